@@ -1,0 +1,163 @@
+//! Configuration: the file `.planspec.yaml` of the desired branch, and the only reader of the environment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Duration;
+
+/// The name of the configuration file, at the root of the desired tree.
+pub const CONFIG_FILE: &str = ".planspec.yaml";
+
+/// The content of `.planspec.yaml`; every key has a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// Globs of the paths that may hold manifests; everything when empty.
+    pub paths: Vec<String>,
+    /// Globs of paths that are left out.
+    pub exclude: Vec<String>,
+    /// The status branch, without `refs/heads/`.
+    pub status_branch: String,
+    /// How many local processes run at once; the number of cores when absent.
+    pub jobs: Option<u32>,
+    /// Leases on executions.
+    pub lease: LeaseConfig,
+    /// Publishing to the status branch.
+    pub publish: PublishConfig,
+    /// How long a finished execution keeps its full record; 30 days.
+    pub retention: Duration,
+    /// Limits on what is read.
+    pub limits: Limits,
+    /// Gates.
+    pub gates: GateConfig,
+    /// People: a name, and the email addresses and teams that are theirs.
+    pub identities: BTreeMap<String, Identity>,
+    /// Providers.
+    pub providers: ProviderConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            exclude: Vec::new(),
+            status_branch: "planspec/status".to_owned(),
+            jobs: None,
+            lease: LeaseConfig::default(),
+            publish: PublishConfig::default(),
+            retention: Duration::from_secs(30 * 24 * 3600),
+            limits: Limits::default(),
+            gates: GateConfig::default(),
+            identities: BTreeMap::new(),
+            providers: ProviderConfig::default(),
+        }
+    }
+}
+
+/// Leases on executions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LeaseConfig {
+    /// How long a lease is valid without renewal; 60 s, and 5 min on a remote, when absent.
+    pub duration: Option<Duration>,
+    /// How far the clocks of two runners may be apart; 10 s.
+    pub skew: Duration,
+}
+
+impl Default for LeaseConfig {
+    fn default() -> Self {
+        Self { duration: None, skew: Duration::from_secs(10) }
+    }
+}
+
+/// Publishing to the status branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PublishConfig {
+    /// Whether every start is published before it happens.
+    pub mode: PublishMode,
+    /// How many pushes may go out at once on a remote.
+    pub burst: u32,
+    /// How many more each minute brings.
+    pub per_minute: u32,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self { mode: PublishMode::Strict, burst: 30, per_minute: 6 }
+    }
+}
+
+/// Whether every start is published before it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishMode {
+    /// It is.
+    Strict,
+    /// Repeatable nodes start under the execution's lease alone.
+    Relaxed,
+}
+
+/// Limits on what is read, against hostile or broken input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes in a file; 1 MiB.
+    pub file_bytes: u64,
+    /// Documents in a file; 1,000.
+    pub documents: u32,
+    /// Levels of nesting; 64.
+    pub depth: u32,
+    /// Aliases in a document; 100.
+    pub aliases: u32,
+    /// The share of all resources that one change may delete without being asked, 0 to 1; 0.5.
+    /// Changes that delete fewer than 10 resources are never held back.
+    pub deletions: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: 1 << 20, documents: 1_000, depth: 64, aliases: 100, deletions: 0.5 }
+    }
+}
+
+/// Gates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GateConfig {
+    /// Whether the author of a change may approve it; yes.
+    pub author_may_approve: bool,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self { author_may_approve: true }
+    }
+}
+
+/// What belongs to a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Identity {
+    /// The email addresses that Git knows the person by.
+    pub emails: Vec<String>,
+    /// The teams the person is in.
+    pub teams: Vec<String>,
+}
+
+/// Providers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ProviderConfig {
+    /// Globs of the providers that may be used; every one when empty.
+    pub allow: Vec<String>,
+    /// How many attempts run at once, by provider.
+    pub limits: BTreeMap<String, u32>,
+    /// Environment variables of the runner that are passed to local commands, and whose values are
+    /// redacted everywhere.
+    pub secrets: Vec<String>,
+    /// Environment variables of the runner that are passed to local commands; `PATH`, `HOME`, `LANG`,
+    /// `TZ`, `TMPDIR` and `USER` always are.
+    pub environment: Vec<String>,
+}

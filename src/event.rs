@@ -1,0 +1,145 @@
+//! What outputs may see of a reconcile: one typed stream between `engine` and `report`.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::diagnostic::Diagnostic;
+use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, ResourceKey};
+
+/// Something that happened during a reconcile. Everything here has been published before it is sent
+/// (design invariant 4), but for `Output`, `Waiting` and `Note`, which are not part of the record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A pass looks at these two commits.
+    PassStarted {
+        /// When.
+        at: Timestamp,
+        /// The desired commit.
+        desired: String,
+        /// The status commit, if there is a status branch.
+        status: Option<String>,
+        /// The name of this runner.
+        runner: String,
+    },
+    /// A manifest has something wrong with it; its resource is quarantined if the severity is error.
+    Diagnostic(Box<Diagnostic>),
+    /// A resource other than an execution's node has a new status.
+    Resource {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        key: ResourceKey,
+        /// What became of it.
+        change: ResourceChange,
+        /// Its phase, as in its status.
+        phase: String,
+        /// Why, in words; may be empty.
+        message: String,
+    },
+    /// An execution changed its phase.
+    Execution {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        key: ResourceKey,
+        /// The phase before; absent for a new execution.
+        from: Option<ExecutionPhase>,
+        /// The phase now.
+        to: ExecutionPhase,
+        /// Why, in words; may be empty.
+        message: String,
+        /// The number of nodes in its graph; 0 before it is pinned.
+        nodes: usize,
+    },
+    /// A node changed its phase.
+    Node {
+        /// When.
+        at: Timestamp,
+        /// The execution.
+        key: ResourceKey,
+        /// The node.
+        node: NodeId,
+        /// The phase before.
+        from: NodePhase,
+        /// The phase now.
+        to: NodePhase,
+        /// Why, for programs.
+        reason: Option<NodeReason>,
+        /// Why, in words; may be empty.
+        message: String,
+        /// The attempt that this is about, from 1; 0 before the first.
+        attempt: u32,
+    },
+    /// A line that a provider printed.
+    Output {
+        /// The execution.
+        key: ResourceKey,
+        /// The node.
+        node: NodeId,
+        /// The line, redacted, without its end.
+        line: String,
+    },
+    /// A status commit was published.
+    Published {
+        /// When.
+        at: Timestamp,
+        /// The commit.
+        commit: String,
+        /// Its subject.
+        subject: String,
+    },
+    /// Something waits for the outside world.
+    Waiting(Waiting),
+    /// Something worth knowing that changes nothing: a lost race, a lease of another runner, a force push.
+    Note {
+        /// In words.
+        message: String,
+    },
+    /// The reconcile is over.
+    Finished {
+        /// When.
+        at: Timestamp,
+        /// The number of status commits made.
+        commits: u32,
+        /// The number of attempts started.
+        started: u32,
+        /// Everything that waits, for what.
+        waiting: Vec<Waiting>,
+        /// Executions that failed during this reconcile.
+        failed: Vec<ResourceKey>,
+    },
+}
+
+/// What became of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourceChange {
+    /// It is new.
+    Created,
+    /// Its status changed.
+    Configured,
+    /// It is gone.
+    Deleted,
+}
+
+/// Something that cannot go on by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// The execution, or another resource.
+    pub key: ResourceKey,
+    /// The node, when it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// What it waits for, for programs: a [`NodeReason`], or `Leased`, `Suspended`, `PlanNotFound`.
+    pub reason: String,
+    /// What it waits for, in words.
+    pub message: String,
+    /// What the user may run to let it go on, if there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// When it goes on by itself, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}

@@ -1,0 +1,7 @@
+//! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
+
+pub mod config;
+pub mod diagnostic;
+pub mod event;
+pub mod graph;
+pub mod model;

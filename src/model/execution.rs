@@ -1,0 +1,246 @@
+//! Execution: run this plan now. The spec never changes; the status does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, ContextItem, Digest, JsonMap, NodeId, NodeStatus, Reference, ResourceKey};
+
+/// The spec of an Execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionSpec {
+    /// The plan to run.
+    pub plan_ref: Reference,
+    /// The goal that it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal_ref: Option<Reference>,
+    /// The Binding to use; the namespace's `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding_ref: Option<Reference>,
+    /// Bindings for single nodes; they go before `bindingRef`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_bindings: BTreeMap<NodeId, Reference>,
+    /// Reserved by the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_ref: Option<Reference>,
+    /// Values that expressions see as `parameters`.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub parameters: JsonMap,
+    /// Material for whoever does the work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<ContextItem>,
+}
+
+/// Where an Execution stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ExecutionPhase {
+    /// Nothing has started.
+    #[default]
+    Pending,
+    /// Something runs, or can.
+    Running,
+    /// All that is left waits for the outside world.
+    Blocked,
+    /// Everything that was needed succeeded.
+    Succeeded,
+    /// A node failed.
+    Failed,
+    /// It was called off.
+    Cancelled,
+}
+
+impl ExecutionPhase {
+    /// Whether nothing but an explicit retry leaves this phase.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The name as written in a status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Blocked => "Blocked",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+}
+
+impl fmt::Display for ExecutionPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The status of an Execution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionStatus {
+    /// Where it stands.
+    pub phase: ExecutionPhase,
+    /// The id of the run; the uid unless something else is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// Why it is in its phase, as one word for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why it is in its phase, as a sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it was first observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_time: Option<Timestamp>,
+    /// When its first node started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When it became terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Timestamp>,
+    /// When `phase` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_phase_transition_time: Option<Timestamp>,
+    /// The digest of the spec; the spec is immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec_hash: Option<Digest>,
+    /// The nodes, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_statuses: BTreeMap<NodeId, NodeStatus>,
+    /// What the nodes produced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// Observations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<u64>,
+    /// What the contract leaves to the controller.
+    #[serde(default, skip_serializing_if = "ExecutionExtensions::is_empty")]
+    pub extensions: ExecutionExtensions,
+}
+
+/// Something that a node produced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: ArtifactType,
+    /// Where it is, relative to the runner's artifact directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Where it is on the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The digest of its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Digest>,
+    /// Its size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Its media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// More about it; `node` and `attempt` say where it came from.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub metadata: JsonMap,
+}
+
+/// What an artifact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArtifactType {
+    /// One file.
+    File,
+    /// A directory.
+    Directory,
+    /// Something on the network.
+    Url,
+}
+
+/// What this reconciler records on an Execution beyond the contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionExtensions {
+    /// The graph that is run, once the plan was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinnedGraph>,
+    /// Who drives it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// The highest fencing token ever given out; a lease's token only grows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_token: u64,
+    /// Somebody asked to call it off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Request>,
+    /// Somebody asked that no further node starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<Request>,
+    /// How often it was retried; every retry is also a commit of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl ExecutionExtensions {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What an Execution is pinned to (design invariant 9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinnedGraph {
+    /// The desired commit at which the execution and its plan were first observed together.
+    pub commit: String,
+    /// The plan.
+    pub plan: ResourceKey,
+    /// The digest of the plan's graph.
+    pub graph_digest: Digest,
+    /// The goal, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<ResourceKey>,
+}
+
+/// The right to drive an Execution, for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// The runner that holds it.
+    pub holder: String,
+    /// When it was acquired.
+    pub acquire_time: Timestamp,
+    /// When it was last renewed.
+    pub renew_time: Timestamp,
+    /// How long it is valid after `renewTime`, in milliseconds.
+    pub duration_millis: u64,
+    /// The fencing token; it only grows.
+    pub token: u64,
+}
+
+/// A recorded request of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}

@@ -1,0 +1,141 @@
+//! The six resource kinds and the key that identifies a resource.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Name;
+
+/// The API group; a YAML document whose `apiVersion` starts with it and a slash is a manifest.
+pub const API_GROUP: &str = "planspec.io";
+
+/// The one API version that is understood.
+pub const API_VERSION: &str = "planspec.io/v1alpha1";
+
+/// A resource kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// What should become true.
+    Goal,
+    /// How: a graph of nodes.
+    Plan,
+    /// What a provider can do.
+    Capability,
+    /// Which provider does it.
+    Binding,
+    /// Who must agree.
+    Gate,
+    /// Run this plan now.
+    Execution,
+}
+
+/// A word that names no kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind `{0}`; the kinds are goal, plan, capability, binding, gate, execution")]
+pub struct UnknownKind(pub String);
+
+impl Kind {
+    /// Every kind, in the order in which listings show them.
+    pub const ALL: [Self; 6] =
+        [Self::Goal, Self::Plan, Self::Capability, Self::Binding, Self::Gate, Self::Execution];
+
+    /// The name as written in a manifest: `Goal`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Goal => "Goal",
+            Self::Plan => "Plan",
+            Self::Capability => "Capability",
+            Self::Binding => "Binding",
+            Self::Gate => "Gate",
+            Self::Execution => "Execution",
+        }
+    }
+
+    /// The lower-case singular, as in `goal/NAME`.
+    #[must_use]
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Goal => "goal",
+            Self::Plan => "plan",
+            Self::Capability => "capability",
+            Self::Binding => "binding",
+            Self::Gate => "gate",
+            Self::Execution => "execution",
+        }
+    }
+
+    /// The lower-case plural, as in the paths of the status branch.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Goal => "goals",
+            Self::Plan => "plans",
+            Self::Capability => "capabilities",
+            Self::Binding => "bindings",
+            Self::Gate => "gates",
+            Self::Execution => "executions",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    /// Accepts `goal`, `goals` and `Goal`, in any case.
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let lower = text.to_ascii_lowercase();
+        Self::ALL
+            .into_iter()
+            .find(|kind| lower == kind.singular() || lower == kind.plural())
+            .ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
+/// What identifies a resource: namespace, kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ResourceKey {
+    /// The namespace.
+    pub namespace: Name,
+    /// The kind.
+    pub kind: Kind,
+    /// The name, unique within namespace and kind.
+    pub name: Name,
+}
+
+impl ResourceKey {
+    /// Puts a key together.
+    #[must_use]
+    pub fn new(kind: Kind, namespace: Name, name: Name) -> Self {
+        Self { namespace, kind, name }
+    }
+}
+
+impl fmt::Display for ResourceKey {
+    /// `team-platform/goal/enable-google-sso`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.namespace, self.kind.singular(), self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_read_in_every_usual_form() {
+        for kind in Kind::ALL {
+            for form in [kind.as_str(), kind.singular(), kind.plural()] {
+                assert_eq!(form.parse(), Ok(kind));
+            }
+        }
+        assert!("pod".parse::<Kind>().is_err());
+    }
+}

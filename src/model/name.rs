@@ -1,0 +1,142 @@
+//! Validated names: resource names and namespaces (RFC 1123 labels), and node ids.
+//! A value of these types is safe as a path component; nothing else may become one.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest name, in bytes (contract: RFC 1123 label, 63).
+const MAX_LEN: usize = 63;
+
+/// Why a string is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The string is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// The string is longer than 63 bytes.
+    #[error("must have at most 63 characters, has {0}")]
+    TooLong(usize),
+    /// The string holds a character that the syntax does not allow there.
+    #[error("must match {0}")]
+    Syntax(&'static str),
+}
+
+/// A resource name or namespace: `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, at most 63 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// A node id within a plan: as [`Name`], and underscores inside.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Arc<str>);
+
+fn check(text: &str, underscore: bool, pattern: &'static str) -> Result<(), NameError> {
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().next_back()) else {
+        return Err(NameError::Empty);
+    };
+    if text.len() > MAX_LEN {
+        return Err(NameError::TooLong(text.len()));
+    }
+    let inner = |b: u8| alnum(b) || b == b'-' || (underscore && b == b'_');
+    if !alnum(first) || !alnum(last) || !text.bytes().all(inner) {
+        return Err(NameError::Syntax(pattern));
+    }
+    Ok(())
+}
+
+macro_rules! string_newtype {
+    ($type:ident, $underscore:literal, $pattern:literal) => {
+        impl $type {
+            /// The pattern that every value matches.
+            pub const PATTERN: &'static str = $pattern;
+
+            /// Checks `text` against the pattern.
+            ///
+            /// # Errors
+            /// Says which rule the text breaks.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                check(text, $underscore, $pattern)?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+string_newtype!(Name, false, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
+string_newtype!(NodeId, true, "^[a-z0-9]([-a-z0-9_]*[a-z0-9])?$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_rfc_1123() {
+        for good in ["a", "a-b", "0", "sso-exec-001", &"x".repeat(63)] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a/b", "..", "a\n", "ä", &"x".repeat(64)] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn node_ids_may_hold_underscores() {
+        assert!(NodeId::new("build_all").is_ok());
+        assert!(NodeId::new("_build").is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! The status of one node of an Execution.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, JsonMap};
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NodePhase {
+    /// It waits for other nodes, for a slot, or for its next attempt.
+    #[default]
+    Pending,
+    /// An attempt is under way.
+    Running,
+    /// It waits for the outside world: a person, a gate, a binding, an event.
+    Blocked,
+    /// Done.
+    Succeeded,
+    /// Its last attempt failed.
+    Failed,
+    /// It was not needed, or could not be.
+    Skipped,
+    /// It was called off.
+    Cancelled,
+}
+
+impl NodePhase {
+    /// Every phase.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Running,
+        Self::Blocked,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Skipped,
+        Self::Cancelled,
+    ];
+
+    /// Whether nothing but an explicit retry leaves this phase.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Skipped | Self::Cancelled)
+    }
+
+    /// The name as written in a status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Blocked => "Blocked",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Skipped => "Skipped",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+}
+
+impl fmt::Display for NodePhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a node is in its phase, as one word for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NodeReason {
+    /// Pending: the next attempt waits for its time.
+    RetryBackoff,
+    /// Blocked: the Gate resource has no decision yet.
+    AwaitingApproval,
+    /// Blocked: a person does the work.
+    AwaitingPerson,
+    /// Blocked: something outside has not happened yet.
+    AwaitingEvent,
+    /// Blocked: no binding rule matches.
+    Unbound,
+    /// Blocked: two binding rules match equally well.
+    BindingConflict,
+    /// Blocked: the provider is unknown, not allowed or refuses its settings.
+    ProviderUnavailable,
+    /// Blocked: the runner vanished and the node is not repeatable.
+    RunnerLost,
+    /// Blocked: the provider asks something back.
+    InputRequired,
+    /// Skipped: a hard source did not succeed.
+    UpstreamNotSucceeded,
+    /// Skipped: `when` is false.
+    ConditionFalse,
+    /// Failed: an expression cannot be evaluated.
+    ExpressionError,
+    /// Failed: the provider said so.
+    ProviderFailed,
+    /// Failed: the attempt took too long.
+    Timeout,
+    /// Failed: a required acceptance criterion does not hold.
+    CriterionFailed,
+    /// Failed: the outputs are malformed or not as declared.
+    OutputInvalid,
+    /// Failed: a reviewer rejected.
+    Rejected,
+    /// Failed: a child failed.
+    ChildFailed,
+    /// Succeeded or Failed: a person said so.
+    CompletedByPerson,
+    /// Cancelled: somebody asked for it.
+    CancelRequested,
+    /// Cancelled: the manifest of the execution is gone.
+    ManifestRemoved,
+    /// Cancelled: the deadline of the goal passed.
+    DeadlineExceeded,
+}
+
+impl fmt::Display for NodeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// The status of one node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Where it stands.
+    pub phase: NodePhase,
+    /// When the current or last attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When the node became terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Timestamp>,
+    /// The number of attempts started so far.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub outputs: JsonMap,
+    /// Why it is in its phase, as a sentence for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// What the contract leaves to the controller.
+    #[serde(default, skip_serializing_if = "NodeExtensions::is_empty")]
+    pub extensions: NodeExtensions,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What this reconciler records on a node beyond the contract.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeExtensions {
+    /// Why the node is in its phase, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NodeReason>,
+    /// How many attempts failed and count against `retries`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// Not before this time is the next attempt or the next poll.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// Since when the node is blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_since: Option<Timestamp>,
+    /// What was resolved when the attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<ResolvedBinding>,
+    /// Who runs or ran the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<String>,
+    /// The exit code of a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The end of the log, and how to recognise the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogSummary>,
+    /// How the acceptance criteria came out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<CriterionResult>,
+    /// Something of the provider's own that a later pass needs to go on, such as the address of a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+}
+
+impl NodeExtensions {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which rule of which binding was chosen for an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedBinding {
+    /// `NAMESPACE/NAME` of the Binding.
+    pub name: String,
+    /// Its generation, so that one can look up what it said.
+    pub generation: u64,
+    /// The index of the rule, from 0.
+    pub rule: u32,
+    /// The provider.
+    pub provider: String,
+}
+
+/// The end of a log, and how to recognise the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// The last lines, redacted.
+    pub tail: String,
+    /// The size of the whole log in bytes.
+    pub size: u64,
+    /// The digest of the whole log.
+    pub checksum: Digest,
+}
+
+/// How one acceptance criterion came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CriterionResult {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// Whether its failure fails the attempt.
+    pub required: bool,
+    /// What was seen: exit code, status, matched text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// How long the check took, in milliseconds.
+    pub duration_millis: u64,
+}

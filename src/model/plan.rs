@@ -1,0 +1,363 @@
+//! Plan: how a goal is reached, a graph of Task, Gate, Group and External nodes.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference};
+
+/// The spec of a Plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanSpec {
+    /// What the plan does, in words.
+    pub description: String,
+    /// The nodes and edges.
+    pub graph: PlanGraph,
+    /// The goal that the plan serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal_ref: Option<Reference>,
+    /// The series of plans that this is a version of; together with `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<String>,
+    /// The version within the series, compared numerically where it holds numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The plan that this one replaces; at most one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supersedes: Vec<Reference>,
+    /// The digest of `graph` as its author computed it; checked when given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph_digest: Option<Digest>,
+    /// Material for whoever does the work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<ContextItem>,
+}
+
+impl PlanSpec {
+    /// The digest of the graph: what an approval is bound to.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        // Serialising these types to a JSON value cannot fail: all keys are strings.
+        Digest::of_value(&serde_json::to_value(&self.graph).unwrap_or(Value::Null))
+    }
+}
+
+/// The nodes and edges of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanGraph {
+    /// The nodes; at least one.
+    pub nodes: Vec<Node>,
+    /// The edges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<Edge>,
+}
+
+/// A node. Which fields may be present depends on `kind`; the schema says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// The id, unique within the plan.
+    pub id: NodeId,
+    /// What the node is.
+    pub kind: NodeKind,
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it does, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Material for whoever does the work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<ContextItem>,
+    /// Nodes that must succeed first: hard edges that need not be repeated in `edges`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<NodeId>,
+    /// How long one attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// A CEL condition; the node is skipped when it is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Annotations such as `planspec.io/repeatable`, on the node itself.
+    #[serde(default, skip_serializing_if = "super::StringMap::is_empty")]
+    pub annotations: super::StringMap,
+    /// Task: what the provider must be able to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capability_refs: Vec<Reference>,
+    /// Task: what it is given.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub inputs: JsonMap,
+    /// Task: the names of what it gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// Task: what is checked after the work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acceptance_criteria: Vec<AcceptanceCriterion>,
+    /// Task: how many more attempts a failure is given, 0 to 10.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// Task: a hint for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_effort: Option<Effort>,
+    /// Gate: the Gate resource to wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_ref: Option<Reference>,
+    /// Group: the nodes that it sums up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<NodeId>,
+    /// Group: a hint for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<GroupMode>,
+    /// External: what to wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_ref: Option<ExternalRef>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Node {
+    /// Annotation: `"false"` on a node whose work must never be started twice.
+    pub const REPEATABLE: &'static str = "planspec.io/repeatable";
+
+    /// Whether the node may be started again after its runner was lost.
+    #[must_use]
+    pub fn repeatable(&self) -> bool {
+        self.annotations.get(Self::REPEATABLE).is_none_or(|value| value != "false")
+    }
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NodeKind {
+    /// Work for a provider.
+    Task,
+    /// Waits for people to agree.
+    Gate,
+    /// Sums up other nodes.
+    Group,
+    /// Waits for something outside.
+    External,
+}
+
+/// A hint on how much work a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Effort {
+    Small,
+    Medium,
+    Large,
+    Xlarge,
+}
+
+/// A hint on how the children of a group relate; it adds no edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupMode {
+    /// Side by side.
+    Parallel,
+    /// One after the other.
+    Sequence,
+}
+
+/// What an External node waits for: exactly the field of its type is present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ExternalRef {
+    /// An address that answers with success.
+    #[serde(rename_all = "camelCase")]
+    Uri {
+        /// The address.
+        uri: String,
+        /// How often to ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        poll_interval: Option<Duration>,
+    },
+    /// Another resource that succeeds.
+    #[serde(rename_all = "camelCase")]
+    Resource {
+        /// The resource.
+        resource_ref: ResourceRef,
+        /// How often to look.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        poll_interval: Option<Duration>,
+    },
+    /// A webhook that answers with a result.
+    #[serde(rename_all = "camelCase")]
+    Webhook {
+        /// The address.
+        webhook_url: String,
+        /// How often to ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        poll_interval: Option<Duration>,
+    },
+}
+
+/// The resource that an External node waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceRef {
+    /// Its kind; Execution when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Its name.
+    pub name: Name,
+    /// Its namespace; the plan's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Its uid, when the very same incarnation is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// An edge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Edge {
+    /// The node that goes first.
+    pub from: NodeId,
+    /// The node that waits.
+    pub to: NodeId,
+    /// What the target waits for.
+    #[serde(default, rename = "type")]
+    pub kind: EdgeType,
+}
+
+/// What the target of an edge waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EdgeType {
+    /// That the source succeeded.
+    #[default]
+    Hard,
+    /// That the source ended, whatever the outcome.
+    Soft,
+}
+
+/// Something that is checked after a task's work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptanceCriterion {
+    /// A name for people.
+    pub name: String,
+    /// What it means, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether its failure fails the attempt.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// How long the check may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// What is checked.
+    #[serde(flatten)]
+    pub check: CriterionCheck,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The check of an acceptance criterion, by its `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum CriterionCheck {
+    /// A file is there.
+    ArtifactExists {
+        /// Its path, relative to the working directory.
+        path: String,
+        /// A regular expression that its content must match.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_match: Option<String>,
+    },
+    /// A test command exits as expected.
+    TestPasses {
+        /// The program; a shell line when it holds spaces and `args` is empty.
+        command: String,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        args: Vec<String>,
+        /// The exit code that counts as success.
+        #[serde(default)]
+        expected_exit_code: i32,
+    },
+    /// A command exits as expected, and says what is expected.
+    CommandSucceeds {
+        /// The program; a shell line when it holds spaces and `args` is empty.
+        command: String,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        args: Vec<String>,
+        /// The exit code that counts as success.
+        #[serde(default)]
+        expected_exit_code: i32,
+        /// A regular expression that the output must match.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output_match: Option<String>,
+    },
+    /// An HTTP endpoint answers as expected.
+    EndpointResponds {
+        /// The address.
+        url: String,
+        /// The method; GET when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<String>,
+        /// The status that counts as success; 200 when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_status: Option<u16>,
+        /// A regular expression that the body must match.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body_match: Option<String>,
+    },
+    /// A webhook judges.
+    Custom {
+        /// The address.
+        #[serde(alias = "webhook")]
+        webhook_url: String,
+        /// What is posted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload: Option<Value>,
+        /// The answer that counts as success.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_response: Option<ExpectedResponse>,
+    },
+}
+
+/// The answer of a webhook that counts as success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExpectedResponse {
+    /// The HTTP status; 200 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_code: Option<u16>,
+    /// A regular expression that the body must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_match: Option<String>,
+}
+
+/// Where a Plan stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanPhase {
+    /// It can be run.
+    #[default]
+    Ready,
+    /// It cannot; the condition `Valid` says why.
+    Invalid,
+}
+
+/// The status of a Plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// Where it stands.
+    pub phase: PlanPhase,
+    /// The number of nodes.
+    pub node_count: u32,
+    /// Observations; `Valid` is always there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<u64>,
+}

@@ -1,0 +1,120 @@
+//! A status record: one file on the status branch.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    API_VERSION, BindingStatus, CapabilityStatus, ExecutionStatus, GateStatus, GoalStatus, Kind, PlanStatus,
+    ResourceKey, StatusMetadata,
+};
+
+/// The recorded status of one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusRecord {
+    /// Identity, and what is derived from Git.
+    pub metadata: StatusMetadata,
+    /// The status.
+    pub status: Status,
+}
+
+/// The status of a resource, by kind.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "one variant a kind")]
+pub enum Status {
+    Goal(GoalStatus),
+    Plan(PlanStatus),
+    Capability(CapabilityStatus),
+    Binding(BindingStatus),
+    Gate(GateStatus),
+    Execution(Box<ExecutionStatus>),
+}
+
+impl Status {
+    /// The kind that has this status.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Goal(_) => Kind::Goal,
+            Self::Plan(_) => Kind::Plan,
+            Self::Capability(_) => Kind::Capability,
+            Self::Binding(_) => Kind::Binding,
+            Self::Gate(_) => Kind::Gate,
+            Self::Execution(_) => Kind::Execution,
+        }
+    }
+}
+
+impl StatusRecord {
+    /// What identifies the resource.
+    #[must_use]
+    pub fn key(&self) -> ResourceKey {
+        ResourceKey::new(self.status.kind(), self.metadata.namespace.clone(), self.metadata.name.clone())
+    }
+
+    /// The execution status, if this is one.
+    #[must_use]
+    pub fn execution(&self) -> Option<&ExecutionStatus> {
+        match &self.status {
+            Status::Execution(status) => Some(status),
+            _ => None,
+        }
+    }
+}
+
+/// The form in which a record is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<S> {
+    api_version: String,
+    kind: Kind,
+    metadata: StatusMetadata,
+    status: S,
+}
+
+impl Serialize for StatusRecord {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        macro_rules! wire {
+            ($status:expr) => {
+                Wire {
+                    api_version: API_VERSION.to_owned(),
+                    kind: self.status.kind(),
+                    metadata: self.metadata.clone(),
+                    status: $status,
+                }
+                .serialize(serializer)
+            };
+        }
+        match &self.status {
+            Status::Goal(status) => wire!(status),
+            Status::Plan(status) => wire!(status),
+            Status::Capability(status) => wire!(status),
+            Status::Binding(status) => wire!(status),
+            Status::Gate(status) => wire!(status),
+            Status::Execution(status) => wire!(status),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StatusRecord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let wire = Wire::<serde_json::Value>::deserialize(deserializer)?;
+        if wire.api_version != API_VERSION {
+            return Err(D::Error::custom(format!("unknown apiVersion `{}`", wire.api_version)));
+        }
+        macro_rules! status {
+            ($variant:ident) => {
+                serde_json::from_value(wire.status).map(Status::$variant)
+            };
+        }
+        let status = match wire.kind {
+            Kind::Goal => status!(Goal),
+            Kind::Plan => status!(Plan),
+            Kind::Capability => status!(Capability),
+            Kind::Binding => status!(Binding),
+            Kind::Gate => status!(Gate),
+            Kind::Execution => status!(Execution),
+        }
+        .map_err(D::Error::custom)?;
+        Ok(Self { metadata: wire.metadata, status })
+    }
+}
