@@ -3,5 +3,6 @@
 pub mod config;
 pub mod diagnostic;
 pub mod event;
+pub mod git;
 pub mod graph;
 pub mod model;
