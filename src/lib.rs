@@ -6,3 +6,4 @@ pub mod event;
 pub mod git;
 pub mod graph;
 pub mod model;
+pub mod run;
