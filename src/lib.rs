@@ -3,6 +3,7 @@
 pub mod config;
 pub mod diagnostic;
 pub mod event;
+pub mod git;
 pub mod graph;
 pub mod model;
 pub mod record;
