@@ -6,4 +6,7 @@ pub mod event;
 pub mod git;
 pub mod graph;
 pub mod model;
+pub mod plan;
+pub mod record;
+pub mod report;
 pub mod run;
