@@ -8,7 +8,6 @@ use crate::graph::NodeIx;
 use crate::model::{
     EdgeType, ExternalRef, JsonMap, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
 };
-use crate::run::expression::Scope;
 use crate::run::{Evidence, NodeChange, Program, group_phase};
 
 /// Whether the edges let a node go on.
@@ -97,7 +96,7 @@ fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
         }
         let asked = || {
             let id = program.ids.get(source)?;
-            program.when(ix).map(|when| when.refers_to_phase_of(id))
+            program.when(ix).map(|when| when.refers_to_phase_of(id.as_str()))
         };
         if kind == EdgeType::Hard && phase != NodePhase::Succeeded && !asked().unwrap_or(false) {
             return Gate::Shut { source, phase };
@@ -136,12 +135,7 @@ fn fail(draft: &mut Draft, node: &Node, reason: NodeReason, message: String, now
 
 fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, String> {
     let Some(when) = program.when(ix) else { return Ok(true) };
-    let scope = Scope::of(program, &draft.status);
-    match when.evaluate(&scope) {
-        Ok(serde_json::Value::Bool(value)) => Ok(value),
-        Ok(other) => Err(format!("`when` must be true or false, and is {other}")),
-        Err(error) => Err(format!("`when`: {error}")),
-    }
+    when.holds(&program.scope(&draft.status)).map_err(|error| format!("`when`: {error}"))
 }
 
 /// The inputs of a node with every expression replaced.
@@ -150,11 +144,7 @@ fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, Strin
 /// An expression cannot be evaluated; says which and why.
 pub fn inputs(program: &Program, status: &crate::model::ExecutionStatus, ix: NodeIx) -> Result<JsonMap, String> {
     let Some(template) = program.inputs(ix) else { return Ok(JsonMap::new()) };
-    match template.render(&Scope::of(program, status)) {
-        Ok(serde_json::Value::Object(map)) => Ok(map),
-        Ok(_) => Ok(JsonMap::new()),
-        Err(error) => Err(format!("inputs: {error}")),
-    }
+    template.render_map(&program.scope(status)).map_err(|error| format!("inputs: {error}"))
 }
 
 /// A timeout covers one attempt; for a node that waits outside any attempt, it covers the wait.

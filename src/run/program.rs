@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::expression::{Expression, ExpressionError, Template};
+use serde_json::{Value, json};
+
+use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError};
 use crate::graph::{GraphError, NodeIx, Topology};
 use crate::model::{
     ExecutionSpec, ExecutionStatus, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey, StringMap,
@@ -29,6 +31,15 @@ pub struct Program {
     pub ids: Arc<[NodeId]>,
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
+    described: Described,
+}
+
+/// The goal, the plan and the execution as expressions see them.
+#[derive(Debug)]
+struct Described {
+    goal: Value,
+    plan: Value,
+    execution: Value,
 }
 
 /// Why pinned manifests make no program.
@@ -44,6 +55,14 @@ pub enum ProgramError {
         node: NodeId,
         /// Why.
         source: ExpressionError,
+    },
+    /// An expression within a node's inputs does not compile.
+    #[error("node `{node}`: inputs: {}", .errors.first().map(ToString::to_string).unwrap_or_default())]
+    Template {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        errors: Vec<TemplateError>,
     },
 }
 
@@ -79,11 +98,16 @@ impl Program {
         for node in &plan.graph.nodes {
             let wrap = |source| ProgramError::Expression { node: node.id.clone(), source };
             when.push(node.when.as_deref().map(Expression::compile).transpose().map_err(wrap)?);
-            let value = serde_json::Value::Object(node.inputs.clone());
-            inputs.push(Template::compile(&value).map_err(wrap)?);
+            let rendered = Template::compile_map(&node.inputs);
+            inputs.push(rendered.map_err(|errors| ProgramError::Template { node: node.id.clone(), errors })?);
         }
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
-        Ok(Self { key, spec, plan_key, plan_labels, plan, goal, topology, ids, when, inputs })
+        let described = Described {
+            goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe(key, spec)),
+            plan: describe(&plan_key, &json!({"description": plan.description, "labels": plan_labels})),
+            execution: describe(&key, &json!({})),
+        };
+        Ok(Self { key, spec, plan_key, plan_labels, plan, goal, topology, ids, when, inputs, described })
     }
 
     /// The node at an index.
@@ -104,10 +128,33 @@ impl Program {
         self.inputs.get(ix)
     }
 
+    /// What expressions see, with the nodes as `status` has them.
+    #[must_use]
+    pub fn scope<'a>(&'a self, status: &'a ExecutionStatus) -> Scope<'a> {
+        Scope {
+            parameters: &self.spec.parameters,
+            goal: &self.described.goal,
+            plan: &self.described.plan,
+            execution: &self.described.execution,
+            nodes: &status.node_statuses,
+            inputs: None,
+        }
+    }
+
     /// The phase of the node at an index.
     #[must_use]
     pub fn phase_of(&self, status: &ExecutionStatus, ix: NodeIx) -> NodePhase {
         let state = self.ids.get(ix).and_then(|id| status.node_statuses.get(id));
         state.map_or(NodePhase::Pending, |state| state.phase)
     }
+}
+
+/// A resource as expressions see it: the fields of its spec, and its name and namespace.
+fn describe(key: &ResourceKey, spec: &impl serde::Serialize) -> Value {
+    let mut value = serde_json::to_value(spec).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut value {
+        fields.insert("name".to_owned(), json!(key.name));
+        fields.insert("namespace".to_owned(), json!(key.namespace));
+    }
+    value
 }
