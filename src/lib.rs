@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod event;
 pub mod git;
 pub mod graph;
+pub mod manifest;
 pub mod model;
 pub mod plan;
 pub mod record;
