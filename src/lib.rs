@@ -5,3 +5,4 @@ pub mod diagnostic;
 pub mod event;
 pub mod graph;
 pub mod model;
+pub mod provider;
