@@ -7,7 +7,11 @@ pub mod git;
 pub mod graph;
 pub mod manifest;
 pub mod model;
+<<<<<<< HEAD
 pub mod plan;
 pub mod record;
 pub mod report;
 pub mod run;
+=======
+pub mod provider;
+>>>>>>> provider
