@@ -3,6 +3,11 @@
 pub mod config;
 pub mod diagnostic;
 pub mod event;
+pub mod git;
 pub mod graph;
+pub mod manifest;
 pub mod model;
+pub mod plan;
+pub mod record;
+pub mod report;
 pub mod run;
