@@ -4,14 +4,17 @@
 //! A text is refused before it reaches the parser when it is long or deep (`scan`), and an evaluation is stopped
 //! when it has done too much work (`meter`), so that no expression can hang a pass or exhaust the stack.
 
+mod check;
 mod compile;
 mod context;
+pub mod describe;
 mod json;
 mod meter;
 mod names;
 mod scan;
 mod template;
 
+pub use check::{ExpressionFinding, check, check_parameters};
 pub use compile::Expression;
 pub use context::{NODE_FIELDS, NodeView, Nodes, ROOTS, Scope};
 pub use meter::Budget;

@@ -68,10 +68,8 @@ impl Template {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn compile(value: &Value) -> Result<Self, Vec<TemplateError>> {
-        let mut errors = Vec::new();
-        let mut expressions = 0;
-        let root = compile(value, &mut String::new(), &mut errors, &mut expressions);
-        if errors.is_empty() { Ok(Self { root, expressions }) } else { Err(errors) }
+        let (template, errors) = Self::compile_all(|at, errors, count| compile(value, at, errors, count));
+        if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
 
     /// Compiles every expression in the values of a map.
@@ -79,10 +77,22 @@ impl Template {
     /// # Errors
     /// As [`Self::compile`].
     pub fn compile_map(map: &crate::model::JsonMap) -> Result<Self, Vec<TemplateError>> {
+        let (template, errors) = Self::compile_map_partly(map);
+        if errors.is_empty() { Ok(template) } else { Err(errors) }
+    }
+
+    /// Compiles what can be compiled of the values of a map; only good for looking at the expressions.
+    pub(super) fn compile_map_partly(map: &crate::model::JsonMap) -> (Self, Vec<TemplateError>) {
+        Self::compile_all(|at, errors, count| compile_object(map, at, errors, count))
+    }
+
+    fn compile_all(
+        compile: impl FnOnce(&mut String, &mut Vec<TemplateError>, &mut usize) -> Part,
+    ) -> (Self, Vec<TemplateError>) {
         let mut errors = Vec::new();
         let mut expressions = 0;
-        let root = compile_object(map, &mut String::new(), &mut errors, &mut expressions);
-        if errors.is_empty() { Ok(Self { root, expressions }) } else { Err(errors) }
+        let root = compile(&mut String::new(), &mut errors, &mut expressions);
+        (Self { root, expressions }, errors)
     }
 
     /// Whether there is nothing to replace.
@@ -315,7 +325,7 @@ mod tests {
         check_error(json!({ "a/b": ["ok", "é ${{  1 + }}"] }), "/a~1b/1", 11, "ends too early");
         check_error(json!({ "a": "x ${{ parameters.zz }}" }), "/a", 6, "there is no `zz`");
         check_error(json!("x ${{ 1"), "", 2, "no `}}`");
-        check_error(json!("${{ }}"), "", 3, "empty");
+        check_error(json!("${{ }}"), "", 4, "empty");
         let errors = Template::compile(&json!(["${{ ( }}", "${{ ) }}"])).unwrap_err();
         assert_eq!(errors.len(), 2);
     }
