@@ -1,5 +1,6 @@
 //! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
 
+pub mod cli;
 pub mod config;
 pub mod diagnostic;
 pub mod event;
