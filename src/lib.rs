@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod diagnostic;
 pub mod event;
+pub mod git;
 pub mod graph;
 pub mod model;
 pub mod report;
