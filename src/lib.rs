@@ -6,5 +6,6 @@ pub mod diagnostic;
 pub mod event;
 pub mod git;
 pub mod graph;
+pub mod manifest;
 pub mod model;
 pub mod report;
