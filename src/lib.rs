@@ -8,4 +8,5 @@ pub mod git;
 pub mod graph;
 pub mod manifest;
 pub mod model;
+pub mod record;
 pub mod report;
