@@ -14,7 +14,7 @@ mod tree;
 mod writer;
 
 pub use batch::{Batch, Change, PinKind};
-pub use dashboard::{DashboardInput, dashboard};
+pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use error::RecordError;
 pub use layout::{DASHBOARD, SPLIT_LIMIT, StatusPath};
 pub use message::{
