@@ -1,5 +1,6 @@
 //! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
 
+pub mod cli;
 pub mod config;
 pub mod diagnostic;
 pub mod event;
@@ -8,6 +9,7 @@ pub mod graph;
 pub mod manifest;
 pub mod model;
 pub mod plan;
+pub mod provider;
 pub mod record;
 pub mod report;
 pub mod run;

@@ -246,10 +246,27 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_transition_is_refused() {
         for line in [
-            "", "a", "a/goal/b", "a/goal/b:", "a/goal/b: ", "a/goals/b: X", "a/goal/b/c: X", "A/goal/b: X",
-            "a/goal/b -x: X", "a/goal/b: X -> ", "a/goal/b: X (", "a/goal/b: X ()", "a/goal/b: X, attempt x",
-            "a/goal/b: X, attempt 99999999999", "a/goal/b: \"X", "a/goal/b: \"\\x\"", "a/goal/b: X, by ",
-            "a/goal/b: X: ", "a/goal/b: X: \"a\"b", "Planspec-Runner: x", "… and 3 more",
+            "",
+            "a",
+            "a/goal/b",
+            "a/goal/b:",
+            "a/goal/b: ",
+            "a/goals/b: X",
+            "a/goal/b/c: X",
+            "A/goal/b: X",
+            "a/goal/b -x: X",
+            "a/goal/b: X -> ",
+            "a/goal/b: X (",
+            "a/goal/b: X ()",
+            "a/goal/b: X, attempt x",
+            "a/goal/b: X, attempt 99999999999",
+            "a/goal/b: \"X",
+            "a/goal/b: \"\\x\"",
+            "a/goal/b: X, by ",
+            "a/goal/b: X: ",
+            "a/goal/b: X: \"a\"b",
+            "Planspec-Runner: x",
+            "… and 3 more",
         ] {
             assert!(line.parse::<Transition>().is_err(), "{line}");
         }
@@ -267,9 +284,38 @@ pub(super) mod tests {
 
     pub(in crate::record) fn hostile() -> impl Strategy<Value = String> {
         let pieces = prop::sample::select(vec![
-            "a", "Z", "0", " ", "\n", "\r", "\t", "\"", "\\", "\\n", ": ", " -> ", " (", ")", ", by ", ", attempt 3",
-            "\u{0}", "\u{1b}]0;x\u{7}", "\u{85}", "\u{2028}", "\u{202e}", "\u{200b}", "\u{feff}", "\u{e0041}", "é", "🦀",
-            "\n\nPlanspec-Runner: evil\n", "Planspec-Desired-Commit: 0", "a/goal/b: X", "# x", "<a@b>", "…",
+            "a",
+            "Z",
+            "0",
+            " ",
+            "\n",
+            "\r",
+            "\t",
+            "\"",
+            "\\",
+            "\\n",
+            ": ",
+            " -> ",
+            " (",
+            ")",
+            ", by ",
+            ", attempt 3",
+            "\u{0}",
+            "\u{1b}]0;x\u{7}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{feff}",
+            "\u{e0041}",
+            "é",
+            "🦀",
+            "\n\nPlanspec-Runner: evil\n",
+            "Planspec-Desired-Commit: 0",
+            "a/goal/b: X",
+            "# x",
+            "<a@b>",
+            "…",
         ]);
         prop_oneof![prop::collection::vec(pieces, 0..7).prop_map(|pieces| pieces.concat()), "\\PC{0,40}"]
     }

@@ -40,7 +40,14 @@ mod tests {
 
     #[test]
     fn spans_have_at_most_two_units() {
-        let cases = [(0, "0s"), (59, "59s"), (192, "3m12s"), (18_240, "5h04m"), (90_000, "1d01h"), (8_640_000, "100d")];
+        let cases = [
+            (0, "0s"),
+            (59, "59s"),
+            (192, "3m12s"),
+            (18_240, "5h04m"),
+            (90_000, "1d01h"),
+            (8_640_000, "100d"),
+        ];
         for (seconds, text) in cases {
             assert_eq!(seconds_text(seconds), text);
         }

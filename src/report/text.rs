@@ -16,7 +16,8 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// Several lines: as [`line`], but line feeds stay and a carriage return before one is dropped.
 #[must_use]
 pub fn block(text: &str) -> Cow<'_, str> {
-    let text: Cow<'_, str> = if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
+    let text: Cow<'_, str> =
+        if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
     let keep = |c| match c {
         '\n' => Some('\n'),
         '\t' => Some('\t'),

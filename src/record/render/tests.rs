@@ -11,11 +11,69 @@ use crate::model::{
 
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "a", "Z", "0", " ", "  ", "\n", "\n\n", "\r", "\r\n", "\t", "---", "...", "- ", ": ", "#", " #", "\"", "'",
-        "\\", "|", ">", "&x", "*x", "!t", "%", "@", "`", "{", "}", "[", "]", ",", "?", "<<", "null", "~", "yes",
-        "no", "true", "1", "1e3", "0x1f", "1_000", ".inf", "2026-01-01", "\u{0}", "\u{1b}[31m", "\u{7f}", "\u{85}",
-        "\u{a0}", "\u{2028}", "\u{2029}", "\u{feff}", "\u{202e}", "\u{200b}", "é", "漢字", "🦀", "\u{fffe}", "status:\n",
-        "  nodeStatuses:\n", "    sample:\n      phase: Pending\n", "sample",
+        "a",
+        "Z",
+        "0",
+        " ",
+        "  ",
+        "\n",
+        "\n\n",
+        "\r",
+        "\r\n",
+        "\t",
+        "---",
+        "...",
+        "- ",
+        ": ",
+        "#",
+        " #",
+        "\"",
+        "'",
+        "\\",
+        "|",
+        ">",
+        "&x",
+        "*x",
+        "!t",
+        "%",
+        "@",
+        "`",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "?",
+        "<<",
+        "null",
+        "~",
+        "yes",
+        "no",
+        "true",
+        "1",
+        "1e3",
+        "0x1f",
+        "1_000",
+        ".inf",
+        "2026-01-01",
+        "\u{0}",
+        "\u{1b}[31m",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{2029}",
+        "\u{feff}",
+        "\u{202e}",
+        "\u{200b}",
+        "é",
+        "漢字",
+        "🦀",
+        "\u{fffe}",
+        "status:\n",
+        "  nodeStatuses:\n",
+        "    sample:\n      phase: Pending\n",
+        "sample",
     ]);
     let long = Just("long line ".repeat(2_000));
     let joined = prop::collection::vec(pieces, 0..8).prop_map(|pieces| pieces.concat());
@@ -34,7 +92,8 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((hostile(), inner), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            prop::collection::vec((hostile(), inner), 0..4)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
         ]
     })
 }
@@ -50,7 +109,11 @@ fn node() -> impl Strategy<Value = NodeStatus> {
             outputs: outputs.into_iter().collect(),
             message: message.clone(),
             extensions: NodeExtensions {
-                log: tail.map(|tail| LogSummary { tail, size: 7, checksum: crate::model::Digest::of_bytes(b"x") }),
+                log: tail.map(|tail| LogSummary {
+                    tail,
+                    size: 7,
+                    checksum: crate::model::Digest::of_bytes(b"x"),
+                }),
                 criteria: vec![CriterionResult {
                     name: message.clone(),
                     passed: true,
@@ -88,7 +151,8 @@ fn execution() -> impl Strategy<Value = ExecutionStatus> {
     let artifacts = prop::collection::vec(artifact(), 0..4);
     (nodes, artifacts, prop::option::of(hostile()), prop::option::of(hostile()), hostile()).prop_map(
         |(node_statuses, artifacts, message, comment, by)| {
-            let mut status = ExecutionStatus { node_statuses, artifacts, message, ..ExecutionStatus::default() };
+            let mut status =
+                ExecutionStatus { node_statuses, artifacts, message, ..ExecutionStatus::default() };
             status.phase = ExecutionPhase::Running;
             status.conditions = vec![Condition {
                 kind: "Lost".to_owned(),

@@ -65,7 +65,10 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
     let ways = chains
         .iter()
         .zip(&links)
-        .map(|(chain, &(_, _, kind))| Way { through: chain.iter().map(|&vertex| cell(vertex)).collect(), kind })
+        .map(|(chain, &(_, _, kind))| Way {
+            through: chain.iter().map(|&vertex| cell(vertex)).collect(),
+            kind,
+        })
         .collect();
     Layout { cells: (0..view.nodes.len()).map(cell).collect(), ways, columns, rows }
 }
@@ -73,9 +76,10 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
 fn links(view: &GraphView) -> Vec<(NodeIx, NodeIx, WayKind)> {
     let edge_kind = |kind| if kind == EdgeType::Soft { WayKind::Soft } else { WayKind::Hard };
     let edges = view.edges.iter().map(|edge| (edge.from, edge.to, edge_kind(edge.kind)));
-    let members = view.nodes.iter().enumerate().flat_map(|(group, node)| {
-        node.children.iter().map(move |&child| (child, group, WayKind::Member))
-    });
+    let members =
+        view.nodes.iter().enumerate().flat_map(|(group, node)| {
+            node.children.iter().map(move |&child| (child, group, WayKind::Member))
+        });
     edges.chain(members).collect()
 }
 
@@ -142,7 +146,8 @@ impl Grid {
                 let at = if forth { step } else { count - 1 - step };
                 let Some(layer) = self.layers.get_mut(at) else { continue };
                 let centre = |vertex: usize| centre(neighbours, &place, vertex);
-                let mut keyed: Vec<(f64, usize)> = layer.iter().map(|&vertex| (centre(vertex), vertex)).collect();
+                let mut keyed: Vec<(f64, usize)> =
+                    layer.iter().map(|&vertex| (centre(vertex), vertex)).collect();
                 keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
                 *layer = keyed.into_iter().map(|(_, vertex)| vertex).collect();
                 settle(std::slice::from_ref(layer), &mut place);

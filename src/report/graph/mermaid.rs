@@ -8,7 +8,8 @@ pub(super) fn render(view: &GraphView) -> String {
     let mut out = String::from("flowchart LR\n");
     let mut phases: BTreeSet<&'static str> = BTreeSet::new();
     for (i, node) in view.nodes.iter().enumerate() {
-        let label = format!("{}<br/>{}", escaped(node.name.as_deref().unwrap_or(&node.id)), escaped(&node.caption()));
+        let label =
+            format!("{}<br/>{}", escaped(node.name.as_deref().unwrap_or(&node.id)), escaped(&node.caption()));
         let (open, close) = match node.kind {
             NodeKind::Task => ("[\"", "\"]"),
             NodeKind::Gate => ("{{\"", "\"}}"),

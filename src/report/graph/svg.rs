@@ -109,7 +109,9 @@ fn draw(node: &NodeView, cell: Cell) -> String {
 }
 
 fn rectangle(x: f64, y: f64, radius: f64, look: &str) -> String {
-    format!("<rect x=\"{x}\" y=\"{y}\" width=\"{NODE_WIDTH}\" height=\"{NODE_HEIGHT}\" rx=\"{radius}\" {look}/>")
+    format!(
+        "<rect x=\"{x}\" y=\"{y}\" width=\"{NODE_WIDTH}\" height=\"{NODE_HEIGHT}\" rx=\"{radius}\" {look}/>"
+    )
 }
 
 /// XML text: the five special characters become entities; control characters are gone already.

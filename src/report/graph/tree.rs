@@ -32,7 +32,11 @@ pub(super) fn render(view: &GraphView) -> String {
         for (i, &child) in below_ids.iter().enumerate().rev() {
             let last = i + 1 == below_ids.len();
             let (knee, rail) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            stack.push(Step { node: child, branch: format!("{below}{knee}"), below: format!("{below}{rail}") });
+            stack.push(Step {
+                node: child,
+                branch: format!("{below}{knee}"),
+                below: format!("{below}{rail}"),
+            });
         }
     }
     out
@@ -100,12 +104,21 @@ fn line(
     let sources: Vec<NodeIx> =
         view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from).collect();
     let soft = view.edges.iter().any(|edge| edge.to == node && edge.kind == EdgeType::Soft);
-    if soft || sources.len() > 1 || (sources.len() == 1 && branch.is_empty() && above != sources.first().copied()) {
-        let soft_mark = |from: NodeIx| view.edges.iter().any(|e| e.to == node && e.from == from && e.kind == EdgeType::Soft);
+    if soft
+        || sources.len() > 1
+        || (sources.len() == 1 && branch.is_empty() && above != sources.first().copied())
+    {
+        let soft_mark = |from: NodeIx| {
+            view.edges.iter().any(|e| e.to == node && e.from == from && e.kind == EdgeType::Soft)
+        };
         let list: Vec<String> = sources
             .iter()
             .filter_map(|&from| view.node(from).map(|source| (from, source)))
-            .map(|(from, source)| if soft_mark(from) { format!("{} (soft)", source.id) } else { source.id.clone() })
+            .map(
+                |(from, source)| {
+                    if soft_mark(from) { format!("{} (soft)", source.id) } else { source.id.clone() }
+                },
+            )
             .collect();
         notes.push(format!("after {}", list.join(", ")));
     }
@@ -118,7 +131,12 @@ fn line(
 }
 
 fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
-    nodes.iter().filter_map(|&node| view.node(node)).map(|node| node.id.as_str()).collect::<Vec<_>>().join(", ")
+    nodes
+        .iter()
+        .filter_map(|&node| view.node(node))
+        .map(|node| node.id.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn kind_sign(kind: NodeKind) -> &'static str {
@@ -167,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_chain_of_a_thousand_nodes_is_not_indented() {
-        let nodes: Vec<_> = (0..1000).map(|i| serde_json::json!({"id": format!("n{i}"), "kind": "Task"})).collect();
+        let nodes: Vec<_> =
+            (0..1000).map(|i| serde_json::json!({"id": format!("n{i}"), "kind": "Task"})).collect();
         let edges: Vec<_> = (1..1000)
             .map(|i| serde_json::json!({"from": format!("n{}", i - 1), "to": format!("n{i}")}))
             .collect();

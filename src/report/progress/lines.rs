@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Detail;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, ResourceChange, Waiting};
-use crate::model::{ResourceKey, NodePhase};
+use crate::model::{NodePhase, ResourceKey};
 use crate::report::style::Tone;
 use crate::report::{age, text};
 
@@ -18,7 +18,10 @@ pub(super) fn of(event: &Event, detail: Detail) -> Vec<String> {
             vec![stamped(*at, &format!("pass: desired {}, status {status}, runner {runner}", short(desired)))]
         }
         Event::Published { at, commit, subject } if detail == Detail::Verbose => {
-            vec![stamped(*at, &Tone::Muted.paint(format!("published {} {}", short(commit), text::line(subject))))]
+            vec![stamped(
+                *at,
+                &Tone::Muted.paint(format!("published {} {}", short(commit), text::line(subject))),
+            )]
         }
         Event::Diagnostic(diagnostic) => vec![finding(diagnostic)],
         Event::Resource { at, key, change, phase, message } if detail >= Detail::Normal => {

@@ -63,7 +63,9 @@ impl Tree {
                 }
             }
             Event::Output { key, node, line } => {
-                if let Some(leaf) = self.executions.get_mut(key).and_then(|branch| branch.leaves.get_mut(node)) {
+                if let Some(leaf) =
+                    self.executions.get_mut(key).and_then(|branch| branch.leaves.get_mut(node))
+                {
                     leaf.output = text::shortened(line.trim(), OUTPUT_WIDTH);
                 }
             }
@@ -103,7 +105,8 @@ impl Tree {
 impl Branch {
     fn head(&self, key: &ResourceKey, now: Instant) -> String {
         let tone = Tone::of_phase(self.phase.as_str());
-        let progress = if self.total > 0 { format!("  {}/{}", self.ended, self.total) } else { String::new() };
+        let progress =
+            if self.total > 0 { format!("  {}/{}", self.ended, self.total) } else { String::new() };
         format!(
             "{} {}/{}{progress}  {}",
             tone.paint(execution_sign(self.phase)),
@@ -119,8 +122,11 @@ impl Leaf {
         let knee = if last { "└─" } else { "├─" };
         let tone = Tone::of_phase(self.phase.as_str());
         let attempt = if self.attempt > 1 { format!(" (attempt {})", self.attempt) } else { String::new() };
-        let output =
-            if self.output.is_empty() { String::new() } else { format!("  {}", Tone::Muted.paint(&self.output)) };
+        let output = if self.output.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", Tone::Muted.paint(&self.output))
+        };
         format!(
             "  {} {} {node}  {}{attempt} {}{output}",
             Tone::Muted.paint(knee),
@@ -169,7 +175,8 @@ mod tests {
         tree.note(&node("b", NodePhase::Pending, NodePhase::Blocked), start);
         tree.note(&node("a", NodePhase::Running, NodePhase::Succeeded), start);
         tree.note(&node("c", NodePhase::Pending, NodePhase::Running), start);
-        let output = Event::Output { key: key(), node: NodeId::new("c").unwrap(), line: "\u{1b}[1mhi".into() };
+        let output =
+            Event::Output { key: key(), node: NodeId::new("c").unwrap(), line: "\u{1b}[1mhi".into() };
         tree.note(&output, start);
         assert_eq!(
             shown(&tree, start + Duration::from_secs(72), 10),

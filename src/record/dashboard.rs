@@ -1,0 +1,4 @@
+//! The dashboard.
+/// What the dashboard shows.
+#[derive(Debug, Clone)]
+pub struct DashboardInput;
