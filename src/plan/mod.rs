@@ -1,7 +1,7 @@
 //! Planning: what should happen next, as a pure function of the desired state, the recorded status and a
 //! clock reading (design invariant 5). No I/O, no async, no clock of its own.
 
-// pub mod binding;
+pub mod binding;
 mod draft;
 mod execution;
 // pub mod goal;

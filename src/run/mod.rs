@@ -4,6 +4,7 @@
 pub mod expression;
 mod change;
 mod fold;
+pub mod gate;
 mod phase;
 mod program;
 mod transition;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError};
+use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError, describe};
 use crate::graph::{GraphError, NodeIx, Topology};
 use crate::model::{
     ExecutionSpec, ExecutionStatus, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey, StringMap,
@@ -103,9 +103,9 @@ impl Program {
         }
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
         let described = Described {
-            goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe(key, spec)),
-            plan: describe(&plan_key, &json!({"description": plan.description, "labels": plan_labels})),
-            execution: describe(&key, &json!({})),
+            goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
+            plan: describe::plan(&plan_key, &plan_labels, &plan),
+            execution: describe::execution(&key, &spec),
         };
         Ok(Self { key, spec, plan_key, plan_labels, plan, goal, topology, ids, when, inputs, described })
     }
@@ -147,14 +147,4 @@ impl Program {
         let state = self.ids.get(ix).and_then(|id| status.node_statuses.get(id));
         state.map_or(NodePhase::Pending, |state| state.phase)
     }
-}
-
-/// A resource as expressions see it: the fields of its spec, and its name and namespace.
-fn describe(key: &ResourceKey, spec: &impl serde::Serialize) -> Value {
-    let mut value = serde_json::to_value(spec).unwrap_or(Value::Null);
-    if let Value::Object(fields) = &mut value {
-        fields.insert("name".to_owned(), json!(key.name));
-        fields.insert("namespace".to_owned(), json!(key.namespace));
-    }
-    value
 }
