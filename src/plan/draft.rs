@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
+    BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, apply};
 
@@ -15,6 +15,8 @@ pub struct Draft {
     pub status: ExecutionStatus,
     /// The changes, in order.
     pub changes: Vec<Change>,
+    /// What the changes did to nodes, in order.
+    pub moves: Vec<Move>,
     /// Nodes that could start now; the scheduler picks among them.
     pub ready: Vec<Ready>,
     /// When something will have to be planned again by itself.
@@ -23,6 +25,23 @@ pub struct Draft {
     pub gates: Vec<GateDemand>,
     /// What would make it worth planning again.
     pub on: Vec<Dependency>,
+}
+
+/// A node went from one phase to another, or another attempt of it began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Move {
+    /// The node.
+    pub node: NodeId,
+    /// The phase before.
+    pub from: NodePhase,
+    /// The phase after.
+    pub to: NodePhase,
+    /// Why, for programs.
+    pub reason: Option<NodeReason>,
+    /// Why, in words.
+    pub message: String,
+    /// The attempt.
+    pub attempt: u32,
 }
 
 /// A node that could start now.
@@ -66,16 +85,32 @@ impl Draft {
     /// Starts from a recorded status.
     #[must_use]
     pub fn new(status: ExecutionStatus) -> Self {
-        Self { status, changes: Vec::new(), ready: Vec::new(), wake: None, gates: Vec::new(), on: Vec::new() }
+        let (changes, moves, ready) = (Vec::new(), Vec::new(), Vec::new());
+        Self { status, changes, moves, ready, wake: None, gates: Vec::new(), on: Vec::new() }
     }
 
     /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.
     pub fn push(&mut self, change: Change, now: Timestamp) -> bool {
-        let fits = apply(&mut self.status, &change, now).is_ok();
-        if fits {
-            self.changes.push(change);
+        let node = match &change {
+            Change::Node(node, _) => Some((node.clone(), self.phase(node))),
+            Change::Execution(_) => None,
+        };
+        if apply(&mut self.status, &change, now).is_err() {
+            return false;
         }
-        fits
+        if let Some((node, from)) = node
+            && let Some(state) = self.status.node_statuses.get(&node)
+        {
+            let (reason, message) = (state.extensions.reason, state.message.clone());
+            let (to, attempt) = (state.phase, state.attempt);
+            self.moves.push(Move { node, from, to, reason, message, attempt });
+        }
+        self.changes.push(change);
+        true
+    }
+
+    fn phase(&self, node: &NodeId) -> NodePhase {
+        self.status.node_statuses.get(node).map(|state| state.phase).unwrap_or_default()
     }
 
     /// Applies a change to a node.
@@ -91,7 +126,7 @@ impl Draft {
     /// Blocks a node, unless it is blocked in just this way already: repeating oneself makes no commit.
     pub fn block(&mut self, id: &NodeId, reason: NodeReason, message: String, now: Timestamp) {
         let same = self.status.node_statuses.get(id).is_some_and(|state| {
-            state.phase == crate::model::NodePhase::Blocked
+            state.phase == NodePhase::Blocked
                 && state.extensions.reason == Some(reason)
                 && state.message == message
         });

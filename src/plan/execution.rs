@@ -6,7 +6,7 @@ use super::draft::{Dependency, Draft, GateDemand};
 use super::node::plan_node;
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, Digest, ExecutionPhase, ExecutionStatus, NodeKind, NodePhase, NodeReason, ResolvedBinding,
+    BindingTarget, ExecutionPhase, ExecutionStatus, NodeKind, NodePhase, NodeReason, ResolvedBinding,
     ResourceKey, ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
@@ -178,8 +178,3 @@ pub fn hold(
     draft
 }
 
-/// The digest that approvals of this program are bound to.
-#[must_use]
-pub fn graph_digest(program: &Program) -> Digest {
-    program.plan.digest()
-}
