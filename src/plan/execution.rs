@@ -119,7 +119,8 @@ fn called_off(view: &ExecutionView<'_>) -> Option<(NodeReason, String)> {
     if view.removed {
         return Some((NodeReason::ManifestRemoved, "the manifest of the execution was removed".to_owned()));
     }
-    view.overdue.map(|since| (NodeReason::DeadlineExceeded, format!("the deadline of the goal passed at {since}")))
+    view.overdue
+        .map(|since| (NodeReason::DeadlineExceeded, format!("the deadline of the goal passed at {since}")))
 }
 
 /// Groups take the phase of their children, innermost first.
@@ -151,13 +152,22 @@ pub(super) fn demand(view: &ExecutionView<'_>, gate: ResourceKey, ix: NodeIx) ->
 
 /// Records that an Execution cannot start because something it names is missing or broken.
 #[must_use]
-pub fn hold(status: &ExecutionStatus, reason: &str, message: &str, on: Vec<ResourceKey>, now: Timestamp) -> Draft {
+pub fn hold(
+    status: &ExecutionStatus,
+    reason: &str,
+    message: &str,
+    on: Vec<ResourceKey>,
+    now: Timestamp,
+) -> Draft {
     let mut draft = Draft::new(status.clone());
     draft.on = on.into_iter().map(Dependency::Resource).collect();
     let same = status.reason.as_deref() == Some(reason) && status.message.as_deref() == Some(message);
     if !same {
         draft.push(
-            Change::Execution(ExecutionChange::Hold { reason: reason.to_owned(), message: message.to_owned() }),
+            Change::Execution(ExecutionChange::Hold {
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+            }),
             now,
         );
     }

@@ -38,7 +38,11 @@ pub(super) fn plan_node(
                 Gate::Shut { source, phase } => {
                     let source = view.program.ids.get(source).map(ToString::to_string).unwrap_or_default();
                     let message = format!("`{source}` is {phase}");
-                    draft.node(&node.id, NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message }, now);
+                    draft.node(
+                        &node.id,
+                        NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message },
+                        now,
+                    );
                 }
                 Gate::Open => open(view, around, draft, ix, now),
             }
@@ -56,7 +60,8 @@ pub(super) fn plan_group(program: &Program, draft: &mut Draft, ix: NodeIx, now: 
     if phase == program.phase_of(&draft.status, ix) {
         return;
     }
-    let count = |wanted| children.iter().filter(|&&child| program.phase_of(&draft.status, child) == wanted).count();
+    let count =
+        |wanted| children.iter().filter(|&&child| program.phase_of(&draft.status, child) == wanted).count();
     let message = format!("{} of {} succeeded", count(NodePhase::Succeeded), children.len());
     let message = if phase.is_terminal() { message } else { String::new() };
     draft.node(id, NodeChange::Sum { phase, message }, now);
@@ -142,7 +147,11 @@ fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, Strin
 ///
 /// # Errors
 /// An expression cannot be evaluated; says which and why.
-pub fn inputs(program: &Program, status: &crate::model::ExecutionStatus, ix: NodeIx) -> Result<JsonMap, String> {
+pub fn inputs(
+    program: &Program,
+    status: &crate::model::ExecutionStatus,
+    ix: NodeIx,
+) -> Result<JsonMap, String> {
     let Some(template) = program.inputs(ix) else { return Ok(JsonMap::new()) };
     template.render_map(&program.scope(status)).map_err(|error| format!("inputs: {error}"))
 }
@@ -194,17 +203,35 @@ fn plan_task(
         }
         Resolved::Not(reason, message) => {
             draft.on.push(Dependency::Bindings(view.program.key.namespace.clone()));
-            for reference in view.program.spec.node_bindings.get(&node.id).iter().copied().chain(&view.program.spec.binding_ref) {
-                draft.on.push(Dependency::Resource(reference.key(Kind::Binding, &view.program.key.namespace)));
+            for reference in view
+                .program
+                .spec
+                .node_bindings
+                .get(&node.id)
+                .iter()
+                .copied()
+                .chain(&view.program.spec.binding_ref)
+            {
+                draft
+                    .on
+                    .push(Dependency::Resource(reference.key(Kind::Binding, &view.program.key.namespace)));
             }
             draft.block(&node.id, reason, message, now);
         }
     }
 }
 
-fn plan_gate(view: &ExecutionView<'_>, around: &dyn Surroundings, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+fn plan_gate(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    now: Timestamp,
+) {
     let Some(node) = view.program.node(ix) else { return };
-    let Some(gate) = node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.program.plan_key.namespace)) else {
+    let Some(gate) =
+        node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.program.plan_key.namespace))
+    else {
         return fail(draft, node, NodeReason::ExpressionError, "the node names no gate".to_owned(), now);
     };
     let Some(demand) = demand(view, gate.clone(), ix) else { return };
@@ -247,7 +274,13 @@ fn plan_external(
     }
 }
 
-fn plan_resource(around: &dyn Surroundings, draft: &mut Draft, node: &Node, key: ResourceKey, now: Timestamp) {
+fn plan_resource(
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    node: &Node,
+    key: ResourceKey,
+    now: Timestamp,
+) {
     let message = match around.progress(&key) {
         Progress::Succeeded => {
             let (outputs, evidence) = (JsonMap::new(), Evidence::default());

@@ -94,9 +94,8 @@ fn apply_execution(
 }
 
 fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result<(), IllegalChange> {
-    let held = |lease: &Option<Lease>, token: u64| {
-        lease.as_ref().filter(|lease| lease.token == token).is_some()
-    };
+    let held =
+        |lease: &Option<Lease>, token: u64| lease.as_ref().filter(|lease| lease.token == token).is_some();
     let extensions = &mut status.extensions;
     match change {
         ExecutionChange::AcquireLease(lease) => {
