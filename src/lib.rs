@@ -1,9 +1,15 @@
 //! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
 
+pub mod cli;
 pub mod config;
 pub mod diagnostic;
 pub mod event;
 pub mod git;
 pub mod graph;
+pub mod manifest;
 pub mod model;
+pub mod plan;
+pub mod provider;
 pub mod record;
+pub mod report;
+pub mod run;

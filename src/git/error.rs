@@ -83,6 +83,90 @@ pub enum GitError {
         /// How long it has been there.
         age_seconds: u64,
     },
+    /// A reference that others write all the time.
+    #[error("`{reference}` is being written by others; try again")]
+    Contended {
+        /// The reference.
+        reference: String,
+    },
+    /// A path has changes that are not committed.
+    #[error("`{path}` has uncommitted changes; commit, stash or discard them first")]
+    DirtyPath {
+        /// The path.
+        path: String,
+    },
+    /// The branch is checked out in another working tree, which would look changed.
+    #[error("branch `{branch}` is checked out in `{}`; run the command there", path.display())]
+    CheckedOutElsewhere {
+        /// The branch.
+        branch: String,
+        /// The other working tree.
+        path: PathBuf,
+    },
+    /// A merge, a rebase or the like is going on.
+    #[error("the working tree is in the middle of a {operation}; finish or abort it first")]
+    Busy {
+        /// What is going on.
+        operation: &'static str,
+    },
+    /// An argument that names no remote.
+    #[error("`{remote}` is neither a remote of this repository nor an address")]
+    UnknownRemote {
+        /// As it was given.
+        remote: String,
+    },
+    /// The remote wants to know who asks, or does not believe it.
+    #[error("`{remote}` did not accept the credentials: {detail}; check the token, key or credential helper")]
+    Authentication {
+        /// The remote, without credentials.
+        remote: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// The remote knows who asks, and refuses.
+    #[error(
+        "`{remote}` does not permit {action}: {detail}; ask for the permission, or let the branch's protection rules admit this user"
+    )]
+    Permission {
+        /// The remote, without credentials.
+        remote: String,
+        /// What was tried.
+        action: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// The remote is not there, or not a repository.
+    #[error("cannot reach `{remote}`: {detail}; check the address and the network")]
+    Unreachable {
+        /// The remote, without credentials.
+        remote: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// Any other failure of the `git` program.
+    #[error("cannot {doing} `{remote}`: {detail}")]
+    Remote {
+        /// A verb and a preposition.
+        doing: String,
+        /// The remote, without credentials.
+        remote: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// The `git` program failed in this repository.
+    #[error("cannot {doing}: {detail}")]
+    Program {
+        /// A verb.
+        doing: &'static str,
+        /// What Git said.
+        detail: String,
+    },
+    /// The `git` program did not end.
+    #[error("git did not end within {seconds} s")]
+    TimedOut {
+        /// The limit.
+        seconds: u64,
+    },
     /// Nobody said who commits.
     #[error(
         "nobody to commit as: set `git config user.name` and `git config user.email`, or GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL"

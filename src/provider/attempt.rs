@@ -1,0 +1,136 @@
+//! One attempt at a node, as a provider gets it, and what comes back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Workspace;
+use crate::model::{
+    AcceptanceCriterion, Artifact, CriterionResult, JsonMap, LogSummary, NodeId, NodeReason, ResourceKey,
+};
+
+/// Everything that a provider may know about one attempt at a node.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The execution.
+    pub key: ResourceKey,
+    /// The node.
+    pub node: NodeId,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The id of the run.
+    pub run_id: String,
+    /// `<execution uid>/<node>/<attempt>`: the same whenever this attempt is started again.
+    pub idempotency_key: String,
+    /// The token of the lease under which the attempt was started.
+    pub fencing_token: u64,
+    /// The provider string of the binding's target.
+    pub provider: String,
+    /// The provider's settings, expressions replaced.
+    pub config: JsonMap,
+    /// The node's inputs, expressions replaced.
+    pub inputs: JsonMap,
+    /// The outputs that the node declares; when empty, any are taken.
+    pub declared_outputs: Vec<String>,
+    /// What is checked after the work.
+    pub criteria: Vec<AcceptanceCriterion>,
+    /// How long the attempt may take, its checks included.
+    pub timeout: Option<Duration>,
+    /// The desired commit that the execution is pinned to.
+    pub commit: String,
+    /// The folder of this attempt, made when it is needed; holds `inputs.json`, `output`, `artifacts/`
+    /// and `log`.
+    pub run_dir: PathBuf,
+    /// Gives a checkout of `commit` to those who need one.
+    pub workspace: Arc<dyn Workspace>,
+    /// What this provider gave as `handle` when it was blocked before.
+    pub handle: Option<String>,
+}
+
+/// How the engine talks with a running attempt.
+pub struct Control {
+    /// Becomes `Some` when the attempt shall end early.
+    pub stop: watch::Receiver<Option<Stop>>,
+    /// Takes the lines that the provider prints, redacted and without control characters. A line that
+    /// finds no room is dropped; the log has it.
+    pub output: mpsc::Sender<String>,
+}
+
+/// Why an attempt ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The node was called off.
+    Cancel,
+    /// The runner goes away; another one will start the attempt again.
+    Shutdown,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It did what it should.
+    Succeeded {
+        /// What it gave.
+        outputs: JsonMap,
+    },
+    /// It did not.
+    Failed {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words; redacted.
+        message: String,
+        /// Whether another attempt may end otherwise.
+        retryable: bool,
+    },
+    /// It was ended early.
+    Stopped(Stop),
+    /// It waits for the outside world.
+    Blocked {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+        /// What the provider wants back when it is asked again.
+        handle: Option<String>,
+        /// When it wants to be asked again; never by itself when absent.
+        poll_after: Option<Duration>,
+    },
+}
+
+/// What a provider reports of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The exit code, if a process ran and was not ended by a signal.
+    pub exit_code: Option<i32>,
+    /// The end of the log, if anything was printed.
+    pub log: Option<LogSummary>,
+    /// What it left in its artifacts directory.
+    pub artifacts: Vec<Artifact>,
+    /// How the acceptance criteria came out.
+    pub criteria: Vec<CriterionResult>,
+}
+
+impl From<Outcome> for Report {
+    /// A report of nothing but the outcome.
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, exit_code: None, log: None, artifacts: Vec::new(), criteria: Vec::new() }
+    }
+}
+
+impl Outcome {
+    /// A failure that another attempt may overcome.
+    #[must_use]
+    pub fn failed(reason: NodeReason, message: impl Into<String>) -> Self {
+        Self::Failed { reason, message: message.into(), retryable: true }
+    }
+
+    /// A failure that every attempt would meet.
+    #[must_use]
+    pub fn hopeless(reason: NodeReason, message: impl Into<String>) -> Self {
+        Self::Failed { reason, message: message.into(), retryable: false }
+    }
+}

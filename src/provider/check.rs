@@ -1,0 +1,159 @@
+//! Reading a provider's settings: typed access by key, unknown keys refused with what was probably meant.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::model::JsonMap;
+
+/// Why settings are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The provider has no such setting.
+    #[error("unknown setting `config.{key}`{hint}")]
+    UnknownKey {
+        /// The setting.
+        key: String,
+        /// `; did you mean …?`, or nothing.
+        hint: String,
+    },
+    /// A setting has another type.
+    #[error("`config.{key}` must be {expected}")]
+    WrongType {
+        /// The setting.
+        key: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A setting has the right type and cannot be used.
+    #[error("`config.{key}` {why}")]
+    Invalid {
+        /// The setting.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A setting is missing.
+    #[error("`{provider}` needs `config.{key}`: {why}")]
+    Missing {
+        /// The provider string.
+        provider: String,
+        /// The setting.
+        key: &'static str,
+        /// What it is for.
+        why: &'static str,
+    },
+    /// The provider string itself is wrong.
+    #[error("`{provider}` {why}")]
+    Provider {
+        /// The provider string.
+        provider: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// An acceptance criterion cannot be checked.
+    #[error("acceptance criterion `{name}` {why}")]
+    Criterion {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The settings of a provider, read key by key.
+pub(super) struct Settings<'a>(&'a JsonMap);
+
+impl<'a> Settings<'a> {
+    /// Refuses keys that are not among `known`.
+    pub(super) fn new(config: &'a JsonMap, known: &[&str]) -> Result<Self, ConfigError> {
+        match config.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(ConfigError::UnknownKey { key: key.clone(), hint: did_you_mean(key, known) }),
+            None => Ok(Self(config)),
+        }
+    }
+
+    /// A string.
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.read(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A boolean.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        self.read(key, "true or false", Value::as_bool)
+    }
+
+    /// A duration.
+    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, ConfigError> {
+        self.read(key, "a duration such as `5s`", |value| {
+            let parsed: crate::model::Duration = value.as_str()?.parse().ok()?;
+            Some(parsed.span())
+        })
+    }
+
+    /// A list of strings; numbers and booleans are taken as their text, so that expressions may give them.
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        let list = self.read(key, "a list of strings", |value| {
+            value.as_array()?.iter().map(scalar).collect::<Option<Vec<_>>>()
+        })?;
+        Ok(list.unwrap_or_default())
+    }
+
+    /// A map of strings, with the same leniency.
+    pub(super) fn pairs(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
+        let pairs = self.read(key, "a map of strings", |value| {
+            let pair = |(name, value): (&String, &Value)| Some((name.clone(), scalar(value)?));
+            value.as_object()?.iter().map(pair).collect::<Option<Vec<_>>>()
+        })?;
+        Ok(pairs.unwrap_or_default())
+    }
+
+    fn read<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.0.get(key) {
+            None => Ok(None),
+            Some(value) => {
+                read(value).map(Some).ok_or_else(|| ConfigError::WrongType { key: key.to_owned(), expected })
+            }
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether `value` holds an expression that is replaced only when the node starts.
+pub(super) fn has_expression(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("${{"),
+        Value::Array(items) => items.iter().any(has_expression),
+        Value::Object(map) => map.values().any(has_expression),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// `; did you mean …?` when one of `known` is close to `word`, else what is known.
+pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    let near = known
+        .iter()
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
+    match near {
+        Some((_, candidate)) => format!("; did you mean `{candidate}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!("; known are {}", known.join(", ")),
+    }
+}

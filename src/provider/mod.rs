@@ -1,0 +1,49 @@
+//! Providers: what does the work of one attempt. The trait and its types are here; a provider is one
+//! file (or folder) and one line of registration in `registry`. Nothing here reads the environment.
+
+mod artifacts;
+mod attempt;
+mod check;
+mod command_line;
+mod criteria;
+mod human;
+mod interrupt;
+mod log;
+mod outputs;
+mod plain_text;
+mod process;
+mod redact;
+mod registry;
+mod relative_path;
+mod tool;
+mod workspace;
+
+use std::pin::Pin;
+
+pub use attempt::{Attempt, Control, Outcome, Report, Stop};
+pub use check::ConfigError;
+pub use criteria::check_criteria;
+pub use registry::{ALWAYS_PASSED, ProviderSettings, Registry, Unavailable};
+pub use workspace::{Checkout, Workspace, WorkspaceError};
+
+use crate::model::JsonMap;
+
+/// The result of an attempt, as it becomes known.
+pub type Running = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+/// Something that does the work of attempts.
+pub trait Provider: Send + Sync {
+    /// The schemes that it serves, without `://`; the empty scheme stands for plain words.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// Checks a provider string and its settings without running anything. Values that hold an expression
+    /// (`${{ … }}`) are not known yet and pass.
+    ///
+    /// # Errors
+    /// Says which setting is wrong, and how.
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError>;
+
+    /// Runs one attempt to its end, within a tokio runtime. Dropping the future ends the work as
+    /// [`Stop::Shutdown`] does.
+    fn run(&self, attempt: Attempt, control: Control) -> Running;
+}

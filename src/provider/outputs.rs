@@ -1,0 +1,252 @@
+//! The output file of a process: `key=value` lines, `key<<END` blocks, or one JSON object.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
+
+use super::check::did_you_mean;
+use crate::model::JsonMap;
+
+/// The largest output file, in bytes.
+pub(super) const LIMIT: u64 = 1 << 20;
+
+/// The longest name of an output.
+const NAME_LIMIT: usize = 128;
+
+/// Why outputs are refused. Values are never part of a message.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    #[error("the output file cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    #[error("the output file is not an ordinary file")]
+    NotAFile,
+    #[error("the output file has more than {LIMIT} bytes")]
+    TooLarge,
+    #[error("output file, line {line}: not valid UTF-8")]
+    NotUtf8 { line: usize },
+    #[error("output file, line {line}: expected `name=value` or `name<<END`")]
+    NotAPair { line: usize },
+    #[error(
+        "output file, line {line}: the name before `{separator}` must begin with a letter or `_` and hold only letters, digits, `_` and `-`"
+    )]
+    BadName { line: usize, separator: &'static str },
+    #[error("output file, line {line}: the word that ends the block is missing after `<<`")]
+    NoEndWord { line: usize },
+    #[error(
+        "output file, line {line}: the block that begins here is not ended by its word on a line of its own"
+    )]
+    OpenBlock { line: usize },
+    #[error("output file, line {line}: not a JSON object: {problem}")]
+    BadJson { line: usize, problem: String },
+    #[error("output `{name}` is not declared by the node{hint}")]
+    Undeclared { name: String, hint: String },
+    #[error("declared {} not given: {}", if .names.len() == 1 { "output is" } else { "outputs are" }, .names.join(", "))]
+    Missing { names: Vec<String> },
+}
+
+/// Reads the outputs at `path` and checks them against what the node declares; no file, no outputs.
+pub(super) fn read(path: &Path, declared: &[String]) -> Result<JsonMap, OutputError> {
+    let outputs = match open(path)? {
+        Some(file) => {
+            let mut bytes = Vec::new();
+            file.take(LIMIT + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > LIMIT {
+                return Err(OutputError::TooLarge);
+            }
+            parse(&bytes)?
+        }
+        None => JsonMap::new(),
+    };
+    check(&outputs, declared)?;
+    Ok(outputs)
+}
+
+/// Opens without following a link, and without waiting for the other end of a pipe.
+fn open(path: &Path) -> Result<Option<File>, OutputError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => {
+            let file = File::from(fd);
+            if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(OutputError::NotAFile) }
+        }
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(rustix::io::Errno::LOOP) => Err(OutputError::NotAFile),
+        Err(error) => Err(OutputError::Unreadable(error.into())),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<JsonMap, OutputError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| OutputError::NotUtf8 {
+        line: 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count(),
+    })?;
+    if text.trim_start().starts_with('{') { parse_json(text) } else { parse_lines(text) }
+}
+
+fn parse_json(text: &str) -> Result<JsonMap, OutputError> {
+    let bad = |line, problem: String| OutputError::BadJson { line, problem };
+    let outputs: JsonMap = serde_json::from_str(text).map_err(|error| {
+        let kind = match error.classify() {
+            serde_json::error::Category::Eof => "it ends too early",
+            serde_json::error::Category::Syntax => "syntax error",
+            serde_json::error::Category::Data | serde_json::error::Category::Io => "it cannot be used",
+        };
+        bad(error.line(), format!("{kind} at column {}", error.column()))
+    })?;
+    match outputs.keys().find(|name| !is_name(name)) {
+        Some(_) => Err(bad(1, "a name holds characters other than letters, digits, `_` and `-`".to_owned())),
+        None => Ok(outputs),
+    }
+}
+
+fn parse_lines(text: &str) -> Result<JsonMap, OutputError> {
+    let mut outputs = JsonMap::new();
+    let mut lines = text.lines().zip(1..);
+    while let Some((content, line)) = lines.next() {
+        if content.trim().is_empty() {
+            continue;
+        }
+        let pair = content.find('=');
+        let block = content.find("<<");
+        let is_block = block.is_some_and(|block| pair.is_none_or(|pair| block < pair));
+        let separator = if is_block { "<<" } else { "=" };
+        let (name, rest) = content.split_once(separator).ok_or(OutputError::NotAPair { line })?;
+        let name = name.trim();
+        if !is_name(name) {
+            return Err(OutputError::BadName { line, separator });
+        }
+        let value = if is_block {
+            let end = rest.trim();
+            if end.is_empty() {
+                return Err(OutputError::NoEndWord { line });
+            }
+            let mut block = Vec::new();
+            loop {
+                match lines.next() {
+                    Some((content, _)) if content == end => break block.join("\n"),
+                    Some((content, _)) => block.push(content),
+                    None => return Err(OutputError::OpenBlock { line }),
+                }
+            }
+        } else {
+            rest.to_owned()
+        };
+        outputs.insert(name.to_owned(), Value::String(value));
+    }
+    Ok(outputs)
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_LIMIT
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+fn check(outputs: &JsonMap, declared: &[String]) -> Result<(), OutputError> {
+    if declared.is_empty() {
+        return Ok(());
+    }
+    if let Some(name) = outputs.keys().find(|name| !declared.contains(name)) {
+        let known: Vec<&str> = declared.iter().map(String::as_str).collect();
+        return Err(OutputError::Undeclared { name: name.clone(), hint: did_you_mean(name, &known) });
+    }
+    let missing: Vec<String> = declared.iter().filter(|name| !outputs.contains_key(*name)).cloned().collect();
+    if missing.is_empty() { Ok(()) } else { Err(OutputError::Missing { names: missing }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check_ok(text: &str, expected: Value) {
+        assert_eq!(Value::Object(parse(text.as_bytes()).unwrap()), expected, "{text}");
+    }
+
+    fn check_err(bytes: &[u8], expected: &str) {
+        assert_eq!(parse(bytes).unwrap_err().to_string(), format!("output file, {expected}"));
+    }
+
+    #[test]
+    fn pairs_stay_strings() {
+        check_ok("a=1\n\nb = {\"x\": 2}\r\nc=\n", json!({"a": "1", "b": " {\"x\": 2}", "c": ""}));
+        check_ok("url=https://x.example/?a=b<<c\n", json!({"url": "https://x.example/?a=b<<c"}));
+        check_ok("a=1\na=2", json!({"a": "2"}));
+        check_ok("", json!({}));
+        check_ok("\u{feff}a=ä", json!({"a": "ä"}));
+    }
+
+    #[test]
+    fn blocks_keep_their_lines() {
+        check_ok("a<<EOF\none\n\n two=2\nEOF\nb=3\n", json!({"a": "one\n\n two=2", "b": "3"}));
+        check_ok("a<<EOF\r\none\r\nEOF\r\n", json!({"a": "one"}));
+        check_ok("a<<E=F\nx\nE=F", json!({"a": "x"}));
+        check_ok("a<<EOF\nEOF", json!({"a": ""}));
+    }
+
+    #[test]
+    fn a_json_object_keeps_its_types() {
+        check_ok(" {\"a\": 1, \"b\": [true, null]}\n", json!({"a": 1, "b": [true, null]}));
+    }
+
+    #[test]
+    fn what_is_malformed_is_named_by_its_line() {
+        check_err(b"a=1\nnonsense\n", "line 2: expected `name=value` or `name<<END`");
+        check_err(
+            b"a b=1",
+            "line 1: the name before `=` must begin with a letter or `_` and hold only letters, digits, `_` and `-`",
+        );
+        check_err(
+            b"a=1\nb<<EOF\nx\n",
+            "line 2: the block that begins here is not ended by its word on a line of its own",
+        );
+        check_err(b"a<<\n", "line 1: the word that ends the block is missing after `<<`");
+        check_err(b"a=1\nb=\xff\n", "line 2: not valid UTF-8");
+        check_err(b"{\"a\": 1,\n\"b\": }", "line 2: not a JSON object: syntax error at column 6");
+        check_err(b"{\"a\": 1", "line 1: not a JSON object: it ends too early at column 7");
+        check_err(
+            b"{\"a/b\": 1}",
+            "line 1: not a JSON object: a name holds characters other than letters, digits, `_` and `-`",
+        );
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused() {
+        let deep = format!("{{\"a\":{}", "[".repeat(100_000));
+        assert!(matches!(parse(deep.as_bytes()), Err(OutputError::BadJson { .. })));
+    }
+
+    #[test]
+    fn what_is_declared_must_be_given_and_nothing_else() {
+        let declared = ["version".to_owned(), "digest".to_owned()];
+        let message =
+            |text: &str| check(&parse(text.as_bytes()).unwrap(), &declared).unwrap_err().to_string();
+        assert_eq!(
+            message("versoin=1\ndigest=2"),
+            "output `versoin` is not declared by the node; did you mean `version`?"
+        );
+        assert_eq!(message("version=1"), "declared output is not given: digest");
+        assert_eq!(message(""), "declared outputs are not given: version, digest");
+        assert!(check(&parse(b"anything=1").unwrap(), &[]).is_ok());
+    }
+
+    #[test]
+    fn only_ordinary_files_of_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("output");
+        assert_eq!(read(&path, &[]).unwrap(), JsonMap::new());
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert!(matches!(read(&path, &[]), Err(OutputError::NotAFile)));
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from(0o600)).unwrap();
+        assert!(matches!(read(&path, &[]), Err(OutputError::NotAFile)));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, format!("a={}", "x".repeat(LIMIT as usize - 2))).unwrap();
+        assert!(read(&path, &[]).is_ok());
+        std::fs::write(&path, format!("a={}", "x".repeat(LIMIT as usize - 1))).unwrap();
+        assert!(matches!(read(&path, &[]), Err(OutputError::TooLarge)));
+    }
+}

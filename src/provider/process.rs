@@ -1,0 +1,242 @@
+//! One local process in a group of its own: output streamed to a sink, ended at a deadline or on request
+//! with TERM, a grace period and KILL; whatever it leaves behind in its group is killed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, PipeReader, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+
+use super::Stop;
+use super::interrupt::Interrupt;
+
+/// How long output is waited for after the process has ended and its group was killed: only a process
+/// that left the group can still hold the pipe open.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// How long a killed process may take to vanish before it is left alone.
+const ABANDON: Duration = Duration::from_secs(10);
+
+/// How often a process is looked after where the system cannot tell of its end through a descriptor.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// The executable file, as an absolute path.
+    pub(super) path: PathBuf,
+    /// Its arguments, without its name.
+    pub(super) args: Vec<OsString>,
+    /// Its whole environment.
+    pub(super) environment: BTreeMap<OsString, OsString>,
+    /// Its working directory.
+    pub(super) directory: PathBuf,
+    /// From TERM to KILL.
+    pub(super) grace: Duration,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// At the deadline.
+    TimedOut,
+    /// On request.
+    Stopped(Stop),
+}
+
+/// Runs a program to its end. Blocks; `sink` gets standard output and error in the order of writing.
+///
+/// # Errors
+/// When the program cannot be started.
+pub(super) fn run(
+    program: &Program,
+    deadline: Option<Instant>,
+    interrupt: &Interrupt,
+    sink: &mut dyn FnMut(&[u8]),
+) -> io::Result<End> {
+    let (output, writer) = io::pipe()?;
+    let mut command = Command::new(&program.path);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(&program.environment)
+        .current_dir(&program.directory)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let child = command.spawn()?;
+    // The command holds the writing ends; as long as it lives, the pipe does not end.
+    drop(command);
+    let mut watch = Watch::new(child, output, program.grace, interrupt);
+    watch.follow(deadline, sink);
+    watch.finish(sink)
+}
+
+/// A process that is being looked after.
+struct Watch<'a> {
+    child: Child,
+    group: Option<Pid>,
+    /// Readable once the process has ended, where the system has that.
+    exit: Option<OwnedFd>,
+    output: Option<PipeReader>,
+    grace: Duration,
+    interrupt: &'a Interrupt,
+    /// Why it was told to end, once it was.
+    told: Option<End>,
+    /// When the next signal is due, or the wait is given up.
+    next_step: Option<Instant>,
+    killed: bool,
+    exited: bool,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(child: Child, output: PipeReader, grace: Duration, interrupt: &'a Interrupt) -> Self {
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Self {
+            exit: group.and_then(exit_descriptor),
+            child,
+            group,
+            output: Some(output),
+            grace,
+            interrupt,
+            told: None,
+            next_step: None,
+            killed: false,
+            exited: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Follows the process until it has ended, or until it was told to and gave no sign.
+    fn follow(&mut self, deadline: Option<Instant>, sink: &mut dyn FnMut(&[u8])) {
+        loop {
+            let now = Instant::now();
+            if self.told.is_none() {
+                let stop = self.interrupt.heard().map(End::Stopped);
+                self.told = stop.or_else(|| deadline.filter(|at| *at <= now).map(|_| End::TimedOut));
+                if self.told.is_some() && !self.exited {
+                    self.signal(Signal::TERM);
+                    self.next_step = now.checked_add(self.grace);
+                }
+            } else if self.next_step.is_some_and(|at| at <= now) {
+                if self.killed {
+                    return;
+                }
+                self.signal(Signal::KILL);
+                self.killed = true;
+                self.next_step = now.checked_add(ABANDON);
+            }
+            // Those that the process leaves behind have the rest of the grace period, too.
+            let waits_for_others = self.told.is_some() && !self.killed && self.output.is_some();
+            if self.exited && !waits_for_others {
+                return;
+            }
+            let until = if self.told.is_some() { self.next_step } else { deadline };
+            self.wait(until.map(|at| at.saturating_duration_since(now)), sink);
+        }
+    }
+
+    /// Waits for output, for the end of the process or for a request, and takes what is there.
+    fn wait(&mut self, timeout: Option<Duration>, sink: &mut dyn FnMut(&[u8])) {
+        let timeout = match (&self.exit, timeout) {
+            (Some(_), timeout) => timeout,
+            (None, Some(timeout)) => Some(timeout.min(SLICE)),
+            (None, None) => Some(SLICE),
+        };
+        let exit = self.exit.as_ref().filter(|_| !self.exited);
+        let request = self.interrupt.waitable().filter(|_| self.told.is_none());
+        let [has_output, has_exit, _] = ready(
+            [self.output.as_ref().map(|pipe| pipe.as_fd()), exit.map(|fd| fd.as_fd()), request],
+            timeout,
+        );
+        if has_output {
+            self.read(sink);
+        }
+        if !self.exited && (has_exit || self.exit.is_none()) {
+            self.exited = self.has_exited();
+        }
+    }
+
+    /// Takes one read of output; the pipe is known to be ready.
+    fn read(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        let Some(pipe) = &mut self.output else { return };
+        if self.buffer.is_empty() {
+            self.buffer.resize(64 * 1024, 0);
+        }
+        match pipe.read(&mut self.buffer) {
+            Ok(0) => self.output = None,
+            Ok(size) => sink(self.buffer.get(..size).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => self.output = None,
+        }
+    }
+
+    /// Whether the process has ended; it stays unreaped, so that its id still names its group.
+    fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.group.is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.group {
+            // Errors mean that there is nobody left.
+            let _ = kill_process_group(pid, signal);
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Kills what is left of the group, reaps the process and takes the last output.
+    fn finish(mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<End> {
+        self.signal(Signal::KILL);
+        let end = if self.exited {
+            let status = self.child.wait()?;
+            self.told.unwrap_or(End::Exited(status))
+        } else {
+            // The system does not let go of it; a zombie is the lesser evil than a runner that hangs.
+            let _ = self.child.try_wait();
+            self.told.unwrap_or(End::TimedOut)
+        };
+        let until = Instant::now() + DRAIN;
+        while let Some(pipe) = &self.output {
+            let left = until.saturating_duration_since(Instant::now());
+            let [has_output] = ready([Some(pipe.as_fd())], Some(left));
+            if !has_output || left.is_zero() {
+                break;
+            }
+            self.read(sink);
+        }
+        Ok(end)
+    }
+}
+
+/// Waits until one of the descriptors is ready; says which are. Spurious returns are possible.
+fn ready<const N: usize>(fds: [Option<BorrowedFd<'_>>; N], timeout: Option<Duration>) -> [bool; N] {
+    let mut polled: Vec<PollFd<'_>> =
+        fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let timeout = timeout.and_then(|span| Timespec::try_from(span).ok());
+    if poll(&mut polled, timeout.as_ref()).is_err() {
+        return [false; N];
+    }
+    let mut results = polled.iter().map(|fd| !fd.revents().is_empty());
+    fds.map(|fd| fd.is_some() && results.next().unwrap_or(false))
+}
+
+#[cfg(target_os = "linux")]
+fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exit_descriptor(_pid: Pid) -> Option<OwnedFd> {
+    None
+}

@@ -1,0 +1,248 @@
+//! Removes the values of secrets from whatever is kept or shown, also from a stream that comes in pieces.
+
+use std::borrow::Cow;
+
+use regex::bytes::Regex;
+use serde_json::Value;
+
+use crate::model::JsonMap;
+
+/// What stands in the place of a secret.
+const STARS: &[u8] = b"***";
+
+/// The shortest value that is redacted; shorter ones would blot out ordinary text.
+const SHORTEST: usize = 4;
+
+/// The values that must not be seen.
+#[derive(Debug, Default)]
+pub(super) struct Redactor {
+    needles: Vec<Needle>,
+}
+
+#[derive(Debug)]
+struct Needle {
+    value: Vec<u8>,
+    search: Regex,
+}
+
+impl Redactor {
+    /// Redacts these values: each as it is, without surrounding white space, line by line, and in the form
+    /// that it has inside a JSON string.
+    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut values: Vec<Vec<u8>> = Vec::new();
+        for secret in secrets {
+            values.push(secret.to_vec());
+            values.push(secret.trim_ascii().to_vec());
+            values.extend(secret.split(|byte| *byte == b'\n').map(|line| line.trim_ascii().to_vec()));
+            let json = Value::String(String::from_utf8_lossy(secret).into_owned()).to_string();
+            values.push(json.trim_matches('"').as_bytes().to_vec());
+        }
+        values.retain(|value| value.len() >= SHORTEST);
+        values.sort_unstable();
+        values.dedup();
+        Self { needles: values.into_iter().filter_map(Needle::new).collect() }
+    }
+
+    /// A text without secrets.
+    pub(super) fn text(&self, text: &str) -> String {
+        if self.needles.is_empty() {
+            return text.to_owned();
+        }
+        String::from_utf8_lossy(&self.bytes(text.as_bytes())).into_owned()
+    }
+
+    /// Bytes without secrets.
+    pub(super) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.needles.is_empty() {
+            return Cow::Borrowed(bytes);
+        }
+        let mut clean = Vec::with_capacity(bytes.len());
+        Stream::default().push(self, bytes, true, &mut clean);
+        Cow::Owned(clean)
+    }
+
+    /// A map without secrets, in keys and values of every depth.
+    pub(super) fn map(&self, map: JsonMap) -> JsonMap {
+        if self.needles.is_empty() {
+            return map;
+        }
+        map.into_iter().map(|(key, value)| (self.text(&key), self.value(value))).collect()
+    }
+
+    fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(&text)),
+            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.value(item)).collect()),
+            Value::Object(map) => Value::Object(self.map(map)),
+            // A number may be a secret as well as a string.
+            Value::Number(number) => {
+                let text = number.to_string();
+                let clean = self.text(&text);
+                if clean == text { Value::Number(number) } else { Value::String(clean) }
+            }
+            Value::Null | Value::Bool(_) => value,
+        }
+    }
+
+    /// Where secrets stand in `bytes`, overlapping ones put together, in order.
+    fn find(&self, bytes: &[u8], covered: usize) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        if covered > 0 {
+            found.push((0, covered));
+        }
+        for needle in &self.needles {
+            let mut from = 0;
+            while let Some(hit) = needle.search.find_at(bytes, from) {
+                found.push((hit.start(), hit.end()));
+                // Occurrences of the same value may overlap.
+                from = hit.start() + 1;
+            }
+        }
+        found.sort_unstable();
+        let mut merged: Vec<(usize, usize)> = Vec::with_capacity(found.len());
+        for (start, end) in found {
+            match merged.last_mut() {
+                Some(last) if start <= last.1 => last.1 = last.1.max(end),
+                _ => merged.push((start, end)),
+            }
+        }
+        merged
+    }
+
+    /// The length of the longest end of `bytes` that may turn out to begin a secret.
+    fn undecided(&self, bytes: &[u8]) -> usize {
+        self.needles.iter().map(|needle| needle.begins_at_end_of(bytes)).max().unwrap_or(0)
+    }
+}
+
+impl Needle {
+    fn new(value: Vec<u8>) -> Option<Self> {
+        use std::fmt::Write as _;
+        let mut pattern = String::from("(?-u)");
+        for byte in &value {
+            // Writing to a string cannot fail.
+            let _ = write!(pattern, "\\x{byte:02x}");
+        }
+        let search = Regex::new(&pattern).ok()?;
+        Some(Self { value, search })
+    }
+
+    fn begins_at_end_of(&self, bytes: &[u8]) -> usize {
+        let longest = (self.value.len() - 1).min(bytes.len());
+        (1..=longest)
+            .rev()
+            .find(|len| self.value.get(..*len).is_some_and(|start| bytes.ends_with(start)))
+            .unwrap_or(0)
+    }
+}
+
+/// What is carried over from one piece of a stream to the next.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// Bytes that may begin a secret; fewer than the longest secret has.
+    carry: Vec<u8>,
+    /// How many of them are part of a secret whose stars are out already.
+    covered: usize,
+}
+
+impl Stream {
+    /// Takes a piece and appends to `out` what can be decided; `last` says that no more will come.
+    pub(super) fn push(&mut self, redactor: &Redactor, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+        if redactor.needles.is_empty() {
+            out.extend_from_slice(piece);
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.carry);
+        bytes.extend_from_slice(piece);
+        let decided = if last { bytes.len() } else { bytes.len() - redactor.undecided(&bytes) };
+        let mut at = 0;
+        let mut covered = 0;
+        for (start, end) in redactor.find(&bytes, self.covered) {
+            if start >= decided {
+                break;
+            }
+            out.extend_from_slice(bytes.get(at..start).unwrap_or_default());
+            if !(start == 0 && self.covered > 0) {
+                out.extend_from_slice(STARS);
+            }
+            at = end.min(decided);
+            covered = end.saturating_sub(decided);
+        }
+        // What is still carried may be covered from before, when nothing of it could be decided.
+        self.covered = if decided == 0 { self.covered } else { covered };
+        out.extend_from_slice(bytes.get(at..decided).unwrap_or_default());
+        bytes.drain(..decided);
+        self.carry = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn redactor(secrets: &[&str]) -> Redactor {
+        Redactor::new(secrets.iter().map(|secret| secret.as_bytes()))
+    }
+
+    /// Every way to cut the text into three pieces gives the same result.
+    fn check(secrets: &[&str], text: &str, expected: &str) {
+        let redactor = redactor(secrets);
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let mut stream = Stream::default();
+                let mut out = Vec::new();
+                stream.push(&redactor, &text.as_bytes()[..first], false, &mut out);
+                stream.push(&redactor, &text.as_bytes()[first..second], false, &mut out);
+                stream.push(&redactor, &text.as_bytes()[second..], true, &mut out);
+                assert_eq!(String::from_utf8_lossy(&out), expected, "cut at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_however_the_stream_is_cut() {
+        check(&["hunter22"], "password hunter22!", "password ***!");
+        check(&["hunter22"], "hunter2 hunter22hunter2", "hunter2 ***hunter2");
+        check(&["abcd", "abcdefgh"], "abcdefgh abcdefg abc", "*** ***efg abc");
+    }
+
+    #[test]
+    fn overlapping_secrets_leave_nothing_behind() {
+        check(&["xxab", "abcd"], "-xxabcd-", "-***-");
+        check(&["aaaa"], "baaaaaaab", "b***b");
+        check(&["abab"], "abababa", "***a");
+    }
+
+    #[test]
+    fn lines_and_json_forms_of_a_secret_are_secrets() {
+        check(&["line one\nline two\n"], "x line two y", "x *** y");
+        check(&["qu\"ote"], r#"{"a":"qu\"ote"}"#, r#"{"a":"***"}"#);
+    }
+
+    #[test]
+    fn short_values_and_ordinary_text_are_left_alone() {
+        check(&["abc", ""], "abc", "abc");
+        check(&["hunter22"], "nothing here", "nothing here");
+    }
+
+    #[test]
+    fn what_is_carried_stays_small() {
+        let redactor = redactor(&["aaaa"]);
+        let mut stream = Stream::default();
+        let mut out = Vec::new();
+        for _ in 0..1_000 {
+            stream.push(&redactor, &[b'a'; 1_000], false, &mut out);
+            assert!(stream.carry.len() < 4);
+        }
+        stream.push(&redactor, b"", true, &mut out);
+        assert_eq!(out, b"***");
+    }
+
+    #[test]
+    fn outputs_are_cleaned_at_every_depth() {
+        let map = json!({"a": ["hunter22", {"hunter22": 12345678}], "b": true});
+        let clean = redactor(&["hunter22", "12345678"]).map(map.as_object().unwrap().clone());
+        assert_eq!(Value::Object(clean), json!({"a": ["***", {"***": "***"}], "b": true}));
+    }
+}

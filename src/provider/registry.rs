@@ -1,0 +1,116 @@
+//! Which provider serves which scheme, and which of them may be used here.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::check::did_you_mean;
+use super::{Provider, human, tool};
+
+/// Variables of the runner's environment that local commands always get.
+pub const ALWAYS_PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
+
+/// What providers get from the configuration and, through it, from the environment.
+#[derive(Clone, Default)]
+pub struct ProviderSettings {
+    /// Globs of the provider strings that may be used; every one when empty.
+    pub allow: Vec<String>,
+    /// Variables that local commands get: those of [`ALWAYS_PASSED`] that are set, and what
+    /// `providers.environment` names.
+    pub environment: BTreeMap<String, OsString>,
+    /// Variables that local commands get and whose values are redacted everywhere: what
+    /// `providers.secrets` names.
+    pub secrets: BTreeMap<String, OsString>,
+}
+
+/// Why a provider cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The configuration does not allow it.
+    #[error("provider `{provider}` is not in the allow-list `providers.allow` of .planspec.yaml")]
+    NotAllowed {
+        /// The provider string.
+        provider: String,
+    },
+    /// No provider serves its scheme.
+    #[error("no provider serves `{scheme}://`{hint}")]
+    UnknownScheme {
+        /// The scheme.
+        scheme: String,
+        /// `; did you mean …?`, or what is known.
+        hint: String,
+    },
+    /// It names nothing.
+    #[error("the provider is an empty string")]
+    Empty,
+}
+
+/// Every provider of this build, and the allow-list.
+#[derive(Clone)]
+pub struct Registry {
+    by_scheme: BTreeMap<&'static str, Arc<dyn Provider>>,
+    /// `None`: everything is allowed.
+    allow: Option<GlobSet>,
+}
+
+impl Registry {
+    /// The providers that come with planspec. A glob of the allow-list that is malformed allows nothing.
+    #[must_use]
+    pub fn standard(settings: ProviderSettings) -> Self {
+        let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
+        registry.register(Arc::new(human::Human));
+        registry.register(Arc::new(tool::Tool::new(settings)));
+        registry
+    }
+
+    /// Adds a provider for all its schemes; the last one registered for a scheme serves it.
+    pub fn register(&mut self, provider: Arc<dyn Provider>) {
+        for scheme in provider.schemes() {
+            self.by_scheme.insert(scheme, Arc::clone(&provider));
+        }
+    }
+
+    /// The provider that serves the provider string of a binding.
+    ///
+    /// # Errors
+    /// When none does, or the configuration does not allow it.
+    pub fn find(&self, provider: &str) -> Result<&Arc<dyn Provider>, Unavailable> {
+        if provider.trim().is_empty() {
+            return Err(Unavailable::Empty);
+        }
+        let scheme = provider.split_once("://").map_or("", |(scheme, _)| scheme);
+        let Some(found) = self.by_scheme.get(scheme) else {
+            let known: Vec<&str> = self.by_scheme.keys().copied().filter(|known| !known.is_empty()).collect();
+            return Err(Unavailable::UnknownScheme {
+                scheme: scheme.to_owned(),
+                hint: did_you_mean(scheme, &known),
+            });
+        };
+        if self.allows(provider) {
+            Ok(found)
+        } else {
+            Err(Unavailable::NotAllowed { provider: provider.to_owned() })
+        }
+    }
+
+    /// A plain word is `tool://WORD` in other words, so a glob for either form lets it in.
+    fn allows(&self, provider: &str) -> bool {
+        self.allow.as_ref().is_none_or(|allow| {
+            allow.is_match(provider)
+                || (!provider.contains("://") && allow.is_match(format!("tool://{provider}")))
+        })
+    }
+}
+
+fn allow_list(globs: &[String]) -> Option<GlobSet> {
+    if globs.is_empty() {
+        return None;
+    }
+    let mut set = GlobSetBuilder::new();
+    for glob in globs.iter().filter_map(|glob| GlobBuilder::new(glob).build().ok()) {
+        set.add(glob);
+    }
+    Some(set.build().unwrap_or_default())
+}

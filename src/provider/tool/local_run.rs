@@ -1,0 +1,259 @@
+//! One attempt by a local process, from the checkout to the report. Blocks.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::Shared;
+use super::config::ToolConfig;
+use super::environment::environment;
+use super::run_folder::RunFolder;
+use crate::model::{CriterionResult, JsonMap, NodeReason};
+use crate::provider::command_line::{Environment, StartError};
+use crate::provider::criteria::{Checker, check_criteria};
+use crate::provider::interrupt::Interrupt;
+use crate::provider::log::Log;
+use crate::provider::plain_text::plain_line;
+use crate::provider::process::{self, End};
+use crate::provider::relative_path::resolve;
+use crate::provider::{Attempt, Checkout, ConfigError, Outcome, Report, artifacts, outputs};
+
+/// One attempt.
+pub(super) struct LocalRun<'a> {
+    shared: &'a Shared,
+    attempt: &'a Attempt,
+    interrupt: &'a Interrupt,
+    deadline: Option<Instant>,
+}
+
+impl<'a> LocalRun<'a> {
+    /// Gets ready; the time of the attempt begins now.
+    pub(super) fn new(shared: &'a Shared, attempt: &'a Attempt, interrupt: &'a Interrupt) -> Self {
+        let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self { shared, attempt, interrupt, deadline }
+    }
+
+    /// Runs it to its end.
+    pub(super) fn run(&self, lines: mpsc::Sender<String>) -> Report {
+        self.clean(self.prepare_and_run(lines).unwrap_or_else(Report::from))
+    }
+
+    fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<Report, Outcome> {
+        let config = ToolConfig::read(&self.attempt.provider, &self.attempt.config).map_err(refused)?;
+        check_criteria(&self.attempt.criteria).map_err(refused)?;
+        self.go_on()?;
+        let folder = RunFolder::create(&self.attempt.run_dir, &self.attempt.inputs, &self.shared.no_inputs)
+            .map_err(|error| failed(format!("no folder for the attempt: {error}")))?;
+        let mut log = Log::new(folder.log(), Arc::clone(&self.shared.redactor), lines);
+        let mut report = Report::from(Outcome::Succeeded { outputs: JsonMap::new() });
+        report.outcome = match self.work(&config, &folder, &mut log, &mut report) {
+            Ok(outputs) => Outcome::Succeeded { outputs },
+            Err(outcome) => outcome,
+        };
+        report.log = log.finish();
+        self.collect_artifacts(&folder, &mut report);
+        folder.tidy();
+        Ok(report)
+    }
+
+    /// The work itself: the outputs, or how else the attempt ended.
+    fn work(
+        &self,
+        config: &ToolConfig,
+        folder: &RunFolder,
+        log: &mut Log,
+        report: &mut Report,
+    ) -> Result<JsonMap, Outcome> {
+        let place = Place::prepare(self.attempt, config, folder)?;
+        self.go_on()?;
+        let environment = environment(&self.shared.settings, config, self.attempt, folder);
+        let line = config.command_line();
+        let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
+        let end = process::run(&program, self.deadline, self.interrupt, &mut |bytes| log.write(bytes))
+            .map_err(|error| cannot_start(line.start_error(error)))?;
+        log.end_part();
+        let status = self.exited(end)?;
+        report.exit_code = status.code();
+        if !status.success() {
+            return Err(failed(how_it_ended(status)));
+        }
+        let outputs = outputs::read(folder.output(), &self.attempt.declared_outputs)
+            .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
+        self.check(config, folder, &place, &environment, log, &mut report.criteria)?;
+        Ok(outputs)
+    }
+
+    fn check(
+        &self,
+        config: &ToolConfig,
+        folder: &RunFolder,
+        place: &Place,
+        environment: &Environment,
+        log: &mut Log,
+        results: &mut Vec<CriterionResult>,
+    ) -> Result<(), Outcome> {
+        let mut checker = Checker {
+            directory: &place.directory,
+            artifacts: folder.artifacts(),
+            environment,
+            grace: config.grace,
+            deadline: self.deadline,
+            interrupt: self.interrupt,
+            log,
+            redactor: &self.shared.redactor,
+        };
+        if let Err(end) = checker.check_all(&self.attempt.criteria, results) {
+            self.exited(end)?;
+        }
+        match results.iter().find(|result| result.required && !result.passed) {
+            Some(result) => {
+                let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
+                Err(Outcome::failed(NodeReason::CriterionFailed, message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The status of a process that ended by itself.
+    fn exited(&self, end: End) -> Result<ExitStatus, Outcome> {
+        match end {
+            End::Exited(status) => Ok(status),
+            End::TimedOut => Err(self.timed_out()),
+            End::Stopped(stop) => Err(Outcome::Stopped(stop)),
+        }
+    }
+
+    /// Nothing is started any more after a request to stop, or when the time is over.
+    fn go_on(&self) -> Result<(), Outcome> {
+        match self.interrupt.heard() {
+            Some(stop) => Err(Outcome::Stopped(stop)),
+            None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(self.timed_out()),
+            None => Ok(()),
+        }
+    }
+
+    fn timed_out(&self) -> Outcome {
+        let limit = self.attempt.timeout.unwrap_or_default();
+        Outcome::failed(NodeReason::Timeout, format!("took longer than {}", in_words(limit)))
+    }
+
+    /// Artifacts are of use after a failure, too; an attempt that was stopped is started again.
+    fn collect_artifacts(&self, folder: &RunFolder, report: &mut Report) {
+        if matches!(report.outcome, Outcome::Stopped(_)) {
+            return;
+        }
+        match artifacts::collect(folder.artifacts(), self.attempt) {
+            Ok(found) => report.artifacts = found,
+            Err(error) => {
+                if matches!(report.outcome, Outcome::Succeeded { .. }) {
+                    report.outcome = Outcome::failed(NodeReason::OutputInvalid, error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Nothing that leaves here holds a secret; log and evidence are clean already.
+    fn clean(&self, mut report: Report) -> Report {
+        let redactor = &self.shared.redactor;
+        report.outcome = match report.outcome {
+            Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
+            Outcome::Failed { reason, message, retryable } => {
+                let message = plain_line(redactor.text(&message).as_bytes());
+                Outcome::Failed { reason, message, retryable }
+            }
+            other => other,
+        };
+        for artifact in &mut report.artifacts {
+            artifact.name = redactor.text(&artifact.name);
+            artifact.path = artifact.path.take().map(|path| redactor.text(&path));
+        }
+        report
+    }
+}
+
+/// Where the process works; given back, or removed, in the end.
+struct Place {
+    directory: PathBuf,
+    _checkout: Option<Checkout>,
+    scratch: Option<PathBuf>,
+}
+
+impl Place {
+    fn prepare(attempt: &Attempt, config: &ToolConfig, folder: &RunFolder) -> Result<Self, Outcome> {
+        let mut place = if config.checkout {
+            let checkout = attempt.workspace.prepare().map_err(|error| failed(chain(&error)))?;
+            Self { directory: checkout.to_path_buf(), _checkout: Some(checkout), scratch: None }
+        } else {
+            let scratch =
+                folder.scratch().map_err(|error| failed(format!("no folder to work in: {error}")))?;
+            Self { directory: scratch.clone(), _checkout: None, scratch: Some(scratch) }
+        };
+        if let Some(below) = &config.working_directory {
+            let refuse = |why: String| {
+                let message = format!("`config.workingDirectory` is `{below}`: {why}");
+                Outcome::hopeless(NodeReason::ProviderFailed, message)
+            };
+            place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
+            if !place.directory.is_dir() {
+                return Err(refuse("it is not a folder".to_owned()));
+            }
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(scratch) = &self.scratch {
+            // What cannot be removed stays in the attempt's folder, which the cache's owner clears.
+            let _ = std::fs::remove_dir_all(scratch);
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
+fn refused(error: ConfigError) -> Outcome {
+    Outcome::hopeless(NodeReason::ProviderFailed, error.to_string())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
+fn cannot_start(error: StartError) -> Outcome {
+    Outcome::Failed {
+        reason: NodeReason::ProviderFailed,
+        message: error.to_string(),
+        retryable: error.may_pass(),
+    }
+}
+
+fn failed(message: String) -> Outcome {
+    Outcome::failed(NodeReason::ProviderFailed, message)
+}
+
+fn how_it_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+/// `1h 30m`, as people write it.
+fn in_words(span: Duration) -> String {
+    jiff::SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}"))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

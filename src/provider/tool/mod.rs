@@ -1,0 +1,82 @@
+//! `tool://NAME`, or a plain word: a local process, as `docs/providers/tool.md` describes it.
+
+mod config;
+mod environment;
+mod local_run;
+mod run_folder;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use self::config::ToolConfig;
+use self::local_run::LocalRun;
+use self::run_folder::NoInputs;
+use super::interrupt::interrupt;
+use super::redact::Redactor;
+use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, Stop};
+use crate::model::{JsonMap, NodeReason};
+
+/// The provider.
+pub(super) struct Tool(Arc<Shared>);
+
+/// What all its attempts have in common.
+struct Shared {
+    settings: ProviderSettings,
+    redactor: Arc<Redactor>,
+    no_inputs: NoInputs,
+}
+
+impl Tool {
+    pub(super) fn new(settings: ProviderSettings) -> Self {
+        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
+        let redactor = Arc::new(Redactor::new(secrets));
+        Self(Arc::new(Shared { settings, redactor, no_inputs: NoInputs::default() }))
+    }
+}
+
+impl Provider for Tool {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["tool", ""]
+    }
+
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        ToolConfig::check(provider, config)
+    }
+
+    fn run(&self, attempt: Attempt, control: Control) -> Running {
+        Box::pin(run(Arc::clone(&self.0), attempt, control))
+    }
+}
+
+/// The whole attempt happens on a thread that may block: making the checkout, waiting for the process,
+/// reading and hashing a flood of output never hold up the runtime.
+async fn run(shared: Arc<Shared>, attempt: Attempt, control: Control) -> Report {
+    let (mut asker, interrupt) = match interrupt() {
+        Ok(ends) => ends,
+        Err(error) => return failed(format!("no pipe for the process: {error}")),
+    };
+    let Control { mut stop, output } = control;
+    let mut work =
+        tokio::task::spawn_blocking(move || LocalRun::new(&shared, &attempt, &interrupt).run(output));
+    let asked = async {
+        let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
+        match seen {
+            Some(asked) => asked,
+            // The engine cannot ask any more.
+            None => std::future::pending::<Stop>().await,
+        }
+    };
+    let done = tokio::select! {
+        done = &mut work => done,
+        stop = asked => {
+            asker.ask(stop);
+            work.await
+        }
+    };
+    done.unwrap_or_else(|error| failed(format!("the attempt broke off: {error}")))
+}
+
+fn failed(message: String) -> Report {
+    Report::from(Outcome::failed(NodeReason::ProviderFailed, message))
+}
