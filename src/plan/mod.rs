@@ -4,7 +4,7 @@
 pub mod binding;
 mod draft;
 mod execution;
-// pub mod goal;
+pub mod goal;
 mod lease;
 mod node;
 mod outcome;
