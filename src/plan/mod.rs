@@ -9,7 +9,7 @@ mod lease;
 mod node;
 mod outcome;
 mod schedule;
-// pub mod simple;
+pub mod simple;
 
 pub use draft::{Dependency, Draft, GateDemand, Move, Ready};
 pub use execution::{
