@@ -1,6 +1,9 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
 mod completions;
+mod get;
+mod graph;
+mod history;
 mod man;
 
 use clap::Subcommand;
@@ -11,6 +14,9 @@ use super::error::{CliError, Exit};
 /// The commands, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Get(get::Arguments),
+    Graph(graph::Arguments),
+    History(history::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -18,6 +24,9 @@ pub(crate) enum Command {
 /// Runs a command.
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
+        Command::Get(arguments) => get::run(arguments, context),
+        Command::Graph(arguments) => graph::run(arguments, context),
+        Command::History(arguments) => history::run(arguments, context),
         Command::Completions(arguments) => completions::run(arguments, context),
         Command::Man(arguments) => man::run(arguments, context),
     }
