@@ -1,6 +1,7 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
 mod completions;
+mod describe;
 mod get;
 mod graph;
 mod history;
@@ -15,6 +16,7 @@ use super::error::{CliError, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Get(get::Arguments),
+    Describe(describe::Arguments),
     Graph(graph::Arguments),
     History(history::Arguments),
     Completions(completions::Arguments),
@@ -24,6 +26,7 @@ pub(crate) enum Command {
 /// Runs a command.
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
+        Command::Describe(arguments) => describe::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Graph(arguments) => graph::run(arguments, context),
         Command::History(arguments) => history::run(arguments, context),
