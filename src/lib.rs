@@ -3,9 +3,11 @@
 pub mod cli;
 pub mod config;
 pub mod diagnostic;
+pub mod engine;
 pub mod event;
 pub mod git;
 pub mod graph;
+pub mod index;
 pub mod manifest;
 pub mod model;
 pub mod plan;

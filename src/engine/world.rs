@@ -104,6 +104,17 @@ impl World {
         Ok(keys)
     }
 
+    /// Records that are newer than the index.
+    pub(super) fn newer_records(&self) -> impl Iterator<Item = (&ResourceKey, &Option<Arc<StatusRecord>>)> {
+        self.records.iter()
+    }
+
+    /// Where the record of a resource stands, or will stand.
+    pub(super) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
+        let found = self.status.locate(&self.repo, key)?;
+        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
+    }
+
     /// The record of a resource.
     pub(super) fn record(&self, key: &ResourceKey) -> Result<Option<Arc<StatusRecord>>, EngineError> {
         if let Some(known) = self.records.get(key) {
