@@ -178,7 +178,9 @@ mod tests {
 
     #[test]
     fn base64_is_padded() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("x:~~?", "eDp+fj8=")] {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("x:~~?", "eDp+fj8=")]
+        {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

@@ -25,7 +25,9 @@ pub(super) struct Outcome {
 }
 
 /// Checks and decodes one document.
-pub(super) fn examine(document: Document, source: Source) -> Outcome {
+///
+/// `reread` gives the document's value once more; it is asked for only when decoding fails.
+pub(super) fn examine(document: Document, source: Source, reread: impl Fn() -> Option<Value>) -> Outcome {
     let Document { value, findings } = document;
     let Value::Object(map) = value else { return Outcome::default() };
     let version = match api_version(&map) {
@@ -46,7 +48,7 @@ pub(super) fn examine(document: Document, source: Source) -> Outcome {
     };
     let cut_short = findings.iter().any(|finding| finding.kind == FindingKind::TooDeep);
     if !cut_short {
-        examine_kind(kind, map, source, &mut outcome);
+        examine_kind(kind, map, source, &mut outcome, reread);
     }
     if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
         outcome.resource = None;
@@ -54,7 +56,13 @@ pub(super) fn examine(document: Document, source: Source) -> Outcome {
     outcome
 }
 
-fn examine_kind(kind: Kind, map: Map<String, Value>, source: Source, outcome: &mut Outcome) {
+fn examine_kind(
+    kind: Kind,
+    map: Map<String, Value>,
+    source: Source,
+    outcome: &mut Outcome,
+    reread: impl Fn() -> Option<Value>,
+) {
     rules::ignored(&map, &mut outcome.problems);
     let mut value = Value::Object(map);
     let found = schema::of_kind(kind).check(&value);
@@ -66,14 +74,19 @@ fn examine_kind(kind: Kind, map: Map<String, Value>, source: Source, outcome: &m
     let mut take = |field: &str| value.as_object_mut().and_then(|map| map.remove(field)).unwrap_or_default();
     let (metadata, spec) = (take("metadata"), take("spec"));
     let spec_digest = Digest::of_value(&spec);
-    match (read::decode::<Metadata>(metadata), decode_spec(kind, spec)) {
-        (Ok(metadata), Ok(spec)) => {
+    let decoded =
+        read::decode::<Metadata>(metadata).and_then(|metadata| Ok((metadata, decode_spec(kind, spec)?)));
+    match decoded {
+        Ok((metadata, spec)) => {
             let resource = Resource { metadata, spec, spec_digest, source };
             rules::check(&resource, &mut outcome.problems);
             outcome.resource = Some(resource);
         }
-        (Err(message), _) => outcome.problems.push(Problem::new(codes::UNUSABLE_VALUE, "/metadata", message)),
-        (_, Err(message)) => outcome.problems.push(Problem::new(codes::UNUSABLE_VALUE, "/spec", message)),
+        Err(reason) => {
+            let whole = reread().unwrap_or_default();
+            let spec = whole.get("spec").unwrap_or(&Value::Null);
+            outcome.problems.extend(rules::unusable(spec, "/spec", &reason));
+        }
     }
 }
 
@@ -147,7 +160,8 @@ fn key_of(kind: Kind, map: &Map<String, Value>) -> Option<ResourceKey> {
     Some(ResourceKey::new(kind, name("namespace")?, name("name")?))
 }
 
-fn explain(finding: &Finding) -> Problem {
+/// What a finding of the reader means to a user.
+pub(super) fn explain(finding: &Finding) -> Problem {
     let pointer = finding.pointer.as_str();
     match &finding.kind {
         FindingKind::DuplicateKey => {

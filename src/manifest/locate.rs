@@ -1,6 +1,7 @@
 //! From problems with JSON pointers to diagnostics with lines and columns; the spans are found only when asked for.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use super::lines::{Lines, Position};
 use super::problem::{At, Problem};
@@ -141,6 +142,34 @@ impl<'t> Text<'t> {
             diagnostic.related.push(Related { location, message: message.clone() });
         }
         diagnostic
+    }
+}
+
+/// Finds the spans of diagnostics that were made without the text at hand, such as those of references.
+/// `read` gives the content of a path; it is asked once a path.
+pub fn locate(
+    diagnostics: &mut [Diagnostic],
+    limits: &Limits,
+    mut read: impl FnMut(&str) -> Option<Vec<u8>>,
+) {
+    let mut missing: BTreeMap<String, Vec<&mut Location>> = BTreeMap::new();
+    for found in diagnostics {
+        let related = found.related.iter_mut().map(|other| &mut other.location);
+        for location in std::iter::once(&mut found.location).chain(related) {
+            if location.span.is_none() {
+                missing.entry(location.path.clone()).or_default().push(location);
+            }
+        }
+    }
+    for (path, locations) in missing {
+        let Some(bytes) = read(&path) else { continue };
+        let Ok(content) = std::str::from_utf8(&bytes) else { continue };
+        let text = Text::new(&path, content);
+        let Some(tree) = text.tree(limits) else { continue };
+        for location in locations {
+            let document = usize::try_from(location.document).unwrap_or(usize::MAX);
+            location.span = tree.nearest(document, &location.pointer).map(|place| pick(place, At::Value));
+        }
     }
 }
 

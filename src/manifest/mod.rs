@@ -2,20 +2,29 @@
 //! kind, references between resources, transitions between two commits. No I/O.
 
 pub mod codes;
+mod config;
 mod document;
+mod facts;
 mod lines;
 mod locate;
 mod pointer;
 mod problem;
 mod read;
+mod references;
 mod rules;
 mod schema;
 mod schema_error;
 mod spans;
 mod suggest;
+mod transition;
 mod value;
 
+pub use config::load_config;
+pub use facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts, Ref, Requirement, facts};
+pub use locate::locate;
+pub use references::{Declared, Universe, check_references};
 pub use schema::{Published, schemas};
+pub use transition::check_transition;
 
 use self::locate::Text;
 use self::read::Format;
@@ -63,13 +72,14 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
         }
         return parsed;
     }
-    let documents = read::read(text.content, Format::of(path, text.content), limits);
-    for (index, document) in documents.into_iter().enumerate() {
+    let format = Format::of(path, text.content);
+    let reread = |index| Some(read::read(text.content, format, limits).into_iter().nth(index)?.ok()?.value);
+    for (index, document) in read::read(text.content, format, limits).into_iter().enumerate() {
         match document {
             Ok(document) => {
                 let source =
                     Source { path: path.to_owned(), document: u32::try_from(index).unwrap_or(u32::MAX) };
-                parsed.take(document::examine(document, source), &text, index, limits);
+                parsed.take(document::examine(document, source, || reread(index)), &text, index, limits);
             }
             Err(broken) => {
                 if parsed.manifest || declares_group(text.content) {

@@ -74,7 +74,6 @@ pub(super) fn of_kind(kind: Kind) -> &'static Schema {
 }
 
 /// The schema of the configuration file.
-#[allow(dead_code, reason = "used by the configuration reader")]
 pub(super) fn of_config() -> &'static Schema {
     static COMPILED: OnceLock<Schema> = OnceLock::new();
     COMPILED.get_or_init(|| Schema::load("config"))

@@ -29,16 +29,21 @@ pub(super) fn plan_node(
     now: Timestamp,
 ) {
     let Some(node) = view.program.node(ix) else { return };
-    let Some(state) = draft.status.node_statuses.get(&node.id) else { return };
-    match state.phase {
-        NodePhase::Running => lost_runner(view, draft, node, now),
+    if view.program.phase_of(&draft.status, ix) == NodePhase::Running {
+        lost_runner(view, draft, node, now);
+    }
+    match view.program.phase_of(&draft.status, ix) {
         NodePhase::Pending | NodePhase::Blocked if node.kind != NodeKind::Group => {
             match edges(view.program, draft, ix) {
                 Gate::Wait => {}
                 Gate::Shut { source, phase } => {
                     let source = view.program.ids.get(source).map(ToString::to_string).unwrap_or_default();
                     let message = format!("`{source}` is {phase}");
-                    draft.node(&node.id, NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message }, now);
+                    draft.node(
+                        &node.id,
+                        NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message },
+                        now,
+                    );
                 }
                 Gate::Open => open(view, around, draft, ix, now),
             }
@@ -56,7 +61,8 @@ pub(super) fn plan_group(program: &Program, draft: &mut Draft, ix: NodeIx, now: 
     if phase == program.phase_of(&draft.status, ix) {
         return;
     }
-    let count = |wanted| children.iter().filter(|&&child| program.phase_of(&draft.status, child) == wanted).count();
+    let count =
+        |wanted| children.iter().filter(|&&child| program.phase_of(&draft.status, child) == wanted).count();
     let message = format!("{} of {} succeeded", count(NodePhase::Succeeded), children.len());
     let message = if phase.is_terminal() { message } else { String::new() };
     draft.node(id, NodeChange::Sum { phase, message }, now);
@@ -77,11 +83,7 @@ fn lost_runner(view: &ExecutionView<'_>, draft: &mut Draft, node: &Node, now: Ti
         let message = format!("{message}; not repeatable, so a person must decide");
         NodeChange::Block { reason: NodeReason::RunnerLost, message, retry_at: None, handle: None }
     };
-    let retry = matches!(change, NodeChange::Retry { .. });
     draft.node(&node.id, change, now);
-    if retry {
-        draft.wake_at(now);
-    }
 }
 
 fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
@@ -142,7 +144,11 @@ fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, Strin
 ///
 /// # Errors
 /// An expression cannot be evaluated; says which and why.
-pub fn inputs(program: &Program, status: &crate::model::ExecutionStatus, ix: NodeIx) -> Result<JsonMap, String> {
+pub fn inputs(
+    program: &Program,
+    status: &crate::model::ExecutionStatus,
+    ix: NodeIx,
+) -> Result<JsonMap, String> {
     let Some(template) = program.inputs(ix) else { return Ok(JsonMap::new()) };
     template.render_map(&program.scope(status)).map_err(|error| format!("inputs: {error}"))
 }
@@ -187,28 +193,47 @@ fn plan_task(
     }
     match around.resolve(view.program, ix) {
         Resolved::Bound(binding, target) => {
-            if view.status.extensions.suspend.is_none() {
+            if draft.status.extensions.suspend.is_none() {
                 let rank = view.program.topology.rank(ix);
                 draft.ready.push(Ready { node: ix, id: node.id.clone(), rank, binding, target });
             }
         }
         Resolved::Not(reason, message) => {
             draft.on.push(Dependency::Bindings(view.program.key.namespace.clone()));
-            for reference in view.program.spec.node_bindings.get(&node.id).iter().copied().chain(&view.program.spec.binding_ref) {
-                draft.on.push(Dependency::Resource(reference.key(Kind::Binding, &view.program.key.namespace)));
+            for reference in view
+                .program
+                .spec
+                .node_bindings
+                .get(&node.id)
+                .iter()
+                .copied()
+                .chain(&view.program.spec.binding_ref)
+            {
+                draft
+                    .on
+                    .push(Dependency::Resource(reference.key(Kind::Binding, &view.program.key.namespace)));
             }
             draft.block(&node.id, reason, message, now);
         }
     }
 }
 
-fn plan_gate(view: &ExecutionView<'_>, around: &dyn Surroundings, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+fn plan_gate(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    now: Timestamp,
+) {
     let Some(node) = view.program.node(ix) else { return };
-    let Some(gate) = node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.program.plan_key.namespace)) else {
+    let Some(gate) =
+        node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.program.plan_key.namespace))
+    else {
         return fail(draft, node, NodeReason::ExpressionError, "the node names no gate".to_owned(), now);
     };
-    let Some(demand) = demand(view, gate.clone(), ix) else { return };
-    match around.gate(&gate, &demand.binding) {
+    let Some(demand) = demand(view, &draft.status, gate.clone(), ix) else { return };
+    let since = draft.status.node_statuses.get(&node.id).and_then(|state| state.extensions.reset_at);
+    match around.gate(&gate, &demand.binding, since) {
         Verdict::Approved(by) => {
             let message = format!("approved by {}", by.join(", "));
             let (outputs, evidence) = (JsonMap::new(), Evidence::default());
@@ -247,7 +272,13 @@ fn plan_external(
     }
 }
 
-fn plan_resource(around: &dyn Surroundings, draft: &mut Draft, node: &Node, key: ResourceKey, now: Timestamp) {
+fn plan_resource(
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    node: &Node,
+    key: ResourceKey,
+    now: Timestamp,
+) {
     let message = match around.progress(&key) {
         Progress::Succeeded => {
             let (outputs, evidence) = (JsonMap::new(), Evidence::default());

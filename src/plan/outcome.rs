@@ -81,7 +81,8 @@ pub fn after_attempt(
             if retryable && failures < node.retries {
                 let at = after(now, delay(failures, key));
                 let left = node.retries - failures;
-                let message = format!("{message}; {left} {} left", if left == 1 { "retry" } else { "retries" });
+                let message =
+                    format!("{message}; {left} {} left", if left == 1 { "retry" } else { "retries" });
                 NodeChange::Retry { reason, message, at, counted: true, evidence }
             } else {
                 NodeChange::Fail { reason, message, evidence }
@@ -130,7 +131,9 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_a_limit_and_are_the_same_for_the_same_attempt() {
-        for (failures, low, high) in [(0, 500, 1_000), (1, 1_000, 2_000), (4, 8_000, 16_000), (30, 150_000, 300_000)] {
+        for (failures, low, high) in
+            [(0, 500, 1_000), (1, 1_000, 2_000), (4, 8_000, 16_000), (30, 150_000, 300_000)]
+        {
             for key in ["a", "b", "c"] {
                 let millis = delay(failures, key).as_millis();
                 assert!((low..=high).contains(&millis), "{failures} {millis}");

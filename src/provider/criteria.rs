@@ -1,40 +1,254 @@
-//! Acceptance criteria: which of them this build can check.
+//! Acceptance criteria: which of them can be checked, and checking them after the work is done.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
 use super::ConfigError;
-use super::tool::is_inside;
-use crate::model::{AcceptanceCriterion, CriterionCheck};
+use super::command_line::{CommandLine, Environment};
+use super::interrupt::Interrupt;
+use super::log::Log;
+use super::plain_text::plain_line;
+use super::process::{self, End};
+use super::redact::Redactor;
+use super::relative_path::{is_inside, resolve};
+use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
+
+/// How much of a file, and of the end of what a command printed, is searched.
+const SEARCHED: usize = 8 << 20;
+
+/// How many characters of what was found are kept as evidence.
+const EVIDENCE: usize = 200;
 
 /// Checks acceptance criteria without running anything; to be asked before the work of a task starts.
 ///
 /// # Errors
 /// When one of them cannot be checked: it is malformed, or this build has nothing to check it with.
 pub fn check_criteria(criteria: &[AcceptanceCriterion]) -> Result<(), ConfigError> {
-    for criterion in criteria {
-        let refuse = |why: String| ConfigError::Criterion { name: criterion.name.clone(), why };
+    criteria.iter().try_for_each(|criterion| {
+        can_be_checked(&criterion.check)
+            .map_err(|why| ConfigError::Criterion { name: criterion.name.clone(), why })
+    })
+}
+
+fn can_be_checked(check: &CriterionCheck) -> Result<(), String> {
+    let command = |command: &str, args: &[String]| {
+        if command.trim().is_empty() || command.contains('\0') || args.iter().any(|arg| arg.contains('\0')) {
+            return Err("has a `command` or `args` that cannot be run".to_owned());
+        }
+        Ok(())
+    };
+    match check {
+        CriterionCheck::ArtifactExists { path, .. } if !is_inside(path) => {
+            Err("has a `path` that is not relative, or holds `..`".to_owned())
+        }
+        CriterionCheck::ArtifactExists { content_match, .. } => {
+            pattern(content_match.as_deref(), "contentMatch").map(|_| ())
+        }
+        CriterionCheck::TestPasses { command: line, args, .. } => command(line, args),
+        CriterionCheck::CommandSucceeds { command: line, args, output_match, .. } => {
+            command(line, args)?;
+            pattern(output_match.as_deref(), "outputMatch").map(|_| ())
+        }
+        CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. } => {
+            Err("needs an HTTP client, which is not available in this build".to_owned())
+        }
+    }
+}
+
+fn pattern(pattern: Option<&str>, key: &str) -> Result<Option<Regex>, String> {
+    let compile =
+        |text| Regex::new(text).map_err(|_| format!("has a `{key}` that is not a regular expression"));
+    pattern.map(compile).transpose()
+}
+
+/// Checks criteria where the work was done.
+pub(super) struct Checker<'a> {
+    /// The working directory of the process.
+    pub(super) directory: &'a Path,
+    /// Its artifacts directory: a file may be in either.
+    pub(super) artifacts: &'a Path,
+    /// Its environment.
+    pub(super) environment: &'a Environment,
+    /// From TERM to KILL.
+    pub(super) grace: Duration,
+    /// The end of the time of the attempt.
+    pub(super) deadline: Option<Instant>,
+    /// Requests to stop.
+    pub(super) interrupt: &'a Interrupt,
+    /// Takes what the commands print.
+    pub(super) log: &'a mut Log,
+    /// Keeps secrets out of the evidence.
+    pub(super) redactor: &'a Redactor,
+}
+
+/// What was seen: `Ok` when the criterion holds.
+type Verdict = Result<String, String>;
+
+impl Checker<'_> {
+    /// Checks all of them, in order, also after one that does not hold.
+    ///
+    /// # Errors
+    /// What ended the attempt meanwhile.
+    pub(super) fn check_all(
+        &mut self,
+        criteria: &[AcceptanceCriterion],
+        results: &mut Vec<CriterionResult>,
+    ) -> Result<(), End> {
+        for criterion in criteria {
+            let started = Instant::now();
+            let verdict = self.check(criterion, started)?;
+            let passed = verdict.is_ok();
+            let (Ok(evidence) | Err(evidence)) = verdict;
+            results.push(CriterionResult {
+                name: criterion.name.clone(),
+                passed,
+                required: criterion.required,
+                evidence: plain_line(self.redactor.text(&evidence).as_bytes()),
+                duration_millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, criterion: &AcceptanceCriterion, started: Instant) -> Result<Verdict, End> {
+        let own = criterion.timeout.as_ref().and_then(|timeout| started.checked_add(timeout.span()));
+        let until = self.deadline.into_iter().chain(own).min();
         match &criterion.check {
             CriterionCheck::ArtifactExists { path, content_match } => {
-                if !is_inside(path) {
-                    return Err(refuse("has a `path` that is not relative, or holds `..`".to_owned()));
-                }
-                check_pattern(content_match.as_deref(), "contentMatch").map_err(refuse)?;
+                Ok(self.check_file(path, content_match.as_deref()))
             }
-            CriterionCheck::TestPasses { .. } => {}
-            CriterionCheck::CommandSucceeds { output_match, .. } => {
-                check_pattern(output_match.as_deref(), "outputMatch").map_err(refuse)?;
+            CriterionCheck::TestPasses { command, args, expected_exit_code } => {
+                let line = CommandLine::guess(command, args);
+                self.check_command(criterion, line, *expected_exit_code, None, until)
             }
-            CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. } => {
-                return Err(refuse("needs an HTTP client, which is not available in this build".to_owned()));
+            CriterionCheck::CommandSucceeds { command, args, expected_exit_code, output_match } => {
+                let line = CommandLine::guess(command, args);
+                self.check_command(criterion, line, *expected_exit_code, output_match.as_deref(), until)
+            }
+            check @ (CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. }) => {
+                Ok(can_be_checked(check).map(|()| String::new()))
             }
         }
     }
-    Ok(())
+
+    fn check_file(&self, path: &str, content_match: Option<&str>) -> Verdict {
+        let found = [self.directory, self.artifacts].into_iter().find_map(|root| resolve(root, path).ok());
+        let file = found.ok_or_else(|| format!("`{path}` is not there"))?;
+        let metadata = file.metadata().map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        let Some(pattern) = pattern(content_match, "contentMatch")? else {
+            let what =
+                if metadata.is_dir() { "a folder".to_owned() } else { format!("{} bytes", metadata.len()) };
+            return Ok(format!("`{path}` is there, {what}"));
+        };
+        if !metadata.is_file() {
+            return Err(format!("`{path}` is not an ordinary file"));
+        }
+        let mut content = Vec::new();
+        File::open(&file)
+            .and_then(|file| file.take(SEARCHED as u64).read_to_end(&mut content))
+            .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        let cut = metadata.len() > SEARCHED as u64;
+        search(&pattern, &self.redactor.bytes(&content), &format!("the content of `{path}`"), cut)
+    }
+
+    fn check_command(
+        &mut self,
+        criterion: &AcceptanceCriterion,
+        line: CommandLine<'_>,
+        expected: i32,
+        output_match: Option<&str>,
+        until: Option<Instant>,
+    ) -> Result<Verdict, End> {
+        let pattern = match pattern(output_match, "outputMatch") {
+            Ok(pattern) => pattern,
+            Err(why) => return Ok(Err(why)),
+        };
+        let program = match line.program(self.environment, self.directory, self.grace) {
+            Ok(program) => program,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut printed = Printed { log: self.log, name: &criterion.name, kept: Vec::new(), size: 0 };
+        let keep = pattern.is_some();
+        let end = process::run(&program, until, self.interrupt, &mut |bytes| printed.take(bytes, keep));
+        let (kept, cut) = printed.finish();
+        let status = match end {
+            Ok(End::Exited(status)) => status,
+            Ok(End::TimedOut) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                let limit = criterion.timeout.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Ok(Err(format!("took longer than {limit}")));
+            }
+            Ok(end) => return Err(end),
+            Err(error) => return Ok(Err(line.start_error(error).to_string())),
+        };
+        if status.code() != Some(expected) {
+            return Ok(Err(format!("{}, expected {expected}", exit(status))));
+        }
+        Ok(match pattern {
+            Some(pattern) => search(&pattern, &self.redactor.bytes(&kept), "the output", cut),
+            None => Ok(exit(status)),
+        })
+    }
 }
 
-fn check_pattern(pattern: Option<&str>, key: &str) -> Result<(), String> {
-    match pattern.map(Regex::new) {
-        Some(Err(_)) => Err(format!("has a `{key}` that is not a regular expression")),
-        _ => Ok(()),
+/// What the command of a criterion prints.
+struct Printed<'a> {
+    log: &'a mut Log,
+    name: &'a str,
+    kept: Vec<u8>,
+    size: usize,
+}
+
+impl Printed<'_> {
+    fn take(&mut self, bytes: &[u8], keep: bool) {
+        if self.size == 0 {
+            self.log
+                .write(format!("[planspec: criterion {}]\n", plain_line(self.name.as_bytes())).as_bytes());
+        }
+        self.log.write(bytes);
+        self.size = self.size.saturating_add(bytes.len());
+        if keep {
+            self.kept.extend_from_slice(bytes);
+            if self.kept.len() > 2 * SEARCHED {
+                self.kept.drain(..self.kept.len() - SEARCHED);
+            }
+        }
+    }
+
+    /// The end of what was printed, and whether something came before it.
+    fn finish(mut self) -> (Vec<u8>, bool) {
+        if self.size > 0 {
+            self.log.end_part();
+        }
+        let surplus = self.kept.len().saturating_sub(SEARCHED);
+        self.kept.drain(..surplus);
+        let cut = self.size > self.kept.len();
+        (self.kept, cut)
+    }
+}
+
+/// Searches a text that holds no secrets any more: a pattern must not cut a piece out of one.
+fn search(pattern: &Regex, text: &[u8], what: &str, cut: bool) -> Verdict {
+    match pattern.find(text) {
+        Some(found) => {
+            let found = String::from_utf8_lossy(found.as_bytes());
+            let line = found.lines().next().unwrap_or_default();
+            Ok(format!("{what} matches: {}", line.chars().take(EVIDENCE).collect::<String>()))
+        }
+        None if cut => Err(format!("{what} does not match, as far as it was searched ({SEARCHED} bytes)")),
+        None => Err(format!("{what} does not match")),
+    }
+}
+
+fn exit(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended in an unknown way".to_owned(),
     }
 }

@@ -1,8 +1,10 @@
 //! Providers: what does the work of one attempt. The trait and its types are here; a provider is one
 //! file (or folder) and one line of registration in `registry`. Nothing here reads the environment.
 
+mod artifacts;
 mod attempt;
 mod check;
+mod command_line;
 mod criteria;
 mod human;
 mod interrupt;
@@ -12,6 +14,7 @@ mod plain_text;
 mod process;
 mod redact;
 mod registry;
+mod relative_path;
 mod tool;
 mod workspace;
 

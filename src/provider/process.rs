@@ -1,6 +1,7 @@
 //! One local process in a group of its own: output streamed to a sink, ended at a deadline or on request
 //! with TERM, a grace period and KILL; whatever it leaves behind in its group is killed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -33,7 +34,7 @@ pub(super) struct Program {
     /// Its arguments, without its name.
     pub(super) args: Vec<OsString>,
     /// Its whole environment.
-    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) environment: BTreeMap<OsString, OsString>,
     /// Its working directory.
     pub(super) directory: PathBuf,
     /// From TERM to KILL.
@@ -66,7 +67,7 @@ pub(super) fn run(
     command
         .args(&program.args)
         .env_clear()
-        .envs(program.environment.iter().map(|(name, value)| (name, value)))
+        .envs(&program.environment)
         .current_dir(&program.directory)
         .process_group(0)
         .stdin(Stdio::null())

@@ -1,5 +1,7 @@
 //! Removes the values of secrets from whatever is kept or shown, also from a stream that comes in pieces.
 
+use std::borrow::Cow;
+
 use regex::bytes::Regex;
 use serde_json::Value;
 
@@ -46,9 +48,17 @@ impl Redactor {
         if self.needles.is_empty() {
             return text.to_owned();
         }
-        let mut clean = Vec::with_capacity(text.len());
-        Stream::default().push(self, text.as_bytes(), true, &mut clean);
-        String::from_utf8_lossy(&clean).into_owned()
+        String::from_utf8_lossy(&self.bytes(text.as_bytes())).into_owned()
+    }
+
+    /// Bytes without secrets.
+    pub(super) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.needles.is_empty() {
+            return Cow::Borrowed(bytes);
+        }
+        let mut clean = Vec::with_capacity(bytes.len());
+        Stream::default().push(self, bytes, true, &mut clean);
+        Cow::Owned(clean)
     }
 
     /// A map without secrets, in keys and values of every depth.

@@ -1,5 +1,7 @@
 //! What can go wrong when status records are read, rendered or written.
 
+use crate::git::GitError;
+
 /// Why a status record, or a commit of them, could not be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -17,4 +19,7 @@ pub enum RecordError {
         /// What is wrong with it, as a lower-case fragment.
         reason: String,
     },
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
 }

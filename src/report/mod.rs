@@ -2,7 +2,11 @@
 //! never the engine, the repository, the environment or the clock.
 
 pub mod age;
+pub mod columns;
+pub mod describe;
 pub mod graph;
+pub mod history;
+pub mod object;
 pub mod progress;
 pub mod style;
 pub mod table;

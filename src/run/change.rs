@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Artifact, CriterionResult, Digest, JsonMap, Lease, LogSummary, NodeId, NodePhase, NodeReason, PinnedGraph,
-    Request, ResolvedBinding,
+    Artifact, CriterionResult, Digest, JsonMap, Lease, LogSummary, NodeId, NodePhase, NodeReason,
+    PinnedGraph, Request, ResolvedBinding,
 };
 
 /// One change to an Execution or to one of its nodes.

@@ -94,9 +94,8 @@ fn apply_execution(
 }
 
 fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result<(), IllegalChange> {
-    let held = |lease: &Option<Lease>, token: u64| {
-        lease.as_ref().filter(|lease| lease.token == token).is_some()
-    };
+    let held =
+        |lease: &Option<Lease>, token: u64| lease.as_ref().filter(|lease| lease.token == token).is_some();
     let extensions = &mut status.extensions;
     match change {
         ExecutionChange::AcquireLease(lease) => {
@@ -160,6 +159,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.message.clear();
             node.extensions = NodeExtensions {
                 failures: node.extensions.failures,
+                reset_at: node.extensions.reset_at,
                 handle: node.extensions.handle.take(),
                 binding: binding.clone(),
                 runner: Some(runner.clone()),
@@ -202,7 +202,8 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         NodeChange::Sum { message, .. } => message.clone_into(&mut node.message),
         NodeChange::Reset { message } => {
             let attempt = node.attempt;
-            *node = NodeStatus { attempt, message: message.clone(), ..NodeStatus::default() };
+            let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
+            *node = NodeStatus { attempt, message: message.clone(), extensions, ..NodeStatus::default() };
         }
     }
 }

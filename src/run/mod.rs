@@ -1,8 +1,8 @@
 //! The state of a run: transitions of nodes and executions, the fold of changes into a status, phases.
 //! Pure: no I/O, no clock; what should happen next is `plan`'s business.
 
-pub mod expression;
 mod change;
+pub mod expression;
 mod fold;
 pub mod gate;
 mod phase;

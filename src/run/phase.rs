@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::Program;
 use crate::graph::NodeIx;
+use crate::model::{Condition, Node};
 use crate::model::{
     ConditionStatus, EdgeType, ExecutionPhase, ExecutionStatus, NodeKind, NodePhase, NodeReason, NodeStatus,
 };
-use crate::model::{Condition, Node};
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
 const ALLOW_FAILURE: &str = "planspec.io/allow-failure";
@@ -118,16 +118,21 @@ fn of_nodes(program: &Program, status: &ExecutionStatus) -> ExecutionPhase {
 fn ready(program: &Program, status: &ExecutionStatus, node: NodeIx) -> bool {
     program.topology.sources(node).all(|(source, kind)| {
         let phase = program.phase_of(status, source);
-        phase == NodePhase::Succeeded || (phase.is_terminal() && (kind == EdgeType::Soft || phase != NodePhase::Succeeded))
+        phase == NodePhase::Succeeded
+            || (phase.is_terminal() && (kind == EdgeType::Soft || phase != NodePhase::Succeeded))
     })
 }
 
 /// Says in words why the execution is in its phase.
 fn explain(program: &Program, status: &mut ExecutionStatus) {
     let nodes = || {
-        program.plan.graph.nodes.iter().filter(|node| node.kind != NodeKind::Group).filter_map(|node| {
-            status.node_statuses.get(&node.id).map(|state| (node, state))
-        })
+        program
+            .plan
+            .graph
+            .nodes
+            .iter()
+            .filter(|node| node.kind != NodeKind::Group)
+            .filter_map(|node| status.node_statuses.get(&node.id).map(|state| (node, state)))
     };
     let name = |(node, state): (&Node, &NodeStatus)| {
         if state.message.is_empty() { node.id.to_string() } else { format!("{}: {}", node.id, state.message) }
@@ -143,7 +148,8 @@ fn explain(program: &Program, status: &mut ExecutionStatus) {
             (reason.map(|reason: NodeReason| reason.to_string()), Some(text))
         }
         ExecutionPhase::Failed => {
-            let first = nodes().find(|(node, state)| state.phase == NodePhase::Failed && !allows_failure(node));
+            let first =
+                nodes().find(|(node, state)| state.phase == NodePhase::Failed && !allows_failure(node));
             let reason = first.and_then(|(_, state)| state.extensions.reason);
             (reason.map(|reason| reason.to_string()), first.map(name))
         }

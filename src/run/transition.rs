@@ -73,17 +73,18 @@ mod tests {
             for change in changes() {
                 assert!(next_phase(from, &change).is_err(), "{from} {}", change.name());
             }
-            assert_eq!(next_phase(from, &NodeChange::Reset { message: String::new() }), Ok(NodePhase::Pending));
+            assert_eq!(
+                next_phase(from, &NodeChange::Reset { message: String::new() }),
+                Ok(NodePhase::Pending)
+            );
         }
     }
 
     #[test]
     fn a_running_node_is_not_started_skipped_or_reset() {
         for change in changes() {
-            let refused = matches!(
-                change,
-                NodeChange::Start { .. } | NodeChange::Skip { .. } | NodeChange::Unblock
-            );
+            let refused =
+                matches!(change, NodeChange::Start { .. } | NodeChange::Skip { .. } | NodeChange::Unblock);
             assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());
         }
         assert!(next_phase(NodePhase::Running, &NodeChange::Reset { message: String::new() }).is_err());

@@ -35,12 +35,11 @@ impl Remote {
 
 /// Makes the repository beside its place and moves it there, so that it is there whole or not at all.
 fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
-    let io = |doing: &'static str| {
-        move |source| GitError::Io { doing, path: into.to_owned(), source }
-    };
+    let io = |doing: &'static str| move |source| GitError::Io { doing, path: into.to_owned(), source };
     let parent = into.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(io("make the directory of"))?;
-    let new = tempfile::Builder::new().prefix(".clone-").tempdir_in(parent).map_err(io("make a directory for"))?;
+    let new =
+        tempfile::Builder::new().prefix(".clone-").tempdir_in(parent).map_err(io("make a directory for"))?;
     let repo = Repo::init_bare(new.path(), "main")?;
     let configure = || -> Result<(), git2::Error> {
         repo.git2().remote(ORIGIN, url)?;

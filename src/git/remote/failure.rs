@@ -35,6 +35,7 @@ fn is_authentication(said: &str) -> bool {
             "could not read username",
             "could not read password",
             "terminal prompts disabled",
+            "unable to get password",
             "returned error: 401",
             "permission denied (publickey",
             "host key verification failed",
@@ -83,7 +84,8 @@ fn is_absence(said: &str) -> bool {
 
 /// The lines that carry the message, in one.
 fn gist(said: &str) -> String {
-    let noise = ["hint:", "To ", "error: failed to push some refs", "and the repository exists", "Please make sure"];
+    let noise =
+        ["hint:", "To ", "error: failed to push some refs", "and the repository exists", "Please make sure"];
     let lines = said.lines().filter(|line| !noise.iter().any(|noise| line.starts_with(noise)));
     let stripped = lines.map(|line| {
         let line = line.strip_prefix("remote: ").unwrap_or(line);
@@ -105,7 +107,10 @@ mod tests {
     #[test]
     fn a_failure_is_named_after_what_must_change() {
         check("fatal: Authentication failed for 'http://h/a'", "Authentication");
-        check("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "Authentication");
+        check(
+            "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+            "Authentication",
+        );
         check("fatal: unable to access 'http://h/a/': The requested URL returned error: 403", "Permission");
         check("remote: error: GH006: Protected branch update failed for refs/heads/main.", "Permission");
         check("fatal: '/x' does not appear to be a git repository", "Unreachable");

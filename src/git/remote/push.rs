@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use super::failure::is_final;
 use super::Remote;
+use super::failure::is_final;
 use crate::git::reference::check_name;
 use crate::git::{GitError, ObjectId, Repo};
 
@@ -60,12 +60,7 @@ impl Remote {
         }
     }
 
-    fn push_once(
-        &self,
-        reference: &str,
-        expected: Option<ObjectId>,
-        new: ObjectId,
-    ) -> Result<(), GitError> {
+    fn push_once(&self, reference: &str, expected: Option<ObjectId>, new: ObjectId) -> Result<(), GitError> {
         let lease = expected.map(|id| id.to_string()).unwrap_or_default();
         let output = self
             .program()

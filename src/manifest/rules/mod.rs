@@ -1,11 +1,23 @@
 //! The rules of each kind that a schema cannot express, one file a kind.
 
+mod capability;
+mod gate;
+mod goal;
 mod graph;
+mod metadata;
+mod task;
+mod unusable;
+
+pub(super) use unusable::unusable;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde_json::{Map, Value};
 
 use super::codes;
 use super::problem::Problem;
+use super::schema_error::short;
 use crate::model::{Resource, Spec};
 
 /// The fields of `metadata` that only the reconciler sets.
@@ -37,8 +49,44 @@ pub(super) fn ignored(map: &Map<String, Value>, problems: &mut Vec<Problem>) {
 
 /// Checks a decoded resource.
 pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
+    metadata::check(&resource.metadata, problems);
     match &resource.spec {
-        Spec::Plan(spec) => graph::check(spec, problems),
-        Spec::Goal(_) | Spec::Capability(_) | Spec::Binding(_) | Spec::Gate(_) | Spec::Execution(_) => {}
+        Spec::Goal(spec) => goal::check(spec, problems),
+        Spec::Plan(spec) => {
+            graph::check(spec, problems);
+            task::check(&spec.graph, problems);
+        }
+        Spec::Capability(spec) => capability::check(spec, problems),
+        Spec::Gate(spec) => gate::check(spec, problems),
+        Spec::Binding(_) | Spec::Execution(_) => {}
+    }
+    problems.extend(check_expressions(resource));
+}
+
+/// Checks `when` and `${{ }}` expressions.
+fn check_expressions(_resource: &Resource) -> Vec<Problem> {
+    Vec::new()
+}
+
+/// Reports values that must be unique within a list, and are not: `field` of each item, where it is there.
+fn unique<'a>(
+    items: impl Iterator<Item = Option<&'a str>>,
+    list: &str,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (index, value) in items.enumerate() {
+        let Some(value) = value else { continue };
+        match seen.entry(value) {
+            Entry::Vacant(slot) => {
+                slot.insert(index);
+            }
+            Entry::Occupied(first) => {
+                let message = format!("the {field} `{}` is there twice", short(value));
+                let problem = Problem::new(codes::NOT_UNIQUE, format!("{list}/{index}/{field}"), message);
+                problems.push(problem.related(format!("{list}/{}/{field}", first.get()), "first here"));
+            }
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! The settings of a local command.
 
-use std::path::{Component, Path};
 use std::time::Duration;
 
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
 use crate::provider::check::{Settings, has_expression};
+use crate::provider::command_line::CommandLine;
+use crate::provider::relative_path::is_inside;
 
 const KEYS: [&str; 7] = ["command", "args", "env", "shell", "workingDirectory", "grace", "checkout"];
 
@@ -41,7 +42,7 @@ impl ToolConfig {
         })?;
         let args = settings.texts("args")?;
         let read = Self {
-            shell: settings.flag("shell")?.unwrap_or_else(|| is_shell_line(&command, &args)),
+            shell: settings.flag("shell")?.unwrap_or_else(|| CommandLine::guess(&command, &args).shell),
             command,
             args,
             env: settings.pairs("env")?,
@@ -59,6 +60,11 @@ impl ToolConfig {
         let mut known = config.clone();
         known.retain(|key, value| key == "command" || !has_expression(value));
         Self::read(provider, &known).map(|_| ())
+    }
+
+    /// The command to run.
+    pub(super) fn command_line(&self) -> CommandLine<'_> {
+        CommandLine { command: &self.command, args: &self.args, shell: self.shell }
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -87,16 +93,4 @@ impl ToolConfig {
         }
         Ok(())
     }
-}
-
-/// Whether a command is meant for a shell: it holds spaces, and its arguments are not given apart.
-pub(in crate::provider) fn is_shell_line(command: &str, args: &[String]) -> bool {
-    args.is_empty() && command.trim().contains(char::is_whitespace)
-}
-
-/// Whether a path stays below where it starts from.
-pub(in crate::provider) fn is_inside(path: &str) -> bool {
-    !path.is_empty()
-        && !path.contains('\0')
-        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }

@@ -1,25 +1,26 @@
 //! One attempt by a local process, from the checkout to the report. Blocks.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::Shared;
 use super::config::ToolConfig;
-use super::environment::{environment, find_program};
+use super::environment::environment;
 use super::run_folder::RunFolder;
-use crate::model::{JsonMap, NodeReason};
+use crate::model::{CriterionResult, JsonMap, NodeReason};
+use crate::provider::command_line::{Environment, StartError};
+use crate::provider::criteria::{Checker, check_criteria};
 use crate::provider::interrupt::Interrupt;
 use crate::provider::log::Log;
-use crate::provider::process::{self, End, Program};
-use crate::provider::{Attempt, Checkout, Outcome, Report, outputs};
+use crate::provider::plain_text::plain_line;
+use crate::provider::process::{self, End};
+use crate::provider::relative_path::resolve;
+use crate::provider::{Attempt, Checkout, ConfigError, Outcome, Report, artifacts, outputs};
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
@@ -38,17 +39,15 @@ impl<'a> LocalRun<'a> {
 
     /// Runs it to its end.
     pub(super) fn run(&self, lines: mpsc::Sender<String>) -> Report {
-        let config = match ToolConfig::read(&self.attempt.provider, &self.attempt.config) {
-            Ok(config) => config,
-            Err(error) => {
-                return self.report_of(Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()));
-            }
-        };
-        let folder = RunFolder::create(&self.attempt.run_dir, &self.attempt.inputs, &self.shared.no_inputs);
-        let folder = match folder {
-            Ok(folder) => folder,
-            Err(error) => return self.report_of(failed(format!("no folder for the attempt: {error}"))),
-        };
+        self.clean(self.prepare_and_run(lines).unwrap_or_else(Report::from))
+    }
+
+    fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<Report, Outcome> {
+        let config = ToolConfig::read(&self.attempt.provider, &self.attempt.config).map_err(refused)?;
+        check_criteria(&self.attempt.criteria).map_err(refused)?;
+        self.go_on()?;
+        let folder = RunFolder::create(&self.attempt.run_dir, &self.attempt.inputs, &self.shared.no_inputs)
+            .map_err(|error| failed(format!("no folder for the attempt: {error}")))?;
         let mut log = Log::new(folder.log(), Arc::clone(&self.shared.redactor), lines);
         let mut report = Report::from(Outcome::Succeeded { outputs: JsonMap::new() });
         report.outcome = match self.work(&config, &folder, &mut log, &mut report) {
@@ -56,8 +55,9 @@ impl<'a> LocalRun<'a> {
             Err(outcome) => outcome,
         };
         report.log = log.finish();
+        self.collect_artifacts(&folder, &mut report);
         folder.tidy();
-        self.clean(report)
+        Ok(report)
     }
 
     /// The work itself: the outputs, or how else the attempt ended.
@@ -69,44 +69,108 @@ impl<'a> LocalRun<'a> {
         report: &mut Report,
     ) -> Result<JsonMap, Outcome> {
         let place = Place::prepare(self.attempt, config, folder)?;
+        self.go_on()?;
         let environment = environment(&self.shared.settings, config, self.attempt, folder);
-        let program = program(config, &environment, &place.directory)?;
+        let line = config.command_line();
+        let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
         let end = process::run(&program, self.deadline, self.interrupt, &mut |bytes| log.write(bytes))
-            .map_err(|error| cannot_start(&config.command, &error))?;
+            .map_err(|error| cannot_start(line.start_error(error)))?;
         log.end_part();
-        match end {
-            End::Stopped(stop) => return Err(Outcome::Stopped(stop)),
-            End::TimedOut => return Err(self.timed_out()),
-            End::Exited(status) => {
-                report.exit_code = status.code();
-                if !status.success() {
-                    return Err(failed(how_it_ended(status)));
-                }
-            }
+        let status = self.exited(end)?;
+        report.exit_code = status.code();
+        if !status.success() {
+            return Err(failed(how_it_ended(status)));
         }
-        outputs::read(folder.output(), &self.attempt.declared_outputs)
-            .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))
+        let outputs = outputs::read(folder.output(), &self.attempt.declared_outputs)
+            .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
+        self.check(config, folder, &place, &environment, log, &mut report.criteria)?;
+        Ok(outputs)
+    }
+
+    fn check(
+        &self,
+        config: &ToolConfig,
+        folder: &RunFolder,
+        place: &Place,
+        environment: &Environment,
+        log: &mut Log,
+        results: &mut Vec<CriterionResult>,
+    ) -> Result<(), Outcome> {
+        let mut checker = Checker {
+            directory: &place.directory,
+            artifacts: folder.artifacts(),
+            environment,
+            grace: config.grace,
+            deadline: self.deadline,
+            interrupt: self.interrupt,
+            log,
+            redactor: &self.shared.redactor,
+        };
+        if let Err(end) = checker.check_all(&self.attempt.criteria, results) {
+            self.exited(end)?;
+        }
+        match results.iter().find(|result| result.required && !result.passed) {
+            Some(result) => {
+                let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
+                Err(Outcome::failed(NodeReason::CriterionFailed, message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The status of a process that ended by itself.
+    fn exited(&self, end: End) -> Result<ExitStatus, Outcome> {
+        match end {
+            End::Exited(status) => Ok(status),
+            End::TimedOut => Err(self.timed_out()),
+            End::Stopped(stop) => Err(Outcome::Stopped(stop)),
+        }
+    }
+
+    /// Nothing is started any more after a request to stop, or when the time is over.
+    fn go_on(&self) -> Result<(), Outcome> {
+        match self.interrupt.heard() {
+            Some(stop) => Err(Outcome::Stopped(stop)),
+            None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(self.timed_out()),
+            None => Ok(()),
+        }
     }
 
     fn timed_out(&self) -> Outcome {
         let limit = self.attempt.timeout.unwrap_or_default();
-        Outcome::failed(NodeReason::Timeout, format!("took longer than {limit:?}"))
+        Outcome::failed(NodeReason::Timeout, format!("took longer than {}", in_words(limit)))
     }
 
-    fn report_of(&self, outcome: Outcome) -> Report {
-        self.clean(Report::from(outcome))
+    /// Artifacts are of use after a failure, too; an attempt that was stopped is started again.
+    fn collect_artifacts(&self, folder: &RunFolder, report: &mut Report) {
+        if matches!(report.outcome, Outcome::Stopped(_)) {
+            return;
+        }
+        match artifacts::collect(folder.artifacts(), self.attempt) {
+            Ok(found) => report.artifacts = found,
+            Err(error) => {
+                if matches!(report.outcome, Outcome::Succeeded { .. }) {
+                    report.outcome = Outcome::failed(NodeReason::OutputInvalid, error.to_string());
+                }
+            }
+        }
     }
 
-    /// Nothing that leaves here holds a secret; the log is clean already.
+    /// Nothing that leaves here holds a secret; log and evidence are clean already.
     fn clean(&self, mut report: Report) -> Report {
         let redactor = &self.shared.redactor;
         report.outcome = match report.outcome {
             Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
             Outcome::Failed { reason, message, retryable } => {
-                Outcome::Failed { reason, message: redactor.text(&message), retryable }
+                let message = plain_line(redactor.text(&message).as_bytes());
+                Outcome::Failed { reason, message, retryable }
             }
             other => other,
         };
+        for artifact in &mut report.artifacts {
+            artifact.name = redactor.text(&artifact.name);
+            artifact.path = artifact.path.take().map(|path| redactor.text(&path));
+        }
         report
     }
 }
@@ -129,9 +193,14 @@ impl Place {
             Self { directory: scratch.clone(), _checkout: None, scratch: Some(scratch) }
         };
         if let Some(below) = &config.working_directory {
-            place.directory = inside(&place.directory, below).map_err(|why| {
-                Outcome::hopeless(NodeReason::ProviderFailed, format!("`config.workingDirectory` {why}"))
-            })?;
+            let refuse = |why: String| {
+                let message = format!("`config.workingDirectory` is `{below}`: {why}");
+                Outcome::hopeless(NodeReason::ProviderFailed, message)
+            };
+            place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
+            if !place.directory.is_dir() {
+                return Err(refuse("it is not a folder".to_owned()));
+            }
         }
         Ok(place)
     }
@@ -146,51 +215,22 @@ impl Drop for Place {
     }
 }
 
-/// The folder `below` a root; links must not lead out.
-fn inside(root: &Path, below: &str) -> Result<PathBuf, String> {
-    let refuse = |error: io::Error| format!("cannot be entered: {error}");
-    let root = root.canonicalize().map_err(refuse)?;
-    let directory = root.join(below).canonicalize().map_err(refuse)?;
-    if !directory.starts_with(&root) {
-        return Err("leads out of the checkout".to_owned());
-    }
-    if directory.is_dir() { Ok(directory) } else { Err("is not a folder".to_owned()) }
+#[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
+fn refused(error: ConfigError) -> Outcome {
+    Outcome::hopeless(NodeReason::ProviderFailed, error.to_string())
 }
 
-/// The process to start for the settings of an attempt.
-fn program(
-    config: &ToolConfig,
-    environment: &BTreeMap<OsString, OsString>,
-    directory: &Path,
-) -> Result<Program, Outcome> {
-    let (command, line) =
-        if config.shell { ("sh", Some(&config.command)) } else { (config.command.as_str(), None) };
-    let path =
-        find_program(command, environment, directory).map_err(|error| cannot_start(command, &error))?;
-    let shell = line.map(|line| ["-c".into(), line.into(), "sh".into()]);
-    Ok(Program {
-        path,
-        args: shell.into_iter().flatten().chain(config.args.iter().map(OsString::from)).collect(),
-        environment: environment.clone().into_iter().collect(),
-        directory: directory.to_owned(),
-        grace: config.grace,
-    })
+#[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
+fn cannot_start(error: StartError) -> Outcome {
+    Outcome::Failed {
+        reason: NodeReason::ProviderFailed,
+        message: error.to_string(),
+        retryable: error.may_pass(),
+    }
 }
 
-fn cannot_start(command: &str, error: &io::Error) -> Outcome {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound if command.contains('/') => "there is no such file".to_owned(),
-        io::ErrorKind::NotFound => "there is no such program on the PATH".to_owned(),
-        io::ErrorKind::PermissionDenied => "the file is not executable".to_owned(),
-        _ => error.to_string(),
-    };
-    let message = format!("cannot start `{command}`: {why}");
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
-            Outcome::hopeless(NodeReason::ProviderFailed, message)
-        }
-        _ => failed(message),
-    }
+fn failed(message: String) -> Outcome {
+    Outcome::failed(NodeReason::ProviderFailed, message)
 }
 
 fn how_it_ended(status: ExitStatus) -> String {
@@ -201,8 +241,9 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-fn failed(message: String) -> Outcome {
-    Outcome::failed(NodeReason::ProviderFailed, message)
+/// `1h 30m`, as people write it.
+fn in_words(span: Duration) -> String {
+    jiff::SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}"))
 }
 
 /// An error with its causes.

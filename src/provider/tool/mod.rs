@@ -10,7 +10,6 @@ mod tests;
 use std::sync::Arc;
 
 use self::config::ToolConfig;
-pub(super) use self::config::is_inside;
 use self::local_run::LocalRun;
 use self::run_folder::NoInputs;
 use super::interrupt::interrupt;

@@ -1,4 +1,9 @@
-//! The process contract, with real processes.
+//! Local commands with real processes. Here is the bench that the tests work at.
+
+mod contract;
+mod criteria;
+mod ending;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,34 +104,4 @@ impl Bench {
         assert_eq!(reason, expected, "{message}");
         (report, message)
     }
-}
-
-#[test]
-fn a_process_that_exits_with_0_succeeds_and_leaves_nothing() {
-    let mut bench = bench(json!({"command": "true"}));
-    let (report, outputs) = bench.succeed();
-    assert_eq!((report.exit_code, report.log, outputs.len()), (Some(0), None, 0));
-    assert!(!bench.run_dir().exists());
-}
-
-#[test]
-fn any_other_exit_code_fails() {
-    let (report, message) = shell("echo no >&2; exit 3").fail(NodeReason::ProviderFailed);
-    assert_eq!((report.exit_code, message.as_str()), (Some(3), "exited with code 3"));
-    assert_eq!(report.log.unwrap().tail, "no");
-    let (report, message) = shell("kill -9 $$").fail(NodeReason::ProviderFailed);
-    assert_eq!((report.exit_code, message.as_str()), (None, "was ended by signal 9"));
-}
-
-#[test]
-fn inputs_come_in_and_outputs_go_out() {
-    let mut bench =
-        shell("cat \"$PLANSPEC_INPUTS\"; printf 'a=1\\nb<<E\\nx\\ny\\nE\\n' >> \"$PLANSPEC_OUTPUT\"");
-    bench.attempt.inputs = map(json!({"framework": "react"}));
-    let (report, outputs) = bench.succeed();
-    assert_eq!(Value::Object(outputs), json!({"a": "1", "b": "x\ny"}));
-    assert_eq!(
-        report.log.unwrap().tail,
-        "{ \"framework\": \"react\"}".replace("{ ", "{\n  ").replace("\"}", "\"\n}")
-    );
 }

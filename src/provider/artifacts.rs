@@ -1,0 +1,151 @@
+//! What an attempt left in its artifacts directory.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::Attempt;
+use crate::model::{Artifact, ArtifactType, Digest, JsonMap};
+
+/// How many files are taken; an archive is the answer to more.
+const FILES: usize = 1_000;
+
+/// How many entries are looked at, folders and all.
+const ENTRIES: usize = 10_000;
+
+/// Why artifacts are refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArtifactError {
+    #[error("the artifacts cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    #[error("the artifacts directory holds more than {FILES} files; put them into an archive")]
+    TooMany,
+    #[error("the artifacts directory holds a file whose name is not plain text")]
+    BadName,
+}
+
+/// The ordinary files below `folder`, by name. Links and special files are not looked at.
+pub(super) fn collect(folder: &Path, attempt: &Attempt) -> Result<Vec<Artifact>, ArtifactError> {
+    // An empty folder, the common case, goes away at the cost of one call.
+    if std::fs::remove_dir(folder).is_ok() || !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return Ok(Vec::new());
+    }
+    let mut artifacts = Vec::new();
+    for path in files(folder)? {
+        let name = path.strip_prefix(folder).ok().and_then(Path::to_str).ok_or(ArtifactError::BadName)?;
+        if name.chars().any(char::is_control) {
+            return Err(ArtifactError::BadName);
+        }
+        if let Some((size, checksum)) = read(&path)? {
+            artifacts.push(Artifact {
+                name: name.to_owned(),
+                kind: ArtifactType::File,
+                path: Some(format!("{}/artifacts/{name}", place(&attempt.run_dir))),
+                url: None,
+                checksum: Some(checksum),
+                size: Some(size),
+                media_type: media_type(&path).map(str::to_owned),
+                metadata: JsonMap::from_iter([
+                    ("node".to_owned(), json!(attempt.node)),
+                    ("attempt".to_owned(), json!(attempt.attempt)),
+                ]),
+            });
+        }
+    }
+    Ok(artifacts)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+            seen += 1;
+            if files.len() > FILES || seen > ENTRIES {
+                return Err(ArtifactError::TooMany);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Size and digest of an ordinary file; nothing if it is another thing by now.
+fn read(path: &Path) -> io::Result<Option<(u64, Digest)>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut hasher = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Some((size, Digest::finish(hasher)))),
+            Ok(read) => {
+                hasher.update(buffer.get(..read).unwrap_or_default());
+                size += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `<uid>/<node>/<attempt>`: where the folder of an attempt is among all of them.
+fn place(run_dir: &Path) -> String {
+    let parts: Vec<String> = run_dir
+        .components()
+        .rev()
+        .take(3)
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
+}
+
+fn media_type(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    Some(match extension.as_str() {
+        "txt" | "log" => "text/plain",
+        "md" => "text/markdown",
+        "html" | "htm" => "text/html",
+        "css" => "text/css",
+        "csv" => "text/csv",
+        "js" | "mjs" => "text/javascript",
+        "json" => "application/json",
+        "sarif" => "application/sarif+json",
+        "yaml" | "yml" => "application/yaml",
+        "toml" => "application/toml",
+        "xml" => "application/xml",
+        "pdf" => "application/pdf",
+        "wasm" => "application/wasm",
+        "zip" => "application/zip",
+        "gz" | "tgz" => "application/gzip",
+        "zst" => "application/zstd",
+        "tar" => "application/x-tar",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "webp" => "image/webp",
+        "patch" | "diff" => "text/x-diff",
+        _ => return None,
+    })
+}

@@ -1,0 +1,154 @@
+//! A command as a manifest gives it, and the executable file that it means.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::process::Program;
+
+/// Where programs are looked for when there is no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Environment variables.
+pub(super) type Environment = BTreeMap<OsString, OsString>;
+
+/// A program with arguments, or a line for the shell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CommandLine<'a> {
+    /// The program, or the shell line.
+    pub(super) command: &'a str,
+    /// Arguments; positional parameters of a shell line.
+    pub(super) args: &'a [String],
+    /// Whether `command` is a shell line.
+    pub(super) shell: bool,
+}
+
+/// Why a command cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start `{command}`: {}", explain(.command, .source))]
+pub(super) struct StartError {
+    command: String,
+    source: io::Error,
+}
+
+impl<'a> CommandLine<'a> {
+    /// A command whose form tells whether it is meant for a shell: it holds spaces, and its arguments are
+    /// not given apart.
+    pub(super) fn guess(command: &'a str, args: &'a [String]) -> Self {
+        let shell = args.is_empty() && command.trim().contains(char::is_whitespace);
+        Self { command, args, shell }
+    }
+
+    /// What to start for it.
+    pub(super) fn program(
+        &self,
+        environment: &Environment,
+        directory: &Path,
+        grace: Duration,
+    ) -> Result<Program, StartError> {
+        let command = if self.shell { "sh" } else { self.command };
+        let path =
+            find_program(command, environment, directory).map_err(|source| self.start_error(source))?;
+        let shell = self.shell.then(|| ["-c".into(), self.command.into(), "sh".into()]);
+        Ok(Program {
+            path,
+            args: shell.into_iter().flatten().chain(self.args.iter().map(OsString::from)).collect(),
+            environment: environment.clone(),
+            directory: directory.to_owned(),
+            grace,
+        })
+    }
+
+    /// Says which command could not be started.
+    pub(super) fn start_error(&self, source: io::Error) -> StartError {
+        StartError { command: self.command.to_owned(), source }
+    }
+}
+
+impl StartError {
+    /// Whether another attempt may find the command.
+    pub(super) fn may_pass(&self) -> bool {
+        !matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+    }
+}
+
+fn explain(command: &str, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound if command.contains('/') => "there is no such file".to_owned(),
+        io::ErrorKind::NotFound => "there is no such program on the PATH".to_owned(),
+        io::ErrorKind::PermissionDenied => "the file is not executable".to_owned(),
+        _ => source.to_string(),
+    }
+}
+
+/// The executable file that a command names: one with a `/` as seen from `directory`, else the first on the
+/// environment's `PATH`. A full path also lets the standard library start the process without a fork.
+fn find_program(command: &str, environment: &Environment, directory: &Path) -> io::Result<PathBuf> {
+    if command.contains('/') {
+        let path = directory.join(command);
+        return match path.metadata()? {
+            metadata if is_executable(&metadata) => Ok(path),
+            _ => Err(io::ErrorKind::PermissionDenied.into()),
+        };
+    }
+    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    // Relative folders on a PATH would let the checkout stand in for any program.
+    std::env::split_paths(path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(command))
+        .find(|candidate| candidate.metadata().is_ok_and(|metadata| is_executable(&metadata)))
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(command: &str, path: &str, directory: &Path) -> String {
+        let environment = [("PATH".into(), path.into())].into();
+        let line = CommandLine { command, args: &[], shell: false };
+        line.program(&environment, directory, Duration::ZERO).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("plain"), "").unwrap();
+        let folder = folder.path();
+        assert_eq!(
+            message("no-such-thing", "/usr/bin", folder),
+            "cannot start `no-such-thing`: there is no such program on the PATH"
+        );
+        assert_eq!(message("./nothing", "", folder), "cannot start `./nothing`: there is no such file");
+        assert_eq!(message("./plain", "", folder), "cannot start `./plain`: the file is not executable");
+    }
+
+    #[test]
+    fn the_working_directory_is_not_on_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tool");
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(message("tool", ".::", folder.path()).contains("no such program"));
+        let environment = [("PATH".into(), folder.path().into())].into();
+        assert_eq!(find_program("tool", &environment, Path::new("/")).unwrap(), path);
+        assert_eq!(
+            find_program("./tool", &environment, folder.path()).unwrap(),
+            folder.path().join("./tool")
+        );
+    }
+
+    #[test]
+    fn a_command_with_spaces_and_no_arguments_is_a_shell_line() {
+        assert!(CommandLine::guess("npm test", &[]).shell);
+        assert!(!CommandLine::guess("npm", &[]).shell);
+        assert!(!CommandLine::guess("my tool", &["x".to_owned()]).shell);
+    }
+}

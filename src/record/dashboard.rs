@@ -1,4 +1,0 @@
-//! The dashboard.
-/// What the dashboard shows.
-#[derive(Debug, Clone)]
-pub struct DashboardInput;
