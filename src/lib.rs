@@ -1,7 +1,7 @@
 //! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
 
-pub mod cli;
 pub mod change;
+pub mod cli;
 pub mod config;
 pub mod diagnostic;
 pub mod engine;

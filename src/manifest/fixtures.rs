@@ -25,11 +25,13 @@ fn findings(path: &Path) -> (usize, Vec<Diagnostic>, String) {
     let limits = Limits::default();
     let mut parsed = parse(name, &bytes, &limits);
     let all: Vec<_> = parsed.resources.iter().map(facts).collect();
-    let mut found = check_references(all.iter().zip(parsed.resources.iter().map(|resource| &resource.source)));
+    let mut found =
+        check_references(all.iter().zip(parsed.resources.iter().map(|resource| &resource.source)));
     locate(&mut found, &limits, |_| Some(bytes.clone()));
     parsed.diagnostics.extend(found);
     let lines = parsed.diagnostics.iter().map(|found| {
-        let place = found.location.span.map_or("-".to_owned(), |span| format!("{}:{}", span.line, span.column));
+        let place =
+            found.location.span.map_or("-".to_owned(), |span| format!("{}:{}", span.line, span.column));
         let severity = format!("{:?}", found.severity).to_lowercase();
         let hint = found.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
         let related = found.related.iter().map(|other| {

@@ -3,11 +3,8 @@
 
 pub mod age;
 pub mod columns;
-<<<<<<< HEAD
 pub mod describe;
-=======
 pub mod diagnostics;
->>>>>>> manifest
 pub mod graph;
 pub mod history;
 pub mod object;
