@@ -13,8 +13,9 @@ use super::{EngineError, gates};
 use crate::graph::Topology;
 use crate::index::{Settled, Topic};
 use crate::model::{
-    Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind, LabelSelector, PlanSpec,
+    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind, LabelSelector, PlanSpec,
     ResourceKey, Spec, Status, StatusMetadata, StatusRecord, StringMap,
+    UnboundReason,
 };
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
 use crate::plan::simple::{binding_status, capability_status, plan_status};
@@ -94,7 +95,7 @@ fn status_of(
         }
         Spec::Binding(spec) => {
             let previous = old.and_then(|old| if let Status::Binding(old) = old { Some(old) } else { None });
-            Status::Binding(binding_status(spec, |target| unusable(registry, target), generation, previous, now))
+            Status::Binding(binding_status(spec, |target| check(registry, target), generation, previous, now))
         }
         Spec::Gate(_) => {
             let previous = old.and_then(|old| if let Status::Gate(old) = old { Some(old) } else { None });
@@ -113,14 +114,11 @@ fn problem_of(spec: &PlanSpec) -> Option<String> {
     Topology::build(&spec.graph).err().and_then(|errors| errors.first().map(ToString::to_string))
 }
 
-fn unusable(
-    registry: &Registry,
-    target: &crate::model::BindingTarget,
-) -> Option<(crate::model::UnboundReason, String)> {
-    use crate::model::UnboundReason;
-    let why = usable(registry, target).err()?;
-    let known = registry.find(&target.provider).is_ok();
-    Some((if known { UnboundReason::ConfigInvalid } else { UnboundReason::ProviderUnavailable }, why))
+fn check(registry: &Registry, target: &BindingTarget) -> Result<(), (UnboundReason, String)> {
+    usable(registry, target).map_err(|why| {
+        let known = registry.find(&target.provider).is_ok();
+        (if known { UnboundReason::ConfigInvalid } else { UnboundReason::ProviderUnavailable }, why)
+    })
 }
 
 /// A gate keeps what was decided; a change of its spec voids approvals that are not used yet, visibly.

@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{GitError, ObjectId, Repo, TreeChange};
 use crate::manifest;
 use crate::model::{Kind, Resource, ResourceKey, Spec, Status, StatusMetadata};
-use crate::record::{self, StatusTree};
+use crate::record::{self, StatusPath, StatusTree};
 
 /// How many changed files are parsed before what they hold is written down, so that memory stays bounded.
 const CHUNK: usize = 4_096;
@@ -171,9 +171,9 @@ type RecordChange = (ResourceKey, String, Option<Recorded>);
 
 fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>, IndexError> {
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
-    let Some(key) = record::key_of_path(path) else { return Ok(None) };
+    let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
     let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), None))) };
-    let bytes = repo.blob(entry.id, record::MAX_RECORD_BYTES)?;
+    let bytes = repo.blob(entry.id, record::RECORD_LIMIT)?;
     // A record that was edited by hand and no longer parses counts as none; it will be written anew.
     let Ok(parsed) = record::parse_record(&bytes) else { return Ok(Some((key, path.to_owned(), None))) };
     let annotations = &parsed.metadata.annotations;
@@ -274,14 +274,14 @@ fn apply_files(
 
 fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<Loaded, IndexError> {
     let Some(entry) = &change.new else { return Ok(Loaded { path: path.to_owned(), entry: None }) };
-    let parsed = if entry.mode.is_blob() {
+    let parsed = if entry.mode.is_file() {
         match repo.blob(entry.id, limits.file_bytes) {
             Ok(bytes) => manifest::parse(path, &bytes, limits),
             Err(GitError::TooLarge { size, limit }) => manifest::refuse_large(path, size, limit),
             Err(error) => return Err(error.into()),
         }
     } else {
-        manifest::refuse_entry(path, entry.mode)
+        manifest::refuse_entry(path, entry.mode.with_article())
     };
     Ok(Loaded { path: path.to_owned(), entry: Some((entry.id, parsed)) })
 }
