@@ -28,7 +28,8 @@ pub fn annotated(
     let mut sources: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut out = String::new();
     for found in in_order(diagnostics) {
-        let places = std::iter::once(&found.location).chain(found.related.iter().map(|other| &other.location));
+        let places =
+            std::iter::once(&found.location).chain(found.related.iter().map(|other| &other.location));
         for location in places {
             if !sources.contains_key(&location.path) {
                 sources.insert(location.path.clone(), read(&location.path));
@@ -51,7 +52,10 @@ fn one<'s>(found: &Diagnostic, source: impl Fn(&str) -> Option<&'s str>, rendere
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let mut group = level.primary_title(text::line(&found.message).into_owned()).id(found.code.id).elements(None::<Element<'_>>);
+    let mut group = level
+        .primary_title(text::line(&found.message).into_owned())
+        .id(found.code.id)
+        .elements(None::<Element<'_>>);
     let main = Excerpt::of(&found.location, source(&found.location.path));
     // Further places in the same excerpt are shown in it; others after it.
     let mut extra = Vec::new();

@@ -33,7 +33,12 @@ pub fn github(diagnostics: &[Diagnostic]) -> String {
         }
         for other in &found.related {
             let line = other.location.span.map(|span| format!(":{}", span.line)).unwrap_or_default();
-            let _ = write!(message, "\n{}{line}: {}", text::line(&other.location.path), text::line(&other.message));
+            let _ = write!(
+                message,
+                "\n{}{line}: {}",
+                text::line(&other.location.path),
+                text::line(&other.message)
+            );
         }
         let _ = writeln!(out, "::{command} {}::{}", properties.join(","), data(&message));
     }

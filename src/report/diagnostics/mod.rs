@@ -57,7 +57,8 @@ impl std::fmt::Display for Tally {
 fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
     let mut all: Vec<&Diagnostic> = diagnostics.iter().collect();
     all.sort_by(|a, b| {
-        let place = |found: &Diagnostic| (found.location.document, found.location.span.map_or(0, |span| span.start));
+        let place =
+            |found: &Diagnostic| (found.location.document, found.location.span.map_or(0, |span| span.start));
         a.location.path.cmp(&b.location.path).then_with(|| place(a).cmp(&place(b)))
     });
     all

@@ -68,7 +68,8 @@ fn finding(found: &Diagnostic, rule: usize) -> Finding {
     };
     let mut main = location(&found.location, None);
     if let Some(resource) = &found.resource {
-        let logical = LogicalLocation::builder().fully_qualified_name(resource.to_string()).kind("resource").build();
+        let logical =
+            LogicalLocation::builder().fully_qualified_name(resource.to_string()).kind("resource").build();
         main.logical_locations = Some(vec![logical]);
     }
     let related: Vec<Location> =
@@ -85,8 +86,9 @@ fn finding(found: &Diagnostic, rule: usize) -> Finding {
 }
 
 fn location(at: &diagnostic::Location, message: Option<&str>) -> Location {
-    let mut physical =
-        PhysicalLocation::builder().artifact_location(ArtifactLocation::builder().uri(uri(&at.path)).build()).build();
+    let mut physical = PhysicalLocation::builder()
+        .artifact_location(ArtifactLocation::builder().uri(uri(&at.path)).build())
+        .build();
     physical.region = at.span.map(|span| {
         Region::builder()
             .start_line(i64::from(span.line))
