@@ -1,105 +1,12 @@
-//! The process contract, with real processes.
+//! The process contract: what a command finds, and what it may leave.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
 
-use crate::model::{JsonMap, Kind, NodeReason, ResourceKey};
-use crate::provider::{
-    Attempt, Checkout, Control, Outcome, ProviderSettings, Registry, Report, Stop, Workspace, WorkspaceError,
-};
-
-struct Folder(PathBuf);
-
-impl Workspace for Folder {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
-        Ok(Checkout::new(self.0.clone(), |_| ()))
-    }
-}
-
-/// A runner's folder, an attempt that can be changed, and the ends that the engine would hold.
-struct Bench {
-    home: tempfile::TempDir,
-    settings: ProviderSettings,
-    attempt: Attempt,
-    stop: watch::Sender<Option<Stop>>,
-    lines: Vec<String>,
-}
-
-fn map(value: Value) -> JsonMap {
-    value.as_object().unwrap().clone()
-}
-
-fn bench(config: Value) -> Bench {
-    let home = tempfile::tempdir().unwrap();
-    let checkout = home.path().join("checkout");
-    std::fs::create_dir(&checkout).unwrap();
-    let name = |text: &str| text.parse().unwrap();
-    let attempt = Attempt {
-        key: ResourceKey::new(Kind::Execution, name("team"), name("exec-1")),
-        node: "build".parse().unwrap(),
-        attempt: 2,
-        run_id: "run-1".to_owned(),
-        idempotency_key: "uid/build/2".to_owned(),
-        fencing_token: 7,
-        provider: "tool://test".to_owned(),
-        config: map(config),
-        inputs: JsonMap::new(),
-        declared_outputs: Vec::new(),
-        criteria: Vec::new(),
-        timeout: Some(Duration::from_secs(60)),
-        commit: "0".repeat(40),
-        run_dir: home.path().join("runs/uid/build/2"),
-        workspace: Arc::new(Folder(checkout)),
-        handle: None,
-    };
-    let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
-    let settings = ProviderSettings { environment: [path].into(), ..ProviderSettings::default() };
-    Bench { home, settings, attempt, stop: watch::channel(None).0, lines: Vec::new() }
-}
-
-fn shell(line: &str) -> Bench {
-    bench(json!({"command": line, "shell": true, "grace": "200ms"}))
-}
-
-impl Bench {
-    fn checkout(&self) -> PathBuf {
-        self.home.path().join("checkout")
-    }
-
-    fn run_dir(&self) -> &Path {
-        &self.attempt.run_dir
-    }
-
-    fn run(&mut self) -> Report {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let registry = Registry::standard(self.settings.clone());
-        let provider = registry.find(&self.attempt.provider).unwrap();
-        let (output, mut lines) = mpsc::channel(1_000);
-        let control = Control { stop: self.stop.subscribe(), output };
-        let report = runtime.block_on(provider.run(self.attempt.clone(), control));
-        while let Ok(line) = lines.try_recv() {
-            self.lines.push(line);
-        }
-        report
-    }
-
-    fn succeed(&mut self) -> (Report, JsonMap) {
-        let report = self.run();
-        let Outcome::Succeeded { outputs } = report.outcome.clone() else { panic!("{report:?}") };
-        (report, outputs)
-    }
-
-    fn fail(&mut self, expected: NodeReason) -> (Report, String) {
-        let report = self.run();
-        let Outcome::Failed { reason, message, .. } = report.outcome.clone() else { panic!("{report:?}") };
-        assert_eq!(reason, expected, "{message}");
-        (report, message)
-    }
-}
+use super::{bench, map, shell};
+use crate::model::NodeReason;
+use crate::provider::{Outcome, Registry};
 
 #[test]
 fn a_process_that_exits_with_0_succeeds_and_leaves_nothing() {
@@ -144,8 +51,8 @@ fn the_environment_is_exactly_what_the_contract_says() {
     let tail = bench.succeed().0.log.unwrap().tail;
     let mut lines: Vec<&str> = tail.lines().collect();
     lines.sort_unstable();
-    let folder = bench.run_dir().display();
-    let inputs = lines.iter().find(|line| line.starts_with("PLANSPEC_INPUTS=")).unwrap();
+    let paths = ["ARTIFACTS", "INPUTS", "OUTPUT"]
+        .map(|name| *lines.iter().find(|line| line.starts_with(&format!("PLANSPEC_{name}=/"))).unwrap());
     assert_eq!(
         lines,
         [
@@ -153,15 +60,15 @@ fn the_environment_is_exactly_what_the_contract_says() {
             "LEVEL=3",
             "MODE=fast",
             "PATH=/usr/local/bin:/usr/bin:/bin",
-            &format!("PLANSPEC_ARTIFACTS={folder}/artifacts"),
+            paths[0],
             "PLANSPEC_ATTEMPT=2",
             "PLANSPEC_EXECUTION=exec-1",
             "PLANSPEC_FENCING_TOKEN=7",
             "PLANSPEC_IDEMPOTENCY_KEY=uid/build/2",
-            inputs,
+            paths[1],
             "PLANSPEC_NAMESPACE=team",
             "PLANSPEC_NODE=build",
-            &format!("PLANSPEC_OUTPUT={folder}/output"),
+            paths[2],
             "PLANSPEC_RUN_ID=run-1",
             "TOKEN=***",
         ]
@@ -204,7 +111,6 @@ fn the_process_works_in_the_checkout_or_below_it() {
 fn without_a_checkout_there_is_an_empty_folder_that_goes_away() {
     let mut bench = bench(json!({"command": "ls -A; touch x; pwd", "checkout": false}));
     let folder = bench.succeed().0.log.unwrap().tail;
-    assert_eq!(folder, bench.run_dir().join("work").to_str().unwrap());
     assert!(!Path::new(&folder).exists());
 }
 
@@ -253,6 +159,8 @@ fn artifacts_are_described_and_links_are_not_followed() {
         ]
     );
     assert_eq!(report.artifacts[1].checksum, Some(crate::model::Digest::of_bytes(b"hello")));
+    let kept = bench.settings.runs.join(report.artifacts[1].path.as_deref().unwrap());
+    assert_eq!(std::fs::read(kept).unwrap(), b"hello");
     assert_eq!(report.artifacts[1].metadata, map(json!({"node": "build", "attempt": 2})));
 }
 
@@ -264,6 +172,47 @@ fn what_an_earlier_runner_left_under_the_same_number_does_not_count() {
     std::fs::write(bench.run_dir().join("artifacts/x"), "x").unwrap();
     let (report, outputs) = bench.succeed();
     assert_eq!((outputs.len(), report.artifacts.len()), (0, 0));
+    assert!(!bench.run_dir().exists());
+}
+
+#[test]
+fn what_an_attempt_leaves_is_kept_and_the_next_one_begins_with_nothing() {
+    let line = "ls -A . \"$PLANSPEC_ARTIFACTS\" \"$(dirname \"$PLANSPEC_OUTPUT\")\" | grep -vE '^(artifacts|work|.*:)?$' && exit 1
+        touch here \"$PLANSPEC_ARTIFACTS/there\" \"$PLANSPEC_OUTPUT.more\"; echo nonsense > \"$PLANSPEC_OUTPUT\"";
+    let mut bench = bench(json!({"command": line, "shell": true, "checkout": false}));
+    let registry = Registry::standard(bench.settings.clone());
+    for number in 1..=3 {
+        bench.attempt.attempt = number;
+        bench.attempt.run_dir = bench.settings.runs.join(format!("uid/build/{number}"));
+        let report = bench.run_with(&registry);
+        assert!(
+            matches!(report.outcome, Outcome::Failed { reason: NodeReason::OutputInvalid, .. }),
+            "{report:?}"
+        );
+        assert_eq!(names_in(bench.run_dir()), ["artifacts", "output"]);
+    }
+    bench.attempt.config = map(json!({"command": "true"}));
+    assert!(matches!(bench.run_with(&registry).outcome, Outcome::Succeeded { .. }));
+    drop(registry);
+    assert_eq!(names_in(&bench.settings.runs), ["uid"], "the pool goes with the registry");
+}
+
+fn names_in(folder: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_cache_may_be_cleared_between_attempts() {
+    let mut bench = bench(json!({"command": "cat \"$PLANSPEC_INPUTS\""}));
+    let registry = Registry::standard(bench.settings.clone());
+    for _ in 0..2 {
+        let report = bench.run_with(&registry);
+        assert!(matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
+        std::fs::remove_dir_all(&bench.settings.runs).unwrap();
+    }
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! Local commands with real processes. Here is the bench that the tests work at.
+
+mod contract;
+mod criteria;
+mod ending;
+mod secrets;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::model::{JsonMap, Kind, NodeReason, ResourceKey};
+use crate::provider::{
+    Attempt, Checkout, Control, Outcome, ProviderSettings, Registry, Report, Stop, Workspace, WorkspaceError,
+};
+
+struct Folder(PathBuf);
+
+impl Workspace for Folder {
+    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
+        Ok(Checkout::new(self.0.clone(), |_| ()))
+    }
+}
+
+/// A runner's folder, an attempt that can be changed, and the ends that the engine would hold.
+struct Bench {
+    home: tempfile::TempDir,
+    settings: ProviderSettings,
+    attempt: Attempt,
+    stop: watch::Sender<Option<Stop>>,
+    lines: Vec<String>,
+}
+
+fn map(value: Value) -> JsonMap {
+    let Value::Object(map) = value else { panic!("not a map: {value}") };
+    map
+}
+
+fn bench(config: Value) -> Bench {
+    let home = tempfile::tempdir().unwrap();
+    let checkout = home.path().join("checkout");
+    std::fs::create_dir(&checkout).unwrap();
+    let name = |text: &str| text.parse().unwrap();
+    let attempt = Attempt {
+        key: ResourceKey::new(Kind::Execution, name("team"), name("exec-1")),
+        node: "build".parse().unwrap(),
+        attempt: 2,
+        run_id: "run-1".to_owned(),
+        idempotency_key: "uid/build/2".to_owned(),
+        fencing_token: 7,
+        provider: "tool://test".to_owned(),
+        config: map(config),
+        inputs: JsonMap::new(),
+        declared_outputs: Vec::new(),
+        criteria: Vec::new(),
+        timeout: Some(Duration::from_secs(60)),
+        commit: "0".repeat(40),
+        run_dir: home.path().join("runs/uid/build/2"),
+        workspace: Arc::new(Folder(checkout)),
+        handle: None,
+    };
+    let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
+    let runs = home.path().join("runs");
+    let settings = ProviderSettings { environment: [path].into(), runs, ..ProviderSettings::default() };
+    Bench { home, settings, attempt, stop: watch::channel(None).0, lines: Vec::new() }
+}
+
+fn shell(line: &str) -> Bench {
+    bench(json!({"command": line, "shell": true, "grace": "200ms"}))
+}
+
+impl Bench {
+    fn checkout(&self) -> PathBuf {
+        self.home.path().join("checkout")
+    }
+
+    fn run_dir(&self) -> &Path {
+        &self.attempt.run_dir
+    }
+
+    fn run(&mut self) -> Report {
+        self.run_with(&Registry::standard(self.settings.clone()))
+    }
+
+    fn run_with(&mut self, registry: &Registry) -> Report {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let provider = registry.find(&self.attempt.provider).unwrap();
+        let (output, mut lines) = mpsc::channel(1_000);
+        let control = Control { stop: self.stop.subscribe(), output };
+        let report = runtime.block_on(provider.run(self.attempt.clone(), control));
+        while let Ok(line) = lines.try_recv() {
+            self.lines.push(line);
+        }
+        report
+    }
+
+    fn succeed(&mut self) -> (Report, JsonMap) {
+        let report = self.run();
+        let Outcome::Succeeded { outputs } = report.outcome.clone() else { panic!("{report:?}") };
+        (report, outputs)
+    }
+
+    fn fail(&mut self, expected: NodeReason) -> (Report, String) {
+        let report = self.run();
+        let Outcome::Failed { reason, message, .. } = report.outcome.clone() else { panic!("{report:?}") };
+        assert_eq!(reason, expected, "{message}");
+        (report, message)
+    }
+}
