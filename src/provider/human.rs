@@ -61,3 +61,26 @@ fn message(attempt: &Attempt) -> String {
     }
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(provider: &str, config: &serde_json::Value) -> Result<(), String> {
+        Human.check(provider, config.as_object().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_person_must_be_named_and_settings_known() {
+        assert_eq!(check("human://mia", &json!({"instructions": "look at it"})), Ok(()));
+        assert_eq!(
+            check("human://", &json!({})).unwrap_err(),
+            "`human://` names nobody; write `human://USER` or `human://TEAM`"
+        );
+        assert_eq!(
+            check("human://mia", &json!({"instruction": "x"})).unwrap_err(),
+            "unknown setting `config.instruction`; did you mean `instructions`?"
+        );
+    }
+}
