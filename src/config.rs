@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+mod environment;
+
+pub use environment::{Ci, Environment, GitIdentity};
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Duration;

@@ -125,9 +125,39 @@ impl fmt::Display for ResourceKey {
     }
 }
 
+/// A text that is not a resource key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not NAMESPACE/KIND/NAME")]
+pub struct NotAKey(pub String);
+
+impl FromStr for ResourceKey {
+    type Err = NotAKey;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        let mut parts = text.splitn(3, '/');
+        let key = (|| {
+            let namespace = Name::new(parts.next()?).ok()?;
+            let kind = parts.next()?.parse().ok()?;
+            let name = Name::new(parts.next()?).ok()?;
+            Some(Self { namespace, kind, name })
+        })();
+        key.ok_or_else(|| NotAKey(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_is_written() {
+        let text = "team-platform/goal/enable-google-sso";
+        assert_eq!(text.parse::<ResourceKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        for bad in ["", "a", "a/goal", "a/pod/b", "a/goal/B", "a/goal/b/c"] {
+            assert!(bad.parse::<ResourceKey>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn kinds_are_read_in_every_usual_form() {

@@ -41,7 +41,7 @@ pub use gate::{
     ReviewBinding,
 };
 pub use goal::{GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
-pub use kind::{API_GROUP, API_VERSION, Kind, ResourceKey, UnknownKind};
+pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use node::{

@@ -1,0 +1,233 @@
+//! The one funnel through which every failure reaches the user: kinds with documented exit codes, hints as
+//! data. Nothing else prints an error or chooses an exit code.
+
+use std::error::Error;
+use std::fmt;
+
+use serde_json::json;
+
+use crate::git::GitError;
+use crate::record::RecordError;
+use crate::report::style::Tone;
+use crate::report::text;
+
+/// How a command ended, as the exit code says it (design section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Yes, or done.
+    Done,
+    /// A clear no: invalid manifests, differences, a failed execution that was waited for.
+    No,
+    /// The command line is wrong.
+    Usage,
+    /// Git, the network, permissions.
+    Environment,
+    /// A race was lost after all retries.
+    Race,
+    /// A bug of ours.
+    Bug,
+}
+
+impl Exit {
+    /// The exit code of the process.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Environment => 3,
+            Self::Race => 4,
+            Self::Bug => 70,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::No => "no",
+            Self::Usage => "usage",
+            Self::Environment => "environment",
+            Self::Race => "race",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+/// A failure on its way to the user.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    exit: Exit,
+    message: String,
+    hints: Vec<String>,
+    closed_pipe: bool,
+}
+
+impl CliError {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hints: Vec::new(), closed_pipe: false }
+    }
+
+    /// A clear no.
+    pub(crate) fn no(message: impl Into<String>) -> Self {
+        Self::new(Exit::No, message)
+    }
+
+    /// A wrong command line.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Git, the network or a file does not let us.
+    pub(crate) fn environment(message: impl Into<String>) -> Self {
+        Self::new(Exit::Environment, message)
+    }
+
+    /// A race was lost after all retries.
+    pub(crate) fn race(message: impl Into<String>) -> Self {
+        Self::new(Exit::Race, message)
+    }
+
+    /// Something that cannot be.
+    pub(crate) fn bug(message: impl Into<String>) -> Self {
+        Self::new(Exit::Bug, message).hint("this is a bug in planspec; please report it")
+    }
+
+    /// A failure of the environment, with its chain of causes in one message.
+    pub(crate) fn caused(what: &str, cause: &(dyn Error + 'static)) -> Self {
+        Self::environment(format!("{what}: {}", chain(cause)))
+    }
+
+    /// Adds what the user may do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The exit code: a reader that went away is no failure.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.closed_pipe { Exit::Done } else { self.exit }
+    }
+
+    /// What is printed on standard error; nothing when the reader went away.
+    pub(crate) fn render(&self, as_json: bool) -> String {
+        if self.closed_pipe {
+            return String::new();
+        }
+        if as_json {
+            let error = json!({
+                "kind": self.exit.word(),
+                "exitCode": self.exit.code(),
+                "message": self.message,
+                "hints": self.hints,
+            });
+            return format!("{}\n", json!({ "error": error }));
+        }
+        let mut out = format!("{} {}\n", Tone::Bad.paint("error:"), text::block(&self.message));
+        for hint in &self.hints {
+            out.push_str(&format!("{} {}\n", Tone::Active.paint("hint:"), text::block(hint)));
+        }
+        out
+    }
+}
+
+/// An error and all its causes, separated by colons; a cause that the text before already ends with is left
+/// out, because some libraries repeat their source in their own message.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut out = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !out.ends_with(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        next = cause.source();
+    }
+    out
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// An error of writing output: a closed pipe is the reader's right.
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        let closed_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self { closed_pipe, ..Self::environment(format!("cannot write the output: {error}")) }
+    }
+}
+
+impl From<GitError> for CliError {
+    fn from(error: GitError) -> Self {
+        let hint = match &error {
+            GitError::NotARepository { .. } => Some(
+                "go to a repository, name one with `-C DIR` or `--repo`, or make one with `planspec init`",
+            ),
+            GitError::UnknownRevision { .. } => Some("`git branch --all` lists what there is"),
+            _ => None,
+        };
+        let told = Self::environment(chain(&error));
+        match hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+}
+
+impl From<RecordError> for CliError {
+    fn from(error: RecordError) -> Self {
+        Self::environment(chain(&error))
+    }
+}
+
+impl From<serde_json::Error> for CliError {
+    fn from(error: serde_json::Error) -> Self {
+        match error.io_error_kind() {
+            Some(kind) => std::io::Error::from(kind).into(),
+            None => Self::bug(format!("a value cannot be written as JSON: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_codes_are_those_of_the_manual() {
+        let all = [Exit::Done, Exit::No, Exit::Usage, Exit::Environment, Exit::Race, Exit::Bug];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 70]);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_a_silent_success() {
+        let error = CliError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!((error.exit(), error.render(false).as_str()), (Exit::Done, ""));
+    }
+
+    #[test]
+    fn errors_and_hints_are_lines_or_json() {
+        let error = CliError::race("the branch moved\u{1b}[2J").hint("try again");
+        let text = error.render(false);
+        assert_eq!(
+            anstream::adapter::strip_str(&text).to_string(),
+            "error: the branch moved\nhint: try again\n"
+        );
+        let value: serde_json::Value = serde_json::from_str(&error.render(true)).unwrap();
+        assert_eq!(value["error"]["exitCode"], 4);
+        assert_eq!(value["error"]["hints"][0], "try again");
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open it: {0}")]
+        struct Outer(#[source] std::io::Error);
+        let outer = Outer(std::io::Error::other("no such file"));
+        assert_eq!(chain(&outer), "cannot open it: no such file");
+    }
+}

@@ -1,0 +1,146 @@
+//! The command line: arguments, one small file per command, and the one way out. The only module that talks
+//! to the user.
+
+mod commands;
+mod desired;
+mod error;
+#[path = "../index/filter.rs"]
+mod filter;
+mod findings;
+mod input;
+mod objects;
+mod options;
+mod output;
+mod target;
+mod timeline;
+mod workspace;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use clap::{CommandFactory as _, Parser};
+use jiff::Timestamp;
+
+use self::commands::Command;
+use self::error::{CliError, Exit};
+use self::options::{ColorWhen, GlobalOptions};
+use self::output::Output;
+use crate::config::Environment;
+
+/// Drive work from Git: goals, plans and executions as YAML, status as commits.
+#[derive(Debug, Parser)]
+#[command(name = "planspec", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "\
+Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal` and `goal/NAME` mean what they look like.
+
+Exit codes: 0 yes or done; 1 a clear no; 2 wrong usage; 3 the environment (Git, network, permission);
+4 lost a race after all retries; 70 a bug in planspec.
+
+Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
+PLANSPEC_COLOR are defaults of the global options of these names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
+and the GIT_* variables mean what they always mean.")]
+struct Cli {
+    #[command(flatten)]
+    options: GlobalOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Everything that a command gets besides its own arguments.
+pub(crate) struct Context {
+    /// The flags that every command takes.
+    pub(crate) options: GlobalOptions,
+    /// The environment of the process.
+    pub(crate) environment: Environment,
+    /// Standard output and standard error.
+    pub(crate) out: Output,
+}
+
+/// The definition of the whole command line, for completions, the manual and the generated reference.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program and returns the exit code of the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
+    apologise_for_panics();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // clap prints help and version on standard output, and mistakes on standard error.
+        Err(answer) => {
+            let printed = answer.print();
+            return match (answer.use_stderr(), printed) {
+                (true, _) => Exit::Usage.code(),
+                (false, _) => Exit::Done.code(),
+            };
+        }
+    };
+    let colour = cli.options.color.unwrap_or_default();
+    match cli.options.fill_from(&environment) {
+        Ok(options) => run(&cli.command, options, environment),
+        Err(error) => {
+            Output::new(colour, false, &environment).error(&error.render(false));
+            error.exit().code()
+        }
+    }
+}
+
+fn run(command: &Command, options: GlobalOptions, environment: Environment) -> u8 {
+    let colour: ColorWhen = options.color.unwrap_or_default();
+    let out = Output::new(colour, options.quiet, &environment);
+    let as_json = options.errors_as_json();
+    let mut context = Context { options, environment, out };
+    let result = commands::run(command, &mut context).and_then(|exit| context.out.flush().map(|()| exit));
+    match result {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            context.out.error(&error.render(as_json));
+            error.exit().code()
+        }
+    }
+}
+
+/// A panic is a bug of ours: it gets a short apology in place of a back trace. The process then ends with
+/// the exit code of a bug, which `main.rs` sees to.
+fn apologise_for_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+        let mut stderr = std::io::stderr().lock();
+        let _ = writeln!(
+            stderr,
+            "error: planspec {} met a bug of its own{place}; nothing that was recorded in Git is lost\nhint: \
+             please report it, with the command line and this message",
+            env!("CARGO_PKG_VERSION")
+        );
+    }));
+}
+
+/// The exit code of a bug, for the one place that outlives a panic.
+#[must_use]
+pub fn bug_exit_code() -> u8 {
+    Exit::Bug.code()
+}
+
+impl Context {
+    /// The time, for ages and for commits.
+    #[allow(clippy::disallowed_methods, reason = "commands pass the clock on from here")]
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// Whether the user wants to see more.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.options.verbose > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_defined() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,155 @@
+//! The flags that every command takes, and how the environment fills those that are not given.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::error::CliError;
+use crate::config::Environment;
+use crate::model::Name;
+
+const HEADING: &str = "Global options";
+
+/// The flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct GlobalOptions {
+    /// Run as if planspec was started in DIR
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, help_heading = HEADING)]
+    pub(crate) directory: Option<PathBuf>,
+    /// The repository; a URL is cloned into the cache
+    #[arg(long, value_name = "PATH|URL", global = true, help_heading = HEADING)]
+    pub(crate) repo: Option<String>,
+    /// The branch or commit that holds the desired state
+    #[arg(long = "ref", value_name = "REV", global = true, help_heading = HEADING)]
+    pub(crate) reference: Option<String>,
+    /// The remote whose branches count; `.` for this repository's own branches
+    #[arg(long, value_name = "NAME|URL", global = true, help_heading = HEADING)]
+    pub(crate) remote: Option<String>,
+    /// Only this namespace
+    #[arg(short, long, value_name = "NAMESPACE", global = true, help_heading = HEADING)]
+    pub(crate) namespace: Option<Name>,
+    /// All namespaces, also where PLANSPEC_NAMESPACE names one
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace", help_heading = HEADING)]
+    pub(crate) all_namespaces: bool,
+    /// The form of the output
+    #[arg(short, long, value_enum, value_name = "FORMAT", global = true, help_heading = HEADING)]
+    pub(crate) output: Option<OutputFormat>,
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", global = true, help_heading = HEADING)]
+    pub(crate) color: Option<ColorWhen>,
+    /// Say more; twice for a trace of what happens inside
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = HEADING)]
+    pub(crate) verbose: u8,
+    /// Say only what matters
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = HEADING)]
+    pub(crate) quiet: bool,
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Columns for people
+    #[default]
+    Table,
+    /// More columns
+    Wide,
+    /// KIND/NAME, one a line
+    Name,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// Static Analysis Results Interchange Format (validate only)
+    Sarif,
+    /// Workflow commands of GitHub Actions (validate only)
+    Github,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl GlobalOptions {
+    /// Fills what was not given from `PLANSPEC_REPO`, `_REF`, `_REMOTE`, `_NAMESPACE`, `_OUTPUT` and `_COLOR`.
+    pub(crate) fn fill_from(mut self, environment: &Environment) -> Result<Self, CliError> {
+        let text = |name: &str| environment.override_for(name).map(str::to_owned);
+        self.repo = self.repo.or_else(|| text("REPO"));
+        self.reference = self.reference.or_else(|| text("REF"));
+        self.remote = self.remote.or_else(|| text("REMOTE"));
+        if self.namespace.is_none()
+            && !self.all_namespaces
+            && let Some(name) = environment.override_for("NAMESPACE")
+        {
+            let parsed = name.parse();
+            self.namespace =
+                Some(parsed.map_err(|error| CliError::usage(format!("PLANSPEC_NAMESPACE {error}")))?);
+        }
+        self.output = fill(self.output, environment, "OUTPUT")?;
+        self.color = fill(self.color, environment, "COLOR")?;
+        Ok(self)
+    }
+
+    /// The form of the output for a command that has no diagnostics to print.
+    pub(crate) fn format(&self) -> Result<OutputFormat, CliError> {
+        match self.output.unwrap_or_default() {
+            OutputFormat::Sarif | OutputFormat::Github => {
+                Err(CliError::usage("`-o sarif` and `-o github` are for `planspec validate`"))
+            }
+            format => Ok(format),
+        }
+    }
+
+    /// Whether errors are printed as JSON.
+    pub(crate) fn errors_as_json(&self) -> bool {
+        self.output == Some(OutputFormat::Json)
+    }
+}
+
+fn fill<T: ValueEnum>(
+    given: Option<T>,
+    environment: &Environment,
+    name: &str,
+) -> Result<Option<T>, CliError> {
+    match (given, environment.override_for(name)) {
+        (None, Some(text)) => match T::from_str(text, true) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(CliError::usage(format!("PLANSPEC_{name} has no value `{text}`"))),
+        },
+        (given, _) => Ok(given),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_goes_before_the_environment() {
+        let environment = Environment::from_pairs([("PLANSPEC_REF", "main"), ("PLANSPEC_NAMESPACE", "team")]);
+        let given = GlobalOptions { reference: Some("topic".to_owned()), ..GlobalOptions::default() };
+        let options = given.fill_from(&environment).unwrap();
+        assert_eq!(options.reference.as_deref(), Some("topic"));
+        assert_eq!(options.namespace.unwrap().as_str(), "team");
+    }
+
+    #[test]
+    fn all_namespaces_goes_before_the_environment() {
+        let environment = Environment::from_pairs([("PLANSPEC_NAMESPACE", "team")]);
+        let given = GlobalOptions { all_namespaces: true, ..GlobalOptions::default() };
+        assert_eq!(given.fill_from(&environment).unwrap().namespace, None);
+    }
+
+    #[test]
+    fn a_wrong_value_in_the_environment_is_a_usage_error() {
+        let environment = Environment::from_pairs([("PLANSPEC_OUTPUT", "xml")]);
+        assert_eq!(GlobalOptions::default().fill_from(&environment).unwrap_err().exit().code(), 2);
+    }
+}

@@ -1,0 +1,135 @@
+//! Commits as values: who, when, what, and the trailers of the message.
+
+use jiff::Timestamp;
+
+use super::{GitError, ObjectId, Repo};
+
+/// Somebody, as a commit names people.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Person {
+    /// The name.
+    pub name: String,
+    /// The email address.
+    pub email: String,
+}
+
+/// A commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The commit's own id.
+    pub id: ObjectId,
+    /// Its tree.
+    pub tree: ObjectId,
+    /// Its parents; none at the root and at a shallow boundary.
+    pub parents: Vec<ObjectId>,
+    /// Who wrote the change.
+    pub author: Person,
+    /// When it was written.
+    pub author_time: Timestamp,
+    /// Who made the commit.
+    pub committer: Person,
+    /// When it was made.
+    pub committer_time: Timestamp,
+    /// The whole message; bytes that are not UTF-8 are replaced.
+    pub message: String,
+}
+
+impl Commit {
+    /// The first line of the message.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.message.trim_start().lines().next().unwrap_or_default()
+    }
+
+    /// The trailers: the lines `Key: value` of the last paragraph, when it has nothing else; in their order.
+    #[must_use]
+    pub fn trailers(&self) -> Vec<(String, String)> {
+        let message = self.message.trim_end();
+        let Some((_, paragraph)) = message.rsplit_once("\n\n") else { return Vec::new() };
+        let mut found: Vec<(String, String)> = Vec::new();
+        for line in paragraph.lines() {
+            if line.starts_with([' ', '\t']) {
+                let Some((_, value)) = found.last_mut() else { return Vec::new() };
+                value.push(' ');
+                value.push_str(line.trim());
+                continue;
+            }
+            match line.split_once(':') {
+                Some((key, value)) if is_trailer_key(key) => {
+                    found.push((key.to_owned(), value.trim().to_owned()));
+                }
+                _ => return Vec::new(),
+            }
+        }
+        found
+    }
+}
+
+fn is_trailer_key(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+impl Repo {
+    /// Reads a commit.
+    ///
+    /// # Errors
+    /// When there is no such commit here, or it is broken.
+    pub fn commit(&self, id: ObjectId) -> Result<Commit, GitError> {
+        let commit = self
+            .git2()
+            .find_commit(id.oid().map_err(GitError::doing("bad object id"))?)
+            .map_err(|error| self.missing("commit", id, error))?;
+        let (author, author_time) = person(&commit.author());
+        let (committer, committer_time) = person(&commit.committer());
+        Ok(Commit {
+            id,
+            tree: ObjectId::from_oid(commit.tree_id()),
+            parents: commit.parent_ids().map(ObjectId::from_oid).collect(),
+            author,
+            author_time,
+            committer,
+            committer_time,
+            message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
+        })
+    }
+}
+
+fn person(signature: &git2::Signature<'_>) -> (Person, Timestamp) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let person = Person { name: text(signature.name_bytes()), email: text(signature.email_bytes()) };
+    // A time that no calendar holds is a forged one; the epoch keeps the commit readable.
+    (person, Timestamp::from_second(signature.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trailers_of(message: &str) -> Vec<(String, String)> {
+        let id = ObjectId::from_bytes([1; 20]);
+        let person = Person { name: "A".into(), email: "a@example.org".into() };
+        let commit = Commit {
+            id,
+            tree: id,
+            parents: Vec::new(),
+            author: person.clone(),
+            author_time: Timestamp::UNIX_EPOCH,
+            committer: person,
+            committer_time: Timestamp::UNIX_EPOCH,
+            message: message.into(),
+        };
+        commit.trailers()
+    }
+
+    #[test]
+    fn trailers_are_the_last_paragraph_when_it_has_nothing_else() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            trailers_of("subject\n\nbody: text here\n\nPlanspec-Runner: ci\nPlanspec-Resource: a/b\n  /c\n"),
+            [pair("Planspec-Runner", "ci"), pair("Planspec-Resource", "a/b /c")]
+        );
+        assert!(trailers_of("subject\n\nKey: value\nand prose\n").is_empty());
+        assert!(trailers_of("Key: value\n").is_empty(), "the subject is no trailer");
+        assert!(trailers_of("").is_empty());
+    }
+}

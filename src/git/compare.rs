@@ -1,0 +1,264 @@
+//! Our own comparison of two trees: equal object ids are skipped without a look inside, so that the cost
+//! follows the change and not the repository.
+
+use std::cmp::Ordering;
+use std::iter::Peekable;
+
+use super::raw_tree::{RawEntries, RawEntry};
+use super::{Entry, GitError, ObjectId, Repo};
+
+/// A path that differs between two trees. Directories are never listed, only what is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeChange {
+    /// The path from the root, with `/`; hostile bytes.
+    pub path: Vec<u8>,
+    /// What was there.
+    pub old: Option<Entry>,
+    /// What is there.
+    pub new: Option<Entry>,
+}
+
+/// A tree that is nested deeper than this was made to break something.
+const DEPTH_LIMIT: usize = 256;
+
+/// Far above any honest repository; a few trees that name each other many times over unfold without end.
+const VISIT_LIMIT: usize = 2_000_000;
+
+impl Repo {
+    /// Everything that differs between two trees, in the order of paths; `None` is the empty tree.
+    ///
+    /// # Errors
+    /// When a tree is missing, broken, nested without end, or differs in too many paths.
+    pub fn compare(&self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<Vec<TreeChange>, GitError> {
+        let mut comparison =
+            Comparison { repo: self, path: Vec::new(), depth: 0, visits: 0, changes: Vec::new() };
+        if old != new {
+            comparison.trees(old, new)?;
+        }
+        Ok(comparison.changes)
+    }
+}
+
+struct Comparison<'r> {
+    repo: &'r Repo,
+    path: Vec<u8>,
+    depth: usize,
+    visits: usize,
+    changes: Vec<TreeChange>,
+}
+
+impl Comparison<'_> {
+    fn trees(&mut self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<(), GitError> {
+        self.read(old, &mut |this, old_bytes| {
+            this.read(new, &mut |this, new_bytes| {
+                let mut olds = RawEntries::new(old_bytes).peekable();
+                let mut news = RawEntries::new(new_bytes).peekable();
+                while let Some((old, new)) = next_pair(&mut olds, &mut news) {
+                    this.pair(old, new)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn read(
+        &mut self,
+        tree: Option<ObjectId>,
+        then: &mut dyn FnMut(&mut Self, &[u8]) -> Result<(), GitError>,
+    ) -> Result<(), GitError> {
+        let Some(id) = tree else { return then(self, &[]) };
+        let repo = self.repo;
+        repo.with_tree(id, |bytes| {
+            let mut entries = RawEntries::new(bytes);
+            entries.by_ref().for_each(drop);
+            if !entries.is_exhausted() {
+                return Err(GitError::BadTree { id, problem: "is broken" });
+            }
+            then(self, bytes)
+        })
+    }
+
+    fn pair(&mut self, old: Option<RawEntry<'_>>, new: Option<RawEntry<'_>>) -> Result<(), GitError> {
+        if let (Some(old), Some(new)) = (&old, &new)
+            && old.id == new.id
+            && old.mode == new.mode
+        {
+            return Ok(());
+        }
+        let Some(name) = old.as_ref().or(new.as_ref()).map(|entry| entry.name) else { return Ok(()) };
+        let length = self.path.len();
+        self.visits += 1;
+        if length > 0 {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+        let (old_tree, old_entry) = split(old);
+        let (new_tree, new_entry) = split(new);
+        if old_entry.is_some() || new_entry.is_some() {
+            self.changes.push(TreeChange { path: self.path.clone(), old: old_entry, new: new_entry });
+        }
+        if let Some(id) = old_tree.or(new_tree) {
+            let problem = if self.depth >= DEPTH_LIMIT {
+                Some("is nested too deeply")
+            } else if self.visits > VISIT_LIMIT {
+                Some("holds too many paths")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                return Err(GitError::BadTree { id, problem });
+            }
+            self.depth += 1;
+            self.trees(old_tree, new_tree)?;
+            self.depth -= 1;
+        }
+        self.path.truncate(length);
+        Ok(())
+    }
+}
+
+fn split(entry: Option<RawEntry<'_>>) -> (Option<ObjectId>, Option<Entry>) {
+    match entry {
+        Some(entry) if entry.is_tree() => (ObjectId::from_slice(entry.id), None),
+        Some(entry) => (None, entry.to_entry()),
+        None => (None, None),
+    }
+}
+
+type Pair<'a, 'b> = (Option<RawEntry<'a>>, Option<RawEntry<'b>>);
+
+/// The next entries of two sorted lists: both when they have the same place, else the earlier one. A file
+/// and a directory of one name have different places, as in Git.
+fn next_pair<'a, 'b>(
+    olds: &mut Peekable<RawEntries<'a>>,
+    news: &mut Peekable<RawEntries<'b>>,
+) -> Option<Pair<'a, 'b>> {
+    let order = match (olds.peek(), news.peek()) {
+        (Some(old), Some(new)) => old.order(new),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => return None,
+    };
+    Some(match order {
+        Ordering::Less => (olds.next(), None),
+        Ordering::Greater => (None, news.next()),
+        Ordering::Equal => (olds.next(), news.next()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn repo() -> (tempfile::TempDir, Repo) {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(dir.path(), "main").unwrap();
+        (dir, repo)
+    }
+
+    fn tree(repo: &Repo, base: Option<ObjectId>, files: &[(&str, Option<&str>)]) -> ObjectId {
+        let edits: BTreeMap<_, _> = files
+            .iter()
+            .map(|(path, text)| {
+                ((*path).to_owned(), text.map(|text| repo.write_blob(text.as_bytes()).unwrap()))
+            })
+            .collect();
+        repo.edit_tree(base, &edits).unwrap()
+    }
+
+    fn check_compare(repo: &Repo, old: Option<ObjectId>, new: Option<ObjectId>, expected: &[&str]) {
+        let changes = repo.compare(old, new).unwrap();
+        let text: Vec<String> = changes
+            .iter()
+            .map(|change| {
+                let sign = match (&change.old, &change.new) {
+                    (None, Some(_)) => '+',
+                    (Some(_), None) => '-',
+                    _ => '~',
+                };
+                format!("{sign}{}", String::from_utf8_lossy(&change.path))
+            })
+            .collect();
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_was_added_changed_and_removed_is_listed_in_the_order_of_paths() {
+        let (_dir, repo) = repo();
+        let old = tree(
+            &repo,
+            None,
+            &[
+                ("a", Some("1")),
+                ("b/c", Some("1")),
+                ("b/d", Some("1")),
+                ("b.x", Some("1")),
+                ("z/y/x", Some("1")),
+            ],
+        );
+        let new = tree(
+            &repo,
+            Some(old),
+            &[("b/c", Some("2")), ("b/d", None), ("b/e/f", Some("1")), ("b.x", Some("2"))],
+        );
+        check_compare(&repo, Some(old), Some(new), &["~b.x", "~b/c", "-b/d", "+b/e/f"]);
+        check_compare(&repo, None, Some(old), &["+a", "+b.x", "+b/c", "+b/d", "+z/y/x"]);
+        check_compare(&repo, Some(old), None, &["-a", "-b.x", "-b/c", "-b/d", "-z/y/x"]);
+        check_compare(&repo, Some(old), Some(old), &[]);
+        check_compare(&repo, None, None, &[]);
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_directory_is_removed_and_its_content_added() {
+        let (_dir, repo) = repo();
+        let file = tree(&repo, None, &[("a", Some("1")), ("a-b", Some("1"))]);
+        let directory = tree(&repo, None, &[("a/x", Some("1")), ("a-b", Some("1"))]);
+        check_compare(&repo, Some(file), Some(directory), &["-a", "+a/x"]);
+    }
+
+    #[test]
+    fn equal_trees_are_not_even_read() {
+        let (_dir, repo) = repo();
+        let absent = ObjectId::from_bytes([7; 20]);
+        let root = |file: &str| {
+            let blob = repo.write_blob(file.as_bytes()).unwrap();
+            let mut bytes = b"40000 absent\0".to_vec();
+            bytes.extend_from_slice(absent.as_bytes());
+            bytes.extend_from_slice(b"100644 file\0");
+            bytes.extend_from_slice(blob.as_bytes());
+            repo.write_object(git2::ObjectType::Tree, &bytes).unwrap()
+        };
+        check_compare(&repo, Some(root("1")), Some(root("2")), &["~file"]);
+    }
+
+    #[test]
+    fn a_broken_tree_is_an_error() {
+        let (_dir, repo) = repo();
+        for bytes in [&b"100644 name"[..], b"100644 name\0short", b"no-mode-here\0"] {
+            let broken = repo.write_object(git2::ObjectType::Tree, bytes).unwrap();
+            let error = repo.compare(None, Some(broken)).unwrap_err();
+            assert_eq!(error.to_string(), format!("the tree {broken} is broken"));
+        }
+    }
+
+    #[test]
+    fn endless_nesting_and_endless_unfolding_are_refused() {
+        let (_dir, repo) = repo();
+        let wrap = |inner: ObjectId, names: &[&str]| {
+            let mut bytes = Vec::new();
+            for name in names {
+                bytes.extend_from_slice(format!("40000 {name}\0").as_bytes());
+                bytes.extend_from_slice(inner.as_bytes());
+            }
+            repo.write_object(git2::ObjectType::Tree, &bytes).unwrap()
+        };
+        let leaf = tree(&repo, None, &[("a", Some("1"))]);
+        let deep = (0..1_000).fold(leaf, |inner, _| wrap(inner, &["d"]));
+        assert!(repo.compare(None, Some(deep)).unwrap_err().to_string().ends_with("is nested too deeply"));
+        let empty = repo.write_object(git2::ObjectType::Tree, &[]).unwrap();
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let bomb = (0..12).fold(empty, |inner, _| wrap(inner, &names));
+        assert!(repo.compare(None, Some(bomb)).unwrap_err().to_string().ends_with("holds too many paths"));
+    }
+}

@@ -1,0 +1,214 @@
+//! What can go wrong with Git. No message holds the content of an object, and none holds a credential.
+
+use std::path::PathBuf;
+
+use super::{Mode, ObjectId};
+
+/// A failure of Git, with what to do about it where something can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// No repository here.
+    #[error("no Git repository at or above `{}`", path.display())]
+    NotARepository {
+        /// Where the search began.
+        path: PathBuf,
+    },
+    /// The repository cannot be opened.
+    #[error("cannot open the Git repository `{}`", path.display())]
+    Open {
+        /// The repository.
+        path: PathBuf,
+        /// Why.
+        source: git2::Error,
+    },
+    /// A revision that names no commit.
+    #[error("`{revision}` names no commit in this repository")]
+    UnknownRevision {
+        /// As it was given.
+        revision: String,
+    },
+    /// An object is not in this repository.
+    #[error("the {kind} {id} is not in this repository{}", if *shallow { " (it is a shallow clone)" } else { "" })]
+    Missing {
+        /// Blob, tree or commit.
+        kind: &'static str,
+        /// The object.
+        id: ObjectId,
+        /// Whether history is cut off here.
+        shallow: bool,
+    },
+    /// A blob is over the limit; it was not read.
+    #[error("the file has {size} bytes; the limit is {limit}")]
+    TooLarge {
+        /// Bytes, as in the object's header.
+        size: u64,
+        /// Bytes.
+        limit: u64,
+    },
+    /// A tree is broken or hostile.
+    #[error("the tree {id} {problem}")]
+    BadTree {
+        /// The tree.
+        id: ObjectId,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A path that may not be written.
+    #[error("`{path}` {problem}")]
+    BadPath {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A path where a regular file is needed holds something else.
+    #[error("`{path}` is {}, which is refused here", mode.with_article())]
+    RefusedEntry {
+        /// The path.
+        path: String,
+        /// What is there.
+        mode: Mode,
+    },
+    /// A text that is no name of a reference.
+    #[error("`{name}` is no valid reference name")]
+    BadReference {
+        /// As it was given.
+        name: String,
+    },
+    /// Somebody holds the lock of a reference or of the index, or left it behind.
+    #[error("`{}` has been locked for {age_seconds} s; if no Git process is running, remove that file", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// How long it has been there.
+        age_seconds: u64,
+    },
+    /// A reference that others write all the time.
+    #[error("`{reference}` is being written by others; try again")]
+    Contended {
+        /// The reference.
+        reference: String,
+    },
+    /// A path has changes that are not committed.
+    #[error("`{path}` has uncommitted changes; commit, stash or discard them first")]
+    DirtyPath {
+        /// The path.
+        path: String,
+    },
+    /// The branch is checked out in another working tree, which would look changed.
+    #[error("branch `{branch}` is checked out in `{}`; run the command there", path.display())]
+    CheckedOutElsewhere {
+        /// The branch.
+        branch: String,
+        /// The other working tree.
+        path: PathBuf,
+    },
+    /// A merge, a rebase or the like is going on.
+    #[error("the working tree is in the middle of a {operation}; finish or abort it first")]
+    Busy {
+        /// What is going on.
+        operation: &'static str,
+    },
+    /// An argument that names no remote.
+    #[error("`{remote}` is neither a remote of this repository nor an address")]
+    UnknownRemote {
+        /// As it was given.
+        remote: String,
+    },
+    /// The remote wants to know who asks, or does not believe it.
+    #[error("`{remote}` did not accept the credentials: {detail}; check the token, key or credential helper")]
+    Authentication {
+        /// The remote, without credentials.
+        remote: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// The remote knows who asks, and refuses.
+    #[error(
+        "`{remote}` does not permit {action}: {detail}; ask for the permission, or let the branch's protection rules admit this user"
+    )]
+    Permission {
+        /// The remote, without credentials.
+        remote: String,
+        /// What was tried.
+        action: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// The remote is not there, or not a repository.
+    #[error("cannot reach `{remote}`: {detail}; check the address and the network")]
+    Unreachable {
+        /// The remote, without credentials.
+        remote: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// Any other failure of the `git` program.
+    #[error("cannot {doing} `{remote}`: {detail}")]
+    Remote {
+        /// A verb and a preposition.
+        doing: String,
+        /// The remote, without credentials.
+        remote: String,
+        /// What Git said.
+        detail: String,
+    },
+    /// The `git` program failed in this repository.
+    #[error("cannot {doing}: {detail}")]
+    Program {
+        /// A verb.
+        doing: &'static str,
+        /// What Git said.
+        detail: String,
+    },
+    /// The `git` program did not end.
+    #[error("git did not end within {seconds} s")]
+    TimedOut {
+        /// The limit.
+        seconds: u64,
+    },
+    /// Nobody said who commits.
+    #[error(
+        "nobody to commit as: set `git config user.name` and `git config user.email`, or GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL"
+    )]
+    NoIdentity,
+    /// Any other failure inside libgit2.
+    #[error("{doing}")]
+    Git {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        source: git2::Error,
+    },
+    /// A failure of the file system.
+    #[error("cannot {doing} `{}`", path.display())]
+    Io {
+        /// A verb.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl GitError {
+    /// For `map_err`: a libgit2 failure with what was being done.
+    pub(super) fn doing(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Git { doing, source }
+    }
+}
+
+/// Hostile bytes as one line of text: lossy UTF-8, control characters escaped.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for character in String::from_utf8_lossy(bytes).chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}

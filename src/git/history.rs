@@ -1,0 +1,116 @@
+//! History: revisions by name, the first-parent log, ancestry. Aware of shallow clones.
+
+use std::collections::HashSet;
+
+use git2::ErrorCode;
+
+use super::error::printable;
+use super::{Commit, GitError, ObjectId, Repo};
+
+/// Commits along first parents, newest first; see [`Repo::log`].
+pub struct Log<'r> {
+    repo: &'r Repo,
+    next: Option<ObjectId>,
+    first: bool,
+}
+
+impl Iterator for Log<'_> {
+    type Item = Result<Commit, GitError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let id = self.next.take()?;
+        let first = std::mem::replace(&mut self.first, false);
+        match self.repo.commit(id) {
+            Ok(commit) => {
+                self.next = commit.parents.first().copied();
+                Some(Ok(commit))
+            }
+            Err(GitError::Missing { shallow: true, .. }) if !first => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl Repo {
+    /// The commit that a revision names: a branch, a tag, an id, `HEAD~2`.
+    ///
+    /// # Errors
+    /// [`GitError::UnknownRevision`] when it names none.
+    pub fn resolve_commit(&self, rev: &str) -> Result<ObjectId, GitError> {
+        let found = self.git2().revparse_single(rev).and_then(|object| object.peel_to_commit());
+        match found {
+            Ok(commit) => Ok(ObjectId::from_oid(commit.id())),
+            Err(error)
+                if matches!(
+                    error.code(),
+                    ErrorCode::NotFound
+                        | ErrorCode::InvalidSpec
+                        | ErrorCode::Ambiguous
+                        | ErrorCode::Peel
+                        | ErrorCode::UnbornBranch
+                ) =>
+            {
+                Err(GitError::UnknownRevision { revision: printable(rev.as_bytes()) })
+            }
+            Err(source) => Err(GitError::Git {
+                doing: format!("cannot resolve `{}`", printable(rev.as_bytes())),
+                source,
+            }),
+        }
+    }
+
+    /// The commits from this one back along first parents. Ends without an error where a shallow clone does.
+    pub fn log(&self, from: ObjectId) -> Log<'_> {
+        Log { repo: self, next: Some(from), first: true }
+    }
+
+    /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot tell.
+    ///
+    /// # Errors
+    /// When `of` is missing, or history is broken.
+    pub fn is_ancestor(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
+        if ancestor == of {
+            return Ok(Some(true));
+        }
+        if self.is_shallow() {
+            return self.is_ancestor_in_shallow(ancestor, of);
+        }
+        let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
+        let (ancestor_oid, of_oid) = (oid(ancestor)?, oid(of)?);
+        self.git2().find_commit(of_oid).map_err(|error| self.missing("commit", of, error))?;
+        if !self.odb()?.exists(ancestor_oid) {
+            return Ok(Some(false));
+        }
+        let related = self.git2().graph_descendant_of(of_oid, ancestor_oid);
+        related.map(Some).map_err(|error| self.missing("commit", of, error))
+    }
+
+    /// A walk that knows where a shallow clone ends, which that of libgit2 takes for damage.
+    fn is_ancestor_in_shallow(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
+        let path = self.common_dir().join("shallow");
+        let text = std::fs::read_to_string(&path).map_err(|source| GitError::Io {
+            doing: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let boundary: HashSet<ObjectId> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let mut cut = false;
+        let mut seen = HashSet::from([of]);
+        let mut next = vec![of];
+        while let Some(id) = next.pop() {
+            if id == ancestor {
+                return Ok(Some(true));
+            }
+            if boundary.contains(&id) {
+                cut = true;
+                continue;
+            }
+            match self.commit(id) {
+                Ok(commit) => next.extend(commit.parents.into_iter().filter(|parent| seen.insert(*parent))),
+                Err(GitError::Missing { .. }) if id != of => cut = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(if cut { None } else { Some(false) })
+    }
+}

@@ -1,0 +1,302 @@
+//! References: reading them, and moving them by compare-and-swap under their lock.
+
+use std::thread;
+use std::time::Duration;
+
+use git2::{ErrorCode, Oid};
+
+use super::error::printable;
+use super::lock::{OwnLock, PATIENCE, explain, lock_file};
+use super::program::Program;
+use super::{GitError, ObjectId, Repo};
+
+/// Our own lock around every reference transaction of this program.
+const REFERENCES_LOCK: &str = "references.lock";
+
+/// What became of a compare-and-swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// The reference has the new value.
+    Done,
+    /// The reference had another value than expected, namely this; nothing was changed.
+    Moved(Option<ObjectId>),
+}
+
+impl Repo {
+    /// The object that a reference (full name) points to; `None` when there is no such reference.
+    ///
+    /// # Errors
+    /// When the name is invalid or the reference broken.
+    pub fn read_ref(&self, full_name: &str) -> Result<Option<ObjectId>, GitError> {
+        check_name(full_name)?;
+        match self.git2().refname_to_id(full_name) {
+            Ok(oid) => Ok(Some(ObjectId::from_oid(oid))),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(source) => Err(GitError::Git { doing: format!("cannot read {full_name}"), source }),
+        }
+    }
+
+    /// Moves a reference from one value to another in one step: lock, verify, write. `None` stands for its
+    /// absence. `why` goes into the reflog. A lock file that a killed process of ours left is removed.
+    ///
+    /// # Errors
+    /// When the name is invalid, or [`GitError::Locked`] when somebody else's lock does not go away.
+    pub fn swap_ref(
+        &self,
+        full_name: &str,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+        why: &str,
+    ) -> Result<Swap, GitError> {
+        check_name(full_name)?;
+        let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE);
+        let swapped = self.swap_patiently(full_name, old, new, why, own.as_mut());
+        if let Some(own) = &mut own {
+            own.clear();
+        }
+        swapped
+    }
+
+    fn swap_patiently(
+        &self,
+        full_name: &str,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+        why: &str,
+        mut own: Option<&mut OwnLock>,
+    ) -> Result<Swap, GitError> {
+        let lock = lock_file(self, full_name);
+        if let Some(own) = &mut own {
+            if lock.exists() && own.remove_leftover(full_name, &lock) {
+                tracing::warn!(lock = %lock.display(), "removed a lock that a killed process left");
+            }
+            own.note(full_name);
+        }
+        let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(2));
+        loop {
+            match self.try_swap(full_name, old, new, why)? {
+                Some(swap) => return Ok(swap),
+                None if waited >= PATIENCE => break,
+                None => {
+                    let now = self.read_ref(full_name)?;
+                    if now != old {
+                        return Ok(Swap::Moved(now));
+                    }
+                }
+            }
+            thread::sleep(pause);
+            waited += pause;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        let packed = lock_file(self, "packed-refs");
+        Err(explain(&lock)
+            .or_else(|| explain(&packed))
+            .unwrap_or_else(|| GitError::Contended { reference: full_name.to_owned() }))
+    }
+
+    /// One attempt; `None` when the reference is locked.
+    fn try_swap(
+        &self,
+        full_name: &str,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+        why: &str,
+    ) -> Result<Option<Swap>, GitError> {
+        let expected = old.map_or(Ok(Oid::ZERO_SHA1), ObjectId::oid);
+        let expected = expected.map_err(GitError::doing("bad object id"))?;
+        let Some(new) = new else { return self.try_remove(full_name, old) };
+        let new = new.oid().map_err(GitError::doing("bad object id"))?;
+        // libgit2 compares under the lock; an expected value of zeros stands for absence.
+        match self.git2().reference_matching(full_name, new, true, expected, why) {
+            Ok(_) => Ok(Some(Swap::Done)),
+            Err(error) => match error.code() {
+                ErrorCode::Modified | ErrorCode::NotFound => {
+                    let now = self.read_ref(full_name)?;
+                    // Removed and made again in between is a race like any other.
+                    Ok(if now == old { None } else { Some(Swap::Moved(now)) })
+                }
+                ErrorCode::Locked => Ok(None),
+                _ if lock_file(self, full_name).exists() => Ok(None),
+                _ => Err(GitError::Git { doing: format!("cannot write {full_name}"), source: error }),
+            },
+        }
+    }
+
+    /// Removes a reference through the `git` program: it also locks `packed-refs`, which libgit2 rewrites
+    /// from what it read before the lock.
+    fn try_remove(&self, full_name: &str, old: Option<ObjectId>) -> Result<Option<Swap>, GitError> {
+        let Some(expected) = old else {
+            let now = self.read_ref(full_name)?;
+            return Ok(Some(if now.is_none() { Swap::Done } else { Swap::Moved(now) }));
+        };
+        let expected = expected.to_string();
+        let output = Program::new(self.git_dir(), &[])
+            .args(["update-ref", "--no-deref", "-d", "--end-of-options", full_name, &expected])
+            .run()?;
+        if output.success {
+            return Ok(Some(Swap::Done));
+        }
+        let now = self.read_ref(full_name)?;
+        Ok(if now == old { None } else { Some(Swap::Moved(now)) })
+    }
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), GitError> {
+    if git2::Reference::is_valid_name(name) {
+        Ok(())
+    } else {
+        Err(GitError::BadReference { name: printable(name.as_bytes()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::{GitError, Person};
+    use jiff::Timestamp;
+    use std::fs;
+
+    const NAME: &str = "refs/heads/planspec/status";
+
+    fn repo() -> (tempfile::TempDir, Repo, Vec<ObjectId>) {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(dir.path(), "main").unwrap();
+        let tree = repo.edit_tree(None, &std::collections::BTreeMap::new()).unwrap();
+        let person = Person { name: "Wendy Writer".into(), email: "wendy@example.com".into() };
+        let commit = |text| repo.write_commit(tree, &[], text, &person, Timestamp::UNIX_EPOCH).unwrap();
+        let commits = ["one", "two", "three"].map(commit).to_vec();
+        (dir, repo, commits)
+    }
+
+    fn check_swap(repo: &Repo, old: Option<ObjectId>, new: Option<ObjectId>, expected: Swap) {
+        assert_eq!(repo.swap_ref(NAME, old, new, "test").unwrap(), expected);
+        if expected == Swap::Done {
+            assert_eq!(repo.read_ref(NAME).unwrap(), new);
+        }
+    }
+
+    #[test]
+    fn a_reference_moves_only_from_the_expected_value() {
+        let (_dir, repo, c) = repo();
+        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Moved(None));
+        check_swap(&repo, None, None, Swap::Done);
+        check_swap(&repo, None, Some(c[0]), Swap::Done);
+        check_swap(&repo, None, Some(c[1]), Swap::Moved(Some(c[0])));
+        check_swap(&repo, None, None, Swap::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[1]), Some(c[2]), Swap::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Done);
+        check_swap(&repo, Some(c[0]), None, Swap::Moved(Some(c[1])));
+        check_swap(&repo, Some(c[1]), None, Swap::Done);
+        check_swap(&repo, Some(c[1]), None, Swap::Moved(None));
+    }
+
+    #[test]
+    fn a_packed_reference_is_compared_and_removed_like_any_other() {
+        let (dir, repo, c) = repo();
+        fs::write(
+            dir.path().join("packed-refs"),
+            format!("# pack-refs with: peeled fully-peeled sorted \n{} {NAME}\n", c[0]),
+        )
+        .unwrap();
+        assert_eq!(repo.read_ref(NAME).unwrap(), Some(c[0]));
+        check_swap(&repo, None, Some(c[1]), Swap::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Done);
+        check_swap(&repo, Some(c[1]), None, Swap::Done);
+    }
+
+    #[test]
+    fn of_many_writers_that_expect_the_same_value_exactly_one_wins_each_round() {
+        let (_dir, repo, c) = repo();
+        let tree = repo.commit(c[0]).unwrap().tree;
+        let rounds = 20;
+        let wins: usize = std::thread::scope(|scope| {
+            let write = |number: usize| {
+                let repo = repo.reopen().unwrap();
+                scope.spawn(move || {
+                    let person = Person { name: format!("W {number}"), email: "w@example.com".into() };
+                    let mut wins = 0;
+                    loop {
+                        let old = repo.read_ref(NAME).unwrap();
+                        let parents: Vec<ObjectId> = old.into_iter().collect();
+                        if old.is_some_and(|old| repo.log(old).count() >= rounds) {
+                            return wins;
+                        }
+                        let new =
+                            repo.write_commit(tree, &parents, "w", &person, Timestamp::UNIX_EPOCH).unwrap();
+                        wins += usize::from(repo.swap_ref(NAME, old, Some(new), "w").unwrap() == Swap::Done);
+                    }
+                })
+            };
+            let writers: Vec<_> = (0..4).map(write).collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        });
+        let tip = repo.read_ref(NAME).unwrap().unwrap();
+        assert_eq!(repo.log(tip).count(), wins, "every win is in the history, none was overwritten");
+        assert!(wins >= rounds);
+    }
+
+    #[test]
+    fn a_lock_that_a_killed_process_of_ours_left_is_removed() {
+        let (_dir, repo, c) = repo();
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE).unwrap();
+        own.note(NAME);
+        // Killed here: the kernel gives the own lock up, the note and Git's lock file stay.
+        let lock = lock_file(&repo, NAME);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        drop(own);
+        check_swap(&repo, None, Some(c[0]), Swap::Done);
+        assert!(!lock.exists());
+    }
+
+    #[test]
+    fn a_lock_of_somebody_else_is_waited_for_then_explained_and_never_removed() {
+        let (_dir, repo, c) = repo();
+        let lock = lock_file(&repo, NAME);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        let error = repo.swap_ref(NAME, None, Some(c[0]), "test").unwrap_err();
+        assert!(matches!(&error, GitError::Locked { path, .. } if *path == lock), "{error}");
+        assert!(error.to_string().contains("remove that file"));
+        assert!(lock.exists());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                fs::remove_file(&lock).unwrap();
+            });
+            check_swap(&repo, None, Some(c[0]), Swap::Done);
+        });
+    }
+
+    #[test]
+    fn an_old_note_does_not_explain_a_new_lock() {
+        let (_dir, repo, c) = repo();
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE).unwrap();
+        own.note(NAME);
+        let file = own.share().unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        drop((own, file));
+        let lock = lock_file(&repo, NAME);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        repo.swap_ref(NAME, None, Some(c[0]), "test").unwrap_err();
+        assert!(lock.exists());
+    }
+
+    #[test]
+    fn names_that_are_no_references_are_refused() {
+        let (_dir, repo, c) = repo();
+        for name in [
+            "",
+            "main",
+            "refs/heads/",
+            "refs/heads/a b",
+            "refs/heads/../x",
+            "refs/heads/a\nb",
+            "refs/heads/x.lock",
+        ] {
+            assert!(repo.read_ref(name).is_err(), "{name:?}");
+            assert!(repo.swap_ref(name, None, Some(c[0]), "test").is_err(), "{name:?}");
+        }
+    }
+}

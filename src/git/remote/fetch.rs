@@ -1,0 +1,118 @@
+//! Fetching: the tips of named references, with their objects, kept under `refs/planspec/<remote>/`.
+
+use super::Remote;
+use crate::git::lock::{OwnLock, PATIENCE, explain, lock_file};
+use crate::git::program::Output;
+use crate::git::{GitError, ObjectId, Repo};
+
+/// Our own lock around fetches into one repository; the program holds it too, and may outlive us.
+const FETCH_LOCK: &str = "fetch.lock";
+
+impl Remote {
+    /// Brings in these references (full names) of the remote. The answer has their tips in the same order;
+    /// `None` where the remote has no such reference, which is then forgotten here too.
+    ///
+    /// # Errors
+    /// When the remote cannot be read, or what came cannot be written.
+    pub fn fetch(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+        let locals: Vec<String> = refs.iter().map(|name| self.local_name(name)).collect::<Result<_, _>>()?;
+        let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
+        let pairs: Vec<(&str, &str)> = refs.iter().copied().zip(locals.iter().map(String::as_str)).collect();
+        let output = self.fetch_all(repo, &pairs, lock.as_ref())?;
+        if !output.success {
+            self.clear_leftovers(repo, &locals, lock.is_some());
+            // One of them may not exist there, which the program takes for an error.
+            let tips = self.tips(refs)?;
+            let (present, absent): (Vec<_>, Vec<_>) =
+                pairs.iter().zip(&tips).partition(|(_, tip)| tip.is_some());
+            for ((_, local), _) in absent {
+                self.forget(repo, local)?;
+            }
+            let present: Vec<(&str, &str)> = present.into_iter().map(|(pair, _)| *pair).collect();
+            let output = self.fetch_all(repo, &present, lock.as_ref())?;
+            if !output.success {
+                let leftover = explain(&lock_file(repo, "shallow"));
+                return Err(leftover.unwrap_or_else(|| self.failure("fetching", &output)));
+            }
+        }
+        drop(lock);
+        locals.iter().map(|local| repo.read_ref(local)).collect()
+    }
+
+    /// Fetches pairs of a reference there and one here. History that is cut off anyway stays short: a branch
+    /// that is new here comes with the wanted depth, a known one with what it gained.
+    fn fetch_all(
+        &self,
+        repo: &Repo,
+        pairs: &[(&str, &str)],
+        lock: Option<&OwnLock>,
+    ) -> Result<Output, GitError> {
+        let mut known = Vec::new();
+        let mut new = Vec::new();
+        let depth = self.options.depth.filter(|_| repo.is_shallow() || is_cache_clone(repo));
+        for (theirs, ours) in pairs {
+            let list = if depth.is_none() || repo.read_ref(ours)?.is_some() { &mut known } else { &mut new };
+            list.push(format!("+{theirs}:{ours}"));
+        }
+        let mut output = Output { success: true, stdout: Vec::new(), stderr: String::new() };
+        if !known.is_empty() {
+            output = self.fetch_specs(&known, None, lock)?;
+        }
+        if output.success && !new.is_empty() {
+            output = self.fetch_specs(&new, depth, lock)?;
+        }
+        Ok(output)
+    }
+
+    fn fetch_specs(
+        &self,
+        specs: &[String],
+        depth: Option<u32>,
+        lock: Option<&OwnLock>,
+    ) -> Result<Output, GitError> {
+        let mut program = self.program().args([
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+            "--no-show-forced-updates",
+            "--no-prune",
+            "--refmap=",
+        ]);
+        if let Some(depth) = depth {
+            program = program.args([format!("--depth={depth}")]);
+        }
+        if let Some(file) = lock.and_then(OwnLock::share) {
+            program = program.holding(file);
+        }
+        program.args(["--end-of-options", &self.target]).args(specs).run()
+    }
+
+    /// Removes lock files of our own references: with our fetch lock held, nobody alive holds them.
+    fn clear_leftovers(&self, repo: &Repo, locals: &[String], alone: bool) {
+        if !alone {
+            return;
+        }
+        for local in locals {
+            let lock = lock_file(repo, local);
+            if lock.exists() && std::fs::remove_file(&lock).is_ok() {
+                tracing::warn!(lock = %lock.display(), "removed a lock that a killed fetch left");
+            }
+        }
+    }
+
+    fn forget(&self, repo: &Repo, local: &str) -> Result<(), GitError> {
+        if let Some(id) = repo.read_ref(local)? {
+            repo.swap_ref(local, Some(id), None, "planspec: gone from the remote")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the repository is one of our cache clones, where nobody's history is cut off by a shallow fetch.
+pub(super) fn is_cache_clone(repo: &Repo) -> bool {
+    let config = repo.git2().config();
+    config.and_then(|config| config.get_bool("planspec.cacheClone")).unwrap_or(false)
+}

@@ -1,0 +1,253 @@
+//! Remotes: another repository, reached by the `git` program. What each may be told and what is read back.
+
+mod clone;
+mod failure;
+mod fetch;
+mod push;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::error::printable;
+use super::program::{Output, Program};
+use super::reference::check_name;
+use super::url::{Address, base64, redact};
+use super::{GitError, ObjectId, Repo};
+
+pub use push::Push;
+
+/// How a remote is worked with.
+#[derive(Clone)]
+pub struct RemoteOptions {
+    /// The value of an `Authorization` header for an HTTP remote, from the environment; credential helpers do
+    /// the rest.
+    pub authorization: Option<String>,
+    /// How many commits of a branch are brought in when it is new here and history is cut off anyway: in a
+    /// shallow clone, or a new cache clone. Everything when absent.
+    pub depth: Option<u32>,
+    /// How long one run of the `git` program may take.
+    pub timeout: Duration,
+    /// How often a push that failed without anybody having moved the reference is tried again.
+    pub retries: u32,
+    /// The pause before the first retry; each further one is twice as long.
+    pub backoff: Duration,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        Self {
+            authorization: None,
+            depth: None,
+            timeout: Duration::from_secs(600),
+            retries: 4,
+            backoff: Duration::from_millis(250),
+        }
+    }
+}
+
+impl fmt::Debug for RemoteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteOptions")
+            .field("authorization", &self.authorization.as_ref().map(|_| "***"))
+            .field("depth", &self.depth)
+            .field("timeout", &self.timeout)
+            .field("retries", &self.retries)
+            .field("backoff", &self.backoff)
+            .finish()
+    }
+}
+
+/// A remote of a repository.
+#[derive(Clone)]
+pub struct Remote {
+    /// What the program is given: the name of a configured remote, or an address without credentials.
+    target: String,
+    /// What people are shown.
+    shown: String,
+    /// The part of `refs/planspec/` where its references are kept.
+    space: String,
+    address: Address,
+    /// The address as configured, when it holds credentials.
+    original: Option<String>,
+    directory: PathBuf,
+    options: RemoteOptions,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("remote", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// A configured remote by its name, or any by its address (also a path). Nothing is contacted.
+    ///
+    /// # Errors
+    /// [`GitError::UnknownRemote`] when it is neither.
+    pub fn open(repo: &Repo, name_or_url: &str, options: RemoteOptions) -> Result<Self, GitError> {
+        let directory = repo.work_tree().unwrap_or_else(|| repo.git_dir()).to_owned();
+        let names = repo.remote_names()?;
+        if names.iter().any(|name| name == name_or_url) {
+            check_name(&format!("refs/planspec/{name_or_url}/heads/x"))?;
+            if name_or_url.starts_with('-') {
+                return Err(unknown(name_or_url));
+            }
+            let configured = configured_url(repo, name_or_url)?;
+            let address = Address::parse(&configured);
+            let shown = if address.url == configured { name_or_url.to_owned() } else { address.url.clone() };
+            return Ok(Self {
+                target: name_or_url.to_owned(),
+                shown,
+                space: name_or_url.to_owned(),
+                original: address.credentials.is_some().then_some(configured),
+                address,
+                directory,
+                options,
+            });
+        }
+        let address = Self::parse_address(name_or_url)?;
+        let mut space = None;
+        for name in names {
+            if Address::parse(&configured_url(repo, &name)?).url == address.url {
+                space = Some(name);
+            }
+        }
+        let space = space.unwrap_or_else(|| space_of(&address));
+        Ok(Self {
+            target: address.url.clone(),
+            shown: redact(&address.url),
+            space,
+            original: None,
+            address,
+            directory,
+            options,
+        })
+    }
+
+    /// An address given by the user; a path becomes absolute, so that it means the same everywhere.
+    fn parse_address(text: &str) -> Result<Address, GitError> {
+        if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
+            return Err(unknown(text));
+        }
+        let mut address = Address::parse(text);
+        if address.is_local() && !address.url.contains("://") {
+            let path = std::path::absolute(&address.url).map_err(|_| unknown(text))?;
+            if !path.exists() {
+                return Err(unknown(text));
+            }
+            address.url = path.to_str().ok_or_else(|| unknown(text))?.to_owned();
+        }
+        Ok(address)
+    }
+
+    /// What people are shown: the remote's name or its address, without credentials.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shown
+    }
+
+    /// The reference here under which a remote's reference is kept.
+    ///
+    /// # Errors
+    /// When it is no full reference name.
+    pub fn local_name(&self, remote_reference: &str) -> Result<String, GitError> {
+        check_name(remote_reference)?;
+        let bad = || GitError::BadReference { name: printable(remote_reference.as_bytes()) };
+        let rest = remote_reference.strip_prefix("refs/").ok_or_else(bad)?;
+        Ok(format!("refs/planspec/{}/{rest}", self.space))
+    }
+
+    /// The tips of these references (full names) on the remote, without bringing anything in.
+    ///
+    /// # Errors
+    /// When the remote cannot be read.
+    pub fn tips(&self, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+        for name in refs {
+            check_name(name)?;
+        }
+        let output = self.program().args(["ls-remote", "--end-of-options", &self.target]).args(refs).run()?;
+        if !output.success {
+            return Err(self.failure("reading", &output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+        let tip = |wanted: &&str| {
+            // Git matches the end of names; only the very name counts here.
+            let (id, _) = lines.iter().find(|(_, name)| name == wanted)?;
+            id.parse().ok()
+        };
+        Ok(refs.iter().map(tip).collect())
+    }
+
+    /// The remote's default branch (short name), when it says.
+    ///
+    /// # Errors
+    /// When the remote cannot be read.
+    pub fn default_branch(&self) -> Result<Option<String>, GitError> {
+        let args = ["ls-remote", "--symref", "--end-of-options", &self.target, "HEAD"];
+        let output = self.program().args(args).run()?;
+        if !output.success {
+            return Err(self.failure("reading", &output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let branch = text.lines().find_map(|line| {
+            line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned)
+        });
+        Ok(branch.filter(|branch| check_name(&format!("refs/heads/{branch}")).is_ok()))
+    }
+
+    /// A run of the program that may talk to this remote, with its credentials in the environment.
+    fn program(&self) -> Program {
+        let mut settings: Vec<OsString> = Vec::new();
+        let mut environment = Vec::new();
+        if let Some(origin) = self.address.origin() {
+            let basic = |pair: &String| format!("Authorization: Basic {}", base64(pair.as_bytes()));
+            let given = self.options.authorization.as_ref().map(|value| format!("Authorization: {value}"));
+            if let Some(header) = given.or_else(|| self.address.credentials.as_ref().map(basic)) {
+                // An empty value drops what the configuration holds: two such headers are refused by hosts.
+                settings.push("-c".into());
+                settings.push(format!("http.{origin}.extraHeader=").into());
+                settings.push(format!("--config-env=http.{origin}.extraHeader=PLANSPEC_GIT_HEADER").into());
+                environment.push(("PLANSPEC_GIT_HEADER", header));
+            }
+        }
+        if let Some(original) = &self.original {
+            // The program hands the address on to its transport as an argument; this takes the password out.
+            let setting = format!("--config-env=url.{}.insteadOf=PLANSPEC_GIT_URL", self.address.url);
+            settings.push(setting.into());
+            environment.push(("PLANSPEC_GIT_URL", original.clone()));
+        }
+        let mut program = Program::new(&self.directory, &settings)
+            .timeout(self.options.timeout)
+            .env("GIT_ALLOW_PROTOCOL", self.address.protocols());
+        for (name, value) in environment {
+            program = program.env(name, value);
+        }
+        program
+    }
+
+    fn failure(&self, action: &str, output: &Output) -> GitError {
+        failure::explain(&self.shown, action, &output.stderr)
+    }
+}
+
+/// The address of a configured remote, rewritten as the user's configuration says.
+fn configured_url(repo: &Repo, name: &str) -> Result<String, GitError> {
+    let remote = repo.git2().find_remote(name).map_err(GitError::doing("cannot read the remote"))?;
+    Ok(remote.url().map(str::to_owned).unwrap_or_default())
+}
+
+/// The part of `refs/planspec/` for a remote that has no name.
+fn space_of(address: &Address) -> String {
+    let digest = Sha256::digest(address.url.as_bytes());
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("url-{hex}")
+}
+
+fn unknown(text: &str) -> GitError {
+    GitError::UnknownRemote { remote: redact(&printable(text.as_bytes())) }
+}

@@ -1,0 +1,191 @@
+//! Opening and making repositories, where they are, what is checked out, who commits.
+
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
+
+use super::error::printable;
+use super::{GitError, ObjectId, Person};
+
+/// A Git repository. It may move to another thread; [`Repo::reopen`] gives one to each that needs its own.
+pub struct Repo {
+    inner: Repository,
+    identity: Option<Person>,
+}
+
+impl Repo {
+    /// The repository that holds `start`: there, or in a directory above it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn discover(start: &Path) -> Result<Self, GitError> {
+        Self::open_with(start, RepositoryOpenFlags::empty())
+    }
+
+    /// The repository at exactly this path: a working tree, a `.git` directory, or a bare repository.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, GitError> {
+        Self::open_with(path, RepositoryOpenFlags::NO_SEARCH)
+    }
+
+    fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
+        let none: [&Path; 0] = [];
+        let inner = Repository::open_ext(path, flags, none).map_err(|source| {
+            if source.code() == ErrorCode::NotFound {
+                GitError::NotARepository { path: path.to_owned() }
+            } else {
+                GitError::Open { path: path.to_owned(), source }
+            }
+        })?;
+        Ok(Self { inner, identity: None })
+    }
+
+    /// Makes a repository with a working tree, or opens the one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn init(path: &Path, branch: &str) -> Result<Self, GitError> {
+        Self::init_with(path, branch, false)
+    }
+
+    /// Makes a bare repository, or opens the one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn init_bare(path: &Path, branch: &str) -> Result<Self, GitError> {
+        Self::init_with(path, branch, true)
+    }
+
+    fn init_with(path: &Path, branch: &str, bare: bool) -> Result<Self, GitError> {
+        if !git2::Reference::is_valid_name(&format!("refs/heads/{branch}")) {
+            return Err(GitError::BadReference { name: printable(branch.as_bytes()) });
+        }
+        let mut options = RepositoryInitOptions::new();
+        // No template: it could bring hooks in.
+        options.bare(bare).mkpath(true).external_template(false).initial_head(branch);
+        let inner = Repository::init_opts(path, &options)
+            .map_err(|source| GitError::Open { path: path.to_owned(), source })?;
+        Ok(Self { inner, identity: None })
+    }
+
+    /// The same repository once more, for another thread.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn reopen(&self) -> Result<Self, GitError> {
+        let mut repo = Self::open(self.inner.path())?;
+        repo.identity.clone_from(&self.identity);
+        Ok(repo)
+    }
+
+    /// Says who commits, over what the repository's configuration says; from `GIT_AUTHOR_*` and the like.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Option<Person>) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// Who commits: what [`Repo::with_identity`] said, else `user.name` and `user.email`.
+    ///
+    /// # Errors
+    /// [`GitError::NoIdentity`] when nobody is named.
+    pub fn identity(&self) -> Result<Person, GitError> {
+        if let Some(person) = &self.identity {
+            return Ok(person.clone());
+        }
+        let signature = self.inner.signature().map_err(|_| GitError::NoIdentity)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Person { name: text(signature.name_bytes()), email: text(signature.email_bytes()) })
+    }
+
+    /// The directory that all working trees of the repository share: `.git`, or the bare repository.
+    #[must_use]
+    pub fn common_dir(&self) -> &Path {
+        self.inner.commondir()
+    }
+
+    /// The directory of this working tree's own state: index and `HEAD`.
+    pub(super) fn git_dir(&self) -> &Path {
+        self.inner.path()
+    }
+
+    /// The working tree; `None` for a bare repository.
+    #[must_use]
+    pub fn work_tree(&self) -> Option<&Path> {
+        self.inner.workdir()
+    }
+
+    /// Where caches go, which may be deleted at any moment; not made yet.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.common_dir().join("planspec")
+    }
+
+    /// Whether history is cut off somewhere.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.inner.is_shallow()
+    }
+
+    /// The branch that is checked out, without `refs/heads/`, also when it has no commit yet; `None` when
+    /// `HEAD` is detached.
+    ///
+    /// # Errors
+    /// When `HEAD` cannot be read.
+    pub fn head_branch(&self) -> Result<Option<String>, GitError> {
+        let head = self.inner.find_reference("HEAD").map_err(GitError::doing("cannot read HEAD"))?;
+        let target = head.symbolic_target_bytes().map(String::from_utf8_lossy);
+        Ok(target.and_then(|target| target.strip_prefix("refs/heads/").map(str::to_owned)))
+    }
+
+    /// The names of the configured remotes.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn remote_names(&self) -> Result<Vec<String>, GitError> {
+        let names = self.inner.remotes().map_err(GitError::doing("cannot list the remotes"))?;
+        Ok(names.iter().filter_map(|name| name.ok().flatten().map(str::to_owned)).collect())
+    }
+
+    /// The remote to work with: the wanted one; else the one that the current branch follows; else the only
+    /// one; else `origin`. `None` when there is nothing to choose from.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn default_remote(&self, wanted: Option<&str>) -> Result<Option<String>, GitError> {
+        if let Some(wanted) = wanted {
+            return Ok(Some(wanted.to_owned()));
+        }
+        let names = self.remote_names()?;
+        if let Some(branch) = self.head_branch()?
+            && let Ok(config) = self.inner.config()
+            && let Ok(remote) = config.get_string(&format!("branch.{branch}.remote"))
+            && names.contains(&remote)
+        {
+            return Ok(Some(remote));
+        }
+        Ok(match names.as_slice() {
+            [only] => Some(only.clone()),
+            several => several.iter().find(|name| *name == "origin").cloned(),
+        })
+    }
+
+    pub(super) fn git2(&self) -> &Repository {
+        &self.inner
+    }
+
+    pub(super) fn odb(&self) -> Result<git2::Odb<'_>, GitError> {
+        self.inner.odb().map_err(GitError::doing("cannot open the object database"))
+    }
+
+    /// An object that was not found, or could not be read.
+    pub(super) fn missing(&self, kind: &'static str, id: ObjectId, source: git2::Error) -> GitError {
+        if source.code() == ErrorCode::NotFound {
+            GitError::Missing { kind, id, shallow: self.is_shallow() }
+        } else {
+            GitError::Git { doing: format!("cannot read the {kind} {id}"), source }
+        }
+    }
+}

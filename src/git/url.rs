@@ -1,0 +1,187 @@
+//! Addresses of remotes: credentials taken out of them, and which transport they need.
+
+/// A remote's address, with the credentials that stood in it apart.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    /// The address without a password.
+    pub(super) url: String,
+    /// `user:password`, percent-decoded, when the address of an HTTP remote held both.
+    pub(super) credentials: Option<String>,
+}
+
+impl Address {
+    pub(super) fn parse(text: &str) -> Self {
+        let whole = Self { url: text.to_owned(), credentials: None };
+        let Some((scheme, rest)) = text.split_once("://") else { return whole };
+        let (authority, path) = match rest.find(['/', '?', '#']) {
+            Some(end) => rest.split_at_checked(end).unwrap_or((rest, "")),
+            None => (rest, ""),
+        };
+        let Some((userinfo, host)) = authority.rsplit_once('@') else { return whole };
+        let http = matches!(scheme, "http" | "https");
+        match userinfo.split_once(':') {
+            Some((user, password)) => Self {
+                url: if http || user.is_empty() {
+                    format!("{scheme}://{host}{path}")
+                } else {
+                    format!("{scheme}://{user}@{host}{path}")
+                },
+                credentials: http.then(|| format!("{}:{}", decode(user), decode(password))),
+            },
+            // A lone user on HTTP is as often a token.
+            None if http => Self {
+                url: format!("{scheme}://{host}{path}"),
+                credentials: Some(format!("{}:", decode(userinfo))),
+            },
+            None => whole,
+        }
+    }
+
+    /// The part of an HTTP address up to the path, which a header may be bound to.
+    pub(super) fn origin(&self) -> Option<String> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        let host = rest.split(['/', '?', '#']).next()?;
+        matches!(scheme, "http" | "https").then(|| format!("{scheme}://{host}/"))
+    }
+
+    /// The value of `GIT_ALLOW_PROTOCOL` for this remote: the file transport only when the user named a path.
+    pub(super) fn protocols(&self) -> String {
+        let network = "http:https:ssh:git";
+        if self.is_local() {
+            return "file".to_owned();
+        }
+        match self.url.split_once("::") {
+            // A remote helper by name; `ext` and `fd` run whatever the address says.
+            Some((helper, _))
+                if !matches!(helper, "ext" | "fd")
+                    && helper.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') =>
+            {
+                format!("{network}:{helper}")
+            }
+            _ => network.to_owned(),
+        }
+    }
+
+    /// Whether it is a directory of this machine, as Git tells them apart.
+    pub(super) fn is_local(&self) -> bool {
+        if let Some((scheme, _)) = self.url.split_once("://") {
+            return scheme == "file";
+        }
+        match (self.url.find(':'), self.url.find('/')) {
+            (Some(colon), Some(slash)) => slash < colon,
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+}
+
+/// A text with the userinfo of every address in it replaced.
+pub(super) fn redact(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        result.push_str(before);
+        result.push_str("://");
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"' | '?' | '#'));
+        let (authority, tail) = match end {
+            Some(end) => after.split_at_checked(end).unwrap_or((after, "")),
+            None => (after, ""),
+        };
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                result.push_str("***@");
+                result.push_str(host);
+            }
+            None => result.push_str(authority),
+        }
+        rest = tail;
+    }
+    result.push_str(rest);
+    result
+}
+
+/// Base64 with padding, for an HTTP header.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0_u32, |group, byte| (group << 8) | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = usize::try_from((group >> (18 - 6 * place)) & 63).unwrap_or(0);
+            match DIGITS.get(digit) {
+                Some(digit) if place <= chunk.len() => text.push(char::from(*digit)),
+                _ => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+        match (*first, hex(tail.first()), hex(tail.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high * 16 + low));
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_an_address() {
+        let check = |text: &str, url: &str, credentials: Option<&str>| {
+            let address = Address::parse(text);
+            assert_eq!((address.url.as_str(), address.credentials.as_deref()), (url, credentials), "{text}");
+        };
+        check("https://u:p%40x@h:8443/a/b.git", "https://h:8443/a/b.git", Some("u:p@x"));
+        check("https://token@h/a", "https://h/a", Some("token:"));
+        check("https://h/a@b", "https://h/a@b", None);
+        check("ssh://git@h/a", "ssh://git@h/a", None);
+        check("ssh://git:secret@h/a", "ssh://git@h/a", None);
+        check("git@h:a/b.git", "git@h:a/b.git", None);
+        check("/srv/a@b:c", "/srv/a@b:c", None);
+    }
+
+    #[test]
+    fn every_address_in_a_text_is_redacted() {
+        assert_eq!(
+            redact("fatal: 'https://u:p@h/a' and http://tok@h:1?x http://h/a@b"),
+            "fatal: 'https://***@h/a' and http://***@h:1?x http://h/a@b"
+        );
+        assert_eq!(redact("://a@"), "://***@");
+    }
+
+    #[test]
+    fn the_file_transport_is_for_paths_alone() {
+        for local in ["/srv/a.git", "../a", "a", "file:///srv/a.git", "./a:b"] {
+            assert_eq!(Address::parse(local).protocols(), "file", "{local}");
+        }
+        for other in ["https://h/a", "git@h:a", "h:a", "ext::sh -c true", "fd::1"] {
+            assert_eq!(Address::parse(other).protocols(), "http:https:ssh:git", "{other}");
+        }
+        assert_eq!(Address::parse("codecommit::eu://a").protocols(), "http:https:ssh:git:codecommit");
+    }
+
+    #[test]
+    fn base64_is_padded() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("x:~~?", "eDp+fj8=")]
+        {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+}

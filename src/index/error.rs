@@ -1,0 +1,42 @@
+//! What can go wrong with the index.
+
+use crate::git::GitError;
+use crate::record::RecordError;
+
+/// What can go wrong with the index.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The store.
+    #[error("the index cannot be used; it is only a cache and may be deleted: {0}")]
+    Store(#[source] Box<redb::Error>),
+    /// An entry cannot be read.
+    #[error("an entry of the index is damaged; it is only a cache and may be deleted: {0}")]
+    Entry(#[from] postcard::Error),
+    /// Git.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The status branch.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The globs of the configuration.
+    #[error("invalid glob in `.planspec.yaml`: {0}")]
+    Glob(#[from] globset::Error),
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {
+        $(impl From<$error> for IndexError {
+            fn from(error: $error) -> Self {
+                Self::Store(Box::new(error.into()))
+            }
+        })*
+    };
+}
+
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);

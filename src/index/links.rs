@@ -1,0 +1,69 @@
+//! The ways between resources: what a declaration mentions, so that a change finds what depends on it.
+
+use std::fmt;
+
+use crate::model::{Kind, LabelSelector, Name, Resource, ResourceKey, Spec};
+
+/// Something that a change can be about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// A resource: its declaration or its record.
+    Resource(ResourceKey),
+    /// Any Binding of a namespace.
+    Bindings(Name),
+    /// A label on a plan of a namespace, as `key=value`.
+    PlanLabel(Name, String),
+    /// A goal of a namespace selects plans by this label; `None` when no single label tells.
+    GoalSelector(Name, Option<String>),
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(key) => key.fmt(f),
+            Self::Bindings(namespace) => write!(f, "{namespace}/bindings"),
+            Self::PlanLabel(namespace, label) => write!(f, "{namespace}/plans?{label}"),
+            Self::GoalSelector(namespace, Some(label)) => write!(f, "{namespace}/goals?{label}"),
+            Self::GoalSelector(namespace, None) => write!(f, "{namespace}/goals?"),
+        }
+    }
+}
+
+/// The first label that every plan selected by `selector` must have.
+pub(super) fn leading_label(selector: &LabelSelector) -> Option<String> {
+    selector.match_labels.iter().next().map(|(key, value)| format!("{key}={value}"))
+}
+
+/// What the declaration of a resource mentions.
+#[must_use]
+pub fn topics_of(resource: &Resource) -> Vec<Topic> {
+    let home = &resource.metadata.namespace;
+    let mut topics = Vec::new();
+    for owner in &resource.metadata.owner_references {
+        topics.push(Topic::Resource(ResourceKey::new(owner.kind, home.clone(), owner.name.clone())));
+    }
+    match &resource.spec {
+        Spec::Goal(spec) => {
+            if let Some(selector) = &spec.plan_selector {
+                topics.push(Topic::GoalSelector(home.clone(), leading_label(selector)));
+            }
+        }
+        Spec::Plan(spec) => {
+            for (key, value) in &resource.metadata.labels {
+                topics.push(Topic::PlanLabel(home.clone(), format!("{key}={value}")));
+            }
+            topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
+            topics.extend(spec.supersedes.iter().map(|old| Topic::Resource(old.key(Kind::Plan, home))));
+        }
+        Spec::Capability(spec) => {
+            let keys = spec.requirements.iter().map(|needed| needed.reference().key(Kind::Capability, home));
+            topics.extend(keys.map(Topic::Resource));
+        }
+        Spec::Execution(spec) => {
+            topics.push(Topic::Resource(spec.plan_ref.key(Kind::Plan, home)));
+            topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
+        }
+        Spec::Binding(_) | Spec::Gate(_) => {}
+    }
+    topics
+}

@@ -1,0 +1,156 @@
+//! Reading the index: declarations and records by key, what mentions a topic, listings.
+
+use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use serde::{Deserialize, Serialize};
+
+use super::tables::{AWAITS, BAD, DECLARED, MENTIONS, RECORDED, decode};
+use super::{Index, IndexError, Topic};
+use crate::git::ObjectId;
+use crate::model::{Digest, Kind, Name, ResourceKey, Source};
+
+/// The declaration of a resource that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Where it stands.
+    pub source: Source,
+    /// The blob that holds it; for a quarantined resource, the last good one.
+    pub blob: ObjectId,
+    /// The digest of its spec.
+    pub spec_digest: Digest,
+    /// Why a newer declaration is not in force.
+    pub quarantined: Option<String>,
+    /// The topics that it mentions, as texts.
+    pub topics: Vec<String>,
+    /// The goal that it serves, for plans and executions.
+    pub goal: Option<ResourceKey>,
+    /// Its owners.
+    pub owners: Vec<ResourceKey>,
+}
+
+/// What the status branch says of a resource, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The path of the record in the status tree.
+    pub path: String,
+    /// The blob of the record.
+    pub blob: ObjectId,
+    /// The uid.
+    pub uid: String,
+    /// The generation.
+    pub generation: u64,
+    /// The digest of the spec that was observed.
+    pub spec_digest: Option<String>,
+    /// The phase, as text.
+    pub phase: String,
+    /// Whether nothing will happen by itself any more.
+    pub terminal: bool,
+    /// Where the manifest stood.
+    pub source: Option<String>,
+    /// When an execution was over, in milliseconds since the epoch.
+    pub ended: Option<i64>,
+}
+
+impl Index {
+    /// The declaration in force.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declared>, IndexError> {
+        let table = self.database.begin_read()?.open_table(DECLARED)?;
+        let found = table.get(key.to_string().as_str())?;
+        found.map(|value| decode(value.value())).transpose()
+    }
+
+    /// The record, in short.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn recorded(&self, key: &ResourceKey) -> Result<Option<Recorded>, IndexError> {
+        let table = self.database.begin_read()?.open_table(RECORDED)?;
+        let found = table.get(key.to_string().as_str())?;
+        found.map(|value| decode(value.value())).transpose()
+    }
+
+    /// The number of declarations and of records.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn counts(&self) -> Result<(u64, u64), IndexError> {
+        let read = self.database.begin_read()?;
+        Ok((read.open_table(DECLARED)?.len()?, read.open_table(RECORDED)?.len()?))
+    }
+
+    /// The resources whose declaration mentions `topic`.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn mentions(&self, topic: &Topic) -> Result<Vec<ResourceKey>, IndexError> {
+        let table = self.database.begin_read()?.open_multimap_table(MENTIONS)?;
+        let mut keys = Vec::new();
+        for value in table.get(topic.to_string().as_str())? {
+            keys.extend(value?.value().parse::<ResourceKey>());
+        }
+        Ok(keys)
+    }
+
+    /// The resources that wait for `topic`.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn waiters(&self, topic: &Topic) -> Result<Vec<ResourceKey>, IndexError> {
+        let table = self.database.begin_read()?.open_multimap_table(AWAITS)?;
+        let mut keys = Vec::new();
+        for value in table.get(topic.to_string().as_str())? {
+            keys.extend(value?.value().parse::<ResourceKey>());
+        }
+        Ok(keys)
+    }
+
+    /// Every record, in the order of the keys' texts.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn records(&self) -> Result<Vec<(ResourceKey, Recorded)>, IndexError> {
+        let table = self.database.begin_read()?.open_table(RECORDED)?;
+        let mut all = Vec::new();
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            if let Ok(key) = key.value().parse() {
+                all.push((key, decode(value.value())?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The declared resources of a kind in a namespace.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn declared_in(&self, kind: Kind, namespace: &Name) -> Result<Vec<ResourceKey>, IndexError> {
+        let table = self.database.begin_read()?.open_table(DECLARED)?;
+        let prefix = format!("{namespace}/{}/", kind.singular());
+        let mut keys = Vec::new();
+        for entry in table.range(prefix.as_str()..)? {
+            let (key, _) = entry?;
+            if !key.value().starts_with(&prefix) {
+                break;
+            }
+            keys.extend(key.value().parse::<ResourceKey>());
+        }
+        Ok(keys)
+    }
+
+    /// Files of the desired tree that have something wrong with them.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn bad_files(&self) -> Result<Vec<(String, ObjectId)>, IndexError> {
+        let table = self.database.begin_read()?.open_table(BAD)?;
+        let mut all = Vec::new();
+        for entry in table.iter()? {
+            let (path, value) = entry?;
+            all.push((path.value().to_owned(), decode(value.value())?));
+        }
+        Ok(all)
+    }
+}

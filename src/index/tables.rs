@@ -1,0 +1,75 @@
+//! The tables of the index. Keys are texts (`namespace/kind/name`, paths, topics); values are postcard.
+
+use redb::{Database, MultimapTableDefinition, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::IndexError;
+
+/// A table from text to an encoded value.
+pub(super) type Map = TableDefinition<'static, &'static str, &'static [u8]>;
+/// A table from text to several texts.
+pub(super) type Ways = MultimapTableDefinition<'static, &'static str, &'static str>;
+
+/// What the index describes: one entry, `state`.
+pub(super) const META: Map = Map::new("meta");
+/// Path → what the file holds.
+pub(super) const FILES: Map = Map::new("files");
+/// Path → the blob of a file that has something wrong with it.
+pub(super) const BAD: Map = Map::new("bad");
+/// Key → the paths that declare it.
+pub(super) const PLACES: Ways = Ways::new("places");
+/// Key → the declaration in force.
+pub(super) const DECLARED: Map = Map::new("declared");
+/// Topic → the keys whose declaration mentions it.
+pub(super) const MENTIONS: Ways = Ways::new("mentions");
+/// Key → the record.
+pub(super) const RECORDED: Map = Map::new("recorded");
+/// `kind/phase` → how many records are in it.
+pub(super) const PHASES: Map = Map::new("phases");
+/// Key → nothing: executions that are not over.
+pub(super) const ACTIVE: Map = Map::new("active");
+/// Time, as sortable text, then the key → nothing: executions that are over.
+pub(super) const ENDED: Map = Map::new("ended");
+/// Key → nothing: what has to be planned again.
+pub(super) const WORK: Map = Map::new("work");
+/// Topic → the keys that wait for it.
+pub(super) const AWAITS: Ways = Ways::new("awaits");
+/// Key → what it waits for, and until when.
+pub(super) const SETTLED: Map = Map::new("settled");
+/// Time, as sortable text, then the key → nothing: what has to be planned again then.
+pub(super) const WAKES: Map = Map::new("wakes");
+
+/// Every table from text to a value.
+pub(super) const MAPS: [Map; 11] =
+    [META, FILES, BAD, DECLARED, RECORDED, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
+/// Every table from text to texts.
+pub(super) const WAYS: [Ways; 3] = [PLACES, MENTIONS, AWAITS];
+
+/// A time as text that sorts like the time, followed by the key.
+pub(super) fn timed_key(millis: i64, key: &str) -> String {
+    // Shifted, so that all of the clock's range is positive.
+    let shifted = millis.saturating_add(1 << 60);
+    format!("{shifted:020}/{key}")
+}
+
+/// Makes all tables, so that readers find them.
+pub(super) fn create(database: &Database) -> Result<(), IndexError> {
+    let transaction = database.begin_write()?;
+    for map in MAPS {
+        transaction.open_table(map)?;
+    }
+    for ways in WAYS {
+        transaction.open_multimap_table(ways)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
+    Ok(postcard::to_allocvec(value)?)
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
+    Ok(postcard::from_bytes(bytes)?)
+}

@@ -1,0 +1,138 @@
+//! What has to be planned again: because something changed, because something it waits for changed, or because
+//! its time has come.
+
+use jiff::Timestamp;
+use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::tables::{AWAITS, SETTLED, WAKES, WORK, timed_key};
+use super::{Index, IndexError, Topic};
+use crate::model::ResourceKey;
+
+/// The key of something to be planned.
+pub type WorkKey = ResourceKey;
+
+/// How a resource was left: nothing more to do until one of these things happens.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Topics whose change makes it worth planning again.
+    pub on: Vec<String>,
+    /// When to plan again in any case.
+    pub wake: Option<Timestamp>,
+    /// What it waits for: `event::Waiting` as JSON, for the summary of a pass in which nothing happens.
+    pub waiting: Vec<serde_json::Value>,
+}
+
+impl Settled {
+    /// Adds a topic.
+    pub fn on(&mut self, topic: &Topic) {
+        self.on.push(topic.to_string());
+    }
+}
+
+impl Index {
+    /// What has to be planned, in the order of the keys' texts: pending work, and what is due at `now`.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn work(&self, now: Timestamp) -> Result<Vec<ResourceKey>, IndexError> {
+        let read = self.database.begin_read()?;
+        let mut keys = std::collections::BTreeSet::new();
+        for entry in read.open_table(WORK)?.iter()? {
+            keys.extend(entry?.0.value().parse::<ResourceKey>());
+        }
+        let end = timed_key(now.as_millisecond(), "\u{10ffff}");
+        for entry in read.open_table(WAKES)?.range(..=end.as_str())? {
+            let (key, _) = entry?;
+            keys.extend(key.value().split_once('/').and_then(|(_, key)| key.parse().ok()));
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// When the next resource is due by itself.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn next_wake(&self) -> Result<Option<Timestamp>, IndexError> {
+        let table = self.database.begin_read()?.open_table(WAKES)?;
+        let Some((key, _)) = table.first()? else { return Ok(None) };
+        let millis = key.value().split_once('/').and_then(|(at, _)| at.parse::<i64>().ok());
+        Ok(millis.and_then(|at| Timestamp::from_millisecond(at.saturating_sub(1 << 60)).ok()))
+    }
+
+    /// Adds work.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn add_work(&mut self, keys: impl IntoIterator<Item = ResourceKey>) -> Result<(), IndexError> {
+        let mut keys = keys.into_iter().peekable();
+        if keys.peek().is_none() {
+            return Ok(());
+        }
+        let write = self.database.begin_write()?;
+        {
+            let mut table = write.open_table(WORK)?;
+            for key in keys {
+                table.insert(key.to_string().as_str(), [].as_slice())?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// Records that these were planned, and how they were left; `None` for a resource that is gone or over.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn settle(&mut self, keys: &[(ResourceKey, Option<Settled>)]) -> Result<(), IndexError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let write = self.database.begin_write()?;
+        for (key, settled) in keys {
+            settle_one(&write, &key.to_string(), settled.as_ref())?;
+        }
+        Ok(write.commit()?)
+    }
+
+    /// How many resources wait, and for what the first few of them do.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn waiting(&self, most: usize) -> Result<(u64, Vec<serde_json::Value>), IndexError> {
+        let table = self.database.begin_read()?.open_table(SETTLED)?;
+        let mut first = Vec::new();
+        for entry in table.iter()? {
+            if first.len() >= most {
+                break;
+            }
+            if let Ok(settled) = serde_json::from_slice::<Settled>(entry?.1.value()) {
+                first.extend(settled.waiting);
+            }
+        }
+        Ok((table.len()?, first))
+    }
+}
+
+fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&Settled>) -> Result<(), IndexError> {
+    write.open_table(WORK)?.remove(key)?;
+    let mut table = write.open_table(SETTLED)?;
+    let mut awaits = write.open_multimap_table(AWAITS)?;
+    let mut wakes = write.open_table(WAKES)?;
+    let old = table.remove(key)?.and_then(|old| serde_json::from_slice::<Settled>(old.value()).ok());
+    for topic in old.iter().flat_map(|old| &old.on) {
+        awaits.remove(topic.as_str(), key)?;
+    }
+    if let Some(at) = old.and_then(|old| old.wake) {
+        wakes.remove(timed_key(at.as_millisecond(), key).as_str())?;
+    }
+    let Some(settled) = settled.filter(|settled| **settled != Settled::default()) else { return Ok(()) };
+    for topic in &settled.on {
+        awaits.insert(topic.as_str(), key)?;
+    }
+    if let Some(at) = settled.wake {
+        wakes.insert(timed_key(at.as_millisecond(), key).as_str(), [].as_slice())?;
+    }
+    let bytes = serde_json::to_vec(settled).unwrap_or_default();
+    table.insert(key, bytes.as_slice())?;
+    Ok(())
+}

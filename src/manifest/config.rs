@@ -1,0 +1,162 @@
+//! The configuration file `.planspec.yaml`: the same reading, schema and positions as for manifests.
+
+use globset::Glob;
+use serde_json::Value;
+
+use super::locate::Text;
+use super::problem::Problem;
+use super::read::{self, Broken, Document, Format};
+use super::{codes, decode_text, document, rules, schema};
+use crate::config::{CONFIG_FILE, Config, Limits};
+use crate::diagnostic::{Diagnostic, Severity};
+
+/// Reads the configuration. Where a diagnostic is an error, the configuration is the default one and must not be used.
+#[must_use]
+pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
+    let limits = Limits { documents: 1, ..Limits::default() };
+    let text = match decode_text(CONFIG_FILE, bytes, &limits) {
+        Ok(text) => text,
+        Err(diagnostic) => return (Config::default(), vec![*diagnostic]),
+    };
+    match read_text(&text, &limits) {
+        Ok(config) => (config, Vec::new()),
+        Err(diagnostics) => (Config::default(), diagnostics),
+    }
+}
+
+fn read_text(text: &Text<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
+    text.check_aliases(limits).map_err(|diagnostic| vec![*diagnostic])?;
+    let documents = read::read(text.content, Format::Yaml, limits);
+    if let Some((index, broken)) = first_broken(&documents) {
+        return Err(vec![text.broken(broken, index, limits)]);
+    }
+    let Some(document) = documents.into_iter().next().and_then(Result::ok) else {
+        return Ok(Config::default());
+    };
+    if document.value.is_null() && document.findings.is_empty() {
+        return Ok(Config::default());
+    }
+    let mut problems: Vec<Problem> = document.findings.iter().map(document::explain).collect();
+    problems.extend(schema::of_config().check(&document.value));
+    let config = if problems.is_empty() { decode(&document.value, &mut problems) } else { None };
+    if let Some(config) = &config {
+        check(config, &mut problems);
+    }
+    match config {
+        Some(config) if problems.iter().all(|problem| problem.severity != Severity::Error) => Ok(config),
+        _ => Err(problems.iter().map(|problem| text.locate(problem, 0, limits)).collect()),
+    }
+}
+
+fn first_broken(documents: &[Result<Document, Broken>]) -> Option<(usize, &Broken)> {
+    documents
+        .iter()
+        .enumerate()
+        .find_map(|(index, document)| document.as_ref().err().map(|broken| (index, broken)))
+}
+
+fn decode(value: &Value, problems: &mut Vec<Problem>) -> Option<Config> {
+    match read::decode(value.clone()) {
+        Ok(config) => Some(config),
+        Err(reason) => {
+            problems.extend(rules::unusable(value, "", &reason));
+            None
+        }
+    }
+}
+
+/// What the schema cannot say: globs compile, the status branch can be the name of a branch.
+fn check(config: &Config, problems: &mut Vec<Problem>) {
+    let globs = [
+        ("/paths", &config.paths),
+        ("/exclude", &config.exclude),
+        ("/providers/allow", &config.providers.allow),
+    ];
+    for (list, patterns) in globs {
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Err(error) = Glob::new(pattern) {
+                let message = format!("not a glob: {}", error.kind());
+                problems.push(Problem::new(codes::BAD_PATTERN, format!("{list}/{index}"), message));
+            }
+        }
+    }
+    if !is_branch(&config.status_branch) {
+        let message = "not the name of a branch";
+        problems.push(Problem::new(codes::BAD_FORMAT, "/statusBranch", message));
+    }
+}
+
+/// The rules of `git check-ref-format --branch`.
+fn is_branch(name: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let forbidden = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
+    name != "@"
+        && name != "HEAD"
+        && !name.starts_with('-')
+        && !name.ends_with('.')
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.contains(forbidden)
+        && name.split('/').all(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_refused(text: &str, code: &str, line: u32, column: u32, pointer: &str) {
+        let (config, found) = load_config(text.as_bytes());
+        assert_eq!(config, Config::default());
+        let [only] = found.as_slice() else { panic!("{text}: {found:#?}") };
+        let span = only.location.span.unwrap();
+        assert_eq!(
+            (
+                only.code.id,
+                span.line,
+                span.column,
+                only.location.pointer.as_str(),
+                only.location.path.as_str()
+            ),
+            (code, line, column, pointer, CONFIG_FILE),
+            "{only:#?}"
+        );
+    }
+
+    #[test]
+    fn every_key_has_a_default() {
+        for text in ["", "# nothing\n", "---\n", "{}\n"] {
+            assert_eq!(load_config(text.as_bytes()), (Config::default(), Vec::new()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_configuration_passes_its_own_schema() {
+        let text = serde_yaml::to_string(&Config { jobs: Some(2), ..Config::default() }).unwrap();
+        let text = text.replace("  duration: null\n", "");
+        let (config, found) = load_config(text.as_bytes());
+        assert_eq!(found, Vec::new());
+        assert_eq!(config.jobs, Some(2));
+    }
+
+    #[test]
+    fn keys_are_read() {
+        let text = "paths: [\"ops/**\"]\nlease: {duration: 2s, skew: 100ms}\npublish: {mode: relaxed}\nlimits: {depth: 20}\n";
+        let (config, found) = load_config(text.as_bytes());
+        assert_eq!(found, Vec::new());
+        assert_eq!(config.paths, ["ops/**"]);
+        assert_eq!(config.lease.skew.span().as_millis(), 100);
+        assert_eq!((config.limits.depth, config.limits.documents), (20, 1_000));
+    }
+
+    #[test]
+    fn unknown_and_malformed_keys_are_refused_with_their_place() {
+        check_refused("lease:\n  durations: 5s\n", "PS2003", 2, 3, "/lease/durations");
+        check_refused("jobs: many\n", "PS2005", 1, 7, "/jobs");
+        check_refused("jobs: 1\njobs: 2\n", "PS1002", 2, 1, "/jobs");
+        check_refused("paths: [\"a{\"]\n", "PS2012", 1, 9, "/paths/0");
+        check_refused("statusBranch: a..b\n", "PS2007", 1, 15, "/statusBranch");
+        check_refused("retention: 9999999d\n", "PS2013", 1, 12, "/retention");
+        check_refused("- a\n", "PS2005", 1, 3, "");
+        check_refused("a: [\n", "PS1001", 2, 1, "");
+    }
+}

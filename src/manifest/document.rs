@@ -1,0 +1,185 @@
+//! One document: is it ours, which resource is it, and everything that can be told about it alone.
+
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use super::read::{self, Document};
+use super::schema_error::short;
+use super::value::{Finding, FindingKind};
+use super::{codes, rules, schema, suggest};
+use crate::diagnostic::Severity;
+use crate::model::{
+    API_GROUP, API_VERSION, Digest, Kind, Metadata, Name, Resource, ResourceKey, Source, Spec,
+};
+
+/// What became of a document.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Whether it is a PlanSpec document.
+    pub(super) ours: bool,
+    /// What it declares, as far as that can be read.
+    pub(super) key: Option<ResourceKey>,
+    /// The resource, if nothing is wrong with it.
+    pub(super) resource: Option<Resource>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Checks and decodes one document.
+///
+/// `reread` gives the document's value once more; it is asked for only when decoding fails.
+pub(super) fn examine(document: Document, source: Source, reread: impl Fn() -> Option<Value>) -> Outcome {
+    let Document { value, findings } = document;
+    let Value::Object(map) = value else { return Outcome::default() };
+    let version = match api_version(&map) {
+        Version::Foreign => return Outcome::default(),
+        other => other,
+    };
+    let mut outcome = Outcome { ours: true, ..Outcome::default() };
+    let kind = map.get("kind").and_then(Value::as_str).and_then(kind_of);
+    outcome.key = kind.and_then(|kind| key_of(kind, &map));
+    outcome.problems.extend(findings.iter().map(explain));
+    if let Version::Wrong(problem) = version {
+        outcome.problems.push(problem);
+        return outcome;
+    }
+    let Some(kind) = kind else {
+        outcome.problems.push(unknown_kind(&map));
+        return outcome;
+    };
+    let cut_short = findings.iter().any(|finding| finding.kind == FindingKind::TooDeep);
+    if !cut_short {
+        examine_kind(kind, map, source, &mut outcome, reread);
+    }
+    if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        outcome.resource = None;
+    }
+    outcome
+}
+
+fn examine_kind(
+    kind: Kind,
+    map: Map<String, Value>,
+    source: Source,
+    outcome: &mut Outcome,
+    reread: impl Fn() -> Option<Value>,
+) {
+    rules::ignored(&map, &mut outcome.problems);
+    let mut value = Value::Object(map);
+    let found = schema::of_kind(kind).check(&value);
+    let valid = found.is_empty();
+    outcome.problems.extend(found);
+    if !valid {
+        return;
+    }
+    let mut take = |field: &str| value.as_object_mut().and_then(|map| map.remove(field)).unwrap_or_default();
+    let (metadata, spec) = (take("metadata"), take("spec"));
+    let spec_digest = Digest::of_value(&spec);
+    let decoded =
+        read::decode::<Metadata>(metadata).and_then(|metadata| Ok((metadata, decode_spec(kind, spec)?)));
+    match decoded {
+        Ok((metadata, spec)) => {
+            let resource = Resource { metadata, spec, spec_digest, source };
+            rules::check(&resource, &mut outcome.problems);
+            outcome.resource = Some(resource);
+        }
+        Err(reason) => {
+            let whole = reread().unwrap_or_default();
+            let spec = whole.get("spec").unwrap_or(&Value::Null);
+            outcome.problems.extend(rules::unusable(spec, "/spec", &reason));
+        }
+    }
+}
+
+fn decode_spec(kind: Kind, spec: Value) -> Result<Spec, String> {
+    Ok(match kind {
+        Kind::Goal => Spec::Goal(read::decode(spec)?),
+        Kind::Plan => Spec::Plan(read::decode(spec)?),
+        Kind::Capability => Spec::Capability(read::decode(spec)?),
+        Kind::Binding => Spec::Binding(read::decode(spec)?),
+        Kind::Gate => Spec::Gate(read::decode(spec)?),
+        Kind::Execution => Spec::Execution(read::decode(spec)?),
+    })
+}
+
+enum Version {
+    /// Not a PlanSpec document.
+    Foreign,
+    Known,
+    Wrong(Problem),
+}
+
+fn api_version(map: &Map<String, Value>) -> Version {
+    let of_group = |text: &str| {
+        text.strip_prefix(API_GROUP).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match map.get("apiVersion") {
+        Some(Value::String(text)) if text == API_VERSION => Version::Known,
+        Some(Value::String(text)) if of_group(text) => {
+            let message = format!("unknown apiVersion `{}`", short(text));
+            let problem = Problem::new(codes::UNKNOWN_VERSION, "/apiVersion", message);
+            Version::Wrong(problem.hint(format!("write `{API_VERSION}`")))
+        }
+        Some(_) => Version::Foreign,
+        None => {
+            let misspelt = map.iter().find(|(key, value)| {
+                key.to_ascii_lowercase().replace(['_', '-'], "") == "apiversion"
+                    && value.as_str().is_some_and(of_group)
+            });
+            misspelt.map_or(Version::Foreign, |(key, _)| {
+                let message = format!("unknown field `{}`", short(key));
+                let problem = Problem::new(codes::UNKNOWN_FIELD, super::pointer::join("", key), message);
+                Version::Wrong(problem.at_key().hint("did you mean `apiVersion`?".to_owned()))
+            })
+        }
+    }
+}
+
+fn kind_of(text: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
+}
+
+fn unknown_kind(map: &Map<String, Value>) -> Problem {
+    let known = || Kind::ALL.into_iter().map(Kind::as_str);
+    match map.get("kind") {
+        None => Problem::new(codes::UNKNOWN_KIND, "", "missing field `kind`")
+            .hint(format!("the kinds are {}", suggest::one_of(known()).replace(" or ", " and "))),
+        Some(Value::String(text)) => {
+            Problem::new(codes::UNKNOWN_KIND, "/kind", format!("unknown kind `{}`", short(text))).hint(
+                suggest::did_you_mean(text, known()).unwrap_or_else(|| {
+                    format!("the kinds are {}", suggest::one_of(known()).replace(" or ", " and "))
+                }),
+            )
+        }
+        Some(_) => Problem::new(codes::UNKNOWN_KIND, "/kind", "`kind` must be a string"),
+    }
+}
+
+fn key_of(kind: Kind, map: &Map<String, Value>) -> Option<ResourceKey> {
+    let metadata = map.get("metadata")?;
+    let name = |field: &str| metadata.get(field)?.as_str().and_then(|text| Name::new(text).ok());
+    Some(ResourceKey::new(kind, name("namespace")?, name("name")?))
+}
+
+/// What a finding of the reader means to a user.
+pub(super) fn explain(finding: &Finding) -> Problem {
+    let pointer = finding.pointer.as_str();
+    match &finding.kind {
+        FindingKind::DuplicateKey => {
+            let key = super::pointer::split_last(pointer).map(|(_, key)| short(&key)).unwrap_or_default();
+            let mut problem =
+                Problem::new(codes::DUPLICATE_KEY, pointer, format!("`{key}` is there twice")).at_key();
+            problem.occurrence = 1;
+            problem.related(pointer, "first here")
+        }
+        FindingKind::TooDeep => Problem::new(codes::TOO_DEEP, pointer, "nested too deeply"),
+        FindingKind::Tag(tag) => {
+            Problem::new(codes::UNKNOWN_TAG, pointer, format!("unknown tag `{}`", short(tag)))
+                .hint("put text that starts with `!` in quotes".to_owned())
+        }
+        FindingKind::BadNumber => Problem::new(codes::BAD_NUMBER, pointer, "a number that JSON cannot hold")
+            .hint("put it in quotes if text is meant".to_owned()),
+        FindingKind::BadMerge => {
+            Problem::new(codes::BAD_MERGE, pointer, "`<<` merges mappings, and this is none").at_key()
+        }
+    }
+}

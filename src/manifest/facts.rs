@@ -1,0 +1,262 @@
+//! What cross-checking needs of a resource, small enough to be kept for every manifest of a repository, so that
+//! unchanged files need not be parsed again. Everything here survives a format without field names.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::{
+    CapabilitySpec, ExecutionSpec, ExternalRef, JsonMap, Kind, Name, Node, NodeId, NodeKind, ParameterType,
+    PlanSpec, Reference, Resource, ResourceKey, Spec, StringMap,
+};
+
+/// The facts of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What identifies it.
+    pub key: ResourceKey,
+    /// Its labels.
+    pub labels: StringMap,
+    /// What it refers to, but for Gates, which may be implicit, and capability requirements.
+    pub references: Vec<Ref>,
+    /// Its owners.
+    pub owners: Vec<ResourceKey>,
+    /// What only its kind has.
+    pub detail: Detail,
+}
+
+/// A reference to another resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ref {
+    /// What is referred to.
+    pub target: ResourceKey,
+    /// Where, as a JSON pointer.
+    pub pointer: String,
+    /// Whether it is an error that the target is missing; otherwise it is worth a warning.
+    pub required: bool,
+}
+
+/// The facts that only some kinds have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detail {
+    /// Of a Plan.
+    Plan {
+        /// The nodes, in order.
+        nodes: Vec<NodeFacts>,
+        /// The plan that this one replaces.
+        supersedes: Option<ResourceKey>,
+    },
+    /// Of a Capability.
+    Capability {
+        /// What it takes.
+        inputs: Vec<InputDeclaration>,
+        /// What else it needs.
+        requires: Vec<Requirement>,
+    },
+    /// Of an Execution.
+    Execution {
+        /// The plan that it runs.
+        plan: ResourceKey,
+        /// The nodes that `nodeBindings` names.
+        bound: Vec<NodeId>,
+    },
+    /// Of the other kinds.
+    None,
+}
+
+/// The facts of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Its id.
+    pub id: NodeId,
+    /// What it is.
+    pub kind: NodeKind,
+    /// The names of what it gives.
+    pub outputs: Vec<String>,
+    /// What its provider must be able to do.
+    pub capabilities: Vec<ResourceKey>,
+    /// What it is given.
+    pub inputs: Vec<InputFacts>,
+}
+
+/// The facts of a task's input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFacts {
+    /// Its name.
+    pub name: String,
+    /// Its type, unless an expression or null leaves it open.
+    pub kind: Option<ParameterType>,
+    /// Its JSON text, where it is a scalar that a list of values could be compared with.
+    pub scalar: Option<String>,
+}
+
+/// An input that a capability declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputDeclaration {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: ParameterType,
+    /// Whether it must be given: it is required, and has no default.
+    pub required: bool,
+    /// The JSON texts of the values that it may take; any when empty.
+    pub values: Vec<String>,
+}
+
+/// A capability that another one needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requirement {
+    /// Which.
+    pub target: ResourceKey,
+    /// Whether it may be missing.
+    pub optional: bool,
+}
+
+/// The facts of a resource.
+#[must_use]
+pub fn facts(resource: &Resource) -> Facts {
+    let home = &resource.metadata.namespace;
+    let mut references = References { home, list: Vec::new() };
+    let detail = match &resource.spec {
+        Spec::Goal(_) | Spec::Capability(_) | Spec::Binding(_) | Spec::Gate(_) => {
+            other(resource, &mut references)
+        }
+        Spec::Plan(spec) => plan(spec, &mut references),
+        Spec::Execution(spec) => execution(spec, &mut references),
+    };
+    let owners = resource.metadata.owner_references.iter();
+    Facts {
+        key: resource.key(),
+        labels: resource.metadata.labels.clone(),
+        references: references.list,
+        owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
+        detail,
+    }
+}
+
+struct References<'a> {
+    home: &'a Name,
+    list: Vec<Ref>,
+}
+
+impl References<'_> {
+    fn add(&mut self, kind: Kind, to: &Reference, pointer: String, required: bool) {
+        self.list.push(Ref { target: to.key(kind, self.home), pointer, required });
+    }
+
+    fn maybe(&mut self, kind: Kind, to: Option<&Reference>, field: &str, required: bool) {
+        if let Some(to) = to {
+            self.add(kind, to, format!("/spec/{field}/name"), required);
+        }
+    }
+}
+
+fn other(resource: &Resource, references: &mut References<'_>) -> Detail {
+    match &resource.spec {
+        Spec::Binding(spec) => {
+            for (index, rule) in spec.rules.iter().enumerate() {
+                let at = |field: &str| format!("/spec/rules/{index}/selector/{field}/name");
+                if let Some(plan) = &rule.selector.plan_ref {
+                    references.add(Kind::Plan, plan, at("planRef"), false);
+                }
+                if let Some(capability) = &rule.selector.capability_ref {
+                    references.add(Kind::Capability, capability, at("capabilityRef"), false);
+                }
+            }
+            Detail::None
+        }
+        Spec::Gate(spec) => {
+            let target = &spec.target_ref;
+            let namespace = target.namespace.as_ref().unwrap_or(references.home).clone();
+            let target = ResourceKey::new(target.kind, namespace, target.name.clone());
+            references.list.push(Ref { target, pointer: "/spec/targetRef/name".to_owned(), required: false });
+            Detail::None
+        }
+        Spec::Capability(spec) => capability(spec, references.home),
+        _ => Detail::None,
+    }
+}
+
+fn capability(spec: &CapabilitySpec, home: &Name) -> Detail {
+    let inputs = spec.inputs.iter().map(|input| InputDeclaration {
+        name: input.name.clone(),
+        kind: input.kind,
+        required: input.required && input.default.is_none(),
+        values: input.values.iter().map(Value::to_string).collect(),
+    });
+    let requires = spec.requirements.iter().map(|requirement| Requirement {
+        target: requirement.reference().key(Kind::Capability, home),
+        optional: requirement.optional,
+    });
+    Detail::Capability { inputs: inputs.collect(), requires: requires.collect() }
+}
+
+fn plan(spec: &PlanSpec, references: &mut References<'_>) -> Detail {
+    references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
+    for (index, old) in spec.supersedes.iter().enumerate() {
+        references.add(Kind::Plan, old, format!("/spec/supersedes/{index}/name"), false);
+    }
+    let nodes =
+        spec.graph.nodes.iter().enumerate().map(|(index, entry)| node(index, entry, references)).collect();
+    let supersedes = spec.supersedes.first().map(|old| old.key(Kind::Plan, references.home));
+    Detail::Plan { nodes, supersedes }
+}
+
+fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
+    for (at, capability) in node.capability_refs.iter().enumerate() {
+        let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
+        references.add(Kind::Capability, capability, pointer, false);
+    }
+    if let Some(ExternalRef::Resource { resource_ref, .. }) = &node.external_ref {
+        let namespace = resource_ref.namespace.as_ref().unwrap_or(references.home).clone();
+        let kind = resource_ref.kind.unwrap_or(Kind::Execution);
+        let target = ResourceKey::new(kind, namespace, resource_ref.name.clone());
+        let pointer = format!("/spec/graph/nodes/{index}/externalRef/resourceRef/name");
+        references.list.push(Ref { target, pointer, required: false });
+    }
+    NodeFacts {
+        id: node.id.clone(),
+        kind: node.kind,
+        outputs: node.outputs.clone(),
+        capabilities: node
+            .capability_refs
+            .iter()
+            .map(|to| to.key(Kind::Capability, references.home))
+            .collect(),
+        inputs: inputs(&node.inputs),
+    }
+}
+
+fn inputs(map: &JsonMap) -> Vec<InputFacts> {
+    let fact = |(name, value): (&String, &Value)| {
+        let kind = match value {
+            Value::String(text) if text.contains("${{") => None,
+            value => type_of(value),
+        };
+        let scalar = kind.is_some() && !value.is_object() && !value.is_array();
+        InputFacts { name: name.clone(), kind, scalar: scalar.then(|| value.to_string()) }
+    };
+    map.iter().map(fact).collect()
+}
+
+/// The type of a value; null has none.
+pub(super) fn type_of(value: &Value) -> Option<ParameterType> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(_) => ParameterType::Boolean,
+        Value::Number(_) => ParameterType::Number,
+        Value::String(_) => ParameterType::String,
+        Value::Array(_) => ParameterType::Array,
+        Value::Object(_) => ParameterType::Object,
+    })
+}
+
+fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> Detail {
+    references.maybe(Kind::Plan, Some(&spec.plan_ref), "planRef", true);
+    references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
+    references.maybe(Kind::Binding, spec.binding_ref.as_ref(), "bindingRef", true);
+    for (node, binding) in &spec.node_bindings {
+        references.add(Kind::Binding, binding, format!("/spec/nodeBindings/{node}/name"), true);
+    }
+    let plan = spec.plan_ref.key(Kind::Plan, references.home);
+    Detail::Execution { plan, bound: spec.node_bindings.keys().cloned().collect() }
+}

@@ -1,0 +1,89 @@
+//! Lines and columns of a text: from the positions that parsers give to spans with byte offsets.
+
+use crate::diagnostic::Span;
+
+/// A text with the starts of its lines. A line ends with LF, CR LF or CR.
+#[derive(Debug)]
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+    /// The bytes that stand before `text` in the file: a byte order mark.
+    skipped: usize,
+}
+
+/// A position: line and column from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str, skipped: usize) -> Self {
+        let mut starts = vec![0];
+        let mut bytes = text.bytes().enumerate().peekable();
+        while let Some((at, byte)) = bytes.next() {
+            let next_is_lf = matches!(bytes.peek(), Some((_, b'\n')));
+            if byte == b'\n' || (byte == b'\r' && !next_is_lf) {
+                starts.push(at + 1);
+            }
+        }
+        Self { text, starts, skipped }
+    }
+
+    /// The text of a line, without its end; empty beyond the last.
+    pub(super) fn line(&self, line: usize) -> &'t str {
+        let index = line.saturating_sub(1);
+        let start = self.starts.get(index).copied().unwrap_or(self.text.len());
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).unwrap_or_default().trim_end_matches(['\n', '\r'])
+    }
+
+    /// The number of lines.
+    pub(super) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    fn offset(&self, position: Position) -> usize {
+        let start = self.starts.get(position.line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let rest = self.text.get(start..).unwrap_or_default();
+        let within =
+            rest.char_indices().nth(position.column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
+        start + within
+    }
+
+    /// The span between two positions.
+    pub(super) fn span(&self, from: Position, to: Position) -> Span {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Span {
+            line: number(from.line),
+            column: number(from.column),
+            end_line: number(to.line),
+            end_column: number(to.column),
+            start: self.offset(from) + self.skipped,
+            end: self.offset(to) + self.skipped,
+        }
+    }
+
+    /// The span of one character, or of nothing at the end of a line.
+    pub(super) fn point(&self, at: Position) -> Span {
+        let last = self.line(at.line).chars().count() + 1;
+        let column = at.column.min(last);
+        self.span(Position { column, ..at }, Position { column: (column + 1).min(last), ..at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_offsets_count_bytes() {
+        let lines = Lines::new("ä: 1\r\nb: ü\rc", 3);
+        assert_eq!(lines.count(), 3);
+        assert_eq!(lines.line(2), "b: ü");
+        let span = lines.span(Position { line: 2, column: 4 }, Position { line: 2, column: 5 });
+        assert_eq!((span.start, span.end), (13, 15));
+        assert_eq!(lines.point(Position { line: 3, column: 9 }).start, 3 + 14);
+    }
+}

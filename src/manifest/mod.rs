@@ -1,0 +1,218 @@
+//! Manifests: YAML or JSON in, resources and diagnostics out. Limits, schema, typed decoding, the rules of each
+//! kind, references between resources, transitions between two commits. No I/O.
+
+pub mod codes;
+mod config;
+mod document;
+mod facts;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test asks whether to write its expectations")]
+mod fixtures;
+mod lines;
+mod locate;
+mod pointer;
+mod problem;
+mod read;
+mod references;
+mod rules;
+mod schema;
+mod schema_error;
+mod spans;
+mod suggest;
+mod transition;
+mod value;
+
+pub use config::load_config;
+pub use facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts, Ref, Requirement, facts};
+pub use locate::locate;
+pub use references::{Declared, Universe, check_references};
+pub use schema::{Published, schemas};
+pub use transition::check_transition;
+
+use self::locate::Text;
+use self::read::Format;
+use crate::config::Limits;
+use crate::diagnostic::{Diagnostic, Location};
+use crate::model::{API_GROUP, Resource, Source};
+
+/// What was found in one file.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The resources that nothing is wrong with, in the order of the file.
+    pub resources: Vec<Resource>,
+    /// Everything that is wrong or worth knowing.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether the file holds at least one PlanSpec document.
+    pub manifest: bool,
+    /// Whether something in the file could not be attributed to a resource: what it declared is unknown.
+    pub broken: bool,
+}
+
+/// Whether a path may hold manifests: `*.yaml`, `*.yml`, `*.json`.
+#[must_use]
+pub fn is_candidate(path: &str) -> bool {
+    let lower = path.get(path.len().saturating_sub(5)..).map(str::to_ascii_lowercase).unwrap_or_default();
+    lower.ends_with(".yaml") || lower.ends_with(".yml") || lower.ends_with(".json")
+}
+
+/// Reads a file: YAML with any number of documents, or JSON. Documents of other projects are passed over.
+#[must_use]
+pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
+    if !mentions_group(bytes) {
+        return Parsed::default();
+    }
+    let mut parsed = Parsed::default();
+    let text = match decode_text(path, bytes, limits) {
+        Ok(text) => text,
+        Err(diagnostic) => {
+            parsed.refuse(*diagnostic);
+            return parsed;
+        }
+    };
+    if let Err(diagnostic) = text.check_aliases(limits) {
+        if declares_group(text.content) {
+            parsed.refuse(*diagnostic);
+        }
+        return parsed;
+    }
+    let format = Format::of(path, text.content);
+    let reread = |index| Some(read::read(text.content, format, limits).into_iter().nth(index)?.ok()?.value);
+    for (index, document) in read::read(text.content, format, limits).into_iter().enumerate() {
+        match document {
+            Ok(document) => {
+                let source =
+                    Source { path: path.to_owned(), document: u32::try_from(index).unwrap_or(u32::MAX) };
+                parsed.take(document::examine(document, source, || reread(index)), &text, index, limits);
+            }
+            Err(broken) => {
+                if parsed.manifest || declares_group(text.content) {
+                    parsed.refuse(text.broken(&broken, index, limits));
+                }
+            }
+        }
+    }
+    parsed.diagnostics.sort_by_key(|found| found.location.span.map_or(0, |span| span.start));
+    parsed
+}
+
+/// What to say of a file that is too large to be read at all. Whether it is a manifest is not known.
+#[must_use]
+pub fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
+    let message = format!("the file has {size} bytes, the limit is {limit}; it is not read");
+    let hint = "split it, raise `limits.fileBytes`, or list it under `exclude` in .planspec.yaml";
+    unread(Diagnostic::warning(codes::TOO_LARGE, whole(path), message).with_hint(hint))
+}
+
+/// What to say of an entry that is no regular file; `what` says what it is, as in `a symbolic link`.
+#[must_use]
+pub fn refuse_entry(path: &str, what: &str) -> Parsed {
+    let message = format!("{what} is not followed; only regular files are read");
+    unread(Diagnostic::warning(codes::NOT_A_FILE, whole(path), message))
+}
+
+fn unread(diagnostic: Diagnostic) -> Parsed {
+    Parsed { diagnostics: vec![diagnostic], broken: true, ..Parsed::default() }
+}
+
+fn whole(path: &str) -> Location {
+    Location { path: path.to_owned(), ..Location::default() }
+}
+
+impl Parsed {
+    fn refuse(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+        self.manifest = true;
+        self.broken = true;
+    }
+
+    fn take(&mut self, outcome: document::Outcome, text: &Text<'_>, index: usize, limits: &Limits) {
+        self.manifest |= outcome.ours;
+        self.broken |= outcome.ours && outcome.resource.is_none() && outcome.key.is_none();
+        for problem in &outcome.problems {
+            let mut diagnostic = text.locate(problem, index, limits);
+            diagnostic.resource.clone_from(&outcome.key);
+            self.diagnostics.push(diagnostic);
+        }
+        self.resources.extend(outcome.resource);
+    }
+}
+
+/// Whether the text could hold a PlanSpec document at all: by far most files of a repository do not, and are not parsed.
+fn mentions_group(bytes: &[u8]) -> bool {
+    let group = API_GROUP.as_bytes();
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        // UTF-16: every other byte is zero.
+        let narrow: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+        return narrow.windows(group.len()).any(|window| window == group);
+    }
+    std::str::from_utf8(bytes).map_or_else(
+        |_| bytes.windows(group.len()).any(|window| window == group),
+        |text| text.contains(API_GROUP),
+    )
+}
+
+/// Whether a text that cannot be parsed looks like a manifest all the same: it says `apiVersion: planspec.io…` somewhere.
+fn declares_group(text: &str) -> bool {
+    text.match_indices(API_GROUP).any(|(at, _)| {
+        let before = text.get(..at).unwrap_or_default().trim_end_matches(['"', '\'', ' ', '\t']);
+        let key = before.strip_suffix(':').map(|rest| rest.trim_end_matches(['"', '\'', ' ', '\t']));
+        key.is_some_and(|key| key.ends_with("apiVersion"))
+    })
+}
+
+fn decode_text<'t>(path: &'t str, bytes: &'t [u8], limits: &Limits) -> Result<Text<'t>, Box<Diagnostic>> {
+    if bytes.len() as u64 > limits.file_bytes {
+        let message = format!("the file has {} bytes, the limit is {}", bytes.len(), limits.file_bytes);
+        let hint = "split it, or raise `limits.fileBytes` in .planspec.yaml";
+        return Err(Box::new(Diagnostic::error(codes::TOO_LARGE, whole(path), message).with_hint(hint)));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Text::new(path, text)),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok());
+            let location = Text::new(path, good.unwrap_or_default()).end();
+            let diagnostic = Diagnostic::error(codes::NOT_UTF8, location, "the file is not UTF-8");
+            Err(Box::new(diagnostic.with_hint("save it as UTF-8")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Spec;
+
+    fn check(text: &str, expected: &[(&str, u32, u32)]) -> Parsed {
+        let parsed = parse("a.yaml", text.as_bytes(), &Limits::default());
+        let found: Vec<(&str, u32, u32)> = parsed
+            .diagnostics
+            .iter()
+            .map(|found| {
+                let span = found.location.span.unwrap_or_default();
+                (found.code.id, span.line, span.column)
+            })
+            .collect();
+        assert_eq!(found, expected, "{:#?}", parsed.diagnostics);
+        parsed
+    }
+
+    #[test]
+    fn the_example_of_the_readme_loads() {
+        let parsed = check(include_str!("../../tests/fixtures/valid/readme-sso.yaml"), &[]);
+        let [goal, plan, execution] = parsed.resources.as_slice() else { panic!("{parsed:?}") };
+        assert_eq!(goal.key().to_string(), "team-platform/goal/enable-google-sso");
+        assert_eq!(plan.source.document, 1);
+        let Spec::Execution(spec) = &execution.spec else { panic!("{execution:?}") };
+        assert_eq!(spec.parameters.get("dryRun"), Some(&serde_json::Value::Bool(false)));
+    }
+
+    #[test]
+    fn everything_wrong_is_found_at_once_with_its_place() {
+        let text = "apiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata:\n  name: Bad_Name\n  namespace: a\n  lables: {}\nspec:\n  priority: yes\n  timeout: 5\n  description: ok\n  description: again\n";
+        let parsed = check(
+            text,
+            &[("PS2007", 4, 9), ("PS2003", 6, 3), ("PS2005", 8, 13), ("PS2005", 9, 12), ("PS1002", 11, 3)],
+        );
+        assert!(parsed.resources.is_empty() && parsed.manifest && parsed.broken);
+    }
+}

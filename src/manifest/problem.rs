@@ -1,0 +1,65 @@
+//! A problem of one document, by JSON pointer; becomes a diagnostic with a position once the spans are known.
+
+use crate::diagnostic::{Code, Severity};
+
+/// Whether the key of an entry is meant, or its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Key,
+    Value,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) severity: Severity,
+    pub(super) pointer: String,
+    pub(super) at: At,
+    /// Which of several equal keys is meant, from 0.
+    pub(super) occurrence: usize,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+    /// Pointers of further places, and what is there.
+    pub(super) related: Vec<(String, String)>,
+}
+
+impl Problem {
+    /// An error in a value.
+    pub(super) fn new(code: Code, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            pointer: pointer.into(),
+            at: At::Value,
+            occurrence: 0,
+            message: message.into(),
+            hint: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// The same as a warning.
+    pub(super) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// The same, at the key.
+    pub(super) fn at_key(mut self) -> Self {
+        self.at = At::Key;
+        self
+    }
+
+    /// Adds what to do about it, if anything is known.
+    pub(super) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// Adds a further place.
+    pub(super) fn related(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        self.related.push((pointer.into(), message.into()));
+        self
+    }
+}

@@ -1,0 +1,97 @@
+//! The inputs of a task against what its capabilities declare.
+
+use super::{Declared, Universe, location};
+use crate::diagnostic::Diagnostic;
+use crate::manifest::facts::{Detail, InputDeclaration, InputFacts, NodeFacts};
+use crate::manifest::{codes, suggest};
+use crate::model::{ParameterType, ResourceKey};
+
+/// Checks one node. Where an expression gives the value, its type is known only when the task starts.
+pub(super) fn check(
+    universe: &Universe<'_>,
+    declared: &Declared<'_>,
+    index: usize,
+    node: &NodeFacts,
+    found: &mut Vec<Diagnostic>,
+) {
+    for capability in &node.capabilities {
+        let Some((facts, _)) = universe.get(capability) else { continue };
+        let Detail::Capability { inputs, .. } = &facts.detail else { continue };
+        for declaration in inputs {
+            let given = node.inputs.iter().find(|input| input.name == declaration.name);
+            let diagnostic = match given {
+                Some(input) => wrong(declared, index, input, declaration, capability),
+                None => declaration.required.then(|| missing(declared, index, node, declaration, capability)),
+            };
+            found.extend(diagnostic.map(|diagnostic| diagnostic.about(&declared.0.key)));
+        }
+    }
+}
+
+fn missing(
+    declared: &Declared<'_>,
+    index: usize,
+    node: &NodeFacts,
+    declaration: &InputDeclaration,
+    capability: &ResourceKey,
+) -> Diagnostic {
+    let name = &declaration.name;
+    let at = location(declared.1, &format!("/spec/graph/nodes/{index}/id"));
+    let message = format!(
+        "the task `{}` lacks the input `{name}`, which the capability `{}` requires",
+        node.id, capability.name
+    );
+    let mut diagnostic = Diagnostic::error(codes::MISSING_INPUT, at, message);
+    let near = suggest::nearest(name, node.inputs.iter().map(|input| input.name.as_str()));
+    diagnostic.hint = Some(near.map_or_else(
+        || format!("add `{name}: …` to its inputs"),
+        |near| format!("is `{near}` meant to be `{name}`?"),
+    ));
+    diagnostic
+}
+
+fn wrong(
+    declared: &Declared<'_>,
+    index: usize,
+    input: &InputFacts,
+    declaration: &InputDeclaration,
+    capability: &ResourceKey,
+) -> Option<Diagnostic> {
+    let name = &input.name;
+    let kind = input.kind?;
+    let at = || {
+        location(declared.1, &super::super::pointer::join(&format!("/spec/graph/nodes/{index}/inputs"), name))
+    };
+    if kind != declaration.kind {
+        let message = format!(
+            "the input `{name}` is {}, the capability `{}` wants {}",
+            in_words(kind),
+            capability.name,
+            in_words(declaration.kind)
+        );
+        return Some(Diagnostic::error(codes::BAD_INPUT, at(), message));
+    }
+    let scalar = input.scalar.as_ref()?;
+    if declaration.values.is_empty() || declaration.values.contains(scalar) {
+        return None;
+    }
+    let known = || declaration.values.iter().map(|value| value.trim_matches('"'));
+    let message = format!(
+        "the input `{name}` is {scalar}, the capability `{}` takes {}",
+        capability.name,
+        suggest::one_of(known())
+    );
+    let mut diagnostic = Diagnostic::error(codes::BAD_INPUT, at(), message);
+    diagnostic.hint = suggest::did_you_mean(scalar.trim_matches('"'), known());
+    Some(diagnostic)
+}
+
+fn in_words(kind: ParameterType) -> &'static str {
+    match kind {
+        ParameterType::String => "a string",
+        ParameterType::Number => "a number",
+        ParameterType::Boolean => "a boolean",
+        ParameterType::Object => "a mapping",
+        ParameterType::Array => "a list",
+    }
+}

@@ -1,0 +1,202 @@
+//! References between resources: duplicates, targets that are missing, circles, inputs against capabilities.
+//! Works on facts; one hash table over borrowed keys, and one pass.
+
+mod circle;
+mod inputs;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::facts::{Detail, Facts, NodeFacts, Ref, Requirement};
+use super::{codes, suggest};
+use crate::diagnostic::{Diagnostic, Location};
+use crate::model::{Kind, NodeId, ResourceKey, Source};
+
+/// A resource and where it was read.
+pub type Declared<'a> = (&'a Facts, &'a Source);
+
+/// All resources by key. Where a key is declared twice, the first in the order of paths counts.
+#[derive(Debug)]
+pub struct Universe<'a> {
+    by_key: HashMap<&'a ResourceKey, Declared<'a>>,
+}
+
+impl<'a> Universe<'a> {
+    /// Indexes resources; gives back those that declare a key again, each with the one that counts.
+    pub fn new(all: impl IntoIterator<Item = Declared<'a>>) -> (Self, Vec<(Declared<'a>, Declared<'a>)>) {
+        let all = all.into_iter();
+        let mut by_key = HashMap::with_capacity(all.size_hint().0);
+        let mut again = Vec::new();
+        for declared in all {
+            match by_key.entry(&declared.0.key) {
+                Entry::Vacant(slot) => {
+                    slot.insert(declared);
+                }
+                Entry::Occupied(mut slot) => {
+                    let other = *slot.get();
+                    if place(&declared) < place(&other) {
+                        slot.insert(declared);
+                        again.push((other, declared));
+                    } else {
+                        again.push((declared, other));
+                    }
+                }
+            }
+        }
+        (Self { by_key }, again)
+    }
+
+    /// The facts of a resource.
+    #[must_use]
+    pub fn get(&self, key: &ResourceKey) -> Option<Declared<'a>> {
+        self.by_key.get(key).copied()
+    }
+
+    fn nodes(&self, plan: &ResourceKey) -> Option<&'a [NodeFacts]> {
+        match &self.get(plan)?.0.detail {
+            Detail::Plan { nodes, .. } => Some(nodes),
+            _ => None,
+        }
+    }
+
+    /// The name nearest to a missing one, among resources of its kind and namespace; looked for only when asked.
+    fn hint(&self, missing: &ResourceKey) -> Option<String> {
+        let same_name = self.by_key.keys().find(|key| key.kind == missing.kind && key.name == missing.name);
+        if let Some(elsewhere) = same_name {
+            return Some(format!("there is one in the namespace `{}`; add `namespace`", elsewhere.namespace));
+        }
+        let here = |key: &&&ResourceKey| key.kind == missing.kind && key.namespace == missing.namespace;
+        suggest::did_you_mean(
+            missing.name.as_str(),
+            self.by_key.keys().filter(here).map(|key| key.name.as_str()),
+        )
+    }
+}
+
+fn place<'a>(declared: &Declared<'a>) -> (&'a str, u32) {
+    (declared.1.path.as_str(), declared.1.document)
+}
+
+/// How many hints are looked for: each one walks over all keys.
+const HINTS: usize = 50;
+
+/// Checks everything that one resource says of another.
+#[must_use]
+pub fn check_references<'a>(all: impl IntoIterator<Item = Declared<'a>>) -> Vec<Diagnostic> {
+    let all: Vec<Declared<'a>> = all.into_iter().collect();
+    let (universe, again) = Universe::new(all.iter().copied());
+    let mut check = Check { universe: &universe, hints: HINTS, found: Vec::new() };
+    for (declared, first) in again {
+        check.duplicate(&declared, &first);
+    }
+    for declared in &all {
+        check.resource(declared);
+    }
+    circle::check(&universe, &all, &mut check.found);
+    let mut found = check.found;
+    found.sort_by(|a, b| order(a).cmp(&order(b)));
+    found
+}
+
+fn order(found: &Diagnostic) -> (&str, u32, &str, &str) {
+    let at = &found.location;
+    (&at.path, at.document, &at.pointer, found.code.id)
+}
+
+/// A place in a manifest; its span is found later, with the text at hand.
+fn location(source: &Source, pointer: &str) -> Location {
+    Location { path: source.path.clone(), span: None, document: source.document, pointer: pointer.to_owned() }
+}
+
+struct Check<'u, 'a> {
+    universe: &'u Universe<'a>,
+    hints: usize,
+    found: Vec<Diagnostic>,
+}
+
+impl<'a> Check<'_, 'a> {
+    fn duplicate(&mut self, declared: &Declared<'a>, first: &Declared<'a>) {
+        let key = &declared.0.key;
+        let message =
+            format!("{} `{}` is declared twice in the namespace `{}`", key.kind, key.name, key.namespace);
+        let diagnostic =
+            Diagnostic::error(codes::DUPLICATE_RESOURCE, location(declared.1, "/metadata/name"), message)
+                .with_related(location(first.1, "/metadata/name"), "first here")
+                .with_hint("remove one, or give it another name")
+                .about(key);
+        self.found.push(diagnostic);
+    }
+
+    fn resource(&mut self, declared: &Declared<'a>) {
+        let (facts, source) = *declared;
+        for reference in &facts.references {
+            if self.universe.get(&reference.target).is_none() {
+                self.missing(declared, reference);
+            }
+        }
+        match &facts.detail {
+            Detail::Plan { nodes, .. } => {
+                for (index, node) in nodes.iter().enumerate() {
+                    inputs::check(self.universe, declared, index, node, &mut self.found);
+                }
+            }
+            Detail::Capability { requires, .. } => self.requirements(declared, requires),
+            Detail::Execution { plan, bound } if !bound.is_empty() => {
+                if let Some(nodes) = self.universe.nodes(plan) {
+                    self.bound_nodes(facts, source, nodes, bound);
+                }
+            }
+            Detail::Execution { .. } | Detail::None => {}
+        }
+        for (index, owner) in facts.owners.iter().enumerate() {
+            if self.universe.get(owner).is_none() {
+                let pointer = format!("/metadata/ownerReferences/{index}/name");
+                self.missing(declared, &Ref { target: owner.clone(), pointer, required: false });
+            }
+        }
+    }
+
+    fn missing(&mut self, declared: &Declared<'a>, reference: &Ref) {
+        let (facts, source) = *declared;
+        let target = &reference.target;
+        let message =
+            format!("there is no {} `{}` in the namespace `{}`", target.kind, target.name, target.namespace);
+        let at = location(source, &reference.pointer);
+        let code = match target.kind {
+            Kind::Capability => codes::MISSING_CAPABILITY,
+            _ => codes::MISSING_RESOURCE,
+        };
+        let mut diagnostic = match reference.required {
+            true => Diagnostic::error(code, at, message),
+            false => Diagnostic::warning(code, at, message),
+        };
+        if self.hints > 0 {
+            self.hints -= 1;
+            diagnostic.hint = self.universe.hint(target);
+        }
+        self.found.push(diagnostic.about(&facts.key));
+    }
+
+    fn requirements(&mut self, declared: &Declared<'a>, requires: &[Requirement]) {
+        for (index, requirement) in requires.iter().enumerate() {
+            if !requirement.optional && self.universe.get(&requirement.target).is_none() {
+                let pointer = format!("/spec/requirements/{index}/name");
+                self.missing(declared, &Ref { target: requirement.target.clone(), pointer, required: false });
+            }
+        }
+    }
+
+    fn bound_nodes(&mut self, facts: &Facts, source: &Source, nodes: &[NodeFacts], bound: &[NodeId]) {
+        let known: std::collections::HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
+        for id in bound.iter().filter(|id| !known.contains(id)) {
+            let at = location(source, &format!("/spec/nodeBindings/{id}"));
+            let mut diagnostic =
+                Diagnostic::error(codes::UNKNOWN_NODE, at, format!("the plan has no node `{id}`"));
+            diagnostic.hint = suggest::did_you_mean(id.as_str(), nodes.iter().map(|node| node.id.as_str()));
+            self.found.push(diagnostic.about(&facts.key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

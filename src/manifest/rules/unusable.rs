@@ -1,0 +1,53 @@
+//! Values that pass the schema and still cannot be held: looked for only when decoding failed.
+
+use serde_json::Value;
+
+use crate::manifest::problem::Problem;
+use crate::manifest::{codes, pointer};
+use crate::model::Duration;
+
+/// Fields below which everything belongs to the user.
+const FREE: [&str; 8] =
+    ["inputs", "config", "parameters", "constraints", "context", "properties", "payload", "default"];
+
+/// The values in `value`, which stands at `at`, that a model type refuses; `reason` when none can be told.
+pub(in crate::manifest) fn unusable(value: &Value, at: &str, reason: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    search(value, at, &mut problems);
+    if problems.is_empty() {
+        problems.push(Problem::new(codes::UNUSABLE_VALUE, at, reason));
+    }
+    problems
+}
+
+fn search(value: &Value, at: &str, problems: &mut Vec<Problem>) {
+    match value {
+        Value::Object(map) => {
+            for (field, value) in map.iter().filter(|(field, _)| !FREE.contains(&field.as_str())) {
+                let pointer = pointer::join(at, field);
+                if let (true, Value::String(text)) = (is_duration(field), value)
+                    && let Err(error) = text.parse::<Duration>()
+                {
+                    problems.push(Problem::new(codes::UNUSABLE_VALUE, pointer, format!("too long: {error}")));
+                } else {
+                    search(value, &pointer, problems);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                search(item, &format!("{at}/{index}"), problems);
+            }
+        }
+        Value::Number(number) if number.is_f64() => {
+            let problem =
+                Problem::new(codes::UNUSABLE_VALUE, at, format!("`{number}` is not a whole number"));
+            problems.push(problem.hint("write it without a decimal point".to_owned()));
+        }
+        _ => {}
+    }
+}
+
+fn is_duration(field: &str) -> bool {
+    matches!(field, "timeout" | "pollInterval" | "duration" | "skew" | "retention")
+}

@@ -1,0 +1,269 @@
+//! What a schema validator reports, in the words of somebody who writes manifests.
+
+use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::{codes, pointer, suggest};
+
+/// Turns validation errors into problems: unexpected fields one by one, and nothing twice.
+pub(super) fn problems<'e>(
+    errors: impl Iterator<Item = ValidationError<'e>>,
+    schema: &Value,
+) -> Vec<Problem> {
+    let mut all: Vec<Problem> = Vec::new();
+    for error in errors {
+        for problem in explain(&error, schema) {
+            if !all.contains(&problem) {
+                all.push(problem);
+            }
+        }
+    }
+    // Where a selector has an unknown field, that it also has the wrong shape says nothing more.
+    let unknown: Vec<String> = all
+        .iter()
+        .filter(|problem| problem.code == codes::UNKNOWN_FIELD)
+        .filter_map(|problem| pointer::split_last(&problem.pointer).map(|(parent, _)| parent.to_owned()))
+        .collect();
+    all.retain(|problem| problem.message != SELECTOR || !unknown.contains(&problem.pointer));
+    all
+}
+
+const SELECTOR: &str = "a selector has exactly one shape";
+
+fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
+    let at = error.instance_path().as_str();
+    let value = error.instance().as_ref();
+    let one = match error.kind() {
+        Kind::AdditionalProperties { unexpected } => {
+            let known = siblings(schema, error.schema_path().as_str());
+            return unexpected.iter().map(|field| unknown_field(at, field, value, &known)).collect();
+        }
+        Kind::Required { property } => missing_field(at, property.as_str().unwrap_or_default(), value),
+        Kind::Type { kind } => wrong_type(at, kind, value),
+        Kind::Enum { options } => {
+            let known: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            unknown_value(at, value, &known)
+        }
+        Kind::Constant { expected_value } => {
+            unknown_value(at, value, expected_value.as_str().as_slice())
+        }
+        Kind::Pattern { pattern } => malformed(at, value, pattern),
+        Kind::PropertyNames { error } => malformed_key(at, error),
+        Kind::FalseSchema => conflicting(at, value, schema, error.schema_path().as_str()),
+        Kind::UniqueItems => Problem::new(codes::NOT_UNIQUE, at, "holds the same item twice").at_key(),
+        Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
+            Problem::new(codes::CONFLICTING_FIELDS, at, SELECTOR).at_key().hint(
+                "write one of {capabilityRef}, {planRef}, {planRef, nodeId}, {planRef, capabilityRef} or {matchLabels}"
+                    .to_owned(),
+            )
+        }
+        other => out_of_range(at, other).unwrap_or_else(|| {
+            Problem::new(codes::BAD_FORMAT, at, error.masked().to_string())
+        }),
+    };
+    vec![one]
+}
+
+/// The names of the fields that the schema of an object knows, from the place of its `additionalProperties`.
+fn siblings<'s>(schema: &'s Value, place: &str) -> Vec<&'s str> {
+    let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let fields =
+        schema.pointer(parent).and_then(|object| object.get("properties")).and_then(Value::as_object);
+    fields.map(|fields| fields.keys().map(String::as_str).collect()).unwrap_or_default()
+}
+
+fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Problem {
+    let absent = known.iter().copied().filter(|name| object.get(name).is_none());
+    let mut hint = suggest::did_you_mean(field, absent);
+    if hint.is_none() && !known.is_empty() && known.len() <= 24 {
+        hint = Some(format!(
+            "the fields here are {}",
+            suggest::one_of(known.iter().copied()).replace(" or ", " and ")
+        ));
+    }
+    let message = match (object.get("kind").and_then(Value::as_str), object.get("id")) {
+        (Some(kind), Some(_)) => format!("a {kind} node has no field `{}`", short(field)),
+        _ => format!("unknown field `{}`", short(field)),
+    };
+    Problem::new(codes::UNKNOWN_FIELD, pointer::join(at, field), message).at_key().hint(hint)
+}
+
+fn missing_field(at: &str, field: &str, object: &Value) -> Problem {
+    let near = object.as_object().and_then(|map| suggest::nearest(field, map.keys().map(String::as_str)));
+    let hint = near.map(|near| format!("is `{}` meant to be `{field}`?", short(near)));
+    Problem::new(codes::MISSING_FIELD, at, format!("missing field `{field}`")).at_key().hint(hint)
+}
+
+fn wrong_type(at: &str, kind: &TypeKind, value: &Value) -> Problem {
+    let expected = match kind {
+        TypeKind::Single(one) => one.to_string(),
+        TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or "),
+    };
+    let message = format!("expected {}, found {}", in_words(&expected), describe(value));
+    Problem::new(codes::WRONG_TYPE, at, message).hint(type_hint(at, &expected, value))
+}
+
+fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
+    let field = pointer::split_last(at).map(|(_, field)| field).unwrap_or_default();
+    match (expected, value) {
+        ("string", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
+        ("boolean", Value::String(text)) => match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "y" | "true" => Some("write true, without quotes".to_owned()),
+            "no" | "off" | "n" | "false" => Some("write false, without quotes".to_owned()),
+            _ => None,
+        },
+        ("integer" | "number", Value::String(text)) => number_hint(text),
+        ("object", Value::String(text)) if field.ends_with("Ref") => {
+            Some(format!("write {{name: {}}}", short(text)))
+        }
+        ("array", Value::String(_) | Value::Object(_)) => {
+            Some("write a list, each item behind a `-`".to_owned())
+        }
+        ("object", Value::Array(_)) => Some("write fields, without `-`".to_owned()),
+        (_, Value::Null) => Some("give it a value, or leave it out".to_owned()),
+        _ => None,
+    }
+}
+
+fn number_hint(text: &str) -> Option<String> {
+    let digits = text.trim_start_matches(['+', '-']);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(match digits.trim_start_matches('0') {
+        plain if plain.len() == digits.len() => "write it without quotes".to_owned(),
+        plain => format!("with a leading zero it is text; write {plain}, or 0o{plain} if octal is meant"),
+    })
+}
+
+fn unknown_value(at: &str, value: &Value, known: &[&str]) -> Problem {
+    let Some(text) = value.as_str() else {
+        let message =
+            format!("expected {}, found {}", suggest::one_of(known.iter().copied()), describe(value));
+        return Problem::new(codes::WRONG_TYPE, at, message);
+    };
+    let message =
+        format!("unknown value `{}`, expected {}", short(text), suggest::one_of(known.iter().copied()));
+    Problem::new(codes::UNKNOWN_VALUE, at, message).hint(suggest::did_you_mean(text, known.iter().copied()))
+}
+
+fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
+    let text = value.as_str().unwrap_or_default();
+    let (message, hint) = words_for(pattern, text);
+    Problem::new(codes::BAD_FORMAT, at, format!("`{}` {message}", short(text))).hint(hint)
+}
+
+/// What a pattern of ours asks for, and how the text may be mended.
+fn words_for(pattern: &str, text: &str) -> (String, Option<String>) {
+    let lower = text.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
+    if pattern == crate::model::Name::PATTERN {
+        let hint = crate::model::Name::new(&lower).ok().map(|name| format!("write `{name}`"));
+        ("is not a name: lower-case letters, digits and `-`, letters or digits at both ends".to_owned(), hint)
+    } else if pattern == crate::model::NodeId::PATTERN {
+        let hint = crate::model::NodeId::new(&lower).ok().map(|id| format!("write `{id}`"));
+        (
+            "is not a node id: lower-case letters, digits, `-` and `_`, letters or digits at both ends"
+                .to_owned(),
+            hint,
+        )
+    } else if pattern.contains("|ns|") || pattern.contains("(ns|") {
+        let hint = text.parse::<u64>().ok().map(|_| format!("add a unit, as in `{text}s`"));
+        (
+            "is not a duration; write numbers and units (ns, us, ms, s, m, h, d), as in `1h30m`".to_owned(),
+            hint,
+        )
+    } else if pattern.starts_with("^sha256") {
+        ("is not a digest: `sha256:` and 64 hexadecimal digits".to_owned(), None)
+    } else if pattern.contains("[-A-Za-z0-9_.]") {
+        (
+            "is not a label: letters, digits, `-`, `_` and `.`, letters or digits at both ends, at most 63"
+                .to_owned(),
+            None,
+        )
+    } else {
+        (format!("does not match {pattern}"), None)
+    }
+}
+
+fn malformed_key(at: &str, error: &ValidationError<'_>) -> Problem {
+    let name = error.instance().as_str().unwrap_or_default().to_owned();
+    let message = match error.kind() {
+        Kind::Pattern { pattern } => format!("the key `{}` {}", short(&name), words_for(pattern, &name).0),
+        other => match out_of_range(at, other) {
+            Some(problem) => format!("the key `{}`: {}", short(&name), problem.message),
+            None => format!("the key `{}` is malformed", short(&name)),
+        },
+    };
+    Problem::new(codes::BAD_FORMAT, pointer::join(at, &name), message).at_key()
+}
+
+/// A field that is forbidden beside the value of another one.
+fn conflicting(at: &str, value: &Value, schema: &Value, place: &str) -> Problem {
+    let field = pointer::split_last(at).map(|(_, field)| field.into_owned()).unwrap_or_default();
+    let _ = value;
+    let condition = place.rfind("/then/").and_then(|end| place.get(..end)).and_then(|at| schema.pointer(at));
+    let given = condition.and_then(|rule| rule.pointer("/if/properties")).and_then(Value::as_object);
+    let because = given.and_then(|fields| fields.iter().next()).map(|(name, allowed)| {
+        let list = allowed.get("enum").and_then(Value::as_array);
+        let words: Vec<&str> = match list {
+            Some(list) => list.iter().filter_map(Value::as_str).collect(),
+            None => allowed.get("const").and_then(Value::as_str).into_iter().collect(),
+        };
+        format!(" where `{name}` is {}", suggest::one_of(words))
+    });
+    let message =
+        format!("`{field}` has no place{}", because.unwrap_or_else(|| " beside another field".to_owned()));
+    Problem::new(codes::CONFLICTING_FIELDS, at, message).at_key()
+}
+
+fn out_of_range(at: &str, kind: &Kind) -> Option<Problem> {
+    let message = match kind {
+        Kind::Minimum { limit } => format!("must be at least {limit}"),
+        Kind::Maximum { limit } => format!("must be at most {limit}"),
+        Kind::MinLength { limit: 1 } => "must not be empty".to_owned(),
+        Kind::MinLength { limit } => format!("must have at least {limit} characters"),
+        Kind::MaxLength { limit } => format!("must have at most {limit} characters"),
+        Kind::MinItems { limit: 1 } => "must have at least one item".to_owned(),
+        Kind::MinItems { limit } => format!("must have at least {limit} items"),
+        Kind::MaxItems { limit: 1 } => "must have at most one item".to_owned(),
+        Kind::MaxItems { limit } => format!("must have at most {limit} items"),
+        _ => return None,
+    };
+    Some(Problem::new(codes::OUT_OF_RANGE, at, message))
+}
+
+fn in_words(kind: &str) -> &str {
+    match kind {
+        "string" => "a string",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        "object" => "a mapping",
+        "array" => "a list",
+        "null" => "nothing",
+        other => other,
+    }
+}
+
+/// A value as a short phrase.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(value) => format!("`{value}`"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => format!("the string `{}`", short(text)),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+    }
+}
+
+/// The beginning of a text, fit for one line.
+pub(super) fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if short.len() < text.len() && text.chars().count() > 60 {
+        short.push('…');
+    }
+    short
+}

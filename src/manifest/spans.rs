@@ -1,0 +1,298 @@
+//! The tree of spans of a YAML or JSON text: where each key and value stands. Built only when something is
+//! wrong, or when there are aliases to be counted before anything expands them.
+
+use saphyr_parser::{Event, Marker, Parser, ScanError};
+
+use super::lines::{Lines, Position};
+use super::pointer;
+use super::value::MERGE_KEY;
+use crate::config::Limits;
+use crate::diagnostic::Span;
+
+/// How many nodes an alias may bring in over the number that is written: a file of our size that honestly uses
+/// anchors stays far below, and a bomb cannot grow past it.
+const EXPANSION: u64 = 10_000;
+
+/// The spans of all documents of a file.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    roots: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Node {
+    span: Span,
+    content: Content,
+    /// The number of nodes that this one stands for once aliases are expanded.
+    weight: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    Scalar(String),
+    Sequence(Vec<usize>),
+    Mapping(Vec<(usize, usize)>),
+    Alias(usize),
+}
+
+/// Why there is no tree.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The text is malformed.
+    Syntax { at: Span, message: String },
+    /// Aliases are too many, expand too far, or hold themselves.
+    Aliases { at: Span, document: usize, message: String },
+}
+
+/// Where something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The key, when it is an entry of a mapping.
+    pub(super) key: Option<Span>,
+    /// The value; for a mapping or list, what stands first in it.
+    pub(super) value: Span,
+    /// Whether the value is a scalar.
+    pub(super) scalar: bool,
+}
+
+impl Tree {
+    /// Parses `lines`' text.
+    ///
+    /// # Errors
+    /// The first thing that is malformed, or aliases beyond the limits.
+    pub(super) fn build(text: &str, lines: &Lines<'_>, limits: &Limits) -> Result<Self, Refusal> {
+        let mut builder = Builder {
+            lines,
+            tree: Self { nodes: Vec::new(), roots: Vec::new() },
+            open: Vec::new(),
+            anchors: Vec::new(),
+            aliases: 0,
+            most_aliases: limits.aliases,
+        };
+        let mut parser = Parser::new_from_str(text);
+        while let Some(event) = parser.next_event() {
+            let (event, span) = event.map_err(|error| builder.syntax(&error))?;
+            builder.event(event, span)?;
+        }
+        Ok(builder.tree)
+    }
+
+    /// Where the value at `pointer` stands. Where there is no such value, `None`.
+    pub(super) fn find(&self, document: usize, pointer: &str, occurrence: usize) -> Option<Place> {
+        let mut node = *self.roots.get(document)?;
+        let mut key = None;
+        let mut segments = pointer::segments(pointer).peekable();
+        while let Some(segment) = segments.next() {
+            let skip = if segments.peek().is_none() { occurrence } else { 0 };
+            (key, node) = self.step(node, &segment, skip)?;
+        }
+        Some(self.place(key, node))
+    }
+
+    /// Where the value at `pointer` stands, or the nearest thing around it that is there.
+    pub(super) fn nearest(&self, document: usize, pointer: &str) -> Option<Place> {
+        let mut at = pointer;
+        loop {
+            if let Some(place) = self.find(document, at, 0) {
+                return Some(place);
+            }
+            at = pointer::split_last(at)?.0;
+        }
+    }
+
+    fn place(&self, key: Option<usize>, node: usize) -> Place {
+        let key = key.and_then(|key| self.nodes.get(key)).map(|node| node.span);
+        let target = self.resolve(node);
+        let scalar = matches!(self.content(target), Some(Content::Scalar(_)));
+        Place { key, value: self.first(node), scalar }
+    }
+
+    fn content(&self, node: usize) -> Option<&Content> {
+        self.nodes.get(node).map(|node| &node.content)
+    }
+
+    /// Follows an alias. Aliases of aliases do not exist, and none holds itself: `build` has seen to it.
+    fn resolve(&self, node: usize) -> usize {
+        match self.content(node) {
+            Some(Content::Alias(target)) => *target,
+            _ => node,
+        }
+    }
+
+    /// The span of what stands first in a node.
+    fn first(&self, mut node: usize) -> Span {
+        loop {
+            let below = match self.content(node) {
+                Some(Content::Mapping(entries)) => entries.first().map(|(key, _)| *key),
+                Some(Content::Sequence(items)) => items.first().copied(),
+                _ => None,
+            };
+            match below {
+                Some(below) => node = below,
+                None => return self.nodes.get(node).map(|node| node.span).unwrap_or_default(),
+            }
+        }
+    }
+
+    fn step(&self, node: usize, segment: &str, skip: usize) -> Option<(Option<usize>, usize)> {
+        match self.content(self.resolve(node))? {
+            Content::Sequence(items) => Some((None, *items.get(segment.parse::<usize>().ok()?)?)),
+            Content::Mapping(entries) => {
+                let own = entries.iter().filter(|(key, _)| self.text(*key) == Some(segment)).nth(skip);
+                if let Some((key, value)) = own {
+                    return Some((Some(*key), *value));
+                }
+                let merges = entries.iter().filter(|(key, _)| self.text(*key) == Some(MERGE_KEY));
+                merges.flat_map(|(_, value)| self.merged(*value)).find_map(|map| self.step(map, segment, 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// The mappings that the value of a merge key names.
+    fn merged(&self, node: usize) -> Vec<usize> {
+        match self.content(self.resolve(node)) {
+            Some(Content::Sequence(items)) => items.clone(),
+            Some(Content::Mapping(_)) => vec![node],
+            _ => Vec::new(),
+        }
+    }
+
+    fn text(&self, node: usize) -> Option<&str> {
+        match self.content(self.resolve(node))? {
+            Content::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A mapping or list whose end has not been seen.
+struct Open {
+    node: usize,
+    key: Option<usize>,
+}
+
+struct Builder<'l, 't> {
+    lines: &'l Lines<'t>,
+    tree: Tree,
+    open: Vec<Open>,
+    /// Node by anchor id.
+    anchors: Vec<Option<usize>>,
+    aliases: u32,
+    most_aliases: u32,
+}
+
+impl Builder<'_, '_> {
+    fn position(marker: &Marker) -> Position {
+        Position { line: marker.line(), column: marker.col() + 1 }
+    }
+
+    fn syntax(&self, error: &ScanError) -> Refusal {
+        let at = self.lines.point(Self::position(error.marker()));
+        Refusal::Syntax { at, message: error.info().to_owned() }
+    }
+
+    fn event(&mut self, event: Event<'_>, span: saphyr_parser::Span) -> Result<(), Refusal> {
+        let span = self.lines.span(Self::position(&span.start), Self::position(&span.end));
+        match event {
+            Event::Scalar(text, _, anchor, _) => {
+                let node = self.add(span, Content::Scalar(text.into_owned()), anchor);
+                self.attach(node);
+            }
+            Event::SequenceStart(anchor, _) => self.start(span, Content::Sequence(Vec::new()), anchor),
+            Event::MappingStart(anchor, _) => self.start(span, Content::Mapping(Vec::new()), anchor),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(done) = self.open.pop() {
+                    self.weigh(done.node, span)?;
+                    self.attach(done.node);
+                }
+            }
+            Event::Alias(id) => self.alias(id, span)?,
+            Event::DocumentStart(_) => self.anchors.clear(),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, span: Span, content: Content, anchor: usize) -> usize {
+        let node = self.tree.nodes.len();
+        self.tree.nodes.push(Node { span, content, weight: 1 });
+        if anchor > 0 {
+            if self.anchors.len() <= anchor {
+                self.anchors.resize(anchor + 1, None);
+            }
+            if let Some(slot) = self.anchors.get_mut(anchor) {
+                *slot = Some(node);
+            }
+        }
+        node
+    }
+
+    fn start(&mut self, span: Span, content: Content, anchor: usize) {
+        let node = self.add(span, content, anchor);
+        self.open.push(Open { node, key: None });
+    }
+
+    fn alias(&mut self, id: usize, span: Span) -> Result<(), Refusal> {
+        let document = self.tree.roots.len();
+        let refuse = |message: String| Err(Refusal::Aliases { at: span, document, message });
+        self.aliases += 1;
+        if self.aliases > self.most_aliases {
+            return refuse(format!("more than {} aliases", self.most_aliases));
+        }
+        let Some(target) = self.anchors.get(id).copied().flatten() else {
+            return refuse("an alias of an anchor that is not there".to_owned());
+        };
+        if self.open.iter().any(|open| open.node == target) {
+            return refuse("an alias of something that it is itself a part of".to_owned());
+        }
+        let node = self.add(span, Content::Alias(target), 0);
+        let weight = self.tree.nodes.get(target).map_or(1, |node| node.weight);
+        if let Some(node) = self.tree.nodes.get_mut(node) {
+            node.weight = weight;
+        }
+        self.attach(node);
+        Ok(())
+    }
+
+    /// Sums up a finished mapping or list.
+    fn weigh(&mut self, node: usize, span: Span) -> Result<(), Refusal> {
+        let of = |node: &usize| self.tree.nodes.get(*node).map_or(0, |node| node.weight);
+        let weight = match self.tree.content(node) {
+            Some(Content::Sequence(items)) => items.iter().map(of).fold(1, u64::saturating_add),
+            Some(Content::Mapping(entries)) => entries
+                .iter()
+                .map(|(key, value)| of(key).saturating_add(of(value)))
+                .fold(1, u64::saturating_add),
+            _ => 1,
+        };
+        let written = self.tree.nodes.len() as u64;
+        if weight > written.saturating_add(EXPANSION) {
+            let (at, document) =
+                (self.tree.nodes.get(node).map_or(span, |node| node.span), self.tree.roots.len());
+            let message = format!("aliases expand to more than {EXPANSION} values");
+            return Err(Refusal::Aliases { at, document, message });
+        }
+        if let Some(node) = self.tree.nodes.get_mut(node) {
+            node.weight = weight;
+        }
+        Ok(())
+    }
+
+    /// Puts a finished node where it belongs.
+    fn attach(&mut self, node: usize) {
+        let Some(open) = self.open.last_mut() else {
+            self.tree.roots.push(node);
+            return;
+        };
+        match self.tree.nodes.get_mut(open.node).map(|node| &mut node.content) {
+            Some(Content::Sequence(items)) => items.push(node),
+            Some(Content::Mapping(entries)) => match open.key.take() {
+                Some(key) => entries.push((key, node)),
+                None => open.key = Some(node),
+            },
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! Which provider does the work of a task: the rules of design section 6, and why every other rule lost.
+//! Decides by names, labels and priorities alone; whether the provider can be used is asked elsewhere.
+
+use std::cmp::Reverse;
+use std::fmt;
+
+use crate::model::{
+    BindingRule, BindingSelector, BindingSpec, BindingStrategy, BindingTarget, ExecutionSpec, Kind, Name,
+    Node, Reference, ResourceKey, StringMap,
+};
+
+/// The name of the Binding that is used when an execution names none.
+pub const DEFAULT_BINDING: &str = "default";
+
+/// The task that needs a provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Its plan.
+    pub plan: &'a ResourceKey,
+    /// The labels of the plan.
+    pub plan_labels: &'a StringMap,
+    /// The execution.
+    pub execution: &'a ExecutionSpec,
+    /// The namespace of the execution.
+    pub namespace: &'a Name,
+}
+
+/// A Binding as it stands now: bindings are resolved late (design invariant 9).
+#[derive(Debug, Clone, Copy)]
+pub struct BindingView<'a> {
+    /// Its spec.
+    pub spec: &'a BindingSpec,
+    /// Its generation.
+    pub generation: u64,
+}
+
+/// The outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// A rule was chosen.
+    Bound {
+        /// The Binding.
+        binding: ResourceKey,
+        /// Its generation.
+        generation: u64,
+        /// The index of the rule, from 0.
+        rule: usize,
+        /// What the rule names.
+        target: BindingTarget,
+    },
+    /// No rule was chosen; the node waits.
+    Unbound {
+        /// Why, as a lower-case fragment.
+        why: String,
+    },
+    /// Two rules are equally good and the Binding wants an error then.
+    Conflict {
+        /// Which, as a lower-case fragment.
+        why: String,
+    },
+}
+
+/// The outcome, and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// The outcome.
+    pub resolution: Resolution,
+    /// The Binding whose rules were looked at, if one could be named.
+    pub binding: Option<ResourceKey>,
+    /// Every rule of that Binding, in its order.
+    pub considered: Vec<Considered>,
+}
+
+/// What became of one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Considered {
+    /// Its index, from 0.
+    pub rule: usize,
+    /// Its priority.
+    pub priority: u16,
+    /// The shape of its selector; absent for one that is none of the five.
+    pub specificity: Option<Specificity>,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// The shapes of a selector, the least specific first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Specificity {
+    /// `matchLabels` on the plan.
+    Labels,
+    /// `planRef`.
+    Plan,
+    /// `capabilityRef`.
+    Capability,
+    /// `planRef` and `capabilityRef`.
+    PlanCapability,
+    /// `planRef` and `nodeId`.
+    PlanNode,
+}
+
+/// What became of a rule. The indexes are those of other rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is used.
+    Chosen,
+    /// It does not apply to the task.
+    NoMatch(String),
+    /// It applies, and this one has a higher priority.
+    LowerPriority(usize),
+    /// It applies with equal priority, and this one is more specific.
+    LessSpecific(usize),
+    /// It is as good as this one, which comes first.
+    Later(usize),
+    /// It is as good as this one, which the strategy does not allow.
+    ConflictsWith(usize),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chosen => f.write_str("chosen"),
+            Self::NoMatch(why) => f.write_str(why),
+            Self::LowerPriority(than) => write!(f, "rule {than} has a higher priority"),
+            Self::LessSpecific(than) => write!(f, "rule {than} is more specific"),
+            Self::Later(than) => write!(f, "rule {than} matches as well and comes first"),
+            Self::ConflictsWith(other) => write!(f, "rule {other} matches just as well"),
+        }
+    }
+}
+
+/// The reference to the Binding that an execution uses for a node: `nodeBindings`, else `bindingRef`, else the one
+/// named `default`. The first that is written down decides, even when none of its rules match.
+#[must_use]
+pub fn binding_for(task: &Task<'_>) -> Option<ResourceKey> {
+    let named = task.execution.node_bindings.get(&task.node.id).or(task.execution.binding_ref.as_ref());
+    match named {
+        Some(reference) => Some(reference.key(Kind::Binding, task.namespace)),
+        None => {
+            let name = Name::new(DEFAULT_BINDING).ok()?;
+            Some(ResourceKey::new(Kind::Binding, task.namespace.clone(), name))
+        }
+    }
+}
+
+/// Finds the provider of a task. `lookup` gives the Binding of a key, if there is one.
+///
+/// A task with several `capabilityRefs` is matched by a rule on any one of them: a single provider does the whole task,
+/// and the plan's author lists what it must be able to do.
+pub fn resolve<'b>(
+    task: &Task<'_>,
+    lookup: impl FnOnce(&ResourceKey) -> Option<BindingView<'b>>,
+) -> Explained {
+    let Some(key) = binding_for(task) else {
+        let why = format!("no binding is named, and `{DEFAULT_BINDING}` cannot be");
+        return Explained { resolution: Resolution::Unbound { why }, binding: None, considered: Vec::new() };
+    };
+    let Some(binding) = lookup(&key) else {
+        let written =
+            task.execution.node_bindings.contains_key(&task.node.id) || task.execution.binding_ref.is_some();
+        let why = if written {
+            format!("there is no {key}")
+        } else {
+            format!("the execution names no binding, and there is no {key}")
+        };
+        return Explained {
+            resolution: Resolution::Unbound { why },
+            binding: Some(key),
+            considered: Vec::new(),
+        };
+    };
+    let mut considered: Vec<Considered> = binding
+        .spec
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| consider(task, &key, index, rule))
+        .collect();
+    let best = choose(binding.spec, &considered);
+    let resolution = match best.and_then(|index| Some((index, binding.spec.rules.get(index)?))) {
+        None => Resolution::Unbound { why: format!("no rule of {key} matches node `{}`", task.node.id) },
+        Some((rule, chosen)) => match explain(binding.spec, &mut considered, rule) {
+            Some(other) => {
+                let why =
+                    format!("rules {rule} and {other} of {key} match node `{}` equally well", task.node.id);
+                Resolution::Conflict { why }
+            }
+            None => Resolution::Bound {
+                binding: key.clone(),
+                generation: binding.generation,
+                rule,
+                target: chosen.target.clone(),
+            },
+        },
+    };
+    Explained { resolution, binding: Some(key), considered }
+}
+
+/// Whether a rule applies; as long as it does, its verdict is `Chosen`.
+fn consider(task: &Task<'_>, binding: &ResourceKey, index: usize, rule: &BindingRule) -> Considered {
+    let selector = &rule.selector;
+    let specificity = shape(selector);
+    let verdict = match specificity {
+        None => Verdict::NoMatch("its selector is none of the five allowed shapes".to_owned()),
+        Some(_) => match mismatch(task, &binding.namespace, selector) {
+            Some(why) => Verdict::NoMatch(why),
+            None => Verdict::Chosen,
+        },
+    };
+    Considered { rule: index, priority: rule.priority, specificity, verdict }
+}
+
+/// The shape of a selector (contract: exactly one of five).
+fn shape(selector: &BindingSelector) -> Option<Specificity> {
+    let labels = !selector.match_labels.is_empty();
+    match (&selector.plan_ref, &selector.capability_ref, &selector.node_id, labels) {
+        (Some(_), None, Some(_), false) => Some(Specificity::PlanNode),
+        (Some(_), Some(_), None, false) => Some(Specificity::PlanCapability),
+        (None, Some(_), None, false) => Some(Specificity::Capability),
+        (Some(_), None, None, false) => Some(Specificity::Plan),
+        (None, None, None, true) => Some(Specificity::Labels),
+        _ => None,
+    }
+}
+
+/// Why a selector does not apply to a task. References in a selector are relative to the binding's namespace, those in a
+/// node to the plan's.
+fn mismatch(task: &Task<'_>, home: &Name, selector: &BindingSelector) -> Option<String> {
+    if let Some(plan) = &selector.plan_ref {
+        let wanted = plan.key(Kind::Plan, home);
+        if wanted != *task.plan {
+            return Some(format!("it is for {wanted}"));
+        }
+    }
+    if let Some(node) = &selector.node_id
+        && *node != task.node.id
+    {
+        return Some(format!("it is for node `{node}`"));
+    }
+    if let Some(capability) = &selector.capability_ref {
+        let wanted = capability.key(Kind::Capability, home);
+        let needed = |reference: &Reference| reference.key(Kind::Capability, &task.plan.namespace) == wanted;
+        if !task.node.capability_refs.iter().any(needed) {
+            return Some(format!("the node does not need {wanted}"));
+        }
+    }
+    let differing =
+        selector.match_labels.iter().find(|(key, value)| task.plan_labels.get(*key) != Some(value));
+    differing.map(|(key, value)| format!("the plan has no label `{key}: {value}`"))
+}
+
+/// How a matching rule ranks; the greatest wins. Under `MostSpecific` a selector with more labels is the more specific.
+fn rank(spec: &BindingSpec, considered: &Considered) -> Option<(u16, Specificity, usize)> {
+    if considered.verdict != Verdict::Chosen {
+        return None;
+    }
+    let labels = match (spec.strategy, spec.rules.get(considered.rule)) {
+        (BindingStrategy::MostSpecific, Some(rule)) => rule.selector.match_labels.len(),
+        _ => 0,
+    };
+    Some((considered.priority, considered.specificity?, labels))
+}
+
+/// The best of the matching rules, the first among equals.
+fn choose(spec: &BindingSpec, considered: &[Considered]) -> Option<usize> {
+    let ranked = considered.iter().filter_map(|one| Some((rank(spec, one)?, Reverse(one.rule))));
+    ranked.max().map(|(_, Reverse(rule))| rule)
+}
+
+/// Says of every matching rule but the best why it lost. Gives the first rule that conflicts with the best, if the
+/// strategy makes an equal match a conflict.
+fn explain(spec: &BindingSpec, considered: &mut [Considered], best: usize) -> Option<usize> {
+    let top = considered.get(best).and_then(|one| rank(spec, one))?;
+    let mut conflict = None;
+    for one in considered.iter_mut().filter(|one| one.rule != best) {
+        let Some(own) = rank(spec, one) else { continue };
+        one.verdict = if own.0 < top.0 {
+            Verdict::LowerPriority(best)
+        } else if own < top {
+            Verdict::LessSpecific(best)
+        } else if spec.strategy == BindingStrategy::ErrorOnConflict {
+            conflict.get_or_insert(one.rule);
+            Verdict::ConflictsWith(best)
+        } else {
+            Verdict::Later(best)
+        };
+    }
+    if let (Some(other), Some(one)) = (conflict, considered.get_mut(best)) {
+        one.verdict = Verdict::ConflictsWith(other);
+    }
+    conflict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    struct Case {
+        execution: Value,
+        bindings: Vec<(&'static str, BindingSpec)>,
+    }
+
+    fn binding(rules: Value) -> BindingSpec {
+        strategy("FirstMatch", rules)
+    }
+
+    fn strategy(strategy: &str, rules: Value) -> BindingSpec {
+        serde_json::from_value(json!({ "strategy": strategy, "rules": rules })).unwrap()
+    }
+
+    fn rule(priority: u16, selector: Value, provider: &str) -> Value {
+        json!({ "priority": priority, "selector": selector, "target": { "provider": provider } })
+    }
+
+    fn resolve_case(case: &Case) -> Explained {
+        let node: Node = serde_json::from_value(json!({
+            "id": "build", "kind": "Task", "capabilityRefs": [{ "name": "code" }, { "name": "shell", "namespace": "shared" }],
+        }))
+        .unwrap();
+        let mut execution = json!({ "planRef": { "name": "p" } });
+        execution.as_object_mut().unwrap().extend(case.execution.as_object().unwrap().clone());
+        let execution: ExecutionSpec = serde_json::from_value(execution).unwrap();
+        let namespace = Name::new("team").unwrap();
+        let plan = ResourceKey::new(Kind::Plan, namespace.clone(), Name::new("p").unwrap());
+        let labels = StringMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
+        let task = Task {
+            node: &node,
+            plan: &plan,
+            plan_labels: &labels,
+            execution: &execution,
+            namespace: &namespace,
+        };
+        resolve(&task, |key| {
+            let found = case.bindings.iter().find(|(name, _)| key.to_string() == *name);
+            found.map(|(_, spec)| BindingView { spec, generation: 4 })
+        })
+    }
+
+    fn shown(case: &Case) -> String {
+        match resolve_case(case).resolution {
+            Resolution::Bound { binding, rule, target, .. } => {
+                format!("{binding}#{rule} {}", target.provider)
+            }
+            Resolution::Unbound { why } => format!("unbound: {why}"),
+            Resolution::Conflict { why } => format!("conflict: {why}"),
+        }
+    }
+
+    #[track_caller]
+    fn check(execution: Value, bindings: Vec<(&'static str, BindingSpec)>, expected: &str) {
+        assert_eq!(shown(&Case { execution, bindings }), expected);
+    }
+
+    #[track_caller]
+    fn check_default(spec: BindingSpec, expected: &str) {
+        check(json!({}), vec![("team/binding/default", spec)], expected);
+    }
+
+    fn all() -> Value {
+        json!({ "matchLabels": { "a": "1" } })
+    }
+
+    #[test]
+    fn node_bindings_go_before_the_binding_ref_before_the_default() {
+        let bindings = || {
+            let each = |provider: &str| binding(json!([rule(0, all(), provider)]));
+            vec![
+                ("team/binding/default", each("d")),
+                ("team/binding/own", each("o")),
+                ("other/binding/node", each("n")),
+            ]
+        };
+        check(json!({}), bindings(), "team/binding/default#0 d");
+        check(json!({ "bindingRef": { "name": "own" } }), bindings(), "team/binding/own#0 o");
+        let both = json!({
+            "bindingRef": { "name": "own" }, "nodeBindings": { "build": { "name": "node", "namespace": "other" } },
+        });
+        check(both, bindings(), "other/binding/node#0 n");
+        let another =
+            json!({ "bindingRef": { "name": "own" }, "nodeBindings": { "test": { "name": "node" } } });
+        check(another, bindings(), "team/binding/own#0 o");
+    }
+
+    #[test]
+    fn what_is_named_decides_even_when_it_does_not_match() {
+        let default = binding(json!([rule(0, all(), "d")]));
+        let none = binding(json!([rule(0, json!({ "capabilityRef": { "name": "other" } }), "x")]));
+        let bindings = vec![("team/binding/default", default), ("team/binding/own", none)];
+        check(
+            json!({ "bindingRef": { "name": "own" } }),
+            bindings.clone(),
+            "unbound: no rule of team/binding/own matches node `build`",
+        );
+        check(
+            json!({ "bindingRef": { "name": "gone" } }),
+            bindings,
+            "unbound: there is no team/binding/gone",
+        );
+        check(
+            json!({}),
+            vec![],
+            "unbound: the execution names no binding, and there is no team/binding/default",
+        );
+    }
+
+    #[test]
+    fn priority_goes_before_specificity_before_order() {
+        let node = json!({ "planRef": { "name": "p" }, "nodeId": "build" });
+        let plan = json!({ "planRef": { "name": "p" } });
+        let capability = json!({ "capabilityRef": { "name": "code" } });
+        let both = json!({ "planRef": { "name": "p" }, "capabilityRef": { "name": "code" } });
+        check_default(
+            binding(json!([rule(0, node.clone(), "node"), rule(1, all(), "labels")])),
+            "team/binding/default#1 labels",
+        );
+        let order = [all(), plan, capability, both, node];
+        for count in 1..=order.len() {
+            let rules: Vec<Value> =
+                order[..count].iter().map(|selector| rule(5, selector.clone(), "x")).collect();
+            for name in ["FirstMatch", "MostSpecific", "ErrorOnConflict"] {
+                check_default(strategy(name, json!(rules)), &format!("team/binding/default#{} x", count - 1));
+            }
+        }
+        check_default(
+            binding(json!([rule(0, all(), "first"), rule(0, all(), "second")])),
+            "team/binding/default#0 first",
+        );
+    }
+
+    #[test]
+    fn the_strategy_decides_between_equals() {
+        let rules =
+            json!([rule(0, all(), "one"), rule(0, json!({ "matchLabels": { "a": "1", "b": "2" } }), "two")]);
+        check_default(strategy("FirstMatch", rules.clone()), "team/binding/default#0 one");
+        check_default(strategy("MostSpecific", rules.clone()), "team/binding/default#1 two");
+        check_default(
+            strategy("ErrorOnConflict", rules),
+            "conflict: rules 0 and 1 of team/binding/default match node `build` equally well",
+        );
+    }
+
+    #[test]
+    fn one_of_several_capabilities_is_enough_and_namespaces_count() {
+        let on = |reference: Value| binding(json!([rule(0, json!({ "capabilityRef": reference }), "x")]));
+        check_default(on(json!({ "name": "code" })), "team/binding/default#0 x");
+        check_default(on(json!({ "name": "shell", "namespace": "shared" })), "team/binding/default#0 x");
+        check_default(
+            on(json!({ "name": "shell" })),
+            "unbound: no rule of team/binding/default matches node `build`",
+        );
+    }
+
+    #[test]
+    fn every_rule_is_explained() {
+        let rules = json!([
+            rule(0, json!({ "planRef": { "name": "q" } }), "x"),
+            rule(0, json!({ "planRef": { "name": "p" }, "nodeId": "test" }), "x"),
+            rule(0, json!({ "capabilityRef": { "name": "art" } }), "x"),
+            rule(0, json!({ "matchLabels": { "a": "2" } }), "x"),
+            rule(3, json!({ "planRef": { "name": "p" } }), "x"),
+            rule(3, json!({ "capabilityRef": { "name": "code" } }), "x"),
+            rule(3, json!({ "capabilityRef": { "name": "code" } }), "x"),
+            rule(2, json!({ "planRef": { "name": "p" }, "nodeId": "build" }), "x"),
+            rule(9, json!({ "nodeId": "build" }), "x"),
+        ]);
+        let case = Case { execution: json!({}), bindings: vec![("team/binding/default", binding(rules))] };
+        let verdicts: Vec<String> =
+            resolve_case(&case).considered.iter().map(|one| one.verdict.to_string()).collect();
+        assert_eq!(
+            verdicts,
+            [
+                "it is for team/plan/q",
+                "it is for node `test`",
+                "the node does not need team/capability/art",
+                "the plan has no label `a: 2`",
+                "rule 5 is more specific",
+                "chosen",
+                "rule 5 matches as well and comes first",
+                "rule 5 has a higher priority",
+                "its selector is none of the five allowed shapes",
+            ]
+        );
+    }
+}

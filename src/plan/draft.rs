@@ -1,0 +1,151 @@
+//! A draft: the next status of one Execution while it is being planned, with the changes that lead there.
+
+use jiff::Timestamp;
+
+use crate::graph::NodeIx;
+use crate::model::{
+    BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey,
+    ReviewBinding,
+};
+use crate::run::{Change, ExecutionChange, NodeChange, apply};
+
+/// What planning an Execution came to.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The status with all `changes` applied.
+    pub status: ExecutionStatus,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// What the changes did to nodes, in order.
+    pub moves: Vec<Move>,
+    /// Nodes that could start now; the scheduler picks among them.
+    pub ready: Vec<Ready>,
+    /// When something will have to be planned again by itself.
+    pub wake: Option<Timestamp>,
+    /// Gates that must know that somebody waits.
+    pub gates: Vec<GateDemand>,
+    /// What would make it worth planning again.
+    pub on: Vec<Dependency>,
+}
+
+/// A node went from one phase to another, or another attempt of it began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Move {
+    /// The node.
+    pub node: NodeId,
+    /// The phase before.
+    pub from: NodePhase,
+    /// The phase after.
+    pub to: NodePhase,
+    /// Why, for programs.
+    pub reason: Option<NodeReason>,
+    /// Why, in words.
+    pub message: String,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// A node that could start now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ready {
+    /// Its index.
+    pub node: NodeIx,
+    /// Its id.
+    pub id: NodeId,
+    /// The longest way onward from it.
+    pub rank: u32,
+    /// What was resolved for it.
+    pub binding: ResolvedBinding,
+    /// The provider and its settings.
+    pub target: BindingTarget,
+}
+
+/// A gate that an execution waits at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateDemand {
+    /// The Gate resource, which may have no manifest.
+    pub gate: ResourceKey,
+    /// The execution.
+    pub execution: ResourceKey,
+    /// The node.
+    pub node: NodeId,
+    /// What a review has to be bound to.
+    pub binding: ReviewBinding,
+}
+
+/// Something whose change makes it worth planning an execution again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dependency {
+    /// This resource: its spec or its status.
+    Resource(ResourceKey),
+    /// Any Binding of this namespace.
+    Bindings(crate::model::Name),
+}
+
+impl Draft {
+    /// Starts from a recorded status.
+    #[must_use]
+    pub fn new(status: ExecutionStatus) -> Self {
+        let (changes, moves, ready) = (Vec::new(), Vec::new(), Vec::new());
+        Self { status, changes, moves, ready, wake: None, gates: Vec::new(), on: Vec::new() }
+    }
+
+    /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.
+    pub fn push(&mut self, change: Change, now: Timestamp) -> bool {
+        let node = match &change {
+            Change::Node(node, _) => Some((node.clone(), self.phase(node))),
+            Change::Execution(_) => None,
+        };
+        if apply(&mut self.status, &change, now).is_err() {
+            return false;
+        }
+        if let Some((node, from)) = node
+            && let Some(state) = self.status.node_statuses.get(&node)
+        {
+            let (reason, message) = (state.extensions.reason, state.message.clone());
+            let (to, attempt) = (state.phase, state.attempt);
+            self.moves.push(Move { node, from, to, reason, message, attempt });
+        }
+        self.changes.push(change);
+        true
+    }
+
+    fn phase(&self, node: &NodeId) -> NodePhase {
+        self.status.node_statuses.get(node).map(|state| state.phase).unwrap_or_default()
+    }
+
+    /// Applies a change to a node.
+    pub fn node(&mut self, id: &NodeId, change: NodeChange, now: Timestamp) -> bool {
+        self.push(Change::Node(id.clone(), change), now)
+    }
+
+    /// Applies a change to the execution.
+    pub fn execution(&mut self, change: ExecutionChange, now: Timestamp) -> bool {
+        self.push(Change::Execution(change), now)
+    }
+
+    /// Blocks a node, unless it is blocked in just this way already: repeating oneself makes no commit.
+    pub fn block(&mut self, id: &NodeId, reason: NodeReason, message: String, now: Timestamp) {
+        let same = self.status.node_statuses.get(id).is_some_and(|state| {
+            state.phase == NodePhase::Blocked
+                && state.extensions.reason == Some(reason)
+                && state.message == message
+        });
+        if !same {
+            self.node(id, NodeChange::Block { reason, message, retry_at: None, handle: None }, now);
+        }
+    }
+
+    /// Plans again at this time, or earlier.
+    pub fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |old| old.min(at)));
+    }
+
+    /// Claims a ready node for a runner. Says whether that was possible.
+    pub fn start(&mut self, ready: &Ready, runner: &str, now: Timestamp) -> bool {
+        let change = NodeChange::Start { binding: Some(ready.binding.clone()), runner: runner.to_owned() };
+        let started = self.node(&ready.id, change, now);
+        self.ready.retain(|other| other.node != ready.node);
+        started
+    }
+}

@@ -1,0 +1,19 @@
+//! Planning: what should happen next, as a pure function of the desired state, the recorded status and a
+//! clock reading (design invariant 5). No I/O, no async, no clock of its own.
+
+pub mod binding;
+mod draft;
+mod execution;
+pub mod goal;
+mod lease;
+mod node;
+mod outcome;
+mod schedule;
+pub mod simple;
+
+pub use draft::{Dependency, Draft, GateDemand, Move, Ready};
+pub use execution::{ExecutionView, Progress, Resolved, Surroundings, Verdict, finish, hold, plan_execution};
+pub use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
+pub use node::inputs;
+pub use outcome::{AttemptResult, after_attempt};
+pub use schedule::{Candidate, Capacity, schedule};

@@ -1,0 +1,297 @@
+//! Planning one node: readiness by its edges, its condition, and what its kind asks for.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::draft::{Dependency, Draft, Ready};
+use super::execution::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
+use crate::graph::NodeIx;
+use crate::model::{
+    EdgeType, ExternalRef, JsonMap, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
+};
+use crate::run::{Evidence, NodeChange, Program, group_phase};
+
+/// Whether the edges let a node go on.
+enum Gate {
+    /// They do.
+    Open,
+    /// A source has not ended.
+    Wait,
+    /// A hard source did not succeed, and the node's condition does not care.
+    Shut { source: NodeIx, phase: NodePhase },
+}
+
+/// Decides everything about a node that can be decided now.
+pub(super) fn plan_node(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    now: Timestamp,
+) {
+    let Some(node) = view.program.node(ix) else { return };
+    if view.program.phase_of(&draft.status, ix) == NodePhase::Running {
+        lost_runner(view, draft, node, now);
+    }
+    match view.program.phase_of(&draft.status, ix) {
+        NodePhase::Pending | NodePhase::Blocked if node.kind != NodeKind::Group => {
+            match edges(view.program, draft, ix) {
+                Gate::Wait => {}
+                Gate::Shut { source, phase } => {
+                    let source = view.program.ids.get(source).map(ToString::to_string).unwrap_or_default();
+                    let message = format!("`{source}` is {phase}");
+                    draft.node(
+                        &node.id,
+                        NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message },
+                        now,
+                    );
+                }
+                Gate::Open => open(view, around, draft, ix, now),
+            }
+        }
+        NodePhase::Pending | NodePhase::Blocked => plan_group(view.program, draft, ix, now),
+        _ => {}
+    }
+}
+
+/// A group takes the phase of its children.
+pub(super) fn plan_group(program: &Program, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+    let Some(id) = program.ids.get(ix) else { return };
+    let children = program.topology.children(ix);
+    let phase = group_phase(children.iter().map(|&child| program.phase_of(&draft.status, child)));
+    if phase == program.phase_of(&draft.status, ix) {
+        return;
+    }
+    let count =
+        |wanted| children.iter().filter(|&&child| program.phase_of(&draft.status, child) == wanted).count();
+    let message = format!("{} of {} succeeded", count(NodePhase::Succeeded), children.len());
+    let message = if phase.is_terminal() { message } else { String::new() };
+    draft.node(id, NodeChange::Sum { phase, message }, now);
+}
+
+/// An attempt of a runner that no longer holds the lease is lost: its result can never be recorded.
+fn lost_runner(view: &ExecutionView<'_>, draft: &mut Draft, node: &Node, now: Timestamp) {
+    let Some(state) = draft.status.node_statuses.get(&node.id) else { return };
+    if state.extensions.runner.as_deref() == Some(view.runner) || node.kind == NodeKind::Group {
+        return;
+    }
+    let runner = state.extensions.runner.as_deref().unwrap_or("unknown");
+    let message = format!("runner {runner} was lost during attempt {}", state.attempt);
+    let change = if node.repeatable() {
+        let (reason, evidence) = (NodeReason::RunnerLost, Evidence::default());
+        NodeChange::Retry { reason, message, at: now, counted: false, evidence }
+    } else {
+        let message = format!("{message}; not repeatable, so a person must decide");
+        NodeChange::Block { reason: NodeReason::RunnerLost, message, retry_at: None, handle: None }
+    };
+    draft.node(&node.id, change, now);
+}
+
+fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
+    let mut verdict = Gate::Open;
+    for (source, kind) in program.topology.sources(ix) {
+        let phase = program.phase_of(&draft.status, source);
+        if !phase.is_terminal() {
+            if matches!(verdict, Gate::Open) {
+                verdict = Gate::Wait;
+            }
+            continue;
+        }
+        let asked = || {
+            let id = program.ids.get(source)?;
+            program.when(ix).map(|when| when.refers_to_phase_of(id.as_str()))
+        };
+        if kind == EdgeType::Hard && phase != NodePhase::Succeeded && !asked().unwrap_or(false) {
+            return Gate::Shut { source, phase };
+        }
+    }
+    verdict
+}
+
+/// A node whose sources are done with: its condition, then what its kind asks for.
+fn open(view: &ExecutionView<'_>, around: &dyn Surroundings, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+    let Some(node) = view.program.node(ix) else { return };
+    match condition(view.program, draft, ix) {
+        Ok(true) => {}
+        Ok(false) => {
+            let message = "its condition `when` is false".to_owned();
+            draft.node(&node.id, NodeChange::Skip { reason: NodeReason::ConditionFalse, message }, now);
+            return;
+        }
+        Err(message) => return fail(draft, node, NodeReason::ExpressionError, message, now),
+    }
+    let Some(state) = draft.status.node_statuses.get(&node.id).cloned() else { return };
+    if timed_out(draft, node, &state, now) {
+        return;
+    }
+    match node.kind {
+        NodeKind::Task => plan_task(view, around, draft, ix, &state, now),
+        NodeKind::Gate => plan_gate(view, around, draft, ix, now),
+        NodeKind::External => plan_external(view, around, draft, node, now),
+        NodeKind::Group => {}
+    }
+}
+
+fn fail(draft: &mut Draft, node: &Node, reason: NodeReason, message: String, now: Timestamp) {
+    draft.node(&node.id, NodeChange::Fail { reason, message, evidence: Evidence::default() }, now);
+}
+
+fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, String> {
+    let Some(when) = program.when(ix) else { return Ok(true) };
+    when.holds(&program.scope(&draft.status)).map_err(|error| format!("`when`: {error}"))
+}
+
+/// The inputs of a node with every expression replaced.
+///
+/// # Errors
+/// An expression cannot be evaluated; says which and why.
+pub fn inputs(
+    program: &Program,
+    status: &crate::model::ExecutionStatus,
+    ix: NodeIx,
+) -> Result<JsonMap, String> {
+    let Some(template) = program.inputs(ix) else { return Ok(JsonMap::new()) };
+    template.render_map(&program.scope(status)).map_err(|error| format!("inputs: {error}"))
+}
+
+/// A timeout covers one attempt; for a node that waits outside any attempt, it covers the wait.
+fn timed_out(draft: &mut Draft, node: &Node, state: &NodeStatus, now: Timestamp) -> bool {
+    let (Some(timeout), Some(since)) = (&node.timeout, state.extensions.blocked_since) else { return false };
+    if !matches!(
+        state.extensions.reason,
+        Some(NodeReason::AwaitingApproval | NodeReason::AwaitingEvent | NodeReason::AwaitingPerson)
+    ) {
+        return false;
+    }
+    let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
+    let end = since.saturating_add(span).unwrap_or(Timestamp::MAX);
+    if now < end {
+        return false;
+    }
+    fail(draft, node, NodeReason::Timeout, format!("waited for longer than {timeout}"), now);
+    true
+}
+
+fn plan_task(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    state: &NodeStatus,
+    now: Timestamp,
+) {
+    let Some(node) = view.program.node(ix) else { return };
+    let waits_for_person = matches!(
+        state.extensions.reason,
+        Some(NodeReason::AwaitingPerson | NodeReason::RunnerLost | NodeReason::InputRequired)
+    );
+    if state.phase == NodePhase::Blocked && waits_for_person {
+        return;
+    }
+    if let Some(at) = state.extensions.retry_at.filter(|&at| at > now) {
+        draft.wake_at(at);
+        return;
+    }
+    match around.resolve(view.program, ix) {
+        Resolved::Bound(binding, target) => {
+            if draft.status.extensions.suspend.is_none() {
+                let rank = view.program.topology.rank(ix);
+                draft.ready.push(Ready { node: ix, id: node.id.clone(), rank, binding, target });
+            }
+        }
+        Resolved::Not(reason, message) => {
+            draft.on.push(Dependency::Bindings(view.program.key.namespace.clone()));
+            for reference in view
+                .program
+                .spec
+                .node_bindings
+                .get(&node.id)
+                .iter()
+                .copied()
+                .chain(&view.program.spec.binding_ref)
+            {
+                draft
+                    .on
+                    .push(Dependency::Resource(reference.key(Kind::Binding, &view.program.key.namespace)));
+            }
+            draft.block(&node.id, reason, message, now);
+        }
+    }
+}
+
+fn plan_gate(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    now: Timestamp,
+) {
+    let Some(node) = view.program.node(ix) else { return };
+    let Some(gate) =
+        node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.program.plan_key.namespace))
+    else {
+        return fail(draft, node, NodeReason::ExpressionError, "the node names no gate".to_owned(), now);
+    };
+    let Some(demand) = demand(view, &draft.status, gate.clone(), ix) else { return };
+    let since = draft.status.node_statuses.get(&node.id).and_then(|state| state.extensions.reset_at);
+    match around.gate(&gate, &demand.binding, since) {
+        Verdict::Approved(by) => {
+            let message = format!("approved by {}", by.join(", "));
+            let (outputs, evidence) = (JsonMap::new(), Evidence::default());
+            draft.node(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence }, now);
+        }
+        Verdict::Rejected(by) => fail(draft, node, NodeReason::Rejected, format!("rejected by {by}"), now),
+        Verdict::Waiting(message) => {
+            draft.on.push(Dependency::Resource(gate));
+            draft.gates.push(demand);
+            draft.block(&node.id, NodeReason::AwaitingApproval, message, now);
+        }
+    }
+}
+
+fn plan_external(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    node: &Node,
+    now: Timestamp,
+) {
+    match &node.external_ref {
+        Some(ExternalRef::Resource { resource_ref, .. }) => {
+            let home = &view.program.plan_key.namespace;
+            let key = ResourceKey::new(
+                resource_ref.kind.unwrap_or(Kind::Execution),
+                resource_ref.namespace.clone().unwrap_or_else(|| home.clone()),
+                resource_ref.name.clone(),
+            );
+            plan_resource(around, draft, node, key, now);
+        }
+        _ => {
+            let message = "nothing here can look at an address yet".to_owned();
+            draft.block(&node.id, NodeReason::ProviderUnavailable, message, now);
+        }
+    }
+}
+
+fn plan_resource(
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    node: &Node,
+    key: ResourceKey,
+    now: Timestamp,
+) {
+    let message = match around.progress(&key) {
+        Progress::Succeeded => {
+            let (outputs, evidence) = (JsonMap::new(), Evidence::default());
+            let message = format!("{key} succeeded");
+            draft.node(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence }, now);
+            return;
+        }
+        Progress::Failed(phase) => {
+            return fail(draft, node, NodeReason::ProviderFailed, format!("{key} is {phase}"), now);
+        }
+        Progress::Missing => format!("waits for {key}, which does not exist"),
+        Progress::Ongoing(phase) => format!("waits for {key}, which is {phase}"),
+    };
+    draft.on.push(Dependency::Resource(key));
+    draft.block(&node.id, NodeReason::AwaitingEvent, message, now);
+}

@@ -1,0 +1,144 @@
+//! What follows from the end of an attempt: success, another attempt with backoff, or failure for good.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::{JsonMap, Node, NodeReason, NodeStatus};
+use crate::run::{Evidence, NodeChange};
+
+/// How an attempt ended, as a provider reports it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptResult {
+    /// The work is done.
+    Succeeded {
+        /// What it gave.
+        outputs: JsonMap,
+    },
+    /// The work failed.
+    Failed {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+        /// Whether trying again could help.
+        retryable: bool,
+    },
+    /// The runner stopped the attempt for reasons of its own; it does not count.
+    Interrupted {
+        /// Why, in words.
+        message: String,
+    },
+    /// It waits for the outside world.
+    Blocked {
+        /// For what, for programs.
+        reason: NodeReason,
+        /// For what, in words.
+        message: String,
+        /// What the provider needs to go on.
+        handle: Option<String>,
+        /// When to ask again.
+        retry_at: Option<Timestamp>,
+    },
+}
+
+/// The first delay before another attempt; doubled for each further failure.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The longest delay before another attempt.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+
+/// The change that follows from the end of an attempt. `key` is the idempotency key: it seeds the jitter, so that
+/// the same attempt always waits for the same time and planning stays pure.
+#[must_use]
+pub fn after_attempt(
+    node: &Node,
+    state: &NodeStatus,
+    result: AttemptResult,
+    evidence: Evidence,
+    key: &str,
+    now: Timestamp,
+) -> NodeChange {
+    match result {
+        AttemptResult::Succeeded { outputs } => {
+            NodeChange::Succeed { reason: None, message: String::new(), outputs, evidence }
+        }
+        AttemptResult::Blocked { reason, message, handle, retry_at } => {
+            NodeChange::Block { reason, message, retry_at, handle }
+        }
+        AttemptResult::Interrupted { message } if node.repeatable() => {
+            let reason = NodeReason::RunnerLost;
+            NodeChange::Retry { reason, message, at: now, counted: false, evidence }
+        }
+        AttemptResult::Interrupted { message } => NodeChange::Block {
+            reason: NodeReason::RunnerLost,
+            message: format!("{message}; not repeatable, so a person must decide"),
+            retry_at: None,
+            handle: None,
+        },
+        AttemptResult::Failed { reason, message, retryable } => {
+            let failures = state.extensions.failures;
+            if retryable && failures < node.retries {
+                let at = after(now, delay(failures, key));
+                let left = node.retries - failures;
+                let message =
+                    format!("{message}; {left} {} left", if left == 1 { "retry" } else { "retries" });
+                NodeChange::Retry { reason, message, at, counted: true, evidence }
+            } else {
+                NodeChange::Fail { reason, message, evidence }
+            }
+        }
+    }
+}
+
+fn after(at: Timestamp, span: Duration) -> Timestamp {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    at.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+/// Exponential backoff with jitter between half and the whole of the delay.
+fn delay(failures: u32, key: &str) -> Duration {
+    let whole = FIRST_DELAY.saturating_mul(1u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
+    let whole = whole.min(LONGEST_DELAY);
+    let byte = Sha256::digest(key.as_bytes()).first().copied().unwrap_or(0);
+    whole / 2 + (whole / 2).saturating_mul(u32::from(byte)) / 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(retries: u32) -> Node {
+        serde_json::from_value(serde_json::json!({"id": "a", "kind": "Task", "retries": retries})).unwrap()
+    }
+
+    fn failed(retryable: bool) -> AttemptResult {
+        AttemptResult::Failed { reason: NodeReason::ProviderFailed, message: "exit 1".into(), retryable }
+    }
+
+    #[test]
+    fn a_failure_is_retried_as_often_as_the_node_allows() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut state = NodeStatus::default();
+        let change = |state: &NodeStatus, result| {
+            after_attempt(&node(1), state, result, Evidence::default(), "k", now).name()
+        };
+        assert_eq!(change(&state, failed(true)), "retry");
+        assert_eq!(change(&state, failed(false)), "fail");
+        state.extensions.failures = 1;
+        assert_eq!(change(&state, failed(true)), "fail");
+    }
+
+    #[test]
+    fn delays_double_up_to_a_limit_and_are_the_same_for_the_same_attempt() {
+        for (failures, low, high) in
+            [(0, 500, 1_000), (1, 1_000, 2_000), (4, 8_000, 16_000), (30, 150_000, 300_000)]
+        {
+            for key in ["a", "b", "c"] {
+                let millis = delay(failures, key).as_millis();
+                assert!((low..=high).contains(&millis), "{failures} {millis}");
+                assert_eq!(delay(failures, key), delay(failures, key));
+            }
+        }
+    }
+}

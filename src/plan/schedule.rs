@@ -1,0 +1,88 @@
+//! Scheduling: which of the ready nodes of all Executions take the free slots.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// A ready node, with what its order depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate<T> {
+    /// The priority of its goal; higher goes first.
+    pub priority: u16,
+    /// The longest way onward; longer goes first.
+    pub rank: u32,
+    /// Since when its execution is queued; older goes first.
+    pub queued: Timestamp,
+    /// The provider.
+    pub provider: String,
+    /// Whatever the caller needs to recognise it; breaks ties.
+    pub item: T,
+}
+
+/// What may run at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Free slots.
+    pub slots: usize,
+    /// The most attempts of a provider, by provider; no limit where none is given.
+    pub limits: BTreeMap<String, u32>,
+    /// How many attempts of a provider run now.
+    pub running: BTreeMap<String, u32>,
+}
+
+/// Picks candidates for the free slots, best first; providers at their limit are passed over.
+#[must_use]
+pub fn schedule<T: Ord>(mut candidates: Vec<Candidate<T>>, capacity: &Capacity) -> Vec<T> {
+    candidates.sort_by(|a, b| {
+        (b.priority, b.rank)
+            .cmp(&(a.priority, a.rank))
+            .then_with(|| a.queued.cmp(&b.queued))
+            .then_with(|| a.item.cmp(&b.item))
+    });
+    let mut running = capacity.running.clone();
+    let mut picked = Vec::new();
+    for candidate in candidates {
+        if picked.len() == capacity.slots {
+            break;
+        }
+        if let Some(&limit) = capacity.limits.get(&candidate.provider) {
+            let count = running.entry(candidate.provider).or_default();
+            if *count >= limit {
+                continue;
+            }
+            *count += 1;
+        }
+        picked.push(candidate.item);
+    }
+    picked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(name: &'static str, priority: u16, rank: u32, queued: i64) -> Candidate<&'static str> {
+        let queued = Timestamp::from_second(queued).unwrap();
+        Candidate { priority, rank, queued, provider: format!("tool://{name}"), item: name }
+    }
+
+    #[test]
+    fn priority_goes_before_rank_before_age() {
+        let all = vec![
+            candidate("young", 0, 1, 9),
+            candidate("old", 0, 1, 1),
+            candidate("long", 0, 5, 9),
+            candidate("urgent", 9, 1, 9),
+        ];
+        let capacity = Capacity { slots: 3, ..Capacity::default() };
+        assert_eq!(schedule(all, &capacity), ["urgent", "long", "old"]);
+    }
+
+    #[test]
+    fn a_provider_at_its_limit_is_passed_over() {
+        let all = vec![candidate("a", 1, 1, 1), candidate("b", 0, 1, 1)];
+        let limits = BTreeMap::from([("tool://a".to_owned(), 1)]);
+        let capacity = Capacity { slots: 2, running: limits.clone(), limits };
+        assert_eq!(schedule(all, &capacity), ["b"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! What one status commit holds: records to put and remove, and the transitions that its message tells.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{DashboardInput, Transition};
+use crate::git::ObjectId;
+use crate::model::{ResourceKey, StatusRecord};
+
+/// Everything that goes into one status commit.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The desired commit that was looked at.
+    pub desired: Option<ObjectId>,
+    /// The name of the runner.
+    pub runner: String,
+    /// The time of the commit.
+    pub at: Timestamp,
+    /// What becomes of the records.
+    pub changes: Vec<Change>,
+    /// What happened, for the message.
+    pub transitions: Vec<Transition>,
+    /// What the dashboard shows; it stays as it is when absent.
+    pub dashboard: Option<DashboardInput>,
+}
+
+/// What becomes of one record.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The record is written.
+    Put {
+        /// The record.
+        record: Arc<StatusRecord>,
+        /// The blobs pinned beside it, all of them; those that are there stay when absent.
+        pins: Option<Vec<(PinKind, ObjectId)>>,
+    },
+    /// The record and everything beside it go.
+    Remove(ResourceKey),
+}
+
+impl Change {
+    /// The resource.
+    #[must_use]
+    pub fn key(&self) -> ResourceKey {
+        match self {
+            Self::Put { record, .. } => record.key(),
+            Self::Remove(key) => key.clone(),
+        }
+    }
+}
+
+/// A manifest that an execution is pinned to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PinKind {
+    /// The execution's own.
+    Execution,
+    /// That of its plan.
+    Plan,
+    /// That of its goal.
+    Goal,
+}
+
+impl PinKind {
+    /// Every kind of pin.
+    pub const ALL: [Self; 3] = [Self::Execution, Self::Plan, Self::Goal];
+
+    /// The file in the record's directory of pins.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Execution => "execution.yaml",
+            Self::Plan => "plan.yaml",
+            Self::Goal => "goal.yaml",
+        }
+    }
+}

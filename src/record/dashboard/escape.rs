@@ -1,0 +1,53 @@
+//! Hostile text as Markdown text, as a code span, and as a Mermaid label.
+
+use std::fmt::Write as _;
+
+use crate::record::line::one_line;
+
+/// The text on one line, with everything that means something to Markdown or to a Git host (HTML, links,
+/// mentions, references to issues, formulas) made to mean nothing. At most `limit` characters before that.
+pub(super) fn markdown(text: &str, limit: usize) -> String {
+    let line = one_line(text, limit);
+    let mut safe = String::with_capacity(line.len());
+    let mut word = String::new();
+    for c in line.chars() {
+        match c {
+            // The space of no width keeps a host from finding a mention or an issue in the rendered text.
+            '@' | '#' => {
+                let _ = write!(safe, "&#{};&#8203;", u32::from(c));
+            }
+            '.' if word.eq_ignore_ascii_case("www") => safe.push_str("&#46;"),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '!' | '|' | '~' | '&' | '$'
+            | ':' | '^' | '=' => {
+                let _ = write!(safe, "&#{};", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+        if c.is_alphanumeric() {
+            word.push(c);
+        } else {
+            word.clear();
+        }
+    }
+    safe
+}
+
+/// The text as a code span that may stand in a table. A backtick becomes an apostrophe.
+pub(super) fn code(text: &str, limit: usize) -> String {
+    let line = one_line(text, limit).replace('`', "'").replace('|', "\\|");
+    if line.is_empty() { line } else { format!("`{line}`") }
+}
+
+/// The text as a part of a quoted Mermaid label.
+pub(super) fn label(text: &str, limit: usize) -> String {
+    let line = one_line(text, limit);
+    let mut safe = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '…') {
+            safe.push(c);
+        } else {
+            let _ = write!(safe, "#{};", u32::from(c));
+        }
+    }
+    safe
+}

@@ -1,0 +1,135 @@
+//! The graph of an execution as a Mermaid flowchart, coloured by phase. Large graphs are summed up: what
+//! failed, runs or waits is shown first.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+
+use super::escape::label;
+use crate::model::{EdgeType, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, PlanGraph};
+use crate::record::line::grouped;
+
+/// The most nodes that are drawn.
+pub(super) const NODE_LIMIT: usize = 60;
+
+/// The most edges that are drawn (Mermaid itself refuses more than 500).
+const EDGE_LIMIT: usize = 200;
+
+/// A phase's name as a class, its mark (colour alone is not for everybody), its colours, and how early it
+/// is shown when there is no room for all.
+struct Look {
+    phase: NodePhase,
+    class: &'static str,
+    mark: &'static str,
+    style: &'static str,
+}
+
+const LOOKS: [Look; 7] = [
+    look(NodePhase::Failed, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
+    look(NodePhase::Running, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
+    look(NodePhase::Blocked, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
+    look(NodePhase::Cancelled, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
+    look(NodePhase::Pending, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+    look(NodePhase::Succeeded, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
+    look(NodePhase::Skipped, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
+];
+
+const fn look(phase: NodePhase, class: &'static str, mark: &'static str, style: &'static str) -> Look {
+    Look { phase, class, mark, style }
+}
+
+fn rank(phase: NodePhase) -> usize {
+    LOOKS.iter().position(|look| look.phase == phase).unwrap_or(LOOKS.len())
+}
+
+/// How many nodes are in each phase, in words: `3 Succeeded, 1 Running`.
+pub(super) fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for phase in phases {
+        *counts.entry(rank(phase)).or_default() += 1;
+    }
+    let words = counts
+        .into_iter()
+        .filter_map(|(rank, count)| LOOKS.get(rank).map(|look| format!("{} {}", grouped(count), look.phase)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// The flowchart, without the fence around it.
+pub(super) fn flowchart(graph: &PlanGraph, status: &ExecutionStatus) -> String {
+    let phase = |node: &Node| status.node_statuses.get(&node.id).map(|node| node.phase).unwrap_or_default();
+    let mut order: Vec<(usize, &Node)> = graph.nodes.iter().enumerate().collect();
+    order.sort_by_key(|(index, node)| (rank(phase(node)), *index));
+    let room = if order.len() > NODE_LIMIT { NODE_LIMIT - 1 } else { NODE_LIMIT };
+    let rest = order.split_off(room.min(order.len()));
+    order.sort_by_key(|(index, _)| *index);
+
+    let mut text = String::from("flowchart LR\n");
+    for (index, node) in &order {
+        let attempt = status.node_statuses.get(&node.id).map_or(0, |status| status.attempt);
+        let _ = writeln!(text, "  n{index}{}", shape(node, phase(node), attempt));
+    }
+    if !rest.is_empty() {
+        let phases = tally(rest.iter().map(|(_, node)| phase(node)));
+        let more = label(&format!("… and {} more: {phases}", grouped(rest.len())), 200);
+        let _ = writeln!(text, "  more[\"{more}\"]");
+    }
+    let shown: HashMap<&NodeId, usize> = order.iter().map(|(index, node)| (&node.id, *index)).collect();
+    arrows(graph, &shown, &mut text);
+    for look in &LOOKS {
+        let of_phase: Vec<String> = order
+            .iter()
+            .filter(|(_, node)| phase(node) == look.phase)
+            .map(|(index, _)| format!("n{index}"))
+            .collect();
+        if !of_phase.is_empty() {
+            let _ = writeln!(text, "  classDef {} {}", look.class, look.style);
+            let _ = writeln!(text, "  class {} {}", of_phase.join(","), look.class);
+        }
+    }
+    text
+}
+
+/// The shape tells the kind of the node, the label what it is and where it stands.
+fn shape(node: &Node, phase: NodePhase, attempt: u32) -> String {
+    let (open, close) = match node.kind {
+        NodeKind::Task => ("[\"", "\"]"),
+        NodeKind::Gate => ("{{\"", "\"}}"),
+        NodeKind::Group => ("[[\"", "\"]]"),
+        NodeKind::External => ("([\"", "\"])"),
+    };
+    let mark = LOOKS.get(rank(phase)).map(|look| look.mark).unwrap_or_default();
+    let mut text = format!("{open}{mark} {}", label(node.id.as_str(), 63));
+    if attempt > 1 {
+        let _ = write!(text, " ×{attempt}");
+    }
+    if let Some(name) = node.name.as_ref().filter(|name| name.as_str() != node.id.as_str()) {
+        let _ = write!(text, "<br/>{}", label(name, 40));
+    }
+    text.push_str(close);
+    text
+}
+
+fn arrows(graph: &PlanGraph, shown: &HashMap<&NodeId, usize>, text: &mut String) {
+    let edges = graph.edges.iter().map(|edge| (&edge.from, &edge.to, arrow(edge.kind)));
+    let depends = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.depends_on.iter().map(move |source| (source, &node.id, arrow(EdgeType::Hard))));
+    let members =
+        graph.nodes.iter().flat_map(|node| node.children.iter().map(move |child| (child, &node.id, "-.-")));
+    let mut drawn = HashSet::new();
+    for (from, to, arrow) in edges.chain(depends).chain(members) {
+        if let (Some(from), Some(to)) = (shown.get(from), shown.get(to))
+            && drawn.len() < EDGE_LIMIT
+            && drawn.insert((*from, *to))
+        {
+            let _ = writeln!(text, "  n{from} {arrow} n{to}");
+        }
+    }
+}
+
+fn arrow(kind: EdgeType) -> &'static str {
+    match kind {
+        EdgeType::Hard => "-->",
+        EdgeType::Soft => "-.->",
+    }
+}

@@ -1,0 +1,143 @@
+//! The dashboard: one Markdown page of bounded size that a Git host renders. Pure and without a clock, so
+//! that an unchanged state makes an identical page; what it shows is gathered by the engine.
+
+mod escape;
+mod execution;
+mod mermaid;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::line::grouped;
+use crate::model::{Kind, NodeId, PlanGraph, ResourceKey, StatusRecord};
+use escape::{code, markdown};
+
+/// The most executions that are shown one by one.
+pub const EXECUTION_LIMIT: usize = 20;
+
+/// The most rows of what waits.
+pub const WAITING_LIMIT: usize = 50;
+
+/// The most phases of one kind in the summary.
+const PHASE_LIMIT: usize = 12;
+
+/// What the dashboard shows.
+#[derive(Debug, Clone, Default)]
+pub struct DashboardInput {
+    /// How many resources of a kind are in a phase.
+    pub phases: BTreeMap<(Kind, String), usize>,
+    /// What waits for the outside world; the first [`WAITING_LIMIT`] by key are shown.
+    pub waiting: Vec<WaitingFor>,
+    /// Executions, in any order. It is enough to give those that go first: what is active, then what ended
+    /// last; the first [`EXECUTION_LIMIT`] are shown.
+    pub executions: Vec<ExecutionCard>,
+}
+
+/// Something that waits for the outside world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingFor {
+    /// The execution, or another resource.
+    pub key: ResourceKey,
+    /// The node, when it is one.
+    pub node: Option<NodeId>,
+    /// What it waits for, in words.
+    pub message: String,
+    /// Whom it waits for, as a gate names reviewers; empty when it is nobody in particular.
+    pub people: Vec<String>,
+    /// The command that lets it go on, if there is one.
+    pub command: Option<String>,
+    /// Since when, as recorded.
+    pub since: Option<Timestamp>,
+}
+
+/// An execution on the dashboard.
+#[derive(Debug, Clone)]
+pub struct ExecutionCard {
+    /// Its record.
+    pub record: Arc<StatusRecord>,
+    /// The path of the record in the status tree.
+    pub path: String,
+    /// The graph that it runs, when it is at hand; without it the page shows counts only.
+    pub graph: Option<Arc<PlanGraph>>,
+}
+
+/// The page.
+#[must_use]
+pub fn dashboard(input: &DashboardInput) -> String {
+    let mut page = String::from(
+        "# PlanSpec status\n\n\
+         Written by `planspec reconcile` from the state of this branch; changes made by hand are overwritten.\n",
+    );
+    summary(input, &mut page);
+    waiting(input, &mut page);
+    execution::section(&input.executions, &mut page);
+    page
+}
+
+// Writing to a string cannot fail, here and in the modules below.
+
+fn summary(input: &DashboardInput, page: &mut String) {
+    page.push_str("\n## Summary\n\n");
+    if input.phases.values().all(|count| *count == 0) {
+        page.push_str("No resources yet.\n");
+        return;
+    }
+    page.push_str("| Kind | Total | Phases |\n| --- | ---: | --- |\n");
+    for kind in Kind::ALL {
+        let counts: Vec<(&str, usize)> = input
+            .phases
+            .iter()
+            .filter(|((of, _), count)| *of == kind && **count > 0)
+            .map(|((_, phase), count)| (phase.as_str(), *count))
+            .collect();
+        let total: usize = counts.iter().map(|(_, count)| count).sum();
+        if total > 0 {
+            let mut phases: Vec<String> = counts
+                .iter()
+                .take(PHASE_LIMIT)
+                .map(|(phase, count)| format!("{} {}", grouped(*count), markdown(phase, 40)))
+                .collect();
+            if counts.len() > PHASE_LIMIT {
+                phases.push("…".to_owned());
+            }
+            let _ = writeln!(page, "| {kind} | {} | {} |", grouped(total), phases.join(", "));
+        }
+    }
+}
+
+fn waiting(input: &DashboardInput, page: &mut String) {
+    if input.waiting.is_empty() {
+        return;
+    }
+    let mut rows: Vec<&WaitingFor> = input.waiting.iter().collect();
+    rows.sort_by(|a, b| (&a.key, &a.node, &a.message).cmp(&(&b.key, &b.node, &b.message)));
+    page.push_str("\n## Waiting\n\n| What | Waits for | Since | Goes on with |\n| --- | --- | --- | --- |\n");
+    for row in rows.iter().take(WAITING_LIMIT) {
+        let _ = write!(page, "| `{}`", row.key);
+        if let Some(node) = &row.node {
+            let _ = write!(page, " node `{node}`");
+        }
+        let mut people: Vec<String> = row.people.iter().take(5).map(|name| markdown(name, 60)).collect();
+        if let Some(more @ 1..) = row.people.len().checked_sub(5) {
+            people.push(format!("{} more", grouped(more)));
+        }
+        let message = markdown(&row.message, 200);
+        let what = match (message.is_empty(), people.is_empty()) {
+            (false, false) => format!("{message} ({})", people.join(", ")),
+            (true, false) => people.join(", "),
+            (_, true) => message,
+        };
+        let since = row.since.map(execution::time).unwrap_or_default();
+        let command = row.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
+        let _ = writeln!(page, " | {what} | {since} | {command} |");
+    }
+    if let Some(more @ 1..) = rows.len().checked_sub(WAITING_LIMIT) {
+        let _ = writeln!(page, "\n… and {} more.", grouped(more));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Where things stand in the status tree: `<namespace>/<plural>/<name>.yaml`, pinned blobs beside it in
+//! `<name>.pinned/`, and, in a directory that has grown large, both one level deeper under two hexadecimal
+//! digits of a hash of the name. Paths only; the objects are `tree`'s and `writer`'s.
+
+use sha2::{Digest as _, Sha256};
+
+use super::PinKind;
+use crate::model::{Kind, Name, ResourceKey};
+
+/// The path of the dashboard.
+pub const DASHBOARD: &str = "README.md";
+
+/// A directory with more entries than this is split (hosts recommend at most 3,000 in one).
+pub const SPLIT_LIMIT: usize = 1_000;
+
+const RECORD_SUFFIX: &str = ".yaml";
+const PINS_SUFFIX: &str = ".pinned";
+
+/// What a path of the status tree holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusPath {
+    /// The record of a resource.
+    Record(ResourceKey),
+    /// A blob pinned beside the record of an execution.
+    Pin(ResourceKey, PinKind),
+    /// The dashboard.
+    Dashboard,
+}
+
+impl StatusPath {
+    /// Reads a path, in the flat or the split layout; `None` for what the layout does not know.
+    #[must_use]
+    pub fn parse(path: &[u8]) -> Option<Self> {
+        let path = str::from_utf8(path).ok()?;
+        if path == DASHBOARD {
+            return Some(Self::Dashboard);
+        }
+        let mut parts = path.split('/');
+        let namespace = Name::new(parts.next()?).ok()?;
+        let plural = parts.next()?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural)?;
+        let mut file = parts.next()?;
+        let digits = is_prefix(file.as_bytes()).then_some(file);
+        if digits.is_some() {
+            file = parts.next()?;
+        }
+        let deeper = parts.next();
+        if parts.next().is_some() {
+            return None;
+        }
+        let name = match deeper {
+            None => record_name(file.as_bytes())?,
+            Some(_) => Name::new(file.strip_suffix(PINS_SUFFIX)?).ok()?,
+        };
+        if digits.is_some_and(|digits| digits != prefix(&name)) {
+            return None;
+        }
+        let key = ResourceKey::new(kind, namespace, name);
+        match deeper {
+            None => Some(Self::Record(key)),
+            Some(pin) => {
+                let pin = PinKind::ALL.into_iter().find(|kind| kind.file_name() == pin)?;
+                Some(Self::Pin(key, pin))
+            }
+        }
+    }
+}
+
+/// The directory of a kind in a namespace.
+pub(super) fn directory(kind: Kind, namespace: &Name) -> String {
+    format!("{namespace}/{}", kind.plural())
+}
+
+/// The path of a record in a flat or a split directory.
+pub fn record_path(key: &ResourceKey, split: bool) -> String {
+    let directory = directory(key.kind, &key.namespace);
+    if split {
+        format!("{directory}/{}/{}{RECORD_SUFFIX}", prefix(&key.name), key.name)
+    } else {
+        format!("{directory}/{}{RECORD_SUFFIX}", key.name)
+    }
+}
+
+/// The directory of what is pinned beside the record at `record_path`.
+pub(super) fn pins_directory(record_path: &str) -> String {
+    format!("{}{PINS_SUFFIX}", record_path.strip_suffix(RECORD_SUFFIX).unwrap_or(record_path))
+}
+
+/// The path of what is pinned beside the record at `record_path`.
+pub(super) fn pin_path(record_path: &str, pin: PinKind) -> String {
+    format!("{}/{}", pins_directory(record_path), pin.file_name())
+}
+
+/// The name of the resource whose record has this file name.
+pub(super) fn record_name(file: &[u8]) -> Option<Name> {
+    Name::new(str::from_utf8(file).ok()?.strip_suffix(RECORD_SUFFIX)?).ok()
+}
+
+/// The name of the resource whose pins are in a directory of this name.
+pub(super) fn pins_name(directory: &[u8]) -> Option<Name> {
+    Name::new(str::from_utf8(directory).ok()?.strip_suffix(PINS_SUFFIX)?).ok()
+}
+
+/// Whether a directory of this name is a part of a split one.
+pub(super) fn is_prefix(name: &[u8]) -> bool {
+    name.len() == 2 && name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The part of a split directory that holds `name`.
+fn prefix(name: &Name) -> String {
+    let hash = Sha256::digest(name.as_str());
+    format!("{:02x}", hash.first().copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> ResourceKey {
+        ResourceKey::new(Kind::Execution, Name::new("team-a").unwrap(), Name::new("run-1").unwrap())
+    }
+
+    #[test]
+    fn every_path_that_is_made_is_read_back() {
+        for split in [false, true] {
+            let path = record_path(&key(), split);
+            assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Record(key())), "{path}");
+            for pin in PinKind::ALL {
+                let path = pin_path(&path, pin);
+                assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Pin(key(), pin)), "{path}");
+            }
+        }
+        assert_eq!(StatusPath::parse(b"README.md"), Some(StatusPath::Dashboard));
+        assert_eq!(record_path(&key(), false), "team-a/executions/run-1.yaml");
+    }
+
+    #[test]
+    fn other_paths_mean_nothing() {
+        for path in [
+            "",
+            "a",
+            "a/goals",
+            "a/goals/",
+            "a/goals/.yaml",
+            "a/goals/b",
+            "a/goals/B.yaml",
+            "A/goals/b.yaml",
+            "a/goal/b.yaml",
+            "a/goals/../b.yaml",
+            "a/goals/zz/b.yaml",
+            "a/goals/00/run-1.yaml",
+            "a/goals/b.pinned/x.yaml",
+            "a/goals/b.pinned/plan.yaml/c",
+            "a/goals/b.yaml/c",
+            "/a/goals/b.yaml",
+        ] {
+            assert_eq!(StatusPath::parse(path.as_bytes()), None, "{path}");
+        }
+        assert_eq!(StatusPath::parse(b"a/goals/\xff.yaml"), None);
+    }
+}

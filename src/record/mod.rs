@@ -1,0 +1,31 @@
+//! The status branch: its layout, its records, its commit messages and its dashboard. Pure renderers, and
+//! one writer that makes objects; moving the branch is the caller's.
+
+mod batch;
+mod dashboard;
+mod error;
+mod gc;
+mod layout;
+mod line;
+mod message;
+mod render;
+mod shrink;
+mod subject;
+mod transition;
+mod tree;
+mod writer;
+
+pub use batch::{Batch, Change, PinKind};
+pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
+pub use error::RecordError;
+pub use gc::{SQUASHED, Squash, squash};
+pub use layout::{DASHBOARD, SPLIT_LIMIT, StatusPath, record_path};
+pub use message::{
+    DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, TRANSITION_LIMIT, message,
+    parse_message,
+};
+pub use render::{Renderer, parse_record};
+pub use shrink::shrink;
+pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};
+pub use tree::{RECORD_LIMIT, Pinned, StatusTree};
+pub use writer::Writer;

@@ -1,0 +1,190 @@
+//! Status records to YAML and back. Keeps the rendered parts of executions, so that a change of a few
+//! nodes among thousands costs no more than those few. Knows nothing of paths and commits.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::RecordError;
+use crate::model::{Artifact, ExecutionStatus, NodeId, NodeStatus, ResourceKey, Status, StatusRecord};
+
+/// Reads one status record.
+///
+/// # Errors
+/// [`RecordError::Malformed`] when the bytes are not a status record.
+pub fn parse_record(bytes: &[u8]) -> Result<StatusRecord, RecordError> {
+    serde_yaml::from_slice(bytes).map_err(RecordError::Malformed)
+}
+
+/// Renders status records as YAML, and remembers the rendered nodes and artifacts of executions.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    executions: HashMap<ResourceKey, Rendered>,
+}
+
+impl Renderer {
+    /// A renderer that remembers nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The record as a YAML document, equal in meaning to `serde_yaml::to_string`.
+    ///
+    /// # Errors
+    /// [`RecordError::Render`] when the record holds what YAML cannot express.
+    pub fn render(&mut self, record: &StatusRecord) -> Result<String, RecordError> {
+        let Status::Execution(status) = &record.status else {
+            return yaml(record);
+        };
+        let key = record.key();
+        let mut rendered = self.executions.remove(&key).unwrap_or_default();
+        rendered.update(status)?;
+        let frame = yaml(&frame(record, status))?;
+        let text = rendered.fill(&frame);
+        // A finished execution is not rendered again soon; what it needs in memory is given back.
+        if !status.phase.is_terminal() {
+            self.executions.insert(key, rendered);
+        }
+        match text {
+            Some(text) => Ok(text),
+            None => yaml(record),
+        }
+    }
+
+    /// Forgets what was remembered of a resource.
+    pub fn forget(&mut self, key: &ResourceKey) {
+        self.executions.remove(key);
+    }
+}
+
+/// The rendered parts of one execution, in the order of its status.
+#[derive(Debug, Default)]
+struct Rendered {
+    nodes: Vec<Box<(NodeId, NodeStatus, String)>>,
+    artifacts: Vec<(Artifact, String)>,
+}
+
+impl Rendered {
+    /// Brings the parts up to date, and renders only those that differ.
+    fn update(&mut self, status: &ExecutionStatus) -> Result<(), RecordError> {
+        let mut known = std::mem::take(&mut self.nodes).into_iter().peekable();
+        self.nodes.reserve(status.node_statuses.len());
+        for (id, node) in &status.node_statuses {
+            while known.next_if(|part| part.0 < *id).is_some() {}
+            let part = match known.next_if(|part| part.0 == *id) {
+                Some(part) if part.1 == *node => part,
+                _ => Box::new((id.clone(), node.clone(), node_text(id, node)?)),
+            };
+            self.nodes.push(part);
+        }
+        self.artifacts.truncate(status.artifacts.len());
+        for (index, artifact) in status.artifacts.iter().enumerate() {
+            match self.artifacts.get_mut(index) {
+                Some(part) if part.0 == *artifact => {}
+                Some(part) => *part = (artifact.clone(), artifact_text(artifact)?),
+                None => self.artifacts.push((artifact.clone(), artifact_text(artifact)?)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the parts in the place of the samples that [`frame`] put there; `None` if a sample is not found.
+    fn fill(&self, frame: &str) -> Option<String> {
+        let nodes: usize = self.nodes.iter().map(|part| part.2.len()).sum();
+        let artifacts: usize = self.artifacts.iter().map(|part| part.1.len()).sum();
+        let mut text = String::with_capacity(frame.len() + nodes + artifacts);
+        // The keys of `status` alone stand after two spaces, so the first match after it is the one.
+        let (head, rest) = frame.split_once("\nstatus:\n")?;
+        text.push_str(head);
+        text.push_str("\nstatus:\n");
+        let rest = if self.nodes.is_empty() {
+            rest
+        } else {
+            let (before, after) = rest.split_once("  nodeStatuses:\n    sample:\n      phase: Pending\n")?;
+            text.push_str(before);
+            text.push_str("  nodeStatuses:\n");
+            self.nodes.iter().for_each(|part| text.push_str(&part.2));
+            after
+        };
+        let rest = if self.artifacts.is_empty() {
+            rest
+        } else {
+            let (before, after) = rest.split_once("  artifacts:\n  - name: sample\n    type: file\n")?;
+            text.push_str(before);
+            text.push_str("  artifacts:\n");
+            self.artifacts.iter().for_each(|part| text.push_str(&part.1));
+            after
+        };
+        text.push_str(rest);
+        Some(text)
+    }
+}
+
+/// The record with one sample in the place of all nodes, and one in that of all artifacts.
+fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
+    let sample = || NodeId::new("sample").ok().map(|id| (id, NodeStatus::default()));
+    let artifact = Artifact {
+        name: "sample".to_owned(),
+        kind: crate::model::ArtifactType::File,
+        path: None,
+        url: None,
+        checksum: None,
+        size: None,
+        media_type: None,
+        metadata: crate::model::JsonMap::new(),
+    };
+    let status = ExecutionStatus {
+        phase: status.phase,
+        run_id: status.run_id.clone(),
+        reason: status.reason.clone(),
+        message: status.message.clone(),
+        queued_time: status.queued_time,
+        start_time: status.start_time,
+        completion_time: status.completion_time,
+        last_phase_transition_time: status.last_phase_transition_time,
+        spec_hash: status.spec_hash.clone(),
+        node_statuses: if status.node_statuses.is_empty() {
+            BTreeMap::new()
+        } else {
+            sample().into_iter().collect()
+        },
+        artifacts: if status.artifacts.is_empty() { Vec::new() } else { vec![artifact] },
+        conditions: status.conditions.clone(),
+        observed_generation: status.observed_generation,
+        extensions: status.extensions.clone(),
+    };
+    StatusRecord { metadata: record.metadata.clone(), status: Status::Execution(Box::new(status)) }
+}
+
+fn node_text(id: &NodeId, node: &NodeStatus) -> Result<String, RecordError> {
+    Ok(indented(&yaml(&BTreeMap::from([(id, node)]))?, "    "))
+}
+
+fn artifact_text(artifact: &Artifact) -> Result<String, RecordError> {
+    Ok(indented(&yaml(&[artifact])?, "  "))
+}
+
+/// Shifts a block to the right. Block scalars keep their meaning: their indentation is relative.
+fn indented(block: &str, by: &str) -> String {
+    let mut text = String::with_capacity(block.len() + block.len() / 4);
+    for line in block.split_inclusive(ends_line) {
+        if !line.starts_with(ends_line) {
+            text.push_str(by);
+        }
+        text.push_str(line);
+    }
+    text
+}
+
+/// YAML 1.1 has more line breaks than one; the emitter escapes all but these.
+fn ends_line(c: char) -> bool {
+    matches!(c, '\n' | '\u{2028}' | '\u{2029}')
+}
+
+fn yaml(value: &impl Serialize) -> Result<String, RecordError> {
+    serde_yaml::to_string(value).map_err(RecordError::Render)
+}
+
+#[cfg(test)]
+mod tests;

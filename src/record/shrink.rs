@@ -1,0 +1,156 @@
+//! What a finished execution keeps after its retention time. The full record stays in history until `gc`.
+
+use serde_json::{Value, json};
+
+use super::line::cut;
+use crate::model::{
+    Artifact, ExecutionExtensions, ExecutionStatus, JsonMap, LogSummary, NodeExtensions, NodeStatus,
+};
+
+/// The largest output, in bytes of JSON, that a summary keeps as it is.
+const OUTPUT_LIMIT: usize = 256;
+
+/// The longest message that a summary keeps, in characters.
+const MESSAGE_LIMIT: usize = 300;
+
+/// The key that stands for an output that was left out: its size in bytes of JSON.
+const OMITTED: &str = "omittedBytes";
+
+/// The summary of a finished execution: phases, reasons, times, attempts, small outputs, and what identifies
+/// logs and artifacts. Log tails, criteria, bindings, large outputs and long messages go. What a later `retry`
+/// stands on stays: the pinned graph and the highest fencing token; an output that went is an object that says
+/// how large it was. Shrinking a summary changes nothing.
+#[must_use]
+pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
+    let nodes = status.node_statuses.iter().map(|(id, node)| (id.clone(), shrink_node(node)));
+    ExecutionStatus {
+        phase: status.phase,
+        run_id: status.run_id.clone(),
+        reason: status.reason.clone(),
+        message: status.message.as_deref().map(|message| cut(message, MESSAGE_LIMIT)),
+        queued_time: status.queued_time,
+        start_time: status.start_time,
+        completion_time: status.completion_time,
+        last_phase_transition_time: status.last_phase_transition_time,
+        spec_hash: status.spec_hash.clone(),
+        node_statuses: nodes.collect(),
+        artifacts: status.artifacts.iter().map(shrink_artifact).collect(),
+        conditions: status.conditions.clone(),
+        observed_generation: status.observed_generation,
+        extensions: ExecutionExtensions {
+            pinned: status.extensions.pinned.clone(),
+            lease: None,
+            last_token: status.extensions.last_token,
+            cancel: status.extensions.cancel.clone(),
+            suspend: None,
+            retries: status.extensions.retries,
+        },
+    }
+}
+
+fn shrink_node(node: &NodeStatus) -> NodeStatus {
+    let outputs = node.outputs.iter().map(|(name, value)| (name.clone(), shrink_output(value)));
+    let log = node.extensions.log.as_ref();
+    NodeStatus {
+        phase: node.phase,
+        start_time: node.start_time,
+        completion_time: node.completion_time,
+        attempt: node.attempt,
+        outputs: outputs.collect(),
+        message: cut(&node.message, MESSAGE_LIMIT),
+        extensions: NodeExtensions {
+            reason: node.extensions.reason,
+            failures: node.extensions.failures,
+            exit_code: node.extensions.exit_code,
+            log: log.map(|log| LogSummary {
+                tail: String::new(),
+                size: log.size,
+                checksum: log.checksum.clone(),
+            }),
+            ..NodeExtensions::default()
+        },
+    }
+}
+
+fn shrink_output(value: &Value) -> Value {
+    let size = value.to_string().len();
+    if size > OUTPUT_LIMIT { json!({ OMITTED: size }) } else { value.clone() }
+}
+
+fn shrink_artifact(artifact: &Artifact) -> Artifact {
+    let origin = artifact.metadata.iter().filter(|(key, _)| matches!(key.as_str(), "node" | "attempt"));
+    Artifact {
+        metadata: origin.map(|(key, value)| (key.clone(), value.clone())).collect::<JsonMap>(),
+        ..artifact.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CriterionResult, Digest, ExecutionPhase, Lease, NodeId, NodePhase, NodeReason};
+
+    fn full() -> ExecutionStatus {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let node = NodeStatus {
+            phase: NodePhase::Failed,
+            start_time: Some(at),
+            completion_time: Some(at),
+            attempt: 3,
+            outputs: [("small".to_owned(), json!(7)), ("large".to_owned(), json!("x".repeat(5_000)))]
+                .into_iter()
+                .collect(),
+            message: "why ".repeat(1_000),
+            extensions: NodeExtensions {
+                reason: Some(NodeReason::ProviderFailed),
+                log: Some(LogSummary {
+                    tail: "line\n".repeat(50),
+                    size: 9,
+                    checksum: Digest::of_bytes(b"log"),
+                }),
+                criteria: vec![CriterionResult {
+                    name: "c".into(),
+                    passed: false,
+                    required: true,
+                    evidence: "e".repeat(500),
+                    duration_millis: 1,
+                }],
+                handle: Some("h".into()),
+                runner: Some("r".into()),
+                ..NodeExtensions::default()
+            },
+        };
+        let mut status = ExecutionStatus {
+            phase: ExecutionPhase::Failed,
+            completion_time: Some(at),
+            node_statuses: [(NodeId::new("a").unwrap(), node)].into(),
+            ..ExecutionStatus::default()
+        };
+        let lease =
+            Lease { holder: "r".into(), acquire_time: at, renew_time: at, duration_millis: 1, token: 4 };
+        status.extensions.lease = Some(lease);
+        status.extensions.last_token = 4;
+        status
+    }
+
+    #[test]
+    fn the_story_stays_and_the_bulk_goes() {
+        let (full, small) = (full(), shrink(&full()));
+        let (before, after) = (&full.node_statuses["a"], &small.node_statuses["a"]);
+        assert_eq!((after.phase, after.attempt, after.start_time), (before.phase, 3, before.start_time));
+        assert_eq!(after.extensions.reason, before.extensions.reason);
+        assert_eq!(after.outputs["small"], 7);
+        assert_eq!(after.outputs["large"], json!({ "omittedBytes": 5_002 }));
+        assert_eq!(after.extensions.log.as_ref().unwrap().checksum, Digest::of_bytes(b"log"));
+        assert_eq!(small.extensions.last_token, 4, "fencing tokens only grow, also over a shrink");
+        assert_eq!(small.completion_time, full.completion_time);
+        let size = |status: &ExecutionStatus| serde_yaml::to_string(status).unwrap().len();
+        assert!(size(&small) < 1_024 && size(&full) > 5_000, "{} of {}", size(&small), size(&full));
+    }
+
+    #[test]
+    fn shrinking_twice_changes_nothing() {
+        let once = shrink(&full());
+        assert_eq!(shrink(&once), once);
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading the status tree: where a record stands, what it says, what is pinned beside it. One unreadable
+//! record is an error of its own and hides no other.
+
+use std::collections::BTreeMap;
+
+use super::{PinKind, RecordError, layout, parse_record};
+use crate::git::{Mode, ObjectId, Repo};
+use crate::model::{Kind, Name, ResourceKey, StatusRecord};
+
+/// The most bytes of a record that are read. Ours stay far below; a larger one was made by hand.
+pub const RECORD_LIMIT: u64 = 64 << 20;
+
+/// The status tree at one commit; empty before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StatusTree {
+    /// The commit; absent when there is no status branch yet.
+    pub commit: Option<ObjectId>,
+    /// Its tree.
+    pub tree: Option<ObjectId>,
+}
+
+/// What is pinned beside the record of an execution: the very blobs of the desired tree, as they were. A
+/// blob may hold several documents; the wanted one is found by kind, namespace and name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// The execution's own manifest.
+    pub execution: Option<ObjectId>,
+    /// The manifest of its plan.
+    pub plan: Option<ObjectId>,
+    /// The manifest of its goal.
+    pub goal: Option<ObjectId>,
+}
+
+impl StatusTree {
+    /// The status tree at `commit`, the tip of the status branch.
+    ///
+    /// # Errors
+    /// When the commit cannot be read.
+    pub fn at(repo: &Repo, commit: Option<ObjectId>) -> Result<Self, RecordError> {
+        let tree = commit.map(|id| repo.commit(id)).transpose()?.map(|commit| commit.tree);
+        Ok(Self { commit, tree })
+    }
+
+    /// Where the record of a resource stands: its path and its blob. The split layout goes before the flat one.
+    ///
+    /// # Errors
+    /// When a tree cannot be read, or the path holds something other than a file.
+    pub fn locate(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<(String, ObjectId)>, RecordError> {
+        let Some(tree) = self.tree else { return Ok(None) };
+        for split in [true, false] {
+            let path = layout::record_path(key, split);
+            if let Some(blob) = repo.file(tree, &path)? {
+                return Ok(Some((path, blob)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record of a resource.
+    ///
+    /// # Errors
+    /// [`RecordError::Unreadable`] when the file is not that record; or Git fails.
+    pub fn get(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<StatusRecord>, RecordError> {
+        match self.locate(repo, key)? {
+            Some((path, blob)) => Self::read(repo, key, &path, blob).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the record of `key` from a blob that stands at `path`, as [`Self::locate`] and [`Self::list`] give them.
+    ///
+    /// # Errors
+    /// [`RecordError::Unreadable`] when the blob is not that record; or Git fails.
+    pub fn read(
+        repo: &Repo,
+        key: &ResourceKey,
+        path: &str,
+        blob: ObjectId,
+    ) -> Result<StatusRecord, RecordError> {
+        let unreadable = |reason: String| RecordError::Unreadable { path: path.to_owned(), reason };
+        let bytes = repo.blob(blob, RECORD_LIMIT)?;
+        let record = parse_record(&bytes).map_err(|error| match error {
+            RecordError::Malformed(source) => unreadable(source.to_string()),
+            other => other,
+        })?;
+        let found = record.key();
+        if found != *key {
+            return Err(unreadable(format!("it is the record of {found}")));
+        }
+        Ok(record)
+    }
+
+    /// Every record of a kind, or of all, in a namespace, or in all: key, path and blob, by key. Files that
+    /// the layout does not know are left out.
+    ///
+    /// # Errors
+    /// When a tree cannot be read.
+    pub fn list(
+        &self,
+        repo: &Repo,
+        kind: Option<Kind>,
+        namespace: Option<&Name>,
+    ) -> Result<Vec<(ResourceKey, String, ObjectId)>, RecordError> {
+        let Some(root) = self.tree else { return Ok(Vec::new()) };
+        let mut found = BTreeMap::new();
+        for space in repo.entries(root)?.into_iter().filter(|entry| entry.mode == Mode::Tree) {
+            let Some(name) = str::from_utf8(&space.name).ok().and_then(|text| Name::new(text).ok()) else {
+                continue;
+            };
+            if namespace.is_some_and(|wanted| *wanted != name) {
+                continue;
+            }
+            for entry in repo.entries(space.id)?.into_iter().filter(|entry| entry.mode == Mode::Tree) {
+                let known = Kind::ALL.into_iter().find(|known| known.plural().as_bytes() == entry.name);
+                if let Some(known) = known
+                    && kind.is_none_or(|wanted| wanted == known)
+                {
+                    list_directory(repo, known, &name, entry.id, &mut found)?;
+                }
+            }
+        }
+        Ok(found.into_iter().map(|(key, (path, blob))| (key, path, blob)).collect())
+    }
+
+    /// What is pinned beside the record of an execution; nothing when there is no record.
+    ///
+    /// # Errors
+    /// When a tree cannot be read.
+    pub fn pinned(&self, repo: &Repo, execution: &ResourceKey) -> Result<Pinned, RecordError> {
+        let mut pinned = Pinned::default();
+        let (Some(tree), Some((path, _))) = (self.tree, self.locate(repo, execution)?) else {
+            return Ok(pinned);
+        };
+        let directory = repo.entry(tree, &layout::pins_directory(&path))?;
+        let Some(directory) = directory.filter(|entry| entry.mode == Mode::Tree) else {
+            return Ok(pinned);
+        };
+        for entry in repo.entries(directory.id)?.into_iter().filter(|entry| entry.mode.is_file()) {
+            let pin = PinKind::ALL.into_iter().find(|pin| pin.file_name().as_bytes() == entry.name);
+            match pin {
+                Some(PinKind::Execution) => pinned.execution = Some(entry.id),
+                Some(PinKind::Plan) => pinned.plan = Some(entry.id),
+                Some(PinKind::Goal) => pinned.goal = Some(entry.id),
+                None => {}
+            }
+        }
+        Ok(pinned)
+    }
+}
+
+type Found = BTreeMap<ResourceKey, (String, ObjectId)>;
+
+fn list_directory(
+    repo: &Repo,
+    kind: Kind,
+    namespace: &Name,
+    directory: ObjectId,
+    found: &mut Found,
+) -> Result<(), RecordError> {
+    let mut add = |file: &[u8], blob, split| {
+        if let Some(name) = layout::record_name(file) {
+            let key = ResourceKey::new(kind, namespace.clone(), name);
+            let path = layout::record_path(&key, split);
+            if split {
+                found.insert(key, (path, blob));
+            } else {
+                found.entry(key).or_insert((path, blob));
+            }
+        }
+    };
+    for entry in repo.entries(directory)? {
+        if entry.mode.is_file() {
+            add(&entry.name, entry.id, false);
+        } else if entry.mode == Mode::Tree && layout::is_prefix(&entry.name) {
+            for inner in repo.entries(entry.id)?.into_iter().filter(|inner| inner.mode.is_file()) {
+                let path = [entry.name.as_slice(), inner.name.as_slice()].join(&b'/');
+                // A file under the wrong digits is none of ours: nothing would ever find or remove it.
+                if layout::record_name(&inner.name).is_some_and(|name| {
+                    let key = ResourceKey::new(kind, namespace.clone(), name);
+                    layout::record_path(&key, true).as_bytes().ends_with(&path)
+                }) {
+                    add(&inner.name, inner.id, true);
+                }
+            }
+        }
+    }
+    Ok(())
+}

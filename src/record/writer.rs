@@ -1,0 +1,197 @@
+//! The writer: a batch becomes blobs, an edited tree and a commit on top of the tip that was read. It makes
+//! objects only; moving the branch by compare-and-swap is the caller's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Batch, Change, PinKind, RecordError, Renderer, StatusTree, dashboard, layout, message};
+use crate::git::{Mode, ObjectId, Person, Repo};
+use crate::model::{Kind, Name, ResourceKey, StatusRecord};
+
+/// Makes status commits. Remembers what it rendered, so that a next commit costs what changed since.
+#[derive(Debug, Default)]
+pub struct Writer {
+    renderer: Renderer,
+    /// The blobs of the last batch: a batch that lost a race comes again with the same records.
+    blobs: HashMap<ResourceKey, (Arc<StatusRecord>, ObjectId)>,
+}
+
+type Edits = BTreeMap<String, Option<ObjectId>>;
+
+impl Writer {
+    /// A writer that remembers nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the commit that holds `batch`, with `base` as its parent, and publishes nothing. `None` when the
+    /// tree would stay as it is.
+    ///
+    /// # Errors
+    /// When Git fails, or a record cannot be rendered.
+    pub fn write(
+        &mut self,
+        repo: &Repo,
+        base: &StatusTree,
+        batch: &Batch,
+        author: &Person,
+    ) -> Result<Option<ObjectId>, RecordError> {
+        let mut directories = Directories::default();
+        let mut edits = Edits::new();
+        let mut blobs = HashMap::new();
+        for change in &batch.changes {
+            let key = change.key();
+            let directory = directories.of(repo, base, &key)?;
+            match change {
+                Change::Put { record, pins } => {
+                    let blob = self.blob(repo, &key, record)?;
+                    blobs.insert(key.clone(), (Arc::clone(record), blob));
+                    directory.put(&key, blob, pins.as_deref(), &mut edits);
+                }
+                Change::Remove(_) => {
+                    self.renderer.forget(&key);
+                    directory.remove(&key, &mut edits);
+                }
+            }
+        }
+        self.blobs = blobs;
+        if let Some(input) = &batch.dashboard {
+            let blob = repo.write_blob(dashboard(input).as_bytes())?;
+            edits.insert(layout::DASHBOARD.to_owned(), Some(blob));
+        }
+        if base.tree.is_none() && edits.values().all(Option::is_none) {
+            return Ok(None);
+        }
+        let tree = repo.edit_tree(base.tree, &edits)?;
+        let tree = directories.split_the_large(repo, tree)?;
+        if Some(tree) == base.tree {
+            return Ok(None);
+        }
+        let parents: Vec<ObjectId> = base.commit.into_iter().collect();
+        Ok(Some(repo.write_commit(tree, &parents, &message(batch), author, batch.at)?))
+    }
+
+    fn blob(
+        &mut self,
+        repo: &Repo,
+        key: &ResourceKey,
+        record: &Arc<StatusRecord>,
+    ) -> Result<ObjectId, RecordError> {
+        match self.blobs.get(key) {
+            Some((known, blob)) if Arc::ptr_eq(known, record) => Ok(*blob),
+            _ => Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?),
+        }
+    }
+}
+
+/// The directories that a batch touches.
+#[derive(Default)]
+struct Directories(BTreeMap<(Name, Kind), Directory>);
+
+/// One directory of records, as it is before the batch.
+struct Directory {
+    entries: BTreeSet<Vec<u8>>,
+    split: bool,
+    grows: bool,
+}
+
+impl Directories {
+    fn of(
+        &mut self,
+        repo: &Repo,
+        base: &StatusTree,
+        key: &ResourceKey,
+    ) -> Result<&mut Directory, RecordError> {
+        use std::collections::btree_map::Entry;
+        match self.0.entry((key.namespace.clone(), key.kind)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let path = layout::directory(key.kind, &key.namespace);
+                let found = match base.tree {
+                    Some(tree) => repo.entry(tree, &path)?.filter(|entry| entry.mode == Mode::Tree),
+                    None => None,
+                };
+                let entries = found.map(|entry| repo.entries(entry.id)).transpose()?.unwrap_or_default();
+                let split =
+                    entries.iter().any(|entry| entry.mode == Mode::Tree && layout::is_prefix(&entry.name));
+                let entries = entries.into_iter().map(|entry| entry.name).collect();
+                Ok(place.insert(Directory { entries, split, grows: false }))
+            }
+        }
+    }
+
+    /// Splits every flat directory that the batch has filled beyond the limit.
+    fn split_the_large(&self, repo: &Repo, mut tree: ObjectId) -> Result<ObjectId, RecordError> {
+        for ((namespace, kind), _) in self.0.iter().filter(|(_, directory)| directory.grows) {
+            let path = layout::directory(*kind, namespace);
+            let Some(found) = repo.entry(tree, &path)? else { continue };
+            let entries = repo.entries(found.id)?;
+            if entries.len() <= layout::SPLIT_LIMIT {
+                continue;
+            }
+            let mut edits = Edits::new();
+            for entry in entries {
+                let key = |name| ResourceKey::new(*kind, namespace.clone(), name);
+                if entry.mode.is_file()
+                    && let Some(key) = layout::record_name(&entry.name).map(key)
+                {
+                    edits.insert(layout::record_path(&key, false), None);
+                    edits.insert(layout::record_path(&key, true), Some(entry.id));
+                } else if entry.mode == Mode::Tree
+                    && let Some(key) = layout::pins_name(&entry.name).map(key)
+                {
+                    let pins = repo.entries(entry.id)?;
+                    for pin in PinKind::ALL {
+                        let blob = pins.iter().find(|found| found.name == pin.file_name().as_bytes());
+                        if let Some(blob) = blob.filter(|found| found.mode.is_file()) {
+                            edits.insert(layout::pin_path(&layout::record_path(&key, false), pin), None);
+                            let new = layout::pin_path(&layout::record_path(&key, true), pin);
+                            edits.insert(new, Some(blob.id));
+                        }
+                    }
+                }
+            }
+            tree = repo.edit_tree(Some(tree), &edits)?;
+        }
+        Ok(tree)
+    }
+}
+
+impl Directory {
+    fn put(
+        &mut self,
+        key: &ResourceKey,
+        blob: ObjectId,
+        pins: Option<&[(PinKind, ObjectId)]>,
+        edits: &mut Edits,
+    ) {
+        let path = layout::record_path(key, self.split);
+        edits.insert(path.clone(), Some(blob));
+        for pin in pins.map(|_| PinKind::ALL).into_iter().flatten() {
+            let wanted = pins.into_iter().flatten().find(|(kind, _)| *kind == pin).map(|(_, blob)| *blob);
+            edits.insert(layout::pin_path(&path, pin), wanted);
+        }
+        let flat = format!("{}.yaml", key.name);
+        let there = self.entries.contains(flat.as_bytes());
+        if self.split && there {
+            // Left behind by somebody's hand; two records of one resource would contradict each other.
+            edits.insert(layout::record_path(key, false), None);
+        }
+        self.grows |= !self.split && (!there || pins.is_some());
+    }
+
+    fn remove(&self, key: &ResourceKey, edits: &mut Edits) {
+        let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
+        for split in layouts {
+            let path = layout::record_path(key, *split);
+            for pin in PinKind::ALL {
+                edits.insert(layout::pin_path(&path, pin), None);
+            }
+            edits.insert(path, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

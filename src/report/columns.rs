@@ -1,0 +1,278 @@
+//! The columns of `get`, by kind.
+
+use jiff::Timestamp;
+
+use super::object::Object;
+use super::table::{Cell, Table};
+use super::{age, text};
+use crate::model::{
+    BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GateSpec, GoalSpec, Kind, PlanSpec,
+    Reference, ReviewAction, Spec, Status,
+};
+
+/// How much of a description a wide table shows.
+const DESCRIPTION: usize = 60;
+
+/// A table of objects of one kind.
+#[must_use]
+pub fn table(kind: Kind, objects: &[&Object], namespaces: bool, wide: bool, now: Timestamp) -> Table {
+    let mut heads: Vec<&str> = Vec::new();
+    if namespaces {
+        heads.push("namespace");
+    }
+    heads.extend(["name", "phase"]);
+    heads.extend(narrow_heads(kind));
+    heads.push("age");
+    if wide {
+        heads.extend(wide_heads(kind));
+    }
+    let mut table = Table::new(heads);
+    for object in objects {
+        table.row(row(object, namespaces, wide, now));
+    }
+    table
+}
+
+/// The row of one object, as [`table`] shows it.
+#[must_use]
+pub fn row(object: &Object, namespaces: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = Vec::new();
+    if namespaces {
+        cells.push(object.key.namespace.as_str().into());
+    }
+    cells.push(object.key.name.as_str().into());
+    cells.push(Cell::phase(&object.phase()));
+    cells.extend(narrow(object, now).iter().map(Cell::from));
+    let created = object.record.as_ref().map(|record| record.metadata.creation_timestamp);
+    cells.push(or_dash(created.map(|at| age::between(at, now))).into());
+    if wide {
+        cells.extend(wider(object).iter().map(Cell::from));
+    }
+    cells
+}
+
+fn narrow_heads(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Goal => &["plan", "priority"],
+        Kind::Plan => &["nodes", "series", "version"],
+        Kind::Capability => &["category"],
+        Kind::Binding => &["bound", "strategy"],
+        Kind::Gate => &["approvals", "target"],
+        Kind::Execution => &["nodes", "plan", "elapsed"],
+    }
+}
+
+fn wide_heads(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Goal => &["timeout", "description"],
+        Kind::Plan => &["goal", "description"],
+        Kind::Capability => &["inputs", "outputs", "description"],
+        Kind::Binding => &["providers"],
+        Kind::Gate => &["type", "reviewers"],
+        Kind::Execution => &["goal", "binding", "runner", "message"],
+    }
+}
+
+fn narrow(object: &Object, now: Timestamp) -> Vec<String> {
+    let spec = object.resource.as_ref().map(|resource| &resource.spec);
+    let status = object.record.as_ref().map(|record| &record.status);
+    match object.key.kind {
+        Kind::Goal => {
+            let plan = match status {
+                Some(Status::Goal(status)) => status.active_plan_ref.as_ref().map(named),
+                _ => None,
+            };
+            vec![or_dash(plan), or_dash(goal(spec).map(|spec| spec.priority.to_string()))]
+        }
+        Kind::Plan => {
+            let nodes = plan(spec).map(|spec| spec.graph.nodes.len().to_string());
+            let of = |field: fn(&PlanSpec) -> Option<&String>| or_dash(plan(spec).and_then(field).cloned());
+            vec![or_dash(nodes), of(|spec| spec.series.as_ref()), of(|spec| spec.version.as_ref())]
+        }
+        Kind::Capability => vec![or_dash(capability(spec).and_then(|spec| spec.category.clone()))],
+        Kind::Binding => {
+            let bound = match status {
+                Some(Status::Binding(status)) => {
+                    Some(format!("{}/{}", status.bound_count, status.total_count))
+                }
+                _ => None,
+            };
+            vec![or_dash(bound), or_dash(binding(spec).map(|spec| format!("{:?}", spec.strategy)))]
+        }
+        Kind::Gate => {
+            let target = gate(spec).map(|spec| {
+                let node =
+                    spec.target_ref.node_id.as_ref().map(|node| format!("/{node}")).unwrap_or_default();
+                format!("{}/{}{node}", spec.target_ref.kind.singular(), spec.target_ref.name)
+            });
+            vec![approvals(spec, status), or_dash(target)]
+        }
+        Kind::Execution => {
+            let status = execution_status(status);
+            let nodes = status.filter(|status| !status.node_statuses.is_empty()).map(|status| {
+                let ended = status.node_statuses.values().filter(|node| node.phase.is_terminal()).count();
+                format!("{ended}/{}", status.node_statuses.len())
+            });
+            let elapsed = status.and_then(|status| {
+                status.start_time.map(|start| age::between(start, status.completion_time.unwrap_or(now)))
+            });
+            vec![or_dash(nodes), or_dash(plan_of(spec, status)), or_dash(elapsed)]
+        }
+    }
+}
+
+fn wider(object: &Object) -> Vec<String> {
+    let spec = object.resource.as_ref().map(|resource| &resource.spec);
+    let status = object.record.as_ref().map(|record| &record.status);
+    let count = |number: usize| number.to_string();
+    match object.key.kind {
+        Kind::Goal => {
+            let timeout = goal(spec).and_then(|spec| spec.timeout.as_ref()).map(ToString::to_string);
+            vec![or_dash(timeout), description(goal(spec).map(|spec| &spec.description))]
+        }
+        Kind::Plan => {
+            let goal = plan(spec).and_then(|spec| spec.goal_ref.as_ref()).map(named);
+            vec![or_dash(goal), description(plan(spec).map(|spec| &spec.description))]
+        }
+        Kind::Capability => {
+            let spec = capability(spec);
+            vec![
+                or_dash(spec.map(|spec| count(spec.inputs.len()))),
+                or_dash(spec.map(|spec| count(spec.outputs.len()))),
+                description(spec.map(|spec| &spec.description)),
+            ]
+        }
+        Kind::Binding => vec![or_dash(binding(spec).map(providers))],
+        Kind::Gate => {
+            let reviewers = gate(spec).map(|spec| match spec.reviewers.as_slice() {
+                [] => "anyone who may write".to_owned(),
+                some => some.join(","),
+            });
+            vec![or_dash(gate(spec).map(|spec| kebab(&format!("{:?}", spec.gate_type)))), or_dash(reviewers)]
+        }
+        Kind::Execution => {
+            let spec = execution(spec);
+            let status = execution_status(status);
+            let runner =
+                status.and_then(|status| status.extensions.lease.as_ref()).map(|lease| lease.holder.clone());
+            let message = status.and_then(|status| status.message.as_ref());
+            vec![
+                or_dash(spec.and_then(|spec| spec.goal_ref.as_ref()).map(named)),
+                or_dash(spec.and_then(|spec| spec.binding_ref.as_ref()).map(named)),
+                or_dash(runner),
+                description(message),
+            ]
+        }
+    }
+}
+
+fn approvals(spec: Option<&Spec>, status: Option<&Status>) -> String {
+    let Some(Status::Gate(status)) = status else { return "-".to_owned() };
+    let needed = gate(spec).map_or(1, |spec| spec.required_approvers);
+    let given = status.review_history.iter().filter(|review| review.action == ReviewAction::Approve).count();
+    format!("{given}/{needed}")
+}
+
+fn plan_of(spec: Option<&Spec>, status: Option<&ExecutionStatus>) -> Option<String> {
+    let pinned =
+        status.and_then(|status| status.extensions.pinned.as_ref()).map(|pin| pin.plan.name.to_string());
+    pinned.or_else(|| execution(spec).map(|spec| named(&spec.plan_ref)))
+}
+
+fn providers(spec: &BindingSpec) -> String {
+    let mut names: Vec<&str> = spec.rules.iter().map(|rule| rule.target.provider.as_str()).collect();
+    names.dedup();
+    names.join(",")
+}
+
+/// A reference as it is written: with its namespace only where it names one.
+fn named(reference: &Reference) -> String {
+    match &reference.namespace {
+        Some(namespace) => format!("{namespace}/{}", reference.name),
+        None => reference.name.to_string(),
+    }
+}
+
+fn description(description: Option<&String>) -> String {
+    or_dash(description.map(|description| text::shortened(description.trim(), DESCRIPTION)))
+}
+
+fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
+/// `SignOff` as `sign-off`.
+pub(super) fn kebab(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 2);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+macro_rules! spec_of {
+    ($name:ident, $variant:ident, $type:ty) => {
+        fn $name(spec: Option<&Spec>) -> Option<&$type> {
+            match spec {
+                Some(Spec::$variant(spec)) => Some(spec),
+                _ => None,
+            }
+        }
+    };
+}
+
+spec_of!(goal, Goal, GoalSpec);
+spec_of!(plan, Plan, PlanSpec);
+spec_of!(capability, Capability, CapabilitySpec);
+spec_of!(binding, Binding, BindingSpec);
+spec_of!(gate, Gate, GateSpec);
+spec_of!(execution, Execution, ExecutionSpec);
+
+fn execution_status(status: Option<&Status>) -> Option<&ExecutionStatus> {
+    match status {
+        Some(Status::Execution(status)) => Some(status),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::samples;
+    use super::*;
+
+    fn lines(object: &Object, namespaces: bool, wide: bool) -> Vec<String> {
+        let now = "2026-03-04T12:05:00Z".parse().unwrap();
+        let table = table(object.key.kind, &[object], namespaces, wide, now);
+        table.lines().iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+    }
+
+    #[test]
+    fn a_goal_shows_its_plan_and_priority() {
+        assert_eq!(
+            lines(&samples::goal(), false, false),
+            ["NAME   PHASE       PLAN     PRIORITY   AGE", "sso    Executing   sso-v2   10         5m00s"]
+        );
+    }
+
+    #[test]
+    fn a_wide_table_shows_the_description_on_one_line() {
+        let lines = lines(&samples::goal(), true, true);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("team ") && lines[1].ends_with("Let people sign in"), "{lines:?}");
+    }
+
+    #[test]
+    fn every_kind_has_as_many_cells_as_heads_even_when_nothing_is_known() {
+        let now = "2026-03-04T12:05:00Z".parse().unwrap();
+        for kind in Kind::ALL {
+            let mut key = samples::goal().key;
+            key.kind = kind;
+            let object = Object { key, resource: None, record: None, resource_version: None };
+            let heads = 4 + narrow_heads(kind).len() + wide_heads(kind).len();
+            assert_eq!(row(&object, true, true, now).len(), heads, "{kind}");
+        }
+    }
+}

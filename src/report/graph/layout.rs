@@ -1,0 +1,236 @@
+//! Where nodes and edges of a picture go: layers from left to right by the longest way from a start, and an
+//! order within each layer that has few crossings (barycentre sweeps). Knows nothing of the picture's looks.
+
+use super::{EdgeType, GraphView, NodeIx};
+
+/// How often the layers are ordered by their neighbours, forth and back.
+const SWEEPS: usize = 6;
+
+/// A layout in cells: columns count layers, rows count places within them.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// The cell of each node.
+    pub(super) cells: Vec<Cell>,
+    /// The ways of the edges, each from cell to cell.
+    pub(super) ways: Vec<Way>,
+    /// The number of layers.
+    pub(super) columns: usize,
+    /// The number of places in the fullest layer.
+    pub(super) rows: usize,
+}
+
+/// A place.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Cell {
+    /// The layer, from 0.
+    pub(super) column: usize,
+    /// The place in the layer, from 0; layers are centred, so places may be halves.
+    pub(super) row: f64,
+}
+
+/// The way of one edge.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// The cells that the edge passes, its ends included.
+    pub(super) through: Vec<Cell>,
+    /// What kind of edge it is.
+    pub(super) kind: WayKind,
+}
+
+/// What an edge in a picture means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WayKind {
+    /// The target needs the source's success.
+    Hard,
+    /// The target waits for the source's end.
+    Soft,
+    /// The target is a group that holds the source.
+    Member,
+}
+
+/// Lays a graph out. Edges over several layers get a place in each of them, so that they pass beside nodes.
+pub(super) fn arrange(view: &GraphView) -> Layout {
+    let links = links(view);
+    let layer = layers(view, &links);
+    let columns = layer.iter().max().map_or(0, |last| last + 1);
+    let mut grid = Grid { layers: vec![Vec::new(); columns], before: Vec::new(), after: Vec::new() };
+    for &column in &layer {
+        grid.add(column);
+    }
+    let chains: Vec<Vec<usize>> = links.iter().map(|&(from, to, _)| grid.chain(from, to, &layer)).collect();
+    grid.order();
+    let rows = grid.layers.iter().map(Vec::len).max().unwrap_or(0);
+    let cells = grid.cells(rows);
+    let cell = |vertex: usize| cells.get(vertex).copied().unwrap_or_default();
+    let ways = chains
+        .iter()
+        .zip(&links)
+        .map(|(chain, &(_, _, kind))| Way {
+            through: chain.iter().map(|&vertex| cell(vertex)).collect(),
+            kind,
+        })
+        .collect();
+    Layout { cells: (0..view.nodes.len()).map(cell).collect(), ways, columns, rows }
+}
+
+fn links(view: &GraphView) -> Vec<(NodeIx, NodeIx, WayKind)> {
+    let edge_kind = |kind| if kind == EdgeType::Soft { WayKind::Soft } else { WayKind::Hard };
+    let edges = view.edges.iter().map(|edge| (edge.from, edge.to, edge_kind(edge.kind)));
+    let members =
+        view.nodes.iter().enumerate().flat_map(|(group, node)| {
+            node.children.iter().map(move |&child| (child, group, WayKind::Member))
+        });
+    edges.chain(members).collect()
+}
+
+fn layers(view: &GraphView, links: &[(NodeIx, NodeIx, WayKind)]) -> Vec<usize> {
+    let mut sources: Vec<Vec<NodeIx>> = vec![Vec::new(); view.nodes.len()];
+    for &(from, to, _) in links {
+        if let Some(list) = sources.get_mut(to) {
+            list.push(from);
+        }
+    }
+    let mut layer = vec![0usize; view.nodes.len()];
+    for &node in &view.order {
+        let ways = sources.get(node).into_iter().flatten();
+        let deepest = ways.filter_map(|&source| layer.get(source)).map(|depth| depth + 1).max().unwrap_or(0);
+        if let Some(slot) = layer.get_mut(node) {
+            *slot = deepest;
+        }
+    }
+    layer
+}
+
+/// Vertices (nodes first, then the bends of long edges) in layers, with their neighbours on both sides.
+struct Grid {
+    layers: Vec<Vec<usize>>,
+    before: Vec<Vec<usize>>,
+    after: Vec<Vec<usize>>,
+}
+
+impl Grid {
+    fn add(&mut self, column: usize) -> usize {
+        let vertex = self.before.len();
+        self.before.push(Vec::new());
+        self.after.push(Vec::new());
+        if let Some(layer) = self.layers.get_mut(column) {
+            layer.push(vertex);
+        }
+        vertex
+    }
+
+    fn chain(&mut self, from: NodeIx, to: NodeIx, layer: &[usize]) -> Vec<usize> {
+        let column = |node: NodeIx| layer.get(node).copied().unwrap_or(0);
+        let mut chain = vec![from];
+        for between in column(from) + 1..column(to) {
+            chain.push(self.add(between));
+        }
+        chain.push(to);
+        for (&left, &right) in chain.iter().zip(chain.iter().skip(1)) {
+            if let (Some(after), Some(before)) = (self.after.get_mut(left), self.before.get_mut(right)) {
+                after.push(right);
+                before.push(left);
+            }
+        }
+        chain
+    }
+
+    fn order(&mut self) {
+        let mut place = vec![0.0f64; self.before.len()];
+        settle(&self.layers, &mut place);
+        for sweep in 0..SWEEPS {
+            let forth = sweep % 2 == 0;
+            let neighbours = if forth { &self.before } else { &self.after };
+            let count = self.layers.len();
+            for step in 1..count {
+                let at = if forth { step } else { count - 1 - step };
+                let Some(layer) = self.layers.get_mut(at) else { continue };
+                let centre = |vertex: usize| centre(neighbours, &place, vertex);
+                let mut keyed: Vec<(f64, usize)> =
+                    layer.iter().map(|&vertex| (centre(vertex), vertex)).collect();
+                keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
+                *layer = keyed.into_iter().map(|(_, vertex)| vertex).collect();
+                settle(std::slice::from_ref(layer), &mut place);
+            }
+        }
+    }
+
+    fn cells(&self, rows: usize) -> Vec<Cell> {
+        let mut cells = vec![Cell::default(); self.before.len()];
+        for (column, layer) in self.layers.iter().enumerate() {
+            let top = half(rows - layer.len().min(rows));
+            for (i, &vertex) in layer.iter().enumerate() {
+                if let Some(slot) = cells.get_mut(vertex) {
+                    *slot = Cell { column, row: top + number(i) };
+                }
+            }
+        }
+        cells
+    }
+}
+
+/// Writes down the places of the vertices, measured from the middle of their layer.
+fn settle(layers: &[Vec<usize>], place: &mut [f64]) {
+    for layer in layers {
+        let middle = half(layer.len());
+        for (i, &vertex) in layer.iter().enumerate() {
+            if let Some(slot) = place.get_mut(vertex) {
+                *slot = number(i) - middle;
+            }
+        }
+    }
+}
+
+fn centre(neighbours: &[Vec<usize>], place: &[f64], vertex: usize) -> f64 {
+    let own = place.get(vertex).copied().unwrap_or(0.0);
+    let list = neighbours.get(vertex).map_or(&[][..], Vec::as_slice);
+    if list.is_empty() {
+        return own;
+    }
+    list.iter().filter_map(|&other| place.get(other)).sum::<f64>() / number(list.len())
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn half(count: usize) -> f64 {
+    number(count) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn every_edge_goes_to_the_right_and_passes_every_layer_between() {
+        let layout = arrange(&samples::plain());
+        assert_eq!((layout.columns, layout.cells.len()), (3, 6));
+        for way in &layout.ways {
+            let columns: Vec<usize> = way.through.iter().map(|cell| cell.column).collect();
+            assert!(columns.windows(2).all(|pair| pair[1] == pair[0] + 1), "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_nodes_share_a_cell() {
+        let layout = arrange(&samples::plain());
+        for (i, a) in layout.cells.iter().enumerate() {
+            assert!(layout.cells.iter().skip(i + 1).all(|b| a != b), "{:?}", layout.cells);
+        }
+    }
+
+    #[test]
+    fn crossed_pairs_are_untangled() {
+        let graph = serde_json::from_value(serde_json::json!({
+            "nodes": [{"id": "a", "kind": "Task"}, {"id": "b", "kind": "Task"},
+                      {"id": "x", "kind": "Task"}, {"id": "y", "kind": "Task"}],
+            "edges": [{"from": "a", "to": "y"}, {"from": "b", "to": "x"}],
+        }))
+        .unwrap();
+        let layout = arrange(&GraphView::new("t", &graph, None, samples::now()).unwrap());
+        let row = |node: usize| layout.cells[node].row;
+        assert!((row(0) < row(1)) == (row(3) < row(2)));
+    }
+}

@@ -1,0 +1,159 @@
+//! A plan's graph, with the phases of an execution where there is one, as text, DOT, Mermaid or SVG.
+//! Here is what all four see; each format has its own file.
+
+mod dot;
+mod layout;
+mod mermaid;
+mod svg;
+mod tree;
+
+use jiff::Timestamp;
+
+use super::{age, text};
+use crate::graph::{GraphError, NodeIx, Topology};
+use crate::model::{EdgeType, ExecutionStatus, Node, NodeKind, NodePhase, NodeStatus, PlanGraph};
+
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GraphFormat {
+    /// An indented tree for a terminal, with colours.
+    #[default]
+    Text,
+    /// The language of Graphviz.
+    Dot,
+    /// The language that Git hosts draw in Markdown.
+    Mermaid,
+    /// A picture of its own.
+    Svg,
+}
+
+/// A graph that is ready to be drawn. All text in it is safe for a terminal.
+#[derive(Debug, Clone)]
+pub struct GraphView {
+    title: String,
+    nodes: Vec<NodeView>,
+    edges: Vec<EdgeView>,
+    order: Vec<NodeIx>,
+}
+
+/// A node that is ready to be drawn.
+#[derive(Debug, Clone)]
+struct NodeView {
+    id: String,
+    name: Option<String>,
+    kind: NodeKind,
+    phase: Option<NodePhase>,
+    /// What there is to say beside the phase: elapsed time, attempt, message.
+    detail: String,
+    children: Vec<NodeIx>,
+}
+
+/// An edge that is ready to be drawn.
+#[derive(Debug, Clone, Copy)]
+struct EdgeView {
+    from: NodeIx,
+    to: NodeIx,
+    kind: EdgeType,
+}
+
+impl GraphView {
+    /// Prepares a graph. With an execution's status, nodes have phases; `now` ends what still runs.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the graph.
+    pub fn new(
+        title: &str,
+        plan: &PlanGraph,
+        execution: Option<&ExecutionStatus>,
+        now: Timestamp,
+    ) -> Result<Self, Vec<GraphError>> {
+        let topology = Topology::build(plan)?;
+        let view = |(i, node): (NodeIx, &Node)| {
+            let status = execution.map(|status| status.node_statuses.get(node.id.as_str()));
+            NodeView {
+                id: node.id.to_string(),
+                name: node.name.as_deref().map(|name| text::line(name).into_owned()),
+                kind: node.kind,
+                phase: status.map(|status| status.map_or(NodePhase::Pending, |status| status.phase)),
+                detail: status.flatten().map(|status| detail(status, now)).unwrap_or_default(),
+                children: topology.children(i).to_vec(),
+            }
+        };
+        let mut edges: Vec<EdgeView> = (0..topology.len())
+            .flat_map(|from| topology.targets(from).map(move |(to, kind)| EdgeView { from, to, kind }))
+            .collect();
+        edges.sort_by_key(|edge| (edge.from, edge.to));
+        Ok(Self {
+            title: text::line(title).into_owned(),
+            nodes: plan.nodes.iter().enumerate().map(view).collect(),
+            edges,
+            order: topology.order().to_vec(),
+        })
+    }
+
+    /// The graph in a format, with a line end at its end.
+    #[must_use]
+    pub fn render(&self, format: GraphFormat) -> String {
+        match format {
+            GraphFormat::Text => tree::render(self),
+            GraphFormat::Dot => dot::render(self),
+            GraphFormat::Mermaid => mermaid::render(self),
+            GraphFormat::Svg => svg::render(self),
+        }
+    }
+
+    fn node(&self, node: NodeIx) -> Option<&NodeView> {
+        self.nodes.get(node)
+    }
+}
+
+impl NodeView {
+    /// What stands on the node's second line in a picture.
+    fn caption(&self) -> String {
+        match self.phase {
+            Some(phase) if self.detail.is_empty() => phase.to_string(),
+            Some(phase) => format!("{phase} {}", self.detail),
+            None => kind_name(self.kind).to_owned(),
+        }
+    }
+}
+
+fn detail(status: &NodeStatus, now: Timestamp) -> String {
+    let mut parts = Vec::new();
+    if let Some(start) = status.start_time
+        && status.phase != NodePhase::Pending
+    {
+        parts.push(age::between(start, status.completion_time.unwrap_or(now)));
+    }
+    if status.attempt > 1 {
+        parts.push(format!("attempt {}", status.attempt));
+    }
+    parts.join(", ")
+}
+
+/// The name of a node's kind as written in a plan.
+fn kind_name(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Task => "Task",
+        NodeKind::Gate => "Gate",
+        NodeKind::Group => "Group",
+        NodeKind::External => "External",
+    }
+}
+
+/// The colours of a phase in pictures: fill and stroke, readable on a light and on a dark page.
+fn colours(phase: Option<NodePhase>) -> (&'static str, &'static str) {
+    match phase {
+        None => ("#eef2f7", "#64748b"),
+        Some(NodePhase::Pending) => ("#f1f5f9", "#94a3b8"),
+        Some(NodePhase::Running) => ("#dbeafe", "#2563eb"),
+        Some(NodePhase::Blocked) => ("#fef3c7", "#b45309"),
+        Some(NodePhase::Succeeded) => ("#dcfce7", "#15803d"),
+        Some(NodePhase::Failed) => ("#fee2e2", "#b91c1c"),
+        Some(NodePhase::Skipped) => ("#f8fafc", "#cbd5e1"),
+        Some(NodePhase::Cancelled) => ("#f3e8ff", "#7e22ce"),
+    }
+}
+
+#[cfg(test)]
+mod samples;

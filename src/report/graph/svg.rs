@@ -1,0 +1,157 @@
+//! The graph as an SVG picture that needs no script, no font and no network.
+
+use super::layout::{Cell, Layout, WayKind, arrange};
+use super::{GraphView, NodeKind, NodeView, colours};
+use crate::report::text;
+
+const NODE_WIDTH: f64 = 180.0;
+const NODE_HEIGHT: f64 = 48.0;
+const COLUMN: f64 = 250.0;
+const ROW: f64 = 72.0;
+const MARGIN: f64 = 24.0;
+const TITLE: f64 = 36.0;
+const LABEL_CHARACTERS: usize = 24;
+
+pub(super) fn render(view: &GraphView) -> String {
+    let layout = arrange(view);
+    let mut out = head(view, &layout);
+    for way in &layout.ways {
+        let dashes = match way.kind {
+            WayKind::Hard => "",
+            WayKind::Soft => " stroke-dasharray=\"6 4\"",
+            WayKind::Member => " stroke-dasharray=\"2 4\"",
+        };
+        let arrow = if way.kind == WayKind::Member { "" } else { " marker-end=\"url(#arrow)\"" };
+        out.push_str(&format!(
+            "  <path d=\"{}\" fill=\"none\" stroke=\"#64748b\" stroke-width=\"1.5\"{dashes}{arrow}/>\n",
+            path(&way.through)
+        ));
+    }
+    for (node, cell) in view.nodes.iter().zip(&layout.cells) {
+        out.push_str(&draw(node, *cell));
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn head(view: &GraphView, layout: &Layout) -> String {
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    let width = 2.0 * MARGIN + (count(layout.columns) - 1.0).max(0.0) * COLUMN + NODE_WIDTH;
+    let height = 2.0 * MARGIN + TITLE + (count(layout.rows) - 1.0).max(0.0) * ROW + NODE_HEIGHT;
+    let title = escaped(&view.title);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\" role=\"img\" font-family=\"sans-serif\">\n  <title>{title}</title>\n  <defs><marker \
+         id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
+         orient=\"auto\"><path d=\"M0 0 8 4 0 8z\" fill=\"#64748b\"/></marker></defs>\n  <rect width=\"100%\" \
+         height=\"100%\" fill=\"#ffffff\"/>\n  <text x=\"{MARGIN}\" y=\"{}\" font-size=\"16\" \
+         font-weight=\"bold\" fill=\"#111827\">{title}</text>\n",
+        MARGIN + 14.0
+    )
+}
+
+/// The upper left corner of a cell's node.
+fn corner(cell: Cell) -> (f64, f64) {
+    let column = f64::from(u32::try_from(cell.column).unwrap_or(u32::MAX));
+    (MARGIN + column * COLUMN, MARGIN + TITLE + cell.row * ROW)
+}
+
+/// From the right side of the first cell to the left side of the last, straight across the cells between.
+fn path(through: &[Cell]) -> String {
+    let mut out = String::new();
+    let mut at: Option<(f64, f64)> = None;
+    let last = through.len().saturating_sub(1);
+    for (i, &cell) in through.iter().enumerate() {
+        let (x, top) = corner(cell);
+        let y = top + NODE_HEIGHT / 2.0;
+        if let Some((from_x, from_y)) = at {
+            let middle = f64::midpoint(from_x, x);
+            out.push_str(&format!(" C{middle} {from_y} {middle} {y} {x} {y}"));
+        } else {
+            out.push_str(&format!("M{} {y}", x + NODE_WIDTH));
+        }
+        at = Some((x + NODE_WIDTH, y));
+        if i > 0 && i < last {
+            out.push_str(&format!(" H{}", x + NODE_WIDTH));
+        }
+    }
+    out
+}
+
+fn draw(node: &NodeView, cell: Cell) -> String {
+    let (fill, stroke) = colours(node.phase);
+    let (x, y) = corner(cell);
+    let (right, bottom) = (x + NODE_WIDTH, y + NODE_HEIGHT);
+    let (middle_x, middle_y) = (x + NODE_WIDTH / 2.0, y + NODE_HEIGHT / 2.0);
+    let look = format!("fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"1.5\"");
+    let shape = match node.kind {
+        NodeKind::Gate => format!(
+            "<polygon points=\"{},{y} {},{y} {right},{middle_y} {},{bottom} {},{bottom} {x},{middle_y}\" {look}/>",
+            x + 16.0,
+            right - 16.0,
+            right - 16.0,
+            x + 16.0
+        ),
+        NodeKind::External => rectangle(x, y, NODE_HEIGHT / 2.0, &look),
+        NodeKind::Group => rectangle(x, y, 4.0, &format!("{look} stroke-dasharray=\"4 3\"")),
+        NodeKind::Task => rectangle(x, y, 8.0, &look),
+    };
+    let name = escaped(&text::shortened(node.name.as_deref().unwrap_or(&node.id), LABEL_CHARACTERS));
+    let caption = escaped(&text::shortened(&node.caption(), LABEL_CHARACTERS + 6));
+    format!(
+        "  <g><title>{}</title>{shape}<text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"13\" \
+         fill=\"#111827\">{name}</text><text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"11\" \
+         fill=\"#475569\">{caption}</text></g>\n",
+        escaped(&node.id),
+        y + 20.0,
+        y + 37.0
+    )
+}
+
+fn rectangle(x: f64, y: f64, radius: f64, look: &str) -> String {
+    format!(
+        "<rect x=\"{x}\" y=\"{y}\" width=\"{NODE_WIDTH}\" height=\"{NODE_HEIGHT}\" rx=\"{radius}\" {look}/>"
+    )
+}
+
+/// XML text: the five special characters become entities; control characters are gone already.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn the_picture_holds_every_node_and_edge_once() {
+        let picture = render(&samples::running());
+        assert_eq!(picture.matches("<g>").count(), 6);
+        assert_eq!(picture.matches("marker-end").count(), 5);
+        assert!(picture.contains("Failed 3s") && picture.contains("Succeeded 12s, attempt 2"), "{picture}");
+    }
+
+    #[test]
+    fn text_from_a_manifest_is_no_markup() {
+        let picture = render(&samples::plain());
+        assert!(picture.contains("The &quot;front&quot; &lt;end&gt;"));
+        assert!(!picture.contains("<end>"));
+    }
+
+    #[test]
+    fn an_empty_way_draws_nothing() {
+        assert_eq!(path(&[]), "");
+    }
+}

@@ -1,0 +1,197 @@
+//! The graph as an indented tree. Every node stands once, below the last of its sources; a chain goes
+//! straight down, so that a long plan does not run off the screen; all other sources are named.
+
+use super::{EdgeType, GraphView, NodeIx, NodeKind, NodeView, kind_name};
+use crate::report::style::{Tone, node_sign};
+
+/// A line to come: the node, and what stands before it.
+struct Step {
+    node: NodeIx,
+    branch: String,
+    below: String,
+}
+
+pub(super) fn render(view: &GraphView) -> String {
+    let mut out = format!("{}\n", Tone::Strong.paint(&view.title));
+    let forest = Forest::of(view);
+    let width = view.nodes.iter().map(|node| node.id.chars().count()).max().unwrap_or(0);
+    let mut above: Option<NodeIx> = None;
+    let mut stack: Vec<Step> = Vec::new();
+    for &root in forest.roots.iter().rev() {
+        stack.push(Step { node: root, branch: String::new(), below: String::new() });
+    }
+    while let Some(Step { node, branch, below }) = stack.pop() {
+        let Some(shown) = view.node(node) else { continue };
+        out.push_str(&line(view, node, shown, above, &branch, width));
+        above = Some(node);
+        let below_ids = forest.below.get(node).map_or(&[][..], Vec::as_slice);
+        if let [only] = below_ids {
+            stack.push(Step { node: *only, branch: below.clone(), below });
+            continue;
+        }
+        for (i, &child) in below_ids.iter().enumerate().rev() {
+            let last = i + 1 == below_ids.len();
+            let (knee, rail) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            stack.push(Step {
+                node: child,
+                branch: format!("{below}{knee}"),
+                below: format!("{below}{rail}"),
+            });
+        }
+    }
+    out
+}
+
+/// Each node below the last of its sources.
+struct Forest {
+    roots: Vec<NodeIx>,
+    below: Vec<Vec<NodeIx>>,
+}
+
+impl Forest {
+    fn of(view: &GraphView) -> Self {
+        let mut place = vec![0usize; view.nodes.len()];
+        for (position, &node) in view.order.iter().enumerate() {
+            if let Some(slot) = place.get_mut(node) {
+                *slot = position;
+            }
+        }
+        let place_of = |node: NodeIx| place.get(node).copied().unwrap_or(0);
+        let mut parent: Vec<Option<NodeIx>> = vec![None; view.nodes.len()];
+        for edge in &view.edges {
+            if let Some(slot) = parent.get_mut(edge.to)
+                && slot.is_none_or(|old| place_of(old) < place_of(edge.from))
+            {
+                *slot = Some(edge.from);
+            }
+        }
+        let mut forest = Self { roots: Vec::new(), below: vec![Vec::new(); view.nodes.len()] };
+        for (node, parent) in parent.into_iter().enumerate() {
+            match parent.and_then(|parent| forest.below.get_mut(parent)) {
+                Some(list) => list.push(node),
+                None => forest.roots.push(node),
+            }
+        }
+        forest
+    }
+}
+
+fn line(
+    view: &GraphView,
+    node: NodeIx,
+    shown: &NodeView,
+    above: Option<NodeIx>,
+    branch: &str,
+    width: usize,
+) -> String {
+    let tone = shown.phase.map_or(Tone::Plain, |phase| Tone::of_phase(phase.as_str()));
+    let sign = shown.phase.map_or(kind_sign(shown.kind), node_sign);
+    let mut out = format!("{}{} {:width$}", Tone::Muted.paint(branch), tone.paint(sign), shown.id);
+    out.push_str(&format!("  {:8}", kind_name(shown.kind)));
+    if let Some(phase) = shown.phase {
+        out.push_str(&format!("  {}", tone.paint(phase)));
+        if !shown.detail.is_empty() {
+            out.push_str(&format!(" {}", shown.detail));
+        }
+    }
+    let mut notes = Vec::new();
+    if let Some(name) = &shown.name {
+        notes.push(name.clone());
+    }
+    if !shown.children.is_empty() {
+        notes.push(format!("of {}", names(view, &shown.children)));
+    }
+    let sources: Vec<NodeIx> =
+        view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from).collect();
+    let soft = view.edges.iter().any(|edge| edge.to == node && edge.kind == EdgeType::Soft);
+    if soft
+        || sources.len() > 1
+        || (sources.len() == 1 && branch.is_empty() && above != sources.first().copied())
+    {
+        let soft_mark = |from: NodeIx| {
+            view.edges.iter().any(|e| e.to == node && e.from == from && e.kind == EdgeType::Soft)
+        };
+        let list: Vec<String> = sources
+            .iter()
+            .filter_map(|&from| view.node(from).map(|source| (from, source)))
+            .map(
+                |(from, source)| {
+                    if soft_mark(from) { format!("{} (soft)", source.id) } else { source.id.clone() }
+                },
+            )
+            .collect();
+        notes.push(format!("after {}", list.join(", ")));
+    }
+    if !notes.is_empty() {
+        out.push_str(&format!("  {}", Tone::Muted.paint(notes.join("; "))));
+    }
+    let mut out = out.trim_end().to_owned();
+    out.push('\n');
+    out
+}
+
+fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
+    nodes
+        .iter()
+        .filter_map(|&node| view.node(node))
+        .map(|node| node.id.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn kind_sign(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Task => "□",
+        NodeKind::Gate => "◇",
+        NodeKind::Group => "▣",
+        NodeKind::External => "◎",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn branches_are_indented_and_joins_name_all_their_sources() {
+        insta::assert_snapshot!(plain(&render(&samples::plain())), @r#"
+        demo
+        □ design    Task
+        ├─ □ backend   Task
+        │  ◇ review    Gate      after backend, frontend
+        ├─ □ frontend  Task      The "front" <end>
+        └─ □ docs      Task      after design (soft)
+        ▣ all       Group     of backend, frontend
+        "#);
+    }
+
+    #[test]
+    fn phases_and_elapsed_times_are_shown() {
+        insta::assert_snapshot!(plain(&render(&samples::running())), @r#"
+        demo
+        ✔ design    Task      Succeeded 12s, attempt 2
+        ├─ ● backend   Task      Running 18s
+        │  ○ review    Gate      Pending  after backend, frontend
+        ├─ ✘ frontend  Task      Failed 3s  The "front" <end>
+        └─ ○ docs      Task      Pending  after design (soft)
+        ○ all       Group     Pending  of backend, frontend
+        "#);
+    }
+
+    #[test]
+    fn a_chain_of_a_thousand_nodes_is_not_indented() {
+        let nodes: Vec<_> =
+            (0..1000).map(|i| serde_json::json!({"id": format!("n{i}"), "kind": "Task"})).collect();
+        let edges: Vec<_> = (1..1000)
+            .map(|i| serde_json::json!({"from": format!("n{}", i - 1), "to": format!("n{i}")}))
+            .collect();
+        let graph = serde_json::from_value(serde_json::json!({"nodes": nodes, "edges": edges})).unwrap();
+        let view = GraphView::new("chain", &graph, None, samples::now()).unwrap();
+        assert!(plain(&render(&view)).lines().skip(1).all(|line| line.starts_with("□ n")));
+    }
+}

@@ -1,0 +1,149 @@
+//! What happened when: transitions as they were recorded, for people.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::style::Tone;
+use super::table::{Cell, Table};
+use super::{age, text};
+use crate::model::{NodeId, ResourceKey};
+
+/// One recorded transition, and the commit that recorded it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// When the status commit was made.
+    pub at: Timestamp,
+    /// The status commit.
+    pub commit: String,
+    /// The desired commit that it acts on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired: Option<String>,
+    /// The runner that wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner: Option<String>,
+    /// The resource, as `NAMESPACE/KIND/NAME`.
+    #[serde(serialize_with = "display")]
+    pub resource: ResourceKey,
+    /// The node, when it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The phase before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The phase after.
+    pub to: String,
+    /// Why, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The attempt, from 1.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// The person who decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+fn display<S: serde::Serializer>(key: &ResourceKey, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(key)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// A table of entries. The resource is left out where all are about one.
+#[must_use]
+pub fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Table {
+    let mut heads = vec!["time"];
+    if resources {
+        heads.push("resource");
+    }
+    heads.extend(["node", "transition", "by", "desired"]);
+    if wide {
+        heads.push("status commit");
+    }
+    heads.push("message");
+    let mut table = Table::new(heads);
+    for entry in entries {
+        let mut cells: Vec<Cell> = vec![age::moment(entry.at).into()];
+        if resources {
+            cells.push(entry.resource.to_string().into());
+        }
+        cells.push(entry.node.as_ref().map_or("-", |node| node.as_str()).into());
+        cells.push(Cell::toned(&transition(entry), Tone::of_phase(&entry.to)));
+        cells.push(entry.by.as_deref().or(entry.runner.as_deref()).unwrap_or("-").into());
+        cells.push(entry.desired.as_deref().map_or("-", short).into());
+        if wide {
+            cells.push(short(&entry.commit).into());
+        }
+        cells.push(because(entry).into());
+        table.row(cells);
+    }
+    table
+}
+
+fn transition(entry: &HistoryEntry) -> String {
+    let attempt = if entry.attempt > 1 { format!(" (attempt {})", entry.attempt) } else { String::new() };
+    match &entry.from {
+        Some(from) if *from != entry.to => format!("{from} → {}{attempt}", entry.to),
+        _ => format!("{}{attempt}", entry.to),
+    }
+}
+
+fn because(entry: &HistoryEntry) -> String {
+    let reason = entry.reason.as_deref().unwrap_or_default();
+    let message = text::line(entry.message.trim());
+    match (reason.is_empty(), message.is_empty()) {
+        (true, _) => message.into_owned(),
+        (false, true) => reason.to_owned(),
+        (false, false) => format!("{reason}: {message}"),
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..8).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, Name};
+
+    #[test]
+    fn an_entry_says_who_what_when_and_from_which_commit() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let entry = HistoryEntry {
+            at: "2026-03-04T12:03:41Z".parse().unwrap(),
+            commit: "1111111111".to_owned(),
+            desired: Some("2222222222".to_owned()),
+            runner: Some("host-1".to_owned()),
+            resource: ResourceKey::new(Kind::Execution, name("team"), name("run")),
+            node: NodeId::new("build").ok(),
+            from: Some("Running".to_owned()),
+            to: "Failed".to_owned(),
+            reason: Some("Timeout".to_owned()),
+            message: "after 4h\nsadly".to_owned(),
+            attempt: 2,
+            by: None,
+        };
+        let lines = table(&[entry], false, true).lines();
+        let plain = anstream::adapter::strip_str(&lines[1]).to_string();
+        assert_eq!(
+            plain.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
+            [
+                "2026-03-04 12:03:41Z",
+                "build",
+                "Running → Failed (attempt 2)",
+                "host-1",
+                "22222222",
+                "11111111",
+                "Timeout: after 4h sadly"
+            ]
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! A live object: what is declared and what is recorded of one resource, joined. As one JSON or YAML value it
+//! is what the contract calls a resource.
+
+use serde_json::{Value, json};
+
+use crate::model::{API_VERSION, JsonMap, Kind, Resource, ResourceKey, Spec, Status, StatusRecord};
+
+/// What is known of one resource.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// What identifies it.
+    pub key: ResourceKey,
+    /// The declaration; absent when the manifest is gone or not in force.
+    pub resource: Option<Resource>,
+    /// The record; absent until the first reconcile that saw it.
+    pub record: Option<StatusRecord>,
+    /// The id of the blob that holds the record.
+    pub resource_version: Option<String>,
+}
+
+impl Object {
+    /// The phase as in the status; `-` before the first reconcile.
+    #[must_use]
+    pub fn phase(&self) -> String {
+        let Some(record) = &self.record else { return "-".to_owned() };
+        match &record.status {
+            Status::Goal(status) => format!("{:?}", status.phase),
+            Status::Plan(status) => format!("{:?}", status.phase),
+            Status::Capability(status) => format!("{:?}", status.phase),
+            Status::Binding(status) => format!("{:?}", status.phase),
+            Status::Gate(status) => format!("{:?}", status.phase),
+            Status::Execution(status) => status.phase.to_string(),
+        }
+    }
+
+    /// The object as one value, its fields in the order of the contract.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let mut object = JsonMap::new();
+        object.insert("apiVersion".to_owned(), json!(API_VERSION));
+        object.insert("kind".to_owned(), json!(self.key.kind));
+        object.insert("metadata".to_owned(), self.metadata());
+        if let Some(resource) = &self.resource {
+            object.insert("spec".to_owned(), spec_value(&resource.spec));
+        }
+        if let Some(status) =
+            self.record.as_ref().map(value_of).and_then(|mut record| take(&mut record, "status"))
+        {
+            object.insert("status".to_owned(), status);
+        }
+        Value::Object(object)
+    }
+
+    fn metadata(&self) -> Value {
+        let mut merged = match self.resource.as_ref().map(|resource| value_of(&resource.metadata)) {
+            Some(Value::Object(map)) => map,
+            _ => JsonMap::new(),
+        };
+        let recorded = self.record.as_ref().map(|record| value_of(&record.metadata));
+        if let Some(Value::Object(recorded)) = recorded {
+            for (field, value) in recorded {
+                match (merged.get_mut(&field), value) {
+                    (Some(Value::Object(own)), Value::Object(more)) => own.extend(more),
+                    (_, value) => {
+                        merged.insert(field, value);
+                    }
+                }
+            }
+        }
+        if let Some(version) = &self.resource_version {
+            merged.insert("resourceVersion".to_owned(), json!(version));
+        }
+        Value::Object(merged)
+    }
+}
+
+/// Several objects as one value.
+#[must_use]
+pub fn list_value(objects: &[Object]) -> Value {
+    let items: Vec<Value> = objects.iter().map(Object::to_value).collect();
+    json!({ "apiVersion": API_VERSION, "kind": "List", "items": items })
+}
+
+/// `KIND/NAME`, as commands take it.
+#[must_use]
+pub fn short_name(key: &ResourceKey) -> String {
+    format!("{}/{}", key.kind.singular(), key.name)
+}
+
+/// The spec as it is written in a manifest, with its defaults.
+#[must_use]
+pub fn spec_value(spec: &Spec) -> Value {
+    match spec {
+        Spec::Goal(spec) => value_of(spec),
+        Spec::Plan(spec) => value_of(spec),
+        Spec::Capability(spec) => value_of(spec),
+        Spec::Binding(spec) => value_of(spec),
+        Spec::Gate(spec) => value_of(spec),
+        Spec::Execution(spec) => value_of(spec),
+    }
+}
+
+/// These types serialise without fail: every key is a string.
+fn value_of(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn take(value: &mut Value, field: &str) -> Option<Value> {
+    value.get_mut(field).map(Value::take)
+}
+
+/// The kinds among some objects, in the order of listings.
+#[must_use]
+pub fn kinds_of(objects: &[Object]) -> Vec<Kind> {
+    Kind::ALL.into_iter().filter(|kind| objects.iter().any(|object| object.key.kind == *kind)).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    pub(crate) fn goal() -> Object {
+        let record: StatusRecord = serde_json::from_value(json!({
+            "apiVersion": API_VERSION,
+            "kind": "Goal",
+            "metadata": {
+                "name": "sso", "namespace": "team", "uid": "u-1", "generation": 2,
+                "creationTimestamp": "2026-03-04T12:00:00Z",
+                "annotations": {"planspec.io/source": "goal.yaml"},
+            },
+            "status": {
+                "phase": "Executing", "activePlanRef": {"name": "sso-v2"},
+                "conditions": [{"type": "Accepted", "status": "True", "reason": "Valid",
+                                "lastTransitionTime": "2026-03-04T12:00:00Z"}],
+            },
+        }))
+        .unwrap();
+        let resource = Resource {
+            metadata: serde_json::from_value(json!({
+                "name": "sso", "namespace": "team", "labels": {"planspec.io/team": "web"},
+                "annotations": {"note": "hi"},
+            }))
+            .unwrap(),
+            spec: Spec::Goal(
+                serde_json::from_value(json!({"description": "Let people\nsign in", "priority": 10}))
+                    .unwrap(),
+            ),
+            spec_digest: crate::model::Digest::of_bytes(b""),
+            source: crate::model::Source { path: "goal.yaml".to_owned(), document: 0 },
+        };
+        let version = Some("aaaa".to_owned());
+        Object {
+            key: record.key(),
+            resource: Some(resource),
+            record: Some(record),
+            resource_version: version,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declaration_and_record_become_one_resource() {
+        let value = samples::goal().to_value();
+        let fields: Vec<&String> = value.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["apiVersion", "kind", "metadata", "spec", "status"]);
+        let metadata = &value["metadata"];
+        assert_eq!(metadata["annotations"], json!({"note": "hi", "planspec.io/source": "goal.yaml"}));
+        assert_eq!((&metadata["generation"], &metadata["resourceVersion"]), (&json!(2), &json!("aaaa")));
+        assert_eq!(value["status"]["phase"], "Executing");
+    }
+
+    #[test]
+    fn what_is_not_recorded_yet_has_no_status() {
+        let object = Object { record: None, resource_version: None, ..samples::goal() };
+        assert!(object.to_value().get("status").is_none());
+        assert_eq!(object.phase(), "-");
+    }
+}

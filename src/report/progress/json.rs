@@ -1,0 +1,27 @@
+//! One JSON event per line, for programs.
+
+use std::io::{self, Write};
+
+use super::Progress;
+use crate::event::Event;
+
+/// Writes a JSON object per event.
+pub struct JsonProgress<W> {
+    out: W,
+}
+
+impl<W: Write> JsonProgress<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write + Send> Progress for JsonProgress<W> {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_string(event).map_err(io::Error::other)?;
+        line.push('\n');
+        self.out.write_all(line.as_bytes())?;
+        self.out.flush()
+    }
+}

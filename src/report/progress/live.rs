@@ -1,0 +1,68 @@
+//! The live tree on a terminal: transitions scroll by, and what is under way stays below them.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use super::tree::Tree;
+use super::{Detail, Progress, lines};
+use crate::event::Event;
+
+/// How often elapsed times are redrawn.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Shows the live tree on the terminal of standard error.
+pub struct LiveProgress {
+    tree: Arc<Mutex<Tree>>,
+    bar: ProgressBar,
+    detail: Detail,
+    colour: bool,
+}
+
+impl LiveProgress {
+    /// A live tree of at most `height` lines.
+    #[must_use]
+    pub fn new(detail: Detail, colour: bool, height: usize) -> Self {
+        let tree = Arc::new(Mutex::new(Tree::default()));
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let drawn = Arc::clone(&tree);
+        let draw = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let lines = drawn.lock().unwrap_or_else(PoisonError::into_inner).lines(Instant::now(), height);
+            for (i, line) in lines.iter().enumerate() {
+                let end = if i + 1 == lines.len() { "" } else { "\n" };
+                // Drawing goes to a string inside indicatif, which cannot fail.
+                let _ = write!(out, "{}{end}", shown(line, colour));
+            }
+        };
+        if let Ok(style) = ProgressStyle::with_template("{tree}") {
+            bar.set_style(style.with_key("tree", draw));
+        }
+        bar.enable_steady_tick(TICK);
+        Self { tree, bar, detail, colour }
+    }
+}
+
+impl Progress for LiveProgress {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).note(event, Instant::now());
+        for line in lines::of(event, self.detail) {
+            self.bar.println(shown(&line, self.colour));
+        }
+        if matches!(event, Event::Finished { .. }) {
+            self.bar.finish_and_clear();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LiveProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn shown(line: &str, colour: bool) -> String {
+    if colour { line.to_owned() } else { anstream::adapter::strip_str(line).to_string() }
+}

@@ -1,0 +1,166 @@
+//! Tables in the manner of `kubectl get`: upper-case heads, no borders, three spaces between columns.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table as Grid};
+
+use super::style::Tone;
+use super::text;
+
+/// The characters that carry a tone through the layout: they have no width, and [`text::line`] removes them
+/// from everything that comes from outside.
+const MARK: char = '\u{2060}';
+const FIRST_TONE: u32 = 0xfe00;
+
+/// A table of text.
+#[derive(Debug, Default)]
+pub struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// One cell: text made safe for a terminal, and its tone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// A cell with a tone.
+    #[must_use]
+    pub fn toned(content: &str, tone: Tone) -> Self {
+        Self { text: text::line(content).into_owned(), tone }
+    }
+
+    /// A cell that shows a phase.
+    #[must_use]
+    pub fn phase(phase: &str) -> Self {
+        Self::toned(phase, Tone::of_phase(phase))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn marked(&self) -> String {
+        if self.tone == Tone::Plain || self.text.is_empty() {
+            return self.text.clone();
+        }
+        let position = Tone::ALL.iter().position(|tone| *tone == self.tone).unwrap_or(0);
+        let tone = u32::try_from(position).ok().and_then(|offset| char::from_u32(FIRST_TONE + offset));
+        match tone {
+            Some(tone) => format!("{MARK}{tone}{}{MARK}", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
+impl<S: AsRef<str>> From<S> for Cell {
+    fn from(content: S) -> Self {
+        Self::toned(content.as_ref(), Tone::Plain)
+    }
+}
+
+impl Table {
+    /// An empty table with these heads.
+    #[must_use]
+    pub fn new<S: AsRef<str>>(head: impl IntoIterator<Item = S>) -> Self {
+        Self { head: head.into_iter().map(|name| name.as_ref().to_uppercase()).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The lines, the heads first, without line ends.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut grid = Grid::new();
+        grid.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        grid.set_header(self.head.iter());
+        for row in &self.rows {
+            grid.add_row(row.iter().map(Cell::marked));
+        }
+        let last = self.head.len().saturating_sub(1);
+        for (i, column) in grid.column_iter_mut().enumerate() {
+            column.set_padding((0, if i == last { 0 } else { 3 }));
+        }
+        grid.lines().map(|line| paint(line.trim_end())).collect()
+    }
+}
+
+/// Turns the marks that went through the layout into colours.
+fn paint(line: &str) -> String {
+    if !line.contains(MARK) {
+        return line.to_owned();
+    }
+    let mut out = String::with_capacity(line.len() + 16);
+    let mut open: Option<Tone> = None;
+    let mut rest = line.chars();
+    while let Some(c) = rest.next() {
+        if c != MARK {
+            out.push(c);
+        } else if let Some(tone) = open.take() {
+            out.push_str(&format!("{:#}", tone.style()));
+        } else if let Some(tone) = rest.next().and_then(tone_of) {
+            out.push_str(&tone.style().to_string());
+            open = Some(tone);
+        }
+    }
+    out
+}
+
+fn tone_of(mark: char) -> Option<Tone> {
+    let offset = u32::from(mark).checked_sub(FIRST_TONE)?;
+    Tone::ALL.get(usize::try_from(offset).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Table {
+        let mut table = Table::new(["name", "phase", "age"]);
+        table.row(vec!["enable-google-sso".into(), Cell::phase("Succeeded"), "3m12s".into()]);
+        table.row(vec!["x".into(), Cell::phase("Pending"), "".into()]);
+        table
+    }
+
+    #[test]
+    fn columns_are_aligned_without_borders() {
+        let plain: Vec<String> =
+            sample().lines().iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        assert_eq!(
+            plain,
+            [
+                "NAME                PHASE       AGE",
+                "enable-google-sso   Succeeded   3m12s",
+                "x                   Pending",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tone_surrounds_exactly_its_cell() {
+        let green = Tone::Good.style();
+        assert!(sample().lines()[1].contains(&format!("   {green}Succeeded{green:#}   3m12s")));
+    }
+
+    #[test]
+    fn hostile_cells_stay_on_their_line_and_bring_no_colour() {
+        let mut table = Table::new(["a", "b"]);
+        table.row(vec!["x\n\u{1b}[31my\u{2060}\u{fe01}".into(), "z".into()]);
+        let lines = table.lines();
+        assert_eq!(lines.len(), 2);
+        assert!(!lines[1].contains('\u{1b}'), "{lines:?}");
+    }
+}

@@ -1,0 +1,183 @@
+//! What can happen to an Execution: the entries of the log that its status is a fold of.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Artifact, CriterionResult, Digest, JsonMap, Lease, LogSummary, NodeId, NodePhase, NodeReason,
+    PinnedGraph, Request, ResolvedBinding,
+};
+
+/// One change to an Execution or to one of its nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// To the execution as a whole.
+    Execution(ExecutionChange),
+    /// To a node.
+    Node(NodeId, NodeChange),
+}
+
+/// A change to an Execution as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExecutionChange {
+    /// It was observed for the first time.
+    Queue {
+        /// The digest of its spec.
+        spec_hash: Digest,
+        /// Its run id.
+        run_id: String,
+    },
+    /// Its plan was found: from now on this graph is run.
+    Pin {
+        /// What it is pinned to.
+        graph: PinnedGraph,
+        /// The nodes of the graph.
+        nodes: Arc<[NodeId]>,
+    },
+    /// It cannot be started for a reason that lies outside its graph.
+    Hold {
+        /// Why, for programs.
+        reason: String,
+        /// Why, in words.
+        message: String,
+    },
+    /// A runner takes the lease; the token must be higher than every one before.
+    AcquireLease(Lease),
+    /// The holder renews the lease.
+    RenewLease {
+        /// The token of the lease that is renewed.
+        token: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// The holder gives the lease back.
+    ReleaseLease {
+        /// The token of the lease that is given back.
+        token: u64,
+    },
+    /// Somebody asks to call it off.
+    RequestCancel(Request),
+    /// Somebody asks that nothing further starts.
+    Suspend(Request),
+    /// Somebody asks to go on.
+    Resume(Request),
+    /// Somebody asks to run nodes again; the nodes follow as `Reset`.
+    Retry(Request),
+}
+
+/// A change to a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeChange {
+    /// An attempt is claimed: the next one in number.
+    Start {
+        /// What was resolved for it; none for nodes that need no provider.
+        binding: Option<ResolvedBinding>,
+        /// The runner that claims it.
+        runner: String,
+    },
+    /// The work is done.
+    Succeed {
+        /// Why, when it needs saying.
+        reason: Option<NodeReason>,
+        /// In words.
+        message: String,
+        /// What it gave.
+        outputs: JsonMap,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// The work failed for good.
+    Fail {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// The attempt is over and another one is wanted.
+    Retry {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+        /// Not before this time.
+        at: Timestamp,
+        /// Whether the failure counts against `retries`; that of a lost runner does not.
+        counted: bool,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// It waits for the outside world.
+    Block {
+        /// For what, for programs.
+        reason: NodeReason,
+        /// For what, in words.
+        message: String,
+        /// When to look again, if looking helps.
+        retry_at: Option<Timestamp>,
+        /// What the provider needs to go on.
+        handle: Option<String>,
+    },
+    /// What it waited for is there.
+    Unblock,
+    /// It is not needed, or cannot be.
+    Skip {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+    },
+    /// It is called off.
+    Cancel {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+    },
+    /// A group takes the phase that its children add up to.
+    Sum {
+        /// The phase.
+        phase: NodePhase,
+        /// In words.
+        message: String,
+    },
+    /// Somebody asked to run it again: back to the beginning, with the number of attempts kept.
+    Reset {
+        /// Who, and why.
+        message: String,
+    },
+}
+
+/// What was seen of an attempt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence {
+    /// The exit code of a process.
+    pub exit_code: Option<i32>,
+    /// The end of the log.
+    pub log: Option<LogSummary>,
+    /// How the acceptance criteria came out.
+    pub criteria: Vec<CriterionResult>,
+    /// What was produced.
+    pub artifacts: Vec<Artifact>,
+}
+
+impl NodeChange {
+    /// The name of the change, for messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "start",
+            Self::Succeed { .. } => "succeed",
+            Self::Fail { .. } => "fail",
+            Self::Retry { .. } => "retry",
+            Self::Block { .. } => "block",
+            Self::Unblock => "unblock",
+            Self::Skip { .. } => "skip",
+            Self::Cancel { .. } => "cancel",
+            Self::Sum { .. } => "sum",
+            Self::Reset { .. } => "reset",
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! What is wrong with the expressions of a plan, before anything runs: syntax, names, outputs, order.
+//! Finds; it makes no diagnostics, which need the positions that only `manifest` knows.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::compile::closest;
+use super::context::{NODE_FIELDS, ROOTS};
+use super::describe::{EXECUTION_FIELDS, GOAL_FIELDS, PLAN_FIELDS};
+use super::{Expression, ExpressionError, Mention, Placed, Segment, Template};
+use crate::graph::Topology;
+use crate::model::{ExternalRef, JsonMap, Node, NodeKind, PlanSpec};
+
+/// Something wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpressionFinding {
+    /// The JSON pointer of the string that holds the expression, from the root of the plan's manifest.
+    pub pointer: String,
+    /// The byte offset in that string.
+    pub offset: usize,
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+    /// What to write instead, when that can be told.
+    pub hint: Option<String>,
+}
+
+impl ExpressionFinding {
+    fn new(pointer: &str, offset: usize, message: String) -> Self {
+        Self { pointer: pointer.to_owned(), offset, message, hint: None }
+    }
+
+    fn from_error(pointer: String, error: ExpressionError) -> Self {
+        Self { pointer, offset: error.offset, message: error.message, hint: error.hint }
+    }
+}
+
+/// Checks every `when` and every template of a plan. Without a topology (the graph itself is broken) the order of nodes
+/// is not checked.
+#[must_use]
+pub fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
+    let mut findings = Vec::new();
+    let nodes: HashMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    for (index, node) in plan.graph.nodes.iter().enumerate() {
+        let expressions = expressions_of(index, node, &mut findings);
+        if expressions.is_empty() {
+            continue;
+        }
+        let upstream = topology.map(|topology| topology.upstream(index));
+        let place = Place { node, nodes: &nodes, topology, upstream };
+        for placed in &expressions {
+            for mention in placed.expression.mentions() {
+                findings.extend(place.check(placed, mention));
+            }
+        }
+    }
+    findings.sort_by(|a, b| (&a.pointer, a.offset).cmp(&(&b.pointer, b.offset)));
+    findings
+}
+
+/// Checks that an execution gives every parameter that its plan reads without asking for it with `has(…)`.
+#[must_use]
+pub fn check_parameters(plan: &PlanSpec, parameters: &JsonMap) -> Vec<ExpressionFinding> {
+    let mut findings = Vec::new();
+    let mut ignored = Vec::new();
+    for (index, node) in plan.graph.nodes.iter().enumerate() {
+        for placed in expressions_of(index, node, &mut ignored) {
+            let mentions = placed.expression.mentions();
+            let read = |mention: &&Mention| mention.root == "parameters" && !mention.presence;
+            for mention in mentions.iter().filter(read) {
+                let Some(name) = mention.field(0) else { continue };
+                let asked = mentions.iter().any(|other| {
+                    other.presence && other.root == "parameters" && other.field(0) == Some(name)
+                });
+                if parameters.contains_key(name) || asked {
+                    continue;
+                }
+                let offset = placed.offset + mention.offset;
+                let message = format!("the execution has no parameter `{name}`");
+                let mut finding = ExpressionFinding::new(&placed.pointer, offset, message);
+                finding.hint = did_you_mean(name, parameters.keys().map(String::as_str));
+                findings.push(finding);
+            }
+        }
+    }
+    findings
+}
+
+/// Every expression of a node with its place in the manifest; those that cannot be compiled become findings.
+fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFinding>) -> Vec<Placed> {
+    let base = format!("/spec/graph/nodes/{index}");
+    let mut all = Vec::new();
+    if let Some(when) = &node.when {
+        let pointer = format!("{base}/when");
+        match Expression::compile(when) {
+            Ok(expression) => all.push(Placed { expression, pointer, offset: 0 }),
+            Err(mut error) => {
+                if when.trim_start().starts_with("${{") {
+                    error.hint =
+                        Some("`when` is an expression already; write it without `${{ }}`".to_owned());
+                }
+                findings.push(ExpressionFinding::from_error(pointer, error));
+            }
+        }
+    }
+    let mut add =
+        |pointer: &str, values: &JsonMap| {
+            let (template, errors) = Template::compile_map_partly(values);
+            all.extend(
+                template.expressions().into_iter().map(|placed| Placed {
+                    pointer: format!("{pointer}{}", placed.pointer),
+                    ..placed.clone()
+                }),
+            );
+            findings.extend(errors.into_iter().map(|wrong| {
+                ExpressionFinding::from_error(format!("{pointer}{}", wrong.pointer), wrong.error)
+            }));
+        };
+    add(&format!("{base}/inputs"), &node.inputs);
+    let address = match &node.external_ref {
+        Some(ExternalRef::Uri { uri, .. }) => Some(("uri", uri)),
+        Some(ExternalRef::Webhook { webhook_url, .. }) => Some(("webhookUrl", webhook_url)),
+        Some(ExternalRef::Resource { .. }) | None => None,
+    };
+    if let Some((field, address)) = address {
+        let fields = JsonMap::from_iter([(field.to_owned(), Value::String(address.clone()))]);
+        add(&format!("{base}/externalRef"), &fields);
+    }
+    all
+}
+
+fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    closest(word, known).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// The node in which an expression stands, and what is around it.
+struct Place<'p> {
+    node: &'p Node,
+    nodes: &'p HashMap<&'p str, &'p Node>,
+    topology: Option<&'p Topology>,
+    upstream: Option<Vec<bool>>,
+}
+
+impl Place<'_> {
+    fn check(&self, placed: &Placed, mention: &Mention) -> Option<ExpressionFinding> {
+        let (message, hint) = match mention.root.as_str() {
+            "nodes" => self.check_node(placed, mention)?,
+            "goal" => field_unknown(mention, &GOAL_FIELDS)?,
+            "plan" => field_unknown(mention, &PLAN_FIELDS)?,
+            "execution" => field_unknown(mention, &EXECUTION_FIELDS)?,
+            "parameters" => return None,
+            "inputs" => (
+                "`inputs` can only be used in the `config` of a provider".to_owned(),
+                Some("read `parameters` or the outputs of `nodes` instead".to_owned()),
+            ),
+            unknown => self.unknown_root(placed, mention, unknown),
+        };
+        let mut finding = ExpressionFinding::new(&placed.pointer, placed.offset + mention.offset, message);
+        finding.hint = hint;
+        Some(finding)
+    }
+
+    fn unknown_root(&self, placed: &Placed, mention: &Mention, unknown: &str) -> (String, Option<String>) {
+        let message = format!("there is no variable `{unknown}`");
+        // `nodes.a-b.phase` is a subtraction; GitHub Actions users know `nodes['a-b']`.
+        let before = placed.expression.text().get(..mention.offset).unwrap_or_default();
+        let dashed = before.strip_suffix('-').and_then(|before| before.rsplit_once("nodes."));
+        if let Some((_, first)) = dashed {
+            let id = format!("{first}-{unknown}");
+            if let Some(id) =
+                self.nodes.keys().find(|known| **known == id || known.starts_with(&format!("{id}-")))
+            {
+                return (message, Some(format!("write `nodes['{id}']`: an id with a dash needs brackets")));
+            }
+        }
+        let hint = if self.nodes.contains_key(unknown) {
+            Some(format!("a node is read as `nodes.{unknown}`"))
+        } else {
+            did_you_mean(unknown, ROOTS)
+        };
+        (message, hint)
+    }
+
+    fn check_node(&self, placed: &Placed, mention: &Mention) -> Option<(String, Option<String>)> {
+        let id = mention.field(0)?;
+        let Some(target) = self.nodes.get(id) else {
+            let dashed = self.nodes.keys().filter(|known| {
+                let text = placed.expression.text().get(mention.offset..).unwrap_or_default();
+                text.strip_prefix("nodes.").is_some_and(|rest| rest.starts_with(**known))
+                    && known.contains('-')
+            });
+            let hint = match dashed.max_by_key(|known| known.len()) {
+                Some(known) => Some(format!("write `nodes['{known}']`: an id with a dash needs brackets")),
+                None => did_you_mean(id, self.nodes.keys().copied()),
+            };
+            return Some((format!("there is no node `{id}`"), hint));
+        };
+        if id == self.node.id.as_str() {
+            return Some((format!("node `{id}` cannot read itself"), None));
+        }
+        let reached = match (self.topology.and_then(|topology| topology.find(id)), &self.upstream) {
+            (Some(index), Some(upstream)) => upstream.get(index).copied().unwrap_or(false),
+            _ => true,
+        };
+        if !reached {
+            let message =
+                format!("node `{id}` is not upstream of `{}`: it may not have run yet", self.node.id);
+            let hint = format!("add an edge from `{id}`, hard or soft, or name it in `dependsOn`");
+            return Some((message, Some(hint)));
+        }
+        self.check_node_field(mention, id, target)
+    }
+
+    fn check_node_field(
+        &self,
+        mention: &Mention,
+        id: &str,
+        target: &Node,
+    ) -> Option<(String, Option<String>)> {
+        let Some(Segment::Field(field)) = mention.path.get(1) else { return None };
+        if !NODE_FIELDS.contains(&field.as_str()) {
+            let hint = if target.outputs.contains(field) {
+                Some(format!("an output is read as `nodes.{id}.outputs.{field}`"))
+            } else {
+                did_you_mean(field, NODE_FIELDS)
+                    .or_else(|| Some("there are `phase`, `outputs` and `attempt`".to_owned()))
+            };
+            return Some((format!("a node has no `{field}`"), hint));
+        }
+        if field != "outputs" {
+            return None;
+        }
+        let Some(Segment::Field(output)) = mention.path.get(2) else { return None };
+        // External nodes give what their address answers, which nothing declares.
+        if target.kind == NodeKind::External || target.outputs.contains(output) {
+            return None;
+        }
+        let hint = did_you_mean(output, target.outputs.iter().map(String::as_str)).or_else(|| {
+            (target.kind == NodeKind::Task).then(|| format!("declare it in the `outputs` of `{id}`"))
+        });
+        Some((format!("node `{id}` has no output `{output}`"), hint))
+    }
+}
+
+fn field_unknown(mention: &Mention, known: &[&str]) -> Option<(String, Option<String>)> {
+    let field = mention.field(0)?;
+    if known.contains(&field) {
+        return None;
+    }
+    let hint = did_you_mean(field, known.iter().copied()).or_else(|| {
+        Some(format!("there are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")))
+    });
+    Some((format!("`{}` has no `{field}`", mention.root), hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn plan(third: Value) -> PlanSpec {
+        let mut last = json!({ "id": "last", "kind": "Task", "dependsOn": ["build", "wait"] });
+        last.as_object_mut().unwrap().extend(third.as_object().unwrap().clone());
+        let nodes = json!([
+            { "id": "build", "kind": "Task", "outputs": ["image", "digest"] },
+            { "id": "unit-test", "kind": "Task", "outputs": ["report"] },
+            { "id": "wait", "kind": "External", "externalRef": { "type": "uri", "uri": "https://x/${{ goal.nam }}" } },
+            last,
+        ]);
+        serde_json::from_value(json!({ "description": "d", "graph": { "nodes": nodes, "edges": [
+            { "from": "unit-test", "to": "build", "type": "soft" }
+        ] } }))
+        .unwrap()
+    }
+
+    fn findings(third: Value) -> Vec<String> {
+        let plan = plan(third);
+        let topology = Topology::build(&plan.graph).unwrap();
+        let shown = |finding: ExpressionFinding| {
+            let pointer = finding.pointer.strip_prefix("/spec/graph/nodes/").unwrap().to_owned();
+            let hint = finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{pointer}@{}: {}{hint}", finding.offset, finding.message)
+        };
+        check(&plan, Some(&topology)).into_iter().skip(1).map(shown).collect()
+    }
+
+    #[track_caller]
+    fn check_when(when: &str, expected: &[&str]) {
+        assert_eq!(findings(json!({ "when": when })), expected, "{when}");
+    }
+
+    #[test]
+    fn what_is_right_is_not_found_fault_with() {
+        check_when("nodes.build.phase == 'Succeeded' && has(nodes['unit-test'].outputs.report)", &[]);
+        check_when("nodes.wait.outputs.anything == 1 || parameters.x in goal.constraints", &[]);
+        check_when(
+            "nodes.exists(n, nodes[n].phase == 'Failed') || plan.labels['a/b'] == execution.name",
+            &[],
+        );
+    }
+
+    #[test]
+    fn names_that_are_not_there_are_found_with_their_place() {
+        check_when("param.x == 1", &["3/when@0: there is no variable `param`"]);
+        check_when(
+            "true && node.build.phase == 'x'",
+            &["3/when@8: there is no variable `node` (did you mean `nodes`?)"],
+        );
+        check_when(
+            "build.phase == 'x'",
+            &["3/when@0: there is no variable `build` (a node is read as `nodes.build`)"],
+        );
+        check_when(
+            "nodes.biuld.phase == 'x'",
+            &["3/when@0: there is no node `biuld` (did you mean `build`?)"],
+        );
+        check_when(
+            "nodes.build.image == 'x'",
+            &["3/when@0: a node has no `image` (an output is read as `nodes.build.outputs.image`)"],
+        );
+        check_when(
+            "nodes.build.outputs.imgae == 'x'",
+            &["3/when@0: node `build` has no output `imgae` (did you mean `image`?)"],
+        );
+        check_when("plan.serie == 'x'", &["3/when@0: `plan` has no `serie` (did you mean `series`?)"]);
+        check_when(
+            "inputs.x == 1",
+            &[
+                "3/when@0: `inputs` can only be used in the `config` of a provider (read `parameters` or the outputs of `nodes` instead)",
+            ],
+        );
+        check_when(
+            "${{ true }}",
+            &[
+                "3/when@0: `$` is not expected here (`when` is an expression already; write it without `${{ }}`)",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_id_with_a_dash_gets_a_hint() {
+        check_when(
+            "nodes.unit-test.phase == 'Failed'",
+            &[
+                "3/when@0: there is no node `unit` (write `nodes['unit-test']`: an id with a dash needs brackets)",
+                "3/when@11: there is no variable `test` (write `nodes['unit-test']`: an id with a dash needs brackets)",
+            ],
+        );
+    }
+
+    #[test]
+    fn only_nodes_upstream_may_be_read() {
+        check_when("nodes.last.phase == 'Failed'", &["3/when@0: node `last` cannot read itself"]);
+        let plan = plan(json!({}));
+        let topology = Topology::build(&plan.graph).unwrap();
+        let mut plan = plan;
+        plan.graph.nodes[1].when = Some("nodes.build.phase == 'Failed'".to_owned());
+        let found = check(&plan, Some(&topology));
+        assert_eq!(found[0].message, "node `build` is not upstream of `unit-test`: it may not have run yet");
+    }
+
+    #[test]
+    fn templates_are_checked_where_they_stand() {
+        let inputs =
+            json!({ "inputs": { "a": { "b": ["é ${{ nodes.build.outputs.x }}"] }, "c": "${{ 1 + }}" } });
+        assert_eq!(
+            findings(inputs),
+            [
+                "3/inputs/a/b/0@7: node `build` has no output `x` (declare it in the `outputs` of `build`)",
+                "3/inputs/c@7: the expression ends too early",
+            ]
+        );
+        let plan = plan(json!({}));
+        let found = check(&plan, None);
+        assert_eq!((found[0].pointer.as_str(), found[0].offset), ("/spec/graph/nodes/2/externalRef/uri", 14));
+        assert_eq!(found[0].hint.as_deref(), Some("did you mean `name`?"));
+    }
+
+    #[test]
+    fn parameters_are_checked_against_an_execution() {
+        let plan = plan(json!({
+            "when": "parameters.dryRun == false && has(parameters.extra) && parameters.extra > 1",
+            "inputs": { "x": "${{ parameters.proirity }} ${{ parameters.priority }}" },
+        }));
+        let parameters = json!({ "dryRun": false, "priority": "high" });
+        let found = check_parameters(&plan, parameters.as_object().unwrap());
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].pointer, "/spec/graph/nodes/3/inputs/x");
+        assert_eq!(found[0].offset, 4);
+        assert_eq!(found[0].message, "the execution has no parameter `proirity`");
+        assert_eq!(found[0].hint.as_deref(), Some("did you mean `priority`?"));
+    }
+}

@@ -1,0 +1,139 @@
+//! What an expression can see, and how much of it is turned into CEL values: only what the expression mentions.
+
+use std::collections::BTreeMap;
+
+use cel::Context;
+use serde_json::Value;
+
+use super::json;
+use super::names::{Mention, Segment};
+use crate::model::{JsonMap, NodeId, NodePhase, NodeStatus};
+
+/// The variables that expressions see.
+pub const ROOTS: [&str; 6] = ["parameters", "goal", "plan", "execution", "nodes", "inputs"];
+
+/// The fields of `nodes.<id>`.
+pub const NODE_FIELDS: [&str; 3] = ["phase", "outputs", "attempt"];
+
+/// What expressions see of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeView<'a> {
+    /// Where it stands.
+    pub phase: NodePhase,
+    /// What it gave; empty unless it succeeded.
+    pub outputs: &'a JsonMap,
+    /// The number of attempts started so far.
+    pub attempt: u32,
+}
+
+/// The nodes of an execution. Every node of the plan must be there, also those that have not started.
+pub trait Nodes {
+    /// The node of this id.
+    fn node(&self, id: &str) -> Option<NodeView<'_>>;
+    /// Every id.
+    fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+}
+
+impl Nodes for BTreeMap<NodeId, NodeStatus> {
+    fn node(&self, id: &str) -> Option<NodeView<'_>> {
+        let status = self.get(id)?;
+        Some(NodeView { phase: status.phase, outputs: &status.outputs, attempt: status.attempt })
+    }
+
+    fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.keys().map(NodeId::as_str))
+    }
+}
+
+/// The values that an expression is evaluated with. `goal` is null for an execution without one.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The parameters of the execution.
+    pub parameters: &'a JsonMap,
+    /// The goal, as [`super::describe`] shows it.
+    pub goal: &'a Value,
+    /// The plan, as [`super::describe`] shows it.
+    pub plan: &'a Value,
+    /// The execution, as [`super::describe`] shows it.
+    pub execution: &'a Value,
+    /// The nodes.
+    pub nodes: &'a dyn Nodes,
+    /// The rendered inputs of the task, where there are some: in a provider's `config`.
+    pub inputs: Option<&'a JsonMap>,
+}
+
+/// Which parts of a value an expression needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Everything.
+    All,
+    /// These fields.
+    Fields(BTreeMap<String, Need>),
+}
+
+impl Need {
+    /// Everything.
+    pub(super) const ALL: Self = Self::All;
+
+    /// What is needed of each variable.
+    pub(super) fn of(mentions: &[Mention]) -> BTreeMap<String, Self> {
+        let mut roots = BTreeMap::new();
+        for mention in mentions {
+            let root = roots.entry(mention.root.clone()).or_insert_with(|| Self::Fields(BTreeMap::new()));
+            root.add(&mention.path);
+        }
+        roots
+    }
+
+    fn add(&mut self, path: &[Segment]) {
+        match (path.split_first(), &mut *self) {
+            (_, Self::All) => {}
+            (Some((Segment::Field(name), rest)), Self::Fields(fields)) => {
+                fields.entry(name.clone()).or_insert_with(|| Self::Fields(BTreeMap::new())).add(rest);
+            }
+            (Some((Segment::Computed, _)) | None, Self::Fields(_)) => *self = Self::All,
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::All => Some(self),
+            Self::Fields(fields) => fields.get(name),
+        }
+    }
+}
+
+/// Makes what an expression needs of the scope known to its evaluation.
+pub(super) fn fill(context: &mut Context<'_, '_>, scope: &Scope<'_>, needs: &BTreeMap<String, Need>) {
+    for (root, need) in needs {
+        let value = match root.as_str() {
+            "parameters" => json::object_to_cel(scope.parameters, need),
+            "goal" => json::to_cel(scope.goal, need),
+            "plan" => json::to_cel(scope.plan, need),
+            "execution" => json::to_cel(scope.execution, need),
+            "nodes" => nodes_to_cel(scope.nodes, need),
+            "inputs" => match scope.inputs {
+                Some(inputs) => json::object_to_cel(inputs, need),
+                None => continue,
+            },
+            _ => continue,
+        };
+        context.add_variable_from_value(root.as_str(), value);
+    }
+}
+
+fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
+    let one = |id: &str, need: &Need| Some((id.to_owned(), node_to_cel(nodes.node(id)?, need)));
+    match need {
+        Need::All => json::to_map(nodes.ids().filter_map(|id| one(id, need))),
+        Need::Fields(ids) => json::to_map(ids.iter().filter_map(|(id, need)| one(id, need))),
+    }
+}
+
+fn node_to_cel(node: NodeView<'_>, need: &Need) -> cel::Value {
+    let phase = ("phase".to_owned(), cel::Value::from(node.phase.as_str()));
+    let attempt = ("attempt".to_owned(), cel::Value::Int(i64::from(node.attempt)));
+    let outputs =
+        need.field("outputs").map(|need| ("outputs".to_owned(), json::object_to_cel(node.outputs, need)));
+    json::to_map([phase, attempt].into_iter().chain(outputs))
+}

@@ -1,0 +1,51 @@
+//! Expressions: CEL in `when` and `${{ … }}`, compiled once, evaluated under a budget, checked against a plan.
+//! Knows nothing of transitions; what `when` means for a node is decided elsewhere in `run`.
+//!
+//! A text is refused before it reaches the parser when it is long or deep (`scan`), and an evaluation is stopped
+//! when it has done too much work (`meter`), so that no expression can hang a pass or exhaust the stack.
+
+mod check;
+mod compile;
+mod context;
+pub mod describe;
+mod json;
+mod meter;
+mod names;
+mod scan;
+mod template;
+
+pub use check::{ExpressionFinding, check, check_parameters};
+pub use compile::Expression;
+pub use context::{NODE_FIELDS, NodeView, Nodes, ROOTS, Scope};
+pub use meter::Budget;
+pub use names::{Mention, Segment};
+pub use template::{Placed, Template, TemplateError};
+
+/// Why an expression cannot be compiled or evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExpressionError {
+    /// The byte offset in the text where it goes wrong; in a template, in the string that holds the expression.
+    pub offset: usize,
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+    /// What to write instead, when that can be told.
+    pub hint: Option<String>,
+}
+
+impl ExpressionError {
+    fn new(offset: usize, message: impl Into<String>) -> Self {
+        Self { offset, message: message.into(), hint: None }
+    }
+
+    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error in a longer text, in which the expression starts at `by`.
+    fn shifted(mut self, by: usize) -> Self {
+        self.offset = self.offset.saturating_add(by);
+        self
+    }
+}

@@ -1,0 +1,286 @@
+//! The fold: one change applied to the status of an Execution. The status is the sum of its changes.
+
+use jiff::Timestamp;
+
+use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
+use crate::model::{ExecutionStatus, Lease, NodeExtensions, NodeId, NodeReason, NodeStatus};
+
+/// A change that does not fit the status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalChange {
+    /// The node's phase does not allow it.
+    #[error("node `{node}`: {source}")]
+    Transition {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        source: IllegalTransition,
+    },
+    /// There is no such node.
+    #[error("there is no node `{0}`")]
+    UnknownNode(NodeId),
+    /// The lease is somebody else's, or none.
+    #[error("the lease with token {0} is not held")]
+    LeaseNotHeld(u64),
+    /// The token does not grow.
+    #[error("fencing token {new} is not higher than {last}")]
+    TokenNotHigher {
+        /// The refused token.
+        new: u64,
+        /// The highest so far.
+        last: u64,
+    },
+    /// The execution is pinned already.
+    #[error("the execution is pinned already")]
+    AlreadyPinned,
+    /// The execution is over.
+    #[error("the execution is {0} already")]
+    Over(crate::model::ExecutionPhase),
+}
+
+/// Applies `change`, which happens `at` this time. The execution's phase is derived afterwards, by
+/// [`super::derive_phase`], once for a batch.
+///
+/// # Errors
+/// The change does not fit; then the status is as it was.
+pub fn apply(status: &mut ExecutionStatus, change: &Change, at: Timestamp) -> Result<(), IllegalChange> {
+    match change {
+        Change::Execution(change) => apply_execution(status, change, at),
+        Change::Node(node, change) => apply_node(status, node, change, at),
+    }
+}
+
+fn apply_execution(
+    status: &mut ExecutionStatus,
+    change: &ExecutionChange,
+    at: Timestamp,
+) -> Result<(), IllegalChange> {
+    let over = status.phase.is_terminal();
+    match change {
+        ExecutionChange::Queue { spec_hash, run_id } => {
+            status.spec_hash = Some(spec_hash.clone());
+            status.run_id = Some(run_id.clone());
+            status.queued_time = Some(at);
+            status.last_phase_transition_time = Some(at);
+        }
+        ExecutionChange::Pin { graph, nodes } => {
+            if status.extensions.pinned.is_some() {
+                return Err(IllegalChange::AlreadyPinned);
+            }
+            status.extensions.pinned = Some(graph.clone());
+            status.node_statuses = nodes.iter().map(|id| (id.clone(), NodeStatus::default())).collect();
+            (status.reason, status.message) = (None, None);
+        }
+        ExecutionChange::Hold { reason, message } => {
+            status.reason = Some(reason.clone());
+            status.message = Some(message.clone());
+        }
+        ExecutionChange::AcquireLease(_)
+        | ExecutionChange::RenewLease { .. }
+        | ExecutionChange::ReleaseLease { .. } => return apply_lease(status, change),
+        ExecutionChange::RequestCancel(_) | ExecutionChange::Suspend(_) if over => {
+            return Err(IllegalChange::Over(status.phase));
+        }
+        ExecutionChange::RequestCancel(request) => status.extensions.cancel = Some(request.clone()),
+        ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
+        ExecutionChange::Resume(_) => status.extensions.suspend = None,
+        ExecutionChange::Retry(_) => {
+            status.extensions.retries = status.extensions.retries.saturating_add(1);
+            status.extensions.cancel = None;
+            status.completion_time = None;
+        }
+    }
+    Ok(())
+}
+
+fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result<(), IllegalChange> {
+    let held =
+        |lease: &Option<Lease>, token: u64| lease.as_ref().filter(|lease| lease.token == token).is_some();
+    let extensions = &mut status.extensions;
+    match change {
+        ExecutionChange::AcquireLease(lease) => {
+            if lease.token <= extensions.last_token {
+                return Err(IllegalChange::TokenNotHigher { new: lease.token, last: extensions.last_token });
+            }
+            extensions.last_token = lease.token;
+            extensions.lease = Some(lease.clone());
+        }
+        ExecutionChange::RenewLease { token, at } => {
+            if !held(&extensions.lease, *token) {
+                return Err(IllegalChange::LeaseNotHeld(*token));
+            }
+            if let Some(lease) = &mut extensions.lease {
+                lease.renew_time = *at;
+            }
+        }
+        ExecutionChange::ReleaseLease { token } => {
+            if !held(&extensions.lease, *token) {
+                return Err(IllegalChange::LeaseNotHeld(*token));
+            }
+            extensions.lease = None;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn apply_node(
+    status: &mut ExecutionStatus,
+    id: &NodeId,
+    change: &NodeChange,
+    at: Timestamp,
+) -> Result<(), IllegalChange> {
+    let Some(node) = status.node_statuses.get_mut(id) else {
+        return Err(IllegalChange::UnknownNode(id.clone()));
+    };
+    let to = next_phase(node.phase, change)
+        .map_err(|source| IllegalChange::Transition { node: id.clone(), source })?;
+    change_node(node, change, at);
+    node.phase = to;
+    node.completion_time = to.is_terminal().then(|| node.completion_time.unwrap_or(at));
+    if matches!(change, NodeChange::Start { .. }) && status.start_time.is_none() {
+        status.start_time = Some(at);
+    }
+    if let NodeChange::Succeed { evidence, .. } | NodeChange::Fail { evidence, .. } = change {
+        status.artifacts.extend(evidence.artifacts.iter().cloned());
+    }
+    Ok(())
+}
+
+fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
+    let say = |node: &mut NodeStatus, reason: Option<NodeReason>, message: &str| {
+        node.extensions.reason = reason;
+        message.clone_into(&mut node.message);
+    };
+    match change {
+        NodeChange::Start { binding, runner } => {
+            node.attempt = node.attempt.saturating_add(1);
+            node.start_time = Some(at);
+            node.message.clear();
+            node.extensions = NodeExtensions {
+                failures: node.extensions.failures,
+                reset_at: node.extensions.reset_at,
+                handle: node.extensions.handle.take(),
+                binding: binding.clone(),
+                runner: Some(runner.clone()),
+                ..NodeExtensions::default()
+            };
+        }
+        NodeChange::Succeed { reason, message, outputs, evidence } => {
+            say(node, *reason, message);
+            node.outputs.clone_from(outputs);
+            keep(node, evidence);
+        }
+        NodeChange::Fail { reason, message, evidence } => {
+            say(node, Some(*reason), message);
+            keep(node, evidence);
+        }
+        NodeChange::Retry { message, at, counted, evidence, .. } => {
+            say(node, Some(NodeReason::RetryBackoff), message);
+            keep(node, evidence);
+            node.extensions.retry_at = Some(*at);
+            if *counted {
+                node.extensions.failures = node.extensions.failures.saturating_add(1);
+            }
+        }
+        NodeChange::Block { reason, message, retry_at, handle } => {
+            let same = node.extensions.reason == Some(*reason);
+            say(node, Some(*reason), message);
+            node.extensions.retry_at = *retry_at;
+            node.extensions.handle.clone_from(handle);
+            node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
+        }
+        NodeChange::Unblock => {
+            say(node, None, "");
+            node.extensions.retry_at = None;
+            node.extensions.blocked_since = None;
+        }
+        NodeChange::Skip { reason, message } | NodeChange::Cancel { reason, message } => {
+            say(node, Some(*reason), message);
+            node.extensions.retry_at = None;
+        }
+        NodeChange::Sum { message, .. } => message.clone_into(&mut node.message),
+        NodeChange::Reset { message } => {
+            let attempt = node.attempt;
+            let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
+            *node = NodeStatus { attempt, message: message.clone(), extensions, ..NodeStatus::default() };
+        }
+    }
+}
+
+fn keep(node: &mut NodeStatus, evidence: &Evidence) {
+    node.extensions.exit_code = evidence.exit_code;
+    node.extensions.log.clone_from(&evidence.log);
+    node.extensions.criteria.clone_from(&evidence.criteria);
+    node.extensions.retry_at = None;
+    node.extensions.blocked_since = None;
+    node.extensions.handle = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodePhase;
+
+    fn status() -> (ExecutionStatus, NodeId) {
+        let id = NodeId::new("a").unwrap();
+        let mut status = ExecutionStatus::default();
+        status.node_statuses.insert(id.clone(), NodeStatus::default());
+        (status, id)
+    }
+
+    fn lease(token: u64) -> Lease {
+        let at = Timestamp::UNIX_EPOCH;
+        Lease { holder: "r".into(), acquire_time: at, renew_time: at, duration_millis: 1, token }
+    }
+
+    #[test]
+    fn a_fencing_token_only_grows_even_after_a_release() {
+        let (mut status, _) = status();
+        let at = Timestamp::UNIX_EPOCH;
+        let acquire = |token| Change::Execution(ExecutionChange::AcquireLease(lease(token)));
+        apply(&mut status, &acquire(1), at).unwrap();
+        apply(&mut status, &Change::Execution(ExecutionChange::ReleaseLease { token: 1 }), at).unwrap();
+        assert!(apply(&mut status, &acquire(1), at).is_err());
+        apply(&mut status, &acquire(2), at).unwrap();
+        let stale = Change::Execution(ExecutionChange::RenewLease { token: 1, at });
+        assert_eq!(apply(&mut status, &stale, at), Err(IllegalChange::LeaseNotHeld(1)));
+    }
+
+    #[test]
+    fn an_illegal_change_leaves_the_status_as_it_was() {
+        let (mut status, id) = status();
+        let at = Timestamp::UNIX_EPOCH;
+        let skip = NodeChange::Skip { reason: NodeReason::ConditionFalse, message: "no".into() };
+        apply(&mut status, &Change::Node(id.clone(), skip.clone()), at).unwrap();
+        let before = status.clone();
+        assert!(apply(&mut status, &Change::Node(id.clone(), skip), at).is_err());
+        assert_eq!(status, before);
+        assert_eq!(status.node_statuses[&id].phase, NodePhase::Skipped);
+    }
+
+    #[test]
+    fn attempts_count_on_through_retries_and_resets() {
+        let (mut status, id) = status();
+        let at = Timestamp::UNIX_EPOCH;
+        let start = || Change::Node(id.clone(), NodeChange::Start { binding: None, runner: "r".into() });
+        let retry = |counted| {
+            let (reason, evidence) = (NodeReason::ProviderFailed, Evidence::default());
+            Change::Node(
+                id.clone(),
+                NodeChange::Retry { reason, message: String::new(), at, counted, evidence },
+            )
+        };
+        for (change, attempt, failures) in
+            [(start(), 1, 0), (retry(true), 1, 1), (start(), 2, 1), (retry(false), 2, 1)]
+        {
+            apply(&mut status, &change, at).unwrap();
+            let node = &status.node_statuses[&id];
+            assert_eq!((node.attempt, node.extensions.failures), (attempt, failures));
+        }
+        apply(&mut status, &Change::Node(id.clone(), NodeChange::Reset { message: "again".into() }), at)
+            .unwrap();
+        assert_eq!(status.node_statuses[&id].attempt, 2);
+        assert_eq!(status.node_statuses[&id].extensions.failures, 0);
+    }
+}

@@ -1,0 +1,374 @@
+//! What the reviews of a gate come to for one execution, and which of them no longer count.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::people::{People, Refusal};
+use crate::model::{GateSpec, Review, ReviewAction, ReviewBinding};
+
+/// What is asked of the reviewers, as it stands now.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The spec of the gate; absent for a gate without a manifest: one approval by anyone who may write.
+    pub spec: Option<&'a GateSpec>,
+    /// The gate's generation.
+    pub generation: u64,
+    /// The execution, with its pinned graph and commit.
+    pub binding: &'a ReviewBinding,
+    /// Reviews from before do not count: when the gate's node was last retried.
+    pub since: Option<Timestamp>,
+    /// The author of what is to be approved, where the configuration does not let authors approve.
+    pub author: Option<&'a str>,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateDecision {
+    /// There is none yet.
+    Waiting {
+        /// Who approved so far, in the order of their approvals.
+        approvals: Vec<String>,
+        /// How many must approve in all.
+        needed: u32,
+    },
+    /// Enough approved, and nobody rejected.
+    Approved {
+        /// Who, in the order of their approvals.
+        by: Vec<String>,
+    },
+    /// Somebody rejected, which is enough.
+    Rejected {
+        /// Who.
+        by: String,
+        /// In their words.
+        comment: Option<String>,
+    },
+}
+
+/// The decision, and the reviews that no longer count for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The decision.
+    pub decision: GateDecision,
+    /// Approvals and rejections of this execution that do not count, oldest first.
+    pub voided: Vec<Voided>,
+}
+
+/// A review that does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voided {
+    /// Its index in the history.
+    pub review: usize,
+    /// Whose it is.
+    pub reviewer: String,
+    /// Why it does not count.
+    pub reason: VoidReason,
+}
+
+/// Why a review does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VoidReason {
+    /// It does not say what it was about.
+    Unbound,
+    /// The gate's spec changed since.
+    GateChanged {
+        /// The generation that was reviewed.
+        from: u64,
+        /// The generation now.
+        to: u64,
+    },
+    /// The graph is not the one that was reviewed.
+    GraphChanged,
+    /// The execution is pinned to another commit than the one that was reviewed.
+    CommitChanged,
+    /// The gate was asked again since.
+    Retried,
+    /// The reviewer may not review, or not any more.
+    NotEligible(Refusal),
+}
+
+impl fmt::Display for VoidReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unbound => f.write_str("it does not say what it was about"),
+            Self::GateChanged { from, to } => write!(f, "the gate changed (generation {from}, now {to})"),
+            Self::GraphChanged => f.write_str("the graph is another one"),
+            Self::CommitChanged => f.write_str("the execution is pinned to another commit"),
+            Self::Retried => f.write_str("the gate was asked again since"),
+            Self::NotEligible(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+/// Whether somebody may review.
+///
+/// # Errors
+/// Why not.
+pub fn eligible(reviewer: &str, spec: Option<&GateSpec>, people: &People) -> Result<(), Refusal> {
+    // A gate that names nobody is open to anyone who may write, and only they can record a review.
+    let reviewers = spec.map(|spec| spec.reviewers.as_slice()).unwrap_or_default();
+    if reviewers.is_empty() || reviewers.iter().any(|entry| people.means(entry, reviewer)) {
+        return Ok(());
+    }
+    Err(Refusal::NotAReviewer { reviewer: reviewer.to_owned(), reviewers: reviewers.to_vec() })
+}
+
+/// Decides on a gate for one execution. Of every person the latest approval or rejection counts, comments leave it as it
+/// is; one rejection is enough, approvals must come from as many different people as the gate asks for.
+/// `reviews` are the whole history, oldest first.
+#[must_use]
+pub fn decide(asked: &Asked<'_>, reviews: &[Review], people: &People) -> Decided {
+    let mut voided = Vec::new();
+    let mut latest: Vec<(String, &Review)> = Vec::new();
+    for (index, review) in reviews.iter().enumerate() {
+        if review.action == ReviewAction::Comment || is_about_another(review, asked) {
+            continue;
+        }
+        if let Err(reason) = counts(review, asked, people) {
+            voided.push(Voided { review: index, reviewer: review.reviewer.clone(), reason });
+            continue;
+        }
+        let person = people.person(&review.reviewer);
+        latest.retain(|(other, _)| *other != person);
+        latest.push((person, review));
+    }
+    let needed = asked.spec.map_or(1, |spec| spec.required_approvers).max(1);
+    let rejection = latest.iter().find(|(_, review)| review.action == ReviewAction::Reject);
+    let decision = if let Some((_, review)) = rejection {
+        GateDecision::Rejected { by: review.reviewer.clone(), comment: review.comment.clone() }
+    } else {
+        let by: Vec<String> = latest.iter().map(|(_, review)| review.reviewer.clone()).collect();
+        if u32::try_from(by.len()).unwrap_or(u32::MAX) >= needed {
+            GateDecision::Approved { by }
+        } else {
+            GateDecision::Waiting { approvals: by, needed }
+        }
+    };
+    Decided { decision, voided }
+}
+
+/// Reviews of other executions are not void: they were about something else.
+fn is_about_another(review: &Review, asked: &Asked<'_>) -> bool {
+    review.extensions.as_ref().is_some_and(|binding| binding.execution != asked.binding.execution)
+}
+
+/// Whether a review of this execution counts: bound to the generation, the graph and the commit that are asked about,
+/// by somebody who may review.
+fn counts(review: &Review, asked: &Asked<'_>, people: &People) -> Result<(), VoidReason> {
+    let (Some(binding), Some(generation)) = (&review.extensions, review.target_generation) else {
+        return Err(VoidReason::Unbound);
+    };
+    if generation != asked.generation {
+        return Err(VoidReason::GateChanged { from: generation, to: asked.generation });
+    }
+    if binding.graph_digest != asked.binding.graph_digest {
+        return Err(VoidReason::GraphChanged);
+    }
+    if binding.commit != asked.binding.commit {
+        return Err(VoidReason::CommitChanged);
+    }
+    if asked.since.is_some_and(|since| review.timestamp < since) {
+        return Err(VoidReason::Retried);
+    }
+    eligible(&review.reviewer, asked.spec, people).map_err(VoidReason::NotEligible)?;
+    let own = asked.author.is_some_and(|author| people.person(author) == people.person(&review.reviewer));
+    if own && review.action == ReviewAction::Approve {
+        return Err(VoidReason::NotEligible(Refusal::Author(review.reviewer.clone())));
+    }
+    Ok(())
+}
+
+/// What a condition says about reviews that do not count; nothing when all do.
+#[must_use]
+pub fn void_message(voided: &[Voided]) -> Option<String> {
+    let each =
+        voided.iter().map(|one| format!("the review of {} does not count: {}", one.reviewer, one.reason));
+    let all: Vec<String> = each.collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Digest;
+    use ReviewAction::{Approve, Comment, Reject};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn binding() -> ReviewBinding {
+        ReviewBinding {
+            execution: "uid-1".into(),
+            graph_digest: Digest::of_bytes(b"g"),
+            commit: "c0ffee".into(),
+        }
+    }
+
+    fn review(reviewer: &str, action: ReviewAction) -> Review {
+        Review {
+            reviewer: reviewer.to_owned(),
+            action,
+            timestamp: Timestamp::from_second(1_000).unwrap(),
+            comment: None,
+            target_generation: Some(2),
+            extensions: Some(binding()),
+        }
+    }
+
+    fn spec(reviewers: &[&str], required: u32) -> GateSpec {
+        serde_json::from_value(json!({
+            "gateType": "approval", "targetRef": { "kind": "Plan", "name": "p" },
+            "reviewers": reviewers, "requiredApprovers": required,
+        }))
+        .unwrap()
+    }
+
+    fn people() -> People {
+        let emails = ["ann@x.org".to_owned(), "ann@home.org".to_owned()];
+        let team = ["sec".to_owned()];
+        People::new([("ann", emails.as_slice(), team.as_slice()), ("bob", &[], &team), ("eve", &[], &[])])
+    }
+
+    fn decided(spec: Option<&GateSpec>, reviews: &[Review]) -> Decided {
+        let binding = binding();
+        let asked = Asked { spec, generation: 2, binding: &binding, since: None, author: None };
+        decide(&asked, reviews, &people())
+    }
+
+    fn shown(spec: Option<&GateSpec>, reviews: &[Review]) -> String {
+        match decided(spec, reviews).decision {
+            GateDecision::Waiting { approvals, needed } => format!("{}/{needed}", approvals.len()),
+            GateDecision::Approved { by } => format!("approved by {}", by.join(", ")),
+            GateDecision::Rejected { by, .. } => format!("rejected by {by}"),
+        }
+    }
+
+    #[track_caller]
+    fn check(reviewers: &[&str], required: u32, reviews: &[(&str, ReviewAction)], expected: &str) {
+        let reviews: Vec<Review> = reviews.iter().map(|(who, action)| review(who, *action)).collect();
+        assert_eq!(shown(Some(&spec(reviewers, required)), &reviews), expected);
+    }
+
+    #[test]
+    fn a_gate_without_a_manifest_needs_one_approval_of_anyone() {
+        assert_eq!(shown(None, &[]), "0/1");
+        assert_eq!(shown(None, &[review("x@y.z", Comment)]), "0/1");
+        assert_eq!(shown(None, &[review("x@y.z", Approve)]), "approved by x@y.z");
+        assert_eq!(shown(None, &[review("x@y.z", Reject)]), "rejected by x@y.z");
+    }
+
+    #[test]
+    fn approvals_must_come_from_different_people() {
+        check(&["team:sec"], 2, &[("ann", Approve), ("ann@home.org", Approve)], "1/2");
+        check(&["team:sec"], 2, &[("ann", Approve), ("Bob", Approve)], "approved by ann, Bob");
+        check(&[], 2, &[("x@y.z", Approve), ("X@Y.Z", Approve)], "1/2");
+    }
+
+    #[test]
+    fn the_latest_action_of_a_person_counts_and_one_rejection_is_enough() {
+        check(&[], 2, &[("ann", Approve), ("bob", Reject)], "rejected by bob");
+        check(&[], 1, &[("ann", Approve), ("ann@x.org", Reject)], "rejected by ann@x.org");
+        check(&[], 1, &[("ann", Reject), ("ann", Approve)], "approved by ann");
+        check(&[], 2, &[("ann", Approve), ("ann", Comment)], "1/2");
+    }
+
+    #[test]
+    fn only_reviewers_count() {
+        check(&["user:ann"], 1, &[("eve", Approve), ("eve", Reject), ("stranger@x.org", Approve)], "0/1");
+        check(&["ann@x.org"], 1, &[("ann", Approve)], "approved by ann");
+        let refusal = eligible("eve", Some(&spec(&["team:sec", "bob"], 1)), &people()).unwrap_err();
+        assert_eq!(refusal.to_string(), "eve is not a reviewer of this gate; reviewers: team:sec, bob");
+    }
+
+    #[test]
+    fn the_author_may_reject_but_not_approve_where_that_is_configured() {
+        let binding = binding();
+        let asked =
+            Asked { spec: None, generation: 2, binding: &binding, since: None, author: Some("ann@home.org") };
+        let decide = |action| decide(&asked, &[review("ann", action)], &people());
+        let decided = decide(Approve);
+        assert!(matches!(decided.decision, GateDecision::Waiting { .. }));
+        assert_eq!(decided.voided[0].reason, VoidReason::NotEligible(Refusal::Author("ann".into())));
+        assert!(matches!(decide(Reject).decision, GateDecision::Rejected { .. }));
+    }
+
+    #[track_caller]
+    fn check_void(change: impl Fn(&mut Review), expected: &str) {
+        let mut changed = review("ann", Approve);
+        change(&mut changed);
+        let decided = decided(None, &[changed]);
+        assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1 });
+        assert_eq!(void_message(&decided.voided).unwrap_or_default(), expected);
+    }
+
+    /// Design invariant 11.
+    #[test]
+    fn an_approval_counts_only_for_what_was_approved() {
+        let why = |why: &str| format!("the review of ann does not count: {why}");
+        check_void(
+            |review| review.target_generation = Some(1),
+            &why("the gate changed (generation 1, now 2)"),
+        );
+        check_void(|review| review.target_generation = None, &why("it does not say what it was about"));
+        check_void(|review| review.extensions = None, &why("it does not say what it was about"));
+        let edit = |change: fn(&mut ReviewBinding)| {
+            move |review: &mut Review| change(review.extensions.as_mut().unwrap())
+        };
+        check_void(
+            edit(|binding| binding.graph_digest = Digest::of_bytes(b"h")),
+            &why("the graph is another one"),
+        );
+        check_void(
+            edit(|binding| binding.commit = "beef".into()),
+            &why("the execution is pinned to another commit"),
+        );
+        // Another execution's approval is not void; it simply is not about this one.
+        check_void(edit(|binding| binding.execution = "uid-2".into()), "");
+    }
+
+    #[test]
+    fn a_retry_asks_again() {
+        let binding = binding();
+        let since = Some(Timestamp::from_second(2_000).unwrap());
+        let asked = Asked { spec: None, generation: 2, binding: &binding, since, author: None };
+        let decided = decide(&asked, &[review("ann", Reject)], &people());
+        assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1 });
+        assert_eq!(decided.voided[0].reason, VoidReason::Retried);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// However the reviews come: an approved gate has enough different eligible people, none of whom rejected last.
+        #[test]
+        fn approval_always_rests_on_enough_people(
+            history in prop::collection::vec((0usize..5, 0usize..3, 1u64..4), 0..12), required in 1u32..4,
+        ) {
+            let who = ["ann", "ann@x.org", "bob", "eve", "x@y.z"];
+            let reviews: Vec<Review> = history
+                .iter()
+                .map(|(person, action, generation)| Review {
+                    target_generation: Some(*generation),
+                    ..review(who[*person], [Approve, Reject, Comment][*action])
+                })
+                .collect();
+            let spec = spec(&["team:sec", "eve"], required);
+            let decided = decided(Some(&spec), &reviews);
+            let valid = |review: &&Review| {
+                review.target_generation == Some(2) && review.action != Comment && review.reviewer != "x@y.z"
+            };
+            let last = |person: &str| {
+                let own = |review: &&Review| people().person(&review.reviewer) == person;
+                reviews.iter().filter(valid).rfind(own).map(|review| review.action)
+            };
+            let actions: Vec<_> = ["ann", "bob", "eve"].into_iter().filter_map(last).collect();
+            let expected = if actions.contains(&Reject) { 'r' } else if actions.len() as u32 >= required { 'a' } else { 'w' };
+            let actual = match decided.decision {
+                GateDecision::Rejected { .. } => 'r',
+                GateDecision::Approved { .. } => 'a',
+                GateDecision::Waiting { .. } => 'w',
+            };
+            prop_assert_eq!(actual, expected);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Who somebody is: email addresses and logins mapped to people, and people to the reviewers that a gate names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why somebody may not review.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// What Git gives as an email address is none. It must be one, so that it can never be taken for a login.
+    #[error("`{0}` is not an email address; set `user.email`")]
+    NotAnAddress(String),
+    /// The gate names its reviewers, and this is none of them.
+    #[error("{reviewer} is not a reviewer of this gate; reviewers: {}", .reviewers.join(", "))]
+    NotAReviewer {
+        /// Who asked.
+        reviewer: String,
+        /// Whom the gate names.
+        reviewers: Vec<String>,
+    },
+    /// The configuration does not let the author of a change approve it.
+    #[error("{0} is the author, and `gates.authorMayApprove` is false")]
+    Author(String),
+}
+
+/// The people that the configuration knows (`identities`): a name, and the addresses and teams that are theirs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct People {
+    /// Names by address, in lower case.
+    by_email: BTreeMap<String, String>,
+    /// Teams by name, both in lower case.
+    teams: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl People {
+    /// Takes over `identities`: name, email addresses, teams.
+    pub fn new<'a>(identities: impl IntoIterator<Item = (&'a str, &'a [String], &'a [String])>) -> Self {
+        let mut people = Self::default();
+        for (name, emails, teams) in identities {
+            for email in emails {
+                people.by_email.entry(fold(email)).or_insert_with(|| name.to_owned());
+            }
+            people.teams.entry(fold(name)).or_default().extend(teams.iter().map(|team| fold(team)));
+        }
+        people
+    }
+
+    /// The reviewer that Git's author or committer stands for: the name that the configuration gives the address, else
+    /// the address itself. The name that Git gives is only text: anybody may write anything there.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAnAddress`].
+    pub fn identify(&self, email: &str) -> Result<String, Refusal> {
+        let email = fold(email);
+        let address = email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
+        if !address || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(Refusal::NotAnAddress(email.chars().filter(|c| !c.is_control()).take(80).collect()));
+        }
+        Ok(self.by_email.get(&email).cloned().unwrap_or(email))
+    }
+
+    /// What makes two reviewers the same person: the name for each of a person's addresses, without regard to case.
+    #[must_use]
+    pub fn person(&self, reviewer: &str) -> String {
+        let reviewer = fold(reviewer);
+        self.by_email.get(&reviewer).map_or(reviewer, |name| fold(name))
+    }
+
+    /// Whether an entry of a gate's `reviewers` means this reviewer: `user:NAME`, `team:NAME`, an address, or a login.
+    #[must_use]
+    pub fn means(&self, entry: &str, reviewer: &str) -> bool {
+        let person = self.person(reviewer);
+        match entry.trim().split_once(':') {
+            Some(("team", team)) => self.teams.get(&person).is_some_and(|teams| teams.contains(&fold(team))),
+            Some(("user", user)) => self.person(user) == person,
+            _ => self.person(entry) == person,
+        }
+    }
+}
+
+/// Logins, teams and addresses are compared without regard to case, as Git hosts do.
+fn fold(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people() -> People {
+        let emails = ["Wendy@Example.com".to_owned(), "w@home.example".to_owned()];
+        let teams = ["Security".to_owned()];
+        People::new([("wendy", emails.as_slice(), teams.as_slice()), ("max", &[], &[])])
+    }
+
+    #[test]
+    fn every_address_of_a_person_is_that_person() {
+        let people = people();
+        assert_eq!(people.identify("wendy@example.com").as_deref(), Ok("wendy"));
+        assert_eq!(people.identify(" W@HOME.example ").as_deref(), Ok("wendy"));
+        assert_eq!(people.identify("Other@Example.com").as_deref(), Ok("other@example.com"));
+        assert_eq!(people.person("W@home.example"), people.person("Wendy"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_nobody() {
+        for bad in ["wendy", "", "@", "wendy@", "@example.com", "a b@c", "a@b\u{1b}[0m"] {
+            assert!(matches!(people().identify(bad), Err(Refusal::NotAnAddress(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn entries_mean_users_teams_addresses_and_logins() {
+        let people = people();
+        for entry in
+            ["user:wendy", "user:Wendy", "wendy", "team:security", "w@home.example", "user:w@home.example"]
+        {
+            assert!(people.means(entry, "wendy"), "{entry}");
+            assert!(!people.means(entry, "max"), "{entry}");
+            assert!(!people.means(entry, "stranger@example.com"), "{entry}");
+        }
+        assert!(people.means("stranger@example.com", "Stranger@Example.com"));
+        assert!(!people.means("team:wendy", "wendy"));
+        assert!(!people.means("team:", "stranger@example.com"));
+    }
+}

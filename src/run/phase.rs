@@ -1,0 +1,165 @@
+//! Phases that follow from others: a group's from its children, an Execution's from its nodes.
+
+use jiff::Timestamp;
+
+use super::Program;
+use crate::graph::NodeIx;
+use crate::model::{Condition, Node};
+use crate::model::{
+    ConditionStatus, EdgeType, ExecutionPhase, ExecutionStatus, NodeKind, NodePhase, NodeReason, NodeStatus,
+};
+
+/// Annotation: `"true"` on a node whose failure does not fail its execution.
+const ALLOW_FAILURE: &str = "planspec.io/allow-failure";
+
+/// Whether a failure of the node leaves its execution's outcome alone.
+#[must_use]
+pub fn allows_failure(node: &Node) -> bool {
+    node.annotations.get(ALLOW_FAILURE).is_some_and(|value| value == "true")
+}
+
+/// The phase that the phases of a group's children add up to.
+pub fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhase {
+    let mut seen = [false; NodePhase::ALL.len()];
+    let mut any = false;
+    for phase in children {
+        any = true;
+        for (flag, candidate) in seen.iter_mut().zip(NodePhase::ALL) {
+            *flag |= candidate == phase;
+        }
+    }
+    let [pending, running, blocked, succeeded, failed, skipped, cancelled] = seen;
+    if !any {
+        NodePhase::Succeeded
+    } else if running {
+        NodePhase::Running
+    } else if blocked {
+        NodePhase::Blocked
+    } else if pending {
+        if succeeded || failed || skipped || cancelled { NodePhase::Running } else { NodePhase::Pending }
+    } else if failed {
+        NodePhase::Failed
+    } else if cancelled {
+        NodePhase::Cancelled
+    } else if succeeded {
+        NodePhase::Succeeded
+    } else {
+        NodePhase::Skipped
+    }
+}
+
+/// Sets the phase of the execution, and what goes with it, from the phases of its nodes.
+/// Says whether the phase changed.
+pub fn derive_phase(program: Option<&Program>, status: &mut ExecutionStatus, at: Timestamp) -> bool {
+    let phase = match program {
+        Some(program) if status.extensions.pinned.is_some() => of_nodes(program, status),
+        _ if status.extensions.cancel.is_some() => ExecutionPhase::Cancelled,
+        _ if status.reason.is_some() => ExecutionPhase::Blocked,
+        _ => ExecutionPhase::Pending,
+    };
+    let changed = phase != status.phase || status.last_phase_transition_time.is_none();
+    if changed {
+        status.phase = phase;
+        status.last_phase_transition_time = Some(at);
+    }
+    status.completion_time = phase.is_terminal().then(|| status.completion_time.unwrap_or(at));
+    if let Some(program) = program.filter(|_| status.extensions.pinned.is_some()) {
+        explain(program, status);
+    }
+    if phase.is_terminal() {
+        set_complete(status, phase, at);
+    } else {
+        status.conditions.retain(|condition| condition.kind != "Complete");
+    }
+    changed
+}
+
+fn set_complete(status: &mut ExecutionStatus, phase: ExecutionPhase, at: Timestamp) {
+    let complete = Condition {
+        kind: "Complete".to_owned(),
+        status: ConditionStatus::True,
+        reason: phase.as_str().to_owned(),
+        message: status.message.clone().unwrap_or_default(),
+        last_transition_time: at,
+        observed_generation: status.observed_generation,
+    };
+    Condition::set(&mut status.conditions, complete);
+}
+
+fn of_nodes(program: &Program, status: &ExecutionStatus) -> ExecutionPhase {
+    let mut terminal = true;
+    let (mut failed, mut cancelled, mut moving, mut started) = (false, false, false, false);
+    for (ix, node) in program.plan.graph.nodes.iter().enumerate() {
+        if node.kind == NodeKind::Group {
+            continue;
+        }
+        let Some(state) = status.node_statuses.get(&node.id) else { continue };
+        terminal &= state.phase.is_terminal();
+        started |= state.phase != NodePhase::Pending || state.attempt > 0;
+        match state.phase {
+            NodePhase::Running => moving = true,
+            NodePhase::Pending => moving |= ready(program, status, ix),
+            NodePhase::Failed => failed |= !allows_failure(node),
+            NodePhase::Cancelled => cancelled = true,
+            _ => {}
+        }
+    }
+    match (terminal, moving) {
+        (true, _) if cancelled => ExecutionPhase::Cancelled,
+        (true, _) if failed => ExecutionPhase::Failed,
+        (true, _) => ExecutionPhase::Succeeded,
+        (false, true) if started => ExecutionPhase::Running,
+        (false, true) => ExecutionPhase::Pending,
+        (false, false) => ExecutionPhase::Blocked,
+    }
+}
+
+/// Whether a pending node waits for no other node: it can go on by itself.
+fn ready(program: &Program, status: &ExecutionStatus, node: NodeIx) -> bool {
+    program.topology.sources(node).all(|(source, kind)| {
+        let phase = program.phase_of(status, source);
+        phase == NodePhase::Succeeded
+            || (phase.is_terminal() && (kind == EdgeType::Soft || phase != NodePhase::Succeeded))
+    })
+}
+
+/// Says in words why the execution is in its phase.
+fn explain(program: &Program, status: &mut ExecutionStatus) {
+    let nodes = || {
+        program
+            .plan
+            .graph
+            .nodes
+            .iter()
+            .filter(|node| node.kind != NodeKind::Group)
+            .filter_map(|node| status.node_statuses.get(&node.id).map(|state| (node, state)))
+    };
+    let name = |(node, state): (&Node, &NodeStatus)| {
+        if state.message.is_empty() { node.id.to_string() } else { format!("{}: {}", node.id, state.message) }
+    };
+    let (reason, message) = match status.phase {
+        ExecutionPhase::Blocked => {
+            let mut blocked = nodes().filter(|(_, state)| state.phase == NodePhase::Blocked);
+            let first = blocked.next();
+            let more = blocked.count();
+            let reason = first.and_then(|(_, state)| state.extensions.reason);
+            let text = first.map(name).unwrap_or_default();
+            let text = if more == 0 { text } else { format!("{text} (and {more} more)") };
+            (reason.map(|reason: NodeReason| reason.to_string()), Some(text))
+        }
+        ExecutionPhase::Failed => {
+            let first =
+                nodes().find(|(node, state)| state.phase == NodePhase::Failed && !allows_failure(node));
+            let reason = first.and_then(|(_, state)| state.extensions.reason);
+            (reason.map(|reason| reason.to_string()), first.map(name))
+        }
+        ExecutionPhase::Cancelled => {
+            let first = nodes().find(|(_, state)| state.phase == NodePhase::Cancelled);
+            let reason = first.and_then(|(_, state)| state.extensions.reason);
+            (reason.map(|reason| reason.to_string()), first.map(|(_, state)| state.message.clone()))
+        }
+        _ => (None, None),
+    };
+    status.reason = reason;
+    status.message = message.filter(|text| !text.is_empty());
+}

@@ -1,0 +1,150 @@
+//! The program of an Execution: its pinned plan with the graph checked and every expression compiled, once.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError, describe};
+use crate::graph::{GraphError, NodeIx, Topology};
+use crate::model::{
+    ExecutionSpec, ExecutionStatus, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey, StringMap,
+};
+
+/// What an Execution runs. Derived from the pinned manifests alone, so it may be dropped and made again.
+#[derive(Debug)]
+pub struct Program {
+    /// The execution.
+    pub key: ResourceKey,
+    /// Its spec.
+    pub spec: ExecutionSpec,
+    /// The plan.
+    pub plan_key: ResourceKey,
+    /// The plan's labels, which binding rules may select.
+    pub plan_labels: StringMap,
+    /// The plan's spec.
+    pub plan: PlanSpec,
+    /// The goal, when the execution names one that exists.
+    pub goal: Option<(ResourceKey, GoalSpec)>,
+    /// The graph.
+    pub topology: Topology,
+    /// The ids of the nodes, by index.
+    pub ids: Arc<[NodeId]>,
+    when: Vec<Option<Expression>>,
+    inputs: Vec<Template>,
+    described: Described,
+}
+
+/// The goal, the plan and the execution as expressions see them.
+#[derive(Debug)]
+struct Described {
+    goal: Value,
+    plan: Value,
+    execution: Value,
+}
+
+/// Why pinned manifests make no program.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ProgramError {
+    /// The graph is broken.
+    #[error("the graph is invalid: {0}")]
+    Graph(GraphError),
+    /// An expression does not compile.
+    #[error("node `{node}`: {source}")]
+    Expression {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        source: ExpressionError,
+    },
+    /// An expression within a node's inputs does not compile.
+    #[error("node `{node}`: inputs: {}", .errors.first().map(ToString::to_string).unwrap_or_default())]
+    Template {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        errors: Vec<TemplateError>,
+    },
+}
+
+/// The pinned manifests that a program is made of.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The execution.
+    pub key: ResourceKey,
+    /// Its spec.
+    pub spec: ExecutionSpec,
+    /// The plan.
+    pub plan_key: ResourceKey,
+    /// The plan's labels.
+    pub plan_labels: StringMap,
+    /// The plan's spec.
+    pub plan: PlanSpec,
+    /// The goal.
+    pub goal: Option<(ResourceKey, GoalSpec)>,
+}
+
+impl Program {
+    /// Checks the graph and compiles the expressions.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; `validate` reports them all.
+    pub fn build(sources: Sources) -> Result<Self, ProgramError> {
+        let Sources { key, spec, plan_key, plan_labels, plan, goal } = sources;
+        let topology = Topology::build(&plan.graph).map_err(|errors| {
+            let first = errors.into_iter().next();
+            ProgramError::Graph(first.unwrap_or(GraphError::Cycle { path: Vec::new() }))
+        })?;
+        let (mut when, mut inputs) = (Vec::new(), Vec::new());
+        for node in &plan.graph.nodes {
+            let wrap = |source| ProgramError::Expression { node: node.id.clone(), source };
+            when.push(node.when.as_deref().map(Expression::compile).transpose().map_err(wrap)?);
+            let rendered = Template::compile_map(&node.inputs);
+            inputs.push(rendered.map_err(|errors| ProgramError::Template { node: node.id.clone(), errors })?);
+        }
+        let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
+        let described = Described {
+            goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
+            plan: describe::plan(&plan_key, &plan_labels, &plan),
+            execution: describe::execution(&key, &spec),
+        };
+        Ok(Self { key, spec, plan_key, plan_labels, plan, goal, topology, ids, when, inputs, described })
+    }
+
+    /// The node at an index.
+    #[must_use]
+    pub fn node(&self, ix: NodeIx) -> Option<&Node> {
+        self.plan.graph.nodes.get(ix)
+    }
+
+    /// The condition of a node.
+    #[must_use]
+    pub fn when(&self, ix: NodeIx) -> Option<&Expression> {
+        self.when.get(ix).and_then(Option::as_ref)
+    }
+
+    /// The inputs of a node, before expressions are replaced.
+    #[must_use]
+    pub fn inputs(&self, ix: NodeIx) -> Option<&Template> {
+        self.inputs.get(ix)
+    }
+
+    /// What expressions see, with the nodes as `status` has them.
+    #[must_use]
+    pub fn scope<'a>(&'a self, status: &'a ExecutionStatus) -> Scope<'a> {
+        Scope {
+            parameters: &self.spec.parameters,
+            goal: &self.described.goal,
+            plan: &self.described.plan,
+            execution: &self.described.execution,
+            nodes: &status.node_statuses,
+            inputs: None,
+        }
+    }
+
+    /// The phase of the node at an index.
+    #[must_use]
+    pub fn phase_of(&self, status: &ExecutionStatus, ix: NodeIx) -> NodePhase {
+        let state = self.ids.get(ix).and_then(|id| status.node_statuses.get(id));
+        state.map_or(NodePhase::Pending, |state| state.phase)
+    }
+}

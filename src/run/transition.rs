@@ -1,0 +1,92 @@
+//! The one total transition function of a node: every legal move is here, and nowhere else.
+
+use super::NodeChange;
+use crate::model::NodePhase;
+
+/// A move that is not legal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {change} a node that is {from}")]
+pub struct IllegalTransition {
+    /// The phase.
+    pub from: NodePhase,
+    /// The name of the change.
+    pub change: &'static str,
+}
+
+/// The phase after `change`.
+///
+/// # Errors
+/// The move is not legal; above all, nothing but `Reset` leaves a terminal phase (design invariant 10).
+pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, IllegalTransition> {
+    use NodePhase::{Blocked, Cancelled, Failed, Pending, Running, Skipped, Succeeded};
+    let to = match (from, change) {
+        // A group is a pure function of its children, which may be retried.
+        (_, NodeChange::Sum { phase, .. }) => *phase,
+        (Succeeded | Failed | Skipped | Cancelled | Blocked | Pending, NodeChange::Reset { .. }) => Pending,
+        (Pending | Blocked, NodeChange::Start { .. }) => Running,
+        (Running | Blocked | Pending, NodeChange::Succeed { .. }) => Succeeded,
+        (Running | Blocked | Pending, NodeChange::Fail { .. }) => Failed,
+        (Running | Blocked, NodeChange::Retry { .. }) => Pending,
+        (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
+        (Blocked, NodeChange::Unblock) => Pending,
+        (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
+        (Pending | Running | Blocked, NodeChange::Cancel { .. }) => Cancelled,
+        _ => return Err(IllegalTransition { from, change: change.name() }),
+    };
+    Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodeReason;
+    use crate::run::Evidence;
+
+    fn changes() -> Vec<NodeChange> {
+        let (reason, message) = (NodeReason::ProviderFailed, String::new());
+        vec![
+            NodeChange::Start { binding: None, runner: "r".into() },
+            NodeChange::Succeed {
+                reason: None,
+                message: message.clone(),
+                outputs: Default::default(),
+                evidence: Evidence::default(),
+            },
+            NodeChange::Fail { reason, message: message.clone(), evidence: Evidence::default() },
+            NodeChange::Retry {
+                reason,
+                message: message.clone(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                counted: true,
+                evidence: Evidence::default(),
+            },
+            NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None },
+            NodeChange::Unblock,
+            NodeChange::Skip { reason, message: message.clone() },
+            NodeChange::Cancel { reason, message },
+        ]
+    }
+
+    #[test]
+    fn nothing_but_a_reset_leaves_a_terminal_phase() {
+        for from in NodePhase::ALL.into_iter().filter(|phase| phase.is_terminal()) {
+            for change in changes() {
+                assert!(next_phase(from, &change).is_err(), "{from} {}", change.name());
+            }
+            assert_eq!(
+                next_phase(from, &NodeChange::Reset { message: String::new() }),
+                Ok(NodePhase::Pending)
+            );
+        }
+    }
+
+    #[test]
+    fn a_running_node_is_not_started_skipped_or_reset() {
+        for change in changes() {
+            let refused =
+                matches!(change, NodeChange::Start { .. } | NodeChange::Skip { .. } | NodeChange::Unblock);
+            assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());
+        }
+        assert!(next_phase(NodePhase::Running, &NodeChange::Reset { message: String::new() }).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! The end-to-end tests: the real binary, real repositories. One binary, so that it links once.
+
+#![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
+
+mod command_line;
+mod environment;
+mod git_local;
+mod git_remote;
+mod git_server;
+
+/// A file that is not named above would never be compiled, and its tests would silently not run.
+#[test]
+fn every_file_of_this_folder_is_compiled() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
+    let source = std::fs::read_to_string(folder.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_str().unwrap();
+        let named = source.lines().any(|line| line.trim() == format!("mod {module};"));
+        assert!(module == "main" || named, "tests/e2e/main.rs has no line `mod {module};`");
+    }
+}
