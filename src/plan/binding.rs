@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use crate::model::{
-    BindingRule, BindingSelector, BindingSpec, BindingStrategy, BindingTarget, ExecutionSpec, Kind, Name, Node,
-    Reference, ResourceKey, StringMap,
+    BindingRule, BindingSelector, BindingSpec, BindingStrategy, BindingTarget, ExecutionSpec, Kind, Name,
+    Node, Reference, ResourceKey, StringMap,
 };
 
 /// The name of the Binding that is used when an execution names none.
@@ -158,22 +158,33 @@ pub fn resolve<'b>(
         return Explained { resolution: Resolution::Unbound { why }, binding: None, considered: Vec::new() };
     };
     let Some(binding) = lookup(&key) else {
-        let written = task.execution.node_bindings.contains_key(&task.node.id) || task.execution.binding_ref.is_some();
+        let written =
+            task.execution.node_bindings.contains_key(&task.node.id) || task.execution.binding_ref.is_some();
         let why = if written {
             format!("there is no {key}")
         } else {
             format!("the execution names no binding, and there is no {key}")
         };
-        return Explained { resolution: Resolution::Unbound { why }, binding: Some(key), considered: Vec::new() };
+        return Explained {
+            resolution: Resolution::Unbound { why },
+            binding: Some(key),
+            considered: Vec::new(),
+        };
     };
-    let mut considered: Vec<Considered> =
-        binding.spec.rules.iter().enumerate().map(|(index, rule)| consider(task, &key, index, rule)).collect();
+    let mut considered: Vec<Considered> = binding
+        .spec
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| consider(task, &key, index, rule))
+        .collect();
     let best = choose(binding.spec, &considered);
     let resolution = match best.and_then(|index| Some((index, binding.spec.rules.get(index)?))) {
         None => Resolution::Unbound { why: format!("no rule of {key} matches node `{}`", task.node.id) },
         Some((rule, chosen)) => match explain(binding.spec, &mut considered, rule) {
             Some(other) => {
-                let why = format!("rules {rule} and {other} of {key} match node `{}` equally well", task.node.id);
+                let why =
+                    format!("rules {rule} and {other} of {key} match node `{}` equally well", task.node.id);
                 Resolution::Conflict { why }
             }
             None => Resolution::Bound {
@@ -235,7 +246,8 @@ fn mismatch(task: &Task<'_>, home: &Name, selector: &BindingSelector) -> Option<
             return Some(format!("the node does not need {wanted}"));
         }
     }
-    let differing = selector.match_labels.iter().find(|(key, value)| task.plan_labels.get(*key) != Some(value));
+    let differing =
+        selector.match_labels.iter().find(|(key, value)| task.plan_labels.get(*key) != Some(value));
     differing.map(|(key, value)| format!("the plan has no label `{key}: {value}`"))
 }
 
@@ -314,8 +326,13 @@ mod tests {
         let namespace = Name::new("team").unwrap();
         let plan = ResourceKey::new(Kind::Plan, namespace.clone(), Name::new("p").unwrap());
         let labels = StringMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
-        let task =
-            Task { node: &node, plan: &plan, plan_labels: &labels, execution: &execution, namespace: &namespace };
+        let task = Task {
+            node: &node,
+            plan: &plan,
+            plan_labels: &labels,
+            execution: &execution,
+            namespace: &namespace,
+        };
         resolve(&task, |key| {
             let found = case.bindings.iter().find(|(name, _)| key.to_string() == *name);
             found.map(|(_, spec)| BindingView { spec, generation: 4 })
@@ -324,7 +341,9 @@ mod tests {
 
     fn shown(case: &Case) -> String {
         match resolve_case(case).resolution {
-            Resolution::Bound { binding, rule, target, .. } => format!("{binding}#{rule} {}", target.provider),
+            Resolution::Bound { binding, rule, target, .. } => {
+                format!("{binding}#{rule} {}", target.provider)
+            }
             Resolution::Unbound { why } => format!("unbound: {why}"),
             Resolution::Conflict { why } => format!("conflict: {why}"),
         }
@@ -360,7 +379,8 @@ mod tests {
             "bindingRef": { "name": "own" }, "nodeBindings": { "build": { "name": "node", "namespace": "other" } },
         });
         check(both, bindings(), "other/binding/node#0 n");
-        let another = json!({ "bindingRef": { "name": "own" }, "nodeBindings": { "test": { "name": "node" } } });
+        let another =
+            json!({ "bindingRef": { "name": "own" }, "nodeBindings": { "test": { "name": "node" } } });
         check(another, bindings(), "team/binding/own#0 o");
     }
 
@@ -374,8 +394,16 @@ mod tests {
             bindings.clone(),
             "unbound: no rule of team/binding/own matches node `build`",
         );
-        check(json!({ "bindingRef": { "name": "gone" } }), bindings, "unbound: there is no team/binding/gone");
-        check(json!({}), vec![], "unbound: the execution names no binding, and there is no team/binding/default");
+        check(
+            json!({ "bindingRef": { "name": "gone" } }),
+            bindings,
+            "unbound: there is no team/binding/gone",
+        );
+        check(
+            json!({}),
+            vec![],
+            "unbound: the execution names no binding, and there is no team/binding/default",
+        );
     }
 
     #[test]
@@ -390,7 +418,8 @@ mod tests {
         );
         let order = [all(), plan, capability, both, node];
         for count in 1..=order.len() {
-            let rules: Vec<Value> = order[..count].iter().map(|selector| rule(5, selector.clone(), "x")).collect();
+            let rules: Vec<Value> =
+                order[..count].iter().map(|selector| rule(5, selector.clone(), "x")).collect();
             for name in ["FirstMatch", "MostSpecific", "ErrorOnConflict"] {
                 check_default(strategy(name, json!(rules)), &format!("team/binding/default#{} x", count - 1));
             }
@@ -403,7 +432,8 @@ mod tests {
 
     #[test]
     fn the_strategy_decides_between_equals() {
-        let rules = json!([rule(0, all(), "one"), rule(0, json!({ "matchLabels": { "a": "1", "b": "2" } }), "two")]);
+        let rules =
+            json!([rule(0, all(), "one"), rule(0, json!({ "matchLabels": { "a": "1", "b": "2" } }), "two")]);
         check_default(strategy("FirstMatch", rules.clone()), "team/binding/default#0 one");
         check_default(strategy("MostSpecific", rules.clone()), "team/binding/default#1 two");
         check_default(

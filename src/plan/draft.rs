@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
+    BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey,
+    ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, apply};
 

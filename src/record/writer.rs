@@ -2,7 +2,7 @@
 //! objects only; moving the branch by compare-and-swap is the caller's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{Batch, Change, PinKind, RecordError, Renderer, StatusTree, dashboard, layout, message};
 use crate::git::{Mode, ObjectId, Person, Repo};
@@ -12,8 +12,9 @@ use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 #[derive(Debug, Default)]
 pub struct Writer {
     renderer: Renderer,
-    /// The blobs of the last batch: a batch that lost a race comes again with the same records.
-    blobs: HashMap<ResourceKey, (Arc<StatusRecord>, ObjectId)>,
+    /// The blobs of the last batch: a batch that lost a race comes again with the same records. Weak, so that
+    /// the owner of a record can go on changing it in place.
+    blobs: HashMap<ResourceKey, (Weak<StatusRecord>, ObjectId)>,
 }
 
 type Edits = BTreeMap<String, Option<ObjectId>>;
@@ -46,7 +47,7 @@ impl Writer {
             match change {
                 Change::Put { record, pins } => {
                     let blob = self.blob(repo, &key, record)?;
-                    blobs.insert(key.clone(), (Arc::clone(record), blob));
+                    blobs.insert(key.clone(), (Arc::downgrade(record), blob));
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
                 }
                 Change::Remove(_) => {
@@ -79,7 +80,9 @@ impl Writer {
         record: &Arc<StatusRecord>,
     ) -> Result<ObjectId, RecordError> {
         match self.blobs.get(key) {
-            Some((known, blob)) if Arc::ptr_eq(known, record) => Ok(*blob),
+            Some((known, blob)) if known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, record)) => {
+                Ok(*blob)
+            }
             _ => Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?),
         }
     }

@@ -226,3 +226,24 @@ proptest! {
         check_lossless(&record(Status::Goal(GoalStatus::default()), message), &mut Renderer::new());
     }
 }
+
+#[test]
+fn only_what_changed_is_rendered_again() {
+    let node = |phase| NodeStatus { phase, ..NodeStatus::default() };
+    let id = |text| NodeId::new(text).unwrap();
+    let mut status = ExecutionStatus {
+        node_statuses: ["a", "b", "c"].map(|name| (id(name), node(NodePhase::Pending))).into(),
+        ..ExecutionStatus::default()
+    };
+    let mut rendered = Rendered::default();
+    rendered.update(&status).unwrap();
+    let places =
+        |rendered: &Rendered| -> Vec<_> { rendered.nodes.iter().map(|part| part.2.as_ptr()).collect() };
+    let before = places(&rendered);
+    status.node_statuses.insert(id("b"), node(NodePhase::Running));
+    status.node_statuses.insert(id("aa"), node(NodePhase::Skipped));
+    rendered.update(&status).unwrap();
+    let after = places(&rendered);
+    assert_eq!([after[0], after[3]], [before[0], before[2]]);
+    assert_ne!(after[2], before[1]);
+}

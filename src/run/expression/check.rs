@@ -293,7 +293,10 @@ mod tests {
     fn what_is_right_is_not_found_fault_with() {
         check_when("nodes.build.phase == 'Succeeded' && has(nodes['unit-test'].outputs.report)", &[]);
         check_when("nodes.wait.outputs.anything == 1 || parameters.x in goal.constraints", &[]);
-        check_when("nodes.exists(n, nodes[n].phase == 'Failed') || plan.labels['a/b'] == execution.name", &[]);
+        check_when(
+            "nodes.exists(n, nodes[n].phase == 'Failed') || plan.labels['a/b'] == execution.name",
+            &[],
+        );
     }
 
     #[test]
