@@ -1,7 +1,7 @@
 //! What outputs may see of a reconcile: one typed stream between `engine` and `report`.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
 use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, ResourceKey};
@@ -124,22 +124,22 @@ pub enum ResourceChange {
 }
 
 /// Something that cannot go on by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     /// The execution, or another resource.
     pub key: ResourceKey,
     /// The node, when it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
     /// What it waits for, for programs: a [`NodeReason`], or `Leased`, `Suspended`, `PlanNotFound`.
     pub reason: String,
     /// What it waits for, in words.
     pub message: String,
     /// What the user may run to let it go on, if there is something.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// When it goes on by itself, if it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::git::GitError;
+use crate::record::RecordError;
 use crate::report::style::Tone;
 use crate::report::text;
 
@@ -156,6 +158,29 @@ impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
         let closed_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
         Self { closed_pipe, ..Self::environment(format!("cannot write the output: {error}")) }
+    }
+}
+
+impl From<GitError> for CliError {
+    fn from(error: GitError) -> Self {
+        let hint = match &error {
+            GitError::NotARepository { .. } => Some(
+                "go to a repository, name one with `-C DIR` or `--repo`, or make one with `planspec init`",
+            ),
+            GitError::UnknownRevision { .. } => Some("`git branch --all` lists what there is"),
+            _ => None,
+        };
+        let told = Self::environment(chain(&error));
+        match hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+}
+
+impl From<RecordError> for CliError {
+    fn from(error: RecordError) -> Self {
+        Self::environment(chain(&error))
     }
 }
 

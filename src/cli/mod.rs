@@ -2,15 +2,24 @@
 //! to the user.
 
 mod commands;
+mod desired;
 mod error;
+#[path = "../index/filter.rs"]
+mod filter;
+mod findings;
+mod input;
+mod objects;
 mod options;
 mod output;
 mod target;
+mod timeline;
+mod workspace;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 
 use clap::{CommandFactory as _, Parser};
+use jiff::Timestamp;
 
 use self::commands::Command;
 use self::error::{CliError, Exit};
@@ -114,6 +123,12 @@ pub fn bug_exit_code() -> u8 {
 }
 
 impl Context {
+    /// The time, for ages and for commits.
+    #[allow(clippy::disallowed_methods, reason = "commands pass the clock on from here")]
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
     /// Whether the user wants to see more.
     pub(crate) fn is_verbose(&self) -> bool {
         self.options.verbose > 0

@@ -72,23 +72,21 @@ impl Repo {
         if ancestor == of {
             return Ok(Some(true));
         }
+        if self.is_shallow() {
+            return self.is_ancestor_in_shallow(ancestor, of);
+        }
         let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
         let (ancestor_oid, of_oid) = (oid(ancestor)?, oid(of)?);
         self.git2().find_commit(of_oid).map_err(|error| self.missing("commit", of, error))?;
-        if self.odb()?.exists(ancestor_oid) {
-            let related = self
-                .git2()
-                .graph_descendant_of(of_oid, ancestor_oid)
-                .map_err(|error| self.missing("commit", of, error))?;
-            if related {
-                return Ok(Some(true));
-            }
+        if !self.odb()?.exists(ancestor_oid) {
+            return Ok(Some(false));
         }
-        if self.is_shallow() && self.reaches_boundary(of_oid)? { Ok(None) } else { Ok(Some(false)) }
+        let related = self.git2().graph_descendant_of(of_oid, ancestor_oid);
+        related.map(Some).map_err(|error| self.missing("commit", of, error))
     }
 
-    /// Whether a walk back from a commit meets the edge of a shallow clone.
-    fn reaches_boundary(&self, from: git2::Oid) -> Result<bool, GitError> {
+    /// A walk that knows where a shallow clone ends, which that of libgit2 takes for damage.
+    fn is_ancestor_in_shallow(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
         let path = self.common_dir().join("shallow");
         let text = std::fs::read_to_string(&path).map_err(|source| GitError::Io {
             doing: "read",
@@ -96,16 +94,23 @@ impl Repo {
             source,
         })?;
         let boundary: HashSet<ObjectId> = text.lines().filter_map(|line| line.parse().ok()).collect();
-        let walk = || -> Result<bool, git2::Error> {
-            let mut walk = self.git2().revwalk()?;
-            walk.push(from)?;
-            for id in walk {
-                if boundary.contains(&ObjectId::from_oid(id?)) {
-                    return Ok(true);
-                }
+        let mut cut = false;
+        let mut seen = HashSet::from([of]);
+        let mut next = vec![of];
+        while let Some(id) = next.pop() {
+            if id == ancestor {
+                return Ok(Some(true));
             }
-            Ok(false)
-        };
-        walk().map_err(GitError::doing("cannot walk the history"))
+            if boundary.contains(&id) {
+                cut = true;
+                continue;
+            }
+            match self.commit(id) {
+                Ok(commit) => next.extend(commit.parents.into_iter().filter(|parent| seen.insert(*parent))),
+                Err(GitError::Missing { .. }) if id != of => cut = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(if cut { None } else { Some(false) })
     }
 }

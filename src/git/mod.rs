@@ -4,11 +4,14 @@
 //! Local work goes through libgit2 in this process; whatever talks to a remote goes through the `git`
 //! program, which brings credential helpers, SSH, proxies and exact leases with it.
 
+mod branch_commit;
+mod checkout;
 mod commit;
 mod compare;
 mod edit;
 mod entry;
 mod error;
+mod export;
 mod history;
 mod lock;
 mod object_id;
@@ -19,8 +22,10 @@ mod reference;
 mod remote;
 mod repository;
 mod url;
+mod work_tree;
 mod write;
 
+pub use branch_commit::BranchCommit;
 pub use commit::{Commit, Person};
 pub use compare::TreeChange;
 pub use entry::{Entry, Mode};

@@ -148,3 +148,155 @@ pub(super) fn check_name(name: &str) -> Result<(), GitError> {
         Err(GitError::BadReference { name: printable(name.as_bytes()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::{GitError, Person};
+    use jiff::Timestamp;
+    use std::fs;
+
+    const NAME: &str = "refs/heads/planspec/status";
+
+    fn repo() -> (tempfile::TempDir, Repo, Vec<ObjectId>) {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(dir.path(), "main").unwrap();
+        let tree = repo.edit_tree(None, &std::collections::BTreeMap::new()).unwrap();
+        let person = Person { name: "Wendy Writer".into(), email: "wendy@example.com".into() };
+        let commit = |text| repo.write_commit(tree, &[], text, &person, Timestamp::UNIX_EPOCH).unwrap();
+        let commits = ["one", "two", "three"].map(commit).to_vec();
+        (dir, repo, commits)
+    }
+
+    fn check_swap(repo: &Repo, old: Option<ObjectId>, new: Option<ObjectId>, expected: Swap) {
+        assert_eq!(repo.swap_ref(NAME, old, new, "test").unwrap(), expected);
+        if expected == Swap::Done {
+            assert_eq!(repo.read_ref(NAME).unwrap(), new);
+        }
+    }
+
+    #[test]
+    fn a_reference_moves_only_from_the_expected_value() {
+        let (_dir, repo, c) = repo();
+        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Moved(None));
+        check_swap(&repo, None, None, Swap::Done);
+        check_swap(&repo, None, Some(c[0]), Swap::Done);
+        check_swap(&repo, None, Some(c[1]), Swap::Moved(Some(c[0])));
+        check_swap(&repo, None, None, Swap::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[1]), Some(c[2]), Swap::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Done);
+        check_swap(&repo, Some(c[0]), None, Swap::Moved(Some(c[1])));
+        check_swap(&repo, Some(c[1]), None, Swap::Done);
+        check_swap(&repo, Some(c[1]), None, Swap::Moved(None));
+    }
+
+    #[test]
+    fn a_packed_reference_is_compared_and_removed_like_any_other() {
+        let (dir, repo, c) = repo();
+        fs::write(
+            dir.path().join("packed-refs"),
+            format!("# pack-refs with: peeled fully-peeled sorted \n{} {NAME}\n", c[0]),
+        )
+        .unwrap();
+        assert_eq!(repo.read_ref(NAME).unwrap(), Some(c[0]));
+        check_swap(&repo, None, Some(c[1]), Swap::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Done);
+        check_swap(&repo, Some(c[1]), None, Swap::Done);
+    }
+
+    #[test]
+    fn of_many_writers_that_expect_the_same_value_exactly_one_wins_each_round() {
+        let (_dir, repo, c) = repo();
+        let tree = repo.commit(c[0]).unwrap().tree;
+        let rounds = 20;
+        let wins: usize = std::thread::scope(|scope| {
+            let write = |number: usize| {
+                let repo = repo.reopen().unwrap();
+                scope.spawn(move || {
+                    let person = Person { name: format!("W {number}"), email: "w@example.com".into() };
+                    let mut wins = 0;
+                    loop {
+                        let old = repo.read_ref(NAME).unwrap();
+                        let parents: Vec<ObjectId> = old.into_iter().collect();
+                        if old.is_some_and(|old| repo.log(old).count() >= rounds) {
+                            return wins;
+                        }
+                        let new =
+                            repo.write_commit(tree, &parents, "w", &person, Timestamp::UNIX_EPOCH).unwrap();
+                        wins += usize::from(repo.swap_ref(NAME, old, Some(new), "w").unwrap() == Swap::Done);
+                    }
+                })
+            };
+            let writers: Vec<_> = (0..4).map(write).collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        });
+        let tip = repo.read_ref(NAME).unwrap().unwrap();
+        assert_eq!(repo.log(tip).count(), wins, "every win is in the history, none was overwritten");
+        assert!(wins >= rounds);
+    }
+
+    #[test]
+    fn a_lock_that_a_killed_process_of_ours_left_is_removed() {
+        let (_dir, repo, c) = repo();
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE).unwrap();
+        own.note(NAME);
+        // Killed here: the kernel gives the own lock up, the note and Git's lock file stay.
+        let lock = lock_file(&repo, NAME);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        drop(own);
+        check_swap(&repo, None, Some(c[0]), Swap::Done);
+        assert!(!lock.exists());
+    }
+
+    #[test]
+    fn a_lock_of_somebody_else_is_waited_for_then_explained_and_never_removed() {
+        let (_dir, repo, c) = repo();
+        let lock = lock_file(&repo, NAME);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        let error = repo.swap_ref(NAME, None, Some(c[0]), "test").unwrap_err();
+        assert!(matches!(&error, GitError::Locked { path, .. } if *path == lock), "{error}");
+        assert!(error.to_string().contains("remove that file"));
+        assert!(lock.exists());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                fs::remove_file(&lock).unwrap();
+            });
+            check_swap(&repo, None, Some(c[0]), Swap::Done);
+        });
+    }
+
+    #[test]
+    fn an_old_note_does_not_explain_a_new_lock() {
+        let (_dir, repo, c) = repo();
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE).unwrap();
+        own.note(NAME);
+        let file = own.share().unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        drop((own, file));
+        let lock = lock_file(&repo, NAME);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        repo.swap_ref(NAME, None, Some(c[0]), "test").unwrap_err();
+        assert!(lock.exists());
+    }
+
+    #[test]
+    fn names_that_are_no_references_are_refused() {
+        let (_dir, repo, c) = repo();
+        for name in [
+            "",
+            "main",
+            "refs/heads/",
+            "refs/heads/a b",
+            "refs/heads/../x",
+            "refs/heads/a\nb",
+            "refs/heads/x.lock",
+        ] {
+            assert!(repo.read_ref(name).is_err(), "{name:?}");
+            assert!(repo.swap_ref(name, None, Some(c[0]), "test").is_err(), "{name:?}");
+        }
+    }
+}

@@ -168,6 +168,9 @@ pub struct NodeExtensions {
     /// Since when the node is blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_since: Option<Timestamp>,
+    /// When somebody last asked to run the node again; reviews from before do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_at: Option<Timestamp>,
     /// What was resolved when the attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<ResolvedBinding>,

@@ -16,8 +16,6 @@ use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
 pub struct ExecutionView<'a> {
     /// The program.
     pub program: &'a Program,
-    /// The recorded status.
-    pub status: &'a ExecutionStatus,
     /// The uid of the execution.
     pub uid: &'a str,
     /// Whether its manifest is gone from the desired state.
@@ -32,8 +30,8 @@ pub struct ExecutionView<'a> {
 pub trait Surroundings {
     /// The provider for a task.
     fn resolve(&self, program: &Program, node: NodeIx) -> Resolved;
-    /// The decision of a Gate resource about exactly what `binding` names.
-    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding) -> Verdict;
+    /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict;
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> Progress;
 }
@@ -73,35 +71,30 @@ pub enum Progress {
 
 /// Plans an Execution whose lease this runner holds: everything that can be decided now, but for starts, which the
 /// scheduler chooses among [`Draft::ready`]. Follow with [`finish`].
-#[must_use]
-pub fn plan_execution(view: ExecutionView<'_>, around: &dyn Surroundings, now: Timestamp) -> Draft {
-    let mut draft = Draft::new(view.status.clone());
-    if view.status.phase.is_terminal() && view.status.completion_time.is_some() {
-        return draft;
-    }
-    if let Some((reason, message)) = called_off(&view) {
+pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn Surroundings, now: Timestamp) {
+    if let Some((reason, message)) = called_off(&view, &draft.status) {
         for id in view.program.ids.iter() {
             let phase = draft.status.node_statuses.get(id).map(|state| state.phase);
             if phase.is_some_and(|phase| !phase.is_terminal()) {
                 draft.node(id, NodeChange::Cancel { reason, message: message.clone() }, now);
             }
         }
-        sum_groups(view.program, &mut draft, now);
-        return draft;
+        sum_groups(view.program, draft, now);
+        return;
     }
     for &ix in view.program.topology.order() {
-        plan_node(&view, around, &mut draft, ix, now);
+        plan_node(&view, around, draft, ix, now);
     }
-    draft
 }
 
 /// Completes a draft after the scheduler added its starts: the phases of groups and of the execution, and the lease,
-/// which is given back as soon as nothing is left that this runner could do.
-pub fn finish(draft: &mut Draft, program: &Program, now: Timestamp) {
+/// which is given back as soon as nothing is left that this runner could do; when it is `leaving`, as soon as nothing
+/// of its own runs any more.
+pub fn finish(draft: &mut Draft, program: &Program, leaving: bool, now: Timestamp) {
     sum_groups(program, draft, now);
     derive_phase(Some(program), &mut draft.status, now);
     let running = draft.status.node_statuses.values().any(|state| state.phase == NodePhase::Running);
-    let idle = !running && draft.ready.is_empty() && draft.wake.is_none();
+    let idle = !running && (leaving || draft.ready.is_empty());
     if (idle || draft.status.phase.is_terminal())
         && let Some(lease) = &draft.status.extensions.lease
     {
@@ -111,8 +104,8 @@ pub fn finish(draft: &mut Draft, program: &Program, now: Timestamp) {
 }
 
 /// Whether, and why, everything is to be cancelled.
-fn called_off(view: &ExecutionView<'_>) -> Option<(NodeReason, String)> {
-    if let Some(request) = &view.status.extensions.cancel {
+fn called_off(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(NodeReason, String)> {
+    if let Some(request) = &status.extensions.cancel {
         let comment = request.comment.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         return Some((NodeReason::CancelRequested, format!("cancelled by {}{comment}", request.by)));
     }
@@ -134,8 +127,8 @@ fn sum_groups(program: &Program, draft: &mut Draft, now: Timestamp) {
 
 impl ExecutionView<'_> {
     /// What a review of this execution has to be bound to (design invariant 11).
-    pub(super) fn review_binding(&self) -> Option<ReviewBinding> {
-        let pinned = self.status.extensions.pinned.as_ref()?;
+    fn review_binding(&self, status: &ExecutionStatus) -> Option<ReviewBinding> {
+        let pinned = status.extensions.pinned.as_ref()?;
         Some(ReviewBinding {
             execution: self.uid.to_owned(),
             graph_digest: pinned.graph_digest.clone(),
@@ -145,9 +138,19 @@ impl ExecutionView<'_> {
 }
 
 /// The demand that a gate node makes on its Gate resource.
-pub(super) fn demand(view: &ExecutionView<'_>, gate: ResourceKey, ix: NodeIx) -> Option<GateDemand> {
+pub(super) fn demand(
+    view: &ExecutionView<'_>,
+    status: &ExecutionStatus,
+    gate: ResourceKey,
+    ix: NodeIx,
+) -> Option<GateDemand> {
     let node = view.program.ids.get(ix)?.clone();
-    Some(GateDemand { gate, execution: view.program.key.clone(), node, binding: view.review_binding()? })
+    Some(GateDemand {
+        gate,
+        execution: view.program.key.clone(),
+        node,
+        binding: view.review_binding(status)?,
+    })
 }
 
 /// Records that an Execution cannot start because something it names is missing or broken.

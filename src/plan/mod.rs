@@ -4,12 +4,12 @@
 pub mod binding;
 mod draft;
 mod execution;
-// pub mod goal;
+pub mod goal;
 mod lease;
 mod node;
 mod outcome;
 mod schedule;
-// pub mod simple;
+pub mod simple;
 
 pub use draft::{Dependency, Draft, GateDemand, Move, Ready};
 pub use execution::{ExecutionView, Progress, Resolved, Surroundings, Verdict, finish, hold, plan_execution};

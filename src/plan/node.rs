@@ -29,9 +29,10 @@ pub(super) fn plan_node(
     now: Timestamp,
 ) {
     let Some(node) = view.program.node(ix) else { return };
-    let Some(state) = draft.status.node_statuses.get(&node.id) else { return };
-    match state.phase {
-        NodePhase::Running => lost_runner(view, draft, node, now),
+    if view.program.phase_of(&draft.status, ix) == NodePhase::Running {
+        lost_runner(view, draft, node, now);
+    }
+    match view.program.phase_of(&draft.status, ix) {
         NodePhase::Pending | NodePhase::Blocked if node.kind != NodeKind::Group => {
             match edges(view.program, draft, ix) {
                 Gate::Wait => {}
@@ -82,11 +83,7 @@ fn lost_runner(view: &ExecutionView<'_>, draft: &mut Draft, node: &Node, now: Ti
         let message = format!("{message}; not repeatable, so a person must decide");
         NodeChange::Block { reason: NodeReason::RunnerLost, message, retry_at: None, handle: None }
     };
-    let retry = matches!(change, NodeChange::Retry { .. });
     draft.node(&node.id, change, now);
-    if retry {
-        draft.wake_at(now);
-    }
 }
 
 fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
@@ -196,7 +193,7 @@ fn plan_task(
     }
     match around.resolve(view.program, ix) {
         Resolved::Bound(binding, target) => {
-            if view.status.extensions.suspend.is_none() {
+            if draft.status.extensions.suspend.is_none() {
                 let rank = view.program.topology.rank(ix);
                 draft.ready.push(Ready { node: ix, id: node.id.clone(), rank, binding, target });
             }
@@ -234,8 +231,9 @@ fn plan_gate(
     else {
         return fail(draft, node, NodeReason::ExpressionError, "the node names no gate".to_owned(), now);
     };
-    let Some(demand) = demand(view, gate.clone(), ix) else { return };
-    match around.gate(&gate, &demand.binding) {
+    let Some(demand) = demand(view, &draft.status, gate.clone(), ix) else { return };
+    let since = draft.status.node_statuses.get(&node.id).and_then(|state| state.extensions.reset_at);
+    match around.gate(&gate, &demand.binding, since) {
         Verdict::Approved(by) => {
             let message = format!("approved by {}", by.join(", "));
             let (outputs, evidence) = (JsonMap::new(), Evidence::default());

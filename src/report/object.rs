@@ -146,7 +146,7 @@ pub(crate) mod samples {
                     .unwrap(),
             ),
             spec_digest: crate::model::Digest::of_bytes(b""),
-            source: crate::model::Source::default(),
+            source: crate::model::Source { path: "goal.yaml".to_owned(), document: 0 },
         };
         let version = Some("aaaa".to_owned());
         Object {

@@ -159,6 +159,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.message.clear();
             node.extensions = NodeExtensions {
                 failures: node.extensions.failures,
+                reset_at: node.extensions.reset_at,
                 handle: node.extensions.handle.take(),
                 binding: binding.clone(),
                 runner: Some(runner.clone()),
@@ -201,7 +202,8 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         NodeChange::Sum { message, .. } => message.clone_into(&mut node.message),
         NodeChange::Reset { message } => {
             let attempt = node.attempt;
-            *node = NodeStatus { attempt, message: message.clone(), ..NodeStatus::default() };
+            let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
+            *node = NodeStatus { attempt, message: message.clone(), extensions, ..NodeStatus::default() };
         }
     }
 }

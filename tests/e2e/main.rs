@@ -4,6 +4,9 @@
 
 mod command_line;
 mod environment;
+mod git_local;
+mod git_remote;
+mod git_server;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

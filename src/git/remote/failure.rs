@@ -35,6 +35,7 @@ fn is_authentication(said: &str) -> bool {
             "could not read username",
             "could not read password",
             "terminal prompts disabled",
+            "unable to get password",
             "returned error: 401",
             "permission denied (publickey",
             "host key verification failed",

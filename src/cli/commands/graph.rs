@@ -1,0 +1,133 @@
+//! `planspec graph`: the graph of a plan, or of an execution with its phases.
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::objects::{Inventory, ambiguous};
+use crate::cli::target::{self, Target};
+use crate::cli::workspace::{Tips, Workspace};
+use crate::config::Config;
+use crate::git::{ObjectId, Repo};
+use crate::manifest;
+use crate::model::{ExecutionStatus, Kind, PlanSpec, ResourceKey, Spec};
+use crate::report::graph::{GraphFormat, GraphView};
+use crate::report::object::Object;
+
+/// Draw the graph of a plan, or of an execution with the phases of its nodes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec graph sso-implementation-v2
+  planspec graph execution/sso-exec-001
+  planspec graph plan/sso-implementation-v2 --format svg > plan.svg")]
+pub(crate) struct Arguments {
+    /// PLAN, EXECUTION, plan/NAME or execution/NAME
+    #[arg(value_name = "PLAN|EXECUTION")]
+    target: String,
+    /// The form of the drawing
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    format: Format,
+}
+
+/// The form of the drawing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// An indented tree
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown on a Git host
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = Workspace::open(context)?;
+    let tips = workspace.tips(context)?;
+    let inventory = Inventory::load(&workspace, &tips)?;
+    let object = find(&inventory, &arguments.target, context)?;
+    let (plan, status) = match object.key.kind {
+        Kind::Plan => (plan_of(object.resource.as_ref().map(|r| &r.spec), &object.key)?, None),
+        Kind::Execution => execution_graph(&workspace, &tips, &inventory, &object)?,
+        other => return Err(CliError::usage(format!("a {} has no graph", other.singular()))),
+    };
+    let title = format!("{}/{}", object.key.namespace, object.key.name);
+    let view = GraphView::new(&title, &plan.graph, status.as_ref(), context.now()).map_err(|errors| {
+        let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        CliError::no(format!("the graph of {title} is broken: {}", text.join("; ")))
+    })?;
+    let format = match arguments.format {
+        Format::Text => GraphFormat::Text,
+        Format::Dot => GraphFormat::Dot,
+        Format::Mermaid => GraphFormat::Mermaid,
+        Format::Svg => GraphFormat::Svg,
+    };
+    context.out.text(&view.render(format))?;
+    Ok(Exit::Done)
+}
+
+/// A bare name is a plan or an execution, whichever there is.
+fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<Object, CliError> {
+    if argument.contains('/') {
+        return inventory.one(&target::one(argument, None)?, context);
+    }
+    let plan = target::one(argument, Some(Kind::Plan))?;
+    let execution = Target { kind: Some(Kind::Execution), ..plan.clone() };
+    let namespace = context.options.namespace.as_ref();
+    let plans = inventory.keys(&plan, namespace)?;
+    let executions = inventory.keys(&execution, namespace)?;
+    match (plans.as_slice(), executions.as_slice(), &plan.name) {
+        ([_, ..], [_, ..], Some(name)) => {
+            Err(ambiguous(name, &plans.iter().chain(&executions).cloned().collect::<Vec<_>>()))
+        }
+        ([], [_, ..], _) => inventory.one(&execution, context),
+        _ => inventory.one(&plan, context),
+    }
+}
+
+fn plan_of(spec: Option<&Spec>, key: &ResourceKey) -> Result<PlanSpec, CliError> {
+    match spec {
+        Some(Spec::Plan(spec)) => Ok(spec.clone()),
+        _ => Err(CliError::no(format!("the manifest of {key} is not there or has errors"))
+            .hint("`planspec validate` says what is wrong")),
+    }
+}
+
+/// The graph that an execution is pinned to; before it is, the graph of the plan that it names.
+fn execution_graph(
+    workspace: &Workspace,
+    tips: &Tips,
+    inventory: &Inventory<'_>,
+    object: &Object,
+) -> Result<(PlanSpec, Option<ExecutionStatus>), CliError> {
+    let status = object.record.as_ref().and_then(|record| record.execution()).cloned();
+    let pin = status.as_ref().and_then(|status| status.extensions.pinned.as_ref());
+    if let Some(pin) = pin
+        && let Some(blob) = inventory.status().pinned(&workspace.repo, &object.key)?.plan
+    {
+        return Ok((pinned_plan(&workspace.repo, blob, &pin.plan, &tips.config)?, status));
+    }
+    let Some(Spec::Execution(spec)) = object.resource.as_ref().map(|resource| &resource.spec) else {
+        return Err(CliError::no(format!("{} has no graph yet", object.key)));
+    };
+    let key = spec.plan_ref.key(Kind::Plan, &object.key.namespace);
+    let plan = inventory.object(&key)?;
+    let spec = plan.as_ref().and_then(|plan| plan.resource.as_ref()).map(|resource| &resource.spec);
+    Ok((plan_of(spec, &key)?, status))
+}
+
+/// The pinned blob may hold several documents.
+fn pinned_plan(
+    repo: &Repo,
+    blob: ObjectId,
+    key: &ResourceKey,
+    config: &Config,
+) -> Result<PlanSpec, CliError> {
+    let bytes = repo.blob(blob, config.limits.file_bytes)?;
+    let parsed = manifest::parse("pinned.yaml", &bytes, &config.limits);
+    let plan = parsed.resources.into_iter().find(|resource| resource.key() == *key);
+    plan_of(plan.as_ref().map(|resource| &resource.spec), key)
+}

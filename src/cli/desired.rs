@@ -1,0 +1,117 @@
+//! The desired state at a commit: the one function through which commands read all manifests.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::error::CliError;
+use super::filter::ManifestFilter;
+use crate::config::{Config, Limits};
+use crate::diagnostic::{Diagnostic, Location};
+use crate::git::{Entry, GitError, ObjectId, Repo};
+use crate::manifest::{self, Facts, Parsed, codes, parse};
+use crate::model::{Resource, ResourceKey};
+
+/// All that a tree declares.
+#[derive(Debug, Default)]
+pub(crate) struct Desired {
+    /// The resources that nothing is wrong with, in the order of paths and documents.
+    pub(crate) resources: Vec<Resource>,
+    /// Everything that is wrong with files and documents, taken one by one.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Desired {
+    /// Adds what was found in one file.
+    pub(crate) fn take(&mut self, parsed: Parsed) {
+        self.resources.extend(parsed.resources);
+        self.diagnostics.extend(parsed.diagnostics);
+    }
+}
+
+/// Reads every manifest of a commit that the configuration's `paths` and `exclude` let through.
+pub(crate) fn load(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Desired, CliError> {
+    let files = manifest_files(repo, commit, config)?;
+    let threads = rayon::current_num_threads().clamp(1, files.len().max(1));
+    let repos = (0..threads).map(|_| repo.reopen()).collect::<Result<Vec<Repo>, GitError>>()?;
+    let share = files.len().div_ceil(threads).max(1);
+    let shares: Vec<Vec<Parsed>> = files
+        .par_chunks(share)
+        .zip(repos.into_par_iter())
+        .map(|(files, repo)| files.iter().map(|(path, entry)| read(&repo, path, entry, config)).collect())
+        .collect::<Result<_, CliError>>()?;
+    let mut desired = Desired::default();
+    for parsed in shares.into_iter().flatten() {
+        desired.take(parsed);
+    }
+    Ok(desired)
+}
+
+/// The candidates of a commit: paths and entries, in the order of the paths.
+fn manifest_files(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Vec<(String, Entry)>, CliError> {
+    let filter = ManifestFilter::new(config)
+        .map_err(|error| CliError::no(format!("{}: {error}", crate::config::CONFIG_FILE)))?;
+    let tree = repo.commit(commit)?.tree;
+    let mut files: Vec<(String, Entry)> = Vec::new();
+    for change in repo.compare(None, Some(tree))? {
+        // A path that is not UTF-8 cannot be named in a manifest, a message or a status: it is no manifest.
+        if let (Ok(path), Some(entry)) = (String::from_utf8(change.path), change.new)
+            && filter.accepts(&path)
+        {
+            files.push((path, entry));
+        }
+    }
+    Ok(files)
+}
+
+/// Reads one file. What is no file, or too large, is a finding about that file and not a failure.
+fn read(repo: &Repo, path: &str, entry: &Entry, config: &Config) -> Result<Parsed, CliError> {
+    let limit = config.limits.file_bytes;
+    if !entry.mode.is_file() {
+        return Ok(Parsed::default());
+    }
+    match repo.blob(entry.id, limit) {
+        Ok(bytes) => Ok(parse(path, &bytes, &config.limits)),
+        Err(GitError::TooLarge { size, limit }) => Ok(refuse_large(path, size, limit)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is said of a file that is too large to be read.
+pub(crate) fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
+    let location = Location { path: path.to_owned(), ..Location::default() };
+    let message = format!("the file has {size} bytes, the limit is {limit}");
+    let found = Diagnostic::error(codes::TOO_LARGE, location, message);
+    let found = found.with_hint("split it, or raise `limits.fileBytes` in .planspec.yaml");
+    Parsed { diagnostics: vec![found], manifest: true, broken: true, resources: Vec::new() }
+}
+
+/// Checks what resources say of each other, and finds the places of what is wrong. `read` gives the content
+/// of a path.
+pub(crate) fn check_references(
+    resources: &[Resource],
+    limits: &Limits,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let facts: Vec<Facts> = resources.par_iter().map(manifest::facts).collect();
+    let declared = facts.iter().zip(resources).map(|(facts, resource)| (facts, &resource.source));
+    let mut found = manifest::check_references(declared);
+    manifest::locate(&mut found, limits, read);
+    found
+}
+
+/// The content of a file at a commit, as far as the limit goes.
+pub(crate) fn read_at(repo: &Repo, commit: ObjectId, path: &str, limits: &Limits) -> Option<Vec<u8>> {
+    let tree = repo.commit(commit).ok()?.tree;
+    let blob = repo.file(tree, path).ok()??;
+    repo.blob(blob, limits.file_bytes).ok()
+}
+
+/// What may not, or should not lightly, change from one set of resources to another.
+pub(crate) fn transitions(old: &[Resource], new: &[Resource]) -> Vec<Diagnostic> {
+    let after: HashMap<ResourceKey, &Resource> =
+        new.iter().map(|resource| (resource.key(), resource)).collect();
+    old.iter()
+        .flat_map(|before| manifest::check_transition(before, after.get(&before.key()).copied()))
+        .collect()
+}

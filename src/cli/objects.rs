@@ -1,0 +1,140 @@
+//! Finding live objects: declarations and records, joined and selected by what the user named.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use super::desired::{self, Desired};
+use super::error::CliError;
+use super::target::{Target, nearest};
+use super::workspace::{Tips, Workspace};
+use crate::model::{Kind, Name, Resource, ResourceKey};
+use crate::record::StatusTree;
+use crate::report::object::{Object, short_name};
+use crate::report::text;
+
+/// All that is declared and recorded.
+pub(crate) struct Inventory<'w> {
+    workspace: &'w Workspace,
+    status: StatusTree,
+    declared: BTreeMap<ResourceKey, Resource>,
+    broken: usize,
+}
+
+impl<'w> Inventory<'w> {
+    /// Reads both trees.
+    pub(crate) fn load(workspace: &'w Workspace, tips: &Tips) -> Result<Self, CliError> {
+        let desired = match tips.desired {
+            Some(commit) => desired::load(&workspace.repo, commit, &tips.config)?,
+            None => Desired::default(),
+        };
+        let broken =
+            desired.diagnostics.iter().filter(|found| found.severity == crate::diagnostic::Severity::Error);
+        let broken = broken.count();
+        let declared = desired.resources.into_iter().map(|resource| (resource.key(), resource)).collect();
+        Ok(Self { workspace, status: workspace.status(tips)?, declared, broken })
+    }
+
+    /// The status tree.
+    pub(crate) fn status(&self) -> &StatusTree {
+        &self.status
+    }
+
+    /// One object, when anything is known of it.
+    pub(crate) fn object(&self, key: &ResourceKey) -> Result<Option<Object>, CliError> {
+        let repo = &self.workspace.repo;
+        let located = self.status.locate(repo, key)?;
+        let resource = self.declared.get(key).cloned();
+        if located.is_none() && resource.is_none() {
+            return Ok(None);
+        }
+        let (record, resource_version) = match located {
+            Some((path, blob)) => (Some(StatusTree::read(repo, key, &path, blob)?), Some(blob.to_string())),
+            None => (None, None),
+        };
+        Ok(Some(Object { key: key.clone(), resource, record, resource_version }))
+    }
+
+    /// The objects that the targets select, by namespace, kind and name, each once.
+    pub(crate) fn select(&self, targets: &[Target], context: &mut Context) -> Result<Vec<Object>, CliError> {
+        let mut objects: BTreeMap<ResourceKey, Object> = BTreeMap::new();
+        let namespace = context.options.namespace.clone();
+        for target in targets {
+            let keys = self.keys(target, namespace.as_ref())?;
+            if let (Some(name), true) = (&target.name, keys.is_empty()) {
+                return Err(self.not_found(target.kind, name));
+            }
+            for key in keys {
+                match self.object(&key) {
+                    Ok(Some(object)) => {
+                        objects.insert(key, object);
+                    }
+                    Ok(None) => {}
+                    // One unreadable record hides no other.
+                    Err(error) => context.out.warning(text::line(&error.to_string()))?,
+                }
+            }
+        }
+        Ok(objects.into_values().collect())
+    }
+
+    /// The one object that a target names.
+    pub(crate) fn one(&self, target: &Target, context: &Context) -> Result<Object, CliError> {
+        let Some(name) = &target.name else {
+            return Err(CliError::usage("which one? Name a resource, as in KIND/NAME"));
+        };
+        let keys = self.keys(target, context.options.namespace.as_ref())?;
+        match keys.as_slice() {
+            [] => Err(self.not_found(target.kind, name)),
+            [key] => self.object(key)?.ok_or_else(|| self.not_found(target.kind, name)),
+            several => Err(ambiguous(name, several)),
+        }
+    }
+
+    /// The keys that a target selects; a spelt-out namespace goes before `-n`.
+    pub(crate) fn keys(
+        &self,
+        target: &Target,
+        namespace: Option<&Name>,
+    ) -> Result<Vec<ResourceKey>, CliError> {
+        let namespace = target.namespace.as_ref().or(namespace);
+        let recorded = self.status.list(&self.workspace.repo, target.kind, namespace)?;
+        let mut keys: Vec<ResourceKey> = self
+            .declared
+            .keys()
+            .filter(|key| target.kind.is_none_or(|kind| key.kind == kind))
+            .filter(|key| namespace.is_none_or(|namespace| key.namespace == *namespace))
+            .cloned()
+            .chain(recorded.into_iter().map(|(key, _, _)| key))
+            .filter(|key| target.name.as_ref().is_none_or(|name| key.name == *name))
+            .collect();
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    fn not_found(&self, kind: Option<Kind>, name: &Name) -> CliError {
+        let word = kind.map_or("resource", Kind::singular);
+        let error = CliError::no(format!("there is no {word} `{name}`"));
+        let all = self.declared.keys().filter(|key| kind.is_none_or(|kind| key.kind == kind));
+        let near = nearest(name.as_str(), all.map(|key| key.name.as_str()));
+        let error = match near {
+            Some(near) if near == name.as_str() => {
+                error.hint("it is in another namespace; see `-n` and `-A`")
+            }
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        };
+        if self.broken == 0 {
+            return error;
+        }
+        error.hint("some manifests have errors and were left out; `planspec validate` lists them")
+    }
+}
+
+/// A name that several namespaces have.
+pub(crate) fn ambiguous(name: &Name, keys: &[ResourceKey]) -> CliError {
+    let places: Vec<String> =
+        keys.iter().map(|key| format!("{}: {}", key.namespace, short_name(key))).collect();
+    CliError::usage(format!("`{name}` is the name of several: {}", places.join(", ")))
+        .hint("say which with `-n NAMESPACE` or NAMESPACE/KIND/NAME")
+}

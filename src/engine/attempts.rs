@@ -1,0 +1,349 @@
+//! Attempts: what was claimed, what runs, and how its end comes back to the driver.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use super::clock::Clock;
+use super::live::Finished;
+use super::workspace::Checkouts;
+use crate::event::Event;
+use crate::git::ObjectId;
+use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, ResourceKey, StatusRecord};
+use crate::plan::{AttemptResult, inputs};
+use crate::provider::{Attempt, Control, Outcome, Registry, Report, Stop};
+use crate::run::expression::Template;
+use crate::run::{Evidence, Program};
+
+/// How many lines of a provider may wait to be shown.
+const OUTPUT_LINES: usize = 256;
+
+/// A node that was claimed; the claim is published.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) key: ResourceKey,
+    pub(super) node: usize,
+    pub(super) attempt: u32,
+    pub(super) target: BindingTarget,
+    pub(super) program: Arc<Program>,
+    pub(super) record: Arc<StatusRecord>,
+}
+
+/// What an attempt sends.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// It ended.
+    Ended(ResourceKey, Box<Finished>),
+    /// It printed a line.
+    Line(ResourceKey, NodeId, String),
+}
+
+struct Running {
+    stop: watch::Sender<Option<Stop>>,
+    attempt: u32,
+    provider: String,
+}
+
+/// Everything that is claimed or runs.
+pub(super) struct Attempts {
+    jobs: usize,
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    checkouts: Arc<Checkouts>,
+    runs_dir: PathBuf,
+    claimed: VecDeque<Claim>,
+    running: HashMap<(ResourceKey, NodeId), Running>,
+    sender: mpsc::UnboundedSender<Message>,
+    stream: bool,
+    /// A moving average of how long attempts take.
+    mean: Option<Duration>,
+    pub(super) started: u32,
+}
+
+impl Attempts {
+    pub(super) fn new(
+        jobs: usize,
+        clock: Arc<dyn Clock>,
+        registry: Registry,
+        checkouts: Arc<Checkouts>,
+        runs_dir: PathBuf,
+        stream: bool,
+    ) -> (Self, mpsc::UnboundedReceiver<Message>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (claimed, running) = (VecDeque::new(), HashMap::new());
+        let attempts = Self {
+            jobs: jobs.max(1),
+            clock,
+            registry,
+            checkouts,
+            runs_dir,
+            claimed,
+            running,
+            sender,
+            stream,
+            mean: None,
+            started: 0,
+        };
+        (attempts, receiver)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.claimed.is_empty()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// How many nodes may be claimed now. Beyond free slots, claims are taken ahead for as many attempts as will
+    /// probably end while the next commit is being published, so that no slot waits for a publication.
+    pub(super) fn room(&self, publication: Duration) -> usize {
+        let ahead = self.mean.map_or(0, |mean| {
+            let per_slot = publication.as_secs_f64() / mean.as_secs_f64().max(0.000_1);
+            // A bound, so that a runner that dies leaves no more behind than it could have finished soon.
+            (per_slot * 1.5 * self.jobs as f64).ceil().min(512.0) as usize
+        });
+        (self.jobs + ahead).saturating_sub(self.running.len() + self.claimed.len())
+    }
+
+    /// How many attempts of each provider are claimed or run.
+    pub(super) fn by_provider(&self) -> BTreeMap<String, u32> {
+        let mut counts = BTreeMap::new();
+        let claimed = self.claimed.iter().map(|claim| &claim.target.provider);
+        for provider in self.running.values().map(|running| &running.provider).chain(claimed) {
+            let count: &mut u32 = counts.entry(provider.clone()).or_default();
+            *count += 1;
+        }
+        counts
+    }
+
+    /// Takes a claim, unless that very attempt is under way: in relaxed mode it may have gone ahead of a commit that then
+    /// lost its race and was made again.
+    pub(super) fn claim(&mut self, claim: Claim) {
+        let node = claim.program.ids.get(claim.node).cloned();
+        let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
+        let same = |other: &Claim| {
+            other.key == claim.key && other.node == claim.node && other.attempt == claim.attempt
+        };
+        if running.is_some_and(|running| running.attempt == claim.attempt) || self.claimed.iter().any(same) {
+            return;
+        }
+        self.claimed.push_back(claim);
+    }
+
+    /// Starts claimed nodes while there are slots.
+    pub(super) fn pump(&mut self) {
+        while self.running.len() < self.jobs {
+            let Some(claim) = self.claimed.pop_front() else { break };
+            self.start(claim);
+        }
+    }
+
+    /// Ends every attempt of an execution that `keep` does not want.
+    pub(super) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, u32) -> bool) {
+        self.claimed.retain(|claim| {
+            claim.key != *key
+                || claim.program.ids.get(claim.node).is_some_and(|node| keep(node, claim.attempt))
+        });
+        for ((owner, node), running) in &self.running {
+            if owner == key && !keep(node, running.attempt) {
+                running.stop.send_replace(Some(Stop::Cancel));
+            }
+        }
+    }
+
+    /// The runner goes away: what runs is ended, what was only claimed is given back.
+    pub(super) fn shut_down(&mut self) {
+        for running in self.running.values() {
+            running.stop.send_if_modified(|stop| {
+                let first = stop.is_none();
+                if first {
+                    *stop = Some(Stop::Shutdown);
+                }
+                first
+            });
+        }
+        for claim in std::mem::take(&mut self.claimed) {
+            let message = "the runner stopped before it began".to_owned();
+            self.end(&claim, AttemptResult::Interrupted { message });
+        }
+    }
+
+    /// Takes in that an attempt ended.
+    pub(super) fn ended(&mut self, key: &ResourceKey, finished: &Finished) {
+        self.running.remove(&(key.clone(), finished.node.clone()));
+        if let Some(started) = finished.started {
+            let span = finished.at.duration_since(started);
+            let span = Duration::try_from(span).unwrap_or_default();
+            self.mean = Some(self.mean.map_or(span, |mean| (mean * 7 + span) / 8));
+        }
+    }
+
+    fn end(&self, claim: &Claim, result: AttemptResult) {
+        let Some(node) = claim.program.ids.get(claim.node) else { return };
+        let finished = Finished {
+            node: node.clone(),
+            attempt: claim.attempt,
+            result,
+            evidence: Evidence::default(),
+            started: None,
+            at: self.clock.now(),
+        };
+        // The receiver lives as long as the driver; when it is gone nobody wants to know.
+        let _ = self.sender.send(Message::Ended(claim.key.clone(), Box::new(finished)));
+    }
+
+    fn start(&mut self, claim: Claim) {
+        let Some(id) = claim.program.ids.get(claim.node).cloned() else { return };
+        let attempt = match self.attempt(&claim, &id) {
+            Ok(attempt) => attempt,
+            Err((reason, message)) => {
+                self.end(&claim, AttemptResult::Failed { reason, message, retryable: false });
+                return;
+            }
+        };
+        let provider = match self.registry.find(&claim.target.provider) {
+            Ok(provider) => Arc::clone(provider),
+            Err(error) => {
+                let (reason, message) = (NodeReason::ProviderUnavailable, error.to_string());
+                self.end(&claim, AttemptResult::Failed { reason, message, retryable: false });
+                return;
+            }
+        };
+        self.started = self.started.saturating_add(1);
+        let (stop, stopped) = watch::channel(None);
+        let (lines, shown) = mpsc::channel(OUTPUT_LINES);
+        let running = Running { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
+        self.running.insert((claim.key.clone(), id.clone()), running);
+        self.forward(claim.key.clone(), id.clone(), shown);
+        let (clock, sender) = (Arc::clone(&self.clock), self.sender.clone());
+        tokio::spawn(async move {
+            let started = clock.now();
+            let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
+            let finished = finished(id, claim.attempt, report, started, clock.now());
+            let _ = sender.send(Message::Ended(claim.key, Box::new(finished)));
+        });
+    }
+
+    fn forward(&self, key: ResourceKey, node: NodeId, mut lines: mpsc::Receiver<String>) {
+        if !self.stream {
+            return;
+        }
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            while let Some(line) = lines.recv().await {
+                if sender.send(Message::Line(key.clone(), node.clone(), line)).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// Everything the provider gets, with all expressions replaced.
+    fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
+        let broken = |message: String| (NodeReason::ExpressionError, message);
+        let Some(status) = claim.record.execution() else {
+            return Err(broken("the record is not that of an execution".to_owned()));
+        };
+        let Some(node) = claim.program.node(claim.node) else {
+            return Err(broken("the node is not in the plan".to_owned()));
+        };
+        let inputs = inputs(&claim.program, status, claim.node).map_err(broken)?;
+        let config = config(&claim.program, status, &claim.target.config, &inputs).map_err(broken)?;
+        let pinned = status.extensions.pinned.as_ref();
+        let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
+        let parsed: ObjectId = commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
+        let uid = &claim.record.metadata.uid;
+        let state = status.node_statuses.get(id);
+        Ok(Attempt {
+            key: claim.key.clone(),
+            node: id.clone(),
+            attempt: claim.attempt,
+            run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
+            idempotency_key: format!("{uid}/{id}/{}", claim.attempt),
+            fencing_token: status.extensions.lease.as_ref().map_or(0, |lease| lease.token),
+            provider: claim.target.provider.clone(),
+            config,
+            inputs,
+            declared_outputs: node.outputs.clone(),
+            criteria: node.acceptance_criteria.clone(),
+            timeout: node.timeout.as_ref().map(crate::model::Duration::span),
+            commit,
+            run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt.to_string()),
+            workspace: self.checkouts.of(parsed),
+            handle: state.and_then(|state| state.extensions.handle.clone()),
+        })
+    }
+}
+
+/// A provider's settings with every expression replaced.
+fn config(
+    program: &Program,
+    status: &crate::model::ExecutionStatus,
+    config: &JsonMap,
+    inputs: &JsonMap,
+) -> Result<JsonMap, String> {
+    let template = Template::compile_map(config).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        format!("provider config: {first}")
+    })?;
+    if template.is_plain() {
+        return Ok(config.clone());
+    }
+    let scope = crate::run::expression::Scope { inputs: Some(inputs), ..program.scope(status) };
+    template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
+}
+
+fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: Timestamp) -> Finished {
+    let Report { outcome, exit_code, log, artifacts, criteria } = report;
+    let result = match outcome {
+        Outcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
+        Outcome::Failed { reason, message, retryable } => AttemptResult::Failed { reason, message, retryable },
+        Outcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
+            AttemptResult::Interrupted { message: "the runner stopped".to_owned() }
+        }
+        Outcome::Blocked { reason, message, handle, poll_after } => {
+            let retry_at = poll_after.map(|span| {
+                let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+                at.saturating_add(span).unwrap_or(Timestamp::MAX)
+            });
+            AttemptResult::Blocked { reason, message, handle, retry_at }
+        }
+    };
+    let evidence = Evidence { exit_code, log, criteria, artifacts };
+    Finished { node, attempt, result, evidence, started: Some(started), at }
+}
+
+impl Message {
+    /// The event for a printed line.
+    pub(super) fn into_event(self) -> Option<Event> {
+        match self {
+            Self::Line(key, node, line) => Some(Event::Output { key, node, line }),
+            Self::Ended(..) => None,
+        }
+    }
+}
+
+/// How long the last publications took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    mean: Duration,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self { mean: Duration::from_millis(5) }
+    }
+
+    pub(super) fn mean(self) -> Duration {
+        self.mean
+    }
+
+    pub(super) fn took(&mut self, since: Instant) {
+        self.mean = (self.mean + since.elapsed()) / 2;
+    }
+}

@@ -1,0 +1,170 @@
+//! One commit in the making: records to put and remove, what its message tells, and what outputs will be told once it
+//! is published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::live::Prepared;
+use crate::event::{Event, ResourceChange};
+use crate::git::ObjectId;
+use crate::model::{ExecutionPhase, ResourceKey, Status, StatusRecord};
+use crate::record::{self, Change, DashboardInput, PinKind, Transition};
+
+/// One commit in the making.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    pub(super) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    changes: Vec<Change>,
+    transitions: Vec<Transition>,
+    events: Vec<Event>,
+    pub(super) dashboard: Option<DashboardInput>,
+}
+
+impl Assembly {
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Puts the record of a resource that is not an execution.
+    pub(super) fn put(&mut self, old: Option<&StatusRecord>, record: StatusRecord, by: Option<&str>, at: Timestamp) {
+        let key = record.key();
+        let (from, to) = (old.map(|old| phase_of(&old.status)), phase_of(&record.status));
+        let message = message_of(&record.status);
+        self.transitions.push(Transition {
+            key: key.clone(),
+            node: None,
+            from,
+            to: to.clone(),
+            reason: None,
+            message: message.clone(),
+            attempt: 0,
+            by: by.map(ToOwned::to_owned),
+        });
+        let change = if old.is_some() { ResourceChange::Configured } else { ResourceChange::Created };
+        self.events.push(Event::Resource { at, key: key.clone(), change, phase: to, message });
+        self.push(key, record, None);
+    }
+
+    /// Puts the record of an execution, with the moves of its nodes.
+    pub(super) fn put_execution(
+        &mut self,
+        old: Option<ExecutionPhase>,
+        step: &Prepared,
+        record: StatusRecord,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
+        let key = record.key();
+        let status = &step.draft.status;
+        for change in &step.draft.moves {
+            let (reason, message) = (change.reason, change.message.clone());
+            self.transitions.push(Transition {
+                key: key.clone(),
+                node: Some(change.node.clone()),
+                from: Some(change.from.to_string()),
+                to: change.to.to_string(),
+                reason: reason.map(|reason| reason.to_string()),
+                message: message.clone(),
+                attempt: change.attempt,
+                by: by.map(ToOwned::to_owned),
+            });
+            let (node, from, to, attempt) = (change.node.clone(), change.from, change.to, change.attempt);
+            self.events.push(Event::Node { at, key: key.clone(), node, from, to, reason, message, attempt });
+        }
+        if old != Some(status.phase) {
+            let message = status.message.clone().unwrap_or_default();
+            self.transitions.push(Transition {
+                key: key.clone(),
+                node: None,
+                from: old.map(|old| old.to_string()),
+                to: status.phase.to_string(),
+                reason: status.reason.clone(),
+                message: message.clone(),
+                attempt: 0,
+                by: by.map(ToOwned::to_owned),
+            });
+            let nodes = status.node_statuses.len();
+            self.events.push(Event::Execution { at, key: key.clone(), from: old, to: status.phase, message, nodes });
+        }
+        self.push(key, record, step.pins.clone());
+    }
+
+    /// Adds a line to the message that no change of a phase says, such as the decision of a person.
+    pub(super) fn tell(&mut self, transition: Transition) {
+        self.transitions.push(transition);
+    }
+
+    fn push(&mut self, key: ResourceKey, record: StatusRecord, pins: Option<Vec<(PinKind, ObjectId)>>) {
+        let record = Arc::new(record);
+        self.puts.insert(key, Some(Arc::clone(&record)));
+        self.changes.push(Change::Put { record, pins });
+    }
+
+    /// Removes the record of a resource.
+    pub(super) fn remove(&mut self, old: &StatusRecord, at: Timestamp) {
+        let key = old.key();
+        let phase = phase_of(&old.status);
+        self.transitions.push(Transition {
+            key: key.clone(),
+            node: None,
+            from: Some(phase.clone()),
+            to: "Deleted".to_owned(),
+            reason: None,
+            message: String::new(),
+            attempt: 0,
+            by: None,
+        });
+        let (change, message) = (ResourceChange::Deleted, String::new());
+        self.events.push(Event::Resource { at, key: key.clone(), change, phase, message });
+        self.puts.insert(key.clone(), None);
+        self.changes.push(Change::Remove(key));
+    }
+
+    /// The commit, and what to tell once it is published.
+    pub(super) fn split(self, desired: ObjectId, runner: &str, at: Timestamp) -> (record::Batch, Outcome) {
+        let Self { puts, changes, transitions, events, dashboard } = self;
+        let (desired, runner) = (Some(desired), runner.to_owned());
+        (record::Batch { desired, runner, at, changes, transitions, dashboard }, Outcome { puts, events })
+    }
+}
+
+/// What follows from a commit once it is published.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    pub(super) events: Vec<Event>,
+}
+
+/// The phase, as written in a status.
+pub(super) fn phase_of(status: &Status) -> String {
+    match status {
+        Status::Goal(status) => format!("{:?}", status.phase),
+        Status::Plan(status) => format!("{:?}", status.phase),
+        Status::Capability(status) => format!("{:?}", status.phase),
+        Status::Binding(status) => format!("{:?}", status.phase),
+        Status::Gate(status) => format!("{:?}", status.phase),
+        Status::Execution(status) => status.phase.to_string(),
+    }
+}
+
+/// What the conditions say that is not as it should be.
+fn message_of(status: &Status) -> String {
+    let conditions = match status {
+        Status::Goal(status) => &status.conditions,
+        Status::Plan(status) => &status.conditions,
+        Status::Capability(status) => &status.conditions,
+        Status::Binding(status) => &status.conditions,
+        Status::Gate(status) => &status.conditions,
+        Status::Execution(status) => return status.message.clone().unwrap_or_default(),
+    };
+    let last = conditions.iter().rev().find(|condition| {
+        condition.status == crate::model::ConditionStatus::False || condition.kind == "Waiting"
+    });
+    last.map(|condition| condition.message.clone()).unwrap_or_default()
+}

@@ -1,0 +1,148 @@
+//! Gate resources: their records as executions wait at them and reviewers decide.
+
+use jiff::Timestamp;
+
+use super::EngineError;
+use super::world::World;
+use crate::model::{
+    Condition, ConditionStatus, GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, ResourceKey,
+    ReviewBinding, Spec, Status, StatusMetadata, StatusRecord,
+};
+use crate::plan::GateDemand;
+use crate::run::gate::{Asked, Decided, GateDecision, People, decide as decide_reviews, void_message};
+
+/// The people that the configuration knows.
+pub(super) fn people(world: &World) -> People {
+    let identities = &world.config.identities;
+    People::new(identities.iter().map(|(name, who)| (name.as_str(), who.emails.as_slice(), who.teams.as_slice())))
+}
+
+/// The spec of a gate, if it has a manifest.
+pub(super) fn spec_of(world: &World, gate: &ResourceKey) -> Result<Option<GateSpec>, EngineError> {
+    Ok(world.resource(gate)?.and_then(|loaded| match loaded.resource.spec {
+        Spec::Gate(spec) => Some(spec),
+        _ => None,
+    }))
+}
+
+/// The decision of a gate for one execution, from the recorded reviews.
+pub(super) fn decide(
+    world: &World,
+    gate: &ResourceKey,
+    binding: &ReviewBinding,
+    since: Option<Timestamp>,
+) -> Result<Decided, EngineError> {
+    let record = world.record(gate)?;
+    let status = record.as_ref().and_then(|record| gate_status(record));
+    decide_with(world, gate, status, generation(world, gate, record.as_deref())?, binding, since)
+}
+
+/// The same, with a gate status and generation that are not recorded yet.
+pub(super) fn decide_with(
+    world: &World,
+    gate: &ResourceKey,
+    status: Option<&GateStatus>,
+    generation: u64,
+    binding: &ReviewBinding,
+    since: Option<Timestamp>,
+) -> Result<Decided, EngineError> {
+    let spec = spec_of(world, gate)?;
+    let author = author_of(world, binding);
+    let asked = Asked { spec: spec.as_ref(), generation, binding, since, author: author.as_deref() };
+    let reviews = status.map(|status| status.review_history.as_slice()).unwrap_or_default();
+    Ok(decide_reviews(&asked, reviews, &people(world)))
+}
+
+/// The author of the commit that is to be approved, where the configuration does not let authors approve.
+fn author_of(world: &World, binding: &ReviewBinding) -> Option<String> {
+    if world.config.gates.author_may_approve {
+        return None;
+    }
+    let commit = world.repo.commit(binding.commit.parse().ok()?).ok()?;
+    people(world).identify(&commit.author.email).ok()
+}
+
+/// The generation of a gate as it is declared now: that of its record, one more when the spec has changed since.
+pub(super) fn generation(
+    world: &World,
+    gate: &ResourceKey,
+    record: Option<&StatusRecord>,
+) -> Result<u64, EngineError> {
+    let Some(record) = record else { return Ok(1) };
+    let declared = world.index.declared(gate)?;
+    let changed = declared.is_some_and(|declared| {
+        record.metadata.spec_digest() != Some(declared.spec_digest.as_str())
+    });
+    Ok(record.metadata.generation.saturating_add(u64::from(changed)))
+}
+
+/// The gate status of a record.
+pub(super) fn gate_status(record: &StatusRecord) -> Option<&GateStatus> {
+    match &record.status {
+        Status::Gate(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// The record of a gate when an execution waits at it.
+pub(super) fn waiting(
+    world: &World,
+    demand: &GateDemand,
+    old: Option<&StatusRecord>,
+    now: Timestamp,
+) -> Result<Option<StatusRecord>, EngineError> {
+    let declared = world.index.declared(&demand.gate)?;
+    let mut metadata = match &declared {
+        Some(declared) => super::metadata::observe(&demand.gate, declared, &world.desired, old),
+        None => old.map_or_else(
+            || super::metadata::first_seen(&demand.gate, &world.desired),
+            |old| old.metadata.clone(),
+        ),
+    };
+    if declared.is_none() {
+        metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
+    }
+    let mut status = old.and_then(gate_status).cloned().unwrap_or_default();
+    status.phase = GatePhase::Waiting;
+    status.resolution = None;
+    status.decided_generation = None;
+    status.observed_generation = Some(metadata.generation);
+    let decided =
+        decide_with(world, &demand.gate, Some(&status), metadata.generation, &demand.binding, None)?;
+    let waits = format!("{} waits at node {}", demand.execution, demand.node);
+    set(&mut status, "Waiting", "ExecutionWaits", waits, metadata.generation, now);
+    match void_message(&decided.voided) {
+        Some(message) => set(&mut status, "ReviewsVoid", "NoLongerApplies", message, metadata.generation, now),
+        None => status.conditions.retain(|condition| condition.kind != "ReviewsVoid"),
+    }
+    let record = StatusRecord { metadata, status: Status::Gate(status) };
+    Ok((old != Some(&record)).then_some(record))
+}
+
+/// Settles the phase of a gate after a review was added.
+pub(super) fn settle(status: &mut GateStatus, decision: &GateDecision, generation: u64, now: Timestamp) {
+    let (outcome, actors, comment) = match decision {
+        GateDecision::Waiting { .. } => return,
+        GateDecision::Approved { by } => (GateOutcome::Approved, by.clone(), None),
+        GateDecision::Rejected { by, comment } => (GateOutcome::Rejected, vec![by.clone()], comment.clone()),
+    };
+    status.phase = match outcome {
+        GateOutcome::Approved => GatePhase::Approved,
+        GateOutcome::Rejected => GatePhase::Rejected,
+    };
+    status.conditions.retain(|condition| condition.kind != "Waiting");
+    status.resolution = Some(GateResolution { outcome, timestamp: now, actors, comment });
+    status.decided_generation = Some(generation);
+}
+
+fn set(status: &mut GateStatus, kind: &str, reason: &str, message: String, generation: u64, now: Timestamp) {
+    let condition = Condition {
+        kind: kind.to_owned(),
+        status: ConditionStatus::True,
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: now,
+        observed_generation: Some(generation),
+    };
+    Condition::set(&mut status.conditions, condition);
+}

@@ -1,0 +1,56 @@
+//! Metadata of a record: derived from Git, so that two racing reconcilers compute the same (design section 2).
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::git::Commit;
+use crate::index::Declared;
+use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
+
+/// The namespace of our name-based uids.
+const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
+
+/// The metadata of a resource that was declared in this way, at this desired commit; continues `old`.
+pub(super) fn observe(
+    key: &ResourceKey,
+    declared: &Declared,
+    desired: &Commit,
+    old: Option<&StatusRecord>,
+) -> StatusMetadata {
+    let digest = declared.spec_digest.as_str();
+    let mut metadata = old.map_or_else(|| first_seen(key, desired), |old| old.metadata.clone());
+    if metadata.spec_digest() != Some(digest) {
+        if metadata.annotations.contains_key(StatusMetadata::SPEC_DIGEST) || old.is_some() {
+            metadata.generation = metadata.generation.saturating_add(1);
+        }
+        metadata.annotations.insert(StatusMetadata::SPEC_DIGEST.to_owned(), digest.to_owned());
+    }
+    metadata.annotations.insert(StatusMetadata::SOURCE.to_owned(), declared.source.path.clone());
+    metadata.annotations.remove(StatusMetadata::IMPLICIT);
+    match &declared.quarantined {
+        Some(why) => {
+            metadata.annotations.insert(StatusMetadata::QUARANTINED.to_owned(), why.clone());
+        }
+        None => {
+            metadata.annotations.remove(StatusMetadata::QUARANTINED);
+        }
+    }
+    metadata
+}
+
+/// The metadata of a resource that is first seen at this desired commit.
+pub(super) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata {
+    let name = format!("{key}@{}", desired.id);
+    StatusMetadata {
+        name: key.name.clone(),
+        namespace: key.namespace.clone(),
+        uid: Uuid::new_v5(&UID_NAMESPACE, name.as_bytes()).to_string(),
+        generation: 1,
+        creation_timestamp: whole_millis(desired.committer_time),
+        annotations: StringMap::new(),
+    }
+}
+
+fn whole_millis(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}

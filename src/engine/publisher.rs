@@ -1,0 +1,89 @@
+//! Publishing: the one place where status commits are made and the branch is moved. Works on a thread of its own, so
+//! that ends of attempts gather meanwhile and go out together in the next commit.
+
+use std::time::{Duration, Instant};
+
+use super::{EngineError, Published, Site};
+use crate::config::Config;
+use crate::git::{ObjectId, Person};
+use crate::record::{Batch, StatusTree, Writer};
+
+/// Makes status commits and moves the branch.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    site: Site,
+    writer: Writer,
+    author: Person,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    /// It is on the branch, as this commit.
+    Done {
+        /// The commit.
+        commit: ObjectId,
+        /// Its subject.
+        subject: String,
+    },
+    /// It would have changed nothing.
+    Unchanged,
+    /// Somebody else was faster; the branch is here now.
+    Moved(Option<ObjectId>),
+}
+
+impl Publisher {
+    pub(super) fn new(site: &Site) -> Result<Self, EngineError> {
+        let site = site.reopen()?;
+        let author = site.repo().identity()?;
+        Ok(Self { site, writer: Writer::new(), author })
+    }
+
+    /// Makes the commit on top of `base` and moves the branch to it.
+    pub(super) fn deliver(
+        &mut self,
+        config: &Config,
+        base: StatusTree,
+        batch: &Batch,
+    ) -> Result<Delivery, EngineError> {
+        let repo = self.site.repo();
+        let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
+            return Ok(Delivery::Unchanged);
+        };
+        let subject = repo.commit(commit)?.subject().to_owned();
+        Ok(match self.site.publish(config, base.commit, commit, &subject)? {
+            Published::Done => Delivery::Done { commit, subject },
+            Published::Moved(tip) => Delivery::Moved(tip),
+        })
+    }
+}
+
+/// Spaces pushes to a remote: a token bucket (design section 4). A local repository has no spacing.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    tokens: f64,
+    burst: f64,
+    per_second: f64,
+    last: Instant,
+}
+
+impl Bucket {
+    /// The bucket for a site.
+    pub(super) fn new(config: &Config, remote: bool) -> Option<Self> {
+        let burst = f64::from(config.publish.burst.max(1));
+        let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
+        remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now() })
+    }
+
+    /// How long to wait before the next push; takes the token when that is now.
+    pub(super) fn take(&mut self) -> Duration {
+        let elapsed = self.last.elapsed().as_secs_f64();
+        self.last = Instant::now();
+        self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64((1.0 - self.tokens) / self.per_second)
+    }
+}

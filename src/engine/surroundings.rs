@@ -1,0 +1,123 @@
+//! What planning an Execution may ask about its surroundings, answered from the snapshot.
+
+use std::cell::RefCell;
+
+use jiff::Timestamp;
+
+use super::world::World;
+use super::{EngineError, gates};
+use crate::graph::NodeIx;
+use crate::model::{
+    BindingTarget, ExecutionPhase, GoalPhase, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding, Spec,
+    Status,
+};
+use crate::plan::binding::{BindingView, Resolution, Task, resolve};
+use crate::plan::{Progress, Resolved, Surroundings, Verdict};
+use crate::provider::Registry;
+use crate::run::Program;
+use crate::run::gate::GateDecision;
+
+/// The snapshot as planning sees it. A failure to read is kept, and ends the pass.
+pub(super) struct Around<'a> {
+    pub(super) world: &'a World,
+    pub(super) registry: &'a Registry,
+    failure: RefCell<Option<EngineError>>,
+}
+
+impl<'a> Around<'a> {
+    pub(super) fn new(world: &'a World, registry: &'a Registry) -> Self {
+        Self { world, registry, failure: RefCell::new(None) }
+    }
+
+    /// The failure, if something could not be read.
+    pub(super) fn check(self) -> Result<(), EngineError> {
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
+        result.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+}
+
+impl Surroundings for Around<'_> {
+    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
+        let Some(entry) = program.node(node) else {
+            return Resolved::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
+        };
+        let task = Task {
+            node: entry,
+            plan: &program.plan_key,
+            plan_labels: &program.plan_labels,
+            execution: &program.spec,
+            namespace: &program.key.namespace,
+        };
+        let key = crate::plan::binding::binding_for(&task);
+        let loaded = key.as_ref().and_then(|key| self.keep(self.world.resource(key)));
+        let record = key.as_ref().and_then(|key| self.keep(self.world.record(key)));
+        let explained = resolve(&task, |_| match loaded.as_ref().map(|loaded| &loaded.resource.spec) {
+            Some(Spec::Binding(spec)) => {
+                let generation = record.as_ref().map_or(1, |record| record.metadata.generation);
+                Some(BindingView { spec, generation })
+            }
+            _ => None,
+        });
+        match explained.resolution {
+            Resolution::Bound { binding, generation, rule, target } => {
+                if let Err(why) = usable(self.registry, &target) {
+                    return Resolved::Not(NodeReason::ProviderUnavailable, why);
+                }
+                let resolved = ResolvedBinding {
+                    name: format!("{}/{}", binding.namespace, binding.name),
+                    generation,
+                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
+                    provider: target.provider.clone(),
+                };
+                Resolved::Bound(resolved, target)
+            }
+            Resolution::Unbound { why } => Resolved::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => Resolved::Not(NodeReason::BindingConflict, why),
+        }
+    }
+
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict {
+        let Some(decided) = self.keep(gates::decide(self.world, gate, binding, since).map(Some)) else {
+            return Verdict::Waiting("the gate cannot be read".to_owned());
+        };
+        match decided.decision {
+            GateDecision::Approved { by } => Verdict::Approved(by),
+            GateDecision::Rejected { by, comment: None } => Verdict::Rejected(by),
+            GateDecision::Rejected { by, comment: Some(comment) } => Verdict::Rejected(format!("{by}: {comment}")),
+            GateDecision::Waiting { approvals, needed } => {
+                let name = if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
+                Verdict::Waiting(format!("gate `{name}` has {} of {needed} approvals", approvals.len()))
+            }
+        }
+    }
+
+    fn progress(&self, key: &ResourceKey) -> Progress {
+        let record = self.keep(self.world.record(key));
+        match record.as_ref().map(|record| &record.status) {
+            None => Progress::Missing,
+            Some(Status::Execution(status)) => match status.phase {
+                ExecutionPhase::Succeeded => Progress::Succeeded,
+                phase if phase.is_terminal() => Progress::Failed(phase.to_string()),
+                phase => Progress::Ongoing(phase.to_string()),
+            },
+            Some(Status::Goal(status)) => match status.phase {
+                GoalPhase::Succeeded => Progress::Succeeded,
+                GoalPhase::Failed | GoalPhase::Cancelled => Progress::Failed(format!("{:?}", status.phase)),
+                phase => Progress::Ongoing(format!("{phase:?}")),
+            },
+            Some(_) => Progress::Failed("of a kind that never succeeds".to_owned()),
+        }
+    }
+}
+
+/// Whether a provider is known here, allowed, and takes these settings.
+pub(super) fn usable(registry: &Registry, target: &BindingTarget) -> Result<(), String> {
+    let provider = registry.find(&target.provider).map_err(|error| error.to_string())?;
+    provider.check(&target.provider, &target.config).map_err(|error| error.to_string())
+}

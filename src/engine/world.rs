@@ -1,0 +1,147 @@
+//! What a reconcile knows: the two commits, the index over them, and records newer than the index.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::diagnostic::Diagnostic;
+use crate::git::{Commit, ObjectId, Repo};
+use crate::index::{Declared, Index, Target};
+use crate::manifest;
+use crate::model::{Resource, ResourceKey, StatusRecord};
+use crate::record::{self, StatusTree};
+
+use super::{EngineError, Tips};
+
+/// How many records may be newer than the index before it is brought up to date.
+const OVERLAY_LIMIT: usize = 20_000;
+
+/// What a reconcile knows.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) repo: Repo,
+    pub(super) index: Index,
+    pub(super) config: Config,
+    config_blob: Option<ObjectId>,
+    pub(super) desired: Commit,
+    pub(super) status: StatusTree,
+    records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
+}
+
+/// A declared resource with its declaration.
+#[derive(Debug, Clone)]
+pub(super) struct Loaded {
+    pub(super) resource: Resource,
+    pub(super) declared: Declared,
+}
+
+impl World {
+    pub(super) fn open(repo: Repo, index: Index, tips: Tips) -> Result<(Self, Vec<Diagnostic>), EngineError> {
+        let status = StatusTree::at(&repo, tips.status)?;
+        let mut world = Self {
+            repo,
+            index,
+            config: tips.config,
+            config_blob: tips.config_blob,
+            desired: tips.desired,
+            status,
+            records: HashMap::new(),
+        };
+        let diagnostics = world.advance()?;
+        Ok((world, diagnostics))
+    }
+
+    /// Takes newer commits in.
+    pub(super) fn move_to(&mut self, tips: Tips) -> Result<Vec<Diagnostic>, EngineError> {
+        self.status = StatusTree::at(&self.repo, tips.status)?;
+        self.config = tips.config;
+        self.config_blob = tips.config_blob;
+        self.desired = tips.desired;
+        self.advance()
+    }
+
+    /// Brings the index to the commits that are known. What is wrong with manifests comes back.
+    pub(super) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
+        let target = Target { desired: self.desired.tree, status: &self.status, config: self.config_blob };
+        let advance = self.index.advance(&self.repo, target, &self.config)?;
+        self.records.clear();
+        Ok(advance.diagnostics)
+    }
+
+    /// Whether so much was written that the index should catch up.
+    pub(super) fn is_far_ahead(&self) -> bool {
+        self.records.len() > OVERLAY_LIMIT
+    }
+
+    /// Takes in that this runner published `commit` with these records.
+    pub(super) fn published(
+        &mut self,
+        commit: ObjectId,
+        records: impl IntoIterator<Item = (ResourceKey, Option<Arc<StatusRecord>>)>,
+    ) -> Result<(), EngineError> {
+        self.status = StatusTree::at(&self.repo, Some(commit))?;
+        self.records.extend(records);
+        Ok(())
+    }
+
+    /// Takes in that somebody else moved the status branch; says whose records changed.
+    pub(super) fn moved_by_others(
+        &mut self,
+        tip: Option<ObjectId>,
+    ) -> Result<BTreeSet<ResourceKey>, EngineError> {
+        let new = StatusTree::at(&self.repo, tip)?;
+        let changes = self.repo.compare(self.status.tree, new.tree)?;
+        self.status = new;
+        let mut keys = BTreeSet::new();
+        for change in changes {
+            let Ok(path) = std::str::from_utf8(&change.path) else { continue };
+            keys.extend(record::key_of_path(path));
+        }
+        for key in &keys {
+            let record = self.status.get(&self.repo, key).unwrap_or_default().map(Arc::new);
+            self.records.insert(key.clone(), record);
+        }
+        Ok(keys)
+    }
+
+    /// Records that are newer than the index.
+    pub(super) fn newer_records(&self) -> impl Iterator<Item = (&ResourceKey, &Option<Arc<StatusRecord>>)> {
+        self.records.iter()
+    }
+
+    /// Where the record of a resource stands, or will stand.
+    pub(super) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
+        let found = self.status.locate(&self.repo, key)?;
+        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
+    }
+
+    /// The record of a resource.
+    pub(super) fn record(&self, key: &ResourceKey) -> Result<Option<Arc<StatusRecord>>, EngineError> {
+        if let Some(known) = self.records.get(key) {
+            return Ok(known.clone());
+        }
+        let Some(recorded) = self.index.recorded(key)? else { return Ok(None) };
+        let bytes = self.repo.blob(recorded.blob, record::MAX_RECORD_BYTES)?;
+        // A record that somebody broke by hand counts as none (the index says so, too).
+        Ok(record::parse_record(&bytes).ok().map(Arc::new))
+    }
+
+    /// The declaration of a resource, with the resource itself.
+    pub(super) fn resource(&self, key: &ResourceKey) -> Result<Option<Loaded>, EngineError> {
+        let Some(declared) = self.index.declared(key)? else { return Ok(None) };
+        let resource = self.read(declared.blob, &declared.source.path, key)?;
+        Ok(resource.map(|resource| Loaded { resource, declared }))
+    }
+
+    /// A resource out of a blob, which may hold others as well.
+    pub(super) fn read(
+        &self,
+        blob: ObjectId,
+        path: &str,
+        key: &ResourceKey,
+    ) -> Result<Option<Resource>, EngineError> {
+        let bytes = self.repo.blob(blob, self.config.limits.file_bytes)?;
+        let parsed = manifest::parse(path, &bytes, &self.config.limits);
+        Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
+    }
+}

@@ -1,0 +1,103 @@
+//! A commit on a branch on a user's behalf: just these paths, by compare-and-swap, with index and working
+//! tree following where the branch is checked out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::checkout::Checkout;
+use super::reference::check_name;
+use super::{GitError, ObjectId, Person, Repo, Swap};
+
+/// What became of a commit on a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BranchCommit {
+    /// The branch holds all this already.
+    Unchanged,
+    /// This commit was made.
+    Committed(ObjectId),
+}
+
+/// How often a lost race is run again. Each means that somebody else committed in between.
+const ATTEMPTS: usize = 10;
+
+impl Repo {
+    /// Sets files (their content) and removes files (`None`) on a branch in one commit. Where the branch is
+    /// checked out here, index and working tree of these paths follow, and nothing else of them is touched.
+    ///
+    /// # Errors
+    /// [`GitError::DirtyPath`] when one of these paths has uncommitted changes that are not what is to be
+    /// committed; [`GitError::CheckedOutElsewhere`], [`GitError::Busy`]; see also [`Repo::edit_tree`].
+    pub fn commit_on_branch(
+        &self,
+        branch: &str,
+        edits: &BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        author: &Person,
+        at: Timestamp,
+    ) -> Result<BranchCommit, GitError> {
+        let reference = format!("refs/heads/{branch}");
+        check_name(&reference)?;
+        let here = self.work_tree().is_some() && self.head_branch()?.as_deref() == Some(branch);
+        self.refuse_other_checkouts(branch, &reference)?;
+        let blobs = edits
+            .iter()
+            .map(|(path, content)| {
+                let blob = content.as_deref().map(|content| self.write_blob(content)).transpose()?;
+                Ok((path.clone(), blob))
+            })
+            .collect::<Result<BTreeMap<String, Option<ObjectId>>, GitError>>()?;
+        for _ in 0..ATTEMPTS {
+            let tip = self.read_ref(&reference)?;
+            let base = tip.map(|tip| self.commit(tip).map(|commit| commit.tree)).transpose()?;
+            let tree = self.edit_tree(base, &blobs)?;
+            let unchanged = base == Some(tree) || (base.is_none() && self.entries(tree)?.is_empty());
+            if here {
+                // Before the branch: if this process dies in between, the paths hold what is to be committed,
+                // and running it again goes through.
+                Checkout::of(self)?.follow(base, tree, edits)?;
+            }
+            if unchanged {
+                return Ok(BranchCommit::Unchanged);
+            }
+            let parents: Vec<ObjectId> = tip.into_iter().collect();
+            let commit = self.write_commit(tree, &parents, message, author, at)?;
+            let subject = message.lines().next().unwrap_or_default();
+            let why = format!("commit: {subject}");
+            if self.swap_ref(&reference, tip, Some(commit), &why)? == Swap::Done {
+                return Ok(BranchCommit::Committed(commit));
+            }
+        }
+        Err(GitError::Contended { reference })
+    }
+
+    /// Refuses a branch that another working tree of this repository has checked out: moving it would make
+    /// that one look as if everything had been changed back.
+    fn refuse_other_checkouts(&self, branch: &str, reference: &str) -> Result<(), GitError> {
+        let common = self.common_dir();
+        let linked = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
+        let mut others: Vec<PathBuf> = linked.map(|entry| entry.path()).collect();
+        if !self.is_common_bare()? {
+            others.push(common.to_owned());
+        }
+        let mine = std::fs::canonicalize(self.git_dir()).ok();
+        for directory in others {
+            if std::fs::canonicalize(&directory).ok() == mine {
+                continue;
+            }
+            let head = std::fs::read_to_string(directory.join("HEAD")).unwrap_or_default();
+            if head.trim_end().strip_prefix("ref: ") == Some(reference) {
+                let place = std::fs::read_to_string(directory.join("gitdir"));
+                let path = place.map_or(directory, |place| PathBuf::from(place.trim_end()));
+                return Err(GitError::CheckedOutElsewhere { branch: branch.to_owned(), path });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_common_bare(&self) -> Result<bool, GitError> {
+        let config = self.git2().config().map_err(GitError::doing("cannot read the configuration"))?;
+        Ok(config.get_bool("core.bare").unwrap_or(false))
+    }
+}

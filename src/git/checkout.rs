@@ -1,0 +1,305 @@
+//! The index and working tree of a checked-out branch, following a commit of a few paths. The index is read
+//! and written by the `git` program, which knows every form of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{io, thread};
+
+use git2::RepositoryState;
+
+use super::error::printable;
+use super::lock::{PATIENCE, explain};
+use super::program::Program;
+use super::{Entry, GitError, Mode, ObjectId, Repo};
+
+/// How many paths go into the arguments of one run.
+const PATHS_AT_ONCE: usize = 500;
+
+pub(super) struct Checkout<'r> {
+    repo: &'r Repo,
+    work_tree: &'r Path,
+}
+
+/// What is in the place of one path in the working tree.
+enum Found {
+    Nothing,
+    File(Vec<u8>),
+}
+
+impl<'r> Checkout<'r> {
+    pub(super) fn of(repo: &'r Repo) -> Result<Self, GitError> {
+        let work_tree =
+            repo.work_tree().ok_or_else(|| GitError::NotARepository { path: repo.git_dir().to_owned() })?;
+        Ok(Self { repo, work_tree })
+    }
+
+    /// Makes index and working tree of the edited paths what `tree` holds, if they are what `base` holds or
+    /// what `tree` holds.
+    pub(super) fn follow(
+        &self,
+        base: Option<ObjectId>,
+        tree: ObjectId,
+        edits: &BTreeMap<String, Option<Vec<u8>>>,
+    ) -> Result<(), GitError> {
+        self.refuse_operations()?;
+        let staged = self.staged(edits)?;
+        let mut work = Vec::new();
+        let mut index = Vec::new();
+        for (path, content) in edits {
+            let old = base.map(|base| self.repo.entry(base, path)).transpose()?.flatten();
+            let new = self.repo.entry(tree, path)?;
+            let entry = staged.get(path.as_bytes());
+            self.check_staged(path, entry, old.as_ref(), new.as_ref())?;
+            let found = self.look(path)?;
+            if !self.is_as_wanted(&found, content.as_deref()) {
+                self.check_clean(path, &found, old.as_ref())?;
+                work.push((path, content, new.as_ref().map(|new| new.mode)));
+            }
+            if !same(entry, new.as_ref()) {
+                index.push((path, new));
+            }
+        }
+        for (path, content, mode) in work {
+            match content {
+                Some(content) => self.write(path, content, mode == Some(Mode::Executable))?,
+                None => self.remove(path)?,
+            }
+        }
+        if index.is_empty() { Ok(()) } else { self.stage(&index) }
+    }
+
+    fn refuse_operations(&self) -> Result<(), GitError> {
+        let operation = match self.repo.git2().state() {
+            RepositoryState::Clean => return Ok(()),
+            RepositoryState::Merge => "merge",
+            RepositoryState::Revert | RepositoryState::RevertSequence => "revert",
+            RepositoryState::CherryPick | RepositoryState::CherryPickSequence => "cherry-pick",
+            RepositoryState::Bisect => "bisection",
+            _ => "rebase",
+        };
+        Err(GitError::Busy { operation })
+    }
+
+    /// The index entries of the edited paths, with whether each is without a conflict.
+    fn staged(
+        &self,
+        edits: &BTreeMap<String, Option<Vec<u8>>>,
+    ) -> Result<BTreeMap<Vec<u8>, Option<Entry>>, GitError> {
+        let paths: Vec<&String> = edits.keys().collect();
+        let mut staged = BTreeMap::new();
+        for some in paths.chunks(PATHS_AT_ONCE) {
+            let output = Program::new(self.work_tree, &[])
+                .args(["ls-files", "--stage", "-z", "--full-name", "--"])
+                .args(some)
+                .run()?;
+            if !output.success {
+                return Err(GitError::Program { doing: "read the index", detail: output.stderr });
+            }
+            for line in output.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+                let text = String::from_utf8_lossy(line);
+                let mut fields = text.split([' ', '\t']);
+                let (mode, id, stage) = (fields.next(), fields.next(), fields.next());
+                let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+                let path = line.get(tab + 1..).unwrap_or_default().to_vec();
+                let entry = match (mode, id.and_then(|id| id.parse().ok()), stage) {
+                    (Some(mode), Some(id), Some("0")) => {
+                        Some(Entry { name: path.clone(), id, mode: Mode::from_octal(mode.as_bytes()) })
+                    }
+                    _ => None,
+                };
+                staged.insert(path, entry);
+            }
+        }
+        Ok(staged)
+    }
+
+    fn check_staged(
+        &self,
+        path: &str,
+        staged: Option<&Option<Entry>>,
+        old: Option<&Entry>,
+        new: Option<&Entry>,
+    ) -> Result<(), GitError> {
+        if same(staged, old) || same(staged, new) { Ok(()) } else { Err(dirty(path)) }
+    }
+
+    /// What the working tree holds at a path. A link on the way or at the end is refused.
+    fn look(&self, path: &str) -> Result<Found, GitError> {
+        let mut place = self.work_tree.to_owned();
+        let mut names = path.split('/').peekable();
+        while let Some(name) = names.next() {
+            place.push(name);
+            let last = names.peek().is_none();
+            let metadata = match fs::symlink_metadata(&place) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+                Err(source) => return Err(GitError::Io { doing: "look at", path: place, source }),
+            };
+            if metadata.is_symlink() {
+                return Err(refused(path, Mode::Symlink));
+            }
+            if last && metadata.is_file() {
+                let content = fs::read(&place);
+                return content.map(Found::File).map_err(|source| GitError::Io {
+                    doing: "read",
+                    path: place,
+                    source,
+                });
+            }
+            if last && metadata.is_dir() {
+                // Git does not know empty directories, so one is no obstacle.
+                return if is_empty(&place) { Ok(Found::Nothing) } else { Err(refused(path, Mode::Tree)) };
+            }
+            if !metadata.is_dir() {
+                return if metadata.is_file() { Ok(Found::Nothing) } else { Err(dirty(path)) };
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    fn is_as_wanted(&self, found: &Found, content: Option<&[u8]>) -> bool {
+        match (found, content) {
+            (Found::Nothing, None) => true,
+            (Found::File(found), Some(content)) => found == content,
+            _ => false,
+        }
+    }
+
+    /// Refuses to lose what is only in the working tree.
+    fn check_clean(&self, path: &str, found: &Found, old: Option<&Entry>) -> Result<(), GitError> {
+        let clean = match (found, old) {
+            (Found::Nothing, None) => true,
+            // A file that the user removed without saying so to Git.
+            (Found::Nothing, Some(_)) | (Found::File(_), None) => false,
+            (Found::File(found), Some(old)) => {
+                let committed = self.repo.blob(old.id, u64::MAX)?;
+                *found == committed || unix_lines(found) == unix_lines(&committed)
+            }
+        };
+        if clean { Ok(()) } else { Err(dirty(path)) }
+    }
+
+    /// Writes a file beside its place and moves it there.
+    fn write(&self, path: &str, content: &[u8], executable: bool) -> Result<(), GitError> {
+        let place = self.work_tree.join(path);
+        let directory = place.parent().unwrap_or(self.work_tree);
+        let write = || -> io::Result<()> {
+            self.make_room(directory)?;
+            fs::create_dir_all(directory)?;
+            if place.is_dir() {
+                fs::remove_dir(&place)?;
+            }
+            let mut file = tempfile::Builder::new()
+                .prefix(".planspec-")
+                .permissions(fs::Permissions::from_mode(if executable { 0o777 } else { 0o666 }))
+                .tempfile_in(directory)?;
+            file.write_all(content)?;
+            file.persist(&place).map_err(|error| error.error)?;
+            Ok(())
+        };
+        write().map_err(|source| GitError::Io { doing: "write", path: place.clone(), source })
+    }
+
+    /// Nothing but directories stands on the way to `directory`; a file that the same edit removes does not.
+    fn make_room(&self, directory: &Path) -> io::Result<()> {
+        let mut on_the_way = directory.ancestors().take_while(|place| *place != self.work_tree);
+        match on_the_way.find(|place| place.is_file()) {
+            Some(file) => fs::remove_file(file),
+            None => Ok(()),
+        }
+    }
+
+    fn remove(&self, path: &str) -> Result<(), GitError> {
+        let place = self.work_tree.join(path);
+        match fs::remove_file(&place) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(GitError::Io { doing: "remove", path: place, source: error });
+            }
+            _ => {}
+        }
+        for directory in place.ancestors().skip(1).take_while(|place| *place != self.work_tree) {
+            // Directories vanish with their last file, as with `git rm`.
+            if fs::remove_dir(directory).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the index entries of these paths.
+    fn stage(&self, entries: &[(&String, Option<Entry>)]) -> Result<(), GitError> {
+        let mut input = Vec::new();
+        let mut add = |mode: &[u8], id: ObjectId, path: &str| {
+            input.extend_from_slice(mode);
+            input.extend_from_slice(format!(" {id}\t{path}\0").as_bytes());
+        };
+        // Removals first: a file may make room for a directory of its name.
+        for (path, entry) in entries {
+            if entry.is_none() {
+                add(b"0", ObjectId::from_bytes([0; 20]), path);
+            }
+        }
+        for (path, entry) in entries {
+            if let Some(entry) = entry {
+                add(entry.mode.octal(), entry.id, path);
+            }
+        }
+        let lock: PathBuf = self.repo.git_dir().join("index.lock");
+        let (mut waited, pause) = (Duration::ZERO, Duration::from_millis(50));
+        loop {
+            let output = Program::new(self.work_tree, &[])
+                .args(["update-index", "-z", "--index-info"])
+                .input(input.clone())
+                .run()?;
+            if output.success {
+                return Ok(());
+            }
+            match explain(&lock) {
+                Some(_) if waited < PATIENCE => {
+                    thread::sleep(pause);
+                    waited += pause;
+                }
+                Some(locked) => return Err(locked),
+                None => return Err(GitError::Program { doing: "write the index", detail: output.stderr }),
+            }
+        }
+    }
+}
+
+/// Whether an index entry (outer `None`: absent; inner `None`: in conflict) is an entry of a tree.
+fn same(staged: Option<&Option<Entry>>, entry: Option<&Entry>) -> bool {
+    match (staged, entry) {
+        (None, None) => true,
+        (Some(Some(staged)), Some(entry)) => staged.id == entry.id && staged.mode == entry.mode,
+        _ => false,
+    }
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn unix_lines(bytes: &[u8]) -> Vec<u8> {
+    let mut lines = bytes.to_vec();
+    let mut previous = None;
+    lines.reverse();
+    // Walked from the end, a carriage return counts as part of the line feed that was just seen.
+    lines.retain(|byte| {
+        let keep = !(*byte == b'\r' && previous == Some(b'\n'));
+        previous = Some(*byte);
+        keep
+    });
+    lines
+}
+
+fn dirty(path: &str) -> GitError {
+    GitError::DirtyPath { path: printable(path.as_bytes()) }
+}
+
+fn refused(path: &str, mode: Mode) -> GitError {
+    GitError::RefusedEntry { path: printable(path.as_bytes()), mode }
+}

@@ -1,0 +1,77 @@
+//! A plain private checkout of a commit: files and directories, nothing of Git's own, nothing outside.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::error::printable;
+use super::path::problem_with_name;
+use super::{Entry, GitError, Mode, ObjectId, Repo};
+
+/// Directories nested deeper than this were made to break something.
+const DEPTH_LIMIT: usize = 256;
+
+impl Repo {
+    /// Writes the files of a commit into the directory `into`, which must be empty or absent. Executable
+    /// files may be run; symbolic links and submodules are left out, as they point elsewhere; filters and
+    /// line-end conversions that a repository asks for are not applied.
+    ///
+    /// # Errors
+    /// When something is in the way, a name is unsafe, or an object is missing; what was written stays.
+    pub fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
+        let tree = self.commit(commit)?.tree;
+        fs::create_dir_all(into).map_err(io("make the directory", into))?;
+        let mut content = fs::read_dir(into).map_err(io("read the directory", into))?;
+        if content.next().is_some() {
+            return Err(GitError::BadPath {
+                path: printable(into.as_os_str().as_encoded_bytes()),
+                problem: "is not empty",
+            });
+        }
+        self.export_tree(tree, into, 0)
+    }
+
+    fn export_tree(&self, tree: ObjectId, into: &Path, depth: usize) -> Result<(), GitError> {
+        if depth > DEPTH_LIMIT {
+            return Err(GitError::BadTree { id: tree, problem: "is nested too deeply" });
+        }
+        for entry in self.entries(tree)? {
+            if let Some(problem) = problem_with_name(&entry.name) {
+                return Err(GitError::BadPath { path: printable(&entry.name), problem });
+            }
+            let path = into.join(OsStr::from_bytes(&entry.name));
+            match entry.mode {
+                Mode::Tree => {
+                    // Made here and now, so it cannot be a link that leads elsewhere.
+                    fs::create_dir(&path).map_err(io("make the directory", &path))?;
+                    self.export_tree(entry.id, &path, depth + 1)?;
+                }
+                Mode::Blob | Mode::Executable => self.export_file(&entry, &path)?,
+                Mode::Symlink | Mode::Submodule => {
+                    tracing::debug!(path = %path.display(), "left out of the checkout");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn export_file(&self, entry: &Entry, path: &Path) -> Result<(), GitError> {
+        let odb = self.odb()?;
+        let oid = entry.id.oid().map_err(GitError::doing("bad object id"))?;
+        let object = odb.read(oid).map_err(|error| self.missing("blob", entry.id, error))?;
+        let mode = if entry.mode == Mode::Executable { 0o777 } else { 0o666 };
+        let mut options = OpenOptions::new();
+        // Never into something that is there already, be it a link or the same name in another case.
+        options.write(true).create_new(true).mode(mode);
+        let written = options.open(path).and_then(|mut file| file.write_all(object.data()));
+        written.map_err(io("write", path))
+    }
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> GitError {
+    let path = path.to_owned();
+    move |source| GitError::Io { doing, path, source }
+}

@@ -1,0 +1,39 @@
+//! The status of a gate: who said what, and what was decided.
+
+use super::Page;
+use crate::model::{GateStatus, Spec};
+use crate::report::age;
+use crate::report::table::Table;
+
+pub(super) fn describe(spec: Option<&Spec>, status: &GateStatus, page: &mut Page) {
+    page.heading("Status");
+    if let Some(Spec::Gate(spec)) = spec {
+        let target = &spec.target_ref;
+        let node = target.node_id.as_ref().map(|node| format!(", node {node}")).unwrap_or_default();
+        page.field("Guards", &format!("{}/{}{node}", target.kind.singular(), target.name));
+        page.field("Needs", &format!("{} approvals", spec.required_approvers));
+    }
+    if let Some(resolution) = &status.resolution {
+        let outcome = format!("{:?}", resolution.outcome).to_lowercase();
+        let actors = resolution.actors.join(", ");
+        page.field("Decided", &format!("{outcome} at {} by {actors}", age::moment(resolution.timestamp)));
+    }
+    if status.review_history.is_empty() {
+        return;
+    }
+    page.heading("Reviews");
+    let mut table = Table::new(["time", "reviewer", "action", "generation", "commit", "comment"]);
+    for review in &status.review_history {
+        let generation = review.target_generation.map_or("-".to_owned(), |number| number.to_string());
+        let commit = review.extensions.as_ref().map_or("-", |bound| bound.commit.get(..8).unwrap_or("-"));
+        table.row(vec![
+            age::moment(review.timestamp).into(),
+            review.reviewer.as_str().into(),
+            format!("{:?}", review.action).to_lowercase().into(),
+            generation.into(),
+            commit.into(),
+            review.comment.as_deref().unwrap_or_default().into(),
+        ]);
+    }
+    page.table(&table);
+}

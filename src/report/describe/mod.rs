@@ -1,0 +1,230 @@
+//! Everything about one object, for people: identity, spec, status, conditions, what it waits for, and what
+//! happened last. The status of each kind has its own file.
+
+mod execution;
+mod gate;
+mod waits;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::history::{self, HistoryEntry};
+use super::object::{Object, spec_value};
+use super::style::Tone;
+use super::table::Table;
+use super::{age, text};
+use crate::model::{Condition, ConditionStatus, Spec, Status, StatusMetadata};
+
+/// The text, with a line end at its end.
+#[must_use]
+pub fn describe(object: &Object, events: &[HistoryEntry], now: Timestamp) -> String {
+    let mut page = Page::default();
+    identity(object, now, &mut page);
+    if let Some(resource) = &object.resource {
+        spec(&resource.spec, &mut page);
+    }
+    let plan = object.resource.as_ref().map(|resource| &resource.spec);
+    match object.record.as_ref().map(|record| &record.status) {
+        Some(Status::Execution(status)) => execution::describe(&object.key, status, now, &mut page),
+        Some(Status::Gate(status)) => gate::describe(plan, status, &mut page),
+        Some(Status::Goal(status)) => {
+            let active = status.active_plan_ref.as_ref().map_or("-".to_owned(), |plan| plan.name.to_string());
+            page.heading("Status");
+            page.field("Active plan", &active);
+        }
+        Some(Status::Binding(status)) => {
+            page.heading("Status");
+            page.field("Bound", &format!("{} of {} rules", status.bound_count, status.total_count));
+            for unbound in &status.unbound_capabilities {
+                page.field("Unbound", &format!("{:?}: {}", unbound.reason, unbound.message));
+            }
+        }
+        Some(Status::Capability(status)) => {
+            if let Some(replacement) = &status.replacement {
+                page.field("Replaced by", replacement.name.as_str());
+            }
+        }
+        Some(Status::Plan(_)) => {}
+        None => page.out.push_str("\nNot reconciled yet; `planspec reconcile` does it.\n"),
+    }
+    conditions(conditions_of(object), now, &mut page);
+    if !events.is_empty() {
+        page.heading("History");
+        page.table(&history::table(events, false, false));
+    }
+    page.out
+}
+
+/// A text in the making.
+#[derive(Default)]
+struct Page {
+    out: String,
+}
+
+impl Page {
+    fn field(&mut self, name: &str, value: &str) {
+        let name = format!("{name}:");
+        self.out.push_str(&format!("{} {}\n", Tone::Muted.paint(format!("{name:14}")), text::line(value)));
+    }
+
+    fn heading(&mut self, name: &str) {
+        self.out.push_str(&format!("\n{}\n", Tone::Strong.paint(name)));
+    }
+
+    /// Lines of a safe text, indented.
+    fn block(&mut self, block: &str) {
+        for line in text::block(block).lines() {
+            self.out.push_str(&format!("  {line}"));
+            self.out.truncate(self.out.trim_end().len());
+            self.out.push('\n');
+        }
+    }
+
+    fn table(&mut self, table: &Table) {
+        for line in table.lines() {
+            self.out.push_str(&format!("  {line}\n"));
+        }
+    }
+}
+
+fn identity(object: &Object, now: Timestamp, page: &mut Page) {
+    page.field("Name", object.key.name.as_str());
+    page.field("Namespace", object.key.namespace.as_str());
+    page.field("Kind", object.key.kind.as_str());
+    let phase = object.phase();
+    page.out.push_str(&format!(
+        "{} {}\n",
+        Tone::Muted.paint(format!("{:14}", "Phase:")),
+        Tone::of_phase(&phase).paint(text::line(&phase))
+    ));
+    if let Some(record) = &object.record {
+        let metadata = &record.metadata;
+        page.field("UID", &metadata.uid);
+        page.field("Generation", &metadata.generation.to_string());
+        let created = metadata.creation_timestamp;
+        page.field("Created", &format!("{} ({} ago)", age::moment(created), age::between(created, now)));
+        if let Some(reason) = metadata.annotations.get(StatusMetadata::QUARANTINED) {
+            page.field("Quarantined", reason);
+        }
+    }
+    if let Some(resource) = &object.resource {
+        page.field("Manifest", &resource.source.path);
+        for (key, value) in &resource.metadata.labels {
+            page.field("Label", &format!("{key}={value}"));
+        }
+        for (key, value) in &resource.metadata.annotations {
+            page.field("Annotation", &format!("{key}={}", text::shortened(value, 80)));
+        }
+        for owner in &resource.metadata.owner_references {
+            page.field("Owner", &format!("{}/{}", owner.kind.singular(), owner.name));
+        }
+    } else {
+        page.field("Manifest", "gone, or not in force");
+    }
+}
+
+/// The spec as YAML; a plan's nodes are a table, because their YAML would be most of the page.
+fn spec(spec: &Spec, page: &mut Page) {
+    let mut value = spec_value(spec);
+    if let (Spec::Plan(_), Value::Object(fields)) = (spec, &mut value) {
+        fields.shift_remove("graph");
+    }
+    page.heading("Spec");
+    page.block(&serde_yaml::to_string(&value).unwrap_or_default());
+    let Spec::Plan(plan) = spec else { return };
+    page.heading("Nodes");
+    let mut table = Table::new(["node", "kind", "after", "needs", "description"]);
+    for node in &plan.graph.nodes {
+        let edges = plan.graph.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.as_str());
+        let after: Vec<&str> = edges.chain(node.depends_on.iter().map(|id| id.as_str())).collect();
+        let needs: Vec<&str> = node.capability_refs.iter().map(|needed| needed.name.as_str()).collect();
+        let description = node.description.as_deref().or(node.name.as_deref()).unwrap_or_default();
+        table.row(vec![
+            node.id.as_str().into(),
+            format!("{:?}", node.kind).into(),
+            dash(&after.join(",")).into(),
+            dash(&needs.join(",")).into(),
+            text::shortened(description, 60).into(),
+        ]);
+    }
+    page.table(&table);
+}
+
+fn conditions_of(object: &Object) -> &[Condition] {
+    match object.record.as_ref().map(|record| &record.status) {
+        Some(Status::Goal(status)) => &status.conditions,
+        Some(Status::Plan(status)) => &status.conditions,
+        Some(Status::Capability(status)) => &status.conditions,
+        Some(Status::Binding(status)) => &status.conditions,
+        Some(Status::Gate(status)) => &status.conditions,
+        Some(Status::Execution(status)) => &status.conditions,
+        None => &[],
+    }
+}
+
+fn conditions(list: &[Condition], now: Timestamp, page: &mut Page) {
+    if list.is_empty() {
+        return;
+    }
+    page.heading("Conditions");
+    let mut table = Table::new(["type", "status", "reason", "age", "message"]);
+    for condition in list {
+        let status = match condition.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        };
+        table.row(vec![
+            condition.kind.as_str().into(),
+            status.into(),
+            condition.reason.as_str().into(),
+            age::between(condition.last_transition_time, now).into(),
+            condition.message.as_str().into(),
+        ]);
+    }
+    page.table(&table);
+}
+
+fn dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::samples;
+    use super::*;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_goal_is_described_from_name_to_conditions() {
+        let now = "2026-03-04T12:05:00Z".parse().unwrap();
+        insta::assert_snapshot!(plain(&describe(&samples::goal(), &[], now)), @r#"
+        Name:          sso
+        Namespace:     team
+        Kind:          Goal
+        Phase:         Executing
+        UID:           u-1
+        Generation:    2
+        Created:       2026-03-04 12:00:00Z (5m00s ago)
+        Manifest:      goal.yaml
+        Label:         planspec.io/team=web
+        Annotation:    note=hi
+
+        Spec
+          description: |-
+            Let people
+            sign in
+          priority: 10
+
+        Status
+        Active plan:   sso-v2
+
+        Conditions
+          TYPE       STATUS   REASON   AGE     MESSAGE
+          Accepted   True     Valid    5m00s
+        "#);
+    }
+}

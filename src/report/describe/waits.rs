@@ -1,0 +1,31 @@
+//! What a blocked node waits for, in words, and what a person may run about it.
+
+use crate::model::{NodeId, NodeReason, ResourceKey};
+
+/// What is waited for.
+pub(super) fn what(reason: NodeReason) -> &'static str {
+    match reason {
+        NodeReason::AwaitingApproval => "an approval",
+        NodeReason::AwaitingPerson => "a person",
+        NodeReason::AwaitingEvent => "an event outside",
+        NodeReason::Unbound => "a Binding that names a provider for it",
+        NodeReason::BindingConflict => "a Binding whose rules do not contradict each other",
+        NodeReason::ProviderUnavailable => "a provider that is known and allowed here",
+        NodeReason::RunnerLost => "a decision, because its runner was lost",
+        NodeReason::InputRequired => "an answer",
+        _ => "the outside world",
+    }
+}
+
+/// The command that lets it go on, where there is one.
+pub(super) fn command(reason: NodeReason, key: &ResourceKey, node: &NodeId) -> Option<String> {
+    let (name, space) = (&key.name, &key.namespace);
+    match reason {
+        NodeReason::AwaitingApproval => Some(format!("planspec approve {name}/{node} -n {space}")),
+        NodeReason::AwaitingPerson | NodeReason::InputRequired => {
+            Some(format!("planspec complete {name}/{node} -n {space}"))
+        }
+        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {space}")),
+        _ => None,
+    }
+}

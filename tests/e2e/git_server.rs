@@ -1,0 +1,89 @@
+//! A bare repository as a remote, by path and over smart HTTP with tokens: real `git` on both sides.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A bare repository `acme/app` in a directory of its own, with a server for it when asked.
+pub(crate) struct GitServer {
+    root: tempfile::TempDir,
+    server: Option<(Child, u16)>,
+}
+
+impl GitServer {
+    /// The repository alone: by path and `file://`.
+    pub(crate) fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("planspec-gitd-").tempdir().unwrap();
+        let mut make = Command::new("sh");
+        make.arg(rig("mkbare.sh")).arg(root.path()).arg("acme/app").stdout(Stdio::null());
+        make.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        assert!(make.status().unwrap().success());
+        Self { root, server: None }
+    }
+
+    /// With an HTTP server; the tokens are in `tests/rig/gitusers.json`.
+    pub(crate) fn over_http() -> Self {
+        let mut this = Self::new();
+        let mut serve = Command::new("python3");
+        serve.arg(rig("gitd.py")).arg("0").arg(this.root.path()).arg(rig("gitusers.json"));
+        serve.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        // The server ends with its input, so that it cannot outlive a test that dies.
+        serve.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = serve.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().strip_prefix("port ").unwrap().parse().unwrap();
+        this.server = Some((child, port));
+        this
+    }
+
+    /// The bare repository's directory.
+    pub(crate) fn bare(&self) -> PathBuf {
+        self.root.path().join("acme/app.git")
+    }
+
+    /// `file://…`
+    pub(crate) fn file_url(&self) -> String {
+        format!("file://{}", self.bare().display())
+    }
+
+    /// `http://…`, with a token in it or without.
+    pub(crate) fn http_url(&self, token: Option<&str>) -> String {
+        let (_, port) = self.server.as_ref().expect("made with over_http");
+        let userinfo = token.map(|token| format!("x-access-token:{token}@")).unwrap_or_default();
+        format!("http://{userinfo}127.0.0.1:{port}/acme/app.git")
+    }
+
+    /// Writes one of the files that steer the repository; see `tests/rig/mkbare.sh` and `gitd.py`.
+    pub(crate) fn steer(&self, file: &str, content: &str) {
+        fs::write(self.bare().join(file), content).unwrap();
+    }
+
+    /// Puts a hook into the bare repository.
+    pub(crate) fn hook(&self, name: &str, script: &str) {
+        write_hook(&self.bare().join("hooks"), name, script);
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        if let Some((child, _)) = &mut self.server {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Writes an executable hook.
+pub(crate) fn write_hook(hooks: &Path, name: &str, script: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::create_dir_all(hooks).unwrap();
+    let path = hooks.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn rig(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig").join(file)
+}
