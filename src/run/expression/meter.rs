@@ -49,7 +49,7 @@ impl Budget {
     /// Takes `units`; false, and nothing left, when there are not enough.
     pub(super) fn charge(&self, units: u64) -> bool {
         let left = self.left.load(Ordering::Relaxed);
-        let rest = left.checked_sub(units).unwrap_or(0);
+        let rest = left.saturating_sub(units);
         self.left.store(rest, Ordering::Relaxed);
         rest > 0
     }
