@@ -1,12 +1,14 @@
 //! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
 
-pub mod cli;
 pub mod change;
+pub mod cli;
 pub mod config;
 pub mod diagnostic;
+pub mod engine;
 pub mod event;
 pub mod git;
 pub mod graph;
+pub mod index;
 pub mod manifest;
 pub mod model;
 pub mod plan;

@@ -1,14 +1,16 @@
 //! The desired state at a commit: the one function through which commands read all manifests.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::error::CliError;
 use super::filter::ManifestFilter;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::git::{Entry, GitError, ObjectId, Repo};
-use crate::manifest::{Parsed, codes, parse};
-use crate::model::Resource;
+use crate::manifest::{self, Facts, Parsed, codes, parse};
+use crate::model::{Resource, ResourceKey};
 
 /// All that a tree declares.
 #[derive(Debug, Default)]
@@ -70,12 +72,46 @@ fn read(repo: &Repo, path: &str, entry: &Entry, config: &Config) -> Result<Parse
     }
     match repo.blob(entry.id, limit) {
         Ok(bytes) => Ok(parse(path, &bytes, &config.limits)),
-        Err(GitError::TooLarge { size, limit }) => {
-            let location = Location { path: path.to_owned(), ..Location::default() };
-            let message = format!("the file has {size} bytes, the limit is {limit}");
-            let diagnostics = vec![Diagnostic::error(codes::TOO_LARGE, location, message)];
-            Ok(Parsed { diagnostics, manifest: true, broken: true, resources: Vec::new() })
-        }
+        Err(GitError::TooLarge { size, limit }) => Ok(refuse_large(path, size, limit)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What is said of a file that is too large to be read.
+pub(crate) fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
+    let location = Location { path: path.to_owned(), ..Location::default() };
+    let message = format!("the file has {size} bytes, the limit is {limit}");
+    let found = Diagnostic::error(codes::TOO_LARGE, location, message);
+    let found = found.with_hint("split it, or raise `limits.fileBytes` in .planspec.yaml");
+    Parsed { diagnostics: vec![found], manifest: true, broken: true, resources: Vec::new() }
+}
+
+/// Checks what resources say of each other, and finds the places of what is wrong. `read` gives the content
+/// of a path.
+pub(crate) fn check_references(
+    resources: &[Resource],
+    limits: &Limits,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let facts: Vec<Facts> = resources.par_iter().map(manifest::facts).collect();
+    let declared = facts.iter().zip(resources).map(|(facts, resource)| (facts, &resource.source));
+    let mut found = manifest::check_references(declared);
+    manifest::locate(&mut found, limits, read);
+    found
+}
+
+/// The content of a file at a commit, as far as the limit goes.
+pub(crate) fn read_at(repo: &Repo, commit: ObjectId, path: &str, limits: &Limits) -> Option<Vec<u8>> {
+    let tree = repo.commit(commit).ok()?.tree;
+    let blob = repo.file(tree, path).ok()??;
+    repo.blob(blob, limits.file_bytes).ok()
+}
+
+/// What may not, or should not lightly, change from one set of resources to another.
+pub(crate) fn transitions(old: &[Resource], new: &[Resource]) -> Vec<Diagnostic> {
+    let after: HashMap<ResourceKey, &Resource> =
+        new.iter().map(|resource| (resource.key(), resource)).collect();
+    old.iter()
+        .flat_map(|before| manifest::check_transition(before, after.get(&before.key()).copied()))
+        .collect()
 }

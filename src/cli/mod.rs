@@ -6,6 +6,8 @@ mod desired;
 mod error;
 #[path = "../index/filter.rs"]
 mod filter;
+mod findings;
+mod input;
 mod objects;
 mod options;
 mod output;

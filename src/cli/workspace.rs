@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use super::Context;
 use super::error::CliError;
 use crate::config::{CONFIG_FILE, Config, Environment};
+use crate::diagnostic::Severity;
 use crate::git::{GitError, ObjectId, Person, Remote, RemoteOptions, Repo};
+use crate::manifest::load_config;
 use crate::model::Digest;
 use crate::record::StatusTree;
 
@@ -211,8 +213,10 @@ pub(crate) fn full(branch: &str) -> String {
 
 /// Reads `.planspec.yaml`; anything wrong with it is a clear no, because everything else follows from it.
 pub(crate) fn parse_config(bytes: &[u8]) -> Result<Config, CliError> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Config::default());
-    }
-    serde_yaml::from_slice(bytes).map_err(|error| CliError::no(format!("{CONFIG_FILE}: {error}")))
+    let (config, diagnostics) = load_config(bytes);
+    let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    let Some(first) = errors.next() else { return Ok(config) };
+    let line = first.location.span.map(|span| format!(":{}:{}", span.line, span.column)).unwrap_or_default();
+    let error = CliError::no(format!("{CONFIG_FILE}{line}: {}", first.message));
+    Err(first.hint.iter().fold(error, |error, hint| error.hint(hint.clone())))
 }

@@ -22,6 +22,7 @@ mod reference;
 mod remote;
 mod repository;
 mod url;
+mod work_tree;
 mod write;
 
 pub use branch_commit::BranchCommit;

@@ -35,6 +35,8 @@ codes! {
     BAD_NUMBER = "PS1010", "number out of range";
     /// `<<` with something that is not a mapping.
     BAD_MERGE = "PS1011", "nothing to merge";
+    /// A symbolic link or a submodule where a file was looked for.
+    NOT_A_FILE = "PS1012", "not a regular file";
 
     /// The `apiVersion` is of this group, and not one that is known; or it is missing.
     UNKNOWN_VERSION = "PS2001", "unknown apiVersion";

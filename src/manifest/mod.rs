@@ -5,6 +5,9 @@ pub mod codes;
 mod config;
 mod document;
 mod facts;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test asks whether to write its expectations")]
+mod fixtures;
 mod lines;
 mod locate;
 mod pointer;
@@ -92,6 +95,29 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
     parsed
 }
 
+/// What to say of a file that is too large to be read at all. Whether it is a manifest is not known.
+#[must_use]
+pub fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
+    let message = format!("the file has {size} bytes, the limit is {limit}; it is not read");
+    let hint = "split it, raise `limits.fileBytes`, or list it under `exclude` in .planspec.yaml";
+    unread(Diagnostic::warning(codes::TOO_LARGE, whole(path), message).with_hint(hint))
+}
+
+/// What to say of an entry that is no regular file; `what` says what it is, as in `a symbolic link`.
+#[must_use]
+pub fn refuse_entry(path: &str, what: &str) -> Parsed {
+    let message = format!("{what} is not followed; only regular files are read");
+    unread(Diagnostic::warning(codes::NOT_A_FILE, whole(path), message))
+}
+
+fn unread(diagnostic: Diagnostic) -> Parsed {
+    Parsed { diagnostics: vec![diagnostic], broken: true, ..Parsed::default() }
+}
+
+fn whole(path: &str) -> Location {
+    Location { path: path.to_owned(), ..Location::default() }
+}
+
 impl Parsed {
     fn refuse(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
@@ -135,11 +161,10 @@ fn declares_group(text: &str) -> bool {
 }
 
 fn decode_text<'t>(path: &'t str, bytes: &'t [u8], limits: &Limits) -> Result<Text<'t>, Box<Diagnostic>> {
-    let whole = || Location { path: path.to_owned(), ..Location::default() };
     if bytes.len() as u64 > limits.file_bytes {
         let message = format!("the file has {} bytes, the limit is {}", bytes.len(), limits.file_bytes);
         let hint = "split it, or raise `limits.fileBytes` in .planspec.yaml";
-        return Err(Box::new(Diagnostic::error(codes::TOO_LARGE, whole(), message).with_hint(hint)));
+        return Err(Box::new(Diagnostic::error(codes::TOO_LARGE, whole(path), message).with_hint(hint)));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Text::new(path, text)),

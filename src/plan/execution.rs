@@ -145,7 +145,12 @@ pub(super) fn demand(
     ix: NodeIx,
 ) -> Option<GateDemand> {
     let node = view.program.ids.get(ix)?.clone();
-    Some(GateDemand { gate, execution: view.program.key.clone(), node, binding: view.review_binding(status)? })
+    Some(GateDemand {
+        gate,
+        execution: view.program.key.clone(),
+        node,
+        binding: view.review_binding(status)?,
+    })
 }
 
 /// Records that an Execution cannot start because something it names is missing or broken.

@@ -4,6 +4,7 @@
 pub mod age;
 pub mod columns;
 pub mod describe;
+pub mod diagnostics;
 pub mod graph;
 pub mod history;
 pub mod object;

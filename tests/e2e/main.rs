@@ -4,6 +4,7 @@
 
 mod command_line;
 mod environment;
+mod git_local;
 mod git_remote;
 mod git_server;
 

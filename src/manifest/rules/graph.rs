@@ -7,12 +7,12 @@ use crate::manifest::problem::Problem;
 use crate::manifest::{codes, suggest};
 use crate::model::{Node, NodeId, NodeKind, PlanGraph, PlanSpec};
 
-/// Checks ids, edges, cycles, and the digest.
-pub(super) fn check(spec: &PlanSpec, problems: &mut Vec<Problem>) {
+/// Checks ids, edges, cycles, and the digest; gives back the graph if it is sound.
+pub(super) fn check(spec: &PlanSpec, problems: &mut Vec<Problem>) -> Option<Topology> {
     let graph = &spec.graph;
-    if let Err(errors) = Topology::build(graph) {
+    let topology = Topology::build(graph).map_err(|errors| {
         problems.extend(errors.iter().map(|error| explain(error, graph)));
-    }
+    });
     edges_into_groups(graph, problems);
     if let Some(given) = &spec.graph_digest {
         let actual = spec.digest();
@@ -22,6 +22,7 @@ pub(super) fn check(spec: &PlanSpec, problems: &mut Vec<Problem>) {
             problems.push(problem.hint(format!("the digest of this graph is {actual}")));
         }
     }
+    topology.ok()
 }
 
 fn explain(error: &GraphError, graph: &PlanGraph) -> Problem {

@@ -1,6 +1,7 @@
 //! The rules of each kind that a schema cannot express, one file a kind.
 
 mod capability;
+mod expression;
 mod gate;
 mod goal;
 mod graph;
@@ -53,19 +54,14 @@ pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
     match &resource.spec {
         Spec::Goal(spec) => goal::check(spec, problems),
         Spec::Plan(spec) => {
-            graph::check(spec, problems);
+            let topology = graph::check(spec, problems);
             task::check(&spec.graph, problems);
+            expression::check(spec, topology.as_ref(), problems);
         }
         Spec::Capability(spec) => capability::check(spec, problems),
         Spec::Gate(spec) => gate::check(spec, problems),
         Spec::Binding(_) | Spec::Execution(_) => {}
     }
-    problems.extend(check_expressions(resource));
-}
-
-/// Checks `when` and `${{ }}` expressions.
-fn check_expressions(_resource: &Resource) -> Vec<Problem> {
-    Vec::new()
 }
 
 /// Reports values that must be unique within a list, and are not: `field` of each item, where it is there.

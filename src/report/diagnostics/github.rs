@@ -1,0 +1,56 @@
+//! Diagnostics as workflow commands of GitHub Actions, which shows them beside the lines of a pull request.
+
+use std::fmt::Write as _;
+
+use super::in_order;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::report::text;
+
+/// One `::error …::…` a line.
+#[must_use]
+pub fn github(diagnostics: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for found in in_order(diagnostics) {
+        let command = match found.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "notice",
+        };
+        let mut properties = vec![format!("file={}", property(&found.location.path))];
+        if let Some(span) = found.location.span {
+            properties.push(format!("line={}", span.line));
+            properties.push(format!("endLine={}", span.end_line));
+            // Columns on a range of several lines are refused by the runner.
+            if span.line == span.end_line {
+                properties.push(format!("col={}", span.column));
+                properties.push(format!("endColumn={}", span.end_column));
+            }
+        }
+        properties.push(format!("title={}", property(&format!("{} {}", found.code.id, found.code.title))));
+        let mut message = text::line(&found.message).into_owned();
+        if let Some(hint) = &found.hint {
+            let _ = write!(message, "\nhelp: {}", text::line(hint));
+        }
+        for other in &found.related {
+            let line = other.location.span.map(|span| format!(":{}", span.line)).unwrap_or_default();
+            let _ = write!(
+                message,
+                "\n{}{line}: {}",
+                text::line(&other.location.path),
+                text::line(&other.message)
+            );
+        }
+        let _ = writeln!(out, "::{command} {}::{}", properties.join(","), data(&message));
+    }
+    out
+}
+
+/// Escapes the text of a command: nothing in it can start another one.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// Escapes the value of a property.
+fn property(value: &str) -> String {
+    data(&text::line(value)).replace(':', "%3A").replace(',', "%2C")
+}
