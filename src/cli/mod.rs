@@ -3,6 +3,7 @@
 
 mod commands;
 mod desired;
+mod documents;
 mod error;
 #[path = "../index/filter.rs"]
 mod filter;
@@ -11,6 +12,8 @@ mod input;
 mod objects;
 mod options;
 mod output;
+mod publish;
+mod revision;
 mod target;
 mod timeline;
 mod workspace;

@@ -1,6 +1,8 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
+mod apply;
 mod completions;
+mod delete;
 mod describe;
 mod get;
 mod graph;
@@ -18,6 +20,8 @@ use super::error::{CliError, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Validate(validate::Arguments),
+    Apply(apply::Arguments),
+    Delete(delete::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
     Graph(graph::Arguments),
@@ -31,6 +35,8 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         Command::Validate(arguments) => validate::run(arguments, context),
+        Command::Apply(arguments) => apply::run(arguments, context),
+        Command::Delete(arguments) => delete::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
         Command::Graph(arguments) => graph::run(arguments, context),
