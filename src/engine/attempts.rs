@@ -121,7 +121,17 @@ impl Attempts {
         counts
     }
 
+    /// Takes a claim, unless that very attempt is under way: in relaxed mode it may have gone ahead of a commit that then
+    /// lost its race and was made again.
     pub(super) fn claim(&mut self, claim: Claim) {
+        let node = claim.program.ids.get(claim.node).cloned();
+        let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
+        let same = |other: &Claim| {
+            other.key == claim.key && other.node == claim.node && other.attempt == claim.attempt
+        };
+        if running.is_some_and(|running| running.attempt == claim.attempt) || self.claimed.iter().any(same) {
+            return;
+        }
         self.claimed.push_back(claim);
     }
 

@@ -1,5 +1,6 @@
 //! An Execution that this reconcile is driving, and how its next step is prepared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,9 +10,10 @@ use super::surroundings::Around;
 use super::{EngineError, world::World};
 use crate::event::Waiting;
 use crate::git::ObjectId;
+use crate::graph::NodeIx;
 use crate::index::{Declared, Settled, Topic};
 use crate::model::{
-    Condition, ConditionStatus, ExecutionStatus, Kind, NodeId, NodePhase, NodeReason, PinnedGraph, Resource,
+    BindingTarget, Condition, ConditionStatus, ExecutionStatus, Kind, NodeId, NodePhase, NodeReason, PinnedGraph, Resource,
     ResourceKey, Spec, Status, StatusMetadata, StatusRecord,
 };
 use crate::plan::{
@@ -70,6 +72,8 @@ pub(super) struct Prepared {
     pub(super) metadata: StatusMetadata,
     pub(super) pins: Option<Vec<(PinKind, ObjectId)>>,
     pub(super) program: Option<Arc<Program>>,
+    /// The providers of the nodes that this step starts.
+    pub(super) targets: BTreeMap<NodeIx, BindingTarget>,
     /// Whether the lease was taken for this step alone.
     pub(super) acquired: bool,
     /// How many finished attempts it takes up.
@@ -185,8 +189,8 @@ impl Live {
         } else if let Some(declared) = declared {
             noted = note_immutable(&mut draft.status, declared, planner.now);
         }
-        let (pins, program) = (None, None);
-        Ok(Some(Prepared { draft, metadata, pins, program, acquired: false, finished: 0, noted }))
+        let (pins, program, targets) = (None, None, BTreeMap::new());
+        Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired: false, finished: 0, noted }))
     }
 
     /// The program: from what is pinned, or by pinning what is declared now.
@@ -486,7 +490,7 @@ fn push(
 }
 
 /// The command that lets a node go on.
-fn remedy(key: &ResourceKey, node: &NodeId, reason: NodeReason, gate: Option<&ResourceKey>) -> Option<String> {
+pub(super) fn remedy(key: &ResourceKey, node: &NodeId, reason: NodeReason, gate: Option<&ResourceKey>) -> Option<String> {
     let (name, namespace) = (&key.name, &key.namespace);
     match reason {
         NodeReason::AwaitingApproval => {

@@ -9,7 +9,6 @@ use crate::git::{ObjectId, Person};
 use crate::record::{Batch, StatusTree, Writer};
 
 /// Makes status commits and moves the branch.
-#[derive(Debug)]
 pub(super) struct Publisher {
     site: Site,
     writer: Writer,

@@ -12,7 +12,6 @@ use super::EngineError;
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Where the two branches live.
-#[derive(Debug)]
 pub struct Site {
     repo: Repo,
     remote: Option<Remote>,

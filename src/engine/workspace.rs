@@ -9,7 +9,6 @@ use crate::git::{ObjectId, Repo};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
 /// Where checkouts are made.
-#[derive(Debug)]
 pub(super) struct Checkouts {
     repo: Mutex<Repo>,
     dir: PathBuf,

@@ -9,7 +9,7 @@ use crate::git::{Commit, ObjectId, Repo};
 use crate::index::{Declared, Index, Target};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord};
-use crate::record::{self, StatusTree};
+use crate::record::{self, StatusPath, StatusTree};
 
 use super::{EngineError, Tips};
 
@@ -17,7 +17,6 @@ use super::{EngineError, Tips};
 const OVERLAY_LIMIT: usize = 20_000;
 
 /// What a reconcile knows.
-#[derive(Debug)]
 pub(super) struct World {
     pub(super) repo: Repo,
     pub(super) index: Index,
@@ -94,8 +93,9 @@ impl World {
         self.status = new;
         let mut keys = BTreeSet::new();
         for change in changes {
-            let Ok(path) = std::str::from_utf8(&change.path) else { continue };
-            keys.extend(record::key_of_path(path));
+            if let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) {
+                keys.insert(key);
+            }
         }
         for key in &keys {
             let record = self.status.get(&self.repo, key).unwrap_or_default().map(Arc::new);
@@ -104,13 +104,24 @@ impl World {
         Ok(keys)
     }
 
+    /// Records that are newer than the index.
+    pub(super) fn newer_records(&self) -> impl Iterator<Item = (&ResourceKey, &Option<Arc<StatusRecord>>)> {
+        self.records.iter()
+    }
+
+    /// Where the record of a resource stands, or will stand.
+    pub(super) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
+        let found = self.status.locate(&self.repo, key)?;
+        Ok(found.map_or_else(|| record::record_path(key, false), |(path, _)| path))
+    }
+
     /// The record of a resource.
     pub(super) fn record(&self, key: &ResourceKey) -> Result<Option<Arc<StatusRecord>>, EngineError> {
         if let Some(known) = self.records.get(key) {
             return Ok(known.clone());
         }
         let Some(recorded) = self.index.recorded(key)? else { return Ok(None) };
-        let bytes = self.repo.blob(recorded.blob, record::MAX_RECORD_BYTES)?;
+        let bytes = self.repo.blob(recorded.blob, record::RECORD_LIMIT)?;
         // A record that somebody broke by hand counts as none (the index says so, too).
         Ok(record::parse_record(&bytes).ok().map(Arc::new))
     }

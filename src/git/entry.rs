@@ -41,7 +41,9 @@ impl Mode {
         }
     }
 
-    pub(super) fn with_article(self) -> &'static str {
+    /// What it is, for a message: `a symbolic link`.
+    #[must_use]
+    pub fn with_article(self) -> &'static str {
         match self {
             Self::Blob => "a file",
             Self::Executable => "an executable file",

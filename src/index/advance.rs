@@ -8,14 +8,17 @@ use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::lookup::{Declared, Recorded};
-use super::tables::{BAD, DECLARED, FILES, MENTIONS, META, PLACES, RECORDED, WORK, decode, encode};
+use super::standing::Standing;
+use super::tables::{
+    BAD, DECLARED, FILES, MAPS, MENTIONS, META, PLACES, RECORDED, WAYS, WORK, decode, encode,
+};
 use super::{Index, IndexError, ManifestFilter, Topic, topics_of};
 use crate::config::{Config, Limits};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{GitError, ObjectId, Repo, TreeChange};
 use crate::manifest;
 use crate::model::{Kind, Resource, ResourceKey, Spec, Status, StatusMetadata};
-use crate::record::{self, StatusTree};
+use crate::record::{self, StatusPath, StatusTree};
 
 /// How many changed files are parsed before what they hold is written down, so that memory stays bounded.
 const CHUNK: usize = 4_096;
@@ -118,11 +121,11 @@ impl Index {
 }
 
 fn clear(write: &WriteTransaction) -> Result<(), IndexError> {
-    for map in [META, FILES, BAD, DECLARED, RECORDED, WORK, super::tables::SETTLED, super::tables::WAKES] {
+    for map in MAPS {
         write.delete_table(map)?;
         write.open_table(map)?;
     }
-    for ways in [PLACES, MENTIONS, super::tables::AWAITS] {
+    for ways in WAYS {
         write.delete_multimap_table(ways)?;
         write.open_multimap_table(ways)?;
     }
@@ -137,27 +140,30 @@ fn apply_records(
     touched: &mut BTreeSet<ResourceKey>,
 ) -> Result<usize, IndexError> {
     let mut table = write.open_table(RECORDED)?;
+    let mut standing = Standing::open(write)?;
     let mut count = 0;
     for chunk in changes.chunks(CHUNK) {
         let read = in_parallel(repo, chunk, |repo, change| read_record(repo, change))?;
         for (key, path, recorded) in read.into_iter().flatten() {
             let text = key.to_string();
+            let old: Option<Recorded> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
             match recorded {
                 Some(recorded) => {
+                    standing.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
                     table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
                 }
-                None => {
-                    // A record that moved to another directory is there already, under its new path.
-                    let old: Option<Recorded> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
-                    if old.is_none_or(|old| old.path == path) {
-                        table.remove(text.as_str())?;
-                    }
+                // A record that moved to another directory is there already, under its new path.
+                None if old.as_ref().is_none_or(|old| old.path == path) => {
+                    standing.replace(key.kind, &text, old.as_ref(), None)?;
+                    table.remove(text.as_str())?;
                 }
+                None => {}
             }
             touched.insert(key);
             count += 1;
         }
     }
+    standing.close()?;
     Ok(count)
 }
 
@@ -165,9 +171,9 @@ type RecordChange = (ResourceKey, String, Option<Recorded>);
 
 fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>, IndexError> {
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
-    let Some(key) = record::key_of_path(path) else { return Ok(None) };
+    let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
     let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), None))) };
-    let bytes = repo.blob(entry.id, record::MAX_RECORD_BYTES)?;
+    let bytes = repo.blob(entry.id, record::RECORD_LIMIT)?;
     // A record that was edited by hand and no longer parses counts as none; it will be written anew.
     let Ok(parsed) = record::parse_record(&bytes) else { return Ok(Some((key, path.to_owned(), None))) };
     let annotations = &parsed.metadata.annotations;
@@ -180,6 +186,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>,
         phase: phase_of(&parsed.status),
         terminal: is_over(&parsed.status),
         source: annotations.get(StatusMetadata::SOURCE).cloned(),
+        ended: parsed.execution().and_then(|status| status.completion_time).map(jiff::Timestamp::as_millisecond),
     };
     Ok(Some((key, path.to_owned(), Some(recorded))))
 }
@@ -267,14 +274,14 @@ fn apply_files(
 
 fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<Loaded, IndexError> {
     let Some(entry) = &change.new else { return Ok(Loaded { path: path.to_owned(), entry: None }) };
-    let parsed = if entry.mode.is_blob() {
+    let parsed = if entry.mode.is_file() {
         match repo.blob(entry.id, limits.file_bytes) {
             Ok(bytes) => manifest::parse(path, &bytes, limits),
             Err(GitError::TooLarge { size, limit }) => manifest::refuse_large(path, size, limit),
             Err(error) => return Err(error.into()),
         }
     } else {
-        manifest::refuse_entry(path, entry.mode)
+        manifest::refuse_entry(path, entry.mode.with_article())
     };
     Ok(Loaded { path: path.to_owned(), entry: Some((entry.id, parsed)) })
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::tables::{AWAITS, BAD, DECLARED, MENTIONS, RECORDED, decode};
 use super::{Index, IndexError, Topic};
 use crate::git::ObjectId;
-use crate::model::{Digest, ResourceKey, Source};
+use crate::model::{Digest, Kind, Name, ResourceKey, Source};
 
 /// The declaration of a resource that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Recorded {
     pub terminal: bool,
     /// Where the manifest stood.
     pub source: Option<String>,
+    /// When an execution was over, in milliseconds since the epoch.
+    pub ended: Option<i64>,
 }
 
 impl Index {
@@ -118,6 +120,24 @@ impl Index {
             }
         }
         Ok(all)
+    }
+
+    /// The declared resources of a kind in a namespace.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn declared_in(&self, kind: Kind, namespace: &Name) -> Result<Vec<ResourceKey>, IndexError> {
+        let table = self.database.begin_read()?.open_table(DECLARED)?;
+        let prefix = format!("{namespace}/{}/", kind.singular());
+        let mut keys = Vec::new();
+        for entry in table.range(prefix.as_str()..)? {
+            let (key, _) = entry?;
+            if !key.value().starts_with(&prefix) {
+                break;
+            }
+            keys.extend(key.value().parse::<ResourceKey>());
+        }
+        Ok(keys)
     }
 
     /// Files of the desired tree that have something wrong with them.

@@ -6,6 +6,7 @@ mod error;
 mod filter;
 mod links;
 mod lookup;
+mod standing;
 mod tables;
 mod work;
 

@@ -25,6 +25,12 @@ pub(super) const DECLARED: Map = Map::new("declared");
 pub(super) const MENTIONS: Ways = Ways::new("mentions");
 /// Key → the record.
 pub(super) const RECORDED: Map = Map::new("recorded");
+/// `kind/phase` → how many records are in it.
+pub(super) const PHASES: Map = Map::new("phases");
+/// Key → nothing: executions that are not over.
+pub(super) const ACTIVE: Map = Map::new("active");
+/// Time, as sortable text, then the key → nothing: executions that are over.
+pub(super) const ENDED: Map = Map::new("ended");
 /// Key → nothing: what has to be planned again.
 pub(super) const WORK: Map = Map::new("work");
 /// Topic → the keys that wait for it.
@@ -34,13 +40,26 @@ pub(super) const SETTLED: Map = Map::new("settled");
 /// Time, as sortable text, then the key → nothing: what has to be planned again then.
 pub(super) const WAKES: Map = Map::new("wakes");
 
+/// Every table from text to a value.
+pub(super) const MAPS: [Map; 11] =
+    [META, FILES, BAD, DECLARED, RECORDED, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
+/// Every table from text to texts.
+pub(super) const WAYS: [Ways; 3] = [PLACES, MENTIONS, AWAITS];
+
+/// A time as text that sorts like the time, followed by the key.
+pub(super) fn timed_key(millis: i64, key: &str) -> String {
+    // Shifted, so that all of the clock's range is positive.
+    let shifted = millis.saturating_add(1 << 60);
+    format!("{shifted:020}/{key}")
+}
+
 /// Makes all tables, so that readers find them.
 pub(super) fn create(database: &Database) -> Result<(), IndexError> {
     let transaction = database.begin_write()?;
-    for map in [META, FILES, BAD, DECLARED, RECORDED, WORK, SETTLED, WAKES] {
+    for map in MAPS {
         transaction.open_table(map)?;
     }
-    for ways in [PLACES, MENTIONS, AWAITS] {
+    for ways in WAYS {
         transaction.open_multimap_table(ways)?;
     }
     transaction.commit()?;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::tables::{AWAITS, SETTLED, WAKES, WORK};
+use super::tables::{AWAITS, SETTLED, WAKES, WORK, timed_key};
 use super::{Index, IndexError, Topic};
 use crate::model::ResourceKey;
 
@@ -30,13 +30,6 @@ impl Settled {
     }
 }
 
-/// A time as text that sorts like the time, followed by the key.
-fn wake_key(at: Timestamp, key: &str) -> String {
-    // Milliseconds since the epoch, shifted so that all of jiff's range is positive.
-    let shifted = at.as_millisecond().saturating_add(1 << 60);
-    format!("{shifted:020}/{key}")
-}
-
 impl Index {
     /// What has to be planned, in the order of the keys' texts: pending work, and what is due at `now`.
     ///
@@ -48,7 +41,7 @@ impl Index {
         for entry in read.open_table(WORK)?.iter()? {
             keys.extend(entry?.0.value().parse::<ResourceKey>());
         }
-        let end = wake_key(now, "\u{10ffff}");
+        let end = timed_key(now.as_millisecond(), "\u{10ffff}");
         for entry in read.open_table(WAKES)?.range(..=end.as_str())? {
             let (key, _) = entry?;
             keys.extend(key.value().split_once('/').and_then(|(_, key)| key.parse().ok()));
@@ -130,14 +123,14 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&Settled>) ->
         awaits.remove(topic.as_str(), key)?;
     }
     if let Some(at) = old.and_then(|old| old.wake) {
-        wakes.remove(wake_key(at, key).as_str())?;
+        wakes.remove(timed_key(at.as_millisecond(), key).as_str())?;
     }
-    let Some(settled) = settled else { return Ok(()) };
+    let Some(settled) = settled.filter(|settled| **settled != Settled::default()) else { return Ok(()) };
     for topic in &settled.on {
         awaits.insert(topic.as_str(), key)?;
     }
     if let Some(at) = settled.wake {
-        wakes.insert(wake_key(at, key).as_str(), [].as_slice())?;
+        wakes.insert(timed_key(at.as_millisecond(), key).as_str(), [].as_slice())?;
     }
     let bytes = serde_json::to_vec(settled).unwrap_or_default();
     table.insert(key, bytes.as_slice())?;

@@ -28,12 +28,13 @@ pub(super) enum ArtifactError {
     BadName,
 }
 
-/// The ordinary files below `folder`, by name. Links and special files are not looked at.
-pub(super) fn collect(folder: &Path, attempt: &Attempt) -> Result<Vec<Artifact>, ArtifactError> {
-    // An empty folder, the common case, goes away at the cost of one call.
-    if std::fs::remove_dir(folder).is_ok() || !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+/// The ordinary files below `folder`, by name, with the paths that they will have in the attempt's own
+/// folder below `runs`. Links and special files are not looked at.
+pub(super) fn collect(folder: &Path, runs: &Path, attempt: &Attempt) -> Result<Vec<Artifact>, ArtifactError> {
+    if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());
     }
+    let place = attempt.run_dir.strip_prefix(runs).unwrap_or(&attempt.run_dir).join("artifacts");
     let mut artifacts = Vec::new();
     for path in files(folder)? {
         let name = path.strip_prefix(folder).ok().and_then(Path::to_str).ok_or(ArtifactError::BadName)?;
@@ -44,7 +45,7 @@ pub(super) fn collect(folder: &Path, attempt: &Attempt) -> Result<Vec<Artifact>,
             artifacts.push(Artifact {
                 name: name.to_owned(),
                 kind: ArtifactType::File,
-                path: Some(format!("{}/artifacts/{name}", place(&attempt.run_dir))),
+                path: Some(place.join(name).to_string_lossy().into_owned()),
                 url: None,
                 checksum: Some(checksum),
                 size: Some(size),
@@ -107,17 +108,6 @@ fn read(path: &Path) -> io::Result<Option<(u64, Digest)>> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// `<uid>/<node>/<attempt>`: where the folder of an attempt is among all of them.
-fn place(run_dir: &Path) -> String {
-    let parts: Vec<String> = run_dir
-        .components()
-        .rev()
-        .take(3)
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
 fn media_type(path: &Path) -> Option<&'static str> {

@@ -121,6 +121,15 @@ impl From<Outcome> for Report {
     }
 }
 
+impl Report {
+    /// Takes another outcome in the place of success; what had gone wrong before stays the reason.
+    pub(super) fn spoil(&mut self, outcome: Outcome) {
+        if matches!(self.outcome, Outcome::Succeeded { .. }) {
+            self.outcome = outcome;
+        }
+    }
+}
+
 impl Outcome {
     /// A failure that another attempt may overcome.
     #[must_use]

@@ -1,9 +1,9 @@
 //! The log of one attempt: redacted, written to a capped file while it comes in, its lines passed on, its
 //! end kept. Memory is bounded whatever is printed; no output, no file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -120,7 +120,7 @@ impl Log {
         }
         let file = match self.file.take() {
             Some(file) => Ok(file),
-            None => OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path),
+            None => self.create(),
         };
         let written = file.and_then(|mut file| {
             file.write_all(bytes)?;
@@ -131,6 +131,14 @@ impl Log {
             Ok(()) => self.hasher.update(bytes),
             Err(error) => self.failure = Some(error),
         }
+    }
+
+    /// Makes the file, and the attempt's own folder with it.
+    fn create(&self) -> io::Result<File> {
+        if let Some(folder) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)
     }
 
     /// Keeps the end; twice as much as needed, so that bytes are moved seldom.
@@ -251,7 +259,8 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_is_said_in_the_tail() {
         let mut case = case(&[], 1);
-        case.log.path = case.folder.path().join("missing/log");
+        case.log.path = case.folder.path().join("file/log");
+        std::fs::write(case.folder.path().join("file"), "").unwrap();
         case.log.write(b"hello\n");
         let tail = case.log.finish().unwrap().tail;
         assert!(tail.starts_with("hello\n[planspec: the log file could not be written:"), "{tail}");

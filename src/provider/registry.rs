@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -23,6 +24,8 @@ pub struct ProviderSettings {
     /// Variables that local commands get and whose values are redacted everywhere: what
     /// `providers.secrets` names.
     pub secrets: BTreeMap<String, OsString>,
+    /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
+    pub runs: PathBuf,
 }
 
 /// Why a provider cannot be used.
@@ -60,15 +63,15 @@ impl Registry {
     #[must_use]
     pub fn standard(settings: ProviderSettings) -> Self {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
-        registry.register(Arc::new(human::Human));
-        registry.register(Arc::new(tool::Tool::new(settings)));
+        registry.register(&(Arc::new(human::Human) as Arc<dyn Provider>));
+        registry.register(&(Arc::new(tool::Tool::new(settings)) as Arc<dyn Provider>));
         registry
     }
 
     /// Adds a provider for all its schemes; the last one registered for a scheme serves it.
-    pub fn register(&mut self, provider: Arc<dyn Provider>) {
+    pub fn register(&mut self, provider: &Arc<dyn Provider>) {
         for scheme in provider.schemes() {
-            self.by_scheme.insert(scheme, Arc::clone(&provider));
+            self.by_scheme.insert(scheme, Arc::clone(provider));
         }
     }
 

@@ -72,7 +72,7 @@ pub(super) fn directory(kind: Kind, namespace: &Name) -> String {
 }
 
 /// The path of a record in a flat or a split directory.
-pub(super) fn record_path(key: &ResourceKey, split: bool) -> String {
+pub fn record_path(key: &ResourceKey, split: bool) -> String {
     let directory = directory(key.kind, &key.namespace);
     if split {
         format!("{directory}/{}/{}{RECORD_SUFFIX}", prefix(&key.name), key.name)

@@ -8,7 +8,7 @@ use crate::git::{Mode, ObjectId, Repo};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
 /// The most bytes of a record that are read. Ours stay far below; a larger one was made by hand.
-const RECORD_LIMIT: u64 = 64 << 20;
+pub const RECORD_LIMIT: u64 = 64 << 20;
 
 /// The status tree at one commit; empty before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 mod command_line;
 mod environment;
 mod fixtures;
+mod git_local;
 mod git_remote;
 mod git_server;
 mod reading;

@@ -12,7 +12,7 @@ pub(super) fn environment(
     settings: &ProviderSettings,
     config: &ToolConfig,
     attempt: &Attempt,
-    folder: &RunFolder,
+    folder: &RunFolder<'_>,
 ) -> Environment {
     let mut all = Environment::new();
     for (name, value) in settings.environment.iter().chain(&settings.secrets) {

@@ -46,9 +46,9 @@ impl<'a> LocalRun<'a> {
         let config = ToolConfig::read(&self.attempt.provider, &self.attempt.config).map_err(refused)?;
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
-        let folder = RunFolder::create(&self.attempt.run_dir, &self.attempt.inputs, &self.shared.no_inputs)
+        let folder = (self.shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs))
             .map_err(|error| failed(format!("no folder for the attempt: {error}")))?;
-        let mut log = Log::new(folder.log(), Arc::clone(&self.shared.redactor), lines);
+        let mut log = Log::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
         let mut report = Report::from(Outcome::Succeeded { outputs: JsonMap::new() });
         report.outcome = match self.work(&config, &folder, &mut log, &mut report) {
             Ok(outputs) => Outcome::Succeeded { outputs },
@@ -56,7 +56,9 @@ impl<'a> LocalRun<'a> {
         };
         report.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
-        folder.tidy();
+        if let Err(error) = folder.keep() {
+            report.spoil(failed(format!("what the attempt left cannot be kept: {error}")));
+        }
         Ok(report)
     }
 
@@ -64,7 +66,7 @@ impl<'a> LocalRun<'a> {
     fn work(
         &self,
         config: &ToolConfig,
-        folder: &RunFolder,
+        folder: &RunFolder<'_>,
         log: &mut Log,
         report: &mut Report,
     ) -> Result<JsonMap, Outcome> {
@@ -83,6 +85,7 @@ impl<'a> LocalRun<'a> {
         }
         let outputs = outputs::read(folder.output(), &self.attempt.declared_outputs)
             .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
+        folder.forget_output();
         self.check(config, folder, &place, &environment, log, &mut report.criteria)?;
         Ok(outputs)
     }
@@ -90,7 +93,7 @@ impl<'a> LocalRun<'a> {
     fn check(
         &self,
         config: &ToolConfig,
-        folder: &RunFolder,
+        folder: &RunFolder<'_>,
         place: &Place,
         environment: &Environment,
         log: &mut Log,
@@ -142,17 +145,13 @@ impl<'a> LocalRun<'a> {
     }
 
     /// Artifacts are of use after a failure, too; an attempt that was stopped is started again.
-    fn collect_artifacts(&self, folder: &RunFolder, report: &mut Report) {
+    fn collect_artifacts(&self, folder: &RunFolder<'_>, report: &mut Report) {
         if matches!(report.outcome, Outcome::Stopped(_)) {
             return;
         }
-        match artifacts::collect(folder.artifacts(), self.attempt) {
+        match artifacts::collect(folder.artifacts(), &self.shared.settings.runs, self.attempt) {
             Ok(found) => report.artifacts = found,
-            Err(error) => {
-                if matches!(report.outcome, Outcome::Succeeded { .. }) {
-                    report.outcome = Outcome::failed(NodeReason::OutputInvalid, error.to_string());
-                }
-            }
+            Err(error) => report.spoil(Outcome::failed(NodeReason::OutputInvalid, error.to_string())),
         }
     }
 
@@ -175,22 +174,19 @@ impl<'a> LocalRun<'a> {
     }
 }
 
-/// Where the process works; given back, or removed, in the end.
+/// Where the process works; given back in the end.
 struct Place {
     directory: PathBuf,
     _checkout: Option<Checkout>,
-    scratch: Option<PathBuf>,
 }
 
 impl Place {
-    fn prepare(attempt: &Attempt, config: &ToolConfig, folder: &RunFolder) -> Result<Self, Outcome> {
+    fn prepare(attempt: &Attempt, config: &ToolConfig, folder: &RunFolder<'_>) -> Result<Self, Outcome> {
         let mut place = if config.checkout {
             let checkout = attempt.workspace.prepare().map_err(|error| failed(chain(&error)))?;
-            Self { directory: checkout.to_path_buf(), _checkout: Some(checkout), scratch: None }
+            Self { directory: checkout.to_path_buf(), _checkout: Some(checkout) }
         } else {
-            let scratch =
-                folder.scratch().map_err(|error| failed(format!("no folder to work in: {error}")))?;
-            Self { directory: scratch.clone(), _checkout: None, scratch: Some(scratch) }
+            Self { directory: folder.work().to_owned(), _checkout: None }
         };
         if let Some(below) = &config.working_directory {
             let refuse = |why: String| {
@@ -203,15 +199,6 @@ impl Place {
             }
         }
         Ok(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(scratch) = &self.scratch {
-            // What cannot be removed stays in the attempt's folder, which the cache's owner clears.
-            let _ = std::fs::remove_dir_all(scratch);
-        }
     }
 }
 

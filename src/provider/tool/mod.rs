@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use self::config::ToolConfig;
 use self::local_run::LocalRun;
-use self::run_folder::NoInputs;
+use self::run_folder::RunFolders;
 use super::interrupt::interrupt;
 use super::redact::Redactor;
 use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, Stop};
@@ -24,14 +24,15 @@ pub(super) struct Tool(Arc<Shared>);
 struct Shared {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
-    no_inputs: NoInputs,
+    folders: RunFolders,
 }
 
 impl Tool {
     pub(super) fn new(settings: ProviderSettings) -> Self {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
-        Self(Arc::new(Shared { settings, redactor, no_inputs: NoInputs::default() }))
+        let folders = RunFolders::new(settings.runs.clone());
+        Self(Arc::new(Shared { settings, redactor, folders }))
     }
 }
 
@@ -52,6 +53,9 @@ impl Provider for Tool {
 /// The whole attempt happens on a thread that may block: making the checkout, waiting for the process,
 /// reading and hashing a flood of output never hold up the runtime.
 async fn run(shared: Arc<Shared>, attempt: Attempt, control: Control) -> Report {
+    if let Some(stop) = *control.stop.borrow() {
+        return Report::from(Outcome::Stopped(stop));
+    }
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
         Err(error) => return failed(format!("no pipe for the process: {error}")),

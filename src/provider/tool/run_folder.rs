@@ -1,68 +1,124 @@
-//! The folder of one attempt: made before, read and tidied after.
+//! The folders of attempts. While an attempt is under way it has a folder from a small pool: on a journaling
+//! file system, making and removing folders costs more than starting a process. What an attempt leaves goes
+//! to its own `run_dir`, which is made only then.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, DirEntry};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
 
 use crate::model::JsonMap;
 
-/// The inputs file of every attempt without inputs: made once, shared, gone with the provider.
-#[derive(Default)]
-pub(super) struct NoInputs(Mutex<Option<tempfile::TempPath>>);
+const ARTIFACTS: &str = "artifacts";
+const WORK: &str = "work";
+const OUTPUT: &str = "output";
+const INPUTS: &str = "inputs.json";
 
-impl NoInputs {
-    fn path(&self) -> io::Result<PathBuf> {
-        let mut shared = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Folders for temporary files are swept now and then, and a runner may live long.
-        if let Some(path) = shared.as_ref().filter(|path| path.exists()) {
-            return Ok(path.to_path_buf());
+/// The pool.
+pub(super) struct RunFolders {
+    runs: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// This runner's own folder below `runs`, gone with the pool.
+    base: Option<TempDir>,
+    spares: Vec<PathBuf>,
+    next: u64,
+}
+
+impl RunFolders {
+    /// A pool below `runs`, where every `run_dir` is, too.
+    pub(super) fn new(runs: PathBuf) -> Self {
+        Self { runs, state: Mutex::default() }
+    }
+
+    /// A folder for an attempt. What an earlier runner left under the same number is removed: it was never
+    /// recorded.
+    pub(super) fn open(&self, run_dir: &Path, inputs: &JsonMap) -> io::Result<RunFolder<'_>> {
+        match std::fs::remove_dir_all(run_dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        let mut file = tempfile::Builder::new().prefix("planspec-inputs-").suffix(".json").tempfile()?;
-        file.write_all(b"{}\n")?;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o444))?;
-        let path = file.into_temp_path();
-        let found = path.to_path_buf();
-        *shared = Some(path);
-        Ok(found)
+        let (path, spare) = self.next()?;
+        // A new name each time: a process that outlived its attempt does not find the next one's files.
+        // Spares vanish when somebody clears the cache.
+        if !spare.is_some_and(|spare| std::fs::rename(spare, &path).is_ok()) {
+            create(&path.join(ARTIFACTS))?;
+            create(&path.join(WORK))?;
+        }
+        let inputs_file = if inputs.is_empty() {
+            self.no_inputs()?
+        } else {
+            let file = path.join(INPUTS);
+            std::fs::write(&file, serde_json::to_vec_pretty(inputs)?)?;
+            file
+        };
+        Ok(RunFolder {
+            pool: self,
+            inputs: inputs_file,
+            output: path.join(OUTPUT),
+            artifacts: path.join(ARTIFACTS),
+            work: path.join(WORK),
+            path,
+            run_dir: run_dir.to_owned(),
+        })
+    }
+
+    fn next(&self) -> io::Result<(PathBuf, Option<PathBuf>)> {
+        let mut state = self.state();
+        let base = self.base(&mut state)?;
+        state.next += 1;
+        Ok((base.join(state.next.to_string()), state.spares.pop()))
+    }
+
+    fn base(&self, state: &mut State) -> io::Result<PathBuf> {
+        if let Some(base) = state.base.as_ref().filter(|base| base.path().is_dir()) {
+            return Ok(base.path().to_owned());
+        }
+        if !self.runs.is_absolute() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the folder of all runs is not known"));
+        }
+        create(&self.runs)?;
+        let base = tempfile::Builder::new().prefix(".running-").tempdir_in(&self.runs)?;
+        Ok(state.base.insert(base).path().to_owned())
+    }
+
+    /// The inputs file of every attempt without inputs.
+    fn no_inputs(&self) -> io::Result<PathBuf> {
+        let mut state = self.state();
+        let base = self.base(&mut state)?;
+        let path = base.join("no-inputs.json");
+        if !path.exists() {
+            let mut file = tempfile::NamedTempFile::new_in(&base)?;
+            file.write_all(b"{}\n")?;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o444))?;
+            file.persist(&path)?;
+        }
+        Ok(path)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The folder of one attempt.
-pub(super) struct RunFolder {
-    root: PathBuf,
+/// The folder of one attempt that is under way.
+pub(super) struct RunFolder<'a> {
+    pool: &'a RunFolders,
+    path: PathBuf,
     inputs: PathBuf,
     output: PathBuf,
     artifacts: PathBuf,
+    work: PathBuf,
+    run_dir: PathBuf,
 }
 
-impl RunFolder {
-    /// Makes it, empty but for `artifacts/` and, when there are inputs, `inputs.json`. What an earlier
-    /// runner left there under the same number is removed: it was never recorded.
-    pub(super) fn create(root: &Path, inputs: &JsonMap, none: &NoInputs) -> io::Result<Self> {
-        match create_dir(root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(root)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                std::fs::remove_dir_all(root)?;
-                create_dir(root)?;
-            }
-            made => made?,
-        }
-        let artifacts = root.join("artifacts");
-        create_dir(&artifacts)?;
-        let inputs = if inputs.is_empty() {
-            none.path()?
-        } else {
-            let path = root.join("inputs.json");
-            std::fs::write(&path, serde_json::to_vec_pretty(inputs)?)?;
-            path
-        };
-        Ok(Self { root: root.to_owned(), inputs, output: root.join("output"), artifacts })
-    }
-
+impl RunFolder<'_> {
     /// The inputs, as a JSON file.
     pub(super) fn inputs(&self) -> &Path {
         &self.inputs
@@ -78,26 +134,73 @@ impl RunFolder {
         &self.artifacts
     }
 
-    /// Where the log is written; there is no file yet.
-    pub(super) fn log(&self) -> PathBuf {
-        self.root.join("log")
-    }
-
     /// An empty folder to work in, for those who need no checkout.
-    pub(super) fn scratch(&self) -> io::Result<PathBuf> {
-        let path = self.root.join("work");
-        create_dir(&path)?;
-        Ok(path)
+    pub(super) fn work(&self) -> &Path {
+        &self.work
     }
 
-    /// Removes the folders in which nothing was left.
-    pub(super) fn tidy(&self) {
-        // A folder that is not empty stays, and that is all that can go wrong here.
-        let _ = std::fs::remove_dir(&self.artifacts);
-        let _ = std::fs::remove_dir(&self.root);
+    /// Removes the outputs once they were read: they go into the status, redacted, and the file is not.
+    pub(super) fn forget_output(&self) {
+        // There is no file when nothing was given.
+        let _ = std::fs::remove_file(&self.output);
+    }
+
+    /// Moves what is worth keeping to the attempt's own folder: artifacts, outputs that could not be read,
+    /// and, if there is anything else to look at, the inputs.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        let artifacts = !is_empty_folder(&self.artifacts);
+        if artifacts {
+            self.move_out(&self.artifacts, ARTIFACTS)?;
+        }
+        if self.output.symlink_metadata().is_ok() {
+            self.move_out(&self.output, OUTPUT)?;
+        }
+        if self.inputs.starts_with(&self.path) && self.run_dir.exists() {
+            self.move_out(&self.inputs, INPUTS)?;
+        }
+        Ok(())
+    }
+
+    fn move_out(&self, from: &Path, name: &str) -> io::Result<()> {
+        create(&self.run_dir)?;
+        match std::fs::rename(from, self.run_dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is as good as new.
+    fn is_clean(&self) -> bool {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return false };
+        let known = |entry: io::Result<DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name() == ARTIFACTS || entry.file_name() == WORK)
+        };
+        let (mut count, mut only_known) = (0, true);
+        for entry in entries {
+            count += 1;
+            only_known &= known(entry);
+        }
+        only_known && count == 2 && is_empty_folder(&self.artifacts) && is_empty_folder(&self.work)
     }
 }
 
-fn create_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)
+impl Drop for RunFolder<'_> {
+    fn drop(&mut self) {
+        if self.is_clean() {
+            self.pool.state().spares.push(std::mem::take(&mut self.path));
+        } else {
+            // What cannot be removed now goes with the pool, or with the cache.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn is_empty_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+        && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Makes a folder that others cannot look into, and those on the way.
+fn create(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

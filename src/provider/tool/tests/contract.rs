@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{bench, map, shell};
 use crate::model::NodeReason;
-use crate::provider::Outcome;
+use crate::provider::{Outcome, Registry};
 
 #[test]
 fn a_process_that_exits_with_0_succeeds_and_leaves_nothing() {
@@ -51,8 +51,8 @@ fn the_environment_is_exactly_what_the_contract_says() {
     let tail = bench.succeed().0.log.unwrap().tail;
     let mut lines: Vec<&str> = tail.lines().collect();
     lines.sort_unstable();
-    let folder = bench.run_dir().display();
-    let inputs = lines.iter().find(|line| line.starts_with("PLANSPEC_INPUTS=")).unwrap();
+    let paths = ["ARTIFACTS", "INPUTS", "OUTPUT"]
+        .map(|name| *lines.iter().find(|line| line.starts_with(&format!("PLANSPEC_{name}=/"))).unwrap());
     assert_eq!(
         lines,
         [
@@ -60,15 +60,15 @@ fn the_environment_is_exactly_what_the_contract_says() {
             "LEVEL=3",
             "MODE=fast",
             "PATH=/usr/local/bin:/usr/bin:/bin",
-            &format!("PLANSPEC_ARTIFACTS={folder}/artifacts"),
+            paths[0],
             "PLANSPEC_ATTEMPT=2",
             "PLANSPEC_EXECUTION=exec-1",
             "PLANSPEC_FENCING_TOKEN=7",
             "PLANSPEC_IDEMPOTENCY_KEY=uid/build/2",
-            inputs,
+            paths[1],
             "PLANSPEC_NAMESPACE=team",
             "PLANSPEC_NODE=build",
-            &format!("PLANSPEC_OUTPUT={folder}/output"),
+            paths[2],
             "PLANSPEC_RUN_ID=run-1",
             "TOKEN=***",
         ]
@@ -111,7 +111,6 @@ fn the_process_works_in_the_checkout_or_below_it() {
 fn without_a_checkout_there_is_an_empty_folder_that_goes_away() {
     let mut bench = bench(json!({"command": "ls -A; touch x; pwd", "checkout": false}));
     let folder = bench.succeed().0.log.unwrap().tail;
-    assert_eq!(folder, bench.run_dir().join("work").to_str().unwrap());
     assert!(!Path::new(&folder).exists());
 }
 
@@ -160,6 +159,8 @@ fn artifacts_are_described_and_links_are_not_followed() {
         ]
     );
     assert_eq!(report.artifacts[1].checksum, Some(crate::model::Digest::of_bytes(b"hello")));
+    let kept = bench.settings.runs.join(report.artifacts[1].path.as_deref().unwrap());
+    assert_eq!(std::fs::read(kept).unwrap(), b"hello");
     assert_eq!(report.artifacts[1].metadata, map(json!({"node": "build", "attempt": 2})));
 }
 
@@ -171,6 +172,47 @@ fn what_an_earlier_runner_left_under_the_same_number_does_not_count() {
     std::fs::write(bench.run_dir().join("artifacts/x"), "x").unwrap();
     let (report, outputs) = bench.succeed();
     assert_eq!((outputs.len(), report.artifacts.len()), (0, 0));
+    assert!(!bench.run_dir().exists());
+}
+
+#[test]
+fn what_an_attempt_leaves_is_kept_and_the_next_one_begins_with_nothing() {
+    let line = "ls -A . \"$PLANSPEC_ARTIFACTS\" \"$(dirname \"$PLANSPEC_OUTPUT\")\" | grep -vE '^(artifacts|work|.*:)?$' && exit 1
+        touch here \"$PLANSPEC_ARTIFACTS/there\" \"$PLANSPEC_OUTPUT.more\"; echo nonsense > \"$PLANSPEC_OUTPUT\"";
+    let mut bench = bench(json!({"command": line, "shell": true, "checkout": false}));
+    let registry = Registry::standard(bench.settings.clone());
+    for number in 1..=3 {
+        bench.attempt.attempt = number;
+        bench.attempt.run_dir = bench.settings.runs.join(format!("uid/build/{number}"));
+        let report = bench.run_with(&registry);
+        assert!(
+            matches!(report.outcome, Outcome::Failed { reason: NodeReason::OutputInvalid, .. }),
+            "{report:?}"
+        );
+        assert_eq!(names_in(bench.run_dir()), ["artifacts", "output"]);
+    }
+    bench.attempt.config = map(json!({"command": "true"}));
+    assert!(matches!(bench.run_with(&registry).outcome, Outcome::Succeeded { .. }));
+    drop(registry);
+    assert_eq!(names_in(&bench.settings.runs), ["uid"], "the pool goes with the registry");
+}
+
+fn names_in(folder: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_cache_may_be_cleared_between_attempts() {
+    let mut bench = bench(json!({"command": "cat \"$PLANSPEC_INPUTS\""}));
+    let registry = Registry::standard(bench.settings.clone());
+    for _ in 0..2 {
+        let report = bench.run_with(&registry);
+        assert!(matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
+        std::fs::remove_dir_all(&bench.settings.runs).unwrap();
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn criteria_are_not_checked_after_failed_work() {
 }
 
 fn check_refused(criterion: Value, expected: &str) {
-    let mut bench = with(shell("touch started"), json!([criterion]));
+    let mut bench = with(shell("touch started"), Value::Array(vec![criterion]));
     assert_eq!(check_criteria(&bench.attempt.criteria).unwrap_err().to_string(), expected);
     let (_, message) = bench.fail(NodeReason::ProviderFailed);
     assert_eq!(message, expected);

@@ -35,7 +35,8 @@ struct Bench {
 }
 
 fn map(value: Value) -> JsonMap {
-    value.as_object().unwrap().clone()
+    let Value::Object(map) = value else { panic!("not a map: {value}") };
+    map
 }
 
 fn bench(config: Value) -> Bench {
@@ -62,7 +63,8 @@ fn bench(config: Value) -> Bench {
         handle: None,
     };
     let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
-    let settings = ProviderSettings { environment: [path].into(), ..ProviderSettings::default() };
+    let runs = home.path().join("runs");
+    let settings = ProviderSettings { environment: [path].into(), runs, ..ProviderSettings::default() };
     Bench { home, settings, attempt, stop: watch::channel(None).0, lines: Vec::new() }
 }
 
@@ -80,8 +82,11 @@ impl Bench {
     }
 
     fn run(&mut self) -> Report {
+        self.run_with(&Registry::standard(self.settings.clone()))
+    }
+
+    fn run_with(&mut self, registry: &Registry) -> Report {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let registry = Registry::standard(self.settings.clone());
         let provider = registry.find(&self.attempt.provider).unwrap();
         let (output, mut lines) = mpsc::channel(1_000);
         let control = Control { stop: self.stop.subscribe(), output };

@@ -39,6 +39,7 @@ fn outputs_are_redacted() {
     let (report, outputs) = bench.succeed();
     check_clean(&bench, &report);
     assert_eq!(outputs["url"], json!("https://x:***@host/"));
+    assert!(!bench.run_dir().join("output").exists(), "the file would hold the secret");
 }
 
 #[test]

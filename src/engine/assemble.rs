@@ -1,0 +1,295 @@
+//! Assembling a commit: everything that can be decided now, for all that has to be planned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::attempts::Claim;
+use super::batch::Assembly;
+use super::driver::Driver;
+use super::kinds::{Planned, gate_waiting, plan_resource, priority_of};
+use super::live::{Live, Prepared, Step, record_of, settled};
+use super::surroundings::Around;
+use super::{EngineError, dashboard};
+use crate::config::PublishMode;
+use crate::model::{NodePhase, ResourceKey};
+use crate::plan::{Candidate, Capacity, finish, schedule};
+use crate::run::{Change, ExecutionChange};
+
+/// How many records go into one commit at most.
+const BATCH: usize = 5_000;
+/// How many executions are driven at a time; the others wait their turn.
+const WINDOW: usize = 1_000;
+/// How often the dashboard is drawn while work is under way.
+const DASHBOARD_EVERY: Duration = Duration::from_secs(10);
+
+/// A commit in the making with what follows from it.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) assembly: Assembly,
+    pub(super) steps: Vec<(ResourceKey, Box<Prepared>)>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) at: Timestamp,
+}
+
+impl Driver<'_> {
+    /// The next commit, if there is anything to say.
+    pub(super) fn assemble(&mut self) -> Result<Option<Ready>, EngineError> {
+        let now = self.clock.now();
+        let mut assembly = Assembly::default();
+        self.plan_simple(&mut assembly, now)?;
+        self.admit()?;
+        let mut steps = self.prepare_steps()?;
+        self.choose(&mut steps, now);
+        let steps = self.conclude(steps, &mut assembly, now)?;
+        self.plan_goals(&mut assembly, now)?;
+        if assembly.is_empty() {
+            return Ok(None);
+        }
+        if self.wants_dashboard(&steps) {
+            assembly.dashboard = Some(dashboard::input(&self.world, &assembly.puts, &self.live)?);
+            self.dashboard_at = Some(std::time::Instant::now());
+        }
+        let claims = claims_of(&steps, &assembly.puts);
+        Ok(Some(Ready { assembly, steps, claims, at: now }))
+    }
+
+    fn plan_simple(&mut self, assembly: &mut Assembly, now: Timestamp) -> Result<(), EngineError> {
+        while assembly.len() < BATCH
+            && let Some(key) = self.pending.simple.pop_first()
+        {
+            self.plan_one(key, assembly, now)?;
+        }
+        Ok(())
+    }
+
+    fn plan_goals(&mut self, assembly: &mut Assembly, now: Timestamp) -> Result<(), EngineError> {
+        // Goals follow their executions; while those are waiting for their turn, the goals wait as well.
+        if !self.pending.simple.is_empty() {
+            return Ok(());
+        }
+        while assembly.len() < BATCH
+            && let Some(key) = self.pending.goals.pop_first()
+        {
+            self.plan_one(key, assembly, now)?;
+        }
+        Ok(())
+    }
+
+    fn plan_one(&mut self, key: ResourceKey, assembly: &mut Assembly, now: Timestamp) -> Result<(), EngineError> {
+        let old = self.world.record(&key)?;
+        let planned = plan_resource(&self.world, &self.registry, &assembly.puts, &key, old.as_deref(), now)?;
+        match planned {
+            Planned::Same(settled) => {
+                self.settled.insert(key, settled);
+            }
+            Planned::Put(record, settled) => {
+                assembly.put(old.as_deref(), *record, None, now);
+                self.settled.insert(key, settled);
+            }
+            Planned::Remove => {
+                if let Some(old) = old {
+                    assembly.remove(&old, now);
+                }
+                self.settled.insert(key, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes executions in, the most urgent first, as far as the window allows.
+    fn admit(&mut self) -> Result<(), EngineError> {
+        if self.pending.executions.is_empty() || self.live.len() >= WINDOW {
+            return Ok(());
+        }
+        let mut waiting = Vec::new();
+        for key in std::mem::take(&mut self.pending.executions) {
+            let goal = self.world.index.declared(&key)?.and_then(|declared| declared.goal);
+            waiting.push((goal, key));
+        }
+        let mut priorities: BTreeMap<ResourceKey, u16> = BTreeMap::new();
+        let mut ordered = Vec::with_capacity(waiting.len());
+        for (goal, key) in waiting {
+            let priority = match goal.as_ref().map(|goal| (goal, priorities.get(goal).copied())) {
+                Some((_, Some(known))) => known,
+                Some((goal, None)) => {
+                    let priority = priority_of(&self.world, Some(goal))?;
+                    priorities.insert(goal.clone(), priority);
+                    priority
+                }
+                None => 0,
+            };
+            ordered.push((std::cmp::Reverse(priority), key));
+        }
+        ordered.sort();
+        for (std::cmp::Reverse(priority), key) in ordered {
+            if self.live.len() < WINDOW {
+                let record = self.world.record(&key)?;
+                self.live.insert(key.clone(), Live::new(key, record, priority));
+            } else {
+                self.pending.executions.insert(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares every execution that something happened to, or that could use a free slot.
+    fn prepare_steps(&mut self) -> Result<Vec<(ResourceKey, Step)>, EngineError> {
+        let runner = self.options.runner.clone();
+        let planner = self.planner(&runner);
+        let slots = !self.leaving && !self.is_winding_down() && self.attempts.room(self.pace.mean()) > 0;
+        let around = Around::new(&self.world, &self.registry);
+        let mut steps = Vec::new();
+        for (key, live) in &mut self.live {
+            if live.dirty || (live.hungry && slots) {
+                live.dirty = false;
+                steps.push((key.clone(), live.prepare(&around, planner)?));
+            }
+        }
+        around.check()?;
+        Ok(steps)
+    }
+
+    /// Picks the nodes that start, and claims them.
+    fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) {
+        let slots = if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.mean()) };
+        let mut candidates = Vec::new();
+        for (index, (key, step)) in steps.iter().enumerate() {
+            let Step::Go(step) = step else { continue };
+            let priority = self.live.get(key).map_or(0, |live| live.priority);
+            let queued = step.draft.status.queued_time.unwrap_or(now);
+            for ready in &step.draft.ready {
+                let provider = ready.target.provider.clone();
+                candidates.push(Candidate { priority, rank: ready.rank, queued, provider, item: (index, ready.node) });
+            }
+        }
+        if candidates.is_empty() || slots == 0 {
+            return;
+        }
+        let limits = self.world.config.providers.limits.clone();
+        let capacity = Capacity { slots, limits, running: self.attempts.by_provider() };
+        for (index, node) in schedule(candidates, &capacity) {
+            let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
+            let Some(ready) = step.draft.ready.iter().find(|ready| ready.node == node).cloned() else { continue };
+            if step.draft.start(&ready, &self.options.runner, now) {
+                step.targets.insert(node, ready.target);
+            }
+        }
+    }
+
+    /// Completes the steps, drops those that say nothing, and puts the rest into the commit.
+    fn conclude(
+        &mut self,
+        steps: Vec<(ResourceKey, Step)>,
+        assembly: &mut Assembly,
+        now: Timestamp,
+    ) -> Result<Vec<(ResourceKey, Box<Prepared>)>, EngineError> {
+        let mut kept = Vec::new();
+        for (key, step) in steps {
+            match step {
+                Step::Idle(settled) => self.leave(&key, settled),
+                Step::Remove => {
+                    if let Some(record) = self.live.get(&key).and_then(|live| live.record.clone()) {
+                        assembly.remove(&record, now);
+                    }
+                    self.leave(&key, None);
+                }
+                Step::Go(mut step) => {
+                    if let Some(program) = &step.program {
+                        finish(&mut step.draft, program, self.leaving, now);
+                    }
+                    let hungry = !step.draft.ready.is_empty();
+                    if let Some(live) = self.live.get_mut(&key) {
+                        live.hungry = hungry;
+                    }
+                    if says_nothing(&step) {
+                        if !hungry || self.leaving {
+                            self.leave(&key, Some(settled(&step.draft, Some(&key))));
+                        }
+                        continue;
+                    }
+                    for demand in &step.draft.gates {
+                        if let Some((old, new)) = gate_waiting(&self.world, &assembly.puts, demand, now)? {
+                            assembly.put(old.as_deref(), new, None, now);
+                        }
+                    }
+                    let old = self.live.get(&key).and_then(|live| live.status().map(|status| status.phase));
+                    assembly.put_execution(old, &step, record_of(&step), None, now);
+                    self.requeue_goal(&key)?;
+                    kept.push((key, step));
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn requeue_goal(&mut self, key: &ResourceKey) -> Result<(), EngineError> {
+        if let Some(goal) = self.world.index.declared(key)?.and_then(|declared| declared.goal) {
+            self.pending.goals.insert(goal);
+        }
+        Ok(())
+    }
+
+    /// An execution for which nothing can be done now.
+    pub(super) fn leave(&mut self, key: &ResourceKey, settled: Option<crate::index::Settled>) {
+        self.live.remove(key);
+        self.settled.insert(key.clone(), settled);
+    }
+
+    /// The dashboard is drawn when everything comes to rest, and now and then before.
+    fn wants_dashboard(&self, steps: &[(ResourceKey, Box<Prepared>)]) -> bool {
+        if self.dashboard_at.is_none_or(|at| at.elapsed() >= DASHBOARD_EVERY) {
+            return true;
+        }
+        let busy = |step: &Prepared| {
+            !step.draft.ready.is_empty()
+                || step.draft.status.node_statuses.values().any(|node| node.phase == NodePhase::Running)
+        };
+        !self.attempts.is_running() && !steps.iter().any(|(_, step)| busy(step))
+    }
+
+    /// When the lease of an execution has to be renewed: after a third of its duration.
+    pub(super) fn renewal(&self, at: Timestamp) -> Timestamp {
+        let third = SignedDuration::try_from(self.terms.duration / 3).unwrap_or(SignedDuration::MAX);
+        at.saturating_add(third).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether a start may go ahead of its publication: in relaxed mode, for a repeatable node, under a lease that is
+    /// published already.
+    pub(super) fn may_go_ahead(&self, key: &ResourceKey, claim: &Claim) -> bool {
+        self.world.config.publish.mode == PublishMode::Relaxed
+            && self.live.get(key).is_some_and(|live| live.token(&self.options.runner).is_some())
+            && claim.program.node(claim.node).is_some_and(crate::model::Node::repeatable)
+    }
+}
+
+/// Whether a step would change nothing but take and return the lease.
+fn says_nothing(step: &Prepared) -> bool {
+    let only_lease = step.draft.changes.iter().all(|change| {
+        matches!(
+            change,
+            Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::ReleaseLease { .. })
+        )
+    });
+    !step.noted && (step.draft.changes.is_empty() || (only_lease && step.acquired))
+}
+
+/// The claims of the steps, for starting them once the commit is published.
+fn claims_of(
+    steps: &[(ResourceKey, Box<Prepared>)],
+    records: &BTreeMap<ResourceKey, Option<Arc<crate::model::StatusRecord>>>,
+) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for (key, step) in steps {
+        let (Some(program), Some(Some(record))) = (&step.program, records.get(key)) else { continue };
+        for (&node, target) in &step.targets {
+            let Some(id) = program.ids.get(node) else { continue };
+            let attempt = step.draft.status.node_statuses.get(id).map_or(0, |state| state.attempt);
+            let (program, record) = (Arc::clone(program), Arc::clone(record));
+            claims.push(Claim { key: key.clone(), node, attempt, target: target.clone(), program, record });
+        }
+    }
+    claims
+}

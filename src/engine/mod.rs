@@ -1,0 +1,27 @@
+//! The engine: drives Executions from the desired state and writes what happens to the status branch. The only place
+//! where planning, providers, Git and the clock meet; what outputs see of it is `event`.
+
+mod assemble;
+mod attempts;
+mod batch;
+mod clock;
+mod dashboard;
+mod driver;
+mod error;
+mod gates;
+mod kinds;
+mod live;
+mod metadata;
+mod options;
+mod publish;
+mod publisher;
+mod site;
+mod surroundings;
+mod workspace;
+mod world;
+
+pub use clock::{Clock, SystemClock};
+pub use driver::{Parts, Sink, Summary, reconcile};
+pub use error::EngineError;
+pub use options::ReconcileOptions;
+pub use site::{Published, Site, Tips, status_ref};

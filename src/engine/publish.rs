@@ -1,0 +1,176 @@
+//! Publishing a commit and what follows: told events, started attempts, or, after a lost race, another look.
+
+use std::time::{Duration, Instant};
+
+use super::assemble::Ready;
+use super::batch::Outcome;
+use super::driver::Driver;
+use super::live::{Prepared, settled};
+use super::publisher::Delivery;
+use super::EngineError;
+use crate::event::Event;
+use crate::git::ObjectId;
+use crate::model::{ExecutionPhase, NodePhase, ResourceKey};
+
+/// How many races may be lost in a row.
+const MOST_RACES: u32 = 200;
+/// In relaxed mode, commits are at least this far apart while work is under way.
+const RELAXED_SPACING: Duration = Duration::from_secs(1);
+
+impl Driver<'_> {
+    /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
+    pub(super) async fn publish(&mut self, ready: Ready) -> Result<(), EngineError> {
+        let Ready { assembly, steps, mut claims, at } = ready;
+        let (batch, outcome) = assembly.split(self.world.desired.id, &self.options.runner, at);
+        let ahead: Vec<_> = claims.extract_if(.., |claim| self.may_go_ahead(&claim.key, claim)).collect();
+        let relaxed = !ahead.is_empty();
+        for claim in ahead {
+            self.attempts.claim(claim);
+        }
+        self.attempts.pump();
+        if relaxed {
+            self.gather(RELAXED_SPACING).await;
+        }
+        let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
+        let (config, base) = (self.world.config.clone(), self.world.status);
+        let begun = Instant::now();
+        let mut delivery = tokio::task::spawn_blocking(move || {
+            let delivered = publisher.deliver(&config, base, &batch);
+            (publisher, delivered)
+        });
+        let (publisher, delivered) = loop {
+            tokio::select! {
+                joined = &mut delivery => break joined.map_err(|_| EngineError::WorkerLost)?,
+                Some(message) = self.messages.recv() => {
+                    self.take(message);
+                    self.attempts.pump();
+                }
+            }
+        };
+        self.publisher = Some(publisher);
+        match delivered? {
+            Delivery::Done { commit, subject } => {
+                self.pace.took(begun);
+                self.races = 0;
+                self.summary.commits = self.summary.commits.saturating_add(1);
+                self.delivered(Some((commit, subject)), steps, outcome)?;
+                for claim in claims {
+                    self.attempts.claim(claim);
+                }
+                self.attempts.pump();
+                if self.leaving {
+                    self.attempts.shut_down();
+                }
+                Ok(())
+            }
+            Delivery::Unchanged => self.delivered(None, steps, outcome),
+            Delivery::Moved(tip) => self.lost_race(tip, outcome).await,
+        }
+    }
+
+    /// Lets ends of attempts gather for a while, or until nothing runs.
+    async fn gather(&mut self, span: Duration) {
+        let deadline = tokio::time::Instant::now() + span;
+        while !self.attempts.is_idle() && !self.leaving {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return,
+                Some(message) = self.messages.recv() => {
+                    self.take(message);
+                    self.attempts.pump();
+                }
+                _ = self.stop.changed() => return,
+            }
+        }
+    }
+
+    /// A commit is on the branch: what was planned is now so.
+    fn delivered(
+        &mut self,
+        commit: Option<(ObjectId, String)>,
+        steps: Vec<(ResourceKey, Box<Prepared>)>,
+        outcome: Outcome,
+    ) -> Result<(), EngineError> {
+        let Outcome { puts, events } = outcome;
+        let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
+        if let Some((commit, subject)) = commit {
+            self.world.published(commit, puts.clone())?;
+            for event in events {
+                self.tell(event);
+            }
+            let at = self.clock.now();
+            self.tell(Event::Published { at, commit: commit.to_string(), subject });
+        }
+        for (key, step) in steps {
+            self.step_delivered(&key, *step, puts.get(&key).cloned().flatten());
+        }
+        for key in changed {
+            let waiters = self.dependents(&key)?;
+            self.requeue(waiters);
+        }
+        if self.world.is_far_ahead() && self.live.is_empty() {
+            self.catch_up()?;
+        }
+        Ok(())
+    }
+
+    fn step_delivered(
+        &mut self,
+        key: &ResourceKey,
+        step: Prepared,
+        record: Option<std::sync::Arc<crate::model::StatusRecord>>,
+    ) {
+        let status = &step.draft.status;
+        if status.phase == ExecutionPhase::Failed && step.draft.moves.iter().any(|change| change.to.is_terminal()) {
+            self.summary.failed.push(key.clone());
+        }
+        let renew_at = self.renewal(self.clock.now());
+        let runner = self.options.runner.clone();
+        let Some(live) = self.live.get_mut(key) else { return };
+        live.record = record;
+        live.finished.drain(..step.finished.min(live.finished.len()));
+        let renewed = step.draft.changes.iter().any(|change| {
+            matches!(
+                change,
+                crate::run::Change::Execution(
+                    crate::run::ExecutionChange::AcquireLease(_) | crate::run::ExecutionChange::RenewLease { .. }
+                )
+            )
+        });
+        if renewed {
+            live.renew_at = Some(renew_at);
+        }
+        self.attempts.stop_where(key, |node, attempt| live.runs(node, attempt, &runner));
+        let running = status.node_statuses.values().any(|node| node.phase == NodePhase::Running);
+        if live.token(&runner).is_none() {
+            live.renew_at = None;
+        }
+        if !running && !live.hungry && live.finished.is_empty() && !live.dirty {
+            let left = (!status.phase.is_terminal()).then(|| settled(&step.draft, Some(key)));
+            self.leave(key, left);
+        }
+    }
+
+    /// Somebody else moved the branch: take in what they changed, and plan again (design invariant 3).
+    async fn lost_race(&mut self, tip: Option<ObjectId>, outcome: Outcome) -> Result<(), EngineError> {
+        self.races = self.races.saturating_add(1);
+        if self.races > MOST_RACES {
+            return Err(EngineError::Contended { attempts: self.races });
+        }
+        for key in self.world.moved_by_others(tip)? {
+            let record = self.world.record(&key)?;
+            self.reload(&key, record);
+            let waiters = self.dependents(&key)?;
+            self.requeue(waiters);
+            self.requeue([key]);
+        }
+        // Nothing of the lost commit is so: all of it is planned again.
+        for key in outcome.puts.into_keys() {
+            self.settled.remove(&key);
+            self.requeue([key]);
+        }
+        // Whoever lost waits a little, and not all for the same time: their process ids differ.
+        let jitter = u64::from(std::process::id() % 17) + u64::from(self.races.min(20)) * 3;
+        tokio::time::sleep(Duration::from_millis(jitter)).await;
+        Ok(())
+    }
+}
