@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::desired::{self, Desired};
 use super::documents;
 use super::error::CliError;
-use super::filter::ManifestFilter;
 use super::workspace::Workspace;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::ObjectId;
+use crate::index::ManifestFilter;
 use crate::manifest;
 use crate::model::{Resource, ResourceKey};
 

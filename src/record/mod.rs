@@ -27,5 +27,5 @@ pub use message::{
 pub use render::{Renderer, parse_record};
 pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};
-pub use tree::{RECORD_LIMIT, Pinned, StatusTree};
+pub use tree::{Pinned, RECORD_LIMIT, StatusTree};
 pub use writer::Writer;

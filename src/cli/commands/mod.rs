@@ -7,9 +7,12 @@ mod describe;
 mod get;
 mod graph;
 mod history;
+mod logs;
 mod man;
 mod schema;
 mod validate;
+mod wait;
+mod watch;
 
 use clap::Subcommand;
 
@@ -24,8 +27,11 @@ pub(crate) enum Command {
     Delete(delete::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
-    Graph(graph::Arguments),
+    Wait(wait::Arguments),
+    Watch(watch::Arguments),
     History(history::Arguments),
+    Logs(logs::Arguments),
+    Graph(graph::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -39,8 +45,11 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Delete(arguments) => delete::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
-        Command::Graph(arguments) => graph::run(arguments, context),
+        Command::Wait(arguments) => wait::run(arguments, context),
+        Command::Watch(arguments) => watch::run(arguments, context),
         Command::History(arguments) => history::run(arguments, context),
+        Command::Logs(arguments) => logs::run(arguments, context),
+        Command::Graph(arguments) => graph::run(arguments, context),
         Command::Schema(arguments) => schema::run(arguments, context),
         Command::Completions(arguments) => completions::run(arguments, context),
         Command::Man(arguments) => man::run(arguments, context),
