@@ -6,6 +6,7 @@ mod attempts;
 mod batch;
 mod clock;
 mod dashboard;
+mod decide;
 mod driver;
 mod error;
 mod gates;
@@ -21,6 +22,7 @@ mod workspace;
 mod world;
 
 pub use clock::{Clock, SystemClock};
+pub use decide::{Decision, Recorded, decide};
 pub use driver::{Parts, Sink, Summary, reconcile};
 pub use error::EngineError;
 pub use options::ReconcileOptions;

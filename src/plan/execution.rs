@@ -117,7 +117,7 @@ fn called_off(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(Nod
 }
 
 /// Groups take the phase of their children, innermost first.
-fn sum_groups(program: &Program, draft: &mut Draft, now: Timestamp) {
+pub fn sum_groups(program: &Program, draft: &mut Draft, now: Timestamp) {
     for &ix in program.topology.order() {
         if program.node(ix).is_some_and(|node| node.kind == NodeKind::Group) {
             super::node::plan_group(program, draft, ix, now);
