@@ -2,15 +2,18 @@
 //! to the user.
 
 mod commands;
+mod drive;
 mod desired;
+mod documents;
 mod error;
-#[path = "../index/filter.rs"]
-mod filter;
 mod findings;
 mod input;
 mod objects;
 mod options;
 mod output;
+mod polling;
+mod publish;
+mod revision;
 mod target;
 mod timeline;
 mod workspace;
@@ -26,6 +29,7 @@ use self::error::{CliError, Exit};
 use self::options::{ColorWhen, GlobalOptions};
 use self::output::Output;
 use crate::config::Environment;
+use crate::engine::{Clock as _, SystemClock};
 
 /// Drive work from Git: goals, plans and executions as YAML, status as commits.
 #[derive(Debug, Parser)]
@@ -124,9 +128,8 @@ pub fn bug_exit_code() -> u8 {
 
 impl Context {
     /// The time, for ages and for commits.
-    #[allow(clippy::disallowed_methods, reason = "commands pass the clock on from here")]
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now()
+        SystemClock.now()
     }
 
     /// Whether the user wants to see more.

@@ -78,7 +78,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn plan_one(&mut self, key: ResourceKey, assembly: &mut Assembly, now: Timestamp) -> Result<(), EngineError> {
+    fn plan_one(
+        &mut self,
+        key: ResourceKey,
+        assembly: &mut Assembly,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         let old = self.world.record(&key)?;
         let planned = plan_resource(&self.world, &self.registry, &assembly.puts, &key, old.as_deref(), now)?;
         match planned {
@@ -154,7 +159,8 @@ impl Driver<'_> {
 
     /// Picks the nodes that start, and claims them.
     fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) {
-        let slots = if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.mean()) };
+        let slots =
+            if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.mean()) };
         let mut candidates = Vec::new();
         for (index, (key, step)) in steps.iter().enumerate() {
             let Step::Go(step) = step else { continue };
@@ -162,7 +168,13 @@ impl Driver<'_> {
             let queued = step.draft.status.queued_time.unwrap_or(now);
             for ready in &step.draft.ready {
                 let provider = ready.target.provider.clone();
-                candidates.push(Candidate { priority, rank: ready.rank, queued, provider, item: (index, ready.node) });
+                candidates.push(Candidate {
+                    priority,
+                    rank: ready.rank,
+                    queued,
+                    provider,
+                    item: (index, ready.node),
+                });
             }
         }
         if candidates.is_empty() || slots == 0 {
@@ -172,7 +184,9 @@ impl Driver<'_> {
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider() };
         for (index, node) in schedule(candidates, &capacity) {
             let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
-            let Some(ready) = step.draft.ready.iter().find(|ready| ready.node == node).cloned() else { continue };
+            let Some(ready) = step.draft.ready.iter().find(|ready| ready.node == node).cloned() else {
+                continue;
+            };
             if step.draft.start(&ready, &self.options.runner, now) {
                 step.targets.insert(node, ready.target);
             }

@@ -32,7 +32,13 @@ impl Assembly {
     }
 
     /// Puts the record of a resource that is not an execution.
-    pub(super) fn put(&mut self, old: Option<&StatusRecord>, record: StatusRecord, by: Option<&str>, at: Timestamp) {
+    pub(super) fn put(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
         let key = record.key();
         let (from, to) = (old.map(|old| phase_of(&old.status)), phase_of(&record.status));
         let message = message_of(&record.status);
@@ -90,7 +96,14 @@ impl Assembly {
                 by: by.map(ToOwned::to_owned),
             });
             let nodes = status.node_statuses.len();
-            self.events.push(Event::Execution { at, key: key.clone(), from: old, to: status.phase, message, nodes });
+            self.events.push(Event::Execution {
+                at,
+                key: key.clone(),
+                from: old,
+                to: status.phase,
+                message,
+                nodes,
+            });
         }
         self.push(key, record, step.pins.clone());
     }

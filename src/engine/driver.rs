@@ -143,9 +143,11 @@ impl<'a> Driver<'a> {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
         let registry = registry(&tips.config);
+        let configured = tips.config.jobs.map(|jobs| jobs as usize);
+        let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
         let (world, diagnostics) = World::open(repo, index, tips)?;
         let (attempts, messages) = Attempts::new(
-            options.jobs,
+            jobs,
             Arc::clone(&clock),
             registry.clone(),
             checkouts,
@@ -412,7 +414,8 @@ impl<'a> Driver<'a> {
             return Ok(true);
         }
         let branch = self.site.branch().to_owned();
-        let message = format!("branch `{branch}` was rewritten: {} is not ahead of {}", new.short(), old.short());
+        let message =
+            format!("branch `{branch}` was rewritten: {} is not ahead of {}", new.short(), old.short());
         self.tell(Event::Note { message });
         Ok(true)
     }
@@ -489,8 +492,7 @@ impl<'a> Driver<'a> {
     }
 
     fn is_held_back(&self, key: &ResourceKey) -> bool {
-        self.summary.held_back > 0
-            && !matches!(super::live::present(&self.world, key), Ok(Some(_)))
+        self.summary.held_back > 0 && !matches!(super::live::present(&self.world, key), Ok(Some(_)))
     }
 
     /// The resources whose planning looks at `key`.

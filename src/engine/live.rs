@@ -13,12 +13,12 @@ use crate::git::ObjectId;
 use crate::graph::NodeIx;
 use crate::index::{Declared, Settled, Topic};
 use crate::model::{
-    BindingTarget, Condition, ConditionStatus, ExecutionStatus, Kind, NodeId, NodePhase, NodeReason, PinnedGraph, Resource,
-    ResourceKey, Spec, Status, StatusMetadata, StatusRecord,
+    BindingTarget, Condition, ConditionStatus, ExecutionStatus, Kind, NodeId, NodePhase, NodeReason,
+    PinnedGraph, Resource, ResourceKey, Spec, Status, StatusMetadata, StatusRecord,
 };
 use crate::plan::{
-    AttemptResult, Dependency, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold, lease_state,
-    next_lease, plan_execution,
+    AttemptResult, Dependency, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold,
+    lease_state, next_lease, plan_execution,
 };
 use crate::record::PinKind;
 use crate::run::{Evidence, ExecutionChange, Program, Sources};
@@ -213,7 +213,10 @@ impl Live {
         let Some(declared) = declared else {
             // It was never started, so there is nothing to call off.
             step.draft.status.extensions.cancel.get_or_insert_with(|| removed_request(now));
-            step.draft.execution(ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() }, now);
+            step.draft.execution(
+                ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() },
+                now,
+            );
             crate::run::derive_phase(None, &mut step.draft.status, now);
             return Ok(None);
         };
@@ -288,7 +291,8 @@ impl Live {
     /// taken over.
     fn take_up(&self, program: &Program, step: &mut Prepared, planner: Planner<'_>) {
         for finished in &self.finished {
-            let Some(node) = program.topology.find(finished.node.as_str()).and_then(|ix| program.node(ix)) else {
+            let Some(node) = program.topology.find(finished.node.as_str()).and_then(|ix| program.node(ix))
+            else {
                 continue;
             };
             let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
@@ -490,7 +494,12 @@ fn push(
 }
 
 /// The command that lets a node go on.
-pub(super) fn remedy(key: &ResourceKey, node: &NodeId, reason: NodeReason, gate: Option<&ResourceKey>) -> Option<String> {
+pub(super) fn remedy(
+    key: &ResourceKey,
+    node: &NodeId,
+    reason: NodeReason,
+    gate: Option<&ResourceKey>,
+) -> Option<String> {
     let (name, namespace) = (&key.name, &key.namespace);
     match reason {
         NodeReason::AwaitingApproval => {

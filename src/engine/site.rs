@@ -140,7 +140,8 @@ impl Site {
             let bytes = self.repo.blob(blob, MAX_CONFIG_BYTES)?;
             (config, warnings) = manifest::load_config(&bytes);
             if let Some(error) = warnings.iter().find(|found| found.severity == Severity::Error) {
-                let place = error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
+                let place =
+                    error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
                 let message = format!("{place}{}", error.message);
                 return Err(EngineError::Config { commit: desired.id.short(), message });
             }

@@ -4,9 +4,12 @@
 
 mod command_line;
 mod environment;
+mod fixtures;
 mod git_local;
 mod git_remote;
 mod git_server;
+mod reading;
+mod validate;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

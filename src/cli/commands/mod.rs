@@ -1,13 +1,19 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
+mod apply;
 mod completions;
+mod delete;
 mod describe;
 mod get;
 mod graph;
 mod history;
+mod logs;
 mod man;
+mod reconcile;
 mod schema;
 mod validate;
+mod wait;
+mod watch;
 
 use clap::Subcommand;
 
@@ -18,10 +24,16 @@ use super::error::{CliError, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Validate(validate::Arguments),
+    Apply(apply::Arguments),
+    Delete(delete::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
-    Graph(graph::Arguments),
+    Wait(wait::Arguments),
+    Watch(watch::Arguments),
     History(history::Arguments),
+    Reconcile(reconcile::Arguments),
+    Logs(logs::Arguments),
+    Graph(graph::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -31,10 +43,16 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         Command::Validate(arguments) => validate::run(arguments, context),
+        Command::Apply(arguments) => apply::run(arguments, context),
+        Command::Delete(arguments) => delete::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
-        Command::Graph(arguments) => graph::run(arguments, context),
+        Command::Wait(arguments) => wait::run(arguments, context),
+        Command::Watch(arguments) => watch::run(arguments, context),
         Command::History(arguments) => history::run(arguments, context),
+        Command::Reconcile(arguments) => reconcile::run(arguments, context),
+        Command::Logs(arguments) => logs::run(arguments, context),
+        Command::Graph(arguments) => graph::run(arguments, context),
         Command::Schema(arguments) => schema::run(arguments, context),
         Command::Completions(arguments) => completions::run(arguments, context),
         Command::Man(arguments) => man::run(arguments, context),
