@@ -2,6 +2,7 @@
 //! to the user.
 
 mod commands;
+mod drive;
 mod desired;
 mod error;
 #[path = "../index/filter.rs"]

@@ -6,6 +6,7 @@ mod get;
 mod graph;
 mod history;
 mod man;
+mod reconcile;
 mod schema;
 mod validate;
 
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Describe(describe::Arguments),
     Graph(graph::Arguments),
     History(history::Arguments),
+    Reconcile(reconcile::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -35,6 +37,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Describe(arguments) => describe::run(arguments, context),
         Command::Graph(arguments) => graph::run(arguments, context),
         Command::History(arguments) => history::run(arguments, context),
+        Command::Reconcile(arguments) => reconcile::run(arguments, context),
         Command::Schema(arguments) => schema::run(arguments, context),
         Command::Completions(arguments) => completions::run(arguments, context),
         Command::Man(arguments) => man::run(arguments, context),
