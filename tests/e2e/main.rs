@@ -10,6 +10,7 @@ mod git_remote;
 mod git_server;
 mod reading;
 mod validate;
+mod writing;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

@@ -4,11 +4,14 @@ mod apply;
 mod completions;
 mod delete;
 mod describe;
+mod edit;
 mod get;
 mod graph;
 mod history;
+mod init;
 mod logs;
 mod man;
+mod run;
 mod schema;
 mod validate;
 mod wait;
@@ -22,9 +25,12 @@ use super::error::{CliError, Exit};
 /// The commands, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Init(init::Arguments),
     Validate(validate::Arguments),
     Apply(apply::Arguments),
     Delete(delete::Arguments),
+    Edit(edit::Arguments),
+    Run(run::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
     Wait(wait::Arguments),
@@ -40,9 +46,12 @@ pub(crate) enum Command {
 /// Runs a command.
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
+        Command::Init(arguments) => init::run(arguments, context),
         Command::Validate(arguments) => validate::run(arguments, context),
         Command::Apply(arguments) => apply::run(arguments, context),
         Command::Delete(arguments) => delete::run(arguments, context),
+        Command::Edit(arguments) => edit::run(arguments, context),
+        Command::Run(arguments) => run::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
         Command::Wait(arguments) => wait::run(arguments, context),
