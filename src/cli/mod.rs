@@ -3,6 +3,7 @@
 
 mod commands;
 mod desired;
+mod difference;
 mod documents;
 mod error;
 mod findings;

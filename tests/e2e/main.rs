@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
 
 mod command_line;
+mod diff;
 mod environment;
 mod fixtures;
 mod git_local;

@@ -4,6 +4,7 @@ mod apply;
 mod completions;
 mod delete;
 mod describe;
+mod diff;
 mod edit;
 mod get;
 mod graph;
@@ -27,6 +28,7 @@ use super::error::{CliError, Exit};
 pub(crate) enum Command {
     Init(init::Arguments),
     Validate(validate::Arguments),
+    Diff(diff::Arguments),
     Apply(apply::Arguments),
     Delete(delete::Arguments),
     Edit(edit::Arguments),
@@ -48,6 +50,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
     match command {
         Command::Init(arguments) => init::run(arguments, context),
         Command::Validate(arguments) => validate::run(arguments, context),
+        Command::Diff(arguments) => diff::run(arguments, context),
         Command::Apply(arguments) => apply::run(arguments, context),
         Command::Delete(arguments) => delete::run(arguments, context),
         Command::Edit(arguments) => edit::run(arguments, context),
