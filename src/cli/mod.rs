@@ -5,6 +5,7 @@ mod commands;
 mod desired;
 mod difference;
 mod documents;
+mod drive;
 mod error;
 mod findings;
 mod input;

@@ -143,9 +143,11 @@ impl<'a> Driver<'a> {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
         let registry = registry(&tips.config);
+        let configured = tips.config.jobs.map(|jobs| jobs as usize);
+        let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
         let (world, diagnostics) = World::open(repo, index, tips)?;
         let (attempts, messages) = Attempts::new(
-            options.jobs,
+            jobs,
             Arc::clone(&clock),
             registry.clone(),
             checkouts,

@@ -112,7 +112,7 @@ impl World {
     /// Where the record of a resource stands, or will stand.
     pub(super) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
         let found = self.status.locate(&self.repo, key)?;
-        Ok(found.map_or_else(|| record::record_path(key, false), |(path, _)| path))
+        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
     }
 
     /// The record of a resource.
@@ -121,7 +121,7 @@ impl World {
             return Ok(known.clone());
         }
         let Some(recorded) = self.index.recorded(key)? else { return Ok(None) };
-        let bytes = self.repo.blob(recorded.blob, record::RECORD_LIMIT)?;
+        let bytes = self.repo.blob(recorded.blob, record::MAX_RECORD_BYTES)?;
         // A record that somebody broke by hand counts as none (the index says so, too).
         Ok(record::parse_record(&bytes).ok().map(Arc::new))
     }

@@ -178,7 +178,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>,
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
     let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
     let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), None))) };
-    let bytes = repo.blob(entry.id, record::RECORD_LIMIT)?;
+    let bytes = repo.blob(entry.id, record::MAX_RECORD_BYTES)?;
     // A record that was edited by hand and no longer parses counts as none; it will be written anew.
     let Ok(parsed) = record::parse_record(&bytes) else { return Ok(Some((key, path.to_owned(), None))) };
     let annotations = &parsed.metadata.annotations;

@@ -111,3 +111,22 @@ codes! {
 pub fn find(id: &str) -> Option<Code> {
     ALL.iter().copied().find(|code| code.id == id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_in_order() {
+        assert!(ALL.windows(2).all(|pair| pair[0].id < pair[1].id));
+        assert!(ALL.iter().all(|code| find(code.id) == Some(*code)));
+    }
+
+    #[test]
+    fn the_page_lists_every_code_and_no_other() {
+        let page = include_str!("../../docs/diagnostics.md");
+        let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        let known: Vec<String> = ALL.iter().map(|code| format!("{}: {}", code.id, code.title)).collect();
+        assert_eq!(listed, known);
+    }
+}

@@ -172,10 +172,12 @@ pub(super) fn explain(finding: &Finding) -> Problem {
             problem.related(pointer, "first here")
         }
         FindingKind::TooDeep => Problem::new(codes::TOO_DEEP, pointer, "nested too deeply"),
-        FindingKind::Tag(tag) => {
-            Problem::new(codes::UNKNOWN_TAG, pointer, format!("unknown tag `{}`", short(tag)))
-                .hint("put text that starts with `!` in quotes".to_owned())
-        }
+        FindingKind::Tag(tag) => Problem::new(
+            codes::UNKNOWN_TAG,
+            pointer,
+            format!("unknown tag `!{}`", short(tag.trim_start_matches('!'))),
+        )
+        .hint("put text that starts with `!` in quotes".to_owned()),
         FindingKind::BadNumber => Problem::new(codes::BAD_NUMBER, pointer, "a number that JSON cannot hold")
             .hint("put it in quotes if text is meant".to_owned()),
         FindingKind::BadMerge => {

@@ -253,6 +253,7 @@ pub(super) fn type_of(value: &Value) -> Option<ParameterType> {
 fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> Detail {
     references.maybe(Kind::Plan, Some(&spec.plan_ref), "planRef", true);
     references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
+    // Without its Binding a node is Blocked, and starts by itself when the Binding arrives.
     references.maybe(Kind::Binding, spec.binding_ref.as_ref(), "bindingRef", false);
     for (node, binding) in &spec.node_bindings {
         references.add(Kind::Binding, binding, format!("/spec/nodeBindings/{node}/name"), false);

@@ -13,6 +13,8 @@ use crate::diagnostic::{Diagnostic, Location, Related, Severity, Span};
 
 const MARK: char = '\u{feff}';
 
+const QUOTE_TEMPLATE: &str = "put `{{ }}` in quotes";
+
 /// The text of a file, and its spans once somebody asked.
 pub(super) struct Text<'t> {
     path: &'t str,
@@ -88,7 +90,12 @@ impl<'t> Text<'t> {
             }
             Broken::ComplexKey { at } => {
                 let location = self.location(point(at), document, "");
-                Diagnostic::error(codes::COMPLEX_KEY, location, "the key of a mapping must be a string")
+                let message = "the key of a mapping must be a string";
+                let diagnostic = Diagnostic::error(codes::COMPLEX_KEY, location, message);
+                match at.is_some_and(|at| self.lines().line(at.line).contains("{{")) {
+                    true => diagnostic.with_hint(QUOTE_TEMPLATE),
+                    false => diagnostic,
+                }
             }
             Broken::TooMany => {
                 let message = format!("the file has more than {} documents", limits.documents);
@@ -111,7 +118,7 @@ impl<'t> Text<'t> {
         if (at.line.saturating_sub(1)..=at.line).any(tabbed) {
             Some("YAML is indented with spaces, never with tabs".to_owned())
         } else if template {
-            Some("put `{{ }}` in quotes".to_owned())
+            Some(QUOTE_TEMPLATE.to_owned())
         } else if unquoted('@') || unquoted('`') || unquoted('%') {
             Some("put the value in quotes".to_owned())
         } else if here.matches(": ").count() > 1 {

@@ -215,4 +215,64 @@ mod tests {
         );
         assert!(parsed.resources.is_empty() && parsed.manifest && parsed.broken);
     }
+
+    fn check_limit(limits: &Limits, text: &str, expected: &str) {
+        let parsed = parse("a.yaml", text.as_bytes(), limits);
+        let found: Vec<String> =
+            parsed.diagnostics.iter().map(|found| format!("{} {}", found.code, found.message)).collect();
+        assert_eq!(found, [expected]);
+        assert!(parsed.broken && parsed.manifest);
+    }
+
+    const GOAL: &str = "{apiVersion: planspec.io/v1alpha1, kind: Goal, metadata: {name: g, namespace: n}, spec: {description: d}}\n";
+
+    #[test]
+    fn limits_come_from_the_configuration() {
+        let limits = Limits { file_bytes: 50, ..Limits::default() };
+        check_limit(&limits, GOAL, &format!("PS1005 the file has {} bytes, the limit is 50", GOAL.len()));
+        let limits = Limits { documents: 2, ..Limits::default() };
+        let text = format!("{GOAL}---\n{GOAL}---\n{GOAL}");
+        check_limit(&limits, &text, "PS1006 the file has more than 2 documents");
+        let limits = Limits { aliases: 0, ..Limits::default() };
+        let text = GOAL.replace("n}", "&a n, labels: {x: *a}}");
+        check_limit(&limits, &text, "PS1004 more than 0 aliases");
+    }
+
+    #[test]
+    fn documents_before_a_broken_one_are_kept() {
+        let parsed = parse("a.yaml", format!("{GOAL}---\napiVersion: [").as_bytes(), &Limits::default());
+        assert_eq!((parsed.resources.len(), parsed.diagnostics.len(), parsed.broken), (1, 1, true));
+    }
+
+    #[test]
+    fn a_resource_that_is_refused_is_still_named() {
+        let text = GOAL.replace("description", "descriptoin");
+        let parsed = parse("a.yaml", text.as_bytes(), &Limits::default());
+        assert!(parsed.resources.is_empty() && !parsed.broken);
+        for found in parsed.diagnostics {
+            assert_eq!(found.resource.unwrap().to_string(), "n/goal/g");
+        }
+    }
+
+    #[test]
+    fn files_of_others_are_passed_over_even_when_they_are_broken_or_large() {
+        for text in ["a: [", "planspec.io: {", "\u{0}", "", "kind: Goal"] {
+            let parsed = parse("a.yaml", text.as_bytes(), &Limits { file_bytes: 30, ..Limits::default() });
+            assert!(!parsed.manifest && parsed.diagnostics.is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn candidates_are_yaml_and_json() {
+        for (path, expected) in [
+            ("a.yaml", true),
+            ("d/a.yml", true),
+            ("A.JSON", true),
+            ("yaml", false),
+            ("a.yaml.bak", false),
+            ("ä", false),
+        ] {
+            assert_eq!(is_candidate(path), expected, "{path}");
+        }
+    }
 }

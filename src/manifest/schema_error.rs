@@ -40,8 +40,14 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
             let known = siblings(schema, error.schema_path().as_str());
             return unexpected.iter().map(|field| unknown_field(at, field, value, &known)).collect();
         }
-        Kind::Required { property } => missing_field(at, property.as_str().unwrap_or_default(), value),
-        Kind::Type { kind } => wrong_type(at, kind, value),
+        Kind::Required { property } => {
+            missing_field(at, property.as_str().unwrap_or_default(), value, schema, error.schema_path().as_str())
+        }
+        Kind::Type { kind } => {
+            let place = error.schema_path().as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+            let pattern = schema.pointer(place).and_then(|field| field.get("pattern")).and_then(Value::as_str);
+            wrong_type(at, kind, value, pattern)
+        }
         Kind::Enum { options } => {
             let known: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             unknown_value(at, value, &known)
@@ -51,7 +57,7 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
         }
         Kind::Pattern { pattern } => malformed(at, value, pattern),
         Kind::PropertyNames { error } => malformed_key(at, error),
-        Kind::FalseSchema => conflicting(at, value, schema, error.schema_path().as_str()),
+        Kind::FalseSchema => conflicting(at, schema, error.schema_path().as_str()),
         Kind::UniqueItems => Problem::new(codes::NOT_UNIQUE, at, "holds the same item twice").at_key(),
         Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
             Problem::new(codes::CONFLICTING_FIELDS, at, SELECTOR).at_key().hint(
@@ -77,7 +83,7 @@ fn siblings<'s>(schema: &'s Value, place: &str) -> Vec<&'s str> {
 fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Problem {
     let absent = known.iter().copied().filter(|name| object.get(name).is_none());
     let mut hint = suggest::did_you_mean(field, absent);
-    if hint.is_none() && !known.is_empty() && known.len() <= 24 {
+    if hint.is_none() && !known.is_empty() && known.len() <= 12 {
         hint = Some(format!(
             "the fields here are {}",
             suggest::one_of(known.iter().copied()).replace(" or ", " and ")
@@ -90,19 +96,39 @@ fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Probl
     Problem::new(codes::UNKNOWN_FIELD, pointer::join(at, field), message).at_key().hint(hint)
 }
 
-fn missing_field(at: &str, field: &str, object: &Value) -> Problem {
-    let near = object.as_object().and_then(|map| suggest::nearest(field, map.keys().map(String::as_str)));
-    let hint = near.map(|near| format!("is `{}` meant to be `{field}`?", short(near)));
-    Problem::new(codes::MISSING_FIELD, at, format!("missing field `{field}`")).at_key().hint(hint)
+fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &str) -> Problem {
+    let problem = Problem::new(codes::MISSING_FIELD, at, format!("missing field `{field}`")).at_key();
+    if let Some(at) = place.find("/dependentRequired") {
+        let rules =
+            place.get(..at).and_then(|parent| schema.pointer(parent)?.get("dependentRequired")?.as_object());
+        let asks = |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|name| name == field));
+        let other = rules.and_then(|rules| rules.iter().find(|(_, list)| asks(list)));
+        return problem.hint(other.map(|(other, _)| format!("`{other}` and `{field}` go together")));
+    }
+    let known = siblings(schema, place);
+    let unknown = object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
+    let near = suggest::nearest(field, unknown.filter(|name| !known.contains(name)));
+    problem.hint(near.map(|near| format!("is `{}` meant to be `{field}`?", short(near))))
 }
 
-fn wrong_type(at: &str, kind: &TypeKind, value: &Value) -> Problem {
+fn wrong_type(at: &str, kind: &TypeKind, value: &Value, pattern: Option<&str>) -> Problem {
     let expected = match kind {
         TypeKind::Single(one) => one.to_string(),
         TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or "),
     };
     let message = format!("expected {}, found {}", in_words(&expected), describe(value));
-    Problem::new(codes::WRONG_TYPE, at, message).hint(type_hint(at, &expected, value))
+    let hint = match (pattern, value) {
+        (Some(pattern), Value::Number(_)) if is_duration(pattern) => {
+            Some(format!("add a unit, as in `{value}s`"))
+        }
+        _ => type_hint(at, &expected, value),
+    };
+    Problem::new(codes::WRONG_TYPE, at, message).hint(hint)
+}
+
+/// Whether a pattern of our schemas is the one of durations.
+fn is_duration(pattern: &str) -> bool {
+    pattern.contains("(ns|")
 }
 
 fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
@@ -122,7 +148,7 @@ fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
             Some("write a list, each item behind a `-`".to_owned())
         }
         ("object", Value::Array(_)) => Some("write fields, without `-`".to_owned()),
-        (_, Value::Null) => Some("give it a value, or leave it out".to_owned()),
+        (_, Value::Null) => Some("give it a value".to_owned()),
         _ => None,
     }
 }
@@ -168,12 +194,17 @@ fn words_for(pattern: &str, text: &str) -> (String, Option<String>) {
                 .to_owned(),
             hint,
         )
-    } else if pattern.contains("|ns|") || pattern.contains("(ns|") {
+    } else if is_duration(pattern) {
         let hint = text.parse::<u64>().ok().map(|_| format!("add a unit, as in `{text}s`"));
         (
             "is not a duration; write numbers and units (ns, us, ms, s, m, h, d), as in `1h30m`".to_owned(),
             hint,
         )
+    } else if pattern.starts_with("^[a-z0-9]+(-") {
+        ("is not kebab-case: lower-case words and digits joined by `-`".to_owned(), None)
+    } else if pattern == "^[a-zA-Z][a-zA-Z0-9_]*$" || pattern == "^[a-z][a-z0-9_]*$" {
+        let lower = if pattern.contains('Z') { "" } else { "lower-case " };
+        (format!("is not an identifier: a {lower}letter, then {lower}letters, digits and `_`"), None)
     } else if pattern.starts_with("^sha256") {
         ("is not a digest: `sha256:` and 64 hexadecimal digits".to_owned(), None)
     } else if pattern.contains("[-A-Za-z0-9_.]") {
@@ -200,9 +231,8 @@ fn malformed_key(at: &str, error: &ValidationError<'_>) -> Problem {
 }
 
 /// A field that is forbidden beside the value of another one.
-fn conflicting(at: &str, value: &Value, schema: &Value, place: &str) -> Problem {
+fn conflicting(at: &str, schema: &Value, place: &str) -> Problem {
     let field = pointer::split_last(at).map(|(_, field)| field.into_owned()).unwrap_or_default();
-    let _ = value;
     let condition = place.rfind("/then/").and_then(|end| place.get(..end)).and_then(|at| schema.pointer(at));
     let given = condition.and_then(|rule| rule.pointer("/if/properties")).and_then(Value::as_object);
     let because = given.and_then(|fields| fields.iter().next()).map(|(name, allowed)| {
@@ -227,6 +257,7 @@ fn out_of_range(at: &str, kind: &Kind) -> Option<Problem> {
         Kind::MaxLength { limit } => format!("must have at most {limit} characters"),
         Kind::MinItems { limit: 1 } => "must have at least one item".to_owned(),
         Kind::MinItems { limit } => format!("must have at least {limit} items"),
+        Kind::MinProperties { limit } => format!("must have at least {limit} entry"),
         Kind::MaxItems { limit: 1 } => "must have at most one item".to_owned(),
         Kind::MaxItems { limit } => format!("must have at most {limit} items"),
         _ => return None,

@@ -76,3 +76,57 @@ fn immutable(before: &ExecutionSpec, after: &ExecutionSpec, source: &Source) -> 
             .with_hint("make a new Execution under another name"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::manifest::parse;
+
+    fn resource(kind: &str, spec: &str) -> Resource {
+        let text = format!(
+            "apiVersion: planspec.io/v1alpha1\nkind: {kind}\nmetadata: {{name: a, namespace: n}}\nspec: {spec}\n"
+        );
+        let mut parsed = parse("a.yaml", text.as_bytes(), &Limits::default());
+        assert_eq!(parsed.diagnostics, Vec::new());
+        parsed.resources.remove(0)
+    }
+
+    fn check(old: &Resource, new: Option<&Resource>, expected: &[&str]) {
+        let found = check_transition(old, new);
+        let found: Vec<String> = found
+            .iter()
+            .map(|found| format!("{:?} {} {}", found.severity, found.code, found.location.pointer))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_spec_of_an_execution_never_changes() {
+        let old = resource("Execution", "{planRef: {name: p}, parameters: {a: 1}}");
+        let new = resource("Execution", "{planRef: {name: p}, parameters: {a: 2}, goalRef: {name: g}}");
+        check(&old, Some(&new), &["Error PS4001 /spec/goalRef"]);
+        let reordered = resource("Execution", "{parameters: {a: 1}, planRef: {name: p}}");
+        check(&old, Some(&reordered), &[]);
+        check(&old, None, &["Warning PS4004 "]);
+    }
+
+    #[test]
+    fn a_changed_gate_voids_approvals_and_a_changed_plan_does_not_reach_what_runs() {
+        let gate = |count: u32| {
+            resource(
+                "Gate",
+                &format!(
+                    "{{gateType: approval, targetRef: {{kind: Plan, name: p}}, requiredApprovers: {count}}}"
+                ),
+            )
+        };
+        check(&gate(1), Some(&gate(2)), &["Warning PS4002 /spec"]);
+        check(&gate(1), None, &[]);
+        let plan = |id: &str| {
+            resource("Plan", &format!("{{description: d, graph: {{nodes: [{{id: {id}, kind: Task}}]}}}}"))
+        };
+        check(&plan("a"), Some(&plan("b")), &["Note PS4003 /spec/graph"]);
+        check(&plan("a"), Some(&plan("a")), &[]);
+    }
+}

@@ -12,6 +12,7 @@ mod history;
 mod init;
 mod logs;
 mod man;
+mod reconcile;
 mod run;
 mod schema;
 mod validate;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Delete(delete::Arguments),
     Edit(edit::Arguments),
     Run(run::Arguments),
+    Reconcile(reconcile::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
     Wait(wait::Arguments),
@@ -55,6 +57,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Delete(arguments) => delete::run(arguments, context),
         Command::Edit(arguments) => edit::run(arguments, context),
         Command::Run(arguments) => run::run(arguments, context),
+        Command::Reconcile(arguments) => reconcile::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
         Command::Wait(arguments) => wait::run(arguments, context),

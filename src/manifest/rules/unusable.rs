@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::manifest::problem::Problem;
+use crate::manifest::schema_error::short;
 use crate::manifest::{codes, pointer};
 use crate::model::Duration;
 
@@ -26,9 +27,10 @@ fn search(value: &Value, at: &str, problems: &mut Vec<Problem>) {
             for (field, value) in map.iter().filter(|(field, _)| !FREE.contains(&field.as_str())) {
                 let pointer = pointer::join(at, field);
                 if let (true, Value::String(text)) = (is_duration(field), value)
-                    && let Err(error) = text.parse::<Duration>()
+                    && text.parse::<Duration>().is_err()
                 {
-                    problems.push(Problem::new(codes::UNUSABLE_VALUE, pointer, format!("too long: {error}")));
+                    let message = format!("`{}` is longer than can be counted", short(text));
+                    problems.push(Problem::new(codes::UNUSABLE_VALUE, pointer, message));
                 } else {
                     search(value, &pointer, problems);
                 }
