@@ -63,7 +63,8 @@ pub(crate) fn drive(
 /// The first signal asks for a clean stop, the second ends the process.
 async fn heed_signals(stop: watch::Sender<bool>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
@@ -92,7 +93,11 @@ fn progress(context: &Context) -> Result<Box<dyn Progress>, CliError> {
             Box::new(LiveProgress::new(detail, context.out.has_colour(), context.out.height()))
         }
         _ => {
-            let choice = if context.out.has_colour() { anstream::ColorChoice::AlwaysAnsi } else { anstream::ColorChoice::Never };
+            let choice = if context.out.has_colour() {
+                anstream::ColorChoice::AlwaysAnsi
+            } else {
+                anstream::ColorChoice::Never
+            };
             Box::new(PlainProgress::new(anstream::AutoStream::new(io::stdout(), choice), detail))
         }
     })

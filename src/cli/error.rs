@@ -202,11 +202,13 @@ impl From<EngineError> for CliError {
             EngineError::Git(error) => error.into(),
             EngineError::Index(error) => error.into(),
             EngineError::Record(error) => error.into(),
-            EngineError::NothingDesired { .. } => Self::environment(chain(&error))
-                .hint("commit a manifest first: `planspec init` makes one, `planspec apply -f FILE` commits one"),
+            EngineError::NothingDesired { .. } => Self::environment(chain(&error)).hint(
+                "commit a manifest first: `planspec init` makes one, `planspec apply -f FILE` commits one",
+            ),
             EngineError::NoBranch => Self::environment(chain(&error)).hint("name one with `--ref BRANCH`"),
-            EngineError::Config { .. } => Self::no(chain(&error))
-                .hint("`planspec validate` shows everything that is wrong with it"),
+            EngineError::Config { .. } => {
+                Self::no(chain(&error)).hint("`planspec validate` shows everything that is wrong with it")
+            }
             EngineError::Contended { .. } => {
                 Self::race(chain(&error)).hint("others write as fast as we do; try again in a moment")
             }

@@ -2,9 +2,10 @@
 //! to the user.
 
 mod commands;
-mod drive;
 mod desired;
+mod difference;
 mod documents;
+mod drive;
 mod error;
 mod findings;
 mod input;

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
 
 mod command_line;
+mod diff;
 mod environment;
 mod fixtures;
 mod git_local;
@@ -10,6 +11,7 @@ mod git_remote;
 mod git_server;
 mod reading;
 mod validate;
+mod writing;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -17,8 +18,9 @@ use crate::report::object::Object;
 use crate::report::style::Tone;
 use crate::report::text;
 
-/// How often a log that grows is read.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+/// How often a log that grows is read, and with it the status: of this repository, and of a remote.
+const PAUSE: Duration = Duration::from_millis(200);
+const REMOTE_PAUSE: Duration = Duration::from_secs(3);
 
 /// The most that is read of a log at once.
 const CHUNK: u64 = 1 << 20;
@@ -169,7 +171,7 @@ fn follow(
             }
             return Ok(Exit::Done);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(if workspace.remote.is_some() { REMOTE_PAUSE } else { PAUSE });
     }
 }
 

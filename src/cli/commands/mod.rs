@@ -4,12 +4,16 @@ mod apply;
 mod completions;
 mod delete;
 mod describe;
+mod diff;
+mod edit;
 mod get;
 mod graph;
 mod history;
+mod init;
 mod logs;
 mod man;
 mod reconcile;
+mod run;
 mod schema;
 mod validate;
 mod wait;
@@ -23,15 +27,19 @@ use super::error::{CliError, Exit};
 /// The commands, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Init(init::Arguments),
     Validate(validate::Arguments),
+    Diff(diff::Arguments),
     Apply(apply::Arguments),
     Delete(delete::Arguments),
+    Edit(edit::Arguments),
+    Run(run::Arguments),
+    Reconcile(reconcile::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
     Wait(wait::Arguments),
     Watch(watch::Arguments),
     History(history::Arguments),
-    Reconcile(reconcile::Arguments),
     Logs(logs::Arguments),
     Graph(graph::Arguments),
     Schema(schema::Arguments),
@@ -42,15 +50,19 @@ pub(crate) enum Command {
 /// Runs a command.
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
+        Command::Init(arguments) => init::run(arguments, context),
         Command::Validate(arguments) => validate::run(arguments, context),
+        Command::Diff(arguments) => diff::run(arguments, context),
         Command::Apply(arguments) => apply::run(arguments, context),
         Command::Delete(arguments) => delete::run(arguments, context),
+        Command::Edit(arguments) => edit::run(arguments, context),
+        Command::Run(arguments) => run::run(arguments, context),
+        Command::Reconcile(arguments) => reconcile::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
         Command::Wait(arguments) => wait::run(arguments, context),
         Command::Watch(arguments) => watch::run(arguments, context),
         Command::History(arguments) => history::run(arguments, context),
-        Command::Reconcile(arguments) => reconcile::run(arguments, context),
         Command::Logs(arguments) => logs::run(arguments, context),
         Command::Graph(arguments) => graph::run(arguments, context),
         Command::Schema(arguments) => schema::run(arguments, context),

@@ -37,8 +37,9 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         None => None,
         Some("") => Some(std::time::Duration::from_secs(if workspace.remote.is_some() { 60 } else { 10 })),
         Some(text) => {
-            let interval: Duration =
-                text.parse().map_err(|error: crate::model::DurationError| CliError::usage(error.to_string()))?;
+            let interval: Duration = text
+                .parse()
+                .map_err(|error: crate::model::DurationError| CliError::usage(error.to_string()))?;
             Some(interval.span())
         }
     };
