@@ -230,10 +230,20 @@ impl<'a> Driver<'a> {
             if !self.world.index.work(self.clock.now())?.iter().all(|key| self.is_held_back(key)) {
                 continue;
             }
-            if !self.rest().await? {
+            // Nodes could start, but nothing is started any more: what is held goes back.
+            let over = self.is_winding_down() && self.holds_leases();
+            if !over && self.rest().await? {
+                continue;
+            }
+            if !self.holds_leases() {
                 return Ok(());
             }
+            self.leave_all();
         }
+    }
+
+    fn holds_leases(&self) -> bool {
+        self.live.values().any(|live| live.token(&self.options.runner).is_some())
     }
 
     /// Works until nothing moves by itself.
@@ -242,9 +252,10 @@ impl<'a> Driver<'a> {
             self.heed_time();
             self.drain();
             self.attempts.pump();
-            if self.may_publish().await?
-                && let Some(batch) = self.assemble()?
-            {
+            if !self.may_publish().await {
+                continue;
+            }
+            if let Some(batch) = self.assemble()? {
                 self.publish(batch).await?;
                 continue;
             }
@@ -262,12 +273,12 @@ impl<'a> Driver<'a> {
     /// Waits until everything settled may have changed. Says whether to go on.
     async fn rest(&mut self) -> Result<bool, EngineError> {
         let now = self.clock.now();
-        let wake = self.world.index.next_wake()?.map(|at| until(now, at));
-        let pause = match (self.options.watch, wake) {
-            (Some(watch), Some(wake)) => watch.min(wake),
-            (Some(watch), None) => watch,
-            (None, Some(wake)) if wake <= NEAR && !self.only_leases()? => wake,
-            (None, _) => return Ok(false),
+        let pause = match self.options.watch {
+            Some(watch) => self.world.index.next_wake()?.map_or(watch, |at| until(now, at).min(watch)),
+            None => match self.near_wake(now)? {
+                Some(at) => until(now, at),
+                None => return Ok(false),
+            },
         };
         let pause = self.left().map_or(pause, |left| pause.min(left));
         tokio::select! {
@@ -284,11 +295,14 @@ impl<'a> Driver<'a> {
         Ok(true)
     }
 
-    /// Whether all that is due soon are leases of other runners: those are not waited for.
-    fn only_leases(&self) -> Result<bool, EngineError> {
-        let (_, waiting) = self.world.index.waiting(WAITING_SHOWN)?;
-        let timed = |one: &&serde_json::Value| !one["until"].is_null();
-        Ok(waiting.iter().filter(timed).all(|one| one["reason"] == "Leased"))
+    /// The next time soon at which an attempt is due. Leases of other runners and the ends of long waits are not waited
+    /// for.
+    fn near_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
+        let soon = now.saturating_add(jiff::SignedDuration::try_from(NEAR).unwrap_or_default());
+        let due = self.world.index.due(soon.unwrap_or(Timestamp::MAX))?;
+        let timed =
+            |one: &serde_json::Value| one["until"].as_str().is_some() && one["reason"].as_str() != Some("Leased");
+        Ok(due.into_iter().find(|(_, settled)| settled.waiting.iter().any(timed)).map(|(at, _)| at))
     }
 
     /// How much of the allowed time is left.
@@ -301,11 +315,16 @@ impl<'a> Driver<'a> {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
         if (asked || late) && !self.leaving {
-            self.leaving = true;
-            self.attempts.shut_down();
-            for live in self.live.values_mut() {
-                live.dirty = true;
-            }
+            self.leave_all();
+        }
+    }
+
+    /// Takes nothing new on, ends what runs, and gives back what is held.
+    fn leave_all(&mut self) {
+        self.leaving = true;
+        self.attempts.shut_down();
+        for live in self.live.values_mut() {
+            live.dirty = true;
         }
     }
 
@@ -340,23 +359,22 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether a commit may go out now; on a remote, pushes are spaced.
-    async fn may_publish(&mut self) -> Result<bool, EngineError> {
-        let Some(bucket) = &mut self.bucket else { return Ok(true) };
-        let anything = self.live.values().any(|live| live.dirty) || !self.pending.is_empty();
-        if !anything {
-            return Ok(true);
-        }
-        let pause = bucket.take();
+    /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen. The
+    /// last word of a runner that leaves is not held back.
+    async fn may_publish(&mut self) -> bool {
+        let anything = self.live.values().any(|live| live.dirty || live.hungry) || !self.pending.is_empty();
+        let left = self.left();
+        let Some(bucket) = self.bucket.as_mut().filter(|_| anything && !self.leaving) else { return true };
+        let pause = bucket.pause();
         if pause.is_zero() {
-            return Ok(true);
+            return true;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(left.map_or(pause, |left| pause.min(left))) => {}
             Some(message) = self.messages.recv() => self.take(message),
             _ = self.stop.changed() => {}
         }
-        Ok(false)
+        false
     }
 
     /// Waits for the next thing to happen.
