@@ -2,6 +2,7 @@
 //! to the user.
 
 mod commands;
+mod decisions;
 mod desired;
 mod difference;
 mod documents;

@@ -5,6 +5,7 @@ mod assemble;
 mod attempts;
 mod batch;
 mod clock;
+mod collect;
 mod dashboard;
 mod decide;
 mod driver;
@@ -22,6 +23,7 @@ mod workspace;
 mod world;
 
 pub use clock::{Clock, SystemClock};
+pub use collect::{Collected, collect};
 pub use decide::{Decision, Recorded, decide};
 pub use driver::{Parts, Sink, Summary, reconcile};
 pub use error::EngineError;

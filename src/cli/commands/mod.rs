@@ -1,11 +1,15 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
 mod apply;
+mod approve;
+mod cancel;
+mod complete;
 mod completions;
 mod delete;
 mod describe;
 mod diff;
 mod edit;
+mod gc;
 mod get;
 mod graph;
 mod history;
@@ -13,8 +17,10 @@ mod init;
 mod logs;
 mod man;
 mod reconcile;
+mod retry;
 mod run;
 mod schema;
+mod suspend;
 mod validate;
 mod wait;
 mod watch;
@@ -42,6 +48,14 @@ pub(crate) enum Command {
     History(history::Arguments),
     Logs(logs::Arguments),
     Graph(graph::Arguments),
+    Approve(approve::Approve),
+    Reject(approve::Reject),
+    Complete(complete::Arguments),
+    Cancel(cancel::Arguments),
+    Retry(retry::Arguments),
+    Suspend(suspend::Suspend),
+    Resume(suspend::Resume),
+    Gc(gc::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -65,6 +79,14 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::History(arguments) => history::run(arguments, context),
         Command::Logs(arguments) => logs::run(arguments, context),
         Command::Graph(arguments) => graph::run(arguments, context),
+        Command::Approve(arguments) => approve::approve(arguments, context),
+        Command::Reject(arguments) => approve::reject(arguments, context),
+        Command::Complete(arguments) => complete::run(arguments, context),
+        Command::Cancel(arguments) => cancel::run(arguments, context),
+        Command::Retry(arguments) => retry::run(arguments, context),
+        Command::Suspend(arguments) => suspend::suspend(arguments, context),
+        Command::Resume(arguments) => suspend::resume(arguments, context),
+        Command::Gc(arguments) => gc::run(arguments, context),
         Command::Schema(arguments) => schema::run(arguments, context),
         Command::Completions(arguments) => completions::run(arguments, context),
         Command::Man(arguments) => man::run(arguments, context),
