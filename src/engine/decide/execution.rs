@@ -116,11 +116,17 @@ fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
         (NodeKind::Gate, _) => refuse(format!("node `{}` is a gate; approve or reject it", node.id)),
         (NodeKind::Group, _) => refuse(format!("node `{}` is a group; complete its children", node.id)),
         (_, NodePhase::Blocked) => Ok(()),
-        (_, NodePhase::Running) => {
-            refuse(format!("node `{}` is being worked on by {}", node.id, state.extensions.runner.as_deref().unwrap_or("a runner")))
+        (_, NodePhase::Running) => refuse(format!(
+            "node `{}` is being worked on by {}",
+            node.id,
+            state.extensions.runner.as_deref().unwrap_or("a runner")
+        )),
+        (_, NodePhase::Pending) => {
+            refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
-        (_, NodePhase::Pending) => refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id)),
-        (_, phase) => refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id)),
+        (_, phase) => {
+            refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id))
+        }
     }
 }
 
@@ -128,7 +134,11 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
     let missing: Vec<&str> =
         node.outputs.iter().filter(|name| !outputs.contains_key(*name)).map(String::as_str).collect();
     if !missing.is_empty() {
-        return refuse(format!("node `{}` declares outputs that are not given: {}", node.id, missing.join(", ")));
+        return refuse(format!(
+            "node `{}` declares outputs that are not given: {}",
+            node.id,
+            missing.join(", ")
+        ));
     }
     let unknown: Vec<&str> =
         outputs.keys().filter(|name| !node.outputs.contains(name)).map(String::as_str).collect();
@@ -163,7 +173,9 @@ pub(super) fn cancel(
         let case = Case::open(world, &key)?;
         match case.status().phase {
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
-            ExecutionPhase::Cancelled => verdict.lines.push(format!("execution/{} is cancelled already", key.name)),
+            ExecutionPhase::Cancelled => {
+                verdict.lines.push(format!("execution/{} is cancelled already", key.name))
+            }
             phase if phase.is_terminal() => {
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
             }
@@ -176,7 +188,13 @@ pub(super) fn cancel(
     Ok(verdict)
 }
 
-fn cancel_one(world: &World, actor: &Actor<'_>, mut case: Case, comment: Option<&str>, verdict: &mut Verdict) {
+fn cancel_one(
+    world: &World,
+    actor: &Actor<'_>,
+    mut case: Case,
+    comment: Option<&str>,
+    verdict: &mut Verdict,
+) {
     if case.status().extensions.cancel.is_none() {
         case.draft.execution(ExecutionChange::RequestCancel(request(actor, comment)), actor.at);
     }
@@ -215,7 +233,13 @@ pub(super) fn retry(
         .iter()
         .zip(program.ids.iter())
         .filter_map(|(&wanted, id)| wanted.then(|| id.clone()))
-        .filter(|id| program.topology.find(id.as_str()).and_then(|ix| program.node(ix)).is_some_and(|node| node.kind != NodeKind::Group))
+        .filter(|id| {
+            program
+                .topology
+                .find(id.as_str())
+                .and_then(|ix| program.node(ix))
+                .is_some_and(|node| node.kind != NodeKind::Group)
+        })
         .collect();
     let phase = |id: &NodeId| case.status().node_statuses.get(id).map(|state| state.phase);
     if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
