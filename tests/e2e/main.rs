@@ -11,6 +11,7 @@ mod git_local;
 mod git_remote;
 mod git_server;
 mod reading;
+mod reconciled;
 mod validate;
 mod writing;
 
