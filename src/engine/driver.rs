@@ -18,7 +18,7 @@ use super::{EngineError, ReconcileOptions, Site};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
 use crate::index::{Index, Settled, Topic};
-use crate::model::{Kind, ResourceKey};
+use crate::model::{Kind, NodeReason, ResourceKey};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
 
@@ -28,6 +28,8 @@ const NEAR: Duration = Duration::from_secs(60);
 const LOCAL_POLL: Duration = Duration::from_millis(250);
 /// How often a remote is, at most: never more often than it would be pushed to.
 const REMOTE_POLL: Duration = Duration::from_secs(10);
+/// How many things that wait are looked at for one that only waits for its time.
+const RETRIES_LOOKED_AT: usize = 1_000;
 /// How many things that wait are named at the end.
 const WAITING_SHOWN: usize = 50;
 
@@ -85,6 +87,8 @@ pub(super) struct Driver<'a> {
     pub(super) live: BTreeMap<ResourceKey, Live>,
     pub(super) pending: Pending,
     pub(super) settled: HashMap<ResourceKey, Option<Settled>>,
+    /// What could go on and got no slot; planned again after a rest.
+    left_over: BTreeSet<ResourceKey>,
     pub(super) sink: Sink<'a>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) leaving: bool,
@@ -171,6 +175,7 @@ impl<'a> Driver<'a> {
             live: BTreeMap::new(),
             pending: Pending::default(),
             settled: HashMap::new(),
+            left_over: BTreeSet::new(),
             sink,
             stop,
             leaving: false,
@@ -227,7 +232,8 @@ impl<'a> Driver<'a> {
                 self.summary.interrupted = true;
                 return Ok(());
             }
-            if !self.world.index.work(self.clock.now())?.iter().all(|key| self.is_held_back(key)) {
+            let work = self.world.index.work(self.clock.now())?;
+            if !work.iter().all(|key| self.left_over.contains(key) || self.is_held_back(key)) {
                 continue;
             }
             if !self.rest().await? {
@@ -249,6 +255,9 @@ impl<'a> Driver<'a> {
                 continue;
             }
             if self.attempts.is_idle() && self.pending.is_empty() && !self.has_unpublished() {
+                // What is left has no slot and will get none here, such as that of a provider whose limit is 0. It stays
+                // in the index as work for the next reconcile.
+                self.left_over.extend(std::mem::take(&mut self.live).into_keys());
                 return Ok(());
             }
             self.wait().await?;
@@ -256,7 +265,7 @@ impl<'a> Driver<'a> {
     }
 
     fn has_unpublished(&self) -> bool {
-        self.live.values().any(|live| !live.finished.is_empty())
+        self.live.values().any(|live| live.dirty || !live.finished.is_empty())
     }
 
     /// Waits until everything settled may have changed. Says whether to go on.
@@ -266,14 +275,17 @@ impl<'a> Driver<'a> {
         let pause = match (self.options.watch, wake) {
             (Some(watch), Some(wake)) => watch.min(wake),
             (Some(watch), None) => watch,
-            (None, Some(wake)) if wake <= NEAR && !self.only_leases()? => wake,
-            (None, _) => return Ok(false),
+            (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
+                Some(retry) if retry <= NEAR => retry,
+                _ => return Ok(false),
+            },
         };
         let pause = self.left().map_or(pause, |left| pause.min(left));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = self.stop.changed() => {}
         }
+        self.left_over.clear();
         self.heed_time();
         if self.leaving {
             return Ok(false);
@@ -284,11 +296,13 @@ impl<'a> Driver<'a> {
         Ok(true)
     }
 
-    /// Whether all that is due soon are leases of other runners: those are not waited for.
-    fn only_leases(&self) -> Result<bool, EngineError> {
-        let (_, waiting) = self.world.index.waiting(WAITING_SHOWN)?;
-        let timed = |one: &&serde_json::Value| !one["until"].is_null();
-        Ok(waiting.iter().filter(timed).all(|one| one["reason"] == "Leased"))
+    /// When the next attempt is due that only waits for its time. Other times, such as those of deadlines or of leases of
+    /// other runners, are the outside world's and not waited for.
+    fn next_retry(&self) -> Result<Option<Timestamp>, EngineError> {
+        let (_, waiting) = self.world.index.waiting(RETRIES_LOOKED_AT)?;
+        let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
+        let retries = waiting.filter(|one| one.reason == NodeReason::RetryBackoff.to_string());
+        Ok(retries.filter_map(|one| one.until).min())
     }
 
     /// How much of the allowed time is left.
@@ -300,7 +314,8 @@ impl<'a> Driver<'a> {
     fn heed_time(&mut self) {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
-        if (asked || late) && !self.leaving {
+        let done = self.is_winding_down() && self.attempts.is_idle();
+        if (asked || late || done) && !self.leaving {
             self.leaving = true;
             self.attempts.shut_down();
             for live in self.live.values_mut() {
@@ -347,7 +362,7 @@ impl<'a> Driver<'a> {
         if !anything {
             return Ok(true);
         }
-        let pause = bucket.take();
+        let pause = bucket.pause();
         if pause.is_zero() {
             return Ok(true);
         }
@@ -452,7 +467,7 @@ impl<'a> Driver<'a> {
         let work = self.world.index.work(self.clock.now())?;
         let held_back = self.hold_back(&work)?;
         for key in work {
-            if held_back.contains(&key) {
+            if held_back.contains(&key) || self.left_over.contains(&key) {
                 continue;
             }
             match self.live.get_mut(&key) {

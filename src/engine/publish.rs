@@ -33,6 +33,9 @@ impl Driver<'_> {
         }
         let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
         let (config, base) = (self.world.config.clone(), self.world.status);
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take();
+        }
         let begun = Instant::now();
         let mut delivery = tokio::task::spawn_blocking(move || {
             let delivered = publisher.deliver(&config, base, &batch);
