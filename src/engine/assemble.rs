@@ -41,7 +41,7 @@ impl Driver<'_> {
         let mut assembly = Assembly::default();
         self.plan_simple(&mut assembly, now)?;
         self.admit()?;
-        let mut steps = self.prepare_steps()?;
+        let mut steps = self.prepare_steps(now)?;
         self.choose(&mut steps, now);
         let steps = self.conclude(steps, &mut assembly, now)?;
         self.plan_goals(&mut assembly, now)?;
@@ -141,9 +141,9 @@ impl Driver<'_> {
     }
 
     /// Prepares every execution that something happened to, or that could use a free slot.
-    fn prepare_steps(&mut self) -> Result<Vec<(ResourceKey, Step)>, EngineError> {
+    fn prepare_steps(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, Step)>, EngineError> {
         let runner = self.options.runner.clone();
-        let planner = self.planner(&runner);
+        let planner = self.planner(&runner, now);
         let slots = !self.leaving && !self.is_winding_down() && self.attempts.room(self.pace.mean()) > 0;
         let around = Around::new(&self.world, &self.registry);
         let mut steps = Vec::new();
@@ -230,7 +230,7 @@ impl Driver<'_> {
                         }
                     }
                     let old = self.live.get(&key).and_then(|live| live.status().map(|status| status.phase));
-                    assembly.put_execution(old, &step, record_of(&step), None, now);
+                    assembly.put_execution(old, &step, record_of(&step), now);
                     self.requeue_goal(&key)?;
                     kept.push((key, step));
                 }

@@ -155,7 +155,7 @@ impl<'a> Driver<'a> {
             options.stream_output,
         );
         let remote = site.remote().is_some();
-        let terms = terms(&world.config, remote);
+        let terms = super::live::terms(&world);
         let bucket = Bucket::new(&world.config, remote);
         let publisher = Some(Publisher::new(&site)?);
         let mut driver = Self {
@@ -214,8 +214,8 @@ impl<'a> Driver<'a> {
         (self.sink)(event);
     }
 
-    pub(super) fn planner<'s>(&self, runner: &'s str) -> Planner<'s> {
-        Planner { runner, terms: self.terms, leaving: self.leaving, now: self.clock.now() }
+    pub(super) fn planner<'s>(&self, runner: &'s str, now: Timestamp) -> Planner<'s> {
+        Planner { runner, terms: self.terms, leaving: self.leaving, now }
     }
 
     async fn run(&mut self) -> Result<(), EngineError> {
@@ -559,12 +559,6 @@ impl<'a> Driver<'a> {
         self.tell(finished);
         self.summary
     }
-}
-
-fn terms(config: &crate::config::Config, remote: bool) -> LeaseTerms {
-    let default = Duration::from_secs(if remote { 300 } else { 60 });
-    let duration = config.lease.duration.as_ref().map_or(default, crate::model::Duration::span);
-    LeaseTerms { duration, skew: config.lease.skew.span() }
 }
 
 fn until(now: Timestamp, at: Timestamp) -> Duration {

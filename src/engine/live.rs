@@ -202,7 +202,7 @@ impl Live {
         now: Timestamp,
     ) -> Result<Option<Arc<Program>>, EngineError> {
         if let Some(pinned) = step.draft.status.extensions.pinned.clone() {
-            return match self.pinned_program(world, &pinned)? {
+            return match program_of(world, &self.key, &pinned)? {
                 Ok(program) => Ok(Some(program)),
                 Err(why) => {
                     step.draft = hold(&step.draft.status, "PinnedManifestLost", &why, Vec::new(), now);
@@ -242,29 +242,6 @@ impl Live {
                 Ok(Some(Arc::new(program)))
             }
         }
-    }
-
-    fn pinned_program(
-        &self,
-        world: &World,
-        pinned: &PinnedGraph,
-    ) -> Result<Result<Arc<Program>, String>, EngineError> {
-        let blobs = world.status.pinned(&world.repo, &self.key)?;
-        let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
-            blob.map_or(Ok(None), |blob| world.read(blob, "pinned", key))
-        };
-        let execution = read(blobs.execution, &self.key)?;
-        let plan = read(blobs.plan, &pinned.plan)?;
-        let goal = match &pinned.goal {
-            Some(key) => read(blobs.goal, key)?,
-            None => None,
-        };
-        Ok(match (execution, plan) {
-            (Some(execution), Some(plan)) => {
-                assemble(&self.key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
-            }
-            _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
-        })
     }
 
     /// Takes the lease where it is free. Says until when it is another's.
@@ -314,6 +291,39 @@ impl Live {
             }
         }
     }
+}
+
+/// The program of what is pinned on the status branch; why there is none, in words.
+#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
+pub(super) fn program_of(
+    world: &World,
+    key: &ResourceKey,
+    pinned: &PinnedGraph,
+) -> Result<Result<Arc<Program>, String>, EngineError> {
+    let blobs = world.status.pinned(&world.repo, key)?;
+    let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
+        blob.map_or(Ok(None), |blob| world.read(blob, "pinned", key))
+    };
+    let execution = read(blobs.execution, key)?;
+    let plan = read(blobs.plan, &pinned.plan)?;
+    let goal = match &pinned.goal {
+        Some(key) => read(blobs.goal, key)?,
+        None => None,
+    };
+    Ok(match (execution, plan) {
+        (Some(execution), Some(plan)) => {
+            assemble(key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
+        }
+        _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
+    })
+}
+
+/// How leases are handled here.
+pub(super) fn terms(world: &World) -> LeaseTerms {
+    let default = std::time::Duration::from_secs(if world.remote { 300 } else { 60 });
+    let config = &world.config.lease;
+    let duration = config.duration.as_ref().map_or(default, crate::model::Duration::span);
+    LeaseTerms { duration, skew: config.skew.span() }
 }
 
 /// The declaration of a resource; none when an owner of it is gone.

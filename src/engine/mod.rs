@@ -5,7 +5,9 @@ mod assemble;
 mod attempts;
 mod batch;
 mod clock;
+mod collect;
 mod dashboard;
+mod decide;
 mod driver;
 mod error;
 mod gates;
@@ -21,6 +23,8 @@ mod workspace;
 mod world;
 
 pub use clock::{Clock, SystemClock};
+pub use collect::{Collected, collect};
+pub use decide::{Decision, Recorded, decide};
 pub use driver::{Parts, Sink, Summary, reconcile};
 pub use error::EngineError;
 pub use options::ReconcileOptions;

@@ -29,6 +29,8 @@ pub struct Tips {
     pub config: Config,
     /// The blob that holds it, if there is one.
     pub config_blob: Option<ObjectId>,
+    /// Whether the branches live on a remote.
+    pub remote: bool,
     /// Warnings about it.
     pub warnings: Vec<Diagnostic>,
 }
@@ -146,7 +148,8 @@ impl Site {
                 return Err(EngineError::Config { commit: desired.id.short(), message });
             }
         }
-        Ok(Tips { desired, status: None, config, config_blob, warnings })
+        let remote = self.remote.is_some();
+        Ok(Tips { desired, status: None, config, config_blob, remote, warnings })
     }
 
     /// The tip of the status branch now. On a remote this costs a request.

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) config: Config,
     config_blob: Option<ObjectId>,
     pub(super) desired: Commit,
+    /// Whether the branches live on a remote.
+    pub(super) remote: bool,
     pub(super) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
 }
@@ -43,6 +45,7 @@ impl World {
             config: tips.config,
             config_blob: tips.config_blob,
             desired: tips.desired,
+            remote: tips.remote,
             status,
             records: HashMap::new(),
         };
