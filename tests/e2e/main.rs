@@ -5,6 +5,8 @@
 
 mod command_line;
 mod diff;
+mod engine_pass;
+mod engine_rig;
 mod environment;
 mod fixtures;
 mod git_local;
