@@ -27,7 +27,7 @@ use clap::{CommandFactory as _, Parser};
 use jiff::Timestamp;
 
 use self::commands::Command;
-use self::error::Exit;
+use self::error::{CliError, Exit};
 use self::options::{ColorWhen, GlobalOptions};
 use self::output::Output;
 use crate::config::Environment;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Actor, Verdict, refuse};
 use crate::engine::EngineError;
-use crate::engine::live::{program_of, terms};
+use crate::engine::live::terms;
+use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::index::Topic;
 use crate::model::{
