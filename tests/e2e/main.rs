@@ -5,8 +5,12 @@
 
 mod command_line;
 mod diff;
+mod engine_crash;
+mod engine_lease;
+mod engine_many;
 mod engine_pass;
 mod engine_rig;
+mod engine_signals;
 mod environment;
 mod fixtures;
 mod git_local;
