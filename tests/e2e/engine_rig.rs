@@ -17,7 +17,8 @@ use crate::environment::{Outcome, TestEnvironment};
 pub(crate) const STATUS: &str = "planspec/status";
 
 /// Leases that a test can wait out, and no spacing of pushes.
-pub(crate) const QUICK: &str = "lease: {duration: 1s, skew: 100ms}\npublish: {burst: 1000, perMinute: 6000}\n";
+pub(crate) const QUICK: &str =
+    "lease: {duration: 1s, skew: 100ms}\npublish: {burst: 1000, perMinute: 6000}\n";
 
 /// A manifest.
 pub(crate) fn document(kind: &str, name: &str, spec: &Value) -> Value {
@@ -309,7 +310,8 @@ pub(crate) fn record_in(repository: &Path, kind: Kind, name: &str) -> Option<Sta
 /// The status of an Execution on the status branch of a repository.
 #[track_caller]
 pub(crate) fn status_in(repository: &Path, name: &str) -> ExecutionStatus {
-    let record = record_in(repository, Kind::Execution, name).unwrap_or_else(|| panic!("no record of {name}"));
+    let record =
+        record_in(repository, Kind::Execution, name).unwrap_or_else(|| panic!("no record of {name}"));
     record.execution().unwrap().clone()
 }
 

@@ -1,6 +1,7 @@
 //! The end-to-end tests: the real binary, real repositories. One binary, so that it links once.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod command_line;
 mod diff;
@@ -16,6 +17,7 @@ mod git_local;
 mod git_remote;
 mod git_server;
 mod reading;
+mod reconciled;
 mod validate;
 mod writing;
 

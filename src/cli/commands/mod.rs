@@ -1,11 +1,16 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
 mod apply;
+mod approve;
+mod cancel;
+mod complete;
 mod completions;
 mod delete;
+mod demo;
 mod describe;
 mod diff;
 mod edit;
+mod gc;
 mod get;
 mod graph;
 mod history;
@@ -13,8 +18,10 @@ mod init;
 mod logs;
 mod man;
 mod reconcile;
+mod retry;
 mod run;
 mod schema;
+mod suspend;
 mod validate;
 mod wait;
 mod watch;
@@ -28,6 +35,7 @@ use super::error::{CliError, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(init::Arguments),
+    Demo(demo::Arguments),
     Validate(validate::Arguments),
     Diff(diff::Arguments),
     Apply(apply::Arguments),
@@ -42,6 +50,14 @@ pub(crate) enum Command {
     History(history::Arguments),
     Logs(logs::Arguments),
     Graph(graph::Arguments),
+    Approve(approve::Approve),
+    Reject(approve::Reject),
+    Complete(complete::Arguments),
+    Cancel(cancel::Arguments),
+    Retry(retry::Arguments),
+    Suspend(suspend::Suspend),
+    Resume(suspend::Resume),
+    Gc(gc::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -51,6 +67,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         Command::Init(arguments) => init::run(arguments, context),
+        Command::Demo(arguments) => demo::run(arguments, context),
         Command::Validate(arguments) => validate::run(arguments, context),
         Command::Diff(arguments) => diff::run(arguments, context),
         Command::Apply(arguments) => apply::run(arguments, context),
@@ -65,6 +82,14 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::History(arguments) => history::run(arguments, context),
         Command::Logs(arguments) => logs::run(arguments, context),
         Command::Graph(arguments) => graph::run(arguments, context),
+        Command::Approve(arguments) => approve::approve(arguments, context),
+        Command::Reject(arguments) => approve::reject(arguments, context),
+        Command::Complete(arguments) => complete::run(arguments, context),
+        Command::Cancel(arguments) => cancel::run(arguments, context),
+        Command::Retry(arguments) => retry::run(arguments, context),
+        Command::Suspend(arguments) => suspend::suspend(arguments, context),
+        Command::Resume(arguments) => suspend::resume(arguments, context),
+        Command::Gc(arguments) => gc::run(arguments, context),
         Command::Schema(arguments) => schema::run(arguments, context),
         Command::Completions(arguments) => completions::run(arguments, context),
         Command::Man(arguments) => man::run(arguments, context),
