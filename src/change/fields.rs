@@ -103,7 +103,7 @@ fn compare_members(path: &str, old: Option<&Value>, new: Option<&Value>, changes
         (Some(old), None) if edges => compare(path, old, &none, changes),
         (None, Some(new)) if edges => compare(path, &none, new, changes),
         (old, new) => {
-            changes.push(FieldChange { path: path.to_owned(), old: old.cloned(), new: new.cloned() })
+            changes.push(FieldChange { path: path.to_owned(), old: old.cloned(), new: new.cloned() });
         }
     }
 }
@@ -164,6 +164,7 @@ fn member(path: &str, key: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 pub(super) mod tests {
     use super::*;
     use crate::model::{Digest, Kind, Source};

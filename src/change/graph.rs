@@ -93,6 +93,7 @@ fn without(
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -79,6 +79,7 @@ fn compare_resources(key: &ResourceKey, old: &Resource, new: &Resource) -> Optio
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::super::fields::tests::resource;
     use super::*;

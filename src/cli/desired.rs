@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::error::CliError;
-use super::filter::ManifestFilter;
 use crate::config::{Config, Limits};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::git::{Entry, GitError, ObjectId, Repo};
+use crate::index::ManifestFilter;
 use crate::manifest::{self, Facts, Parsed, codes, parse};
 use crate::model::{Resource, ResourceKey};
 

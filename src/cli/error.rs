@@ -6,7 +6,9 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::engine::EngineError;
 use crate::git::GitError;
+use crate::index::IndexError;
 use crate::record::RecordError;
 use crate::report::style::Tone;
 use crate::report::text;
@@ -181,6 +183,39 @@ impl From<GitError> for CliError {
 impl From<RecordError> for CliError {
     fn from(error: RecordError) -> Self {
         Self::environment(chain(&error))
+    }
+}
+
+impl From<IndexError> for CliError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Git(error) => error.into(),
+            IndexError::Record(error) => error.into(),
+            other => Self::environment(chain(&other)),
+        }
+    }
+}
+
+impl From<EngineError> for CliError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Git(error) => error.into(),
+            EngineError::Index(error) => error.into(),
+            EngineError::Record(error) => error.into(),
+            EngineError::NothingDesired { .. } => Self::environment(chain(&error)).hint(
+                "commit a manifest first: `planspec init` makes one, `planspec apply -f FILE` commits one",
+            ),
+            EngineError::NoBranch => Self::environment(chain(&error)).hint("name one with `--ref BRANCH`"),
+            EngineError::Config { .. } => {
+                Self::no(chain(&error)).hint("`planspec validate` shows everything that is wrong with it")
+            }
+            EngineError::Contended { .. } => {
+                Self::race(chain(&error)).hint("others write as fast as we do; try again in a moment")
+            }
+            EngineError::Refused(message) => Self::no(message),
+            EngineError::WorkerLost => Self::bug(chain(&error)),
+            EngineError::Io { .. } => Self::environment(chain(&error)),
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use super::desired::{Desired, refuse_large};
 use super::error::CliError;
-use super::filter::ManifestFilter;
 use super::workspace::Workspace;
 use crate::config::{Config, Limits};
 use crate::git::Repo;
+use crate::index::ManifestFilter;
 use crate::manifest::{Parsed, is_candidate, parse};
 
 /// The name of standard input.

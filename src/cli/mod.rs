@@ -2,15 +2,20 @@
 //! to the user.
 
 mod commands;
+mod decisions;
 mod desired;
+mod difference;
+mod documents;
+mod drive;
 mod error;
-#[path = "../index/filter.rs"]
-mod filter;
 mod findings;
 mod input;
 mod objects;
 mod options;
 mod output;
+mod polling;
+mod publish;
+mod revision;
 mod target;
 mod timeline;
 mod workspace;
@@ -26,6 +31,7 @@ use self::error::{CliError, Exit};
 use self::options::{ColorWhen, GlobalOptions};
 use self::output::Output;
 use crate::config::Environment;
+use crate::engine::{Clock as _, SystemClock};
 
 /// Drive work from Git: goals, plans and executions as YAML, status as commits.
 #[derive(Debug, Parser)]
@@ -101,6 +107,13 @@ fn run(command: &Command, options: GlobalOptions, environment: Environment) -> u
     }
 }
 
+/// Runs another command of ours, as if its words had been typed, with the global options as they are.
+pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, CliError> {
+    let line = std::iter::once("planspec").chain(words.iter().copied());
+    let cli = Cli::try_parse_from(line).map_err(|error| CliError::bug(error.to_string()))?;
+    commands::run(&cli.command, context)
+}
+
 /// A panic is a bug of ours: it gets a short apology in place of a back trace. The process then ends with
 /// the exit code of a bug, which `main.rs` sees to.
 fn apologise_for_panics() {
@@ -124,9 +137,8 @@ pub fn bug_exit_code() -> u8 {
 
 impl Context {
     /// The time, for ages and for commits.
-    #[allow(clippy::disallowed_methods, reason = "commands pass the clock on from here")]
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now()
+        SystemClock.now()
     }
 
     /// Whether the user wants to see more.

@@ -10,8 +10,9 @@ use super::attempts::Claim;
 use super::batch::Assembly;
 use super::driver::Driver;
 use super::kinds::{Planned, gate_waiting, plan_resource, priority_of};
-use super::live::{Live, Prepared, Step, record_of, settled};
+use super::live::{Live, Prepared, Step, record_of};
 use super::surroundings::Around;
+use super::waiting::settled;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
 use crate::model::{NodePhase, ResourceKey};
@@ -41,7 +42,7 @@ impl Driver<'_> {
         let mut assembly = Assembly::default();
         self.plan_simple(&mut assembly, now)?;
         self.admit()?;
-        let mut steps = self.prepare_steps()?;
+        let mut steps = self.prepare_steps(now)?;
         self.choose(&mut steps, now);
         let steps = self.conclude(steps, &mut assembly, now)?;
         self.plan_goals(&mut assembly, now)?;
@@ -78,7 +79,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn plan_one(&mut self, key: ResourceKey, assembly: &mut Assembly, now: Timestamp) -> Result<(), EngineError> {
+    fn plan_one(
+        &mut self,
+        key: ResourceKey,
+        assembly: &mut Assembly,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         let old = self.world.record(&key)?;
         let planned = plan_resource(&self.world, &self.registry, &assembly.puts, &key, old.as_deref(), now)?;
         match planned {
@@ -136,9 +142,9 @@ impl Driver<'_> {
     }
 
     /// Prepares every execution that something happened to, or that could use a free slot.
-    fn prepare_steps(&mut self) -> Result<Vec<(ResourceKey, Step)>, EngineError> {
+    fn prepare_steps(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, Step)>, EngineError> {
         let runner = self.options.runner.clone();
-        let planner = self.planner(&runner);
+        let planner = self.planner(&runner, now);
         let slots = !self.leaving && !self.is_winding_down() && self.attempts.room(self.pace.mean()) > 0;
         let around = Around::new(&self.world, &self.registry);
         let mut steps = Vec::new();
@@ -154,7 +160,8 @@ impl Driver<'_> {
 
     /// Picks the nodes that start, and claims them.
     fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) {
-        let slots = if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.mean()) };
+        let slots =
+            if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.mean()) };
         let mut candidates = Vec::new();
         for (index, (key, step)) in steps.iter().enumerate() {
             let Step::Go(step) = step else { continue };
@@ -162,7 +169,13 @@ impl Driver<'_> {
             let queued = step.draft.status.queued_time.unwrap_or(now);
             for ready in &step.draft.ready {
                 let provider = ready.target.provider.clone();
-                candidates.push(Candidate { priority, rank: ready.rank, queued, provider, item: (index, ready.node) });
+                candidates.push(Candidate {
+                    priority,
+                    rank: ready.rank,
+                    queued,
+                    provider,
+                    item: (index, ready.node),
+                });
             }
         }
         if candidates.is_empty() || slots == 0 {
@@ -172,7 +185,9 @@ impl Driver<'_> {
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider() };
         for (index, node) in schedule(candidates, &capacity) {
             let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
-            let Some(ready) = step.draft.ready.iter().find(|ready| ready.node == node).cloned() else { continue };
+            let Some(ready) = step.draft.ready.iter().find(|ready| ready.node == node).cloned() else {
+                continue;
+            };
             if step.draft.start(&ready, &self.options.runner, now) {
                 step.targets.insert(node, ready.target);
             }
@@ -216,7 +231,7 @@ impl Driver<'_> {
                         }
                     }
                     let old = self.live.get(&key).and_then(|live| live.status().map(|status| status.phase));
-                    assembly.put_execution(old, &step, record_of(&step), None, now);
+                    assembly.put_execution(old, &step, record_of(&step), now);
                     self.requeue_goal(&key)?;
                     kept.push((key, step));
                 }

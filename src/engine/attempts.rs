@@ -256,7 +256,8 @@ impl Attempts {
         let config = config(&claim.program, status, &claim.target.config, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
-        let parsed: ObjectId = commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
+        let parsed: ObjectId =
+            commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
         Ok(Attempt {
@@ -302,7 +303,9 @@ fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: 
     let Report { outcome, exit_code, log, artifacts, criteria } = report;
     let result = match outcome {
         Outcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
-        Outcome::Failed { reason, message, retryable } => AttemptResult::Failed { reason, message, retryable },
+        Outcome::Failed { reason, message, retryable } => {
+            AttemptResult::Failed { reason, message, retryable }
+        }
         Outcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
             AttemptResult::Interrupted { message: "the runner stopped".to_owned() }
         }

@@ -10,6 +10,7 @@ use super::live::Prepared;
 use crate::event::{Event, ResourceChange};
 use crate::git::ObjectId;
 use crate::model::{ExecutionPhase, ResourceKey, Status, StatusRecord};
+use crate::plan::Draft;
 use crate::record::{self, Change, DashboardInput, PinKind, Transition};
 
 /// One commit in the making.
@@ -32,7 +33,13 @@ impl Assembly {
     }
 
     /// Puts the record of a resource that is not an execution.
-    pub(super) fn put(&mut self, old: Option<&StatusRecord>, record: StatusRecord, by: Option<&str>, at: Timestamp) {
+    pub(super) fn put(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
         let key = record.key();
         let (from, to) = (old.map(|old| phase_of(&old.status)), phase_of(&record.status));
         let message = message_of(&record.status);
@@ -57,12 +64,24 @@ impl Assembly {
         old: Option<ExecutionPhase>,
         step: &Prepared,
         record: StatusRecord,
-        by: Option<&str>,
         at: Timestamp,
     ) {
         let key = record.key();
-        let status = &step.draft.status;
-        for change in &step.draft.moves {
+        self.tell_execution(&key, old, &step.draft, None, at);
+        self.push(key, record, step.pins.clone());
+    }
+
+    /// Tells what moved in an execution.
+    fn tell_execution(
+        &mut self,
+        key: &ResourceKey,
+        old: Option<ExecutionPhase>,
+        draft: &Draft,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
+        let status = &draft.status;
+        for change in &draft.moves {
             let (reason, message) = (change.reason, change.message.clone());
             self.transitions.push(Transition {
                 key: key.clone(),
@@ -90,14 +109,58 @@ impl Assembly {
                 by: by.map(ToOwned::to_owned),
             });
             let nodes = status.node_statuses.len();
-            self.events.push(Event::Execution { at, key: key.clone(), from: old, to: status.phase, message, nodes });
+            self.events.push(Event::Execution {
+                at,
+                key: key.clone(),
+                from: old,
+                to: status.phase,
+                message,
+                nodes,
+            });
         }
-        self.push(key, record, step.pins.clone());
     }
 
-    /// Adds a line to the message that no change of a phase says, such as the decision of a person.
-    pub(super) fn tell(&mut self, transition: Transition) {
-        self.transitions.push(transition);
+    /// Puts the record of a gate after a person's review.
+    pub(super) fn put_decision(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        by: &str,
+        said: &str,
+        at: Timestamp,
+    ) {
+        self.put(old, record, Some(by), at);
+        if let Some(transition) = self.transitions.last_mut() {
+            said.clone_into(&mut transition.message);
+        }
+    }
+
+    /// Puts the record of an execution after a person's decision; where it changes no phase, `word` is what became of
+    /// the execution.
+    pub(super) fn put_decided(
+        &mut self,
+        old: Option<ExecutionPhase>,
+        draft: &Draft,
+        record: StatusRecord,
+        by: &str,
+        (word, said): (&str, &str),
+        at: Timestamp,
+    ) {
+        let before = self.transitions.len();
+        self.tell_execution(&record.key(), old, draft, Some(by), at);
+        if self.transitions.len() == before {
+            self.transitions.push(Transition {
+                key: record.key(),
+                node: None,
+                from: Some(draft.status.phase.to_string()),
+                to: word.to_owned(),
+                reason: None,
+                message: said.to_owned(),
+                attempt: 0,
+                by: Some(by.to_owned()),
+            });
+        }
+        self.push(record.key(), record, None);
     }
 
     fn push(&mut self, key: ResourceKey, record: StatusRecord, pins: Option<Vec<(PinKind, ObjectId)>>) {

@@ -8,9 +8,7 @@ use super::batch::phase_of;
 use super::kinds::Newer;
 use super::live::Live;
 use super::world::World;
-use crate::model::{
-    ExecutionPhase, Kind, NodePhase, NodeReason, PlanGraph, ResourceKey, Spec, StatusRecord,
-};
+use crate::model::{ExecutionPhase, Kind, NodePhase, NodeReason, PlanGraph, ResourceKey, Spec, StatusRecord};
 use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
 
 /// Gathers what the dashboard shows once the records in `newer` are published.
@@ -33,7 +31,8 @@ pub(super) fn input(
             *phases.entry((key.kind, phase_of(&record.status))).or_default() += 1;
         }
     }
-    let mut wanted: BTreeSet<ResourceKey> = world.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
+    let mut wanted: BTreeSet<ResourceKey> =
+        world.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
     wanted.extend(last.keys().filter(|key| key.kind == Kind::Execution).map(|key| (*key).clone()));
     let mut cards = Vec::new();
     for key in wanted {
@@ -103,12 +102,16 @@ fn add_waiting(
             continue;
         }
         let reason = state.extensions.reason;
-        let gate = if reason == Some(NodeReason::AwaitingApproval) { gate_of(world, key, record, node)? } else { None };
+        let gate = if reason == Some(NodeReason::AwaitingApproval) {
+            gate_of(world, key, record, node)?
+        } else {
+            None
+        };
         let people = match &gate {
             Some(gate) => super::gates::spec_of(world, gate)?.map(|spec| spec.reviewers).unwrap_or_default(),
             None => Vec::new(),
         };
-        let command = reason.and_then(|reason| super::live::remedy(key, node, reason, gate.as_ref()));
+        let command = reason.and_then(|reason| super::waiting::remedy(key, node, reason, gate.as_ref()));
         waiting.push(WaitingFor {
             key: key.clone(),
             node: Some(node.clone()),
@@ -128,7 +131,10 @@ fn gate_of(
     node: &crate::model::NodeId,
 ) -> Result<Option<ResourceKey>, EngineError> {
     let Some(graph) = pinned_graph(world, key, record)? else { return Ok(None) };
-    let home = record.execution().and_then(|status| status.extensions.pinned.as_ref()).map(|pinned| &pinned.plan.namespace);
+    let home = record
+        .execution()
+        .and_then(|status| status.extensions.pinned.as_ref())
+        .map(|pinned| &pinned.plan.namespace);
     let found = graph.nodes.iter().find(|other| other.id == *node);
     Ok(found.and_then(|node| node.gate_ref.as_ref()).zip(home).map(|(gate, home)| gate.key(Kind::Gate, home)))
 }

@@ -14,7 +14,9 @@ use crate::run::gate::{Asked, Decided, GateDecision, People, decide as decide_re
 /// The people that the configuration knows.
 pub(super) fn people(world: &World) -> People {
     let identities = &world.config.identities;
-    People::new(identities.iter().map(|(name, who)| (name.as_str(), who.emails.as_slice(), who.teams.as_slice())))
+    People::new(
+        identities.iter().map(|(name, who)| (name.as_str(), who.emails.as_slice(), who.teams.as_slice())),
+    )
 }
 
 /// The spec of a gate, if it has a manifest.
@@ -70,9 +72,8 @@ pub(super) fn generation(
 ) -> Result<u64, EngineError> {
     let Some(record) = record else { return Ok(1) };
     let declared = world.index.declared(gate)?;
-    let changed = declared.is_some_and(|declared| {
-        record.metadata.spec_digest() != Some(declared.spec_digest.as_str())
-    });
+    let changed =
+        declared.is_some_and(|declared| record.metadata.spec_digest() != Some(declared.spec_digest.as_str()));
     Ok(record.metadata.generation.saturating_add(u64::from(changed)))
 }
 
@@ -112,7 +113,9 @@ pub(super) fn waiting(
     let waits = format!("{} waits at node {}", demand.execution, demand.node);
     set(&mut status, "Waiting", "ExecutionWaits", waits, metadata.generation, now);
     match void_message(&decided.voided) {
-        Some(message) => set(&mut status, "ReviewsVoid", "NoLongerApplies", message, metadata.generation, now),
+        Some(message) => {
+            set(&mut status, "ReviewsVoid", "NoLongerApplies", message, metadata.generation, now)
+        }
         None => status.conditions.retain(|condition| condition.kind != "ReviewsVoid"),
     }
     let record = StatusRecord { metadata, status: Status::Gate(status) };

@@ -13,8 +13,8 @@ use super::{EngineError, gates};
 use crate::graph::Topology;
 use crate::index::{Settled, Topic};
 use crate::model::{
-    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind, LabelSelector, PlanSpec,
-    ResourceKey, Spec, Status, StatusMetadata, StatusRecord, StringMap,
+    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind,
+    LabelSelector, PlanSpec, ResourceKey, Spec, Status, StatusMetadata, StatusRecord, StringMap,
     UnboundReason,
 };
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
@@ -52,7 +52,11 @@ pub(super) fn plan_resource(
     let status = status_of(world, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
     let record = StatusRecord { metadata, status };
     let settled = (settled != Settled::default()).then_some(settled);
-    if old == Some(&record) { Ok(Planned::Same(settled)) } else { Ok(Planned::Put(Box::new(record), settled)) }
+    if old == Some(&record) {
+        Ok(Planned::Same(settled))
+    } else {
+        Ok(Planned::Put(Box::new(record), settled))
+    }
 }
 
 /// A resource that is not declared: its record goes, but for a gate that never had a manifest.
@@ -85,7 +89,8 @@ fn status_of(
             Status::Plan(plan_status(spec, problem.as_deref(), generation, previous, now))
         }
         Spec::Capability(spec) => {
-            let previous = old.and_then(|old| if let Status::Capability(old) = old { Some(old) } else { None });
+            let previous =
+                old.and_then(|old| if let Status::Capability(old) = old { Some(old) } else { None });
             for needed in &spec.requirements {
                 settled.on(&Topic::Resource(needed.reference().key(Kind::Capability, &key.namespace)));
             }
@@ -129,7 +134,8 @@ fn gate_of(previous: Option<&GateStatus>, generation: u64, now: Timestamp) -> Ga
     if changed && (!status.review_history.is_empty() || status.resolution.is_some()) {
         status.resolution = None;
         status.decided_generation = None;
-        status.phase = if status.phase == GatePhase::Pending { GatePhase::Pending } else { GatePhase::Waiting };
+        status.phase =
+            if status.phase == GatePhase::Pending { GatePhase::Pending } else { GatePhase::Waiting };
         let condition = Condition {
             kind: "ReviewsVoid".to_owned(),
             status: ConditionStatus::True,

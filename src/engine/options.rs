@@ -5,8 +5,10 @@ use std::time::Duration;
 /// What a caller may choose about a reconcile.
 #[derive(Debug, Clone, Default)]
 pub struct ReconcileOptions {
-    /// How many local attempts run at once.
-    pub jobs: usize,
+    /// How many local attempts run at once; what the configuration says when absent.
+    pub jobs: Option<usize>,
+    /// The same, when the configuration says nothing either.
+    pub default_jobs: usize,
     /// Go on when everything waits, and look again this often.
     pub watch: Option<Duration>,
     /// Stop cleanly before this much time has passed.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::EngineError;
 use super::assemble::Ready;
 use super::batch::Outcome;
 use super::driver::Driver;
-use super::live::{Prepared, settled};
+use super::live::Prepared;
 use super::publisher::Delivery;
-use super::EngineError;
+use super::waiting::settled;
 use crate::event::Event;
 use crate::git::ObjectId;
 use crate::model::{ExecutionPhase, NodePhase, ResourceKey};
@@ -33,6 +34,9 @@ impl Driver<'_> {
         }
         let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
         let (config, base) = (self.world.config.clone(), self.world.status);
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take();
+        }
         let begun = Instant::now();
         let mut delivery = tokio::task::spawn_blocking(move || {
             let delivered = publisher.deliver(&config, base, &batch);
@@ -120,7 +124,9 @@ impl Driver<'_> {
         record: Option<std::sync::Arc<crate::model::StatusRecord>>,
     ) {
         let status = &step.draft.status;
-        if status.phase == ExecutionPhase::Failed && step.draft.moves.iter().any(|change| change.to.is_terminal()) {
+        if status.phase == ExecutionPhase::Failed
+            && step.draft.moves.iter().any(|change| change.to.is_terminal())
+        {
             self.summary.failed.push(key.clone());
         }
         let renew_at = self.renewal(self.clock.now());
@@ -132,7 +138,8 @@ impl Driver<'_> {
             matches!(
                 change,
                 crate::run::Change::Execution(
-                    crate::run::ExecutionChange::AcquireLease(_) | crate::run::ExecutionChange::RenewLease { .. }
+                    crate::run::ExecutionChange::AcquireLease(_)
+                        | crate::run::ExecutionChange::RenewLease { .. }
                 )
             )
         });

@@ -29,6 +29,8 @@ pub struct Tips {
     pub config: Config,
     /// The blob that holds it, if there is one.
     pub config_blob: Option<ObjectId>,
+    /// Whether the branches live on a remote.
+    pub remote: bool,
     /// Warnings about it.
     pub warnings: Vec<Diagnostic>,
 }
@@ -140,12 +142,14 @@ impl Site {
             let bytes = self.repo.blob(blob, MAX_CONFIG_BYTES)?;
             (config, warnings) = manifest::load_config(&bytes);
             if let Some(error) = warnings.iter().find(|found| found.severity == Severity::Error) {
-                let place = error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
+                let place =
+                    error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
                 let message = format!("{place}{}", error.message);
                 return Err(EngineError::Config { commit: desired.id.short(), message });
             }
         }
-        Ok(Tips { desired, status: None, config, config_blob, warnings })
+        let remote = self.remote.is_some();
+        Ok(Tips { desired, status: None, config, config_blob, remote, warnings })
     }
 
     /// The tip of the status branch now. On a remote this costs a request.

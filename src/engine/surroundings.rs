@@ -89,9 +89,12 @@ impl Surroundings for Around<'_> {
         match decided.decision {
             GateDecision::Approved { by } => Verdict::Approved(by),
             GateDecision::Rejected { by, comment: None } => Verdict::Rejected(by),
-            GateDecision::Rejected { by, comment: Some(comment) } => Verdict::Rejected(format!("{by}: {comment}")),
+            GateDecision::Rejected { by, comment: Some(comment) } => {
+                Verdict::Rejected(format!("{by}: {comment}"))
+            }
             GateDecision::Waiting { approvals, needed } => {
-                let name = if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
+                let name =
+                    if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
                 Verdict::Waiting(format!("gate `{name}` has {} of {needed} approvals", approvals.len()))
             }
         }

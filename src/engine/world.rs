@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) config: Config,
     config_blob: Option<ObjectId>,
     pub(super) desired: Commit,
+    /// Whether the branches live on a remote.
+    pub(super) remote: bool,
     pub(super) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
 }
@@ -43,6 +45,7 @@ impl World {
             config: tips.config,
             config_blob: tips.config_blob,
             desired: tips.desired,
+            remote: tips.remote,
             status,
             records: HashMap::new(),
         };
@@ -112,7 +115,7 @@ impl World {
     /// Where the record of a resource stands, or will stand.
     pub(super) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
         let found = self.status.locate(&self.repo, key)?;
-        Ok(found.map_or_else(|| record::record_path(key, false), |(path, _)| path))
+        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
     }
 
     /// The record of a resource.
@@ -121,9 +124,10 @@ impl World {
             return Ok(known.clone());
         }
         let Some(recorded) = self.index.recorded(key)? else { return Ok(None) };
-        let bytes = self.repo.blob(recorded.blob, record::RECORD_LIMIT)?;
+        let bytes = self.repo.blob(recorded.blob, record::MAX_RECORD_BYTES)?;
         // A record that somebody broke by hand counts as none (the index says so, too).
-        Ok(record::parse_record(&bytes).ok().map(Arc::new))
+        let record = record::parse_record(&bytes).ok().filter(|record| record.key() == *key);
+        Ok(record.map(Arc::new))
     }
 
     /// The declaration of a resource, with the resource itself.

@@ -39,6 +39,26 @@ impl Repo {
     }
 }
 
+impl Repo {
+    /// Hands over the bytes of a tree after checking that they can be read to their end.
+    fn with_whole_tree<T>(
+        &self,
+        tree: Option<ObjectId>,
+        read: impl FnOnce(&[u8]) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        let Some(id) = tree else { return read(&[]) };
+        self.with_tree(id, |bytes| {
+            let mut entries = RawEntries::new(bytes);
+            entries.by_ref().for_each(drop);
+            if entries.is_exhausted() {
+                read(bytes)
+            } else {
+                Err(GitError::BadTree { id, problem: "is broken" })
+            }
+        })
+    }
+}
+
 struct Comparison<'r> {
     repo: &'r Repo,
     path: Vec<u8>,
@@ -49,33 +69,17 @@ struct Comparison<'r> {
 
 impl Comparison<'_> {
     fn trees(&mut self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<(), GitError> {
-        self.read(old, &mut |this, old_bytes| {
-            this.read(new, &mut |this, new_bytes| {
-                let mut olds = RawEntries::new(old_bytes).peekable();
-                let mut news = RawEntries::new(new_bytes).peekable();
-                while let Some((old, new)) = next_pair(&mut olds, &mut news) {
-                    this.pair(old, new)?;
-                }
-                Ok(())
-            })
-        })
+        let repo = self.repo;
+        repo.with_whole_tree(old, |old| repo.with_whole_tree(new, |new| self.bytes(old, new)))
     }
 
-    fn read(
-        &mut self,
-        tree: Option<ObjectId>,
-        then: &mut dyn FnMut(&mut Self, &[u8]) -> Result<(), GitError>,
-    ) -> Result<(), GitError> {
-        let Some(id) = tree else { return then(self, &[]) };
-        let repo = self.repo;
-        repo.with_tree(id, |bytes| {
-            let mut entries = RawEntries::new(bytes);
-            entries.by_ref().for_each(drop);
-            if !entries.is_exhausted() {
-                return Err(GitError::BadTree { id, problem: "is broken" });
-            }
-            then(self, bytes)
-        })
+    fn bytes(&mut self, old: &[u8], new: &[u8]) -> Result<(), GitError> {
+        let mut olds = RawEntries::new(old).peekable();
+        let mut news = RawEntries::new(new).peekable();
+        while let Some((old, new)) = next_pair(&mut olds, &mut news) {
+            self.pair(old, new)?;
+        }
+        Ok(())
     }
 
     fn pair(&mut self, old: Option<RawEntry<'_>>, new: Option<RawEntry<'_>>) -> Result<(), GitError> {

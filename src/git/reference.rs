@@ -209,7 +209,7 @@ mod tests {
         let (_dir, repo, c) = repo();
         let tree = repo.commit(c[0]).unwrap().tree;
         let rounds = 20;
-        let wins: usize = std::thread::scope(|scope| {
+        let wins: usize = thread::scope(|scope| {
             let write = |number: usize| {
                 let repo = repo.reopen().unwrap();
                 scope.spawn(move || {
@@ -259,9 +259,9 @@ mod tests {
         assert!(matches!(&error, GitError::Locked { path, .. } if *path == lock), "{error}");
         assert!(error.to_string().contains("remove that file"));
         assert!(lock.exists());
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(100));
                 fs::remove_file(&lock).unwrap();
             });
             check_swap(&repo, None, Some(c[0]), Swap::Done);

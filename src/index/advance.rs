@@ -74,7 +74,12 @@ impl Index {
     ///
     /// # Errors
     /// Git or the store. Bad manifests are no error: they come back as diagnostics.
-    pub fn advance(&mut self, repo: &Repo, target: Target<'_>, config: &Config) -> Result<Advance, IndexError> {
+    pub fn advance(
+        &mut self,
+        repo: &Repo,
+        target: Target<'_>,
+        config: &Config,
+    ) -> Result<Advance, IndexError> {
         let filter = ManifestFilter::new(config)?;
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -173,7 +178,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>,
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
     let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
     let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), None))) };
-    let bytes = repo.blob(entry.id, record::RECORD_LIMIT)?;
+    let bytes = repo.blob(entry.id, record::MAX_RECORD_BYTES)?;
     // A record that was edited by hand and no longer parses counts as none; it will be written anew.
     let Ok(parsed) = record::parse_record(&bytes) else { return Ok(Some((key, path.to_owned(), None))) };
     let annotations = &parsed.metadata.annotations;
@@ -186,7 +191,10 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>,
         phase: phase_of(&parsed.status),
         terminal: is_over(&parsed.status),
         source: annotations.get(StatusMetadata::SOURCE).cloned(),
-        ended: parsed.execution().and_then(|status| status.completion_time).map(jiff::Timestamp::as_millisecond),
+        ended: parsed
+            .execution()
+            .and_then(|status| status.completion_time)
+            .map(jiff::Timestamp::as_millisecond),
     };
     Ok(Some((key, path.to_owned(), Some(recorded))))
 }
@@ -373,7 +381,12 @@ fn has_place(write: &WriteTransaction, key: &str, path: &str) -> Result<bool, In
 
 /// After a change: the declaration in force of a key whose place changed, which may now be in another file,
 /// quarantined, or gone.
-fn settle_place(write: &WriteTransaction, repo: &Repo, key: &ResourceKey, limits: &Limits) -> Result<(), IndexError> {
+fn settle_place(
+    write: &WriteTransaction,
+    repo: &Repo,
+    key: &ResourceKey,
+    limits: &Limits,
+) -> Result<(), IndexError> {
     let text = key.to_string();
     let old: Option<Declared> = {
         let table = write.open_table(DECLARED)?;
@@ -491,7 +504,8 @@ fn dependents(key: &ResourceKey, entry: &Declared) -> Vec<String> {
         let prefix = format!("{}/plans?", key.namespace);
         let labels = entry.topics.iter().filter_map(|topic| topic.strip_prefix(prefix.as_str()));
         topics.extend(
-            labels.map(|label| Topic::GoalSelector(key.namespace.clone(), Some(label.to_owned())).to_string()),
+            labels
+                .map(|label| Topic::GoalSelector(key.namespace.clone(), Some(label.to_owned())).to_string()),
         );
         topics.push(Topic::GoalSelector(key.namespace.clone(), None).to_string());
     }

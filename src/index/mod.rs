@@ -85,8 +85,9 @@ fn try_open(path: &Path) -> Result<Database, redb::DatabaseError> {
     let fresh = !path.exists();
     let database = builder.create(path)?;
     if fresh {
-        tables::create(&database)
-            .map_err(|_| redb::DatabaseError::Storage(redb::StorageError::Corrupted("no tables".to_owned())))?;
+        tables::create(&database).map_err(|_| {
+            redb::DatabaseError::Storage(redb::StorageError::Corrupted("no tables".to_owned()))
+        })?;
     }
     Ok(database)
 }

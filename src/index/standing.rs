@@ -94,6 +94,18 @@ impl Index {
         Ok(phases)
     }
 
+    /// Executions that are not over.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn active_executions(&self) -> Result<Vec<ResourceKey>, IndexError> {
+        let mut keys = Vec::new();
+        for entry in self.database.begin_read()?.open_table(ACTIVE)?.iter()? {
+            keys.extend(entry?.0.value().parse::<ResourceKey>());
+        }
+        Ok(keys)
+    }
+
     /// Executions that are not over, then those that ended last; `most` of each.
     ///
     /// # Errors

@@ -294,6 +294,7 @@ fn explain(spec: &BindingSpec, considered: &mut [Considered], best: usize) -> Op
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

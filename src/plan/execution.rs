@@ -73,10 +73,10 @@ pub enum Progress {
 /// scheduler chooses among [`Draft::ready`]. Follow with [`finish`].
 pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn Surroundings, now: Timestamp) {
     if let Some((reason, message)) = called_off(&view, &draft.status) {
-        for id in view.program.ids.iter() {
-            let phase = draft.status.node_statuses.get(id).map(|state| state.phase);
+        for node in view.program.plan.graph.nodes.iter().filter(|node| node.kind != NodeKind::Group) {
+            let phase = draft.status.node_statuses.get(&node.id).map(|state| state.phase);
             if phase.is_some_and(|phase| !phase.is_terminal()) {
-                draft.node(id, NodeChange::Cancel { reason, message: message.clone() }, now);
+                draft.node(&node.id, NodeChange::Cancel { reason, message: message.clone() }, now);
             }
         }
         sum_groups(view.program, draft, now);
@@ -117,7 +117,7 @@ fn called_off(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(Nod
 }
 
 /// Groups take the phase of their children, innermost first.
-fn sum_groups(program: &Program, draft: &mut Draft, now: Timestamp) {
+pub fn sum_groups(program: &Program, draft: &mut Draft, now: Timestamp) {
     for &ix in program.topology.order() {
         if program.node(ix).is_some_and(|node| node.kind == NodeKind::Group) {
             super::node::plan_group(program, draft, ix, now);

@@ -12,7 +12,9 @@ mod schedule;
 pub mod simple;
 
 pub use draft::{Dependency, Draft, GateDemand, Move, Ready};
-pub use execution::{ExecutionView, Progress, Resolved, Surroundings, Verdict, finish, hold, plan_execution};
+pub use execution::{
+    ExecutionView, Progress, Resolved, Surroundings, Verdict, finish, hold, plan_execution, sum_groups,
+};
 pub use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
 pub use node::inputs;
 pub use outcome::{AttemptResult, after_attempt};

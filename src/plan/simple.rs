@@ -155,6 +155,7 @@ pub fn binding_status(
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

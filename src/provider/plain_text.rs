@@ -39,7 +39,7 @@ fn last_state(line: &str) -> &str {
 
 fn plain(line: &str) -> String {
     let line = strip_str(line).to_string();
-    line.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !is_control(*c)).collect()
+    line.chars().map(|c| if matches!(c, '\t' | '\n') { ' ' } else { c }).filter(|c| !is_control(*c)).collect()
 }
 
 /// Control characters, and those that change the direction of the text around them.

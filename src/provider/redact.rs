@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use crate::model::JsonMap;
@@ -13,6 +13,9 @@ const STARS: &[u8] = b"***";
 /// The shortest value that is redacted; shorter ones would blot out ordinary text.
 const SHORTEST: usize = 4;
 
+/// How much memory the search for one value may take, in bytes.
+const SEARCH_LIMIT: usize = 8 << 20;
+
 /// The values that must not be seen.
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
@@ -22,7 +25,8 @@ pub(super) struct Redactor {
 #[derive(Debug)]
 struct Needle {
     value: Vec<u8>,
-    search: Regex,
+    /// A quick way to find it; only a value of absurd size has none.
+    search: Option<Regex>,
 }
 
 impl Redactor {
@@ -40,7 +44,7 @@ impl Redactor {
         values.retain(|value| value.len() >= SHORTEST);
         values.sort_unstable();
         values.dedup();
-        Self { needles: values.into_iter().filter_map(Needle::new).collect() }
+        Self { needles: values.into_iter().map(Needle::new).collect() }
     }
 
     /// A text without secrets.
@@ -92,10 +96,10 @@ impl Redactor {
         }
         for needle in &self.needles {
             let mut from = 0;
-            while let Some(hit) = needle.search.find_at(bytes, from) {
-                found.push((hit.start(), hit.end()));
+            while let Some(start) = needle.find(bytes, from) {
+                found.push((start, start + needle.value.len()));
                 // Occurrences of the same value may overlap.
-                from = hit.start() + 1;
+                from = start + 1;
             }
         }
         found.sort_unstable();
@@ -116,15 +120,25 @@ impl Redactor {
 }
 
 impl Needle {
-    fn new(value: Vec<u8>) -> Option<Self> {
+    fn new(value: Vec<u8>) -> Self {
         use std::fmt::Write as _;
         let mut pattern = String::from("(?-u)");
         for byte in &value {
             // Writing to a string cannot fail.
             let _ = write!(pattern, "\\x{byte:02x}");
         }
-        let search = Regex::new(&pattern).ok()?;
-        Some(Self { value, search })
+        let search = RegexBuilder::new(&pattern).size_limit(SEARCH_LIMIT).build().ok();
+        Self { value, search }
+    }
+
+    fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        match &self.search {
+            Some(search) => search.find_at(bytes, from).map(|hit| hit.start()),
+            None => {
+                let rest = bytes.get(from..)?;
+                rest.windows(self.value.len()).position(|window| window == self.value).map(|at| from + at)
+            }
+        }
     }
 
     fn begins_at_end_of(&self, bytes: &[u8]) -> usize {
@@ -224,6 +238,20 @@ mod tests {
     fn short_values_and_ordinary_text_are_left_alone() {
         check(&["abc", ""], "abc", "abc");
         check(&["hunter22"], "nothing here", "nothing here");
+    }
+
+    #[test]
+    fn a_secret_of_any_size_is_found() {
+        for size in [5_000, 130_000] {
+            let mut state = 1u32;
+            let letters = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                char::from(b'a' + (state >> 24) as u8 % 26)
+            });
+            let secret: String = letters.take(size).collect();
+            let clean = redactor(&[&secret]).text(&format!("<{secret}>"));
+            assert!(clean == "<***>", "{size}");
+        }
     }
 
     #[test]

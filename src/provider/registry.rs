@@ -83,8 +83,14 @@ impl Registry {
         if provider.trim().is_empty() {
             return Err(Unavailable::Empty);
         }
-        let scheme = provider.split_once("://").map_or("", |(scheme, _)| scheme);
-        let Some(found) = self.by_scheme.get(scheme) else {
+        let scheme = provider.split_once("://").map(|(scheme, _)| scheme);
+        let served = match scheme {
+            // The empty scheme stands for plain words only.
+            Some("") => None,
+            scheme => self.by_scheme.get(scheme.unwrap_or_default()),
+        };
+        let Some(found) = served else {
+            let scheme = scheme.unwrap_or_default();
             let known: Vec<&str> = self.by_scheme.keys().copied().filter(|known| !known.is_empty()).collect();
             return Err(Unavailable::UnknownScheme {
                 scheme: scheme.to_owned(),
@@ -116,4 +122,53 @@ fn allow_list(globs: &[String]) -> Option<GlobSet> {
         set.add(glob);
     }
     Some(set.build().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(allow: &[&str]) -> Registry {
+        let allow = allow.iter().map(|glob| (*glob).to_owned()).collect();
+        Registry::standard(ProviderSettings { allow, ..ProviderSettings::default() })
+    }
+
+    fn check_refused(allow: &[&str], provider: &str, expected: &str) {
+        let registry = registry(allow);
+        let Err(error) = registry.find(provider) else { panic!("{provider} was found") };
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn schemes_and_plain_words_are_served() {
+        let registry = registry(&[]);
+        for (provider, scheme) in [("tool://lint", "tool"), ("lint", "tool"), ("human://mia", "human")] {
+            assert!(
+                registry.find(provider).is_ok_and(|found| found.schemes().contains(&scheme)),
+                "{provider}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_refused_with_what_was_meant() {
+        check_refused(&[], "tols://lint", "no provider serves `tols://`; did you mean `tool`?");
+        check_refused(&[], "quantum://x", "no provider serves `quantum://`; known are human, tool");
+        check_refused(&[], "://x", "no provider serves `://`; known are human, tool");
+        check_refused(&[], " ", "the provider is an empty string");
+    }
+
+    #[test]
+    fn the_allow_list_names_what_may_be_used() {
+        let not_allowed = |provider| {
+            format!("provider `{provider}` is not in the allow-list `providers.allow` of .planspec.yaml")
+        };
+        let globs = ["tool://ci-*", "human://*"];
+        assert!(registry(&globs).find("tool://ci-lint").is_ok());
+        assert!(registry(&globs).find("ci-lint").is_ok());
+        assert!(registry(&globs).find("human://mia").is_ok());
+        check_refused(&globs, "tool://lint", &not_allowed("tool://lint"));
+        check_refused(&globs, "TOOL://ci-lint", "no provider serves `TOOL://`; did you mean `tool`?");
+        check_refused(&["["], "tool://lint", &not_allowed("tool://lint"));
+    }
 }

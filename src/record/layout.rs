@@ -71,8 +71,24 @@ pub(super) fn directory(kind: Kind, namespace: &Name) -> String {
     format!("{namespace}/{}", kind.plural())
 }
 
+/// The key of the record at a path; `None` for everything else, pins and the dashboard included.
+#[must_use]
+pub fn key_of_path(path: &str) -> Option<ResourceKey> {
+    match StatusPath::parse(path.as_bytes()) {
+        Some(StatusPath::Record(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// The path of a record in a directory that is not split. Where a record really stands, only
+/// [`super::StatusTree::locate`] can say.
+#[must_use]
+pub fn record_path(key: &ResourceKey) -> String {
+    path_in(key, false)
+}
+
 /// The path of a record in a flat or a split directory.
-pub fn record_path(key: &ResourceKey, split: bool) -> String {
+pub(super) fn path_in(key: &ResourceKey, split: bool) -> String {
     let directory = directory(key.kind, &key.namespace);
     if split {
         format!("{directory}/{}/{}{RECORD_SUFFIX}", prefix(&key.name), key.name)
@@ -123,7 +139,7 @@ mod tests {
     #[test]
     fn every_path_that_is_made_is_read_back() {
         for split in [false, true] {
-            let path = record_path(&key(), split);
+            let path = path_in(&key(), split);
             assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Record(key())), "{path}");
             for pin in PinKind::ALL {
                 let path = pin_path(&path, pin);
@@ -131,7 +147,7 @@ mod tests {
             }
         }
         assert_eq!(StatusPath::parse(b"README.md"), Some(StatusPath::Dashboard));
-        assert_eq!(record_path(&key(), false), "team-a/executions/run-1.yaml");
+        assert_eq!(path_in(&key(), false), "team-a/executions/run-1.yaml");
     }
 
     #[test]

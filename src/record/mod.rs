@@ -19,7 +19,7 @@ pub use batch::{Batch, Change, PinKind};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use error::RecordError;
 pub use gc::{SQUASHED, Squash, squash};
-pub use layout::{DASHBOARD, SPLIT_LIMIT, StatusPath, record_path};
+pub use layout::{DASHBOARD, SPLIT_LIMIT, StatusPath, key_of_path, record_path};
 pub use message::{
     DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, TRANSITION_LIMIT, message,
     parse_message,
@@ -27,5 +27,5 @@ pub use message::{
 pub use render::{Renderer, parse_record};
 pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};
-pub use tree::{RECORD_LIMIT, Pinned, StatusTree};
+pub use tree::{MAX_RECORD_BYTES, Pinned, StatusTree};
 pub use writer::Writer;

@@ -61,6 +61,7 @@ impl Renderer {
 /// The rendered parts of one execution, in the order of its status.
 #[derive(Debug, Default)]
 struct Rendered {
+    #[allow(clippy::vec_box, reason = "parts are large, and all of them are moved at every update")]
     nodes: Vec<Box<(NodeId, NodeStatus, String)>>,
     artifacts: Vec<(Artifact, String)>,
 }

@@ -8,7 +8,7 @@ use crate::git::{Mode, ObjectId, Repo};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
 /// The most bytes of a record that are read. Ours stay far below; a larger one was made by hand.
-pub const RECORD_LIMIT: u64 = 64 << 20;
+pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 /// The status tree at one commit; empty before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl StatusTree {
     pub fn locate(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<(String, ObjectId)>, RecordError> {
         let Some(tree) = self.tree else { return Ok(None) };
         for split in [true, false] {
-            let path = layout::record_path(key, split);
+            let path = layout::path_in(key, split);
             if let Some(blob) = repo.file(tree, &path)? {
                 return Ok(Some((path, blob)));
             }
@@ -78,7 +78,7 @@ impl StatusTree {
         blob: ObjectId,
     ) -> Result<StatusRecord, RecordError> {
         let unreadable = |reason: String| RecordError::Unreadable { path: path.to_owned(), reason };
-        let bytes = repo.blob(blob, RECORD_LIMIT)?;
+        let bytes = repo.blob(blob, MAX_RECORD_BYTES)?;
         let record = parse_record(&bytes).map_err(|error| match error {
             RecordError::Malformed(source) => unreadable(source.to_string()),
             other => other,
@@ -160,7 +160,7 @@ fn list_directory(
     let mut add = |file: &[u8], blob, split| {
         if let Some(name) = layout::record_name(file) {
             let key = ResourceKey::new(kind, namespace.clone(), name);
-            let path = layout::record_path(&key, split);
+            let path = layout::path_in(&key, split);
             if split {
                 found.insert(key, (path, blob));
             } else {
@@ -177,7 +177,7 @@ fn list_directory(
                 // A file under the wrong digits is none of ours: nothing would ever find or remove it.
                 if layout::record_name(&inner.name).is_some_and(|name| {
                     let key = ResourceKey::new(kind, namespace.clone(), name);
-                    layout::record_path(&key, true).as_bytes().ends_with(&path)
+                    layout::path_in(&key, true).as_bytes().ends_with(&path)
                 }) {
                     add(&inner.name, inner.id, true);
                 }

@@ -2,7 +2,7 @@
 //! objects only; moving the branch by compare-and-swap is the caller's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{Batch, Change, PinKind, RecordError, Renderer, StatusTree, dashboard, layout, message};
 use crate::git::{Mode, ObjectId, Person, Repo};
@@ -12,8 +12,9 @@ use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 #[derive(Debug, Default)]
 pub struct Writer {
     renderer: Renderer,
-    /// The blobs of the last batch: a batch that lost a race comes again with the same records.
-    blobs: HashMap<ResourceKey, (Arc<StatusRecord>, ObjectId)>,
+    /// The blobs of the last batch: a batch that lost a race comes again with the same records. Weak, so that
+    /// the owner of a record can go on changing it in place.
+    blobs: HashMap<ResourceKey, (Weak<StatusRecord>, ObjectId)>,
 }
 
 type Edits = BTreeMap<String, Option<ObjectId>>;
@@ -46,7 +47,7 @@ impl Writer {
             match change {
                 Change::Put { record, pins } => {
                     let blob = self.blob(repo, &key, record)?;
-                    blobs.insert(key.clone(), (Arc::clone(record), blob));
+                    blobs.insert(key.clone(), (Arc::downgrade(record), blob));
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
                 }
                 Change::Remove(_) => {
@@ -79,7 +80,9 @@ impl Writer {
         record: &Arc<StatusRecord>,
     ) -> Result<ObjectId, RecordError> {
         match self.blobs.get(key) {
-            Some((known, blob)) if Arc::ptr_eq(known, record) => Ok(*blob),
+            Some((known, blob)) if known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, record)) => {
+                Ok(*blob)
+            }
             _ => Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?),
         }
     }
@@ -136,8 +139,8 @@ impl Directories {
                 if entry.mode.is_file()
                     && let Some(key) = layout::record_name(&entry.name).map(key)
                 {
-                    edits.insert(layout::record_path(&key, false), None);
-                    edits.insert(layout::record_path(&key, true), Some(entry.id));
+                    edits.insert(layout::path_in(&key, false), None);
+                    edits.insert(layout::path_in(&key, true), Some(entry.id));
                 } else if entry.mode == Mode::Tree
                     && let Some(key) = layout::pins_name(&entry.name).map(key)
                 {
@@ -145,8 +148,8 @@ impl Directories {
                     for pin in PinKind::ALL {
                         let blob = pins.iter().find(|found| found.name == pin.file_name().as_bytes());
                         if let Some(blob) = blob.filter(|found| found.mode.is_file()) {
-                            edits.insert(layout::pin_path(&layout::record_path(&key, false), pin), None);
-                            let new = layout::pin_path(&layout::record_path(&key, true), pin);
+                            edits.insert(layout::pin_path(&layout::path_in(&key, false), pin), None);
+                            let new = layout::pin_path(&layout::path_in(&key, true), pin);
                             edits.insert(new, Some(blob.id));
                         }
                     }
@@ -166,7 +169,7 @@ impl Directory {
         pins: Option<&[(PinKind, ObjectId)]>,
         edits: &mut Edits,
     ) {
-        let path = layout::record_path(key, self.split);
+        let path = layout::path_in(key, self.split);
         edits.insert(path.clone(), Some(blob));
         for pin in pins.map(|_| PinKind::ALL).into_iter().flatten() {
             let wanted = pins.into_iter().flatten().find(|(kind, _)| *kind == pin).map(|(_, blob)| *blob);
@@ -176,7 +179,7 @@ impl Directory {
         let there = self.entries.contains(flat.as_bytes());
         if self.split && there {
             // Left behind by somebody's hand; two records of one resource would contradict each other.
-            edits.insert(layout::record_path(key, false), None);
+            edits.insert(layout::path_in(key, false), None);
         }
         self.grows |= !self.split && (!there || pins.is_some());
     }
@@ -184,7 +187,7 @@ impl Directory {
     fn remove(&self, key: &ResourceKey, edits: &mut Edits) {
         let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
         for split in layouts {
-            let path = layout::record_path(key, *split);
+            let path = layout::path_in(key, *split);
             for pin in PinKind::ALL {
                 edits.insert(layout::pin_path(&path, pin), None);
             }

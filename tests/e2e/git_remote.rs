@@ -411,3 +411,45 @@ fn git(directory: &Path, arguments: &[&str]) {
     let status = std::process::Command::new("git").current_dir(directory).args(arguments).status().unwrap();
     assert!(status.success(), "git {arguments:?}");
 }
+
+#[test]
+fn a_lock_that_a_killed_fetch_left_on_our_references_is_removed() {
+    let server = GitServer::new();
+    let (dir, repo) = local();
+    let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
+    let commits = chain(&repo, 1);
+    remote.push(&repo, STATUS, None, commits[0]).unwrap();
+    let (_other, fresh) = local();
+    let remote = Remote::open(&fresh, &server.file_url(), options()).unwrap();
+    let ours = remote.local_name(STATUS).unwrap();
+    let lock = fresh.common_dir().join(format!("{ours}.lock"));
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    assert_eq!(remote.fetch(&fresh, &[STATUS]).unwrap(), [Some(commits[0])]);
+    assert!(!lock.exists());
+    drop(dir);
+}
+
+#[test]
+fn a_lock_that_a_killed_shallow_fetch_left_is_removed_from_our_clone_and_explained_elsewhere() {
+    let server = GitServer::new();
+    let (_dir, repo) = local();
+    let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
+    let commits = chain(&repo, 4);
+    remote.push(&repo, "refs/heads/main", None, commits[3]).unwrap();
+    let places = tempfile::tempdir().unwrap();
+    let shallow = RemoteOptions { depth: Some(1), ..options() };
+    let ours = Remote::clone_bare(&server.file_url(), &places.path().join("ours"), shallow.clone()).unwrap();
+    git(places.path(), &["clone", "--quiet", "--depth=1", &server.file_url(), "theirs"]);
+    let theirs = Repo::open(&places.path().join("theirs")).unwrap();
+    remote.push(&repo, STATUS, None, commits[2]).unwrap();
+    let fetch = |clone: &Repo| {
+        std::fs::write(clone.common_dir().join("shallow.lock"), "").unwrap();
+        Remote::open(clone, &server.file_url(), shallow.clone()).unwrap().fetch(clone, &[STATUS])
+    };
+    assert_eq!(fetch(&ours).unwrap(), [Some(commits[2])]);
+    let error = fetch(&theirs).unwrap_err();
+    let lock = theirs.common_dir().join("shallow.lock");
+    assert!(matches!(&error, GitError::Locked { path, .. } if *path == lock), "{error}");
+    std::fs::remove_file(lock).unwrap();
+}

@@ -1,12 +1,25 @@
 //! The end-to-end tests: the real binary, real repositories. One binary, so that it links once.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod command_line;
+mod diff;
+mod engine_crash;
+mod engine_lease;
+mod engine_many;
+mod engine_pass;
+mod engine_rig;
+mod engine_signals;
 mod environment;
+mod fixtures;
 mod git_local;
 mod git_remote;
 mod git_server;
+mod reading;
+mod reconciled;
+mod validate;
+mod writing;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

@@ -1,5 +1,7 @@
 //! Fetching: the tips of named references, with their objects, kept under `refs/planspec/<remote>/`.
 
+use std::path::PathBuf;
+
 use super::Remote;
 use crate::git::lock::{OwnLock, PATIENCE, explain, lock_file};
 use crate::git::program::Output;
@@ -90,13 +92,16 @@ impl Remote {
         program.args(["--end-of-options", &self.target]).args(specs).run()
     }
 
-    /// Removes lock files of our own references: with our fetch lock held, nobody alive holds them.
+    /// Removes lock files that only our own fetches make: with our fetch lock held, nobody alive holds them.
     fn clear_leftovers(&self, repo: &Repo, locals: &[String], alone: bool) {
         if !alone {
             return;
         }
-        for local in locals {
-            let lock = lock_file(repo, local);
+        let mut locks: Vec<PathBuf> = locals.iter().map(|local| lock_file(repo, local)).collect();
+        if is_cache_clone(repo) {
+            locks.push(lock_file(repo, "shallow"));
+        }
+        for lock in locks {
             if lock.exists() && std::fs::remove_file(&lock).is_ok() {
                 tracing::warn!(lock = %lock.display(), "removed a lock that a killed fetch left");
             }

@@ -181,6 +181,7 @@ fn by_version(a: &PlanView<'_>, b: &PlanView<'_>) -> Ordering {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use crate::model::Name;

@@ -94,3 +94,78 @@ impl ToolConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn check(config: &Value) -> Result<(), String> {
+        ToolConfig::check("tool://lint", config.as_object().unwrap()).map_err(|error| error.to_string())
+    }
+
+    fn check_refused(config: &Value, expected: &str) {
+        assert_eq!(check(config).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn settings_are_read_with_their_defaults() {
+        let config = json!({"command": "npm test"});
+        let expected = ToolConfig {
+            command: "npm test".to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            shell: true,
+            working_directory: None,
+            grace: Duration::from_secs(5),
+            checkout: true,
+        };
+        assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        check_refused(
+            &json!({}),
+            "`tool://lint` needs `config.command`: the program to run, or a shell line",
+        );
+        check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
+        check_refused(
+            &json!({"command": "x", "timeout": "1s"}),
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout",
+        );
+        check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
+        check_refused(&json!({"command": " "}), "`config.command` must not be empty");
+        check_refused(&json!({"command": "x", "args": "y"}), "`config.args` must be a list of strings");
+        check_refused(&json!({"command": "x", "args": [{}]}), "`config.args` must be a list of strings");
+        check_refused(
+            &json!({"command": "x", "args": ["\0"]}),
+            "`config.args` must not hold a NUL character",
+        );
+        check_refused(&json!({"command": "x", "shell": "yes"}), "`config.shell` must be true or false");
+        check_refused(&json!({"command": "x", "grace": 5}), "`config.grace` must be a duration such as `5s`");
+        check_refused(
+            &json!({"command": "x", "env": {"PLANSPEC_NODE": "y"}}),
+            "`config.env.PLANSPEC_NODE` is reserved: planspec sets the variables named PLANSPEC_…",
+        );
+        check_refused(
+            &json!({"command": "x", "env": {"A=B": "y"}}),
+            "`config.env.A=B` is not an environment variable",
+        );
+        for path in ["/etc", "../x", "a/../../x", ""] {
+            check_refused(
+                &json!({"command": "x", "workingDirectory": path}),
+                "`config.workingDirectory` must be a relative path without `..`",
+            );
+        }
+    }
+
+    #[test]
+    fn expressions_pass_the_check_and_their_values_do_not_pass_unseen() {
+        let expression =
+            json!({"command": "x", "grace": "${{ parameters.grace }}", "args": ["${{ inputs.n }}"]});
+        assert_eq!(check(&expression), Ok(()));
+        let value = json!({"command": "x", "grace": "long"});
+        assert!(ToolConfig::read("x", value.as_object().unwrap()).is_err());
+    }
+}

@@ -47,7 +47,7 @@ impl RunFolders {
         let (path, spare) = self.next()?;
         // A new name each time: a process that outlived its attempt does not find the next one's files.
         // Spares vanish when somebody clears the cache.
-        if !spare.is_some_and(|spare| std::fs::rename(spare, &path).is_ok()) {
+        if spare.is_none_or(|spare| std::fs::rename(spare, &path).is_err()) {
             create(&path.join(ARTIFACTS))?;
             create(&path.join(WORK))?;
         }

@@ -254,6 +254,7 @@ fn field_unknown(mention: &Mention, known: &[&str]) -> Option<(String, Option<St
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -1,6 +1,6 @@
 //! Templates: JSON values whose strings may hold `${{ CEL }}`.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::context::Scope;
 use super::meter::Budget;
@@ -124,7 +124,10 @@ impl Template {
     pub fn render_map(&self, scope: &Scope<'_>) -> Result<crate::model::JsonMap, TemplateError> {
         match self.render(scope)? {
             Value::Object(map) => Ok(map),
-            other => Ok(Map::from_iter([(String::new(), other)])),
+            _ => {
+                let error = ExpressionError::new(0, "a map is expected here");
+                Err(TemplateError { pointer: String::new(), error })
+            }
         }
     }
 }
@@ -264,6 +267,7 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Part, 
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use crate::model::{NodeId, NodeStatus};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Bench, bench, shell};
-use crate::model::{Digest, NodeReason};
+use crate::model::NodeReason;
 use crate::provider::{Outcome, Stop};
 
 /// Runs and says how long it took.
@@ -155,6 +155,5 @@ fn a_flood_is_cut_counted_and_does_no_harm() {
     let file = std::fs::read(bench.run_dir().join("log")).unwrap();
     assert!(file.ends_with(b"\n[planspec: the log is cut here, at 67108864 bytes]\n"));
     assert!(file.len() < (64 << 20) + 100);
-    assert_eq!(log.checksum, Digest::of_bytes(&file));
     assert_eq!(bench.lines.len(), 1_000, "no more than the channel has room for");
 }

@@ -1,0 +1,64 @@
+//! `planspec gc`: keeps the status branch small.
+
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::cli::drive::runner_name;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::workspace::Workspace;
+use crate::engine::{Clock, Collected, Site, SystemClock, collect};
+use crate::model::Duration;
+
+/// Shrink finished executions to a summary, and squash old history of the status branch into one commit
+///
+/// The records as they are now stay; what is lost is the history before the cut-off, and the log tails of executions
+/// that ended before it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec gc --dry-run
+  planspec gc --older-than 90d")]
+pub(crate) struct Arguments {
+    /// How old something must be (default: `retention` of .planspec.yaml, 30 days)
+    #[arg(long, value_name = "DURATION")]
+    older_than: Option<Duration>,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = Workspace::open(context)?;
+    let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let age = match &arguments.older_than {
+        Some(age) => age.span(),
+        None => site.tips()?.config.retention.span(),
+    };
+    let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+    let cutoff = clock.now().saturating_sub(age).unwrap_or(jiff::Timestamp::MIN);
+    let collected = collect(&site, cutoff, arguments.dry_run, &clock, &runner_name())?;
+    show(&collected, arguments.dry_run, context)?;
+    Ok(Exit::Done)
+}
+
+fn show(collected: &Collected, dry_run: bool, context: &mut Context) -> Result<(), CliError> {
+    if context.options.format()? == OutputFormat::Json {
+        return context.out.json(&json!({
+            "dryRun": dry_run, "shrunk": collected.shrunk, "squashed": collected.squashed,
+            "kept": collected.kept, "runs": collected.runs, "tip": collected.tip,
+        }));
+    }
+    if collected.shrunk + collected.squashed + collected.runs == 0 {
+        return context.out.line("nothing to collect");
+    }
+    let would = if dry_run { "would be " } else { "" };
+    context.out.line(format!("{} finished executions {would}shrunk", collected.shrunk))?;
+    context.out.line(format!("{} commits {would}squashed, {} kept", collected.squashed, collected.kept))?;
+    context.out.line(format!("{} directories of logs and artifacts {would}removed", collected.runs))
+}

@@ -1,0 +1,240 @@
+//! `planspec run`: an Execution of a plan, or of the plan that serves a goal.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::wait::{self, Goal};
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::objects::{Inventory, ambiguous};
+use crate::cli::publish::{self, Destination};
+use crate::cli::revision::{Fate, Revision};
+use crate::cli::target::{self, Target};
+use crate::cli::workspace::Workspace;
+use crate::manifest;
+use crate::model::{API_VERSION, Duration, JsonMap, Kind, Name, Resource, ResourceKey, Spec, Status};
+use crate::plan::goal::{GoalView, PlanView, select_plan};
+use crate::report::object::Object;
+
+/// The longest name (RFC 1123 label).
+const NAME_LIMIT: usize = 63;
+
+/// Run a plan, or the plan that serves a goal: commits an Execution
+///
+/// `planspec reconcile` then drives it. With `--name`, running the same again changes nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec run goal/enable-google-sso
+  planspec run plan/sso-implementation-v2 -p dryRun=true -p 'tags=[\"a\", \"b\"]'
+  planspec run goal/enable-google-sso --name sso-exec-002 --push --wait")]
+pub(crate) struct Arguments {
+    /// goal/NAME or plan/NAME
+    #[arg(value_name = "goal/NAME|plan/NAME")]
+    target: String,
+    /// A parameter; the value is JSON where it reads as JSON, else text
+    #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = parse_parameter)]
+    parameter: Vec<(String, Value)>,
+    /// The name of the Execution; made from the plan's name and the time when absent
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// The Binding to use
+    #[arg(long, value_name = "NAME")]
+    binding: Option<Name>,
+    /// Wait until it has ended; exit with 1 unless it succeeded
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+fn parse_parameter(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("the key is empty".to_owned());
+    }
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = Workspace::open(context)?;
+    let base = publish::base(&workspace, &arguments.destination, context)?;
+    let mut revision = Revision::on(&workspace, base)?;
+    let target = target::one(&arguments.target, None)?;
+    let key = find(&revision, &target, context)?;
+    let (plan, goal) = match key.kind {
+        Kind::Plan => (key, None),
+        Kind::Goal => (serving_plan(&workspace, &revision, &key, context)?, Some(key)),
+        other => return Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
+    };
+    let namespace = goal.as_ref().map_or(&plan.namespace, |goal| &goal.namespace).clone();
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => generated_name(&plan.name, context.now())?,
+    };
+    let text = manifest_text(arguments, &plan, goal.as_ref(), &namespace, &name)?;
+    let execution = parsed(&text, &revision)?;
+    let same_name = revision.find(&execution.key()).map(|old| old.spec == execution.spec);
+    match same_name {
+        Some(true) => revision.fates.push((execution.key(), Fate::Unchanged)),
+        Some(false) => {
+            return Err(CliError::no(format!(
+                "the execution `{name}` is there already, and runs something else"
+            ))
+            .hint("give another `--name`, or none"));
+        }
+        None => revision.put(&execution, &text)?,
+    }
+    if !publish::publish(&workspace, &revision, "Run", &arguments.destination, context)? {
+        return Ok(Exit::No);
+    }
+    if !arguments.wait || arguments.destination.dry_run {
+        return Ok(Exit::Done);
+    }
+    context.out.flush()?;
+    let target = Target { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
+    let ended = Goal::Phase(vec!["Succeeded".to_owned()]);
+    wait::wait(&workspace, &[target], &ended, arguments.timeout.as_ref(), context)
+}
+
+fn find(revision: &Revision<'_>, target: &Target, context: &Context) -> Result<ResourceKey, CliError> {
+    let Some(name) = &target.name else { return Err(CliError::usage("name a goal or a plan to run")) };
+    let namespace = target.namespace.as_ref().or(context.options.namespace.as_ref());
+    let mut keys: Vec<ResourceKey> = revision.resources().iter().map(Resource::key).collect();
+    keys.retain(|key| {
+        Some(key.kind) == target.kind
+            && key.name == *name
+            && namespace.is_none_or(|wanted| key.namespace == *wanted)
+    });
+    match keys.as_slice() {
+        [key] => Ok(key.clone()),
+        [] => {
+            let kind = target.kind.map_or("resource", Kind::singular);
+            let error = CliError::no(format!("there is no {kind} `{name}` in the desired state"));
+            let all =
+                revision.resources().iter().map(Resource::key).filter(|key| Some(key.kind) == target.kind);
+            let names: Vec<String> = all.map(|key| key.name.to_string()).collect();
+            Err(match target::nearest(name.as_str(), names.iter().map(String::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error,
+            })
+        }
+        several => Err(ambiguous(name, several)),
+    }
+}
+
+/// The plan that the last reconcile chose for a goal; before the first one, the plan that it would choose.
+fn serving_plan(
+    workspace: &Workspace,
+    revision: &Revision<'_>,
+    goal: &ResourceKey,
+    context: &mut Context,
+) -> Result<ResourceKey, CliError> {
+    let tips = workspace.tips(context)?;
+    let recorded = Inventory::load(workspace, &tips)?.object(goal)?;
+    if let Some(Object { record: Some(record), .. }) = &recorded
+        && let Status::Goal(status) = &record.status
+        && let Some(plan) = &status.active_plan_ref
+        && revision.find(&plan.key(Kind::Plan, &goal.namespace)).is_some()
+    {
+        return Ok(plan.key(Kind::Plan, &goal.namespace));
+    }
+    let keyed: Vec<(ResourceKey, &Resource)> =
+        revision.resources().iter().map(|resource| (resource.key(), resource)).collect();
+    let plans: Vec<PlanView<'_>> = keyed
+        .iter()
+        .filter_map(|(key, resource)| match &resource.spec {
+            Spec::Plan(spec) => Some(PlanView::of(key, &resource.metadata.labels, spec, true)),
+            _ => None,
+        })
+        .collect();
+    let Some(Spec::Goal(spec)) = revision.find(goal).map(|resource| &resource.spec) else {
+        return Err(CliError::no(format!("there is no {goal}")));
+    };
+    let view = GoalView { key: goal, spec, generation: 1, created: context.now() };
+    select_plan(&view, &plans).plan.ok_or_else(|| {
+        CliError::no(format!("no plan serves {goal}")).hint(
+            "a plan serves it when the goal's planSelector matches its labels, or its goalRef names the goal",
+        )
+    })
+}
+
+/// `<plan>-<date>-<time>`, cut to the length of a name.
+fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
+    let suffix = now.strftime("-%Y%m%d-%H%M%S").to_string();
+    let stem: String = plan.as_str().chars().take(NAME_LIMIT.saturating_sub(suffix.len())).collect();
+    let name = format!("{}{suffix}", stem.trim_end_matches('-'));
+    Name::new(&name).map_err(|error| CliError::bug(format!("the name `{name}` {error}")))
+}
+
+fn manifest_text(
+    arguments: &Arguments,
+    plan: &ResourceKey,
+    goal: Option<&ResourceKey>,
+    namespace: &Name,
+    name: &Name,
+) -> Result<String, CliError> {
+    let reference = |key: &ResourceKey| {
+        if key.namespace == *namespace {
+            json!({ "name": key.name })
+        } else {
+            json!({ "name": key.name, "namespace": key.namespace })
+        }
+    };
+    let mut spec = JsonMap::new();
+    spec.insert("planRef".to_owned(), reference(plan));
+    if let Some(goal) = goal {
+        spec.insert("goalRef".to_owned(), reference(goal));
+    }
+    if let Some(binding) = &arguments.binding {
+        spec.insert("bindingRef".to_owned(), json!({ "name": binding }));
+    }
+    if !arguments.parameter.is_empty() {
+        let parameters: JsonMap = arguments.parameter.iter().cloned().collect();
+        spec.insert("parameters".to_owned(), Value::Object(parameters));
+    }
+    let value = json!({
+        "apiVersion": API_VERSION,
+        "kind": Kind::Execution,
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": spec,
+    });
+    serde_yaml::to_string(&value)
+        .map_err(|error| CliError::bug(format!("an Execution cannot be written: {error}")))
+}
+
+fn parsed(text: &str, revision: &Revision<'_>) -> Result<Resource, CliError> {
+    let parsed = manifest::parse("execution.yaml", text.as_bytes(), &revision.config().limits);
+    let found = parsed.diagnostics.into_iter().next();
+    parsed.resources.into_iter().next().ok_or_else(|| {
+        CliError::usage(found.map_or("the execution is not valid".to_owned(), |found| found.message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_json_where_they_read_as_json() {
+        let value = |text: &str| parse_parameter(text).unwrap().1;
+        assert_eq!(value("a=false"), json!(false));
+        assert_eq!(value("a=high"), json!("high"));
+        assert_eq!(value("a=\"5\""), json!("5"));
+        assert_eq!(value("a=x=y"), json!("x=y"));
+        assert!(parse_parameter("a").is_err() && parse_parameter("=1").is_err());
+    }
+
+    #[test]
+    fn a_generated_name_is_a_name_however_long_the_plan_s_is() {
+        let now = "2026-03-04T12:03:41Z".parse().unwrap();
+        let name = |plan: &str| generated_name(&Name::new(plan).unwrap(), now).unwrap().to_string();
+        assert_eq!(name("sso"), "sso-20260304-120341");
+        assert_eq!(name(&"x".repeat(63)).len(), 63);
+    }
+}

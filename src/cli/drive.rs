@@ -1,0 +1,139 @@
+//! Driving a reconcile from a command: the parts it is made of, signals, and the output that shows it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Context;
+use super::error::CliError;
+use super::options::OutputFormat;
+use super::workspace::Workspace;
+use crate::config::{Config, Environment};
+use crate::engine::{Parts, ReconcileOptions, Site, Summary, SystemClock, reconcile};
+use crate::event::Event;
+use crate::index::Index;
+use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry};
+use crate::report::progress::{Detail, JsonProgress, LiveProgress, PlainProgress, Progress};
+
+/// A second signal ends the process at once, with the exit code that shells expect of an interrupted program.
+const KILLED: i32 = 130;
+
+/// Runs a reconcile to its end and shows it.
+pub(crate) fn drive(
+    workspace: Workspace,
+    options: ReconcileOptions,
+    context: &mut Context,
+) -> Result<Summary, CliError> {
+    let cache = workspace.repo.cache_dir();
+    let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let mut progress = progress(context)?;
+    let mut broken: Option<io::Error> = None;
+    let environment = context.environment.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
+    let summary = runtime.block_on(async {
+        let (stopper, stop) = watch::channel(false);
+        let broken_pipe = stopper.clone();
+        tokio::spawn(heed_signals(stopper));
+        let sink = Box::new(|event: Event| {
+            if broken.is_none()
+                && let Err(error) = progress.show(&event)
+            {
+                broken = Some(error);
+                broken_pipe.send_replace(true);
+            }
+        });
+        let runs = cache.join("runs");
+        let registry = Box::new(move |config: &Config| registry(config, &environment, &runs));
+        let index = Index::open(Some(&cache))?;
+        reconcile(Parts { site, index, registry, clock: Arc::new(SystemClock), stop, sink }, options).await
+    })?;
+    drop(progress);
+    match broken {
+        Some(error) => Err(error.into()),
+        None => Ok(summary),
+    }
+}
+
+/// The first signal asks for a clean stop, the second ends the process.
+async fn heed_signals(stop: watch::Sender<bool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for second in [false, true] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if second {
+            #[allow(clippy::exit, reason = "the user asked twice")]
+            std::process::exit(KILLED);
+        }
+        stop.send_replace(true);
+    }
+}
+
+fn progress(context: &Context) -> Result<Box<dyn Progress>, CliError> {
+    let detail = match (context.options.quiet, context.options.verbose) {
+        (true, _) => Detail::Quiet,
+        (false, 0) => Detail::Normal,
+        (false, _) => Detail::Verbose,
+    };
+    Ok(match context.options.format()? {
+        OutputFormat::Json => Box::new(JsonProgress::new(io::stdout())),
+        _ if context.out.is_live() => {
+            Box::new(LiveProgress::new(detail, context.out.has_colour(), context.out.height()))
+        }
+        _ => {
+            let choice = if context.out.has_colour() {
+                anstream::ColorChoice::AlwaysAnsi
+            } else {
+                anstream::ColorChoice::Never
+            };
+            Box::new(PlainProgress::new(anstream::AutoStream::new(io::stdout(), choice), detail))
+        }
+    })
+}
+
+/// The providers, with what the configuration lets through of the environment.
+pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) -> Registry {
+    let named = |names: &[String]| -> BTreeMap<String, std::ffi::OsString> {
+        names.iter().filter_map(|name| Some((name.clone(), environment.os(name)?.to_owned()))).collect()
+    };
+    let mut passed = named(&config.providers.environment);
+    passed.extend(named(&ALWAYS_PASSED.map(ToOwned::to_owned)));
+    Registry::standard(ProviderSettings {
+        allow: config.providers.allow.clone(),
+        environment: passed,
+        secrets: named(&config.providers.secrets),
+        runs: runs.to_owned(),
+    })
+}
+
+/// A name for this runner that no other process has.
+pub(crate) fn runner_name() -> String {
+    let uname = rustix::system::uname();
+    let host: String = uname
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+        .take(40)
+        .collect();
+    let mark = uuid::Uuid::new_v4().simple().to_string();
+    let mark: String = mark.chars().take(6).collect();
+    format!("{host}-{}-{mark}", std::process::id())
+}
+
+/// The number of cores.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,329 @@
+//! Decisions about executions and their nodes.
+
+use std::sync::Arc;
+
+use super::{Actor, Verdict, refuse};
+use crate::engine::EngineError;
+use crate::engine::live::terms;
+use crate::engine::pin::program_of;
+use crate::engine::world::World;
+use crate::index::Topic;
+use crate::model::{
+    ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, Request,
+    ResourceKey, Status, StatusRecord,
+};
+use crate::plan::{Draft, LeaseState, lease_state};
+use crate::run::{Evidence, ExecutionChange, NodeChange, Program, derive_phase};
+
+/// An execution that is decided about.
+struct Case {
+    key: ResourceKey,
+    record: Arc<StatusRecord>,
+    draft: Draft,
+    program: Option<Arc<Program>>,
+}
+
+impl Case {
+    fn open(world: &World, key: &ResourceKey) -> Result<Self, EngineError> {
+        let Some(record) = world.record(key)? else {
+            let declared = world.index.declared(key)?.is_some();
+            let hint = if declared { "; it has not been observed yet: run `planspec reconcile`" } else { "" };
+            return refuse(format!("there is no {key} on the status branch{hint}"));
+        };
+        let Some(status) = record.execution().cloned() else {
+            return refuse(format!("{key} is not an execution"));
+        };
+        let program = match &status.extensions.pinned {
+            Some(pinned) => program_of(world, key, pinned)?.ok(),
+            None => None,
+        };
+        Ok(Self { key: key.clone(), draft: Draft::new(status), record, program })
+    }
+
+    fn status(&self) -> &ExecutionStatus {
+        &self.draft.status
+    }
+
+    fn program(&self) -> Result<&Arc<Program>, EngineError> {
+        self.program.as_ref().map_or_else(|| refuse(format!("{} has no plan yet", self.key)), Ok)
+    }
+
+    /// Completes the status and puts it into the commit.
+    fn close(mut self, verdict: &mut Verdict, actor: &Actor<'_>, word: &str, said: &str) {
+        if let Some(program) = &self.program {
+            crate::plan::sum_groups(program, &mut self.draft, actor.at);
+        }
+        derive_phase(self.program.as_deref(), &mut self.draft.status, actor.at);
+        let old = self.record.execution().map(|status| status.phase);
+        let record = StatusRecord {
+            metadata: self.record.metadata.clone(),
+            status: Status::Execution(Box::new(self.draft.status.clone())),
+        };
+        verdict.lines.push(format!("execution/{} {said}", self.key.name));
+        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, (word, said), actor.at);
+    }
+}
+
+fn request(actor: &Actor<'_>, comment: Option<&str>) -> Request {
+    Request { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
+}
+
+/// A person did the work of a node, or says that it cannot be done.
+pub(super) fn complete(
+    world: &World,
+    actor: &Actor<'_>,
+    key: &ResourceKey,
+    id: &NodeId,
+    outputs: &JsonMap,
+    failed: bool,
+    comment: Option<&str>,
+) -> Result<Verdict, EngineError> {
+    let mut case = Case::open(world, key)?;
+    let program = Arc::clone(case.program()?);
+    let Some(node) = program.topology.find(id.as_str()).and_then(|ix| program.node(ix)) else {
+        return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&program)));
+    };
+    may_complete(&case, node)?;
+    if !failed {
+        check_outputs(node, outputs)?;
+    }
+    let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+    let (evidence, reason) = (Evidence::default(), NodeReason::CompletedByPerson);
+    let (change, said) = if failed {
+        let message = format!("failed by {}{words}", actor.name);
+        (NodeChange::Fail { reason, message, evidence }, "failed")
+    } else {
+        let message = format!("completed by {}{words}", actor.name);
+        let outputs = outputs.clone();
+        (NodeChange::Succeed { reason: Some(reason), message, outputs, evidence }, "completed")
+    };
+    if !case.draft.node(id, change, actor.at) {
+        return refuse(format!("node `{id}` cannot be completed in its phase"));
+    }
+    let mut verdict = Verdict::default();
+    case.close(&mut verdict, actor, "Completed", &format!("node {id} {said}"));
+    Ok(verdict)
+}
+
+fn group_ids(program: &Program) -> Vec<NodeId> {
+    let groups = program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Group);
+    groups.map(|node| node.id.clone()).collect()
+}
+
+fn names(program: &Program) -> String {
+    program.ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
+    let Some(state) = case.status().node_statuses.get(&node.id) else {
+        return refuse(format!("{} has no status for node `{}`", case.key, node.id));
+    };
+    match (node.kind, state.phase) {
+        (NodeKind::Gate, _) => refuse(format!("node `{}` is a gate; approve or reject it", node.id)),
+        (NodeKind::Group, _) => refuse(format!("node `{}` is a group; complete its children", node.id)),
+        (_, NodePhase::Blocked) => Ok(()),
+        (_, NodePhase::Running) => refuse(format!(
+            "node `{}` is being worked on by {}",
+            node.id,
+            state.extensions.runner.as_deref().unwrap_or("a runner")
+        )),
+        (_, NodePhase::Pending) => {
+            refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
+        }
+        (_, phase) => {
+            refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id))
+        }
+    }
+}
+
+fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
+    let missing: Vec<&str> =
+        node.outputs.iter().filter(|name| !outputs.contains_key(*name)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return refuse(format!(
+            "node `{}` declares outputs that are not given: {}",
+            node.id,
+            missing.join(", ")
+        ));
+    }
+    let unknown: Vec<&str> =
+        outputs.keys().filter(|name| !node.outputs.contains(name)).map(String::as_str).collect();
+    if !node.outputs.is_empty() && !unknown.is_empty() {
+        let declared = node.outputs.join(", ");
+        return refuse(format!(
+            "node `{}` does not declare {}; it declares: {declared}",
+            node.id,
+            unknown.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Calls off an execution, or every execution of a goal that is under way.
+pub(super) fn cancel(
+    world: &World,
+    actor: &Actor<'_>,
+    target: &ResourceKey,
+    comment: Option<&str>,
+) -> Result<Verdict, EngineError> {
+    let mut verdict = Verdict::default();
+    let keys = match target.kind {
+        Kind::Execution => vec![target.clone()],
+        Kind::Goal => world.index.mentions(&Topic::Resource(target.clone()))?,
+        _ => return refuse("only executions and goals can be cancelled"),
+    };
+    for key in keys.into_iter().filter(|key| key.kind == Kind::Execution) {
+        if target.kind == Kind::Goal && world.record(&key)?.is_none() {
+            continue;
+        }
+        let case = Case::open(world, &key)?;
+        match case.status().phase {
+            phase if phase.is_terminal() && target.kind == Kind::Goal => {}
+            ExecutionPhase::Cancelled => {
+                verdict.lines.push(format!("execution/{} is cancelled already", key.name))
+            }
+            phase if phase.is_terminal() => {
+                return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
+            }
+            _ => cancel_one(world, actor, case, comment, &mut verdict),
+        }
+    }
+    if verdict.lines.is_empty() {
+        return refuse(format!("no execution of {target} is under way"));
+    }
+    Ok(verdict)
+}
+
+fn cancel_one(
+    world: &World,
+    actor: &Actor<'_>,
+    mut case: Case,
+    comment: Option<&str>,
+    verdict: &mut Verdict,
+) {
+    if case.status().extensions.cancel.is_none() {
+        case.draft.execution(ExecutionChange::RequestCancel(request(actor, comment)), actor.at);
+    }
+    let lease = case.status().extensions.lease.clone();
+    let held = lease_state(lease.as_ref(), actor.runner, terms(world), actor.at);
+    let said = match (held, lease) {
+        // Its runner ends what runs and records it; nobody else can.
+        (LeaseState::Held(_), Some(lease)) => format!("cancellation requested; {} ends it", lease.holder),
+        _ => {
+            let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+            let message = format!("cancelled by {}{words}", actor.name);
+            let groups = case.program.as_ref().map(|program| group_ids(program)).unwrap_or_default();
+            let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
+            for id in ids.into_iter().filter(|id| !groups.contains(id)) {
+                let reason = NodeReason::CancelRequested;
+                case.draft.node(&id, NodeChange::Cancel { reason, message: message.clone() }, actor.at);
+            }
+            case.draft.status.extensions.lease = None;
+            "cancelled".to_owned()
+        }
+    };
+    case.close(verdict, actor, "CancelRequested", &said);
+}
+
+/// Runs nodes again: what did not succeed and what follows it, or a node and everything after it.
+pub(super) fn retry(
+    world: &World,
+    actor: &Actor<'_>,
+    key: &ResourceKey,
+    from: Option<&NodeId>,
+    comment: Option<&str>,
+) -> Result<Verdict, EngineError> {
+    let mut case = Case::open(world, key)?;
+    let program = Arc::clone(case.program()?);
+    let chosen = chosen(&case, &program, from)?;
+    let again: Vec<NodeId> = chosen
+        .iter()
+        .zip(program.ids.iter())
+        .filter_map(|(&wanted, id)| wanted.then(|| id.clone()))
+        .filter(|id| {
+            program
+                .topology
+                .find(id.as_str())
+                .and_then(|ix| program.node(ix))
+                .is_some_and(|node| node.kind != NodeKind::Group)
+        })
+        .collect();
+    let phase = |id: &NodeId| case.status().node_statuses.get(id).map(|state| state.phase);
+    if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
+        return refuse(format!("node `{running}` is running; cancel the execution first, or wait for it"));
+    }
+    if again.is_empty() {
+        return refuse(format!("every node of {key} succeeded; name one to run again with --from"));
+    }
+    let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+    case.draft.execution(ExecutionChange::Retry(request(actor, comment)), actor.at);
+    for id in &again {
+        let message = format!("retried by {}{words}", actor.name);
+        case.draft.node(id, NodeChange::Reset { message }, actor.at);
+    }
+    let said = format!("retried: {}", again.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
+    let mut verdict = Verdict::default();
+    case.close(&mut verdict, actor, "Retried", &said);
+    Ok(verdict)
+}
+
+/// Which nodes run again, by index.
+fn chosen(case: &Case, program: &Program, from: Option<&NodeId>) -> Result<Vec<bool>, EngineError> {
+    let mut chosen = vec![false; program.ids.len()];
+    let starts: Vec<usize> = match from {
+        Some(id) => match program.topology.find(id.as_str()) {
+            Some(ix) => vec![ix],
+            None => return refuse(format!("{} has no node `{id}`; its nodes: {}", case.key, names(program))),
+        },
+        None => (0..program.ids.len()).filter(|&ix| wants_retry(case, program, ix)).collect(),
+    };
+    for start in starts {
+        let after = program.topology.downstream(start);
+        for (index, flag) in chosen.iter_mut().enumerate() {
+            *flag |= index == start || after.get(index).copied().unwrap_or(false);
+        }
+    }
+    Ok(chosen)
+}
+
+fn wants_retry(case: &Case, program: &Program, ix: usize) -> bool {
+    let Some(node) = program.node(ix).filter(|node| node.kind != NodeKind::Group) else { return false };
+    case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
+        NodePhase::Failed | NodePhase::Cancelled => true,
+        NodePhase::Blocked => state.extensions.reason == Some(NodeReason::RunnerLost),
+        _ => false,
+    })
+}
+
+/// Nothing further starts; what runs goes on.
+pub(super) fn suspend(
+    world: &World,
+    actor: &Actor<'_>,
+    key: &ResourceKey,
+    comment: Option<&str>,
+) -> Result<Verdict, EngineError> {
+    let mut case = Case::open(world, key)?;
+    let mut verdict = Verdict::default();
+    if case.status().extensions.suspend.is_some() {
+        verdict.lines.push(format!("execution/{} is suspended already", key.name));
+        return Ok(verdict);
+    }
+    if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
+        return refuse(format!("{key} is {} already", case.status().phase));
+    }
+    case.close(&mut verdict, actor, "Suspended", "suspended");
+    Ok(verdict)
+}
+
+/// Things start again.
+pub(super) fn resume(world: &World, actor: &Actor<'_>, key: &ResourceKey) -> Result<Verdict, EngineError> {
+    let mut case = Case::open(world, key)?;
+    let mut verdict = Verdict::default();
+    if case.status().extensions.suspend.is_none() {
+        verdict.lines.push(format!("execution/{} is not suspended", key.name));
+        return Ok(verdict);
+    }
+    case.draft.execution(ExecutionChange::Resume(request(actor, None)), actor.at);
+    case.close(&mut verdict, actor, "Resumed", "resumed");
+    Ok(verdict)
+}

@@ -1,0 +1,138 @@
+//! Reviews of gates.
+
+use super::{Actor, Verdict, listed, refuse};
+use crate::engine::gates::{decide_with, gate_status, generation, people, settle, spec_of};
+use crate::engine::pin::program_of;
+use crate::engine::world::World;
+use crate::engine::{EngineError, metadata};
+use crate::model::{
+    GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, Review, ReviewAction, ReviewBinding,
+    Status, StatusMetadata, StatusRecord,
+};
+use crate::run::gate::{GateDecision, eligible};
+
+/// An execution that has a gate on its way.
+struct Visitor {
+    key: ResourceKey,
+    binding: ReviewBinding,
+    since: Option<jiff::Timestamp>,
+    waits: bool,
+}
+
+/// Records a review, bound to exactly what the execution is pinned to (design invariant 11).
+pub(super) fn review(
+    world: &World,
+    actor: &Actor<'_>,
+    gate: &ResourceKey,
+    action: ReviewAction,
+    execution: Option<&ResourceKey>,
+    comment: Option<&str>,
+) -> Result<Verdict, EngineError> {
+    let spec = spec_of(world, gate)?;
+    eligible(&actor.name, spec.as_ref(), &people(world))
+        .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
+    let visitor = visitor(world, gate, execution)?;
+    let old = world.record(gate)?;
+    let mut metadata = match (world.index.declared(gate)?, old.as_deref()) {
+        (Some(declared), old) => metadata::observe(gate, &declared, &world.desired, old),
+        (None, Some(old)) => old.metadata.clone(),
+        (None, None) => metadata::first_seen(gate, &world.desired),
+    };
+    if spec.is_none() {
+        metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
+    }
+    let generation = generation(world, gate, old.as_deref())?;
+    let mut status = old.as_deref().and_then(gate_status).cloned().unwrap_or_default();
+    status.observed_generation = Some(generation);
+    status.review_history.push(Review {
+        reviewer: actor.name.clone(),
+        action,
+        timestamp: actor.at,
+        comment: comment.map(ToOwned::to_owned),
+        target_generation: Some(generation),
+        extensions: Some(visitor.binding.clone()),
+    });
+    let decided = decide_with(world, gate, Some(&status), generation, &visitor.binding, visitor.since)?;
+    let latest = status.review_history.len().saturating_sub(1);
+    if let Some(voided) = decided.voided.iter().find(|voided| voided.review == latest) {
+        return refuse(format!("this review would not count: {}", voided.reason));
+    }
+    if status.phase == GatePhase::Pending && visitor.waits {
+        status.phase = GatePhase::Waiting;
+    }
+    settle(&mut status, &decided.decision, generation, actor.at);
+    let said = match (&decided.decision, action) {
+        (GateDecision::Approved { by }, _) => format!("approved by {}", by.join(", ")),
+        (GateDecision::Rejected { by, .. }, _) => format!("rejected by {by}"),
+        (GateDecision::Waiting { .. }, ReviewAction::Comment) => "commented".to_owned(),
+        (GateDecision::Waiting { approvals, needed }, _) => {
+            format!("has {} of {needed} approvals", approvals.len())
+        }
+    };
+    let record = StatusRecord { metadata, status: Status::Gate(status) };
+    let mut verdict = Verdict::default();
+    verdict.lines.push(format!("gate/{} {said} for execution/{}", gate.name, visitor.key.name));
+    verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&said), actor.at);
+    Ok(verdict)
+}
+
+/// The execution that a review is about.
+fn visitor(world: &World, gate: &ResourceKey, wanted: Option<&ResourceKey>) -> Result<Visitor, EngineError> {
+    if let Some(key) = wanted {
+        let found = visit(world, key, gate)?;
+        return match found {
+            Some(visitor) => Ok(visitor),
+            None => refuse(format!("{key} is not under way, or has no gate `{}` on its way", gate.name)),
+        };
+    }
+    let mut waiting = Vec::new();
+    for key in world.index.active_executions()? {
+        waiting.extend(visit(world, &key, gate)?.filter(|visitor| visitor.waits));
+    }
+    let names = listed(waiting.iter().map(|visitor| &visitor.key.name));
+    let mut waiting = waiting.into_iter();
+    match (waiting.next(), waiting.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => refuse(format!(
+            "several executions wait at gate `{}`: {names}; name one with --execution",
+            gate.name
+        )),
+        (None, _) => refuse(format!(
+            "no execution waits at gate `{}`; run `planspec reconcile` first, or name an execution that is on its way to it \
+             with --execution",
+            gate.name
+        )),
+    }
+}
+
+/// How an execution stands towards a gate: none when it is over, or has no such gate before it.
+fn visit(world: &World, key: &ResourceKey, gate: &ResourceKey) -> Result<Option<Visitor>, EngineError> {
+    let Some(record) = world.record(key)? else { return Ok(None) };
+    let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else {
+        return Ok(None);
+    };
+    let Some(pinned) = &status.extensions.pinned else { return Ok(None) };
+    let Ok(program) = program_of(world, key, pinned)? else { return Ok(None) };
+    let home = &pinned.plan.namespace;
+    for node in program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
+        let names = node.gate_ref.as_ref().is_some_and(|reference| reference.key(Kind::Gate, home) == *gate);
+        let Some(state) =
+            status.node_statuses.get(&node.id).filter(|state| names && !state.phase.is_terminal())
+        else {
+            continue;
+        };
+        let waits = state.phase == NodePhase::Blocked
+            && state.extensions.reason == Some(NodeReason::AwaitingApproval);
+        return Ok(Some(Visitor {
+            key: key.clone(),
+            binding: ReviewBinding {
+                execution: record.metadata.uid.clone(),
+                graph_digest: pinned.graph_digest.clone(),
+                commit: pinned.commit.clone(),
+            },
+            since: state.extensions.reset_at,
+            waits,
+        }));
+    }
+    Ok(None)
+}

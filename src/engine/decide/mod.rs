@@ -1,0 +1,174 @@
+//! Decisions of people: approve, reject, complete, cancel, retry, suspend, resume. Each is one commit on the status
+//! branch, made by compare-and-swap; what follows from it is the next reconcile's business.
+
+mod execution;
+mod gate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::Assembly;
+use super::clock::Clock;
+use super::publisher::{Delivery, Publisher};
+use super::world::World;
+use super::{EngineError, Site};
+use crate::git::Person;
+use crate::index::Index;
+use crate::model::{JsonMap, Name, NodeId, ResourceKey, ReviewAction};
+
+/// How often a lost race is tried again.
+const MOST_RACES: u32 = 60;
+
+/// What somebody decides.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// A review of a gate, for the execution that waits at it.
+    Review {
+        /// The gate.
+        gate: ResourceKey,
+        /// What is said.
+        action: ReviewAction,
+        /// The execution, when several wait, or when it has not come that far yet.
+        execution: Option<ResourceKey>,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// The work of a node was done, or could not be, by a person.
+    Complete {
+        /// The execution.
+        execution: ResourceKey,
+        /// The node.
+        node: NodeId,
+        /// What it gave.
+        outputs: JsonMap,
+        /// Whether it failed.
+        failed: bool,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// An execution is called off, or every execution of a goal.
+    Cancel {
+        /// The execution or goal.
+        target: ResourceKey,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// Nodes are to run again.
+    Retry {
+        /// The execution.
+        execution: ResourceKey,
+        /// This node and everything after it; whatever did not succeed when absent.
+        from: Option<NodeId>,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// Nothing further starts.
+    Suspend {
+        /// The execution.
+        execution: ResourceKey,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// Things start again.
+    Resume {
+        /// The execution.
+        execution: ResourceKey,
+    },
+}
+
+/// A decision that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// What it came to, a line for each resource: `gate/sso-security-review approved (1 of 1)`.
+    pub lines: Vec<String>,
+    /// The status commit; absent when everything was so already.
+    pub commit: Option<String>,
+    /// Whom the decision is recorded for.
+    pub by: String,
+}
+
+/// What a decision changes.
+#[derive(Debug, Default)]
+struct Verdict {
+    assembly: Assembly,
+    lines: Vec<String>,
+}
+
+/// Who decides, and when.
+#[derive(Debug, Clone)]
+struct Actor<'a> {
+    /// Who, as recorded: a name of the configuration, or an email address.
+    name: String,
+    /// The time.
+    at: jiff::Timestamp,
+    /// The name of this process, for the trailers.
+    runner: &'a str,
+}
+
+/// Records a decision of `person` (design invariants 3 and 11). After a lost race everything is looked at again, so
+/// that what is recorded is a decision about what is so now.
+///
+/// # Errors
+/// [`EngineError::Refused`] when the decision cannot be made; Git; too many lost races.
+pub fn decide(
+    site: &Site,
+    index: Index,
+    decision: &Decision,
+    person: &Person,
+    clock: &Arc<dyn Clock>,
+    runner: &str,
+) -> Result<Recorded, EngineError> {
+    let mut publisher = Publisher::new(site)?;
+    let (mut world, _) = World::open(site.repo().reopen()?, index, site.tips()?)?;
+    for races in 0..MOST_RACES {
+        let name = super::gates::people(&world)
+            .identify(&person.email)
+            .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
+        let actor = Actor { name, at: clock.now(), runner };
+        let Verdict { assembly, lines } = weigh(&world, decision, &actor)?;
+        let by = actor.name.clone();
+        if assembly.is_empty() {
+            return Ok(Recorded { lines, commit: None, by });
+        }
+        let (batch, _) = assembly.split(world.desired.id, actor.runner, actor.at);
+        match publisher.deliver(&world.config, world.status, &batch)? {
+            Delivery::Done { commit, .. } => {
+                return Ok(Recorded { lines, commit: Some(commit.to_string()), by });
+            }
+            Delivery::Unchanged => return Ok(Recorded { lines, commit: None, by }),
+            Delivery::Moved(_) => {
+                std::thread::sleep(Duration::from_millis(20 * u64::from(races.min(20)) + 5));
+                world.move_to(site.tips()?)?;
+            }
+        }
+    }
+    Err(EngineError::Contended { attempts: MOST_RACES })
+}
+
+fn weigh(world: &World, decision: &Decision, actor: &Actor<'_>) -> Result<Verdict, EngineError> {
+    match decision {
+        Decision::Review { gate, action, execution, comment } => {
+            gate::review(world, actor, gate, *action, execution.as_ref(), comment.as_deref())
+        }
+        Decision::Complete { execution, node, outputs, failed, comment } => {
+            execution::complete(world, actor, execution, node, outputs, *failed, comment.as_deref())
+        }
+        Decision::Cancel { target, comment } => execution::cancel(world, actor, target, comment.as_deref()),
+        Decision::Retry { execution, from, comment } => {
+            execution::retry(world, actor, execution, from.as_ref(), comment.as_deref())
+        }
+        Decision::Suspend { execution, comment } => {
+            execution::suspend(world, actor, execution, comment.as_deref())
+        }
+        Decision::Resume { execution } => execution::resume(world, actor, execution),
+    }
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T, EngineError> {
+    Err(EngineError::Refused(message.into()))
+}
+
+/// The names of resources, for a message.
+fn listed<'a>(names: impl Iterator<Item = &'a Name>) -> String {
+    names.map(Name::as_str).collect::<Vec<_>>().join(", ")
+}

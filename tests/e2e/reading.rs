@@ -1,0 +1,115 @@
+//! The commands that read, before anything was reconciled: declared objects, and no status.
+
+use crate::environment::TestEnvironment;
+use crate::fixtures::{SSO, goal, plan};
+
+#[test]
+fn declared_objects_are_listed_by_kind() {
+    let environment = TestEnvironment::with_files(&[("sso.yaml", SSO)]);
+    let outcome = environment.planspec(&["get", "goals,plans"]).succeeds();
+    insta::assert_snapshot!(outcome.lines().join("\n"), @r#"
+    NAMESPACE       NAME                PHASE   PLAN   PRIORITY   AGE
+    team-platform   enable-google-sso   -       -      10         -
+
+    NAMESPACE       NAME                    PHASE   NODES   SERIES   VERSION   AGE
+    team-platform   sso-implementation-v2   -       3       sso      2         -
+    "#);
+}
+
+#[test]
+fn one_object_is_one_value_and_many_are_a_list() {
+    let environment = TestEnvironment::with_files(&[("sso.yaml", SSO)]);
+    let one = environment.planspec(&["get", "goal/enable-google-sso", "-o", "json"]).succeeds().json();
+    assert_eq!((one["kind"].as_str(), one["spec"]["priority"].as_u64()), (Some("Goal"), Some(10)));
+    let all = environment.planspec(&["get", "all", "-o", "json"]).succeeds().json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 3);
+    let yaml = environment.planspec(&["get", "goal", "enable-google-sso", "-o", "yaml"]).succeeds().stdout;
+    assert!(yaml.starts_with("apiVersion: planspec.io/v1alpha1\nkind: Goal\n"), "{yaml}");
+    let names = environment.planspec(&["get", "all", "-o", "name"]).succeeds();
+    assert!(names.lines().contains(&"goal/enable-google-sso"));
+}
+
+#[test]
+fn a_name_that_is_not_there_is_a_clear_no_with_a_suggestion() {
+    let environment = TestEnvironment::with_files(&[("sso.yaml", SSO)]);
+    let outcome = environment.planspec(&["get", "goal/enable-gogle-sso"]).exits(1);
+    assert!(outcome.stderr.contains("did you mean `enable-google-sso`"), "{}", outcome.stderr);
+    let outcome = environment.planspec(&["get", "goal/zzz", "-o", "json"]).exits(1);
+    let error: serde_json::Value = serde_json::from_str(&outcome.stderr).unwrap();
+    assert_eq!(error["error"]["exitCode"], 1);
+}
+
+#[test]
+fn a_broken_manifest_hides_no_other() {
+    let environment = TestEnvironment::with_files(&[
+        ("good.yaml", &goal("good", "Fine")),
+        ("bad.yaml", "apiVersion: planspec.io/v1alpha1\nkind: Goal\n"),
+    ]);
+    let names = environment.planspec(&["get", "goals", "-o", "name"]).succeeds();
+    assert_eq!(names.lines(), ["goal/good"]);
+}
+
+#[test]
+fn the_graph_is_drawn_in_every_form() {
+    let environment = TestEnvironment::with_files(&[("sso.yaml", SSO)]);
+    let outcome = environment.planspec(&["graph", "sso-implementation-v2"]).succeeds();
+    insta::assert_snapshot!(outcome.lines().join("\n"), @r#"
+    team-platform/sso-implementation-v2
+    □ research   Task
+    □ implement  Task
+    ◇ review     Gate
+    "#);
+    let draw = |format: &str| {
+        environment.planspec(&["graph", "plan/sso-implementation-v2", "--format", format]).succeeds().stdout
+    };
+    assert!(draw("dot").starts_with("digraph") && draw("mermaid").starts_with("flowchart"));
+    assert!(draw("svg").starts_with("<svg") && draw("svg").trim_end().ends_with("</svg>"));
+}
+
+#[test]
+fn an_execution_that_has_not_started_shows_the_graph_of_its_plan() {
+    let environment = TestEnvironment::with_files(&[("sso.yaml", SSO)]);
+    let text = environment.planspec(&["graph", "execution/sso-exec-001"]).succeeds().stdout;
+    assert!(text.contains("research") && text.contains("review"), "{text}");
+}
+
+#[test]
+fn an_object_is_described_and_history_is_empty_at_first() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("ship"))]);
+    let text = environment.planspec(&["describe", "plan/ship"]).succeeds().stdout;
+    assert!(
+        text.contains("Build, then test") && text.contains("build") && text.contains("Not reconciled yet")
+    );
+    let outcome = environment.planspec(&["history"]).succeeds();
+    assert!(outcome.stdout.is_empty() && outcome.stderr.contains("planspec reconcile"), "{}", outcome.stderr);
+}
+
+#[test]
+fn hostile_text_reaches_no_terminal() {
+    let hostile = goal("hostile", "\"red \\e[31m text \\u202E reversed\"");
+    let environment = TestEnvironment::with_files(&[("goal.yaml", &hostile)]);
+    for arguments in [["describe", "goal/hostile", "--color=always"], ["get", "goals", "-owide"]] {
+        let text = environment.planspec(&arguments).succeeds().stdout;
+        assert!(!text.contains("\u{1b}[31m text") && !text.contains('\u{202e}'), "{text}");
+    }
+}
+
+#[test]
+fn outside_a_repository_the_way_in_is_shown() {
+    let environment = TestEnvironment::new();
+    let outcome = environment.planspec(&["get", "goals"]).exits(3);
+    assert!(outcome.stderr.contains("planspec init"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_repository_is_read_by_path_and_by_url() {
+    let environment = TestEnvironment::with_files(&[("goal.yaml", &goal("good", "Fine"))]);
+    let repo = environment.repo();
+    let path = repo.to_str().unwrap();
+    let elsewhere = environment.root().join("home");
+    for place in [path.to_owned(), format!("file://{path}")] {
+        let outcome = environment.planspec_in(&elsewhere, &["get", "goals", "-o", "name", "--repo", &place]);
+        assert_eq!(outcome.succeeds().lines(), ["goal/good"], "{place}");
+    }
+    environment.planspec_in(&elsewhere, &["-C", path, "get", "goals"]).succeeds();
+}

@@ -1,0 +1,237 @@
+//! The commands that write desired state: commits on the branch, and nothing else.
+
+use crate::environment::TestEnvironment;
+use crate::fixtures::{goal, plan};
+
+const TWO: &str = "# both goals\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {name: one, namespace: team}\nspec:\n  \
+                   description: One # keep me\n---\n# about two\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {name: two, \
+                   namespace: team}\nspec: {description: Two}\n";
+
+fn commits(environment: &TestEnvironment) -> usize {
+    environment.git_output(&["rev-list", "--count", "--all"]).parse().unwrap()
+}
+
+fn outside(environment: &TestEnvironment, content: &str) -> String {
+    let path = environment.root().join("home/input.yaml");
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_new_resource_gets_a_file_of_its_own_and_applying_again_changes_nothing() {
+    let environment = TestEnvironment::with_files(&[("README", "x")]);
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    let outcome = environment.planspec(&["apply", "-f", &input]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/ship created"]);
+    assert!(environment.read("planspec/team/goals/ship.yaml").contains("description: Ship it"));
+    assert_eq!(
+        environment.git_output(&["log", "-1", "--format=%an %s"]),
+        "Wendy Writer Apply team/goal/ship"
+    );
+    assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
+    let again = environment.planspec(&["apply", "-f", &input]).succeeds();
+    assert_eq!(again.lines(), ["goal/ship unchanged"]);
+    assert_eq!(commits(&environment), 2);
+}
+
+#[test]
+fn a_known_resource_is_replaced_where_it_stands_and_its_neighbours_stay() {
+    let environment = TestEnvironment::with_files(&[("goals/all.yaml", TWO)]);
+    let input = outside(&environment, &goal("two", "Twice"));
+    let outcome = environment.planspec(&["apply", "-f", &input]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/two configured"]);
+    let text = environment.read("goals/all.yaml");
+    assert!(
+        text.starts_with("# both goals\n") && text.contains("One # keep me\n---\n# about two\n"),
+        "{text}"
+    );
+    assert!(text.contains("description: Twice") && !text.contains("{description: Two}"), "{text}");
+}
+
+#[test]
+fn a_file_of_the_working_tree_is_committed_where_it_is() {
+    let environment = TestEnvironment::with_files(&[("README", "x")]);
+    environment.write("work/goals.yaml", TWO);
+    environment.write("other.txt", "not ours");
+    let outcome = environment.planspec(&["apply", "-f", "work/goals.yaml"]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/one created", "goal/two created"]);
+    assert_eq!(environment.git_output(&["show", "HEAD:work/goals.yaml"]), TWO.trim());
+    assert_eq!(environment.git_output(&["status", "--porcelain"]), "?? other.txt");
+}
+
+#[test]
+fn a_change_that_would_break_something_is_refused_as_a_whole() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("ship"))]);
+    let broken = format!(
+        "{}---\n{}",
+        goal("fine", "Fine"),
+        "apiVersion: planspec.io/v1alpha1\nkind: Execution\nmetadata: {name: run, namespace: team}\nspec: {planRef: {name: shop}}\n"
+    );
+    let input = outside(&environment, &broken);
+    let outcome = environment.planspec(&["apply", "-f", &input]).exits(1);
+    assert!(outcome.stdout.contains("PS3002") && outcome.stderr.contains("nothing was changed"));
+    assert_eq!(commits(&environment), 1);
+}
+
+#[test]
+fn an_execution_never_changes() {
+    let execution = |value: u8| {
+        format!(
+            "apiVersion: planspec.io/v1alpha1\nkind: Execution\nmetadata: {{name: run, namespace: team}}\nspec: {{planRef: {{name: ship}}, parameters: {{a: {value}}}}}\n"
+        )
+    };
+    let environment =
+        TestEnvironment::with_files(&[("plan.yaml", &plan("ship")), ("run.yaml", &execution(1))]);
+    let input = outside(&environment, &execution(2));
+    let outcome = environment.planspec(&["apply", "-f", &input]).exits(1);
+    assert!(outcome.stdout.contains("PS4001"), "{}", outcome.stdout);
+}
+
+#[test]
+fn something_else_that_is_broken_holds_nobody_back() {
+    let environment =
+        TestEnvironment::with_files(&[("bad.yaml", "apiVersion: planspec.io/v1alpha1\nkind: Goal\n")]);
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    environment.planspec(&["apply", "-f", &input]).succeeds();
+}
+
+#[test]
+fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let environment = TestEnvironment::with_files(&[("goals.yaml", TWO)]);
+    let outcome = environment.planspec(&["delete", "goal/one", "--dry-run"]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/one deleted (dry run)"]);
+    assert_eq!(commits(&environment), 1);
+}
+
+#[test]
+fn deleting_removes_the_document_then_the_file_and_is_idempotent() {
+    let environment = TestEnvironment::with_files(&[("goals.yaml", TWO)]);
+    environment.planspec(&["delete", "goal/one"]).succeeds();
+    let text = environment.read("goals.yaml");
+    assert!(!text.contains("name: one") && text.contains("# about two"), "{text}");
+    let outcome = environment.planspec(&["delete", "goal", "two"]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/two deleted"]);
+    assert!(!environment.repo().join("goals.yaml").exists());
+    let outcome = environment.planspec(&["delete", "goal/two", "-n", "team"]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/two unchanged"]);
+    assert_eq!(commits(&environment), 3);
+}
+
+#[test]
+fn an_editor_changes_one_document() {
+    let mut environment = TestEnvironment::with_files(&[("goals.yaml", TWO)]);
+    environment.set("EDITOR", "sed -i s/One/Uno/");
+    let outcome = environment.planspec(&["edit", "goal/one"]).succeeds();
+    assert_eq!(outcome.lines(), ["goal/one configured"]);
+    assert_eq!(environment.read("goals.yaml"), TWO.replace("One", "Uno"));
+    let outcome = environment.planspec(&["edit", "goal/one"]).succeeds();
+    assert!(outcome.stderr.contains("nothing was edited"), "{}", outcome.stderr);
+    environment.set("EDITOR", "sed -i s/kind/kin/");
+    let outcome = environment.planspec(&["edit", "goal/one"]).exits(1);
+    assert!(outcome.stderr.contains("your text is in"), "{}", outcome.stderr);
+}
+
+#[test]
+fn running_a_goal_commits_an_execution_of_the_plan_that_serves_it() {
+    let serving =
+        plan("ship-v1").replace("  description: Build", "  goalRef: {name: ship}\n  description: Build");
+    let environment =
+        TestEnvironment::with_files(&[("goal.yaml", &goal("ship", "Ship")), ("plan.yaml", &serving)]);
+    let arguments = ["run", "goal/ship", "-p", "dryRun=false", "-p", "who=wendy", "--name", "run-1"];
+    assert_eq!(environment.planspec(&arguments).succeeds().lines(), ["execution/run-1 created"]);
+    let value = environment.planspec(&["get", "execution/run-1", "-o", "json"]).succeeds().json();
+    assert_eq!(value["spec"]["planRef"]["name"], "ship-v1");
+    assert_eq!(value["spec"]["goalRef"]["name"], "ship");
+    assert_eq!(value["spec"]["parameters"], serde_json::json!({"dryRun": false, "who": "wendy"}));
+    assert_eq!(environment.planspec(&arguments).succeeds().lines(), ["execution/run-1 unchanged"]);
+    let other = ["run", "goal/ship", "--name", "run-1"];
+    assert!(environment.planspec(&other).exits(1).stderr.contains("runs something else"));
+    let generated = environment.planspec(&["run", "plan/ship-v1"]).succeeds();
+    assert!(generated.stdout.starts_with("execution/ship-v1-20"), "{}", generated.stdout);
+}
+
+#[test]
+fn a_push_goes_on_top_of_the_remote_or_not_at_all() {
+    let environment = TestEnvironment::with_files(&[("README", "x")]);
+    let origin = environment.root().join("origin.git");
+    environment
+        .git(&["init", "--quiet", "--bare", "--initial-branch=main", origin.to_str().unwrap()])
+        .succeeds();
+    environment.git(&["remote", "add", "origin", origin.to_str().unwrap()]).succeeds();
+    environment.git(&["push", "--quiet", "origin", "main"]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    environment.planspec(&["apply", "-f", &input, "--push"]).succeeds();
+    let theirs = environment.git_in(&origin, &["rev-parse", "main"]).succeeds().stdout;
+    assert_eq!(theirs.trim(), environment.git_output(&["rev-parse", "main"]));
+    // Somebody else pushes in between.
+    let other = environment.root().join("other");
+    environment.git(&["clone", "--quiet", origin.to_str().unwrap(), other.to_str().unwrap()]).succeeds();
+    environment.git_in(&other, &["commit", "--quiet", "--allow-empty", "-m", "Theirs"]).succeeds();
+    environment.git_in(&other, &["push", "--quiet"]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it now"));
+    let outcome = environment.planspec(&["apply", "-f", &input, "--push"]).exits(4);
+    assert!(outcome.stderr.contains("git pull --rebase"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_pull_request_gets_a_branch_of_its_own_and_leaves_the_working_tree_alone() {
+    let environment = TestEnvironment::with_files(&[("README", "x")]);
+    let origin = environment.root().join("origin.git");
+    environment
+        .git(&["init", "--quiet", "--bare", "--initial-branch=main", origin.to_str().unwrap()])
+        .succeeds();
+    environment.git(&["remote", "add", "origin", origin.to_str().unwrap()]).succeeds();
+    environment.git(&["push", "--quiet", "origin", "main"]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    let outcome = environment.planspec(&["apply", "-f", &input, "--pr"]).succeeds();
+    assert!(outcome.stderr.contains("open a pull request from planspec/change-"), "{}", outcome.stderr);
+    assert!(!environment.repo().join("planspec").exists());
+    let branches = environment.git_in(&origin, &["branch", "--list", "planspec/change-*"]).succeeds().stdout;
+    assert_eq!(branches.lines().count(), 1, "{branches}");
+}
+
+#[test]
+fn a_repository_named_by_its_url_is_changed_on_the_remote() {
+    let environment = TestEnvironment::with_files(&[("README", "x")]);
+    let origin = environment.root().join("origin.git");
+    environment.git(&["clone", "--quiet", "--bare", ".", origin.to_str().unwrap()]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    let url = format!("file://{}", origin.display());
+    let home = environment.root().join("home");
+    environment.planspec_in(&home, &["--repo", &url, "apply", "-f", &input]).succeeds();
+    let files = environment.git_in(&origin, &["ls-tree", "-r", "--name-only", "main"]).succeeds().stdout;
+    assert!(files.contains("planspec/team/goals/ship.yaml"), "{files}");
+}
+
+#[test]
+fn init_scaffolds_a_valid_example_and_overwrites_nothing() {
+    let environment = TestEnvironment::new();
+    let outcome = environment.planspec(&["init"]).succeeds();
+    assert!(outcome.stdout.contains(".planspec.yaml created"), "{}", outcome.stdout);
+    let outcome = environment.planspec(&["validate", "--deny-warnings"]).succeeds();
+    assert!(outcome.stderr.contains("4 resources: nothing"), "{}", outcome.stderr);
+    environment.write(".planspec.yaml", "jobs: 3\n");
+    environment.planspec(&["init"]).succeeds();
+    assert_eq!(environment.read(".planspec.yaml"), "jobs: 3\n");
+}
+
+/// Every default that the scaffold shows in a comment is a key of the configuration, with that very value.
+#[test]
+fn the_scaffolded_configuration_tells_the_true_defaults() {
+    let environment = TestEnvironment::new();
+    environment.planspec(&["init", "--no-example"]).succeeds();
+    let text = environment.read(".planspec.yaml");
+    let keyed = |line: &str| {
+        let rest = line.strip_prefix("# ").unwrap_or_default();
+        let key = rest.trim_start().split(':').next().unwrap_or_default();
+        rest.contains(':') && !key.contains(' ') && !key.is_empty()
+    };
+    let uncommented: Vec<&str> = text.lines().filter(|line| keyed(line)).map(|line| &line[2..]).collect();
+    let config: planspec::config::Config = serde_yaml::from_str(&uncommented.join("\n")).unwrap();
+    let mut expected = planspec::config::Config { jobs: Some(4), ..Default::default() };
+    expected.lease.duration = config.lease.duration.clone();
+    expected.identities = config.identities.clone();
+    assert_eq!(config.retention.span(), expected.retention.span());
+    expected.retention = config.retention.clone();
+    assert_eq!(config, expected, "{uncommented:#?}");
+}
