@@ -6,6 +6,8 @@
 mod command_line;
 mod diff;
 mod engine_crash;
+mod engine_desired;
+mod engine_graph;
 mod engine_lease;
 mod engine_many;
 mod engine_pass;
