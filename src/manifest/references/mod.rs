@@ -113,6 +113,40 @@ fn location(source: &Source, pointer: &str) -> Location {
     Location { path: source.path.clone(), span: None, document: source.document, pointer: pointer.to_owned() }
 }
 
+/// The capabilities that a plan has named so far: its nodes name few different ones, again and again.
+#[derive(Default)]
+struct Cache<'a> {
+    recent: Vec<(&'a ResourceKey, Option<&'a Facts>)>,
+    missing: HashSet<&'a ResourceKey>,
+}
+
+enum Cached<'a> {
+    Known(&'a Facts),
+    Missing { first: bool },
+}
+
+impl<'a> Cache<'a> {
+    /// Beyond so many, looking through the list would take longer than a look into the table.
+    const LONGEST: usize = 16;
+
+    fn get(&mut self, universe: &Universe<'a>, key: &'a ResourceKey) -> Cached<'a> {
+        let found = match self.recent.iter().find(|(known, _)| *known == key) {
+            Some((_, found)) => *found,
+            None => {
+                let found = universe.get(key).map(|(facts, _)| facts);
+                if self.recent.len() < Self::LONGEST {
+                    self.recent.push((key, found));
+                }
+                found
+            }
+        };
+        match found {
+            Some(facts) => Cached::Known(facts),
+            None => Cached::Missing { first: self.missing.insert(key) },
+        }
+    }
+}
+
 struct Check<'u, 'a> {
     universe: &'u Universe<'a>,
     hints: usize,
@@ -143,11 +177,7 @@ impl<'a> Check<'_, 'a> {
             }
         }
         match &facts.detail {
-            Detail::Plan { nodes, .. } => {
-                for (index, node) in nodes.iter().enumerate() {
-                    inputs::check(self.universe, declared, index, node, &mut self.found);
-                }
-            }
+            Detail::Plan { nodes, .. } => self.capabilities(declared, nodes),
             Detail::Capability { requires, .. } => self.requirements(declared, requires),
             Detail::Execution { plan, bound } if !bound.is_empty() => {
                 if let Some(nodes) = self.universe.nodes(plan) {
@@ -183,6 +213,23 @@ impl<'a> Check<'_, 'a> {
             diagnostic.hint = self.universe.hint(target);
         }
         self.found.push(diagnostic.about(&facts.key));
+    }
+
+    /// Checks what the nodes of a plan ask of capabilities; one that is missing is reported once a plan.
+    fn capabilities(&mut self, declared: &Declared<'a>, nodes: &'a [NodeFacts]) {
+        let mut cache = Cache::default();
+        for (index, node) in nodes.iter().enumerate() {
+            for (at, capability) in node.capabilities.iter().enumerate() {
+                match cache.get(self.universe, capability) {
+                    Cached::Known(facts) => inputs::check(declared, index, node, facts, &mut self.found),
+                    Cached::Missing { first: true } => {
+                        let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
+                        self.missing(declared, &Ref { target: capability.clone(), pointer, required: false });
+                    }
+                    Cached::Missing { first: false } => {}
+                }
+            }
+        }
     }
 
     fn requirements(&mut self, declared: &Declared<'a>, requires: &[Requirement]) {
