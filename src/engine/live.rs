@@ -170,8 +170,10 @@ impl Live {
             runner: planner.runner,
         };
         plan_execution(view, &mut step.draft, around, planner.now);
-        if planner.leaving {
+        if planner.leaving && !step.draft.ready.is_empty() {
+            // It is left to the next reconcile, which finds it due at once.
             step.draft.ready.clear();
+            step.draft.wake_at(planner.now);
         }
         Ok(Step::Go(Box::new(step)))
     }
@@ -194,14 +196,14 @@ impl Live {
             }
             (None, None) => return Ok(None),
         };
-        let mut noted = false;
+        let mut noted = world.is_broken(&self.key)?;
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
             let run_id = metadata.uid.clone();
             draft.execution(ExecutionChange::Queue { spec_hash, run_id }, planner.now);
             draft.status.observed_generation = Some(metadata.generation);
         } else if let Some(declared) = declared {
-            noted = note_immutable(&mut draft.status, declared, planner.now);
+            noted |= note_immutable(&mut draft.status, declared, planner.now);
         }
         let (pins, program, targets) = (None, None, BTreeMap::new());
         Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired: false, finished: 0, noted }))

@@ -32,9 +32,6 @@ impl Driver<'_> {
         if relaxed {
             self.gather(RELAXED_SPACING).await;
         }
-        if let Some(bucket) = &mut self.bucket {
-            bucket.take();
-        }
         let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
         let (config, base) = (self.world.config.clone(), self.world.status);
         if let Some(bucket) = &mut self.bucket {
@@ -172,6 +169,13 @@ impl Driver<'_> {
             let waiters = self.dependents(&key)?;
             self.requeue(waiters);
             self.requeue([key]);
+        }
+        // Whoever was faster may have looked at a newer desired commit.
+        let ours = self.world.desired.id;
+        if let Some(theirs) = self.world.recorded_desired()?.filter(|&theirs| theirs != ours)
+            && self.world.repo.is_ancestor(theirs, ours).unwrap_or_default() != Some(true)
+        {
+            self.look().await?;
         }
         // Nothing of the lost commit is so: all of it is planned again.
         for key in outcome.puts.into_keys() {

@@ -59,24 +59,6 @@ impl Index {
         Ok(time_and_key(key.value()).map(|(at, _)| at))
     }
 
-    /// What is due by itself until `end`, soonest first, and how it was left.
-    ///
-    /// # Errors
-    /// The store.
-    pub fn due(&self, end: Timestamp) -> Result<Vec<(Timestamp, Settled)>, IndexError> {
-        let read = self.database.begin_read()?;
-        let settled = read.open_table(SETTLED)?;
-        let end = timed_key(end.as_millisecond(), "\u{10ffff}");
-        let mut due = Vec::new();
-        for entry in read.open_table(WAKES)?.range(..=end.as_str())? {
-            let (timed, _) = entry?;
-            let Some((at, key)) = time_and_key(timed.value()) else { continue };
-            let left = settled.get(key)?.and_then(|left| serde_json::from_slice(left.value()).ok());
-            due.push((at, left.unwrap_or_default()));
-        }
-        Ok(due)
-    }
-
     /// Adds work.
     ///
     /// # Errors
