@@ -26,7 +26,8 @@ pub(crate) fn key_of(target: &Target, context: &mut Context) -> Result<ResourceK
 /// The key of the execution that a target names.
 pub(crate) fn execution_of(target: &ExecutionTarget, context: &mut Context) -> Result<ResourceKey, CliError> {
     let ExecutionTarget { namespace, name, .. } = target;
-    let target = Target { namespace: namespace.clone(), kind: Some(Kind::Execution), name: Some(name.clone()) };
+    let target =
+        Target { namespace: namespace.clone(), kind: Some(Kind::Execution), name: Some(name.clone()) };
     key_of(&target, context)
 }
 
@@ -48,7 +49,9 @@ pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit,
         context.out.line(crate::report::text::line(line))?;
     }
     if recorded.commit.is_some() {
-        context.out.note("recorded on the status branch; the next `planspec reconcile` goes on from there")?;
+        context
+            .out
+            .note("recorded on the status branch; the next `planspec reconcile` goes on from there")?;
     }
     Ok(Exit::Done)
 }

@@ -107,6 +107,13 @@ fn run(command: &Command, options: GlobalOptions, environment: Environment) -> u
     }
 }
 
+/// Runs another command of ours, as if its words had been typed, with the global options as they are.
+pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, CliError> {
+    let line = std::iter::once("planspec").chain(words.iter().copied());
+    let cli = Cli::try_parse_from(line).map_err(|error| CliError::bug(error.to_string()))?;
+    commands::run(&cli.command, context)
+}
+
 /// A panic is a bug of ours: it gets a short apology in place of a back trace. The process then ends with
 /// the exit code of a bug, which `main.rs` sees to.
 fn apologise_for_panics() {

@@ -126,7 +126,8 @@ impl World {
         let Some(recorded) = self.index.recorded(key)? else { return Ok(None) };
         let bytes = self.repo.blob(recorded.blob, record::MAX_RECORD_BYTES)?;
         // A record that somebody broke by hand counts as none (the index says so, too).
-        Ok(record::parse_record(&bytes).ok().map(Arc::new))
+        let record = record::parse_record(&bytes).ok().filter(|record| record.key() == *key);
+        Ok(record.map(Arc::new))
     }
 
     /// The declaration of a resource, with the resource itself.

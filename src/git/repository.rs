@@ -99,6 +99,21 @@ impl Repo {
         Ok(Person::of(&signature))
     }
 
+    /// Writes the identity into this repository's own configuration.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn set_local_identity(&self, person: &Person) -> Result<(), GitError> {
+        let wrap = |source| GitError::Git { doing: "cannot write the configuration".to_owned(), source };
+        let mut config = self
+            .inner
+            .config()
+            .and_then(|config| config.open_level(git2::ConfigLevel::Local))
+            .map_err(wrap)?;
+        config.set_str("user.name", &person.name).map_err(wrap)?;
+        config.set_str("user.email", &person.email).map_err(wrap)
+    }
+
     /// The directory that all working trees of the repository share: `.git`, or the bare repository.
     #[must_use]
     pub fn common_dir(&self) -> &Path {

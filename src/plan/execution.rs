@@ -12,10 +12,10 @@ use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
 /// scheduler chooses among [`Draft::ready`]. Follow with [`finish`].
 pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn Surroundings, now: Timestamp) {
     if let Some((reason, message)) = called_off(&view, &draft.status) {
-        for id in view.program.ids.iter() {
-            let phase = draft.status.node_statuses.get(id).map(|state| state.phase);
+        for node in view.program.plan.graph.nodes.iter().filter(|node| node.kind != NodeKind::Group) {
+            let phase = draft.status.node_statuses.get(&node.id).map(|state| state.phase);
             if phase.is_some_and(|phase| !phase.is_terminal()) {
-                draft.node(id, NodeChange::Cancel { reason, message: message.clone() }, now);
+                draft.node(&node.id, NodeChange::Cancel { reason, message: message.clone() }, now);
             }
         }
         sum_groups(view.program, draft, now);

@@ -165,6 +165,7 @@ fn timed_out(draft: &mut Draft, node: &Node, state: &NodeStatus, now: Timestamp)
     let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
     let end = since.saturating_add(span).unwrap_or(Timestamp::MAX);
     if now < end {
+        draft.wake_at(end);
         return false;
     }
     fail(draft, node, NodeReason::Timeout, format!("waited for longer than {timeout}"), now);

@@ -6,6 +6,7 @@ mod cancel;
 mod complete;
 mod completions;
 mod delete;
+mod demo;
 mod describe;
 mod diff;
 mod edit;
@@ -34,6 +35,7 @@ use super::error::{CliError, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(init::Arguments),
+    Demo(demo::Arguments),
     Validate(validate::Arguments),
     Diff(diff::Arguments),
     Apply(apply::Arguments),
@@ -65,6 +67,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         Command::Init(arguments) => init::run(arguments, context),
+        Command::Demo(arguments) => demo::run(arguments, context),
         Command::Validate(arguments) => validate::run(arguments, context),
         Command::Diff(arguments) => diff::run(arguments, context),
         Command::Apply(arguments) => apply::run(arguments, context),

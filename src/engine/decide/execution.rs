@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Actor, Verdict, refuse};
 use crate::engine::EngineError;
-use crate::engine::live::{program_of, terms};
+use crate::engine::live::terms;
+use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::index::Topic;
 use crate::model::{
@@ -48,7 +49,7 @@ impl Case {
     }
 
     /// Completes the status and puts it into the commit.
-    fn close(mut self, verdict: &mut Verdict, actor: &Actor<'_>, said: &str) {
+    fn close(mut self, verdict: &mut Verdict, actor: &Actor<'_>, word: &str, said: &str) {
         if let Some(program) = &self.program {
             crate::plan::sum_groups(program, &mut self.draft, actor.at);
         }
@@ -59,7 +60,7 @@ impl Case {
             status: Status::Execution(Box::new(self.draft.status.clone())),
         };
         verdict.lines.push(format!("execution/{} {said}", self.key.name));
-        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, said, actor.at);
+        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, (word, said), actor.at);
     }
 }
 
@@ -100,8 +101,13 @@ pub(super) fn complete(
         return refuse(format!("node `{id}` cannot be completed in its phase"));
     }
     let mut verdict = Verdict::default();
-    case.close(&mut verdict, actor, &format!("node {id} {said}"));
+    case.close(&mut verdict, actor, "Completed", &format!("node {id} {said}"));
     Ok(verdict)
+}
+
+fn group_ids(program: &Program) -> Vec<NodeId> {
+    let groups = program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Group);
+    groups.map(|node| node.id.clone()).collect()
 }
 
 fn names(program: &Program) -> String {
@@ -116,11 +122,17 @@ fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
         (NodeKind::Gate, _) => refuse(format!("node `{}` is a gate; approve or reject it", node.id)),
         (NodeKind::Group, _) => refuse(format!("node `{}` is a group; complete its children", node.id)),
         (_, NodePhase::Blocked) => Ok(()),
-        (_, NodePhase::Running) => {
-            refuse(format!("node `{}` is being worked on by {}", node.id, state.extensions.runner.as_deref().unwrap_or("a runner")))
+        (_, NodePhase::Running) => refuse(format!(
+            "node `{}` is being worked on by {}",
+            node.id,
+            state.extensions.runner.as_deref().unwrap_or("a runner")
+        )),
+        (_, NodePhase::Pending) => {
+            refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
-        (_, NodePhase::Pending) => refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id)),
-        (_, phase) => refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id)),
+        (_, phase) => {
+            refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id))
+        }
     }
 }
 
@@ -128,7 +140,11 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
     let missing: Vec<&str> =
         node.outputs.iter().filter(|name| !outputs.contains_key(*name)).map(String::as_str).collect();
     if !missing.is_empty() {
-        return refuse(format!("node `{}` declares outputs that are not given: {}", node.id, missing.join(", ")));
+        return refuse(format!(
+            "node `{}` declares outputs that are not given: {}",
+            node.id,
+            missing.join(", ")
+        ));
     }
     let unknown: Vec<&str> =
         outputs.keys().filter(|name| !node.outputs.contains(name)).map(String::as_str).collect();
@@ -163,7 +179,9 @@ pub(super) fn cancel(
         let case = Case::open(world, &key)?;
         match case.status().phase {
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
-            ExecutionPhase::Cancelled => verdict.lines.push(format!("execution/{} is cancelled already", key.name)),
+            ExecutionPhase::Cancelled => {
+                verdict.lines.push(format!("execution/{} is cancelled already", key.name))
+            }
             phase if phase.is_terminal() => {
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
             }
@@ -176,7 +194,13 @@ pub(super) fn cancel(
     Ok(verdict)
 }
 
-fn cancel_one(world: &World, actor: &Actor<'_>, mut case: Case, comment: Option<&str>, verdict: &mut Verdict) {
+fn cancel_one(
+    world: &World,
+    actor: &Actor<'_>,
+    mut case: Case,
+    comment: Option<&str>,
+    verdict: &mut Verdict,
+) {
     if case.status().extensions.cancel.is_none() {
         case.draft.execution(ExecutionChange::RequestCancel(request(actor, comment)), actor.at);
     }
@@ -188,8 +212,9 @@ fn cancel_one(world: &World, actor: &Actor<'_>, mut case: Case, comment: Option<
         _ => {
             let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
             let message = format!("cancelled by {}{words}", actor.name);
+            let groups = case.program.as_ref().map(|program| group_ids(program)).unwrap_or_default();
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
-            for id in ids {
+            for id in ids.into_iter().filter(|id| !groups.contains(id)) {
                 let reason = NodeReason::CancelRequested;
                 case.draft.node(&id, NodeChange::Cancel { reason, message: message.clone() }, actor.at);
             }
@@ -197,7 +222,7 @@ fn cancel_one(world: &World, actor: &Actor<'_>, mut case: Case, comment: Option<
             "cancelled".to_owned()
         }
     };
-    case.close(verdict, actor, &said);
+    case.close(verdict, actor, "CancelRequested", &said);
 }
 
 /// Runs nodes again: what did not succeed and what follows it, or a node and everything after it.
@@ -215,7 +240,13 @@ pub(super) fn retry(
         .iter()
         .zip(program.ids.iter())
         .filter_map(|(&wanted, id)| wanted.then(|| id.clone()))
-        .filter(|id| program.topology.find(id.as_str()).and_then(|ix| program.node(ix)).is_some_and(|node| node.kind != NodeKind::Group))
+        .filter(|id| {
+            program
+                .topology
+                .find(id.as_str())
+                .and_then(|ix| program.node(ix))
+                .is_some_and(|node| node.kind != NodeKind::Group)
+        })
         .collect();
     let phase = |id: &NodeId| case.status().node_statuses.get(id).map(|state| state.phase);
     if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
@@ -232,7 +263,7 @@ pub(super) fn retry(
     }
     let said = format!("retried: {}", again.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
     let mut verdict = Verdict::default();
-    case.close(&mut verdict, actor, &said);
+    case.close(&mut verdict, actor, "Retried", &said);
     Ok(verdict)
 }
 
@@ -280,7 +311,7 @@ pub(super) fn suspend(
     if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
         return refuse(format!("{key} is {} already", case.status().phase));
     }
-    case.close(&mut verdict, actor, "suspended");
+    case.close(&mut verdict, actor, "Suspended", "suspended");
     Ok(verdict)
 }
 
@@ -293,6 +324,6 @@ pub(super) fn resume(world: &World, actor: &Actor<'_>, key: &ResourceKey) -> Res
         return Ok(verdict);
     }
     case.draft.execution(ExecutionChange::Resume(request(actor, None)), actor.at);
-    case.close(&mut verdict, actor, "resumed");
+    case.close(&mut verdict, actor, "Resumed", "resumed");
     Ok(verdict)
 }

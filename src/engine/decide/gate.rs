@@ -2,12 +2,12 @@
 
 use super::{Actor, Verdict, listed, refuse};
 use crate::engine::gates::{decide_with, gate_status, generation, people, settle, spec_of};
-use crate::engine::live::program_of;
+use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::engine::{EngineError, metadata};
 use crate::model::{
-    GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, Review, ReviewAction, ReviewBinding, Status,
-    StatusMetadata, StatusRecord,
+    GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, Review, ReviewAction, ReviewBinding,
+    Status, StatusMetadata, StatusRecord,
 };
 use crate::run::gate::{GateDecision, eligible};
 
@@ -77,11 +77,7 @@ pub(super) fn review(
 }
 
 /// The execution that a review is about.
-fn visitor(
-    world: &World,
-    gate: &ResourceKey,
-    wanted: Option<&ResourceKey>,
-) -> Result<Visitor, EngineError> {
+fn visitor(world: &World, gate: &ResourceKey, wanted: Option<&ResourceKey>) -> Result<Visitor, EngineError> {
     if let Some(key) = wanted {
         let found = visit(world, key, gate)?;
         return match found {
@@ -97,9 +93,10 @@ fn visitor(
     let mut waiting = waiting.into_iter();
     match (waiting.next(), waiting.next()) {
         (Some(only), None) => Ok(only),
-        (Some(_), Some(_)) => {
-            refuse(format!("several executions wait at gate `{}`: {names}; name one with --execution", gate.name))
-        }
+        (Some(_), Some(_)) => refuse(format!(
+            "several executions wait at gate `{}`: {names}; name one with --execution",
+            gate.name
+        )),
         (None, _) => refuse(format!(
             "no execution waits at gate `{}`; run `planspec reconcile` first, or name an execution that is on its way to it \
              with --execution",
@@ -111,18 +108,21 @@ fn visitor(
 /// How an execution stands towards a gate: none when it is over, or has no such gate before it.
 fn visit(world: &World, key: &ResourceKey, gate: &ResourceKey) -> Result<Option<Visitor>, EngineError> {
     let Some(record) = world.record(key)? else { return Ok(None) };
-    let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else { return Ok(None) };
+    let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else {
+        return Ok(None);
+    };
     let Some(pinned) = &status.extensions.pinned else { return Ok(None) };
     let Ok(program) = program_of(world, key, pinned)? else { return Ok(None) };
     let home = &pinned.plan.namespace;
     for node in program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
         let names = node.gate_ref.as_ref().is_some_and(|reference| reference.key(Kind::Gate, home) == *gate);
-        let Some(state) = status.node_statuses.get(&node.id).filter(|state| names && !state.phase.is_terminal())
+        let Some(state) =
+            status.node_statuses.get(&node.id).filter(|state| names && !state.phase.is_terminal())
         else {
             continue;
         };
-        let waits =
-            state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingApproval);
+        let waits = state.phase == NodePhase::Blocked
+            && state.extensions.reason == Some(NodeReason::AwaitingApproval);
         return Ok(Some(Visitor {
             key: key.clone(),
             binding: ReviewBinding {

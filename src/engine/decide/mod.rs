@@ -132,7 +132,9 @@ pub fn decide(
         }
         let (batch, _) = assembly.split(world.desired.id, actor.runner, actor.at);
         match publisher.deliver(&world.config, world.status, &batch)? {
-            Delivery::Done { commit, .. } => return Ok(Recorded { lines, commit: Some(commit.to_string()), by }),
+            Delivery::Done { commit, .. } => {
+                return Ok(Recorded { lines, commit: Some(commit.to_string()), by });
+            }
             Delivery::Unchanged => return Ok(Recorded { lines, commit: None, by }),
             Delivery::Moved(_) => {
                 std::thread::sleep(Duration::from_millis(20 * u64::from(races.min(20)) + 5));
