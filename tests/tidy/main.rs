@@ -1,6 +1,13 @@
 //! The rules that the repository keeps besides its behaviour (design section 8 and the house rules), each a function
 //! over the whole project, and each with a proof in `proofs` that it finds what it is there for.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of this is a test: what it cannot read, it reports by failing"
+)]
+
 mod boundaries;
 mod exceptions;
 mod imports;

@@ -107,9 +107,7 @@ pub(crate) fn hosts(project: &Project) -> Vec<Finding> {
         let unknown = hosts.captures_iter(line).find_map(|found| {
             let host = found[1].to_ascii_lowercase();
             let known = |known: &&str| host == **known || host.ends_with(&format!(".{known}"));
-            let reserved = ["test", "example", "invalid", "localhost"]
-                .iter()
-                .any(|end| host.rsplit('.').next() == Some(end));
+            let reserved = ["test", "example", "invalid"].iter().any(|end| known(&end));
             // A word without a dot stands in for a host in an example, and no name server knows it.
             (host.contains('.') && !reserved && !HOSTS.iter().any(|each| known(&each))).then_some(host)
         })?;
