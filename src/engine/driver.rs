@@ -19,7 +19,7 @@ use super::{EngineError, ReconcileOptions, Site};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
 use crate::index::Settled;
-use crate::model::{Kind, NodeReason, ResourceKey};
+use crate::model::{Kind, ResourceKey};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
 
@@ -29,8 +29,6 @@ const NEAR: Duration = Duration::from_secs(60);
 const LOCAL_POLL: Duration = Duration::from_millis(250);
 /// How often a remote is, at most: never more often than it would be pushed to.
 const REMOTE_POLL: Duration = Duration::from_secs(10);
-/// How many things that wait are looked at for one that only waits for its time.
-const RETRIES_LOOKED_AT: usize = 1_000;
 /// How many things that wait are named at the end.
 const WAITING_SHOWN: usize = 50;
 
@@ -197,10 +195,20 @@ impl<'a> Driver<'a> {
             if !work.iter().all(|key| self.left_over.contains(key) || self.is_held_back(key)) {
                 continue;
             }
-            if !self.rest().await? {
+            // Nodes could start, but nothing is started any more: what is held goes back.
+            let over = self.is_winding_down() && self.holds_leases();
+            if !over && self.rest().await? {
+                continue;
+            }
+            if !self.holds_leases() {
                 return Ok(());
             }
+            self.leave_all();
         }
+    }
+
+    fn holds_leases(&self) -> bool {
+        self.live.values().any(|live| live.token(&self.options.runner).is_some())
     }
 
     /// Works until nothing moves by itself.
@@ -209,16 +217,17 @@ impl<'a> Driver<'a> {
             self.heed_time();
             self.drain();
             self.attempts.pump();
-            if self.may_publish().await?
-                && let Some(batch) = self.assemble()?
-            {
+            if !self.may_publish().await {
+                continue;
+            }
+            if let Some(batch) = self.assemble()? {
                 self.publish(batch).await?;
                 continue;
             }
             if self.attempts.is_idle() && self.pending.is_empty() && !self.has_unpublished() {
                 // What is left has no slot and will get none here, such as that of a provider whose limit is 0. It stays
                 // in the index as work for the next reconcile.
-                self.left_over.extend(std::mem::take(&mut self.live).into_keys());
+                self.left_over.extend(self.live.keys().cloned());
                 return Ok(());
             }
             self.wait().await?;
@@ -232,13 +241,11 @@ impl<'a> Driver<'a> {
     /// Waits until everything settled may have changed. Says whether to go on.
     async fn rest(&mut self) -> Result<bool, EngineError> {
         let now = self.clock.now();
-        let wake = self.world.index.next_wake()?.map(|at| until(now, at));
-        let pause = match (self.options.watch, wake) {
-            (Some(watch), Some(wake)) => watch.min(wake),
-            (Some(watch), None) => watch,
-            (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
-                Some(retry) if retry <= NEAR => retry,
-                _ => return Ok(false),
+        let pause = match self.options.watch {
+            Some(watch) => self.world.index.next_wake()?.map_or(watch, |at| until(now, at).min(watch)),
+            None => match self.near_wake(now)? {
+                Some(at) => until(now, at),
+                None => return Ok(false),
             },
         };
         let pause = self.left().map_or(pause, |left| pause.min(left));
@@ -257,13 +264,15 @@ impl<'a> Driver<'a> {
         Ok(true)
     }
 
-    /// When the next attempt is due that only waits for its time. Other times, such as those of deadlines or of leases of
-    /// other runners, are the outside world's and not waited for.
-    fn next_retry(&self) -> Result<Option<Timestamp>, EngineError> {
-        let (_, waiting) = self.world.index.waiting(RETRIES_LOOKED_AT)?;
-        let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
-        let retries = waiting.filter(|one| one.reason == NodeReason::RetryBackoff.to_string());
-        Ok(retries.filter_map(|one| one.until).min())
+    /// The next time soon at which an attempt is due. Leases of other runners and the ends of long waits are not waited
+    /// for.
+    fn near_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
+        let soon = now.saturating_add(jiff::SignedDuration::try_from(NEAR).unwrap_or_default());
+        let due = self.world.index.due(soon.unwrap_or(Timestamp::MAX))?;
+        let timed = |one: &serde_json::Value| {
+            one["until"].as_str().is_some() && one["reason"].as_str() != Some("Leased")
+        };
+        Ok(due.into_iter().find(|(_, settled)| settled.waiting.iter().any(timed)).map(|(at, _)| at))
     }
 
     /// How much of the allowed time is left.
@@ -275,13 +284,17 @@ impl<'a> Driver<'a> {
     fn heed_time(&mut self) {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
-        let done = self.is_winding_down() && self.attempts.is_idle();
-        if (asked || late || done) && !self.leaving {
-            self.leaving = true;
-            self.attempts.shut_down();
-            for live in self.live.values_mut() {
-                live.dirty = true;
-            }
+        if (asked || late) && !self.leaving {
+            self.leave_all();
+        }
+    }
+
+    /// Takes nothing new on, ends what runs, and gives back what is held.
+    fn leave_all(&mut self) {
+        self.leaving = true;
+        self.attempts.shut_down();
+        for live in self.live.values_mut() {
+            live.dirty = true;
         }
     }
 
@@ -316,23 +329,22 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether a commit may go out now; on a remote, pushes are spaced.
-    async fn may_publish(&mut self) -> Result<bool, EngineError> {
-        let Some(bucket) = &mut self.bucket else { return Ok(true) };
-        let anything = self.live.values().any(|live| live.dirty) || !self.pending.is_empty();
-        if !anything {
-            return Ok(true);
-        }
+    /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen. The
+    /// last word of a runner that leaves is not held back.
+    async fn may_publish(&mut self) -> bool {
+        let anything = self.live.values().any(|live| live.dirty || live.hungry) || !self.pending.is_empty();
+        let left = self.left();
+        let Some(bucket) = self.bucket.as_mut().filter(|_| anything && !self.leaving) else { return true };
         let pause = bucket.pause();
         if pause.is_zero() {
-            return Ok(true);
+            return true;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(left.map_or(pause, |left| pause.min(left))) => {}
             Some(message) = self.messages.recv() => self.take(message),
             _ = self.stop.changed() => {}
         }
-        Ok(false)
+        false
     }
 
     /// Waits for the next thing to happen.

@@ -32,6 +32,9 @@ impl Driver<'_> {
         if relaxed {
             self.gather(RELAXED_SPACING).await;
         }
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take();
+        }
         let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
         let (config, base) = (self.world.config.clone(), self.world.status);
         if let Some(bucket) = &mut self.bucket {

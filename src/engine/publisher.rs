@@ -83,14 +83,10 @@ impl Bucket {
         let elapsed = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
-        if self.tokens >= 1.0 {
-            Duration::ZERO
-        } else {
-            Duration::from_secs_f64((1.0 - self.tokens) / self.per_second)
-        }
+        Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0))
     }
 
-    /// Takes the token for a push.
+    /// A push goes out.
     pub(super) fn take(&mut self) {
         self.tokens -= 1.0;
     }

@@ -56,8 +56,25 @@ impl Index {
     pub fn next_wake(&self) -> Result<Option<Timestamp>, IndexError> {
         let table = self.database.begin_read()?.open_table(WAKES)?;
         let Some((key, _)) = table.first()? else { return Ok(None) };
-        let millis = key.value().split_once('/').and_then(|(at, _)| at.parse::<i64>().ok());
-        Ok(millis.and_then(|at| Timestamp::from_millisecond(at.saturating_sub(1 << 60)).ok()))
+        Ok(time_and_key(key.value()).map(|(at, _)| at))
+    }
+
+    /// What is due by itself until `end`, soonest first, and how it was left.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn due(&self, end: Timestamp) -> Result<Vec<(Timestamp, Settled)>, IndexError> {
+        let read = self.database.begin_read()?;
+        let settled = read.open_table(SETTLED)?;
+        let end = timed_key(end.as_millisecond(), "\u{10ffff}");
+        let mut due = Vec::new();
+        for entry in read.open_table(WAKES)?.range(..=end.as_str())? {
+            let (timed, _) = entry?;
+            let Some((at, key)) = time_and_key(timed.value()) else { continue };
+            let left = settled.get(key)?.and_then(|left| serde_json::from_slice(left.value()).ok());
+            due.push((at, left.unwrap_or_default()));
+        }
+        Ok(due)
     }
 
     /// Adds work.
@@ -111,6 +128,13 @@ impl Index {
         }
         Ok((table.len()?, first))
     }
+}
+
+/// Reads a key that [`timed_key`] made.
+fn time_and_key(text: &str) -> Option<(Timestamp, &str)> {
+    let (at, key) = text.split_once('/')?;
+    let millis = at.parse::<i64>().ok()?.saturating_sub(1 << 60);
+    Some((Timestamp::from_millisecond(millis).ok()?, key))
 }
 
 fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&Settled>) -> Result<(), IndexError> {

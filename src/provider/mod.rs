@@ -30,6 +30,11 @@ pub use workspace::{Checkout, Workspace, WorkspaceError};
 
 use crate::model::JsonMap;
 
+/// Kills whatever attempts run as local processes, for a runner that ends at once.
+pub fn kill_processes() {
+    process::kill_all();
+}
+
 /// The result of an attempt, as it becomes known.
 pub type Running = Pin<Box<dyn Future<Output = Report> + Send>>;
 

@@ -4,13 +4,13 @@
 mod circle;
 mod inputs;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::{Detail, Facts, NodeFacts, Ref, Requirement};
 use super::{codes, suggest};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::model::{Kind, NodeId, ResourceKey, Source};
+use crate::model::{Kind, Name, NodeId, ResourceKey, Source};
 
 /// A resource and where it was read.
 pub type Declared<'a> = (&'a Facts, &'a Source);
@@ -19,6 +19,9 @@ pub type Declared<'a> = (&'a Facts, &'a Source);
 #[derive(Debug)]
 pub struct Universe<'a> {
     by_key: HashMap<&'a ResourceKey, Declared<'a>>,
+    /// Namespaces that declare capabilities: there, naming one that is not declared is probably a mistake. Elsewhere
+    /// capabilities are but words that bindings match.
+    with_capabilities: HashSet<&'a Name>,
 }
 
 impl<'a> Universe<'a> {
@@ -43,7 +46,9 @@ impl<'a> Universe<'a> {
                 }
             }
         }
-        (Self { by_key }, again)
+        let capabilities = by_key.keys().filter(|key| key.kind == Kind::Capability);
+        let with_capabilities = capabilities.map(|key| &key.namespace).collect();
+        (Self { by_key, with_capabilities }, again)
     }
 
     /// The facts of a resource.
@@ -130,7 +135,10 @@ impl<'a> Check<'_, 'a> {
     fn resource(&mut self, declared: &Declared<'a>) {
         let (facts, source) = *declared;
         for reference in &facts.references {
-            if self.universe.get(&reference.target).is_none() {
+            let target = &reference.target;
+            let expected = target.kind != Kind::Capability
+                || self.universe.with_capabilities.contains(&target.namespace);
+            if expected && self.universe.get(target).is_none() {
                 self.missing(declared, reference);
             }
         }
@@ -187,7 +195,7 @@ impl<'a> Check<'_, 'a> {
     }
 
     fn bound_nodes(&mut self, facts: &Facts, source: &Source, nodes: &[NodeFacts], bound: &[NodeId]) {
-        let known: std::collections::HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
+        let known: HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
         for id in bound.iter().filter(|id| !known.contains(id)) {
             let at = location(source, &format!("/spec/nodeBindings/{id}"));
             let mut diagnostic =
