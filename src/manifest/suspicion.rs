@@ -29,13 +29,14 @@ fn starts_value(text: &str, sign: u8) -> bool {
 /// one may stand in a comment; `- - - …` and `? ? ? …` nest without brackets.
 pub(super) fn may_be_deep(text: &str) -> bool {
     let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     brackets > HARMLESS
-        || (text.len() > HARMLESS && text.split(['\n', '\r']).any(starts_with_many_indicators))
+        || (text.len() > HARMLESS && text.as_bytes().split(line_end).any(starts_with_many_indicators))
 }
 
-fn starts_with_many_indicators(line: &str) -> bool {
-    let indicators = line.bytes().take_while(|byte| matches!(byte, b'-' | b'?' | b':' | b' ' | b'\t'));
-    line.len() > HARMLESS && indicators.filter(|byte| matches!(byte, b'-' | b'?' | b':')).count() > HARMLESS
+fn starts_with_many_indicators(line: &[u8]) -> bool {
+    let start = line.iter().take_while(|byte| matches!(byte, b'-' | b'?' | b':' | b' ' | b'\t'));
+    line.len() > HARMLESS && start.filter(|byte| matches!(byte, b'-' | b'?' | b':')).count() > HARMLESS
 }
 
 #[cfg(test)]
