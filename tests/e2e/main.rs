@@ -6,6 +6,7 @@
 mod command_line;
 mod diff;
 mod environment;
+mod examples;
 mod fixtures;
 mod git_local;
 mod git_remote;
