@@ -10,8 +10,9 @@ use super::attempts::Claim;
 use super::batch::Assembly;
 use super::driver::Driver;
 use super::kinds::{Planned, gate_waiting, plan_resource, priority_of};
-use super::live::{Live, Prepared, Step, record_of, settled};
+use super::live::{Live, Prepared, Step, record_of};
 use super::surroundings::Around;
+use super::waiting::settled;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
 use crate::model::{NodePhase, ResourceKey};
@@ -219,7 +220,10 @@ impl Driver<'_> {
                         live.hungry = hungry;
                     }
                     if says_nothing(&step) {
-                        if !hungry || self.leaving {
+                        // What runs here still has to report its end to it.
+                        let busy = self.attempts.works_on(&key)
+                            || self.live.get(&key).is_some_and(|live| !live.finished.is_empty());
+                        if !busy && (!hungry || self.leaving) {
                             self.leave(&key, Some(settled(&step.draft, Some(&key))));
                         }
                         continue;

@@ -135,25 +135,25 @@ impl Assembly {
         }
     }
 
-    /// Puts the record of an execution after a person's decision; `said` is told even when no phase changes.
+    /// Puts the record of an execution after a person's decision; where it changes no phase, `word` is what became of
+    /// the execution.
     pub(super) fn put_decided(
         &mut self,
         old: Option<ExecutionPhase>,
         draft: &Draft,
         record: StatusRecord,
         by: &str,
-        said: &str,
+        (word, said): (&str, &str),
         at: Timestamp,
     ) {
         let before = self.transitions.len();
         self.tell_execution(&record.key(), old, draft, Some(by), at);
         if self.transitions.len() == before {
-            let phase = draft.status.phase.to_string();
             self.transitions.push(Transition {
                 key: record.key(),
                 node: None,
-                from: Some(phase.clone()),
-                to: phase,
+                from: Some(draft.status.phase.to_string()),
+                to: word.to_owned(),
                 reason: None,
                 message: said.to_owned(),
                 attempt: 0,

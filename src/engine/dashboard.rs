@@ -111,7 +111,7 @@ fn add_waiting(
             Some(gate) => super::gates::spec_of(world, gate)?.map(|spec| spec.reviewers).unwrap_or_default(),
             None => Vec::new(),
         };
-        let command = reason.and_then(|reason| super::live::remedy(key, node, reason, gate.as_ref()));
+        let command = reason.and_then(|reason| super::waiting::remedy(key, node, reason, gate.as_ref()));
         waiting.push(WaitingFor {
             key: key.clone(),
             node: Some(node.clone()),

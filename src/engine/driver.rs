@@ -11,14 +11,15 @@ use tokio::sync::{mpsc, watch};
 use super::attempts::{Attempts, Message, Pace};
 use super::clock::Clock;
 use super::live::{Live, Planner};
+use super::parts::{Parts, Sink, Summary};
 use super::publisher::{Bucket, Publisher};
 use super::workspace::Checkouts;
 use super::world::World;
 use super::{EngineError, ReconcileOptions, Site};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
-use crate::index::{Index, Settled, Topic};
-use crate::model::{Kind, ResourceKey};
+use crate::index::Settled;
+use crate::model::{Kind, NodeReason, ResourceKey};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
 
@@ -28,48 +29,10 @@ const NEAR: Duration = Duration::from_secs(60);
 const LOCAL_POLL: Duration = Duration::from_millis(250);
 /// How often a remote is, at most: never more often than it would be pushed to.
 const REMOTE_POLL: Duration = Duration::from_secs(10);
+/// How many things that wait are looked at for one that only waits for its time.
+const RETRIES_LOOKED_AT: usize = 1_000;
 /// How many things that wait are named at the end.
 const WAITING_SHOWN: usize = 50;
-
-/// Takes events.
-pub type Sink<'a> = Box<dyn FnMut(Event) + 'a>;
-
-/// How a reconcile ended.
-#[derive(Debug, Clone, Default)]
-pub struct Summary {
-    /// The number of status commits made.
-    pub commits: u32,
-    /// The number of attempts started.
-    pub started: u32,
-    /// What waits, the first of it.
-    pub waiting: Vec<Waiting>,
-    /// How many resources wait in all.
-    pub waiting_count: u64,
-    /// Executions that failed.
-    pub failed: Vec<ResourceKey>,
-    /// Manifests that are not valid.
-    pub invalid: usize,
-    /// Deletions that were held back.
-    pub held_back: usize,
-    /// Whether it stopped before everything was done, because it was asked to or its time was up.
-    pub interrupted: bool,
-}
-
-/// The parts that a reconcile works with.
-pub struct Parts<'a> {
-    /// Where the branches are.
-    pub site: Site,
-    /// The index.
-    pub index: Index,
-    /// The providers, made from the configuration of the desired branch.
-    pub registry: Box<dyn Fn(&crate::config::Config) -> Registry + 'a>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Becomes true when the reconcile shall stop cleanly.
-    pub stop: watch::Receiver<bool>,
-    /// Takes events.
-    pub sink: Sink<'a>,
-}
 
 /// The driver of one reconcile.
 pub(super) struct Driver<'a> {
@@ -85,6 +48,8 @@ pub(super) struct Driver<'a> {
     pub(super) live: BTreeMap<ResourceKey, Live>,
     pub(super) pending: Pending,
     pub(super) settled: HashMap<ResourceKey, Option<Settled>>,
+    /// What could go on and got no slot; planned again after a rest.
+    pub(super) left_over: BTreeSet<ResourceKey>,
     pub(super) sink: Sink<'a>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) leaving: bool,
@@ -128,7 +93,9 @@ impl Pending {
 /// Git, the index, an invalid configuration. Bad manifests and failed executions are in the summary.
 pub async fn reconcile(parts: Parts<'_>, options: ReconcileOptions) -> Result<Summary, EngineError> {
     let mut driver = Driver::begin(parts, options)?;
-    driver.run().await?;
+    if !driver.is_late()? {
+        driver.run().await?;
+    }
     Ok(driver.end())
 }
 
@@ -138,7 +105,8 @@ impl<'a> Driver<'a> {
         let tips = site.tips()?;
         let repo = site.repo().reopen()?;
         let cache = repo.cache_dir();
-        let checkouts = Checkouts::new(repo.reopen()?, cache.join("checkouts").join(&options.runner));
+        let checkouts = cache.join("checkouts").join(&options.runner);
+        let checkouts = Checkouts::new(repo.reopen()?, site.remote().cloned(), checkouts);
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
@@ -171,6 +139,7 @@ impl<'a> Driver<'a> {
             live: BTreeMap::new(),
             pending: Pending::default(),
             settled: HashMap::new(),
+            left_over: BTreeSet::new(),
             sink,
             stop,
             leaving: false,
@@ -186,7 +155,7 @@ impl<'a> Driver<'a> {
         Ok(driver)
     }
 
-    fn announce(&mut self, fresh: Vec<crate::diagnostic::Diagnostic>) -> Result<(), EngineError> {
+    pub(super) fn announce(&mut self, fresh: Vec<crate::diagnostic::Diagnostic>) -> Result<(), EngineError> {
         let at = self.clock.now();
         self.tell(Event::PassStarted {
             at,
@@ -227,7 +196,8 @@ impl<'a> Driver<'a> {
                 self.summary.interrupted = true;
                 return Ok(());
             }
-            if !self.world.index.work(self.clock.now())?.iter().all(|key| self.is_held_back(key)) {
+            let work = self.world.index.work(self.clock.now())?;
+            if !work.iter().all(|key| self.left_over.contains(key) || self.is_held_back(key)) {
                 continue;
             }
             if !self.rest().await? {
@@ -242,13 +212,17 @@ impl<'a> Driver<'a> {
             self.heed_time();
             self.drain();
             self.attempts.pump();
-            if self.may_publish().await?
-                && let Some(batch) = self.assemble()?
-            {
+            if !self.may_publish().await {
+                continue;
+            }
+            if let Some(batch) = self.assemble()? {
                 self.publish(batch).await?;
                 continue;
             }
             if self.attempts.is_idle() && self.pending.is_empty() && !self.has_unpublished() {
+                // What is left has no slot and will get none here, such as that of a provider whose limit is 0. It stays
+                // in the index as work for the next reconcile.
+                self.left_over.extend(std::mem::take(&mut self.live).into_keys());
                 return Ok(());
             }
             self.wait().await?;
@@ -256,7 +230,7 @@ impl<'a> Driver<'a> {
     }
 
     fn has_unpublished(&self) -> bool {
-        self.live.values().any(|live| !live.finished.is_empty())
+        self.live.values().any(|live| live.dirty || !live.finished.is_empty())
     }
 
     /// Waits until everything settled may have changed. Says whether to go on.
@@ -266,14 +240,17 @@ impl<'a> Driver<'a> {
         let pause = match (self.options.watch, wake) {
             (Some(watch), Some(wake)) => watch.min(wake),
             (Some(watch), None) => watch,
-            (None, Some(wake)) if wake <= NEAR && !self.only_leases()? => wake,
-            (None, _) => return Ok(false),
+            (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
+                Some(retry) if retry <= NEAR => retry,
+                _ => return Ok(false),
+            },
         };
         let pause = self.left().map_or(pause, |left| pause.min(left));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = self.stop.changed() => {}
         }
+        self.left_over.clear();
         self.heed_time();
         if self.leaving {
             return Ok(false);
@@ -284,11 +261,13 @@ impl<'a> Driver<'a> {
         Ok(true)
     }
 
-    /// Whether all that is due soon are leases of other runners: those are not waited for.
-    fn only_leases(&self) -> Result<bool, EngineError> {
-        let (_, waiting) = self.world.index.waiting(WAITING_SHOWN)?;
-        let timed = |one: &&serde_json::Value| !one["until"].is_null();
-        Ok(waiting.iter().filter(timed).all(|one| one["reason"] == "Leased"))
+    /// When the next attempt is due that only waits for its time. Other times, such as those of deadlines or of leases of
+    /// other runners, are the outside world's and not waited for.
+    fn next_retry(&self) -> Result<Option<Timestamp>, EngineError> {
+        let (_, waiting) = self.world.index.waiting(RETRIES_LOOKED_AT)?;
+        let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
+        let retries = waiting.filter(|one| one.reason == NodeReason::RetryBackoff.to_string());
+        Ok(retries.filter_map(|one| one.until).min())
     }
 
     /// How much of the allowed time is left.
@@ -300,7 +279,8 @@ impl<'a> Driver<'a> {
     fn heed_time(&mut self) {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
-        if (asked || late) && !self.leaving {
+        let done = self.is_winding_down() && self.attempts.is_idle();
+        if (asked || late || done) && !self.leaving {
             self.leaving = true;
             self.attempts.shut_down();
             for live in self.live.values_mut() {
@@ -340,23 +320,22 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether a commit may go out now; on a remote, pushes are spaced.
-    async fn may_publish(&mut self) -> Result<bool, EngineError> {
-        let Some(bucket) = &mut self.bucket else { return Ok(true) };
-        let anything = self.live.values().any(|live| live.dirty) || !self.pending.is_empty();
-        if !anything {
-            return Ok(true);
-        }
-        let pause = bucket.take();
+    /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen. The
+    /// last word of a runner that leaves is not held back.
+    async fn may_publish(&mut self) -> bool {
+        let anything = self.live.values().any(|live| live.dirty || live.hungry) || !self.pending.is_empty();
+        let left = self.left();
+        let Some(bucket) = self.bucket.as_mut().filter(|_| anything && !self.leaving) else { return true };
+        let pause = bucket.pause();
         if pause.is_zero() {
-            return Ok(true);
+            return true;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(left.map_or(pause, |left| pause.min(left))) => {}
             Some(message) = self.messages.recv() => self.take(message),
             _ = self.stop.changed() => {}
         }
-        Ok(false)
+        false
     }
 
     /// Waits for the next thing to happen.
@@ -383,157 +362,6 @@ impl<'a> Driver<'a> {
             self.look().await?;
         }
         Ok(())
-    }
-
-    /// Looks whether somebody moved one of the branches.
-    async fn look(&mut self) -> Result<(), EngineError> {
-        self.polled = Instant::now();
-        let tips = if self.site.remote().is_some() {
-            let site = self.site.reopen()?;
-            tokio::task::spawn_blocking(move || site.tips()).await.map_err(|_| EngineError::WorkerLost)??
-        } else {
-            self.site.tips()?
-        };
-        if tips.desired.id != self.world.desired.id && !self.is_newer(&tips)? {
-            return Ok(());
-        }
-        if tips.desired.id == self.world.desired.id && tips.status == self.world.status.commit {
-            return Ok(());
-        }
-        self.settle()?;
-        let diagnostics = self.world.move_to(tips)?;
-        self.announce(diagnostics)?;
-        self.reload_live()?;
-        self.take_work()
-    }
-
-    /// Desired state never runs backwards (design invariant 13); a rewritten branch is reported.
-    fn is_newer(&mut self, tips: &super::Tips) -> Result<bool, EngineError> {
-        let (old, new) = (self.world.desired.id, tips.desired.id);
-        if self.world.repo.is_ancestor(old, new)? == Some(true) {
-            return Ok(true);
-        }
-        let branch = self.site.branch().to_owned();
-        let message =
-            format!("branch `{branch}` was rewritten: {} is not ahead of {}", new.short(), old.short());
-        self.tell(Event::Note { message });
-        Ok(true)
-    }
-
-    /// After others moved the status branch: every live execution as it is recorded now.
-    pub(super) fn reload_live(&mut self) -> Result<(), EngineError> {
-        let keys: Vec<ResourceKey> = self.live.keys().cloned().collect();
-        for key in keys {
-            let record = self.world.record(&key)?;
-            self.reload(&key, record);
-        }
-        Ok(())
-    }
-
-    /// One live execution as it is recorded now. Attempts that the record no longer knows are ended.
-    pub(super) fn reload(&mut self, key: &ResourceKey, record: Option<Arc<crate::model::StatusRecord>>) {
-        let Some(live) = self.live.get_mut(key) else { return };
-        if live.record == record {
-            return;
-        }
-        let had = live.token(&self.options.runner);
-        live.record = record;
-        live.dirty = true;
-        let runner = &self.options.runner;
-        self.attempts.stop_where(key, |node, attempt| live.runs(node, attempt, runner));
-        if had.is_some() && live.token(runner).is_none() && live.status().is_some() {
-            let message = format!("another runner took over {key}");
-            self.tell(Event::Note { message });
-        }
-    }
-
-    /// Everything that has to be planned, from the index.
-    fn take_work(&mut self) -> Result<(), EngineError> {
-        let work = self.world.index.work(self.clock.now())?;
-        let held_back = self.hold_back(&work)?;
-        for key in work {
-            if held_back.contains(&key) {
-                continue;
-            }
-            match self.live.get_mut(&key) {
-                Some(live) => live.dirty = true,
-                None => self.pending.add(key),
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletions that are too many to be carried out without being asked for.
-    fn hold_back(&mut self, work: &[ResourceKey]) -> Result<BTreeSet<ResourceKey>, EngineError> {
-        let mut gone = BTreeSet::new();
-        for key in work {
-            let declared = super::live::present(&self.world, key)?.is_some();
-            if !declared && self.world.index.recorded(key)?.is_some_and(|record| record.source.is_some()) {
-                gone.insert(key.clone());
-            }
-        }
-        let (declared, recorded) = self.world.index.counts()?;
-        let share = gone.len() as f64 / (recorded.max(1) as f64);
-        let many = gone.len() >= 10 && share > self.world.config.limits.deletions;
-        let empty = declared == 0 && !gone.is_empty();
-        if self.options.allow_mass_delete || !(many || empty) {
-            self.summary.held_back = 0;
-            return Ok(BTreeSet::new());
-        }
-        if self.summary.held_back != gone.len() {
-            self.summary.held_back = gone.len();
-            let message = format!(
-                "{} of {recorded} resources are no longer declared; that many are only removed with --allow-mass-delete",
-                gone.len()
-            );
-            self.tell(Event::Note { message });
-        }
-        Ok(gone)
-    }
-
-    fn is_held_back(&self, key: &ResourceKey) -> bool {
-        self.summary.held_back > 0 && !matches!(super::live::present(&self.world, key), Ok(Some(_)))
-    }
-
-    /// The resources whose planning looks at `key`.
-    pub(super) fn dependents(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
-        let mut topics = vec![Topic::Resource(key.clone())];
-        if key.kind == Kind::Binding {
-            topics.push(Topic::Bindings(key.namespace.clone()));
-        }
-        let mut keys = Vec::new();
-        for topic in &topics {
-            keys.extend(self.world.index.waiters(topic)?);
-        }
-        if key.kind == Kind::Execution
-            && let Some(goal) = self.world.index.declared(key)?.and_then(|declared| declared.goal)
-        {
-            keys.push(goal);
-        }
-        // What waits in this very process is not in the index yet.
-        let texts: Vec<String> = topics.iter().map(ToString::to_string).collect();
-        for (waiter, settled) in &self.settled {
-            if settled.as_ref().is_some_and(|settled| settled.on.iter().any(|on| texts.contains(on))) {
-                keys.push(waiter.clone());
-            }
-        }
-        Ok(keys)
-    }
-
-    /// Plans these again.
-    pub(super) fn requeue(&mut self, keys: impl IntoIterator<Item = ResourceKey>) {
-        for key in keys {
-            match self.live.get_mut(&key) {
-                Some(live) => live.dirty = true,
-                None => self.pending.add(key),
-            }
-        }
-    }
-
-    /// Writes down how everything was left.
-    pub(super) fn settle(&mut self) -> Result<(), EngineError> {
-        let settled: Vec<_> = std::mem::take(&mut self.settled).into_iter().collect();
-        Ok(self.world.index.settle(&settled)?)
     }
 
     /// Brings the index to what was published.

@@ -6,22 +6,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::metadata::observe;
+use super::pin::{program_of, sources};
 use super::surroundings::Around;
+use super::waiting::{leased, settled};
 use super::{EngineError, world::World};
-use crate::event::Waiting;
 use crate::git::ObjectId;
 use crate::graph::NodeIx;
-use crate::index::{Declared, Settled, Topic};
+use crate::index::{Declared, Settled};
 use crate::model::{
-    BindingTarget, Condition, ConditionStatus, ExecutionStatus, Kind, NodeId, NodePhase, NodeReason,
-    PinnedGraph, Resource, ResourceKey, Spec, Status, StatusMetadata, StatusRecord,
+    BindingTarget, Condition, ConditionStatus, ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey,
+    Status, StatusMetadata, StatusRecord,
 };
 use crate::plan::{
-    AttemptResult, Dependency, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold,
-    lease_state, next_lease, plan_execution,
+    AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold, lease_state,
+    next_lease, plan_execution,
 };
 use crate::record::PinKind;
-use crate::run::{Evidence, ExecutionChange, Program, Sources};
+use crate::run::{Evidence, ExecutionChange, Program};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Live {
     pub(super) record: Option<Arc<StatusRecord>>,
     /// What it runs, once it is pinned.
     pub(super) program: Option<Arc<Program>>,
+    /// What the program was made of.
+    pinned: Option<PinnedGraph>,
     /// The priority of its goal.
     pub(super) priority: u16,
     /// Attempts that ended and are not published yet.
@@ -94,8 +97,17 @@ pub(super) struct Planner<'a> {
 
 impl Live {
     pub(super) fn new(key: ResourceKey, record: Option<Arc<StatusRecord>>, priority: u16) -> Self {
-        let (program, finished) = (None, Vec::new());
-        Self { key, record, program, priority, finished, dirty: true, hungry: false, renew_at: None }
+        Self {
+            key,
+            record,
+            program: None,
+            pinned: None,
+            priority,
+            finished: Vec::new(),
+            dirty: true,
+            hungry: false,
+            renew_at: None,
+        }
     }
 
     /// The status as it is published.
@@ -132,8 +144,10 @@ impl Live {
         if over && step.draft.changes.is_empty() {
             return Ok(if step.noted { Step::Go(Box::new(step)) } else { Step::Idle(None) });
         }
-        if self.program.is_none() {
+        // A program that was made for a commit which lost its race is not what is recorded as pinned.
+        if self.program.is_none() || self.pinned != step.draft.status.extensions.pinned {
             self.program = self.pin(world, declared.as_ref(), &mut step, planner.now)?;
+            self.pinned.clone_from(&step.draft.status.extensions.pinned);
         }
         let Some(program) = self.program.clone() else {
             return Ok(held(step));
@@ -156,8 +170,10 @@ impl Live {
             runner: planner.runner,
         };
         plan_execution(view, &mut step.draft, around, planner.now);
-        if planner.leaving {
+        if planner.leaving && !step.draft.ready.is_empty() {
+            // It is left to the next reconcile, which finds it due at once.
             step.draft.ready.clear();
+            step.draft.wake_at(planner.now);
         }
         Ok(Step::Go(Box::new(step)))
     }
@@ -180,14 +196,14 @@ impl Live {
             }
             (None, None) => return Ok(None),
         };
-        let mut noted = false;
+        let mut noted = world.is_broken(&self.key)?;
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
             let run_id = metadata.uid.clone();
             draft.execution(ExecutionChange::Queue { spec_hash, run_id }, planner.now);
             draft.status.observed_generation = Some(metadata.generation);
         } else if let Some(declared) = declared {
-            noted = note_immutable(&mut draft.status, declared, planner.now);
+            noted |= note_immutable(&mut draft.status, declared, planner.now);
         }
         let (pins, program, targets) = (None, None, BTreeMap::new());
         Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired: false, finished: 0, noted }))
@@ -293,31 +309,6 @@ impl Live {
     }
 }
 
-/// The program of what is pinned on the status branch; why there is none, in words.
-#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
-pub(super) fn program_of(
-    world: &World,
-    key: &ResourceKey,
-    pinned: &PinnedGraph,
-) -> Result<Result<Arc<Program>, String>, EngineError> {
-    let blobs = world.status.pinned(&world.repo, key)?;
-    let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
-        blob.map_or(Ok(None), |blob| world.read(blob, "pinned", key))
-    };
-    let execution = read(blobs.execution, key)?;
-    let plan = read(blobs.plan, &pinned.plan)?;
-    let goal = match &pinned.goal {
-        Some(key) => read(blobs.goal, key)?,
-        None => None,
-    };
-    Ok(match (execution, plan) {
-        (Some(execution), Some(plan)) => {
-            assemble(key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
-        }
-        _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
-    })
-}
-
 /// How leases are handled here.
 pub(super) fn terms(world: &World) -> LeaseTerms {
     let default = std::time::Duration::from_secs(if world.remote { 300 } else { 60 });
@@ -365,66 +356,6 @@ fn note_immutable(status: &mut ExecutionStatus, declared: &Declared, now: Timest
     Condition::set(&mut status.conditions, condition)
 }
 
-type Missing = (&'static str, String, Vec<ResourceKey>);
-
-/// The program of what is declared now, and the blobs to pin.
-#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
-fn sources(
-    world: &World,
-    key: &ResourceKey,
-    declared: &Declared,
-) -> Result<Result<(Program, Vec<(PinKind, ObjectId)>), Missing>, EngineError> {
-    let Some(execution) = world.read(declared.blob, &declared.source.path, key)? else {
-        return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
-    };
-    let Spec::Execution(spec) = &execution.spec else {
-        return Ok(Err(("ManifestLost", "its manifest is of another kind".to_owned(), Vec::new())));
-    };
-    let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
-    let Some(plan) = world.resource(&plan_key)? else {
-        return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
-    };
-    let mut pins = vec![(PinKind::Execution, declared.blob), (PinKind::Plan, plan.declared.blob)];
-    let mut goal = None;
-    if let Some(reference) = &spec.goal_ref {
-        let goal_key = reference.key(Kind::Goal, &key.namespace);
-        let Some(found) = world.resource(&goal_key)? else {
-            return Ok(Err(("GoalNotFound", format!("there is no {goal_key}"), vec![goal_key])));
-        };
-        pins.push((PinKind::Goal, found.declared.blob));
-        goal = Some(found.resource);
-    }
-    Ok(match assemble(key, execution, plan.resource, goal) {
-        Ok(program) => Ok((program, pins)),
-        Err(error) => Err(("PlanInvalid", format!("{plan_key}: {error}"), vec![plan_key])),
-    })
-}
-
-fn assemble(
-    key: &ResourceKey,
-    execution: Resource,
-    plan: Resource,
-    goal: Option<Resource>,
-) -> Result<Program, crate::run::ProgramError> {
-    let plan_key = plan.key();
-    let goal_key = goal.as_ref().map(Resource::key);
-    let goal = goal.and_then(|goal| match goal.spec {
-        Spec::Goal(spec) => goal_key.map(|key| (key, spec)),
-        _ => None,
-    });
-    match (execution.spec, plan.spec) {
-        (Spec::Execution(spec), Spec::Plan(plan_spec)) => Program::build(Sources {
-            key: key.clone(),
-            spec,
-            plan_key,
-            plan_labels: plan.metadata.labels,
-            plan: plan_spec,
-            goal,
-        }),
-        _ => Err(crate::run::ProgramError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
-    }
-}
-
 /// The deadline of the goal, counted from its creation.
 fn deadline(world: &World, program: &Program) -> Result<Option<Timestamp>, EngineError> {
     let Some((key, spec)) = &program.goal else { return Ok(None) };
@@ -440,87 +371,6 @@ fn held(step: Prepared) -> Step {
         return Step::Idle(Some(settled(&step.draft, None)));
     }
     Step::Go(Box::new(step))
-}
-
-fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> Settled {
-    let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
-    let waiting = Waiting {
-        key: key.clone(),
-        node: None,
-        reason: "Leased".to_owned(),
-        message: format!("runner {holder} drives it"),
-        command: None,
-        until: Some(until),
-    };
-    let mut settled = Settled { wake: Some(until), ..Settled::default() };
-    settled.waiting.extend(serde_json::to_value(waiting));
-    settled
-}
-
-/// How an execution is left after a draft: what would make it worth planning again, and what it waits for.
-pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
-    let mut settled = Settled { wake: draft.wake, ..Settled::default() };
-    for dependency in &draft.on {
-        settled.on(&match dependency {
-            Dependency::Resource(key) => Topic::Resource(key.clone()),
-            Dependency::Bindings(namespace) => Topic::Bindings(namespace.clone()),
-        });
-    }
-    let Some(key) = key else { return settled };
-    let status = &draft.status;
-    if let Some(request) = &status.extensions.suspend {
-        let message = format!("suspended by {}", request.by);
-        let command = format!("planspec resume execution/{} -n {}", key.name, key.namespace);
-        push(&mut settled, key, None, "Suspended", message, Some(command), None);
-    }
-    if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
-        let reason = status.reason.clone().unwrap_or_default();
-        push(&mut settled, key, None, &reason, status.message.clone().unwrap_or_default(), None, None);
-    }
-    for (node, state) in &status.node_statuses {
-        let waits = state.phase == NodePhase::Blocked
-            || (state.phase == NodePhase::Pending && state.extensions.retry_at.is_some());
-        if let (true, Some(reason)) = (waits, state.extensions.reason) {
-            let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
-            let command = remedy(key, node, reason, gate);
-            let until = state.extensions.retry_at;
-            push(&mut settled, key, Some(node), &reason.to_string(), state.message.clone(), command, until);
-        }
-    }
-    settled
-}
-
-fn push(
-    settled: &mut Settled,
-    key: &ResourceKey,
-    node: Option<&NodeId>,
-    reason: &str,
-    message: String,
-    command: Option<String>,
-    until: Option<Timestamp>,
-) {
-    let (key, node, reason) = (key.clone(), node.cloned(), reason.to_owned());
-    settled.waiting.extend(serde_json::to_value(Waiting { key, node, reason, message, command, until }));
-}
-
-/// The command that lets a node go on.
-pub(super) fn remedy(
-    key: &ResourceKey,
-    node: &NodeId,
-    reason: NodeReason,
-    gate: Option<&ResourceKey>,
-) -> Option<String> {
-    let (name, namespace) = (&key.name, &key.namespace);
-    match reason {
-        NodeReason::AwaitingApproval => {
-            gate.map(|gate| format!("planspec approve gate/{} -n {}", gate.name, gate.namespace))
-        }
-        NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
-            Some(format!("planspec complete {name}/{node} -n {namespace}"))
-        }
-        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {namespace}")),
-        _ => None,
-    }
 }
 
 /// The status of a record that a step makes.

@@ -6,8 +6,9 @@ use super::EngineError;
 use super::assemble::Ready;
 use super::batch::Outcome;
 use super::driver::Driver;
-use super::live::{Prepared, settled};
+use super::live::Prepared;
 use super::publisher::Delivery;
+use super::waiting::settled;
 use crate::event::Event;
 use crate::git::ObjectId;
 use crate::model::{ExecutionPhase, NodePhase, ResourceKey};
@@ -33,6 +34,9 @@ impl Driver<'_> {
         }
         let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
         let (config, base) = (self.world.config.clone(), self.world.status);
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take();
+        }
         let begun = Instant::now();
         let mut delivery = tokio::task::spawn_blocking(move || {
             let delivered = publisher.deliver(&config, base, &batch);
@@ -165,6 +169,13 @@ impl Driver<'_> {
             let waiters = self.dependents(&key)?;
             self.requeue(waiters);
             self.requeue([key]);
+        }
+        // Whoever was faster may have looked at a newer desired commit.
+        let ours = self.world.desired.id;
+        if let Some(theirs) = self.world.recorded_desired()?.filter(|&theirs| theirs != ours)
+            && self.world.repo.is_ancestor(theirs, ours).unwrap_or_default() != Some(true)
+        {
+            self.look().await?;
         }
         // Nothing of the lost commit is so: all of it is planned again.
         for key in outcome.puts.into_keys() {

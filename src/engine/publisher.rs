@@ -78,15 +78,20 @@ impl Bucket {
         remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now() })
     }
 
-    /// How long to wait before the next push; takes the token when that is now.
-    pub(super) fn take(&mut self) -> Duration {
+    /// How long to wait before the next push.
+    pub(super) fn pause(&mut self) -> Duration {
         let elapsed = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
         if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Duration::ZERO;
+            Duration::ZERO
+        } else {
+            Duration::from_secs_f64((1.0 - self.tokens) / self.per_second)
         }
-        Duration::from_secs_f64((1.0 - self.tokens) / self.per_second)
+    }
+
+    /// Takes the token for a push.
+    pub(super) fn take(&mut self) {
+        self.tokens -= 1.0;
     }
 }

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::git::{ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Remote, Repo};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
 /// Where checkouts are made.
 pub(super) struct Checkouts {
     repo: Mutex<Repo>,
+    remote: Option<Remote>,
     dir: PathBuf,
     next: AtomicU64,
 }
 
 impl Checkouts {
     /// Checkouts below `dir`, which belongs to this runner alone.
-    pub(super) fn new(repo: Repo, dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self { repo: Mutex::new(repo), dir, next: AtomicU64::new(0) })
+    pub(super) fn new(repo: Repo, remote: Option<Remote>, dir: PathBuf) -> Arc<Self> {
+        Arc::new(Self { repo: Mutex::new(repo), remote, dir, next: AtomicU64::new(0) })
     }
 
     /// Gives checkouts of one commit.
@@ -48,7 +49,18 @@ impl Workspace for AtCommit {
         });
         // A poisoned lock only means that another attempt's checkout failed midway; the handle itself is sound.
         let repo = self.checkouts.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.bring_in(&repo).map_err(WorkspaceError::new)?;
         repo.export(self.commit, &checkout).map_err(WorkspaceError::new)?;
         Ok(checkout)
+    }
+}
+
+impl AtCommit {
+    /// In a shallow clone, or after a force push, the pinned commit may not be here; the remote still has it.
+    fn bring_in(&self, repo: &Repo) -> Result<(), GitError> {
+        match &self.checkouts.remote {
+            Some(remote) if repo.commit(self.commit).is_err() => remote.fetch_commit(repo, self.commit),
+            _ => Ok(()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Dependency, Draft, Ready};
-use super::execution::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
+use super::view::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
 use crate::graph::NodeIx;
 use crate::model::{
     EdgeType, ExternalRef, JsonMap, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
@@ -165,6 +165,7 @@ fn timed_out(draft: &mut Draft, node: &Node, state: &NodeStatus, now: Timestamp)
     let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
     let end = since.saturating_add(span).unwrap_or(Timestamp::MAX);
     if now < end {
+        draft.wake_at(end);
         return false;
     }
     fail(draft, node, NodeReason::Timeout, format!("waited for longer than {timeout}"), now);

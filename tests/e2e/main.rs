@@ -5,6 +5,12 @@
 
 mod command_line;
 mod diff;
+mod engine_crash;
+mod engine_lease;
+mod engine_many;
+mod engine_pass;
+mod engine_rig;
+mod engine_signals;
 mod environment;
 mod examples;
 mod fixtures;
@@ -12,6 +18,7 @@ mod git_local;
 mod git_remote;
 mod git_server;
 mod reading;
+mod reconciled;
 mod validate;
 mod writing;
 

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             }
         }
         _ if entries.is_empty() => {
-            context.out.note("nothing is recorded yet; `planspec reconcile` does the work")?
+            context.out.note("nothing is recorded yet; `planspec reconcile` does the work")?;
         }
         format => {
             let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);

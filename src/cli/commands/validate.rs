@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         Some(bytes) => Some(bytes.clone()),
         None => commit.as_ref().and_then(|(repo, id)| desired::read_at(repo, *id, path, &config.limits)),
     };
-    print_findings(&diagnostics, &format!("{resources} resources"), read, context)?;
+    print_findings(&diagnostics, &counted(resources), read, context)?;
     let refused = |found: &Diagnostic| {
         found.severity == Severity::Error || (arguments.deny_warnings && found.severity == Severity::Warning)
     };
@@ -142,4 +142,8 @@ fn check_repository(arguments: &Arguments, context: &mut Context) -> Result<Chec
 
 fn texts_of(files: Vec<InputFile>) -> HashMap<String, Vec<u8>> {
     files.into_iter().map(|file| (file.path, file.bytes)).collect()
+}
+
+fn counted(resources: usize) -> String {
+    if resources == 1 { "1 resource".to_owned() } else { format!("{resources} resources") }
 }

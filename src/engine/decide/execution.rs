@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Actor, Verdict, refuse};
 use crate::engine::EngineError;
-use crate::engine::live::{program_of, terms};
+use crate::engine::live::terms;
+use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::index::Topic;
 use crate::model::{
@@ -48,7 +49,7 @@ impl Case {
     }
 
     /// Completes the status and puts it into the commit.
-    fn close(mut self, verdict: &mut Verdict, actor: &Actor<'_>, said: &str) {
+    fn close(mut self, verdict: &mut Verdict, actor: &Actor<'_>, word: &str, said: &str) {
         if let Some(program) = &self.program {
             crate::plan::sum_groups(program, &mut self.draft, actor.at);
         }
@@ -59,7 +60,7 @@ impl Case {
             status: Status::Execution(Box::new(self.draft.status.clone())),
         };
         verdict.lines.push(format!("execution/{} {said}", self.key.name));
-        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, said, actor.at);
+        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, (word, said), actor.at);
     }
 }
 
@@ -100,8 +101,13 @@ pub(super) fn complete(
         return refuse(format!("node `{id}` cannot be completed in its phase"));
     }
     let mut verdict = Verdict::default();
-    case.close(&mut verdict, actor, &format!("node {id} {said}"));
+    case.close(&mut verdict, actor, "Completed", &format!("node {id} {said}"));
     Ok(verdict)
+}
+
+fn group_ids(program: &Program) -> Vec<NodeId> {
+    let groups = program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Group);
+    groups.map(|node| node.id.clone()).collect()
 }
 
 fn names(program: &Program) -> String {
@@ -206,8 +212,9 @@ fn cancel_one(
         _ => {
             let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
             let message = format!("cancelled by {}{words}", actor.name);
+            let groups = case.program.as_ref().map(|program| group_ids(program)).unwrap_or_default();
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
-            for id in ids {
+            for id in ids.into_iter().filter(|id| !groups.contains(id)) {
                 let reason = NodeReason::CancelRequested;
                 case.draft.node(&id, NodeChange::Cancel { reason, message: message.clone() }, actor.at);
             }
@@ -215,7 +222,7 @@ fn cancel_one(
             "cancelled".to_owned()
         }
     };
-    case.close(verdict, actor, &said);
+    case.close(verdict, actor, "CancelRequested", &said);
 }
 
 /// Runs nodes again: what did not succeed and what follows it, or a node and everything after it.
@@ -256,7 +263,7 @@ pub(super) fn retry(
     }
     let said = format!("retried: {}", again.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
     let mut verdict = Verdict::default();
-    case.close(&mut verdict, actor, &said);
+    case.close(&mut verdict, actor, "Retried", &said);
     Ok(verdict)
 }
 
@@ -304,7 +311,7 @@ pub(super) fn suspend(
     if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
         return refuse(format!("{key} is {} already", case.status().phase));
     }
-    case.close(&mut verdict, actor, "suspended");
+    case.close(&mut verdict, actor, "Suspended", "suspended");
     Ok(verdict)
 }
 
@@ -317,6 +324,6 @@ pub(super) fn resume(world: &World, actor: &Actor<'_>, key: &ResourceKey) -> Res
         return Ok(verdict);
     }
     case.draft.execution(ExecutionChange::Resume(request(actor, None)), actor.at);
-    case.close(&mut verdict, actor, "resumed");
+    case.close(&mut verdict, actor, "Resumed", "resumed");
     Ok(verdict)
 }

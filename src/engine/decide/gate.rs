@@ -2,7 +2,7 @@
 
 use super::{Actor, Verdict, listed, refuse};
 use crate::engine::gates::{decide_with, gate_status, generation, people, settle, spec_of};
-use crate::engine::live::program_of;
+use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::engine::{EngineError, metadata};
 use crate::model::{

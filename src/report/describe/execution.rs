@@ -46,7 +46,10 @@ fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut Page) {
     }
     page.heading("Nodes");
     let mut table = Table::new(["node", "phase", "attempt", "elapsed", "provider", "reason", "message"]);
-    for (id, node) in &status.node_statuses {
+    // In the order of their starts: a page is read like a story.
+    let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
+    nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
+    for (id, node) in nodes {
         table.row(node_row(id, node, now));
     }
     page.table(&table);

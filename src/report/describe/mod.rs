@@ -136,7 +136,8 @@ fn spec(spec: &Spec, page: &mut Page) {
     let mut table = Table::new(["node", "kind", "after", "needs", "description"]);
     for node in &plan.graph.nodes {
         let edges = plan.graph.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.as_str());
-        let after: Vec<&str> = edges.chain(node.depends_on.iter().map(|id| id.as_str())).collect();
+        let after: Vec<&str> =
+            edges.chain(node.depends_on.iter().map(crate::model::NodeId::as_str)).collect();
         let needs: Vec<&str> = node.capability_refs.iter().map(|needed| needed.name.as_str()).collect();
         let description = node.description.as_deref().or(node.name.as_deref()).unwrap_or_default();
         table.row(vec![

@@ -1,0 +1,89 @@
+//! How an Execution is left when nothing more can be done for it now: what it waits for, and what lets it go on.
+
+use jiff::Timestamp;
+
+use crate::event::Waiting;
+use crate::index::{Settled, Topic};
+use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::plan::{Dependency, Draft};
+
+pub(super) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> Settled {
+    let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
+    let waiting = Waiting {
+        key: key.clone(),
+        node: None,
+        reason: "Leased".to_owned(),
+        message: format!("runner {holder} drives it"),
+        command: None,
+        until: Some(until),
+    };
+    let mut settled = Settled { wake: Some(until), ..Settled::default() };
+    settled.waiting.extend(serde_json::to_value(waiting));
+    settled
+}
+
+/// How an execution is left after a draft: what would make it worth planning again, and what it waits for.
+pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
+    let mut settled = Settled { wake: draft.wake, ..Settled::default() };
+    for dependency in &draft.on {
+        settled.on(&match dependency {
+            Dependency::Resource(key) => Topic::Resource(key.clone()),
+            Dependency::Bindings(namespace) => Topic::Bindings(namespace.clone()),
+        });
+    }
+    let Some(key) = key else { return settled };
+    let status = &draft.status;
+    if let Some(request) = &status.extensions.suspend {
+        let message = format!("suspended by {}", request.by);
+        let command = format!("planspec resume execution/{} -n {}", key.name, key.namespace);
+        push(&mut settled, key, None, "Suspended", message, Some(command), None);
+    }
+    if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
+        let reason = status.reason.clone().unwrap_or_default();
+        push(&mut settled, key, None, &reason, status.message.clone().unwrap_or_default(), None, None);
+    }
+    for (node, state) in &status.node_statuses {
+        let waits = state.phase == NodePhase::Blocked
+            || (state.phase == NodePhase::Pending && state.extensions.retry_at.is_some());
+        if let (true, Some(reason)) = (waits, state.extensions.reason) {
+            let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
+            let command = remedy(key, node, reason, gate);
+            let until = state.extensions.retry_at;
+            push(&mut settled, key, Some(node), &reason.to_string(), state.message.clone(), command, until);
+        }
+    }
+    settled
+}
+
+fn push(
+    settled: &mut Settled,
+    key: &ResourceKey,
+    node: Option<&NodeId>,
+    reason: &str,
+    message: String,
+    command: Option<String>,
+    until: Option<Timestamp>,
+) {
+    let (key, node, reason) = (key.clone(), node.cloned(), reason.to_owned());
+    settled.waiting.extend(serde_json::to_value(Waiting { key, node, reason, message, command, until }));
+}
+
+/// The command that lets a node go on.
+pub(super) fn remedy(
+    key: &ResourceKey,
+    node: &NodeId,
+    reason: NodeReason,
+    gate: Option<&ResourceKey>,
+) -> Option<String> {
+    let (name, namespace) = (&key.name, &key.namespace);
+    match reason {
+        NodeReason::AwaitingApproval => {
+            gate.map(|gate| format!("planspec approve gate/{} -n {}", gate.name, gate.namespace))
+        }
+        NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
+            Some(format!("planspec complete {name}/{node} -n {namespace}"))
+        }
+        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {namespace}")),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! Leases: taken over when they have expired and not before, given back at the end; what becomes of the attempts of a
+//! runner that is gone.
+
+use std::time::Duration;
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use serde_json::json;
+
+use crate::engine_rig::{Graph, QUICK, Stage, bindings, check_history, essence, execution, yaml};
+
+/// A stage with a task that, at its first attempt, lasts longer than any test.
+fn stage(config: &str, fields: &serde_json::Value) -> Stage {
+    let stage = Stage::new(config, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let script = format!(
+        "{key}; if test $PLANSPEC_ATTEMPT = 1; then echo $$ > '{}'; exec sleep 60; fi; \
+                 echo \"token=$PLANSPEC_FENCING_TOKEN\" >> \"$PLANSPEC_OUTPUT\"",
+        stage.outside("pid").display()
+    );
+    let graph = Graph::new("long").task_with("only", &[], &script, fields);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("long", "long"), bindings(&[&graph])]));
+    stage
+}
+
+/// Ends what a killed runner left behind; only the system could have done it for the runner.
+fn end_orphan(stage: &Stage) {
+    let Some(pid) = stage.trace("pid").first().and_then(|text| text.parse().ok()) else { return };
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+fn begin_and_kill(stage: &Stage) {
+    let mut runner = stage.start(&[]);
+    stage.wait_until("the attempt runs", || !stage.trace("pid").is_empty());
+    runner.kill();
+    end_orphan(stage);
+}
+
+#[test]
+fn an_expired_lease_is_taken_over_and_the_lost_attempt_does_not_count() {
+    let stage = stage(QUICK, &json!({ "retries": 0, "outputs": ["token"] }));
+    begin_and_kill(&stage);
+    let token = stage.status("long").extensions.lease.expect("the dead runner's").token;
+    stage.reconcile_to_the_end(&stage.environment.repo());
+    let status = stage.status("long");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded);
+    assert_eq!(status.extensions.lease, None);
+    assert_eq!(status.extensions.last_token, token + 1);
+    let node = stage.node("long", "only");
+    assert_eq!((node.attempt, node.extensions.failures), (2, 0));
+    assert_eq!(node.outputs["token"], json!((token + 1).to_string()), "what the task was told");
+    check_history(&stage.environment.repo());
+}
+
+#[test]
+fn a_live_lease_is_left_alone_and_renewed_while_work_lasts() {
+    let config = "lease: {duration: 600ms, skew: 100ms}\n";
+    let stage = stage(config, &json!({}));
+    let mut holder = stage.start(&[]);
+    stage.wait_until("the attempt runs", || !stage.trace("pid").is_empty());
+    let first = stage.status("long").extensions.lease.unwrap();
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(250));
+        let outcome = stage.reconcile(&[]).succeeds();
+        assert!(outcome.stdout.contains("drives it"), "{}", outcome.stdout);
+    }
+    let lease = stage.status("long").extensions.lease.unwrap();
+    assert_eq!((&lease.holder, lease.token, lease.acquire_time), (&first.holder, 1, first.acquire_time));
+    assert!(lease.renew_time > first.renew_time, "{lease:?}");
+    assert_eq!(stage.trace("trace").len(), 1);
+    holder.signal(rustix::process::Signal::TERM);
+    holder.succeeds();
+    assert_eq!(stage.status("long").extensions.lease, None);
+}
+
+#[test]
+fn a_node_that_is_not_repeatable_is_not_run_again_after_its_runner_was_lost() {
+    let annotations = json!({ "annotations": { "planspec.io/repeatable": "false" }, "retries": 3 });
+    let stage = stage(QUICK, &annotations);
+    begin_and_kill(&stage);
+    let outcome = stage.reconcile_to_the_end(&stage.environment.repo());
+    assert!(outcome.stdout.contains("planspec retry long --from only"), "{}", outcome.stdout);
+    let node = stage.node("long", "only");
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::RunnerLost)));
+    let before = essence(&stage.status("long"));
+    let tip = stage.status_tip();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!((stage.status_tip(), essence(&stage.status("long"))), (tip, before));
+    assert_eq!(stage.trace("trace").len(), 1);
+}
+
+#[test]
+fn a_runner_that_lost_its_lease_ends_its_attempt_and_records_nothing_of_it() {
+    let stage = stage(QUICK, &json!({ "outputs": ["token"] }));
+    let mut frozen = stage.start(&[]);
+    stage.wait_until("the attempt runs", || !stage.trace("pid").is_empty());
+    frozen.signal(rustix::process::Signal::STOP);
+    stage.reconcile_to_the_end(&stage.environment.repo());
+    let done = stage.status("long");
+    assert_eq!((done.phase, stage.node("long", "only").attempt), (ExecutionPhase::Succeeded, 2));
+    frozen.signal(rustix::process::Signal::CONT);
+    frozen.succeeds();
+    assert_eq!(stage.status("long"), done);
+    let pid: i32 = stage.trace("pid")[0].parse().unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the old attempt still runs");
+    check_history(&stage.environment.repo());
+}

@@ -1,0 +1,126 @@
+//! Many reconcilers on one bare remote: every attempt of every node starts exactly once, all of them finish, and none
+//! complains. And a push whose acknowledgement is lost.
+
+use std::path::PathBuf;
+
+use planspec::model::ExecutionPhase;
+use serde_json::Value;
+
+use crate::engine_rig::{
+    Graph, STATUS, Stage, bindings, check_history, check_trace, execution, status_in, yaml,
+};
+use crate::git_server::GitServer;
+
+/// Leases far longer than the test, so that nobody is taken over however slow the machine is.
+const MANY: &str = "lease: {duration: 5m}\npublish: {burst: 10000, perMinute: 60000}\njobs: 2\n";
+
+/// Executions of one plan, pushed to the remote. Their names come back.
+fn publish_work(stage: &Stage, url: &str, count: usize) -> Vec<String> {
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key).task("c", &["a"], &key).task(
+        "d",
+        &["b", "c"],
+        &key,
+    );
+    let names: Vec<String> = (0..count).map(|number| format!("work-{number}")).collect();
+    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
+    documents.extend(names.iter().map(|name| execution(name, "work")));
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", url, "main"]).succeeds();
+    names
+}
+
+#[track_caller]
+fn check_all_done(stage: &Stage, server: &GitServer, names: &[String], runs: usize) {
+    let bare = server.bare();
+    for name in names {
+        let status = status_in(&bare, name);
+        assert_eq!(status.phase, ExecutionPhase::Succeeded, "{name}: {status:?}");
+        assert!(status.extensions.lease.is_none(), "{name} is still leased");
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let trace = stage.trace("trace");
+    assert_eq!(trace.len(), runs, "{trace:?}");
+    check_history(&bare);
+    check_trace(&bare, &names, &trace);
+}
+
+#[track_caller]
+fn check_eight(server: &GitServer, url: &str) {
+    let stage = Stage::new(MANY, &[]);
+    let names = publish_work(&stage, url, 6);
+    let clones: Vec<PathBuf> = (0..8).map(|number| stage.clone_to(url, &format!("clone-{number}"))).collect();
+    let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &[])).collect();
+    for runner in &mut runners {
+        runner.succeeds();
+    }
+    // Those that found everything leased are done early; whoever holds a lease finishes what it holds.
+    stage.reconcile_to_the_end(&clones[0]);
+    check_all_done(&stage, server, &names, 24);
+}
+
+#[test]
+fn eight_reconcilers_share_the_work_of_a_bare_repository() {
+    let server = GitServer::new();
+    check_eight(&server, &server.file_url());
+}
+
+#[test]
+fn eight_reconcilers_share_the_work_over_http() {
+    let server = GitServer::over_http();
+    check_eight(&server, &server.http_url(Some("tok-write")));
+}
+
+#[test]
+fn reconcilers_in_one_repository_share_the_work() {
+    let stage = Stage::new(MANY, &[]);
+    let server = GitServer::new();
+    let names = publish_work(&stage, &server.file_url(), 6);
+    let mut runners: Vec<_> = (0..4).map(|_| stage.start(&[])).collect();
+    for runner in &mut runners {
+        runner.succeeds();
+    }
+    stage.environment.git(&["push", "--quiet", &server.file_url(), STATUS]).succeeds();
+    check_all_done(&stage, &server, &names, 24);
+}
+
+#[test]
+fn a_push_whose_acknowledgement_is_lost_counts_as_done() {
+    let server = GitServer::over_http();
+    let url = server.http_url(Some("tok-write"));
+    let stage = Stage::new(MANY, &[]);
+    let names = publish_work(&stage, &url, 1);
+    let clone = stage.clone_to(&url, "clone");
+    // The first push of all, and one in the middle of the work.
+    server.steer("drop-acknowledgement", "");
+    let mut runner = stage.start_in(&clone, &[]);
+    stage.wait_until("the first task runs", || !stage.trace("trace").is_empty());
+    server.steer("drop-acknowledgement", "");
+    runner.succeeds();
+    assert!(!server.bare().join("drop-acknowledgement").exists(), "nothing was dropped");
+    check_all_done(&stage, &server, &names, 4);
+}
+
+#[test]
+fn a_shallow_clone_goes_on() {
+    let server = GitServer::new();
+    let stage = Stage::new(MANY, &[]);
+    let names = publish_work(&stage, &server.file_url(), 1);
+    let clone = stage.clone_to(&server.file_url(), "clone");
+    let mut runner = stage.start_in(&clone, &[]);
+    stage.wait_until("a task runs", || !stage.trace("trace").is_empty());
+    runner.signal(rustix::process::Signal::TERM);
+    runner.succeeds();
+    // The desired branch has moved on and its past is cut off: what is pinned must still be there.
+    stage.commit("other.txt", "");
+    stage.commit("other.txt", "more");
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let shallow = stage.outside("shallow");
+    let arguments = ["clone", "--quiet", "--depth=1", "--no-single-branch", &server.file_url()];
+    let target = [shallow.to_str().unwrap()];
+    stage.environment.git_in(stage.environment.root(), &[&arguments[..], &target].concat()).succeeds();
+    stage.reconcile_to_the_end(&shallow);
+    let status = status_in(&server.bare(), &names[0]);
+    assert_eq!(status.phase, ExecutionPhase::Succeeded);
+    check_history(&server.bare());
+}
