@@ -14,6 +14,7 @@ mod engine_pass;
 mod engine_rig;
 mod engine_signals;
 mod environment;
+mod examples;
 mod fixtures;
 mod git_local;
 mod git_remote;
