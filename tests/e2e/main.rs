@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod command_line;
+mod decisions;
 mod diff;
 mod engine_crash;
 mod engine_desired;
