@@ -91,8 +91,8 @@ impl Driver<'_> {
             Planned::Same(settled) => {
                 self.settled.insert(key, settled);
             }
-            Planned::Put(record, settled) => {
-                assembly.put(old.as_deref(), *record, None, now);
+            Planned::Put(record, pins, settled) => {
+                assembly.put_pinned(old.as_deref(), *record, pins, None, now);
                 self.settled.insert(key, settled);
             }
             Planned::Remove => {

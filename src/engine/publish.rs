@@ -154,6 +154,11 @@ impl Driver<'_> {
         if !running && !live.hungry && live.finished.is_empty() && !live.dirty {
             let left = (!status.phase.is_terminal()).then(|| settled(&step.draft, Some(key)));
             self.leave(key, left);
+            // One that was cancelled because its manifest is gone is removed next.
+            let present = matches!(super::live::present(&self.world, key), Ok(Some(_)));
+            if status.phase.is_terminal() && !present && self.summary.held_back == 0 {
+                self.pending.add(key.clone());
+            }
         }
     }
 

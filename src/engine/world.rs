@@ -75,7 +75,9 @@ impl World {
 
     /// Brings the index to the commits that are known. What is wrong with manifests comes back.
     pub(super) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
-        let target = Target { desired: self.desired.tree, status: &self.status, config: self.config_blob };
+        let previous = self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
+        let (desired, status, config) = (self.desired.tree, &self.status, self.config_blob);
+        let target = Target { desired, previous, status, config };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         self.records.clear();
         self.broken.clear();

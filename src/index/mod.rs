@@ -3,9 +3,13 @@
 
 mod advance;
 mod error;
+mod files;
 mod filter;
 mod links;
 mod lookup;
+mod parallel;
+mod quarantine;
+mod records;
 mod standing;
 mod tables;
 mod work;
@@ -13,7 +17,7 @@ mod work;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redb::{Builder, Database, backends::InMemoryBackend};
+use redb::{Builder, Database, ReadableDatabase as _, backends::InMemoryBackend};
 
 pub use advance::{Advance, Target};
 pub use error::IndexError;
@@ -82,9 +86,10 @@ fn try_open(path: &Path) -> Result<Database, redb::DatabaseError> {
     builder.set_cache_size(CACHE_BYTES);
     // A file that was not closed properly would have to be read as a whole; making it anew costs no more.
     builder.set_repair_callback(redb::RepairSession::abort);
-    let fresh = !path.exists();
     let database = builder.create(path)?;
-    if fresh {
+    // A process that was killed right after it had made the file left it without tables; it makes them all at once.
+    let empty = !database.begin_read().is_ok_and(|read| read.open_table(tables::META).is_ok());
+    if empty {
         tables::create(&database).map_err(|_| {
             redb::DatabaseError::Storage(redb::StorageError::Corrupted("no tables".to_owned()))
         })?;
