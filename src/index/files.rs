@@ -101,7 +101,8 @@ fn note_file(
     for key in old.iter().flat_map(|old| &old.keys) {
         places.remove(key.to_string().as_str(), path)?;
     }
-    let before: BTreeSet<ResourceKey> = old.into_iter().flat_map(|old| old.keys.into_iter().chain(old.held)).collect();
+    let before: BTreeSet<ResourceKey> =
+        old.into_iter().flat_map(|old| old.keys.into_iter().chain(old.held)).collect();
     moved.extend(before.iter().cloned());
     bad.remove(path)?;
     let Some((blob, parsed)) = file.entry else { return Ok(()) };

@@ -210,9 +210,14 @@ fn a_mass_deletion_is_refused_until_it_is_allowed() {
 fn a_mass_deletion_that_is_refused_leaves_running_work_alone() {
     let stage = Stage::new(QUICK, &[]);
     let go_on = stage.outside("go-on");
-    let script = format!("echo begun >> '{}'; until test -e '{}'; do sleep 0.02; done", stage.outside("trace").display(), go_on.display());
+    let script = format!(
+        "echo begun >> '{}'; until test -e '{}'; do sleep 0.02; done",
+        stage.outside("trace").display(),
+        go_on.display()
+    );
     let graph = Graph::new("long").task("a", &[], &script).task("b", &["a"], "true");
-    let mut documents: Vec<Value> = (0..20).map(|number| goal(&format!("g{number}"), "one of many")).collect();
+    let mut documents: Vec<Value> =
+        (0..20).map(|number| goal(&format!("g{number}"), "one of many")).collect();
     documents.extend([graph.plan(), bindings(&[&graph]), execution("run", "long")]);
     stage.commit("work.yaml", &yaml(&documents));
     let mut runner = stage.start(&[]);
@@ -249,7 +254,11 @@ fn an_execution_waits_for_its_plan_and_keeps_the_one_it_began_with() {
     assert!(outcome.stdout.contains("there is no team/plan/work"), "{}", outcome.stdout);
     check_quiet(&stage);
     let gate = json!({ "id": "gate", "kind": "Gate", "gateRef": { "name": "ok" }, "dependsOn": ["a"] });
-    let graph = Graph::new("work").task("a", &[], &trace(&stage, "a")).node(gate).task("b", &["gate"], &trace(&stage, "b"));
+    let graph = Graph::new("work").task("a", &[], &trace(&stage, "a")).node(gate).task(
+        "b",
+        &["gate"],
+        &trace(&stage, "b"),
+    );
     stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph])]));
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.node("run", "gate").phase, NodePhase::Blocked);

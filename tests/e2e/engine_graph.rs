@@ -88,9 +88,12 @@ fn a_failed_attempt_is_tried_again_after_a_pause() {
     let stage = Stage::new(QUICK, &[]);
     let key = Stage::leaves_its_key(&stage.outside("trace"));
     let flaky = format!("{key}; test $PLANSPEC_ATTEMPT = 2");
-    let graph = Graph::new("flaky")
-        .task_with("a", &[], &flaky, &json!({ "retries": 2 }))
-        .task_with("hopeless", &[], &format!("{key}; exit 9"), &json!({ "retries": 1 }));
+    let graph = Graph::new("flaky").task_with("a", &[], &flaky, &json!({ "retries": 2 })).task_with(
+        "hopeless",
+        &[],
+        &format!("{key}; exit 9"),
+        &json!({ "retries": 1 }),
+    );
     stage.commit("work.yaml", &yaml(&[graph.plan(), execution("flaky", "flaky"), bindings(&[&graph])]));
     let outcome = stage.reconcile(&[]).succeeds();
     assert!(outcome.stdout.contains("retries left"), "{}", outcome.stdout);
@@ -106,7 +109,8 @@ fn a_failed_attempt_is_tried_again_after_a_pause() {
 fn a_timeout_ends_the_whole_group_of_processes() {
     let stage = Stage::new(QUICK, &[]);
     let pids = stage.outside("pids");
-    let script = format!("echo $$ >> '{0}'; sleep 60 & echo $! >> '{0}'; trap '' TERM; sleep 60", pids.display());
+    let script =
+        format!("echo $$ >> '{0}'; sleep 60 & echo $! >> '{0}'; trap '' TERM; sleep 60", pids.display());
     let graph = Graph::new("slow").task_with("a", &[], &script, &json!({ "timeout": "300ms" }));
     stage.commit("work.yaml", &yaml(&[graph.plan(), execution("slow", "slow"), bindings(&[&graph])]));
     stage.reconcile(&[]).succeeds();
