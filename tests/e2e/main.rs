@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod boundaries;
 mod command_line;
 mod decisions;
 mod diff;
