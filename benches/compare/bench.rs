@@ -41,7 +41,8 @@ impl Bench {
             let value = arguments.next().context(USAGE)?;
             match name.as_str() {
                 "--size" => {
-                    bench.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>().context(USAGE)?;
+                    bench.sizes =
+                        value.split(',').map(str::parse).collect::<Result<_, _>>().context(USAGE)?;
                     bench.sizes.sort_unstable();
                 }
                 "--only" => bench.only.push(value),

@@ -90,7 +90,8 @@ impl Repository {
     }
 
     fn has_status(&self) -> bool {
-        let mut command = git(&self.path, &["rev-parse", "--verify", "--quiet", "refs/heads/planspec/status"]);
+        let mut command =
+            git(&self.path, &["rev-parse", "--verify", "--quiet", "refs/heads/planspec/status"]);
         run(&mut command).is_ok()
     }
 

@@ -1,24 +1,35 @@
 //! Private checkouts: one folder for each attempt that runs, made from the pinned commit and removed after it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::git::{ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Repo};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
 /// Where checkouts are made.
 pub(super) struct Checkouts {
-    repo: Mutex<Repo>,
+    git_dir: PathBuf,
+    /// Handles on the repository that nobody uses just now.
+    repos: Mutex<Vec<Repo>>,
     dir: PathBuf,
     next: AtomicU64,
 }
 
 impl Checkouts {
-    /// Checkouts below `dir`, which belongs to this runner alone.
-    pub(super) fn new(repo: Repo, dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self { repo: Mutex::new(repo), dir, next: AtomicU64::new(0) })
+    /// Checkouts of the repository at `git_dir` below `dir`, which belongs to this runner alone.
+    pub(super) fn new(git_dir: &Path, dir: PathBuf) -> Arc<Self> {
+        let (git_dir, repos) = (git_dir.to_owned(), Mutex::default());
+        Arc::new(Self { git_dir, repos, dir, next: AtomicU64::new(0) })
+    }
+
+    fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
+        // A poisoned lock only means that another thread panicked; the handles themselves are sound.
+        let spare = self.repos.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
+        let exported = repo.export(commit, into);
+        self.repos.lock().unwrap_or_else(PoisonError::into_inner).push(repo);
+        exported
     }
 
     /// Gives checkouts of one commit.
@@ -46,9 +57,7 @@ impl Workspace for AtCommit {
         let checkout = Checkout::new(path, |path| {
             let _ = std::fs::remove_dir_all(path);
         });
-        // A poisoned lock only means that another attempt's checkout failed midway; the handle itself is sound.
-        let repo = self.checkouts.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        repo.export(self.commit, &checkout).map_err(WorkspaceError::new)?;
+        self.checkouts.export(self.commit, &checkout).map_err(WorkspaceError::new)?;
         Ok(checkout)
     }
 }
