@@ -15,7 +15,7 @@ use crate::config::{Config, Environment};
 use crate::engine::{Parts, ReconcileOptions, Site, Summary, SystemClock, reconcile};
 use crate::event::Event;
 use crate::index::Index;
-use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry};
+use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry, kill_processes};
 use crate::report::progress::{Detail, JsonProgress, LiveProgress, PlainProgress, Progress};
 
 /// A second signal ends the process at once, with the exit code that shells expect of an interrupted program.
@@ -74,6 +74,7 @@ async fn heed_signals(stop: watch::Sender<bool>) {
             _ = terminate.recv() => {}
         }
         if second {
+            kill_processes();
             #[allow(clippy::exit, reason = "the user asked twice")]
             std::process::exit(KILLED);
         }

@@ -44,7 +44,8 @@ pub(crate) fn print_findings(
                 true,
             );
             context.out.text(&text)?;
-            context.out.note(format!("checked {what}: {tally}"))?;
+            let verdict = if found.is_empty() { "nothing wrong".to_owned() } else { tally.to_string() };
+            context.out.note(format!("checked {what}: {verdict}"))?;
         }
     }
     Ok(())

@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_relative_cache_home_is_ignored_as_its_specification_asks() {
-        let environment = environment(&[("XDG_CACHE_HOME", "cache"), ("HOME", "/home/w")]);
-        assert_eq!(environment.cache_home(), Some(PathBuf::from("/home/w/.cache/planspec")));
+        let environment = environment(&[("XDG_CACHE_HOME", "cache"), ("HOME", "/elsewhere")]);
+        assert_eq!(environment.cache_home(), Some(PathBuf::from("/elsewhere/.cache/planspec")));
     }
 
     #[test]

@@ -220,7 +220,10 @@ impl Driver<'_> {
                         live.hungry = hungry;
                     }
                     if says_nothing(&step) {
-                        if !hungry || self.leaving {
+                        // What runs here still has to report its end to it.
+                        let busy = self.attempts.works_on(&key)
+                            || self.live.get(&key).is_some_and(|live| !live.finished.is_empty());
+                        if !busy && (!hungry || self.leaving) {
                             self.leave(&key, Some(settled(&step.draft, Some(&key))));
                         }
                         continue;

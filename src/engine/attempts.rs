@@ -99,6 +99,12 @@ impl Attempts {
         !self.running.is_empty()
     }
 
+    /// Whether an attempt of an execution is claimed or runs.
+    pub(super) fn works_on(&self, key: &ResourceKey) -> bool {
+        self.running.keys().any(|(owner, _)| owner == key)
+            || self.claimed.iter().any(|claim| claim.key == *key)
+    }
+
     /// How many nodes may be claimed now. Beyond free slots, claims are taken ahead for as many attempts as will
     /// probably end within `span`, until the next commit is published, so that no slot waits for a publication.
     pub(super) fn room(&self, span: Duration) -> usize {
@@ -175,7 +181,7 @@ impl Attempts {
         }
         for claim in std::mem::take(&mut self.claimed) {
             let message = "the runner stopped before it began".to_owned();
-            self.end(&claim, AttemptResult::Interrupted { message });
+            self.end(&claim, AttemptResult::Interrupted { message, begun: false });
         }
     }
 
@@ -313,7 +319,7 @@ fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: 
             AttemptResult::Failed { reason, message, retryable }
         }
         Outcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
-            AttemptResult::Interrupted { message: "the runner stopped".to_owned() }
+            AttemptResult::Interrupted { message: "the runner stopped".to_owned(), begun: true }
         }
         Outcome::Blocked { reason, message, handle, poll_after } => {
             let retry_at = poll_after.map(|span| {

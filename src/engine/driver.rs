@@ -96,7 +96,9 @@ impl Pending {
 /// Git, the index, an invalid configuration. Bad manifests and failed executions are in the summary.
 pub async fn reconcile(parts: Parts<'_>, options: ReconcileOptions) -> Result<Summary, EngineError> {
     let mut driver = Driver::begin(parts, options)?;
-    driver.run().await?;
+    if !driver.is_late()? {
+        driver.run().await?;
+    }
     Ok(driver.end())
 }
 
@@ -106,7 +108,8 @@ impl<'a> Driver<'a> {
         let tips = site.tips()?;
         let repo = site.repo().reopen()?;
         let cache = repo.cache_dir();
-        let checkouts = Checkouts::new(repo.common_dir(), cache.join("checkouts").join(&options.runner));
+        let checkouts = cache.join("checkouts").join(&options.runner);
+        let checkouts = Checkouts::new(repo.common_dir(), site.remote().cloned(), checkouts);
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
@@ -220,9 +223,10 @@ impl<'a> Driver<'a> {
                 self.gather(deadline, true).await;
                 continue;
             }
-            if self.may_publish().await?
-                && let Some(batch) = self.assemble()?
-            {
+            if !self.may_publish().await {
+                continue;
+            }
+            if let Some(batch) = self.assemble()? {
                 self.publish(batch).await?;
                 continue;
             }
@@ -328,23 +332,22 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether a commit may go out now; on a remote, pushes are spaced.
-    async fn may_publish(&mut self) -> Result<bool, EngineError> {
-        let Some(bucket) = &mut self.bucket else { return Ok(true) };
-        let anything = self.live.values().any(|live| live.dirty) || !self.pending.is_empty();
-        if !anything {
-            return Ok(true);
-        }
+    /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen. The
+    /// last word of a runner that leaves is not held back.
+    async fn may_publish(&mut self) -> bool {
+        let anything = self.live.values().any(|live| live.dirty || live.hungry) || !self.pending.is_empty();
+        let left = self.left();
+        let Some(bucket) = self.bucket.as_mut().filter(|_| anything && !self.leaving) else { return true };
         let pause = bucket.pause();
         if pause.is_zero() {
-            return Ok(true);
+            return true;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(left.map_or(pause, |left| pause.min(left))) => {}
             Some(message) = self.messages.recv() => self.take(message),
             _ = self.stop.changed() => {}
         }
-        Ok(false)
+        false
     }
 
     /// Waits for the next thing to happen.

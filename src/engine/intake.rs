@@ -34,6 +34,27 @@ impl Driver<'_> {
         self.take_work()
     }
 
+    /// Whether this is a run of an older commit than the status branch was written for already. Then it yields: desired
+    /// state never runs backwards (design invariant 13). A branch is different: its tip is what is desired, even after
+    /// it was set back.
+    pub(super) fn is_late(&mut self) -> Result<bool, EngineError> {
+        let ours = self.world.desired.id;
+        if self.site.follows_branch() {
+            return Ok(false);
+        }
+        let Some(newer) = self.world.recorded_desired()?.filter(|&newer| newer != ours) else { return Ok(false) };
+        if self.world.repo.is_ancestor(ours, newer).unwrap_or_default() != Some(true) {
+            return Ok(false);
+        }
+        let message = format!(
+            "the newer commit {} is recorded already; this run of {} leaves everything to it",
+            newer.short(),
+            ours.short()
+        );
+        self.tell(Event::Note { message });
+        Ok(true)
+    }
+
     /// Desired state never runs backwards (design invariant 13); a rewritten branch is reported.
     fn is_newer(&mut self, tips: &super::Tips) -> Result<bool, EngineError> {
         let (old, new) = (self.world.desired.id, tips.desired.id);

@@ -52,7 +52,7 @@ pub(super) fn plan_resource(
     let status = status_of(world, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
     let record = StatusRecord { metadata, status };
     let settled = (settled != Settled::default()).then_some(settled);
-    if old == Some(&record) {
+    if old == Some(&record) && !world.is_broken(key)? {
         Ok(Planned::Same(settled))
     } else {
         Ok(Planned::Put(Box::new(record), settled))

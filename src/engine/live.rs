@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) record: Option<Arc<StatusRecord>>,
     /// What it runs, once it is pinned.
     pub(super) program: Option<Arc<Program>>,
+    /// What the program was made of.
+    pinned: Option<PinnedGraph>,
     /// The priority of its goal.
     pub(super) priority: u16,
     /// Attempts that ended and are not published yet.
@@ -95,8 +97,17 @@ pub(super) struct Planner<'a> {
 
 impl Live {
     pub(super) fn new(key: ResourceKey, record: Option<Arc<StatusRecord>>, priority: u16) -> Self {
-        let (program, finished) = (None, Vec::new());
-        Self { key, record, program, priority, finished, dirty: true, hungry: false, renew_at: None }
+        Self {
+            key,
+            record,
+            program: None,
+            pinned: None,
+            priority,
+            finished: Vec::new(),
+            dirty: true,
+            hungry: false,
+            renew_at: None,
+        }
     }
 
     /// The status as it is published.
@@ -133,8 +144,10 @@ impl Live {
         if over && step.draft.changes.is_empty() {
             return Ok(if step.noted { Step::Go(Box::new(step)) } else { Step::Idle(None) });
         }
-        if self.program.is_none() {
+        // A program that was made for a commit which lost its race is not what is recorded as pinned.
+        if self.program.is_none() || self.pinned != step.draft.status.extensions.pinned {
             self.program = self.pin(world, declared.as_ref(), &mut step, planner.now)?;
+            self.pinned.clone_from(&step.draft.status.extensions.pinned);
         }
         let Some(program) = self.program.clone() else {
             return Ok(held(step));
@@ -157,8 +170,10 @@ impl Live {
             runner: planner.runner,
         };
         plan_execution(view, &mut step.draft, around, planner.now);
-        if planner.leaving {
+        if planner.leaving && !step.draft.ready.is_empty() {
+            // It is left to the next reconcile, which finds it due at once.
             step.draft.ready.clear();
+            step.draft.wake_at(planner.now);
         }
         Ok(Step::Go(Box::new(step)))
     }
@@ -181,14 +196,14 @@ impl Live {
             }
             (None, None) => return Ok(None),
         };
-        let mut noted = false;
+        let mut noted = world.is_broken(&self.key)?;
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
             let run_id = metadata.uid.clone();
             draft.execution(ExecutionChange::Queue { spec_hash, run_id }, planner.now);
             draft.status.observed_generation = Some(metadata.generation);
         } else if let Some(declared) = declared {
-            noted = note_immutable(&mut draft.status, declared, planner.now);
+            noted |= note_immutable(&mut draft.status, declared, planner.now);
         }
         let (pins, program, targets) = (None, None, BTreeMap::new());
         Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired: false, finished: 0, noted }))

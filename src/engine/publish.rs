@@ -183,6 +183,13 @@ impl Driver<'_> {
             self.requeue(waiters);
             self.requeue([key]);
         }
+        // Whoever was faster may have looked at a newer desired commit.
+        let ours = self.world.desired.id;
+        if let Some(theirs) = self.world.recorded_desired()?.filter(|&theirs| theirs != ours)
+            && self.world.repo.is_ancestor(theirs, ours).unwrap_or_default() != Some(true)
+        {
+            self.look().await?;
+        }
         // Nothing of the lost commit is so: all of it is planned again.
         for key in outcome.puts.into_keys() {
             self.settled.remove(&key);

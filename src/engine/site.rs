@@ -81,6 +81,13 @@ impl Site {
         &self.branch
     }
 
+    /// Whether the desired commit is the tip of a branch, and not one that was named or is checked out.
+    #[must_use]
+    pub fn follows_branch(&self) -> bool {
+        let branch = format!("refs/heads/{}", self.branch);
+        self.remote.is_some() || matches!(self.repo.read_ref(&branch), Ok(Some(_)))
+    }
+
     /// The newest commits. With a remote they are fetched: a pass takes what the remote has, not what a CI job happened
     /// to check out (design invariant 13).
     ///

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::git::{GitError, ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Remote, Repo};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
 /// Where checkouts are made.
@@ -12,24 +12,33 @@ pub(super) struct Checkouts {
     git_dir: PathBuf,
     /// Handles on the repository that nobody uses just now.
     repos: Mutex<Vec<Repo>>,
+    remote: Option<Remote>,
     dir: PathBuf,
     next: AtomicU64,
 }
 
 impl Checkouts {
     /// Checkouts of the repository at `git_dir` below `dir`, which belongs to this runner alone.
-    pub(super) fn new(git_dir: &Path, dir: PathBuf) -> Arc<Self> {
+    pub(super) fn new(git_dir: &Path, remote: Option<Remote>, dir: PathBuf) -> Arc<Self> {
         let (git_dir, repos) = (git_dir.to_owned(), Mutex::default());
-        Arc::new(Self { git_dir, repos, dir, next: AtomicU64::new(0) })
+        Arc::new(Self { git_dir, repos, remote, dir, next: AtomicU64::new(0) })
     }
 
     fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
         // A poisoned lock only means that another thread panicked; the handles themselves are sound.
         let spare = self.repos.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
-        let exported = repo.export(commit, into);
+        let exported = self.bring_in(&repo, commit).and_then(|()| repo.export(commit, into));
         self.repos.lock().unwrap_or_else(PoisonError::into_inner).push(repo);
         exported
+    }
+
+    /// In a shallow clone, or after a force push, the pinned commit may not be here; the remote still has it.
+    fn bring_in(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
+        match &self.remote {
+            Some(remote) if repo.commit(commit).is_err() => remote.fetch_commit(repo, commit),
+            _ => Ok(()),
+        }
     }
 
     /// Gives checkouts of one commit.

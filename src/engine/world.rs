@@ -18,6 +18,9 @@ use super::{EngineError, Tips};
 /// How many records may be newer than the index before it is brought up to date.
 const OVERLAY_LIMIT: usize = 20_000;
 
+/// How many commits of the status branch are looked at for the desired commit that they name.
+const TRAILERS_LOOKED_AT: usize = 20;
+
 /// What a reconcile knows.
 pub(super) struct World {
     pub(super) repo: Repo,
@@ -30,6 +33,8 @@ pub(super) struct World {
     pub(super) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
     pub(super) answers: Answers,
+    /// Records that somebody broke since the index was brought up to date.
+    broken: BTreeSet<ResourceKey>,
 }
 
 /// A declared resource with its declaration.
@@ -52,9 +57,15 @@ impl World {
             status,
             records: HashMap::new(),
             answers: Answers::default(),
+            broken: BTreeSet::new(),
         };
         let diagnostics = world.advance()?;
         Ok((world, diagnostics))
+    }
+
+    /// The desired commit for which the status branch was last written.
+    pub(super) fn recorded_desired(&self) -> Result<Option<ObjectId>, EngineError> {
+        recorded_desired(&self.repo, self.status.commit)
     }
 
     /// Takes newer commits in.
@@ -72,6 +83,7 @@ impl World {
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         self.records.clear();
         self.answers = Answers::default();
+        self.broken.clear();
         Ok(advance.diagnostics)
     }
 
@@ -87,7 +99,10 @@ impl World {
         records: impl IntoIterator<Item = (ResourceKey, Option<Arc<StatusRecord>>)>,
     ) -> Result<(), EngineError> {
         self.status = StatusTree::at(&self.repo, Some(commit))?;
-        self.records.extend(records);
+        for (key, record) in records {
+            self.broken.remove(&key);
+            self.records.insert(key, record);
+        }
         Ok(())
     }
 
@@ -106,8 +121,17 @@ impl World {
             }
         }
         for key in &keys {
-            let record = self.status.get(&self.repo, key).unwrap_or_default().map(Arc::new);
-            self.records.insert(key.clone(), record);
+            let record = match self.status.get(&self.repo, key) {
+                Ok(record) => {
+                    self.broken.remove(key);
+                    record
+                }
+                Err(_) => {
+                    self.broken.insert(key.clone());
+                    self.restored(key)?
+                }
+            };
+            self.records.insert(key.clone(), record.map(Arc::new));
         }
         Ok(keys)
     }
@@ -128,11 +152,26 @@ impl World {
         if let Some(known) = self.records.get(key) {
             return Ok(known.clone());
         }
-        let Some(recorded) = self.index.recorded(key)? else { return Ok(None) };
-        let bytes = self.repo.blob(recorded.blob, record::MAX_RECORD_BYTES)?;
-        // A record that somebody broke by hand counts as none (the index says so, too).
-        let record = record::parse_record(&bytes).ok().filter(|record| record.key() == *key);
+        let record = match self.index.recorded(key)? {
+            Some(recorded) => Some(StatusTree::read(&self.repo, key, &recorded.path, recorded.blob)?),
+            None if self.index.is_broken(key)? => self.restored(key)?,
+            None => None,
+        };
         Ok(record.map(Arc::new))
+    }
+
+    /// What a record was before somebody broke it: what ended by then must not run again (design invariant 10).
+    fn restored(&self, key: &ResourceKey) -> Result<Option<StatusRecord>, EngineError> {
+        Ok(self.status.last_sound(&self.repo, key)?)
+    }
+
+    /// Whether the file of a record does not hold it, so that it has to be written whatever it says.
+    pub(super) fn is_broken(&self, key: &ResourceKey) -> Result<bool, EngineError> {
+        Ok(if self.records.contains_key(key) {
+            self.broken.contains(key)
+        } else {
+            self.index.is_broken(key)?
+        })
     }
 
     /// The declaration of a resource, with the resource itself.
@@ -173,4 +212,16 @@ impl World {
         let parsed = manifest::parse(path, &bytes, &self.config.limits);
         Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
     }
+}
+
+/// The desired commit for which the status branch was last written, as the commits at its tip tell.
+pub(super) fn recorded_desired(repo: &Repo, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
+    let Some(tip) = status else { return Ok(None) };
+    for commit in repo.log(tip).take(TRAILERS_LOOKED_AT) {
+        let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);
+        if let Some((_, value)) = named {
+            return Ok(value.parse().ok());
+        }
+    }
+    Ok(None)
 }

@@ -2,16 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{GitError, ObjectId, Repo};
-
-/// Somebody, as a commit names people.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Person {
-    /// The name.
-    pub name: String,
-    /// The email address.
-    pub email: String,
-}
+use super::{GitError, ObjectId, Person, Repo};
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,10 +86,9 @@ impl Repo {
 }
 
 fn person(signature: &git2::Signature<'_>) -> (Person, Timestamp) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let person = Person { name: text(signature.name_bytes()), email: text(signature.email_bytes()) };
     // A time that no calendar holds is a forged one; the epoch keeps the commit readable.
-    (person, Timestamp::from_second(signature.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH))
+    let time = Timestamp::from_second(signature.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
+    (Person::of(signature), time)
 }
 
 #[cfg(test)]

@@ -96,8 +96,7 @@ impl Repo {
             return Ok(person.clone());
         }
         let signature = self.inner.signature().map_err(|_| GitError::NoIdentity)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Person { name: text(signature.name_bytes()), email: text(signature.email_bytes()) })
+        Ok(Person::of(&signature))
     }
 
     /// Writes the identity into this repository's own configuration.

@@ -334,6 +334,7 @@ fn cycle_path(waits: &DiGraph<NodeId, EdgeType, u32>, start: NodeIndex<u32>) -> 
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
     use serde_json::json;

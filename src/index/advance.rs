@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::lookup::{Declared, Recorded};
 use super::standing::Standing;
 use super::tables::{
-    BAD, DECLARED, FILES, MAPS, MENTIONS, META, PLACES, RECORDED, WAYS, WORK, decode, encode,
+    BAD, BROKEN, DECLARED, FILES, MAPS, MENTIONS, META, PLACES, RECORDED, WAYS, WORK, decode, encode,
 };
 use super::{Index, IndexError, ManifestFilter, Topic, topics_of};
 use crate::config::{Config, Limits};
@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{GitError, ObjectId, Repo, TreeChange};
 use crate::manifest;
 use crate::model::{Kind, Resource, ResourceKey, Spec, Status, StatusMetadata};
-use crate::record::{self, StatusPath, StatusTree};
+use crate::record::{StatusPath, StatusTree};
 
 /// How many changed files are parsed before what they hold is written down, so that memory stays bounded.
 const CHUNK: usize = 4_096;
@@ -147,14 +147,20 @@ fn apply_records(
     touched: &mut BTreeSet<ResourceKey>,
 ) -> Result<usize, IndexError> {
     let mut table = write.open_table(RECORDED)?;
+    let mut broken = write.open_table(BROKEN)?;
     let mut standing = Standing::open(write)?;
     let mut count = 0;
     for chunk in changes.chunks(CHUNK) {
         let read = in_parallel(repo, chunk, |repo, change| read_record(repo, change))?;
-        for (key, path, recorded) in read.into_iter().flatten() {
+        for (key, path, found) in read.into_iter().flatten() {
             let text = key.to_string();
             let old: Option<Recorded> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
-            match recorded {
+            if matches!(found, Found::Broken) {
+                broken.insert(text.as_str(), [].as_slice())?;
+            } else {
+                broken.remove(text.as_str())?;
+            }
+            match found.record() {
                 Some(recorded) => {
                     standing.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
                     table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
@@ -174,15 +180,34 @@ fn apply_records(
     Ok(count)
 }
 
-type RecordChange = (ResourceKey, String, Option<Recorded>);
+type RecordChange = (ResourceKey, String, Found);
+
+/// What stands at the path of a record.
+enum Found {
+    /// The record.
+    Record(Box<Recorded>),
+    /// Something that somebody made of it by hand; what it was before counts, and will be written anew.
+    Broken,
+    /// Nothing.
+    Nothing,
+}
+
+impl Found {
+    fn record(self) -> Option<Recorded> {
+        match self {
+            Self::Record(record) => Some(*record),
+            Self::Broken | Self::Nothing => None,
+        }
+    }
+}
 
 fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>, IndexError> {
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
     let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
-    let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), None))) };
-    let bytes = repo.blob(entry.id, record::MAX_RECORD_BYTES)?;
-    // A record that was edited by hand and no longer parses counts as none; it will be written anew.
-    let Ok(parsed) = record::parse_record(&bytes) else { return Ok(Some((key, path.to_owned(), None))) };
+    let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), Found::Nothing))) };
+    let Some(parsed) = StatusTree::read_if_sound(repo, &key, path, entry)? else {
+        return Ok(Some((key, path.to_owned(), Found::Broken)));
+    };
     let annotations = &parsed.metadata.annotations;
     let recorded = Recorded {
         path: path.to_owned(),
@@ -198,7 +223,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>,
             .and_then(|status| status.completion_time)
             .map(jiff::Timestamp::as_millisecond),
     };
-    Ok(Some((key, path.to_owned(), Some(recorded))))
+    Ok(Some((key, path.to_owned(), Found::Record(Box::new(recorded)))))
 }
 
 /// The phase, as written in a status.

@@ -3,7 +3,7 @@
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use serde::{Deserialize, Serialize};
 
-use super::tables::{AWAITS, BAD, DECLARED, MENTIONS, RECORDED, decode};
+use super::tables::{AWAITS, BAD, BROKEN, DECLARED, MENTIONS, RECORDED, decode};
 use super::{Index, IndexError, Topic};
 use crate::git::ObjectId;
 use crate::model::{Digest, Kind, Name, ResourceKey, Source};
@@ -69,6 +69,15 @@ impl Index {
         let table = self.store.begin_read()?.open_table(RECORDED)?;
         let found = table.get(key.to_string().as_str())?;
         found.map(|value| decode(value.value())).transpose()
+    }
+
+    /// Whether somebody broke the record, so that what it was before counts.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn is_broken(&self, key: &ResourceKey) -> Result<bool, IndexError> {
+        let table = self.store.begin_read()?.open_table(BROKEN)?;
+        Ok(table.get(key.to_string().as_str())?.is_some())
     }
 
     /// The number of declarations and of records.

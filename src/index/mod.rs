@@ -6,6 +6,7 @@ mod error;
 mod filter;
 mod links;
 mod lookup;
+mod sound;
 mod standing;
 mod store;
 mod tables;
@@ -18,6 +19,7 @@ pub use error::IndexError;
 pub use filter::ManifestFilter;
 pub use links::{Topic, topics_of};
 pub use lookup::{Declared, Recorded};
+pub use sound::{Content, SoundFiles, Stamp};
 pub use work::{Settled, WorkKey};
 
 use self::store::Store;

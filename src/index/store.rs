@@ -13,7 +13,7 @@ use redb::{
 use super::{IndexError, tables};
 
 /// The name of the cache file; the number grows when the content changes its meaning.
-const FILE: &str = "index-1.redb";
+const FILE: &str = "index-2.redb";
 
 /// The bytes that the index may hold in memory.
 const CACHE_BYTES: usize = 32 << 20;

@@ -25,6 +25,8 @@ pub(super) const DECLARED: Map = Map::new("declared");
 pub(super) const MENTIONS: Ways = Ways::new("mentions");
 /// Key → the record.
 pub(super) const RECORDED: Map = Map::new("recorded");
+/// Key → nothing: records that somebody broke.
+pub(super) const BROKEN: Map = Map::new("broken");
 /// `kind/phase` → how many records are in it.
 pub(super) const PHASES: Map = Map::new("phases");
 /// Key → nothing: executions that are not over.
@@ -41,8 +43,8 @@ pub(super) const SETTLED: Map = Map::new("settled");
 pub(super) const WAKES: Map = Map::new("wakes");
 
 /// Every table from text to a value.
-pub(super) const MAPS: [Map; 11] =
-    [META, FILES, BAD, DECLARED, RECORDED, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
+pub(super) const MAPS: [Map; 12] =
+    [META, FILES, BAD, DECLARED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
 /// Every table from text to texts.
 pub(super) const WAYS: [Ways; 3] = [PLACES, MENTIONS, AWAITS];
 

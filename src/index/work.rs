@@ -66,8 +66,7 @@ impl Index {
     pub fn next_wake(&self) -> Result<Option<Timestamp>, IndexError> {
         let table = self.store.begin_read()?.open_table(WAKES)?;
         let Some((key, _)) = table.first()? else { return Ok(None) };
-        let millis = key.value().split_once('/').and_then(|(at, _)| at.parse::<i64>().ok());
-        Ok(millis.and_then(|at| Timestamp::from_millisecond(at.saturating_sub(1 << 60)).ok()))
+        Ok(time_and_key(key.value()).map(|(at, _)| at))
     }
 
     /// Adds work.
@@ -122,6 +121,13 @@ impl Index {
         }
         Ok((table.len()?, first))
     }
+}
+
+/// Reads a key that [`timed_key`] made.
+fn time_and_key(text: &str) -> Option<(Timestamp, &str)> {
+    let (at, key) = text.split_once('/')?;
+    let millis = at.parse::<i64>().ok()?.saturating_sub(1 << 60);
+    Some((Timestamp::from_millisecond(millis).ok()?, key))
 }
 
 fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&Settled>) -> Result<(), IndexError> {

@@ -37,6 +37,8 @@ codes! {
     BAD_MERGE = "PS1011", "nothing to merge";
     /// A symbolic link or a submodule where a file was looked for.
     NOT_A_FILE = "PS1012", "not a regular file";
+    /// More is wrong with a document than is worth listing.
+    TOO_MANY_PROBLEMS = "PS1013", "too many problems";
 
     /// The `apiVersion` is of this group, and not one that is known; or it is missing.
     UNKNOWN_VERSION = "PS2001", "unknown apiVersion";

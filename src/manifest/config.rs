@@ -25,7 +25,7 @@ pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
 }
 
 fn read_text(text: &Text<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
-    text.check_aliases(limits).map_err(|diagnostic| vec![*diagnostic])?;
+    text.check_first(limits).map_err(|diagnostic| vec![*diagnostic])?;
     let documents = read::read(text.content, Format::Yaml, limits);
     if let Some((index, broken)) = first_broken(&documents) {
         return Err(vec![text.broken(broken, index, limits)]);

@@ -16,7 +16,7 @@ pub struct Facts {
     pub key: ResourceKey,
     /// Its labels.
     pub labels: StringMap,
-    /// What it refers to, but for Gates, which may be implicit, and capability requirements.
+    /// What it refers to, but for Gates, which may be implicit, and for capabilities, which `detail` has.
     pub references: Vec<Ref>,
     /// Its owners.
     pub owners: Vec<ResourceKey>,
@@ -202,10 +202,6 @@ fn plan(spec: &PlanSpec, references: &mut References<'_>) -> Detail {
 }
 
 fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
-    for (at, capability) in node.capability_refs.iter().enumerate() {
-        let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
-        references.add(Kind::Capability, capability, pointer, false);
-    }
     if let Some(ExternalRef::Resource { resource_ref, .. }) = &node.external_ref {
         let namespace = resource_ref.namespace.as_ref().unwrap_or(references.home).clone();
         let kind = resource_ref.kind.unwrap_or(Kind::Execution);

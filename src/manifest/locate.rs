@@ -7,7 +7,7 @@ use super::lines::{Lines, Position};
 use super::problem::{At, Problem};
 use super::read::Broken;
 use super::spans::{Place, Refusal, Tree};
-use super::{codes, schema_error};
+use super::{codes, schema_error, suspicion};
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location, Related, Severity, Span};
 
@@ -36,9 +36,12 @@ impl<'t> Text<'t> {
         self.lines.get_or_init(|| Lines::new(self.content, self.skipped))
     }
 
-    /// Where the two parsers disagree there is no tree, and diagnostics go without a span.
+    /// Where the two parsers disagree there is no tree, and diagnostics go without a span. How deep it is, has been
+    /// told already.
     fn tree(&self, limits: &Limits) -> Option<&Tree> {
-        self.tree.get_or_init(|| Tree::build(self.content, self.lines(), limits).ok()).as_ref()
+        let build =
+            || Tree::build(self.content, self.lines(), &Limits { depth: u32::MAX, ..limits.clone() }).ok();
+        self.tree.get_or_init(build).as_ref()
     }
 
     fn location(&self, span: Option<Span>, document: usize, pointer: &str) -> Location {
@@ -54,24 +57,30 @@ impl<'t> Text<'t> {
         self.location(Some(span), 0, "")
     }
 
-    /// Refuses aliases beyond the limits before anything expands them. Costs a scan of the bytes where there are none.
-    pub(super) fn check_aliases(&self, limits: &Limits) -> Result<(), Box<Diagnostic>> {
-        if !has_aliases(self.content) {
+    /// Refuses aliases and nesting beyond the limits before the fast reader sees them: it would expand the ones, and take
+    /// time that grows with the square of the other. Where neither can be there this costs a scan of the bytes.
+    pub(super) fn check_first(&self, limits: &Limits) -> Result<(), Box<Diagnostic>> {
+        if !suspicion::may_hold_aliases(self.content) && !suspicion::may_be_deep(self.content) {
             return Ok(());
         }
-        match Tree::build(self.content, self.lines(), limits) {
-            Ok(tree) => {
-                let _ = self.tree.set(Some(tree));
-                Ok(())
-            }
-            Err(Refusal::Aliases { at, document, message }) => {
+        let tree = Tree::build(self.content, self.lines(), limits)
+            .map_err(|refusal| Box::new(self.refused(refusal)))?;
+        let _ = self.tree.set(Some(tree));
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal) -> Diagnostic {
+        match refusal {
+            Refusal::Aliases { at, document, message, hint } => {
                 let location = self.location(Some(at), document, "");
-                let hint = "write it out, or raise `limits.aliases` in .planspec.yaml";
-                Err(Box::new(Diagnostic::error(codes::ALIASES, location, message).with_hint(hint)))
+                Diagnostic::error(codes::ALIASES, location, message).with_hint(hint)
             }
-            Err(Refusal::Syntax { at, message }) => {
+            Refusal::Depth { at, document } => {
+                Diagnostic::error(codes::TOO_DEEP, self.location(Some(at), document, ""), "nested too deeply")
+            }
+            Refusal::Syntax { at, message } => {
                 let location = self.location(Some(at), 0, "");
-                Err(Box::new(Diagnostic::error(codes::SYNTAX, location, schema_error::short(&message))))
+                Diagnostic::error(codes::SYNTAX, location, schema_error::short(&message))
             }
         }
     }
@@ -187,21 +196,4 @@ fn pick(place: Place, at: At) -> Span {
         (At::Value, Some(key)) if !place.scalar => key,
         _ => place.value,
     }
-}
-
-/// Whether the text may hold an alias: a `*` where a value can start, with an anchor somewhere.
-fn has_aliases(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let starts = |sign: u8| {
-        let mut previous = b'\n';
-        let mut pairs = bytes.iter().zip(bytes.iter().skip(1).chain(std::iter::once(&b' ')));
-        pairs.any(|(&byte, &next)| {
-            let start = byte == sign
-                && matches!(previous, b' ' | b'\t' | b'\n' | b'\r' | b'[' | b',' | b'{' | b':')
-                && !matches!(next, b' ' | b'\t' | b'\n' | b'\r' | b'*' | b'&');
-            previous = byte;
-            start
-        })
-    };
-    text.contains('&') && text.contains('*') && starts(b'&') && starts(b'*')
 }

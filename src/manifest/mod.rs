@@ -14,11 +14,14 @@ mod pointer;
 mod problem;
 mod read;
 mod references;
+#[cfg(test)]
+mod robustness;
 mod rules;
 mod schema;
 mod schema_error;
 mod spans;
 mod suggest;
+mod suspicion;
 mod transition;
 mod value;
 
@@ -30,10 +33,14 @@ pub use schema::{Published, schemas};
 pub use transition::check_transition;
 
 use self::locate::Text;
+use self::problem::Problem;
 use self::read::Format;
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::{API_GROUP, Resource, Source};
+
+/// How many problems of a document are listed.
+const MOST_PROBLEMS: usize = 100;
 
 /// What was found in one file.
 #[derive(Debug, Default)]
@@ -69,13 +76,13 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
             return parsed;
         }
     };
-    if let Err(diagnostic) = text.check_aliases(limits) {
+    let format = Format::of(path, text.content);
+    if let (Format::Yaml, Err(diagnostic)) = (format, text.check_first(limits)) {
         if declares_group(text.content) {
             parsed.refuse(*diagnostic);
         }
         return parsed;
     }
-    let format = Format::of(path, text.content);
     let reread = |index| Some(read::read(text.content, format, limits).into_iter().nth(index)?.ok()?.value);
     for (index, document) in read::read(text.content, format, limits).into_iter().enumerate() {
         match document {
@@ -128,7 +135,15 @@ impl Parsed {
     fn take(&mut self, outcome: document::Outcome, text: &Text<'_>, index: usize, limits: &Limits) {
         self.manifest |= outcome.ours;
         self.broken |= outcome.ours && outcome.resource.is_none() && outcome.key.is_none();
-        for problem in &outcome.problems {
+        let left = outcome.problems.len().saturating_sub(MOST_PROBLEMS);
+        let more = (left > 0).then(|| {
+            Problem::new(
+                codes::TOO_MANY_PROBLEMS,
+                "",
+                format!("{left} more things are wrong with this document"),
+            )
+        });
+        for problem in outcome.problems.iter().take(MOST_PROBLEMS).chain(&more) {
             let mut diagnostic = text.locate(problem, index, limits);
             diagnostic.resource.clone_from(&outcome.key);
             self.diagnostics.push(diagnostic);
@@ -259,6 +274,19 @@ mod tests {
         for text in ["a: [", "planspec.io: {", "\u{0}", "", "kind: Goal"] {
             let parsed = parse("a.yaml", text.as_bytes(), &Limits { file_bytes: 30, ..Limits::default() });
             assert!(!parsed.manifest && parsed.diagnostics.is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_is_named_and_may_have_held_anything() {
+        for (parsed, code) in
+            [(refuse_large("a.yaml", 9, 5), "PS1005"), (refuse_entry("a.yaml", "a symbolic link"), "PS1012")]
+        {
+            assert!(parsed.broken && !parsed.manifest && parsed.resources.is_empty());
+            assert_eq!(
+                (parsed.diagnostics[0].code.id, parsed.diagnostics[0].location.path.as_str()),
+                (code, "a.yaml")
+            );
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a schema validator reports, in the words of somebody who writes manifests.
 
+use std::collections::HashSet;
+
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
@@ -12,16 +14,11 @@ pub(super) fn problems<'e>(
     errors: impl Iterator<Item = ValidationError<'e>>,
     schema: &Value,
 ) -> Vec<Problem> {
-    let mut all: Vec<Problem> = Vec::new();
-    for error in errors {
-        for problem in explain(&error, schema) {
-            if !all.contains(&problem) {
-                all.push(problem);
-            }
-        }
-    }
+    let mut seen = HashSet::new();
+    let mut all: Vec<Problem> = errors.flat_map(|error| explain(&error, schema)).collect();
+    all.retain(|problem| seen.insert((problem.pointer.clone(), problem.message.clone())));
     // Where a selector has an unknown field, that it also has the wrong shape says nothing more.
-    let unknown: Vec<String> = all
+    let unknown: HashSet<String> = all
         .iter()
         .filter(|problem| problem.code == codes::UNKNOWN_FIELD)
         .filter_map(|problem| pointer::split_last(&problem.pointer).map(|(parent, _)| parent.to_owned()))

@@ -9,9 +9,12 @@ use super::value::MERGE_KEY;
 use crate::config::Limits;
 use crate::diagnostic::Span;
 
-/// How many nodes an alias may bring in over the number that is written: a file of our size that honestly uses
-/// anchors stays far below, and a bomb cannot grow past it.
+/// How many values aliases may bring in over those that are written: a file that honestly uses anchors stays far
+/// below, and a bomb cannot grow past it.
 const EXPANSION: u64 = 10_000;
+
+/// A text counts as one value more for each of so many bytes, so that one long text cannot be the bomb.
+const TEXT_UNIT: u64 = 100;
 
 /// The spans of all documents of a file.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub(super) struct Tree {
 struct Node {
     span: Span,
     content: Content,
-    /// The number of nodes that this one stands for once aliases are expanded.
+    /// The number of values that this one stands for once aliases are expanded.
     weight: u64,
 }
 
@@ -42,7 +45,9 @@ pub(super) enum Refusal {
     /// The text is malformed.
     Syntax { at: Span, message: String },
     /// Aliases are too many, expand too far, or hold themselves.
-    Aliases { at: Span, document: usize, message: String },
+    Aliases { at: Span, document: usize, message: String, hint: &'static str },
+    /// Mappings and lists are nested deeper than the limit.
+    Depth { at: Span, document: usize },
 }
 
 /// Where something stands.
@@ -69,6 +74,9 @@ impl Tree {
             anchors: Vec::new(),
             aliases: 0,
             most_aliases: limits.aliases,
+            most_open: usize::try_from(limits.depth).unwrap_or(usize::MAX),
+            written: 0,
+            expanded: 0,
         };
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
@@ -179,8 +187,14 @@ struct Builder<'l, 't> {
     open: Vec<Open>,
     /// Node by anchor id.
     anchors: Vec<Option<usize>>,
+    /// Aliases in this document.
     aliases: u32,
     most_aliases: u32,
+    most_open: usize,
+    /// The weight of everything that is written.
+    written: u64,
+    /// The weight of all finished documents, aliases expanded.
+    expanded: u64,
 }
 
 impl Builder<'_, '_> {
@@ -190,6 +204,9 @@ impl Builder<'_, '_> {
 
     fn syntax(&self, error: &ScanError) -> Refusal {
         let at = self.lines.point(Self::position(error.marker()));
+        if error.info().contains("recursion limit") {
+            return Refusal::Depth { at, document: self.tree.roots.len() };
+        }
         Refusal::Syntax { at, message: error.info().to_owned() }
     }
 
@@ -200,8 +217,8 @@ impl Builder<'_, '_> {
                 let node = self.add(span, Content::Scalar(text.into_owned()), anchor);
                 self.attach(node);
             }
-            Event::SequenceStart(anchor, _) => self.start(span, Content::Sequence(Vec::new()), anchor),
-            Event::MappingStart(anchor, _) => self.start(span, Content::Mapping(Vec::new()), anchor),
+            Event::SequenceStart(anchor, _) => self.start(span, Content::Sequence(Vec::new()), anchor)?,
+            Event::MappingStart(anchor, _) => self.start(span, Content::Mapping(Vec::new()), anchor)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(done) = self.open.pop() {
                     self.weigh(done.node, span)?;
@@ -209,15 +226,28 @@ impl Builder<'_, '_> {
                 }
             }
             Event::Alias(id) => self.alias(id, span)?,
-            Event::DocumentStart(_) => self.anchors.clear(),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            Event::DocumentStart(_) => {
+                self.anchors.clear();
+                self.aliases = 0;
+            }
+            Event::DocumentEnd => {
+                let root = self.tree.roots.last().and_then(|root| self.tree.nodes.get(*root));
+                self.expanded = self.expanded.saturating_add(root.map_or(0, |root| root.weight));
+                self.check_growth(self.expanded, span)?;
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd => {}
         }
         Ok(())
     }
 
     fn add(&mut self, span: Span, content: Content, anchor: usize) -> usize {
         let node = self.tree.nodes.len();
-        self.tree.nodes.push(Node { span, content, weight: 1 });
+        let weight = match &content {
+            Content::Scalar(text) => 1 + text.len() as u64 / TEXT_UNIT,
+            _ => 1,
+        };
+        self.written += weight;
+        self.tree.nodes.push(Node { span, content, weight });
         if anchor > 0 {
             if self.anchors.len() <= anchor {
                 self.anchors.resize(anchor + 1, None);
@@ -229,23 +259,31 @@ impl Builder<'_, '_> {
         node
     }
 
-    fn start(&mut self, span: Span, content: Content, anchor: usize) {
+    fn start(&mut self, span: Span, content: Content, anchor: usize) -> Result<(), Refusal> {
+        if self.open.len() >= self.most_open {
+            return Err(Refusal::Depth { at: span, document: self.tree.roots.len() });
+        }
         let node = self.add(span, content, anchor);
         self.open.push(Open { node, key: None });
+        Ok(())
     }
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), Refusal> {
         let document = self.tree.roots.len();
-        let refuse = |message: String| Err(Refusal::Aliases { at: span, document, message });
+        let refuse = |message: String, hint| Err(Refusal::Aliases { at: span, document, message, hint });
         self.aliases += 1;
         if self.aliases > self.most_aliases {
-            return refuse(format!("more than {} aliases", self.most_aliases));
+            let hint = "write some of them out, or raise `limits.aliases` in .planspec.yaml";
+            return refuse(format!("more than {} aliases", self.most_aliases), hint);
         }
         let Some(target) = self.anchors.get(id).copied().flatten() else {
-            return refuse("an alias of an anchor that is not there".to_owned());
+            return refuse("an alias of an anchor that is not there".to_owned(), "write the value out");
         };
         if self.open.iter().any(|open| open.node == target) {
-            return refuse("an alias of something that it is itself a part of".to_owned());
+            return refuse(
+                "an alias of something that it is itself a part of".to_owned(),
+                "write the value out",
+            );
         }
         let node = self.add(span, Content::Alias(target), 0);
         let weight = self.tree.nodes.get(target).map_or(1, |node| node.weight);
@@ -267,17 +305,19 @@ impl Builder<'_, '_> {
                 .fold(1, u64::saturating_add),
             _ => 1,
         };
-        let written = self.tree.nodes.len() as u64;
-        if weight > written.saturating_add(EXPANSION) {
-            let (at, document) =
-                (self.tree.nodes.get(node).map_or(span, |node| node.span), self.tree.roots.len());
-            let message = format!("aliases expand to more than {EXPANSION} values");
-            return Err(Refusal::Aliases { at, document, message });
-        }
+        self.check_growth(weight, self.tree.nodes.get(node).map_or(span, |node| node.span))?;
         if let Some(node) = self.tree.nodes.get_mut(node) {
             node.weight = weight;
         }
         Ok(())
+    }
+
+    fn check_growth(&self, weight: u64, at: Span) -> Result<(), Refusal> {
+        if weight <= self.written.saturating_add(EXPANSION) {
+            return Ok(());
+        }
+        let message = format!("aliases expand to more than {EXPANSION} values");
+        Err(Refusal::Aliases { at, document: self.tree.roots.len(), message, hint: "write the values out" })
     }
 
     /// Puts a finished node where it belongs.

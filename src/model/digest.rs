@@ -21,9 +21,9 @@ impl Digest {
     /// The digest of a value's canonical form: keys sorted, so that the order of a mapping does not count.
     #[must_use]
     pub fn of_value(value: &Value) -> Self {
-        let mut hasher = Sha256::new();
-        feed(&mut hasher, value);
-        Self::finish(hasher)
+        let mut text = Vec::with_capacity(1024);
+        write_canonical(&mut text, value);
+        Self::of_bytes(&text)
     }
 
     /// Completes a running hash.
@@ -52,34 +52,35 @@ impl fmt::Display for Digest {
     }
 }
 
-fn feed(hasher: &mut Sha256, value: &Value) {
+fn write_canonical(text: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_unstable();
-            hasher.update(b"{");
-            for key in keys {
-                feed_scalar(hasher, &Value::String(key.clone()));
-                hasher.update(b":");
-                feed(hasher, map.get(key).unwrap_or(&Value::Null));
-                hasher.update(b",");
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            text.push(b'{');
+            for (key, value) in entries {
+                write_scalar(text, key);
+                text.push(b':');
+                write_canonical(text, value);
+                text.push(b',');
             }
-            hasher.update(b"}");
+            text.push(b'}');
         }
         Value::Array(items) => {
-            hasher.update(b"[");
+            text.push(b'[');
             for item in items {
-                feed(hasher, item);
-                hasher.update(b",");
+                write_canonical(text, item);
+                text.push(b',');
             }
-            hasher.update(b"]");
+            text.push(b']');
         }
-        scalar => feed_scalar(hasher, scalar),
+        scalar => write_scalar(text, scalar),
     }
 }
 
-fn feed_scalar(hasher: &mut Sha256, value: &Value) {
-    hasher.update(value.to_string().as_bytes());
+fn write_scalar(text: &mut Vec<u8>, scalar: &impl Serialize) {
+    // Writing a string or number to memory cannot fail.
+    let _ = serde_json::to_writer(text, scalar);
 }
 
 #[cfg(test)]
@@ -93,5 +94,13 @@ mod tests {
         assert_eq!(digest(json!({"a": 1, "b": [2]})), digest(json!({"b": [2], "a": 1})));
         assert_ne!(digest(json!({"a": 1})), digest(json!({"a": "1"})));
         assert_ne!(digest(json!(["ab"])), digest(json!(["a", "b"])));
+    }
+
+    /// Recorded digests must stay true: what is hashed never changes.
+    #[test]
+    fn the_canonical_form_is_fixed() {
+        let value = json!({"b\"ä": [1, -2.5, null, true, "x\n"], "a": {}});
+        let text = "{\"a\":{},\"b\\\"ä\":[1,-2.5,null,true,\"x\\n\",],}";
+        assert_eq!(Digest::of_value(&value), Digest::of_bytes(text.as_bytes()));
     }
 }

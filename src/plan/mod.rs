@@ -10,12 +10,12 @@ mod node;
 mod outcome;
 mod schedule;
 pub mod simple;
+mod view;
 
 pub use draft::{Dependency, Draft, GateDemand, Move, Ready};
-pub use execution::{
-    ExecutionView, Progress, Resolved, Surroundings, Verdict, finish, hold, plan_execution, sum_groups,
-};
+pub use execution::{finish, hold, plan_execution, sum_groups};
 pub use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
 pub use node::inputs;
 pub use outcome::{AttemptResult, after_attempt};
 pub use schedule::{Candidate, Capacity, schedule};
+pub use view::{ExecutionView, Progress, Resolved, Surroundings, Verdict};

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Dependency, Draft, Ready};
-use super::execution::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
+use super::view::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
 use crate::graph::NodeIx;
 use crate::model::{
     EdgeType, ExternalRef, JsonMap, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,

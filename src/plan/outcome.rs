@@ -29,6 +29,8 @@ pub enum AttemptResult {
     Interrupted {
         /// Why, in words.
         message: String,
+        /// Whether it may have done anything by then.
+        begun: bool,
     },
     /// It waits for the outside world.
     Blocked {
@@ -66,11 +68,11 @@ pub fn after_attempt(
         AttemptResult::Blocked { reason, message, handle, retry_at } => {
             NodeChange::Block { reason, message, retry_at, handle }
         }
-        AttemptResult::Interrupted { message } if node.repeatable() => {
+        AttemptResult::Interrupted { message, begun } if node.repeatable() || !begun => {
             let reason = NodeReason::RunnerLost;
             NodeChange::Retry { reason, message, at: now, counted: false, evidence }
         }
-        AttemptResult::Interrupted { message } => NodeChange::Block {
+        AttemptResult::Interrupted { message, .. } => NodeChange::Block {
             reason: NodeReason::RunnerLost,
             message: format!("{message}; not repeatable, so a person must decide"),
             retry_at: None,
@@ -127,6 +129,19 @@ mod tests {
         assert_eq!(change(&state, failed(false)), "fail");
         state.extensions.failures = 1;
         assert_eq!(change(&state, failed(true)), "fail");
+    }
+
+    #[test]
+    fn what_never_began_is_started_again_even_where_it_may_not_be_repeated() {
+        let mut once = node(0);
+        once.annotations.insert("planspec.io/repeatable".to_owned(), "false".to_owned());
+        let change = |node: &Node, begun| {
+            let result = AttemptResult::Interrupted { message: String::new(), begun };
+            let state = NodeStatus::default();
+            after_attempt(node, &state, result, Evidence::default(), "k", Timestamp::UNIX_EPOCH).name()
+        };
+        assert_eq!([change(&once, false), change(&once, true)], ["retry", "block"]);
+        assert_eq!([change(&node(0), false), change(&node(0), true)], ["retry", "retry"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod process;
 mod redact;
 mod registry;
 mod relative_path;
+mod settings;
 mod tool;
 mod workspace;
 
@@ -23,10 +24,16 @@ use std::pin::Pin;
 pub use attempt::{Attempt, Control, Outcome, Report, Stop};
 pub use check::ConfigError;
 pub use criteria::check_criteria;
-pub use registry::{ALWAYS_PASSED, ProviderSettings, Registry, Unavailable};
+pub use registry::{Registry, Unavailable};
+pub use settings::{ALWAYS_PASSED, ProviderSettings};
 pub use workspace::{Checkout, Workspace, WorkspaceError};
 
 use crate::model::JsonMap;
+
+/// Kills whatever attempts run as local processes, for a runner that ends at once.
+pub fn kill_processes() {
+    process::kill_all();
+}
 
 /// The result of an attempt, as it becomes known.
 pub type Running = Pin<Box<dyn Future<Output = Report> + Send>>;

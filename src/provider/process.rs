@@ -1,13 +1,14 @@
 //! One local process in a group of its own: output streamed to a sink, ended at a deadline or on request
 //! with TERM, a grace period and KILL; whatever it leaves behind in its group is killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,6 +26,18 @@ const ABANDON: Duration = Duration::from_secs(10);
 
 /// How often a process is looked after where the system cannot tell of its end through a descriptor.
 const SLICE: Duration = Duration::from_millis(5);
+
+/// The groups of all processes that run now.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Kills every group of processes that runs, for a runner that ends at once.
+pub(super) fn kill_all() {
+    let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    for pid in groups.iter().filter_map(|&raw| Pid::from_raw(raw)) {
+        // Errors mean that there is nobody left.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -102,6 +115,9 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(child: Child, output: PipeReader, grace: Duration, interrupt: &'a Interrupt) -> Self {
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_nonzero().get());
+        }
         Self {
             exit: group.and_then(exit_descriptor),
             child,
@@ -198,6 +214,10 @@ impl<'a> Watch<'a> {
     /// Kills what is left of the group, reaps the process and takes the last output.
     fn finish(mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<End> {
         self.signal(Signal::KILL);
+        // Before it is reaped: from then on its id may be somebody else's.
+        if let Some(group) = self.group {
+            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_nonzero().get());
+        }
         let end = if self.exited {
             let status = self.child.wait()?;
             self.told.unwrap_or(End::Exited(status))

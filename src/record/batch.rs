@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{DashboardInput, Transition};
+use super::{DashboardInput, PinKind, Transition};
 use crate::git::ObjectId;
 use crate::model::{ResourceKey, StatusRecord};
 
@@ -46,32 +46,6 @@ impl Change {
         match self {
             Self::Put { record, .. } => record.key(),
             Self::Remove(key) => key.clone(),
-        }
-    }
-}
-
-/// A manifest that an execution is pinned to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PinKind {
-    /// The execution's own.
-    Execution,
-    /// That of its plan.
-    Plan,
-    /// That of its goal.
-    Goal,
-}
-
-impl PinKind {
-    /// Every kind of pin.
-    pub const ALL: [Self; 3] = [Self::Execution, Self::Plan, Self::Goal];
-
-    /// The file in the record's directory of pins.
-    #[must_use]
-    pub fn file_name(self) -> &'static str {
-        match self {
-            Self::Execution => "execution.yaml",
-            Self::Plan => "plan.yaml",
-            Self::Goal => "goal.yaml",
         }
     }
 }

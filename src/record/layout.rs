@@ -4,7 +4,6 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::PinKind;
 use crate::model::{Kind, Name, ResourceKey};
 
 /// The path of the dashboard.
@@ -15,6 +14,32 @@ pub const SPLIT_LIMIT: usize = 1_000;
 
 const RECORD_SUFFIX: &str = ".yaml";
 const PINS_SUFFIX: &str = ".pinned";
+
+/// A manifest that an execution is pinned to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PinKind {
+    /// The execution's own.
+    Execution,
+    /// That of its plan.
+    Plan,
+    /// That of its goal.
+    Goal,
+}
+
+impl PinKind {
+    /// Every kind of pin.
+    pub const ALL: [Self; 3] = [Self::Execution, Self::Plan, Self::Goal];
+
+    /// The file in the record's directory of pins.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Execution => "execution.yaml",
+            Self::Plan => "plan.yaml",
+            Self::Goal => "goal.yaml",
+        }
+    }
+}
 
 /// What a path of the status tree holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,11 +15,11 @@ mod transition;
 mod tree;
 mod writer;
 
-pub use batch::{Batch, Change, PinKind};
+pub use batch::{Batch, Change};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use error::RecordError;
 pub use gc::{SQUASHED, Squash, squash};
-pub use layout::{DASHBOARD, SPLIT_LIMIT, StatusPath, key_of_path, record_path};
+pub use layout::{DASHBOARD, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path};
 pub use message::{
     DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, TRANSITION_LIMIT, message,
     parse_message,

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::{PinKind, RecordError, layout, parse_record};
-use crate::git::{Mode, ObjectId, Repo};
+use crate::git::{Entry, GitError, Mode, ObjectId, Repo};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
 /// The most bytes of a record that are read. Ours stay far below; a larger one was made by hand.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+
+/// How far back a sound version of a broken record is looked for.
+const MOST_COMMITS: usize = 10_000;
 
 /// The status tree at one commit; empty before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,6 +91,49 @@ impl StatusTree {
             return Err(unreadable(format!("it is the record of {found}")));
         }
         Ok(record)
+    }
+
+    /// The record of `key` in a tree entry at `path`; nothing when that is not a file, or not that record.
+    ///
+    /// # Errors
+    /// When Git fails.
+    pub fn read_if_sound(
+        repo: &Repo,
+        key: &ResourceKey,
+        path: &str,
+        entry: &Entry,
+    ) -> Result<Option<StatusRecord>, RecordError> {
+        if !entry.mode.is_file() {
+            return Ok(None);
+        }
+        match Self::read(repo, key, path, entry.id) {
+            Ok(record) => Ok(Some(record)),
+            Err(RecordError::Unreadable { .. } | RecordError::Git(GitError::TooLarge { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest sound version of a record that somebody broke, from the commits before this one.
+    ///
+    /// # Errors
+    /// When Git fails.
+    pub fn last_sound(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<StatusRecord>, RecordError> {
+        let Some(tip) = self.commit else { return Ok(None) };
+        let mut seen = None;
+        for commit in repo.log(tip).take(MOST_COMMITS) {
+            let tree = commit?.tree;
+            for split in [true, false] {
+                let path = layout::path_in(key, split);
+                let Some(entry) = repo.entry(tree, &path)? else { continue };
+                if seen.replace(entry.id) == Some(entry.id) {
+                    continue;
+                }
+                if let Some(record) = Self::read_if_sound(repo, key, &path, &entry)? {
+                    return Ok(Some(record));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Every record of a kind, or of all, in a namespace, or in all: key, path and blob, by key. Files that

@@ -7,7 +7,9 @@ use std::time::Duration;
 use planspec::model::ExecutionPhase;
 use serde_json::Value;
 
-use crate::engine_rig::{Graph, QUICK, Stage, check_history, check_trace, essence, execution, status_in, yaml};
+use crate::engine_rig::{
+    Graph, QUICK, Stage, check_history, check_trace, essence, execution, status_in, yaml,
+};
 
 /// A graph with everything that moves: data flow, parallel work, a failure that is expected, a retry, a condition, a
 /// group and an implicit skip. Each task leaves its key outside.

@@ -12,10 +12,11 @@ use crate::engine_rig::{Graph, QUICK, Stage, bindings, check_history, essence, e
 fn stage(config: &str, fields: &serde_json::Value) -> Stage {
     let stage = Stage::new(config, &[]);
     let key = Stage::leaves_its_key(&stage.outside("trace"));
-    let script =
-        format!("{key}; if test $PLANSPEC_ATTEMPT = 1; then echo $$ > '{}'; exec sleep 60; fi; \
+    let script = format!(
+        "{key}; if test $PLANSPEC_ATTEMPT = 1; then echo $$ > '{}'; exec sleep 60; fi; \
                  echo \"token=$PLANSPEC_FENCING_TOKEN\" >> \"$PLANSPEC_OUTPUT\"",
-            stage.outside("pid").display());
+        stage.outside("pid").display()
+    );
     let graph = Graph::new("long").task_with("only", &[], &script, fields);
     stage.commit("work.yaml", &yaml(&[graph.plan(), execution("long", "long"), bindings(&[&graph])]));
     stage

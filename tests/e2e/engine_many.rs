@@ -17,11 +17,11 @@ const MANY: &str = "lease: {duration: 5m}\npublish: {burst: 10000, perMinute: 60
 /// Executions of one plan, pushed to the remote. Their names come back.
 fn publish_work(stage: &Stage, url: &str, count: usize) -> Vec<String> {
     let key = Stage::leaves_its_key(&stage.outside("trace"));
-    let graph = Graph::new("work")
-        .task("a", &[], &key)
-        .task("b", &["a"], &key)
-        .task("c", &["a"], &key)
-        .task("d", &["b", "c"], &key);
+    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key).task("c", &["a"], &key).task(
+        "d",
+        &["b", "c"],
+        &key,
+    );
     let names: Vec<String> = (0..count).map(|number| format!("work-{number}")).collect();
     let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
     documents.extend(names.iter().map(|name| execution(name, "work")));
@@ -49,8 +49,7 @@ fn check_all_done(stage: &Stage, server: &GitServer, names: &[String], runs: usi
 fn check_eight(server: &GitServer, url: &str) {
     let stage = Stage::new(MANY, &[]);
     let names = publish_work(&stage, url, 6);
-    let clones: Vec<PathBuf> =
-        (0..8).map(|number| stage.clone_to(url, &format!("clone-{number}"))).collect();
+    let clones: Vec<PathBuf> = (0..8).map(|number| stage.clone_to(url, &format!("clone-{number}"))).collect();
     let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &[])).collect();
     for runner in &mut runners {
         runner.succeeds();

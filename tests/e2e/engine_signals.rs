@@ -17,7 +17,8 @@ fn stage() -> Stage {
         "{key}; test $PLANSPEC_ATTEMPT -gt 1 || {{ sleep 60 & echo $! >> '{}'; wait; }}",
         stage.outside("children").display()
     );
-    let graph = Graph::new("long").task("a", &[], &script).task("b", &[], &script).task("c", &["a", "b"], &key);
+    let graph =
+        Graph::new("long").task("a", &[], &script).task("b", &[], &script).task("c", &["a", "b"], &key);
     stage.commit("work.yaml", &yaml(&[graph.plan(), execution("long", "long"), bindings(&[&graph])]));
     stage
 }
@@ -104,7 +105,10 @@ fn nothing_is_started_when_the_allowed_time_is_nearly_over() {
 #[test]
 fn a_second_signal_kills() {
     let stage = Stage::new(QUICK, &[]);
-    let script = format!("trap '' TERM; echo $$ >> '{}'; sleep 60 & wait; sleep 60", stage.outside("children").display());
+    let script = format!(
+        "trap '' TERM; echo $$ >> '{}'; sleep 60 & wait; sleep 60",
+        stage.outside("children").display()
+    );
     let graph = Graph::new("stubborn").task("a", &[], &script);
     let text = yaml(&[graph.plan(), execution("stubborn", "stubborn"), bindings(&[&graph])]);
     stage.commit("work.yaml", &text.replace("500ms", "30s"));

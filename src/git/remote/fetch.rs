@@ -41,6 +41,17 @@ impl Remote {
         locals.iter().map(|local| repo.read_ref(local)).collect()
     }
 
+    /// Brings in one commit with its files, without its history where that is cut off anyway.
+    ///
+    /// # Errors
+    /// When the remote does not have it, or does not give it away.
+    pub fn fetch_commit(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
+        let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
+        let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
+        let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
+        if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
+    }
+
     /// Fetches pairs of a reference there and one here. History that is cut off anyway stays short: a branch
     /// that is new here comes with the wanted depth, a known one with what it gained.
     fn fetch_all(

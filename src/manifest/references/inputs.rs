@@ -1,30 +1,29 @@
 //! The inputs of a task against what its capabilities declare.
 
-use super::{Declared, Universe, location};
+use super::{Declared, location};
 use crate::diagnostic::Diagnostic;
-use crate::manifest::facts::{Detail, InputDeclaration, InputFacts, NodeFacts};
+use crate::manifest::facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts};
 use crate::manifest::{codes, suggest};
 use crate::model::{ParameterType, ResourceKey};
 
-/// Checks one node. Where an expression gives the value, its type is known only when the task starts.
+/// Checks one node against one of its capabilities. Where an expression gives a value, its type is known only when the
+/// task starts.
 pub(super) fn check(
-    universe: &Universe<'_>,
     declared: &Declared<'_>,
     index: usize,
     node: &NodeFacts,
+    capability: &Facts,
     found: &mut Vec<Diagnostic>,
 ) {
-    for capability in &node.capabilities {
-        let Some((facts, _)) = universe.get(capability) else { continue };
-        let Detail::Capability { inputs, .. } = &facts.detail else { continue };
-        for declaration in inputs {
-            let given = node.inputs.iter().find(|input| input.name == declaration.name);
-            let diagnostic = match given {
-                Some(input) => wrong(declared, index, input, declaration, capability),
-                None => declaration.required.then(|| missing(declared, index, node, declaration, capability)),
-            };
-            found.extend(diagnostic.map(|diagnostic| diagnostic.about(&declared.0.key)));
-        }
+    let Detail::Capability { inputs, .. } = &capability.detail else { return };
+    let key = &capability.key;
+    for declaration in inputs {
+        let given = node.inputs.iter().find(|input| input.name == declaration.name);
+        let diagnostic = match given {
+            Some(input) => wrong(declared, index, input, declaration, key),
+            None => declaration.required.then(|| missing(declared, index, node, declaration, key)),
+        };
+        found.extend(diagnostic.map(|diagnostic| diagnostic.about(&declared.0.key)));
     }
 }
 

@@ -4,13 +4,13 @@
 mod circle;
 mod inputs;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::{Detail, Facts, NodeFacts, Ref, Requirement};
 use super::{codes, suggest};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::model::{Kind, NodeId, ResourceKey, Source};
+use crate::model::{Kind, Name, NodeId, ResourceKey, Source};
 
 /// A resource and where it was read.
 pub type Declared<'a> = (&'a Facts, &'a Source);
@@ -19,6 +19,9 @@ pub type Declared<'a> = (&'a Facts, &'a Source);
 #[derive(Debug)]
 pub struct Universe<'a> {
     by_key: HashMap<&'a ResourceKey, Declared<'a>>,
+    /// Namespaces that declare capabilities: there, naming one that is not declared is probably a mistake. Elsewhere
+    /// capabilities are but words that bindings match.
+    with_capabilities: HashSet<&'a Name>,
 }
 
 impl<'a> Universe<'a> {
@@ -43,7 +46,9 @@ impl<'a> Universe<'a> {
                 }
             }
         }
-        (Self { by_key }, again)
+        let capabilities = by_key.keys().filter(|key| key.kind == Kind::Capability);
+        let with_capabilities = capabilities.map(|key| &key.namespace).collect();
+        (Self { by_key, with_capabilities }, again)
     }
 
     /// The facts of a resource.
@@ -108,6 +113,40 @@ fn location(source: &Source, pointer: &str) -> Location {
     Location { path: source.path.clone(), span: None, document: source.document, pointer: pointer.to_owned() }
 }
 
+/// The capabilities that a plan has named so far: its nodes name few different ones, again and again.
+#[derive(Default)]
+struct Cache<'a> {
+    recent: Vec<(&'a ResourceKey, Option<&'a Facts>)>,
+    missing: HashSet<&'a ResourceKey>,
+}
+
+enum Cached<'a> {
+    Known(&'a Facts),
+    Missing { first: bool },
+}
+
+impl<'a> Cache<'a> {
+    /// Beyond so many, looking through the list would take longer than a look into the table.
+    const LONGEST: usize = 16;
+
+    fn get(&mut self, universe: &Universe<'a>, key: &'a ResourceKey) -> Cached<'a> {
+        let found = match self.recent.iter().find(|(known, _)| *known == key) {
+            Some((_, found)) => *found,
+            None => {
+                let found = universe.get(key).map(|(facts, _)| facts);
+                if self.recent.len() < Self::LONGEST {
+                    self.recent.push((key, found));
+                }
+                found
+            }
+        };
+        match found {
+            Some(facts) => Cached::Known(facts),
+            None => Cached::Missing { first: self.missing.insert(key) },
+        }
+    }
+}
+
 struct Check<'u, 'a> {
     universe: &'u Universe<'a>,
     hints: usize,
@@ -130,16 +169,15 @@ impl<'a> Check<'_, 'a> {
     fn resource(&mut self, declared: &Declared<'a>) {
         let (facts, source) = *declared;
         for reference in &facts.references {
-            if self.universe.get(&reference.target).is_none() {
+            let target = &reference.target;
+            let expected = target.kind != Kind::Capability
+                || self.universe.with_capabilities.contains(&target.namespace);
+            if expected && self.universe.get(target).is_none() {
                 self.missing(declared, reference);
             }
         }
         match &facts.detail {
-            Detail::Plan { nodes, .. } => {
-                for (index, node) in nodes.iter().enumerate() {
-                    inputs::check(self.universe, declared, index, node, &mut self.found);
-                }
-            }
+            Detail::Plan { nodes, .. } => self.capabilities(declared, nodes),
             Detail::Capability { requires, .. } => self.requirements(declared, requires),
             Detail::Execution { plan, bound } if !bound.is_empty() => {
                 if let Some(nodes) = self.universe.nodes(plan) {
@@ -177,6 +215,23 @@ impl<'a> Check<'_, 'a> {
         self.found.push(diagnostic.about(&facts.key));
     }
 
+    /// Checks what the nodes of a plan ask of capabilities; one that is missing is reported once a plan.
+    fn capabilities(&mut self, declared: &Declared<'a>, nodes: &'a [NodeFacts]) {
+        let mut cache = Cache::default();
+        for (index, node) in nodes.iter().enumerate() {
+            for (at, capability) in node.capabilities.iter().enumerate() {
+                match cache.get(self.universe, capability) {
+                    Cached::Known(facts) => inputs::check(declared, index, node, facts, &mut self.found),
+                    Cached::Missing { first: true } => {
+                        let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
+                        self.missing(declared, &Ref { target: capability.clone(), pointer, required: false });
+                    }
+                    Cached::Missing { first: false } => {}
+                }
+            }
+        }
+    }
+
     fn requirements(&mut self, declared: &Declared<'a>, requires: &[Requirement]) {
         for (index, requirement) in requires.iter().enumerate() {
             if !requirement.optional && self.universe.get(&requirement.target).is_none() {
@@ -187,7 +242,7 @@ impl<'a> Check<'_, 'a> {
     }
 
     fn bound_nodes(&mut self, facts: &Facts, source: &Source, nodes: &[NodeFacts], bound: &[NodeId]) {
-        let known: std::collections::HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
+        let known: HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
         for id in bound.iter().filter(|id| !known.contains(id)) {
             let at = location(source, &format!("/spec/nodeBindings/{id}"));
             let mut diagnostic =

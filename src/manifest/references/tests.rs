@@ -1,3 +1,5 @@
+//! References between resources, on manifests as people write them.
+
 use super::*;
 use crate::config::Limits;
 use crate::manifest::{Parsed, facts, locate, parse};

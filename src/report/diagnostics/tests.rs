@@ -1,3 +1,5 @@
+//! Every output format of diagnostics, on the same findings.
+
 use super::*;
 use crate::config::Limits;
 use crate::manifest::parse;

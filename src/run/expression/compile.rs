@@ -6,9 +6,10 @@ use std::sync::{Arc, LazyLock};
 use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors};
 use serde_json::Value;
 
-use super::context::{self, Need, Scope};
+use super::context::{self, Scope};
 use super::meter::{self, Budget};
 use super::names::{self, Mention, Segment, Walk};
+use super::need::Need;
 use super::{ExpressionError, json, scan};
 
 /// The functions of the standard library, besides operators and macros.

@@ -6,7 +6,7 @@ use cel::Context;
 use serde_json::Value;
 
 use super::json;
-use super::names::{Mention, Segment};
+use super::need::Need;
 use crate::model::{JsonMap, NodeId, NodePhase, NodeStatus};
 
 /// The variables that expressions see.
@@ -60,47 +60,6 @@ pub struct Scope<'a> {
     pub nodes: &'a dyn Nodes,
     /// The rendered inputs of the task, where there are some: in a provider's `config`.
     pub inputs: Option<&'a JsonMap>,
-}
-
-/// Which parts of a value an expression needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Everything.
-    All,
-    /// These fields.
-    Fields(BTreeMap<String, Need>),
-}
-
-impl Need {
-    /// Everything.
-    pub(super) const ALL: Self = Self::All;
-
-    /// What is needed of each variable.
-    pub(super) fn of(mentions: &[Mention]) -> BTreeMap<String, Self> {
-        let mut roots = BTreeMap::new();
-        for mention in mentions {
-            let root = roots.entry(mention.root.clone()).or_insert_with(|| Self::Fields(BTreeMap::new()));
-            root.add(&mention.path);
-        }
-        roots
-    }
-
-    fn add(&mut self, path: &[Segment]) {
-        match (path.split_first(), &mut *self) {
-            (_, Self::All) => {}
-            (Some((Segment::Field(name), rest)), Self::Fields(fields)) => {
-                fields.entry(name.clone()).or_insert_with(|| Self::Fields(BTreeMap::new())).add(rest);
-            }
-            (Some((Segment::Computed, _)) | None, Self::Fields(_)) => *self = Self::All,
-        }
-    }
-
-    fn field(&self, name: &str) -> Option<&Self> {
-        match self {
-            Self::All => Some(self),
-            Self::Fields(fields) => fields.get(name),
-        }
-    }
 }
 
 /// Makes what an expression needs of the scope known to its evaluation.

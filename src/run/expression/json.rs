@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cel::objects::{Key, Map};
 use serde_json::{Number, Value};
 
-use super::context::Need;
+use super::need::Need;
 
 /// The CEL value of the parts of a JSON value that are needed.
 pub(super) fn to_cel(value: &Value, need: &Need) -> cel::Value {

@@ -11,6 +11,7 @@ pub mod describe;
 mod json;
 mod meter;
 mod names;
+mod need;
 mod scan;
 mod template;
 

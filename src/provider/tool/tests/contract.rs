@@ -46,7 +46,7 @@ fn without_inputs_there_is_an_empty_object_that_nobody_else_changes() {
 fn the_environment_is_exactly_what_the_contract_says() {
     let mut bench =
         bench(json!({"command": "env", "env": {"MODE": "fast", "LEVEL": 3, "HOME": "/elsewhere"}}));
-    bench.settings.environment.insert("HOME".to_owned(), "/home/runner".into());
+    bench.settings.environment.insert("HOME".to_owned(), "/the/runners/home".into());
     bench.settings.secrets.insert("TOKEN".to_owned(), "hunter22".into());
     let tail = bench.succeed().0.log.unwrap().tail;
     let mut lines: Vec<&str> = tail.lines().collect();

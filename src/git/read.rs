@@ -1,0 +1,75 @@
+//! Reading trees and blobs by path, straight from the object database.
+
+use super::error::printable;
+use super::raw_tree::{RawEntries, RawEntry};
+use super::{Entry, GitError, Mode, ObjectId, Repo};
+
+impl Repo {
+    /// The entry at a path of a tree, if there is one. Symbolic links are not followed.
+    ///
+    /// # Errors
+    /// When a tree on the way is missing or broken.
+    pub fn entry(&self, tree: ObjectId, path: &str) -> Result<Option<Entry>, GitError> {
+        let mut directory = tree;
+        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
+            let found = self.with_tree(directory, |bytes| {
+                let entry = RawEntries::new(bytes).find(|entry| entry.name == name.as_bytes());
+                Ok(entry.and_then(RawEntry::to_entry))
+            })?;
+            match found {
+                Some(entry) if names.peek().is_none() => return Ok(Some(entry)),
+                Some(entry) if entry.mode == Mode::Tree => directory = entry.id,
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The entries of one tree, in Git's order.
+    ///
+    /// # Errors
+    /// When the tree is missing or broken.
+    pub fn entries(&self, tree: ObjectId) -> Result<Vec<Entry>, GitError> {
+        self.with_tree(tree, |bytes| {
+            let mut entries = RawEntries::new(bytes);
+            let list = entries.by_ref().filter_map(RawEntry::to_entry).collect();
+            if entries.is_exhausted() {
+                Ok(list)
+            } else {
+                Err(GitError::BadTree { id: tree, problem: "is broken" })
+            }
+        })
+    }
+
+    /// The content of a blob. Its size is looked up before anything is inflated.
+    ///
+    /// # Errors
+    /// [`GitError::TooLarge`] over `limit` bytes; or the blob is missing.
+    pub fn blob(&self, id: ObjectId, limit: u64) -> Result<Vec<u8>, GitError> {
+        let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+        let odb = self.odb()?;
+        let (size, kind) = odb.read_header(oid).map_err(|error| self.missing("blob", id, error))?;
+        if kind != git2::ObjectType::Blob {
+            return Err(GitError::BadPath { path: id.to_string(), problem: "is not a blob" });
+        }
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        if size > limit {
+            return Err(GitError::TooLarge { size, limit });
+        }
+        let object = odb.read(oid).map_err(|error| self.missing("blob", id, error))?;
+        Ok(object.data().to_vec())
+    }
+
+    /// The regular file at a path of a tree: its blob. `None` when nothing is there.
+    ///
+    /// # Errors
+    /// [`GitError::RefusedEntry`] for a symbolic link, a submodule or a directory.
+    pub fn file(&self, tree: ObjectId, path: &str) -> Result<Option<ObjectId>, GitError> {
+        match self.entry(tree, path)? {
+            None => Ok(None),
+            Some(entry) if entry.mode.is_file() => Ok(Some(entry.id)),
+            Some(entry) => Err(GitError::RefusedEntry { path: printable(path.as_bytes()), mode: entry.mode }),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What planning an Execution looks at: the execution itself, and its surroundings.
+
+use jiff::Timestamp;
+
+use super::draft::GateDemand;
+use crate::graph::NodeIx;
+use crate::model::{BindingTarget, ExecutionStatus, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding};
+use crate::run::Program;
+
+/// What planning an Execution looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecutionView<'a> {
+    /// The program.
+    pub program: &'a Program,
+    /// The uid of the execution.
+    pub uid: &'a str,
+    /// Whether its manifest is gone from the desired state.
+    pub removed: bool,
+    /// Since when the deadline of its goal is over, if it is.
+    pub overdue: Option<Timestamp>,
+    /// The name of the runner that holds the lease now: the one that plans.
+    pub runner: &'a str,
+}
+
+/// What surrounds an Execution and is resolved late, when a node is about to start (design invariant 9).
+pub trait Surroundings {
+    /// The provider for a task.
+    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved;
+    /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict;
+    /// How far another resource is.
+    fn progress(&self, key: &ResourceKey) -> Progress;
+}
+
+/// The outcome of looking for a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolved {
+    /// This one.
+    Bound(ResolvedBinding, BindingTarget),
+    /// None, for this reason.
+    Not(NodeReason, String),
+}
+
+/// The decision of a gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// None yet; says what is missing.
+    Waiting(String),
+    /// Approved, by these.
+    Approved(Vec<String>),
+    /// Rejected, by this reviewer.
+    Rejected(String),
+}
+
+/// How far another resource is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It is not there.
+    Missing,
+    /// It is on its way; says its phase.
+    Ongoing(String),
+    /// It succeeded.
+    Succeeded,
+    /// It ended otherwise; says its phase.
+    Failed(String),
+}
+
+impl ExecutionView<'_> {
+    /// What a review of this execution has to be bound to (design invariant 11).
+    fn review_binding(&self, status: &ExecutionStatus) -> Option<ReviewBinding> {
+        let pinned = status.extensions.pinned.as_ref()?;
+        Some(ReviewBinding {
+            execution: self.uid.to_owned(),
+            graph_digest: pinned.graph_digest.clone(),
+            commit: pinned.commit.clone(),
+        })
+    }
+}
+
+/// The demand that a gate node makes on its Gate resource.
+pub(super) fn demand(
+    view: &ExecutionView<'_>,
+    status: &ExecutionStatus,
+    gate: ResourceKey,
+    ix: NodeIx,
+) -> Option<GateDemand> {
+    let node = view.program.ids.get(ix)?.clone();
+    Some(GateDemand {
+        gate,
+        execution: view.program.key.clone(),
+        node,
+        binding: view.review_binding(status)?,
+    })
+}

@@ -1,0 +1,23 @@
+//! What providers get from the configuration and, through it, from the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Variables of the runner's environment that local commands always get.
+pub const ALWAYS_PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
+
+/// What providers get from the configuration and, through it, from the environment.
+#[derive(Clone, Default)]
+pub struct ProviderSettings {
+    /// Globs of the provider strings that may be used; every one when empty.
+    pub allow: Vec<String>,
+    /// Variables that local commands get: those of [`ALWAYS_PASSED`] that are set, and what
+    /// `providers.environment` names.
+    pub environment: BTreeMap<String, OsString>,
+    /// Variables that local commands get and whose values are redacted everywhere: what
+    /// `providers.secrets` names.
+    pub secrets: BTreeMap<String, OsString>,
+    /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
+    pub runs: PathBuf,
+}

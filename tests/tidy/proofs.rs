@@ -1,0 +1,209 @@
+//! Each rule finds what it is there for, shown on a few lines that break it and, beside them, on lines that do not.
+
+use crate::project::{Finding, Project};
+use crate::{boundaries, imports, sizes, wording};
+
+fn find(rule: fn(&Project) -> Vec<Finding>, files: &[(&str, &str)]) -> Vec<String> {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    rule(&Project::of(files)).into_iter().map(|found| found.to_string()).collect()
+}
+
+fn check_finds(rule: fn(&Project) -> Vec<Finding>, files: &[(&str, &str)], expected: &[&str]) {
+    assert_eq!(find(rule, files), expected);
+}
+
+#[test]
+fn an_import_upwards_is_found_wherever_it_stands() {
+    let lib = ("src/lib.rs", "mod model; mod git; mod record;");
+    let git = ("src/git/mod.rs", "pub struct Repo;");
+    let expected = |line: usize| format!("src/model/mod.rs:{line}: `model` may not import `git`");
+    for (line, text) in [
+        (1, "use crate::git::Repo;"),
+        (1, "use crate::{record, git::{self, Repo}};"),
+        (2, "\nfn f() -> crate::git::Repo { todo() }"),
+        (1, "fn f() { println!(\"{:?}\", crate::git::Repo); }"),
+        (2, "fn f() {\n super::git::call(); }"),
+        (1, "#[derive(with = crate::git::Repo)] struct S;"),
+    ] {
+        let found = find(imports::direction, &[lib, git, ("src/model/mod.rs", text)]);
+        assert!(found.contains(&expected(line)), "{text}: {found:?}");
+    }
+    check_finds(
+        imports::direction,
+        &[lib, ("src/model/mod.rs", ""), ("src/git/mod.rs", "use crate::model::X;")],
+        &[],
+    );
+}
+
+#[test]
+fn what_tests_import_does_not_count() {
+    let tests = "#[cfg(test)]\nmod tests { use crate::git::Repo; }\n";
+    check_finds(imports::direction, &[("src/model/mod.rs", tests), ("src/git/mod.rs", "")], &[]);
+    let declared = [
+        ("src/model/mod.rs", "#[cfg(test)]\nmod samples;\n"),
+        ("src/model/samples.rs", "use crate::git::Repo;"),
+        ("src/git/mod.rs", ""),
+    ];
+    check_finds(imports::direction, &declared, &[]);
+}
+
+#[test]
+fn a_module_outside_of_the_list_is_found() {
+    let files = [("src/extra/mod.rs", "use crate::model::X;"), ("src/model/mod.rs", "")];
+    let expected = "src/extra/mod.rs:1: `extra` has no place in the list of modules (tests/tidy/imports.rs)";
+    check_finds(imports::direction, &files, &[expected]);
+}
+
+#[test]
+fn circles_are_found_through_names_that_are_passed_on() {
+    let parent = ("src/model/mod.rs", "mod a; mod b; pub use a::A; pub use b::B;");
+    let circle = [parent, ("src/model/a.rs", "use super::B;"), ("src/model/b.rs", "use crate::model::A;")];
+    let expected = "src/model/a.rs:1: import cycle: model::a → model::b → model::a";
+    check_finds(imports::file_cycles, &circle, &[expected]);
+    let line = [parent, ("src/model/a.rs", "use super::B;"), ("src/model/b.rs", "pub struct B;")];
+    check_finds(imports::file_cycles, &line, &[]);
+    let modules = [
+        ("src/run/mod.rs", "use crate::plan::P;"),
+        ("src/plan/x.rs", "use crate::run::R;"),
+        ("src/plan/mod.rs", "mod x; pub use x::P;"),
+    ];
+    let expected = "src/plan/x.rs:1: import cycle: plan → run → plan";
+    check_finds(imports::module_cycles, &modules, &[expected]);
+}
+
+#[test]
+fn long_files_and_functions_are_found() {
+    let lines = |count: usize| "// a line\n".repeat(count);
+    let tests = "#[cfg(test)]\nmod tests {\n".to_owned() + &lines(500) + "}\n";
+    check_finds(sizes::file_size, &[("src/model/a.rs", &(lines(400) + &tests))], &[]);
+    let expected = "src/model/a.rs: 401 lines before its tests; 400 are enough: split it";
+    check_finds(sizes::file_size, &[("src/model/a.rs", &(lines(401) + &tests))], &[expected]);
+
+    let function = |inside: usize| format!("struct S;\nimpl S {{\nfn f() {{\n{}}}\n}}\n", lines(inside));
+    check_finds(sizes::function_size, &[("src/model/a.rs", &function(58))], &[]);
+    let expected = "src/model/a.rs:3: `f` has 61 lines; 60 are enough: split it";
+    check_finds(sizes::function_size, &[("src/model/a.rs", &function(59))], &[expected]);
+}
+
+#[test]
+fn empty_names_are_found() {
+    let files = [("src/git/utils.rs", ""), ("tests/common/mod.rs", ""), ("src/git/commonly.rs", "")];
+    let found = find(sizes::names, &files);
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn reserved_things_are_found_elsewhere_and_allowed_at_home() {
+    for (home, text) in [
+        ("src/git/a.rs", "use git2::Repository;"),
+        ("src/index/a.rs", "fn f(d: redb::Database) {}"),
+        ("src/config/a.rs", "fn f() { std::env::var(\"HOME\"); }"),
+        ("src/provider/process.rs", "use std::process::{Command, Stdio};"),
+        ("src/cli/a.rs", "use clap::Parser;"),
+    ] {
+        check_finds(boundaries::reserved, &[(home, text)], &[]);
+        assert_eq!(find(boundaries::reserved, &[("src/engine/a.rs", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn io_and_async_are_found_in_the_pure_half_only() {
+    for text in ["use std::fs;", "fn f() { tokio::spawn(x); }", "async fn f() {}", "fn f() { async { 1 }; }"]
+    {
+        assert_eq!(find(boundaries::purity, &[("src/plan/a.rs", text)]).len(), 1, "{text}");
+        check_finds(boundaries::purity, &[("src/engine/a.rs", text)], &[]);
+    }
+}
+
+#[test]
+fn readings_of_the_clock_are_found() {
+    for text in [
+        "fn f() { Timestamp::now(); }",
+        "fn f() { jiff::Timestamp::now(); }",
+        "fn f() { g(SystemTime::now) }",
+    ] {
+        assert_eq!(find(boundaries::clock, &[("src/engine/a.rs", text)]).len(), 1, "{text}");
+        check_finds(boundaries::clock, &[("src/engine/clock.rs", text)], &[]);
+    }
+}
+
+#[test]
+fn the_program_git_is_found() {
+    for text in
+        ["fn f() { Command::new(\"git\"); }", "fn f() { std::process::Command::new(\"/usr/bin/git\"); }"]
+    {
+        assert_eq!(find(boundaries::git_program, &[("src/cli/a.rs", text)]).len(), 1, "{text}");
+        check_finds(boundaries::git_program, &[("src/git/a.rs", text)], &[]);
+    }
+    check_finds(boundaries::git_program, &[("src/cli/a.rs", "fn f() { Command::new(\"gitk\"); }")], &[]);
+}
+
+#[test]
+fn missing_headers_are_found() {
+    let found = find(
+        wording::headers,
+        &[("src/a.rs", "use x;"), ("tests/e2e/b.rs", "//!\n"), ("src/c.rs", "//! What lives here.")],
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn unfinished_work_and_skipped_tests_are_found() {
+    let mark = ["TO", "DO"].concat();
+    for text in [
+        "fn f() { todo!() }",
+        "fn f() { unimplemented!() }",
+        "#[ignore]\nfn f() {}",
+        &format!("// {mark}: later"),
+    ] {
+        assert_eq!(find(wording::unfinished, &[("tests/e2e/a.rs", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn branches_for_tests_are_found() {
+    let branch = "fn f() { if cfg!(test) { } }";
+    let attribute = "fn f() { #[cfg(test)] let x = 1; }";
+    for text in [branch, attribute] {
+        assert_eq!(find(wording::test_branches, &[("src/a.rs", text)]).len(), 1, "{text}");
+    }
+    check_finds(
+        wording::test_branches,
+        &[("src/a.rs", "#[cfg(test)]\nmod tests {}\n#[cfg(unix)]\nfn f() {}")],
+        &[],
+    );
+}
+
+#[test]
+fn lints_without_a_reason_are_found() {
+    let given = "#[allow(dead_code, reason = \"why\")]\nfn f() {}";
+    let missing = "#[allow(dead_code)]\nfn f() {}";
+    check_finds(wording::reasons, &[("src/a.rs", given)], &[]);
+    assert_eq!(find(wording::reasons, &[("src/a.rs", missing)]).len(), 1);
+}
+
+#[test]
+fn places_on_one_machine_and_unknown_hosts_are_found() {
+    let place = ["see /wo", "rk/main"].concat();
+    assert_eq!(find(wording::machine_paths, &[("docs/a.md", &place)]).len(), 1);
+    check_finds(wording::machine_paths, &[("docs/a.md", "as in network/root/cause, or homework/here")], &[]);
+    let host = ["https", "://mirror.corp.internal/index"].concat();
+    assert_eq!(find(wording::hosts, &[("a.toml", &host)]).len(), 1);
+    check_finds(wording::hosts, &[("a.md", "https://docs.github.com/x and http://127.0.0.1:80")], &[]);
+}
+
+#[test]
+fn files_that_nobody_names_are_found() {
+    let files =
+        [("src/lib.rs", "pub mod a;"), ("src/a/mod.rs", "mod b;"), ("src/a/b.rs", ""), ("src/a/c.rs", "")];
+    check_finds(
+        wording::compiled,
+        &files,
+        &["src/a/c.rs: no parent has a line `mod c;`, so it is never compiled"],
+    );
+    let own = find(
+        wording::compiled,
+        &[("tests/alone.rs", ""), ("tests/e2e/main.rs", "mod x;"), ("tests/e2e/x.rs", "")],
+    );
+    assert_eq!(own.len(), 1, "{own:?}");
+}
