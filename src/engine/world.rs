@@ -1,6 +1,7 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -11,6 +12,7 @@ use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord};
 use crate::record::{self, StatusPath, StatusTree};
 
+use super::answers::Answers;
 use super::{EngineError, Tips};
 
 /// How many records may be newer than the index before it is brought up to date.
@@ -30,6 +32,7 @@ pub(super) struct World {
     pub(super) remote: bool,
     pub(super) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    pub(super) answers: Answers,
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
 }
@@ -53,6 +56,7 @@ impl World {
             remote: tips.remote,
             status,
             records: HashMap::new(),
+            answers: Answers::default(),
             broken: BTreeSet::new(),
         };
         let diagnostics = world.advance()?;
@@ -81,6 +85,7 @@ impl World {
         let target = Target { desired, previous, status, config };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         self.records.clear();
+        self.answers = Answers::default();
         self.broken.clear();
         Ok(advance.diagnostics)
     }
@@ -177,6 +182,26 @@ impl World {
         let Some(declared) = self.index.declared(key)? else { return Ok(None) };
         let resource = self.read(declared.blob, &declared.source.path, key)?;
         Ok(resource.map(|resource| Loaded { resource, declared }))
+    }
+
+    /// A declared Binding, read once while the same commits are looked at.
+    pub(super) fn binding(&self, key: &ResourceKey) -> Result<Option<Rc<Loaded>>, EngineError> {
+        if let Some(known) = self.answers.binding(key) {
+            return Ok(Some(known));
+        }
+        let loaded = self.resource(key)?.map(Rc::new);
+        if let Some(loaded) = &loaded {
+            self.answers.keep_binding(key, loaded);
+        }
+        Ok(loaded)
+    }
+
+    /// The generation that is recorded of a resource.
+    pub(super) fn generation(&self, key: &ResourceKey) -> Result<Option<u64>, EngineError> {
+        if let Some(known) = self.records.get(key) {
+            return Ok(known.as_ref().map(|record| record.metadata.generation));
+        }
+        Ok(self.index.recorded(key)?.map(|recorded| recorded.generation))
     }
 
     /// A resource out of a blob, which may hold others as well.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::files::apply_files;
@@ -74,6 +74,8 @@ impl Index {
         if old.as_ref() == Some(&state) {
             return Ok(Advance::default());
         }
+        self.make_writable()?;
+        let old = self.state()?;
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
         let changes = base.as_ref().map(|old| repo.compare(Some(old.desired), Some(state.desired)));
         let records = base.as_ref().map(|old| repo.compare(old.status, state.status));
@@ -83,7 +85,7 @@ impl Index {
             _ => (true, repo.compare(None, Some(state.desired))?, repo.compare(None, state.status)?),
         };
         let mut advance = Advance { rebuilt, ..Advance::default() };
-        let write = self.database.begin_write()?;
+        let write = self.store.begin_write()?;
         if rebuilt {
             clear(&write)?;
         }
@@ -102,7 +104,7 @@ impl Index {
     }
 
     fn state(&self) -> Result<Option<State>, IndexError> {
-        let table = self.database.begin_read()?.open_table(META)?;
+        let table = self.store.begin_read()?.open_table(META)?;
         let found = table.get("state")?;
         // An entry of another version may not decode; it counts as none.
         Ok(found.and_then(|value| decode(value.value()).ok()))
