@@ -11,7 +11,7 @@ use super::publisher::Delivery;
 use super::waiting::settled;
 use crate::event::Event;
 use crate::git::ObjectId;
-use crate::model::{ExecutionPhase, NodePhase, ResourceKey};
+use crate::model::{ExecutionPhase, NodeStatus, ResourceKey};
 
 /// How many races may be lost in a row.
 const MOST_RACES: u32 = 200;
@@ -147,7 +147,7 @@ impl Driver<'_> {
             live.renew_at = Some(renew_at);
         }
         self.attempts.stop_where(key, |node, attempt| live.runs(node, attempt, &runner));
-        let running = status.node_statuses.values().any(|node| node.phase == NodePhase::Running);
+        let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         if live.token(&runner).is_none() {
             live.renew_at = None;
         }
