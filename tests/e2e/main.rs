@@ -3,7 +3,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod boundaries;
 mod command_line;
+mod decisions;
 mod diff;
 mod engine_crash;
 mod engine_desired;
@@ -14,6 +16,7 @@ mod engine_pass;
 mod engine_rig;
 mod engine_signals;
 mod environment;
+mod examples;
 mod fixtures;
 mod git_local;
 mod git_remote;
