@@ -105,7 +105,7 @@ impl Driver<'_> {
             self.tell(Event::Published { at, commit: commit.to_string(), subject });
         }
         for (key, step) in steps {
-            self.step_delivered(&key, *step, puts.get(&key).cloned().flatten());
+            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten());
         }
         for key in changed {
             let waiters = self.dependents(&key)?;
@@ -120,7 +120,7 @@ impl Driver<'_> {
     fn step_delivered(
         &mut self,
         key: &ResourceKey,
-        step: Prepared,
+        step: &Prepared,
         record: Option<std::sync::Arc<crate::model::StatusRecord>>,
     ) {
         let status = &step.draft.status;

@@ -14,7 +14,7 @@ mod standing;
 mod tables;
 mod work;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use redb::{Builder, Database, ReadableDatabase as _, backends::InMemoryBackend};
@@ -76,7 +76,7 @@ fn open_file(dir: &Path) -> Option<Database> {
                 std::thread::sleep(Duration::from_millis(10));
             }
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => return None,
-            Err(_) => return replace(path),
+            Err(_) => return replace(&path),
         }
     }
 }
@@ -97,7 +97,7 @@ fn try_open(path: &Path) -> Result<Database, redb::DatabaseError> {
     Ok(database)
 }
 
-fn replace(path: PathBuf) -> Option<Database> {
-    std::fs::remove_file(&path).ok()?;
-    try_open(&path).ok()
+fn replace(path: &Path) -> Option<Database> {
+    std::fs::remove_file(path).ok()?;
+    try_open(path).ok()
 }

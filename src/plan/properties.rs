@@ -135,7 +135,7 @@ impl Around {
 }
 
 fn number(key: &ResourceKey) -> usize {
-    key.name.as_str()[1..].parse().unwrap()
+    key.name.as_str().split_at(1).1.parse().unwrap()
 }
 
 impl Surroundings for Around {
