@@ -12,6 +12,7 @@
 
 mod boundaries;
 mod command_line;
+mod decisions;
 mod diff;
 mod engine_crash;
 mod engine_desired;
