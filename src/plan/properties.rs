@@ -135,7 +135,7 @@ impl Around {
 }
 
 fn number(key: &ResourceKey) -> usize {
-    key.name.as_str()[1..].parse().unwrap()
+    key.name.as_str().trim_start_matches(char::is_alphabetic).parse().unwrap()
 }
 
 impl Surroundings for Around {
