@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::git::{Entry, GitError, ObjectId, Repo};
 use crate::index::ManifestFilter;
 use crate::manifest::{self, Facts, Parsed, codes, parse};
-use crate::model::{Resource, ResourceKey};
+use crate::model::{Resource, ResourceKey, Source};
 
 /// All that a tree declares.
 #[derive(Debug, Default)]
@@ -31,20 +31,73 @@ impl Desired {
 
 /// Reads every manifest of a commit that the configuration's `paths` and `exclude` let through.
 pub(crate) fn load(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Desired, CliError> {
-    let files = manifest_files(repo, commit, config)?;
-    let threads = rayon::current_num_threads().clamp(1, files.len().max(1));
-    let repos = (0..threads).map(|_| repo.reopen()).collect::<Result<Vec<Repo>, GitError>>()?;
-    let share = files.len().div_ceil(threads).max(1);
-    let shares: Vec<Vec<Parsed>> = files
-        .par_chunks(share)
-        .zip(repos.into_par_iter())
-        .map(|(files, repo)| files.iter().map(|(path, entry)| read(&repo, path, entry, config)).collect())
-        .collect::<Result<_, CliError>>()?;
     let mut desired = Desired::default();
-    for parsed in shares.into_iter().flatten() {
+    for parsed in read_all(repo, commit, config, |parsed| parsed)? {
         desired.take(parsed);
     }
     Ok(desired)
+}
+
+/// What cross-checking needs of all that a tree declares; a fraction of the size of the resources themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// The facts of the resources that nothing is wrong with, in the order of paths and documents.
+    pub(crate) facts: Vec<(Facts, Source)>,
+    /// Everything that is wrong with files and documents, taken one by one.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Survey {
+    /// Adds what was found in one file.
+    pub(crate) fn take(&mut self, (facts, diagnostics): Outline) {
+        self.facts.extend(facts);
+        self.diagnostics.extend(diagnostics);
+    }
+}
+
+/// What was found in one file.
+pub(crate) type Outline = (Vec<(Facts, Source)>, Vec<Diagnostic>);
+
+/// The facts of what was found in a file.
+pub(crate) fn outline(parsed: Parsed) -> Outline {
+    let facts = |resource: Resource| (manifest::facts(&resource), resource.source);
+    (parsed.resources.into_iter().map(facts).collect(), parsed.diagnostics)
+}
+
+/// As [`load`], keeping only what cross-checking needs.
+pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Survey, CliError> {
+    let mut survey = Survey::default();
+    for file in read_all(repo, commit, config, outline)? {
+        survey.take(file);
+    }
+    Ok(survey)
+}
+
+/// How many files a thread takes at a time: their contents then lie together in the pack, and no thread is left with the
+/// last large share.
+const SHARE: usize = 512;
+
+fn read_all<T: Send>(
+    repo: &Repo,
+    commit: ObjectId,
+    config: &Config,
+    keep: impl Fn(Parsed) -> T + Sync,
+) -> Result<Vec<T>, CliError> {
+    let files = manifest_files(repo, commit, config)?;
+    let dir = repo.common_dir();
+    let shares: Vec<Vec<T>> = files
+        .par_chunks(SHARE)
+        .map_init(
+            || Repo::open(dir),
+            |repo, files| match repo {
+                Ok(repo) => {
+                    files.iter().map(|(path, entry)| read(repo, path, entry, config).map(&keep)).collect()
+                }
+                Err(_) => Err(CliError::from(GitError::NotARepository { path: dir.to_owned() })),
+            },
+        )
+        .collect::<Result<_, CliError>>()?;
+    Ok(shares.into_iter().flatten().collect())
 }
 
 /// The candidates of a commit: paths and entries, in the order of the paths.
@@ -93,9 +146,18 @@ pub(crate) fn check_references(
     limits: &Limits,
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Vec<Diagnostic> {
-    let facts: Vec<Facts> = resources.par_iter().map(manifest::facts).collect();
-    let declared = facts.iter().zip(resources).map(|(facts, resource)| (facts, &resource.source));
-    let mut found = manifest::check_references(declared);
+    let facts: Vec<(Facts, Source)> =
+        resources.par_iter().map(|resource| (manifest::facts(resource), resource.source.clone())).collect();
+    check_facts(facts.iter(), limits, read)
+}
+
+/// As [`check_references`], of what is known of the resources.
+pub(crate) fn check_facts<'a>(
+    facts: impl Iterator<Item = &'a (Facts, Source)>,
+    limits: &Limits,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let mut found = manifest::check_references(facts.map(|(facts, source)| (facts, source)));
     manifest::locate(&mut found, limits, read);
     found
 }

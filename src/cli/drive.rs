@@ -50,7 +50,7 @@ pub(crate) fn drive(
         });
         let runs = cache.join("runs");
         let registry = Box::new(move |config: &Config| registry(config, &environment, &runs));
-        let index = Index::open(Some(&cache))?;
+        let index = Index::open_to_read(&cache)?;
         reconcile(Parts { site, index, registry, clock: Arc::new(SystemClock), stop, sink }, options).await
     })?;
     drop(progress);

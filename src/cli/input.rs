@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rayon::prelude::*;
 
-use super::desired::{Desired, refuse_large};
+use super::desired::{self, Desired, Outline, Survey, outline, refuse_large};
 use super::error::CliError;
 use super::workspace::Workspace;
 use crate::config::{Config, Limits};
 use crate::git::Repo;
-use crate::index::ManifestFilter;
-use crate::manifest::{Parsed, is_candidate, parse};
+use crate::index::{Content, ManifestFilter, SoundFiles, Stamp};
+use crate::manifest::{Facts, Parsed, is_candidate, parse};
+use crate::model::Source;
 
 /// The name of standard input.
 pub(crate) const STDIN: &str = "-";
@@ -73,15 +75,96 @@ pub(crate) fn read_named(
     Ok(files)
 }
 
-/// Reads the manifests of the working tree that the configuration lets through and Git does not ignore.
-pub(crate) fn read_work_tree(repo: &Repo, root: &Path, config: &Config) -> Result<Vec<InputFile>, CliError> {
+/// The manifests of the working tree that the configuration lets through and Git does not ignore: the paths
+/// within the working tree, and where they are.
+pub(crate) fn list_work_tree(
+    repo: &Repo,
+    root: &Path,
+    config: &Config,
+) -> Result<Vec<(String, PathBuf)>, CliError> {
     let filter = ManifestFilter::new(config).map_err(|error| CliError::no(error.to_string()))?;
+    let tracked = repo.tracked()?;
     let mut places = Vec::new();
-    let mut wanted = |path: &str, directory: bool| {
-        (directory || filter.accepts(path)) && !repo.is_ignored(Path::new(path)).unwrap_or(false)
+    let ignored = |path: &str| repo.is_ignored(Path::new(path)).unwrap_or(false);
+    let mut wanted = |path: &str, directory: bool| match directory {
+        true => !ignored(path),
+        false => filter.accepts(path) && (tracked.contains(path.as_bytes()) || !ignored(path)),
     };
     walk(root, "", true, &mut wanted, &mut places)?;
+    Ok(places)
+}
+
+/// Reads the manifests of the working tree.
+pub(crate) fn read_work_tree(repo: &Repo, root: &Path, config: &Config) -> Result<Vec<InputFile>, CliError> {
+    let places = list_work_tree(repo, root, config)?;
     places.into_par_iter().map(|(path, place)| read_file(path, place, &config.limits)).collect()
+}
+
+/// Looks through the manifests of the working tree; those that did not change since nothing was wrong with them are not
+/// read again. `None` when that holds for all of them together.
+pub(crate) fn survey_work_tree(
+    workspace: &Workspace,
+    root: &Path,
+    config: &Config,
+    now: Timestamp,
+) -> Result<(Option<Survey>, usize), CliError> {
+    let known = SoundFiles::open(&workspace.repo.cache_dir(), config);
+    let places = list_work_tree(&workspace.repo, root, config)?;
+    let stamp = |place: &Path| std::fs::symlink_metadata(place).ok().as_ref().and_then(Stamp::of);
+    let stamps: Vec<Option<Stamp>> = places.par_iter().map(|(_, place)| stamp(place)).collect();
+    let paths = places.iter().map(|(path, _)| path.as_str());
+    if let Some(resources) = known.all_sound(paths.clone().zip(stamps.iter().copied())) {
+        return Ok((None, resources));
+    }
+    let outlines: Vec<(Outline, bool)> = places
+        .par_iter()
+        .zip(&stamps)
+        .map(|((path, place), stamp)| match stamp.and_then(|stamp| known.content(path, stamp)) {
+            Some(content) => Ok(((with_source(path, content), Vec::new()), true)),
+            None => read_file(path.clone(), place.clone(), &config.limits)
+                .map(|file| (outline(file.parse(&config.limits)), false)),
+        })
+        .collect::<Result<_, CliError>>()?;
+    let mut survey = Survey::default();
+    let mut counts = Vec::with_capacity(outlines.len());
+    let mut unchanged = true;
+    for (outline, cached) in outlines {
+        unchanged &= cached;
+        counts.push((outline.0.len(), outline.1.is_empty()));
+        survey.take(outline);
+    }
+    let read = |path: &str| read_text(root, path, &config.limits);
+    let found = desired::check_facts(survey.facts.iter(), &config.limits, read);
+    survey.diagnostics.extend(found);
+    let resources = survey.facts.len();
+    if unchanged && !survey.diagnostics.is_empty() {
+        return Ok((Some(survey), resources));
+    }
+    // A file counts as known only if it was left alone for a while before it was looked at, and while it was.
+    let settled = |place: &Path, old: Option<Stamp>| {
+        old.filter(|old| old.is_settled(now) && stamp(place).as_ref() == Some(old))
+    };
+    let now_stamps: Vec<Option<Stamp>> =
+        places.par_iter().zip(&stamps).map(|((_, place), old)| settled(place, *old)).collect();
+    let all = survey.diagnostics.is_empty() && now_stamps.iter().all(Option::is_some);
+    let mut facts = survey.facts.as_slice();
+    let files = paths.zip(now_stamps).zip(counts).filter_map(|((path, stamp), (count, sound))| {
+        let (own, rest) = facts.split_at_checked(count)?;
+        facts = rest;
+        Some((path, stamp.filter(|_| sound)?, own))
+    });
+    known.keep(files, all.then_some(resources));
+    Ok((Some(survey), resources))
+}
+
+/// The content of a file of the working tree, as far as the limit goes.
+pub(crate) fn read_text(root: &Path, path: &str, limits: &Limits) -> Option<Vec<u8>> {
+    read_file(path.to_owned(), root.join(path), limits).ok().map(|file| file.bytes)
+}
+
+fn with_source(path: &str, content: Content) -> Vec<(Facts, Source)> {
+    let source = |document| Source { path: path.to_owned(), document };
+    content.into_iter().map(|(document, facts)| (facts, source(document))).collect()
 }
 
 /// Parses files, in parallel.

@@ -1,6 +1,6 @@
 //! Assembling a commit: everything that can be decided now, for all that has to be planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::surroundings::Around;
 use super::waiting::settled;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
+use crate::graph::NodeIx;
 use crate::model::{NodePhase, ResourceKey};
 use crate::plan::{Candidate, Capacity, finish, schedule};
 use crate::run::{Change, ExecutionChange};
@@ -91,8 +92,8 @@ impl Driver<'_> {
             Planned::Same(settled) => {
                 self.settled.insert(key, settled);
             }
-            Planned::Put(record, settled) => {
-                assembly.put(old.as_deref(), *record, None, now);
+            Planned::Put(record, pins, settled) => {
+                assembly.put_pinned(old.as_deref(), *record, pins, None, now);
                 self.settled.insert(key, settled);
             }
             Planned::Remove => {
@@ -145,7 +146,7 @@ impl Driver<'_> {
     fn prepare_steps(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, Step)>, EngineError> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
-        let slots = !self.leaving && !self.is_winding_down() && self.attempts.room(self.pace.mean()) > 0;
+        let slots = !self.leaving && !self.is_winding_down() && self.attempts.room(self.pace.cycle()) > 0;
         let around = Around::new(&self.world, &self.registry);
         let mut steps = Vec::new();
         for (key, live) in &mut self.live {
@@ -161,7 +162,7 @@ impl Driver<'_> {
     /// Picks the nodes that start, and claims them.
     fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) {
         let slots =
-            if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.mean()) };
+            if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.cycle()) };
         let mut candidates = Vec::new();
         for (index, (key, step)) in steps.iter().enumerate() {
             let Step::Go(step) = step else { continue };
@@ -183,14 +184,13 @@ impl Driver<'_> {
         }
         let limits = self.world.config.providers.limits.clone();
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider() };
+        let mut picked: BTreeMap<usize, Vec<NodeIx>> = BTreeMap::new();
         for (index, node) in schedule(candidates, &capacity) {
+            picked.entry(index).or_default().push(node);
+        }
+        for (index, nodes) in picked {
             let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
-            let Some(ready) = step.draft.ready.iter().find(|ready| ready.node == node).cloned() else {
-                continue;
-            };
-            if step.draft.start(&ready, &self.options.runner, now) {
-                step.targets.insert(node, ready.target);
-            }
+            start_picked(step, &nodes, &self.options.runner, now);
         }
     }
 
@@ -281,6 +281,22 @@ impl Driver<'_> {
             && self.live.get(key).is_some_and(|live| live.token(&self.options.runner).is_some())
             && claim.program.node(claim.node).is_some_and(crate::model::Node::repeatable)
     }
+}
+
+/// Starts the picked ones among the ready nodes, in the order in which they were picked.
+fn start_picked(step: &mut Prepared, nodes: &[NodeIx], runner: &str, now: Timestamp) {
+    let place: HashMap<NodeIx, usize> =
+        nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
+    let ready = std::mem::take(&mut step.draft.ready);
+    let (mut chosen, left): (Vec<_>, Vec<_>) =
+        ready.into_iter().partition(|ready| place.contains_key(&ready.node));
+    chosen.sort_by_key(|ready| place.get(&ready.node).copied());
+    for ready in chosen {
+        if step.draft.start(&ready, runner, now) {
+            step.targets.insert(ready.node, ready.target);
+        }
+    }
+    step.draft.ready = left;
 }
 
 /// Whether a step would change nothing but take and return the lease.

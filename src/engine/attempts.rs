@@ -106,14 +106,20 @@ impl Attempts {
     }
 
     /// How many nodes may be claimed now. Beyond free slots, claims are taken ahead for as many attempts as will
-    /// probably end while the next commit is being published, so that no slot waits for a publication.
-    pub(super) fn room(&self, publication: Duration) -> usize {
+    /// probably end within `span`, until the next commit is published, so that no slot waits for a publication.
+    pub(super) fn room(&self, span: Duration) -> usize {
         let ahead = self.mean.map_or(0, |mean| {
-            let per_slot = publication.as_secs_f64() / mean.as_secs_f64().max(0.000_1);
+            let per_slot = span.as_secs_f64() / mean.as_secs_f64().max(0.000_1);
             // A bound, so that a runner that dies leaves no more behind than it could have finished soon.
             (per_slot * 1.5 * self.jobs as f64).ceil().min(512.0) as usize
         });
         (self.jobs + ahead).saturating_sub(self.running.len() + self.claimed.len())
+    }
+
+    /// Whether what is claimed probably keeps every slot busy for longer than `span`.
+    pub(super) fn last_for(&self, span: Duration) -> bool {
+        let per_slot = self.claimed.len() as f64 / self.jobs as f64;
+        self.mean.is_some_and(|mean| mean.as_secs_f64() * per_slot > span.as_secs_f64())
     }
 
     /// How many attempts of each provider are claimed or run.
@@ -337,22 +343,40 @@ impl Message {
     }
 }
 
-/// How long the last publications took.
+/// How long the last publications took, and when the last one ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     mean: Duration,
+    last: Option<Instant>,
 }
+
+/// Publishing takes about one part in this many of the time, as long as no slot waits for it.
+const SHARE: u32 = 4;
+/// The longest that ends of attempts gather before they are published.
+const LONGEST_GATHERING: Duration = Duration::from_millis(500);
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { mean: Duration::from_millis(5) }
+        Self { mean: Duration::from_millis(5), last: None }
     }
 
+    /// How long a publication takes.
     pub(super) fn mean(self) -> Duration {
         self.mean
     }
 
+    /// How long it takes from one publication to the end of the next, when ends of attempts gather in between.
+    pub(super) fn cycle(self) -> Duration {
+        self.mean + (self.mean * (SHARE - 1)).min(LONGEST_GATHERING)
+    }
+
+    /// Until when ends of attempts gather.
+    pub(super) fn next(self) -> Option<Instant> {
+        Some(self.last? + self.cycle().saturating_sub(self.mean))
+    }
+
     pub(super) fn took(&mut self, since: Instant) {
         self.mean = (self.mean + since.elapsed()) / 2;
+        self.last = Some(Instant::now());
     }
 }

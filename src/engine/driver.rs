@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::attempts::{Attempts, Message, Pace};
@@ -25,6 +25,8 @@ use crate::provider::Registry;
 
 /// Retries that are due this soon are waited for instead of being left to the next reconcile.
 const NEAR: Duration = Duration::from_secs(60);
+/// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
+const SOON: SignedDuration = SignedDuration::from_secs(120);
 /// How often a local repository is looked at while attempts run.
 const LOCAL_POLL: Duration = Duration::from_millis(250);
 /// How often a remote is, at most: never more often than it would be pushed to.
@@ -37,6 +39,7 @@ const WAITING_SHOWN: usize = 50;
 /// The driver of one reconcile.
 pub(super) struct Driver<'a> {
     pub(super) site: Site,
+    /// Made for the first commit; away while it makes one.
     pub(super) publisher: Option<Publisher>,
     pub(super) world: World,
     pub(super) registry: Registry,
@@ -82,7 +85,7 @@ impl Pending {
         };
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.simple.is_empty() && self.executions.is_empty() && self.goals.is_empty()
     }
 }
@@ -101,18 +104,23 @@ pub async fn reconcile(parts: Parts<'_>, options: ReconcileOptions) -> Result<Su
 
 impl<'a> Driver<'a> {
     fn begin(parts: Parts<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
-        let Parts { site, index, registry, clock, stop, mut sink } = parts;
+        let Parts { site, mut index, registry, clock, stop, mut sink } = parts;
         let tips = site.tips()?;
         let repo = site.repo().reopen()?;
         let cache = repo.cache_dir();
         let checkouts = cache.join("checkouts").join(&options.runner);
-        let checkouts = Checkouts::new(repo.reopen()?, site.remote().cloned(), checkouts);
+        let checkouts = Checkouts::new(repo.common_dir(), site.remote().cloned(), checkouts);
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
         let registry = registry(&tips.config);
         let configured = tips.config.jobs.map(|jobs| jobs as usize);
         let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
+        // An index with nothing to plan is only read, unless this reconcile goes on for longer than that holds.
+        let soon = clock.now().saturating_add(SOON).unwrap_or(Timestamp::MAX);
+        if options.watch.is_some() || index.is_busy(soon)? {
+            index.make_writable()?;
+        }
         let (world, diagnostics) = World::open(repo, index, tips)?;
         let (attempts, messages) = Attempts::new(
             jobs,
@@ -125,10 +133,9 @@ impl<'a> Driver<'a> {
         let remote = site.remote().is_some();
         let terms = super::live::terms(&world);
         let bucket = Bucket::new(&world.config, remote);
-        let publisher = Some(Publisher::new(&site)?);
         let mut driver = Self {
             site,
-            publisher,
+            publisher: None,
             world,
             registry,
             clock,
@@ -184,7 +191,8 @@ impl<'a> Driver<'a> {
     }
 
     pub(super) fn planner<'s>(&self, runner: &'s str, now: Timestamp) -> Planner<'s> {
-        Planner { runner, terms: self.terms, leaving: self.leaving, now }
+        let holding_back = self.summary.held_back > 0;
+        Planner { runner, terms: self.terms, leaving: self.leaving, holding_back, now }
     }
 
     async fn run(&mut self) -> Result<(), EngineError> {
@@ -212,6 +220,10 @@ impl<'a> Driver<'a> {
             self.heed_time();
             self.drain();
             self.attempts.pump();
+            if let Some(deadline) = self.gathering() {
+                self.gather(deadline, true).await;
+                continue;
+            }
             if !self.may_publish().await {
                 continue;
             }
@@ -240,6 +252,7 @@ impl<'a> Driver<'a> {
         let pause = match (self.options.watch, wake) {
             (Some(watch), Some(wake)) => watch.min(wake),
             (Some(watch), None) => watch,
+            (None, wake) if wake.is_none_or(|wake| wake > NEAR) => return Ok(false),
             (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
                 Some(retry) if retry <= NEAR => retry,
                 _ => return Ok(false),

@@ -1,6 +1,7 @@
 //! The engine: drives Executions from the desired state and writes what happens to the status branch. The only place
 //! where planning, providers, Git and the clock meet; what outputs see of it is `event`.
 
+mod answers;
 mod assemble;
 mod attempts;
 mod batch;

@@ -7,7 +7,7 @@ use super::assemble::Ready;
 use super::batch::Outcome;
 use super::driver::Driver;
 use super::live::Prepared;
-use super::publisher::Delivery;
+use super::publisher::{Delivery, Publisher};
 use super::waiting::settled;
 use crate::event::Event;
 use crate::git::ObjectId;
@@ -30,9 +30,12 @@ impl Driver<'_> {
         }
         self.attempts.pump();
         if relaxed {
-            self.gather(RELAXED_SPACING).await;
+            self.gather(Instant::now() + RELAXED_SPACING, false).await;
         }
-        let Some(mut publisher) = self.publisher.take() else { return Err(EngineError::WorkerLost) };
+        let mut publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => Publisher::new(&self.site)?,
+        };
         let (config, base) = (self.world.config.clone(), self.world.status);
         if let Some(bucket) = &mut self.bucket {
             bucket.take();
@@ -72,17 +75,27 @@ impl Driver<'_> {
         }
     }
 
-    /// Lets ends of attempts gather for a while, or until nothing runs.
-    async fn gather(&mut self, span: Duration) {
-        let deadline = tokio::time::Instant::now() + span;
+    /// Until when ends of attempts should gather, if they should: a commit costs about the same for one and for a hundred,
+    /// so as long as what is claimed keeps every slot busy, publishing takes only a share of the time.
+    pub(super) fn gathering(&self) -> Option<Instant> {
+        let calm = self.bucket.is_none() && !self.leaving && self.pending.is_empty();
+        let deadline = self.pace.next().filter(|&deadline| calm && deadline > Instant::now())?;
+        self.attempts.last_for(self.pace.mean() * 2).then_some(deadline)
+    }
+
+    /// Lets ends of attempts gather for a while, until nothing runs, or, with `stocked`, until what is claimed runs short.
+    pub(super) async fn gather(&mut self, deadline: Instant, stocked: bool) {
         while !self.attempts.is_idle() && !self.leaving {
             tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return,
+                () = tokio::time::sleep_until(deadline.into()) => return,
                 Some(message) = self.messages.recv() => {
                     self.take(message);
                     self.attempts.pump();
                 }
                 _ = self.stop.changed() => return,
+            }
+            if stocked && !self.attempts.last_for(self.pace.mean() * 2) {
+                return;
             }
         }
     }
@@ -154,6 +167,11 @@ impl Driver<'_> {
         if !running && !live.hungry && live.finished.is_empty() && !live.dirty {
             let left = (!status.phase.is_terminal()).then(|| settled(&step.draft, Some(key)));
             self.leave(key, left);
+            // One that was cancelled because its manifest is gone is removed next.
+            let present = matches!(super::live::present(&self.world, key), Ok(Some(_)));
+            if status.phase.is_terminal() && !present && self.summary.held_back == 0 {
+                self.pending.add(key.clone());
+            }
         }
     }
 

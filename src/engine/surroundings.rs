@@ -1,10 +1,12 @@
 //! What planning an Execution may ask about its surroundings, answered from the snapshot.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
-use super::world::World;
+use super::world::{Loaded, World};
 use super::{EngineError, gates};
 use crate::graph::NodeIx;
 use crate::model::{
@@ -22,11 +24,19 @@ pub(super) struct Around<'a> {
     pub(super) world: &'a World,
     pub(super) registry: &'a Registry,
     failure: RefCell<Option<EngineError>>,
+    bindings: RefCell<HashMap<ResourceKey, Option<Binding>>>,
+}
+
+/// A Binding as it stands during a pass.
+#[derive(Clone)]
+struct Binding {
+    loaded: Rc<Loaded>,
+    generation: u64,
 }
 
 impl<'a> Around<'a> {
     pub(super) fn new(world: &'a World, registry: &'a Registry) -> Self {
-        Self { world, registry, failure: RefCell::new(None) }
+        Self { world, registry, failure: RefCell::new(None), bindings: RefCell::default() }
     }
 
     /// The failure, if something could not be read.
@@ -40,30 +50,29 @@ impl<'a> Around<'a> {
             None
         })
     }
-}
 
-impl Surroundings for Around<'_> {
-    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
-        let Some(entry) = program.node(node) else {
-            return Resolved::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
-        };
-        let task = Task {
-            node: entry,
-            plan: &program.plan_key,
-            plan_labels: &program.plan_labels,
-            execution: &program.spec,
-            namespace: &program.key.namespace,
-        };
-        let key = crate::plan::binding::binding_for(&task);
-        let loaded = key.as_ref().and_then(|key| self.keep(self.world.resource(key)));
-        let record = key.as_ref().and_then(|key| self.keep(self.world.record(key)));
-        let explained = resolve(&task, |_| match loaded.as_ref().map(|loaded| &loaded.resource.spec) {
-            Some(Spec::Binding(spec)) => {
-                let generation = record.as_ref().map_or(1, |record| record.metadata.generation);
-                Some(BindingView { spec, generation })
-            }
-            _ => None,
+    /// A Binding, read once a pass: many nodes ask for the same one.
+    fn binding(&self, key: &ResourceKey) -> Option<Binding> {
+        if let Some(known) = self.bindings.borrow().get(key) {
+            return known.clone();
+        }
+        let loaded = self.keep(self.world.binding(key));
+        let found = loaded.map(|loaded| {
+            let generation = self.keep(self.world.generation(key)).unwrap_or(1);
+            Binding { loaded, generation }
         });
+        self.bindings.borrow_mut().insert(key.clone(), found.clone());
+        found
+    }
+
+    fn resolve_now(&self, task: &Task<'_>, binding: Option<&Binding>) -> Resolved {
+        let explained =
+            resolve(task, |_| match binding.map(|binding| (&binding.loaded.resource.spec, binding)) {
+                Some((Spec::Binding(spec), binding)) => {
+                    Some(BindingView { spec, generation: binding.generation })
+                }
+                _ => None,
+            });
         match explained.resolution {
             Resolution::Bound { binding, generation, rule, target } => {
                 if let Err(why) = usable(self.registry, &target) {
@@ -80,6 +89,31 @@ impl Surroundings for Around<'_> {
             Resolution::Unbound { why } => Resolved::Not(NodeReason::Unbound, why),
             Resolution::Conflict { why } => Resolved::Not(NodeReason::BindingConflict, why),
         }
+    }
+}
+
+impl Surroundings for Around<'_> {
+    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
+        let Some(entry) = program.node(node) else {
+            return Resolved::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
+        };
+        let task = Task {
+            node: entry,
+            plan: &program.plan_key,
+            plan_labels: &program.plan_labels,
+            execution: &program.spec,
+            namespace: &program.key.namespace,
+        };
+        let binding = crate::plan::binding::binding_for(&task).and_then(|key| self.binding(&key));
+        // Planning asks again for every node that is ready but has no slot yet; the answer follows from what is
+        // pinned and from the Binding alone.
+        let stamp = binding.as_ref().map(|binding| (binding.loaded.declared.blob, binding.generation));
+        if let Some(known) = self.world.answers.resolved(&program.key, node, stamp) {
+            return known;
+        }
+        let resolved = self.resolve_now(&task, binding.as_ref());
+        self.world.answers.keep_resolved(&program.key, node, stamp, &resolved);
+        resolved
     }
 
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict {

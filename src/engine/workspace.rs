@@ -1,25 +1,44 @@
 //! Private checkouts: one folder for each attempt that runs, made from the pinned commit and removed after it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::git::{GitError, ObjectId, Remote, Repo};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
 /// Where checkouts are made.
 pub(super) struct Checkouts {
-    repo: Mutex<Repo>,
+    git_dir: PathBuf,
+    /// Handles on the repository that nobody uses just now.
+    repos: Mutex<Vec<Repo>>,
     remote: Option<Remote>,
     dir: PathBuf,
     next: AtomicU64,
 }
 
 impl Checkouts {
-    /// Checkouts below `dir`, which belongs to this runner alone.
-    pub(super) fn new(repo: Repo, remote: Option<Remote>, dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self { repo: Mutex::new(repo), remote, dir, next: AtomicU64::new(0) })
+    /// Checkouts of the repository at `git_dir` below `dir`, which belongs to this runner alone.
+    pub(super) fn new(git_dir: &Path, remote: Option<Remote>, dir: PathBuf) -> Arc<Self> {
+        let (git_dir, repos) = (git_dir.to_owned(), Mutex::default());
+        Arc::new(Self { git_dir, repos, remote, dir, next: AtomicU64::new(0) })
+    }
+
+    fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
+        // A poisoned lock only means that another thread panicked; the handles themselves are sound.
+        let spare = self.repos.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
+        let exported = self.bring_in(&repo, commit).and_then(|()| repo.export(commit, into));
+        self.repos.lock().unwrap_or_else(PoisonError::into_inner).push(repo);
+        exported
+    }
+
+    /// In a shallow clone, or after a force push, the pinned commit may not be here; the remote still has it.
+    fn bring_in(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
+        match &self.remote {
+            Some(remote) if repo.commit(commit).is_err() => remote.fetch_commit(repo, commit),
+            _ => Ok(()),
+        }
     }
 
     /// Gives checkouts of one commit.
@@ -47,20 +66,7 @@ impl Workspace for AtCommit {
         let checkout = Checkout::new(path, |path| {
             let _ = std::fs::remove_dir_all(path);
         });
-        // A poisoned lock only means that another attempt's checkout failed midway; the handle itself is sound.
-        let repo = self.checkouts.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.bring_in(&repo).map_err(WorkspaceError::new)?;
-        repo.export(self.commit, &checkout).map_err(WorkspaceError::new)?;
+        self.checkouts.export(self.commit, &checkout).map_err(WorkspaceError::new)?;
         Ok(checkout)
-    }
-}
-
-impl AtCommit {
-    /// In a shallow clone, or after a force push, the pinned commit may not be here; the remote still has it.
-    fn bring_in(&self, repo: &Repo) -> Result<(), GitError> {
-        match &self.checkouts.remote {
-            Some(remote) if repo.commit(self.commit).is_err() => remote.fetch_commit(repo, self.commit),
-            _ => Ok(()),
-        }
     }
 }

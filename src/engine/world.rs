@@ -1,6 +1,7 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -11,6 +12,7 @@ use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord};
 use crate::record::{self, StatusPath, StatusTree};
 
+use super::answers::Answers;
 use super::{EngineError, Tips};
 
 /// How many records may be newer than the index before it is brought up to date.
@@ -30,6 +32,7 @@ pub(super) struct World {
     pub(super) remote: bool,
     pub(super) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    pub(super) answers: Answers,
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
 }
@@ -53,6 +56,7 @@ impl World {
             remote: tips.remote,
             status,
             records: HashMap::new(),
+            answers: Answers::default(),
             broken: BTreeSet::new(),
         };
         let diagnostics = world.advance()?;
@@ -75,9 +79,13 @@ impl World {
 
     /// Brings the index to the commits that are known. What is wrong with manifests comes back.
     pub(super) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
-        let target = Target { desired: self.desired.tree, status: &self.status, config: self.config_blob };
+        let previous =
+            self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
+        let (desired, status, config) = (self.desired.tree, &self.status, self.config_blob);
+        let target = Target { desired, previous, status, config };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         self.records.clear();
+        self.answers = Answers::default();
         self.broken.clear();
         Ok(advance.diagnostics)
     }
@@ -176,6 +184,26 @@ impl World {
         Ok(resource.map(|resource| Loaded { resource, declared }))
     }
 
+    /// A declared Binding, read once while the same commits are looked at.
+    pub(super) fn binding(&self, key: &ResourceKey) -> Result<Option<Rc<Loaded>>, EngineError> {
+        if let Some(known) = self.answers.binding(key) {
+            return Ok(Some(known));
+        }
+        let loaded = self.resource(key)?.map(Rc::new);
+        if let Some(loaded) = &loaded {
+            self.answers.keep_binding(key, loaded);
+        }
+        Ok(loaded)
+    }
+
+    /// The generation that is recorded of a resource.
+    pub(super) fn generation(&self, key: &ResourceKey) -> Result<Option<u64>, EngineError> {
+        if let Some(known) = self.records.get(key) {
+            return Ok(known.as_ref().map(|record| record.metadata.generation));
+        }
+        Ok(self.index.recorded(key)?.map(|recorded| recorded.generation))
+    }
+
     /// A resource out of a blob, which may hold others as well.
     pub(super) fn read(
         &self,
@@ -190,7 +218,10 @@ impl World {
 }
 
 /// The desired commit for which the status branch was last written, as the commits at its tip tell.
-pub(super) fn recorded_desired(repo: &Repo, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
+pub(super) fn recorded_desired(
+    repo: &Repo,
+    status: Option<ObjectId>,
+) -> Result<Option<ObjectId>, EngineError> {
     let Some(tip) = status else { return Ok(None) };
     for commit in repo.log(tip).take(TRAILERS_LOOKED_AT) {
         let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);

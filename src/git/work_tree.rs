@@ -1,5 +1,6 @@
 //! Asking what a working tree leaves to Git's ignore rules.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::{GitError, Repo};
@@ -12,5 +13,14 @@ impl Repo {
     /// When the rules cannot be read.
     pub fn is_ignored(&self, path: &Path) -> Result<bool, GitError> {
         self.git2().is_path_ignored(path).map_err(GitError::doing("cannot read the ignore rules"))
+    }
+
+    /// The paths that Git's index holds, which it never ignores whatever the rules say.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn tracked(&self) -> Result<HashSet<Vec<u8>>, GitError> {
+        let index = self.git2().index().map_err(GitError::doing("cannot read the index"))?;
+        Ok(index.iter().map(|entry| entry.path).collect())
     }
 }

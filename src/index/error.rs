@@ -9,6 +9,9 @@ pub enum IndexError {
     /// The store.
     #[error("the index cannot be used; it is only a cache and may be deleted: {0}")]
     Store(#[source] Box<redb::Error>),
+    /// It was opened for reading only.
+    #[error("the index was opened for reading only")]
+    ReadOnly,
     /// An entry cannot be read.
     #[error("an entry of the index is damaged; it is only a cache and may be deleted: {0}")]
     Entry(#[from] postcard::Error),

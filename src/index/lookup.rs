@@ -1,6 +1,6 @@
 //! Reading the index: declarations and records by key, what mentions a topic, listings.
 
-use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use serde::{Deserialize, Serialize};
 
 use super::tables::{AWAITS, BAD, BROKEN, DECLARED, MENTIONS, RECORDED, decode};
@@ -56,7 +56,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declared>, IndexError> {
-        let table = self.database.begin_read()?.open_table(DECLARED)?;
+        let table = self.store.begin_read()?.open_table(DECLARED)?;
         let found = table.get(key.to_string().as_str())?;
         found.map(|value| decode(value.value())).transpose()
     }
@@ -66,7 +66,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn recorded(&self, key: &ResourceKey) -> Result<Option<Recorded>, IndexError> {
-        let table = self.database.begin_read()?.open_table(RECORDED)?;
+        let table = self.store.begin_read()?.open_table(RECORDED)?;
         let found = table.get(key.to_string().as_str())?;
         found.map(|value| decode(value.value())).transpose()
     }
@@ -76,7 +76,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn is_broken(&self, key: &ResourceKey) -> Result<bool, IndexError> {
-        let table = self.database.begin_read()?.open_table(BROKEN)?;
+        let table = self.store.begin_read()?.open_table(BROKEN)?;
         Ok(table.get(key.to_string().as_str())?.is_some())
     }
 
@@ -85,7 +85,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn counts(&self) -> Result<(u64, u64), IndexError> {
-        let read = self.database.begin_read()?;
+        let read = self.store.begin_read()?;
         Ok((read.open_table(DECLARED)?.len()?, read.open_table(RECORDED)?.len()?))
     }
 
@@ -94,7 +94,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn mentions(&self, topic: &Topic) -> Result<Vec<ResourceKey>, IndexError> {
-        let table = self.database.begin_read()?.open_multimap_table(MENTIONS)?;
+        let table = self.store.begin_read()?.open_multimap_table(MENTIONS)?;
         let mut keys = Vec::new();
         for value in table.get(topic.to_string().as_str())? {
             keys.extend(value?.value().parse::<ResourceKey>());
@@ -107,7 +107,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn waiters(&self, topic: &Topic) -> Result<Vec<ResourceKey>, IndexError> {
-        let table = self.database.begin_read()?.open_multimap_table(AWAITS)?;
+        let table = self.store.begin_read()?.open_multimap_table(AWAITS)?;
         let mut keys = Vec::new();
         for value in table.get(topic.to_string().as_str())? {
             keys.extend(value?.value().parse::<ResourceKey>());
@@ -120,7 +120,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn records(&self) -> Result<Vec<(ResourceKey, Recorded)>, IndexError> {
-        let table = self.database.begin_read()?.open_table(RECORDED)?;
+        let table = self.store.begin_read()?.open_table(RECORDED)?;
         let mut all = Vec::new();
         for entry in table.iter()? {
             let (key, value) = entry?;
@@ -136,7 +136,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn declared_in(&self, kind: Kind, namespace: &Name) -> Result<Vec<ResourceKey>, IndexError> {
-        let table = self.database.begin_read()?.open_table(DECLARED)?;
+        let table = self.store.begin_read()?.open_table(DECLARED)?;
         let prefix = format!("{namespace}/{}/", kind.singular());
         let mut keys = Vec::new();
         for entry in table.range(prefix.as_str()..)? {
@@ -154,7 +154,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn bad_files(&self) -> Result<Vec<(String, ObjectId)>, IndexError> {
-        let table = self.database.begin_read()?.open_table(BAD)?;
+        let table = self.store.begin_read()?.open_table(BAD)?;
         let mut all = Vec::new();
         for entry in table.iter()? {
             let (path, value) = entry?;

@@ -3,39 +3,34 @@
 
 mod advance;
 mod error;
+mod files;
 mod filter;
 mod links;
 mod lookup;
+mod parallel;
+mod quarantine;
+mod records;
+mod sound;
 mod standing;
+mod store;
 mod tables;
 mod work;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use redb::{Builder, Database, backends::InMemoryBackend};
+use std::path::Path;
 
 pub use advance::{Advance, Target};
 pub use error::IndexError;
 pub use filter::ManifestFilter;
 pub use links::{Topic, topics_of};
 pub use lookup::{Declared, Recorded};
+pub use sound::{Content, SoundFiles, Stamp};
 pub use work::{Settled, WorkKey};
 
-/// The name of the cache file; the number grows when the content changes its meaning.
-const FILE: &str = "index-2.redb";
-
-/// The bytes that the index may hold in memory.
-const CACHE_BYTES: usize = 32 << 20;
-
-/// How long to wait for another process that is using the index before going on without the cache.
-const PATIENCE: Duration = Duration::from_millis(300);
+use self::store::Store;
 
 /// The index.
-#[derive(Debug)]
 pub struct Index {
-    database: Database,
-    persistent: bool,
+    store: Store,
 }
 
 impl Index {
@@ -45,54 +40,30 @@ impl Index {
     /// # Errors
     /// Not even memory is to be had.
     pub fn open(cache_dir: Option<&Path>) -> Result<Self, IndexError> {
-        if let Some(database) = cache_dir.and_then(open_file) {
-            return Ok(Self { database, persistent: true });
-        }
-        let database = Builder::new().create_with_backend(InMemoryBackend::new())?;
-        tables::create(&database)?;
-        Ok(Self { database, persistent: false })
+        Ok(Self { store: Store::open(cache_dir)? })
+    }
+
+    /// As [`Self::open`], but only for reading where that is possible, until [`Self::advance`] finds something to write or
+    /// [`Self::make_writable`] is called.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_to_read(cache_dir: &Path) -> Result<Self, IndexError> {
+        Ok(Self { store: Store::open_to_read(cache_dir)? })
+    }
+
+    /// Makes the index ready for whatever comes. What was read from it before may not be so any more: somebody else may have
+    /// written to it, or it may be empty; [`Self::advance`] is to follow.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn make_writable(&mut self) -> Result<(), IndexError> {
+        self.store.make_writable()
     }
 
     /// Whether what is learnt outlives the process.
     #[must_use]
     pub fn persistent(&self) -> bool {
-        self.persistent
+        !matches!(self.store, Store::Memory(_))
     }
-}
-
-/// Opens the file of the cache, makes it anew when it is damaged, and gives up on any other trouble.
-fn open_file(dir: &Path) -> Option<Database> {
-    std::fs::create_dir_all(dir).ok()?;
-    let path = dir.join(FILE);
-    let deadline = std::time::Instant::now() + PATIENCE;
-    loop {
-        match try_open(&path) {
-            Ok(database) => return Some(database),
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) if std::time::Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return None,
-            Err(_) => return replace(path),
-        }
-    }
-}
-
-fn try_open(path: &Path) -> Result<Database, redb::DatabaseError> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    // A file that was not closed properly would have to be read as a whole; making it anew costs no more.
-    builder.set_repair_callback(redb::RepairSession::abort);
-    let fresh = !path.exists();
-    let database = builder.create(path)?;
-    if fresh {
-        tables::create(&database).map_err(|_| {
-            redb::DatabaseError::Storage(redb::StorageError::Corrupted("no tables".to_owned()))
-        })?;
-    }
-    Ok(database)
-}
-
-fn replace(path: PathBuf) -> Option<Database> {
-    std::fs::remove_file(&path).ok()?;
-    try_open(&path).ok()
 }

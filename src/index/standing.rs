@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableDatabase as _, ReadableTable as _, Table, WriteTransaction};
+use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::lookup::Recorded;
 use super::tables::{ACTIVE, ENDED, PHASES, decode, encode, timed_key};
@@ -81,7 +81,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn phases(&self) -> Result<BTreeMap<(Kind, String), usize>, IndexError> {
-        let table = self.database.begin_read()?.open_table(PHASES)?;
+        let table = self.store.begin_read()?.open_table(PHASES)?;
         let mut phases = BTreeMap::new();
         for entry in table.iter()? {
             let (name, count) = entry?;
@@ -100,7 +100,7 @@ impl Index {
     /// The store.
     pub fn active_executions(&self) -> Result<Vec<ResourceKey>, IndexError> {
         let mut keys = Vec::new();
-        for entry in self.database.begin_read()?.open_table(ACTIVE)?.iter()? {
+        for entry in self.store.begin_read()?.open_table(ACTIVE)?.iter()? {
             keys.extend(entry?.0.value().parse::<ResourceKey>());
         }
         Ok(keys)
@@ -111,7 +111,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn executions_of_interest(&self, most: usize) -> Result<Vec<ResourceKey>, IndexError> {
-        let read = self.database.begin_read()?;
+        let read = self.store.begin_read()?;
         let mut keys = Vec::new();
         for entry in read.open_table(ACTIVE)?.iter()?.take(most) {
             keys.extend(entry?.0.value().parse::<ResourceKey>());

@@ -2,9 +2,10 @@
 //! its time has come.
 
 use jiff::Timestamp;
-use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::store::Store;
 use super::tables::{AWAITS, SETTLED, WAKES, WORK, timed_key};
 use super::{Index, IndexError, Topic};
 use crate::model::ResourceKey;
@@ -36,7 +37,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn work(&self, now: Timestamp) -> Result<Vec<ResourceKey>, IndexError> {
-        let read = self.database.begin_read()?;
+        let read = self.store.begin_read()?;
         let mut keys = std::collections::BTreeSet::new();
         for entry in read.open_table(WORK)?.iter()? {
             keys.extend(entry?.0.value().parse::<ResourceKey>());
@@ -49,12 +50,21 @@ impl Index {
         Ok(keys.into_iter().collect())
     }
 
+    /// Whether there is something to plan already, or will be by `then`.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn is_busy(&self, then: Timestamp) -> Result<bool, IndexError> {
+        let pending = !self.store.begin_read()?.open_table(WORK)?.is_empty()?;
+        Ok(pending || self.next_wake()?.is_some_and(|wake| wake <= then))
+    }
+
     /// When the next resource is due by itself.
     ///
     /// # Errors
     /// The store.
     pub fn next_wake(&self) -> Result<Option<Timestamp>, IndexError> {
-        let table = self.database.begin_read()?.open_table(WAKES)?;
+        let table = self.store.begin_read()?.open_table(WAKES)?;
         let Some((key, _)) = table.first()? else { return Ok(None) };
         Ok(time_and_key(key.value()).map(|(at, _)| at))
     }
@@ -68,7 +78,7 @@ impl Index {
         if keys.peek().is_none() {
             return Ok(());
         }
-        let write = self.database.begin_write()?;
+        let write = self.store.begin_write()?;
         {
             let mut table = write.open_table(WORK)?;
             for key in keys {
@@ -83,10 +93,11 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn settle(&mut self, keys: &[(ResourceKey, Option<Settled>)]) -> Result<(), IndexError> {
-        if keys.is_empty() {
+        // An index that was only read had nothing to plan; what it does not learn costs time, no more.
+        if keys.is_empty() || matches!(self.store, Store::Reading(..)) {
             return Ok(());
         }
-        let write = self.database.begin_write()?;
+        let write = self.store.begin_write()?;
         for (key, settled) in keys {
             settle_one(&write, &key.to_string(), settled.as_ref())?;
         }
@@ -98,7 +109,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn waiting(&self, most: usize) -> Result<(u64, Vec<serde_json::Value>), IndexError> {
-        let table = self.database.begin_read()?.open_table(SETTLED)?;
+        let table = self.store.begin_read()?.open_table(SETTLED)?;
         let mut first = Vec::new();
         for entry in table.iter()? {
             if first.len() >= most {

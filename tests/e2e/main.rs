@@ -3,9 +3,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod boundaries;
 mod command_line;
+mod decisions;
 mod diff;
 mod engine_crash;
+mod engine_desired;
+mod engine_graph;
 mod engine_lease;
 mod engine_many;
 mod engine_pass;

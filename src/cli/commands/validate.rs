@@ -1,11 +1,13 @@
 //! `planspec validate`: all diagnostics, nothing executed.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
 
 use crate::cli::Context;
-use crate::cli::desired::{self, Desired};
+use crate::cli::desired::{self, Desired, Survey};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::input::{self, InputFile};
@@ -14,7 +16,7 @@ use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
-use crate::model::ResourceKey;
+use crate::model::{Resource, ResourceKey};
 
 /// Check manifests: syntax, schema, references and graphs; nothing is executed
 ///
@@ -46,9 +48,18 @@ pub(crate) struct Arguments {
 struct Checked {
     diagnostics: Vec<Diagnostic>,
     resources: usize,
-    texts: HashMap<String, Vec<u8>>,
-    commit: Option<(Repo, ObjectId)>,
+    texts: Texts,
     config: Config,
+}
+
+/// Where the texts are that were checked.
+enum Texts {
+    /// At hand, by path.
+    Read(HashMap<String, Vec<u8>>),
+    /// Below a directory.
+    Tree(PathBuf),
+    /// In a commit.
+    Commit(Repo, ObjectId),
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -57,10 +68,11 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     } else {
         check_files(arguments, context)?
     };
-    let Checked { diagnostics, resources, texts, commit, config } = checked;
-    let read = |path: &str| match texts.get(path) {
-        Some(bytes) => Some(bytes.clone()),
-        None => commit.as_ref().and_then(|(repo, id)| desired::read_at(repo, *id, path, &config.limits)),
+    let Checked { diagnostics, resources, texts, config } = checked;
+    let read = |path: &str| match &texts {
+        Texts::Read(texts) => texts.get(path).cloned(),
+        Texts::Tree(root) => input::read_text(root, path, &config.limits),
+        Texts::Commit(repo, id) => desired::read_at(repo, *id, path, &config.limits),
     };
     print_findings(&diagnostics, &counted(resources), read, context)?;
     let refused = |found: &Diagnostic| {
@@ -85,7 +97,7 @@ fn check_files(arguments: &Arguments, context: &mut Context) -> Result<Checked, 
     let count = resources.len();
     let mut references = desired::check_references(&resources, limits, read);
     if let (false, Some(workspace), Some(commit)) = (references.is_empty(), &workspace, commit) {
-        let given: BTreeSet<ResourceKey> = resources.iter().map(crate::model::Resource::key).collect();
+        let given: BTreeSet<ResourceKey> = resources.iter().map(Resource::key).collect();
         let mut around = desired::load(&workspace.repo, commit, &config)?.resources;
         around.retain(|resource| !given.contains(&resource.key()));
         for resource in &mut around {
@@ -96,48 +108,73 @@ fn check_files(arguments: &Arguments, context: &mut Context) -> Result<Checked, 
         references.retain(|found| texts.contains_key(&found.location.path));
     }
     diagnostics.extend(references);
-    Ok(Checked { diagnostics, resources: count, texts, commit: None, config })
+    Ok(Checked { diagnostics, resources: count, texts: Texts::Read(texts), config })
 }
 
 /// Checks the whole repository: the working tree, or a commit.
 fn check_repository(arguments: &Arguments, context: &mut Context) -> Result<Checked, CliError> {
+    let now = context.now();
     let workspace = Workspace::open(context)?;
-    let tree = workspace.repo.work_tree().map(std::path::Path::to_owned);
-    let (found, texts, commit, config) = match (tree, &context.options.reference) {
-        (Some(root), None) => {
-            let config = match std::fs::read(root.join(CONFIG_FILE)) {
-                Ok(bytes) => parse_config(&bytes)?,
-                Err(_) => Config::default(),
-            };
-            let files = input::read_work_tree(&workspace.repo, &root, &config)?;
-            let found = input::parse_all(&files, &config.limits);
-            (found, texts_of(files), None, config)
-        }
-        _ => {
-            let commit = workspace.tips(context)?.desired;
-            let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
-            let config = workspace.config_at(Some(commit))?;
-            let found = desired::load(&workspace.repo, commit, &config)?;
-            (found, HashMap::new(), Some(commit), config)
-        }
-    };
-    let Desired { resources, mut diagnostics } = found;
-    let read = |path: &str| match (texts.get(path), commit) {
-        (Some(bytes), _) => Some(bytes.clone()),
-        (None, Some(commit)) => desired::read_at(&workspace.repo, commit, path, &config.limits),
-        (None, None) => None,
-    };
-    diagnostics.extend(desired::check_references(&resources, &config.limits, read));
-    if let Some(base) = &arguments.base {
-        let base = workspace.repo.resolve_commit(base)?;
-        let old = desired::load(&workspace.repo, base, &workspace.config_at(Some(base))?)?;
-        let mut moved = desired::transitions(&old.resources, &resources);
-        manifest::locate(&mut moved, &config.limits, read);
-        diagnostics.extend(moved);
+    match (workspace.repo.work_tree().map(Path::to_owned), &context.options.reference) {
+        (Some(root), None) => check_work_tree(arguments, &workspace, root, now),
+        _ => check_commit(arguments, workspace, context),
     }
-    let resources = resources.len();
-    let commit = commit.map(|id| (workspace.repo, id));
-    Ok(Checked { diagnostics, resources, texts, commit, config })
+}
+
+fn check_work_tree(
+    arguments: &Arguments,
+    workspace: &Workspace,
+    root: PathBuf,
+    now: Timestamp,
+) -> Result<Checked, CliError> {
+    let config = match std::fs::read(root.join(CONFIG_FILE)) {
+        Ok(bytes) => parse_config(&bytes)?,
+        Err(_) => Config::default(),
+    };
+    let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
+    let mut diagnostics = survey.unwrap_or_default().diagnostics;
+    if let Some(base) = &arguments.base {
+        let files = input::read_work_tree(&workspace.repo, &root, &config)?;
+        let new = input::parse_all(&files, &config.limits);
+        let texts = texts_of(files);
+        let read = |path: &str| texts.get(path).cloned();
+        diagnostics.extend(moves_since(base, workspace, &new.resources, &config, read)?);
+    }
+    Ok(Checked { diagnostics, resources, texts: Texts::Tree(root), config })
+}
+
+fn check_commit(
+    arguments: &Arguments,
+    workspace: Workspace,
+    context: &mut Context,
+) -> Result<Checked, CliError> {
+    let commit = workspace.tips(context)?.desired;
+    let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
+    let config = workspace.config_at(Some(commit))?;
+    let Survey { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
+    let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
+    diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
+    if let Some(base) = &arguments.base {
+        let new = desired::load(&workspace.repo, commit, &config)?;
+        diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);
+    }
+    let texts = Texts::Commit(workspace.repo, commit);
+    Ok(Checked { diagnostics, resources: facts.len(), texts, config })
+}
+
+/// What may not have changed since a commit, and did.
+fn moves_since(
+    base: &str,
+    workspace: &Workspace,
+    new: &[Resource],
+    config: &Config,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Result<Vec<Diagnostic>, CliError> {
+    let base = workspace.repo.resolve_commit(base)?;
+    let old = desired::load(&workspace.repo, base, &workspace.config_at(Some(base))?)?;
+    let mut moved = desired::transitions(&old.resources, new);
+    manifest::locate(&mut moved, &config.limits, read);
+    Ok(moved)
 }
 
 fn texts_of(files: Vec<InputFile>) -> HashMap<String, Vec<u8>> {

@@ -20,11 +20,14 @@ impl<W: Write> PlainProgress<W> {
 
 impl<W: Write + Send> Progress for PlainProgress<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
-        let lines = lines::of(event, self.detail);
-        for line in &lines {
-            writeln!(self.out, "{line}")?;
+        let mut lines = lines::of(event, self.detail);
+        if lines.is_empty() {
+            return Ok(());
         }
-        if lines.is_empty() { Ok(()) } else { self.out.flush() }
+        // In one write: a pass may end with many lines.
+        lines.push(String::new());
+        self.out.write_all(lines.join("\n").as_bytes())?;
+        self.out.flush()
     }
 }
 

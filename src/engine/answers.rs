@@ -1,0 +1,59 @@
+//! Answers that planning gets again and again while the same commits are looked at: Bindings as they are declared, and
+//! what was resolved for nodes that wait for a slot. Forgotten whenever the index is brought to other commits.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::world::Loaded;
+use crate::git::ObjectId;
+use crate::graph::NodeIx;
+use crate::model::ResourceKey;
+use crate::plan::Resolved;
+
+/// The blob and the generation of the Binding that was looked at; none when there is no such Binding.
+pub(super) type Stamp = Option<(ObjectId, u64)>;
+
+/// How many executions are remembered at most.
+const MOST: usize = 10_000;
+
+/// Answers so far.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    bindings: RefCell<HashMap<ResourceKey, Rc<Loaded>>>,
+    resolved: RefCell<HashMap<ResourceKey, HashMap<NodeIx, (Stamp, Resolved)>>>,
+}
+
+impl Answers {
+    /// The Binding, if it was read before.
+    pub(super) fn binding(&self, key: &ResourceKey) -> Option<Rc<Loaded>> {
+        self.bindings.borrow().get(key).cloned()
+    }
+
+    /// Remembers a Binding.
+    pub(super) fn keep_binding(&self, key: &ResourceKey, loaded: &Rc<Loaded>) {
+        self.bindings.borrow_mut().insert(key.clone(), Rc::clone(loaded));
+    }
+
+    /// What was resolved for a node, if that was with the Binding as it is now.
+    pub(super) fn resolved(&self, execution: &ResourceKey, node: NodeIx, stamp: Stamp) -> Option<Resolved> {
+        let resolved = self.resolved.borrow();
+        let (known, answer) = resolved.get(execution)?.get(&node)?;
+        (*known == stamp).then(|| answer.clone())
+    }
+
+    /// Remembers what was resolved for a node.
+    pub(super) fn keep_resolved(
+        &self,
+        execution: &ResourceKey,
+        node: NodeIx,
+        stamp: Stamp,
+        answer: &Resolved,
+    ) {
+        let mut resolved = self.resolved.borrow_mut();
+        if resolved.len() >= MOST && !resolved.contains_key(execution) {
+            resolved.clear();
+        }
+        resolved.entry(execution.clone()).or_default().insert(node, (stamp, answer.clone()));
+    }
+}

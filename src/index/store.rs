@@ -1,0 +1,121 @@
+//! The file of the index. Opened for reading as long as that is enough: opening for writing marks the file, and costs
+//! several waits for the disk even when nothing is written then.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use redb::backends::InMemoryBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
+    RepairSession, StorageError, TransactionError, WriteTransaction,
+};
+
+use super::{IndexError, tables};
+
+/// The name of the cache file; the number grows when the content changes its meaning.
+const FILE: &str = "index-3.redb";
+
+/// The bytes that the index may hold in memory.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// How long to wait for another process that is using the index before going on without the cache.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The store.
+pub(super) enum Store {
+    /// The file, for reading only so far.
+    Reading(ReadOnlyDatabase, PathBuf),
+    /// The file.
+    Writing(Database),
+    /// An index that is gone with the process.
+    Memory(Database),
+}
+
+impl Store {
+    /// The file in `dir`, or memory where that cannot be had.
+    pub(super) fn open(dir: Option<&Path>) -> Result<Self, IndexError> {
+        match dir.and_then(open_file) {
+            Some(database) => Ok(Self::Writing(database)),
+            None => Self::in_memory(),
+        }
+    }
+
+    /// The file in `dir` for reading, if there is a sound one that nobody is writing to; else as [`Self::open`].
+    pub(super) fn open_to_read(dir: &Path) -> Result<Self, IndexError> {
+        let path = dir.join(FILE);
+        match ReadOnlyDatabase::open(&path) {
+            Ok(database) => Ok(Self::Reading(database, dir.to_owned())),
+            Err(_) => Self::open(Some(dir)),
+        }
+    }
+
+    fn in_memory() -> Result<Self, IndexError> {
+        let database = Builder::new().create_with_backend(InMemoryBackend::new())?;
+        tables::create(&database)?;
+        Ok(Self::Memory(database))
+    }
+
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, TransactionError> {
+        match self {
+            Self::Reading(database, _) => database.begin_read(),
+            Self::Writing(database) | Self::Memory(database) => database.begin_read(),
+        }
+    }
+
+    /// Opens the file for writing. Another process may have changed it in between, or may hold it, and then this is an
+    /// empty index in memory: the caller must not rely on anything that it read before.
+    pub(super) fn make_writable(&mut self) -> Result<(), IndexError> {
+        if let Self::Reading(_, dir) = self {
+            let dir = std::mem::take(dir);
+            // The file must be closed first, and something must stand in its place.
+            *self = Self::in_memory()?;
+            *self = Self::open(Some(&dir))?;
+        }
+        Ok(())
+    }
+
+    /// Begins to write; [`Self::make_writable`] has been called.
+    pub(super) fn begin_write(&self) -> Result<WriteTransaction, IndexError> {
+        match self {
+            Self::Reading(..) => Err(IndexError::ReadOnly),
+            Self::Writing(database) | Self::Memory(database) => Ok(database.begin_write()?),
+        }
+    }
+}
+
+/// Opens the file of the cache, makes it anew when it is damaged, and gives up on any other trouble.
+fn open_file(dir: &Path) -> Option<Database> {
+    std::fs::create_dir_all(dir).ok()?;
+    let path = dir.join(FILE);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match try_open(&path) {
+            Ok(database) => return Some(database),
+            Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(DatabaseError::DatabaseAlreadyOpen) => return None,
+            Err(_) => return replace(&path),
+        }
+    }
+}
+
+fn try_open(path: &Path) -> Result<Database, DatabaseError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    // A file that was not closed properly would have to be read as a whole; making it anew costs no more.
+    builder.set_repair_callback(RepairSession::abort);
+    let database = builder.create(path)?;
+    // A process that was killed right after it had made the file left it without tables; it makes them all at once.
+    let empty = !database.begin_read().is_ok_and(|read| read.open_table(tables::META).is_ok());
+    if empty {
+        tables::create(&database)
+            .map_err(|_| DatabaseError::Storage(StorageError::Corrupted("no tables".to_owned())))?;
+    }
+    Ok(database)
+}
+
+fn replace(path: &Path) -> Option<Database> {
+    std::fs::remove_file(path).ok()?;
+    try_open(path).ok()
+}
