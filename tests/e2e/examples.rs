@@ -104,7 +104,7 @@ fn the_sign_in_example_runs_to_its_gate_and_to_its_end() {
     environment.planspec(&["reconcile"]).succeeds();
     let done = execution(&environment, "sso-exec-001");
     assert_eq!(done["status"]["phase"], "Succeeded");
-    assert_eq!(output(&done, "research", "files"), "app/button.template\napp/login.js");
+    assert_eq!(output(&done, "research", "files"), "app/login.js");
     assert_eq!(artifacts(&done), ["google-button.react.js"]);
     check_rests(&environment);
 }
