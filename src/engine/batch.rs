@@ -40,6 +40,18 @@ impl Assembly {
         by: Option<&str>,
         at: Timestamp,
     ) {
+        self.put_pinned(old, record, None, by, at);
+    }
+
+    /// The same with blobs pinned beside it; those that are there stay when absent.
+    pub(super) fn put_pinned(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        pins: Option<Vec<(PinKind, ObjectId)>>,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
         let key = record.key();
         let (from, to) = (old.map(|old| phase_of(&old.status)), phase_of(&record.status));
         let message = message_of(&record.status);
@@ -55,7 +67,7 @@ impl Assembly {
         });
         let change = if old.is_some() { ResourceChange::Configured } else { ResourceChange::Created };
         self.events.push(Event::Resource { at, key: key.clone(), change, phase: to, message });
-        self.push(key, record, None);
+        self.push(key, record, pins);
     }
 
     /// Puts the record of an execution, with the moves of its nodes.

@@ -191,7 +191,8 @@ impl<'a> Driver<'a> {
     }
 
     pub(super) fn planner<'s>(&self, runner: &'s str, now: Timestamp) -> Planner<'s> {
-        Planner { runner, terms: self.terms, leaving: self.leaving, now }
+        let holding_back = self.summary.held_back > 0;
+        Planner { runner, terms: self.terms, leaving: self.leaving, holding_back, now }
     }
 
     async fn run(&mut self) -> Result<(), EngineError> {

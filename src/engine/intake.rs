@@ -42,7 +42,9 @@ impl Driver<'_> {
         if self.site.follows_branch() {
             return Ok(false);
         }
-        let Some(newer) = self.world.recorded_desired()?.filter(|&newer| newer != ours) else { return Ok(false) };
+        let Some(newer) = self.world.recorded_desired()?.filter(|&newer| newer != ours) else {
+            return Ok(false);
+        };
         if self.world.repo.is_ancestor(ours, newer).unwrap_or_default() != Some(true) {
             return Ok(false);
         }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::metadata::observe;
+use super::metadata::{observe, pins_for};
 use super::surroundings::usable;
 use super::world::{Loaded, World};
 use super::{EngineError, gates};
+use crate::git::ObjectId;
 use crate::graph::Topology;
 use crate::index::{Settled, Topic};
 use crate::model::{
@@ -20,6 +21,7 @@ use crate::model::{
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
 use crate::plan::simple::{binding_status, capability_status, plan_status};
 use crate::provider::Registry;
+use crate::record::PinKind;
 
 /// Records that are part of the commit in the making, and so newer than the snapshot.
 pub(super) type Newer<'a> = &'a BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>;
@@ -30,7 +32,7 @@ pub(super) enum Planned {
     /// The record is as it should be, or there is none and should be none.
     Same(Option<Settled>),
     /// The record should be this.
-    Put(Box<StatusRecord>, Option<Settled>),
+    Put(Box<StatusRecord>, Option<Vec<(PinKind, ObjectId)>>, Option<Settled>),
     /// The record should go.
     Remove,
 }
@@ -55,7 +57,8 @@ pub(super) fn plan_resource(
     if old == Some(&record) && !world.is_broken(key)? {
         Ok(Planned::Same(settled))
     } else {
-        Ok(Planned::Put(Box::new(record), settled))
+        let pins = pins_for(&loaded.declared, old.map(|old| &old.metadata));
+        Ok(Planned::Put(Box::new(record), pins, settled))
     }
 }
 
@@ -256,13 +259,16 @@ pub(super) fn priority_of(world: &World, goal: Option<&ResourceKey>) -> Result<u
     })
 }
 
+/// A record as it was, if there was one, and as it should be.
+pub(super) type Renewed = (Option<Arc<StatusRecord>>, StatusRecord);
+
 /// A gate's record when an execution waits at it, if it should change.
 pub(super) fn gate_waiting(
     world: &World,
     newer: Newer<'_>,
     demand: &crate::plan::GateDemand,
     now: Timestamp,
-) -> Result<Option<(Option<Arc<StatusRecord>>, StatusRecord)>, EngineError> {
+) -> Result<Option<Renewed>, EngineError> {
     let old = match newer.get(&demand.gate) {
         Some(newer) => newer.clone(),
         None => world.record(&demand.gate)?,

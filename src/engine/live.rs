@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::metadata::observe;
+use super::metadata::{note_source, observe, pins_for};
 use super::pin::{program_of, sources};
 use super::surroundings::Around;
 use super::waiting::{leased, settled};
@@ -92,6 +92,8 @@ pub(super) struct Planner<'a> {
     pub(super) terms: LeaseTerms,
     /// No new work is taken on.
     pub(super) leaving: bool,
+    /// Manifests are missing whose removal nobody confirmed.
+    pub(super) holding_back: bool,
     pub(super) now: Timestamp,
 }
 
@@ -138,8 +140,12 @@ impl Live {
             return Ok(Step::Idle(None));
         };
         let over = step.draft.status.phase.is_terminal() && step.draft.status.extensions.lease.is_none();
-        if declared.is_none() && over {
+        let removed = declared.is_none() && !planner.holding_back;
+        if removed && over {
             return Ok(Step::Remove);
+        }
+        if declared.is_none() && !removed && step.draft.status.extensions.pinned.is_none() {
+            return Ok(Step::Idle(None));
         }
         if over && step.draft.changes.is_empty() {
             return Ok(if step.noted { Step::Go(Box::new(step)) } else { Step::Idle(None) });
@@ -165,7 +171,7 @@ impl Live {
         let view = ExecutionView {
             program: &program,
             uid: &step.metadata.uid,
-            removed: declared.is_none(),
+            removed,
             overdue: deadline.filter(|&end| end <= planner.now),
             runner: planner.runner,
         };
@@ -185,7 +191,7 @@ impl Live {
         declared: Option<&Declared>,
         planner: Planner<'_>,
     ) -> Result<Option<Prepared>, EngineError> {
-        let (metadata, mut draft, fresh) = match (&self.record, declared) {
+        let (mut metadata, mut draft, fresh) = match (&self.record, declared) {
             (Some(record), _) => {
                 let Some(status) = record.execution() else { return Ok(None) };
                 (record.metadata.clone(), Draft::new(status.clone()), false)
@@ -204,8 +210,20 @@ impl Live {
             draft.status.observed_generation = Some(metadata.generation);
         } else if let Some(declared) = declared {
             noted |= note_immutable(&mut draft.status, declared, planner.now);
+            note_source(&mut metadata, declared);
         }
-        let (pins, program, targets) = (None, None, BTreeMap::new());
+        let old = self.record.as_ref().map(|record| &record.metadata);
+        let moved = old.is_some_and(|old| *old != metadata);
+        noted |= moved;
+        let mut pins = None;
+        // What is pinned to be run serves as the last good version as well.
+        if draft.status.extensions.pinned.is_none()
+            && (moved || old.is_none())
+            && let Some(declared) = declared
+        {
+            pins = pins_for(declared, old);
+        }
+        let (program, targets) = (None, BTreeMap::new());
         Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired: false, finished: 0, noted }))
     }
 
@@ -268,7 +286,8 @@ impl Live {
             LeaseState::Free => {
                 let lease = next_lease(extensions, planner.runner, planner.terms, planner.now);
                 step.draft.execution(ExecutionChange::AcquireLease(lease), planner.now);
-                step.acquired = true;
+                // A dead runner's lease is worth a commit: it is not to stand there for ever.
+                step.acquired = self.status().is_none_or(|status| status.extensions.lease.is_none());
             }
             LeaseState::Mine(token) => {
                 if self.renew_at.is_some_and(|at| at <= planner.now) {

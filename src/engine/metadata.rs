@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::git::Commit;
+use crate::git::{Commit, ObjectId};
 use crate::index::Declared;
 use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
+use crate::record::PinKind;
 
 /// The namespace of our name-based uids.
 const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
@@ -25,6 +26,12 @@ pub(super) fn observe(
         }
         metadata.annotations.insert(StatusMetadata::SPEC_DIGEST.to_owned(), digest.to_owned());
     }
+    note_source(&mut metadata, declared);
+    metadata
+}
+
+/// Writes down where the manifest stands, and whether its newest version is in force.
+pub(super) fn note_source(metadata: &mut StatusMetadata, declared: &Declared) {
     metadata.annotations.insert(StatusMetadata::SOURCE.to_owned(), declared.source.path.clone());
     metadata.annotations.remove(StatusMetadata::IMPLICIT);
     match &declared.quarantined {
@@ -35,7 +42,19 @@ pub(super) fn observe(
             metadata.annotations.remove(StatusMetadata::QUARANTINED);
         }
     }
-    metadata
+}
+
+/// What has to be pinned beside a record so that the last good version of a quarantined resource is not lost with the
+/// index; absent when nothing changes in that.
+pub(super) fn pins_for(
+    declared: &Declared,
+    old: Option<&StatusMetadata>,
+) -> Option<Vec<(PinKind, ObjectId)>> {
+    let was = old.is_some_and(|old| old.annotations.contains_key(StatusMetadata::QUARANTINED));
+    match &declared.quarantined {
+        Some(_) => Some(vec![(PinKind::Manifest, declared.blob)]),
+        None => was.then(Vec::new),
+    }
 }
 
 /// The metadata of a resource that is first seen at this desired commit.

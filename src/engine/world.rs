@@ -79,7 +79,10 @@ impl World {
 
     /// Brings the index to the commits that are known. What is wrong with manifests comes back.
     pub(super) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
-        let target = Target { desired: self.desired.tree, status: &self.status, config: self.config_blob };
+        let previous =
+            self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
+        let (desired, status, config) = (self.desired.tree, &self.status, self.config_blob);
+        let target = Target { desired, previous, status, config };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         self.records.clear();
         self.answers = Answers::default();
@@ -215,7 +218,10 @@ impl World {
 }
 
 /// The desired commit for which the status branch was last written, as the commits at its tip tell.
-pub(super) fn recorded_desired(repo: &Repo, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
+pub(super) fn recorded_desired(
+    repo: &Repo,
+    status: Option<ObjectId>,
+) -> Result<Option<ObjectId>, EngineError> {
     let Some(tip) = status else { return Ok(None) };
     for commit in repo.log(tip).take(TRAILERS_LOOKED_AT) {
         let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);

@@ -3,9 +3,13 @@
 
 mod advance;
 mod error;
+mod files;
 mod filter;
 mod links;
 mod lookup;
+mod parallel;
+mod quarantine;
+mod records;
 mod sound;
 mod standing;
 mod store;

@@ -13,7 +13,7 @@ use redb::{
 use super::{IndexError, tables};
 
 /// The name of the cache file; the number grows when the content changes its meaning.
-const FILE: &str = "index-2.redb";
+const FILE: &str = "index-3.redb";
 
 /// The bytes that the index may hold in memory.
 const CACHE_BYTES: usize = 32 << 20;
@@ -105,9 +105,10 @@ fn try_open(path: &Path) -> Result<Database, DatabaseError> {
     builder.set_cache_size(CACHE_BYTES);
     // A file that was not closed properly would have to be read as a whole; making it anew costs no more.
     builder.set_repair_callback(RepairSession::abort);
-    let fresh = !path.exists();
     let database = builder.create(path)?;
-    if fresh {
+    // A process that was killed right after it had made the file left it without tables; it makes them all at once.
+    let empty = !database.begin_read().is_ok_and(|read| read.open_table(tables::META).is_ok());
+    if empty {
         tables::create(&database)
             .map_err(|_| DatabaseError::Storage(StorageError::Corrupted("no tables".to_owned())))?;
     }

@@ -8,6 +8,8 @@ pub mod goal;
 mod lease;
 mod node;
 mod outcome;
+#[cfg(test)]
+mod properties;
 mod schedule;
 pub mod simple;
 mod view;

@@ -15,10 +15,12 @@ pub const SPLIT_LIMIT: usize = 1_000;
 const RECORD_SUFFIX: &str = ".yaml";
 const PINS_SUFFIX: &str = ".pinned";
 
-/// A manifest that an execution is pinned to.
+/// A manifest that is kept beside a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PinKind {
-    /// The execution's own.
+    /// The last good version of a resource whose newest one is not valid.
+    Manifest,
+    /// What an execution is pinned to: its own.
     Execution,
     /// That of its plan.
     Plan,
@@ -28,12 +30,13 @@ pub enum PinKind {
 
 impl PinKind {
     /// Every kind of pin.
-    pub const ALL: [Self; 3] = [Self::Execution, Self::Plan, Self::Goal];
+    pub const ALL: [Self; 4] = [Self::Manifest, Self::Execution, Self::Plan, Self::Goal];
 
     /// The file in the record's directory of pins.
     #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
+            Self::Manifest => "manifest.yaml",
             Self::Execution => "execution.yaml",
             Self::Plan => "plan.yaml",
             Self::Goal => "goal.yaml",

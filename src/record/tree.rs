@@ -22,10 +22,12 @@ pub struct StatusTree {
     pub tree: Option<ObjectId>,
 }
 
-/// What is pinned beside the record of an execution: the very blobs of the desired tree, as they were. A
+/// What is pinned beside a record: the very blobs of the desired tree, as they were. A
 /// blob may hold several documents; the wanted one is found by kind, namespace and name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pinned {
+    /// The last good version of a resource whose newest one is not valid.
+    pub manifest: Option<ObjectId>,
     /// The execution's own manifest.
     pub execution: Option<ObjectId>,
     /// The manifest of its plan.
@@ -184,6 +186,7 @@ impl StatusTree {
         for entry in repo.entries(directory.id)?.into_iter().filter(|entry| entry.mode.is_file()) {
             let pin = PinKind::ALL.into_iter().find(|pin| pin.file_name().as_bytes() == entry.name);
             match pin {
+                Some(PinKind::Manifest) => pinned.manifest = Some(entry.id),
                 Some(PinKind::Execution) => pinned.execution = Some(entry.id),
                 Some(PinKind::Plan) => pinned.plan = Some(entry.id),
                 Some(PinKind::Goal) => pinned.goal = Some(entry.id),

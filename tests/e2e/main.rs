@@ -1,22 +1,36 @@
 //! The end-to-end tests: the real binary, real repositories. One binary, so that it links once.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
+mod boundaries;
 mod command_line;
+mod decisions;
 mod diff;
 mod engine_crash;
+mod engine_desired;
+mod engine_graph;
 mod engine_lease;
 mod engine_many;
 mod engine_pass;
 mod engine_rig;
 mod engine_signals;
 mod environment;
+mod examples;
 mod fixtures;
 mod git_local;
 mod git_remote;
 mod git_server;
+mod pages;
 mod reading;
+mod readme;
 mod reconciled;
 mod validate;
 mod writing;

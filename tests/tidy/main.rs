@@ -2,6 +2,7 @@
 //! over the whole project, and each with a proof in `proofs` that it finds what it is there for.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
@@ -9,11 +10,15 @@
 )]
 
 mod boundaries;
+mod documents;
 mod exceptions;
 mod imports;
+mod licences;
 mod paths;
 mod project;
 mod proofs;
+mod reference;
+mod settings;
 mod sizes;
 mod wording;
 
@@ -41,6 +46,12 @@ const RULES: &[Rule] = &[
     ("no file names a place on one machine", wording::machine_paths),
     ("no file names an unknown host", wording::hosts),
     ("every file is compiled", wording::compiled),
+    ("documents name no file that is gone", documents::paths),
+    ("documents cite tests that exist", documents::tests),
+    ("every dependency has its line of reason", documents::dependencies),
+    ("every dependency is used", documents::idle_dependencies),
+    ("every module is on the map", documents::modules),
+    ("workflows use only what is pinned", documents::pins),
 ];
 
 /// One test for all rules, because reading the whole project takes longer than all of them.

@@ -1,7 +1,7 @@
 //! Each rule finds what it is there for, shown on a few lines that break it and, beside them, on lines that do not.
 
 use crate::project::{Finding, Project};
-use crate::{boundaries, imports, sizes, wording};
+use crate::{boundaries, documents, imports, sizes, wording};
 
 fn find(rule: fn(&Project) -> Vec<Finding>, files: &[(&str, &str)]) -> Vec<String> {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
@@ -206,4 +206,56 @@ fn files_that_nobody_names_are_found() {
         &[("tests/alone.rs", ""), ("tests/e2e/main.rs", "mod x;"), ("tests/e2e/x.rs", "")],
     );
     assert_eq!(own.len(), 1, "{own:?}");
+}
+
+#[test]
+fn unpinned_actions_are_found() {
+    let workflow = |used: &str| format!("permissions: {{}}\njobs:\n  - uses: {used}\n");
+    let found = |used: &str| find(documents::pins, &[(".github/workflows/a.yml", &workflow(used))]).len();
+    assert_eq!(found("actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0"), 0);
+    assert_eq!(found("./action"), 0);
+    for loose in [
+        "actions/checkout@v5",
+        "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8",
+        "a/b@08c6903 # v1",
+    ] {
+        assert_eq!(found(loose), 1, "{loose}");
+    }
+    assert_eq!(find(documents::pins, &[(".github/workflows/a.yml", "on: push")]).len(), 1);
+}
+
+#[test]
+fn documents_that_name_what_is_gone_are_found() {
+    let code = ("src/git/mod.rs", "#[test]\nfn a_test_that_is_there() {}");
+    let good = "See `src/git/`, [this](git.md#part), `a_test_that_is_there`, [that](https://example.com).";
+    let files = [code, ("docs/a.md", good), ("docs/git.md", "")];
+    check_finds(documents::paths, &files, &[]);
+    check_finds(documents::tests, &files, &[]);
+    let bad = "See `src/github/`, [this](gone.md), `a_test_that_is_gone`.";
+    assert_eq!(find(documents::paths, &[code, ("docs/a.md", bad)]).len(), 2);
+    assert_eq!(find(documents::tests, &[code, ("docs/a.md", bad)]).len(), 1);
+}
+
+#[test]
+fn dependencies_and_modules_without_a_line_and_lines_without_them_are_found() {
+    let page = "# A\n\n## Modules\n\n| `git/` | x |\n| `old` | x |\n\n## Dependencies\n\n| `serde` | x |\n| `gone` | x |\n";
+    let files = [
+        ("ARCHITECTURE.md", page),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"x\"\n\n[dependencies]\nserde = \"1\"\nredb = \"4\"\n\n[lints]\nall = 1\n",
+        ),
+        ("src/lib.rs", "pub mod git;\npub mod run;\n"),
+        ("src/git/mod.rs", "use serde::Serialize;"),
+    ];
+    let line = |what: &str| format!("ARCHITECTURE.md: has {what}");
+    let expected = [
+        line("no line for the dependency `redb`"),
+        line("a line for the dependency `gone`, which is not there"),
+    ];
+    assert_eq!(find(documents::dependencies, &files), expected);
+    let expected =
+        [line("no line for the module `run`"), line("a line for the module `old`, which is not there")];
+    assert_eq!(find(documents::modules, &files), expected);
+    check_finds(documents::idle_dependencies, &files, &["Cargo.toml: nothing uses `redb`"]);
 }

@@ -109,7 +109,7 @@ fn what_is_written_is_read_back_with_its_pins() {
         ]
     );
     let key = key(Kind::Execution, "run");
-    let pinned = Pinned { execution: Some(own), plan: Some(plan), goal: None };
+    let pinned = Pinned { execution: Some(own), plan: Some(plan), ..Pinned::default() };
     assert_eq!(bench.tip.pinned(&bench.repo, &key).unwrap(), pinned);
     assert_eq!(bench.tip.get(&bench.repo, &key).unwrap().as_ref(), Some(&*run));
 
@@ -207,7 +207,7 @@ fn pins_move_along_when_a_directory_is_split() {
     assert!(bench.paths().iter().all(|path| StatusPath::parse(path.as_bytes()).is_some()));
     for name in ["r3", "r9999"] {
         let pinned = bench.tip.pinned(&bench.repo, &key(Kind::Execution, name)).unwrap();
-        assert_eq!(pinned, Pinned { execution: Some(blob), plan: None, goal: Some(blob) });
+        assert_eq!(pinned, Pinned { execution: Some(blob), goal: Some(blob), ..Pinned::default() });
     }
     bench.write(vec![Change::Remove(key(Kind::Execution, "r3"))]).unwrap();
     assert!(!bench.paths().iter().any(|path| path.contains("/r3.")));

@@ -4,6 +4,7 @@
 mod dot;
 mod layout;
 mod mermaid;
+mod rails;
 mod svg;
 mod tree;
 
@@ -16,7 +17,7 @@ use crate::model::{EdgeType, ExecutionStatus, Node, NodeKind, NodePhase, NodeSta
 /// How a graph is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GraphFormat {
-    /// An indented tree for a terminal, with colours.
+    /// Lines for a terminal, with colours: nodes beside rails, or an indented tree when that is too wide.
     #[default]
     Text,
     /// The language of Graphviz.
@@ -95,7 +96,7 @@ impl GraphView {
     #[must_use]
     pub fn render(&self, format: GraphFormat) -> String {
         match format {
-            GraphFormat::Text => tree::render(self),
+            GraphFormat::Text => rails::render(self).unwrap_or_else(|| tree::render(self)),
             GraphFormat::Dot => dot::render(self),
             GraphFormat::Mermaid => mermaid::render(self),
             GraphFormat::Svg => svg::render(self),

@@ -1,5 +1,6 @@
-//! The graph as an indented tree. Every node stands once, below the last of its sources; a chain goes
-//! straight down, so that a long plan does not run off the screen; all other sources are named.
+//! The graph as an indented tree, for graphs that are too wide for rails, and the label that a node has in both. Every
+//! node stands once, below the last of its sources; a chain goes straight down, so that a long plan does not run off
+//! the screen; all other sources are named.
 
 use super::{EdgeType, GraphView, NodeIx, NodeKind, NodeView, kind_name};
 use crate::report::style::{Tone, node_sign};
@@ -14,7 +15,6 @@ struct Step {
 pub(super) fn render(view: &GraphView) -> String {
     let mut out = format!("{}\n", Tone::Strong.paint(&view.title));
     let forest = Forest::of(view);
-    let width = view.nodes.iter().map(|node| node.id.chars().count()).max().unwrap_or(0);
     let mut above: Option<NodeIx> = None;
     let mut stack: Vec<Step> = Vec::new();
     for &root in forest.roots.iter().rev() {
@@ -22,7 +22,12 @@ pub(super) fn render(view: &GraphView) -> String {
     }
     while let Some(Step { node, branch, below }) = stack.pop() {
         let Some(shown) = view.node(node) else { continue };
-        out.push_str(&line(view, node, shown, above, &branch, width));
+        let mut sources = view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from);
+        let (first, more) = (sources.next(), sources.next().is_some());
+        let far = first.is_some() && branch.is_empty() && above != first;
+        let tone = shown.phase.map_or(Tone::Plain, |phase| Tone::of_phase(phase.as_str()));
+        let (rails, sign) = (Tone::Muted.paint(branch), tone.paint(sign(shown)));
+        out.push_str(&format!("{rails}{sign}{}\n", label(view, node, more || far)));
         above = Some(node);
         let below_ids = forest.below.get(node).map_or(&[][..], Vec::as_slice);
         if let [only] = below_ids {
@@ -76,58 +81,35 @@ impl Forest {
     }
 }
 
-fn line(
-    view: &GraphView,
-    node: NodeIx,
-    shown: &NodeView,
-    above: Option<NodeIx>,
-    branch: &str,
-    width: usize,
-) -> String {
-    let tone = shown.phase.map_or(Tone::Plain, |phase| Tone::of_phase(phase.as_str()));
-    let sign = shown.phase.map_or(kind_sign(shown.kind), node_sign);
-    let mut out = format!("{}{} {:width$}", Tone::Muted.paint(branch), tone.paint(sign), shown.id);
-    out.push_str(&format!("  {:8}", kind_name(shown.kind)));
+/// What a node is, on one line: id, kind, phase, and what its place in the drawing does not show.
+pub(super) fn label(view: &GraphView, node: NodeIx, with_sources: bool) -> String {
+    let Some(shown) = view.node(node) else { return String::new() };
+    let width = view.nodes.iter().map(|node| node.id.chars().count()).max().unwrap_or(0);
+    let mut out = format!(" {:width$}  {:8}", shown.id, kind_name(shown.kind));
     if let Some(phase) = shown.phase {
-        out.push_str(&format!("  {}", tone.paint(phase)));
+        out.push_str(&format!("  {}", Tone::of_phase(phase.as_str()).paint(phase)));
         if !shown.detail.is_empty() {
             out.push_str(&format!(" {}", shown.detail));
         }
     }
     let mut notes = Vec::new();
-    if let Some(name) = &shown.name {
-        notes.push(name.clone());
-    }
+    notes.extend(shown.name.clone());
     if !shown.children.is_empty() {
         notes.push(format!("of {}", names(view, &shown.children)));
     }
-    let sources: Vec<NodeIx> =
-        view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from).collect();
-    let soft = view.edges.iter().any(|edge| edge.to == node && edge.kind == EdgeType::Soft);
-    if soft
-        || sources.len() > 1
-        || (sources.len() == 1 && branch.is_empty() && above != sources.first().copied())
-    {
-        let soft_mark = |from: NodeIx| {
-            view.edges.iter().any(|e| e.to == node && e.from == from && e.kind == EdgeType::Soft)
-        };
-        let list: Vec<String> = sources
-            .iter()
-            .filter_map(|&from| view.node(from).map(|source| (from, source)))
-            .map(
-                |(from, source)| {
-                    if soft_mark(from) { format!("{} (soft)", source.id) } else { source.id.clone() }
-                },
-            )
-            .collect();
-        notes.push(format!("after {}", list.join(", ")));
+    let to_here = view.edges.iter().filter(|edge| edge.to == node);
+    let sources = to_here.filter(|edge| with_sources || edge.kind == EdgeType::Soft).filter_map(|edge| {
+        let soft = if edge.kind == EdgeType::Soft { " (soft)" } else { "" };
+        Some(format!("{}{soft}", view.node(edge.from)?.id))
+    });
+    let sources: Vec<String> = sources.collect();
+    if !sources.is_empty() {
+        notes.push(format!("after {}", sources.join(", ")));
     }
     if !notes.is_empty() {
         out.push_str(&format!("  {}", Tone::Muted.paint(notes.join("; "))));
     }
-    let mut out = out.trim_end().to_owned();
-    out.push('\n');
-    out
+    out.trim_end().to_owned()
 }
 
 fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
@@ -139,8 +121,12 @@ fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
         .join(", ")
 }
 
-fn kind_sign(kind: NodeKind) -> &'static str {
-    match kind {
+/// The sign of a node: of its phase, or of its kind while it has none.
+pub(super) fn sign(shown: &NodeView) -> &'static str {
+    if let Some(phase) = shown.phase {
+        return node_sign(phase);
+    }
+    match shown.kind {
         NodeKind::Task => "□",
         NodeKind::Gate => "◇",
         NodeKind::Group => "▣",

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Tells everybody.
+printf 'the year of %s is closed\n' "$1"

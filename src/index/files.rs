@@ -1,0 +1,241 @@
+//! Taking in what changed in the desired tree: which file declares what, and which declaration is in force.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadableTable as _, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::advance::Advance;
+use super::lookup::Declared;
+use super::parallel::{CHUNK, in_parallel};
+use super::quarantine::{Doubt, why_quarantined};
+use super::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, WORK, decode, encode};
+use super::{IndexError, ManifestFilter, topics_of};
+use crate::config::Limits;
+use crate::git::{GitError, ObjectId, Repo, TreeChange};
+use crate::manifest;
+use crate::model::{Kind, Resource, ResourceKey, Spec};
+
+/// What a file holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FileEntry {
+    pub(super) blob: ObjectId,
+    /// The resources that it declares.
+    pub(super) keys: Vec<ResourceKey>,
+    /// The resources that it declared before it was broken; their last good versions stay in force.
+    pub(super) held: Vec<ResourceKey>,
+    /// What it may declare as well, for all one can tell.
+    pub(super) doubt: Doubt,
+}
+
+/// A file after parsing.
+struct Loaded {
+    path: String,
+    entry: Option<(ObjectId, manifest::Parsed)>,
+}
+
+/// Reads the changed files of the desired tree.
+pub(super) fn apply_files(
+    write: &WriteTransaction,
+    repo: &Repo,
+    changes: &[TreeChange],
+    filter: &ManifestFilter,
+    limits: &Limits,
+    advance: &mut Advance,
+    touched: &mut BTreeSet<ResourceKey>,
+) -> Result<(), IndexError> {
+    let wanted: Vec<(&str, &TreeChange)> = changes
+        .iter()
+        .filter_map(|change| Some((std::str::from_utf8(&change.path).ok()?, change)))
+        .filter(|(path, _)| filter.accepts(path))
+        .collect();
+    // A declaration that moves from one file to another within this change is not a removal: places first.
+    let mut moved = BTreeSet::new();
+    let mut fresh: Vec<(Resource, ObjectId)> = Vec::new();
+    for chunk in wanted.chunks(CHUNK) {
+        let loaded = in_parallel(repo, chunk, |repo, (path, change)| load(repo, path, change, limits))?;
+        for file in loaded {
+            advance.files += 1;
+            note_file(write, file, advance, &mut moved, &mut fresh)?;
+        }
+        // Resources with a single place can be written down at once; the rest waits for the whole change.
+        let chunk = std::mem::take(&mut fresh);
+        for (resource, blob) in chunk {
+            declare(write, &resource, blob, None)?;
+        }
+    }
+    for key in &moved {
+        settle_place(write, repo, key, limits)?;
+    }
+    touched.extend(moved);
+    Ok(())
+}
+
+fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<Loaded, IndexError> {
+    let Some(entry) = &change.new else { return Ok(Loaded { path: path.to_owned(), entry: None }) };
+    let parsed = if entry.mode.is_file() {
+        match repo.blob(entry.id, limits.file_bytes) {
+            Ok(bytes) => manifest::parse(path, &bytes, limits),
+            Err(GitError::TooLarge { size, limit }) => manifest::refuse_large(path, size, limit),
+            Err(error) => return Err(error.into()),
+        }
+    } else {
+        manifest::refuse_entry(path, entry.mode.with_article())
+    };
+    Ok(Loaded { path: path.to_owned(), entry: Some((entry.id, parsed)) })
+}
+
+/// Writes down what a file holds now, and collects the keys that it held or holds.
+fn note_file(
+    write: &WriteTransaction,
+    file: Loaded,
+    advance: &mut Advance,
+    moved: &mut BTreeSet<ResourceKey>,
+    fresh: &mut Vec<(Resource, ObjectId)>,
+) -> Result<(), IndexError> {
+    let mut files = write.open_table(FILES)?;
+    let mut places = write.open_multimap_table(PLACES)?;
+    let mut bad = write.open_table(BAD)?;
+    let path = file.path.as_str();
+    let old = files.remove(path)?.and_then(|old| decode::<FileEntry>(old.value()).ok());
+    for key in old.iter().flat_map(|old| &old.keys) {
+        places.remove(key.to_string().as_str(), path)?;
+    }
+    let before: BTreeSet<ResourceKey> =
+        old.into_iter().flat_map(|old| old.keys.into_iter().chain(old.held)).collect();
+    moved.extend(before.iter().cloned());
+    bad.remove(path)?;
+    let Some((blob, parsed)) = file.entry else { return Ok(()) };
+    if !parsed.diagnostics.is_empty() {
+        bad.insert(path, encode(&blob)?.as_slice())?;
+    }
+    let keys: Vec<ResourceKey> = parsed.resources.iter().map(Resource::key).collect();
+    for key in &keys {
+        places.insert(key.to_string().as_str(), path)?;
+    }
+    let doubt = Doubt::about(&parsed);
+    moved.extend(doubt.named());
+    moved.extend(keys.iter().cloned());
+    let held: Vec<ResourceKey> =
+        before.into_iter().filter(|key| !keys.contains(key) && doubt.covers(key)).collect();
+    if !keys.is_empty() || !held.is_empty() || !parsed.diagnostics.is_empty() {
+        files.insert(path, encode(&FileEntry { blob, keys, held, doubt })?.as_slice())?;
+    }
+    advance.diagnostics.extend(parsed.diagnostics);
+    fresh.extend(parsed.resources.into_iter().map(|resource| (resource, blob)));
+    Ok(())
+}
+
+/// Puts a declaration into force, unless another file's is in force already and still stands.
+pub(super) fn declare(
+    write: &WriteTransaction,
+    resource: &Resource,
+    blob: ObjectId,
+    quarantined: Option<String>,
+) -> Result<(), IndexError> {
+    let key = resource.key().to_string();
+    let mut table = write.open_table(DECLARED)?;
+    let old: Option<Declared> = table.get(key.as_str())?.and_then(|old| decode(old.value()).ok());
+    if let Some(old) = &old
+        && old.source.path != resource.source.path
+        && has_place(write, &key, &old.source.path)?
+    {
+        return Ok(());
+    }
+    let home = &resource.metadata.namespace;
+    let goal = match &resource.spec {
+        Spec::Plan(spec) => spec.goal_ref.as_ref(),
+        Spec::Execution(spec) => spec.goal_ref.as_ref(),
+        _ => None,
+    };
+    let owners = resource.metadata.owner_references.iter();
+    let declared = Declared {
+        source: resource.source.clone(),
+        blob,
+        spec_digest: resource.spec_digest.clone(),
+        quarantined,
+        topics: topics_of(resource).iter().map(ToString::to_string).collect(),
+        goal: goal.map(|goal| goal.key(Kind::Goal, home)),
+        owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
+    };
+    let mut mentions = write.open_multimap_table(MENTIONS)?;
+    for topic in old.iter().flat_map(|old| &old.topics) {
+        mentions.remove(topic.as_str(), key.as_str())?;
+    }
+    for topic in &declared.topics {
+        mentions.insert(topic.as_str(), key.as_str())?;
+    }
+    table.insert(key.as_str(), encode(&declared)?.as_slice())?;
+    Ok(())
+}
+
+fn has_place(write: &WriteTransaction, key: &str, path: &str) -> Result<bool, IndexError> {
+    let table = write.open_multimap_table(PLACES)?;
+    for place in redb::ReadableMultimapTable::get(&table, key)? {
+        if place?.value() == path {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// After a change: the declaration in force of a key whose place changed, which may now be in another file,
+/// quarantined, or gone.
+fn settle_place(
+    write: &WriteTransaction,
+    repo: &Repo,
+    key: &ResourceKey,
+    limits: &Limits,
+) -> Result<(), IndexError> {
+    let text = key.to_string();
+    let old: Option<Declared> = {
+        let table = write.open_table(DECLARED)?;
+        let found = table.get(text.as_str())?;
+        found.and_then(|old| decode(old.value()).ok())
+    };
+    if let Some(old) = &old
+        && has_place(write, &text, &old.source.path)?
+    {
+        return Ok(());
+    }
+    let elsewhere = {
+        let table = write.open_multimap_table(PLACES)?;
+        let mut places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
+        places.next().transpose()?.map(|place| place.value().to_owned())
+    };
+    if let Some(path) = elsewhere {
+        let files = write.open_table(FILES)?;
+        let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
+        drop(files);
+        let Some(entry) = entry else { return Ok(()) };
+        let bytes = repo.blob(entry.blob, limits.file_bytes)?;
+        let parsed = manifest::parse(&path, &bytes, limits);
+        if let Some(resource) = parsed.resources.iter().find(|resource| resource.key() == *key) {
+            remove_declared(write, &text, old.as_ref())?;
+            declare(write, resource, entry.blob, None)?;
+        }
+        return Ok(());
+    }
+    let Some(mut old) = old else { return Ok(()) };
+    let file = write.open_table(FILES)?.get(old.source.path.as_str())?.map(|file| file.value().to_vec());
+    let file = file.and_then(|file| decode::<FileEntry>(&file).ok());
+    if file.is_some_and(|file| file.held.contains(key)) {
+        // The last good version stays in force (design invariant 6).
+        old.quarantined = Some(why_quarantined(&old.source.path));
+        write.open_table(DECLARED)?.insert(text.as_str(), encode(&old)?.as_slice())?;
+        return Ok(());
+    }
+    remove_declared(write, &text, Some(&old))
+}
+
+fn remove_declared(write: &WriteTransaction, key: &str, old: Option<&Declared>) -> Result<(), IndexError> {
+    let mut mentions = write.open_multimap_table(MENTIONS)?;
+    for topic in old.iter().flat_map(|old| &old.topics) {
+        mentions.remove(topic.as_str(), key)?;
+    }
+    write.open_table(DECLARED)?.remove(key)?;
+    if let Some(goal) = old.and_then(|old| old.goal.as_ref()) {
+        write.open_table(WORK)?.insert(goal.to_string().as_str(), [].as_slice())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Files that are broken: which resources they may declare, and, for an index that is made anew, where the last good
+//! versions of those are.
+
+use redb::{ReadableTable as _, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::IndexError;
+use super::advance::Target;
+use super::files::{FileEntry, declare};
+use super::lookup::Recorded;
+use super::tables::{BAD, DECLARED, FILES, RECORDED, decode, encode};
+use crate::config::Limits;
+use crate::diagnostic::Severity;
+use crate::git::{ObjectId, Repo};
+use crate::manifest;
+use crate::model::{Resource, ResourceKey};
+
+/// What a file may declare beside what could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Doubt {
+    /// Nothing.
+    #[default]
+    None,
+    /// These, each with something wrong.
+    Of(Vec<ResourceKey>),
+    /// Anything.
+    Any,
+}
+
+impl Doubt {
+    pub(super) fn about(parsed: &manifest::Parsed) -> Self {
+        let errors = || parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        if parsed.broken || errors().any(|found| found.resource.is_none()) {
+            return Self::Any;
+        }
+        let named: Vec<ResourceKey> = errors().filter_map(|found| found.resource.clone()).collect();
+        if named.is_empty() { Self::None } else { Self::Of(named) }
+    }
+
+    pub(super) fn covers(&self, key: &ResourceKey) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(keys) => keys.contains(key),
+            Self::Any => true,
+        }
+    }
+
+    /// The resources that are named.
+    pub(super) fn named(&self) -> impl Iterator<Item = ResourceKey> {
+        let keys = if let Self::Of(keys) = self { keys.as_slice() } else { &[] };
+        keys.iter().cloned()
+    }
+}
+
+pub(super) fn why_quarantined(path: &str) -> String {
+    format!("the newest version in `{path}` is not valid")
+}
+
+/// After reading everything: recorded resources whose file is broken are declared as they were when they were good, as
+/// far as that can be found out (design invariant 6).
+pub(super) fn restore_held(
+    write: &WriteTransaction,
+    repo: &Repo,
+    target: Target<'_>,
+    limits: &Limits,
+) -> Result<(), IndexError> {
+    for (key, path, mut file) in held(write)? {
+        if let Some((resource, blob)) = last_good(repo, target, &key, &path, limits)? {
+            declare(write, &resource, blob, Some(why_quarantined(&path)))?;
+            file.held.push(key);
+            write.open_table(FILES)?.insert(path.as_str(), encode(&file)?.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+/// The recorded resources that are not declared and whose file is broken.
+fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)>, IndexError> {
+    let (bad, files) = (write.open_table(BAD)?, write.open_table(FILES)?);
+    let mut held = Vec::new();
+    if bad.first()?.is_none() {
+        return Ok(held);
+    }
+    let (recorded, declared) = (write.open_table(RECORDED)?, write.open_table(DECLARED)?);
+    for entry in recorded.iter()? {
+        let (text, value) = entry?;
+        let Some(path) = decode::<Recorded>(value.value())?.source else { continue };
+        let Ok(key) = text.value().parse::<ResourceKey>() else { continue };
+        if declared.get(text.value())?.is_some() {
+            continue;
+        }
+        let file = files.get(path.as_str())?.and_then(|file| decode::<FileEntry>(file.value()).ok());
+        held.extend(file.filter(|file| file.doubt.covers(&key)).map(|file| (key, path, file)));
+    }
+    Ok(held)
+}
+
+/// The last good version of a resource: what is pinned beside its record, or what stood at the path in the desired
+/// commit that the status branch was last written for.
+fn last_good(
+    repo: &Repo,
+    target: Target<'_>,
+    key: &ResourceKey,
+    path: &str,
+    limits: &Limits,
+) -> Result<Option<(Resource, ObjectId)>, IndexError> {
+    let pinned = target.status.pinned(repo, key)?;
+    let before = match target.previous {
+        // In a shallow clone its files may not be here.
+        Some(tree) => repo.file(tree, path).unwrap_or_default(),
+        None => None,
+    };
+    for blob in [pinned.manifest, pinned.execution, before].into_iter().flatten() {
+        let Ok(bytes) = repo.blob(blob, limits.file_bytes) else { continue };
+        let parsed = manifest::parse(path, &bytes, limits);
+        if let Some(resource) = parsed.resources.into_iter().find(|resource| resource.key() == *key) {
+            return Ok(Some((resource, blob)));
+        }
+    }
+    Ok(None)
+}

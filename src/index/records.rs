@@ -1,0 +1,123 @@
+//! Taking in what changed on the status branch.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadableTable as _, WriteTransaction};
+
+use super::IndexError;
+use super::lookup::Recorded;
+use super::parallel::{CHUNK, in_parallel};
+use super::standing::Standing;
+use super::tables::{BROKEN, RECORDED, decode, encode};
+use crate::git::{Repo, TreeChange};
+use crate::model::{ResourceKey, Status, StatusMetadata};
+use crate::record::{StatusPath, StatusTree};
+
+/// Reads the changed records of the status tree.
+pub(super) fn apply_records(
+    write: &WriteTransaction,
+    repo: &Repo,
+    changes: &[TreeChange],
+    touched: &mut BTreeSet<ResourceKey>,
+) -> Result<usize, IndexError> {
+    let mut table = write.open_table(RECORDED)?;
+    let mut broken = write.open_table(BROKEN)?;
+    let mut standing = Standing::open(write)?;
+    let mut count = 0;
+    for chunk in changes.chunks(CHUNK) {
+        let read = in_parallel(repo, chunk, read_record)?;
+        for (key, path, found) in read.into_iter().flatten() {
+            let text = key.to_string();
+            let old: Option<Recorded> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
+            if matches!(found, Found::Broken) {
+                broken.insert(text.as_str(), [].as_slice())?;
+            } else {
+                broken.remove(text.as_str())?;
+            }
+            match found.record() {
+                Some(recorded) => {
+                    standing.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
+                    table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
+                }
+                // A record that moved to another directory is there already, under its new path.
+                None if old.as_ref().is_none_or(|old| old.path == path) => {
+                    standing.replace(key.kind, &text, old.as_ref(), None)?;
+                    table.remove(text.as_str())?;
+                }
+                None => {}
+            }
+            touched.insert(key);
+            count += 1;
+        }
+    }
+    standing.close()?;
+    Ok(count)
+}
+
+type RecordChange = (ResourceKey, String, Found);
+
+/// What stands at the path of a record.
+enum Found {
+    /// The record.
+    Record(Box<Recorded>),
+    /// Something that somebody made of it by hand; what it was before counts, and will be written anew.
+    Broken,
+    /// Nothing.
+    Nothing,
+}
+
+impl Found {
+    fn record(self) -> Option<Recorded> {
+        match self {
+            Self::Record(record) => Some(*record),
+            Self::Broken | Self::Nothing => None,
+        }
+    }
+}
+
+fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>, IndexError> {
+    let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
+    let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
+    let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), Found::Nothing))) };
+    let Some(parsed) = StatusTree::read_if_sound(repo, &key, path, entry)? else {
+        return Ok(Some((key, path.to_owned(), Found::Broken)));
+    };
+    let annotations = &parsed.metadata.annotations;
+    let recorded = Recorded {
+        path: path.to_owned(),
+        blob: entry.id,
+        uid: parsed.metadata.uid.clone(),
+        generation: parsed.metadata.generation,
+        spec_digest: parsed.metadata.spec_digest().map(ToOwned::to_owned),
+        phase: phase_of(&parsed.status),
+        terminal: is_over(&parsed.status),
+        source: annotations.get(StatusMetadata::SOURCE).cloned(),
+        ended: parsed
+            .execution()
+            .and_then(|status| status.completion_time)
+            .map(jiff::Timestamp::as_millisecond),
+    };
+    Ok(Some((key, path.to_owned(), Found::Record(Box::new(recorded)))))
+}
+
+/// The phase, as written in a status.
+#[must_use]
+fn phase_of(status: &Status) -> String {
+    match status {
+        Status::Goal(status) => format!("{:?}", status.phase),
+        Status::Plan(status) => format!("{:?}", status.phase),
+        Status::Capability(status) => format!("{:?}", status.phase),
+        Status::Binding(status) => format!("{:?}", status.phase),
+        Status::Gate(status) => format!("{:?}", status.phase),
+        Status::Execution(status) => status.phase.to_string(),
+    }
+}
+
+/// Whether nothing happens to the resource unless something changes.
+fn is_over(status: &Status) -> bool {
+    match status {
+        Status::Goal(status) => matches!(status.phase, crate::model::GoalPhase::Succeeded),
+        Status::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),
+        _ => true,
+    }
+}

@@ -1,0 +1,428 @@
+//! Properties of planning and of the fold, over random graphs with random outcomes: everything ends or waits for
+//! something that is named, planning again changes nothing, and a log cut off anywhere replays and goes on.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, Progress, Resolved, Surroundings, Verdict,
+    after_attempt, finish, lease_state, next_lease, plan_execution,
+};
+use crate::graph::NodeIx;
+use crate::model::{
+    BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeKind, NodePhase, NodeReason,
+    NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
+};
+use crate::run::{Change, Evidence, ExecutionChange, Program, Sources, apply, derive_phase};
+
+const TERMS: LeaseTerms =
+    LeaseTerms { duration: std::time::Duration::from_secs(5), skew: std::time::Duration::from_secs(1) };
+
+fn key(kind: Kind, name: &str) -> ResourceKey {
+    ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
+}
+
+/// A small generator of choices, so that a case is one number and shrinks well enough.
+#[derive(Debug, Clone, Copy)]
+struct Choices(u64);
+
+impl Choices {
+    /// A number below `end` for this purpose: the same each time.
+    fn of(self, purpose: &str, index: usize, end: u64) -> u64 {
+        let mut hash = self.0 ^ 0x9e37_79b9_7f4a_7c15;
+        for byte in purpose.bytes().chain(index.to_le_bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        // The end of splitmix64: without it the low bits of neighbouring numbers follow each other.
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (hash ^ (hash >> 31)) % end.max(1)
+    }
+}
+
+/// A graph in which every node has its sources before it. Groups have children of their own.
+fn graph(choices: Choices, count: usize) -> Value {
+    let mut nodes = Vec::new();
+    let mut edges = Vec::new();
+    let mut grouped = vec![false; count];
+    for index in 0..count {
+        let kind = choices.of("kind", index, 12);
+        let mut node = json!({ "id": format!("n{index}") });
+        let free: Vec<usize> = (0..index).filter(|&other| !grouped[other]).collect();
+        if kind == 0 && !free.is_empty() {
+            let children: Vec<usize> = free
+                .into_iter()
+                .filter(|&other| other + 4 > index || choices.of("child", other, 3) == 0)
+                .collect();
+            if !children.is_empty() {
+                children.iter().for_each(|&child| grouped[child] = true);
+                node["kind"] = json!("Group");
+                node["children"] = children.iter().map(|child| format!("n{child}")).collect();
+                nodes.push(node);
+                continue;
+            }
+        }
+        let mut hard = Vec::new();
+        for back in 1..=index.min(6) {
+            let source = index - back;
+            if nodes[source]["kind"] == "Group" {
+                continue;
+            }
+            match choices.of("edge", index * 8 + back, 7) {
+                0 => hard.push(source),
+                1 => edges
+                    .push(json!({ "from": format!("n{source}"), "to": format!("n{index}"), "type": "soft" })),
+                _ => {}
+            }
+        }
+        node["dependsOn"] = hard.iter().map(|source| format!("n{source}")).collect();
+        if let Some(source) = hard.first().filter(|_| choices.of("when", index, 4) == 0) {
+            let phase = if choices.of("whichever", index, 2) == 0 { "Failed" } else { "Succeeded" };
+            node["when"] = json!(format!("nodes.n{source}.phase == '{phase}'"));
+        }
+        match kind {
+            1 => {
+                node["kind"] = json!("Gate");
+                node["gateRef"] = json!({ "name": format!("g{index}") });
+                if choices.of("timeout", index, 2) == 0 {
+                    node["timeout"] = json!("90s");
+                }
+            }
+            2 => {
+                node["kind"] = json!("External");
+                let reference = json!({ "name": format!("e{index}") });
+                node["externalRef"] = json!({ "type": "resource", "resourceRef": reference });
+            }
+            _ => {
+                node["kind"] = json!("Task");
+                node["retries"] = json!(choices.of("retries", index, 3));
+            }
+        }
+        nodes.push(node);
+    }
+    json!({ "nodes": nodes, "edges": edges })
+}
+
+fn program(choices: Choices, count: usize) -> Program {
+    let plan = json!({ "description": "d", "graph": graph(choices, count) });
+    Program::build(Sources {
+        key: key(Kind::Execution, "e"),
+        spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
+        plan_key: key(Kind::Plan, "p"),
+        plan_labels: Default::default(),
+        plan: serde_json::from_value(plan).unwrap(),
+        goal: None,
+    })
+    .unwrap()
+}
+
+/// Surroundings that answer by choice; some gates and bindings come late, some never.
+struct Around {
+    choices: Choices,
+    now: Timestamp,
+}
+
+impl Around {
+    /// Whether what arrives at some time, or never, is there.
+    fn is_there(&self, what: &str, index: usize) -> bool {
+        match self.choices.of(what, index, 5) {
+            0 => false,
+            1 => self.now.as_second() >= 40,
+            _ => true,
+        }
+    }
+}
+
+fn number(key: &ResourceKey) -> usize {
+    key.name.as_str().split_at(1).1.parse().unwrap()
+}
+
+impl Surroundings for Around {
+    fn resolve(&self, _: &Program, node: NodeIx) -> Resolved {
+        if self.choices.of("unbound", node, 12) == 0 && !self.is_there("binding", node) {
+            return Resolved::Not(NodeReason::Unbound, "no rule matches".to_owned());
+        }
+        let binding =
+            ResolvedBinding { name: "n/b".into(), generation: 1, rule: 0, provider: "tool://t".into() };
+        Resolved::Bound(binding, BindingTarget { provider: "tool://t".into(), config: JsonMap::new() })
+    }
+
+    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
+        if !self.is_there("decision", number(gate)) {
+            return Verdict::Waiting("nobody has decided".to_owned());
+        }
+        match self.choices.of("verdict", number(gate), 4) {
+            0 => Verdict::Rejected("rob".to_owned()),
+            _ => Verdict::Approved(vec!["wendy".to_owned()]),
+        }
+    }
+
+    fn progress(&self, key: &ResourceKey) -> Progress {
+        if !self.is_there("resource", number(key)) {
+            return Progress::Missing;
+        }
+        if self.choices.of("ended", number(key), 4) == 0 {
+            Progress::Failed("Failed".to_owned())
+        } else {
+            Progress::Succeeded
+        }
+    }
+}
+
+/// How an attempt ends depends on the node and on how often it has failed, never on the number of attempts: what a
+/// lost runner did leaves no mark.
+fn result(choices: Choices, node: usize, failures: u32) -> AttemptResult {
+    let reason = NodeReason::ProviderFailed;
+    match choices.of("result", node * 8 + failures as usize, 10) {
+        0 => AttemptResult::Failed { reason, message: "no".to_owned(), retryable: false },
+        1..=3 => AttemptResult::Failed { reason, message: "not yet".to_owned(), retryable: true },
+        4 if choices.of("person", node, 3) == 0 => AttemptResult::Blocked {
+            reason: NodeReason::AwaitingPerson,
+            message: "somebody must do it".to_owned(),
+            handle: None,
+            retry_at: None,
+        },
+        _ => {
+            let outputs = [("from".to_owned(), json!(node))].into_iter().collect();
+            AttemptResult::Succeeded { outputs }
+        }
+    }
+}
+
+/// One batch of changes, as one commit would hold it.
+type Batch = (Vec<(Change, Timestamp)>, Timestamp);
+
+/// A run that is driven without any outside.
+struct Simulation<'a> {
+    program: &'a Program,
+    choices: Choices,
+    runner: &'static str,
+    now: Timestamp,
+    status: ExecutionStatus,
+    log: Vec<Batch>,
+    statuses: Vec<ExecutionStatus>,
+    rounds: usize,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(program: &'a Program, choices: Choices) -> Self {
+        let now = Timestamp::from_second(0).unwrap();
+        let (status, log, statuses) = (ExecutionStatus::default(), Vec::new(), Vec::new());
+        let mut this = Self { program, choices, runner: "one", now, status, log, statuses, rounds: 0 };
+        let mut draft = Draft::new(this.status.clone());
+        let digest = program.plan.digest();
+        let (spec_hash, run_id) = (digest.clone(), "r".to_owned());
+        draft.execution(ExecutionChange::Queue { spec_hash, run_id }, now);
+        let plan = program.plan_key.clone();
+        let graph = PinnedGraph { commit: "c".into(), plan, graph_digest: digest, goal: None };
+        draft.execution(ExecutionChange::Pin { graph, nodes: program.ids.clone() }, now);
+        derive_phase(Some(program), &mut draft.status, now);
+        this.record(draft);
+        this
+    }
+
+    /// Goes on from a status that another runner left behind.
+    fn resume(program: &'a Program, choices: Choices, status: ExecutionStatus, now: Timestamp) -> Self {
+        let (log, statuses) = (Vec::new(), Vec::new());
+        Self { program, choices, runner: "two", now, status, log, statuses, rounds: 0 }
+    }
+
+    fn record(&mut self, draft: Draft) {
+        let changes = draft.changes.into_iter().map(|change| (change, self.now)).collect();
+        self.log.push((changes, self.now));
+        self.status = draft.status;
+        self.statuses.push(self.status.clone());
+    }
+
+    fn around(&self) -> Around {
+        Around { choices: self.choices, now: self.now }
+    }
+
+    fn plan(&self, draft: &mut Draft) {
+        let (program, runner) = (self.program, self.runner);
+        let view = ExecutionView { program, uid: "u", removed: false, overdue: None, runner };
+        plan_execution(view, draft, &self.around(), self.now);
+    }
+
+    /// Runs until nothing moves any more, whatever time it takes.
+    fn run(&mut self) {
+        while self.step() {
+            self.rounds += 1;
+            assert!(self.rounds < 2_000, "it never comes to rest: {:#?}", self.status);
+        }
+    }
+
+    /// One commit's worth; says whether there is more to come.
+    fn step(&mut self) -> bool {
+        let mut draft = Draft::new(self.status.clone());
+        if self.status.phase.is_terminal() {
+            return false;
+        }
+        match lease_state(self.status.extensions.lease.as_ref(), self.runner, TERMS, self.now) {
+            LeaseState::Mine(_) => {}
+            LeaseState::Free => {
+                let lease = next_lease(&self.status.extensions, self.runner, TERMS, self.now);
+                assert!(draft.execution(ExecutionChange::AcquireLease(lease), self.now));
+            }
+            LeaseState::Held(until) => {
+                self.now = until.saturating_add(SignedDuration::from_millis(1)).unwrap();
+                return true;
+            }
+        }
+        self.end_some(&mut draft);
+        self.plan(&mut draft);
+        for ready in draft.ready.clone() {
+            if self.choices.of("slot", self.rounds * 128 + ready.node, 3) != 0 {
+                assert!(draft.start(&ready, self.runner, self.now));
+            }
+        }
+        let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
+        finish(&mut draft, self.program, false, self.now);
+        let leased = |change: &Change| {
+            matches!(
+                change,
+                Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::ReleaseLease { .. })
+            )
+        };
+        let dead = self.status.extensions.lease.as_ref().is_some_and(|lease| lease.holder != self.runner);
+        if dead || !draft.changes.iter().all(leased) {
+            self.record(draft);
+            self.check_quiet();
+            self.now = self.now.saturating_add(SignedDuration::from_millis(100)).unwrap();
+            return true;
+        }
+        let running = self.status.node_statuses.values().any(NodeStatus::is_under_way);
+        // The world goes on for two minutes: late decisions arrive, waits time out.
+        let later = self.now.saturating_add(SignedDuration::from_secs(20)).unwrap();
+        match wake {
+            Some(at) => self.now = at.max(self.now),
+            None if running || waiting => {}
+            None if self.now.as_second() < 120 => self.now = later,
+            None => return false,
+        }
+        true
+    }
+
+    /// Ends some of the attempts of this runner.
+    fn end_some(&self, draft: &mut Draft) {
+        for (ix, id) in self.program.ids.iter().enumerate() {
+            let node = self.program.node(ix).unwrap();
+            let state = draft.status.node_statuses[id].clone();
+            let mine = state.extensions.runner.as_deref() == Some(self.runner);
+            let running = state.phase == NodePhase::Running && node.kind != NodeKind::Group;
+            if running && mine && self.choices.of("end", self.rounds * 128 + ix, 2) == 0 {
+                let result = result(self.choices, ix, state.extensions.failures);
+                let attempt = format!("u/{id}/{}", state.attempt);
+                let change = after_attempt(node, &state, result, Evidence::default(), &attempt, self.now);
+                assert!(draft.node(id, change, self.now));
+            }
+        }
+    }
+
+    /// Planning again right away changes nothing (design invariant 5).
+    fn check_quiet(&self) {
+        let mut draft = Draft::new(self.status.clone());
+        self.plan(&mut draft);
+        finish(&mut draft, self.program, false, self.now);
+        assert_eq!(draft.changes, [], "{:#?}", self.status);
+        assert_eq!(draft.status, self.status);
+    }
+
+    /// Everything is over, or waits for something that is named; nothing contradicts the edges.
+    fn check_rest(&self) {
+        let phase = |ix| self.program.phase_of(&self.status, ix);
+        let mut over = true;
+        for (ix, id) in self.program.ids.iter().enumerate() {
+            let state = &self.status.node_statuses[id];
+            let node = self.program.node(ix).unwrap();
+            assert_ne!((node.kind == NodeKind::Group, state.phase), (false, NodePhase::Running), "{id}");
+            over &= state.phase.is_terminal() || node.kind == NodeKind::Group;
+            let sources: Vec<_> = self.program.topology.sources(ix).collect();
+            match state.phase {
+                NodePhase::Blocked if node.kind != NodeKind::Group => {
+                    assert!(
+                        state.extensions.reason.is_some() && !state.message.is_empty(),
+                        "{id}: {state:?}"
+                    );
+                }
+                NodePhase::Pending if node.kind != NodeKind::Group => {
+                    assert!(
+                        sources.iter().any(|&(source, _)| !phase(source).is_terminal()),
+                        "{id}: {state:?}"
+                    );
+                }
+                NodePhase::Skipped if node.kind != NodeKind::Group => {
+                    assert!(state.extensions.reason.is_some(), "{id}: {state:?}");
+                }
+                NodePhase::Succeeded if node.when.is_none() => {
+                    let unmet = sources.iter().find(|&&(source, kind)| {
+                        kind == EdgeType::Hard && phase(source) != NodePhase::Succeeded
+                    });
+                    assert_eq!(unmet, None, "{id} ran without its source");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(self.status.phase.is_terminal(), over, "{:?}", self.status.phase);
+        assert_eq!(self.status.extensions.lease, None, "nothing is left to be held");
+    }
+}
+
+/// What a run came to, but for times, attempts and runners, and for which of several sources is named as the reason.
+fn essence(status: &ExecutionStatus) -> Vec<(String, NodePhase, JsonMap, u32)> {
+    let nodes = status.node_statuses.iter();
+    nodes
+        .map(|(id, node)| (id.to_string(), node.phase, node.outputs.clone(), node.extensions.failures))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn everything_ends_or_waits_for_something_named(seed: u64, count in 1usize..100) {
+        let program = program(Choices(seed), count);
+        let mut simulation = Simulation::new(&program, Choices(seed));
+        simulation.run();
+        simulation.check_rest();
+    }
+
+    #[test]
+    fn a_log_cut_off_anywhere_replays_to_the_status_of_that_moment(seed: u64, count in 1usize..60) {
+        let program = program(Choices(seed), count);
+        let mut simulation = Simulation::new(&program, Choices(seed));
+        simulation.run();
+        let mut status = ExecutionStatus::default();
+        for ((changes, at), expected) in simulation.log.iter().zip(&simulation.statuses) {
+            for (change, at) in changes {
+                apply(&mut status, change, *at).unwrap();
+            }
+            derive_phase(Some(&program), &mut status, *at);
+            prop_assert_eq!(&status, expected);
+            let text = serde_json::to_string(&status).unwrap();
+            let read: ExecutionStatus = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&read, expected, "what is written is what is read");
+        }
+    }
+
+    #[test]
+    fn another_runner_that_goes_on_from_any_prefix_comes_to_the_same_end(seed: u64, count in 1usize..30) {
+        let program = program(Choices(seed), count);
+        let mut simulation = Simulation::new(&program, Choices(seed));
+        simulation.run();
+        for (prefix, (_, at)) in simulation.statuses.iter().zip(&simulation.log) {
+            let mut other = Simulation::resume(&program, Choices(seed), prefix.clone(), *at);
+            other.run();
+            other.check_rest();
+            for (id, node) in prefix.node_statuses.iter().filter(|(_, node)| node.phase.is_terminal()) {
+                let ix = program.topology.find(id.as_str()).unwrap();
+                if program.node(ix).unwrap().kind != NodeKind::Group {
+                    prop_assert_eq!(&other.status.node_statuses[id], node, "what was over stays as it was");
+                }
+            }
+            prop_assert_eq!(essence(&other.status), essence(&simulation.status));
+            prop_assert!(other.status.extensions.last_token >= prefix.extensions.last_token);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Every folder below `examples/`, copied into a fresh repository and driven to its end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::environment::{Outcome, TestEnvironment};
+
+const ADA: &str = "ada@example.com";
+const GRACE: &str = "grace@example.com";
+
+/// The examples that are driven below; the list is compared with the folder.
+const DRIVEN: [&str; 3] = ["feature-release", "sso", "two-hundred"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// A repository that holds an example in one commit, and was found to be without fault.
+fn repository_of(example: &str) -> TestEnvironment {
+    let environment = TestEnvironment::with_repository();
+    copy(&folder().join(example), &environment.repo());
+    environment.commit_files(&[], "Begin");
+    let outcome = environment.planspec(&["validate", "-o", "json"]).succeeds();
+    let diagnostics = outcome.json()["diagnostics"].as_array().unwrap().clone();
+    // The published text of the sign-in example names two capabilities that it does not declare.
+    let known = |diagnostic: &&Value| example == "sso" && diagnostic["code"] == "PS3003";
+    assert_eq!(diagnostics.iter().find(|diagnostic| !known(diagnostic)), None, "{example}");
+    environment
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn run_by(environment: &TestEnvironment, email: &str, arguments: &[&str]) -> Outcome {
+    let mut command = environment.planspec_command(&environment.repo());
+    command.env("GIT_AUTHOR_EMAIL", email).args(arguments);
+    let output = command.output().unwrap();
+    Outcome {
+        code: output.status.code().unwrap_or(128),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn execution(environment: &TestEnvironment, name: &str) -> Value {
+    environment.planspec(&["get", &format!("execution/{name}"), "-o", "json"]).succeeds().json()
+}
+
+fn phases(execution: &Value) -> BTreeMap<&str, &str> {
+    let nodes = execution["status"]["nodeStatuses"].as_object().unwrap();
+    nodes.iter().map(|(id, status)| (id.as_str(), status["phase"].as_str().unwrap())).collect()
+}
+
+fn output<'v>(execution: &'v Value, node: &str, name: &str) -> &'v str {
+    execution["status"]["nodeStatuses"][node]["outputs"][name].as_str().unwrap()
+}
+
+fn artifacts(execution: &Value) -> Vec<&str> {
+    let listed = execution["status"]["artifacts"].as_array().unwrap();
+    let mut names: Vec<&str> = listed.iter().map(|artifact| artifact["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The end is the end: reconciling once more makes no commit.
+#[track_caller]
+fn check_rests(environment: &TestEnvironment) {
+    let before = environment.git_output(&["rev-parse", "planspec/status"]);
+    environment.planspec(&["reconcile"]).succeeds();
+    assert_eq!(environment.git_output(&["rev-parse", "planspec/status"]), before);
+}
+
+#[test]
+fn every_example_is_driven_by_a_test() {
+    let mut found: Vec<String> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, DRIVEN, "an example has no test here, or is not in the list");
+}
+
+#[test]
+fn the_sign_in_example_runs_to_its_gate_and_to_its_end() {
+    let environment = repository_of("sso");
+    environment.planspec(&["reconcile"]).succeeds();
+    let waiting = execution(&environment, "sso-exec-001");
+    assert_eq!(waiting["status"]["phase"], "Blocked");
+    environment.planspec(&["approve", "sso-security-review"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    let done = execution(&environment, "sso-exec-001");
+    assert_eq!(done["status"]["phase"], "Succeeded");
+    assert_eq!(output(&done, "research", "files"), "app/login.js");
+    assert_eq!(artifacts(&done), ["google-button.react.js"]);
+    check_rests(&environment);
+}
+
+/// Up to the gate of the feature release, which takes two different people.
+fn feature_release_at_its_gate(environment: &TestEnvironment, name: &str) {
+    environment.planspec(&["reconcile"]).succeeds();
+    let waiting = execution(environment, name);
+    assert_eq!(waiting["status"]["phase"], "Blocked", "{waiting:#}");
+    assert_eq!(phases(&waiting)["approval"], "Blocked");
+    assert_eq!(phases(&waiting)["workstreams"], "Succeeded");
+}
+
+fn approve_twice(environment: &TestEnvironment, name: &str) {
+    let approve = ["approve", "search-approval", "--execution", name];
+    let refused = run_by(environment, "wendy@example.com", &approve).exits(1);
+    assert!(refused.stderr.contains("not a reviewer"), "{}", refused.stderr);
+    for _ in 0..2 {
+        run_by(environment, ADA, &approve).succeeds();
+    }
+    environment.planspec(&["reconcile"]).succeeds();
+    assert_eq!(phases(&execution(environment, name))["approval"], "Blocked", "one person counts once");
+    run_by(environment, GRACE, &approve).succeeds();
+}
+
+#[test]
+fn the_feature_release_is_built_approved_by_two_and_deployed() {
+    let mut environment = repository_of("feature-release");
+    let www = environment.root().join("www");
+    environment.set("DEPLOY_DIR", www.to_str().unwrap());
+    feature_release_at_its_gate(&environment, "search-1-0");
+    approve_twice(&environment, "search-1-0");
+    environment.planspec(&["reconcile"]).succeeds();
+
+    let done = execution(&environment, "search-1-0");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    let mut phases = phases(&done);
+    assert_eq!(phases.remove("clean-up"), Some("Skipped"));
+    assert!(phases.len() == 10 && phases.values().all(|&phase| phase == "Succeeded"), "{phases:?}");
+    assert_eq!(output(&done, "backend", "terms"), "42");
+    assert!(output(&done, "backend", "index").lines().any(|line| line == "holiday\texpenses.md holidays.md"));
+    assert_eq!(output(&done, "check-search", "found"), "3");
+    assert_eq!(output(&done, "notify", "message"), "Handbook 1.0 is deployed");
+    assert_eq!(artifacts(&done), ["release-notes.md", "search-index.tsv", "search.html", "site.tar.gz"]);
+    assert!(fs::read_to_string(www.join("stable/search.html")).unwrap().contains("Search 3 pages"));
+    let goal = environment.planspec(&["get", "goal/handbook-search", "-o", "json"]).succeeds().json();
+    assert_eq!(goal["status"]["phase"], "Succeeded");
+    check_rests(&environment);
+}
+
+#[test]
+fn a_deployment_of_the_feature_release_that_fails_is_cleaned_up_and_told() {
+    let mut environment = repository_of("feature-release");
+    let www = environment.root().join("www");
+    environment.set("DEPLOY_DIR", www.to_str().unwrap());
+    environment.planspec(&["delete", "execution/search-1-0"]).succeeds();
+    let manifest = environment.git_output(&["show", "HEAD~1:planspec/execution.yaml"]);
+    let changed = manifest.replace("search-1-0", "search-1-1").replace("stable", "nightly");
+    environment.write("execution.yaml", &changed.replace("\"1.0\"", "\"1.1\""));
+    environment.planspec(&["apply", "-f", "execution.yaml"]).succeeds();
+    feature_release_at_its_gate(&environment, "search-1-1");
+    approve_twice(&environment, "search-1-1");
+    environment.planspec(&["reconcile"]).succeeds();
+
+    let done = execution(&environment, "search-1-1");
+    assert_eq!(done["status"]["phase"], "Failed", "{done:#}");
+    let phases = phases(&done);
+    assert_eq!(
+        (phases["deploy"], phases["clean-up"], phases["notify"]),
+        ("Failed", "Succeeded", "Succeeded")
+    );
+    assert_eq!(output(&done, "clean-up", "removed"), "1.1");
+    assert!(!www.join("1.1").exists());
+    assert!(output(&done, "notify", "message").contains("could not be deployed; clean-up Succeeded"));
+    check_rests(&environment);
+}
+
+#[test]
+fn a_repository_of_two_hundred_resources_runs_to_its_end() {
+    let environment = repository_of("two-hundred");
+    assert_eq!(environment.planspec(&["get", "all", "-o", "name"]).succeeds().lines().len(), 200);
+    environment.planspec(&["reconcile"]).succeeds();
+    for namespace in ["energy", "fleet", "support", "travel"] {
+        run_by(&environment, ADA, &["approve", "year-end", "-n", namespace]).succeeds();
+    }
+    environment.planspec(&["reconcile"]).succeeds();
+
+    let executions = environment.planspec(&["get", "executions", "-o", "json"]).succeeds().json();
+    let executions = executions["items"].as_array().unwrap();
+    assert_eq!(executions.len(), 52);
+    for execution in executions {
+        assert_eq!(execution["status"]["phase"], "Succeeded", "{execution:#}");
+    }
+    let january = |execution: &&Value| {
+        execution["metadata"]["name"] == "month-01" && execution["metadata"]["namespace"] == "travel"
+    };
+    let january = executions.iter().find(january).unwrap();
+    assert_eq!(output(january, "add-up", "total"), "40");
+    let goals = environment.planspec(&["get", "goals", "-o", "json"]).succeeds().json();
+    assert!(goals["items"].as_array().unwrap().iter().all(|goal| goal["status"]["phase"] == "Succeeded"));
+    check_rests(&environment);
+}
+
+#[test]
+fn the_two_hundred_resources_are_what_their_script_writes() {
+    let environment = repository_of("two-hundred");
+    let status = std::process::Command::new("sh").arg("generate.sh").current_dir(environment.repo()).status();
+    assert!(status.unwrap().success());
+    assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
+}
