@@ -6,10 +6,6 @@ use std::process::ExitCode;
 use planspec::cli;
 use planspec::config::Environment;
 
-/// Reading manifests is made of many small allocations on all cores, which the system's allocator is slow at.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let environment = Environment::read();
     let run = || cli::main(std::env::args_os(), environment);
