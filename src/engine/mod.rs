@@ -21,6 +21,7 @@ mod parts;
 mod pin;
 mod publish;
 mod publisher;
+mod resting;
 mod site;
 mod surroundings;
 mod waiting;
