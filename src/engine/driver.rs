@@ -1,7 +1,7 @@
 //! The driver: the one owner of all run state. Takes in what changed, has it planned, publishes, starts what was
 //! claimed, and waits for what happens next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ use super::live::{Live, Planner};
 use super::parts::{Parts, Sink, Summary};
 use super::pending::Pending;
 use super::publisher::{Bucket, Publisher};
+use super::resting::Resting;
 use super::workspace::Checkouts;
 use super::world::World;
 use super::{EngineError, ReconcileOptions, Site};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
-use crate::index::Settled;
 use crate::model::{NodeReason, ResourceKey};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
@@ -51,7 +51,7 @@ pub(super) struct Driver<'a> {
     pub(super) messages: mpsc::UnboundedReceiver<Message>,
     pub(super) live: BTreeMap<ResourceKey, Live>,
     pub(super) pending: Pending,
-    pub(super) settled: HashMap<ResourceKey, Option<Settled>>,
+    pub(super) settled: Resting,
     /// What could go on and got no slot; planned again after a rest.
     pub(super) left_over: BTreeSet<ResourceKey>,
     pub(super) sink: Sink<'a>,
@@ -121,7 +121,7 @@ impl<'a> Driver<'a> {
             messages,
             live: BTreeMap::new(),
             pending: Pending::default(),
-            settled: HashMap::new(),
+            settled: Resting::default(),
             left_over: BTreeSet::new(),
             sink,
             stop,

@@ -23,6 +23,7 @@ mod pending;
 mod pin;
 mod publish;
 mod publisher;
+mod resting;
 mod site;
 mod surroundings;
 mod waiting;
