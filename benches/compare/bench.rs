@@ -1,5 +1,6 @@
 //! What a run was asked for, and the programs that it compares.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +17,7 @@ pub(crate) struct Bench {
     peer: Option<PathBuf>,
     keep: Option<PathBuf>,
     scratch: tempfile::TempDir,
+    used: Cell<usize>,
 }
 
 const USAGE: &str = "arguments: [--size 1000,10000,100000] [--only NAME]… [--rounds 5] [--peer PATH of planspec 0.1.0] \
@@ -32,6 +34,7 @@ impl Bench {
             peer: std::env::var_os("PLANSPEC_PEER").map(PathBuf::from),
             keep: None,
             scratch: tempfile::Builder::new().prefix("planspec-bench-").tempdir()?,
+            used: Cell::new(0),
         };
         while let Some(name) = arguments.next() {
             // Cargo says so to every benchmark.
@@ -87,6 +90,12 @@ impl Bench {
     /// A folder that is gone after the run.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// A path below [`Self::scratch`] that was not used before.
+    pub(crate) fn fresh(&self, name: &str) -> PathBuf {
+        self.used.set(self.used.get() + 1);
+        self.scratch.path().join(format!("{name}-{}", self.used.get()))
     }
 
     /// Our program, in a directory.

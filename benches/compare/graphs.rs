@@ -49,7 +49,8 @@ pub(crate) fn chain(bench: &Bench, table: &mut Table) -> Result<()> {
 
 /// Drives a new repository to the end, and checks that the status branch says so of every node.
 fn drive(bench: &Bench, count: usize, chained: bool, checkout: bool) -> Result<Sample> {
-    let path = bench.scratch().join("driven");
+    // A new place each time: a file system takes its time with files where others were removed a moment ago.
+    let path = bench.fresh("driven");
     let repository = Repository::of_files(&path, &manifests_of(count, chained, checkout))?;
     let sample = run(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
     let record = repository.status("bench/executions/many.yaml")?;

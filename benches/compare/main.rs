@@ -19,10 +19,13 @@ use anyhow::Result;
 use self::bench::Bench;
 use self::table::Table;
 
+/// One line of the table or more.
+type Work = fn(&Bench, &mut Table) -> Result<()>;
+
 fn main() -> Result<()> {
     let bench = Bench::from_arguments(std::env::args().skip(1))?;
     let mut table = Table::default();
-    let works: [(&str, fn(&Bench, &mut Table) -> Result<()>); 6] = [
+    let works: [(&str, Work); 6] = [
         ("validate-files", validates::files),
         ("validate-commit", validates::commit),
         ("idle", reconciles::idle),

@@ -13,7 +13,7 @@ pub(crate) fn files(bench: &Bench, table: &mut Table) -> Result<()> {
     let repository = Repository::of_size(bench, count)?;
     let peer = || {
         let Some(mut peer) = bench.peer(&repository.path) else { return Ok(Sample::default()) };
-        run(peer.args(["validate", "teams"]))
+        run(peer.args(["validate", "-R", "-d", "teams"]))
     };
     let ours = || run(bench.planspec(&repository.path).args(["validate", "--quiet"]));
     let there = bench.peer(&repository.path).is_some();

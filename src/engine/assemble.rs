@@ -16,7 +16,7 @@ use super::waiting::settled;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
 use crate::graph::NodeIx;
-use crate::model::{NodePhase, ResourceKey};
+use crate::model::{NodeStatus, ResourceKey};
 use crate::plan::{Candidate, Capacity, finish, schedule};
 use crate::run::{Change, ExecutionChange};
 
@@ -263,7 +263,7 @@ impl Driver<'_> {
         }
         let busy = |step: &Prepared| {
             !step.draft.ready.is_empty()
-                || step.draft.status.node_statuses.values().any(|node| node.phase == NodePhase::Running)
+                || step.draft.status.node_statuses.values().any(NodeStatus::is_under_way)
         };
         !self.attempts.is_running() && !steps.iter().any(|(_, step)| busy(step))
     }

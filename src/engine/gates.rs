@@ -114,7 +114,7 @@ pub(super) fn waiting(
     set(&mut status, "Waiting", "ExecutionWaits", waits, metadata.generation, now);
     match void_message(&decided.voided) {
         Some(message) => {
-            set(&mut status, "ReviewsVoid", "NoLongerApplies", message, metadata.generation, now)
+            set(&mut status, "ReviewsVoid", "NoLongerApplies", message, metadata.generation, now);
         }
         None => status.conditions.retain(|condition| condition.kind != "ReviewsVoid"),
     }

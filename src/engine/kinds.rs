@@ -259,13 +259,16 @@ pub(super) fn priority_of(world: &World, goal: Option<&ResourceKey>) -> Result<u
     })
 }
 
+/// A record as it was, if there was one, and as it should be.
+pub(super) type Renewed = (Option<Arc<StatusRecord>>, StatusRecord);
+
 /// A gate's record when an execution waits at it, if it should change.
 pub(super) fn gate_waiting(
     world: &World,
     newer: Newer<'_>,
     demand: &crate::plan::GateDemand,
     now: Timestamp,
-) -> Result<Option<(Option<Arc<StatusRecord>>, StatusRecord)>, EngineError> {
+) -> Result<Option<Renewed>, EngineError> {
     let old = match newer.get(&demand.gate) {
         Some(newer) => newer.clone(),
         None => world.record(&demand.gate)?,

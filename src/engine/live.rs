@@ -286,7 +286,8 @@ impl Live {
             LeaseState::Free => {
                 let lease = next_lease(extensions, planner.runner, planner.terms, planner.now);
                 step.draft.execution(ExecutionChange::AcquireLease(lease), planner.now);
-                step.acquired = true;
+                // A dead runner's lease is worth a commit: it is not to stand there for ever.
+                step.acquired = self.status().is_none_or(|status| status.extensions.lease.is_none());
             }
             LeaseState::Mine(token) => {
                 if self.renew_at.is_some_and(|at| at <= planner.now) {

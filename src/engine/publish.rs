@@ -11,7 +11,7 @@ use super::publisher::{Delivery, Publisher};
 use super::waiting::settled;
 use crate::event::Event;
 use crate::git::ObjectId;
-use crate::model::{ExecutionPhase, NodePhase, ResourceKey};
+use crate::model::{ExecutionPhase, NodeStatus, ResourceKey};
 
 /// How many races may be lost in a row.
 const MOST_RACES: u32 = 200;
@@ -118,7 +118,7 @@ impl Driver<'_> {
             self.tell(Event::Published { at, commit: commit.to_string(), subject });
         }
         for (key, step) in steps {
-            self.step_delivered(&key, *step, puts.get(&key).cloned().flatten());
+            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten());
         }
         for key in changed {
             let waiters = self.dependents(&key)?;
@@ -133,7 +133,7 @@ impl Driver<'_> {
     fn step_delivered(
         &mut self,
         key: &ResourceKey,
-        step: Prepared,
+        step: &Prepared,
         record: Option<std::sync::Arc<crate::model::StatusRecord>>,
     ) {
         let status = &step.draft.status;
@@ -160,7 +160,7 @@ impl Driver<'_> {
             live.renew_at = Some(renew_at);
         }
         self.attempts.stop_where(key, |node, attempt| live.runs(node, attempt, &runner));
-        let running = status.node_statuses.values().any(|node| node.phase == NodePhase::Running);
+        let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         if live.token(&runner).is_none() {
             live.renew_at = None;
         }

@@ -25,7 +25,7 @@ pub(super) fn apply_records(
     let mut standing = Standing::open(write)?;
     let mut count = 0;
     for chunk in changes.chunks(CHUNK) {
-        let read = in_parallel(repo, chunk, |repo, change| read_record(repo, change))?;
+        let read = in_parallel(repo, chunk, read_record)?;
         for (key, path, found) in read.into_iter().flatten() {
             let text = key.to_string();
             let old: Option<Recorded> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());

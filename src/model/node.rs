@@ -147,6 +147,14 @@ pub struct NodeStatus {
     pub extensions: NodeExtensions,
 }
 
+impl NodeStatus {
+    /// Whether an attempt is under way. A group is Running as well while its children are on their way, without any.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.phase == NodePhase::Running && self.attempt > 0
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(number: &u32) -> bool {
     *number == 0

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::draft::{Dependency, Draft};
 use super::node::{plan_group, plan_node};
 use super::view::{ExecutionView, Surroundings};
-use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodePhase, NodeReason, ResourceKey};
+use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeStatus, ResourceKey};
 use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
 
 /// Plans an Execution whose lease this runner holds: everything that can be decided now, but for starts, which the
@@ -32,7 +32,7 @@ pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn S
 pub fn finish(draft: &mut Draft, program: &Program, leaving: bool, now: Timestamp) {
     sum_groups(program, draft, now);
     derive_phase(Some(program), &mut draft.status, now);
-    let running = draft.status.node_statuses.values().any(|state| state.phase == NodePhase::Running);
+    let running = draft.status.node_statuses.values().any(NodeStatus::is_under_way);
     let idle = !running && (leaving || draft.ready.is_empty());
     if (idle || draft.status.phase.is_terminal())
         && let Some(lease) = &draft.status.extensions.lease

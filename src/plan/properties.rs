@@ -12,7 +12,7 @@ use super::{
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeKind, NodePhase, NodeReason,
-    PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
+    NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::run::{Change, Evidence, ExecutionChange, Program, Sources, apply, derive_phase};
 
@@ -135,7 +135,7 @@ impl Around {
 }
 
 fn number(key: &ResourceKey) -> usize {
-    key.name.as_str()[1..].parse().unwrap()
+    key.name.as_str().split_at(1).1.parse().unwrap()
 }
 
 impl Surroundings for Around {
@@ -285,13 +285,14 @@ impl<'a> Simulation<'a> {
                 Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::ReleaseLease { .. })
             )
         };
-        if !draft.changes.iter().all(leased) {
+        let dead = self.status.extensions.lease.as_ref().is_some_and(|lease| lease.holder != self.runner);
+        if dead || !draft.changes.iter().all(leased) {
             self.record(draft);
             self.check_quiet();
             self.now = self.now.saturating_add(SignedDuration::from_millis(100)).unwrap();
             return true;
         }
-        let running = self.status.node_statuses.values().any(|node| node.phase == NodePhase::Running);
+        let running = self.status.node_statuses.values().any(NodeStatus::is_under_way);
         // The world goes on for two minutes: late decisions arrive, waits time out.
         let later = self.now.saturating_add(SignedDuration::from_secs(20)).unwrap();
         match wake {
@@ -351,7 +352,9 @@ impl<'a> Simulation<'a> {
                         "{id}: {state:?}"
                     );
                 }
-                NodePhase::Skipped => assert!(state.extensions.reason.is_some(), "{id}: {state:?}"),
+                NodePhase::Skipped if node.kind != NodeKind::Group => {
+                    assert!(state.extensions.reason.is_some(), "{id}: {state:?}");
+                }
                 NodePhase::Succeeded if node.when.is_none() => {
                     let unmet = sources.iter().find(|&&(source, kind)| {
                         kind == EdgeType::Hard && phase(source) != NodePhase::Succeeded
@@ -366,20 +369,16 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// What a run came to, but for times, attempts and runners.
-fn essence(status: &ExecutionStatus) -> Vec<(String, NodePhase, JsonMap, u32, String)> {
+/// What a run came to, but for times, attempts and runners, and for which of several sources is named as the reason.
+fn essence(status: &ExecutionStatus) -> Vec<(String, NodePhase, JsonMap, u32)> {
     let nodes = status.node_statuses.iter();
     nodes
-        .map(|(id, node)| {
-            // A deadline is told with its time.
-            let message = node.message.clone();
-            (id.to_string(), node.phase, node.outputs.clone(), node.extensions.failures, message)
-        })
+        .map(|(id, node)| (id.to_string(), node.phase, node.outputs.clone(), node.extensions.failures))
         .collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn everything_ends_or_waits_for_something_named(seed: u64, count in 1usize..100) {

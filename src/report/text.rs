@@ -13,7 +13,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     clean(text, |c| matches!(c, '\n' | '\r' | '\t').then_some(' '))
 }
 
-/// Several lines: as [`line`], but line feeds stay and a carriage return before one is dropped.
+/// Several lines: as [`line()`], but line feeds stay and a carriage return before one is dropped.
 #[must_use]
 pub fn block(text: &str) -> Cow<'_, str> {
     let text: Cow<'_, str> =

@@ -139,6 +139,17 @@ fn a_gate_that_nobody_decides_times_out() {
 }
 
 #[test]
+fn a_group_that_waits_at_a_gate_holds_no_lease() {
+    let gate = json!({ "id": "gate", "kind": "Gate", "gateRef": { "name": "ok" }, "dependsOn": ["a"] });
+    let group = json!({ "id": "group", "kind": "Group", "children": ["a", "b"] });
+    let graph = Graph::new("work").task("a", &[], "true").node(gate).task("b", &["gate"], "true").node(group);
+    let stage = run(&[&graph]);
+    assert_eq!(stage.node("work", "group").phase, NodePhase::Running, "one of its children is done");
+    let status = stage.status("work");
+    assert_eq!((status.phase, status.extensions.lease), (ExecutionPhase::Blocked, None));
+}
+
+#[test]
 fn a_node_waits_for_an_execution_in_another_namespace() {
     let waits = json!({ "id": "wait", "kind": "External", "externalRef": {
         "type": "resource", "resourceRef": { "name": "upstream", "namespace": "elsewhere" },

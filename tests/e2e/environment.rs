@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn of(output: Output) -> Self {
+    fn of(output: &Output) -> Self {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         // A process that a signal ended has no code; shells say 128 and more.
         let code = output.status.code().unwrap_or(128);
@@ -176,6 +176,6 @@ impl TestEnvironment {
         let mut child = command.spawn().unwrap();
         // A program that does not read its input may have closed it already.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Outcome::of(child.wait_with_output().unwrap())
+        Outcome::of(&child.wait_with_output().unwrap())
     }
 }

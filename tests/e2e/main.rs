@@ -1,7 +1,14 @@
 //! The end-to-end tests: the real binary, real repositories. One binary, so that it links once.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs with an environment of their own")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod boundaries;
 mod command_line;

@@ -2,6 +2,7 @@
 //! over the whole project, and each with a proof in `proofs` that it finds what it is there for.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

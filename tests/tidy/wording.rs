@@ -106,10 +106,10 @@ pub(crate) fn hosts(project: &Project) -> Vec<Finding> {
     by_line(project, |line| {
         let unknown = hosts.captures_iter(line).find_map(|found| {
             let host = found[1].to_ascii_lowercase();
-            let known = |known: &&str| host == **known || host.ends_with(&format!(".{known}"));
-            let reserved = ["test", "example", "invalid"].iter().any(|end| known(&end));
+            let known = |known: &str| host == known || host.ends_with(&format!(".{known}"));
+            let reserved = ["test", "example", "invalid"].iter().any(|end| known(end));
             // A word without a dot stands in for a host in an example, and no name server knows it.
-            (host.contains('.') && !reserved && !HOSTS.iter().any(|each| known(&each))).then_some(host)
+            (host.contains('.') && !reserved && !HOSTS.iter().any(|each| known(each))).then_some(host)
         })?;
         Some(format!("names the host `{unknown}`, which is not in the list (tests/tidy/wording.rs)"))
     })

@@ -180,7 +180,7 @@ pub(super) fn cancel(
         match case.status().phase {
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
             ExecutionPhase::Cancelled => {
-                verdict.lines.push(format!("execution/{} is cancelled already", key.name))
+                verdict.lines.push(format!("execution/{} is cancelled already", key.name));
             }
             phase if phase.is_terminal() => {
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
@@ -239,7 +239,8 @@ pub(super) fn retry(
     let again: Vec<NodeId> = chosen
         .iter()
         .zip(program.ids.iter())
-        .filter_map(|(&wanted, id)| wanted.then(|| id.clone()))
+        .filter(|(wanted, _)| **wanted)
+        .map(|(_, id)| id.clone())
         .filter(|id| {
             program
                 .topology
