@@ -1,13 +1,15 @@
 //! The columns of `get`, by kind.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::object::Object;
 use super::table::{Cell, Table};
 use super::{age, text};
 use crate::model::{
-    BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GateSpec, GoalSpec, Kind, PlanSpec,
-    Reference, ReviewAction, Spec, Status,
+    BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GatePhase, GateSpec, GoalSpec, Kind,
+    PlanSpec, Reference, Review, ReviewAction, Spec, Status,
 };
 
 /// How much of a description a wide table shows.
@@ -169,8 +171,16 @@ fn wider(object: &Object) -> Vec<String> {
 fn approvals(spec: Option<&Spec>, status: Option<&Status>) -> String {
     let Some(Status::Gate(status)) = status else { return "-".to_owned() };
     let needed = gate(spec).map_or(1, |spec| spec.required_approvers);
-    let given = status.review_history.iter().filter(|review| review.action == ReviewAction::Approve).count();
-    format!("{given}/{needed}")
+    if let Some(resolution) = status.resolution.as_ref().filter(|_| status.phase == GatePhase::Approved) {
+        return format!("{}/{needed}", resolution.actors.len());
+    }
+    // One gate may serve many executions: those who approved the one that was reviewed last, each once.
+    let bound = |review: &Review| review.extensions.as_ref().map(|binding| binding.execution.clone());
+    let latest = status.review_history.last().and_then(bound);
+    let approvals = status.review_history.iter().filter(|review| review.action == ReviewAction::Approve);
+    let given: BTreeSet<&str> =
+        approvals.filter(|review| bound(review) == latest).map(|review| review.reviewer.as_str()).collect();
+    format!("{}/{needed}", given.len())
 }
 
 fn plan_of(spec: Option<&Spec>, status: Option<&ExecutionStatus>) -> Option<String> {

@@ -21,3 +21,8 @@ fn the_sign_in_page_is_true() {
 fn the_two_hundred_page_is_true() {
     pages::check("examples/two-hundred/README.md");
 }
+
+#[test]
+fn the_guide_is_true() {
+    pages::check("docs/writing-plans.md");
+}

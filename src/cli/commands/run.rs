@@ -96,6 +96,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     if !arguments.wait || arguments.destination.dry_run {
         return Ok(Exit::Done);
     }
+    context.out.note("waiting until some `planspec reconcile` has driven it to its end")?;
     context.out.flush()?;
     let target = Target { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
     let ended = Goal::Phase(vec!["Succeeded".to_owned()]);

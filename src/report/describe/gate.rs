@@ -11,7 +11,10 @@ pub(super) fn describe(spec: Option<&Spec>, status: &GateStatus, page: &mut Page
         let target = &spec.target_ref;
         let node = target.node_id.as_ref().map(|node| format!(", node {node}")).unwrap_or_default();
         page.field("Guards", &format!("{}/{}{node}", target.kind.singular(), target.name));
-        page.field("Needs", &format!("{} approvals", spec.required_approvers));
+        let count = spec.required_approvers;
+        page.field("Needs", &format!("{count} {}", if count == 1 { "approval" } else { "approvals" }));
+    } else {
+        page.field("Needs", "1 approval by anybody who may write, as no manifest says otherwise");
     }
     if let Some(resolution) = &status.resolution {
         let outcome = format!("{:?}", resolution.outcome).to_lowercase();

@@ -13,7 +13,7 @@ use super::object::{Object, spec_value};
 use super::style::Tone;
 use super::table::Table;
 use super::{age, text};
-use crate::model::{Condition, ConditionStatus, Spec, Status, StatusMetadata};
+use crate::model::{Condition, ConditionStatus, Kind, Spec, Status, StatusMetadata};
 
 /// The text, with a line end at its end.
 #[must_use]
@@ -118,7 +118,7 @@ fn identity(object: &Object, now: Timestamp, page: &mut Page) {
         for owner in &resource.metadata.owner_references {
             page.field("Owner", &format!("{}/{}", owner.kind.singular(), owner.name));
         }
-    } else {
+    } else if object.key.kind != Kind::Gate {
         page.field("Manifest", "gone, or not in force");
     }
 }

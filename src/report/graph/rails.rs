@@ -182,11 +182,15 @@ impl<'v> Drawing<'v> {
         let room = " ".repeat(rails.saturating_sub(1));
         for &node in &self.alone {
             let sign = self.view.node(node).map_or("□", super::tree::sign);
-            out.push_str(&format!(
-                "{}{room}{}\n",
-                painted(sign, self.view, node),
-                label(self.view, node, false)
-            ));
+            // One below the other they would look like a chain.
+            let task = self.view.node(node).is_some_and(|node| node.kind != NodeKind::Group);
+            let note = if task && self.view.nodes.len() > 1 {
+                Tone::Muted.paint("  no edges")
+            } else {
+                String::new()
+            };
+            let label = label(self.view, node, false);
+            out.push_str(&format!("{}{room}{label}{note}\n", painted(sign, self.view, node)));
         }
         out
     }
@@ -325,6 +329,16 @@ mod tests {
 
         □ c  Task
         □ d  Task
+        "#);
+    }
+
+    #[test]
+    fn nodes_without_edges_do_not_look_like_a_chain() {
+        let graph = serde_json::json!({"nodes": [{"id": "a", "kind": "Task"}, {"id": "b", "kind": "Task"}]});
+        insta::assert_snapshot!(drawn(graph), @r#"
+        demo
+        □ a  Task  no edges
+        □ b  Task  no edges
         "#);
     }
 

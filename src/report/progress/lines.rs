@@ -61,7 +61,13 @@ fn finished(
 ) -> Vec<String> {
     let mut lines: Vec<String> = failed
         .iter()
-        .map(|key| format!("{} {}", Tone::Bad.paint("failed:"), subject(key)))
+        .flat_map(|key| {
+            let command = format!("planspec logs {} -n {}", key.name, key.namespace);
+            [
+                format!("{} {}", Tone::Bad.paint("failed:"), subject(key)),
+                format!("  run: {}", Tone::Strong.paint(command)),
+            ]
+        })
         .chain(waiting.iter().flat_map(waits))
         .collect();
     if detail >= Detail::Normal {
