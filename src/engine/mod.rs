@@ -15,6 +15,7 @@ mod gates;
 mod intake;
 mod kinds;
 mod live;
+mod loaded;
 mod manifest_change;
 mod metadata;
 mod options;
