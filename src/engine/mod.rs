@@ -16,6 +16,7 @@ mod intake;
 mod kinds;
 mod live;
 mod loaded;
+mod manifest_change;
 mod metadata;
 mod options;
 mod parts;

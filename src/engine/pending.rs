@@ -1,4 +1,4 @@
-//! What has to be planned next.
+//! What has to be planned, by the order in which kinds are.
 
 use std::collections::BTreeSet;
 
