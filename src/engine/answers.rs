@@ -14,9 +14,6 @@ use crate::plan::Resolved;
 /// The blob and the generation of the Binding that was looked at; none when there is no such Binding.
 pub(super) type Stamp = Option<(ObjectId, u64)>;
 
-/// What was resolved for the nodes of one execution, each with the Binding that it was resolved with.
-type OfNodes = HashMap<NodeIx, (Stamp, Resolved)>;
-
 /// How many executions are remembered at most.
 const MOST: usize = 10_000;
 
