@@ -18,6 +18,7 @@ mod publish;
 mod revision;
 mod target;
 mod timeline;
+mod trace;
 mod workspace;
 
 use std::ffi::OsString;
@@ -97,7 +98,10 @@ fn run(command: &Command, options: GlobalOptions, environment: Environment) -> u
     let out = Output::new(colour, options.quiet, &environment);
     let as_json = options.errors_as_json();
     let mut context = Context { options, environment, out };
-    let result = commands::run(command, &mut context).and_then(|exit| context.out.flush().map(|()| exit));
+    let started = trace::start(&context.options, &context.environment);
+    let result = started
+        .and_then(|()| commands::run(command, &mut context))
+        .and_then(|exit| context.out.flush().map(|()| exit));
     match result {
         Ok(exit) => exit.code(),
         Err(error) => {

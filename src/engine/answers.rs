@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::world::Loaded;
+use super::loaded::Loaded;
 use crate::git::ObjectId;
 use crate::graph::NodeIx;
 use crate::model::ResourceKey;
@@ -14,11 +14,11 @@ use crate::plan::Resolved;
 /// The blob and the generation of the Binding that was looked at; none when there is no such Binding.
 pub(super) type Stamp = Option<(ObjectId, u64)>;
 
+/// What was resolved for the nodes of one execution, each with the Binding that it was resolved with.
+type OfNodes = HashMap<NodeIx, (Stamp, Resolved)>;
+
 /// How many executions are remembered at most.
 const MOST: usize = 10_000;
-
-/// What was resolved for the nodes of an execution, and when it was so.
-type OfNodes = HashMap<NodeIx, (Stamp, Resolved)>;
 
 /// Answers so far.
 #[derive(Debug, Default)]

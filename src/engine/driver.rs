@@ -1,7 +1,7 @@
 //! The driver: the one owner of all run state. Takes in what changed, has it planned, publishes, starts what was
 //! claimed, and waits for what happens next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,15 @@ use super::attempts::{Attempts, Message, Pace};
 use super::clock::Clock;
 use super::live::{Live, Planner};
 use super::parts::{Parts, Sink, Summary};
+use super::pending::Pending;
 use super::publisher::{Bucket, Publisher};
+use super::resting::Resting;
 use super::workspace::Checkouts;
 use super::world::World;
 use super::{EngineError, ReconcileOptions, Site};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
-use crate::index::Settled;
-use crate::model::{Kind, NodeReason, ResourceKey};
+use crate::model::{NodeReason, ResourceKey};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
 
@@ -50,7 +51,7 @@ pub(super) struct Driver<'a> {
     pub(super) messages: mpsc::UnboundedReceiver<Message>,
     pub(super) live: BTreeMap<ResourceKey, Live>,
     pub(super) pending: Pending,
-    pub(super) settled: HashMap<ResourceKey, Option<Settled>>,
+    pub(super) settled: Resting,
     /// What could go on and got no slot; planned again after a rest.
     pub(super) left_over: BTreeSet<ResourceKey>,
     pub(super) sink: Sink<'a>,
@@ -63,31 +64,6 @@ pub(super) struct Driver<'a> {
     pub(super) polled: Instant,
     pub(super) dashboard_at: Option<Instant>,
     pub(super) summary: Summary,
-}
-
-/// What has to be planned, in the order in which kinds depend on each other.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    /// Bindings, capabilities, plans and gates.
-    pub(super) simple: BTreeSet<ResourceKey>,
-    /// Executions.
-    pub(super) executions: BTreeSet<ResourceKey>,
-    /// Goals, whose phase follows from their executions.
-    pub(super) goals: BTreeSet<ResourceKey>,
-}
-
-impl Pending {
-    pub(super) fn add(&mut self, key: ResourceKey) {
-        match key.kind {
-            Kind::Execution => self.executions.insert(key),
-            Kind::Goal => self.goals.insert(key),
-            _ => self.simple.insert(key),
-        };
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.simple.is_empty() && self.executions.is_empty() && self.goals.is_empty()
-    }
 }
 
 /// Reconciles until nothing more can progress without the outside world (design section 4).
@@ -145,7 +121,7 @@ impl<'a> Driver<'a> {
             messages,
             live: BTreeMap::new(),
             pending: Pending::default(),
-            settled: HashMap::new(),
+            settled: Resting::default(),
             left_over: BTreeSet::new(),
             sink,
             stop,

@@ -50,13 +50,16 @@ pub(super) fn decide_with(
 ) -> Result<Decided, EngineError> {
     let spec = spec_of(world, gate)?;
     let author = author_of(world, binding);
+    // Where it cannot be told who the author is, nobody's review counts: better closed than open to the author.
+    let known = world.config.gates.author_may_approve || author.is_some();
     let asked = Asked { spec: spec.as_ref(), generation, binding, since, author: author.as_deref() };
-    let reviews = status.map(|status| status.review_history.as_slice()).unwrap_or_default();
+    let reviews = status.filter(|_| known).map(|status| status.review_history.as_slice()).unwrap_or_default();
     Ok(decide_reviews(&asked, reviews, &people(world)))
 }
 
-/// The author of the commit that is to be approved, where the configuration does not let authors approve.
-fn author_of(world: &World, binding: &ReviewBinding) -> Option<String> {
+/// The author of the commit that is to be approved, where the configuration does not let authors approve; none also
+/// where the commit is not here, as in a shallow clone.
+pub(super) fn author_of(world: &World, binding: &ReviewBinding) -> Option<String> {
     if world.config.gates.author_may_approve {
         return None;
     }

@@ -161,12 +161,7 @@ impl Driver<'_> {
             keys.push(goal);
         }
         // What waits in this very process is not in the index yet.
-        let texts: Vec<String> = topics.iter().map(ToString::to_string).collect();
-        for (waiter, settled) in &self.settled {
-            if settled.as_ref().is_some_and(|settled| settled.on.iter().any(|on| texts.contains(on))) {
-                keys.push(waiter.clone());
-            }
-        }
+        keys.extend(topics.iter().flat_map(|topic| self.settled.waiters(topic)).cloned());
         Ok(keys)
     }
 
@@ -182,7 +177,6 @@ impl Driver<'_> {
 
     /// Writes down how everything was left.
     pub(super) fn settle(&mut self) -> Result<(), EngineError> {
-        let settled: Vec<_> = std::mem::take(&mut self.settled).into_iter().collect();
-        Ok(self.world.index.settle(&settled)?)
+        Ok(self.world.index.settle(&self.settled.take())?)
     }
 }

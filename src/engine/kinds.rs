@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::loaded::Loaded;
 use super::metadata::{observe, pins_for};
 use super::surroundings::usable;
-use super::world::{Loaded, World};
+use super::world::World;
 use super::{EngineError, gates};
 use crate::git::ObjectId;
 use crate::graph::Topology;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::manifest_change::{note_immutable, removed_request};
 use super::metadata::{note_source, observe, pins_for};
 use super::pin::{program_of, sources};
 use super::surroundings::Around;
@@ -14,8 +15,8 @@ use crate::git::ObjectId;
 use crate::graph::NodeIx;
 use crate::index::{Declared, Settled};
 use crate::model::{
-    BindingTarget, Condition, ConditionStatus, ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey,
-    Status, StatusMetadata, StatusRecord,
+    BindingTarget, ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, Status, StatusMetadata,
+    StatusRecord,
 };
 use crate::plan::{
     AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold, lease_state,
@@ -345,34 +346,6 @@ pub(super) fn present(world: &World, key: &ResourceKey) -> Result<Option<Declare
         }
     }
     Ok(Some(declared))
-}
-
-fn removed_request(now: Timestamp) -> crate::model::Request {
-    let comment = Some("the manifest was removed".to_owned());
-    crate::model::Request { by: "planspec".to_owned(), at: now, comment }
-}
-
-/// An Execution's spec never changes: a newer manifest is reported, and what is pinned stays in force.
-fn note_immutable(status: &mut ExecutionStatus, declared: &Declared, now: Timestamp) -> bool {
-    let changed = status.spec_hash.as_ref() != Some(&declared.spec_digest);
-    if !changed {
-        let before = status.conditions.len();
-        status.conditions.retain(|condition| condition.kind != "SpecChanged");
-        return status.conditions.len() != before;
-    }
-    let condition = Condition {
-        kind: "SpecChanged".to_owned(),
-        status: ConditionStatus::True,
-        reason: "Immutable".to_owned(),
-        message: format!(
-            "the manifest in `{}` was changed; the spec of an execution is immutable, so what was first observed stays \
-             in force; write a new Execution instead",
-            declared.source.path
-        ),
-        last_transition_time: now,
-        observed_generation: status.observed_generation,
-    };
-    Condition::set(&mut status.conditions, condition)
 }
 
 /// The deadline of the goal, counted from its creation.

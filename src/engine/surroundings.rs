@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
-use super::world::{Loaded, World};
+use super::loaded::Loaded;
+use super::world::World;
 use super::{EngineError, gates};
 use crate::graph::NodeIx;
 use crate::model::{

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::git::{Commit, ObjectId, Repo};
-use crate::index::{Declared, Index, Target};
+use crate::index::{Index, Target};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord};
 use crate::record::{self, StatusPath, StatusTree};
 
 use super::answers::Answers;
+use super::loaded::Loaded;
 use super::{EngineError, Tips};
 
 /// How many records may be newer than the index before it is brought up to date.
@@ -35,13 +36,6 @@ pub(super) struct World {
     pub(super) answers: Answers,
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
-}
-
-/// A declared resource with its declaration.
-#[derive(Debug, Clone)]
-pub(super) struct Loaded {
-    pub(super) resource: Resource,
-    pub(super) declared: Declared,
 }
 
 impl World {

@@ -3,30 +3,17 @@
 use std::collections::BTreeSet;
 
 use redb::{ReadableTable as _, WriteTransaction};
-use serde::{Deserialize, Serialize};
 
-use super::advance::Advance;
+use super::file_entry::{Doubt, FileEntry, why_quarantined};
 use super::lookup::Declared;
 use super::parallel::{CHUNK, in_parallel};
-use super::quarantine::{Doubt, why_quarantined};
 use super::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, WORK, decode, encode};
+use super::target::Advance;
 use super::{IndexError, ManifestFilter, topics_of};
 use crate::config::Limits;
 use crate::git::{GitError, ObjectId, Repo, TreeChange};
 use crate::manifest;
 use crate::model::{Kind, Resource, ResourceKey, Spec};
-
-/// What a file holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct FileEntry {
-    pub(super) blob: ObjectId,
-    /// The resources that it declares.
-    pub(super) keys: Vec<ResourceKey>,
-    /// The resources that it declared before it was broken; their last good versions stay in force.
-    pub(super) held: Vec<ResourceKey>,
-    /// What it may declare as well, for all one can tell.
-    pub(super) doubt: Doubt,
-}
 
 /// A file after parsing.
 struct Loaded {

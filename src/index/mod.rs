@@ -3,6 +3,7 @@
 
 mod advance;
 mod error;
+mod file_entry;
 mod files;
 mod filter;
 mod links;
@@ -14,16 +15,17 @@ mod sound;
 mod standing;
 mod store;
 mod tables;
+mod target;
 mod work;
 
 use std::path::Path;
 
-pub use advance::{Advance, Target};
 pub use error::IndexError;
 pub use filter::ManifestFilter;
 pub use links::{Topic, topics_of};
 pub use lookup::{Declared, Recorded};
 pub use sound::{Content, SoundFiles, Stamp};
+pub use target::{Advance, Target};
 pub use work::{Settled, WorkKey};
 
 use self::store::Store;

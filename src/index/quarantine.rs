@@ -1,60 +1,17 @@
-//! Files that are broken: which resources they may declare, and, for an index that is made anew, where the last good
-//! versions of those are.
+//! For an index that is made anew: the last good versions of resources whose files are broken.
 
 use redb::{ReadableTable as _, WriteTransaction};
-use serde::{Deserialize, Serialize};
 
 use super::IndexError;
-use super::advance::Target;
-use super::files::{FileEntry, declare};
+use super::file_entry::{FileEntry, why_quarantined};
+use super::files::declare;
 use super::lookup::Recorded;
 use super::tables::{BAD, DECLARED, FILES, RECORDED, decode, encode};
+use super::target::Target;
 use crate::config::Limits;
-use crate::diagnostic::Severity;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey};
-
-/// What a file may declare beside what could be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Doubt {
-    /// Nothing.
-    #[default]
-    None,
-    /// These, each with something wrong.
-    Of(Vec<ResourceKey>),
-    /// Anything.
-    Any,
-}
-
-impl Doubt {
-    pub(super) fn about(parsed: &manifest::Parsed) -> Self {
-        let errors = || parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
-        if parsed.broken || errors().any(|found| found.resource.is_none()) {
-            return Self::Any;
-        }
-        let named: Vec<ResourceKey> = errors().filter_map(|found| found.resource.clone()).collect();
-        if named.is_empty() { Self::None } else { Self::Of(named) }
-    }
-
-    pub(super) fn covers(&self, key: &ResourceKey) -> bool {
-        match self {
-            Self::None => false,
-            Self::Of(keys) => keys.contains(key),
-            Self::Any => true,
-        }
-    }
-
-    /// The resources that are named.
-    pub(super) fn named(&self) -> impl Iterator<Item = ResourceKey> {
-        let keys = if let Self::Of(keys) = self { keys.as_slice() } else { &[] };
-        keys.iter().cloned()
-    }
-}
-
-pub(super) fn why_quarantined(path: &str) -> String {
-    format!("the newest version in `{path}` is not valid")
-}
 
 /// After reading everything: recorded resources whose file is broken are declared as they were when they were good, as
 /// far as that can be found out (design invariant 6).

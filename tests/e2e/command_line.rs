@@ -72,3 +72,12 @@ fn a_wrong_environment_variable_is_named() {
     let outcome = environment.planspec(&["man"]).exits(2);
     assert!(outcome.stderr.contains("PLANSPEC_NAMESPACE"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_trace_is_for_those_who_ask_for_it() {
+    let mut environment = TestEnvironment::new();
+    environment.set("PLANSPEC_LOG", "no such=level=x");
+    assert!(environment.planspec(&["man"]).exits(2).stderr.contains("PLANSPEC_LOG"));
+    environment.set("PLANSPEC_LOG", "planspec=trace");
+    assert!(environment.planspec(&["man"]).succeeds().stdout.contains(".TH planspec"));
+}

@@ -1,8 +1,6 @@
 //! What becomes of manifests: broken, moved, renamed, created again, removed one by one or all at once; branches that
 //! are rewritten, late runs, records that somebody broke by hand.
 
-use std::fmt::Write as _;
-
 use planspec::model::{ExecutionPhase, Kind, NodePhase, StatusMetadata, StatusRecord};
 use serde_json::{Value, json};
 
@@ -287,8 +285,7 @@ fn a_rewritten_branch_is_compared_by_its_files() {
     stage.environment.git(&["checkout", "--quiet", "--orphan", "new"]).succeeds();
     stage.environment.git(&["rm", "--quiet", "-rf", "--cached", "."]).succeeds();
     std::fs::remove_file(stage.environment.repo().join("b.yaml")).unwrap();
-    let mut text = yaml(&[goal("a", "second"), goal("kept", "as it is")]);
-    let _ = write!(text, "");
+    let text = yaml(&[goal("a", "second"), goal("kept", "as it is")]);
     stage.environment.commit_files(&[("a.yaml", &text)], "Begin again");
     stage.environment.git(&["branch", "--quiet", "-M", "main"]).succeeds();
     stage.reconcile(&[]).succeeds();

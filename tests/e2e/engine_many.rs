@@ -124,3 +124,20 @@ fn a_shallow_clone_goes_on() {
     assert_eq!(status.phase, ExecutionPhase::Succeeded);
     check_history(&server.bare());
 }
+
+#[test]
+fn a_remote_that_takes_nothing_any_more_ends_the_runner_and_its_tasks() {
+    let server = GitServer::new();
+    let stage = Stage::new("lease: {duration: 1s}\npublish: {burst: 1000, perMinute: 6000}\n", &[]);
+    let script = format!("echo $$ >> '{}'; exec sleep 60", stage.outside("pid").display());
+    let graph = Graph::new("long").task("a", &[], &script);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("long", "long"), bindings(&[&graph])]));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clone = stage.clone_to(&server.file_url(), "clone");
+    let mut runner = stage.start_in(&clone, &[]);
+    stage.wait_until("the task runs", || !stage.trace("pid").is_empty());
+    server.steer("protected.list", "refs/heads/planspec/status\n");
+    assert_eq!(runner.ends().code(), Some(3), "{}", runner.output());
+    let pid = &stage.trace("pid")[0];
+    assert!(!std::path::Path::new("/proc").join(pid).exists(), "the task outlived its runner");
+}

@@ -186,7 +186,11 @@ fn lints_without_a_reason_are_found() {
 fn places_on_one_machine_and_unknown_hosts_are_found() {
     let place = ["see /wo", "rk/main"].concat();
     assert_eq!(find(wording::machine_paths, &[("docs/a.md", &place)]).len(), 1);
-    check_finds(wording::machine_paths, &[("docs/a.md", "as in network/root/cause, or homework/here")], &[]);
+    check_finds(
+        wording::machine_paths,
+        &[("docs/a.md", "as in network/root/cause, or homework/here, or /home/wendy/demo")],
+        &[],
+    );
     let host = ["https", "://mirror.corp.internal/index"].concat();
     assert_eq!(find(wording::hosts, &[("a.toml", &host)]).len(), 1);
     check_finds(wording::hosts, &[("a.md", "https://docs.github.com/x and http://127.0.0.1:80")], &[]);

@@ -1,7 +1,7 @@
 //! Reviews of gates.
 
 use super::{Actor, Verdict, listed, refuse};
-use crate::engine::gates::{decide_with, gate_status, generation, people, settle, spec_of};
+use crate::engine::gates::{author_of, decide_with, gate_status, generation, people, settle, spec_of};
 use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::engine::{EngineError, metadata};
@@ -32,6 +32,13 @@ pub(super) fn review(
     eligible(&actor.name, spec.as_ref(), &people(world))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
     let visitor = visitor(world, gate, execution)?;
+    if !world.config.gates.author_may_approve && author_of(world, &visitor.binding).is_none() {
+        return refuse(format!(
+            "the author of commit {} is not known here, and `gates.authorMayApprove` is false; fetch the whole history first, \
+             as with `git fetch --unshallow`",
+            visitor.binding.commit
+        ));
+    }
     let old = world.record(gate)?;
     let mut metadata = match (world.index.declared(gate)?, old.as_deref()) {
         (Some(declared), old) => metadata::observe(gate, &declared, &world.desired, old),

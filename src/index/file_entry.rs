@@ -1,0 +1,61 @@
+//! What the index keeps of a file: what it declares, and which resources it may declare although it is broken.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Severity;
+use crate::git::ObjectId;
+use crate::manifest;
+use crate::model::ResourceKey;
+
+/// What a file holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FileEntry {
+    pub(super) blob: ObjectId,
+    /// The resources that it declares.
+    pub(super) keys: Vec<ResourceKey>,
+    /// The resources that it declared before it was broken; their last good versions stay in force.
+    pub(super) held: Vec<ResourceKey>,
+    /// What it may declare as well, for all one can tell.
+    pub(super) doubt: Doubt,
+}
+
+/// What a file may declare beside what could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Doubt {
+    /// Nothing.
+    #[default]
+    None,
+    /// These, each with something wrong.
+    Of(Vec<ResourceKey>),
+    /// Anything.
+    Any,
+}
+
+impl Doubt {
+    pub(super) fn about(parsed: &manifest::Parsed) -> Self {
+        let errors = || parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        if parsed.broken || errors().any(|found| found.resource.is_none()) {
+            return Self::Any;
+        }
+        let named: Vec<ResourceKey> = errors().filter_map(|found| found.resource.clone()).collect();
+        if named.is_empty() { Self::None } else { Self::Of(named) }
+    }
+
+    pub(super) fn covers(&self, key: &ResourceKey) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(keys) => keys.contains(key),
+            Self::Any => true,
+        }
+    }
+
+    /// The resources that are named.
+    pub(super) fn named(&self) -> impl Iterator<Item = ResourceKey> {
+        let keys = if let Self::Of(keys) = self { keys.as_slice() } else { &[] };
+        keys.iter().cloned()
+    }
+}
+
+pub(super) fn why_quarantined(path: &str) -> String {
+    format!("the newest version in `{path}` is not valid")
+}
