@@ -5,7 +5,7 @@
 //! * `<!-- not run: REASON -->` before a `console` block skips it; `<!-- one command -->` says that only its first line
 //!   is a command, however many prompts its output shows.
 //! * A line of output that is only `…` stands for any number of lines.
-//! * With `UPDATE_PAGES=1` in the environment the page is rewritten with what was printed instead.
+//! * With `UPDATE_DOCS=1` in the environment the page is rewritten with what was printed instead.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -105,7 +105,7 @@ impl Shell {
 pub(crate) fn check(path: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let text = fs::read_to_string(&path).unwrap();
-    let update = std::env::var_os("UPDATE_PAGES").is_some();
+    let update = std::env::var_os("UPDATE_DOCS").is_some();
     let page = Page { path, lines: text.lines().map(str::to_owned).collect(), update };
     page.run(&Shell::new());
 }
@@ -136,7 +136,8 @@ impl Page {
                 let shown = shell.run(&step.command);
                 new.extend(format!("$ {}", step.command).lines().map(str::to_owned));
                 let fits = matches(&normal(&step.output), &normal(&shown));
-                if !fits && !(self.update && !step.output.iter().any(|line| line == ANY)) {
+                let by_hand = !self.update || step.output.iter().any(|line| line == ANY);
+                if !fits && by_hand {
                     let (command, page, got) = (&step.command, step.output.join("\n"), shown.join("\n"));
                     writeln!(problems, "\n$ {command}\n--- the page says\n{page}\n--- it printed\n{got}")
                         .unwrap();
@@ -258,4 +259,40 @@ fn pretty(line: &str) -> String {
         format!("pc{}{room}", &found[2])
     };
     runner.replace_all(line, named).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(page: &str, got: &str, expected: bool) {
+        let lines = |text: &str| normal(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(matches(&lines(page), &lines(got)), expected, "{page}\n--\n{got}");
+    }
+
+    #[test]
+    fn times_and_ids_are_not_compared_and_words_are() {
+        check("12:00:01 a/b Running", "23:59:59 a/b Running", true);
+        check("12:00:01 a/b Running", "23:59:59 a/b Failed", false);
+        check("committed 1a2b3c4d", "committed 99999999", true);
+        check("NAME   AGE\nx      3s", "NAME  AGE\nx     12m4s", true);
+        check("by pc-12-0a1b2c   x", "by a-long-name-99-ffffff x", true);
+        check("  indented", "indented", false);
+    }
+
+    #[test]
+    fn progress_of_one_moment_has_no_order_and_everything_else_has() {
+        check("12:00:01 a\n12:00:01 b\nend", "12:00:02 b\n12:00:03 a\nend", true);
+        check("a\nb", "b\na", false);
+    }
+
+    #[test]
+    fn an_ellipsis_stands_for_any_lines() {
+        check("first\n…\nlast", "first\n1\n2\nlast", true);
+        check("first\n…\nlast", "first\nlast", true);
+        check("first\n…\nlast", "first\n1", false);
+        check("first", "first\nsecond", false);
+        check("", "something", false);
+    }
 }

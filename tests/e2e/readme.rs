@@ -1,28 +1,59 @@
 //! The pages that show commands and their output: what they show is what happens.
 
+use std::path::Path;
+
 use crate::pages;
+
+const README: &str = "README.md";
+const GUIDE: &str = "docs/writing-plans.md";
+const EXAMPLES: [&str; 3] =
+    ["examples/feature-release/README.md", "examples/sso/README.md", "examples/two-hundred/README.md"];
 
 #[test]
 fn the_readme_is_true() {
-    pages::check("README.md");
-}
-
-#[test]
-fn the_feature_release_page_is_true() {
-    pages::check("examples/feature-release/README.md");
-}
-
-#[test]
-fn the_sign_in_page_is_true() {
-    pages::check("examples/sso/README.md");
-}
-
-#[test]
-fn the_two_hundred_page_is_true() {
-    pages::check("examples/two-hundred/README.md");
+    pages::check(README);
 }
 
 #[test]
 fn the_guide_is_true() {
-    pages::check("docs/writing-plans.md");
+    pages::check(GUIDE);
+}
+
+#[test]
+fn the_page_of_the_feature_release_is_true() {
+    pages::check(EXAMPLES[0]);
+}
+
+#[test]
+fn the_page_of_the_sign_in_example_is_true() {
+    pages::check(EXAMPLES[1]);
+}
+
+#[test]
+fn the_page_of_the_two_hundred_resources_is_true() {
+    pages::check(EXAMPLES[2]);
+}
+
+#[test]
+fn every_example_has_a_page_that_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for entry in std::fs::read_dir(root.join("examples")).unwrap() {
+        let page = entry.unwrap().path().join("README.md");
+        let page = page.strip_prefix(root).unwrap().to_str().unwrap();
+        assert!(EXAMPLES.contains(&page), "{page} is run by no test");
+    }
+}
+
+/// A link to a file of this project leads somewhere.
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let link = regex::Regex::new(r"\]\(([^)#:]+)[)#]").unwrap();
+    for page in [README, GUIDE].into_iter().chain(EXAMPLES) {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for found in link.captures_iter(&text) {
+            let target = root.join(page).parent().unwrap().join(&found[1]);
+            assert!(target.exists(), "{page} links to {}, which is not there", &found[1]);
+        }
+    }
 }
