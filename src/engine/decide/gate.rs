@@ -32,13 +32,7 @@ pub(super) fn review(
     eligible(&actor.name, spec.as_ref(), &people(world))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
     let visitor = visitor(world, gate, execution)?;
-    if !world.config.gates.author_may_approve && author_of(world, &visitor.binding).is_none() {
-        return refuse(format!(
-            "the author of commit {} is not known here, and `gates.authorMayApprove` is false; fetch the whole history first, \
-             as with `git fetch --unshallow`",
-            visitor.binding.commit
-        ));
-    }
+    know_author(world, &visitor.binding)?;
     let old = world.record(gate)?;
     let mut metadata = match (world.index.declared(gate)?, old.as_deref()) {
         (Some(declared), old) => metadata::observe(gate, &declared, &world.desired, old),
@@ -81,6 +75,18 @@ pub(super) fn review(
     verdict.lines.push(format!("gate/{} {said} for execution/{}", gate.name, visitor.key.name));
     verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&said), actor.at);
     Ok(verdict)
+}
+
+/// Where authors may not approve, it has to be known who the author is.
+fn know_author(world: &World, binding: &ReviewBinding) -> Result<(), EngineError> {
+    if world.config.gates.author_may_approve || author_of(world, binding).is_some() {
+        return Ok(());
+    }
+    refuse(format!(
+        "the author of commit {} is not known here, and `gates.authorMayApprove` is false; fetch the whole history first, as \
+         with `git fetch --unshallow`",
+        binding.commit
+    ))
 }
 
 /// The execution that a review is about.
