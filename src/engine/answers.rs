@@ -17,6 +17,9 @@ pub(super) type Stamp = Option<(ObjectId, u64)>;
 /// How many executions are remembered at most.
 const MOST: usize = 10_000;
 
+/// What was resolved for the nodes of an execution, and when it was so.
+type OfNodes = HashMap<NodeIx, (Stamp, Resolved)>;
+
 /// Answers so far.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
