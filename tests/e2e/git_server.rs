@@ -1,14 +1,13 @@
 //! A bare repository as a remote, by path and over smart HTTP with tokens: real `git` on both sides.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// A bare repository `acme/app` in a directory of its own, with a server for it when asked.
 pub(crate) struct GitServer {
     root: tempfile::TempDir,
-    server: Option<(Child, u16)>,
+    port: Option<u16>,
 }
 
 impl GitServer {
@@ -19,23 +18,14 @@ impl GitServer {
         make.arg(rig("mkbare.sh")).arg(root.path()).arg("acme/app").stdout(Stdio::null());
         make.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         assert!(make.status().unwrap().success());
-        Self { root, server: None }
+        Self { root, port: None }
     }
 
     /// With an HTTP server; the tokens are in `tests/rig/gitusers.json`.
     pub(crate) fn over_http() -> Self {
-        let mut this = Self::new();
-        let mut serve = Command::new("python3");
-        serve.arg(rig("gitd.py")).arg("0").arg(this.root.path()).arg(rig("gitusers.json"));
-        serve.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        // The server ends with its input, so that it cannot outlive a test that dies.
-        serve.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = serve.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().strip_prefix("port ").unwrap().parse().unwrap();
-        this.server = Some((child, port));
-        this
+        let this = Self::new();
+        let port = crate::git_http::serve(this.root.path().to_owned());
+        Self { port: Some(port), ..this }
     }
 
     /// The bare repository's directory.
@@ -50,12 +40,12 @@ impl GitServer {
 
     /// `http://…`, with a token in it or without.
     pub(crate) fn http_url(&self, token: Option<&str>) -> String {
-        let (_, port) = self.server.as_ref().expect("made with over_http");
+        let port = self.port.expect("made with over_http");
         let userinfo = token.map(|token| format!("x-access-token:{token}@")).unwrap_or_default();
         format!("http://{userinfo}127.0.0.1:{port}/acme/app.git")
     }
 
-    /// Writes one of the files that steer the repository; see `tests/rig/mkbare.sh` and `gitd.py`.
+    /// Writes one of the files that steer the repository; see `tests/rig/mkbare.sh` and `git_http`.
     pub(crate) fn steer(&self, file: &str, content: &str) {
         fs::write(self.bare().join(file), content).unwrap();
     }
@@ -63,15 +53,6 @@ impl GitServer {
     /// Puts a hook into the bare repository.
     pub(crate) fn hook(&self, name: &str, script: &str) {
         write_hook(&self.bare().join("hooks"), name, script);
-    }
-}
-
-impl Drop for GitServer {
-    fn drop(&mut self) {
-        if let Some((child, _)) = &mut self.server {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

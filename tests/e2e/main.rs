@@ -25,6 +25,7 @@ mod engine_signals;
 mod environment;
 mod examples;
 mod fixtures;
+mod git_http;
 mod git_local;
 mod git_remote;
 mod git_server;
