@@ -1,5 +1,5 @@
-//! Answers that planning gets again and again while the same commits are looked at: Bindings as they are declared, and
-//! what was resolved for nodes that wait for a slot. Forgotten whenever the index is brought to other commits.
+//! Answers that planning gets again and again while the same commits are looked at: Bindings as they are declared, what
+//! was resolved for nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is brought to other commits.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,6 +25,7 @@ type OfNodes = HashMap<NodeIx, (Stamp, Resolved)>;
 pub(super) struct Answers {
     bindings: RefCell<HashMap<ResourceKey, Rc<Loaded>>>,
     resolved: RefCell<HashMap<ResourceKey, OfNodes>>,
+    priorities: RefCell<HashMap<ResourceKey, u16>>,
 }
 
 impl Answers {
@@ -58,5 +59,15 @@ impl Answers {
             resolved.clear();
         }
         resolved.entry(execution.clone()).or_default().insert(node, (stamp, answer.clone()));
+    }
+
+    /// The priority of an execution, if it was looked up before.
+    pub(super) fn priority(&self, execution: &ResourceKey) -> Option<u16> {
+        self.priorities.borrow().get(execution).copied()
+    }
+
+    /// Remembers the priority of an execution.
+    pub(super) fn keep_priority(&self, execution: &ResourceKey, priority: u16) {
+        self.priorities.borrow_mut().insert(execution.clone(), priority);
     }
 }

@@ -111,24 +111,9 @@ impl Driver<'_> {
         if self.pending.executions.is_empty() || self.live.len() >= WINDOW {
             return Ok(());
         }
-        let mut waiting = Vec::new();
+        let mut ordered = Vec::with_capacity(self.pending.executions.len());
         for key in std::mem::take(&mut self.pending.executions) {
-            let goal = self.world.index.declared(&key)?.and_then(|declared| declared.goal);
-            waiting.push((goal, key));
-        }
-        let mut priorities: BTreeMap<ResourceKey, u16> = BTreeMap::new();
-        let mut ordered = Vec::with_capacity(waiting.len());
-        for (goal, key) in waiting {
-            let priority = match goal.as_ref().map(|goal| (goal, priorities.get(goal).copied())) {
-                Some((_, Some(known))) => known,
-                Some((goal, None)) => {
-                    let priority = priority_of(&self.world, Some(goal))?;
-                    priorities.insert(goal.clone(), priority);
-                    priority
-                }
-                None => 0,
-            };
-            ordered.push((std::cmp::Reverse(priority), key));
+            ordered.push((std::cmp::Reverse(self.priority(&key)?), key));
         }
         ordered.sort();
         for (std::cmp::Reverse(priority), key) in ordered {
@@ -140,6 +125,17 @@ impl Driver<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The priority of the goal that an execution serves. Asked again at every pass for all that wait for their turn.
+    fn priority(&self, execution: &ResourceKey) -> Result<u16, EngineError> {
+        if let Some(known) = self.world.answers.priority(execution) {
+            return Ok(known);
+        }
+        let goal = self.world.index.declared(execution)?.and_then(|declared| declared.goal);
+        let priority = priority_of(&self.world, goal.as_ref())?;
+        self.world.answers.keep_priority(execution, priority);
+        Ok(priority)
     }
 
     /// Prepares every execution that something happened to, or that could use a free slot.
