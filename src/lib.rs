@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod event;
 pub mod git;
+pub mod github;
 pub mod graph;
 pub mod index;
 pub mod manifest;

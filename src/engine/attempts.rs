@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::git::ObjectId;
 use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, ResourceKey, StatusRecord};
 use crate::plan::{AttemptResult, inputs};
-use crate::provider::{Attempt, Control, Outcome, Registry, Report, Stop};
+use crate::provider::{Attempt, Brief, Control, Outcome, Registry, Report, Stop};
 use crate::run::expression::Template;
 use crate::run::{Evidence, Program};
 
@@ -289,7 +289,21 @@ impl Attempts {
             run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt.to_string()),
             workspace: self.checkouts.of(parsed),
             handle: state.and_then(|state| state.extensions.handle.clone()),
+            brief: Arc::new(brief(&claim.program, node)),
         })
+    }
+}
+
+/// What the work of a node is about.
+fn brief(program: &Program, node: &crate::model::Node) -> Brief {
+    Brief {
+        goal: program.goal.as_ref().map(|(_, goal)| goal.clone()),
+        plan: program.plan.description.clone(),
+        plan_context: program.plan.context.clone(),
+        title: node.name.clone(),
+        task: node.description.clone(),
+        task_context: node.context.clone(),
+        execution_context: program.spec.context.clone(),
     }
 }
 

@@ -77,6 +77,8 @@ pub enum NodeReason {
     AwaitingPerson,
     /// Blocked: something outside has not happened yet.
     AwaitingEvent,
+    /// Blocked: the work goes on elsewhere, and is looked at from time to time.
+    AwaitingProvider,
     /// Blocked: no binding rule matches.
     Unbound,
     /// Blocked: two binding rules match equally well.

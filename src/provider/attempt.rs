@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::Workspace;
 use crate::model::{
-    AcceptanceCriterion, Artifact, CriterionResult, JsonMap, LogSummary, NodeId, NodeReason, ResourceKey,
+    AcceptanceCriterion, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary, NodeId,
+    NodeReason, ResourceKey,
 };
 
 /// Everything that a provider may know about one attempt at a node.
@@ -47,6 +48,27 @@ pub struct Attempt {
     pub workspace: Arc<dyn Workspace>,
     /// What this provider gave as `handle` when it was blocked before.
     pub handle: Option<String>,
+    /// What the work is about, for whoever does it with understanding: an agent or a person.
+    pub brief: Arc<Brief>,
+}
+
+/// What the work of a node is about, expressions not replaced.
+#[derive(Debug, Clone, Default)]
+pub struct Brief {
+    /// The goal that the execution serves.
+    pub goal: Option<GoalSpec>,
+    /// What the plan is for.
+    pub plan: String,
+    /// The material of the plan.
+    pub plan_context: Vec<ContextItem>,
+    /// The title of the task.
+    pub title: Option<String>,
+    /// The task, in words.
+    pub task: Option<String>,
+    /// The material of the task.
+    pub task_context: Vec<ContextItem>,
+    /// The material of the execution.
+    pub execution_context: Vec<ContextItem>,
 }
 
 /// How the engine talks with a running attempt.

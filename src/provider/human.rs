@@ -114,6 +114,7 @@ mod tests {
             run_dir: folder,
             workspace: Arc::new(Nowhere),
             handle: None,
+            brief: Default::default(),
         };
         let control = Control { stop: watch::channel(None).1, output: mpsc::channel(1).0 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -21,7 +21,7 @@ mod workspace;
 
 use std::pin::Pin;
 
-pub use attempt::{Attempt, Control, Outcome, Report, Stop};
+pub use attempt::{Attempt, Brief, Control, Outcome, Report, Stop};
 pub use check::ConfigError;
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
@@ -38,6 +38,9 @@ pub fn kill_processes() {
 /// The result of an attempt, as it becomes known.
 pub type Running = Pin<Box<dyn Future<Output = Report> + Send>>;
 
+/// Calling off work that goes on elsewhere.
+pub type CallingOff = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
 /// Something that does the work of attempts.
 pub trait Provider: Send + Sync {
     /// The schemes that it serves, without `://`; the empty scheme stands for plain words.
@@ -53,4 +56,16 @@ pub trait Provider: Send + Sync {
     /// Runs one attempt to its end, within a tokio runtime. Dropping the future ends the work as
     /// [`Stop::Shutdown`] does.
     fn run(&self, attempt: Attempt, control: Control) -> Running;
+
+    /// Looks again at work that goes on elsewhere and that `attempt.handle` names. Nothing is claimed for it, and two
+    /// runners may look at once, so it changes nothing outside.
+    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+        self.run(attempt, control)
+    }
+
+    /// Calls off work that goes on elsewhere and that `attempt.handle` names; may be asked more than once. The answer is
+    /// what went wrong, in words; the node is cancelled in any case.
+    fn call_off(&self, _attempt: Attempt) -> CallingOff {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

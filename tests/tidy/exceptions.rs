@@ -38,6 +38,42 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         about: "std::process::Command",
         reason: "the user's editor, on the user's terminal: neither Git nor the work of a plan",
     },
+    Exception {
+        rule: "every dependency is used",
+        path: "Cargo.toml",
+        about: "nothing uses `octocrab`",
+        reason: "the client in `github` arrives next",
+    },
+    Exception {
+        rule: "every dependency is used",
+        path: "Cargo.toml",
+        about: "nothing uses `pulldown-cmark`",
+        reason: "the tests of pages arrive next",
+    },
+    Exception {
+        rule: "every dependency is used",
+        path: "Cargo.toml",
+        about: "nothing uses `reqwest`",
+        reason: "the HTTP providers arrive next",
+    },
+    Exception {
+        rule: "every dependency is used",
+        path: "Cargo.toml",
+        about: "nothing uses `rmcp`",
+        reason: "the provider `mcp://` arrives next",
+    },
+    Exception {
+        rule: "every dependency is used",
+        path: "Cargo.toml",
+        about: "nothing uses `rustls`",
+        reason: "the HTTP providers arrive next",
+    },
+    Exception {
+        rule: "every dependency is used",
+        path: "Cargo.toml",
+        about: "nothing uses `wiremock`",
+        reason: "the tests of HTTP providers arrive next",
+    },
 ];
 
 /// The findings that stand, and the exceptions of this rule that nothing needs.

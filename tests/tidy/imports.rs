@@ -17,7 +17,8 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
     ("plan", &["model", "config", "graph", "change", "run"]),
     ("event", &["model", "diagnostic", "run"]),
     ("git", &["model"]),
-    ("provider", &["model", "config", "run"]),
+    ("github", &["model"]),
+    ("provider", &["model", "config", "run", "github"]),
     ("record", &["model", "run", "git"]),
     ("index", &["model", "diagnostic", "config", "manifest", "git", "record"]),
     (
@@ -57,6 +58,7 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
             "index",
             "engine",
             "report",
+            "github",
         ],
     ),
 ];

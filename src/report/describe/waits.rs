@@ -8,6 +8,7 @@ pub(super) fn what(reason: NodeReason) -> &'static str {
         NodeReason::AwaitingApproval => "an approval",
         NodeReason::AwaitingPerson => "a person",
         NodeReason::AwaitingEvent => "an event outside",
+        NodeReason::AwaitingProvider => "work that goes on elsewhere",
         NodeReason::Unbound => "a Binding that names a provider for it",
         NodeReason::BindingConflict => "a Binding whose rules do not contradict each other",
         NodeReason::ProviderUnavailable => "a provider that is known and allowed here",

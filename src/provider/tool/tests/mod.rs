@@ -61,6 +61,7 @@ fn bench(config: Value) -> Bench {
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(checkout)),
         handle: None,
+        brief: Default::default(),
     };
     let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
     let runs = home.path().join("runs");
