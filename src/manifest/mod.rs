@@ -4,6 +4,7 @@
 pub mod codes;
 mod config;
 mod document;
+mod everyday;
 mod facts;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test asks whether to write its expectations")]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::everyday;
 use super::lines::Position;
 use super::value::{self, EXPECTED_KEY, Finding, Log};
 use crate::config::Limits;
@@ -43,7 +44,12 @@ pub(super) enum Broken {
 /// Reads every document. After an error that is not about a single document nothing more comes.
 pub(super) fn read(text: &str, format: Format, limits: &Limits) -> Vec<Result<Document, Broken>> {
     match format {
-        Format::Yaml => read_yaml(text, limits),
+        Format::Yaml => match everyday::read(text, limits.depth, limits.documents) {
+            Some(values) => {
+                values.into_iter().map(|value| Ok(Document { value, findings: Vec::new() })).collect()
+            }
+            None => read_by_library(text, limits),
+        },
         Format::Json => vec![read_json(text, limits)],
     }
 }
@@ -66,7 +72,8 @@ fn read_json(text: &str, limits: &Limits) -> Result<Document, Broken> {
     }
 }
 
-fn read_yaml(text: &str, limits: &Limits) -> Vec<Result<Document, Broken>> {
+/// Reads YAML with the library, which is the judge of what a text means.
+pub(super) fn read_by_library(text: &str, limits: &Limits) -> Vec<Result<Document, Broken>> {
     let mut documents = Vec::new();
     for source in serde_yaml::Deserializer::from_str(text) {
         if documents.len() as u64 >= u64::from(limits.documents) {

@@ -1,0 +1,78 @@
+//! Keys and scalars that stand in one line.
+
+use serde_json::Value;
+
+/// Takes `key:` off a line: the key, and what follows it. Nothing where the line is no everyday entry.
+pub(super) fn key(line: &str) -> Option<(&str, &str)> {
+    let (key, rest) = if line.starts_with(['"', '\'']) {
+        let (key, rest) = quoted(line)?;
+        (key, rest.strip_prefix(':')?)
+    } else {
+        let end = line.bytes().position(|byte| !is_of_a_key(byte))?;
+        let (key, rest) = line.split_at_checked(end)?;
+        if key.is_empty() || key.starts_with(['-', '.']) {
+            return None;
+        }
+        (key, rest.strip_prefix(':')?)
+    };
+    if key == super::super::value::MERGE_KEY || !(rest.is_empty() || rest.starts_with(' ')) {
+        return None;
+    }
+    Some((key, rest.trim_start_matches(' ')))
+}
+
+fn is_of_a_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'$')
+}
+
+/// Takes a quoted scalar without escapes off a text: its content, and what follows it.
+pub(super) fn quoted(text: &str) -> Option<(&str, &str)> {
+    let mark = text.chars().next()?;
+    let (content, rest) = text.get(1..)?.split_once(mark)?;
+    let escapes = content.contains('\\') && mark == '"' || rest.starts_with(mark);
+    (!escapes).then_some((content, rest))
+}
+
+/// Whether nothing but a comment follows.
+pub(super) fn nothing_follows(rest: &str) -> bool {
+    rest.is_empty() || (rest.starts_with(' ') && rest.trim_start_matches(' ').starts_with('#'))
+}
+
+/// A plain scalar that fills the rest of a line.
+pub(super) fn plain(text: &str) -> Option<Value> {
+    let text = text.split_once(" #").map_or(text, |(text, _)| text).trim_end_matches(' ');
+    if text.contains(": ") || text.ends_with(':') {
+        return None;
+    }
+    resolve(text)
+}
+
+/// What a plain scalar stands for.
+pub(super) fn resolve(text: &str) -> Option<Value> {
+    let first = text.chars().next()?;
+    match first {
+        'n' | 'N' if matches!(text, "null" | "Null" | "NULL") => Some(Value::Null),
+        't' | 'T' if matches!(text, "true" | "True" | "TRUE") => Some(Value::Bool(true)),
+        'f' | 'F' if matches!(text, "false" | "False" | "FALSE") => Some(Value::Bool(false)),
+        '0'..='9' => number_or_text(text),
+        'a'..='z' | 'A'..='Z' | '/' | '_' | '$' | '(' | '\u{a0}'.. => Some(Value::String(text.to_owned())),
+        _ => None,
+    }
+}
+
+/// A text that begins with a digit: a short decimal number, or something that can be no number at all.
+fn number_or_text(text: &str) -> Option<Value> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let short = text.len() <= 18 && (text == "0" || !text.starts_with('0'));
+        return short.then(|| text.parse::<u64>().ok().map(Value::from)).flatten();
+    }
+    let of_a_number =
+        |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'x' | b'X' | b'o' | b'.' | b'_' | b'+' | b'-');
+    let may_be_a_number = text.bytes().all(of_a_number) && !is_a_span(text);
+    (!may_be_a_number).then(|| Value::String(text.to_owned()))
+}
+
+/// `7d`: of the spans of time, days alone are written with a digit of hexadecimal numbers.
+fn is_a_span(text: &str) -> bool {
+    text.strip_suffix('d').is_some_and(|days| days.bytes().all(|byte| byte.is_ascii_digit()))
+}
