@@ -19,6 +19,11 @@ use crate::run::{Change, Evidence, ExecutionChange, Program, Sources, apply, der
 const TERMS: LeaseTerms =
     LeaseTerms { duration: std::time::Duration::from_secs(5), skew: std::time::Duration::from_secs(1) };
 
+/// When what comes late is there.
+fn arrival() -> Timestamp {
+    Timestamp::from_second(40).unwrap()
+}
+
 fn key(kind: Kind, name: &str) -> ResourceKey {
     ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
 }
@@ -128,7 +133,7 @@ impl Around {
     fn is_there(&self, what: &str, index: usize) -> bool {
         match self.choices.of(what, index, 5) {
             0 => false,
-            1 => self.now.as_second() >= 40,
+            1 => self.now >= arrival(),
             _ => true,
         }
     }
@@ -296,6 +301,8 @@ impl<'a> Simulation<'a> {
         // The world goes on for two minutes: late decisions arrive, waits time out.
         let later = self.now.saturating_add(SignedDuration::from_secs(20)).unwrap();
         match wake {
+            // Nobody sleeps through an arrival: whether a decision is in time must not hang on who looks when.
+            Some(at) if self.now < arrival() => self.now = at.min(arrival()).max(self.now),
             Some(at) => self.now = at.max(self.now),
             None if running || waiting => {}
             None if self.now.as_second() < 120 => self.now = later,
