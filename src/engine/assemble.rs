@@ -8,11 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::attempts::Claim;
 use super::batch::Assembly;
+use super::capabilities::capabilities_of;
 use super::driver::Driver;
 use super::kinds::{Planned, gate_waiting, plan_resource, priority_of};
 use super::live::{Live, Prepared, Step, record_of};
 use super::surroundings::Around;
 use super::waiting::settled;
+use super::world::World;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
 use crate::graph::NodeIx;
@@ -54,7 +56,7 @@ impl Driver<'_> {
             assembly.dashboard = Some(dashboard::input(&self.world, &assembly.puts, &self.live)?);
             self.dashboard_at = Some(std::time::Instant::now());
         }
-        let claims = claims_of(&steps, &assembly.puts);
+        let claims = claims_of(&self.world, &steps, &assembly.puts)?;
         Ok(Some(Ready { assembly, steps, claims, at: now }))
     }
 
@@ -308,18 +310,21 @@ fn says_nothing(step: &Prepared) -> bool {
 
 /// The claims of the steps, for starting them once the commit is published.
 fn claims_of(
+    world: &World,
     steps: &[(ResourceKey, Box<Prepared>)],
     records: &BTreeMap<ResourceKey, Option<Arc<crate::model::StatusRecord>>>,
-) -> Vec<Claim> {
+) -> Result<Vec<Claim>, EngineError> {
     let mut claims = Vec::new();
     for (key, step) in steps {
         let (Some(program), Some(Some(record))) = (&step.program, records.get(key)) else { continue };
         for (&node, target) in &step.targets {
             let Some(id) = program.ids.get(node) else { continue };
             let attempt = step.draft.status.node_statuses.get(id).map_or(0, |state| state.attempt);
+            let capabilities = capabilities_of(world, program, node)?;
+            let (key, target) = (key.clone(), target.clone());
             let (program, record) = (Arc::clone(program), Arc::clone(record));
-            claims.push(Claim { key: key.clone(), node, attempt, target: target.clone(), program, record });
+            claims.push(Claim { key, node, attempt, target, program, record, capabilities });
         }
     }
-    claims
+    Ok(claims)
 }

@@ -14,7 +14,7 @@ use super::workspace::Checkouts;
 use crate::event::Event;
 use crate::git::ObjectId;
 use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, ResourceKey, StatusRecord};
-use crate::plan::{AttemptResult, inputs};
+use crate::plan::{AttemptResult, capability, inputs};
 use crate::provider::{Attempt, Brief, Control, Outcome, Registry, Report, Stop};
 use crate::run::expression::Template;
 use crate::run::{Evidence, Program};
@@ -31,6 +31,8 @@ pub(super) struct Claim {
     pub(super) target: BindingTarget,
     pub(super) program: Arc<Program>,
     pub(super) record: Arc<StatusRecord>,
+    /// The capabilities of the node, as they stand when it starts.
+    pub(super) capabilities: Vec<capability::Capability>,
 }
 
 /// What an attempt sends.
@@ -265,6 +267,8 @@ impl Attempts {
             return Err(broken("the node is not in the plan".to_owned()));
         };
         let inputs = inputs(&claim.program, status, claim.node).map_err(broken)?;
+        let inputs = capability::complete_inputs(inputs, &claim.capabilities)
+            .map_err(|message| (NodeReason::InputInvalid, message))?;
         let config = config(&claim.program, status, &claim.target.config, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::capabilities::checked;
 use super::manifest_change::{note_immutable, removed_request};
 use super::metadata::{note_source, observe, pins_for};
 use super::pin::{program_of, sources};
@@ -164,7 +165,7 @@ impl Live {
             return Ok(Step::Idle(Some(leased(&self.key, &step.draft.status, until))));
         }
         step.finished = self.finished.len();
-        self.take_up(&program, &mut step, planner);
+        self.take_up(world, &program, &mut step, planner)?;
         let deadline = deadline(world, &program)?;
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
             step.draft.wake_at(end);
@@ -302,12 +303,16 @@ impl Live {
 
     /// Applies the ends of attempts. One that the record no longer knows as running is left out: it was cancelled, or
     /// taken over.
-    fn take_up(&self, program: &Program, step: &mut Prepared, planner: Planner<'_>) {
+    fn take_up(
+        &self,
+        world: &World,
+        program: &Program,
+        step: &mut Prepared,
+        planner: Planner<'_>,
+    ) -> Result<(), EngineError> {
         for finished in &self.finished {
-            let Some(node) = program.topology.find(finished.node.as_str()).and_then(|ix| program.node(ix))
-            else {
-                continue;
-            };
+            let Some(ix) = program.topology.find(finished.node.as_str()) else { continue };
+            let Some(node) = program.node(ix) else { continue };
             let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
             let current = state.phase == NodePhase::Running
                 && state.attempt == finished.attempt
@@ -316,7 +321,8 @@ impl Live {
                 continue;
             }
             let key = format!("{}/{}/{}", step.metadata.uid, finished.node, finished.attempt);
-            let (result, evidence) = (finished.result.clone(), finished.evidence.clone());
+            let result = checked(world, program, ix, finished.result.clone())?;
+            let evidence = finished.evidence.clone();
             let change = after_attempt(node, state, result, evidence, &key, finished.at);
             if step.draft.node(&finished.node, change, finished.at)
                 && let (Some(started), Some(state)) =
@@ -326,6 +332,7 @@ impl Live {
                 state.start_time = Some(started);
             }
         }
+        Ok(())
     }
 }
 

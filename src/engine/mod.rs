@@ -5,6 +5,7 @@ mod answers;
 mod assemble;
 mod attempts;
 mod batch;
+mod capabilities;
 mod clock;
 mod collect;
 mod dashboard;

@@ -57,7 +57,7 @@ impl<'a> Around<'a> {
         if let Some(known) = self.bindings.borrow().get(key) {
             return known.clone();
         }
-        let loaded = self.keep(self.world.binding(key));
+        let loaded = self.keep(self.world.cached(key));
         let found = loaded.map(|loaded| {
             let generation = self.keep(self.world.generation(key)).unwrap_or(1);
             Binding { loaded, generation }

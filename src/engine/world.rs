@@ -178,8 +178,8 @@ impl World {
         Ok(resource.map(|resource| Loaded { resource, declared }))
     }
 
-    /// A declared Binding, read once while the same commits are looked at.
-    pub(super) fn binding(&self, key: &ResourceKey) -> Result<Option<Rc<Loaded>>, EngineError> {
+    /// A declared Binding or Capability, read once while the same commits are looked at.
+    pub(super) fn cached(&self, key: &ResourceKey) -> Result<Option<Rc<Loaded>>, EngineError> {
         if let Some(known) = self.answers.binding(key) {
             return Ok(Some(known));
         }

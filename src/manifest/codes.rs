@@ -97,6 +97,8 @@ codes! {
     UNDECIDABLE_GATE = "PS3014", "gate that cannot be approved";
     /// An expression that cannot be compiled, or refers to something that is not there.
     BAD_EXPRESSION = "PS3015", "malformed expression";
+    /// A task needs a capability that should no longer be used.
+    DEPRECATED_CAPABILITY = "PS3016", "deprecated capability";
 
     /// The spec of an Execution changed.
     IMMUTABLE_SPEC = "PS4001", "immutable spec changed";

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    CapabilitySpec, ExecutionSpec, ExternalRef, JsonMap, Kind, Name, Node, NodeId, NodeKind, ParameterType,
-    PlanSpec, Reference, Resource, ResourceKey, Spec, StringMap,
+    CapabilitySpec, DEPRECATED, ExecutionSpec, ExternalRef, JsonMap, Kind, Metadata, Name, Node, NodeId,
+    NodeKind, ParameterType, PlanSpec, REPLACEMENT, Reference, Resource, ResourceKey, Spec, StringMap,
 };
+use crate::run::parameter::type_of;
 
 /// The facts of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub enum Detail {
         inputs: Vec<InputDeclaration>,
         /// What else it needs.
         requires: Vec<Requirement>,
+        /// Why, and in whose favour, it should no longer be used; empty texts where nothing is said.
+        deprecated: Option<(String, String)>,
     },
     /// Of an Execution.
     Execution {
@@ -100,6 +103,8 @@ pub struct InputDeclaration {
     pub required: bool,
     /// The JSON texts of the values that it may take; any when empty.
     pub values: Vec<String>,
+    /// The format of JSON Schema that it has; empty for any.
+    pub format: String,
 }
 
 /// A capability that another one needs.
@@ -171,23 +176,30 @@ fn other(resource: &Resource, references: &mut References<'_>) -> Detail {
             references.list.push(Ref { target, pointer: "/spec/targetRef/name".to_owned(), required: false });
             Detail::None
         }
-        Spec::Capability(spec) => capability(spec, references.home),
+        Spec::Capability(spec) => capability(spec, &resource.metadata),
         _ => Detail::None,
     }
 }
 
-fn capability(spec: &CapabilitySpec, home: &Name) -> Detail {
+fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> Detail {
+    let home = &metadata.namespace;
     let inputs = spec.inputs.iter().map(|input| InputDeclaration {
         name: input.name.clone(),
         kind: input.kind,
         required: input.required && input.default.is_none(),
         values: input.values.iter().map(Value::to_string).collect(),
+        format: input.format.clone().unwrap_or_default(),
     });
     let requires = spec.requirements.iter().map(|requirement| Requirement {
         target: requirement.reference().key(Kind::Capability, home),
         optional: requirement.optional,
     });
-    Detail::Capability { inputs: inputs.collect(), requires: requires.collect() }
+    let annotation = |name: &str| metadata.annotations.get(name);
+    let deprecated = annotation(DEPRECATED).filter(|why| why.as_str() != "false").map(|why| {
+        let why = if why == "true" { "" } else { why };
+        (why.to_owned(), annotation(REPLACEMENT).cloned().unwrap_or_default())
+    });
+    Detail::Capability { inputs: inputs.collect(), requires: requires.collect(), deprecated }
 }
 
 fn plan(spec: &PlanSpec, references: &mut References<'_>) -> Detail {
@@ -232,18 +244,6 @@ fn inputs(map: &JsonMap) -> Vec<InputFacts> {
         InputFacts { name: name.clone(), kind, scalar: scalar.then(|| value.to_string()) }
     };
     map.iter().map(fact).collect()
-}
-
-/// The type of a value; null has none.
-pub(super) fn type_of(value: &Value) -> Option<ParameterType> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(_) => ParameterType::Boolean,
-        Value::Number(_) => ParameterType::Number,
-        Value::String(_) => ParameterType::String,
-        Value::Array(_) => ParameterType::Array,
-        Value::Object(_) => ParameterType::Object,
-    })
 }
 
 fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> Detail {

@@ -5,6 +5,12 @@ use serde_json::Value;
 
 use super::{Condition, JsonMap, Name, Reference};
 
+/// Annotation of a Capability: that it should no longer be used; `true`, or why.
+pub const DEPRECATED: &str = "planspec.io/deprecated";
+
+/// Annotation of a deprecated Capability: `NAME` or `NAMESPACE/NAME` of what to use in its place.
+pub const REPLACEMENT: &str = "planspec.io/replacement";
+
 /// The spec of a Capability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

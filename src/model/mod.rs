@@ -26,7 +26,7 @@ pub use binding::{
 };
 pub use capability::{
     CapabilityParameter, CapabilityPhase, CapabilityRequirement, CapabilitySpec, CapabilityStatus,
-    ParameterType,
+    DEPRECATED, ParameterType, REPLACEMENT,
 };
 pub use condition::{Condition, ConditionStatus};
 pub use context::{ContextFormat, ContextItem};

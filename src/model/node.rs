@@ -95,6 +95,8 @@ pub enum NodeReason {
     ConditionFalse,
     /// Failed: an expression cannot be evaluated.
     ExpressionError,
+    /// Failed: the inputs are not what a capability of the task asks for.
+    InputInvalid,
     /// Failed: the provider said so.
     ProviderFailed,
     /// Failed: the attempt took too long.

@@ -2,6 +2,7 @@
 //! clock reading (design invariant 5). No I/O, no async, no clock of its own.
 
 pub mod binding;
+pub mod capability;
 mod draft;
 mod execution;
 pub mod goal;

@@ -4,15 +4,9 @@ use jiff::Timestamp;
 
 use crate::model::{
     BindingPhase, BindingSpec, BindingStatus, BindingTarget, CapabilityPhase, CapabilitySpec,
-    CapabilityStatus, Condition, ConditionStatus, Kind, Metadata, Name, PlanPhase, PlanSpec, PlanStatus,
-    Reference, ResourceKey, UnboundCapability, UnboundReason,
+    CapabilityStatus, Condition, ConditionStatus, DEPRECATED, Kind, Metadata, Name, PlanPhase, PlanSpec,
+    PlanStatus, REPLACEMENT, Reference, ResourceKey, UnboundCapability, UnboundReason,
 };
-
-/// Annotation of a Capability: that it should no longer be used; `true`, or why.
-pub const DEPRECATED: &str = "planspec.io/deprecated";
-
-/// Annotation of a deprecated Capability: `NAME` or `NAMESPACE/NAME` of what to use in its place.
-pub const REPLACEMENT: &str = "planspec.io/replacement";
 
 /// The one condition of a simple resource.
 fn condition(kind: &str, why: Result<(), (&str, String)>, generation: u64, now: Timestamp) -> Condition {

@@ -5,6 +5,7 @@ mod change;
 pub mod expression;
 mod fold;
 pub mod gate;
+pub mod parameter;
 mod phase;
 mod program;
 mod transition;

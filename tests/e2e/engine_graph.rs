@@ -210,3 +210,49 @@ fn relaxed_publishing_comes_to_the_same_end() {
     crate::engine_rig::check_trace(&stage.environment.repo(), &["wide"], &stage.trace("trace"));
     assert_eq!(stage.trace("trace").len(), 14);
 }
+
+#[test]
+fn capabilities_fill_in_defaults_and_check_what_goes_in_and_comes_out() {
+    let capability = document(
+        "Capability",
+        "count",
+        &json!({
+            "description": "counts",
+            "inputs": [{ "name": "what", "type": "string", "default": "sheep" }, { "name": "most", "type": "number" }],
+            "outputs": [{ "name": "count", "type": "number", "required": true }],
+        }),
+    );
+    let fields =
+        |inputs: serde_json::Value| json!({ "capabilityRefs": [{ "name": "count" }], "inputs": inputs });
+    let keep = "cp \"$PLANSPEC_INPUTS\" \"$PLANSPEC_ARTIFACTS/inputs.json\"; \
+                printf 'count=7\\nseen<<EOF\\n%s\\nEOF\\n' \"$(cat \"$PLANSPEC_INPUTS\")\" > \"$PLANSPEC_OUTPUT\"";
+    let graph = Graph::new("work")
+        .task_with("text", &[], "echo most=many > \"$PLANSPEC_OUTPUT\"", &json!({ "outputs": ["most"] }))
+        .task_with("good", &[], keep, &fields(json!({ "most": 3 })))
+        .task_with(
+            "bad-input",
+            &["text"],
+            "true",
+            &fields(json!({ "most": "${{ nodes.text.outputs.most }}" })),
+        )
+        .task_with("bad-output", &[], "echo count=many > \"$PLANSPEC_OUTPUT\"", &fields(json!({})))
+        .task_with("no-output", &[], "true", &fields(json!({})));
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.commit("capability.yaml", &yaml(&[capability]));
+    stage.reconcile(&[]).succeeds();
+    check_history(&stage.environment.repo());
+    let good = stage.node("work", "good");
+    assert_eq!((good.phase, &good.outputs["count"]), (NodePhase::Succeeded, &json!(7)), "{good:?}");
+    let seen: serde_json::Value = serde_json::from_str(good.outputs["seen"].as_str().unwrap()).unwrap();
+    assert_eq!(seen, json!({ "most": 3, "what": "sheep" }));
+    let ended = |node: &str| {
+        let node = stage.node("work", node);
+        (node.extensions.reason, node.message)
+    };
+    let input = "the input `most` of the capability `count` is a string, and must be a number";
+    assert_eq!(ended("bad-input"), (Some(NodeReason::InputInvalid), input.to_owned()));
+    let output = "the output `count` of the capability `count` is a string, and must be a number";
+    assert_eq!(ended("bad-output"), (Some(NodeReason::OutputInvalid), output.to_owned()));
+    let missing = "the output `count` is missing, which the capability `count` promises";
+    assert_eq!(ended("no-output"), (Some(NodeReason::OutputInvalid), missing.to_owned()));
+}

@@ -4,7 +4,8 @@ use super::{Declared, location};
 use crate::diagnostic::Diagnostic;
 use crate::manifest::facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts};
 use crate::manifest::{codes, suggest};
-use crate::model::{ParameterType, ResourceKey};
+use crate::model::ResourceKey;
+use crate::run::parameter::{has_format, in_words};
 
 /// Checks one node against one of its capabilities. Where an expression gives a value, its type is known only when the
 /// task starts.
@@ -71,6 +72,14 @@ fn wrong(
         return Some(Diagnostic::error(codes::BAD_INPUT, at(), message));
     }
     let scalar = input.scalar.as_ref()?;
+    if let (false, Ok(text)) = (declaration.format.is_empty(), serde_json::from_str::<String>(scalar))
+        && !has_format(&declaration.format, &text)
+    {
+        let (format, of) = (&declaration.format, &capability.name);
+        let message =
+            format!("the input `{name}` is {scalar}, the capability `{of}` wants the format {format}");
+        return Some(Diagnostic::error(codes::BAD_INPUT, at(), message));
+    }
     if declaration.values.is_empty() || declaration.values.contains(scalar) {
         return None;
     }
@@ -83,14 +92,4 @@ fn wrong(
     let mut diagnostic = Diagnostic::error(codes::BAD_INPUT, at(), message);
     diagnostic.hint = suggest::did_you_mean(scalar.trim_matches('"'), known());
     Some(diagnostic)
-}
-
-fn in_words(kind: ParameterType) -> &'static str {
-    match kind {
-        ParameterType::String => "a string",
-        ParameterType::Number => "a number",
-        ParameterType::Boolean => "a boolean",
-        ParameterType::Object => "a mapping",
-        ParameterType::Array => "a list",
-    }
 }

@@ -221,7 +221,11 @@ impl<'a> Check<'_, 'a> {
         for (index, node) in nodes.iter().enumerate() {
             for (at, capability) in node.capabilities.iter().enumerate() {
                 match cache.get(self.universe, capability) {
-                    Cached::Known(facts) => inputs::check(declared, index, node, facts, &mut self.found),
+                    Cached::Known(facts) => {
+                        inputs::check(declared, index, node, facts, &mut self.found);
+                        let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
+                        self.found.extend(deprecated(declared, facts, &node.id, &pointer));
+                    }
                     Cached::Missing { first: true } => {
                         let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
                         self.missing(declared, &Ref { target: capability.clone(), pointer, required: false });
@@ -251,6 +255,18 @@ impl<'a> Check<'_, 'a> {
             self.found.push(diagnostic.about(&facts.key));
         }
     }
+}
+
+/// The warning that a task needs a capability which should no longer be used.
+fn deprecated(declared: &Declared<'_>, facts: &Facts, node: &NodeId, pointer: &str) -> Option<Diagnostic> {
+    let Detail::Capability { deprecated: Some((why, instead)), .. } = &facts.detail else { return None };
+    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let name = &facts.key.name;
+    let message = format!("the task `{node}` needs the capability `{name}`, which is deprecated{because}");
+    let at = location(declared.1, pointer);
+    let mut diagnostic = Diagnostic::warning(codes::DEPRECATED_CAPABILITY, at, message);
+    diagnostic.hint = (!instead.is_empty()).then(|| format!("use `{instead}`"));
+    Some(diagnostic.about(&declared.0.key))
 }
 
 #[cfg(test)]

@@ -148,6 +148,22 @@ fn inputs_are_checked_against_the_capability() {
     );
 }
 
+#[test]
+fn a_deprecated_capability_warns_with_its_replacement() {
+    let old = capability("old", "inputs: [{name: day, type: string, format: date}]").replace(
+        "namespace: n}",
+        "namespace: n, annotations: {planspec.io/deprecated: too slow, planspec.io/replacement: new}}",
+    );
+    let nodes = "{id: a, kind: Task, capabilityRefs: [{name: old}], inputs: {day: yesterday}}";
+    check(
+        &[old, plan("p", nodes, "")],
+        &[
+            "3: old: PS3016 the task `a` needs the capability `old`, which is deprecated: too slow (use `new`)",
+            "3: yesterday: PS3013 the input `day` is \"yesterday\", the capability `old` wants the format date",
+        ],
+    );
+}
+
 /// A chain as long as a repository is large: no recursion, no quadratic search.
 #[test]
 fn a_long_chain_of_requirements_is_walked() {

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::unique;
 use crate::manifest::codes;
-use crate::manifest::facts::type_of;
 use crate::manifest::problem::Problem;
 use crate::model::{CapabilityParameter, CapabilitySpec};
+use crate::run::parameter::type_of;
 
 /// Checks that names are unique, and that defaults are values that the parameter may have.
 pub(super) fn check(spec: &CapabilitySpec, problems: &mut Vec<Problem>) {

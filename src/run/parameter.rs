@@ -1,0 +1,136 @@
+//! What a value must be to serve as an input or output of a capability. Used when manifests are checked, and again when
+//! a task starts or ends, because an expression or a provider may give something else than was announced.
+
+use serde_json::{Value, json};
+
+use crate::model::{CapabilityParameter, JsonMap, ParameterType};
+
+/// Values longer than this are not repeated in a message.
+const SHOWN: usize = 60;
+
+/// The JSON type of a value; null has none.
+#[must_use]
+pub fn type_of(value: &Value) -> Option<ParameterType> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(_) => ParameterType::Boolean,
+        Value::Number(_) => ParameterType::Number,
+        Value::String(_) => ParameterType::String,
+        Value::Array(_) => ParameterType::Array,
+        Value::Object(_) => ParameterType::Object,
+    })
+}
+
+/// A type as a person would say it.
+#[must_use]
+pub fn in_words(kind: ParameterType) -> &'static str {
+    match kind {
+        ParameterType::String => "a string",
+        ParameterType::Number => "a number",
+        ParameterType::Boolean => "a boolean",
+        ParameterType::Object => "a mapping",
+        ParameterType::Array => "a list",
+    }
+}
+
+/// Whether a text has a format of JSON Schema. A format that is not known asks for nothing, as in JSON Schema.
+#[must_use]
+pub fn has_format(format: &str, text: &str) -> bool {
+    let schema = json!({ "format": format });
+    let options =
+        jsonschema::options().with_draft(jsonschema::Draft::Draft202012).should_validate_formats(true);
+    options.build(&schema).map_or(true, |validator| validator.is_valid(&Value::from(text)))
+}
+
+/// Why a value does not fit a parameter, as what follows its name; none when it fits.
+#[must_use]
+pub fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<String> {
+    let wanted = in_words(parameter.kind);
+    if type_of(value) != Some(parameter.kind) {
+        let is = type_of(value).map_or("null", in_words);
+        return Some(format!("is {is}, and must be {wanted}"));
+    }
+    if !parameter.values.is_empty() && !parameter.values.contains(value) {
+        let known: Vec<String> = parameter.values.iter().map(Value::to_string).collect();
+        return Some(format!("is {}, and must be one of {}", short(value), known.join(", ")));
+    }
+    if let (Some(format), Value::String(text)) = (&parameter.format, value)
+        && !has_format(format, text)
+    {
+        return Some(format!("is {}, and must have the format {format}", short(value)));
+    }
+    if let (Some(kind), Value::Array(items)) = (parameter.item_type, value) {
+        let wrong = items.iter().position(|item| type_of(item) != Some(kind))?;
+        return Some(format!("has an item ({wrong}) that is not {}", in_words(kind)));
+    }
+    None
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= SHOWN {
+        return text;
+    }
+    let head: String = text.chars().take(SHOWN).collect();
+    format!("{head}…")
+}
+
+/// Reads texts as the types that parameters declare: `key=value` lines can say nothing but text. A text that cannot be
+/// read so stays, for [`misfit`] to refuse.
+pub fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter]) {
+    for parameter in parameters.iter().filter(|parameter| parameter.kind != ParameterType::String) {
+        let Some(value) = values.get_mut(&parameter.name) else { continue };
+        let Some(text) = value.as_str() else { continue };
+        if let Ok(read) = serde_json::from_str::<Value>(text)
+            && type_of(&read) == Some(parameter.kind)
+        {
+            *value = read;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
+    fn check(parameter: Value, value: Value, expected: Option<&str>) {
+        let parameter: CapabilityParameter = serde_json::from_value(parameter).unwrap();
+        assert_eq!(misfit(&parameter, &value).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_value_has_the_type_the_values_the_format_and_the_items_that_are_declared() {
+        let width = || json!({ "name": "width", "type": "number" });
+        check(width(), json!(3), None);
+        check(width(), json!("3"), Some("is a string, and must be a number"));
+        check(width(), json!(null), Some("is null, and must be a number"));
+        let kind = || json!({ "name": "kind", "type": "string", "enum": ["a", "b"] });
+        check(kind(), json!("b"), None);
+        check(kind(), json!("c"), Some("is \"c\", and must be one of \"a\", \"b\""));
+        let day = || json!({ "name": "day", "type": "string", "format": "date" });
+        check(day(), json!("2026-02-28"), None);
+        check(day(), json!("2026-02-30"), Some("is \"2026-02-30\", and must have the format date"));
+        let unknown = json!({ "name": "day", "type": "string", "format": "no-such-format" });
+        check(unknown, json!("anything"), None);
+        let list = || json!({ "name": "list", "type": "array", "itemType": "string" });
+        check(list(), json!(["a"]), None);
+        check(list(), json!(["a", 1]), Some("has an item (1) that is not a string"));
+    }
+
+    #[test]
+    fn texts_are_read_as_the_types_that_are_declared() {
+        let parameters: Vec<CapabilityParameter> = serde_json::from_value(json!([
+            { "name": "n", "type": "number" }, { "name": "b", "type": "boolean" },
+            { "name": "s", "type": "string" }, { "name": "x", "type": "number" },
+        ]))
+        .unwrap();
+        let Value::Object(mut values) = json!({ "n": "42", "b": "true", "s": "7", "x": "many", "y": "1" })
+        else {
+            panic!()
+        };
+        read_texts(&mut values, &parameters);
+        assert_eq!(Value::Object(values), json!({ "n": 42, "b": true, "s": "7", "x": "many", "y": "1" }));
+    }
+}
