@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::attempts::Claim;
 use super::batch::Assembly;
 use super::capabilities::capabilities_of;
 use super::driver::Driver;
 use super::kinds::{Planned, gate_waiting, plan_resource, priority_of};
 use super::live::{Live, Prepared, Step, record_of};
+use super::request::Claim;
 use super::surroundings::Around;
 use super::waiting::settled;
 use super::world::World;
@@ -213,14 +213,18 @@ impl Driver<'_> {
                     if let Some(program) = &step.program {
                         finish(&mut step.draft, program, self.leaving, now);
                     }
+                    self.see_elsewhere(&key, &mut step, now)?;
                     let hungry = !step.draft.ready.is_empty();
+                    let nothing = says_nothing(&step);
                     if let Some(live) = self.live.get_mut(&key) {
                         live.hungry = hungry;
+                        if nothing {
+                            live.taken_up(&step);
+                        }
                     }
-                    if says_nothing(&step) {
+                    if nothing {
                         // What runs here still has to report its end to it.
-                        let busy = self.attempts.works_on(&key)
-                            || self.live.get(&key).is_some_and(|live| !live.finished.is_empty());
+                        let busy = self.attempts.works_on(&key) || self.polls.works_on(&key);
                         if !busy && (!hungry || self.leaving) {
                             self.leave(&key, Some(settled(&step.draft, Some(&key))));
                         }
@@ -251,6 +255,9 @@ impl Driver<'_> {
     /// An execution for which nothing can be done now.
     pub(super) fn leave(&mut self, key: &ResourceKey, settled: Option<crate::index::Settled>) {
         self.live.remove(key);
+        if let Some(wake) = settled.as_ref().and_then(|settled| settled.wake) {
+            self.wakes.insert((wake, key.clone()));
+        }
         self.settled.insert(key.clone(), settled);
     }
 

@@ -1,7 +1,6 @@
 //! Attempts: what was claimed, what runs, and how its end comes back to the driver.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,37 +8,27 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
+use super::elsewhere::Looked;
 use super::live::Finished;
-use super::workspace::Checkouts;
+use super::request::{Claim, Maker};
 use crate::event::Event;
-use crate::git::ObjectId;
-use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, ResourceKey, StatusRecord};
-use crate::plan::{AttemptResult, capability, inputs};
-use crate::provider::{Attempt, Brief, Control, Outcome, Registry, Report, Stop};
-use crate::run::expression::Template;
-use crate::run::{Evidence, Program};
+use crate::model::{NodeId, NodeReason, ResourceKey};
+use crate::plan::{AttemptResult, CalledOff};
+use crate::provider::{Control, Outcome, Registry, Report, Stop};
+use crate::run::Evidence;
 
 /// How many lines of a provider may wait to be shown.
-const OUTPUT_LINES: usize = 256;
-
-/// A node that was claimed; the claim is published.
-#[derive(Debug, Clone)]
-pub(super) struct Claim {
-    pub(super) key: ResourceKey,
-    pub(super) node: usize,
-    pub(super) attempt: u32,
-    pub(super) target: BindingTarget,
-    pub(super) program: Arc<Program>,
-    pub(super) record: Arc<StatusRecord>,
-    /// The capabilities of the node, as they stand when it starts.
-    pub(super) capabilities: Vec<capability::Capability>,
-}
+pub(super) const OUTPUT_LINES: usize = 256;
 
 /// What an attempt sends.
 #[derive(Debug)]
 pub(super) enum Message {
     /// It ended.
     Ended(ResourceKey, Box<Finished>),
+    /// Somebody looked at one that goes on elsewhere.
+    Looked(ResourceKey, Box<Looked>),
+    /// One that goes on elsewhere was called off.
+    CalledOff(ResourceKey, NodeId, CalledOff),
     /// It printed a line.
     Line(ResourceKey, NodeId, String),
 }
@@ -55,8 +44,7 @@ pub(super) struct Attempts {
     jobs: usize,
     clock: Arc<dyn Clock>,
     registry: Registry,
-    checkouts: Arc<Checkouts>,
-    runs_dir: PathBuf,
+    maker: Arc<Maker>,
     claimed: VecDeque<Claim>,
     running: HashMap<(ResourceKey, NodeId), Running>,
     sender: mpsc::UnboundedSender<Message>,
@@ -71,8 +59,7 @@ impl Attempts {
         jobs: usize,
         clock: Arc<dyn Clock>,
         registry: Registry,
-        checkouts: Arc<Checkouts>,
-        runs_dir: PathBuf,
+        maker: Arc<Maker>,
         stream: bool,
     ) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -81,8 +68,7 @@ impl Attempts {
             jobs: jobs.max(1),
             clock,
             registry,
-            checkouts,
-            runs_dir,
+            maker,
             claimed,
             running,
             sender,
@@ -91,6 +77,11 @@ impl Attempts {
             started: 0,
         };
         (attempts, receiver)
+    }
+
+    /// Where messages to the driver go.
+    pub(super) fn sender(&self) -> mpsc::UnboundedSender<Message> {
+        self.sender.clone()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -213,7 +204,7 @@ impl Attempts {
 
     fn start(&mut self, claim: Claim) {
         let Some(id) = claim.program.ids.get(claim.node).cloned() else { return };
-        let attempt = match self.attempt(&claim, &id) {
+        let attempt = match self.maker.attempt(&claim, &id) {
             Ok(attempt) => attempt,
             Err((reason, message)) => {
                 self.end(&claim, AttemptResult::Failed { reason, message, retryable: false });
@@ -233,7 +224,9 @@ impl Attempts {
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
         let running = Running { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
         self.running.insert((claim.key.clone(), id.clone()), running);
-        self.forward(claim.key.clone(), id.clone(), shown);
+        if self.stream {
+            forward(&self.sender, claim.key.clone(), id.clone(), shown);
+        }
         let (clock, sender) = (Arc::clone(&self.clock), self.sender.clone());
         tokio::spawn(async move {
             let started = clock.now();
@@ -242,94 +235,32 @@ impl Attempts {
             let _ = sender.send(Message::Ended(claim.key, Box::new(finished)));
         });
     }
+}
 
-    fn forward(&self, key: ResourceKey, node: NodeId, mut lines: mpsc::Receiver<String>) {
-        if !self.stream {
-            return;
-        }
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            while let Some(line) = lines.recv().await {
-                if sender.send(Message::Line(key.clone(), node.clone(), line)).is_err() {
-                    break;
-                }
+/// Passes on what an attempt prints.
+pub(super) fn forward(
+    sender: &mpsc::UnboundedSender<Message>,
+    key: ResourceKey,
+    node: NodeId,
+    mut lines: mpsc::Receiver<String>,
+) {
+    let sender = sender.clone();
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            if sender.send(Message::Line(key.clone(), node.clone(), line)).is_err() {
+                break;
             }
-        });
-    }
-
-    /// Everything the provider gets, with all expressions replaced.
-    fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
-        let broken = |message: String| (NodeReason::ExpressionError, message);
-        let Some(status) = claim.record.execution() else {
-            return Err(broken("the record is not that of an execution".to_owned()));
-        };
-        let Some(node) = claim.program.node(claim.node) else {
-            return Err(broken("the node is not in the plan".to_owned()));
-        };
-        let inputs = inputs(&claim.program, status, claim.node).map_err(broken)?;
-        let inputs = capability::complete_inputs(inputs, &claim.capabilities)
-            .map_err(|message| (NodeReason::InputInvalid, message))?;
-        let config = config(&claim.program, status, &claim.target.config, &inputs).map_err(broken)?;
-        let pinned = status.extensions.pinned.as_ref();
-        let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
-        let parsed: ObjectId =
-            commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
-        let uid = &claim.record.metadata.uid;
-        let state = status.node_statuses.get(id);
-        Ok(Attempt {
-            key: claim.key.clone(),
-            node: id.clone(),
-            attempt: claim.attempt,
-            run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
-            idempotency_key: format!("{uid}/{id}/{}", claim.attempt),
-            fencing_token: status.extensions.lease.as_ref().map_or(0, |lease| lease.token),
-            provider: claim.target.provider.clone(),
-            config,
-            inputs,
-            declared_outputs: node.outputs.clone(),
-            criteria: node.acceptance_criteria.clone(),
-            timeout: node.timeout.as_ref().map(crate::model::Duration::span),
-            commit,
-            run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt.to_string()),
-            workspace: self.checkouts.of(parsed),
-            handle: state.and_then(|state| state.extensions.handle.clone()),
-            brief: Arc::new(brief(&claim.program, node)),
-        })
-    }
-}
-
-/// What the work of a node is about.
-fn brief(program: &Program, node: &crate::model::Node) -> Brief {
-    Brief {
-        goal: program.goal.as_ref().map(|(_, goal)| goal.clone()),
-        plan: program.plan.description.clone(),
-        plan_context: program.plan.context.clone(),
-        title: node.name.clone(),
-        task: node.description.clone(),
-        task_context: node.context.clone(),
-        execution_context: program.spec.context.clone(),
-    }
-}
-
-/// A provider's settings with every expression replaced.
-fn config(
-    program: &Program,
-    status: &crate::model::ExecutionStatus,
-    config: &JsonMap,
-    inputs: &JsonMap,
-) -> Result<JsonMap, String> {
-    let template = Template::compile_map(config).map_err(|errors| {
-        let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        format!("provider config: {first}")
-    })?;
-    if template.is_plain() {
-        return Ok(config.clone());
-    }
-    let scope = crate::run::expression::Scope { inputs: Some(inputs), ..program.scope(status) };
-    template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
+        }
+    });
 }
 
 fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: Timestamp) -> Finished {
+    let (result, evidence) = ended(report, at);
+    Finished { node, attempt, result, evidence, started: Some(started), at }
+}
+
+/// What a report means.
+pub(super) fn ended(report: Report, at: Timestamp) -> (AttemptResult, Evidence) {
     let Report { outcome, exit_code, log, artifacts, criteria } = report;
     let result = match outcome {
         Outcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
@@ -339,6 +270,7 @@ fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: 
         Outcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
             AttemptResult::Interrupted { message: "the runner stopped".to_owned(), begun: true }
         }
+        Outcome::Lost { message } => AttemptResult::Lost { message },
         Outcome::Blocked { reason, message, handle, poll_after } => {
             let retry_at = poll_after.map(|span| {
                 let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
@@ -347,8 +279,7 @@ fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: 
             AttemptResult::Blocked { reason, message, handle, retry_at }
         }
     };
-    let evidence = Evidence { exit_code, log, criteria, artifacts };
-    Finished { node, attempt, result, evidence, started: Some(started), at }
+    (result, Evidence { exit_code, log, criteria, artifacts })
 }
 
 impl Message {
@@ -356,7 +287,7 @@ impl Message {
     pub(super) fn into_event(self) -> Option<Event> {
         match self {
             Self::Line(key, node, line) => Some(Event::Output { key, node, line }),
-            Self::Ended(..) => None,
+            Self::Ended(..) | Self::Looked(..) | Self::CalledOff(..) => None,
         }
     }
 }

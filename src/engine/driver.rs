@@ -10,30 +10,29 @@ use tokio::sync::{mpsc, watch};
 
 use super::attempts::{Attempts, Message, Pace};
 use super::clock::Clock;
+use super::elsewhere::Times;
 use super::live::{Live, Planner};
 use super::parts::{Parts, Sink, Summary};
 use super::pending::Pending;
+use super::polls::Polls;
 use super::publisher::{Bucket, Publisher};
+use super::request::Maker;
 use super::resting::Resting;
 use super::workspace::Checkouts;
 use super::world::World;
 use super::{EngineError, ReconcileOptions, Site};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
-use crate::model::{NodeReason, ResourceKey};
+use crate::model::ResourceKey;
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
 
-/// Retries that are due this soon are waited for instead of being left to the next reconcile.
-const NEAR: Duration = Duration::from_secs(60);
 /// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
 const SOON: SignedDuration = SignedDuration::from_secs(120);
 /// How often a local repository is looked at while attempts run.
 const LOCAL_POLL: Duration = Duration::from_millis(250);
 /// How often a remote is, at most: never more often than it would be pushed to.
 const REMOTE_POLL: Duration = Duration::from_secs(10);
-/// How many things that wait are looked at for one that only waits for its time.
-const RETRIES_LOOKED_AT: usize = 1_000;
 /// How many things that wait are named at the end.
 const WAITING_SHOWN: usize = 50;
 
@@ -48,10 +47,15 @@ pub(super) struct Driver<'a> {
     pub(super) options: ReconcileOptions,
     pub(super) terms: LeaseTerms,
     pub(super) attempts: Attempts,
+    pub(super) polls: Polls,
     pub(super) messages: mpsc::UnboundedReceiver<Message>,
     pub(super) live: BTreeMap<ResourceKey, Live>,
     pub(super) pending: Pending,
     pub(super) settled: Resting,
+    /// When what was left has to be planned again, as far as this process knows.
+    pub(super) wakes: BTreeSet<(Timestamp, ResourceKey)>,
+    /// When something was last recorded or begun here.
+    pub(super) moved: Instant,
     /// What could go on and got no slot; planned again after a rest.
     pub(super) left_over: BTreeSet<ResourceKey>,
     pub(super) sink: Sink<'a>,
@@ -98,13 +102,21 @@ impl<'a> Driver<'a> {
             index.make_writable()?;
         }
         let (world, diagnostics) = World::open(repo, index, tips)?;
+        let maker = Maker::new(checkouts, cache.join("runs"));
         let (attempts, messages) = Attempts::new(
             jobs,
             Arc::clone(&clock),
             registry.clone(),
-            checkouts,
-            cache.join("runs"),
+            Arc::clone(&maker),
             options.stream_output,
+        );
+        let polls = Polls::new(
+            Arc::clone(&clock),
+            registry.clone(),
+            maker,
+            attempts.sender(),
+            options.stream_output,
+            Times::load(&cache),
         );
         let remote = site.remote().is_some();
         let terms = super::live::terms(&world);
@@ -118,10 +130,13 @@ impl<'a> Driver<'a> {
             options,
             terms,
             attempts,
+            polls,
             messages,
             live: BTreeMap::new(),
             pending: Pending::default(),
             settled: Resting::default(),
+            wakes: BTreeSet::new(),
+            moved: Instant::now(),
             left_over: BTreeSet::new(),
             sink,
             stop,
@@ -207,7 +222,8 @@ impl<'a> Driver<'a> {
                 self.publish(batch).await?;
                 continue;
             }
-            if self.attempts.is_idle() && self.pending.is_empty() && !self.has_unpublished() {
+            let idle = self.attempts.is_idle() && self.polls.is_idle();
+            if idle && self.pending.is_empty() && !self.live.values().any(Live::has_news) {
                 // What is left has no slot and will get none here, such as that of a provider whose limit is 0. It stays
                 // in the index as work for the next reconcile.
                 self.left_over.extend(std::mem::take(&mut self.live).into_keys());
@@ -217,61 +233,20 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn has_unpublished(&self) -> bool {
-        self.live.values().any(|live| live.dirty || !live.finished.is_empty())
-    }
-
-    /// Waits until everything settled may have changed. Says whether to go on.
-    async fn rest(&mut self) -> Result<bool, EngineError> {
-        let now = self.clock.now();
-        let wake = self.world.index.next_wake()?.map(|at| until(now, at));
-        let pause = match (self.options.watch, wake) {
-            (Some(watch), Some(wake)) => watch.min(wake),
-            (Some(watch), None) => watch,
-            (None, wake) if wake.is_none_or(|wake| wake > NEAR) => return Ok(false),
-            (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
-                Some(retry) if retry <= NEAR => retry,
-                _ => return Ok(false),
-            },
-        };
-        let pause = self.left().map_or(pause, |left| pause.min(left));
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = self.stop.changed() => {}
-        }
-        self.left_over.clear();
-        self.heed_time();
-        if self.leaving {
-            return Ok(false);
-        }
-        if self.options.watch.is_some() {
-            self.look().await?;
-        }
-        Ok(true)
-    }
-
-    /// When the next attempt is due that only waits for its time. Other times, such as those of deadlines or of leases of
-    /// other runners, are the outside world's and not waited for.
-    fn next_retry(&self) -> Result<Option<Timestamp>, EngineError> {
-        let (_, waiting) = self.world.index.waiting(RETRIES_LOOKED_AT)?;
-        let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
-        let retries = waiting.filter(|one| one.reason == NodeReason::RetryBackoff.to_string());
-        Ok(retries.filter_map(|one| one.until).min())
-    }
-
     /// How much of the allowed time is left.
-    fn left(&self) -> Option<Duration> {
+    pub(super) fn left(&self) -> Option<Duration> {
         self.options.max_duration.map(|most| most.saturating_sub(self.begun.elapsed()))
     }
 
     /// Stops when asked to, or when the time is up.
-    fn heed_time(&mut self) {
+    pub(super) fn heed_time(&mut self) {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
         let done = self.is_winding_down() && self.attempts.is_idle();
         if (asked || late || done) && !self.leaving {
             self.leaving = true;
             self.attempts.shut_down();
+            self.polls.shut_down();
             for live in self.live.values_mut() {
                 live.dirty = true;
             }
@@ -301,6 +276,8 @@ impl<'a> Driver<'a> {
                     live.dirty = true;
                 }
             }
+            Message::Looked(key, looked) => self.take_look(&key, *looked),
+            Message::CalledOff(key, node, done) => self.take_call_off(&key, node, done),
             line @ Message::Line(..) => {
                 if let Some(event) = line.into_event() {
                     self.tell(event);
@@ -331,22 +308,14 @@ impl<'a> Driver<'a> {
     async fn wait(&mut self) -> Result<(), EngineError> {
         let now = self.clock.now();
         let every = if self.site.remote().is_some() { REMOTE_POLL } else { LOCAL_POLL };
-        let mut pause = every.saturating_sub(self.polled.elapsed());
-        for live in self.live.values() {
-            if let Some(at) = live.renew_at {
-                pause = pause.min(until(now, at));
-            }
-        }
-        pause = self.left().map_or(pause, |left| pause.min(left)).max(Duration::from_millis(1));
+        let pause = self.until_due(now, every.saturating_sub(self.polled.elapsed()));
+        let pause = self.left().map_or(pause, |left| pause.min(left)).max(Duration::from_millis(1));
         tokio::select! {
             Some(message) = self.messages.recv() => self.take(message),
             () = tokio::time::sleep(pause) => {}
             _ = self.stop.changed() => {}
         }
-        let now = self.clock.now();
-        for live in self.live.values_mut() {
-            live.dirty |= live.renew_at.is_some_and(|at| at <= now);
-        }
+        self.wake_due(self.clock.now());
         if self.polled.elapsed() >= every {
             self.look().await?;
         }
@@ -356,6 +325,7 @@ impl<'a> Driver<'a> {
     /// Brings the index to what was published.
     pub(super) fn catch_up(&mut self) -> Result<(), EngineError> {
         self.world.advance()?;
+        self.polls.times.save(self.clock.now());
         self.settle()
     }
 
@@ -376,8 +346,4 @@ impl<'a> Driver<'a> {
         self.tell(finished);
         self.summary
     }
-}
-
-fn until(now: Timestamp, at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::capabilities::checked;
+use super::elsewhere::Looked;
 use super::manifest_change::{note_immutable, removed_request};
 use super::metadata::{note_source, observe, pins_for};
 use super::pin::{program_of, sources};
@@ -20,7 +21,7 @@ use crate::model::{
     StatusRecord,
 };
 use crate::plan::{
-    AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold, lease_state,
+    AttemptResult, CalledOff, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold, lease_state,
     next_lease, plan_execution,
 };
 use crate::record::PinKind;
@@ -40,6 +41,12 @@ pub(super) struct Live {
     pub(super) priority: u16,
     /// Attempts that ended and are not published yet.
     pub(super) finished: Vec<Finished>,
+    /// Looks at what goes on elsewhere that are not considered yet.
+    pub(super) looked: Vec<Looked>,
+    /// What was called off, and is not published as such yet.
+    pub(super) called_off: BTreeMap<NodeId, CalledOff>,
+    /// When something that goes on elsewhere is looked at next.
+    pub(super) look_at: Option<Timestamp>,
     /// Something happened since it was last planned.
     pub(super) dirty: bool,
     /// It has nodes that could start if there were a slot.
@@ -83,6 +90,8 @@ pub(super) struct Prepared {
     pub(super) acquired: bool,
     /// How many finished attempts it takes up.
     pub(super) finished: usize,
+    /// How many looks it takes up.
+    pub(super) looked: usize,
     /// Whether something changed that no change in the draft says, such as a condition.
     pub(super) noted: bool,
 }
@@ -108,6 +117,9 @@ impl Live {
             pinned: None,
             priority,
             finished: Vec::new(),
+            looked: Vec::new(),
+            called_off: BTreeMap::new(),
+            look_at: None,
             dirty: true,
             hungry: false,
             renew_at: None,
@@ -123,6 +135,17 @@ impl Live {
     pub(super) fn token(&self, runner: &str) -> Option<u64> {
         let lease = self.status()?.extensions.lease.as_ref()?;
         (lease.holder == runner).then_some(lease.token)
+    }
+
+    /// Forgets what a step has taken up.
+    pub(super) fn taken_up(&mut self, step: &Prepared) {
+        self.finished.drain(..step.finished.min(self.finished.len()));
+        self.looked.drain(..step.looked.min(self.looked.len()));
+    }
+
+    /// Whether something that happened to it is still to be considered.
+    pub(super) fn has_news(&self) -> bool {
+        self.dirty || !self.finished.is_empty() || !self.looked.is_empty()
     }
 
     /// Whether the node runs here, as far as the record says.
@@ -166,6 +189,10 @@ impl Live {
         }
         step.finished = self.finished.len();
         self.take_up(world, &program, &mut step, planner)?;
+        step.looked = self.looked.len();
+        for looked in &self.looked {
+            looked.take_up(world, &program, &step.metadata.uid, &mut step.draft)?;
+        }
         let deadline = deadline(world, &program)?;
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
             step.draft.wake_at(end);
@@ -176,6 +203,7 @@ impl Live {
             removed,
             overdue: deadline.filter(|&end| end <= planner.now),
             runner: planner.runner,
+            called_off: &self.called_off,
         };
         plan_execution(view, &mut step.draft, around, planner.now);
         if planner.leaving && !step.draft.ready.is_empty() {
@@ -226,7 +254,8 @@ impl Live {
             pins = pins_for(declared, old);
         }
         let (program, targets) = (None, BTreeMap::new());
-        Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired: false, finished: 0, noted }))
+        let (acquired, finished, looked) = (false, 0, 0);
+        Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired, finished, looked, noted }))
     }
 
     /// The program: from what is pinned, or by pinning what is declared now.

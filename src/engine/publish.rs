@@ -59,6 +59,7 @@ impl Driver<'_> {
             Delivery::Done { commit, subject } => {
                 self.pace.took(begun);
                 self.races = 0;
+                self.moved = Instant::now();
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.delivered(Some((commit, subject)), steps, outcome)?;
                 for claim in claims {
@@ -146,7 +147,7 @@ impl Driver<'_> {
         let runner = self.options.runner.clone();
         let Some(live) = self.live.get_mut(key) else { return };
         live.record = record;
-        live.finished.drain(..step.finished.min(live.finished.len()));
+        live.taken_up(step);
         let renewed = step.draft.changes.iter().any(|change| {
             matches!(
                 change,
@@ -164,7 +165,7 @@ impl Driver<'_> {
         if live.token(&runner).is_none() {
             live.renew_at = None;
         }
-        if !running && !live.hungry && live.finished.is_empty() && !live.dirty {
+        if !running && !live.hungry && !live.has_news() && !self.polls.works_on(key) {
             let left = (!status.phase.is_terminal()).then(|| settled(&step.draft, Some(key)));
             self.leave(key, left);
             // One that was cancelled because its manifest is gone is removed next.

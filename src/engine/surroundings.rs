@@ -135,6 +135,10 @@ impl Surroundings for Around<'_> {
         }
     }
 
+    fn looks_at_addresses(&self) -> bool {
+        self.registry.external().is_some()
+    }
+
     fn progress(&self, key: &ResourceKey) -> Progress {
         let record = self.keep(self.world.record(key));
         match record.as_ref().map(|record| &record.status) {

@@ -48,7 +48,8 @@ pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
         if let (true, Some(reason)) = (waits, state.extensions.reason) {
             let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
             let command = remedy(key, node, reason, gate);
-            let until = state.extensions.retry_at;
+            let look = draft.looks.iter().find(|look| look.id == *node).map(|look| look.due);
+            let until = look.or(state.extensions.retry_at);
             push(&mut settled, key, Some(node), &reason.to_string(), state.message.clone(), command, until);
         }
     }

@@ -157,6 +157,19 @@ impl NodeStatus {
     pub fn is_under_way(&self) -> bool {
         self.phase == NodePhase::Running && self.attempt > 0
     }
+
+    /// Whether an attempt was handed over and goes on without a runner here: somebody has to look at it again, or to call
+    /// it off.
+    #[must_use]
+    pub fn goes_on_elsewhere(&self) -> bool {
+        let NodeExtensions { reason, handle, retry_at, .. } = &self.extensions;
+        let awaited = match reason {
+            Some(NodeReason::AwaitingProvider) => handle.is_some() || retry_at.is_some(),
+            Some(NodeReason::AwaitingPerson | NodeReason::InputRequired) => handle.is_some(),
+            _ => false,
+        };
+        self.phase == NodePhase::Blocked && awaited
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -26,6 +26,10 @@ pub struct Draft {
     pub gates: Vec<GateDemand>,
     /// What would make it worth planning again.
     pub on: Vec<Dependency>,
+    /// Work that goes on elsewhere and is looked at when it is time.
+    pub looks: Vec<Elsewhere>,
+    /// Work that goes on elsewhere and has to be called off before its node can go on.
+    pub call_offs: Vec<Elsewhere>,
 }
 
 /// A node went from one phase to another, or another attempt of it began.
@@ -60,6 +64,32 @@ pub struct Ready {
     pub target: BindingTarget,
 }
 
+/// Work that goes on without a runner here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Elsewhere {
+    /// The index of its node.
+    pub node: NodeIx,
+    /// The id of its node.
+    pub id: NodeId,
+    /// The attempt that was handed over; 0 where looking is all there is to do.
+    pub attempt: u32,
+    /// Not to be looked at before this time, as recorded.
+    pub due: Timestamp,
+    /// How often it is looked at, at most.
+    pub interval: Option<std::time::Duration>,
+    /// Who looks: the provider and its settings.
+    pub target: BindingTarget,
+}
+
+/// How calling off an attempt went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledOff {
+    /// The attempt.
+    pub attempt: u32,
+    /// What went wrong, if something did.
+    pub error: Option<String>,
+}
+
 /// A gate that an execution waits at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateDemand {
@@ -87,7 +117,8 @@ impl Draft {
     #[must_use]
     pub fn new(status: ExecutionStatus) -> Self {
         let (changes, moves, ready) = (Vec::new(), Vec::new(), Vec::new());
-        Self { status, changes, moves, ready, wake: None, gates: Vec::new(), on: Vec::new() }
+        let (gates, on, looks, call_offs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { status, changes, moves, ready, wake: None, gates, on, looks, call_offs }
     }
 
     /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.

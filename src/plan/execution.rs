@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft};
+use super::elsewhere::call_off;
 use super::node::{plan_group, plan_node};
 use super::view::{ExecutionView, Surroundings};
 use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeStatus, ResourceKey};
@@ -12,10 +13,12 @@ use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
 /// scheduler chooses among [`Draft::ready`]. Follow with [`finish`].
 pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn Surroundings, now: Timestamp) {
     if let Some((reason, message)) = called_off(&view, &draft.status) {
-        for node in view.program.plan.graph.nodes.iter().filter(|node| node.kind != NodeKind::Group) {
+        for (ix, node) in view.program.plan.graph.nodes.iter().enumerate() {
             let phase = draft.status.node_statuses.get(&node.id).map(|state| state.phase);
-            if phase.is_some_and(|phase| !phase.is_terminal()) {
-                draft.node(&node.id, NodeChange::Cancel { reason, message: message.clone() }, now);
+            if node.kind != NodeKind::Group && phase.is_some_and(|phase| !phase.is_terminal()) {
+                let Some(said) = call_off(&view, around, draft, ix, now) else { continue };
+                let message = format!("{message}{said}");
+                draft.node(&node.id, NodeChange::Cancel { reason, message }, now);
             }
         }
         sum_groups(view.program, draft, now);

@@ -4,6 +4,7 @@
 pub mod binding;
 pub mod capability;
 mod draft;
+mod elsewhere;
 mod execution;
 pub mod goal;
 mod lease;
@@ -15,10 +16,11 @@ mod schedule;
 pub mod simple;
 mod view;
 
-pub use draft::{Dependency, Draft, GateDemand, Move, Ready};
+pub use draft::{CalledOff, Dependency, Draft, Elsewhere, GateDemand, Move, Ready};
+pub use elsewhere::is_looked_at;
 pub use execution::{finish, hold, plan_execution, sum_groups};
 pub use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
 pub use node::inputs;
-pub use outcome::{AttemptResult, after_attempt};
+pub use outcome::{AttemptResult, after_attempt, after_look};
 pub use schedule::{Candidate, Capacity, schedule};
 pub use view::{ExecutionView, Progress, Resolved, Surroundings, Verdict};

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Dependency, Draft, Ready};
+use super::elsewhere::{awaits_binding, look_at, plan_elsewhere};
 use super::view::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
 use crate::graph::NodeIx;
 use crate::model::{
@@ -31,6 +32,14 @@ pub(super) fn plan_node(
     let Some(node) = view.program.node(ix) else { return };
     if view.program.phase_of(&draft.status, ix) == NodePhase::Running {
         lost_runner(view, draft, node, now);
+    }
+    let elsewhere =
+        |draft: &Draft| draft.status.node_statuses.get(&node.id).is_some_and(NodeStatus::goes_on_elsewhere);
+    if elsewhere(draft) {
+        plan_elsewhere(view, around, draft, ix, now);
+        if elsewhere(draft) {
+            return;
+        }
     }
     match view.program.phase_of(&draft.status, ix) {
         NodePhase::Pending | NodePhase::Blocked if node.kind != NodeKind::Group => {
@@ -126,7 +135,7 @@ fn open(view: &ExecutionView<'_>, around: &dyn Surroundings, draft: &mut Draft, 
     match node.kind {
         NodeKind::Task => plan_task(view, around, draft, ix, &state, now),
         NodeKind::Gate => plan_gate(view, around, draft, ix, now),
-        NodeKind::External => plan_external(view, around, draft, node, now),
+        NodeKind::External => plan_external(view, around, draft, ix, now),
         NodeKind::Group => {}
     }
 }
@@ -200,20 +209,7 @@ fn plan_task(
             }
         }
         Resolved::Not(reason, message) => {
-            draft.on.push(Dependency::Bindings(view.program.key.namespace.clone()));
-            for reference in view
-                .program
-                .spec
-                .node_bindings
-                .get(&node.id)
-                .iter()
-                .copied()
-                .chain(&view.program.spec.binding_ref)
-            {
-                draft
-                    .on
-                    .push(Dependency::Resource(reference.key(Kind::Binding, &view.program.key.namespace)));
-            }
+            awaits_binding(view.program, draft, node);
             draft.block(&node.id, reason, message, now);
         }
     }
@@ -253,9 +249,10 @@ fn plan_external(
     view: &ExecutionView<'_>,
     around: &dyn Surroundings,
     draft: &mut Draft,
-    node: &Node,
+    ix: NodeIx,
     now: Timestamp,
 ) {
+    let Some(node) = view.program.node(ix) else { return };
     match &node.external_ref {
         Some(ExternalRef::Resource { resource_ref, .. }) => {
             let home = &view.program.plan_key.namespace;
@@ -265,6 +262,12 @@ fn plan_external(
                 resource_ref.name.clone(),
             );
             plan_resource(around, draft, node, key, now);
+        }
+        Some(ExternalRef::Uri { uri, poll_interval }) if around.looks_at_addresses() => {
+            look_at(draft, ix, node, ("uri", uri), poll_interval.as_ref(), now);
+        }
+        Some(ExternalRef::Webhook { webhook_url, poll_interval }) if around.looks_at_addresses() => {
+            look_at(draft, ix, node, ("webhook", webhook_url), poll_interval.as_ref(), now);
         }
         _ => {
             let message = "nothing here can look at an address yet".to_owned();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{JsonMap, Node, NodeReason, NodeStatus};
+use crate::model::{JsonMap, Node, NodePhase, NodeReason, NodeStatus};
 use crate::run::{Evidence, NodeChange};
 
 /// How an attempt ended, as a provider reports it.
@@ -31,6 +31,11 @@ pub enum AttemptResult {
         message: String,
         /// Whether it may have done anything by then.
         begun: bool,
+    },
+    /// The work went on elsewhere and is no longer to be found there.
+    Lost {
+        /// What is gone, in words.
+        message: String,
     },
     /// It waits for the outside world.
     Blocked {
@@ -72,7 +77,12 @@ pub fn after_attempt(
             let reason = NodeReason::RunnerLost;
             NodeChange::Retry { reason, message, at: now, counted: false, evidence }
         }
-        AttemptResult::Interrupted { message, .. } => NodeChange::Block {
+        // A provider that loses everything must not be asked without end and pause.
+        AttemptResult::Lost { message } if node.repeatable() => {
+            let at = after(now, delay(state.attempt.saturating_sub(1), key));
+            NodeChange::Retry { reason: NodeReason::RunnerLost, message, at, counted: false, evidence }
+        }
+        AttemptResult::Interrupted { message, .. } | AttemptResult::Lost { message } => NodeChange::Block {
             reason: NodeReason::RunnerLost,
             message: format!("{message}; not repeatable, so a person must decide"),
             retry_at: None,
@@ -90,6 +100,35 @@ pub fn after_attempt(
                 NodeChange::Fail { reason, message, evidence }
             }
         }
+    }
+}
+
+/// The changes that follow from another look at work that goes on elsewhere; none when all is as it was.
+#[must_use]
+pub fn after_look(
+    node: &Node,
+    state: &NodeStatus,
+    result: AttemptResult,
+    evidence: Evidence,
+    key: &str,
+    now: Timestamp,
+) -> Vec<NodeChange> {
+    if let AttemptResult::Blocked { reason, message, handle, .. } = &result
+        && state.phase == NodePhase::Blocked
+        && state.extensions.reason == Some(*reason)
+        && state.message == *message
+        && state.extensions.handle == *handle
+    {
+        return Vec::new();
+    }
+    let change = after_attempt(node, state, result, evidence, key, now);
+    match &change {
+        // What was never blocked, such as an address at the first look, cannot be tried again right away.
+        NodeChange::Retry { message, .. } if state.phase == NodePhase::Pending => {
+            let (reason, message) = (NodeReason::AwaitingEvent, message.clone());
+            vec![NodeChange::Block { reason, message, retry_at: None, handle: None }, change]
+        }
+        _ => vec![change],
     }
 }
 

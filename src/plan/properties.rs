@@ -163,6 +163,10 @@ impl Surroundings for Around {
         }
     }
 
+    fn looks_at_addresses(&self) -> bool {
+        false
+    }
+
     fn progress(&self, key: &ResourceKey) -> Progress {
         if !self.is_there("resource", number(key)) {
             return Progress::Missing;
@@ -246,7 +250,8 @@ impl<'a> Simulation<'a> {
 
     fn plan(&self, draft: &mut Draft) {
         let (program, runner) = (self.program, self.runner);
-        let view = ExecutionView { program, uid: "u", removed: false, overdue: None, runner };
+        let called_off = &Default::default();
+        let view = ExecutionView { program, uid: "u", removed: false, overdue: None, runner, called_off };
         plan_execution(view, draft, &self.around(), self.now);
     }
 

@@ -1,10 +1,14 @@
 //! What planning an Execution looks at: the execution itself, and its surroundings.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use super::draft::GateDemand;
+use super::draft::{CalledOff, GateDemand};
 use crate::graph::NodeIx;
-use crate::model::{BindingTarget, ExecutionStatus, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding};
+use crate::model::{
+    BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
+};
 use crate::run::Program;
 
 /// What planning an Execution looks at.
@@ -20,6 +24,8 @@ pub struct ExecutionView<'a> {
     pub overdue: Option<Timestamp>,
     /// The name of the runner that holds the lease now: the one that plans.
     pub runner: &'a str,
+    /// What was called off already.
+    pub called_off: &'a BTreeMap<NodeId, CalledOff>,
 }
 
 /// What surrounds an Execution and is resolved late, when a node is about to start (design invariant 9).
@@ -28,6 +34,8 @@ pub trait Surroundings {
     fn resolve(&self, program: &Program, node: NodeIx) -> Resolved;
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict;
+    /// Whether somebody here can look at addresses.
+    fn looks_at_addresses(&self) -> bool;
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> Progress;
 }

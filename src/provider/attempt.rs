@@ -108,6 +108,12 @@ pub enum Outcome {
     },
     /// It was ended early.
     Stopped(Stop),
+    /// The work went on elsewhere and is no longer to be found there; nobody knows how it ended. Another attempt follows
+    /// where the node is repeatable, and does not count as a retry.
+    Lost {
+        /// What is gone, in words; redacted.
+        message: String,
+    },
     /// It waits for the outside world.
     Blocked {
         /// Why, for programs.

@@ -8,6 +8,9 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use super::check::did_you_mean;
 use super::{Provider, ProviderSettings, human, tool};
 
+/// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
+const EXTERNAL: &str = "external";
+
 /// Why a provider cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
@@ -66,12 +69,17 @@ impl Registry {
         let scheme = provider.split_once("://").map(|(scheme, _)| scheme);
         let served = match scheme {
             // The empty scheme stands for plain words only.
-            Some("") => None,
+            Some("" | EXTERNAL) => None,
             scheme => self.by_scheme.get(scheme.unwrap_or_default()),
         };
         let Some(found) = served else {
             let scheme = scheme.unwrap_or_default();
-            let known: Vec<&str> = self.by_scheme.keys().copied().filter(|known| !known.is_empty()).collect();
+            let known: Vec<&str> = self
+                .by_scheme
+                .keys()
+                .copied()
+                .filter(|known| !known.is_empty() && *known != EXTERNAL)
+                .collect();
             return Err(Unavailable::UnknownScheme {
                 scheme: scheme.to_owned(),
                 hint: did_you_mean(scheme, &known),
@@ -82,6 +90,13 @@ impl Registry {
         } else {
             Err(Unavailable::NotAllowed { provider: provider.to_owned() })
         }
+    }
+
+    /// The provider that looks at the addresses of External nodes, when this build has one: it serves the scheme
+    /// `external`. Its `config` is `{"type": "uri" | "webhook", "url": …}`.
+    #[must_use]
+    pub fn external(&self) -> Option<&Arc<dyn Provider>> {
+        self.by_scheme.get(EXTERNAL)
     }
 
     /// A plain word is `tool://WORD` in other words, so a glob for either form lets it in.

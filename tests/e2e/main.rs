@@ -16,6 +16,7 @@ mod decisions;
 mod diff;
 mod engine_crash;
 mod engine_desired;
+mod engine_elsewhere;
 mod engine_graph;
 mod engine_lease;
 mod engine_many;

@@ -9,8 +9,8 @@ use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::index::Topic;
 use crate::model::{
-    ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, Request,
-    ResourceKey, Status, StatusRecord,
+    ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason,
+    NodeStatus, Request, ResourceKey, Status, StatusRecord,
 };
 use crate::plan::{Draft, LeaseState, lease_state};
 use crate::run::{Evidence, ExecutionChange, NodeChange, Program, derive_phase};
@@ -214,12 +214,23 @@ fn cancel_one(
             let message = format!("cancelled by {}{words}", actor.name);
             let groups = case.program.as_ref().map(|program| group_ids(program)).unwrap_or_default();
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
+            let mut elsewhere = Vec::new();
             for id in ids.into_iter().filter(|id| !groups.contains(id)) {
+                if case.status().node_statuses.get(&id).is_some_and(NodeStatus::goes_on_elsewhere) {
+                    elsewhere.push(id);
+                    continue;
+                }
                 let reason = NodeReason::CancelRequested;
                 case.draft.node(&id, NodeChange::Cancel { reason, message: message.clone() }, actor.at);
             }
             case.draft.status.extensions.lease = None;
-            "cancelled".to_owned()
+            if elsewhere.is_empty() {
+                "cancelled".to_owned()
+            } else {
+                // Only a reconcile knows the providers.
+                let ids = elsewhere.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+                format!("cancelled, but for work elsewhere; the next reconcile calls it off: {ids}")
+            }
         }
     };
     case.close(verdict, actor, "CancelRequested", &said);
@@ -252,6 +263,13 @@ pub(super) fn retry(
     let phase = |id: &NodeId| case.status().node_statuses.get(id).map(|state| state.phase);
     if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
         return refuse(format!("node `{running}` is running; cancel the execution first, or wait for it"));
+    }
+    let elsewhere =
+        |id: &&NodeId| case.status().node_statuses.get(*id).is_some_and(NodeStatus::goes_on_elsewhere);
+    if let Some(away) = again.iter().find(elsewhere) {
+        return refuse(format!(
+            "the work of node `{away}` goes on elsewhere; cancel the execution first, or wait for it"
+        ));
     }
     if again.is_empty() {
         return refuse(format!("every node of {key} succeeded; name one to run again with --from"));

@@ -1,0 +1,183 @@
+//! Looking at work that goes on elsewhere, and calling it off: what is asked of providers without a claim and without a
+//! commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::attempts::{Message, OUTPUT_LINES, ended, forward};
+use super::clock::Clock;
+use super::elsewhere::{Looked, Times, handle_of};
+use super::request::{Claim, Maker};
+use crate::model::{NodeId, NodeReason, ResourceKey};
+use crate::plan::{AttemptResult, CalledOff};
+use crate::provider::{Attempt, Control, Outcome, Provider, Registry};
+use crate::run::Evidence;
+
+/// How much is asked at a time.
+const AT_A_TIME: usize = 16;
+/// How long one look may take.
+const LONGEST_LOOK: Duration = Duration::from_secs(300);
+/// How long calling off may take.
+const LONGEST_CALL_OFF: Duration = Duration::from_secs(60);
+/// When to look again where the provider does not say.
+const POLL_AFTER: Duration = Duration::from_secs(60);
+/// When to look again at what has ended, should its end get lost.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What is being asked of providers.
+pub(super) struct Polls {
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    maker: Arc<Maker>,
+    sender: mpsc::UnboundedSender<Message>,
+    stream: bool,
+    turns: Arc<Semaphore>,
+    asked: HashMap<(ResourceKey, NodeId), AbortHandle>,
+    pub(super) times: Times,
+}
+
+impl Polls {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        registry: Registry,
+        maker: Arc<Maker>,
+        sender: mpsc::UnboundedSender<Message>,
+        stream: bool,
+        times: Times,
+    ) -> Self {
+        let (turns, asked) = (Arc::new(Semaphore::new(AT_A_TIME)), HashMap::new());
+        Self { clock, registry, maker, sender, stream, turns, asked, times }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Whether something is being asked about an execution.
+    pub(super) fn works_on(&self, key: &ResourceKey) -> bool {
+        self.asked.keys().any(|(owner, _)| owner == key)
+    }
+
+    /// Takes in that an answer came; the next look is not before `next`.
+    pub(super) fn answered(&mut self, key: &ResourceKey, node: &NodeId) {
+        self.asked.remove(&(key.clone(), node.clone()));
+    }
+
+    /// Stops asking: a look changes nothing, and calling off may be asked again.
+    pub(super) fn shut_down(&mut self) {
+        for (_, asked) in self.asked.drain() {
+            asked.abort();
+        }
+    }
+
+    /// Looks at what goes on elsewhere, unless it is being asked about.
+    pub(super) fn look(&mut self, claim: Claim, interval: Option<Duration>) {
+        let Some(id) = self.free(&claim) else { return };
+        let handle = claim.record.execution().and_then(|status| handle_of(status, &id));
+        let uid = claim.record.metadata.uid.clone();
+        let (clock, sender, turns) = (Arc::clone(&self.clock), self.sender.clone(), Arc::clone(&self.turns));
+        let made = self.made(&claim, &id);
+        let (lines, shown) = mpsc::channel(OUTPUT_LINES);
+        if self.stream {
+            forward(&self.sender, claim.key.clone(), id.clone(), shown);
+        }
+        let (key, node) = (claim.key.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            let result = match made {
+                Err((reason, message)) => {
+                    let failed = AttemptResult::Failed { reason, message, retryable: false };
+                    Some((failed, Evidence::default()))
+                }
+                Ok((provider, attempt)) => {
+                    let _turn = turns.acquire_owned().await;
+                    let (_keep, stop) = watch::channel(None);
+                    let looking = provider.poll(attempt, Control { stop, output: lines });
+                    match tokio::time::timeout(LONGEST_LOOK, looking).await {
+                        Ok(report) if !matches!(report.outcome, Outcome::Stopped(_)) => {
+                            Some(ended(report, clock.now()))
+                        }
+                        _ => None,
+                    }
+                }
+            };
+            let at = clock.now();
+            let (result, next) = next_look(result, interval, at);
+            let looked = Looked { uid, node: id, attempt: claim.attempt, handle, result, next, at };
+            // The receiver lives as long as the driver; when it is gone nobody wants to know.
+            let _ = sender.send(Message::Looked(claim.key, Box::new(looked)));
+        });
+        self.asked.insert((key, node), task.abort_handle());
+    }
+
+    /// Calls off what goes on elsewhere, unless it is being asked about.
+    pub(super) fn call_off(&mut self, claim: Claim) {
+        let Some(id) = self.free(&claim) else { return };
+        let (sender, made) = (self.sender.clone(), self.made(&claim, &id));
+        let (key, node) = (claim.key.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            let error = match made {
+                Err((_, message)) => Some(message),
+                Ok((provider, attempt)) => {
+                    match tokio::time::timeout(LONGEST_CALL_OFF, provider.call_off(attempt)).await {
+                        Ok(done) => done.err(),
+                        Err(_) => Some(format!("no answer within {} s", LONGEST_CALL_OFF.as_secs())),
+                    }
+                }
+            };
+            let done = CalledOff { attempt: claim.attempt, error };
+            let _ = sender.send(Message::CalledOff(claim.key, id, done));
+        });
+        self.asked.insert((key, node), task.abort_handle());
+    }
+
+    /// The node of a claim, if nothing is being asked about it.
+    fn free(&self, claim: &Claim) -> Option<NodeId> {
+        let id = claim.program.ids.get(claim.node)?.clone();
+        (!self.asked.contains_key(&(claim.key.clone(), id.clone()))).then_some(id)
+    }
+
+    /// Whom to ask, and what.
+    #[allow(clippy::type_complexity, reason = "a provider and what it is given")]
+    fn made(&self, claim: &Claim, id: &NodeId) -> Result<(Arc<dyn Provider>, Attempt), (NodeReason, String)> {
+        let attempt = self.maker.attempt(claim, id)?;
+        let external = claim.program.node(claim.node).is_some_and(|node| node.external_ref.is_some());
+        let provider = if external {
+            self.registry.external().ok_or_else(|| "nothing here can look at an address".to_owned())
+        } else {
+            self.registry.find(&claim.target.provider).map_err(|error| error.to_string())
+        };
+        let provider = provider.map_err(|message| (NodeReason::ProviderUnavailable, message))?;
+        Ok((Arc::clone(provider), attempt))
+    }
+}
+
+/// When to look next, and the result with that time in it.
+fn next_look(
+    result: Option<(AttemptResult, Evidence)>,
+    interval: Option<Duration>,
+    at: Timestamp,
+) -> (Option<(AttemptResult, Evidence)>, Timestamp) {
+    let after = |span: Duration| {
+        at.saturating_add(SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX))
+            .unwrap_or(Timestamp::MAX)
+    };
+    let usual = after(interval.unwrap_or(POLL_AFTER));
+    match result {
+        Some((AttemptResult::Blocked { reason, message, handle, retry_at }, evidence)) => {
+            let next = match (retry_at, interval) {
+                (Some(asked), Some(_)) => asked.max(usual),
+                (Some(asked), None) => asked,
+                (None, _) => usual,
+            };
+            let result = AttemptResult::Blocked { reason, message, handle, retry_at: Some(next) };
+            (Some((result, evidence)), next)
+        }
+        Some(ended) => (Some(ended), after(SOON)),
+        None => (None, usual),
+    }
+}

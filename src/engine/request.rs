@@ -1,0 +1,110 @@
+//! What a provider is given for an attempt: the claim with every expression replaced.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::workspace::Checkouts;
+use crate::git::ObjectId;
+use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, ResourceKey, StatusRecord};
+use crate::plan::{capability, inputs};
+use crate::provider::{Attempt, Brief};
+use crate::run::Program;
+use crate::run::expression::Template;
+
+/// A node that was claimed; the claim is published.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) key: ResourceKey,
+    pub(super) node: usize,
+    pub(super) attempt: u32,
+    pub(super) target: BindingTarget,
+    pub(super) program: Arc<Program>,
+    pub(super) record: Arc<StatusRecord>,
+    /// The capabilities of the node, as they stand when it starts.
+    pub(super) capabilities: Vec<capability::Capability>,
+}
+
+/// Makes what providers are given.
+pub(super) struct Maker {
+    checkouts: Arc<Checkouts>,
+    runs_dir: PathBuf,
+}
+
+impl Maker {
+    pub(super) fn new(checkouts: Arc<Checkouts>, runs_dir: PathBuf) -> Arc<Self> {
+        Arc::new(Self { checkouts, runs_dir })
+    }
+
+    /// Everything the provider gets, with all expressions replaced.
+    pub(super) fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
+        let broken = |message: String| (NodeReason::ExpressionError, message);
+        let Some(status) = claim.record.execution() else {
+            return Err(broken("the record is not that of an execution".to_owned()));
+        };
+        let Some(node) = claim.program.node(claim.node) else {
+            return Err(broken("the node is not in the plan".to_owned()));
+        };
+        let inputs = inputs(&claim.program, status, claim.node).map_err(broken)?;
+        let inputs = capability::complete_inputs(inputs, &claim.capabilities)
+            .map_err(|message| (NodeReason::InputInvalid, message))?;
+        let config = config(&claim.program, status, &claim.target.config, &inputs).map_err(broken)?;
+        let pinned = status.extensions.pinned.as_ref();
+        let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
+        let parsed: ObjectId =
+            commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
+        let uid = &claim.record.metadata.uid;
+        let state = status.node_statuses.get(id);
+        // Nobody holds the lease while work goes on elsewhere; the last one is that under which it was begun.
+        let lease = &status.extensions.lease;
+        Ok(Attempt {
+            key: claim.key.clone(),
+            node: id.clone(),
+            attempt: claim.attempt,
+            run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
+            idempotency_key: format!("{uid}/{id}/{}", claim.attempt),
+            fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
+            provider: claim.target.provider.clone(),
+            config,
+            inputs,
+            declared_outputs: node.outputs.clone(),
+            criteria: node.acceptance_criteria.clone(),
+            timeout: node.timeout.as_ref().map(crate::model::Duration::span),
+            commit,
+            run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt.to_string()),
+            workspace: self.checkouts.of(parsed),
+            handle: state.and_then(|state| state.extensions.handle.clone()),
+            brief: Arc::new(brief(&claim.program, node)),
+        })
+    }
+}
+
+/// What the work of a node is about.
+fn brief(program: &Program, node: &crate::model::Node) -> Brief {
+    Brief {
+        goal: program.goal.as_ref().map(|(_, goal)| goal.clone()),
+        plan: program.plan.description.clone(),
+        plan_context: program.plan.context.clone(),
+        title: node.name.clone(),
+        task: node.description.clone(),
+        task_context: node.context.clone(),
+        execution_context: program.spec.context.clone(),
+    }
+}
+
+/// A provider's settings with every expression replaced.
+fn config(
+    program: &Program,
+    status: &crate::model::ExecutionStatus,
+    config: &JsonMap,
+    inputs: &JsonMap,
+) -> Result<JsonMap, String> {
+    let template = Template::compile_map(config).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        format!("provider config: {first}")
+    })?;
+    if template.is_plain() {
+        return Ok(config.clone());
+    }
+    let scope = crate::run::expression::Scope { inputs: Some(inputs), ..program.scope(status) };
+    template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
+}
