@@ -42,13 +42,13 @@ struct Running {
 /// Everything that is claimed or runs.
 pub(super) struct Attempts {
     jobs: usize,
-    clock: Arc<dyn Clock>,
-    registry: Registry,
-    maker: Arc<Maker>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) registry: Registry,
+    pub(super) maker: Arc<Maker>,
     claimed: VecDeque<Claim>,
     running: HashMap<(ResourceKey, NodeId), Running>,
-    sender: mpsc::UnboundedSender<Message>,
-    stream: bool,
+    pub(super) sender: mpsc::UnboundedSender<Message>,
+    pub(super) stream: bool,
     /// A moving average of how long attempts take.
     mean: Option<Duration>,
     pub(super) started: u32,
@@ -77,11 +77,6 @@ impl Attempts {
             started: 0,
         };
         (attempts, receiver)
-    }
-
-    /// Where messages to the driver go.
-    pub(super) fn sender(&self) -> mpsc::UnboundedSender<Message> {
-        self.sender.clone()
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -103,21 +103,9 @@ impl<'a> Driver<'a> {
         }
         let (world, diagnostics) = World::open(repo, index, tips)?;
         let maker = Maker::new(checkouts, cache.join("runs"));
-        let (attempts, messages) = Attempts::new(
-            jobs,
-            Arc::clone(&clock),
-            registry.clone(),
-            Arc::clone(&maker),
-            options.stream_output,
-        );
-        let polls = Polls::new(
-            Arc::clone(&clock),
-            registry.clone(),
-            maker,
-            attempts.sender(),
-            options.stream_output,
-            Times::load(&cache),
-        );
+        let (attempts, messages) =
+            Attempts::new(jobs, Arc::clone(&clock), registry.clone(), maker, options.stream_output);
+        let polls = Polls::beside(&attempts, Times::load(&cache));
         let remote = site.remote().is_some();
         let terms = super::live::terms(&world);
         let bucket = Bucket::new(&world.config, remote);

@@ -193,7 +193,7 @@ impl Live {
         for looked in &self.looked {
             looked.take_up(world, &program, &step.metadata.uid, &mut step.draft)?;
         }
-        let deadline = deadline(world, &program)?;
+        let deadline = world.deadline(&program)?;
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
             step.draft.wake_at(end);
         }
@@ -382,15 +382,6 @@ pub(super) fn present(world: &World, key: &ResourceKey) -> Result<Option<Declare
         }
     }
     Ok(Some(declared))
-}
-
-/// The deadline of the goal, counted from its creation.
-fn deadline(world: &World, program: &Program) -> Result<Option<Timestamp>, EngineError> {
-    let Some((key, spec)) = &program.goal else { return Ok(None) };
-    let Some(timeout) = &spec.timeout else { return Ok(None) };
-    let Some(record) = world.record(key)? else { return Ok(None) };
-    let span = jiff::SignedDuration::try_from(timeout.span()).unwrap_or(jiff::SignedDuration::MAX);
-    Ok(record.metadata.creation_timestamp.saturating_add(span).ok())
 }
 
 /// A step of an execution that cannot be pinned yet.

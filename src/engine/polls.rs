@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::attempts::{Message, OUTPUT_LINES, ended, forward};
+use super::attempts::{Attempts, Message, OUTPUT_LINES, ended, forward};
 use super::clock::Clock;
 use super::elsewhere::{Looked, Times, handle_of};
 use super::request::{Claim, Maker};
@@ -42,16 +42,18 @@ pub(super) struct Polls {
 }
 
 impl Polls {
-    pub(super) fn new(
-        clock: Arc<dyn Clock>,
-        registry: Registry,
-        maker: Arc<Maker>,
-        sender: mpsc::UnboundedSender<Message>,
-        stream: bool,
-        times: Times,
-    ) -> Self {
-        let (turns, asked) = (Arc::new(Semaphore::new(AT_A_TIME)), HashMap::new());
-        Self { clock, registry, maker, sender, stream, turns, asked, times }
+    /// Asks the same providers as `attempts`, and answers where they do.
+    pub(super) fn beside(attempts: &Attempts, times: Times) -> Self {
+        Self {
+            clock: Arc::clone(&attempts.clock),
+            registry: attempts.registry.clone(),
+            maker: Arc::clone(&attempts.maker),
+            sender: attempts.sender.clone(),
+            stream: attempts.stream,
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            asked: HashMap::new(),
+            times,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -63,7 +65,7 @@ impl Polls {
         self.asked.keys().any(|(owner, _)| owner == key)
     }
 
-    /// Takes in that an answer came; the next look is not before `next`.
+    /// Takes in that an answer came.
     pub(super) fn answered(&mut self, key: &ResourceKey, node: &NodeId) {
         self.asked.remove(&(key.clone(), node.clone()));
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::git::{Commit, ObjectId, Repo};
@@ -11,6 +13,7 @@ use crate::index::{Index, Target};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord};
 use crate::record::{self, StatusPath, StatusTree};
+use crate::run::Program;
 
 use super::answers::Answers;
 use super::loaded::Loaded;
@@ -131,6 +134,15 @@ impl World {
             self.records.insert(key.clone(), record.map(Arc::new));
         }
         Ok(keys)
+    }
+
+    /// The deadline of the goal that a program serves, counted from its creation.
+    pub(super) fn deadline(&self, program: &Program) -> Result<Option<Timestamp>, EngineError> {
+        let Some((key, spec)) = &program.goal else { return Ok(None) };
+        let Some(timeout) = &spec.timeout else { return Ok(None) };
+        let Some(record) = self.record(key)? else { return Ok(None) };
+        let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
+        Ok(record.metadata.creation_timestamp.saturating_add(span).ok())
     }
 
     /// Records that are newer than the index.
