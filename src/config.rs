@@ -164,4 +164,14 @@ pub struct ProviderConfig {
     /// Environment variables of the runner that are passed to local commands; `PATH`, `HOME`, `LANG`,
     /// `TZ`, `TMPDIR` and `USER` always are.
     pub environment: Vec<String>,
+    /// Where requests over the network may go.
+    pub network: NetworkConfig,
+}
+
+/// Where requests over the network may go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Private addresses that requests may go to: networks, addresses, or globs of names, with or without a port.
+    pub allow_private: Vec<String>,
 }

@@ -115,6 +115,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         allow: config.providers.allow.clone(),
         environment: passed,
         secrets: named(&config.providers.secrets),
+        allow_private: config.providers.network.allow_private.clone(),
         runs: runs.to_owned(),
     })
 }

@@ -17,6 +17,8 @@ mod registry;
 mod relative_path;
 mod settings;
 mod tool;
+#[allow(dead_code, unused_imports, reason = "the first users arrive next")]
+mod web;
 mod workspace;
 
 use std::pin::Pin;

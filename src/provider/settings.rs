@@ -18,6 +18,8 @@ pub struct ProviderSettings {
     /// Variables that local commands get and whose values are redacted everywhere: what
     /// `providers.secrets` names.
     pub secrets: BTreeMap<String, OsString>,
+    /// Private addresses that requests may go to: `providers.network.allowPrivate`.
+    pub allow_private: Vec<String>,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
 }

@@ -53,26 +53,8 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
         rule: "every dependency is used",
         path: "Cargo.toml",
-        about: "nothing uses `reqwest`",
-        reason: "the HTTP providers arrive next",
-    },
-    Exception {
-        rule: "every dependency is used",
-        path: "Cargo.toml",
         about: "nothing uses `rmcp`",
         reason: "the provider `mcp://` arrives next",
-    },
-    Exception {
-        rule: "every dependency is used",
-        path: "Cargo.toml",
-        about: "nothing uses `rustls`",
-        reason: "the HTTP providers arrive next",
-    },
-    Exception {
-        rule: "every dependency is used",
-        path: "Cargo.toml",
-        about: "nothing uses `wiremock`",
-        reason: "the tests of HTTP providers arrive next",
     },
 ];
 

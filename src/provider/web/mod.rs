@@ -1,0 +1,20 @@
+//! HTTP for everything in here that speaks it: bounded in time and size, and kept away from private addresses.
+
+mod addresses;
+mod client;
+mod error;
+mod guard;
+#[cfg(test)]
+mod tests;
+
+pub(super) use client::{Answer, Request, Web};
+pub(super) use error::WebError;
+pub(super) use guard::parse_address;
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 5;
+
+/// `scheme://host:port`, the part of an address that is no secret.
+pub(super) fn origin(url: &reqwest::Url) -> String {
+    url.origin().ascii_serialization()
+}
