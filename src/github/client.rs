@@ -1,0 +1,328 @@
+//! The client: one request at a time, waited for as the host wants it, within the time that there is.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use octocrab::Octocrab;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::GitHubError;
+use super::names::shown;
+use super::pace::Pace;
+use super::verdict::{Answer, Verdict, judge};
+
+/// How long one request may take.
+const ONE: Duration = Duration::from_secs(30);
+
+/// How long a request is tried again, where the caller says nothing.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long something that was just created may be missing: the host is only eventually consistent.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// The first pause before a request is tried again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How many entries a page holds, the most that the host allows.
+const PAGE: usize = 100;
+
+/// How many pages are read at most.
+const MOST_PAGES: usize = 50;
+
+/// Where the API is, and what opens it. `Debug` never shows the token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The address of the API, as `GITHUB_API_URL` gives it.
+    pub api: String,
+    /// The token.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "***");
+        f.debug_struct("Access").field("api", &self.api).field("token", &token).finish()
+    }
+}
+
+/// The API of a host. Clones share the connection and the pace.
+#[derive(Clone)]
+pub struct GitHub {
+    inner: Arc<Inner>,
+    patience: Duration,
+    deadline: Option<Instant>,
+}
+
+struct Inner {
+    crab: Octocrab,
+    access: Access,
+    pace: Mutex<Pace>,
+}
+
+impl fmt::Debug for GitHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitHub").field("access", &self.inner.access).finish_non_exhaustive()
+    }
+}
+
+/// What a request does to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Reads.
+    Read,
+    /// Changes something; twice is as good as once.
+    Change,
+    /// Creates something; twice would be one too many, so it is not tried again when it may have happened.
+    Create,
+}
+
+/// One request.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    /// In words, after "to": `comment on #12`.
+    pub(super) what: &'a str,
+    /// The permission that it needs, as a workflow file writes it.
+    pub(super) needs: &'static str,
+    pub(super) effect: Effect,
+    /// What it is about was just created, so a 404 may pass.
+    pub(super) fresh: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Post,
+    Patch,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn get(path: String, what: &'a str, needs: &'static str) -> Self {
+        Self { method: Method::Get, path, body: None, what, needs, effect: Effect::Read, fresh: false }
+    }
+
+    pub(super) fn create(path: String, body: Value, what: &'a str, needs: &'static str) -> Self {
+        let (method, effect) = (Method::Post, Effect::Create);
+        Self { method, path, body: Some(body), what, needs, effect, fresh: false }
+    }
+
+    pub(super) fn change(
+        method: Method,
+        path: String,
+        body: Value,
+        what: &'a str,
+        needs: &'static str,
+    ) -> Self {
+        Self { method, path, body: Some(body), what, needs, effect: Effect::Change, fresh: false }
+    }
+
+    pub(super) fn fresh(mut self, fresh: bool) -> Self {
+        self.fresh = fresh;
+        self
+    }
+}
+
+impl GitHub {
+    /// A client; within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`GitHubError::NoToken`], [`GitHubError::Address`].
+    pub fn new(access: &Access) -> Result<Self, GitHubError> {
+        let token = access.token.as_deref().map(str::trim).unwrap_or_default().to_owned();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(GitHubError::NoToken);
+        }
+        let bad = || GitHubError::Address(shown(&access.api));
+        let api = access.api.trim().trim_end_matches('/').to_owned();
+        if !(api.starts_with("https://") || api.starts_with("http://")) || api.contains('@') {
+            return Err(bad());
+        }
+        let crab = Octocrab::builder()
+            .base_uri(api.as_str())
+            .map_err(|_| bad())?
+            .personal_token(token.clone())
+            .set_connect_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(ONE))
+            .build()
+            .map_err(|error| GitHubError::Down {
+                what: "open a connection".to_owned(),
+                said: reason(&error),
+            })?;
+        let access = Access { api, token: Some(token) };
+        let inner = Inner { crab, access, pace: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner), patience: PATIENCE, deadline: None })
+    }
+
+    /// The same client, which tries each request again for so long.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The same client, which waits for nothing beyond this time from now.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Self {
+        self.deadline = Instant::now().checked_add(time);
+        self
+    }
+
+    /// Does a request and reads its answer.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, GitHubError> {
+        let what = request.what.to_owned();
+        let answer = self.send(request).await?;
+        serde_json::from_str(&answer.body)
+            .map_err(|error| GitHubError::Answer { what, said: self.redacted(&shown(&error.to_string())) })
+    }
+
+    /// Does a request whose answer says nothing.
+    pub(super) async fn tell(&self, request: Request<'_>) -> Result<(), GitHubError> {
+        self.send(request).await.map(|_| ())
+    }
+
+    /// All entries of a list. `path` has no page in it.
+    pub(super) async fn all<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        what: &str,
+        needs: &'static str,
+    ) -> Result<Vec<T>, GitHubError> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut all = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let path = format!("{path}{joint}per_page={PAGE}&page={page}");
+            let entries: Vec<T> = self.ask(Request::get(path, what, needs)).await?;
+            let full = entries.len() == PAGE;
+            all.extend(entries);
+            if !full {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Answer, GitHubError> {
+        let begun = Instant::now();
+        let mut end = begun + self.patience;
+        if let Some(deadline) = self.deadline {
+            end = end.min(deadline);
+        }
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if request.effect != Effect::Read {
+                self.keep_pace(&request, end).await?;
+            }
+            let (verdict, answer) = match self.once(&request, end).await {
+                Ok(answer) => (judge(&answer, request.what, request.needs), answer),
+                Err(said) => (Verdict::Failing(said), Answer::default()),
+            };
+            let what = request.what.to_owned();
+            let (wait, error) = match verdict {
+                Verdict::Done => return Ok(answer),
+                Verdict::Never(error) => return Err(self.clean(error)),
+                Verdict::Limited(wait) => (wait, GitHubError::RateLimited { what, wait }),
+                Verdict::Failing(said) => {
+                    let error = GitHubError::Down { what, said };
+                    if request.effect == Effect::Create {
+                        return Err(self.clean(error));
+                    }
+                    (pause, error)
+                }
+                Verdict::Missing => {
+                    let error = GitHubError::NotFound { what, needs: request.needs };
+                    if !request.fresh || begun.elapsed() > FRESH {
+                        return Err(error);
+                    }
+                    (pause, error)
+                }
+            };
+            if Instant::now() + wait > end {
+                return Err(self.clean(error));
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    }
+
+    /// Waits for the next place among the requests that create or change something.
+    async fn keep_pace(&self, request: &Request<'_>, end: Instant) -> Result<(), GitHubError> {
+        let now = Instant::now();
+        let at = self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).next(now);
+        if at > end {
+            let (what, wait) = (request.what.to_owned(), at - now);
+            return Err(GitHubError::RateLimited { what, wait });
+        }
+        tokio::time::sleep_until(at).await;
+        Ok(())
+    }
+
+    async fn once(&self, request: &Request<'_>, end: Instant) -> Result<Answer, String> {
+        let limit = (Instant::now() + ONE).min(end.max(Instant::now() + Duration::from_secs(1)));
+        let crab = &self.inner.crab;
+        let (path, body) = (request.path.as_str(), request.body.as_ref());
+        let exchange = async {
+            let response = match request.method {
+                Method::Get => crab._get(path).await,
+                Method::Post => crab._post(path, body).await,
+                Method::Patch => crab._patch(path, body).await,
+            };
+            let response = response.map_err(|error| reason(&error))?;
+            let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+            let number = |name: &str| header(name).and_then(|value| value.trim().parse::<u64>().ok());
+            let mut answer = Answer {
+                status: response.status().as_u16(),
+                retry_after: number("retry-after"),
+                remaining: number("x-ratelimit-remaining"),
+                reset_in: number("x-ratelimit-reset")
+                    .zip(header("date").and_then(seconds))
+                    .map(|(at, now)| at.saturating_sub(now)),
+                body: String::new(),
+            };
+            answer.body = crab.body_to_string(response).await.map_err(|error| reason(&error))?;
+            Ok(answer)
+        };
+        match tokio::time::timeout_at(limit, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    fn clean(&self, error: GitHubError) -> GitHubError {
+        match error {
+            GitHubError::Permission { what, needs, said } => {
+                GitHubError::Permission { what, needs, said: self.redacted(&said) }
+            }
+            GitHubError::Down { what, said } => GitHubError::Down { what, said: self.redacted(&said) },
+            GitHubError::Refused { what, status, said } => {
+                GitHubError::Refused { what, status, said: self.redacted(&said) }
+            }
+            other => other,
+        }
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        match &self.inner.access.token {
+            Some(token) => text.replace(token.as_str(), "***"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// The seconds since 1970 that a `date` header means.
+fn seconds(date: &str) -> Option<u64> {
+    let at = jiff::fmt::rfc2822::parse(date).ok()?;
+    u64::try_from(at.timestamp().as_second()).ok()
+}
+
+/// The causes of a failure, in one line.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    shown(&last.to_string())
+}

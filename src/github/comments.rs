@@ -1,0 +1,196 @@
+//! Comments on issues and pull requests, and reactions to them.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::{Method, Request};
+use super::people::Account;
+use super::{GitHub, GitHubError, RepoName};
+
+/// The longest comment that the host takes, in characters.
+const LONGEST: usize = 65_536;
+
+const NEEDS: &str = "pull-requests: write";
+
+/// A comment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Comment {
+    /// Its number, unique on the host.
+    pub id: u64,
+    /// Who wrote it; nobody when the account is gone.
+    pub user: Option<Account>,
+    /// The text.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// When it was written.
+    #[serde(default)]
+    pub created_at: String,
+    /// When it was changed last.
+    #[serde(default)]
+    pub updated_at: String,
+    /// Where to read it.
+    #[serde(default)]
+    pub html_url: String,
+    /// The address of its issue or pull request in the API.
+    #[serde(default)]
+    pub issue_url: String,
+}
+
+impl Comment {
+    /// Whether it was changed after it was written.
+    #[must_use]
+    pub fn is_edited(&self) -> bool {
+        self.created_at != self.updated_at
+    }
+
+    /// The number of the issue or pull request that it stands below.
+    #[must_use]
+    pub fn issue_number(&self) -> Option<u64> {
+        self.issue_url.rsplit('/').next()?.parse().ok()
+    }
+}
+
+/// A reaction to a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Thumbs up.
+    Yes,
+    /// Thumbs down.
+    No,
+    /// A confused face.
+    Confused,
+    /// Eyes: it was seen.
+    Seen,
+}
+
+impl Reaction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "+1",
+            Self::No => "-1",
+            Self::Confused => "confused",
+            Self::Seen => "eyes",
+        }
+    }
+}
+
+/// What became of a comment that is kept up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is new.
+    Created(u64),
+    /// Its text was replaced.
+    Updated(u64),
+    /// It said the same already; the host was not asked to change anything.
+    Unchanged(u64),
+}
+
+impl GitHub {
+    /// One comment, as it is now.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn comment(&self, repo: &RepoName, id: u64) -> Result<Comment, GitHubError> {
+        let path = repo.path(&format!("issues/comments/{id}"));
+        self.ask(Request::get(path, "read a comment", "issues: read").fresh(true)).await
+    }
+
+    /// All comments of an issue or pull request, oldest first.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn comments(&self, repo: &RepoName, number: u64) -> Result<Vec<Comment>, GitHubError> {
+        let path = repo.path(&format!("issues/{number}/comments"));
+        self.all(&path, &format!("read the comments of #{number}"), "issues: read").await
+    }
+
+    /// Writes a comment.
+    ///
+    /// # Errors
+    /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same.
+    pub async fn add_comment(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        body: &str,
+    ) -> Result<Comment, GitHubError> {
+        let path = repo.path(&format!("issues/{number}/comments"));
+        let what = format!("comment on #{number}");
+        self.ask(Request::create(path, json!({ "body": cut(body) }), &what, NEEDS)).await
+    }
+
+    /// Replaces the text of a comment.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn edit_comment(&self, repo: &RepoName, id: u64, body: &str) -> Result<Comment, GitHubError> {
+        let path = repo.path(&format!("issues/comments/{id}"));
+        let body = json!({ "body": cut(body) });
+        self.ask(Request::change(Method::Patch, path, body, "change a comment", NEEDS).fresh(true)).await
+    }
+
+    /// Keeps one comment up to date: the one that begins with `marker` and that `mine` takes for ours. Where there is
+    /// none, it is written; where it says the same already, nothing is asked of the host.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn keep_comment(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        marker: &str,
+        body: &str,
+        mine: impl Fn(&Comment) -> bool,
+    ) -> Result<Written, GitHubError> {
+        let body = cut(body);
+        if let Some(old) = self.find_comment(repo, number, marker, &mine).await? {
+            // The host gives line ends back as it likes.
+            let same = |text: &str| text.replace("\r\n", "\n").trim_end() == body.trim_end();
+            if old.body.as_deref().is_some_and(same) {
+                return Ok(Written::Unchanged(old.id));
+            }
+            self.edit_comment(repo, old.id, &body).await?;
+            return Ok(Written::Updated(old.id));
+        }
+        match self.add_comment(repo, number, &body).await {
+            // It may have been written all the same: looked for before it is tried once more.
+            Err(GitHubError::Down { .. }) => {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                match self.find_comment(repo, number, marker, &mine).await? {
+                    Some(comment) => Ok(Written::Created(comment.id)),
+                    None => Ok(Written::Created(self.add_comment(repo, number, &body).await?.id)),
+                }
+            }
+            answer => Ok(Written::Created(answer?.id)),
+        }
+    }
+
+    async fn find_comment(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        marker: &str,
+        mine: &impl Fn(&Comment) -> bool,
+    ) -> Result<Option<Comment>, GitHubError> {
+        let comments = self.comments(repo, number).await?;
+        let begins = |comment: &Comment| {
+            comment.body.as_deref().is_some_and(|text| text.trim_start().starts_with(marker))
+        };
+        Ok(comments.into_iter().find(|comment| begins(comment) && mine(comment)))
+    }
+
+    /// Reacts to a comment. The same reaction twice is one.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn react(&self, repo: &RepoName, comment: u64, reaction: Reaction) -> Result<(), GitHubError> {
+        let path = repo.path(&format!("issues/comments/{comment}/reactions"));
+        let body = json!({ "content": reaction.word() });
+        self.tell(Request::change(Method::Post, path, body, "react to a comment", NEEDS)).await
+    }
+}
+
+/// A text as long as the host takes it.
+fn cut(body: &str) -> String {
+    if body.chars().count() <= LONGEST { body.to_owned() } else { body.chars().take(LONGEST).collect() }
+}

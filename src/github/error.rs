@@ -1,0 +1,97 @@
+//! What goes wrong between us and the host, in words that say what to do; never with a token in it.
+
+use std::time::Duration;
+
+/// Why the host did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GitHubError {
+    /// There is no token, or one that cannot be sent.
+    #[error(
+        "there is no usable token: set GITHUB_TOKEN, as with `env: {{ GITHUB_TOKEN: ${{{{ github.token }}}} }}`"
+    )]
+    NoToken,
+    /// The address of the API is none.
+    #[error("`{0}` is no address of an API")]
+    Address(String),
+    /// A name that cannot stand in an address.
+    #[error("`{0}` is no name of a repository, person, team or workflow")]
+    Name(String),
+    /// The host does not know the token.
+    #[error("the host does not accept the token, to {what}")]
+    Token {
+        /// What was asked for.
+        what: String,
+    },
+    /// The token may not.
+    #[error("the token may not {what}: it needs the permission `{needs}` ({said})")]
+    Permission {
+        /// What was asked for.
+        what: String,
+        /// The permission, as a workflow file writes it.
+        needs: &'static str,
+        /// In the words of the host.
+        said: String,
+    },
+    /// It is not there, or the token may not see it.
+    #[error("not found, to {what}; where it does exist, the token lacks the permission `{needs}`")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// The permission, as a workflow file writes it.
+        needs: &'static str,
+    },
+    /// The host wants us to wait longer than there is time.
+    #[error("the host limits how often it is asked, and wants {} s of patience, to {what}", .wait.as_secs())]
+    RateLimited {
+        /// What was asked for.
+        what: String,
+        /// How long it wants us to wait.
+        wait: Duration,
+    },
+    /// The host cannot be reached, or fails.
+    #[error("the host cannot be reached or fails, to {what}: {said}")]
+    Down {
+        /// What was asked for.
+        what: String,
+        /// What happened.
+        said: String,
+    },
+    /// The host does not take the request.
+    #[error("the host refuses to {what}: {status}: {said}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The status of the answer.
+        status: u16,
+        /// In the words of the host.
+        said: String,
+    },
+    /// The answer is not what the host documents.
+    #[error("the host's answer cannot be read, to {what}: {said}")]
+    Answer {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        said: String,
+    },
+}
+
+impl GitHubError {
+    /// Whether the token is missing or too weak for what was asked.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::NoToken | Self::Token { .. } | Self::Permission { .. })
+    }
+
+    /// Whether it is not there, as far as the token can see.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the same may work later: the host is down, or limits us.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Down { .. } | Self::RateLimited { .. })
+    }
+}

@@ -1,0 +1,114 @@
+//! Issues: the form in which people get work.
+
+use serde::{Deserialize, Serialize};
+
+use super::client::{Method, Request};
+use super::people::Account;
+use super::{GitHub, GitHubError, RepoName};
+
+const NEEDS: &str = "issues: write";
+
+/// An issue; pull requests are issues too.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Issue {
+    /// Its number in the repository.
+    pub number: u64,
+    /// `open` or `closed`.
+    pub state: String,
+    /// Why it is closed: `completed`, `not_planned` and others.
+    #[serde(default)]
+    pub state_reason: Option<String>,
+    /// The title.
+    #[serde(default)]
+    pub title: String,
+    /// The text.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Who opened it.
+    pub user: Option<Account>,
+    /// Who closed it, where the host says so.
+    #[serde(default)]
+    pub closed_by: Option<Account>,
+    /// Where to read it.
+    #[serde(default)]
+    pub html_url: String,
+    /// Present when it is a pull request.
+    #[serde(default)]
+    pub pull_request: Option<serde_json::Value>,
+}
+
+/// An issue that is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NewIssue {
+    /// The title.
+    pub title: String,
+    /// The text.
+    pub body: String,
+    /// Labels; the host makes those that it does not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Logins. The host silently drops those that cannot be assigned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assignees: Vec<String>,
+}
+
+/// What is to change of an issue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct IssueChange {
+    /// The text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// `open` or `closed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// `completed` or `not_planned`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+}
+
+impl GitHub {
+    /// Opens an issue.
+    ///
+    /// # Errors
+    /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same: look with [`Self::issues`].
+    pub async fn open_issue(&self, repo: &RepoName, issue: &NewIssue) -> Result<Issue, GitHubError> {
+        let body = serde_json::to_value(issue).unwrap_or_default();
+        self.ask(Request::create(repo.path("issues"), body, "open an issue", NEEDS)).await
+    }
+
+    /// One issue.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn issue(&self, repo: &RepoName, number: u64) -> Result<Issue, GitHubError> {
+        let path = repo.path(&format!("issues/{number}"));
+        self.ask(Request::get(path, &format!("read issue #{number}"), "issues: read").fresh(true)).await
+    }
+
+    /// The issues with a label, open and closed, newest first; pull requests are left out.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
+        let path = repo.path(&format!("issues?state=all&labels={}", super::names::encoded(label)));
+        let mut issues: Vec<Issue> = self.all(&path, "list issues", "issues: read").await?;
+        issues.retain(|issue| issue.pull_request.is_none());
+        Ok(issues)
+    }
+
+    /// Changes an issue.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn change_issue(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        change: &IssueChange,
+    ) -> Result<Issue, GitHubError> {
+        let path = repo.path(&format!("issues/{number}"));
+        let body = serde_json::to_value(change).unwrap_or_default();
+        let what = format!("change issue #{number}");
+        self.ask(Request::change(Method::Patch, path, body, &what, NEEDS).fresh(true)).await
+    }
+}

@@ -1,0 +1,51 @@
+//! Requests that create content are spaced, so that the host's secondary limits are never reached: at most 80 a
+//! minute and 500 an hour.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Windows and how many requests each may hold; a little below what the host allows.
+const WINDOWS: [(Duration, usize); 2] = [(Duration::from_secs(60), 75), (Duration::from_secs(3600), 480)];
+
+/// When content was created in the last hour.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    made: VecDeque<Instant>,
+}
+
+impl Pace {
+    /// Takes the next place, and says when it is.
+    pub(super) fn next(&mut self, now: Instant) -> Instant {
+        let mut at = self.made.back().map_or(now, |last| (*last).max(now));
+        for (window, most) in WINDOWS {
+            if let Some(earlier) = self.made.len().checked_sub(most).and_then(|index| self.made.get(index)) {
+                at = at.max(*earlier + window);
+            }
+        }
+        self.made.push_back(at);
+        while self.made.len() > WINDOWS.iter().map(|(_, most)| *most).max().unwrap_or_default() {
+            self.made.pop_front();
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_window_ever_holds_more_than_the_host_allows() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let times: Vec<Duration> = (0..1200).map(|_| pace.next(start) - start).collect();
+        for (window, most) in [(60, 80), (3600, 500)] {
+            for pair in times.windows(most + 1) {
+                assert!(pair[most] - pair[0] >= Duration::from_secs(window), "{pair:?}");
+            }
+        }
+        assert_eq!(times[74], Duration::ZERO);
+    }
+}

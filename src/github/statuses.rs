@@ -1,0 +1,42 @@
+//! Commit statuses: the plainer form of a check, for tokens that may not write check runs.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::client::{Method, Request};
+use super::names::segment;
+use super::{GitHub, GitHubError, RepoName};
+
+/// The longest description that the host takes.
+const LONGEST: usize = 140;
+
+/// How a commit fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommitState {
+    /// All is well.
+    Success,
+    /// Something is wrong with it.
+    Failure,
+}
+
+impl GitHub {
+    /// Sets a status of a commit. The last one of a name counts.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn set_status(
+        &self,
+        repo: &RepoName,
+        sha: &str,
+        name: &str,
+        state: CommitState,
+        description: &str,
+    ) -> Result<(), GitHubError> {
+        let path = repo.path(&format!("statuses/{}", segment(sha)?));
+        let description: String = description.chars().take(LONGEST).collect();
+        let body = json!({ "state": state, "context": name, "description": description });
+        let needs = "statuses: write";
+        self.tell(Request::change(Method::Post, path, body, "set a commit status", needs)).await
+    }
+}

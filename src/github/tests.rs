@@ -1,0 +1,227 @@
+//! The client against a host that misbehaves in every way that it documents.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wiremock::matchers::{body_partial_json, header, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::*;
+
+const TOKEN: &str = "ghs_0123456789abcdef";
+
+async fn host() -> (MockServer, GitHub, RepoName) {
+    let server = MockServer::start().await;
+    let github = GitHub::new(&Access { api: server.uri(), token: Some(TOKEN.to_owned()) }).unwrap();
+    (server, github.patient(Duration::from_secs(5)), "acme/app".parse().unwrap())
+}
+
+fn comment(id: u64, body: &str) -> serde_json::Value {
+    json!({
+        "id": id, "body": body, "user": { "login": "github-actions[bot]", "type": "Bot" },
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        "issue_url": "https://api.github.com/repos/acme/app/issues/7",
+    })
+}
+
+fn answer(status: u16, message: &str) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_json(json!({ "message": message }))
+}
+
+#[tokio::test]
+async fn a_comment_is_kept_in_place_and_left_alone_when_nothing_changed() {
+    let (server, github, repo) = host().await;
+    let list = || Mock::given(method("GET")).and(path("/repos/acme/app/issues/7/comments"));
+    let theirs =
+        json!({ "id": 1, "body": "<!-- mark --> forged", "user": { "login": "eve", "type": "User" } });
+    list()
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!([theirs, comment(2, "<!-- mark -->\r\nold")])),
+        )
+        .mount(&server)
+        .await;
+    Mock::given(method("PATCH"))
+        .and(path("/repos/acme/app/issues/comments/2"))
+        .and(body_partial_json(json!({ "body": "<!-- mark -->\nnew" })))
+        .respond_with(ResponseTemplate::new(200).set_body_json(comment(2, "")))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let ours = |comment: &Comment| comment.user.as_ref().is_some_and(Account::is_bot);
+    let same = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark -->\nold\n", ours).await;
+    assert_eq!(same, Ok(Written::Unchanged(2)));
+    let changed = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark -->\nnew", ours).await;
+    assert_eq!(changed, Ok(Written::Updated(2)));
+}
+
+#[tokio::test]
+async fn a_comment_that_was_written_before_the_answer_got_lost_is_not_written_again() {
+    let (server, github, repo) = host().await;
+    let list = || Mock::given(method("GET")).and(path("/repos/acme/app/issues/7/comments"));
+    list()
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    list()
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([comment(3, "<!-- mark --> x")])))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST")).respond_with(answer(502, "Bad Gateway")).expect(1).mount(&server).await;
+    let written = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark --> x", |_| true).await;
+    assert_eq!(written, Ok(Written::Created(3)));
+}
+
+#[tokio::test]
+async fn lists_are_read_to_their_last_page() {
+    let (server, github, repo) = host().await;
+    let page = |number: &str, entries: Vec<serde_json::Value>| {
+        Mock::given(method("GET"))
+            .and(query_param("page", number.to_owned()))
+            .respond_with(ResponseTemplate::new(200).set_body_json(entries))
+    };
+    page("1", (0..100).map(|id| comment(id, "")).collect()).mount(&server).await;
+    page("2", vec![comment(100, "")]).mount(&server).await;
+    assert_eq!(github.comments(&repo, 7).await.unwrap().len(), 101);
+}
+
+#[tokio::test]
+async fn a_limit_is_waited_for_as_long_as_the_host_says() {
+    let (server, github, repo) = host().await;
+    let limited = answer(403, "You have exceeded a secondary rate limit").insert_header("retry-after", "1");
+    Mock::given(method("POST")).respond_with(limited).up_to_n_times(1).mount(&server).await;
+    Mock::given(method("POST"))
+        .and(header("authorization", format!("Bearer {TOKEN}")))
+        .respond_with(ResponseTemplate::new(201).set_body_json(comment(9, "hello")))
+        .mount(&server)
+        .await;
+    let begun = std::time::Instant::now();
+    assert_eq!(github.add_comment(&repo, 7, "hello").await.unwrap().id, 9);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_limit_that_outlasts_the_run_is_an_answer_and_not_a_wait() {
+    let (server, github, repo) = host().await;
+    let limited = answer(403, "API rate limit exceeded")
+        .insert_header("x-ratelimit-remaining", "0")
+        .insert_header("x-ratelimit-reset", "1577836800")
+        .insert_header("date", "Tue, 31 Dec 2019 23:30:00 GMT");
+    Mock::given(method("GET")).respond_with(limited).expect(1).mount(&server).await;
+    let error = github.comments(&repo, 7).await.unwrap_err();
+    assert!(matches!(&error, GitHubError::RateLimited { wait, .. } if wait.as_secs() == 1801), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_fails_is_asked_again_and_one_that_is_gone_is_told() {
+    let (server, github, repo) = host().await;
+    Mock::given(method("GET")).respond_with(answer(502, "Bad Gateway")).up_to_n_times(2).mount(&server).await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .mount(&server)
+        .await;
+    assert_eq!(github.comments(&repo, 7).await, Ok(vec![]));
+    let nobody = Access { api: "http://127.0.0.1:1".to_owned(), token: Some(TOKEN.to_owned()) };
+    let github = GitHub::new(&nobody).unwrap().patient(Duration::from_millis(100));
+    assert!(matches!(github.comments(&repo, 7).await, Err(GitHubError::Down { .. })));
+}
+
+#[tokio::test]
+async fn what_was_just_created_may_be_missing_for_a_moment() {
+    let (server, github, repo) = host().await;
+    Mock::given(method("PATCH")).respond_with(answer(404, "Not Found")).up_to_n_times(2).mount(&server).await;
+    Mock::given(method("PATCH"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(comment(4, "x")))
+        .mount(&server)
+        .await;
+    assert_eq!(github.edit_comment(&repo, 4, "x").await.unwrap().id, 4);
+}
+
+#[tokio::test]
+async fn the_token_is_in_no_message_and_in_no_debug_output() {
+    let (server, github, repo) = host().await;
+    let echo = format!("no permission with {TOKEN}");
+    Mock::given(method("POST")).respond_with(answer(403, &echo)).mount(&server).await;
+    Mock::given(method("GET")).respond_with(answer(422, &echo)).mount(&server).await;
+    let refused = github.add_comment(&repo, 7, "hello").await.unwrap_err();
+    assert!(refused.to_string().contains("pull-requests: write"), "{refused}");
+    let invalid = github.comments(&repo, 7).await.unwrap_err();
+    let debug = format!("{github:?} {:?}", Access { api: String::new(), token: Some(TOKEN.to_owned()) });
+    for text in [refused.to_string(), format!("{refused:?}"), invalid.to_string(), debug] {
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_sent_is_refused_before_anything_is() {
+    for token in [None, Some(""), Some("two\nlines"), Some("with space")] {
+        let access = Access { api: "https://api.github.com".to_owned(), token: token.map(str::to_owned) };
+        assert_eq!(GitHub::new(&access).err(), Some(GitHubError::NoToken), "{token:?}");
+    }
+    for api in ["", "api.github.com", "file:///etc", "https://user@host"] {
+        let access = Access { api: api.to_owned(), token: Some(TOKEN.to_owned()) };
+        assert!(matches!(GitHub::new(&access), Err(GitHubError::Address(_))), "{api}");
+    }
+}
+
+#[tokio::test]
+async fn annotations_go_out_fifty_at_a_time() {
+    let (server, github, repo) = host().await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "check_runs": [] })))
+        .mount(&server)
+        .await;
+    let run = || ResponseTemplate::new(200).set_body_json(json!({ "id": 5, "name": "planspec" }));
+    Mock::given(method("POST"))
+        .and(path("/repos/acme/app/check-runs"))
+        .respond_with(run())
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(method("PATCH"))
+        .and(path("/repos/acme/app/check-runs/5"))
+        .respond_with(run())
+        .expect(2)
+        .mount(&server)
+        .await;
+    let annotation = Annotation {
+        path: "a.yaml".to_owned(),
+        start_line: 1,
+        end_line: 1,
+        level: Level::Failure,
+        title: "t".to_owned(),
+        message: "m".to_owned(),
+    };
+    let check = Check {
+        name: "planspec".to_owned(),
+        sha: "a".repeat(40),
+        passed: false,
+        title: "t".to_owned(),
+        summary: "s".to_owned(),
+        annotations: vec![annotation; 120],
+    };
+    assert_eq!(github.report_check(&repo, &check).await.unwrap().id, 5);
+}
+
+#[tokio::test]
+async fn permissions_and_teams_are_read_in_the_host_s_own_words() {
+    let (server, github, repo) = host().await;
+    let permission = |login: &str, word: &str| {
+        Mock::given(method("GET"))
+            .and(path(format!("/repos/acme/app/collaborators/{login}/permission")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "permission": word })))
+    };
+    permission("wendy", "write").mount(&server).await;
+    permission("rob", "read").mount(&server).await;
+    Mock::given(path("/orgs/acme/teams/security/memberships/wendy"))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({ "state": "active", "role": "member" })),
+        )
+        .mount(&server)
+        .await;
+    assert_eq!(github.permission(&repo, "wendy").await, Ok(Permission::Write));
+    assert_eq!(github.permission(&repo, "rob").await, Ok(Permission::Read));
+    assert_eq!(github.permission(&repo, "eve").await, Ok(Permission::None));
+    assert_eq!(github.is_member("acme", "security", "wendy").await, Ok(true));
+    assert_eq!(github.is_member("acme", "security", "rob").await, Ok(false));
+}

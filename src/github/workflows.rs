@@ -1,0 +1,147 @@
+//! Workflows: started, followed and called off.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::client::Request;
+use super::names::{encoded, segment};
+use super::{GitHub, GitHubError, RepoName};
+
+/// A run of a workflow. octocrab's own type demands fields that the host may leave empty.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Run {
+    /// Its number.
+    pub id: u64,
+    /// The name of the workflow.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The title of the run: what `run-name` of the workflow says.
+    #[serde(default)]
+    pub display_title: Option<String>,
+    /// `queued`, `in_progress`, `completed` …
+    #[serde(default)]
+    pub status: Option<String>,
+    /// `success`, `failure`, `cancelled` …
+    #[serde(default)]
+    pub conclusion: Option<String>,
+    /// What started it.
+    #[serde(default)]
+    pub event: String,
+    /// The commit.
+    #[serde(default)]
+    pub head_sha: String,
+    /// The branch.
+    #[serde(default)]
+    pub head_branch: Option<String>,
+    /// When it was made.
+    #[serde(default)]
+    pub created_at: String,
+    /// Where to look at it.
+    #[serde(default)]
+    pub html_url: String,
+    /// Which attempt this is.
+    #[serde(default)]
+    pub run_attempt: Option<u64>,
+}
+
+/// A file that a run left.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Artifact {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    #[serde(default)]
+    pub size_in_bytes: u64,
+    /// Where to fetch it.
+    #[serde(default)]
+    pub archive_download_url: String,
+    /// `sha256:…` of the archive, where the host says so.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Whether the host has removed it.
+    #[serde(default)]
+    pub expired: bool,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    workflow_runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+struct Artifacts {
+    artifacts: Vec<Artifact>,
+}
+
+impl GitHub {
+    /// Starts a workflow by its file name or number. The host does not say which run that makes.
+    ///
+    /// # Errors
+    /// [`GitHubError`]; after [`GitHubError::Down`] it may have started all the same.
+    pub async fn dispatch(
+        &self,
+        repo: &RepoName,
+        workflow: &str,
+        reference: &str,
+        inputs: &Map<String, Value>,
+    ) -> Result<(), GitHubError> {
+        let path = repo.path(&format!("actions/workflows/{}/dispatches", segment(workflow)?));
+        let body = json!({ "ref": reference, "inputs": inputs });
+        self.tell(Request::create(path, body, "start a workflow", "actions: write")).await
+    }
+
+    /// The latest hundred runs of a workflow that were started by hand or by us, newest first. `created` limits them, in
+    /// the host's own form: `>=2026-01-01T00:00:00Z`.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn dispatched_runs(
+        &self,
+        repo: &RepoName,
+        workflow: &str,
+        created: Option<&str>,
+    ) -> Result<Vec<Run>, GitHubError> {
+        let mut path = repo.path(&format!(
+            "actions/workflows/{}/runs?event=workflow_dispatch&per_page=100",
+            segment(workflow)?
+        ));
+        if let Some(created) = created {
+            path.push_str(&format!("&created={}", encoded(created)));
+        }
+        let runs: Runs = self.ask(Request::get(path, "list runs of a workflow", "actions: read")).await?;
+        Ok(runs.workflow_runs)
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn run(&self, repo: &RepoName, id: u64) -> Result<Run, GitHubError> {
+        let path = repo.path(&format!("actions/runs/{id}"));
+        self.ask(Request::get(path, "read a run of a workflow", "actions: read").fresh(true)).await
+    }
+
+    /// Calls a run off; one that is over already counts as called off.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), GitHubError> {
+        let path = repo.path(&format!("actions/runs/{id}/cancel"));
+        match self.tell(Request::create(path, json!({}), "cancel a run", "actions: write")).await {
+            Err(GitHubError::Refused { status: 409, .. }) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// What a run left behind, up to a hundred.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn artifacts(&self, repo: &RepoName, id: u64) -> Result<Vec<Artifact>, GitHubError> {
+        let path = repo.path(&format!("actions/runs/{id}/artifacts?per_page=100"));
+        let found: Artifacts = self.ask(Request::get(path, "list artifacts", "actions: read")).await?;
+        Ok(found.artifacts)
+    }
+}
