@@ -11,6 +11,7 @@ pub mod github;
 pub mod graph;
 pub mod index;
 pub mod manifest;
+pub mod markup;
 pub mod model;
 pub mod plan;
 pub mod provider;

@@ -1,6 +1,8 @@
 //! What a change of the desired state means: which resources differ and how, and what the next reconcile would
 //! make of it. Executes nothing.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::desired::{self, Desired};
@@ -20,11 +22,35 @@ const VALUE: usize = 160;
 
 /// The difference of two desired states.
 pub(crate) struct Difference {
-    change: SetChange,
-    /// What would follow, in words.
-    consequences: Vec<String>,
+    pub(super) change: SetChange,
+    /// What would follow.
+    pub(super) consequences: Vec<Consequence>,
     /// What is wrong with the new state and was not with the old, and what may not change like this.
     pub(crate) findings: Vec<Diagnostic>,
+}
+
+/// What would follow from a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// An execution starts; with the number of its plan's nodes, when the plan is there.
+    Starts(ResourceKey, ResourceKey, Option<usize>),
+    /// Approvals of a gate by these no longer count.
+    Voids(ResourceKey, Vec<String>),
+    /// Something else, in words.
+    Other(String),
+}
+
+impl fmt::Display for Consequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starts(key, plan, Some(nodes)) => write!(f, "starts {key} of {plan}, {nodes} nodes"),
+            Self::Starts(key, plan, None) => write!(f, "starts {key} of {plan}"),
+            Self::Voids(key, reviewers) => {
+                write!(f, "voids the approval of {key} by {}", reviewers.join(", "))
+            }
+            Self::Other(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Difference {
@@ -86,7 +112,7 @@ impl Difference {
         if !self.consequences.is_empty() {
             out.push_str(&format!("\n{}\n", Tone::Strong.paint("The next reconcile")));
             for consequence in &self.consequences {
-                out.push_str(&format!("  {}\n", text::line(consequence)));
+                out.push_str(&format!("  {}\n", text::line(&consequence.to_string())));
             }
         }
         let count = |number: usize, word: &str| format!("{number} {word}");
@@ -114,7 +140,7 @@ impl Difference {
             "created": keys(&self.change.created),
             "changed": changed,
             "deleted": keys(&self.change.deleted),
-            "consequences": self.consequences,
+            "consequences": self.consequences.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "diagnostics": self.findings,
         })
     }
@@ -136,7 +162,7 @@ fn consequences(
     new: &Desired,
     workspace: &Workspace,
     status: &StatusTree,
-) -> Result<Vec<String>, CliError> {
+) -> Result<Vec<Consequence>, CliError> {
     let find = |set: &Desired, key: &ResourceKey| -> Option<Resource> {
         set.resources.iter().find(|resource| resource.key() == *key).cloned()
     };
@@ -145,37 +171,43 @@ fn consequences(
         if let Some(Spec::Execution(spec)) = find(new, key).map(|resource| resource.spec) {
             let plan = spec.plan_ref.key(Kind::Plan, &key.namespace);
             let nodes = match find(new, &plan).map(|resource| resource.spec) {
-                Some(Spec::Plan(plan)) => format!(", {} nodes", plan.graph.nodes.len()),
-                _ => String::new(),
+                Some(Spec::Plan(plan)) => Some(plan.graph.nodes.len()),
+                _ => None,
             };
-            lines.push(format!("starts {key} of {plan}{nodes}"));
+            lines.push(Consequence::Starts(key.clone(), plan, nodes));
         }
     }
     for changed in change.changed.iter().filter(|changed| changed.spec) {
         match changed.key.kind {
             Kind::Gate => lines.extend(voided(&changed.key, workspace, status)?),
-            Kind::Plan => lines.extend(kept(&changed.key, workspace, status)?),
+            Kind::Plan => {
+                lines.extend(kept(&changed.key, workspace, status)?.into_iter().map(Consequence::Other))
+            }
             _ => {}
         }
     }
     for key in &change.deleted {
-        lines.extend(removed(key, old, workspace, status)?);
+        lines.extend(removed(key, old, workspace, status)?.into_iter().map(Consequence::Other));
     }
     Ok(lines)
 }
 
 /// Approvals are bound to the generation of their gate.
-fn voided(key: &ResourceKey, workspace: &Workspace, status: &StatusTree) -> Result<Option<String>, CliError> {
+fn voided(
+    key: &ResourceKey,
+    workspace: &Workspace,
+    status: &StatusTree,
+) -> Result<Option<Consequence>, CliError> {
     let Some(record) = status.get(&workspace.repo, key)? else { return Ok(None) };
     let Status::Gate(gate) = &record.status else { return Ok(None) };
-    let reviewers: Vec<&str> = gate
+    let reviewers: Vec<String> = gate
         .review_history
         .iter()
         .filter(|review| review.action == ReviewAction::Approve)
         .filter(|review| review.target_generation.is_none_or(|seen| seen == record.metadata.generation))
-        .map(|review| review.reviewer.as_str())
+        .map(|review| review.reviewer.clone())
         .collect();
-    Ok((!reviewers.is_empty()).then(|| format!("voids the approval of {key} by {}", reviewers.join(", "))))
+    Ok((!reviewers.is_empty()).then(|| Consequence::Voids(key.clone(), reviewers)))
 }
 
 /// Executions that are under way keep the graph that they are pinned to.

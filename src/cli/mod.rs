@@ -14,6 +14,7 @@ mod objects;
 mod options;
 mod output;
 mod polling;
+mod preview;
 mod publish;
 mod revision;
 mod target;

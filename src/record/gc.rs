@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use super::RecordError;
-use super::line::grouped;
 use crate::git::{Commit, ObjectId, Repo};
+use crate::markup::grouped;
 
 /// Trailer: the last of the commits that a squash put together.
 pub const SQUASHED: &str = "Planspec-Squashed";

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::line::{grouped, one_line};
 use super::subject::subject;
 use super::{Batch, Change, Transition};
 use crate::git::Commit;
+use crate::markup::{grouped, one_line};
 use crate::model::ResourceKey;
 
 /// Trailer: the desired commit that was looked at.

@@ -6,7 +6,6 @@ mod dashboard;
 mod error;
 mod gc;
 mod layout;
-mod line;
 mod message;
 mod render;
 mod shrink;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::line::cut;
+use crate::markup::cut;
 use crate::model::{
     Artifact, ExecutionExtensions, ExecutionStatus, JsonMap, LogSummary, NodeExtensions, NodeStatus,
 };

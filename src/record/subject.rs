@@ -1,7 +1,7 @@
 //! The subject of a status commit: what happened, in one line for `git log --oneline`.
 
-use super::line::{cut, grouped, one_line};
 use super::{Batch, Change, Transition};
+use crate::markup::{cut, grouped, one_line};
 use crate::model::{Kind, ResourceKey};
 
 /// How long a subject may get, in characters.

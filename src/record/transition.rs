@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::line::{cut, is_hidden};
+use crate::markup::{cut, is_hidden};
 use crate::model::{Kind, Name, NodeId, ResourceKey};
 
 /// The longest message that a line keeps whole, in characters; `…` ends what was longer.

@@ -2,12 +2,15 @@
 //! never the engine, the repository, the environment or the clock.
 
 pub mod age;
+mod chart;
 pub mod columns;
 pub mod describe;
 pub mod diagnostics;
 pub mod graph;
 pub mod history;
+pub mod markdown;
 pub mod object;
+pub mod preview;
 pub mod progress;
 pub mod style;
 pub mod table;

@@ -8,6 +8,7 @@ use crate::project::{Finding, Project};
 /// What each top-level module may import; nothing else. `ARCHITECTURE.md` explains the order.
 pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("markup", &[]),
     ("diagnostic", &["model"]),
     ("config", &["model", "diagnostic"]),
     ("graph", &["model", "diagnostic"]),
@@ -18,8 +19,8 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
     ("event", &["model", "diagnostic", "run"]),
     ("git", &["model"]),
     ("github", &["model"]),
-    ("provider", &["model", "config", "run", "github"]),
-    ("record", &["model", "run", "git"]),
+    ("provider", &["model", "markup", "config", "run", "github"]),
+    ("record", &["model", "markup", "run", "git"]),
     ("index", &["model", "diagnostic", "config", "manifest", "git", "record"]),
     (
         "engine",
@@ -39,7 +40,7 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
             "index",
         ],
     ),
-    ("report", &["model", "diagnostic", "graph", "event"]),
+    ("report", &["model", "markup", "diagnostic", "graph", "event"]),
     (
         "cli",
         &[

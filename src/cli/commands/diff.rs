@@ -11,9 +11,12 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::input;
 use crate::cli::options::OutputFormat;
+use crate::cli::preview;
 use crate::cli::workspace::Workspace;
 use crate::config::Config;
 use crate::git::ObjectId;
+use crate::report::markdown::COMMENT_LIMIT;
+use crate::report::preview::render;
 
 /// Show what a change means: resources, fields, and what the next reconcile would make of it
 ///
@@ -24,7 +27,8 @@ use crate::git::ObjectId;
 Examples:
   planspec diff
   planspec diff origin/main
-  planspec diff origin/main HEAD -o json")]
+  planspec diff origin/main HEAD -o json
+  planspec diff origin/main --markdown > preview.md")]
 pub(crate) struct Arguments {
     /// The old state: a branch or commit
     #[arg(value_name = "BASE")]
@@ -32,6 +36,9 @@ pub(crate) struct Arguments {
     /// The new state: a branch or commit
     #[arg(value_name = "HEAD")]
     head: Option<String>,
+    /// Print the page that a pull request gets, in Markdown
+    #[arg(long)]
+    markdown: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -66,6 +73,12 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     };
     let status = workspace.status(&tips)?;
     let difference = Difference::of(&old, &new, &config, read, &workspace, &status)?;
+    if arguments.markdown {
+        let mut preview = preview::of_difference(&difference, &old, &new, &config);
+        (preview.base, preview.head) = (base.map(|id| id.to_string()), head.map(|id| id.to_string()));
+        context.out.text(&render(&preview, COMMENT_LIMIT, None).summary)?;
+        return Ok(exit(&difference));
+    }
     match context.options.format()? {
         OutputFormat::Json => context.out.json(&difference.to_value())?,
         OutputFormat::Yaml => context.out.yaml(&difference.to_value())?,
@@ -78,8 +91,12 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             }
         }
     }
+    Ok(exit(&difference))
+}
+
+fn exit(difference: &Difference) -> Exit {
     let same = difference.is_empty() && !difference.has_errors();
-    Ok(if same { Exit::Done } else { Exit::No })
+    if same { Exit::Done } else { Exit::No }
 }
 
 fn load(workspace: &Workspace, commit: Option<ObjectId>, config: &Config) -> Result<Desired, CliError> {

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::escape::markdown;
 use super::{EXECUTION_LIMIT, ExecutionCard, mermaid};
+use crate::markup::{grouped, markdown};
 use crate::model::{ExecutionPhase, ExecutionStatus, NodePhase};
 use crate::record::layout::StatusPath;
-use crate::record::line::grouped;
 
 /// The section of the executions: what is active first, then what ended last.
 pub(super) fn section(cards: &[ExecutionCard], page: &mut String) {

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::escape::label;
+use crate::markup::{grouped, label};
 use crate::model::{EdgeType, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, PlanGraph};
-use crate::record::line::grouped;
 
 /// The most nodes that are drawn.
 pub(super) const NODE_LIMIT: usize = 60;

@@ -1,7 +1,6 @@
 //! The dashboard: one Markdown page of bounded size that a Git host renders. Pure and without a clock, so
 //! that an unchanged state makes an identical page; what it shows is gathered by the engine.
 
-mod escape;
 mod execution;
 mod mermaid;
 
@@ -11,9 +10,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::line::grouped;
+use crate::markup::{code, grouped, markdown};
 use crate::model::{Kind, NodeId, PlanGraph, ResourceKey, StatusRecord};
-use escape::{code, markdown};
 
 /// The most executions that are shown one by one.
 pub const EXECUTION_LIMIT: usize = 20;

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::*;
+use crate::markup::is_hidden;
 use crate::model::{
     Digest, ExecutionPhase, ExecutionStatus, Name, NodePhase, NodeReason, NodeStatus, PinnedGraph, Status,
     StatusMetadata,
 };
-use crate::record::line::is_hidden;
 
 const EVIL: &str = "@octocat #1 <script>x</script> [a](http://b) ![c](d) `e` |f| **g** \"];\nclick n0 \"javascript:1\"\n```\n# h\n| i |\u{202e}\u{1b}[31m www.evil.example";
 

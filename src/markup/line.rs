@@ -1,8 +1,9 @@
 //! Text made fit for one line of a commit message or a page: nothing in it can end the line, hide, or
-//! turn the reading direction. Markdown and Mermaid escapes live in `dashboard`.
+//! turn the reading direction.
 
 /// Whether a character must not appear as itself: controls, line breaks, and what is invisible or reorders.
-pub(super) fn is_hidden(c: char) -> bool {
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -11,7 +12,8 @@ pub(super) fn is_hidden(c: char) -> bool {
 
 /// The text on one line: hidden characters become single spaces, ends are trimmed, and what is longer than
 /// `limit` characters is cut with `…`.
-pub(super) fn one_line(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::with_capacity(text.len().min(limit.saturating_mul(4)));
     let mut gap = false;
     // Whatever is far behind the limit cannot show, so a huge text costs no more than a long one.
@@ -30,7 +32,8 @@ pub(super) fn one_line(text: &str, limit: usize) -> String {
 }
 
 /// The first `limit` characters; the last of them is `…` when there were more.
-pub(super) fn cut(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> String {
     if text.chars().nth(limit).is_none() {
         return text.to_owned();
     }
@@ -41,7 +44,8 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
 }
 
 /// A number with its thousands apart: `9,500`.
-pub(super) fn grouped(number: usize) -> String {
+#[must_use]
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

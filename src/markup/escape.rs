@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::record::line::one_line;
+use super::line::one_line;
 
 /// The text on one line, with everything that means something to Markdown or to a Git host (HTML, links,
 /// mentions, references to issues, formulas) made to mean nothing. At most `limit` characters before that.
-pub(super) fn markdown(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn markdown(text: &str, limit: usize) -> String {
     let line = one_line(text, limit);
     let mut safe = String::with_capacity(line.len());
     let mut word = String::new();
@@ -17,6 +18,15 @@ pub(super) fn markdown(text: &str, limit: usize) -> String {
                 let _ = write!(safe, "&#{};&#8203;", u32::from(c));
             }
             '.' if word.eq_ignore_ascii_case("www") => safe.push_str("&#46;"),
+            // What would start a list within the list, where the text goes first.
+            '-' | '+' if safe.is_empty() => {
+                let _ = write!(safe, "&#{};", u32::from(c));
+            }
+            '.' | ')' if !word.is_empty() && word == safe && word.bytes().all(|b| b.is_ascii_digit()) => {
+                let _ = write!(safe, "&#{};", u32::from(c));
+            }
+            // `GH-26` is a reference to an issue, too.
+            '-' if word.eq_ignore_ascii_case("gh") => safe.push_str("-&#8203;"),
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '!' | '|' | '~' | '&' | '$'
             | ':' | '^' | '=' => {
                 let _ = write!(safe, "&#{};", u32::from(c));
@@ -33,13 +43,15 @@ pub(super) fn markdown(text: &str, limit: usize) -> String {
 }
 
 /// The text as a code span that may stand in a table. A backtick becomes an apostrophe.
-pub(super) fn code(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn code(text: &str, limit: usize) -> String {
     let line = one_line(text, limit).replace('`', "'").replace('|', "\\|");
     if line.is_empty() { line } else { format!("`{line}`") }
 }
 
 /// The text as a part of a quoted Mermaid label.
-pub(super) fn label(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn label(text: &str, limit: usize) -> String {
     let line = one_line(text, limit);
     let mut safe = String::with_capacity(line.len());
     for c in line.chars() {

@@ -1,0 +1,153 @@
+//! A Markdown page for a Git host, made of sections that can be cut at their borders: a comment with a hidden marker and a
+//! digest, so that it is found again and only edited when it changes, or the summary of a job.
+
+use crate::markup::grouped;
+use crate::model::Digest;
+
+/// The most characters that a host takes in a comment.
+pub const COMMENT_LIMIT: usize = 65_536;
+
+/// The most bytes that a host takes in the summary of a step.
+pub const SUMMARY_LIMIT: usize = 1 << 20;
+
+/// A comment and the summary of a job that say the same; the summary has room for more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The comment, with its marker.
+    pub comment: String,
+    /// The summary.
+    pub summary: String,
+}
+
+/// A page in the making. All text in it is safe.
+pub(super) struct Page {
+    /// What finds the comment again: `<!-- planspec:WHAT -->`.
+    pub(super) marker: &'static str,
+    /// What is always shown.
+    pub(super) head: String,
+    pub(super) sections: Vec<Section>,
+}
+
+/// A part of a page.
+#[derive(Default)]
+pub(super) struct Section {
+    /// Its heading, if it has one.
+    pub(super) title: String,
+    /// The line to click on; the section is folded when there is one. HTML.
+    pub(super) folded: Option<String>,
+    /// What goes before the items, such as the head of a table; with its line end.
+    pub(super) lead: String,
+    /// Parts between which the section may be cut, each with its line end.
+    pub(super) items: Vec<String>,
+}
+
+impl Section {
+    /// A heading alone, for the sections that follow.
+    pub(super) fn heading(title: &str) -> Self {
+        Self { title: title.to_owned(), ..Self::default() }
+    }
+
+    fn open(&self) -> String {
+        let mut text = String::new();
+        if !self.title.is_empty() {
+            text.push_str(&format!("\n### {}\n", self.title));
+        }
+        match &self.folded {
+            Some(summary) => text.push_str(&format!("\n<details><summary>{summary}</summary>\n\n")),
+            None if !self.items.is_empty() => text.push('\n'),
+            None => {}
+        }
+        text.push_str(&self.lead);
+        text
+    }
+
+    fn close(&self) -> &'static str {
+        if self.folded.is_some() { "\n</details>\n" } else { "" }
+    }
+
+    /// As many items as there is room for, and whether those are all.
+    fn render(&self, room: usize, measure: fn(&str) -> usize) -> (String, bool) {
+        let (mut text, close) = (self.open(), self.close());
+        let more = |left: usize| format!("\n… and {} more.\n", grouped(left));
+        let reserve = measure(close) + measure(&more(self.items.len()));
+        let mut used = measure(&text);
+        if used + reserve > room {
+            return (String::new(), false);
+        }
+        for (index, item) in self.items.iter().enumerate() {
+            let size = measure(item);
+            if used + size + reserve > room {
+                if index == 0 {
+                    return (String::new(), false);
+                }
+                return (text + &more(self.items.len() - index) + close, false);
+            }
+            used += size;
+            text.push_str(item);
+        }
+        (text + close, true)
+    }
+}
+
+impl Page {
+    /// The comment and the summary. `limit` is how many characters the comment may have; `full` is the address of the
+    /// summary, for readers of a comment that was cut.
+    pub(super) fn render(&self, limit: usize, full: Option<&str>) -> Rendered {
+        let place = match full.filter(|address| is_address(address)) {
+            Some(address) => format!("[the summary of the job]({address})"),
+            None => "the summary of the job".to_owned(),
+        };
+        let note =
+            format!("\n---\n\nThis comment was cut at the host's limit. The full text is in {place}.\n");
+        // The digest has a fixed length, so that the comment can be measured before it is known.
+        let frame = self.frame(&Digest::of_bytes(b""));
+        let room = limit.saturating_sub(characters(&frame));
+        let body = self.cut(room, &note, characters);
+        let comment = self.frame(&Digest::of_bytes(body.as_bytes())) + &body;
+        let summary =
+            self.cut(SUMMARY_LIMIT, "\n---\n\nThis summary was cut at the host's limit.\n", str::len);
+        Rendered { comment, summary }
+    }
+
+    fn frame(&self, digest: &Digest) -> String {
+        format!("{}\n<!-- planspec:digest {digest} -->\n", self.marker)
+    }
+
+    fn cut(&self, room: usize, note: &str, measure: fn(&str) -> usize) -> String {
+        let mut text = self.head.clone();
+        for section in &self.sections {
+            let left = room.saturating_sub(measure(&text) + measure(note));
+            let (part, whole) = section.render(left, measure);
+            text.push_str(&part);
+            if !whole {
+                text.push_str(note);
+                break;
+            }
+        }
+        text
+    }
+}
+
+/// As hosts count them that count in UTF-16; never less than the number of characters.
+fn characters(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// Whether the text is a web address that can stand in a link as it is.
+pub(super) fn is_address(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://"))
+        && text.len() <= 500
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#@%=&+".contains(c))
+}
+
+/// The digest in a comment of ours, to see whether a new text differs.
+#[must_use]
+pub fn digest_of(comment: &str) -> Option<&str> {
+    let (_, rest) = comment.split_once("<!-- planspec:digest ")?;
+    rest.split_once(" -->").map(|(digest, _)| digest)
+}
+
+/// `1 error`, `2 errors`.
+pub(super) fn counted(number: usize, word: &str) -> String {
+    format!("{} {word}{}", grouped(number), if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,264 @@
+//! The sections of a preview, what matters most first.
+
+use serde_json::Value;
+
+use super::wire::{Changed, Field, Finding, Graph, Mark, Preview, Start};
+use crate::diagnostic::Severity;
+use crate::markup::{code, grouped, markdown};
+use crate::report::chart::{ChartEdge, ChartNode, Look, flowchart};
+use crate::report::markdown::{Page, Section, counted};
+
+/// How much of a name, a value and a sentence is shown.
+const NAME: usize = 200;
+const VALUE: usize = 160;
+const SENTENCE: usize = 400;
+
+/// A graph with more nodes than this is folded.
+const OPEN_NODES: usize = 25;
+
+/// Lists with more items than this are folded.
+const OPEN_ITEMS: usize = 10;
+
+pub(super) fn page(preview: &Preview) -> Page {
+    let mut sections = Vec::new();
+    let warnings = preview.warnings.iter().map(|text| bullet(text));
+    sections.extend(list("Warnings", warnings.collect()));
+    sections.extend(diagnostics(&preview.diagnostics));
+    sections.extend(starts(&preview.starts));
+    let voided = preview.voided.iter().map(|voided| {
+        let people: Vec<String> = voided.reviewers.iter().take(20).map(|name| code(name, NAME)).collect();
+        format!("* {} was approved by {}\n", code(&voided.gate, NAME), people.join(", "))
+    });
+    sections.extend(list("Approvals that no longer count", voided.collect()));
+    let consequences = preview.consequences.iter().map(|text| bullet(text));
+    sections.extend(list("What follows", consequences.collect()));
+    resources(preview, &mut sections);
+    graphs(&preview.graphs, &mut sections);
+    Page { marker: super::MARKER, head: head(preview), sections }
+}
+
+fn head(preview: &Preview) -> String {
+    let (errors, warnings) = (preview.count(Severity::Error), preview.count(Severity::Warning));
+    let counts = [
+        (preview.created.len(), "created"),
+        (preview.changed.len(), "changed"),
+        (preview.deleted.len(), "deleted"),
+    ];
+    let counts: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
+    let mut words = Vec::new();
+    if errors > 0 {
+        words.push(counted(errors, "error"));
+    }
+    if warnings > 0 {
+        words.push(counted(warnings, "warning"));
+    }
+    words.extend(if counts.is_empty() { vec!["no resource changes".to_owned()] } else { counts });
+    if !preview.starts.is_empty() {
+        words.push(format!("{} would start", counted(preview.starts.len(), "execution")));
+    }
+    let sign = if errors > 0 { "❌" } else { "✅" };
+    let mut text = format!("## {sign} planspec: {}\n\n", words.join(", "));
+    match (&preview.head, &preview.base) {
+        (Some(head), Some(base)) => {
+            text.push_str(&format!("What merging {} into {} would do.\n", commit(head), commit(base)));
+        }
+        (Some(head), None) => text.push_str(&format!("What {} would do.\n", commit(head))),
+        _ => text.push_str("What this change would do.\n"),
+    }
+    if preview.stale_base {
+        alert(
+            &mut text,
+            "WARNING",
+            "The branch has moved on since this was looked at: what is said here may be out of date.",
+        );
+    }
+    if let Some(held) = &preview.held_back {
+        let message = format!(
+            "This deletes {} of {} resources. The reconciler holds that many deletions back until it is run with `--allow-mass-delete`.",
+            grouped(held.deleted),
+            grouped(held.total)
+        );
+        alert(&mut text, "CAUTION", &message);
+    }
+    text
+}
+
+/// `message` is safe already.
+fn alert(text: &mut String, kind: &str, message: &str) {
+    text.push_str(&format!("\n> [!{kind}]\n> {message}\n"));
+}
+
+/// Twelve digits of a commit, when it is one.
+fn commit(id: &str) -> String {
+    if id.len() >= 12 && id.chars().all(|c| c.is_ascii_hexdigit()) {
+        code(&id.chars().take(12).collect::<String>(), 12)
+    } else {
+        code(id, 20)
+    }
+}
+
+fn bullet(text: &str) -> String {
+    format!("* {}\n", markdown(text, SENTENCE))
+}
+
+/// A list, folded when it is long.
+fn list(title: &str, items: Vec<String>) -> Option<Section> {
+    if items.is_empty() {
+        return None;
+    }
+    let folded = (items.len() > OPEN_ITEMS).then(|| counted(items.len(), "item"));
+    Some(Section { title: title.to_owned(), folded, lead: String::new(), items })
+}
+
+fn diagnostics(findings: &[Finding]) -> Option<Section> {
+    if findings.is_empty() {
+        return None;
+    }
+    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    sorted.sort_by_key(|found| std::cmp::Reverse(found.severity));
+    let row = |found: &&Finding| {
+        let (sign, word) = match found.severity {
+            Severity::Error => ("❌", "error"),
+            Severity::Warning => ("⚠️", "warning"),
+            Severity::Note => ("ℹ️", "note"),
+        };
+        let line = found.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let place = code(&format!("{}{line}", found.file), NAME);
+        let mut message = markdown(&found.message, SENTENCE);
+        if let Some(hint) = &found.hint {
+            message.push_str(&format!("<br>help&#58; {}", markdown(hint, SENTENCE)));
+        }
+        format!("| {sign} {word} {} | {place} | {message} |\n", code(&found.code, 20))
+    };
+    Some(Section {
+        title: "Findings".to_owned(),
+        folded: (findings.len() > 2 * OPEN_ITEMS).then(|| counted(findings.len(), "finding")),
+        lead: "| What | Where | Why |\n| --- | --- | --- |\n".to_owned(),
+        items: sorted.iter().map(row).collect(),
+    })
+}
+
+fn starts(starts: &[Start]) -> Option<Section> {
+    let item = |start: &Start| {
+        let nodes = start.nodes.map(|nodes| format!(", {}", counted(nodes, "node"))).unwrap_or_default();
+        let mut text = format!("* {} of {}{nodes}\n", code(&start.execution, NAME), code(&start.plan, NAME));
+        let names = |nodes: &[String]| {
+            let mut names: Vec<String> = nodes.iter().take(OPEN_ITEMS).map(|node| code(node, 63)).collect();
+            if let Some(more @ 1..) = nodes.len().checked_sub(OPEN_ITEMS) {
+                names.push(format!("{} more", grouped(more)));
+            }
+            names.join(", ")
+        };
+        for provider in start.providers.iter().take(50) {
+            text.push_str(&format!(
+                "  * calls {} for {}\n",
+                code(&provider.provider, NAME),
+                names(&provider.nodes)
+            ));
+        }
+        if !start.unbound.is_empty() {
+            text.push_str(&format!("  * ⚠️ no provider is bound to {}\n", names(&start.unbound)));
+        }
+        text
+    };
+    list("Executions that would start", starts.iter().map(item).collect())
+}
+
+fn resources(preview: &Preview, sections: &mut Vec<Section>) {
+    let named = |keys: &[String]| keys.iter().map(|key| format!("* {}\n", code(key, NAME))).collect();
+    sections.extend(list("Created", named(&preview.created)));
+    if !preview.changed.is_empty() {
+        sections.push(Section::heading("Changed"));
+        sections.extend(preview.changed.iter().map(changed));
+    }
+    sections.extend(list("Deleted", named(&preview.deleted)));
+}
+
+fn changed(change: &Changed) -> Section {
+    let what = if change.fields.is_empty() {
+        "written differently, with the same meaning".to_owned()
+    } else {
+        counted(change.fields.len(), "field")
+    };
+    // Within the line to click on, a host reads HTML and no Markdown.
+    let title = format!("<code>{}</code>: {what}", markdown(&change.resource, NAME));
+    Section { folded: Some(title), items: change.fields.iter().map(field).collect(), ..Section::default() }
+}
+
+fn field(field: &Field) -> String {
+    let value = |value: &Value| match code(&value.to_string(), VALUE) {
+        shown if shown.is_empty() => "nothing".to_owned(),
+        shown => shown,
+    };
+    let what = match (&field.old, &field.new) {
+        (Some(old), Some(new)) => format!(": {} → {}", value(old), value(new)),
+        (None, Some(new)) => format!(": added {}", value(new)),
+        (Some(old), None) => format!(": removed {}", value(old)),
+        (None, None) => String::new(),
+    };
+    format!("* {}{what}\n", code(&field.path, NAME))
+}
+
+fn graphs(graphs: &[Graph], sections: &mut Vec<Section>) {
+    if graphs.is_empty() {
+        return;
+    }
+    sections.push(Section::heading("Graphs"));
+    for graph in graphs {
+        let tally = |mark| graph.nodes.iter().filter(|node| node.mark == mark).count();
+        let counts = [(Mark::Added, "added"), (Mark::Changed, "changed"), (Mark::Removed, "removed")]
+            .map(|(mark, word)| (tally(mark), word));
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, word)| format!("{} {word}", grouped(*n)))
+            .collect();
+        let counts = if counts.is_empty() { "edges changed".to_owned() } else { counts.join(", ") };
+        let chart = chart(graph);
+        if graph.nodes.len() > OPEN_NODES {
+            let title = format!("<code>{}</code>: {counts}", markdown(&graph.plan, NAME));
+            sections.push(Section { folded: Some(title), items: vec![chart], ..Section::default() });
+        } else {
+            let lead = format!("{}: {counts}\n\n", code(&graph.plan, NAME));
+            sections.push(Section { lead, items: vec![chart], ..Section::default() });
+        }
+    }
+}
+
+fn chart(graph: &Graph) -> String {
+    let nodes: Vec<ChartNode<'_>> = graph
+        .nodes
+        .iter()
+        .map(|node| ChartNode {
+            id: &node.id,
+            name: node.name.as_deref(),
+            kind: node.kind,
+            look: look(node.mark),
+        })
+        .collect();
+    let edges = graph.edges.iter().map(|edge| ChartEdge {
+        from: &edge.from,
+        to: &edge.to,
+        arrow: match (edge.mark, edge.soft) {
+            (Mark::Added, false) => "-->|added|",
+            (Mark::Added, true) => "-.->|added|",
+            (Mark::Removed, _) => "-.-x|removed|",
+            (_, false) => "-->",
+            (_, true) => "-.->",
+        },
+    });
+    flowchart(&nodes, edges)
+}
+
+fn look(mark: Mark) -> Look {
+    let (rank, class, mark, style) = match mark {
+        Mark::Removed => {
+            (0, "removed", "−", "fill:#ffd7d5,stroke:#cf222e,color:#82071e,stroke-dasharray:5 3")
+        }
+        Mark::Added => (1, "added", "+", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
+        Mark::Changed => (2, "changed", "~", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
+        Mark::Kept => (3, "kept", "", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+    };
+    Look { rank, class, mark, style }
+}

@@ -1,0 +1,289 @@
+//! A preview as a value: what one job works out and another one, with more rights, writes as a comment. On that way it is
+//! a file that a fork may have written, so reading it is strict, and nothing in it is trusted to be harmless.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::diagnostic::Severity;
+use crate::model::NodeKind;
+
+/// The version of the form; grows when a field changes its meaning or goes away.
+pub const API_VERSION: &str = "planspec.io/preview/v1";
+
+/// The largest file that is read as a preview.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Why a file is no preview.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// It is too large.
+    #[error("the preview has {0} bytes, the limit is {MAX_BYTES}")]
+    TooLarge(usize),
+    /// It has another form.
+    #[error("the file is no preview: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error("the preview is of a version that this planspec does not know; it knows {API_VERSION}")]
+    Version,
+}
+
+/// What merging a change would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Preview {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// The commit that the change is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// The commit that brings the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Whether the branch has moved on since the change was based on it.
+    #[serde(default)]
+    pub stale_base: bool,
+    /// What is wrong with the new state and was not with the old.
+    #[serde(default)]
+    pub diagnostics: Vec<Finding>,
+    /// Resources that are new.
+    #[serde(default)]
+    pub created: Vec<String>,
+    /// Resources that differ.
+    #[serde(default)]
+    pub changed: Vec<Changed>,
+    /// Resources that are gone.
+    #[serde(default)]
+    pub deleted: Vec<String>,
+    /// Graphs that are new, changed or gone.
+    #[serde(default)]
+    pub graphs: Vec<Graph>,
+    /// Executions that would start.
+    #[serde(default)]
+    pub starts: Vec<Start>,
+    /// Approvals that would no longer count.
+    #[serde(default)]
+    pub voided: Vec<Voided>,
+    /// What else would follow, a sentence each.
+    #[serde(default)]
+    pub consequences: Vec<String>,
+    /// What a reader should know, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Deletions that the reconciler would not carry out without being asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
+}
+
+/// A finding at a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Finding {
+    /// The stable code.
+    pub code: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The path of the file.
+    pub file: String,
+    /// The line, from 1, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// A resource that differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Changed {
+    /// Which.
+    pub resource: String,
+    /// Whether its spec as written differs, so that its generation grows.
+    pub spec: bool,
+    /// The fields that differ; none when it is only written differently.
+    #[serde(default)]
+    pub fields: Vec<Field>,
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Field {
+    /// Where.
+    pub path: String,
+    /// What it was; absent when it is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Value>,
+    /// What it is; absent when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Value>,
+}
+
+/// What becomes of a node or an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// It stays as it is.
+    #[default]
+    Kept,
+    /// It is new.
+    Added,
+    /// It differs.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// The graph of a plan, old and new in one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Graph {
+    /// The plan.
+    pub plan: String,
+    /// The nodes of both graphs.
+    #[serde(default)]
+    pub nodes: Vec<GraphNode>,
+    /// The edges of both graphs.
+    #[serde(default)]
+    pub edges: Vec<GraphEdge>,
+}
+
+/// A node of a graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GraphNode {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its kind.
+    pub kind: NodeKind,
+    /// What becomes of it.
+    #[serde(default)]
+    pub mark: Mark,
+}
+
+/// An edge of a graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GraphEdge {
+    /// The id of the node that goes first.
+    pub from: String,
+    /// The id of the node that follows.
+    pub to: String,
+    /// Whether it only orders.
+    #[serde(default)]
+    pub soft: bool,
+    /// What becomes of it.
+    #[serde(default)]
+    pub mark: Mark,
+}
+
+/// An Execution that would start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Start {
+    /// The Execution.
+    pub execution: String,
+    /// Its plan.
+    pub plan: String,
+    /// How many nodes the plan has, when it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
+    /// The providers that it would call, and for which nodes.
+    #[serde(default)]
+    pub providers: Vec<ProviderUse>,
+    /// Nodes that no provider is bound to.
+    #[serde(default)]
+    pub unbound: Vec<String>,
+}
+
+/// A provider and the nodes that it would be called for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderUse {
+    /// The provider string of the binding.
+    pub provider: String,
+    /// The nodes.
+    pub nodes: Vec<String>,
+}
+
+/// An approval that would no longer count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Voided {
+    /// The gate.
+    pub gate: String,
+    /// Who approved it.
+    pub reviewers: Vec<String>,
+}
+
+/// Deletions that the reconciler would not carry out without being asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeldBack {
+    /// How many resources the change deletes.
+    pub deleted: usize,
+    /// How many there are before it.
+    pub total: usize,
+}
+
+impl Preview {
+    /// A preview of nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            base: None,
+            head: None,
+            stale_base: false,
+            diagnostics: Vec::new(),
+            created: Vec::new(),
+            changed: Vec::new(),
+            deleted: Vec::new(),
+            graphs: Vec::new(),
+            starts: Vec::new(),
+            voided: Vec::new(),
+            consequences: Vec::new(),
+            warnings: Vec::new(),
+            held_back: None,
+        }
+    }
+
+    /// Reads a file that anybody may have written.
+    ///
+    /// # Errors
+    /// When it is too large, of another form or of another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PreviewError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PreviewError::TooLarge(bytes.len()));
+        }
+        let preview: Self = serde_json::from_slice(bytes)?;
+        if preview.api_version == API_VERSION { Ok(preview) } else { Err(PreviewError::Version) }
+    }
+
+    /// How many findings are of a severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.diagnostics.iter().filter(|found| found.severity == severity).count()
+    }
+
+    /// Whether the change breaks something.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// Whether no resource differs and nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.created.is_empty()
+            && self.changed.is_empty()
+            && self.deleted.is_empty()
+            && self.diagnostics.is_empty()
+            && self.warnings.is_empty()
+    }
+}
