@@ -20,6 +20,7 @@ mod revision;
 mod target;
 mod timeline;
 mod trace;
+mod workflows;
 mod workspace;
 
 use std::ffi::OsString;

@@ -30,6 +30,8 @@ mod git_http;
 mod git_local;
 mod git_remote;
 mod git_server;
+mod github_action;
+mod github_init;
 mod pages;
 mod reading;
 mod readme;

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs `planspec ci` on the event of this job. Works with the bash 3.2 of macOS.
+set -euo pipefail
+
+arguments=(ci)
+if [ -n "$PLANSPEC_MAX_DURATION" ]; then
+  arguments+=("--max-duration=$PLANSPEC_MAX_DURATION")
+fi
+while IFS= read -r line; do
+  if [ -n "$line" ]; then
+    arguments+=("$line")
+  fi
+done <<<"$PLANSPEC_ARGUMENTS"
+
+# Git gets the token through its environment: it stands in no file of the checkout, no address and no argument.
+if [ -n "$GITHUB_TOKEN" ]; then
+  basic=$(printf 'x-access-token:%s' "$GITHUB_TOKEN" | base64 | tr -d '\n')
+  printf '::add-mask::%s\n' "$basic"
+  at=${GIT_CONFIG_COUNT:-0}
+  export GIT_CONFIG_COUNT=$((at + 1))
+  export "GIT_CONFIG_KEY_$at=http.$GITHUB_SERVER_URL/.extraheader"
+  export "GIT_CONFIG_VALUE_$at=AUTHORIZATION: basic $basic"
+fi
+
+binary=$PLANSPEC_BINARY directory=$PLANSPEC_DIRECTORY
+unset PLANSPEC_ACTION_PATH PLANSPEC_ARGUMENTS PLANSPEC_BINARY PLANSPEC_DIRECTORY PLANSPEC_MAX_DURATION
+cd -- "$directory"
+exec "$binary" "${arguments[@]}"

@@ -1,0 +1,148 @@
+//! The scripts of the action, with a server in the place of the releases: what is run is what was published.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use planspec::model::Digest;
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+fn action(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("action").join(file)
+}
+
+/// The name that the action looks for on this machine.
+fn archive() -> String {
+    let target = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("macos", arch) => format!("{arch}-apple-darwin"),
+        (_, arch) => format!("{arch}-unknown-linux-gnu"),
+    };
+    format!("planspec-v{}-{target}.tar.gz", env!("CARGO_PKG_VERSION"))
+}
+
+/// A release: an archive with a script that only says its version, and sums.
+struct Release {
+    server: MockServer,
+    folder: tempfile::TempDir,
+}
+
+impl Release {
+    async fn new(sums: impl FnOnce(&str) -> String) -> Self {
+        let folder = tempfile::Builder::new().prefix("planspec-action-").tempdir().unwrap();
+        let program = folder.path().join("planspec");
+        fs::write(&program, "#!/bin/sh\necho planspec 0.0.0\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let packed = folder.path().join("packed.tar.gz");
+        let mut tar = Command::new("tar");
+        tar.arg("-czf").arg(&packed).arg("-C").arg(folder.path()).arg("planspec");
+        assert!(tar.status().unwrap().success());
+        let bytes = fs::read(packed).unwrap();
+        let digest = Digest::of_bytes(&bytes).to_string().trim_start_matches("sha256:").to_owned();
+        let server = MockServer::start().await;
+        let place = format!("/wendy/planspec/releases/download/v{}", env!("CARGO_PKG_VERSION"));
+        for (name, body) in [("SHA256SUMS".to_owned(), sums(&digest).into_bytes()), (archive(), bytes)] {
+            let answer = ResponseTemplate::new(200).set_body_bytes(body);
+            Mock::given(path(format!("{place}/{name}"))).respond_with(answer).mount(&server).await;
+        }
+        Self { server, folder }
+    }
+
+    fn output(&self) -> String {
+        fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
+    }
+
+    async fn find(&self, changed: &[(&str, &str)]) -> Output {
+        let mut command = Command::new("bash");
+        command.arg(action("binary.sh")).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("GITHUB_SERVER_URL", self.server.uri()).env("RUNNER_TEMP", self.folder.path());
+        command.env("GITHUB_OUTPUT", self.folder.path().join("output"));
+        command.env("PLANSPEC_ACTION_PATH", action("")).env("PLANSPEC_ACTION_REPOSITORY", "wendy/planspec");
+        command.envs([("PLANSPEC_BINARY", ""), ("PLANSPEC_BUILD", "false"), ("PLANSPEC_VERSION", "")]);
+        command.envs(changed.iter().copied());
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn refuses(&self, changed: &[(&str, &str)], why: &str) {
+        let output = self.find(changed).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && said.contains("::error") && said.contains(why), "{said}");
+        assert_eq!(self.output(), "");
+    }
+}
+
+#[tokio::test]
+async fn a_release_whose_checksum_is_right_is_used() {
+    let release = Release::new(|digest| format!("{digest}  {}\n", archive())).await;
+    let output = release.find(&[]).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "planspec 0.0.0\n");
+    let line = release.output();
+    assert!(Path::new(line.trim().strip_prefix("path=").unwrap()).is_file(), "{line}");
+}
+
+#[tokio::test]
+async fn a_release_that_is_not_what_its_checksums_say_is_never_run() {
+    let other = Release::new(|_| format!("{}  {}\n", "0".repeat(64), archive())).await;
+    other.refuses(&[], "is not what SHA256SUMS").await;
+    let silent = Release::new(|digest| format!("{digest}  {}.old\n", archive())).await;
+    silent.refuses(&[], "does not name").await;
+}
+
+#[tokio::test]
+async fn inputs_of_the_action_become_no_part_of_an_address_or_a_script() {
+    let release = Release::new(|digest| format!("{digest}  {}\n", archive())).await;
+    for version in ["latest", "v1.2.3/../..", "v1.2.3?x", "$(touch x)", "v1.2.3\nv"] {
+        release.refuses(&[("PLANSPEC_VERSION", version)], "of the form v1.2.3").await;
+    }
+    for repository in ["", "..", "../x", "a/b/c", "a/../b", "a/..", "a b/c", "a/b?"] {
+        release.refuses(&[("PLANSPEC_ACTION_REPOSITORY", repository)], "which repository").await;
+    }
+    release.refuses(&[("PLANSPEC_VERSION", "v9.9.9")], "cannot download").await;
+    release.refuses(&[("PLANSPEC_BINARY", "/nowhere")], "no program at the path").await;
+    release.refuses(&[("PLANSPEC_BUILD", "$(id)")], "`true` or `false`").await;
+}
+
+/// What reaches the program: arguments as they are, the token for Git in the environment alone.
+#[test]
+fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("planspec");
+    fs::write(&program, "#!/bin/sh\nprintf '<%s>\\n' \"$@\"\ngit config --get-urlmatch http.extraheader http://host.example/a\nenv | grep -c PLANSPEC_\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("bash");
+    command.arg(action("run.sh")).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("GITHUB_SERVER_URL", "http://host.example").env("GITHUB_TOKEN", "sesame");
+    command.env("PLANSPEC_ACTION_PATH", "x").env("PLANSPEC_BINARY", &program);
+    command.env("PLANSPEC_ARGUMENTS", "--report=$(id) `id`\n\n*").env("PLANSPEC_MAX_DURATION", "5m");
+    command.env("PLANSPEC_DIRECTORY", folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let basic = "eC1hY2Nlc3MtdG9rZW46c2VzYW1l";
+    let lines = [
+        &format!("::add-mask::{basic}"),
+        "<ci>",
+        "<--max-duration=5m>",
+        "<--report=$(id) `id`>",
+        "<*>",
+        &format!("AUTHORIZATION: basic {basic}"),
+        "0",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), lines, "{output:?}");
+}
+
+/// The page names every input and output of the action, and no other.
+#[test]
+fn the_page_of_the_action_lists_its_inputs_and_outputs() {
+    let definition: serde_json::Value =
+        serde_yaml::from_str(&fs::read_to_string(action("action.yml")).unwrap()).unwrap();
+    let page = fs::read_to_string(action("README.md")).unwrap();
+    for (heading, key) in [("## Inputs", "inputs"), ("## Outputs", "outputs")] {
+        let section = page.split(heading).nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let named = definition[key].as_object().unwrap().keys().map(String::as_str);
+        assert_eq!(rows.collect::<BTreeSet<_>>(), named.collect::<BTreeSet<_>>(), "{heading}");
+    }
+}

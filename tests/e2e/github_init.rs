@@ -1,0 +1,59 @@
+//! `planspec init --github`: what it writes is what the documentation shows.
+
+use std::path::Path;
+
+use crate::environment::TestEnvironment;
+
+const ACTION: &str = "wendy/planspec/action@08c6903cd8c0fde910a37f88322edcfb5dd907a8";
+const FILES: [&str; 2] = [".github/workflows/planspec-validate.yml", ".github/workflows/planspec-apply.yml"];
+
+#[test]
+fn workflows_are_written_once_and_only_force_replaces_them() {
+    let environment = TestEnvironment::with_repository();
+    let arguments = ["init", "--github", "--no-example", "--action", ACTION];
+    let outcome = environment.planspec(&arguments).succeeds();
+    assert!(outcome.stderr.contains("a branch ruleset for `planspec/status`"), "{}", outcome.stderr);
+    let written = environment.read(FILES[1]);
+    environment.write(FILES[1], "name: mine\n");
+    let outcome = environment.planspec(&arguments).succeeds();
+    let kept = ".planspec.yaml kept\n.github/workflows/planspec-validate.yml kept\n.github/workflows/planspec-apply.yml kept\n";
+    assert_eq!(outcome.stdout, kept);
+    assert_eq!(environment.read(FILES[1]), "name: mine\n");
+    let outcome = environment.planspec(&[&arguments[..], &["--force"]].concat()).succeeds();
+    assert!(outcome.stdout.contains("planspec-validate.yml kept\n"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("planspec-apply.yml replaced\n"), "{}", outcome.stdout);
+    assert_eq!(environment.read(FILES[1]), written);
+}
+
+#[test]
+fn workflows_follow_the_branch_that_is_there() {
+    let environment = TestEnvironment::new();
+    environment.git(&["init", "--quiet", "--initial-branch=trunk"]).succeeds();
+    environment.planspec(&["init", "--github", "--action", "./action"]).succeeds();
+    assert!(environment.read(FILES[1]).contains("branches: [trunk]"));
+}
+
+#[test]
+fn an_action_that_is_not_named_is_asked_for_before_anything_is_written() {
+    let environment = TestEnvironment::with_repository();
+    let outcome = environment.planspec(&["init", "--github"]).exits(2);
+    assert!(outcome.stderr.contains("--action OWNER/planspec/action@COMMIT"), "{}", outcome.stderr);
+    environment.planspec(&["init", "--github", "--action", "a b"]).exits(2);
+    assert!(!environment.repo().join(".planspec.yaml").exists());
+    let outcome = environment.planspec(&["init", "--github", "--action", "a/planspec/action@v1"]).succeeds();
+    assert!(outcome.stderr.contains("may be moved by its owner"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_documentation_shows_the_workflows_as_they_are_written() {
+    let environment = TestEnvironment::with_repository();
+    environment.planspec(&["init", "--github", "--no-example", "--action", ACTION]).succeeds();
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
+    for file in FILES {
+        let text = environment.read(file).replace(ACTION, "OWNER/planspec/action@COMMIT # v0.1.0");
+        assert!(
+            page.contains(&format!("```yaml\n{text}```\n")),
+            "docs/github.md does not show {file}:\n{text}"
+        );
+    }
+}
