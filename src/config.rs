@@ -8,7 +8,7 @@ pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Duration;
+use crate::model::{Duration, JsonMap};
 
 /// The name of the configuration file, at the root of the desired tree.
 pub const CONFIG_FILE: &str = ".planspec.yaml";
@@ -166,6 +166,10 @@ pub struct ProviderConfig {
     pub environment: Vec<String>,
     /// Where requests over the network may go.
     pub network: NetworkConfig,
+    /// Ready-made settings of `agent://NAME`, by name.
+    pub agents: BTreeMap<String, JsonMap>,
+    /// Schemes that executables named `planspec-provider-SCHEME` on the `PATH` serve.
+    pub plugins: Vec<String>,
 }
 
 /// Where requests over the network may go.

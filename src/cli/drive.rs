@@ -116,6 +116,8 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         environment: passed,
         secrets: named(&config.providers.secrets),
         allow_private: config.providers.network.allow_private.clone(),
+        agents: config.providers.agents.clone(),
+        plugins: config.providers.plugins.clone(),
         runs: runs.to_owned(),
     })
 }

@@ -61,6 +61,18 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The same, of a setting below `sandbox`.
+    pub(super) fn below_sandbox(mut self) -> Self {
+        if let Self::UnknownKey { key, .. } | Self::WrongType { key, .. } | Self::Invalid { key, .. } =
+            &mut self
+        {
+            key.insert_str(0, "sandbox.");
+        }
+        self
+    }
+}
+
 /// The settings of a provider, read key by key.
 pub(super) struct Settings<'a>(&'a JsonMap);
 
@@ -71,6 +83,11 @@ impl<'a> Settings<'a> {
             Some(key) => Err(ConfigError::UnknownKey { key: key.clone(), hint: did_you_mean(key, known) }),
             None => Ok(Self(config)),
         }
+    }
+
+    /// Whatever is there.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.0.get(key)
     }
 
     /// A string.

@@ -59,6 +59,8 @@ impl<'a> CommandLine<'a> {
             environment: environment.clone(),
             directory: directory.to_owned(),
             grace,
+            input: Vec::new(),
+            split: false,
         })
     }
 
@@ -86,7 +88,11 @@ fn explain(command: &str, source: &io::Error) -> String {
 
 /// The executable file that a command names: one with a `/` as seen from `directory`, else the first on the
 /// environment's `PATH`. A full path also lets the standard library start the process without a fork.
-fn find_program(command: &str, environment: &Environment, directory: &Path) -> io::Result<PathBuf> {
+pub(super) fn find_program(
+    command: &str,
+    environment: &Environment,
+    directory: &Path,
+) -> io::Result<PathBuf> {
     if command.contains('/') {
         let path = directory.join(command);
         return match path.metadata()? {

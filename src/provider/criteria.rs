@@ -17,6 +17,7 @@ use super::plain_text::plain_line;
 use super::process::{self, End};
 use super::redact::Redactor;
 use super::relative_path::{is_inside, resolve};
+use super::sandbox::Enclosure;
 use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
 
 /// How much of a file, and of the end of what a command printed, is searched.
@@ -77,6 +78,8 @@ pub(super) struct Checker<'a> {
     pub(super) environment: &'a Environment,
     /// From TERM to KILL.
     pub(super) grace: Duration,
+    /// The sandbox around their commands, if there is one.
+    pub(super) enclosure: Option<&'a Enclosure>,
     /// The end of the time of the attempt.
     pub(super) deadline: Option<Instant>,
     /// Requests to stop.
@@ -170,12 +173,12 @@ impl Checker<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let program = match line.program(self.environment, self.directory, self.grace) {
-            Ok(program) => program,
+            Ok(program) => Enclosure::around(self.enclosure, program),
             Err(error) => return Ok(Err(error.to_string())),
         };
         let mut printed = Printed { log: self.log, name: &criterion.name, kept: Vec::new(), size: 0 };
         let keep = pattern.is_some();
-        let end = process::run(&program, until, self.interrupt, &mut |bytes| printed.take(bytes, keep));
+        let end = process::run(&program, until, self.interrupt, &mut |_, bytes| printed.take(bytes, keep));
         let (kept, cut) = printed.finish();
         let status = match end {
             Ok(End::Exited(status)) => status,

@@ -1,6 +1,7 @@
 //! Providers: what does the work of one attempt. The trait and its types are here; a provider is one
 //! file (or folder) and one line of registration in `registry`. Nothing here reads the environment.
 
+mod agent;
 mod artifacts;
 mod attempt;
 mod check;
@@ -11,10 +12,12 @@ mod interrupt;
 mod log;
 mod outputs;
 mod plain_text;
+mod plugin;
 mod process;
 mod redact;
 mod registry;
 mod relative_path;
+mod sandbox;
 mod settings;
 mod tool;
 #[allow(dead_code, unused_imports, reason = "the first users arrive next")]

@@ -41,6 +41,10 @@ pub(super) enum OutputError {
     OpenBlock { line: usize },
     #[error("output file, line {line}: not a JSON object: {problem}")]
     BadJson { line: usize, problem: String },
+    #[error(
+        "`{name}` is no name of an output: it must begin with a letter or `_` and hold only letters, digits, `_` and `-`"
+    )]
+    NotAName { name: String },
     #[error("output `{name}` is not declared by the node{hint}")]
     Undeclared { name: String, hint: String },
     #[error("declared {} not given: {}", if .names.len() == 1 { "output is" } else { "outputs are" }, .names.join(", "))]
@@ -143,6 +147,14 @@ fn is_name(name: &str) -> bool {
     name.len() <= NAME_LIMIT
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+/// Outputs that came as JSON, checked against what the node declares.
+pub(super) fn checked(outputs: JsonMap, declared: &[String]) -> Result<JsonMap, OutputError> {
+    match outputs.keys().find(|name| !is_name(name)) {
+        Some(name) => Err(OutputError::NotAName { name: name.clone() }),
+        None => check(&outputs, declared).map(|()| outputs),
+    }
 }
 
 fn check(outputs: &JsonMap, declared: &[String]) -> Result<(), OutputError> {

@@ -1,9 +1,10 @@
-//! One local process in a group of its own: output streamed to a sink, ended at a deadline or on request
-//! with TERM, a grace period and KILL; whatever it leaves behind in its group is killed.
+//! One local process in a group of its own: input from memory, output streamed to a sink, ended at a deadline or
+//! on request with TERM, a grace period and KILL; whatever it leaves behind in its group is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{self, PipeReader, Read as _};
+use std::fs::File;
+use std::io::{self, PipeReader, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -52,7 +53,23 @@ pub(super) struct Program {
     pub(super) directory: PathBuf,
     /// From TERM to KILL.
     pub(super) grace: Duration,
+    /// What it finds on its standard input.
+    pub(super) input: Vec<u8>,
+    /// Whether standard output is told apart from standard error.
+    pub(super) split: bool,
 }
+
+/// Where a piece of output comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Standard error, and standard output unless they are told apart.
+    Log,
+    /// Standard output, told apart.
+    Answer,
+}
+
+/// Takes what a process writes.
+pub(super) type Sink<'a> = dyn FnMut(Source, &[u8]) + 'a;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +82,8 @@ pub(super) enum End {
     Stopped(Stop),
 }
 
-/// Runs a program to its end. Blocks; `sink` gets standard output and error in the order of writing.
+/// Runs a program to its end. Blocks; `sink` gets standard output and error in the order of writing, or, where they
+/// are told apart, each in its own order.
 ///
 /// # Errors
 /// When the program cannot be started.
@@ -73,9 +91,15 @@ pub(super) fn run(
     program: &Program,
     deadline: Option<Instant>,
     interrupt: &Interrupt,
-    sink: &mut dyn FnMut(&[u8]),
+    sink: &mut Sink<'_>,
 ) -> io::Result<End> {
     let (output, writer) = io::pipe()?;
+    let (answer, answers) = if program.split {
+        let (reader, writer) = io::pipe()?;
+        (Some(reader), writer)
+    } else {
+        (None, writer.try_clone()?)
+    };
     let mut command = Command::new(&program.path);
     command
         .args(&program.args)
@@ -83,15 +107,26 @@ pub(super) fn run(
         .envs(&program.environment)
         .current_dir(&program.directory)
         .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
+        .stdin(input(&program.input)?)
+        .stdout(answers)
         .stderr(writer);
     let child = command.spawn()?;
     // The command holds the writing ends; as long as it lives, the pipe does not end.
     drop(command);
-    let mut watch = Watch::new(child, output, program.grace, interrupt);
+    let mut watch = Watch::new(child, [Some(output), answer], program.grace, interrupt);
     watch.follow(deadline, sink);
     watch.finish(sink)
+}
+
+/// A file without a name, not a pipe: nobody has to write while the process reads.
+fn input(bytes: &[u8]) -> io::Result<Stdio> {
+    if bytes.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file: File = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// A process that is being looked after.
@@ -100,7 +135,8 @@ struct Watch<'a> {
     group: Option<Pid>,
     /// Readable once the process has ended, where the system has that.
     exit: Option<OwnedFd>,
-    output: Option<PipeReader>,
+    /// What is not at its end: the log, and the answer if it is told apart.
+    output: [Option<PipeReader>; 2],
     grace: Duration,
     interrupt: &'a Interrupt,
     /// Why it was told to end, once it was.
@@ -113,7 +149,7 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(child: Child, output: PipeReader, grace: Duration, interrupt: &'a Interrupt) -> Self {
+    fn new(child: Child, output: [Option<PipeReader>; 2], grace: Duration, interrupt: &'a Interrupt) -> Self {
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
             GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_nonzero().get());
@@ -122,7 +158,7 @@ impl<'a> Watch<'a> {
             exit: group.and_then(exit_descriptor),
             child,
             group,
-            output: Some(output),
+            output,
             grace,
             interrupt,
             told: None,
@@ -134,7 +170,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Follows the process until it has ended, or until it was told to and gave no sign.
-    fn follow(&mut self, deadline: Option<Instant>, sink: &mut dyn FnMut(&[u8])) {
+    fn follow(&mut self, deadline: Option<Instant>, sink: &mut Sink<'_>) {
         loop {
             let now = Instant::now();
             if self.told.is_none() {
@@ -153,7 +189,8 @@ impl<'a> Watch<'a> {
                 self.next_step = now.checked_add(ABANDON);
             }
             // Those that the process leaves behind have the rest of the grace period, too.
-            let waits_for_others = self.told.is_some() && !self.killed && self.output.is_some();
+            let waits_for_others =
+                self.told.is_some() && !self.killed && self.output.iter().any(Option::is_some);
             if self.exited && !waits_for_others {
                 return;
             }
@@ -163,7 +200,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for output, for the end of the process or for a request, and takes what is there.
-    fn wait(&mut self, timeout: Option<Duration>, sink: &mut dyn FnMut(&[u8])) {
+    fn wait(&mut self, timeout: Option<Duration>, sink: &mut Sink<'_>) {
         let timeout = match (&self.exit, timeout) {
             (Some(_), timeout) => timeout,
             (None, Some(timeout)) => Some(timeout.min(SLICE)),
@@ -171,29 +208,35 @@ impl<'a> Watch<'a> {
         };
         let exit = self.exit.as_ref().filter(|_| !self.exited);
         let request = self.interrupt.waitable().filter(|_| self.told.is_none());
-        let [has_output, has_exit, _] = ready(
-            [self.output.as_ref().map(|pipe| pipe.as_fd()), exit.map(|fd| fd.as_fd()), request],
-            timeout,
-        );
-        if has_output {
-            self.read(sink);
-        }
+        let [log, answer] = self.pipes();
+        let [has_log, has_answer, has_exit, _] =
+            ready([log, answer, exit.map(|fd| fd.as_fd()), request], timeout);
+        self.read([has_log, has_answer], sink);
         if !self.exited && (has_exit || self.exit.is_none()) {
             self.exited = self.has_exited();
         }
     }
 
-    /// Takes one read of output; the pipe is known to be ready.
-    fn read(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        let Some(pipe) = &mut self.output else { return };
+    fn pipes(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        self.output.each_ref().map(|pipe| pipe.as_ref().map(|pipe| pipe.as_fd()))
+    }
+
+    /// Takes one read of the output that is known to be ready.
+    fn read(&mut self, ready: [bool; 2], sink: &mut Sink<'_>) {
         if self.buffer.is_empty() {
             self.buffer.resize(64 * 1024, 0);
         }
-        match pipe.read(&mut self.buffer) {
-            Ok(0) => self.output = None,
-            Ok(size) => sink(self.buffer.get(..size).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => self.output = None,
+        let sources = [Source::Log, Source::Answer];
+        for ((slot, source), _) in
+            self.output.iter_mut().zip(sources).zip(ready).filter(|(_, has_output)| *has_output)
+        {
+            let Some(pipe) = slot else { continue };
+            match pipe.read(&mut self.buffer) {
+                Ok(0) => *slot = None,
+                Ok(size) => sink(source, self.buffer.get(..size).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => *slot = None,
+            }
         }
     }
 
@@ -212,7 +255,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Kills what is left of the group, reaps the process and takes the last output.
-    fn finish(mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<End> {
+    fn finish(mut self, sink: &mut Sink<'_>) -> io::Result<End> {
         self.signal(Signal::KILL);
         // Before it is reaped: from then on its id may be somebody else's.
         if let Some(group) = self.group {
@@ -227,13 +270,13 @@ impl<'a> Watch<'a> {
             self.told.unwrap_or(End::TimedOut)
         };
         let until = Instant::now() + DRAIN;
-        while let Some(pipe) = &self.output {
+        while self.output.iter().any(Option::is_some) {
             let left = until.saturating_duration_since(Instant::now());
-            let [has_output] = ready([Some(pipe.as_fd())], Some(left));
-            if !has_output || left.is_zero() {
+            let has_output = ready(self.pipes(), Some(left));
+            if has_output == [false; 2] || left.is_zero() {
                 break;
             }
-            self.read(sink);
+            self.read(has_output, sink);
         }
         Ok(end)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::check::did_you_mean;
-use super::{Provider, ProviderSettings, human, tool};
+use super::{Provider, ProviderSettings, agent, human, plugin, tool};
 
 /// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
@@ -36,7 +36,7 @@ pub enum Unavailable {
 /// Every provider of this build, and the allow-list.
 #[derive(Clone)]
 pub struct Registry {
-    by_scheme: BTreeMap<&'static str, Arc<dyn Provider>>,
+    by_scheme: BTreeMap<String, Arc<dyn Provider>>,
     /// `None`: everything is allowed.
     allow: Option<GlobSet>,
 }
@@ -47,14 +47,22 @@ impl Registry {
     pub fn standard(settings: ProviderSettings) -> Self {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         registry.register(&(Arc::new(human::Human) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(tool::Tool::new(settings)) as Arc<dyn Provider>));
+        let (agents, plugins) = (settings.agents.clone(), settings.plugins.clone());
+        let processes = tool::LocalProcesses::new(settings);
+        registry.register(&(Arc::new(tool::Tool::new(processes.clone())) as Arc<dyn Provider>));
+        registry.register(&(Arc::new(agent::Agent::new(processes.clone(), agents)) as Arc<dyn Provider>));
+        let plugin: Arc<dyn Provider> = Arc::new(plugin::Plugin::new(processes));
+        for scheme in plugins {
+            // What comes with planspec keeps its meaning.
+            registry.by_scheme.entry(scheme).or_insert_with(|| Arc::clone(&plugin));
+        }
         registry
     }
 
     /// Adds a provider for all its schemes; the last one registered for a scheme serves it.
     pub fn register(&mut self, provider: &Arc<dyn Provider>) {
         for scheme in provider.schemes() {
-            self.by_scheme.insert(scheme, Arc::clone(provider));
+            self.by_scheme.insert((*scheme).to_owned(), Arc::clone(provider));
         }
     }
 
@@ -77,7 +85,7 @@ impl Registry {
             let known: Vec<&str> = self
                 .by_scheme
                 .keys()
-                .copied()
+                .map(String::as_str)
                 .filter(|known| !known.is_empty() && *known != EXTERNAL)
                 .collect();
             return Err(Unavailable::UnknownScheme {
@@ -148,8 +156,8 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_refused_with_what_was_meant() {
         check_refused(&[], "tols://lint", "no provider serves `tols://`; did you mean `tool`?");
-        check_refused(&[], "quantum://x", "no provider serves `quantum://`; known are human, tool");
-        check_refused(&[], "://x", "no provider serves `://`; known are human, tool");
+        check_refused(&[], "quantum://x", "no provider serves `quantum://`; known are agent, human, tool");
+        check_refused(&[], "://x", "no provider serves `://`; known are agent, human, tool");
         check_refused(&[], " ", "the provider is an empty string");
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::model::JsonMap;
+
 /// Variables of the runner's environment that local commands always get.
 pub const ALWAYS_PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
 
@@ -20,6 +22,10 @@ pub struct ProviderSettings {
     pub secrets: BTreeMap<String, OsString>,
     /// Private addresses that requests may go to: `providers.network.allowPrivate`.
     pub allow_private: Vec<String>,
+    /// Ready-made settings of `agent://NAME`, by name.
+    pub agents: BTreeMap<String, JsonMap>,
+    /// Schemes that executables named `planspec-provider-SCHEME` serve.
+    pub plugins: Vec<String>,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
 }

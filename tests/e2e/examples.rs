@@ -12,7 +12,7 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 3] = ["feature-release", "sso", "two-hundred"];
+const DRIVEN: [&str; 5] = ["agent", "custom-provider", "feature-release", "sso", "two-hundred"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -214,4 +214,31 @@ fn the_two_hundred_resources_are_what_their_script_writes() {
     let status = std::process::Command::new("sh").arg("generate.sh").current_dir(environment.repo()).status();
     assert!(status.unwrap().success());
     assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn an_agent_gets_its_brief_and_hands_in_its_work() {
+    let environment = repository_of("agent");
+    environment.planspec(&["reconcile"]).succeeds();
+    let done = environment
+        .planspec(&["get", "execution/notes-1-4", "-n", "letters", "-o", "json"])
+        .succeeds()
+        .json();
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(output(&done, "write", "title"), "Write the release notes");
+    assert_eq!(artifacts(&done), ["brief.md"]);
+    check_rests(&environment);
+}
+
+#[test]
+fn a_provider_of_ones_own_is_found_on_the_path() {
+    let mut environment = repository_of("custom-provider");
+    let get = ["get", "execution/game-1", "-n", "play", "-o", "json"];
+    let path = format!("{}:{}", environment.repo().join("bin").display(), std::env::var("PATH").unwrap());
+    environment.set("PATH", &path);
+    environment.planspec(&["reconcile"]).succeeds();
+    let done = environment.planspec(&get).succeeds().json();
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(done["status"]["nodeStatuses"]["throw"]["outputs"]["thrown"].as_array().unwrap().len(), 3);
+    check_rests(&environment);
 }

@@ -6,8 +6,13 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 3] =
-    ["examples/feature-release/README.md", "examples/sso/README.md", "examples/two-hundred/README.md"];
+const EXAMPLES: [&str; 5] = [
+    "examples/feature-release/README.md",
+    "examples/sso/README.md",
+    "examples/two-hundred/README.md",
+    "examples/agent/README.md",
+    "examples/custom-provider/README.md",
+];
 
 #[test]
 fn the_readme_is_true() {
@@ -32,6 +37,16 @@ fn the_page_of_the_sign_in_example_is_true() {
 #[test]
 fn the_page_of_the_two_hundred_resources_is_true() {
     pages::check(EXAMPLES[2]);
+}
+
+#[test]
+fn the_page_of_the_agent_is_true() {
+    pages::check(EXAMPLES[3]);
+}
+
+#[test]
+fn the_page_of_the_custom_provider_is_true() {
+    pages::check(EXAMPLES[4]);
 }
 
 #[test]

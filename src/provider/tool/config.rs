@@ -7,14 +7,16 @@ use crate::provider::ConfigError;
 use crate::provider::check::{Settings, has_expression};
 use crate::provider::command_line::CommandLine;
 use crate::provider::relative_path::is_inside;
+use crate::provider::sandbox::Sandbox;
 
-const KEYS: [&str; 7] = ["command", "args", "env", "shell", "workingDirectory", "grace", "checkout"];
+const KEYS: [&str; 8] =
+    ["command", "args", "env", "shell", "workingDirectory", "grace", "checkout", "sandbox"];
 
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The settings of a local command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ToolConfig {
+pub(in crate::provider) struct ToolConfig {
     /// The program, or the shell line.
     pub(super) command: String,
     /// Arguments; positional parameters of a shell line.
@@ -28,12 +30,28 @@ pub(super) struct ToolConfig {
     /// From TERM to KILL.
     pub(super) grace: Duration,
     /// Whether the command runs in a checkout; else in an empty folder.
-    pub(super) checkout: bool,
+    pub(in crate::provider) checkout: bool,
+    /// What the command is kept from; nothing when absent.
+    pub(super) sandbox: Option<Sandbox>,
 }
 
 impl ToolConfig {
+    /// The settings of a program that a name of its own stands for.
+    pub(in crate::provider) fn of_program(command: String) -> Self {
+        Self {
+            command,
+            args: Vec::new(),
+            env: Vec::new(),
+            shell: false,
+            working_directory: None,
+            grace: GRACE,
+            checkout: true,
+            sandbox: None,
+        }
+    }
+
     /// Reads the settings of an attempt, in which every expression has been replaced.
-    pub(super) fn read(provider: &str, config: &JsonMap) -> Result<Self, ConfigError> {
+    pub(in crate::provider) fn read(provider: &str, config: &JsonMap) -> Result<Self, ConfigError> {
         let settings = Settings::new(config, &KEYS)?;
         let command = settings.text("command")?.ok_or_else(|| ConfigError::Missing {
             provider: provider.to_owned(),
@@ -49,13 +67,14 @@ impl ToolConfig {
             working_directory: settings.text("workingDirectory")?,
             grace: settings.duration("grace")?.unwrap_or(GRACE),
             checkout: settings.flag("checkout")?.unwrap_or(true),
+            sandbox: settings.value("sandbox").map(Sandbox::read).transpose()?.flatten(),
         };
         read.validate()?;
         Ok(read)
     }
 
     /// Checks settings in which expressions may stand for values that are not known yet.
-    pub(super) fn check(provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+    pub(in crate::provider) fn check(provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
         Settings::new(config, &KEYS)?;
         let mut known = config.clone();
         known.retain(|key, value| key == "command" || !has_expression(value));
@@ -83,6 +102,9 @@ impl ToolConfig {
             let key = format!("env.{name}");
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return Err(invalid(&key, "is not an environment variable"));
+            }
+            if self.sandbox.is_some() && name.starts_with("LD_") {
+                return Err(invalid(&key, "cannot be set for a command in a sandbox"));
             }
             if name.starts_with("PLANSPEC_") {
                 return Err(invalid(&key, "is reserved: planspec sets the variables named PLANSPEC_…"));
@@ -119,6 +141,7 @@ mod tests {
             working_directory: None,
             grace: Duration::from_secs(5),
             checkout: true,
+            sandbox: None,
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
     }
@@ -132,7 +155,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::config::ToolConfig;
+use super::job::Job;
 use super::run_folder::RunFolder;
 use crate::provider::command_line::Environment;
 use crate::provider::{Attempt, ProviderSettings};
@@ -10,7 +10,7 @@ use crate::provider::{Attempt, ProviderSettings};
 /// The whole environment of a command. Later sources win: the runner's, `config.env`, ours.
 pub(super) fn environment(
     settings: &ProviderSettings,
-    config: &ToolConfig,
+    job: &Job,
     attempt: &Attempt,
     folder: &RunFolder<'_>,
 ) -> Environment {
@@ -18,7 +18,7 @@ pub(super) fn environment(
     for (name, value) in settings.environment.iter().chain(&settings.secrets) {
         all.insert(name.into(), value.clone());
     }
-    for (name, value) in &config.env {
+    for (name, value) in &job.config.env {
         all.insert(name.into(), value.into());
     }
     let mut set = |name: &str, value: &OsStr| all.insert(name.into(), value.to_owned());
@@ -32,5 +32,12 @@ pub(super) fn environment(
     set("PLANSPEC_IDEMPOTENCY_KEY", OsStr::new(&attempt.idempotency_key));
     set("PLANSPEC_FENCING_TOKEN", OsStr::new(&attempt.fencing_token.to_string()));
     set("PLANSPEC_RUN_ID", OsStr::new(&attempt.run_id));
+    if job.brief.is_some() {
+        set("PLANSPEC_BRIEF", folder.brief().as_os_str());
+    }
+    if job.config.sandbox.is_some() {
+        // Of the folders for temporary files, only this one can be written to.
+        set("TMPDIR", OsStr::new("/tmp"));
+    }
     all
 }

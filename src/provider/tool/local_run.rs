@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::config::ToolConfig;
 use super::environment::environment;
+use super::job::Job;
 use super::run_folder::RunFolder;
 use crate::model::{CriterionResult, JsonMap, NodeReason};
 use crate::provider::command_line::{Environment, StartError};
@@ -18,23 +19,30 @@ use crate::provider::criteria::{Checker, check_criteria};
 use crate::provider::interrupt::Interrupt;
 use crate::provider::log::Log;
 use crate::provider::plain_text::plain_line;
-use crate::provider::process::{self, End};
+use crate::provider::process::{self, End, Source};
 use crate::provider::relative_path::resolve;
+use crate::provider::sandbox::Enclosure;
 use crate::provider::{Attempt, Checkout, ConfigError, Outcome, Report, artifacts, outputs};
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
     shared: &'a Shared,
     attempt: &'a Attempt,
+    job: &'a Job,
     interrupt: &'a Interrupt,
     deadline: Option<Instant>,
 }
 
 impl<'a> LocalRun<'a> {
     /// Gets ready; the time of the attempt begins now.
-    pub(super) fn new(shared: &'a Shared, attempt: &'a Attempt, interrupt: &'a Interrupt) -> Self {
+    pub(super) fn new(
+        shared: &'a Shared,
+        attempt: &'a Attempt,
+        job: &'a Job,
+        interrupt: &'a Interrupt,
+    ) -> Self {
         let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Self { shared, attempt, interrupt, deadline }
+        Self { shared, attempt, job, interrupt, deadline }
     }
 
     /// Runs it to its end.
@@ -43,14 +51,17 @@ impl<'a> LocalRun<'a> {
     }
 
     fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<Report, Outcome> {
-        let config = ToolConfig::read(&self.attempt.provider, &self.attempt.config).map_err(refused)?;
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
         let folder = (self.shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs))
             .map_err(|error| failed(format!("no folder for the attempt: {error}")))?;
+        if let Some(brief) = &self.job.brief {
+            std::fs::write(folder.brief(), brief)
+                .map_err(|error| failed(format!("the brief cannot be written: {error}")))?;
+        }
         let mut log = Log::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
         let mut report = Report::from(Outcome::Succeeded { outputs: JsonMap::new() });
-        report.outcome = match self.work(&config, &folder, &mut log, &mut report) {
+        report.outcome = match self.work(&folder, &mut log, &mut report) {
             Ok(outputs) => Outcome::Succeeded { outputs },
             Err(outcome) => outcome,
         };
@@ -63,19 +74,27 @@ impl<'a> LocalRun<'a> {
     }
 
     /// The work itself: the outputs, or how else the attempt ended.
-    fn work(
-        &self,
-        config: &ToolConfig,
-        folder: &RunFolder<'_>,
-        log: &mut Log,
-        report: &mut Report,
-    ) -> Result<JsonMap, Outcome> {
+    fn work(&self, folder: &RunFolder<'_>, log: &mut Log, report: &mut Report) -> Result<JsonMap, Outcome> {
+        let config = &self.job.config;
         let place = Place::prepare(self.attempt, config, folder)?;
         self.go_on()?;
-        let environment = environment(&self.shared.settings, config, self.attempt, folder);
+        let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
+        let enclosure = self.enclosure(&place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
-        let end = process::run(&program, self.deadline, self.interrupt, &mut |bytes| log.write(bytes))
+        let mut program = Enclosure::around(enclosure.as_ref(), program);
+        program.input.clone_from(&self.job.input);
+        program.split = self.job.answer.is_some();
+        let mut answer = Vec::new();
+        let mut sink = |source, bytes: &[u8]| match source {
+            Source::Log => log.write(bytes),
+            // One byte more than is allowed tells that there was more.
+            Source::Answer => {
+                let room = (outputs::LIMIT as usize + 1).saturating_sub(answer.len());
+                answer.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+            }
+        };
+        let end = process::run(&program, self.deadline, self.interrupt, &mut sink)
             .map_err(|error| cannot_start(line.start_error(error)))?;
         log.end_part();
         let status = self.exited(end)?;
@@ -83,32 +102,43 @@ impl<'a> LocalRun<'a> {
         if !status.success() {
             return Err(failed(how_it_ended(status)));
         }
-        let outputs = outputs::read(folder.output(), &self.attempt.declared_outputs)
-            .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
+        let outputs = match self.job.answer {
+            Some(read) => read(&answer, self.attempt)?,
+            None => outputs::read(folder.output(), &self.attempt.declared_outputs)
+                .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?,
+        };
         folder.forget_output();
-        self.check(config, folder, &place, &environment, log, &mut report.criteria)?;
-        Ok(outputs)
-    }
-
-    fn check(
-        &self,
-        config: &ToolConfig,
-        folder: &RunFolder<'_>,
-        place: &Place,
-        environment: &Environment,
-        log: &mut Log,
-        results: &mut Vec<CriterionResult>,
-    ) -> Result<(), Outcome> {
-        let mut checker = Checker {
+        let checker = Checker {
             directory: &place.directory,
             artifacts: folder.artifacts(),
-            environment,
+            environment: &environment,
             grace: config.grace,
+            enclosure: enclosure.as_ref(),
             deadline: self.deadline,
             interrupt: self.interrupt,
             log,
             redactor: &self.shared.redactor,
         };
+        self.check(checker, &mut report.criteria)?;
+        Ok(outputs)
+    }
+
+    /// The sandbox that the settings ask for.
+    fn enclosure(
+        &self,
+        place: &Place,
+        folder: &RunFolder<'_>,
+        environment: &Environment,
+    ) -> Result<Option<Enclosure>, Outcome> {
+        let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
+        let writable = [place.root.as_path(), folder.path()];
+        let enclosure = sandbox
+            .enclosure(&writable, folder.inputs(), environment)
+            .map_err(|error| Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()))?;
+        Ok(Some(enclosure))
+    }
+
+    fn check(&self, mut checker: Checker<'_>, results: &mut Vec<CriterionResult>) -> Result<(), Outcome> {
         if let Err(end) = checker.check_all(&self.attempt.criteria, results) {
             self.exited(end)?;
         }
@@ -164,7 +194,11 @@ impl<'a> LocalRun<'a> {
                 let message = plain_line(redactor.text(&message).as_bytes());
                 Outcome::Failed { reason, message, retryable }
             }
-            other => other,
+            Outcome::Blocked { reason, message, handle, poll_after } => {
+                let message = plain_line(redactor.text(&message).as_bytes());
+                Outcome::Blocked { reason, message, handle, poll_after }
+            }
+            stopped @ Outcome::Stopped(_) => stopped,
         };
         for artifact in &mut report.artifacts {
             artifact.name = redactor.text(&artifact.name);
@@ -177,6 +211,8 @@ impl<'a> LocalRun<'a> {
 /// Where the process works; given back in the end.
 struct Place {
     directory: PathBuf,
+    /// The checkout, or the folder in its place.
+    root: PathBuf,
     _checkout: Option<Checkout>,
 }
 
@@ -184,9 +220,11 @@ impl Place {
     fn prepare(attempt: &Attempt, config: &ToolConfig, folder: &RunFolder<'_>) -> Result<Self, Outcome> {
         let mut place = if config.checkout {
             let checkout = attempt.workspace.prepare().map_err(|error| failed(chain(&error)))?;
-            Self { directory: checkout.to_path_buf(), _checkout: Some(checkout) }
+            let root = checkout.to_path_buf();
+            Self { directory: root.clone(), root, _checkout: Some(checkout) }
         } else {
-            Self { directory: folder.work().to_owned(), _checkout: None }
+            let root = folder.work().to_owned();
+            Self { directory: root.clone(), root, _checkout: None }
         };
         if let Some(below) = &config.working_directory {
             let refuse = |why: String| {

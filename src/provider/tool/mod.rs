@@ -1,15 +1,18 @@
-//! `tool://NAME`, or a plain word: a local process, as `docs/providers/tool.md` describes it.
+//! `tool://NAME`, or a plain word: a local process, as `docs/providers/tool.md` describes it; and what every provider
+//! that runs local processes is made of.
 
 mod config;
 mod environment;
+mod job;
 mod local_run;
 mod run_folder;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
-use self::config::ToolConfig;
+pub(super) use self::config::ToolConfig;
+pub(super) use self::job::Job;
 use self::local_run::LocalRun;
 use self::run_folder::RunFolders;
 use super::interrupt::interrupt;
@@ -18,21 +21,42 @@ use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, 
 use crate::model::{JsonMap, NodeReason};
 
 /// The provider.
-pub(super) struct Tool(Arc<Shared>);
+pub(super) struct Tool(LocalProcesses);
 
-/// What all its attempts have in common.
+/// Runs jobs as local processes.
+#[derive(Clone)]
+pub(super) struct LocalProcesses(Arc<Shared>);
+
+/// What all attempts by local processes have in common.
 struct Shared {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
     folders: RunFolders,
 }
 
-impl Tool {
+impl LocalProcesses {
     pub(super) fn new(settings: ProviderSettings) -> Self {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
         let folders = RunFolders::new(settings.runs.clone());
         Self(Arc::new(Shared { settings, redactor, folders }))
+    }
+
+    /// Runs the job of an attempt to its end.
+    pub(super) fn run(&self, attempt: Attempt, job: Result<Job, ConfigError>, control: Control) -> Running {
+        match job {
+            Ok(job) => Box::pin(run(Arc::clone(&self.0), attempt, job, control)),
+            Err(error) => {
+                let outcome = Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
+                Box::pin(std::future::ready(Report::from(outcome)))
+            }
+        }
+    }
+}
+
+impl Tool {
+    pub(super) fn new(processes: LocalProcesses) -> Self {
+        Self(processes)
     }
 }
 
@@ -46,13 +70,14 @@ impl Provider for Tool {
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> Running {
-        Box::pin(run(Arc::clone(&self.0), attempt, control))
+        let job = ToolConfig::read(&attempt.provider, &attempt.config).map(Job::command);
+        self.0.run(attempt, job, control)
     }
 }
 
 /// The whole attempt happens on a thread that may block: making the checkout, waiting for the process,
 /// reading and hashing a flood of output never hold up the runtime.
-async fn run(shared: Arc<Shared>, attempt: Attempt, control: Control) -> Report {
+async fn run(shared: Arc<Shared>, attempt: Attempt, job: Job, control: Control) -> Report {
     if let Some(stop) = *control.stop.borrow() {
         return Report::from(Outcome::Stopped(stop));
     }
@@ -62,7 +87,7 @@ async fn run(shared: Arc<Shared>, attempt: Attempt, control: Control) -> Report 
     };
     let Control { mut stop, output } = control;
     let mut work =
-        tokio::task::spawn_blocking(move || LocalRun::new(&shared, &attempt, &interrupt).run(output));
+        tokio::task::spawn_blocking(move || LocalRun::new(&shared, &attempt, &job, &interrupt).run(output));
     let asked = async {
         let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
         match seen {

@@ -15,6 +15,7 @@ use crate::model::JsonMap;
 const ARTIFACTS: &str = "artifacts";
 const WORK: &str = "work";
 const OUTPUT: &str = "output";
+const BRIEF: &str = "brief.md";
 const INPUTS: &str = "inputs.json";
 
 /// The pool.
@@ -64,6 +65,7 @@ impl RunFolders {
             output: path.join(OUTPUT),
             artifacts: path.join(ARTIFACTS),
             work: path.join(WORK),
+            brief: path.join(BRIEF),
             path,
             run_dir: run_dir.to_owned(),
         })
@@ -115,6 +117,7 @@ pub(super) struct RunFolder<'a> {
     output: PathBuf,
     artifacts: PathBuf,
     work: PathBuf,
+    brief: PathBuf,
     run_dir: PathBuf,
 }
 
@@ -122,6 +125,16 @@ impl RunFolder<'_> {
     /// The inputs, as a JSON file.
     pub(super) fn inputs(&self) -> &Path {
         &self.inputs
+    }
+
+    /// Where all of it is, but for the inputs of an attempt that has none.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the brief is, for those who get one.
+    pub(super) fn brief(&self) -> &Path {
+        &self.brief
     }
 
     /// Where outputs are written; there is no file yet.
@@ -146,7 +159,7 @@ impl RunFolder<'_> {
     }
 
     /// Moves what is worth keeping to the attempt's own folder: artifacts, outputs that could not be read,
-    /// and, if there is anything else to look at, the inputs.
+    /// and, if there is anything else to look at, the inputs and the brief.
     pub(super) fn keep(&self) -> io::Result<()> {
         let artifacts = !is_empty_folder(&self.artifacts);
         if artifacts {
@@ -157,6 +170,9 @@ impl RunFolder<'_> {
         }
         if self.inputs.starts_with(&self.path) && self.run_dir.exists() {
             self.move_out(&self.inputs, INPUTS)?;
+        }
+        if self.run_dir.exists() {
+            self.move_out(&self.brief, BRIEF)?;
         }
         Ok(())
     }

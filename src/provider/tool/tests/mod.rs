@@ -3,6 +3,7 @@
 mod contract;
 mod criteria;
 mod ending;
+mod sandboxed;
 mod secrets;
 
 use std::path::{Path, PathBuf};
@@ -26,20 +27,20 @@ impl Workspace for Folder {
 }
 
 /// A runner's folder, an attempt that can be changed, and the ends that the engine would hold.
-struct Bench {
-    home: tempfile::TempDir,
-    settings: ProviderSettings,
-    attempt: Attempt,
-    stop: watch::Sender<Option<Stop>>,
-    lines: Vec<String>,
+pub(in crate::provider) struct Bench {
+    pub(in crate::provider) home: tempfile::TempDir,
+    pub(in crate::provider) settings: ProviderSettings,
+    pub(in crate::provider) attempt: Attempt,
+    pub(in crate::provider) stop: watch::Sender<Option<Stop>>,
+    pub(in crate::provider) lines: Vec<String>,
 }
 
-fn map(value: Value) -> JsonMap {
+pub(in crate::provider) fn map(value: Value) -> JsonMap {
     let Value::Object(map) = value else { panic!("not a map: {value}") };
     map
 }
 
-fn bench(config: Value) -> Bench {
+pub(in crate::provider) fn bench(config: Value) -> Bench {
     let home = tempfile::tempdir().unwrap();
     let checkout = home.path().join("checkout");
     std::fs::create_dir(&checkout).unwrap();
@@ -69,24 +70,24 @@ fn bench(config: Value) -> Bench {
     Bench { home, settings, attempt, stop: watch::channel(None).0, lines: Vec::new() }
 }
 
-fn shell(line: &str) -> Bench {
+pub(in crate::provider) fn shell(line: &str) -> Bench {
     bench(json!({"command": line, "shell": true, "grace": "200ms"}))
 }
 
 impl Bench {
-    fn checkout(&self) -> PathBuf {
+    pub(in crate::provider) fn checkout(&self) -> PathBuf {
         self.home.path().join("checkout")
     }
 
-    fn run_dir(&self) -> &Path {
+    pub(in crate::provider) fn run_dir(&self) -> &Path {
         &self.attempt.run_dir
     }
 
-    fn run(&mut self) -> Report {
+    pub(in crate::provider) fn run(&mut self) -> Report {
         self.run_with(&Registry::standard(self.settings.clone()))
     }
 
-    fn run_with(&mut self, registry: &Registry) -> Report {
+    pub(in crate::provider) fn run_with(&mut self, registry: &Registry) -> Report {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let provider = registry.find(&self.attempt.provider).unwrap();
         let (output, mut lines) = mpsc::channel(1_000);
@@ -98,13 +99,13 @@ impl Bench {
         report
     }
 
-    fn succeed(&mut self) -> (Report, JsonMap) {
+    pub(in crate::provider) fn succeed(&mut self) -> (Report, JsonMap) {
         let report = self.run();
         let Outcome::Succeeded { outputs } = report.outcome.clone() else { panic!("{report:?}") };
         (report, outputs)
     }
 
-    fn fail(&mut self, expected: NodeReason) -> (Report, String) {
+    pub(in crate::provider) fn fail(&mut self, expected: NodeReason) -> (Report, String) {
         let report = self.run();
         let Outcome::Failed { reason, message, .. } = report.outcome.clone() else { panic!("{report:?}") };
         assert_eq!(reason, expected, "{message}");

@@ -1,0 +1,102 @@
+//! Providers that users write: the scheme NAME is served by the executable `planspec-provider-NAME`, which gets one
+//! request on its standard input and gives one answer on its standard output. `docs/providers/custom.md` describes both.
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::agent::brief;
+use super::tool::{Job, LocalProcesses, ToolConfig};
+use super::{Attempt, CallingOff, ConfigError, Control, Outcome, Provider, Running};
+use crate::model::JsonMap;
+
+/// The version of the exchange.
+const VERSION: &str = "planspec.provider/v1";
+
+/// How long calling off may take.
+const CALLING_OFF: Duration = Duration::from_secs(30);
+
+/// The providers that users write.
+pub(super) struct Plugin(LocalProcesses);
+
+impl Plugin {
+    pub(super) fn new(processes: LocalProcesses) -> Self {
+        Self(processes)
+    }
+
+    fn start(&self, operation: &str, mut attempt: Attempt, control: Control) -> Running {
+        let scheme = attempt.provider.split_once("://").map_or("", |(scheme, _)| scheme);
+        let mut config = ToolConfig::of_program(format!("planspec-provider-{scheme}"));
+        if operation != "run" {
+            // The folder of the attempt holds what `run` left. A checkout is there for those who check.
+            attempt.run_dir.push(operation);
+            config.checkout = operation == "poll" && !attempt.criteria.is_empty();
+        }
+        let input = request(operation, &attempt).to_string().into_bytes();
+        let job = Job { config, input, brief: Some(brief(&attempt)), answer: Some(answer::read) };
+        self.0.run(attempt, Ok(job), control)
+    }
+}
+
+fn request(operation: &str, attempt: &Attempt) -> Value {
+    json!({
+        "apiVersion": VERSION,
+        "operation": operation,
+        "provider": attempt.provider,
+        "attempt": {
+            "namespace": attempt.key.namespace.as_str(),
+            "execution": attempt.key.name.as_str(),
+            "node": attempt.node.as_str(),
+            "number": attempt.attempt,
+            "runId": attempt.run_id,
+            "idempotencyKey": attempt.idempotency_key,
+            "fencingToken": attempt.fencing_token,
+            "commit": attempt.commit,
+            "timeoutSeconds": attempt.timeout.map(|timeout| timeout.as_secs_f64()),
+        },
+        "config": attempt.config,
+        "inputs": attempt.inputs,
+        "outputs": attempt.declared_outputs,
+        "handle": attempt.handle,
+    })
+}
+
+impl Provider for Plugin {
+    /// None by itself: `providers.plugins` names them.
+    fn schemes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn check(&self, _provider: &str, _config: &JsonMap) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    fn run(&self, attempt: Attempt, control: Control) -> Running {
+        self.start("run", attempt, control)
+    }
+
+    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+        self.start("poll", attempt, control)
+    }
+
+    fn call_off(&self, mut attempt: Attempt) -> CallingOff {
+        attempt.timeout = Some(CALLING_OFF);
+        attempt.criteria.clear();
+        attempt.declared_outputs.clear();
+        let (asker, stop) = watch::channel(None);
+        let running = self.start("cancel", attempt, Control { stop, output: mpsc::channel(1).0 });
+        Box::pin(async move {
+            let report = running.await;
+            drop(asker);
+            match report.outcome {
+                Outcome::Failed { message, .. } => Err(message),
+                _ => Ok(()),
+            }
+        })
+    }
+}

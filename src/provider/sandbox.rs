@@ -1,0 +1,127 @@
+//! A sandbox around local commands, by the program `bwrap` of bubblewrap: no network, and nothing that can be written
+//! to but the checkout, the folder of the attempt and a `/tmp` of its own.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::check::{ConfigError, Settings};
+use super::command_line::{Environment, find_program};
+use super::process::Program;
+
+/// What a sandbox lets through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sandbox {
+    /// Whether the network is there.
+    network: bool,
+    /// What can be written to, besides: absolute paths, or `~/…`.
+    write: Vec<String>,
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SandboxError {
+    #[error("`config.sandbox` works on Linux only; remove it, or run this on Linux")]
+    NotLinux,
+    #[error(
+        "`config.sandbox` needs the program `bwrap`, which is not on the PATH; install the package bubblewrap"
+    )]
+    NoProgram,
+    #[error("`config.sandbox.write` names `{0}`, which is not there")]
+    NotThere(String),
+}
+
+/// The sandbox of one attempt: the start of its command lines.
+#[derive(Debug)]
+pub(super) struct Enclosure {
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Sandbox {
+    /// Reads the setting `sandbox`; nothing when it is `false`.
+    pub(super) fn read(value: &Value) -> Result<Option<Self>, ConfigError> {
+        let map = match value {
+            Value::Bool(false) => return Ok(None),
+            Value::Bool(true) => return Ok(Some(Self::default())),
+            Value::Object(map) => map,
+            _ => {
+                return Err(ConfigError::WrongType {
+                    key: "sandbox".to_owned(),
+                    expected: "true, false, or a map with `network` and `write`",
+                });
+            }
+        };
+        let settings = Settings::new(map, &["network", "write"]).map_err(ConfigError::below_sandbox)?;
+        let read = Self {
+            network: settings.flag("network").map_err(ConfigError::below_sandbox)?.unwrap_or(false),
+            write: settings.texts("write").map_err(ConfigError::below_sandbox)?,
+        };
+        match read.write.iter().find(|path| !(path.starts_with('/') || path.starts_with("~/"))) {
+            Some(path) => Err(ConfigError::Invalid {
+                key: "sandbox.write".to_owned(),
+                why: format!(
+                    "holds `{path}`: it takes absolute paths and `~/…`; the checkout can be written to"
+                ),
+            }),
+            None => Ok(Some(read)),
+        }
+    }
+
+    /// The sandbox of an attempt, in which `writable` can be written to and `inputs` read.
+    pub(super) fn enclosure(
+        &self,
+        writable: &[&Path],
+        inputs: &Path,
+        environment: &Environment,
+    ) -> Result<Enclosure, SandboxError> {
+        if !cfg!(target_os = "linux") {
+            return Err(SandboxError::NotLinux);
+        }
+        let program =
+            find_program("bwrap", environment, Path::new("/")).map_err(|_| SandboxError::NoProgram)?;
+        let mut args: Vec<OsString> = [
+            "--unshare-user-try --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --cap-drop ALL",
+            // `/run` holds the sockets of services that would act for the command.
+            "--ro-bind / / --dev /dev --ro-bind /dev/null /dev/tty --proc /proc --tmpfs /tmp --tmpfs /run",
+            if self.network { "--ro-bind-try /run/systemd/resolve /run/systemd/resolve" } else { "--unshare-net" },
+        ]
+        .iter()
+        .flat_map(|part| part.split(' ').map(OsString::from))
+        .collect();
+        let mut bind = |how: &str, path: &OsStr| args.extend([how.into(), path.to_owned(), path.to_owned()]);
+        for path in writable {
+            bind("--bind", path.as_os_str());
+        }
+        bind("--ro-bind", inputs.as_os_str());
+        for path in &self.write {
+            let full = at_home(path, environment);
+            if !full.exists() {
+                return Err(SandboxError::NotThere(path.clone()));
+            }
+            bind("--bind", full.as_os_str());
+        }
+        Ok(Enclosure { program, args })
+    }
+}
+
+/// `~/…` as a path.
+fn at_home(path: &str, environment: &Environment) -> PathBuf {
+    match (path.strip_prefix("~/"), environment.get(OsStr::new("HOME"))) {
+        (Some(below), Some(home)) => Path::new(home).join(below),
+        _ => PathBuf::from(path),
+    }
+}
+
+impl Enclosure {
+    /// The program inside the sandbox; as it is, where there is none.
+    pub(super) fn around(this: Option<&Self>, mut program: Program) -> Program {
+        let Some(this) = this else { return program };
+        let mut args = this.args.clone();
+        args.extend(["--chdir".into(), program.directory.clone().into_os_string()]);
+        args.extend(["--".into(), program.path.into_os_string()]);
+        args.append(&mut program.args);
+        Program { path: this.program.clone(), args, ..program }
+    }
+}

@@ -1,0 +1,111 @@
+//! The sandbox, for real: bubblewrap has to be there.
+
+use serde_json::json;
+
+use super::{Bench, shell};
+use crate::model::NodeReason;
+
+fn sandboxed(line: &str, sandbox: serde_json::Value) -> Bench {
+    let mut bench = shell(line);
+    bench.attempt.config.insert("sandbox".to_owned(), sandbox);
+    bench
+}
+
+#[test]
+fn in_a_sandbox_the_work_is_done_as_outside() {
+    let mut bench = sandboxed(
+        "cat \"$PLANSPEC_INPUTS\" > copy; echo temporary > /tmp/x; echo kept > \"$PLANSPEC_ARTIFACTS/kept\"; pwd > \"$TMPDIR/y\"; echo \"n=$(wc -c < copy)\" >> \"$PLANSPEC_OUTPUT\"",
+        json!(true),
+    );
+    bench.attempt.inputs.insert("a".to_owned(), json!(1));
+    let (report, outputs) = bench.succeed();
+    assert_eq!(outputs["n"], "12");
+    assert_eq!(report.artifacts.len(), 1);
+    assert!(bench.checkout().join("copy").exists());
+}
+
+#[test]
+fn writes_outside_of_the_checkout_fail() {
+    let outside = tempfile::Builder::new().prefix("outside").tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let path = outside.path().join("file");
+    let line = format!("echo x > {}", path.display());
+    let mut bench = sandboxed(&line, json!(true));
+    let (report, _) = bench.fail(NodeReason::ProviderFailed);
+    assert!(report.log.unwrap().tail.contains("Read-only file system"));
+    assert!(!path.exists());
+    let mut allowed = sandboxed(&line, json!({"write": [outside.path().to_str().unwrap()]}));
+    allowed.succeed();
+    assert!(path.exists());
+    let below_tmp = bench.home.path().join("other");
+    sandboxed(&format!("echo x > {}", below_tmp.display()), json!(true)).run();
+    assert!(!below_tmp.exists(), "/tmp is its own");
+}
+
+#[test]
+fn there_is_no_network_unless_it_is_asked_for() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!(
+        "python3 -c \"import socket; socket.create_connection(('127.0.0.1', {}), 5)\"",
+        server.local_addr().unwrap().port()
+    );
+    let (report, _) = sandboxed(&line, json!(true)).fail(NodeReason::ProviderFailed);
+    assert!(report.log.unwrap().tail.contains("Error"));
+    sandboxed(&line, json!({"network": true})).succeed();
+    shell(&line).succeed();
+}
+
+#[test]
+fn criteria_are_checked_inside_too() {
+    let mut bench = sandboxed("true", json!(true));
+    let criterion =
+        json!({"name": "writes", "type": "command_succeeds", "command": "touch /usr/planspec-was-here"});
+    bench.attempt.criteria = vec![serde_json::from_value(criterion).unwrap()];
+    bench.fail(NodeReason::CriterionFailed);
+    assert!(!std::path::Path::new("/usr/planspec-was-here").exists());
+}
+
+#[test]
+fn a_process_that_leaves_its_group_ends_with_the_sandbox() {
+    let mut bench = sandboxed(
+        "setsid sh -c 'while :; do date > beat; sleep 0.02; done' > /dev/null 2>&1 & while [ ! -s beat ]; do sleep 0.01; done",
+        json!(true),
+    );
+    bench.succeed();
+    let beat = bench.checkout().join("beat");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::fs::remove_file(&beat).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!beat.exists(), "it goes on");
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_had_is_an_error_and_not_left_out() {
+    let mut bench = sandboxed("touch ran", json!(true));
+    bench.settings.environment.insert("PATH".to_owned(), "/nowhere".into());
+    let (_, message) = bench.fail(NodeReason::ProviderFailed);
+    assert_eq!(
+        message,
+        "`config.sandbox` needs the program `bwrap`, which is not on the PATH; install the package bubblewrap"
+    );
+    let mut bench = sandboxed("touch ran", json!({"write": ["/no/such/place"]}));
+    let (_, message) = bench.fail(NodeReason::ProviderFailed);
+    assert_eq!(message, "`config.sandbox.write` names `/no/such/place`, which is not there");
+    assert!(!bench.checkout().join("ran").exists());
+}
+
+#[test]
+fn wrong_settings_are_refused() {
+    let message = |sandbox| sandboxed("true", sandbox).fail(NodeReason::ProviderFailed).1;
+    assert_eq!(
+        message(json!({"net": true})),
+        "unknown setting `config.sandbox.net`; known are network, write"
+    );
+    assert_eq!(
+        message(json!("yes")),
+        "`config.sandbox` must be true, false, or a map with `network` and `write`"
+    );
+    assert_eq!(
+        message(json!({"write": ["out"]})),
+        "`config.sandbox.write` holds `out`: it takes absolute paths and `~/…`; the checkout can be written to"
+    );
+}
