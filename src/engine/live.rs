@@ -17,8 +17,7 @@ use crate::git::ObjectId;
 use crate::graph::NodeIx;
 use crate::index::{Declared, Settled};
 use crate::model::{
-    BindingTarget, ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, Status, StatusMetadata,
-    StatusRecord,
+    BindingTarget, ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, StatusMetadata, StatusRecord,
 };
 use crate::plan::{
     AttemptResult, CalledOff, Draft, ExecutionView, LeaseState, LeaseTerms, after_attempt, hold, lease_state,
@@ -390,12 +389,4 @@ fn held(step: Prepared) -> Step {
         return Step::Idle(Some(settled(&step.draft, None)));
     }
     Step::Go(Box::new(step))
-}
-
-/// The status of a record that a step makes.
-pub(super) fn record_of(step: &Prepared) -> StatusRecord {
-    StatusRecord {
-        metadata: step.metadata.clone(),
-        status: Status::Execution(Box::new(step.draft.status.clone())),
-    }
 }

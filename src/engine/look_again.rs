@@ -10,10 +10,10 @@ use super::EngineError;
 use super::capabilities::capabilities_of;
 use super::driver::Driver;
 use super::elsewhere::{Looked, Times};
-use super::live::{Prepared, record_of};
+use super::live::Prepared;
 use super::request::Claim;
 use super::world::World;
-use crate::model::{NodeId, ResourceKey};
+use crate::model::{NodeId, ResourceKey, Status, StatusRecord};
 use crate::plan::{CalledOff, Elsewhere};
 
 impl Driver<'_> {
@@ -103,4 +103,12 @@ impl Driver<'_> {
 
 fn has_elsewhere(step: &Prepared) -> bool {
     !step.draft.looks.is_empty() || !step.draft.call_offs.is_empty()
+}
+
+/// The status of a record that a step makes.
+pub(super) fn record_of(step: &Prepared) -> StatusRecord {
+    StatusRecord {
+        metadata: step.metadata.clone(),
+        status: Status::Execution(Box::new(step.draft.status.clone())),
+    }
 }

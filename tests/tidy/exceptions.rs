@@ -41,10 +41,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
         rule: "every dependency is used",
         path: "Cargo.toml",
-    },
-    Exception {
-        rule: "every dependency is used",
-        path: "Cargo.toml",
         about: "nothing uses `rmcp`",
         reason: "the provider `mcp://` arrives next",
     },

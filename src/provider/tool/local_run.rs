@@ -198,6 +198,9 @@ impl<'a> LocalRun<'a> {
                 let message = plain_line(redactor.text(&message).as_bytes());
                 Outcome::Blocked { reason, message, handle, poll_after }
             }
+            Outcome::Lost { message } => {
+                Outcome::Lost { message: plain_line(redactor.text(&message).as_bytes()) }
+            }
             stopped @ Outcome::Stopped(_) => stopped,
         };
         for artifact in &mut report.artifacts {
