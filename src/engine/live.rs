@@ -136,12 +136,6 @@ impl Live {
         (lease.holder == runner).then_some(lease.token)
     }
 
-    /// Forgets what a step has taken up.
-    pub(super) fn taken_up(&mut self, step: &Prepared) {
-        self.finished.drain(..step.finished.min(self.finished.len()));
-        self.looked.drain(..step.looked.min(self.looked.len()));
-    }
-
     /// Whether something that happened to it is still to be considered.
     pub(super) fn has_news(&self) -> bool {
         self.dirty || !self.finished.is_empty() || !self.looked.is_empty()

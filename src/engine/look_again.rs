@@ -10,7 +10,7 @@ use super::EngineError;
 use super::capabilities::capabilities_of;
 use super::driver::Driver;
 use super::elsewhere::{Looked, Times};
-use super::live::Prepared;
+use super::live::{Live, Prepared};
 use super::request::Claim;
 use super::world::World;
 use crate::model::{NodeId, ResourceKey, Status, StatusRecord};
@@ -98,6 +98,14 @@ impl Driver<'_> {
             self.wakes.pop_first();
             self.requeue([key]);
         }
+    }
+}
+
+impl Live {
+    /// Forgets what a step has taken up.
+    pub(super) fn taken_up(&mut self, step: &Prepared) {
+        self.finished.drain(..step.finished.min(self.finished.len()));
+        self.looked.drain(..step.looked.min(self.looked.len()));
     }
 }
 
