@@ -151,3 +151,165 @@ pub(super) fn awaits_binding(program: &Program, draft: &mut Draft, node: &Node) 
     let named: Vec<ResourceKey> = named.map(|reference| reference.key(Kind::Binding, home)).collect();
     draft.on.extend(named.into_iter().map(Dependency::Resource));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::draft::CalledOff;
+    use super::super::view::{Progress, Verdict};
+    use super::super::{finish, plan_execution};
+    use super::*;
+    use crate::model::{ExecutionStatus, JsonMap, Name, NodeId, Request, ResolvedBinding, ReviewBinding};
+    use crate::run::{Change, Sources, apply};
+
+    /// Resolves every task to this provider, or to none.
+    struct Around(Option<&'static str>);
+
+    impl Surroundings for Around {
+        fn resolve(&self, _: &Program, _: NodeIx) -> Resolved {
+            let Some(provider) = self.0.map(ToOwned::to_owned) else {
+                return Resolved::Not(NodeReason::Unbound, "no rule matches".to_owned());
+            };
+            let name = "n/b".to_owned();
+            let binding = ResolvedBinding { name, generation: 1, rule: 0, provider: provider.clone() };
+            Resolved::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
+        }
+
+        fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
+            Verdict::Waiting(String::new())
+        }
+
+        fn looks_at_addresses(&self) -> bool {
+            true
+        }
+
+        fn progress(&self, _: &ResourceKey) -> Progress {
+            Progress::Missing
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn key(kind: Kind, name: &str) -> ResourceKey {
+        ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
+    }
+
+    /// A node that was handed over at 0 and is looked at from 10 on.
+    fn handed_over(fields: &serde_json::Value) -> (Program, ExecutionStatus, NodeId) {
+        let mut node = json!({ "id": "a", "kind": "Task", "timeout": "100s" });
+        node.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let plan = json!({ "description": "d", "graph": { "nodes": [node] } });
+        let program = Program::build(Sources {
+            key: key(Kind::Execution, "e"),
+            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
+            plan_key: key(Kind::Plan, "p"),
+            plan_labels: Default::default(),
+            plan: serde_json::from_value(plan).unwrap(),
+            goal: None,
+        })
+        .unwrap();
+        let (mut status, id) = (ExecutionStatus::default(), NodeId::new("a").unwrap());
+        status.node_statuses.insert(id.clone(), NodeStatus::default());
+        let Resolved::Bound(binding, _) = Around(Some("x://y")).resolve(&program, 0) else { unreachable!() };
+        let blocked = NodeChange::Block {
+            reason: NodeReason::AwaitingProvider,
+            message: "it runs".to_owned(),
+            retry_at: Some(at(10)),
+            handle: Some("job".to_owned()),
+        };
+        let started = NodeChange::Start { binding: Some(binding), runner: "gone".to_owned() };
+        for change in [started, blocked] {
+            apply(&mut status, &Change::Node(id.clone(), change), at(0)).unwrap();
+        }
+        (program, status, id)
+    }
+
+    fn plan(
+        program: &Program,
+        status: &ExecutionStatus,
+        around: &Around,
+        called_off: &BTreeMap<NodeId, CalledOff>,
+        now: Timestamp,
+    ) -> Draft {
+        let mut draft = Draft::new(status.clone());
+        let (removed, overdue) = (false, None);
+        let view = ExecutionView { program, uid: "u", removed, overdue, runner: "r", called_off };
+        plan_execution(view, &mut draft, around, now);
+        finish(&mut draft, program, false, now);
+        draft
+    }
+
+    fn off(id: &NodeId, error: Option<&str>) -> BTreeMap<NodeId, CalledOff> {
+        BTreeMap::from([(id.clone(), CalledOff { attempt: 1, error: error.map(ToOwned::to_owned) })])
+    }
+
+    #[test]
+    fn what_goes_on_elsewhere_is_looked_at_and_never_claimed() {
+        let (program, status, id) = handed_over(&json!({ "when": "false" }));
+        let draft = plan(&program, &status, &Around(Some("x://y")), &BTreeMap::new(), at(50));
+        assert!(draft.changes.is_empty() && draft.ready.is_empty());
+        let [look] = draft.looks.as_slice() else { panic!("one look") };
+        assert_eq!((&look.id, look.attempt, look.due), (&id, 1, at(10)));
+        assert_eq!(draft.wake, Some(at(100)), "its time is over then");
+    }
+
+    #[test]
+    fn only_the_provider_that_has_the_work_is_asked_about_it() {
+        for (provider, said) in [
+            (Some("z://y"), "cannot be looked at: it was given to x://y, and its Binding now names z://y"),
+            (None, "cannot be looked at: no rule matches"),
+        ] {
+            let (program, status, id) = handed_over(&json!({}));
+            let draft = plan(&program, &status, &Around(provider), &BTreeMap::new(), at(50));
+            let state = &draft.status.node_statuses[&id];
+            assert_eq!((state.message.as_str(), state.extensions.handle.as_deref()), (said, Some("job")));
+            assert!(draft.looks.is_empty() && !draft.on.is_empty());
+            let again = plan(&program, &draft.status, &Around(provider), &BTreeMap::new(), at(60));
+            assert!(again.changes.is_empty(), "it is said once");
+            let back = plan(&program, &draft.status, &Around(Some("x://y")), &BTreeMap::new(), at(70));
+            assert_eq!(back.looks.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_timeout_calls_off_and_then_fails_the_attempt() {
+        let (program, status, id) = handed_over(&json!({ "retries": 1 }));
+        let around = Around(Some("x://y"));
+        let asked = plan(&program, &status, &around, &BTreeMap::new(), at(100));
+        assert_eq!((asked.changes.len(), asked.looks.len(), asked.call_offs.len()), (0, 0, 1));
+        let stale = BTreeMap::from([(id.clone(), CalledOff { attempt: 0, error: None })]);
+        assert_eq!(plan(&program, &status, &around, &stale, at(100)).call_offs.len(), 1);
+        let done = plan(&program, &status, &around, &off(&id, Some("gone")), at(100));
+        let state = &done.status.node_statuses[&id];
+        assert_eq!((state.phase, state.extensions.failures), (NodePhase::Pending, 1));
+        assert_eq!(state.message, "took longer than 100s; calling it off failed: gone; 1 retry left");
+        assert_eq!(done.wake, state.extensions.retry_at);
+    }
+
+    #[test]
+    fn cancelling_waits_for_the_calling_off_where_somebody_can_be_asked() {
+        let (program, mut status, id) = handed_over(&json!({}));
+        status.extensions.cancel = Some(Request { by: "mia".to_owned(), at: at(20), comment: None });
+        let around = Around(Some("x://y"));
+        let asked = plan(&program, &status, &around, &BTreeMap::new(), at(30));
+        assert_eq!((asked.changes.len(), asked.call_offs.len()), (0, 1));
+        let done = plan(&program, &status, &around, &off(&id, None), at(30));
+        let state = &done.status.node_statuses[&id];
+        assert_eq!((state.phase, state.message.as_str()), (NodePhase::Cancelled, "cancelled by mia"));
+        let unknown = plan(&program, &status, &Around(None), &BTreeMap::new(), at(30));
+        let message = &unknown.status.node_statuses[&id].message;
+        assert_eq!(message, "cancelled by mia; calling it off failed: no rule matches");
+    }
+
+    #[test]
+    fn a_look_counts_only_for_the_attempt_that_it_was_about() {
+        let (program, status, id) = handed_over(&json!({}));
+        let (node, state) = (program.node(0).unwrap(), &status.node_statuses[&id]);
+        let counts = |attempt, handle| is_looked_at(node, state, attempt, handle);
+        assert!(counts(1, Some("job")));
+        assert!(!counts(1, Some("other")) && !counts(2, Some("job")) && !counts(1, None));
+    }
+}

@@ -253,7 +253,11 @@ fn plan_external(
     now: Timestamp,
 ) {
     let Some(node) = view.program.node(ix) else { return };
+    let suspended = draft.status.extensions.suspend.is_some();
+    let first = view.program.phase_of(&draft.status, ix) == NodePhase::Pending;
     match &node.external_ref {
+        // Nothing new begins, looking included.
+        Some(ExternalRef::Uri { .. } | ExternalRef::Webhook { .. }) if suspended && first => {}
         Some(ExternalRef::Resource { resource_ref, .. }) => {
             let home = &view.program.plan_key.namespace;
             let key = ResourceKey::new(

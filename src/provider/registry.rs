@@ -162,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn no_binding_names_the_provider_that_looks_at_addresses() {
+        let mut registry = registry(&[]);
+        if registry.external().is_none() {
+            registry.by_scheme.insert(EXTERNAL, Arc::new(human::Human));
+        }
+        assert!(registry.external().is_some());
+        let refused = registry.find("external://x").map(|_| ()).unwrap_err().to_string();
+        assert!(refused.starts_with("no provider serves `external://`; "), "{refused}");
+        assert!(!refused.contains("are external") && !refused.contains(", external"), "{refused}");
+    }
+
+    #[test]
     fn the_allow_list_names_what_may_be_used() {
         let not_allowed = |provider| {
             format!("provider `{provider}` is not in the allow-list `providers.allow` of .planspec.yaml")

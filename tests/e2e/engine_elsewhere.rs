@@ -29,13 +29,15 @@ struct Inside {
     finds: VecDeque<Outcome>,
     poll_after: Duration,
     call_off: Result<(), String>,
+    /// A look never comes to an end.
+    hangs: bool,
 }
 
 impl Fake {
     fn new(finds: impl IntoIterator<Item = Outcome>) -> Self {
         let (asked, finds) = (Vec::new(), finds.into_iter().collect());
         let poll_after = Duration::from_secs(1000);
-        Self(Arc::new(Mutex::new(Inside { asked, finds, poll_after, call_off: Ok(()) })))
+        Self(Arc::new(Mutex::new(Inside { asked, finds, poll_after, call_off: Ok(()), hangs: false })))
     }
 
     fn asked(&self) -> Vec<String> {
@@ -87,6 +89,9 @@ impl Provider for Fake {
             self.0.lock().unwrap().asked.push(format!("{} {url}", attempt.config["type"]));
         }
         let outcome = self.ask("poll", &attempt);
+        if self.0.lock().unwrap().hangs {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(std::future::ready(Report::from(outcome)))
     }
 
@@ -108,6 +113,16 @@ impl Clock for Ahead {
 
 /// Reconciles a repository within this process, `ahead` seconds from now.
 fn pass(repository: &Path, fake: &Fake, ahead: i64) -> Summary {
+    pass_until(repository, fake, ahead, std::future::pending()).unwrap()
+}
+
+/// The same, dropped as if the runner were killed as soon as `killed` comes.
+fn pass_until(
+    repository: &Path,
+    fake: &Fake,
+    ahead: i64,
+    killed: impl Future<Output = ()>,
+) -> Option<Summary> {
     let repo = Repo::open(repository).unwrap();
     let index = Index::open_to_read(&repo.cache_dir()).unwrap();
     let site = Site::open(repo, None, None).unwrap();
@@ -123,7 +138,12 @@ fn pass(repository: &Path, fake: &Fake, ahead: i64) -> Summary {
     let options = ReconcileOptions { default_jobs: 2, runner, ..ReconcileOptions::default() };
     let parts = Parts { site, index, registry, clock, stop, sink: Box::new(|_| {}) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(reconcile(parts, options)).unwrap()
+    runtime.block_on(async {
+        tokio::select! {
+            summary = reconcile(parts, options) => Some(summary.unwrap()),
+            () = killed => None,
+        }
+    })
 }
 
 /// A plan of one task with these fields that is given to the provider.
@@ -319,6 +339,56 @@ fn work_elsewhere_is_gone_on_with_from_a_fresh_clone() {
     assert_eq!(fake.asked(), ["poll job/1 job-1"]);
     assert_eq!(status_in(&clone, "away").phase, ExecutionPhase::Succeeded);
     check_history(&clone);
+}
+
+#[test]
+fn a_runner_that_is_killed_while_it_looks_leaves_nothing_behind() {
+    let stage = stage(&json!({ "outputs": ["place"] }));
+    let (repo, fake) = (stage.environment.repo(), Fake::new([]));
+    pass(&repo, &fake, 0);
+    let tip = stage.status_tip();
+    fake.0.lock().unwrap().hangs = true;
+    let killed = pass_until(&repo, &fake, 1010, tokio::time::sleep(Duration::from_millis(500)));
+    assert!(killed.is_none() && fake.asked().contains(&"poll job/1 job-1".to_owned()));
+    assert_eq!((stage.status_tip(), stage.status("away").extensions.lease), (tip, None));
+    fake.0.lock().unwrap().hangs = false;
+    fake.will_find(done());
+    let clone = stage.clone_to(repo.to_str().unwrap(), "clone");
+    let from = format!("refs/remotes/origin/{STATUS}");
+    stage.environment.git_in(&clone, &["branch", STATUS, &from]).succeeds();
+    pass(&clone, &fake, 1010);
+    let status = status_in(&clone, "away");
+    assert_eq!(
+        (status.phase, status.node_statuses.values().map(|node| node.attempt).max()),
+        (ExecutionPhase::Succeeded, Some(1))
+    );
+    check_history(&clone);
+}
+
+#[test]
+fn looks_that_are_due_soon_are_waited_for_and_go_on_beside_other_work() {
+    let stage = stage_of(&[
+        json!({ "id": "job", "kind": "Task", "outputs": ["place"] }),
+        json!({ "id": "here", "kind": "Task", "capabilityRefs": [{ "name": "shell" }] }),
+    ]);
+    let repo = stage.environment.repo();
+    let text = std::fs::read_to_string(repo.join("work.yaml")).unwrap();
+    let shell = json!({
+        "selector": { "capabilityRef": { "name": "shell" } }, "priority": 5,
+        "target": { "provider": "tool://sh", "config": { "command": "sleep 2", "shell": true } },
+    });
+    stage.commit("work.yaml", &text.replace("{\"rules\":[", &format!("{{\"rules\":[{shell},")));
+    let going = || going_on(1, Duration::from_millis(200));
+    let fake = Fake::new([going(), going(), done()]);
+    fake.0.lock().unwrap().poll_after = Duration::from_millis(200);
+    let begun = std::time::Instant::now();
+    let summary = pass(&repo, &fake, 0);
+    assert_eq!(fake.asked().len(), 4, "begun, and looked at three times");
+    assert_eq!((summary.waiting_count, stage.status("away").phase), (0, ExecutionPhase::Succeeded));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let (job, here) = (stage.node("away", "job"), stage.node("away", "here"));
+    assert!(job.completion_time < here.completion_time, "{job:?} {here:?}");
+    check_history(&repo);
 }
 
 #[test]
