@@ -127,8 +127,11 @@ fn pass_until(
     let index = Index::open_to_read(&repo.cache_dir()).unwrap();
     let site = Site::open(repo, None, None).unwrap();
     let fake: Arc<dyn Provider> = Arc::new(fake.clone());
+    let environment = [("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into())].into();
+    let runs = std::path::absolute(Repo::open(repository).unwrap().cache_dir().join("runs")).unwrap();
+    let settings = ProviderSettings { environment, runs, ..ProviderSettings::default() };
     let registry = Box::new(move |_: &planspec::config::Config| {
-        let mut registry = Registry::standard(ProviderSettings::default());
+        let mut registry = Registry::standard(settings.clone());
         registry.register(&fake);
         registry
     });
@@ -348,7 +351,9 @@ fn a_runner_that_is_killed_while_it_looks_leaves_nothing_behind() {
     pass(&repo, &fake, 0);
     let tip = stage.status_tip();
     fake.0.lock().unwrap().hangs = true;
-    let killed = pass_until(&repo, &fake, 1010, tokio::time::sleep(Duration::from_millis(500)));
+    let killed = pass_until(&repo, &fake, 1010, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    });
     assert!(killed.is_none() && fake.asked().contains(&"poll job/1 job-1".to_owned()));
     assert_eq!((stage.status_tip(), stage.status("away").extensions.lease), (tip, None));
     fake.0.lock().unwrap().hangs = false;
@@ -384,11 +389,12 @@ fn looks_that_are_due_soon_are_waited_for_and_go_on_beside_other_work() {
     let begun = std::time::Instant::now();
     let summary = pass(&repo, &fake, 0);
     assert_eq!(fake.asked().len(), 4, "begun, and looked at three times");
-    assert_eq!((summary.waiting_count, stage.status("away").phase), (0, ExecutionPhase::Succeeded));
+    let status = stage.status("away");
+    assert_eq!((summary.waiting_count, status.phase), (0, ExecutionPhase::Succeeded), "{status:?}");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    check_history(&repo);
     let (job, here) = (stage.node("away", "job"), stage.node("away", "here"));
     assert!(job.completion_time < here.completion_time, "{job:?} {here:?}");
-    check_history(&repo);
 }
 
 #[test]
