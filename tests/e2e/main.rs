@@ -23,6 +23,7 @@ mod engine_many;
 mod engine_pass;
 mod engine_rig;
 mod engine_signals;
+mod engine_table;
 mod environment;
 mod examples;
 mod fixtures;
