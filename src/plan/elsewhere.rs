@@ -213,7 +213,7 @@ mod tests {
         .unwrap();
         let (mut status, id) = (ExecutionStatus::default(), NodeId::new("a").unwrap());
         status.node_statuses.insert(id.clone(), NodeStatus::default());
-        let Resolved::Bound(binding, _) = Around(Some("x://y")).resolve(&program, 0) else { unreachable!() };
+        let Resolved::Bound(binding, _) = Around(Some("x://y")).resolve(&program, 0) else { panic!("bound") };
         let blocked = NodeChange::Block {
             reason: NodeReason::AwaitingProvider,
             message: "it runs".to_owned(),
