@@ -160,8 +160,8 @@ fn large(text: &str) -> Preview {
     let many = |n: usize| (0..n).map(|i| format!("{i} {text}")).collect::<Vec<_>>();
     let mut changed = base.changed.clone();
     let fields = changed[0].fields.clone();
-    changed[0].fields = fields.iter().cycle().take(5_000).cloned().collect();
-    Preview { created: many(3_000), changed: vec![changed[0].clone(); 20], consequences: many(500), ..base }
+    changed[0].fields = fields.iter().cycle().take(1_000).cloned().collect();
+    Preview { created: many(1_000), changed: vec![changed[0].clone(); 20], consequences: many(500), ..base }
 }
 
 #[test]
