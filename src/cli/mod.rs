@@ -17,6 +17,7 @@ mod polling;
 mod preview;
 mod publish;
 mod revision;
+mod standing;
 mod target;
 mod timeline;
 mod trace;

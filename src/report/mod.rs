@@ -12,6 +12,7 @@ pub mod markdown;
 pub mod object;
 pub mod preview;
 pub mod progress;
+pub mod progress_comment;
 pub mod style;
 pub mod table;
 pub mod text;

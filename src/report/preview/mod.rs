@@ -20,4 +20,4 @@ pub fn render(preview: &Preview, limit: usize, full: Option<&str>) -> Rendered {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::report) mod tests;

@@ -1,0 +1,325 @@
+//! How far the executions are that a pull request brought, as one comment and as the summary of a job: a table, what waits
+//! and how it goes on, the graphs with their phases, and a timeline.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::chart::{ChartEdge, ChartNode, Look, flowchart};
+use super::markdown::{Page, Rendered, Section, counted, is_address};
+use crate::markup::{code, grouped, markdown};
+use crate::model::{EdgeType, ExecutionPhase, ExecutionStatus, NodeId, NodePhase, PlanGraph, ResourceKey};
+
+/// What finds the comment again.
+pub const MARKER: &str = "<!-- planspec:progress -->";
+
+/// A graph with more nodes than this is folded.
+const OPEN_NODES: usize = 25;
+
+/// An execution, and where it stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Which.
+    pub key: ResourceKey,
+    /// Its status.
+    pub status: ExecutionStatus,
+    /// The graph that it runs, when it is at hand.
+    pub graph: Option<PlanGraph>,
+    /// What it waits for.
+    pub waits: Vec<Wait>,
+    /// Where its record can be read.
+    pub address: Option<String>,
+}
+
+/// Something that waits for the outside world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The node, when it is one.
+    pub node: Option<NodeId>,
+    /// What it waits for, in words.
+    pub message: String,
+    /// Whom it waits for; empty when it is nobody in particular.
+    pub people: Vec<String>,
+    /// What somebody writes as a comment to let it go on: `/planspec approve GATE`.
+    pub command: Option<String>,
+    /// Where the work is: an issue, a run.
+    pub address: Option<String>,
+}
+
+/// Writes the progress down. `limit` is how many characters the comment may have; `full` is the address of the job's
+/// summary, for readers of a comment that was cut.
+#[must_use]
+pub fn render(executions: &[Standing], limit: usize, full: Option<&str>) -> Rendered {
+    let mut sections = vec![table(executions)];
+    sections.extend(waits(executions));
+    sections.extend(failures(executions));
+    sections.extend(executions.iter().filter_map(graph));
+    sections.extend(executions.iter().filter_map(timeline));
+    Page { marker: MARKER, head: head(executions), sections }.render(limit, full)
+}
+
+fn head(executions: &[Standing]) -> String {
+    let mut counts: BTreeMap<usize, (ExecutionPhase, usize)> = BTreeMap::new();
+    for standing in executions {
+        let phase = standing.status.phase;
+        counts.entry(place(phase)).or_insert((phase, 0)).1 += 1;
+    }
+    let words: Vec<String> =
+        counts.into_values().map(|(phase, count)| format!("{} {phase}", grouped(count))).collect();
+    let words = if words.is_empty() { "no executions".to_owned() } else { words.join(", ") };
+    let over = executions.iter().all(|standing| standing.status.phase.is_terminal());
+    let failed = executions.iter().any(|standing| standing.status.phase == ExecutionPhase::Failed);
+    let sign = match (failed, over) {
+        (true, _) => "❌",
+        (false, true) => "✅",
+        (false, false) => "⏳",
+    };
+    format!("## {sign} planspec: {words}\n\nThe executions that this change brought.\n")
+}
+
+fn place(phase: ExecutionPhase) -> usize {
+    match phase {
+        ExecutionPhase::Failed => 0,
+        ExecutionPhase::Blocked => 1,
+        ExecutionPhase::Running => 2,
+        ExecutionPhase::Pending => 3,
+        ExecutionPhase::Cancelled => 4,
+        ExecutionPhase::Succeeded => 5,
+    }
+}
+
+fn linked(text: String, address: Option<&str>) -> String {
+    match address.filter(|address| is_address(address)) {
+        Some(address) => format!("[{text}]({address})"),
+        None => text,
+    }
+}
+
+fn table(executions: &[Standing]) -> Section {
+    let row = |standing: &Standing| {
+        let status = &standing.status;
+        let name = linked(code(&standing.key.to_string(), 200), standing.address.as_deref());
+        let nodes = tally(status.node_statuses.values().map(|node| node.phase));
+        let started = status.start_time.map(time).unwrap_or_default();
+        let ended = status.completion_time.map(time).unwrap_or_default();
+        format!("| {name} | {} | {nodes} | {started} | {ended} |\n", status.phase)
+    };
+    Section {
+        lead: "| Execution | Phase | Nodes | Started | Ended |\n| --- | --- | --- | --- | --- |\n".to_owned(),
+        items: executions.iter().map(row).collect(),
+        ..Section::default()
+    }
+}
+
+fn waits(executions: &[Standing]) -> Option<Section> {
+    let row = |standing: &Standing, wait: &Wait| {
+        let what = match &wait.node {
+            Some(node) => format!("{}/{node}", standing.key.name),
+            None => standing.key.name.to_string(),
+        };
+        let what = linked(code(&what, 200), wait.address.as_deref());
+        let people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
+        let command = wait.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
+        format!("| {what} | {} | {} | {command} |\n", markdown(&wait.message, 300), people.join(", "))
+    };
+    let items: Vec<String> = executions
+        .iter()
+        .flat_map(|standing| standing.waits.iter().map(move |wait| row(standing, wait)))
+        .collect();
+    (!items.is_empty()).then(|| Section {
+        title: "What waits".to_owned(),
+        lead: "| What | Waits for | Whom | Goes on with the comment |\n| --- | --- | --- | --- |\n"
+            .to_owned(),
+        items,
+        folded: None,
+    })
+}
+
+fn failures(executions: &[Standing]) -> Option<Section> {
+    let row = |standing: &Standing, id: &NodeId, message: &str| {
+        let what = code(&format!("{}/{id}", standing.key.name), 200);
+        format!("* {what} failed. {}\n", markdown(message, 300))
+    };
+    let items: Vec<String> = executions
+        .iter()
+        .flat_map(|standing| {
+            let failed = standing.status.node_statuses.iter();
+            let failed = failed.filter(|(_, node)| node.phase == NodePhase::Failed);
+            failed.map(move |(id, node)| row(standing, id, &node.message))
+        })
+        .collect();
+    (!items.is_empty()).then(|| Section { title: "What failed".to_owned(), items, ..Section::default() })
+}
+
+fn graph(standing: &Standing) -> Option<Section> {
+    let graph = standing.graph.as_ref().filter(|graph| !graph.nodes.is_empty())?;
+    let phase =
+        |id: &NodeId| standing.status.node_statuses.get(id).map(|node| node.phase).unwrap_or_default();
+    let nodes: Vec<ChartNode<'_>> = graph
+        .nodes
+        .iter()
+        .map(|node| ChartNode {
+            id: node.id.as_str(),
+            name: node.name.as_deref(),
+            kind: node.kind,
+            look: look(phase(&node.id)),
+        })
+        .collect();
+    let written = graph.edges.iter().map(|edge| ChartEdge {
+        from: edge.from.as_str(),
+        to: edge.to.as_str(),
+        arrow: if edge.kind == EdgeType::Soft { "-.->" } else { "-->" },
+    });
+    let depends = graph.nodes.iter().flat_map(|node| {
+        let to = node.id.as_str();
+        node.depends_on.iter().map(move |from| ChartEdge { from: from.as_str(), to, arrow: "-->" })
+    });
+    let chart = flowchart(&nodes, written.chain(depends));
+    let name = standing.key.to_string();
+    Some(if graph.nodes.len() > OPEN_NODES {
+        let title = format!("<code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
+        Section { folded: Some(title), items: vec![chart], ..Section::default() }
+    } else {
+        Section { lead: format!("{}\n\n", code(&name, 200)), items: vec![chart], ..Section::default() }
+    })
+}
+
+fn timeline(standing: &Standing) -> Option<Section> {
+    let mut events: Vec<(Timestamp, u8, &NodeId, String)> = Vec::new();
+    for (id, node) in &standing.status.node_statuses {
+        events.extend(node.start_time.map(|at| (at, 0, id, "started".to_owned())));
+        events.extend(node.completion_time.map(|at| (at, 1, id, node.phase.to_string())));
+    }
+    events.sort_by_key(|(at, order, id, _)| (*at, *order, *id));
+    let items: Vec<String> = events
+        .iter()
+        .map(|(at, _, id, what)| format!("| {} | {} | {what} |\n", time(*at), code(id.as_str(), 63)))
+        .collect();
+    (!items.is_empty()).then(|| Section {
+        folded: Some(format!("Timeline of <code>{}</code>", markdown(&standing.key.to_string(), 200))),
+        lead: "| Time | Node | What |\n| --- | --- | --- |\n".to_owned(),
+        items,
+        ..Section::default()
+    })
+}
+
+/// A recorded time, to the second.
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
+    let mut counts: BTreeMap<u8, (NodePhase, usize)> = BTreeMap::new();
+    for phase in phases {
+        counts.entry(look(phase).rank).or_insert((phase, 0)).1 += 1;
+    }
+    let words: Vec<String> =
+        counts.into_values().map(|(phase, count)| format!("{} {phase}", grouped(count))).collect();
+    words.join(", ")
+}
+
+fn look(phase: NodePhase) -> Look {
+    let (rank, class, mark, style) = match phase {
+        NodePhase::Failed => (0, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
+        NodePhase::Running => (1, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
+        NodePhase::Blocked => (2, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
+        NodePhase::Cancelled => (3, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
+        NodePhase::Pending => (4, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+        NodePhase::Succeeded => (5, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
+        NodePhase::Skipped => (6, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
+    };
+    Look { rank, class, mark, style }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::preview::tests::{corpus, structure};
+    use super::*;
+    use crate::model::{Kind, NodeStatus};
+    use crate::report::markdown::COMMENT_LIMIT;
+
+    fn standing(text: &str) -> Standing {
+        let at = |second: i64| Timestamp::from_second(1_770_000_000 + second).ok();
+        let id = |name: &str| NodeId::new(name).unwrap();
+        let mut status = ExecutionStatus {
+            phase: ExecutionPhase::Blocked,
+            message: Some(text.to_owned()),
+            start_time: at(0),
+            ..ExecutionStatus::default()
+        };
+        for (name, phase, start, end) in [
+            ("build", NodePhase::Succeeded, at(0), at(60)),
+            ("lint", NodePhase::Failed, at(0), at(20)),
+            ("review", NodePhase::Blocked, at(60), None),
+        ] {
+            let node = NodeStatus {
+                phase,
+                start_time: start,
+                completion_time: end,
+                message: text.to_owned(),
+                ..NodeStatus::default()
+            };
+            status.node_statuses.insert(id(name), node);
+        }
+        let graph = json!({
+            "nodes": [
+                {"id": "build", "kind": "Task", "name": text},
+                {"id": "lint", "kind": "Task", "dependsOn": ["build"]},
+                {"id": "review", "kind": "Gate", "gateRef": {"name": "g"}},
+            ],
+            "edges": [{"from": "build", "to": "review", "type": "soft"}],
+        });
+        let wait = Wait {
+            node: Some(id("review")),
+            message: text.to_owned(),
+            people: vec![text.to_owned()],
+            command: Some(format!("/planspec approve {text}")),
+            address: Some("https://github.example/octo/repo/issues/7".to_owned()),
+        };
+        Standing {
+            key: ResourceKey::new(Kind::Execution, "shop".parse().unwrap(), "search-2".parse().unwrap()),
+            status,
+            graph: serde_json::from_value(graph).ok(),
+            waits: vec![wait],
+            address: Some(text.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_progress_says_what_waits_and_how_it_goes_on() {
+        let found = render(&[standing("release")], COMMENT_LIMIT, None);
+        let body: Vec<&str> = found.comment.lines().skip(2).take(17).collect();
+        insta::assert_snapshot!(body.join("\n"), @r#"
+        ## ⏳ planspec: 1 Blocked
+
+        The executions that this change brought.
+
+        | Execution | Phase | Nodes | Started | Ended |
+        | --- | --- | --- | --- | --- |
+        | `shop/execution/search-2` | Blocked | 1 Failed, 1 Blocked, 1 Succeeded | 2026-02-02 02:40:00 UTC |  |
+
+        ### What waits
+
+        | What | Waits for | Whom | Goes on with the comment |
+        | --- | --- | --- | --- |
+        | [`search-2/review`](https://github.example/octo/repo/issues/7) | release | `release` | `/planspec approve release` |
+
+        ### What failed
+
+        * `search-2/lint` failed. release
+        "#);
+    }
+
+    #[test]
+    fn hostile_progress_changes_no_structure() {
+        let expected = structure(&render(&[standing("harmless words")], COMMENT_LIMIT, None).comment);
+        assert!(expected.iter().any(|event| event == "<details>"), "{expected:?}");
+        for text in corpus() {
+            // An address is taken only when it is one; everything else is no link.
+            let found = render(&[standing(&text)], COMMENT_LIMIT, None);
+            assert_eq!(structure(&found.comment), expected, "{text:?}");
+        }
+    }
+}
