@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+mod actions;
 mod environment;
 
+pub use actions::Actions;
 pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};

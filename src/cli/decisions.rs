@@ -11,7 +11,7 @@ use super::objects::Inventory;
 use super::options::OutputFormat;
 use super::target::{ExecutionTarget, Target};
 use super::workspace::Workspace;
-use crate::engine::{Clock, Decision, Site, SystemClock, decide};
+use crate::engine::{Clock, Decider, Decision, Site, SystemClock, decide};
 use crate::index::Index;
 use crate::model::{Kind, ResourceKey};
 
@@ -34,11 +34,11 @@ pub(crate) fn execution_of(target: &ExecutionTarget, context: &mut Context) -> R
 /// Records a decision and says what it came to.
 pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = Workspace::open(context)?;
-    let person = workspace.repo.identity()?;
+    let decider = Decider::Committer(workspace.repo.identity()?);
     let index = Index::open(Some(&workspace.repo.cache_dir()))?;
     let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let recorded = decide(&site, index, decision, &person, &clock, &runner_name())?;
+    let recorded = decide(&site, index, decision, &decider, &clock, &runner_name())?;
     if context.options.format()? == OutputFormat::Json {
         context.out.json(&json!({
             "by": recorded.by, "commit": recorded.commit, "result": recorded.lines,

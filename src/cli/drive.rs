@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Context;
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use super::options::OutputFormat;
 use super::workspace::Workspace;
 use crate::config::{Config, Environment};
@@ -27,6 +27,16 @@ pub(crate) fn drive(
     options: ReconcileOptions,
     context: &mut Context,
 ) -> Result<Summary, CliError> {
+    drive_with(workspace, options, context, |_| {})
+}
+
+/// The same, for a caller that wants to see the events too.
+pub(crate) fn drive_with(
+    workspace: Workspace,
+    options: ReconcileOptions,
+    context: &mut Context,
+    mut watch_events: impl FnMut(&Event),
+) -> Result<Summary, CliError> {
     let cache = workspace.repo.cache_dir();
     let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let mut progress = progress(context)?;
@@ -41,6 +51,7 @@ pub(crate) fn drive(
         let broken_pipe = stopper.clone();
         tokio::spawn(heed_signals(stopper));
         let sink = Box::new(|event: Event| {
+            watch_events(&event);
             if broken.is_none()
                 && let Err(error) = progress.show(&event)
             {
@@ -120,6 +131,12 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         plugins: config.providers.plugins.clone(),
         runs: runs.to_owned(),
     })
+}
+
+/// A reconcile says no when manifests are invalid or deletions were held back; what failed or waits is no error of the
+/// reconcile itself.
+pub(crate) fn verdict(summary: &Summary) -> Exit {
+    if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done }
 }
 
 /// A name for this runner that no other process has.

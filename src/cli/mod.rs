@@ -1,6 +1,7 @@
 //! The command line: arguments, one small file per command, and the one way out. The only module that talks
 //! to the user.
 
+mod ci;
 mod commands;
 mod decisions;
 mod desired;

@@ -3,51 +3,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::desired::{self, Desired};
+use super::desired::Desired;
 use super::difference::{Consequence, Difference};
-use super::error::CliError;
-use super::workspace::Workspace;
 use crate::change::{GraphChange, ResourceChange, compare_graphs};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::git::ObjectId;
 use crate::model::{
     Edge, EdgeType, ExecutionSpec, Kind, Node, NodeKind, PlanGraph, Resource, ResourceKey, Spec,
 };
 use crate::plan::binding::{BindingView, Resolution, Task, resolve};
-use crate::record::StatusTree;
 use crate::report::preview::{
     Changed, Field, Finding, Graph, GraphEdge, GraphNode, HeldBack, Mark, Preview, ProviderUse, Start, Voided,
 };
 
 /// Deletions of fewer resources than this are never held back.
 const FEW_DELETIONS: usize = 10;
-
-/// The preview of what `new` would do on top of `base`. The configuration is the base's: a change does not choose the rules
-/// that it is read by. Executes nothing.
-#[allow(dead_code, reason = "`planspec ci` calls it next")]
-pub(crate) fn of_commits(
-    workspace: &Workspace,
-    base: Option<ObjectId>,
-    new: ObjectId,
-    status: &StatusTree,
-) -> Result<Preview, CliError> {
-    let config = workspace.config_at(base)?;
-    let before = match base {
-        Some(commit) => desired::load(&workspace.repo, commit, &config)?,
-        None => Desired::default(),
-    };
-    let after = desired::load(&workspace.repo, new, &config)?;
-    let read = |path: &str| {
-        let at = |commit| desired::read_at(&workspace.repo, commit, path, &config.limits);
-        at(new).or_else(|| base.and_then(at))
-    };
-    let difference = Difference::of(&before, &after, &config, read, workspace, status)?;
-    let mut preview = of_difference(&difference, &before, &after, &config);
-    preview.base = base.map(|commit| commit.to_string());
-    preview.head = Some(new.to_string());
-    Ok(preview)
-}
 
 /// The preview of a difference.
 pub(crate) fn of_difference(
@@ -100,7 +70,7 @@ fn changed(change: &ResourceChange) -> Changed {
     }
 }
 
-fn finding(found: &Diagnostic) -> Finding {
+pub(crate) fn finding(found: &Diagnostic) -> Finding {
     Finding {
         code: found.code.id.to_owned(),
         severity: found.severity,

@@ -39,7 +39,7 @@ mod world;
 
 pub use clock::{Clock, SystemClock};
 pub use collect::{Collected, collect};
-pub use decide::{Decision, Recorded, decide};
+pub use decide::{Decider, Decision, Recorded, decide};
 pub use driver::reconcile;
 pub use error::EngineError;
 pub use options::ReconcileOptions;

@@ -48,6 +48,13 @@ struct Membership {
 }
 
 impl GitHub {
+    /// The login that the token belongs to; none for the token of a job, which is a program's.
+    pub async fn viewer(&self) -> Option<String> {
+        let request = Request::get("/user".to_owned(), "read whose token this is", "none");
+        let quick = self.clone().patient(std::time::Duration::from_secs(5));
+        quick.ask::<Account>(request).await.ok().map(|account| account.login)
+    }
+
     /// What somebody may do in a repository. Words that we do not know count as nothing.
     ///
     /// # Errors

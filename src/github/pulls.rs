@@ -128,6 +128,19 @@ impl GitHub {
         self.ask(Request::get(path, "read a review", NEEDS).fresh(true)).await
     }
 
+    /// The open pull requests from a branch, `OWNER:BRANCH`.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn open_pulls_from(
+        &self,
+        repo: &RepoName,
+        origin: &str,
+    ) -> Result<Vec<PullRequest>, GitHubError> {
+        let path = repo.path(&format!("pulls?state=open&head={}", super::names::encoded(origin)));
+        self.all(&path, "find the pull request of a branch", NEEDS).await
+    }
+
     /// The pull requests that a commit belongs to: those that brought it, or that have it as their head.
     ///
     /// # Errors

@@ -133,6 +133,10 @@ pub struct ReviewBinding {
     pub graph_digest: Digest,
     /// The desired commit that the execution is pinned to.
     pub commit: String,
+    /// Entries `team:…` of the gate's reviewers that the Git host vouched for when the review was made, without
+    /// `team:`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teams: Vec<String>,
 }
 
 /// What a reviewer said.

@@ -81,6 +81,7 @@ impl ExecutionView<'_> {
             execution: self.uid.to_owned(),
             graph_digest: pinned.graph_digest.clone(),
             commit: pinned.commit.clone(),
+            teams: Vec::new(),
         })
     }
 }

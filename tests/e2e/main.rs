@@ -33,6 +33,8 @@ mod git_remote;
 mod git_server;
 mod github_action;
 mod github_init;
+mod github_ci;
+mod github_host;
 mod pages;
 mod reading;
 mod readme;

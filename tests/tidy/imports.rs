@@ -45,6 +45,7 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model",
+            "markup",
             "diagnostic",
             "config",
             "graph",

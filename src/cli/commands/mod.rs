@@ -3,6 +3,7 @@
 mod apply;
 mod approve;
 mod cancel;
+mod ci;
 mod complete;
 mod completions;
 mod delete;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Edit(edit::Arguments),
     Run(run::Arguments),
     Reconcile(reconcile::Arguments),
+    Ci(ci::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
     Wait(wait::Arguments),
@@ -75,6 +77,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Edit(arguments) => edit::run(arguments, context),
         Command::Run(arguments) => run::run(arguments, context),
         Command::Reconcile(arguments) => reconcile::run(arguments, context),
+        Command::Ci(arguments) => ci::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
         Command::Wait(arguments) => wait::run(arguments, context),

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use crate::cli::Context;
-use crate::cli::drive::{cores, drive, runner_name};
+use crate::cli::drive::{cores, drive, runner_name, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::workspace::Workspace;
-use crate::engine::{ReconcileOptions, Summary};
+use crate::engine::ReconcileOptions;
 use crate::model::Duration;
 
 /// Drive everything as far as it goes, then say what waits for what
@@ -54,10 +54,4 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     };
     let summary = drive(workspace, options, context)?;
     Ok(verdict(&summary))
-}
-
-/// A reconcile says no when manifests are invalid or deletions were held back; what failed or waits is no error of the
-/// reconcile itself.
-pub(crate) fn verdict(summary: &Summary) -> Exit {
-    if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done }
 }

@@ -29,7 +29,7 @@ pub(super) fn review(
     comment: Option<&str>,
 ) -> Result<Verdict, EngineError> {
     let spec = spec_of(world, gate)?;
-    eligible(&actor.name, spec.as_ref(), &people(world))
+    eligible(&actor.name, &actor.teams, spec.as_ref(), &people(world))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
     let visitor = visitor(world, gate, execution)?;
     know_author(world, &visitor.binding)?;
@@ -51,7 +51,7 @@ pub(super) fn review(
         timestamp: actor.at,
         comment: comment.map(ToOwned::to_owned),
         target_generation: Some(generation),
-        extensions: Some(visitor.binding.clone()),
+        extensions: Some(ReviewBinding { teams: actor.teams.clone(), ..visitor.binding.clone() }),
     });
     let decided = decide_with(world, gate, Some(&status), generation, &visitor.binding, visitor.since)?;
     let latest = status.review_history.len().saturating_sub(1);
@@ -142,6 +142,7 @@ fn visit(world: &World, key: &ResourceKey, gate: &ResourceKey) -> Result<Option<
                 execution: record.metadata.uid.clone(),
                 graph_digest: pinned.graph_digest.clone(),
                 commit: pinned.commit.clone(),
+                teams: Vec::new(),
             },
             since: state.extensions.reset_at,
             waits,

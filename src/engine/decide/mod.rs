@@ -94,18 +94,34 @@ struct Verdict {
     lines: Vec<String>,
 }
 
+/// Who decides, and how that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decider {
+    /// Whoever the local Git says: people who may push to the status branch are taken at their word.
+    Committer(Person),
+    /// A login that the Git host vouches for.
+    Login {
+        /// The login.
+        login: String,
+        /// Teams of the gate's reviewers that the host says the person is in, without `team:`.
+        teams: Vec<String>,
+    },
+}
+
 /// Who decides, and when.
 #[derive(Debug, Clone)]
 struct Actor<'a> {
     /// Who, as recorded: a name of the configuration, or an email address.
     name: String,
+    /// Teams that the Git host vouches for.
+    teams: Vec<String>,
     /// The time.
     at: jiff::Timestamp,
     /// The name of this process, for the trailers.
     runner: &'a str,
 }
 
-/// Records a decision of `person` (design invariants 3 and 11). After a lost race everything is looked at again, so
+/// Records a decision (design invariants 3 and 11). After a lost race everything is looked at again, so
 /// that what is recorded is a decision about what is so now.
 ///
 /// # Errors
@@ -114,17 +130,20 @@ pub fn decide(
     site: &Site,
     index: Index,
     decision: &Decision,
-    person: &Person,
+    decider: &Decider,
     clock: &Arc<dyn Clock>,
     runner: &str,
 ) -> Result<Recorded, EngineError> {
     let mut publisher = Publisher::new(site)?;
     let (mut world, _) = World::open(site.repo().reopen()?, index, site.tips()?)?;
     for races in 0..MOST_RACES {
-        let name = super::gates::people(&world)
-            .identify(&person.email)
-            .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
-        let actor = Actor { name, at: clock.now(), runner };
+        let people = super::gates::people(&world);
+        let (name, teams) = match decider {
+            Decider::Committer(person) => (people.identify(&person.email), Vec::new()),
+            Decider::Login { login, teams } => (people.identify_login(login), teams.clone()),
+        };
+        let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
+        let actor = Actor { name, teams, at: clock.now(), runner };
         let Verdict { assembly, lines } = weigh(&world, decision, &actor)?;
         let by = actor.name.clone();
         if assembly.is_empty() {

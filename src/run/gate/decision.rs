@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::people::{People, Refusal};
+use super::people::{People, Refusal, is_team};
 use crate::model::{GateSpec, Review, ReviewAction, ReviewBinding};
 
 /// What is asked of the reviewers, as it stands now.
@@ -101,14 +101,20 @@ impl fmt::Display for VoidReason {
     }
 }
 
-/// Whether somebody may review.
+/// Whether somebody may review. `teams` are those that the Git host vouches for.
 ///
 /// # Errors
 /// Why not.
-pub fn eligible(reviewer: &str, spec: Option<&GateSpec>, people: &People) -> Result<(), Refusal> {
+pub fn eligible(
+    reviewer: &str,
+    teams: &[String],
+    spec: Option<&GateSpec>,
+    people: &People,
+) -> Result<(), Refusal> {
     // A gate that names nobody is open to anyone who may write, and only they can record a review.
     let reviewers = spec.map(|spec| spec.reviewers.as_slice()).unwrap_or_default();
-    if reviewers.is_empty() || reviewers.iter().any(|entry| people.means(entry, reviewer)) {
+    let meant = |entry: &String| people.means(entry, reviewer) || is_team(entry, teams);
+    if reviewers.is_empty() || reviewers.iter().any(meant) {
         return Ok(());
     }
     Err(Refusal::NotAReviewer { reviewer: reviewer.to_owned(), reviewers: reviewers.to_vec() })
@@ -171,7 +177,7 @@ fn counts(review: &Review, asked: &Asked<'_>, people: &People) -> Result<(), Voi
     if asked.since.is_some_and(|since| review.timestamp < since) {
         return Err(VoidReason::Retried);
     }
-    eligible(&review.reviewer, asked.spec, people).map_err(VoidReason::NotEligible)?;
+    eligible(&review.reviewer, &binding.teams, asked.spec, people).map_err(VoidReason::NotEligible)?;
     let own = asked.author.is_some_and(|author| people.person(author) == people.person(&review.reviewer));
     if own && review.action == ReviewAction::Approve {
         return Err(VoidReason::NotEligible(Refusal::Author(review.reviewer.clone())));
@@ -201,6 +207,7 @@ mod tests {
             execution: "uid-1".into(),
             graph_digest: Digest::of_bytes(b"g"),
             commit: "c0ffee".into(),
+            teams: Vec::new(),
         }
     }
 
@@ -276,7 +283,7 @@ mod tests {
     fn only_reviewers_count() {
         check(&["user:ann"], 1, &[("eve", Approve), ("eve", Reject), ("stranger@x.org", Approve)], "0/1");
         check(&["ann@x.org"], 1, &[("ann", Approve)], "approved by ann");
-        let refusal = eligible("eve", Some(&spec(&["team:sec", "bob"], 1)), &people()).unwrap_err();
+        let refusal = eligible("eve", &[], Some(&spec(&["team:sec", "bob"], 1)), &people()).unwrap_err();
         assert_eq!(refusal.to_string(), "eve is not a reviewer of this gate; reviewers: team:sec, bob");
     }
 
@@ -324,6 +331,17 @@ mod tests {
         );
         // Another execution's approval is not void; it simply is not about this one.
         check_void(edit(|binding| binding.execution = "uid-2".into()), "");
+    }
+
+    #[test]
+    fn a_team_that_the_host_vouched_for_counts_with_the_review_that_it_was_read_for() {
+        let spec = spec(&["team:Acme/Red"], 1);
+        let mut vouched = review("octocat", Approve);
+        assert_eq!(shown(Some(&spec), std::slice::from_ref(&vouched)), "0/1");
+        vouched.extensions.as_mut().unwrap().teams = vec!["acme/red".to_owned()];
+        assert_eq!(shown(Some(&spec), &[vouched.clone()]), "approved by octocat");
+        vouched.extensions.as_mut().unwrap().teams = vec!["acme/blue".to_owned()];
+        assert_eq!(shown(Some(&spec), &[vouched]), "0/1");
     }
 
     #[test]

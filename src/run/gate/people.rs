@@ -8,6 +8,9 @@ pub enum Refusal {
     /// What Git gives as an email address is none. It must be one, so that it can never be taken for a login.
     #[error("`{0}` is not an email address; set `user.email`")]
     NotAnAddress(String),
+    /// What the host gives as a login is none.
+    #[error("`{0}` is not a login")]
+    NotALogin(String),
     /// The gate names its reviewers, and this is none of them.
     #[error("{reviewer} is not a reviewer of this gate; reviewers: {}", .reviewers.join(", "))]
     NotAReviewer {
@@ -26,6 +29,8 @@ pub enum Refusal {
 pub struct People {
     /// Names by address, in lower case.
     by_email: BTreeMap<String, String>,
+    /// Names by their own lower case.
+    names: BTreeMap<String, String>,
     /// Teams by name, both in lower case.
     teams: BTreeMap<String, BTreeSet<String>>,
 }
@@ -38,6 +43,7 @@ impl People {
             for email in emails {
                 people.by_email.entry(fold(email)).or_insert_with(|| name.to_owned());
             }
+            people.names.entry(fold(name)).or_insert_with(|| name.to_owned());
             people.teams.entry(fold(name)).or_default().extend(teams.iter().map(|team| fold(team)));
         }
         people
@@ -57,6 +63,20 @@ impl People {
         Ok(self.by_email.get(&email).cloned().unwrap_or(email))
     }
 
+    /// The reviewer that a login of the Git host stands for, which the host has vouched for: the name of the
+    /// configuration that is this login, else the login itself. A login holds no `@`, so it is never taken for an address.
+    ///
+    /// # Errors
+    /// [`Refusal::NotALogin`].
+    pub fn identify_login(&self, login: &str) -> Result<String, Refusal> {
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '[' | ']');
+        if login.is_empty() || login.len() > 100 || !login.chars().all(sound) {
+            return Err(Refusal::NotALogin(login.chars().filter(|c| !c.is_control()).take(80).collect()));
+        }
+        let login = fold(login);
+        Ok(self.names.get(&login).cloned().unwrap_or(login))
+    }
+
     /// What makes two reviewers the same person: the name for each of a person's addresses, without regard to case.
     #[must_use]
     pub fn person(&self, reviewer: &str) -> String {
@@ -74,6 +94,12 @@ impl People {
             _ => self.person(entry) == person,
         }
     }
+}
+
+/// Whether an entry of a gate's `reviewers` is one of these teams.
+pub(super) fn is_team(entry: &str, teams: &[String]) -> bool {
+    let team = entry.trim().strip_prefix("team:").map(fold);
+    team.is_some_and(|team| !team.is_empty() && teams.iter().any(|known| fold(known) == team))
 }
 
 /// Logins, teams and addresses are compared without regard to case, as Git hosts do.
@@ -98,6 +124,16 @@ mod tests {
         assert_eq!(people.identify(" W@HOME.example ").as_deref(), Ok("wendy"));
         assert_eq!(people.identify("Other@Example.com").as_deref(), Ok("other@example.com"));
         assert_eq!(people.person("W@home.example"), people.person("Wendy"));
+    }
+
+    #[test]
+    fn a_login_is_the_person_of_that_name_and_never_an_address() {
+        let people = people();
+        assert_eq!(people.identify_login("Wendy").as_deref(), Ok("wendy"));
+        assert_eq!(people.identify_login("Octocat").as_deref(), Ok("octocat"));
+        for bad in ["", "wendy@example.com", "user:wendy", "a b", "a\u{1b}"] {
+            assert!(matches!(people.identify_login(bad), Err(Refusal::NotALogin(_))), "{bad}");
+        }
     }
 
     #[test]

@@ -1,0 +1,336 @@
+//! The event that started the job. Only numbers, commits and branches are taken from it: whoever wrote a title or a
+//! comment has no say here, and what is wrong with the file is an answer.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::cli::error::CliError;
+use crate::config::Actions;
+use crate::report::text;
+
+/// The largest event that is read; the host sends at most 25 MB.
+const MAX_BYTES: u64 = 26 << 20;
+
+/// What happened, as far as it concerns us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A pull request was opened or changed.
+    PullRequest(Pull),
+    /// It is time for a pass; on this desired branch, when the event says.
+    Pass(Option<String>),
+    /// Somebody wrote a comment.
+    Comment(CommentPlace),
+    /// Somebody approved a pull request.
+    Review(ReviewPlace),
+    /// Another workflow ended and may have left a report.
+    Report(OtherRun),
+    /// Nothing that concerns us, and why.
+    Nothing(String),
+}
+
+/// A pull request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pull {
+    pub(super) number: u64,
+    /// The branch that it is to be merged into.
+    pub(super) base: String,
+    /// The newest commit of the change.
+    pub(super) head: String,
+    /// Whether it comes from another repository.
+    pub(super) fork: bool,
+    /// Whether the job runs with the rights of the base (`pull_request_target`).
+    pub(super) trusted: bool,
+}
+
+/// Where a comment stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CommentPlace {
+    pub(super) id: u64,
+    /// The issue or pull request.
+    pub(super) number: u64,
+    pub(super) branch: Option<String>,
+}
+
+/// Where a review stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ReviewPlace {
+    pub(super) number: u64,
+    pub(super) branch: Option<String>,
+}
+
+/// A run of another workflow.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OtherRun {
+    /// The commit that it ran on.
+    pub(super) head: String,
+    /// `OWNER:BRANCH` of its head, when it says.
+    pub(super) origin: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    action: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Repository {
+    #[serde(default)]
+    default_branch: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PullEvent {
+    action: String,
+    pull_request: crate::github::PullRequest,
+}
+
+#[derive(Deserialize)]
+struct PassEvent {
+    #[serde(default, rename = "ref")]
+    reference: Option<String>,
+    #[serde(default)]
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct Numbered {
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct CommentEvent {
+    issue: Numbered,
+    comment: Identified,
+    #[serde(default)]
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct ReviewState {
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct ReviewEvent {
+    review: ReviewState,
+    pull_request: Numbered,
+    #[serde(default)]
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct RunEvent {
+    workflow_run: RunFacts,
+}
+
+#[derive(Deserialize)]
+struct RunFacts {
+    event: String,
+    head_sha: String,
+    #[serde(default)]
+    head_branch: Option<String>,
+    #[serde(default)]
+    head_repository: Option<Owned>,
+}
+
+#[derive(Deserialize)]
+struct Owned {
+    owner: crate::github::Account,
+}
+
+/// Reads the event that the environment names.
+pub(super) fn read(actions: &Actions) -> Result<Event, CliError> {
+    let name = actions.event_name.as_deref().ok_or_else(|| {
+        CliError::environment("GITHUB_EVENT_NAME is not set")
+            .hint("`planspec ci` runs in a job of GitHub Actions")
+    })?;
+    let mut bytes = Vec::new();
+    if let Some(path) = &actions.event_path {
+        let file = File::open(path)
+            .map_err(|error| CliError::caused("cannot open the file of the event", &error))?;
+        file.take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| CliError::caused("cannot read the file of the event", &error))?;
+    }
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(CliError::environment(format!("the event has more than {MAX_BYTES} bytes")));
+    }
+    understand(name, &bytes)
+}
+
+/// Makes sense of an event.
+fn understand(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+    match name {
+        "pull_request" | "pull_request_target" => {
+            let event: PullEvent = parse(name, bytes)?;
+            if event.action == "closed" {
+                return Ok(Event::Nothing(
+                    "the pull request was closed; what it brought is another event".to_owned(),
+                ));
+            }
+            let fork = event.pull_request.is_from_fork();
+            Ok(Event::PullRequest(Pull {
+                number: event.pull_request.number,
+                base: branch(&event.pull_request.base.branch)?,
+                head: commit(&event.pull_request.head.sha)?,
+                fork,
+                trusted: name == "pull_request_target",
+            }))
+        }
+        "push" => {
+            let event: PassEvent = parse(name, bytes)?;
+            let pushed = event.reference.as_deref().and_then(|name| name.strip_prefix("refs/heads/"));
+            match (pushed, event.repository.default_branch.as_deref()) {
+                (Some(pushed), Some(default)) if pushed == default => Ok(Event::Pass(Some(branch(default)?))),
+                (Some(pushed), None) => Ok(Event::Pass(Some(branch(pushed)?))),
+                (Some(pushed), Some(default)) => {
+                    Ok(Event::Nothing(format!("{pushed} was pushed, and the desired branch is {default}")))
+                }
+                (None, _) => Ok(Event::Nothing("no branch was pushed".to_owned())),
+            }
+        }
+        "schedule" | "workflow_dispatch" | "repository_dispatch" => {
+            let event: PassEvent = parse(name, bytes)?;
+            Ok(Event::Pass(event.repository.default_branch.as_deref().map(branch).transpose()?))
+        }
+        "issue_comment" => comment(name, bytes),
+        "pull_request_review" => review(name, bytes),
+        "workflow_run" => report(name, bytes),
+        other => Ok(Event::Nothing(format!("`{other}` is no event that planspec knows"))),
+    }
+}
+
+fn comment(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+    if parse::<Action>(name, bytes)?.action != "created" {
+        return Ok(Event::Nothing("comments that are edited or deleted are no commands".to_owned()));
+    }
+    let event: CommentEvent = parse(name, bytes)?;
+    let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
+    Ok(Event::Comment(CommentPlace { id: event.comment.id, number: event.issue.number, branch }))
+}
+
+fn review(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+    let event: ReviewEvent = parse(name, bytes)?;
+    let submitted = parse::<Action>(name, bytes)?.action == "submitted";
+    if !submitted || !event.review.state.eq_ignore_ascii_case("approved") {
+        return Ok(Event::Nothing("only an approving review can count for a gate".to_owned()));
+    }
+    let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
+    Ok(Event::Review(ReviewPlace { number: event.pull_request.number, branch }))
+}
+
+fn report(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+    let action = parse::<Action>(name, bytes)?.action;
+    let run = parse::<RunEvent>(name, bytes)?.workflow_run;
+    if action != "completed" || run.event != "pull_request" {
+        return Ok(Event::Nothing("only the end of a pull request's run leaves a report".to_owned()));
+    }
+    let owner = run.head_repository.map(|repository| repository.owner.login);
+    let origin = owner.zip(run.head_branch).map(|(owner, branch)| format!("{owner}:{branch}"));
+    Ok(Event::Report(OtherRun { head: commit(&run.head_sha)?, origin }))
+}
+
+fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, CliError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let why = error.to_string();
+        CliError::environment(format!("this is no event `{name}`: {}", text::line(&why)))
+            .hint("GITHUB_EVENT_PATH names the file; the host writes it")
+    })
+}
+
+/// The id of a commit, and nothing else.
+fn commit(sha: &str) -> Result<String, CliError> {
+    if matches!(sha.len(), 40 | 64) && sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(sha.to_ascii_lowercase());
+    }
+    Err(CliError::environment("the event names something that is no commit"))
+}
+
+/// The name of a branch, and no option, revision or path in disguise.
+fn branch(name: &str) -> Result<String, CliError> {
+    if !crate::git::is_branch_name(name) {
+        return Err(CliError::environment("the event names something that is no branch"));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn event(name: &str, value: &Value) -> Result<Event, String> {
+        understand(name, value.to_string().as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn pull(action: &str, base: &str, head: &str) -> Value {
+        let side =
+            |branch: &str, repo: &str| json!({ "ref": branch, "sha": head, "repo": { "full_name": repo } });
+        json!({ "action": action, "number": 7, "pull_request": {
+            "number": 7, "user": { "login": "wendy" }, "title": "::error::x",
+            "head": side("feat", "eve/app"), "base": side(base, "acme/app"),
+        } })
+    }
+
+    #[test]
+    fn a_pull_request_is_taken_by_number_commit_and_base() {
+        let head = "a".repeat(40);
+        let found = event("pull_request", &pull("opened", "main", &head)).unwrap();
+        let expected =
+            Pull { number: 7, base: "main".to_owned(), head: head.clone(), fork: true, trusted: false };
+        assert_eq!(found, Event::PullRequest(expected));
+        assert!(matches!(event("pull_request", &pull("closed", "main", &head)), Ok(Event::Nothing(_))));
+    }
+
+    #[test]
+    fn hostile_names_are_answers_and_not_arguments() {
+        for bad in ["--upload-pack=x", "a b", "a..b", "", "x\u{1b}", "a:b"] {
+            assert!(event("pull_request", &pull("opened", bad, &"a".repeat(40))).is_err(), "{bad}");
+        }
+        assert!(event("pull_request", &pull("opened", "main", "HEAD~1")).is_err());
+    }
+
+    #[test]
+    fn a_malformed_event_is_an_answer_and_never_a_panic() {
+        let names =
+            ["pull_request", "push", "schedule", "issue_comment", "pull_request_review", "workflow_run"];
+        let texts: [&[u8]; 6] =
+            [b"", b"{", b"[]", b"\xff\xfe", b"{\"action\":1}", b"{\"pull_request\":{\"number\":-1}}"];
+        for name in names {
+            for text in texts {
+                if let Err(error) = understand(name, text) {
+                    assert_eq!(error.exit().code(), 3, "{name}");
+                }
+            }
+        }
+        assert!(matches!(understand("star", b""), Ok(Event::Nothing(_))));
+    }
+
+    #[test]
+    fn only_a_push_to_the_desired_branch_starts_a_pass() {
+        let push = |name: &str| json!({ "ref": name, "repository": { "default_branch": "main" } });
+        assert_eq!(event("push", &push("refs/heads/main")), Ok(Event::Pass(Some("main".to_owned()))));
+        assert!(matches!(event("push", &push("refs/heads/planspec/status")), Ok(Event::Nothing(_))));
+        assert!(matches!(event("push", &push("refs/tags/main")), Ok(Event::Nothing(_))));
+        assert_eq!(event("schedule", &json!({ "schedule": "1 * * * *" })), Ok(Event::Pass(None)));
+    }
+
+    #[test]
+    fn edited_comments_and_other_reviews_are_nothing() {
+        let comment = |action: &str| json!({ "action": action, "issue": { "number": 3 }, "comment": { "id": 9, "body": "/planspec help" } });
+        let place = CommentPlace { id: 9, number: 3, branch: None };
+        assert_eq!(event("issue_comment", &comment("created")), Ok(Event::Comment(place)));
+        assert!(matches!(event("issue_comment", &comment("edited")), Ok(Event::Nothing(_))));
+        let review = |state: &str| json!({ "action": "submitted", "review": { "state": state }, "pull_request": { "number": 3 } });
+        assert!(matches!(event("pull_request_review", &review("approved")), Ok(Event::Review(_))));
+        assert!(matches!(event("pull_request_review", &review("commented")), Ok(Event::Nothing(_))));
+    }
+}

@@ -1,0 +1,73 @@
+//! The Git host as a command sees it: the client, in a runtime of its own, and failures in words.
+
+use tokio::runtime::Runtime;
+
+use crate::cli::error::CliError;
+use crate::config::Actions;
+use crate::github::{Access, Comment, GitHub, GitHubError, RepoName, Written};
+
+/// The host, and which repository this is about.
+pub(super) struct Host {
+    runtime: Runtime,
+    github: GitHub,
+    pub(super) repo: RepoName,
+    /// Our own login, where the token says it.
+    login: Option<String>,
+}
+
+impl Host {
+    /// Opens the host that the environment names.
+    pub(super) fn open(actions: &Actions) -> Result<Self, CliError> {
+        let repository = actions
+            .repository
+            .as_deref()
+            .ok_or_else(|| CliError::environment("GITHUB_REPOSITORY is not set"))?;
+        let repo: RepoName = repository.parse()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
+        let access = Access { api: actions.api.clone(), token: actions.token.clone() };
+        let _entered = runtime.enter();
+        let github = GitHub::new(&access)?;
+        drop(_entered);
+        let login = runtime.block_on(github.viewer());
+        Ok(Self { runtime, github, repo, login })
+    }
+
+    /// Asks the host something, and waits for the answer.
+    pub(super) fn ask<'a, T, F>(
+        &'a self,
+        question: impl FnOnce(&'a GitHub, &'a RepoName) -> F,
+    ) -> Result<T, GitHubError>
+    where
+        F: Future<Output = Result<T, GitHubError>>,
+    {
+        self.runtime.block_on(question(&self.github, &self.repo))
+    }
+
+    /// Keeps our one comment with this marker up to date.
+    pub(super) fn keep_comment(&self, number: u64, marker: &str, body: &str) -> Result<Written, GitHubError> {
+        let mine = |comment: &Comment| {
+            let Some(user) = &comment.user else { return false };
+            match &self.login {
+                Some(login) => user.login.eq_ignore_ascii_case(login),
+                // The token of a job is a program's, and cannot say whose.
+                None => user.is_bot(),
+            }
+        };
+        self.runtime.block_on(self.github.keep_comment(&self.repo, number, marker, body, mine))
+    }
+}
+
+impl From<GitHubError> for CliError {
+    fn from(error: GitHubError) -> Self {
+        let told = Self::environment(error.to_string());
+        match error {
+            GitHubError::Permission { needs, .. } => {
+                told.hint(format!("give the job `permissions: {{ {needs} }}` in its workflow file"))
+            }
+            _ => told,
+        }
+    }
+}

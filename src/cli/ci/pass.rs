@@ -1,0 +1,115 @@
+//! A pass in a job: everything is driven as far as it goes, and the people who brought it are told.
+
+use super::host::Host;
+use super::passed::Passed;
+use super::{Choices, approvals, progress, step};
+use crate::cli::Context;
+use crate::cli::drive::{cores, drive_with, runner_name, verdict};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::workspace::Workspace;
+use crate::config::Actions;
+use crate::engine::{ReconcileOptions, Summary};
+use crate::model::Duration;
+
+/// Drives everything and reports it.
+pub(super) fn run(
+    branch: Option<String>,
+    choices: &Choices,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    follow(branch, context);
+    let host = open_host(actions, context)?;
+    drive_and_report(host.as_ref(), choices, actions, context)
+}
+
+/// The host, where there is a token that may be used; a warning where there is none. A pass needs none.
+pub(super) fn open_host(actions: &Actions, context: &mut Context) -> Result<Option<Host>, CliError> {
+    match Host::open(actions) {
+        Ok(host) => Ok(Some(host)),
+        Err(error) => {
+            let why = error.to_string();
+            context
+                .out
+                .warning(format!("nothing is written on the host: {}", crate::report::text::line(&why)))?;
+            Ok(None)
+        }
+    }
+}
+
+/// The desired branch is the one that the event names, unless the user named one.
+pub(super) fn follow(branch: Option<String>, context: &mut Context) {
+    if context.options.reference.is_none() {
+        context.options.reference = branch;
+    }
+}
+
+/// One pass, one more when reviews opened gates, and the reports.
+pub(super) fn drive_and_report(
+    host: Option<&Host>,
+    choices: &Choices,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let mut passed = Passed::default();
+    once(&mut passed, choices, context)?;
+    if let Some(host) = host
+        && !passed.summary.interrupted
+        && passed.summary.waiting_count > 0
+        && approvals::count_reviews(host, context)? > 0
+    {
+        once(&mut passed, choices, context)?;
+    }
+    let (page, phases) = progress::publish(host, &passed, context)?;
+    step::summary(actions, &page)?;
+    let exit = verdict(&passed.summary);
+    step::outputs(
+        actions,
+        &[
+            ("result", word(&passed.summary).to_owned()),
+            ("executions", phases.to_string()),
+            ("status-commit", passed.commit.clone().unwrap_or_default()),
+        ],
+    )?;
+    Ok(exit)
+}
+
+fn once(passed: &mut Passed, choices: &Choices, context: &mut Context) -> Result<(), CliError> {
+    let workspace = Workspace::open(context)?;
+    let options = ReconcileOptions {
+        jobs: choices.jobs.map(|jobs| jobs as usize),
+        default_jobs: cores(),
+        watch: None,
+        max_duration: choices.max_duration.as_ref().map(Duration::span),
+        allow_mass_delete: choices.allow_mass_delete,
+        runner: runner_name(),
+        stream_output: context.is_verbose(),
+    };
+    let mut seen = std::mem::take(passed);
+    let summary = drive_with(workspace, options, context, |event| seen.note(event))?;
+    seen.touched.extend(summary.waiting.iter().map(|waiting| waiting.key.clone()));
+    seen.touched.extend(summary.failed.iter().cloned());
+    let mut failed = std::mem::take(&mut seen.summary.failed);
+    failed.retain(|key| !summary.failed.contains(key));
+    seen.summary = summary;
+    seen.summary.failed.extend(failed);
+    *passed = seen;
+    Ok(())
+}
+
+/// How it went, in one word for later steps.
+fn word(summary: &Summary) -> &'static str {
+    if summary.invalid > 0 {
+        "invalid"
+    } else if summary.held_back > 0 {
+        "held-back"
+    } else if summary.interrupted {
+        "interrupted"
+    } else if !summary.failed.is_empty() {
+        "failed"
+    } else if summary.waiting_count > 0 {
+        "waiting"
+    } else {
+        "done"
+    }
+}

@@ -1,0 +1,165 @@
+//! Where Executions stand, read once: their records, their graphs, and the pull requests that brought them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::host::Host;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::workspace::{Tips, Workspace};
+use crate::event::Waiting;
+use crate::git::ObjectId;
+use crate::github::PullRequest;
+use crate::manifest;
+use crate::model::{Kind, PlanGraph, ResourceKey, Spec};
+use crate::record::{DashboardInput, ExecutionCard, StatusTree, WaitingFor, excerpt};
+
+/// How far back the commit is looked for that brought an Execution.
+const FAR: usize = 2000;
+
+/// What is known of the Executions of a pass.
+pub(super) struct Standing {
+    workspace: Workspace,
+    tips: Tips,
+    status: StatusTree,
+}
+
+impl Standing {
+    pub(super) fn open(context: &mut Context) -> Result<Self, CliError> {
+        let workspace = Workspace::open(context)?;
+        let tips = workspace.tips(context)?;
+        let status = workspace.status(&tips)?;
+        Ok(Self { workspace, tips, status })
+    }
+
+    pub(super) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    pub(super) fn tips(&self) -> &Tips {
+        &self.tips
+    }
+
+    /// The record of a resource.
+    pub(super) fn record(&self, key: &ResourceKey) -> Result<Option<crate::model::StatusRecord>, CliError> {
+        Ok(self.status.get(&self.workspace.repo, key)?)
+    }
+
+    /// Every Execution that has a record.
+    pub(super) fn executions(&self) -> Result<Vec<ResourceKey>, CliError> {
+        let listed = self.status.list(&self.workspace.repo, Some(Kind::Execution), None)?;
+        Ok(listed.into_iter().map(|(key, _, _)| key).collect())
+    }
+
+    /// The graph that an Execution is pinned to.
+    pub(super) fn graph(&self, key: &ResourceKey) -> Result<Option<PlanGraph>, CliError> {
+        let record = self.record(key)?;
+        let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
+        let Some(pin) = pin else { return Ok(None) };
+        let Some(blob) = self.status.pinned(&self.workspace.repo, key)?.plan else { return Ok(None) };
+        let limits = &self.tips.config.limits;
+        let bytes = self.workspace.repo.blob(blob, limits.file_bytes)?;
+        let parsed = manifest::parse("pinned.yaml", &bytes, limits);
+        let plan = parsed.resources.into_iter().find(|resource| resource.key() == pin.plan);
+        Ok(plan.and_then(|plan| match plan.spec {
+            Spec::Plan(spec) => Some(spec.graph),
+            _ => None,
+        }))
+    }
+
+    fn card(&self, key: &ResourceKey) -> Result<Option<ExecutionCard>, CliError> {
+        let Some(record) = self.record(key)? else { return Ok(None) };
+        let graph = self.graph(key)?.map(Arc::new);
+        // Without a path there is no link: a comment stands elsewhere than the dashboard.
+        Ok(Some(ExecutionCard { record: Arc::new(record), path: String::new(), graph }))
+    }
+
+    /// Where these Executions stand, in Markdown.
+    pub(super) fn page(&self, keys: &BTreeSet<ResourceKey>, waiting: &[Waiting]) -> Result<String, CliError> {
+        let mut input = DashboardInput::default();
+        for key in keys.iter().filter(|key| key.kind == Kind::Execution) {
+            input.executions.extend(self.card(key)?);
+        }
+        let own = waiting.iter().filter(|waiting| keys.contains(&waiting.key));
+        input.waiting = own.map(waiting_for).collect();
+        Ok(excerpt(&input))
+    }
+
+    /// The manifest of each of these Executions: the commit of the desired branch that brought its file in.
+    fn origins(&self, keys: &BTreeSet<ResourceKey>) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
+        let mut origins = BTreeMap::new();
+        let Some(tip) = self.tips.desired else { return Ok(origins) };
+        let desired = crate::cli::desired::load(&self.workspace.repo, tip, &self.tips.config)?;
+        let declared = desired.resources.iter().filter(|resource| keys.contains(&resource.key()));
+        let mut open: BTreeMap<String, Vec<ResourceKey>> = BTreeMap::new();
+        for resource in declared {
+            open.entry(resource.source.path.clone()).or_default().push(resource.key());
+        }
+        let repo = &self.workspace.repo;
+        let mut newer: Option<ObjectId> = None;
+        for commit in repo.log(tip).take(FAR) {
+            let commit = commit?;
+            let gone = |path: &String| !matches!(repo.file(commit.tree, path), Ok(Some(_)));
+            let found: Vec<String> = open.keys().filter(|path| gone(path)).cloned().collect();
+            for path in found {
+                let keys = open.remove(&path).unwrap_or_default();
+                origins
+                    .extend(newer.iter().flat_map(|brought| keys.iter().map(|key| (key.clone(), *brought))));
+            }
+            newer = Some(commit.id);
+            if open.is_empty() {
+                break;
+            }
+            if commit.parents.is_empty() {
+                let rest = std::mem::take(&mut open);
+                origins.extend(rest.into_values().flatten().map(|key| (key, commit.id)));
+            }
+        }
+        Ok(origins)
+    }
+
+    /// The merged pull request that brought each of these Executions, where there is one.
+    pub(super) fn pulls(
+        &self,
+        host: &Host,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> Result<BTreeMap<ResourceKey, PullRequest>, CliError> {
+        let mut known: BTreeMap<ObjectId, Option<PullRequest>> = BTreeMap::new();
+        let mut pulls = BTreeMap::new();
+        for (key, commit) in self.origins(keys)? {
+            let pull = match known.get(&commit) {
+                Some(pull) => pull.clone(),
+                None => {
+                    let pull = merged_pull(host, &commit.to_string())?;
+                    known.insert(commit, pull.clone());
+                    pull
+                }
+            };
+            pulls.extend(pull.map(|pull| (key, pull)));
+        }
+        Ok(pulls)
+    }
+}
+
+/// The merged pull request that brought a commit.
+pub(super) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>, CliError> {
+    let found = host.ask(|github, repo| github.pulls_of(repo, sha));
+    match found {
+        Ok(pulls) => Ok(pulls.into_iter().find(|pull| pull.merged_at.is_some())),
+        // A commit that was never pushed to the host.
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(crate::github::GitHubError::Refused { status: 422, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn waiting_for(waiting: &Waiting) -> WaitingFor {
+    WaitingFor {
+        key: waiting.key.clone(),
+        node: waiting.node.clone(),
+        message: waiting.message.clone(),
+        people: Vec::new(),
+        command: waiting.command.clone(),
+        since: None,
+    }
+}

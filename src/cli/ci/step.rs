@@ -1,0 +1,60 @@
+//! What a step of a job leaves: outputs, and the summary that the host shows.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::cli::error::CliError;
+use crate::config::Actions;
+
+/// The largest summary that the host takes, in bytes; a little less.
+const LARGEST: usize = (1 << 20) - 1024;
+
+/// Sets outputs of the step. Values may hold anything: each stands between marks that nobody can guess.
+pub(super) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<(), CliError> {
+    let Some(path) = &actions.output else { return Ok(()) };
+    let mut text = String::new();
+    for (name, value) in values {
+        let mark = format!("planspec-{}", uuid::Uuid::new_v4().simple());
+        text.push_str(&format!("{name}<<{mark}\n{value}\n{mark}\n"));
+    }
+    append(path, &text)
+}
+
+/// Adds to the summary of the job.
+pub(super) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
+    let Some(path) = &actions.summary else { return Ok(()) };
+    let mut end = text.len().min(LARGEST);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    append(path, &format!("{}\n", text.get(..end).unwrap_or_default()))
+}
+
+/// The address of the summary, for whoever reads a comment that was cut.
+pub(super) fn summary_address(actions: &Actions) -> Option<String> {
+    let (server, repository) = (actions.server.as_deref()?, actions.repository.as_deref()?);
+    Some(format!("{server}/{repository}/actions/runs/{}", actions.run_id.as_deref()?))
+}
+
+fn append(path: &Path, text: &str) -> Result<(), CliError> {
+    let write = || OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes());
+    write().map_err(|error| CliError::caused("cannot write what the step leaves", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_can_set_another_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("output");
+        let actions = Actions { output: Some(path.clone()), ..Actions::default() };
+        outputs(&actions, &[("result", "x\nplanspec-\nstatus-commit=evil".to_owned())]).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        let mark = first.strip_prefix("result<<").unwrap();
+        assert_eq!(rest, format!("x\nplanspec-\nstatus-commit=evil\n{mark}\n"));
+    }
+}

@@ -1,0 +1,83 @@
+//! What merging one commit into another would give, without touching a branch or a working tree.
+
+use super::{GitError, ObjectId, Person, Repo};
+
+/// What merging would give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merged {
+    /// This commit, which no reference names.
+    Commit(ObjectId),
+    /// The two do not go together.
+    Conflicts,
+}
+
+impl Repo {
+    /// Merges `theirs` into `ours`, in the object database alone.
+    ///
+    /// # Errors
+    /// When a commit is not here, or history is cut off before the two meet.
+    pub fn merge(&self, ours: ObjectId, theirs: ObjectId) -> Result<Merged, GitError> {
+        if self.is_ancestor(ours, theirs)? == Some(true) {
+            return Ok(Merged::Commit(theirs));
+        }
+        if self.is_ancestor(theirs, ours)? == Some(true) {
+            return Ok(Merged::Commit(ours));
+        }
+        let find = |id: ObjectId| {
+            let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+            self.git2().find_commit(oid).map_err(|error| self.missing("commit", id, error))
+        };
+        let merged = self.git2().merge_commits(&find(ours)?, &find(theirs)?, None);
+        let mut index = merged.map_err(GitError::doing("cannot merge"))?;
+        if index.has_conflicts() {
+            return Ok(Merged::Conflicts);
+        }
+        let tree = index.write_tree_to(self.git2()).map_err(GitError::doing("cannot write a merged tree"))?;
+        let tree = ObjectId::from_oid(tree);
+        let nobody = Person { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() };
+        let at = self.commit(theirs)?.committer_time;
+        let message = format!("What merging {theirs} into {ours} would give\n");
+        Ok(Merged::Commit(self.write_commit(tree, &[ours, theirs], &message, &nobody, at)?))
+    }
+}
+
+/// Whether this can be the name of a branch.
+#[must_use]
+pub fn is_branch_name(name: &str) -> bool {
+    !name.starts_with('-') && git2::Reference::is_valid_name(&format!("refs/heads/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A commit with these files on top of others.
+    fn commit(repo: &Repo, parents: &[ObjectId], files: &[(&str, &str)]) -> ObjectId {
+        let base = parents.first().map(|parent| repo.commit(*parent).unwrap().tree);
+        let blob = |text: &str| Some(repo.write_blob(text.as_bytes()).unwrap());
+        let edits: BTreeMap<String, Option<ObjectId>> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), blob(text))).collect();
+        let tree = repo.edit_tree(base, &edits).unwrap();
+        let wendy = Person { name: "Wendy".to_owned(), email: "wendy@example.com".to_owned() };
+        repo.write_commit(tree, parents, "x", &wendy, jiff::Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn both_sides_are_in_what_merging_would_give_and_no_reference_moves() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(folder.path(), "main").unwrap();
+        let root = commit(&repo, &[], &[("a", "1\n")]);
+        let ours = commit(&repo, &[root], &[("b", "2\n")]);
+        let theirs = commit(&repo, &[root], &[("c", "3\n")]);
+        let Merged::Commit(merged) = repo.merge(ours, theirs).unwrap() else { panic!() };
+        let tree = repo.commit(merged).unwrap().tree;
+        for path in ["a", "b", "c"] {
+            assert!(repo.file(tree, path).unwrap().is_some(), "{path}");
+        }
+        assert_eq!(repo.merge(root, theirs).unwrap(), Merged::Commit(theirs));
+        assert_eq!(repo.merge(ours, root).unwrap(), Merged::Commit(ours));
+        assert_eq!(repo.merge(ours, commit(&repo, &[root], &[("b", "4\n")])).unwrap(), Merged::Conflicts);
+        assert_eq!(repo.read_ref("refs/heads/main").unwrap(), None);
+    }
+}

@@ -1,0 +1,365 @@
+//! `planspec ci` with the events of a Git host: pull requests, passes, commands in comments, reviews, reports of forks.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::environment::{Outcome, TestEnvironment};
+use crate::github_host::GitHubHost;
+
+const TOKEN: &str = "ghs_sEcReT0123456789";
+
+const CONFIG: &str = "
+identities:
+  rosa: {emails: [rosa@example.com]}
+";
+
+const GATE: &str = "
+apiVersion: planspec.io/v1alpha1
+kind: Gate
+metadata: {name: look, namespace: team}
+spec:
+  gateType: review
+  targetRef: {kind: Plan, name: p}
+  reviewers: ['user:rosa', 'team:security']
+";
+
+const WORK: &str = "
+apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: {name: p, namespace: team}
+spec:
+  description: Build, have it looked at, ship it
+  graph:
+    nodes:
+      - {id: build, kind: Task}
+      - {id: look, kind: Gate, gateRef: {name: look}, dependsOn: [build]}
+      - {id: ship, kind: Task, dependsOn: [look]}
+---
+apiVersion: planspec.io/v1alpha1
+kind: Binding
+metadata: {name: default, namespace: team}
+spec:
+  rules:
+    - {selector: {planRef: {name: p}}, target: {provider: 'tool://true', config: {command: 'true'}}}
+---
+apiVersion: planspec.io/v1alpha1
+kind: Execution
+metadata: {name: e, namespace: team}
+spec: {planRef: {name: p}}
+";
+
+/// A repository whose work came in with pull request 7, and a host that knows it.
+struct World {
+    environment: TestEnvironment,
+    host: GitHubHost,
+}
+
+impl World {
+    fn new(config: &str, gate: &str) -> Self {
+        let environment = TestEnvironment::with_files(&[(".planspec.yaml", config)]);
+        environment.commit_files(&[("gate.yaml", gate), ("work.yaml", WORK)], "Merge #7");
+        let merge = environment.git_output(&["rev-parse", "HEAD"]);
+        let host = GitHubHost::start();
+        host.with(|state| {
+            state.writers.push("wendy".to_owned());
+            state.pulls.push(pull(7, "author", &merge, Some(&merge)));
+        });
+        Self { environment, host }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.environment.root().join(name)
+    }
+
+    fn left(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+
+    fn ci(&self, name: &str, event: &Value, arguments: &[&str]) -> Outcome {
+        self.ci_text(name, &event.to_string(), arguments)
+    }
+
+    fn ci_text(&self, name: &str, event: &str, arguments: &[&str]) -> Outcome {
+        std::fs::write(self.file("event.json"), event).unwrap();
+        for name in ["output", "summary"] {
+            let _ = std::fs::remove_file(self.file(name));
+        }
+        let mut command = self.environment.planspec_command(&self.environment.repo());
+        command.arg("ci").args(arguments);
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", name);
+        command.env("GITHUB_EVENT_PATH", self.file("event.json"));
+        command.env("GITHUB_REPOSITORY", "acme/app").env("GITHUB_TOKEN", TOKEN);
+        command.env("GITHUB_API_URL", self.host.url()).env("GITHUB_SERVER_URL", "https://github.com");
+        command.env("GITHUB_RUN_ID", "77").env("GITHUB_OUTPUT", self.file("output"));
+        command.env("GITHUB_STEP_SUMMARY", self.file("summary"));
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let outcome = Outcome {
+            code: output.status.code().unwrap(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        };
+        let everything = format!("{outcome:?}{}{}", self.left("output"), self.left("summary"));
+        assert!(!everything.contains(TOKEN), "the token is shown: {everything}");
+        outcome
+    }
+
+    fn pass(&self) -> Outcome {
+        self.ci("push", &json!({ "ref": "refs/heads/main", "repository": { "default_branch": "main" } }), &[])
+    }
+
+    /// Somebody writes a comment, and the job runs that it starts.
+    fn says(&self, login: &str, text: &str) -> (u64, Outcome) {
+        let id = self.host.comment(7, login, text);
+        let event = json!({
+            "action": "created", "issue": { "number": 7 }, "comment": { "id": id, "body": "forged" },
+            "repository": { "default_branch": "main" },
+        });
+        (id, self.ci("issue_comment", &event, &[]))
+    }
+
+    fn reaction(&self, id: u64) -> Option<String> {
+        self.host.with(|state| {
+            state.reactions.iter().rfind(|(to, _)| *to == id).map(|(_, reaction)| reaction.clone())
+        })
+    }
+
+    fn phase(&self) -> Value {
+        let found = self.environment.planspec(&["get", "execution/e", "-n", "team", "-o", "json"]);
+        found.succeeds().json()["status"]["phase"].clone()
+    }
+}
+
+fn pull(number: u64, author: &str, head: &str, merge: Option<&str>) -> Value {
+    let side = |branch: &str| json!({ "ref": branch, "sha": head, "repo": { "full_name": "acme/app" } });
+    json!({
+        "number": number, "state": if merge.is_some() { "closed" } else { "open" },
+        "merged_at": merge.map(|_| "2026-01-01T00:00:00Z"), "merge_commit_sha": merge,
+        "user": { "login": author, "type": "User" }, "head": side("feat"), "base": side("main"),
+    })
+}
+
+fn opened(number: u64, head: &str) -> Value {
+    json!({ "action": "opened", "pull_request": pull(number, "author", head, None) })
+}
+
+/// A branch with one more commit, and its id; `main` is checked out again.
+fn change(world: &World, path: &str, content: &str) -> String {
+    let environment = &world.environment;
+    environment.git(&["switch", "--quiet", "-c", "feat"]).succeeds();
+    environment.commit_files(&[(path, content)], "Change");
+    let head = environment.git_output(&["rev-parse", "HEAD"]);
+    environment.git(&["switch", "--quiet", "main"]).succeeds();
+    head
+}
+
+#[test]
+fn a_pull_request_gets_one_comment_and_one_check_and_no_edit_without_a_change() {
+    let world = World::new(CONFIG, GATE);
+    let second = WORK.replace("name: e,", "name: again,");
+    let head = change(&world, "second.yaml", second.rsplit("---").next().unwrap());
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    let comments = world.host.own_comments();
+    assert_eq!(comments.len(), 1);
+    assert!(comments[0].starts_with("<!-- planspec:preview -->"), "{}", comments[0]);
+    assert!(comments[0].contains("again"), "{}", comments[0]);
+    assert!(world.left("summary").contains("again"));
+    assert!(world.left("output").contains("valid"));
+    assert_eq!(world.host.with(|state| state.checks[0]["conclusion"].clone()), "success");
+    let before = world.host.changes();
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    // The check is brought up to date, the comment is left alone.
+    assert_eq!(world.host.changes(), before + 1);
+}
+
+#[test]
+fn what_a_change_breaks_is_told_on_its_lines_as_it_is_after_the_merge() {
+    let world = World::new(CONFIG, GATE);
+    let head = change(&world, "gate.yaml", &GATE.replace("gateType: review", "gateType: revue"));
+    // The base goes on: what is compared is the merge result.
+    world.environment.commit_files(&[("notes.txt", "later")], "Later");
+    let outcome = world.ci("pull_request", &opened(8, &head), &[]).exits(1);
+    assert!(outcome.stdout.contains("::error file=gate.yaml,line=6,"), "{outcome:?}");
+    let check = world.host.with(|state| state.checks[0].clone());
+    assert_eq!(check["conclusion"], "failure");
+    assert_eq!(check["output"]["annotations"][0]["start_line"], 6);
+    assert!(world.left("output").contains("invalid"));
+}
+
+#[test]
+fn a_token_that_may_only_read_leaves_the_summary_and_says_which_permission_it_lacks() {
+    let world = World::new(CONFIG, GATE);
+    let head = change(&world, "notes.yaml", "a: 1\n");
+    world.host.with(|state| state.refused = vec!["/issues/", "check-runs", "/statuses/"]);
+    let outcome = world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    assert!(outcome.stderr.contains("`issues: read`"), "{outcome:?}");
+    assert!(outcome.stderr.contains("`statuses: write`"), "{outcome:?}");
+    assert!(!world.left("summary").is_empty());
+}
+
+#[test]
+fn a_change_from_a_fork_writes_nothing_and_its_report_is_told_by_another_job() {
+    let world = World::new(CONFIG, GATE);
+    let head = change(&world, "gate.yaml", &GATE.replace("look,", "glance,"));
+    let mut event = opened(8, &head);
+    event["pull_request"]["head"]["repo"]["full_name"] = json!("eve/app");
+    let report = world.file("preview.json");
+    let report = report.to_str().unwrap();
+    world.ci("pull_request", &event, &["--report", report]);
+    assert_eq!(world.host.changes(), 0);
+
+    // The author of the fork controls the file.
+    let mut hostile: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    hostile["warnings"] = json!(["@acme/everyone\n\n# <img src=x onerror=y> ::error::z"]);
+    std::fs::write(report, hostile.to_string()).unwrap();
+    world.host.with(|state| state.pulls.push(pull(8, "eve", &head, None)));
+    let done =
+        json!({ "action": "completed", "workflow_run": { "event": "pull_request", "head_sha": head } });
+    world.ci("workflow_run", &done, &["--report", report]).succeeds();
+    let comment = world.host.own_comments().remove(0);
+    assert!(comment.contains("glance") && comment.contains("whose author controls it"), "{comment}");
+    assert!(!comment.contains("@acme") && !comment.contains("<img"), "{comment}");
+
+    hostile["secret"] = json!(1);
+    std::fs::write(report, hostile.to_string()).unwrap();
+    world.ci("workflow_run", &done, &["--report", report]).exits(1);
+    // A commit that no open pull request has as its head gets no comment anywhere.
+    world.host.with(|state| state.pulls.clear());
+    hostile.as_object_mut().unwrap().remove("secret");
+    std::fs::write(report, hostile.to_string()).unwrap();
+    let before = world.host.changes();
+    world.ci("workflow_run", &done, &["--report", report]).succeeds();
+    assert_eq!(world.host.changes(), before);
+}
+
+#[test]
+fn a_pass_tells_the_pull_request_that_brought_the_work_and_only_when_something_changed() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    let comments = world.host.own_comments();
+    assert_eq!(comments.len(), 1);
+    assert!(comments[0].starts_with("<!-- planspec:progress -->"), "{}", comments[0]);
+    assert!(comments[0].contains("Blocked") && comments[0].contains("/planspec approve"), "{}", comments[0]);
+    let output = world.left("output");
+    assert!(output.contains("waiting") && output.contains(r#"{"team/e":"Blocked"}"#), "{output}");
+    let summary = world.left("summary");
+    assert!(summary.contains("```mermaid") && summary.contains("## Timeline"), "{summary}");
+    let before = world.host.changes();
+    world.pass().succeeds();
+    assert_eq!(world.host.changes(), before);
+}
+
+#[test]
+fn a_gate_opens_for_the_right_person_by_a_verified_login_and_for_nobody_else() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    // May write, and is no reviewer.
+    let (id, _) = world.says("wendy", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let answers = world.host.own_comments();
+    assert!(answers.iter().any(|text| text.contains("wendy is not a reviewer")), "{answers:?}");
+    let (id, _) = world.says("eve", "/planspec approve look as rosa");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let (id, _) = world.says("rosa[bot]", "/planspec approve look");
+    assert_eq!(world.reaction(id), None);
+    assert_eq!(world.phase(), "Blocked");
+
+    // A comment that was edited after it was written is no command.
+    let id = world.host.comment(7, "rosa", "/planspec approve look");
+    world.host.with(|state| {
+        state.comments.last_mut().unwrap()["updated_at"] = json!("2026-01-02T00:00:00Z");
+    });
+    let event = json!({ "action": "created", "issue": { "number": 7 }, "comment": { "id": id } });
+    world.ci("issue_comment", &event, &[]).succeeds();
+    assert_eq!(world.reaction(id), None);
+
+    let (id, outcome) = world.says("Rosa", "/planspec approve look fine by me; $(touch /tmp/x) `id`");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    assert_eq!(world.phase(), "Succeeded");
+    let comments = world.host.own_comments();
+    assert!(comments[0].contains("Succeeded"), "{comments:?}");
+}
+
+#[test]
+fn a_member_of_a_reviewing_team_may_decide_and_the_record_says_by_which_team() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    world.host.with(|state| state.members.push("security/octocat".to_owned()));
+    let (id, outcome) = world.says("octocat", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    assert_eq!(world.phase(), "Succeeded");
+    let gate =
+        world.environment.planspec(&["get", "gate/look", "-n", "team", "-o", "json"]).succeeds().json();
+    let review = &gate["status"]["reviewHistory"][0];
+    assert_eq!(review["reviewer"], "octocat");
+    assert_eq!(review["extensions"]["teams"], json!(["security"]));
+}
+
+#[test]
+fn the_author_of_a_pull_request_does_not_approve_it_where_the_configuration_says_so() {
+    let config = "gates: {authorMayApprove: false}\n";
+    let world = World::new(config, &GATE.replace("'user:rosa'", "author, rosa"));
+    world.pass().succeeds();
+    let (id, outcome) = world.says("author", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    let answers = world.host.own_comments();
+    assert!(answers.iter().any(|text| text.contains("is the author of")), "{answers:?}");
+    let (id, outcome) = world.says("rosa", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+}
+
+#[test]
+fn commands_need_write_permission_and_what_is_no_command_gets_the_help() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    let (id, _) = world.says("eve", "/planspec cancel e");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    assert_eq!(world.phase(), "Blocked");
+    let (id, _) = world.says("wendy", "/planspec destroy everything");
+    assert_eq!(world.reaction(id).as_deref(), Some("confused"));
+    assert!(world.host.own_comments().last().unwrap().contains("/planspec retry EXECUTION [NODE]"));
+    let (id, _) = world.says("wendy", "just talking about /planspec cancel e");
+    assert_eq!(world.reaction(id), None);
+    let (id, _) = world.says("wendy", "/planspec cancel nothing");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let (id, outcome) = world.says("wendy", "/planspec cancel e");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    assert_eq!(world.phase(), "Cancelled");
+}
+
+#[test]
+fn an_approving_review_counts_where_the_gate_says_so_and_for_the_reviewed_commit_only() {
+    let counts = "annotations: {planspec.io/approve-by-review: 'true'}, name: look,";
+    let world = World::new(CONFIG, &GATE.replace("name: look,", counts));
+    let head = world.host.with(|state| state.pulls[0]["head"]["sha"].clone());
+    let review = |login: &str, commit: &Value| json!({ "id": 1, "state": "APPROVED", "commit_id": commit, "user": { "login": login, "type": "User" } });
+    // By somebody who is no reviewer, and of an older commit.
+    world.host.with(|state| {
+        state.reviews = vec![review("wendy", &head), review("rosa", &json!("b".repeat(40)))];
+    });
+    world.pass().succeeds();
+    assert_eq!(world.phase(), "Blocked");
+    world.host.with(|state| state.reviews.push(review("rosa", &head)));
+    let event = json!({
+        "action": "submitted", "review": { "state": "approved" }, "pull_request": { "number": 7 },
+        "repository": { "default_branch": "main" },
+    });
+    world.ci("pull_request_review", &event, &[]).succeeds();
+    assert_eq!(world.phase(), "Succeeded");
+}
+
+#[test]
+fn a_malformed_event_is_a_clear_error_and_never_a_panic() {
+    let world = World::new(CONFIG, GATE);
+    for name in ["pull_request", "push", "issue_comment", "pull_request_review", "workflow_run"] {
+        for text in ["", "{", "[1]", "{\"action\": [], \"ref\": {}}", "\u{1b}[2J"] {
+            let outcome = world.ci_text(name, text, &[]).exits(3);
+            assert!(outcome.stderr.contains("this is no event"), "{outcome:?}");
+        }
+    }
+    world.ci_text("watch", "{}", &[]).succeeds();
+    let mut bare = world.environment.planspec_command(&world.environment.repo());
+    let output = bare.arg("ci").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+}

@@ -1,0 +1,170 @@
+//! A small Git host for `planspec ci`: comments, reactions, checks, permissions and pull requests, kept in memory behind
+//! real HTTP.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+/// What the host holds.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) comments: Vec<Value>,
+    pub(crate) reactions: Vec<(u64, String)>,
+    pub(crate) checks: Vec<Value>,
+    pub(crate) statuses: Vec<Value>,
+    /// Every pull request.
+    pub(crate) pulls: Vec<Value>,
+    pub(crate) reviews: Vec<Value>,
+    /// Who may write.
+    pub(crate) writers: Vec<String>,
+    /// `TEAM/LOGIN`.
+    pub(crate) members: Vec<String>,
+    /// Requests whose path holds one of these are refused with 403.
+    pub(crate) refused: Vec<&'static str>,
+    /// `METHOD PATH` of every request.
+    pub(crate) seen: Vec<String>,
+}
+
+/// The host, and the runtime that it lives in.
+pub(crate) struct GitHubHost {
+    server: MockServer,
+    state: Arc<Mutex<State>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+struct Answers(Arc<Mutex<State>>);
+
+impl GitHubHost {
+    pub(crate) fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let server = runtime.block_on(async {
+            let server = MockServer::start().await;
+            Mock::given(any()).respond_with(Answers(Arc::clone(&state))).mount(&server).await;
+            server
+        });
+        Self { server, state, _runtime: runtime }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.uri()
+    }
+
+    /// Reads or changes what the host holds.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap())
+    }
+
+    /// Somebody writes a comment; its number.
+    pub(crate) fn comment(&self, number: u64, login: &str, text: &str) -> u64 {
+        self.with(|state| state.add_comment(number, login, text)["id"].as_u64().unwrap())
+    }
+
+    /// The texts of our own comments.
+    pub(crate) fn own_comments(&self) -> Vec<String> {
+        self.with(|state| {
+            let own = |comment: &&Value| comment["user"]["type"] == "Bot";
+            let text = |comment: &Value| comment["body"].as_str().unwrap().to_owned();
+            state.comments.iter().filter(own).map(text).collect()
+        })
+    }
+
+    /// How many requests changed something.
+    pub(crate) fn changes(&self) -> usize {
+        self.with(|state| state.seen.iter().filter(|seen| !seen.starts_with("GET")).count())
+    }
+}
+
+impl State {
+    fn add_comment(&mut self, number: u64, login: &str, text: &str) -> Value {
+        let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
+        let comment = json!({
+            "id": 1000 + self.comments.len(), "body": text, "user": { "login": login, "type": kind },
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+            "issue_url": format!("https://api.github.com/repos/acme/app/issues/{number}"),
+        });
+        self.comments.push(comment.clone());
+        comment
+    }
+
+    fn answer(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let missing = (404, json!({ "message": "Not Found" }));
+        if path == "/user" || self.refused.iter().any(|part| path.contains(part)) {
+            return (403, json!({ "message": "Resource not accessible by integration" }));
+        }
+        let Some(rest) = path.strip_prefix("/repos/acme/app/") else {
+            let member = path.strip_prefix("/orgs/acme/teams/").map(|rest| rest.replace("/memberships", ""));
+            let known = member.is_some_and(|member| self.members.contains(&member));
+            return if known { (200, json!({ "state": "active" })) } else { missing };
+        };
+        let parts: Vec<&str> = rest.split('/').collect();
+        match (method, parts.as_slice()) {
+            ("GET", ["issues", "comments", id]) => {
+                let found = self.comments.iter().find(|comment| comment["id"].to_string() == *id);
+                found.map_or(missing, |comment| (200, comment.clone()))
+            }
+            ("PATCH", ["issues", "comments", id]) => {
+                let found = self.comments.iter_mut().find(|comment| comment["id"].to_string() == *id);
+                found.map_or(missing, |comment| {
+                    comment["body"] = body["body"].clone();
+                    (200, comment.clone())
+                })
+            }
+            ("POST", ["issues", "comments", id, "reactions"]) => {
+                self.reactions.push((id.parse().unwrap(), body["content"].as_str().unwrap().to_owned()));
+                (201, json!({ "id": 1, "content": body["content"] }))
+            }
+            ("GET", ["issues", number, "comments"]) => {
+                let end = format!("/issues/{number}");
+                let here = |comment: &&Value| comment["issue_url"].as_str().unwrap().ends_with(&end);
+                (200, self.comments.iter().filter(here).cloned().collect())
+            }
+            ("POST", ["issues", number, "comments"]) => {
+                let text = body["body"].as_str().unwrap();
+                (201, self.add_comment(number.parse().unwrap(), "github-actions[bot]", text))
+            }
+            ("GET", ["collaborators", login, "permission"]) => {
+                let may = self.writers.iter().any(|writer| writer == login);
+                (200, json!({ "permission": if may { "write" } else { "read" } }))
+            }
+            ("GET", ["commits", _, "check-runs"]) => (200, json!({ "check_runs": self.checks })),
+            ("POST", ["check-runs"]) => {
+                let mut check = body.clone();
+                check["id"] = json!(5);
+                self.checks.push(check.clone());
+                (201, check)
+            }
+            ("PATCH", ["check-runs", _]) => {
+                self.checks[0]["conclusion"] = body["conclusion"].clone();
+                (200, self.checks[0].clone())
+            }
+            ("POST", ["statuses", _]) => {
+                self.statuses.push(body.clone());
+                (201, json!({}))
+            }
+            ("GET", ["commits", sha, "pulls"]) => {
+                let has = |pull: &&Value| pull["merge_commit_sha"] == *sha || pull["head"]["sha"] == *sha;
+                (200, self.pulls.iter().filter(has).cloned().collect())
+            }
+            ("GET", ["pulls", number]) => {
+                let found = self.pulls.iter().find(|pull| pull["number"].to_string() == *number);
+                found.map_or(missing, |pull| (200, pull.clone()))
+            }
+            ("GET", ["pulls", _, "reviews"]) => (200, json!(self.reviews)),
+            _ => missing,
+        }
+    }
+}
+
+impl Respond for Answers {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let mut state = self.0.lock().unwrap();
+        let (method, path) = (request.method.as_str(), request.url.path());
+        state.seen.push(format!("{method} {path}"));
+        let (status, answer) = state.answer(method, path, &body);
+        ResponseTemplate::new(status).set_body_json(answer)
+    }
+}
