@@ -181,7 +181,7 @@ fn consequences(
         match changed.key.kind {
             Kind::Gate => lines.extend(voided(&changed.key, workspace, status)?),
             Kind::Plan => {
-                lines.extend(kept(&changed.key, workspace, status)?.into_iter().map(Consequence::Other))
+                lines.extend(kept(&changed.key, workspace, status)?.into_iter().map(Consequence::Other));
             }
             _ => {}
         }
