@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""The workflows that `planspec init --github` writes, run by a real workflow runner with this repository's action.
+
+The program of the release is a recorder here: what is looked at is what the workflows start, when, with which
+arguments, checkout, token and outputs."""
+import json, os, stat, sys, tempfile, unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from world import World  # noqa: E402
+
+RECORDER = r"""#!/usr/bin/env bash
+set -euo pipefail
+[ "$1" = --version ] && { echo "planspec recorder"; exit 0; }
+{
+  printf 'arguments: %s\n' "$*"
+  printf 'event: %s\n' "$GITHUB_EVENT_NAME"
+  printf 'branch: %s\n' "$(git branch --show-current)"
+  printf 'parents: %s\n' "$(git log -1 --format=%P)"
+  printf 'stored: %s\n' "$(git config --local --get-regexp 'http.*extraheader' || true)"
+  printf 'token: %s\n' "$(printf %s "$GITHUB_TOKEN" | rev)"
+} | sed 's/^/recorded /'
+if [ "$GITHUB_EVENT_NAME" != pull_request ]; then
+  git push --quiet origin HEAD:refs/heads/recorded
+  echo "recorded pushed: yes"
+fi
+echo "result=done" >>"$GITHUB_OUTPUT"
+"""
+
+
+def recorded(text):
+    """What the recorder printed, as the runner shows it."""
+    lines = (line.split("recorded ", 1)[1] for line in text.splitlines() if "| recorded " in line)
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+class Workflows(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.NamedTemporaryFile("w", delete=False) as program:
+            program.write(RECORDER)
+        os.chmod(program.name, stat.S_IRWXU)
+        cls.world = World(program.name)
+        os.unlink(program.name)
+        cls.world.push({"README": "app\n"})
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.world.end()
+
+    def act(self, *arguments, **options):
+        code, text = self.world.act(*arguments, **options)
+        self.assertEqual(code, 0, text)
+        self.assertNotIn("tok-bot", text)
+        return recorded(text), text
+
+    def comment(self, body, **more):
+        return self.act("issue_comment", "planspec-apply.yml", {"action": "created", "issue": {"number": 1}, "comment": {"body": body}, **more})[0]
+
+    def test_a_push_checks_the_branch_out_and_may_push_without_a_token_in_the_checkout(self):
+        found, text = self.act("push", "planspec-apply.yml", {"ref": "refs/heads/main"})
+        self.assertEqual(found["arguments"], "ci --max-duration=50m", text)
+        self.assertEqual((found["branch"], found["stored"], found["token"]), ("main", "", "tob-kot"), text)
+        self.assertEqual(found["pushed"], "yes", text)
+
+    def test_the_schedule_and_a_person_may_start_a_pass(self):
+        for event in ["schedule", "workflow_dispatch"]:
+            found, text = self.act(event, "planspec-apply.yml", {})
+            self.assertEqual((found["event"], found["branch"]), (event, "main"), text)
+
+    def test_only_comments_that_are_commands_start_a_job(self):
+        self.assertEqual(self.comment("/planspec approve gate")["event"], "issue_comment")
+        for body in ["looks good", " /planspec approve gate", "please /planspec approve gate", ""]:
+            self.assertEqual(self.comment(body), {}, body)
+
+    def test_only_approving_reviews_from_this_repository_start_a_job(self):
+        def review(state, repository):
+            payload = {"action": "submitted", "review": {"state": state}, "pull_request": {"number": 1, "head": {"repo": {"full_name": repository}}}}
+            return self.act("pull_request_review", "planspec-apply.yml", payload)[0]
+
+        self.assertEqual(review("approved", "acme/app")["branch"], "main")
+        self.assertEqual(review("commented", "acme/app"), {})
+        self.assertEqual(review("approved", "eve/app"), {})
+
+    def test_a_pull_request_is_looked_at_as_it_would_be_merged(self):
+        world = self.world
+        base = world.git("rev-parse", "main")
+        head = world.push({"new.txt": "x\n"}, branch="feature")
+        pull = world.open_pull("feature", "`$(touch /tmp/x)` ::error::x")
+        world.merge_result(pull["number"], "feature")
+        world.git("switch", "--quiet", "main")
+        payload = {"action": "opened", "number": pull["number"], "pull_request": pull}
+        found, text = self.act("pull_request", "planspec-validate.yml", payload, ref=f"refs/pull/{pull['number']}/merge")
+        self.assertEqual((found["arguments"], found["parents"]), ("ci", f"{base} {head}"), text)
+        self.assertEqual(found["stored"], "", text)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,149 @@
+"""A Git server, GitHub's API and a workflow runner on this machine, for one test: real git, the emulator, `act`."""
+import atexit, hashlib, json, os, platform, shutil, socket, subprocess, sys, tarfile, tempfile, time, urllib.error, urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROJECT = os.path.dirname(os.path.dirname(HERE))
+TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR") or os.path.join(PROJECT, "target"))
+RIG = os.path.join(TARGET, "rig")
+BINARY = os.path.join(TARGET, "debug", "planspec")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ACTION = f"octo-org/planspec/action@{COMMIT}"
+CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8"
+VERSION = next(line.split('"')[1] for line in open(os.path.join(PROJECT, "Cargo.toml")) if line.startswith("version"))
+ARCHIVE = f"planspec-v{VERSION}-{platform.machine()}-unknown-linux-gnu.tar.gz"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class World:
+    """`acme/app` on a server: alice administers, wendy may push, rob may read, eve is a stranger."""
+
+    def __init__(self, program):
+        self.root = tempfile.mkdtemp(prefix="planspec-rig-")
+        self.processes, self.runs = [], 0
+        self.git_port, self.api_port = free_port(), free_port()
+        self.server, self.api = f"http://127.0.0.1:{self.git_port}", f"http://127.0.0.1:{self.api_port}"
+        atexit.register(self.end)
+        bin_ = f"{RIG}/venv/bin:" if os.path.isdir(f"{RIG}/venv/bin") else ""
+        self.environment = {
+            "PATH": bin_ + os.environ["PATH"], "HOME": f"{self.root}/home", "TZ": "UTC", "LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "wendy", "GIT_AUTHOR_EMAIL": "wendy@acme.test", "GIT_COMMITTER_NAME": "wendy", "GIT_COMMITTER_EMAIL": "wendy@acme.test",
+        }
+        os.makedirs(f"{self.root}/home")
+        # The runner copies the repository of an action; the build folder of this one would be gigabytes.
+        shutil.copytree(f"{PROJECT}/action", f"{self.root}/planspec/action")
+        shutil.copy(f"{PROJECT}/Cargo.toml", f"{self.root}/planspec")
+        self.release(program)
+        self.serve()
+        self.ask("PUT", "/repos/acme/app/collaborators/wendy", {"permission": "push"}, "tok-admin")
+        self.ask("PUT", "/repos/acme/app/collaborators/github-actions%5Bbot%5D", {"permission": "push"}, "tok-admin")
+        self.work = f"{self.root}/work"
+        self.run(["git", "init", "--quiet", "--initial-branch=main", self.work], cwd=self.root)
+        self.git("remote", "add", "origin", f"http://x-access-token:tok-write@127.0.0.1:{self.git_port}/acme/app")
+        self.run([BINARY, "init", "--github", "--quiet", "--no-example", "--action", ACTION])
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes = []
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def release(self, program):
+        """What the action downloads: the program as a release of octo-org/planspec, with its checksum."""
+        folder = f"{self.root}/git/releases"
+        os.makedirs(folder)
+        with tarfile.open(f"{folder}/{ARCHIVE}", "w:gz", compresslevel=1) as tar:
+            tar.add(program, "planspec")
+        with open(f"{folder}/{ARCHIVE}", "rb") as archive, open(f"{folder}/SHA256SUMS", "w") as sums:
+            sums.write(f"{hashlib.sha256(archive.read()).hexdigest()}  {ARCHIVE}\n")
+
+    def serve(self):
+        self.bare = f"{self.root}/git/acme/app.git"
+        self.run(["sh", f"{HERE}/mkbare.sh", f"{self.root}/git", "acme/app"], cwd=self.root)
+        os.symlink(self.bare, f"{self.root}/git/acme/app")
+        hook = f"{self.bare}/hooks/post-receive"
+        with open(hook, "w") as script:
+            script.write(f"#!/bin/sh\nEMU={self.api}/repos/acme/app EMU_TOKEN=tok-admin exec python3 {HERE}/mirror.py\n")
+        os.chmod(hook, 0o755)
+        shutil.copy(f"{HERE}/gh-emu.mjs", f"{RIG}/gh-emu.mjs")
+        self.start("emulator", ["node", f"{RIG}/gh-emu.mjs", str(self.api_port), f"{HERE}/seed.yaml"], f"{self.api}/meta")
+        self.start("gitd", [sys.executable, f"{HERE}/gitd.py", str(self.git_port), f"{self.root}/git", f"{HERE}/gitusers.json"], f"{self.server}/healthz")
+
+    def start(self, name, command, url):
+        place = f"{self.root}/{name}.log"
+        with open(place, "w") as log:
+            self.processes.append(subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        for _ in range(600):
+            try:
+                return urllib.request.urlopen(url, timeout=5).read()
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"{name} does not answer: see {place}")
+
+    def run(self, command, cwd=None, check=True):
+        done = subprocess.run(command, cwd=cwd or self.work, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout.strip()
+
+    def git(self, *arguments, **options):
+        return self.run(["git", *arguments], **options)
+
+    def write(self, files):
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(f"{self.work}/{path}") or self.work, exist_ok=True)
+            with open(f"{self.work}/{path}", "w") as file:
+                file.write(text)
+
+    def push(self, files, branch="main", force=False):
+        """Commits files to a branch and pushes it."""
+        self.write(files)
+        if branch != self.git("branch", "--show-current"):
+            self.git("switch", "--quiet", "-C", branch)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", f"Change {branch}")
+        self.git("push", "--quiet", *(["--force"] if force else []), "origin", branch)
+        return self.git("rev-parse", "HEAD")
+
+    def ask(self, method, path, data=None, token="tok-write"):
+        body = json.dumps(data).encode() if data is not None else None
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.api + path, body, headers, method=method), timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read()}") from error
+
+    def open_pull(self, branch, title="A change"):
+        return self.ask("POST", "/repos/acme/app/pulls", {"title": title, "head": branch, "base": "main"})
+
+    def merge_result(self, number, branch):
+        """`refs/pull/N/merge`, as the host makes it."""
+        base, head = self.git("rev-parse", "main"), self.git("rev-parse", branch)
+        tree = self.git("merge-tree", "--write-tree", base, head)
+        merge = self.git("commit-tree", tree, "-p", base, "-p", head, "-m", f"Merge {head} into {base}")
+        self.git("push", "--quiet", "--force", self.bare, f"{merge}:refs/pull/{number}/merge")
+        return merge
+
+    def act(self, event, workflow, payload, ref="refs/heads/main", actor="wendy", token="tok-bot"):
+        """Runs a workflow that `planspec init --github` wrote, unchanged. Its exit code and what it printed."""
+        self.runs += 1
+        place = f"{self.root}/run-{self.runs}"
+        os.makedirs(place)
+        repository = self.ask("GET", "/repos/acme/app")
+        with open(f"{place}/event.json", "w") as file:
+            json.dump({"repository": repository, "sender": {"login": actor}, **payload}, file)
+        command = [
+            "act", event, "-C", self.work, "-P", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server", "--no-skip-checkout",
+            "-W", f".github/workflows/{workflow}", "-e", f"{place}/event.json", "-a", actor, "-s", f"GITHUB_TOKEN={token}",
+            "--local-repository", f"{CHECKOUT}={HERE}/checkout", "--local-repository", f"octo-org/planspec@{COMMIT}={self.root}/planspec",
+            "--env", f"GITHUB_API_URL={self.api}", "--env", f"GITHUB_SERVER_URL={self.server}", "--env", "GITHUB_REPOSITORY=acme/app", "--env", f"GITHUB_REF={ref}",
+        ]
+        environment = {**self.environment, "XDG_CACHE_HOME": f"{place}/cache", "XDG_CONFIG_HOME": f"{place}/config"}
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        return done.returncode, done.stdout + done.stderr
