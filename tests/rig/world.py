@@ -24,7 +24,7 @@ class World:
 
     def __init__(self, program):
         self.root = tempfile.mkdtemp(prefix="planspec-rig-")
-        self.processes, self.runs = [], 0
+        self.processes, self.runs, self.seen = [], 0, 0
         self.git_port, self.api_port = free_port(), free_port()
         self.server, self.api = f"http://127.0.0.1:{self.git_port}", f"http://127.0.0.1:{self.api_port}"
         atexit.register(self.end)
@@ -118,6 +118,12 @@ class World:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()}") from error
+
+    def requests(self):
+        """What programs asked the host since the last look, without what this file asks."""
+        asked = [one for one in self.ask("GET", "/_ctl/requests") if one["user"] in ("github-actions[bot]", "rob")]
+        new, self.seen = asked[self.seen:], len(asked)
+        return [f"{one['method']} {one['path']} {one.get('status')}" for one in new]
 
     def open_pull(self, branch, title="A change"):
         return self.ask("POST", "/repos/acme/app/pulls", {"title": title, "head": branch, "base": "main"})
