@@ -14,6 +14,7 @@ use super::workspace::Workspace;
 use crate::config::{Config, Environment};
 use crate::engine::{Parts, ReconcileOptions, Site, Summary, SystemClock, reconcile};
 use crate::event::Event;
+use crate::github::Access;
 use crate::index::Index;
 use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry, kill_processes};
 use crate::report::progress::{Detail, JsonProgress, LiveProgress, PlainProgress, Progress};
@@ -130,6 +131,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         agents: config.providers.agents.clone(),
         plugins: config.providers.plugins.clone(),
         runs: runs.to_owned(),
+        github: github(environment),
     })
 }
 
@@ -137,6 +139,13 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
 /// reconcile itself.
 pub(crate) fn verdict(summary: &Summary) -> Exit {
     if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done }
+}
+
+/// The API of the Git host, as a workflow's runner names it; only with a token.
+fn github(environment: &Environment) -> Option<Access> {
+    let token = environment.text("GITHUB_TOKEN").map(str::to_owned)?;
+    let api = environment.text("GITHUB_API_URL").unwrap_or("https://api.github.com").to_owned();
+    Some(Access { api, token: Some(token) })
 }
 
 /// A name for this runner that no other process has.

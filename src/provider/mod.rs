@@ -7,6 +7,7 @@ mod attempt;
 mod check;
 mod command_line;
 mod criteria;
+mod github_actions;
 mod human;
 mod interrupt;
 mod log;

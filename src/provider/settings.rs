@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::github::Access;
 use crate::model::JsonMap;
 
 /// Variables of the runner's environment that local commands always get.
@@ -28,4 +29,6 @@ pub struct ProviderSettings {
     pub plugins: Vec<String>,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
+    /// The Git host's API, when there is a token for it.
+    pub github: Option<Access>,
 }

@@ -1,0 +1,305 @@
+//! `github-actions://OWNER/REPO/WORKFLOW[@REF]`: a workflow does the work on the host's machines. It is started once, found
+//! again by the idempotency key in the title of its run, and followed to its conclusion.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::check::{Settings, has_expression};
+use super::plain_text::plain_line;
+use super::{Attempt, CallingOff, ConfigError, Control, Outcome, Provider, Report, Running};
+use crate::github::{Access, GitHub, GitHubError, RepoName, Run};
+use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
+
+const SCHEME: &str = "github-actions://";
+
+/// The input of the workflow that carries the idempotency key.
+const KEY: &str = "planspec_key";
+
+/// The branch when none is named.
+const BRANCH: &str = "main";
+
+/// How long a run that was just started may take to appear in the host's list.
+const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
+/// The longest that one look may take, waits for the host's limits included.
+const ONE_LOOK: Duration = Duration::from_secs(60);
+
+/// When to look again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The provider.
+pub(super) struct GitHubActions {
+    access: Option<Arc<Access>>,
+}
+
+impl GitHubActions {
+    pub(super) fn new(access: Option<Access>) -> Self {
+        Self { access: access.map(Arc::new) }
+    }
+
+    fn job(&self, attempt: Attempt) -> Result<Job, Outcome> {
+        let refused = |why: String| Outcome::hopeless(NodeReason::ProviderUnavailable, why);
+        self.check(&attempt.provider, &attempt.config).map_err(|error| refused(error.to_string()))?;
+        let place = Place::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
+        let access = self.access.as_ref().ok_or_else(|| refused(GitHubError::NoToken.to_string()))?;
+        let host = GitHub::new(access).map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
+        Ok(Job { attempt, place, host })
+    }
+}
+
+impl Provider for GitHubActions {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["github-actions"]
+    }
+
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        let settings = Settings::new(config, &["inputs"])?;
+        if !config.get("inputs").is_some_and(has_expression) {
+            settings.pairs("inputs")?;
+        }
+        match Place::parse(provider) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(ConfigError::Provider { provider: provider.to_owned(), why }),
+        }
+    }
+
+    fn run(&self, attempt: Attempt, _control: Control) -> Running {
+        let job = self.job(attempt);
+        Box::pin(async move {
+            match job {
+                Ok(job) => job.start().await,
+                Err(outcome) => outcome.into(),
+            }
+        })
+    }
+
+    fn poll(&self, attempt: Attempt, _control: Control) -> Running {
+        let job = self.job(attempt);
+        Box::pin(async move {
+            match job {
+                Ok(job) => job.look().await,
+                Err(outcome) => outcome.into(),
+            }
+        })
+    }
+
+    fn call_off(&self, attempt: Attempt) -> CallingOff {
+        let job = self.job(attempt);
+        Box::pin(async move {
+            let job = match job {
+                Ok(job) => job,
+                Err(Outcome::Failed { message, .. }) => return Err(message),
+                Err(_) => return Ok(()),
+            };
+            let run = match job.known() {
+                Some(id) => Some(id),
+                None => job.find().await.map_err(|error| error.to_string())?.map(|run| run.id),
+            };
+            match run {
+                Some(id) => job.host.cancel_run(&job.place.repo, id).await.map_err(|error| error.to_string()),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// Where the workflow is.
+struct Place {
+    repo: RepoName,
+    workflow: String,
+    reference: String,
+}
+
+impl Place {
+    fn parse(provider: &str) -> Result<Self, &'static str> {
+        const FORM: &str =
+            "must be `github-actions://OWNER/REPO/WORKFLOW.yml`, with `@BRANCH` where it is not `main`";
+        let rest = provider.strip_prefix(SCHEME).ok_or(FORM)?;
+        let (path, reference) = rest.split_once('@').unwrap_or((rest, BRANCH));
+        let (repo, workflow) = path.rsplit_once('/').ok_or(FORM)?;
+        let sound = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+        };
+        if !sound(workflow) || !sound(reference) || workflow.bytes().all(|b| b == b'.') {
+            return Err(FORM);
+        }
+        let repo = repo.parse().map_err(|_| FORM)?;
+        Ok(Self { repo, workflow: workflow.to_owned(), reference: reference.to_owned() })
+    }
+}
+
+/// One attempt, and what it needs.
+struct Job {
+    attempt: Attempt,
+    place: Place,
+    host: GitHub,
+}
+
+impl Job {
+    /// Starts the workflow, unless an earlier start of this attempt did.
+    async fn start(self) -> Report {
+        if !self.attempt.criteria.is_empty() {
+            let why =
+                "acceptance criteria cannot be checked on the host's machines: check them in the workflow";
+            return Outcome::hopeless(NodeReason::ProviderUnavailable, why).into();
+        }
+        match self.started().await {
+            Ok(Some(run)) => self.report(&run).await,
+            Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
+            Err(error) if error.is_passing() => {
+                Outcome::failed(NodeReason::ProviderFailed, error.to_string()).into()
+            }
+            Err(error) => Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()).into(),
+        }
+    }
+
+    async fn started(&self) -> Result<Option<Run>, GitHubError> {
+        // Twice, for what was started just before a crash may not be in the list yet.
+        if let Some(run) = self.find().await? {
+            return Ok(Some(run));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(run) = self.find().await? {
+            return Ok(Some(run));
+        }
+        let (repo, workflow) = (&self.place.repo, &self.place.workflow);
+        match self.host.dispatch(repo, workflow, &self.place.reference, &self.inputs()).await {
+            // It may have started all the same: then its run appears, and if not, the attempt times out.
+            Ok(()) | Err(GitHubError::Down { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        for pause in APPEARS {
+            tokio::time::sleep(pause).await;
+            // From here on it is under way: what goes wrong now is no reason to start it again.
+            if let Ok(Some(run)) = self.find().await {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+
+    fn inputs(&self) -> JsonMap {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let given = self.attempt.config.get("inputs").and_then(Value::as_object);
+        let mut inputs: JsonMap = self
+            .attempt
+            .inputs
+            .iter()
+            .chain(given.into_iter().flatten())
+            .map(|(name, value)| (name.clone(), Value::String(text(value))))
+            .collect();
+        inputs.insert(KEY.to_owned(), Value::String(self.attempt.idempotency_key.clone()));
+        inputs
+    }
+
+    /// The run whose title holds the idempotency key; the first one, should there be several.
+    async fn find(&self) -> Result<Option<Run>, GitHubError> {
+        let runs = self.host.dispatched_runs(&self.place.repo, &self.place.workflow, None).await?;
+        let ours = |run: &Run| {
+            let titles = [&run.display_title, &run.name];
+            titles.into_iter().flatten().any(|title| holds(title, &self.attempt.idempotency_key))
+        };
+        Ok(runs.into_iter().filter(ours).min_by_key(|run| run.id))
+    }
+
+    /// The run that was found before.
+    fn known(&self) -> Option<u64> {
+        serde_json::from_str::<Value>(self.attempt.handle.as_deref()?).ok()?.get("run")?.as_u64()
+    }
+
+    async fn look(self) -> Report {
+        let found = match self.known() {
+            Some(id) => self.host.run(&self.place.repo, id).await.map(Some),
+            None => self.find().await,
+        };
+        match found {
+            Ok(Some(run)) => self.report(&run).await,
+            Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
+            Err(error) if error.is_passing() => {
+                self.blocked(self.known(), "the host cannot be asked just now")
+            }
+            Err(error) => Outcome::failed(NodeReason::ProviderFailed, error.to_string()).into(),
+        }
+    }
+
+    async fn report(self, run: &Run) -> Report {
+        if run.status.as_deref() != Some("completed") {
+            let message = format!("a workflow does the work: {}", plain_line(run.html_url.as_bytes()));
+            return self.blocked(Some(run.id), &message);
+        }
+        let conclusion = plain_line(run.conclusion.as_deref().unwrap_or("unknown").as_bytes());
+        let url = plain_line(run.html_url.as_bytes());
+        let mut report: Report = if conclusion == "success" {
+            let mut outputs = JsonMap::new();
+            outputs.insert("url".to_owned(), json!(url));
+            outputs.insert("conclusion".to_owned(), json!(conclusion));
+            outputs.insert("run_id".to_owned(), json!(run.id.to_string()));
+            outputs.insert("commit".to_owned(), json!(plain_line(run.head_sha.as_bytes())));
+            self.declared(outputs).into()
+        } else {
+            Outcome::failed(
+                NodeReason::ProviderFailed,
+                format!("the workflow ended with {conclusion}: {url}"),
+            )
+            .into()
+        };
+        // Links to what was left are worth having, and no reason to fail.
+        let left = self.host.artifacts(&self.place.repo, run.id).await.unwrap_or_default();
+        report.artifacts = left.into_iter().filter(|file| !file.expired).map(artifact).collect();
+        report
+    }
+
+    /// Only what the node declares, when it declares something.
+    fn declared(&self, mut outputs: JsonMap) -> Outcome {
+        let declared = &self.attempt.declared_outputs;
+        if let Some(missing) = declared.iter().find(|name| !outputs.contains_key(*name)) {
+            let why = format!(
+                "a workflow gives the outputs url, conclusion, run_id and commit, and no `{missing}`"
+            );
+            return Outcome::hopeless(NodeReason::OutputInvalid, why);
+        }
+        if !declared.is_empty() {
+            outputs.retain(|name, _| declared.contains(name));
+        }
+        Outcome::Succeeded { outputs }
+    }
+
+    fn blocked(&self, run: Option<u64>, message: &str) -> Report {
+        Outcome::Blocked {
+            reason: NodeReason::AwaitingProvider,
+            message: message.to_owned(),
+            handle: Some(json!({ "run": run }).to_string()),
+            poll_after: Some(AGAIN),
+        }
+        .into()
+    }
+}
+
+/// Whether the title holds the key and not one that only begins like it: the keys of attempts 1 and 10 do.
+fn holds(title: &str, key: &str) -> bool {
+    title.match_indices(key).any(|(at, _)| {
+        let after = title.get(at + key.len()..).and_then(|rest| rest.chars().next());
+        !after.is_some_and(char::is_alphanumeric)
+    })
+}
+
+fn artifact(file: crate::github::Artifact) -> Artifact {
+    Artifact {
+        name: plain_line(file.name.as_bytes()),
+        kind: ArtifactType::Url,
+        path: None,
+        url: Some(plain_line(file.archive_download_url.as_bytes())),
+        checksum: None,
+        size: Some(file.size_in_bytes),
+        media_type: Some("application/zip".to_owned()),
+        metadata: JsonMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! A workflow is started once, followed, and called off; against a host that answers as documented.
+
+use wiremock::matchers::{body_json, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::model::{Kind, ResourceKey};
+use crate::provider::{Checkout, Workspace, WorkspaceError};
+
+struct Nowhere;
+
+impl Workspace for Nowhere {
+    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
+        panic!("a workflow needs no checkout")
+    }
+}
+
+fn attempt(handle: Option<&str>) -> Attempt {
+    Attempt {
+        key: ResourceKey::new(Kind::Execution, "team".parse().unwrap(), "exec-1".parse().unwrap()),
+        node: "deploy".parse().unwrap(),
+        attempt: 1,
+        run_id: "run".to_owned(),
+        idempotency_key: "uid/deploy/1".to_owned(),
+        fencing_token: 1,
+        provider: "github-actions://acme/app/deploy.yml@release".to_owned(),
+        config: json!({"inputs": {"level": 3}}).as_object().unwrap().clone(),
+        inputs: json!({"place": "::error::x"}).as_object().unwrap().clone(),
+        declared_outputs: vec!["url".to_owned()],
+        criteria: Vec::new(),
+        timeout: None,
+        commit: "0".repeat(40),
+        run_dir: "/nowhere".into(),
+        workspace: Arc::new(Nowhere),
+        handle: handle.map(str::to_owned),
+        brief: Arc::default(),
+    }
+}
+
+fn control() -> Control {
+    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0 }
+}
+
+fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
+    json!({
+        "id": id, "name": "Deploy", "display_title": format!("Deploy ({key})"), "event": "workflow_dispatch",
+        "status": status, "conclusion": conclusion, "head_sha": "abc",
+        "html_url": format!("https://github.example/acme/app/actions/runs/{id}"),
+    })
+}
+
+async fn host() -> (MockServer, GitHubActions) {
+    let server = MockServer::start().await;
+    let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
+    (server, GitHubActions::new(Some(access)))
+}
+
+const RUNS: &str = "/repos/acme/app/actions/workflows/deploy.yml/runs";
+const DISPATCHES: &str = "/repos/acme/app/actions/workflows/deploy.yml/dispatches";
+
+fn listed(runs: &[Value]) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({ "total_count": runs.len(), "workflow_runs": runs }))
+}
+
+#[test]
+fn the_place_of_a_workflow_is_taken_apart_or_refused() {
+    let place = Place::parse("github-actions://acme/app/deploy.yml").unwrap();
+    assert_eq!(
+        (place.repo.to_string().as_str(), place.workflow.as_str(), place.reference.as_str()),
+        ("acme/app", "deploy.yml", "main")
+    );
+    for bad in [
+        "acme/app",
+        "acme/app/",
+        "acme/deploy.yml",
+        "a/b/c/d.yml",
+        "acme/../x.yml",
+        "acme/app/x y.yml",
+        "acme/app/x.yml@",
+        "acme/app/x.yml?a@b",
+    ] {
+        assert!(Place::parse(&format!("github-actions://{bad}")).is_err(), "{bad}");
+    }
+    assert!(
+        holds("Deploy (uid/deploy/1)", "uid/deploy/1") && !holds("Deploy (uid/deploy/10)", "uid/deploy/1")
+    );
+}
+
+#[tokio::test]
+async fn a_workflow_is_started_with_its_inputs_and_its_key() {
+    let (server, provider) = host().await;
+    Mock::given(path(RUNS))
+        .respond_with(listed(&[run(6, "uid/deploy/10", "queued", None)]))
+        .up_to_n_times(2)
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    Mock::given(path(RUNS))
+        .respond_with(listed(&[run(7, "uid/deploy/1", "queued", None)]))
+        .mount(&server)
+        .await;
+    let inputs = json!({"place": "::error::x", "level": "3", "planspec_key": "uid/deploy/1"});
+    Mock::given(method("POST"))
+        .and(path(DISPATCHES))
+        .and(body_json(json!({"ref": "release", "inputs": inputs})))
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let report = provider.run(attempt(None), control()).await;
+    let Outcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(
+        (reason, handle.as_deref(), poll_after),
+        (NodeReason::AwaitingProvider, Some(r#"{"run":7}"#), Some(AGAIN))
+    );
+    assert!(message.contains("actions/runs/7"), "{message}");
+}
+
+#[tokio::test]
+async fn a_workflow_that_an_earlier_start_began_is_never_started_again() {
+    let (server, provider) = host().await;
+    Mock::given(path(RUNS))
+        .respond_with(listed(&[run(7, "uid/deploy/1", "in_progress", None)]))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(204)).expect(0).mount(&server).await;
+    let report = provider.run(attempt(None), control()).await;
+    assert!(
+        matches!(report.outcome, Outcome::Blocked { handle: Some(handle), .. } if handle == r#"{"run":7}"#)
+    );
+}
+
+#[tokio::test]
+async fn a_run_is_followed_to_its_conclusion_and_gives_links() {
+    let (server, provider) = host().await;
+    let one = "/repos/acme/app/actions/runs/7";
+    let steps = [
+        run(7, "k", "in_progress", None),
+        run(7, "k", "completed", Some("success")),
+        run(7, "k", "completed", Some("failure")),
+    ];
+    for (priority, step) in (1..).zip(steps) {
+        Mock::given(path(one))
+            .respond_with(ResponseTemplate::new(200).set_body_json(step))
+            .up_to_n_times(1)
+            .with_priority(priority)
+            .mount(&server)
+            .await;
+    }
+    let file = json!({"id": 1, "name": "site", "size_in_bytes": 12, "archive_download_url": "https://api.example/zip", "expired": false});
+    Mock::given(path(format!("{one}/artifacts")))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({"total_count": 1, "artifacts": [file]})),
+        )
+        .mount(&server)
+        .await;
+    let look = || provider.poll(attempt(Some(r#"{"run":7}"#)), control());
+    assert!(matches!(look().await.outcome, Outcome::Blocked { .. }));
+    let done = look().await;
+    let Outcome::Succeeded { outputs } = done.outcome else { panic!("{done:?}") };
+    assert_eq!(Value::from(outputs), json!({"url": "https://github.example/acme/app/actions/runs/7"}));
+    assert_eq!(
+        (done.artifacts[0].name.as_str(), done.artifacts[0].url.as_deref()),
+        ("site", Some("https://api.example/zip"))
+    );
+    let failed = look().await.outcome;
+    assert!(
+        matches!(&failed, Outcome::Failed { retryable: true, message, .. } if message.contains("failure")),
+        "{failed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
+    let (server, provider) = host().await;
+    Mock::given(path(RUNS))
+        .respond_with(listed(&[run(7, "uid/deploy/1", "queued", None)]))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/repos/acme/app/actions/runs/7/cancel"))
+        .respond_with(ResponseTemplate::new(202).set_body_json(json!({})))
+        .expect(2)
+        .mount(&server)
+        .await;
+    assert_eq!(provider.call_off(attempt(Some(r#"{"run":7}"#))).await, Ok(()));
+    assert_eq!(provider.call_off(attempt(Some(r#"{"run":null}"#))).await, Ok(()));
+}
+
+#[tokio::test]
+async fn without_a_token_the_answer_says_what_is_missing() {
+    let report = GitHubActions::new(None).run(attempt(None), control()).await;
+    assert!(
+        matches!(&report.outcome, Outcome::Failed { message, .. } if message.contains("GITHUB_TOKEN")),
+        "{report:?}"
+    );
+}
