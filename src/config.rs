@@ -166,6 +166,8 @@ pub struct ProviderConfig {
     /// Environment variables of the runner that are passed to local commands; `PATH`, `HOME`, `LANG`,
     /// `TZ`, `TMPDIR` and `USER` always are.
     pub environment: Vec<String>,
+    /// Services by name, with the addresses at which work for `service://NAME` is handed in.
+    pub services: BTreeMap<String, String>,
     /// Where requests over the network may go.
     pub network: NetworkConfig,
     /// Ready-made settings of `agent://NAME`, by name.

@@ -130,6 +130,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         allow_private: config.providers.network.allow_private.clone(),
         agents: config.providers.agents.clone(),
         plugins: config.providers.plugins.clone(),
+        services: config.providers.services.clone(),
         runs: runs.to_owned(),
         github: github(environment),
     })

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
-use super::ConfigError;
 use super::command_line::{CommandLine, Environment};
+use super::endpoint::{Endpoint, Response};
 use super::interrupt::Interrupt;
 use super::log::Log;
 use super::plain_text::plain_line;
@@ -18,10 +18,15 @@ use super::process::{self, End};
 use super::redact::Redactor;
 use super::relative_path::{is_inside, resolve};
 use super::sandbox::Enclosure;
+use super::web::Web;
+use super::{ConfigError, Stop};
 use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
 
 /// How much of a file, and of the end of what a command printed, is searched.
 const SEARCHED: usize = 8 << 20;
+
+/// How often requests to stop are listened for while an answer is awaited.
+const LISTEN: Duration = Duration::from_millis(50);
 
 /// How many characters of what was found are kept as evidence.
 const EVIDENCE: usize = 200;
@@ -57,9 +62,14 @@ fn can_be_checked(check: &CriterionCheck) -> Result<(), String> {
             pattern(output_match.as_deref(), "outputMatch").map(|_| ())
         }
         CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. } => {
-            Err("needs an HTTP client, which is not available in this build".to_owned())
+            Endpoint::of(check).transpose().map(|_| ())
         }
     }
+}
+
+/// Whether a criterion can only be checked where files are.
+pub(super) fn needs_checkout(check: &CriterionCheck) -> bool {
+    !matches!(check, CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. })
 }
 
 fn pattern(pattern: Option<&str>, key: &str) -> Result<Option<Regex>, String> {
@@ -86,6 +96,8 @@ pub(super) struct Checker<'a> {
     pub(super) interrupt: &'a Interrupt,
     /// Takes what the commands print.
     pub(super) log: &'a mut Log,
+    /// Asks addresses.
+    pub(super) web: &'a Web,
     /// Keeps secrets out of the evidence.
     pub(super) redactor: &'a Redactor,
 }
@@ -135,7 +147,7 @@ impl Checker<'_> {
                 self.check_command(criterion, line, *expected_exit_code, output_match.as_deref(), until)
             }
             check @ (CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. }) => {
-                Ok(can_be_checked(check).map(|()| String::new()))
+                self.check_endpoint(check, until)
             }
         }
     }
@@ -158,6 +170,40 @@ impl Checker<'_> {
             .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
         let cut = metadata.len() > SEARCHED as u64;
         search(&pattern, &self.redactor.bytes(&content), &format!("the content of `{path}`"), cut)
+    }
+
+    fn check_endpoint(&self, check: &CriterionCheck, until: Option<Instant>) -> Result<Verdict, End> {
+        let endpoint = match Endpoint::of(check).transpose() {
+            Ok(Some(endpoint)) => endpoint,
+            Ok(None) => return Ok(Err("asks no address".to_owned())),
+            Err(why) => return Ok(Err(why)),
+        };
+        let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let answer = tokio::runtime::Handle::current().block_on(async {
+            tokio::select! {
+                answer = endpoint.ask(self.web, limit) => Ok(answer),
+                stop = self.stopped() => Err(End::Stopped(stop)),
+            }
+        })?;
+        if answer.is_err() && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(End::TimedOut);
+        }
+        Ok(answer.and_then(|Response { seen, body, cut }| match body {
+            None => Ok(seen),
+            Some((pattern, body)) => search(&pattern, &self.redactor.bytes(&body), "the body", cut)
+                .map(|found| format!("{seen}, {found}"))
+                .map_err(|why| format!("{seen}, {why}")),
+        }))
+    }
+
+    /// Waits for a request to stop, which comes through a pipe that this thread holds.
+    async fn stopped(&self) -> Stop {
+        loop {
+            if let Some(stop) = self.interrupt.heard() {
+                return stop;
+            }
+            tokio::time::sleep(LISTEN).await;
+        }
     }
 
     fn check_command(

@@ -5,9 +5,13 @@ mod agent;
 mod artifacts;
 mod attempt;
 mod check;
+mod checked_elsewhere;
 mod command_line;
 mod criteria;
+mod endpoint;
+mod external;
 mod github_actions;
+mod http;
 mod human;
 mod interrupt;
 mod log;
@@ -21,7 +25,6 @@ mod relative_path;
 mod sandbox;
 mod settings;
 mod tool;
-#[allow(dead_code, unused_imports, reason = "the first users arrive next")]
 mod web;
 mod workspace;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::check::did_you_mean;
-use super::{Provider, ProviderSettings, agent, github_actions, human, plugin, tool};
+use super::{Provider, ProviderSettings, agent, external, github_actions, http, human, plugin, tool};
 
 /// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
@@ -46,6 +46,8 @@ impl Registry {
     #[must_use]
     pub fn standard(settings: ProviderSettings) -> Self {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
+        registry.register(&(Arc::new(external::External::new(&settings)) as Arc<dyn Provider>));
+        registry.register(&(Arc::new(http::Http::new(settings.clone())) as Arc<dyn Provider>));
         registry.register(&(Arc::new(human::Human) as Arc<dyn Provider>));
         let actions = github_actions::GitHubActions::new(settings.github.clone());
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
@@ -168,10 +170,7 @@ mod tests {
 
     #[test]
     fn no_binding_names_the_provider_that_looks_at_addresses() {
-        let mut registry = registry(&[]);
-        if registry.external().is_none() {
-            registry.by_scheme.insert(EXTERNAL, Arc::new(human::Human));
-        }
+        let registry = registry(&[]);
         assert!(registry.external().is_some());
         let refused = registry.find("external://x").map(|_| ()).unwrap_err().to_string();
         assert!(refused.starts_with("no provider serves `external://`; "), "{refused}");

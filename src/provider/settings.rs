@@ -27,6 +27,8 @@ pub struct ProviderSettings {
     pub agents: BTreeMap<String, JsonMap>,
     /// Schemes that executables named `planspec-provider-SCHEME` serve.
     pub plugins: Vec<String>,
+    /// The addresses of services: `providers.services`.
+    pub services: BTreeMap<String, String>,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
     /// The Git host's API, when there is a token for it.

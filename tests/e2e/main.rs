@@ -35,6 +35,8 @@ mod github_action;
 mod github_init;
 mod github_ci;
 mod github_host;
+mod http_provider;
+mod http_service;
 mod pages;
 mod reading;
 mod readme;

@@ -117,6 +117,7 @@ impl<'a> LocalRun<'a> {
             deadline: self.deadline,
             interrupt: self.interrupt,
             log,
+            web: &self.shared.web,
             redactor: &self.shared.redactor,
         };
         self.check(checker, &mut report.criteria)?;

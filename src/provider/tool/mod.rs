@@ -17,6 +17,7 @@ use self::local_run::LocalRun;
 use self::run_folder::RunFolders;
 use super::interrupt::interrupt;
 use super::redact::Redactor;
+use super::web::Web;
 use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, Stop};
 use crate::model::{JsonMap, NodeReason};
 
@@ -32,6 +33,7 @@ struct Shared {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
     folders: RunFolders,
+    web: Web,
 }
 
 impl LocalProcesses {
@@ -39,7 +41,8 @@ impl LocalProcesses {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
         let folders = RunFolders::new(settings.runs.clone());
-        Self(Arc::new(Shared { settings, redactor, folders }))
+        let web = Web::new(&settings.allow_private);
+        Self(Arc::new(Shared { settings, redactor, folders, web }))
     }
 
     /// Runs the job of an attempt to its end.

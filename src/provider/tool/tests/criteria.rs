@@ -141,12 +141,12 @@ fn check_refused(criterion: Value, expected: &str) {
 #[test]
 fn what_cannot_be_checked_is_refused_before_anything_starts() {
     check_refused(
-        json!({"name": "up", "type": "endpoint_responds", "url": "http://127.0.0.1/"}),
-        "acceptance criterion `up` needs an HTTP client, which is not available in this build",
+        json!({"name": "up", "type": "endpoint_responds", "url": "file:///etc/passwd"}),
+        "acceptance criterion `up` has an address that cannot be used: the address is not an http or https URL",
     );
     check_refused(
-        json!({"name": "hook", "type": "custom", "webhookUrl": "http://127.0.0.1/"}),
-        "acceptance criterion `hook` needs an HTTP client, which is not available in this build",
+        json!({"name": "hook", "type": "custom", "webhookUrl": "http://localhost/", "expectedResponse": {"bodyMatch": "("}}),
+        "acceptance criterion `hook` has a `bodyMatch` that is not a regular expression",
     );
     check_refused(
         json!({"name": "out", "type": "artifact_exists", "path": "../x"}),

@@ -1,0 +1,168 @@
+//! External nodes: looks at an address, or asks a webhook, whether what a plan waits for has happened. No Binding names
+//! this provider; the engine does, for nodes of kind External.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::check::Settings;
+use super::plain_text::plain_line;
+use super::redact::Redactor;
+use super::web::{Answer, Request, Web, origin, parse_address};
+use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Running};
+use crate::model::{JsonMap, NodeReason};
+
+/// How many bytes of an answer become outputs.
+const BODY: usize = 64 << 10;
+
+/// The provider.
+pub(super) struct External(Arc<Shared>);
+
+struct Shared {
+    web: Web,
+    redactor: Redactor,
+}
+
+/// What is asked.
+#[derive(Debug)]
+enum Question {
+    /// An address that answers with success.
+    Uri(Request),
+    /// A webhook that answers with a result.
+    Webhook(Request),
+}
+
+impl External {
+    pub(super) fn new(settings: &ProviderSettings) -> Self {
+        let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
+        Self(Arc::new(Shared { web: Web::new(&settings.allow_private), redactor }))
+    }
+}
+
+impl Provider for External {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["external"]
+    }
+
+    fn check(&self, _provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        Question::read(config).map(|_| ())
+    }
+
+    fn run(&self, attempt: Attempt, control: Control) -> Running {
+        let shared = Arc::clone(&self.0);
+        let Control { mut stop, .. } = control;
+        Box::pin(async move {
+            let asked = async {
+                match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
+                    Some(stop) => stop,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                outcome = shared.look(&attempt) => outcome.into(),
+                stop = asked => Outcome::Stopped(stop).into(),
+            }
+        })
+    }
+}
+
+impl Question {
+    fn read(config: &JsonMap) -> Result<Self, ConfigError> {
+        let settings = Settings::new(config, &["type", "url"])?;
+        let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
+        let url = settings.text("url")?.unwrap_or_default();
+        let url = parse_address(&url).map_err(|error| invalid("url", format!("cannot be asked: {error}")))?;
+        match settings.text("type")?.as_deref() {
+            Some("uri") => {
+                let mut request = Request::new(Method::GET, url);
+                (request.limit, request.cut) = (BODY, true);
+                Ok(Self::Uri(request))
+            }
+            Some("webhook") => Ok(Self::Webhook(Request::new(Method::POST, url))),
+            _ => Err(invalid("type", "must be `uri` or `webhook`".to_owned())),
+        }
+    }
+}
+
+impl Shared {
+    async fn look(&self, attempt: &Attempt) -> Outcome {
+        match Question::read(&attempt.config) {
+            Ok(Question::Uri(request)) => self.look_at(request).await,
+            Ok(Question::Webhook(request)) => self.ask(request, attempt).await,
+            Err(error) => Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()),
+        }
+    }
+
+    async fn look_at(&self, request: Request) -> Outcome {
+        match self.web.send(request).await {
+            Ok(answer) if answer.status.is_success() => Outcome::Succeeded {
+                outputs: self.redactor.map(JsonMap::from_iter([
+                    ("status".to_owned(), json!(answer.status.as_u16())),
+                    ("body".to_owned(), body(&answer)),
+                ])),
+            },
+            Ok(answer) => self.waits(&format!("{} answers {}", origin(&answer.url), answer.status)),
+            Err(error) => self.waits(&error.to_string()),
+        }
+    }
+
+    async fn ask(&self, mut request: Request, attempt: &Attempt) -> Outcome {
+        request.body = Some(json!({
+            "namespace": attempt.key.namespace,
+            "execution": attempt.key.name,
+            "node": attempt.node,
+            "attempt": attempt.attempt,
+            "runId": attempt.run_id,
+            "idempotencyKey": attempt.idempotency_key,
+            "inputs": attempt.inputs,
+        }));
+        if let Err(error) = request.header("Idempotency-Key", &attempt.idempotency_key) {
+            return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
+        }
+        let answer = match self.web.send(request).await {
+            Ok(answer) => answer,
+            Err(error) => return self.waits(&error.to_string()),
+        };
+        let from = origin(&answer.url);
+        if !answer.status.is_success() {
+            return self.waits(&format!("{from} answers {}", answer.status));
+        }
+        let Ok(Value::Object(mut said)) = serde_json::from_slice(&answer.body) else {
+            return self.waits(&format!("{from} answers with something else than a JSON object"));
+        };
+        let status = said.get("status").and_then(Value::as_str).unwrap_or_default();
+        let message = said.get("message").and_then(Value::as_str);
+        if status == "failed" {
+            let message = message.map_or_else(|| format!("{from} says that it failed"), str::to_owned);
+            return Outcome::hopeless(NodeReason::ProviderFailed, self.line(&message));
+        }
+        if status == "succeeded" || said.get("done") == Some(&Value::Bool(true)) {
+            let outputs = match said.remove("outputs") {
+                Some(Value::Object(outputs)) => outputs,
+                _ => JsonMap::new(),
+            };
+            return Outcome::Succeeded { outputs: self.redactor.map(outputs) };
+        }
+        self.waits(&message.map_or_else(|| format!("{from} says that it is not done"), str::to_owned))
+    }
+
+    fn waits(&self, message: &str) -> Outcome {
+        Outcome::Blocked {
+            reason: NodeReason::AwaitingEvent,
+            message: self.line(message),
+            handle: None,
+            poll_after: None,
+        }
+    }
+
+    fn line(&self, text: &str) -> String {
+        plain_line(self.redactor.text(text).as_bytes())
+    }
+}
+
+/// A body as data when it is JSON and whole, else as text.
+fn body(answer: &Answer) -> Value {
+    let data = if answer.cut { None } else { serde_json::from_slice(&answer.body).ok() };
+    data.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&answer.body).into_owned()))
+}

@@ -1,0 +1,264 @@
+//! One attempt by a service: handing in the work, asking for its result, calling it off.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::config::HttpConfig;
+use super::reply::{Done, Reply};
+use crate::model::NodeReason;
+use crate::provider::plain_text::plain_line;
+use crate::provider::web::{Request, WebError, origin, parse_address};
+use crate::provider::{Attempt, Outcome, Report};
+
+/// How often a service that asks to come again later is asked within one attempt.
+const AGAIN: u32 = 5;
+
+/// How long is waited for it at a time; a longer pause is a matter of the node's own retries.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often work elsewhere is looked at when the service does not say.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What is kept of work that goes on elsewhere.
+#[derive(Debug, Deserialize)]
+struct Handle {
+    location: String,
+}
+
+/// One attempt.
+pub(super) struct Exchange<'a> {
+    shared: &'a Shared,
+    attempt: &'a Attempt,
+    config: HttpConfig,
+    deadline: Option<Instant>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Gets ready; the time of the attempt begins now.
+    pub(super) fn new(shared: &'a Shared, attempt: &'a Attempt, config: HttpConfig) -> Self {
+        let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self { shared, attempt, config, deadline }
+    }
+
+    /// Hands in the work; gives what the service says of it, too.
+    pub(super) async fn begin(&self) -> (Report, Option<String>) {
+        self.clean(self.hand_in().await)
+    }
+
+    /// Asks for the result of work that was handed in before.
+    pub(super) async fn poll(&self) -> (Report, Option<String>) {
+        self.clean(self.look().await)
+    }
+
+    /// Calls off work that was handed in before.
+    pub(super) async fn call_off(&self) -> Result<(), String> {
+        let url = self.location()?;
+        let from = origin(&url);
+        let request = self.request(Method::DELETE, url).map_err(in_words)?;
+        let answer = self.shared.web.send(request).await.map_err(|error| error.to_string())?;
+        match answer.status.as_u16() {
+            // What is gone, or cannot be called off, needs nothing more from us.
+            200..=299 | 404 | 405 | 410 | 501 => Ok(()),
+            _ => Err(format!("{from} answers {} to the request to call it off", answer.status)),
+        }
+    }
+
+    async fn hand_in(&self) -> Result<Done, Outcome> {
+        let mut asked = 0;
+        loop {
+            let mut request = self.request(self.config.method.clone(), self.config.url.clone())?;
+            request.body = Some(self.document());
+            let answer = self.shared.web.send(request).await.map_err(|error| self.failed(&error))?;
+            asked += 1;
+            match Reply::read(&answer, self.attempt) {
+                Reply::Done(done) => return Ok(done),
+                Reply::Accepted { location: Some(location), message, after } => {
+                    let location = self.checked(&answer.url, &location)?;
+                    return Err(self.wait_for(&location, message, after));
+                }
+                Reply::Accepted { location: None, .. } => {
+                    let from = origin(&answer.url);
+                    let why = format!("{from} accepts the work and does not say where its result will be");
+                    return Err(Outcome::hopeless(NodeReason::ProviderFailed, why));
+                }
+                Reply::Busy { after: Some(after), .. } if asked < AGAIN && self.has_time_for(after) => {
+                    tokio::time::sleep(after).await;
+                }
+                Reply::Busy { message, .. } | Reply::Trouble { message } => {
+                    return Err(Outcome::failed(NodeReason::ProviderFailed, message));
+                }
+                Reply::Gone { message } => {
+                    return Err(Outcome::hopeless(NodeReason::ProviderFailed, message));
+                }
+                Reply::Failed(outcome) => return Err(outcome),
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Done, Outcome> {
+        let hopeless = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+        let url = self.location().map_err(hopeless)?;
+        let request = self.request(Method::GET, url.clone())?;
+        let answer = match self.shared.web.send(request).await {
+            Ok(answer) => answer,
+            // What can be overcome is no reason to give up work that may be done already.
+            Err(error) if error.may_pass() => return Err(self.wait_for(&url, None, None)),
+            Err(error) => return Err(hopeless(error.to_string())),
+        };
+        match Reply::read(&answer, self.attempt) {
+            Reply::Done(done) => Ok(done),
+            Reply::Accepted { message, after, .. } => Err(self.wait_for(&url, message, after)),
+            Reply::Busy { after, .. } => Err(self.wait_for(&url, None, after)),
+            Reply::Trouble { .. } => Err(self.wait_for(&url, None, None)),
+            Reply::Gone { message } => Err(Outcome::Lost { message }),
+            Reply::Failed(outcome) => Err(outcome),
+        }
+    }
+
+    /// A request with every header that it needs.
+    fn request(&self, method: Method, url: Url) -> Result<Request, Outcome> {
+        let bad = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+        let mut request = self
+            .config
+            .request(method, url, &self.shared.settings)
+            .map_err(|error| bad(error.to_string()))?;
+        let token = self.attempt.fencing_token.to_string();
+        for (name, value) in
+            [("Idempotency-Key", &self.attempt.idempotency_key), ("Planspec-Fencing-Token", &token)]
+        {
+            request.header(name, value).map_err(|error| bad(error.to_string()))?;
+        }
+        if let Some(deadline) = self.deadline {
+            request.timeout = request.timeout.min(deadline.saturating_duration_since(Instant::now()));
+        }
+        Ok(request)
+    }
+
+    /// What a service gets to know of an attempt.
+    fn document(&self) -> Value {
+        let (attempt, brief) = (self.attempt, &self.attempt.brief);
+        json!({
+            "namespace": attempt.key.namespace,
+            "execution": attempt.key.name,
+            "node": attempt.node,
+            "attempt": attempt.attempt,
+            "runId": attempt.run_id,
+            "idempotencyKey": attempt.idempotency_key,
+            "fencingToken": attempt.fencing_token,
+            "commit": attempt.commit,
+            "inputs": attempt.inputs,
+            "outputs": attempt.declared_outputs,
+            "brief": {
+                "goal": brief.goal,
+                "plan": brief.plan,
+                "planContext": brief.plan_context,
+                "title": brief.title,
+                "task": brief.task,
+                "taskContext": brief.task_context,
+                "executionContext": brief.execution_context,
+            },
+        })
+    }
+
+    /// Where work goes on: at the same origin, so that no header reaches another host.
+    fn checked(&self, base: &Url, location: &str) -> Result<Url, Outcome> {
+        let bad = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+        let from = origin(base);
+        let joined =
+            base.join(location).map_err(|_| bad(format!("{from} gives a location that is no URL")))?;
+        let url = parse_address(joined.as_str()).map_err(|error| bad(error.to_string()))?;
+        if url.origin() != self.config.url.origin() {
+            let why =
+                format!("{from} gives a location at another place, {}, which is not asked", origin(&url));
+            return Err(bad(why));
+        }
+        // The location is recorded, where everybody can read it.
+        if self.shared.redactor.text(url.as_str()) != url.as_str() {
+            return Err(bad(format!("{from} gives a location that holds a secret")));
+        }
+        Ok(url)
+    }
+
+    /// The location that was kept; checked again, because the settings may have changed.
+    fn location(&self) -> Result<Url, String> {
+        let kept = self.attempt.handle.as_deref().unwrap_or_default();
+        let handle: Handle =
+            serde_json::from_str(kept).map_err(|_| "it is not known where the work goes on".to_owned())?;
+        self.checked(&self.config.url, &handle.location).map_err(in_words)
+    }
+
+    /// The same words at every look, unless the service has others: only what changes is recorded.
+    fn wait_for(&self, location: &Url, message: Option<String>, after: Option<Duration>) -> Outcome {
+        let handle = json!({ "location": location.as_str() }).to_string();
+        let place = origin(location);
+        Outcome::Blocked {
+            reason: NodeReason::AwaitingProvider,
+            message: match message.filter(|message| !message.trim().is_empty()) {
+                Some(message) => format!("{place} works on it: {}", plain_line(message.as_bytes())),
+                None => format!("{place} works on it"),
+            },
+            handle: Some(handle),
+            poll_after: Some(after.unwrap_or(LOOK)),
+        }
+    }
+
+    fn failed(&self, error: &WebError) -> Outcome {
+        if matches!(error, WebError::TimedOut { .. }) && self.is_over() {
+            return Outcome::failed(NodeReason::Timeout, error.to_string());
+        }
+        let retryable = error.may_pass();
+        Outcome::Failed { reason: NodeReason::ProviderFailed, message: error.to_string(), retryable }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn has_time_for(&self, pause: Duration) -> bool {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        pause <= PATIENCE && left.is_none_or(|left| pause < left)
+    }
+
+    /// Nothing that leaves here holds a secret.
+    fn clean(&self, ended: Result<Done, Outcome>) -> (Report, Option<String>) {
+        let (mut report, message) = match ended {
+            Ok(Done { outputs, message, artifacts }) => {
+                let mut report = Report::from(Outcome::Succeeded { outputs });
+                report.artifacts = artifacts;
+                (report, message)
+            }
+            Err(outcome) => (outcome.into(), None),
+        };
+        let redactor = Arc::clone(&self.shared.redactor);
+        let line = |text: &str| plain_line(redactor.text(text).as_bytes());
+        report.outcome = match report.outcome {
+            Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
+            Outcome::Failed { reason, message, retryable } => {
+                Outcome::Failed { reason, message: line(&message), retryable }
+            }
+            Outcome::Blocked { reason, message, handle, poll_after } => {
+                Outcome::Blocked { reason, message: line(&message), handle, poll_after }
+            }
+            Outcome::Lost { message } => Outcome::Lost { message: line(&message) },
+            other => other,
+        };
+        for artifact in &mut report.artifacts {
+            artifact.name = redactor.text(&artifact.name);
+            artifact.url = artifact.url.take().map(|url| redactor.text(&url));
+        }
+        (report, message)
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
+fn in_words(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Failed { message, .. } => message,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,113 @@
+//! `http://…`, `https://…` and `service://NAME`: a service does the work, as `docs/providers/http.md` describes it.
+
+mod config;
+mod exchange;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use self::config::HttpConfig;
+use self::exchange::Exchange;
+use super::checked_elsewhere::check_elsewhere;
+use super::log::Log;
+use super::redact::Redactor;
+use super::web::Web;
+use super::{
+    Attempt, CallingOff, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, Stop,
+    check_criteria,
+};
+use crate::model::{JsonMap, NodeReason};
+
+/// The provider.
+pub(super) struct Http(Arc<Shared>);
+
+/// What all its attempts have in common.
+struct Shared {
+    settings: ProviderSettings,
+    redactor: Arc<Redactor>,
+    web: Web,
+}
+
+impl Http {
+    pub(super) fn new(settings: ProviderSettings) -> Self {
+        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
+        let redactor = Arc::new(Redactor::new(secrets));
+        let web = Web::new(&settings.allow_private);
+        Self(Arc::new(Shared { settings, redactor, web }))
+    }
+
+    fn start(&self, attempt: Attempt, control: Control, again: bool) -> Running {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move { run(&shared, attempt, control, again).await })
+    }
+}
+
+impl Provider for Http {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["http", "https", "service"]
+    }
+
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        HttpConfig::check(provider, config, &self.0.settings)
+    }
+
+    fn run(&self, attempt: Attempt, control: Control) -> Running {
+        self.start(attempt, control, false)
+    }
+
+    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+        self.start(attempt, control, true)
+    }
+
+    fn call_off(&self, attempt: Attempt) -> CallingOff {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let config = HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings)
+                .map_err(|error| error.to_string())?;
+            let exchange = Exchange::new(&shared, &attempt, config);
+            exchange.call_off().await.map_err(|message| shared.redactor.text(&message))
+        })
+    }
+}
+
+async fn run(shared: &Shared, attempt: Attempt, control: Control, again: bool) -> Report {
+    let Control { mut stop, output } = control;
+    let config = match HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings) {
+        Ok(config) => config,
+        Err(error) => return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()).into(),
+    };
+    if let Err(error) = check_criteria(&attempt.criteria) {
+        return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()).into();
+    }
+    let exchange = Exchange::new(shared, &attempt, config);
+    // What was handed in once is not handed in again.
+    let again = again || attempt.handle.is_some();
+    let work = async { if again { exchange.poll().await } else { exchange.begin().await } };
+    let (mut report, message) = tokio::select! {
+        ended = work => ended,
+        stop = asked(&mut stop) => return Outcome::Stopped(stop).into(),
+    };
+    if !matches!(report.outcome, Outcome::Succeeded { .. }) {
+        return report;
+    }
+    let mut log = Log::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+    if let Some(message) = message {
+        log.write(message.as_bytes());
+        log.end_part();
+    }
+    check_elsewhere(&shared.settings, &attempt, &mut report, &mut stop, log).await;
+    report
+}
+
+/// Waits until the engine asks to stop, for ever if it cannot ask any more.
+async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
+    match seen {
+        Some(asked) => asked,
+        None => std::future::pending().await,
+    }
+}

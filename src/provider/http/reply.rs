@@ -1,0 +1,163 @@
+//! What a service answers, and what it means for the attempt.
+
+use std::time::Duration;
+
+use reqwest::header::{LOCATION, RETRY_AFTER};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
+use crate::provider::plain_text::plain_line;
+use crate::provider::web::{Answer, origin, parse_address};
+use crate::provider::{Attempt, Outcome, outputs};
+
+/// How many artifacts a service may name.
+const ARTIFACTS: usize = 100;
+
+/// How many characters of an answer that is no result are shown.
+const SHOWN: usize = 200;
+
+/// The longest time that a service may ask us to wait.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What an answer means.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The work is done.
+    Done(Done),
+    /// It goes on elsewhere.
+    Accepted { location: Option<String>, message: Option<String>, after: Option<Duration> },
+    /// The service asks to come again later.
+    Busy { message: String, after: Option<Duration> },
+    /// There is nothing at the address.
+    Gone { message: String },
+    /// The service is in trouble.
+    Trouble { message: String },
+    /// It failed, or will not do it.
+    Failed(Outcome),
+}
+
+/// The result of work that is done.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) outputs: JsonMap,
+    pub(super) message: Option<String>,
+    pub(super) artifacts: Vec<Artifact>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Body {
+    outputs: JsonMap,
+    message: Option<String>,
+    status: Option<String>,
+    location: Option<String>,
+    retryable: Option<bool>,
+    artifacts: Vec<NamedArtifact>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamedArtifact {
+    name: String,
+    url: String,
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(default)]
+    size: Option<u64>,
+}
+
+impl Reply {
+    /// Reads an answer.
+    pub(super) fn read(answer: &Answer, attempt: &Attempt) -> Self {
+        let message = || told(answer);
+        let after = retry_after(answer);
+        match answer.status.as_u16() {
+            200 | 201 | 204 => done(answer, attempt).unwrap_or_else(Self::Failed),
+            202 => {
+                let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
+                let header = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+                let location = header.map(str::to_owned).or(body.location);
+                Self::Accepted { location, message: body.message, after }
+            }
+            404 | 410 => Self::Gone { message: message() },
+            429 | 503 => Self::Busy { message: message(), after },
+            408 | 425 | 500..=599 => Self::Trouble { message: message() },
+            _ => Self::Failed(Outcome::hopeless(NodeReason::ProviderFailed, message())),
+        }
+    }
+}
+
+fn done(answer: &Answer, attempt: &Attempt) -> Result<Reply, Outcome> {
+    let invalid = |why: String| Outcome::failed(NodeReason::OutputInvalid, why);
+    let from = origin(&answer.url);
+    let body: Body = if answer.body.trim_ascii().is_empty() {
+        Body::default()
+    } else {
+        let value: Value = serde_json::from_slice(&answer.body)
+            .map_err(|_| invalid(format!("{from} answers with something else than JSON")))?;
+        if !value.is_object() {
+            return Err(invalid(format!("{from} answers with something else than a JSON object")));
+        }
+        // The position and the kind of what is wrong, never a value.
+        serde_json::from_value(value).map_err(|_| {
+            invalid(format!("{from} answers with a field of the wrong type: `outputs` is an object, `message` a string, `artifacts` a list of `name` and `url`"))
+        })?
+    };
+    match body.status.as_deref() {
+        Some("failed") => {
+            let message = body.message.unwrap_or_else(|| format!("{from} says that it failed"));
+            let retryable = body.retryable.unwrap_or(true);
+            return Err(Outcome::Failed { reason: NodeReason::ProviderFailed, message, retryable });
+        }
+        Some("running" | "pending" | "queued") => {
+            let after = retry_after(answer);
+            return Ok(Reply::Accepted { location: body.location, message: body.message, after });
+        }
+        _ => {}
+    }
+    let outputs = outputs::checked(body.outputs, &attempt.declared_outputs)
+        .map_err(|error| invalid(error.to_string()))?;
+    let artifacts = artifacts(body.artifacts, attempt).map_err(invalid)?;
+    Ok(Reply::Done(Done { outputs, message: body.message, artifacts }))
+}
+
+fn artifacts(named: Vec<NamedArtifact>, attempt: &Attempt) -> Result<Vec<Artifact>, String> {
+    if named.len() > ARTIFACTS {
+        return Err(format!("the service names more than {ARTIFACTS} artifacts"));
+    }
+    let artifact = |named: NamedArtifact| {
+        parse_address(&named.url).map_err(|error| format!("an artifact of the service: {error}"))?;
+        Ok(Artifact {
+            name: plain_line(named.name.as_bytes()),
+            kind: ArtifactType::Url,
+            path: None,
+            url: Some(named.url),
+            checksum: None,
+            size: named.size,
+            media_type: named.media_type.map(|kind| plain_line(kind.as_bytes())),
+            metadata: JsonMap::from_iter([
+                ("node".to_owned(), json!(attempt.node)),
+                ("attempt".to_owned(), json!(attempt.attempt)),
+            ]),
+        })
+    };
+    named.into_iter().map(artifact).collect()
+}
+
+/// What a service says that does not do what it should.
+fn told(answer: &Answer) -> String {
+    let body: Option<Body> = serde_json::from_slice(&answer.body).ok();
+    let said = body.and_then(|body| body.message);
+    let said = said.unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned());
+    let said: String =
+        plain_line(said.lines().next().unwrap_or_default().as_bytes()).chars().take(SHOWN).collect();
+    let head = format!("{} answers {}", origin(&answer.url), answer.status);
+    if said.trim().is_empty() { head } else { format!("{head}: {}", said.trim()) }
+}
+
+/// The seconds of `Retry-After`; its form with a date is left to the one who asks.
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    let seconds: u64 = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), LONGEST))
+}
