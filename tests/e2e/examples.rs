@@ -12,7 +12,7 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 5] = ["agent", "custom-provider", "feature-release", "sso", "two-hundred"];
+const DRIVEN: [&str; 6] = ["agent", "custom-provider", "feature-release", "http", "sso", "two-hundred"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -180,6 +180,47 @@ fn a_deployment_of_the_feature_release_that_fails_is_cleaned_up_and_told() {
     assert!(!www.join("1.1").exists());
     assert!(output(&done, "notify", "message").contains("could not be deployed; clean-up Succeeded"));
     check_rests(&environment);
+}
+
+#[test]
+fn the_image_is_built_and_published_by_a_service() {
+    let mut environment = TestEnvironment::with_repository();
+    copy(&folder().join("http"), &environment.repo());
+    environment.set("BUILD_TOKEN", "hunter22-of-the-builder");
+    // Any port that is free, for the copy of this test alone.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    for file in [".planspec.yaml", "planspec/plan.yaml"] {
+        environment.write(file, &environment.read(file).replace("8765", &free));
+    }
+    environment.commit_files(&[], "Begin");
+    environment.planspec(&["validate"]).succeeds();
+    let pid = environment.root().join("builder.pid");
+    let mut service = std::process::Command::new("python3");
+    service.args(["service/builder.py", &free]).arg(&pid).current_dir(environment.repo());
+    let begun = service.env("BUILD_TOKEN", "hunter22-of-the-builder").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&begun.stdout), "the builder listens\n", "{begun:?}");
+
+    environment.planspec(&["reconcile"]);
+    let waiting = execution(&environment, "image-1-4");
+    assert_eq!(phases_of_both(&waiting), ("Succeeded", "Blocked"), "{waiting:#}");
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        environment.planspec(&["reconcile"]);
+        if execution(&environment, "image-1-4")["status"]["phase"] == "Succeeded" {
+            break;
+        }
+    }
+    std::process::Command::new("kill").arg(fs::read_to_string(&pid).unwrap()).status().unwrap();
+    let done = execution(&environment, "image-1-4");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(output(&done, "build", "image"), "app:v1.4");
+    assert!(output(&done, "publish", "digest").starts_with("sha256:"));
+    check_rests(&environment);
+}
+
+fn phases_of_both(execution: &Value) -> (&str, &str) {
+    let phases = phases(execution);
+    (phases["build"], phases["publish"])
 }
 
 #[test]

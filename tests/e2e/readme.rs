@@ -6,12 +6,13 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 6] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
     "examples/agent/README.md",
     "examples/custom-provider/README.md",
+    "examples/http/README.md",
 ];
 
 #[test]
@@ -47,6 +48,11 @@ fn the_page_of_the_agent_is_true() {
 #[test]
 fn the_page_of_the_custom_provider_is_true() {
     pages::check(EXAMPLES[4]);
+}
+
+#[test]
+fn the_page_of_the_http_service_is_true() {
+    pages::check(EXAMPLES[5]);
 }
 
 #[test]
