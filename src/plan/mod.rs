@@ -6,6 +6,7 @@ pub mod capability;
 mod draft;
 mod elsewhere;
 mod execution;
+pub mod explain;
 pub mod goal;
 mod lease;
 mod node;

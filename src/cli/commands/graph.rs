@@ -10,7 +10,7 @@ use crate::cli::workspace::{Tips, Workspace};
 use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
-use crate::model::{ExecutionStatus, Kind, PlanSpec, ResourceKey, Spec};
+use crate::model::{ExecutionStatus, Kind, PlanSpec, Resource, ResourceKey, Spec, StringMap};
 use crate::report::graph::{GraphFormat, GraphView};
 use crate::report::object::Object;
 
@@ -50,8 +50,11 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let inventory = Inventory::load(&workspace, &tips)?;
     let object = find(&inventory, &arguments.target, context)?;
     let (plan, status) = match object.key.kind {
-        Kind::Plan => (plan_of(object.resource.as_ref().map(|r| &r.spec), &object.key)?, None),
-        Kind::Execution => execution_graph(&workspace, &tips, &inventory, &object)?,
+        Kind::Plan => (plan_of(object.resource.as_ref(), &object.key, None)?.plan, None),
+        Kind::Execution => {
+            let graph = execution_graph(&workspace, &tips, &inventory, &object)?;
+            (graph.plan, graph.status)
+        }
         other => return Err(CliError::usage(format!("a {} has no graph", other.singular()))),
     };
     let title = format!("{}/{}", object.key.namespace, object.key.name);
@@ -88,35 +91,54 @@ fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<
     }
 }
 
-fn plan_of(spec: Option<&Spec>, key: &ResourceKey) -> Result<PlanSpec, CliError> {
-    match spec {
-        Some(Spec::Plan(spec)) => Ok(spec.clone()),
-        _ => Err(CliError::no(format!("the manifest of {key} is not there or has errors"))
-            .hint("`planspec validate` says what is wrong")),
-    }
+/// The plan that an execution runs, and where it stands.
+pub(super) struct ExecutionGraph {
+    /// The plan.
+    pub(super) key: ResourceKey,
+    /// Its labels.
+    pub(super) labels: StringMap,
+    /// Its spec.
+    pub(super) plan: PlanSpec,
+    /// The status of the execution.
+    pub(super) status: Option<ExecutionStatus>,
+}
+
+fn plan_of(
+    resource: Option<&Resource>,
+    key: &ResourceKey,
+    status: Option<ExecutionStatus>,
+) -> Result<ExecutionGraph, CliError> {
+    let no = || {
+        CliError::no(format!("the manifest of {key} is not there or has errors"))
+            .hint("`planspec validate` says what is wrong")
+    };
+    let resource = resource.ok_or_else(no)?;
+    let Spec::Plan(plan) = &resource.spec else { return Err(no()) };
+    let (key, labels) = (key.clone(), resource.metadata.labels.clone());
+    Ok(ExecutionGraph { key, labels, plan: plan.clone(), status })
 }
 
 /// The graph that an execution is pinned to; before it is, the graph of the plan that it names.
-fn execution_graph(
+pub(super) fn execution_graph(
     workspace: &Workspace,
     tips: &Tips,
     inventory: &Inventory<'_>,
     object: &Object,
-) -> Result<(PlanSpec, Option<ExecutionStatus>), CliError> {
+) -> Result<ExecutionGraph, CliError> {
     let status = object.record.as_ref().and_then(|record| record.execution()).cloned();
     let pin = status.as_ref().and_then(|status| status.extensions.pinned.as_ref());
     if let Some(pin) = pin
         && let Some(blob) = inventory.status().pinned(&workspace.repo, &object.key)?.plan
     {
-        return Ok((pinned_plan(&workspace.repo, blob, &pin.plan, &tips.config)?, status));
+        let pinned = pinned_plan(&workspace.repo, blob, &pin.plan, &tips.config)?;
+        return plan_of(pinned.as_ref(), &pin.plan.clone(), status);
     }
     let Some(Spec::Execution(spec)) = object.resource.as_ref().map(|resource| &resource.spec) else {
         return Err(CliError::no(format!("{} has no graph yet", object.key)));
     };
     let key = spec.plan_ref.key(Kind::Plan, &object.key.namespace);
     let plan = inventory.object(&key)?;
-    let spec = plan.as_ref().and_then(|plan| plan.resource.as_ref()).map(|resource| &resource.spec);
-    Ok((plan_of(spec, &key)?, status))
+    plan_of(plan.as_ref().and_then(|plan| plan.resource.as_ref()), &key, status)
 }
 
 /// The pinned blob may hold several documents.
@@ -125,9 +147,8 @@ fn pinned_plan(
     blob: ObjectId,
     key: &ResourceKey,
     config: &Config,
-) -> Result<PlanSpec, CliError> {
+) -> Result<Option<Resource>, CliError> {
     let bytes = repo.blob(blob, config.limits.file_bytes)?;
     let parsed = manifest::parse("pinned.yaml", &bytes, &config.limits);
-    let plan = parsed.resources.into_iter().find(|resource| resource.key() == *key);
-    plan_of(plan.as_ref().map(|resource| &resource.spec), key)
+    Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
 }

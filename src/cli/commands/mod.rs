@@ -11,6 +11,7 @@ mod demo;
 mod describe;
 mod diff;
 mod edit;
+mod explain;
 mod gc;
 mod get;
 mod graph;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Ci(ci::Arguments),
     Get(get::Arguments),
     Describe(describe::Arguments),
+    Explain(explain::Arguments),
     Wait(wait::Arguments),
     Watch(watch::Arguments),
     History(history::Arguments),
@@ -80,6 +82,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Ci(arguments) => ci::run(arguments, context),
         Command::Get(arguments) => get::run(arguments, context),
         Command::Describe(arguments) => describe::run(arguments, context),
+        Command::Explain(arguments) => explain::run(arguments, context),
         Command::Wait(arguments) => wait::run(arguments, context),
         Command::Watch(arguments) => watch::run(arguments, context),
         Command::History(arguments) => history::run(arguments, context),

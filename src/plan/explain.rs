@@ -1,0 +1,200 @@
+//! Why a node is where it is: the edges, decisions, times and limits that it waits for, in the order in which they have
+//! to happen. Reads the record alone; changes nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::graph::{NodeIx, Topology};
+use crate::model::{EdgeType, ExecutionStatus, Node, NodePhase, NodeReason, NodeStatus, PlanGraph};
+
+/// One thing that a node waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wait {
+    /// What kind of thing, as one word.
+    pub on: &'static str,
+    /// What exactly, in words.
+    pub message: String,
+    /// Until when at most, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Wait {
+    fn new(on: &'static str, message: String) -> Self {
+        Self { on, message, until: None }
+    }
+}
+
+/// What a node waits for; nothing when it is over. `limits` are those of providers, `provider` is the one that would do
+/// the work.
+#[must_use]
+pub fn waits(
+    graph: (&PlanGraph, &Topology),
+    ix: NodeIx,
+    status: &ExecutionStatus,
+    (provider, limits): (Option<&str>, &BTreeMap<String, u32>),
+    now: Timestamp,
+) -> Vec<Wait> {
+    let Some(node) = graph.0.nodes.get(ix) else { return Vec::new() };
+    let state = status.node_statuses.get(&node.id).cloned().unwrap_or_default();
+    if state.phase.is_terminal() {
+        return Vec::new();
+    }
+    let mut waits = whole(status);
+    if state.phase == NodePhase::Running {
+        let runner = state.extensions.runner.as_deref().unwrap_or("unknown");
+        let message = format!("attempt {} is under way on {runner}", state.attempt);
+        waits.push(Wait::new("attempt", message));
+        return waits;
+    }
+    let edges = edges(graph, ix, status);
+    let free = edges.is_empty();
+    waits.extend(edges);
+    if let (Some(when), NodePhase::Pending) = (&node.when, state.phase) {
+        waits.push(Wait::new("condition", format!("then `{when}` decides whether it runs")));
+    }
+    if free {
+        waits.extend(own(node, &state, now));
+        if state.phase == NodePhase::Pending {
+            waits.extend(slot(status, provider, limits));
+        }
+    }
+    waits
+}
+
+/// What holds back the execution as a whole.
+fn whole(status: &ExecutionStatus) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    if status.extensions.pinned.is_none() {
+        let why = status.message.clone().unwrap_or_else(|| "the execution was not started yet".to_owned());
+        waits.push(Wait::new("execution", why));
+    }
+    if let Some(request) = &status.extensions.suspend {
+        waits.push(Wait::new("resume", format!("the execution was suspended by {}", request.by)));
+    }
+    waits
+}
+
+fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &ExecutionStatus) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    for (source, kind) in topology.sources(ix) {
+        let Some(source) = graph.nodes.get(source) else { continue };
+        let phase = status.node_statuses.get(&source.id).map(|state| state.phase).unwrap_or_default();
+        if phase.is_terminal() {
+            continue;
+        }
+        let must = match kind {
+            EdgeType::Hard => "must succeed",
+            EdgeType::Soft => "must end",
+        };
+        waits.push(Wait::new("edge", format!("`{}` {must} first, and is {phase}", source.id)));
+    }
+    waits
+}
+
+/// What the node itself was blocked for, and the time of its next attempt or look.
+fn own(node: &Node, state: &NodeStatus, now: Timestamp) -> Option<Wait> {
+    let until = state.extensions.retry_at.filter(|&at| at > now);
+    let message = state.message.clone();
+    let mut wait = match (state.phase, state.extensions.reason) {
+        (NodePhase::Blocked, Some(reason)) => Wait::new(on(reason), message),
+        (NodePhase::Blocked, None) => Wait::new("children", format!("its children decide: {}", ids(node))),
+        (_, Some(NodeReason::RetryBackoff)) if until.is_some() => Wait::new("retry", message),
+        _ if until.is_some() => Wait::new("time", message),
+        _ => return None,
+    };
+    wait.until = until;
+    Some(wait)
+}
+
+fn ids(node: &Node) -> String {
+    node.children.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn on(reason: NodeReason) -> &'static str {
+    match reason {
+        NodeReason::AwaitingApproval => "approval",
+        NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::RunnerLost => "person",
+        NodeReason::AwaitingEvent => "event",
+        NodeReason::AwaitingProvider => "provider",
+        NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => "binding",
+        _ => "outside",
+    }
+}
+
+/// A node that could start: who would start it, and what bounds that.
+fn slot(status: &ExecutionStatus, provider: Option<&str>, limits: &BTreeMap<String, u32>) -> Vec<Wait> {
+    let mut waits = match &status.extensions.lease {
+        Some(lease) => {
+            let message = format!("a free slot of runner {}, which drives the execution", lease.holder);
+            vec![Wait::new("slot", message)]
+        }
+        None => vec![Wait::new("reconcile", "the next `planspec reconcile`".to_owned())],
+    };
+    if let Some((provider, limit)) = provider.and_then(|name| Some((name, limits.get(name)?))) {
+        let message = format!("a runner has at most {limit} attempts of {provider} at once");
+        waits.push(Wait::new("limit", message));
+    }
+    waits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said(id: &str, status: &serde_json::Value) -> Vec<String> {
+        let graph: PlanGraph = serde_json::from_value(json!({
+            "nodes": [
+                { "id": "a", "kind": "Task" }, { "id": "b", "kind": "Task" },
+                { "id": "c", "kind": "Task", "dependsOn": ["a"], "when": "parameters.go" },
+            ],
+            "edges": [{ "from": "b", "to": "c", "type": "soft" }],
+        }))
+        .unwrap();
+        let topology = Topology::build(&graph).unwrap();
+        let status: ExecutionStatus = serde_json::from_value(status.clone()).unwrap();
+        let limits = BTreeMap::from([("tool://t".to_owned(), 2)]);
+        let now = Timestamp::UNIX_EPOCH;
+        let ix = topology.find(id).unwrap();
+        let waits = waits((&graph, &topology), ix, &status, (Some("tool://t"), &limits), now);
+        waits.into_iter().map(|wait| format!("{}: {}", wait.on, wait.message)).collect()
+    }
+
+    #[test]
+    fn every_node_says_what_it_waits_for() {
+        let pinned =
+            json!({ "commit": "c", "plan": "n/plan/p", "graphDigest": format!("sha256:{}", "0".repeat(64)) });
+        let status = json!({ "phase": "Running", "extensions": { "pinned": pinned }, "nodeStatuses": {
+            "a": { "phase": "Running", "attempt": 2, "extensions": { "runner": "r1" } },
+            "b": { "phase": "Pending" }, "c": { "phase": "Pending" },
+        } });
+        assert_eq!(said("a", &status), ["attempt: attempt 2 is under way on r1"]);
+        assert_eq!(
+            said("b", &status),
+            [
+                "reconcile: the next `planspec reconcile`",
+                "limit: a runner has at most 2 attempts of tool://t at once"
+            ]
+        );
+        assert_eq!(
+            said("c", &status),
+            [
+                "edge: `a` must succeed first, and is Running",
+                "edge: `b` must end first, and is Pending",
+                "condition: then `parameters.go` decides whether it runs"
+            ]
+        );
+        let blocked = json!({ "phase": "Blocked", "message": "there is no plan", "nodeStatuses": {
+            "a": { "phase": "Blocked", "message": "gate `g` has 1 of 2 approvals", "extensions": { "reason": "AwaitingApproval" } },
+            "b": { "phase": "Succeeded" },
+        } });
+        assert_eq!(
+            said("a", &blocked),
+            ["execution: there is no plan", "approval: gate `g` has 1 of 2 approvals"]
+        );
+        assert!(said("b", &blocked).is_empty());
+    }
+}
