@@ -172,6 +172,8 @@ pub struct ProviderConfig {
     pub network: NetworkConfig,
     /// Ready-made settings of `agent://NAME`, by name.
     pub agents: BTreeMap<String, JsonMap>,
+    /// The servers of `mcp://SERVER/TOOL`, by name.
+    pub mcp: BTreeMap<String, JsonMap>,
     /// Schemes that executables named `planspec-provider-SCHEME` on the `PATH` serve.
     pub plugins: Vec<String>,
 }

@@ -129,6 +129,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         secrets: named(&config.providers.secrets),
         allow_private: config.providers.network.allow_private.clone(),
         agents: config.providers.agents.clone(),
+        mcp: config.providers.mcp.clone(),
         plugins: config.providers.plugins.clone(),
         services: config.providers.services.clone(),
         runs: runs.to_owned(),

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::process::Program;
+use super::process::{Input, Program};
 
 /// Where programs are looked for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -59,7 +59,7 @@ impl<'a> CommandLine<'a> {
             environment: environment.clone(),
             directory: directory.to_owned(),
             grace,
-            input: Vec::new(),
+            input: Input::Empty,
             split: false,
         })
     }

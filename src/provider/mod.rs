@@ -15,6 +15,7 @@ mod http;
 mod human;
 mod interrupt;
 mod log;
+mod mcp;
 mod outputs;
 mod plain_text;
 mod plugin;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,9 +54,21 @@ pub(super) struct Program {
     /// From TERM to KILL.
     pub(super) grace: Duration,
     /// What it finds on its standard input.
-    pub(super) input: Vec<u8>,
+    pub(super) input: Input,
     /// Whether standard output is told apart from standard error.
     pub(super) split: bool,
+}
+
+/// What a process finds on its standard input.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Input {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// A text.
+    Bytes(Vec<u8>),
+    /// What somebody writes into a pipe meanwhile.
+    Pipe(Arc<OwnedFd>),
 }
 
 /// Where a piece of output comes from.
@@ -119,10 +131,12 @@ pub(super) fn run(
 }
 
 /// A file without a name, not a pipe: nobody has to write while the process reads.
-fn input(bytes: &[u8]) -> io::Result<Stdio> {
-    if bytes.is_empty() {
-        return Ok(Stdio::null());
-    }
+fn input(input: &Input) -> io::Result<Stdio> {
+    let bytes = match input {
+        Input::Empty => return Ok(Stdio::null()),
+        Input::Pipe(end) => return Ok(end.try_clone()?.into()),
+        Input::Bytes(bytes) => bytes,
+    };
     let mut file: File = tempfile::tempfile()?;
     file.write_all(bytes)?;
     file.rewind()?;

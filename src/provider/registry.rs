@@ -6,7 +6,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::check::did_you_mean;
-use super::{Provider, ProviderSettings, agent, external, github_actions, http, human, plugin, tool};
+use super::{Provider, ProviderSettings, agent, external, github_actions, http, human, mcp, plugin, tool};
 
 /// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
@@ -51,6 +51,7 @@ impl Registry {
         registry.register(&(Arc::new(human::Human) as Arc<dyn Provider>));
         let actions = github_actions::GitHubActions::new(settings.github.clone());
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
+        registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));
         let (agents, plugins) = (settings.agents.clone(), settings.plugins.clone());
         let processes = tool::LocalProcesses::new(settings);
         registry.register(&(Arc::new(tool::Tool::new(processes.clone())) as Arc<dyn Provider>));

@@ -25,6 +25,8 @@ pub struct ProviderSettings {
     pub allow_private: Vec<String>,
     /// Ready-made settings of `agent://NAME`, by name.
     pub agents: BTreeMap<String, JsonMap>,
+    /// The servers of `mcp://SERVER/TOOL`, by name.
+    pub mcp: BTreeMap<String, JsonMap>,
     /// Schemes that executables named `planspec-provider-SCHEME` serve.
     pub plugins: Vec<String>,
     /// The addresses of services: `providers.services`.

@@ -12,7 +12,7 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 6] = ["agent", "custom-provider", "feature-release", "http", "sso", "two-hundred"];
+const DRIVEN: [&str; 7] = ["agent", "custom-provider", "feature-release", "http", "mcp", "sso", "two-hundred"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -281,5 +281,17 @@ fn a_provider_of_ones_own_is_found_on_the_path() {
     let done = environment.planspec(&get).succeeds().json();
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(done["status"]["nodeStatuses"]["throw"]["outputs"]["thrown"].as_array().unwrap().len(), 3);
+    check_rests(&environment);
+}
+
+#[test]
+fn a_tool_of_a_server_is_called_and_its_answer_goes_on() {
+    let environment = repository_of("mcp");
+    environment.planspec(&["reconcile"]).succeeds();
+    let get = ["get", "execution/reading-1", "-n", "club", "-o", "json"];
+    let done = environment.planspec(&get).succeeds().json();
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(done["status"]["nodeStatuses"]["find"]["outputs"]["count"], 2);
+    assert_eq!(output(&done, "announce", "first"), "Moby Dick");
     check_rests(&environment);
 }

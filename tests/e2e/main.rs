@@ -37,6 +37,7 @@ mod github_ci;
 mod github_host;
 mod http_provider;
 mod http_service;
+mod mcp;
 mod pages;
 mod reading;
 mod readme;

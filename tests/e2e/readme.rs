@@ -6,13 +6,14 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
     "examples/agent/README.md",
     "examples/custom-provider/README.md",
     "examples/http/README.md",
+    "examples/mcp/README.md",
 ];
 
 #[test]
@@ -53,6 +54,11 @@ fn the_page_of_the_custom_provider_is_true() {
 #[test]
 fn the_page_of_the_http_service_is_true() {
     pages::check(EXAMPLES[5]);
+}
+
+#[test]
+fn the_page_of_the_mcp_server_is_true() {
+    pages::check(EXAMPLES[6]);
 }
 
 #[test]

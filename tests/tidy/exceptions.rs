@@ -41,8 +41,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
         rule: "every dependency is used",
         path: "Cargo.toml",
-        about: "nothing uses `rmcp`",
-        reason: "the provider `mcp://` arrives next",
     },
 ];
 

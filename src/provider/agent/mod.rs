@@ -8,6 +8,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub(super) use self::brief::brief;
+use super::process::Input;
 use super::tool::{Job, LocalProcesses, ToolConfig};
 use super::{Attempt, ConfigError, Control, Provider, Running};
 use crate::model::JsonMap;
@@ -38,7 +39,7 @@ impl Agent {
         let (config, reads_brief) =
             split(&attempt.provider, self.settings(&attempt.provider, &attempt.config))?;
         let brief = brief(attempt);
-        let input = if reads_brief { brief.clone().into_bytes() } else { Vec::new() };
+        let input = if reads_brief { Input::Bytes(brief.clone().into_bytes()) } else { Input::Empty };
         let config = ToolConfig::read(&attempt.provider, &config)?;
         Ok(Job { config, input, brief: Some(brief), answer: None })
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::agent::brief;
+use super::process::Input;
 use super::tool::{Job, LocalProcesses, ToolConfig};
 use super::{Attempt, CallingOff, ConfigError, Control, Outcome, Provider, Running};
 use crate::model::JsonMap;
@@ -37,7 +38,7 @@ impl Plugin {
             attempt.run_dir.push(operation);
             config.checkout = operation == "poll" && !attempt.criteria.is_empty();
         }
-        let input = request(operation, &attempt).to_string().into_bytes();
+        let input = Input::Bytes(request(operation, &attempt).to_string().into_bytes());
         let job = Job { config, input, brief: Some(brief(&attempt)), answer: Some(answer::read) };
         self.0.run(attempt, Ok(job), control)
     }

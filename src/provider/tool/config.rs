@@ -22,13 +22,13 @@ pub(in crate::provider) struct ToolConfig {
     /// Arguments; positional parameters of a shell line.
     pub(super) args: Vec<String>,
     /// Environment variables.
-    pub(super) env: Vec<(String, String)>,
+    pub(in crate::provider) env: Vec<(String, String)>,
     /// Whether `command` is a shell line.
     pub(super) shell: bool,
     /// Where in the checkout the command runs.
     pub(super) working_directory: Option<String>,
     /// From TERM to KILL.
-    pub(super) grace: Duration,
+    pub(in crate::provider) grace: Duration,
     /// Whether the command runs in a checkout; else in an empty folder.
     pub(in crate::provider) checkout: bool,
     /// What the command is kept from; nothing when absent.
@@ -82,7 +82,7 @@ impl ToolConfig {
     }
 
     /// The command to run.
-    pub(super) fn command_line(&self) -> CommandLine<'_> {
+    pub(in crate::provider) fn command_line(&self) -> CommandLine<'_> {
         CommandLine { command: &self.command, args: &self.args, shell: self.shell }
     }
 

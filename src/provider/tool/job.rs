@@ -2,6 +2,7 @@
 
 use super::config::ToolConfig;
 use crate::model::JsonMap;
+use crate::provider::process::Input;
 use crate::provider::{Attempt, Outcome};
 
 /// Makes the outputs, or another end, out of what a process wrote to its standard output.
@@ -12,7 +13,7 @@ pub(in crate::provider) struct Job {
     /// The command.
     pub(in crate::provider) config: ToolConfig,
     /// What it finds on its standard input.
-    pub(in crate::provider) input: Vec<u8>,
+    pub(in crate::provider) input: Input,
     /// What the work is about, as a file.
     pub(in crate::provider) brief: Option<String>,
     /// Takes the answer on standard output; without it, that is part of the log, and outputs come in a file.
@@ -22,6 +23,6 @@ pub(in crate::provider) struct Job {
 impl Job {
     /// A command that gets nothing and gives its outputs in a file.
     pub(in crate::provider) fn command(config: ToolConfig) -> Self {
-        Self { config, input: Vec::new(), brief: None, answer: None }
+        Self { config, input: Input::Empty, brief: None, answer: None }
     }
 }

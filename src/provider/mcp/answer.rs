@@ -1,0 +1,43 @@
+//! What a tool answers, as outputs.
+
+use rmcp::model::CallToolResult;
+use serde_json::Value;
+
+use super::hopeless;
+use crate::model::{JsonMap, NodeReason};
+use crate::provider::{Attempt, Outcome, outputs};
+
+/// The outcome of a call that was answered.
+pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> Outcome {
+    let texts: Vec<&str> =
+        result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
+    let text = texts.join("\n");
+    if result.is_error == Some(true) {
+        let message = if text.is_empty() { "it says no more".to_owned() } else { text };
+        return Outcome::failed(NodeReason::ProviderFailed, format!("the tool failed: {message}"));
+    }
+    let given = match &result.structured_content {
+        Some(Value::Object(map)) => map.clone(),
+        Some(other) => [("result".to_owned(), other.clone())].into_iter().collect(),
+        None => from_text(text, attempt),
+    };
+    if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > outputs::LIMIT {
+        return hopeless(format!("the answer of the tool has more than {} bytes", outputs::LIMIT));
+    }
+    match outputs::checked(given, &attempt.declared_outputs) {
+        Ok(outputs) => Outcome::Succeeded { outputs },
+        Err(error) => Outcome::hopeless(NodeReason::OutputInvalid, error.to_string()),
+    }
+}
+
+/// A JSON object where outputs are declared that are not just `text`; else the text.
+fn from_text(text: String, attempt: &Attempt) -> JsonMap {
+    let declared = &attempt.declared_outputs;
+    if !declared.is_empty()
+        && *declared != ["text"]
+        && let Ok(Value::Object(map)) = serde_json::from_str(&text)
+    {
+        return map;
+    }
+    [("text".to_owned(), Value::String(text))].into_iter().collect()
+}
