@@ -162,7 +162,9 @@ mod tests {
     fn an_unknown_scheme_is_refused_with_what_was_meant() {
         check_refused(&[], "tols://lint", "no provider serves `tols://`; did you mean `tool`?");
         for unknown in ["quantum", ""] {
-            let Err(error) = registry(&[]).find(&format!("{unknown}://x")) else { panic!("{unknown} was found") };
+            let Err(error) = registry(&[]).find(&format!("{unknown}://x")) else {
+                panic!("{unknown} was found")
+            };
             let expected = format!("no provider serves `{unknown}://`; known are agent, ");
             assert!(error.to_string().starts_with(&expected), "{error}");
         }

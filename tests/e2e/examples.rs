@@ -12,7 +12,8 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 7] = ["agent", "custom-provider", "feature-release", "http", "mcp", "sso", "two-hundred"];
+const DRIVEN: [&str; 7] =
+    ["agent", "custom-provider", "feature-release", "http", "mcp", "sso", "two-hundred"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")

@@ -38,10 +38,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         about: "std::process::Command",
         reason: "the user's editor, on the user's terminal: neither Git nor the work of a plan",
     },
-    Exception {
-        rule: "every dependency is used",
-        path: "Cargo.toml",
-    },
 ];
 
 /// The findings that stand, and the exceptions of this rule that nothing needs.
