@@ -11,7 +11,6 @@ use crate::record::StatusTree;
 use crate::report::progress_comment::{Standing, Wait};
 
 /// Where these executions stand; those without a record are left out.
-#[allow(dead_code, reason = "`planspec ci` calls it next")]
 pub(crate) fn of(
     workspace: &Workspace,
     config: &Config,
@@ -75,7 +74,7 @@ fn command(
             Some(format!("/planspec approve {}", gate.name))
         }
         NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
-            Some(format!("/planspec complete {node}"))
+            Some(format!("/planspec complete {}/{node}", key.name))
         }
         NodeReason::RunnerLost => Some(format!("/planspec retry {} {node}", key.name)),
         _ => None,

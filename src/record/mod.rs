@@ -15,9 +15,7 @@ mod tree;
 mod writer;
 
 pub use batch::{Batch, Change};
-pub use dashboard::{
-    DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard, excerpt,
-};
+pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use error::RecordError;
 pub use gc::{SQUASHED, Squash, squash};
 pub use layout::{DASHBOARD, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path};

@@ -132,7 +132,7 @@ fn carry_out(
         Command::Help => return Ok(Answer::Said(HELP.to_owned())),
         Command::Status => {
             let keys = standing.executions()?.into_iter().collect();
-            let page: String = standing.page(&keys, &[])?.chars().take(60_000).collect();
+            let page = standing.page(&keys, None)?.comment;
             return Ok(match allowed(Wish::Change)? {
                 Ok(_) => Answer::Said(page),
                 Err(why) => Answer::No(markdown(&why, 300)),

@@ -60,7 +60,8 @@ pub(super) fn drive_and_report(
     {
         once(&mut passed, choices, context)?;
     }
-    let (page, phases) = progress::publish(host, &passed, context)?;
+    let (page, phases) =
+        progress::publish(host, &passed, step::summary_address(actions).as_deref(), context)?;
     step::summary(actions, &page)?;
     let exit = verdict(&passed.summary);
     step::outputs(

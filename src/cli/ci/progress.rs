@@ -11,13 +11,8 @@ use super::standing::Standing;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::model::{Kind, ResourceKey};
+use crate::report::progress_comment::MARKER;
 use crate::report::text;
-
-/// What finds the comment again.
-const MARKER: &str = "<!-- planspec:progress -->";
-
-/// The most characters of a comment; the host takes a little more.
-const LONGEST: usize = 60_000;
 
 /// The most pull requests that one pass comments on: the rest is told by the next one.
 const MOST_PULLS: usize = 30;
@@ -27,11 +22,11 @@ const MOST_PULLS: usize = 30;
 pub(super) fn publish(
     host: Option<&Host>,
     passed: &Passed,
+    full: Option<&str>,
     context: &mut Context,
 ) -> Result<(String, Value), CliError> {
     let standing = Standing::open(context)?;
-    let mut page = String::from("## planspec\n");
-    page.push_str(&standing.page(&passed.touched, &passed.summary.waiting)?);
+    let mut page = standing.page(&passed.touched, None)?.summary;
     if !passed.timeline.is_empty() {
         page.push_str("\n## Timeline\n\n| Time | What | Became | Why |\n| --- | --- | --- | --- |\n");
         page.extend(passed.timeline.iter().map(String::as_str));
@@ -40,7 +35,7 @@ pub(super) fn publish(
         }
     }
     if let Some(host) = host
-        && let Err(error) = comment(host, &standing, passed)
+        && let Err(error) = comment(host, &standing, passed, full)
     {
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();
@@ -49,7 +44,7 @@ pub(super) fn publish(
     Ok((page, phases(&standing, passed)?))
 }
 
-fn comment(host: &Host, standing: &Standing, passed: &Passed) -> Result<(), CliError> {
+fn comment(host: &Host, standing: &Standing, passed: &Passed, full: Option<&str>) -> Result<(), CliError> {
     let touched = executions_only(&passed.touched);
     if touched.is_empty() {
         return Ok(());
@@ -70,14 +65,8 @@ fn comment(host: &Host, standing: &Standing, passed: &Passed) -> Result<(), CliE
         }
     }
     for (number, keys) in by_pull.into_iter().take(MOST_PULLS) {
-        let page = standing.page(&keys, &passed.summary.waiting)?;
-        let page: String = page.chars().take(LONGEST).collect();
-        let hint = if page.contains("\n## Waiting\n") {
-            "\nReviewers answer with `/planspec approve GATE` or `/planspec reject GATE` in a comment; `/planspec help` says more.\n"
-        } else {
-            ""
-        };
-        host.keep_comment(number, MARKER, &format!("{MARKER}\n{}\n{hint}", page.trim()))?;
+        let page = standing.page(&keys, full)?;
+        host.keep_comment(number, MARKER, &page.comment)?;
     }
     Ok(())
 }

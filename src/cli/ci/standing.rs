@@ -1,18 +1,19 @@
 //! Where Executions stand, read once: their records, their graphs, and the pull requests that brought them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::host::Host;
 use crate::cli::Context;
 use crate::cli::error::CliError;
+use crate::cli::standing;
 use crate::cli::workspace::{Tips, Workspace};
-use crate::event::Waiting;
 use crate::git::ObjectId;
 use crate::github::PullRequest;
 use crate::manifest;
 use crate::model::{Kind, PlanGraph, ResourceKey, Spec};
-use crate::record::{DashboardInput, ExecutionCard, StatusTree, WaitingFor, excerpt};
+use crate::record::StatusTree;
+use crate::report::markdown::{COMMENT_LIMIT, Rendered};
+use crate::report::progress_comment::render;
 
 /// How far back the commit is looked for that brought an Execution.
 const FAR: usize = 2000;
@@ -67,22 +68,15 @@ impl Standing {
         }))
     }
 
-    fn card(&self, key: &ResourceKey) -> Result<Option<ExecutionCard>, CliError> {
-        let Some(record) = self.record(key)? else { return Ok(None) };
-        let graph = self.graph(key)?.map(Arc::new);
-        // Without a path there is no link: a comment stands elsewhere than the dashboard.
-        Ok(Some(ExecutionCard { record: Arc::new(record), path: String::new(), graph }))
-    }
-
-    /// Where these Executions stand, in Markdown.
-    pub(super) fn page(&self, keys: &BTreeSet<ResourceKey>, waiting: &[Waiting]) -> Result<String, CliError> {
-        let mut input = DashboardInput::default();
-        for key in keys.iter().filter(|key| key.kind == Kind::Execution) {
-            input.executions.extend(self.card(key)?);
-        }
-        let own = waiting.iter().filter(|waiting| keys.contains(&waiting.key));
-        input.waiting = own.map(waiting_for).collect();
-        Ok(excerpt(&input))
+    /// Where these Executions stand, as a comment and as a part of the summary.
+    pub(super) fn page(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+        full: Option<&str>,
+    ) -> Result<Rendered, CliError> {
+        let keys: Vec<ResourceKey> = keys.iter().filter(|key| key.kind == Kind::Execution).cloned().collect();
+        let found = standing::of(&self.workspace, &self.tips.config, &self.status, &keys)?;
+        Ok(render(&found, COMMENT_LIMIT, full))
     }
 
     /// The manifest of each of these Executions: the commit of the desired branch that brought its file in.
@@ -150,16 +144,5 @@ pub(super) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>,
         Err(error) if error.is_not_found() => Ok(None),
         Err(crate::github::GitHubError::Refused { status: 422, .. }) => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn waiting_for(waiting: &Waiting) -> WaitingFor {
-    WaitingFor {
-        key: waiting.key.clone(),
-        node: waiting.node.clone(),
-        message: waiting.message.clone(),
-        people: Vec::new(),
-        command: waiting.command.clone(),
-        since: None,
     }
 }

@@ -75,15 +75,6 @@ pub fn dashboard(input: &DashboardInput) -> String {
     page
 }
 
-/// What waits and where the executions stand, for another page: a comment, or the summary of a job.
-#[must_use]
-pub fn excerpt(input: &DashboardInput) -> String {
-    let mut page = String::new();
-    waiting(input, &mut page);
-    execution::section(&input.executions, &mut page);
-    page
-}
-
 // Writing to a string cannot fail, here and in the modules below.
 
 fn summary(input: &DashboardInput, page: &mut String) {
