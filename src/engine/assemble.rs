@@ -148,7 +148,9 @@ impl Driver<'_> {
         let slots = !self.leaving && !self.is_winding_down() && self.attempts.room(self.pace.cycle()) > 0;
         let around = Around::new(&self.world, &self.registry);
         let mut steps = Vec::new();
-        for (key, live) in &mut self.live {
+        let mut all: Vec<(&ResourceKey, &mut Live)> = self.live.iter_mut().collect();
+        all.sort_by_key(|(_, live)| live.turn());
+        for (key, live) in all {
             if live.dirty || (live.hungry && slots) {
                 live.dirty = false;
                 steps.push((key.clone(), live.prepare(&around, planner)?));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::capabilities::checked;
 use super::elsewhere::Looked;
+use super::exclusion::exclude;
 use super::manifest_change::{note_immutable, removed_request};
 use super::metadata::{note_source, observe, pins_for};
 use super::pin::{program_of, sources};
@@ -130,6 +131,12 @@ impl Live {
         self.record.as_ref().and_then(|record| record.execution())
     }
 
+    /// Whose turn it is first: the more urgent, then the older.
+    pub(super) fn turn(&self) -> (std::cmp::Reverse<u16>, Timestamp) {
+        let queued = self.status().and_then(|status| status.queued_time);
+        (std::cmp::Reverse(self.priority), queued.unwrap_or(Timestamp::MAX))
+    }
+
     /// The number of the lease that `runner` holds.
     pub(super) fn token(&self, runner: &str) -> Option<u64> {
         let lease = self.status()?.extensions.lease.as_ref()?;
@@ -199,6 +206,8 @@ impl Live {
             called_off: &self.called_off,
         };
         plan_execution(view, &mut step.draft, around, planner.now);
+        let holder = |mutex: &str| around.holder(&self.key, mutex);
+        exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
         if planner.leaving && !step.draft.ready.is_empty() {
             // It is left to the next reconcile, which finds it due at once.
             step.draft.ready.clear();
@@ -323,8 +332,7 @@ impl Live {
         None
     }
 
-    /// Applies the ends of attempts. One that the record no longer knows as running is left out: it was cancelled, or
-    /// taken over.
+    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record tells.
     fn take_up(
         &self,
         world: &World,

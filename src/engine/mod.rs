@@ -13,6 +13,7 @@ mod decide;
 mod driver;
 mod elsewhere;
 mod error;
+mod exclusion;
 mod gates;
 mod intake;
 mod kinds;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::exclusion::{Holders, holders as holders_of};
 use super::loaded::Loaded;
 use super::world::World;
 use super::{EngineError, gates};
@@ -26,6 +27,8 @@ pub(super) struct Around<'a> {
     pub(super) registry: &'a Registry,
     failure: RefCell<Option<EngineError>>,
     bindings: RefCell<HashMap<ResourceKey, Option<Binding>>>,
+    /// Who holds which mutex; found out when somebody asks.
+    holders: RefCell<Option<Holders>>,
 }
 
 /// A Binding as it stands during a pass.
@@ -37,7 +40,19 @@ struct Binding {
 
 impl<'a> Around<'a> {
     pub(super) fn new(world: &'a World, registry: &'a Registry) -> Self {
-        Self { world, registry, failure: RefCell::new(None), bindings: RefCell::default() }
+        let (failure, bindings, holders) = Default::default();
+        Self { world, registry, failure, bindings, holders }
+    }
+
+    /// Who holds a mutex; where nobody does, `key` takes it.
+    pub(super) fn holder(&self, key: &ResourceKey, mutex: &str) -> Option<ResourceKey> {
+        let mut holders = self.holders.borrow_mut();
+        if holders.is_none() {
+            *holders = self.keep(holders_of(self.world).map(Some));
+        }
+        let name = (key.namespace.clone(), mutex.to_owned());
+        let holder = holders.as_mut()?.entry(name).or_insert_with(|| key.clone());
+        (holder != key).then(|| holder.clone())
     }
 
     /// The failure, if something could not be read.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::event::Waiting;
 use crate::index::{Settled, Topic};
-use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::model::{ExecutionStatus, MutexHold, NodeId, NodePhase, NodeReason, ResourceKey};
 use crate::plan::{Dependency, Draft};
 
 pub(super) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> Settled {
@@ -37,6 +37,10 @@ pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
         let message = format!("suspended by {}", request.by);
         let command = format!("planspec resume execution/{} -n {}", key.name, key.namespace);
         push(&mut settled, key, None, "Suspended", message, Some(command), None);
+    }
+    let mutex = status.extensions.mutex.as_ref().filter(|_| !status.phase.is_terminal());
+    if let Some(message) = mutex.and_then(MutexHold::waiting) {
+        push(&mut settled, key, None, "MutexHeld", message, None, None);
     }
     if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
         let reason = status.reason.clone().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Kind, LabelSelector, Name, Resource, ResourceKey, Spec};
+use crate::model::{Kind, LabelSelector, MUTEX, Name, Resource, ResourceKey, Spec};
 
 /// Something that a change can be about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,8 @@ pub enum Topic {
     PlanLabel(Name, String),
     /// A goal of a namespace selects plans by this label; `None` when no single label tells.
     GoalSelector(Name, Option<String>),
+    /// A mutex between executions of a namespace.
+    Mutex(Name, String),
 }
 
 impl fmt::Display for Topic {
@@ -24,6 +26,7 @@ impl fmt::Display for Topic {
             Self::Bindings(namespace) => write!(f, "{namespace}/bindings"),
             Self::PlanLabel(namespace, label) => write!(f, "{namespace}/plans?{label}"),
             Self::GoalSelector(namespace, Some(label)) => write!(f, "{namespace}/goals?{label}"),
+            Self::Mutex(namespace, name) => write!(f, "{namespace}/mutex?{name}"),
             Self::GoalSelector(namespace, None) => write!(f, "{namespace}/goals?"),
         }
     }
@@ -60,6 +63,8 @@ pub fn topics_of(resource: &Resource) -> Vec<Topic> {
             topics.extend(keys.map(Topic::Resource));
         }
         Spec::Execution(spec) => {
+            let mutex = resource.metadata.annotations.get(MUTEX);
+            topics.extend(mutex.map(|name| Topic::Mutex(home.clone(), name.clone())));
             topics.push(Topic::Resource(spec.plan_ref.key(Kind::Plan, home)));
             topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
         }

@@ -186,6 +186,9 @@ pub struct ExecutionExtensions {
     /// Somebody asked that no further node starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<Request>,
+    /// The mutex that it holds or waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutex: Option<MutexHold>,
     /// How often it was retried; every retry is also a commit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u64,
@@ -199,6 +202,29 @@ fn is_zero(number: &u64) -> bool {
 impl ExecutionExtensions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Annotation of an Execution: of all in its namespace that name the same, one runs at a time.
+pub const MUTEX: &str = "planspec.io/mutex";
+
+/// A mutex between Executions of a namespace, held from the first start to the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MutexHold {
+    /// Its name.
+    pub name: String,
+    /// Who holds it while this execution waits; absent when this one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<ResourceKey>,
+}
+
+impl MutexHold {
+    /// What is waited for, in words; none for the one that holds it.
+    #[must_use]
+    pub fn waiting(&self) -> Option<String> {
+        let holder = self.waits_for.as_ref()?;
+        Some(format!("waits for {}, which holds the mutex `{}`", holder.name, self.name))
     }
 }
 

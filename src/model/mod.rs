@@ -34,7 +34,7 @@ pub use digest::Digest;
 pub use duration::{Duration, DurationError};
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus, Lease,
-    PinnedGraph, Request,
+    MUTEX, MutexHold, PinnedGraph, Request,
 };
 pub use gate::{
     GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, Review, ReviewAction,

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::graph::{NodeIx, Topology};
-use crate::model::{EdgeType, ExecutionStatus, Node, NodePhase, NodeReason, NodeStatus, PlanGraph};
+use crate::model::{
+    EdgeType, ExecutionStatus, MutexHold, Node, NodePhase, NodeReason, NodeStatus, PlanGraph,
+};
 
 /// One thing that a node waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +59,7 @@ pub fn waits(
     }
     if free {
         waits.extend(own(node, &state, now));
-        if state.phase == NodePhase::Pending {
+        if state.phase == NodePhase::Pending && waits.is_empty() {
             waits.extend(slot(status, provider, limits));
         }
     }
@@ -70,6 +72,9 @@ fn whole(status: &ExecutionStatus) -> Vec<Wait> {
     if status.extensions.pinned.is_none() {
         let why = status.message.clone().unwrap_or_else(|| "the execution was not started yet".to_owned());
         waits.push(Wait::new("execution", why));
+    }
+    if let Some(message) = status.extensions.mutex.as_ref().and_then(MutexHold::waiting) {
+        waits.push(Wait::new("mutex", message));
     }
     if let Some(request) = &status.extensions.suspend {
         waits.push(Wait::new("resume", format!("the execution was suspended by {}", request.by)));
@@ -165,8 +170,7 @@ mod tests {
 
     #[test]
     fn every_node_says_what_it_waits_for() {
-        let pinned =
-            json!({ "commit": "c", "plan": "n/plan/p", "graphDigest": format!("sha256:{}", "0".repeat(64)) });
+        let pinned = json!({ "commit": "c", "plan": { "namespace": "n", "kind": "Plan", "name": "p" }, "graphDigest": format!("sha256:{}", "0".repeat(64)) });
         let status = json!({ "phase": "Running", "extensions": { "pinned": pinned }, "nodeStatuses": {
             "a": { "phase": "Running", "attempt": 2, "extensions": { "runner": "r1" } },
             "b": { "phase": "Pending" }, "c": { "phase": "Pending" },

@@ -38,6 +38,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
         conditions: status.conditions.clone(),
         observed_generation: status.observed_generation,
         extensions: ExecutionExtensions {
+            mutex: None,
             pinned: status.extensions.pinned.clone(),
             lease: None,
             last_token: status.extensions.last_token,

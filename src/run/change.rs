@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Artifact, CriterionResult, Digest, JsonMap, Lease, LogSummary, NodeId, NodePhase, NodeReason,
+    Artifact, CriterionResult, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId, NodePhase, NodeReason,
     PinnedGraph, Request, ResolvedBinding,
 };
 
@@ -62,6 +62,8 @@ pub enum ExecutionChange {
     Suspend(Request),
     /// Somebody asks to go on.
     Resume(Request),
+    /// It takes a mutex, or waits for the one who holds it.
+    Exclude(MutexHold),
     /// Somebody asks to run nodes again; the nodes follow as `Reset`.
     Retry(Request),
 }

@@ -83,10 +83,15 @@ fn apply_execution(
         }
         ExecutionChange::RequestCancel(request) => status.extensions.cancel = Some(request.clone()),
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
+        ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
         ExecutionChange::Resume(_) => status.extensions.suspend = None,
         ExecutionChange::Retry(_) => {
             status.extensions.retries = status.extensions.retries.saturating_add(1);
             status.extensions.cancel = None;
+            if over {
+                // It gave the mutex up when it ended, and has to wait for it again.
+                status.extensions.mutex = None;
+            }
             status.completion_time = None;
         }
     }

@@ -6,7 +6,8 @@ use super::Program;
 use crate::graph::NodeIx;
 use crate::model::{Condition, Node};
 use crate::model::{
-    ConditionStatus, EdgeType, ExecutionPhase, ExecutionStatus, NodeKind, NodePhase, NodeReason, NodeStatus,
+    ConditionStatus, EdgeType, ExecutionPhase, ExecutionStatus, MutexHold, NodeKind, NodePhase, NodeReason,
+    NodeStatus,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -137,7 +138,11 @@ fn explain(program: &Program, status: &mut ExecutionStatus) {
     let name = |(node, state): (&Node, &NodeStatus)| {
         if state.message.is_empty() { node.id.to_string() } else { format!("{}: {}", node.id, state.message) }
     };
+    let held_back = status.extensions.mutex.as_ref().and_then(MutexHold::waiting);
     let (reason, message) = match status.phase {
+        ExecutionPhase::Pending | ExecutionPhase::Running if held_back.is_some() => {
+            (Some("MutexHeld".to_owned()), held_back)
+        }
         ExecutionPhase::Blocked => {
             let mut blocked = nodes().filter(|(_, state)| state.phase == NodePhase::Blocked);
             let first = blocked.next();

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use planspec::model::{ExecutionPhase, Kind, NodePhase, NodeReason};
 use serde_json::json;
 
-use crate::engine_rig::{Graph, QUICK, Stage, bindings, check_history, essence, execution, yaml};
+use crate::engine_rig::{Graph, QUICK, Stage, bindings, check_history, essence, execution, record_in, yaml};
 
 /// A stage with a task that, at its first attempt, lasts longer than any test.
 fn stage(config: &str, fields: &serde_json::Value) -> Stage {
@@ -105,4 +105,82 @@ fn a_runner_that_lost_its_lease_ends_its_attempt_and_records_nothing_of_it() {
     let pid: i32 = stage.trace("pid")[0].parse().unwrap();
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the old attempt still runs");
     check_history(&stage.environment.repo());
+}
+
+/// Executions with this annotation exclude each other.
+fn exclusive(name: &str) -> serde_json::Value {
+    let mut execution = execution(name, "work");
+    execution["metadata"]["annotations"] = json!({ "planspec.io/mutex": "production" });
+    execution
+}
+
+#[test]
+fn executions_with_the_same_mutex_run_one_after_the_other_on_any_number_of_runners() {
+    let stage = Stage::new(QUICK, &[]);
+    let trace = stage.outside("trace");
+    let script = format!(
+        "echo \"in $PLANSPEC_EXECUTION\" >> '{0}'; sleep 0.3; echo \"out $PLANSPEC_EXECUTION\" >> '{0}'",
+        trace.display()
+    );
+    let graph = Graph::new("work").task("first", &[], &script).task("second", &["first"], &script).task(
+        "side",
+        &[],
+        "true",
+    );
+    let names = ["a", "b", "c"];
+    let mut documents = vec![graph.plan(), bindings(&[&graph]), execution("free", "work")];
+    documents.extend(names.map(exclusive));
+    stage.commit("work.yaml", &yaml(&documents));
+    let mut runners = [stage.start(&["--watch", "100ms"]), stage.start(&["--watch", "100ms"])];
+    let status = |name: &str| {
+        let record = record_in(&stage.environment.repo(), Kind::Execution, name);
+        record.and_then(|record| record.execution().cloned()).unwrap_or_default()
+    };
+    stage.wait_until("one waits for another", || {
+        names.iter().any(|name| {
+            let message = status(name).message.unwrap_or_default();
+            message.ends_with(", which holds the mutex `production`")
+        })
+    });
+    stage.wait_until("all are over", || {
+        names.iter().chain(&["free"]).all(|name| status(name).phase == ExecutionPhase::Succeeded)
+    });
+    for runner in &mut runners {
+        runner.signal(rustix::process::Signal::TERM);
+        runner.ends();
+    }
+    let lines: Vec<String> =
+        stage.trace("trace").into_iter().filter(|line| !line.ends_with("free")).collect();
+    assert_eq!(lines.len(), 12, "{lines:?}");
+    // Each one's four lines stand together.
+    let owners: Vec<&str> = lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert!(owners.chunks(4).all(|four| four.iter().all(|owner| *owner == four[0])), "{lines:?}");
+    check_history(&stage.environment.repo());
+}
+
+#[test]
+fn an_execution_that_waits_for_a_mutex_can_be_cancelled_and_one_that_is_retried_waits_again() {
+    let stage = Stage::new(QUICK, &[]);
+    let flag = stage.outside("flag");
+    let graph = Graph::new("work")
+        .node(json!({ "id": "ok", "kind": "Gate", "dependsOn": ["a"], "gateRef": { "name": "g" } }))
+        .task("a", &[], &format!("test -e '{}' || {{ touch '{0}'; exit 1; }}", flag.display()));
+    stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph]), exclusive("one")]));
+    stage.reconcile(&[]);
+    assert_eq!(stage.status("one").phase, ExecutionPhase::Failed);
+    stage.commit("more.yaml", &yaml(&[exclusive("two"), exclusive("zero")]));
+    stage.reconcile(&[]);
+    // The one that came first waits at its gate, and still holds the mutex.
+    assert_eq!(stage.status("two").phase, ExecutionPhase::Blocked);
+    let waits = |name: &str| stage.status(name).message.unwrap_or_default();
+    assert_eq!(waits("zero"), "waits for two, which holds the mutex `production`");
+    stage.environment.planspec(&["retry", "one", "-n", "team"]).succeeds();
+    stage.reconcile(&[]);
+    assert_eq!(waits("one"), "waits for two, which holds the mutex `production`");
+    stage.environment.planspec(&["cancel", "zero", "-n", "team"]).succeeds();
+    stage.reconcile(&[]);
+    assert_eq!(stage.status("zero").phase, ExecutionPhase::Cancelled);
+    stage.environment.planspec(&["cancel", "two", "-n", "team"]).succeeds();
+    stage.reconcile(&[]);
+    assert_eq!(stage.node("one", "a").phase, NodePhase::Succeeded);
 }

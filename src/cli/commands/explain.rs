@@ -170,7 +170,7 @@ impl Account {
         }
         match self.waits.as_slice() {
             [] if state.phase == NodePhase::Skipped => {
-                page.push_str("\nIt waits for nothing: it was not needed.\n")
+                page.push_str("\nIt waits for nothing: it was not needed.\n");
             }
             [] => page.push_str("\nIt waits for nothing.\n"),
             waits => {
