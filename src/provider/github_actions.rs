@@ -250,7 +250,7 @@ impl Job {
         };
         // Links to what was left are worth having, and no reason to fail.
         let left = self.host.artifacts(&self.place.repo, run.id).await.unwrap_or_default();
-        report.artifacts = left.into_iter().filter(|file| !file.expired).map(artifact).collect();
+        report.artifacts = left.iter().filter(|file| !file.expired).map(artifact).collect();
         report
     }
 
@@ -288,7 +288,7 @@ fn holds(title: &str, key: &str) -> bool {
     })
 }
 
-fn artifact(file: crate::github::Artifact) -> Artifact {
+fn artifact(file: &crate::github::Artifact) -> Artifact {
     Artifact {
         name: plain_line(file.name.as_bytes()),
         kind: ArtifactType::Url,
