@@ -102,11 +102,12 @@ impl State {
         let parts: Vec<&str> = rest.split('/').collect();
         match (method, parts.as_slice()) {
             ("GET", ["issues", "comments", id]) => {
-                let found = self.comments.iter().find(|comment| comment["id"].to_string() == *id);
+                let found = self.comments.iter().find(|comment| comment["id"].as_u64() == id.parse().ok());
                 found.map_or(missing, |comment| (200, comment.clone()))
             }
             ("PATCH", ["issues", "comments", id]) => {
-                let found = self.comments.iter_mut().find(|comment| comment["id"].to_string() == *id);
+                let found =
+                    self.comments.iter_mut().find(|comment| comment["id"].as_u64() == id.parse().ok());
                 found.map_or(missing, |comment| {
                     comment["body"] = body["body"].clone();
                     (200, comment.clone())
@@ -149,7 +150,7 @@ impl State {
                 (200, self.pulls.iter().filter(has).cloned().collect())
             }
             ("GET", ["pulls", number]) => {
-                let found = self.pulls.iter().find(|pull| pull["number"].to_string() == *number);
+                let found = self.pulls.iter().find(|pull| pull["number"].as_u64() == number.parse().ok());
                 found.map_or(missing, |pull| (200, pull.clone()))
             }
             ("GET", ["pulls", _, "reviews"]) => (200, json!(self.reviews)),

@@ -109,7 +109,7 @@ fn write(root: &Path, path: &str, content: &str, force: bool, context: &mut Cont
     } else {
         "kept".to_owned()
     };
-    Ok(context.out.line(format!("{path} {word}"))?)
+    context.out.line(format!("{path} {word}"))
 }
 
 /// Writes a file that is not there yet; `false` when it is.

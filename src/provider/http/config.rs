@@ -93,16 +93,16 @@ impl HttpConfig {
         let mut request = Request::new(method, url);
         request.timeout = self.request_timeout;
         for (name, value) in &self.headers {
-            request.header(name, value).map_err(|error| invalid(&format!("headers.{name}"), error))?;
+            request.header(name, value).map_err(|error| invalid(&format!("headers.{name}"), &error))?;
         }
         for (name, prefix, variable) in &self.secret_headers {
             let key = format!("secretHeaders.{name}");
             let value = settings.secrets.get(variable).and_then(|value| value.to_str()).ok_or_else(|| {
-                invalid(&key, format!("needs the variable {variable}, named in `providers.secrets` and set"))
+                invalid(&key, &format!("needs the variable {variable}, named in `providers.secrets` and set"))
             })?;
             request
                 .header(name, &format!("{prefix}{}", value.trim()))
-                .map_err(|error| invalid(&key, error))?;
+                .map_err(|error| invalid(&key, &error))?;
         }
         Ok(request)
     }
@@ -119,7 +119,7 @@ impl HttpConfig {
     }
 }
 
-fn invalid(key: &str, why: impl ToString) -> ConfigError {
+fn invalid(key: &str, why: &(impl ToString + ?Sized)) -> ConfigError {
     ConfigError::Invalid { key: key.to_owned(), why: why.to_string() }
 }
 
@@ -135,7 +135,7 @@ fn secret_header((name, value): (String, String)) -> Result<(String, String, Str
         && !variable.starts_with(|c: char| c.is_ascii_digit());
     if !is_variable {
         let why = "must name a variable of `providers.secrets`, such as `API_TOKEN` or `Bearer API_TOKEN`";
-        return Err(invalid(&format!("secretHeaders.{name}"), why));
+        return Err(invalid(&format!("secretHeaders.{name}"), &why));
     }
     Ok((name, prefix, variable.to_owned()))
 }

@@ -64,18 +64,18 @@ pub(super) async fn call(
             asker.ask(stop);
             None
         }
-        ended = &mut running => return report(ended.unwrap_or_else(broke_off), None),
+        ended = &mut running => return report(ended.unwrap_or_else(|error| broke_off(&error)), None),
     };
     if outcome.is_some() {
         asker.ask(Stop::Shutdown);
     }
-    report(running.await.unwrap_or_else(broke_off), outcome)
+    report(running.await.unwrap_or_else(|error| broke_off(&error)), outcome)
 }
 
 /// How the server ended, and its log.
 type Ended = (Result<End, Outcome>, Report);
 
-fn broke_off(error: tokio::task::JoinError) -> Ended {
+fn broke_off(error: &tokio::task::JoinError) -> Ended {
     let outcome = failed(format!("the attempt broke off: {error}"));
     (Err(outcome.clone()), outcome.into())
 }
