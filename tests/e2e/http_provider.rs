@@ -159,7 +159,8 @@ fn work_that_goes_on_elsewhere_is_looked_at_by_later_reconciles() {
         _ => Answer::Json("200 OK", json!({ "outputs": { "image": "app:1" } })),
     });
     let stage = stage(&format!("{}/jobs", service.url), &secret_header(), &json!({}), "127.0.0.1");
-    let mut outcomes = vec![stage.environment.planspec(&["reconcile"])];
+    // A runner that has to leave before the work is due to be looked at.
+    let mut outcomes = vec![stage.environment.planspec(&["reconcile", "--max-duration", "700ms"])];
     let (phase, first) = node(&stage);
     let waits = phase == NodePhase::Blocked && first.to_string().contains("AwaitingProvider");
     assert!(waits, "{first:#}");
