@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,6 +28,10 @@ const ABANDON: Duration = Duration::from_secs(10);
 
 /// How often a process is looked after where the system cannot tell of its end through a descriptor.
 const SLICE: Duration = Duration::from_millis(5);
+
+/// How often a program that is still being written is tried again, and how long it is left alone in between.
+const BUSY_TRIES: u32 = 200;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The groups of all processes that run now.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -122,12 +127,24 @@ pub(super) fn run(
         .stdin(input(&program.input)?)
         .stdout(answers)
         .stderr(writer);
-    let child = command.spawn()?;
+    let child = start(&mut command)?;
     // The command holds the writing ends; as long as it lives, the pipe does not end.
     drop(command);
     let mut watch = Watch::new(child, [Some(output), answer], program.grace, interrupt);
     watch.follow(deadline, sink);
     watch.finish(sink)
+}
+
+/// Starts a process. A program that was just checked out may still be open for writing, for as long as it takes another
+/// thread to start a process that inherited it; the system then calls it busy.
+fn start(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(BUSY_PAUSE),
+            started => return started,
+        }
+    }
+    command.spawn()
 }
 
 /// A file without a name, not a pipe: nobody has to write while the process reads.

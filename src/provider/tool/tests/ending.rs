@@ -157,3 +157,18 @@ fn a_flood_is_cut_counted_and_does_no_harm() {
     assert!(file.len() < (64 << 20) + 100);
     assert_eq!(bench.lines.len(), 1_000, "no more than the channel has room for");
 }
+
+#[test]
+fn a_program_that_is_still_open_for_writing_is_waited_for() {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut bench = bench(json!({"command": "./program"}));
+    let mut file = std::fs::OpenOptions::new();
+    let mut open = file.write(true).create(true).mode(0o755).open(bench.checkout().join("program")).unwrap();
+    std::io::Write::write_all(&mut open, b"#!/bin/sh\ntrue\n").unwrap();
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(150));
+        drop(open);
+    });
+    bench.succeed();
+    closing.join().unwrap();
+}
