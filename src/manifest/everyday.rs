@@ -105,7 +105,7 @@ impl<'t> Lines<'t> {
     }
 
     /// Takes literal or folded text whose head stands in the line that is looked at.
-    fn text_block(&mut self, head: &str, parent: Option<usize>) -> Option<String> {
+    fn text_block(&mut self, head: &str, parent: usize) -> Option<String> {
         let (text, after) = text_block::read(head, self.after, parent)?;
         self.after = after;
         self.advance();
@@ -132,7 +132,7 @@ fn mapping(lines: &mut Lines<'_>, indent: usize, depth: u32) -> Option<Value> {
 /// What follows `key:` in the line that is looked at, or below it.
 fn entry(lines: &mut Lines<'_>, rest: &str, indent: usize, depth: u32) -> Option<Value> {
     if rest.starts_with(['|', '>']) {
-        return lines.text_block(rest, Some(indent)).map(Value::String);
+        return lines.text_block(rest, indent).map(Value::String);
     }
     lines.advance();
     let below = lines.peek().filter(|line| !line.is_separator());
@@ -164,7 +164,7 @@ fn list(lines: &mut Lines<'_>, indent: usize, depth: u32) -> Option<Value> {
 
 fn list_item(lines: &mut Lines<'_>, text: &str, column: usize, indent: usize, depth: u32) -> Option<Value> {
     if text.starts_with(['|', '>']) {
-        return lines.text_block(text, Some(indent)).map(Value::String);
+        return lines.text_block(text, indent).map(Value::String);
     }
     if text.starts_with("- ") || text == "-" {
         return None;

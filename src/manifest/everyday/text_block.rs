@@ -1,7 +1,7 @@
 //! Literal (`|`) and folded (`>`) text.
 
 /// Reads the text whose head is `head` and which begins with the next line of `below`: the text, and what follows it.
-pub(super) fn read<'t>(head: &str, below: &'t str, parent: Option<usize>) -> Option<(String, &'t str)> {
+pub(super) fn read<'t>(head: &str, below: &'t str, parent: usize) -> Option<(String, &'t str)> {
     let (folded, strip) = match head {
         "|" => (false, false),
         "|-" => (false, true),
@@ -9,7 +9,7 @@ pub(super) fn read<'t>(head: &str, below: &'t str, parent: Option<usize>) -> Opt
         ">-" => (true, true),
         _ => return None,
     };
-    let least = parent.map_or(0, |parent| parent + 1);
+    let least = parent + 1;
     let mut rest = below;
     let mut text = String::new();
     let (mut indent, mut blank) = (None, 0);
