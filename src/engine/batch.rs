@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::live::Prepared;
+use super::step::Prepared;
 use crate::event::{Event, ResourceChange};
 use crate::git::ObjectId;
 use crate::model::{ExecutionPhase, ResourceKey, Status, StatusRecord};

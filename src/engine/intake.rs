@@ -117,7 +117,7 @@ impl Driver<'_> {
     fn hold_back(&mut self, work: &[ResourceKey]) -> Result<BTreeSet<ResourceKey>, EngineError> {
         let mut gone = BTreeSet::new();
         for key in work {
-            let declared = super::live::present(&self.world, key)?.is_some();
+            let declared = self.world.present(key)?.is_some();
             if !declared && self.world.index.recorded(key)?.is_some_and(|record| record.source.is_some()) {
                 gone.insert(key.clone());
             }
@@ -142,7 +142,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn is_held_back(&self, key: &ResourceKey) -> bool {
-        self.summary.held_back > 0 && !matches!(super::live::present(&self.world, key), Ok(Some(_)))
+        self.summary.held_back > 0 && !matches!(self.world.present(key), Ok(Some(_)))
     }
 
     /// The resources whose planning looks at `key`.

@@ -47,7 +47,7 @@ pub(super) fn plan_resource(
     old: Option<&StatusRecord>,
     now: Timestamp,
 ) -> Result<Planned, EngineError> {
-    let present = super::live::present(world, key)?;
+    let present = world.present(key)?;
     let loaded = if present.is_some() { world.resource(key)? } else { None };
     let Some(loaded) = loaded else { return Ok(absent(old)) };
     let metadata = observe(key, &loaded.declared, &world.desired, old);

@@ -6,8 +6,8 @@ use super::EngineError;
 use super::assemble::Ready;
 use super::batch::Outcome;
 use super::driver::Driver;
-use super::live::Prepared;
 use super::publisher::{Delivery, Publisher};
+use super::step::Prepared;
 use super::waiting::settled;
 use crate::event::Event;
 use crate::git::ObjectId;
@@ -169,7 +169,7 @@ impl Driver<'_> {
             let left = (!status.phase.is_terminal()).then(|| settled(&step.draft, Some(key)));
             self.leave(key, left);
             // One that was cancelled because its manifest is gone is removed next.
-            let present = matches!(super::live::present(&self.world, key), Ok(Some(_)));
+            let present = matches!(self.world.present(key), Ok(Some(_)));
             if status.phase.is_terminal() && !present && self.summary.held_back == 0 {
                 self.pending.add(key.clone());
             }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::git::{Commit, ObjectId, Repo};
-use crate::index::{Index, Target};
+use crate::index::{Declared, Index, Target};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord};
 use crate::record::{self, StatusPath, StatusTree};
@@ -181,6 +181,17 @@ impl World {
         } else {
             self.index.is_broken(key)?
         })
+    }
+
+    /// The declaration of a resource; none when an owner of it is gone.
+    pub(super) fn present(&self, key: &ResourceKey) -> Result<Option<Declared>, EngineError> {
+        let Some(declared) = self.index.declared(key)? else { return Ok(None) };
+        for owner in &declared.owners {
+            if self.index.declared(owner)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(declared))
     }
 
     /// The declaration of a resource, with the resource itself.
