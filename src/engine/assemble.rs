@@ -21,7 +21,7 @@ use super::{EngineError, dashboard};
 use crate::config::PublishMode;
 use crate::graph::NodeIx;
 use crate::model::{NodeStatus, ResourceKey};
-use crate::plan::{Candidate, Capacity, finish, schedule};
+use crate::plan::{Candidate, Capacity, basis, finish, schedule};
 use crate::run::{Change, ExecutionChange};
 
 /// How many records go into one commit at most.
@@ -48,7 +48,7 @@ impl Driver<'_> {
         self.plan_simple(&mut assembly, now)?;
         self.admit()?;
         let mut steps = self.prepare_steps(now)?;
-        self.choose(&mut steps, now);
+        self.choose(&mut steps, now)?;
         let steps = self.conclude(steps, &mut assembly, now)?;
         self.plan_goals(&mut assembly, now)?;
         if assembly.is_empty() {
@@ -162,7 +162,7 @@ impl Driver<'_> {
     }
 
     /// Picks the nodes that start, and claims them.
-    fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) {
+    fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) -> Result<(), EngineError> {
         let slots =
             if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.cycle()) };
         let mut candidates = Vec::new();
@@ -182,7 +182,7 @@ impl Driver<'_> {
             }
         }
         if candidates.is_empty() || slots == 0 {
-            return;
+            return Ok(());
         }
         let limits = self.world.config.providers.limits.clone();
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider() };
@@ -192,8 +192,9 @@ impl Driver<'_> {
         }
         for (index, nodes) in picked {
             let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
-            start_picked(step, &nodes, &self.options.runner, now);
+            start_picked(&self.world, step, &nodes, &self.options.runner, now)?;
         }
+        Ok(())
     }
 
     /// Completes the steps, drops those that say nothing, and puts the rest into the commit.
@@ -293,7 +294,13 @@ impl Driver<'_> {
 }
 
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.
-fn start_picked(step: &mut Prepared, nodes: &[NodeIx], runner: &str, now: Timestamp) {
+fn start_picked(
+    world: &World,
+    step: &mut Prepared,
+    nodes: &[NodeIx],
+    runner: &str,
+    now: Timestamp,
+) -> Result<(), EngineError> {
     let place: HashMap<NodeIx, usize> =
         nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
     let ready = std::mem::take(&mut step.draft.ready);
@@ -301,11 +308,19 @@ fn start_picked(step: &mut Prepared, nodes: &[NodeIx], runner: &str, now: Timest
         ready.into_iter().partition(|ready| place.contains_key(&ready.node));
     chosen.sort_by_key(|ready| place.get(&ready.node).copied());
     for ready in chosen {
-        if step.draft.start(&ready, runner, now) {
+        let basis = match &step.program {
+            Some(program) => {
+                let capabilities = capabilities_of(world, program, ready.node)?;
+                basis(program, &step.draft.status, ready.node, &capabilities, &ready.target)
+            }
+            None => None,
+        };
+        if step.draft.start(&ready, basis, runner, now) {
             step.targets.insert(ready.node, ready.target);
         }
     }
     step.draft.ready = left;
+    Ok(())
 }
 
 /// Whether a step would change nothing but take and return the lease.

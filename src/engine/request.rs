@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::workspace::Checkouts;
 use crate::git::ObjectId;
-use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, ResourceKey, StatusRecord};
-use crate::plan::{capability, inputs};
+use crate::model::{BindingTarget, NodeId, NodeReason, ResourceKey, StatusRecord};
+use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief};
 use crate::run::Program;
-use crate::run::expression::Template;
 
 /// A node that was claimed; the claim is published.
 #[derive(Debug, Clone)]
@@ -47,7 +46,7 @@ impl Maker {
         let inputs = inputs(&claim.program, status, claim.node).map_err(broken)?;
         let inputs = capability::complete_inputs(inputs, &claim.capabilities)
             .map_err(|message| (NodeReason::InputInvalid, message))?;
-        let config = config(&claim.program, status, &claim.target.config, &inputs).map_err(broken)?;
+        let config = settings(&claim.program, status, &claim.target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let parsed: ObjectId =
@@ -89,22 +88,4 @@ fn brief(program: &Program, node: &crate::model::Node) -> Brief {
         task_context: node.context.clone(),
         execution_context: program.spec.context.clone(),
     }
-}
-
-/// A provider's settings with every expression replaced.
-fn config(
-    program: &Program,
-    status: &crate::model::ExecutionStatus,
-    config: &JsonMap,
-    inputs: &JsonMap,
-) -> Result<JsonMap, String> {
-    let template = Template::compile_map(config).map_err(|errors| {
-        let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        format!("provider config: {first}")
-    })?;
-    if template.is_plain() {
-        return Ok(config.clone());
-    }
-    let scope = crate::run::expression::Scope { inputs: Some(inputs), ..program.scope(status) };
-    template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
 }

@@ -45,7 +45,8 @@ pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use node::{
-    CriterionResult, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, ResolvedBinding,
+    Basis, CriterionResult, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, ResolvedBinding,
+    ResolvedCapability,
 };
 pub use plan::{
     AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,

@@ -199,6 +199,9 @@ pub struct NodeExtensions {
     /// What was resolved when the attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<ResolvedBinding>,
+    /// What the attempt was begun with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
     /// Who runs or ran the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
@@ -233,6 +236,30 @@ pub struct ResolvedBinding {
     pub rule: u32,
     /// The provider.
     pub provider: String,
+}
+
+/// What an attempt was begun with, as digests (the first 128 bits of SHA-256 over canonical JSON): by them a later
+/// execution knows whether it would do the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// Of the node as the plan defines it.
+    pub node: String,
+    /// Of its inputs, and of what the goal, the plan and the execution tell whoever does the work.
+    pub inputs: String,
+    /// Of the provider and its settings, with every expression replaced.
+    pub target: String,
+    /// The capabilities that were found for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<ResolvedCapability>,
+}
+
+/// A capability as it was when an attempt started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedCapability {
+    /// `NAMESPACE/NAME` of the Capability.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
 }
 
 /// The end of a log, and how to recognise the whole.

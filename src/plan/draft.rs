@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey,
+    Basis, BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey,
     ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, apply};
@@ -173,8 +173,9 @@ impl Draft {
     }
 
     /// Claims a ready node for a runner. Says whether that was possible.
-    pub fn start(&mut self, ready: &Ready, runner: &str, now: Timestamp) -> bool {
-        let change = NodeChange::Start { binding: Some(ready.binding.clone()), runner: runner.to_owned() };
+    pub fn start(&mut self, ready: &Ready, basis: Option<Basis>, runner: &str, now: Timestamp) -> bool {
+        let (binding, basis) = (Some(ready.binding.clone()), basis.map(Box::new));
+        let change = NodeChange::Start { binding, basis, runner: runner.to_owned() };
         let started = self.node(&ready.id, change, now);
         self.ready.retain(|other| other.node != ready.node);
         started

@@ -220,7 +220,7 @@ mod tests {
             retry_at: Some(at(10)),
             handle: Some("job".to_owned()),
         };
-        let started = NodeChange::Start { binding: Some(binding), runner: "gone".to_owned() };
+        let started = NodeChange::Start { binding: Some(binding), basis: None, runner: "gone".to_owned() };
         for change in [started, blocked] {
             apply(&mut status, &Change::Node(id.clone(), change), at(0)).unwrap();
         }

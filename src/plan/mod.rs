@@ -1,6 +1,7 @@
 //! Planning: what should happen next, as a pure function of the desired state, the recorded status and a
 //! clock reading (design invariant 5). No I/O, no async, no clock of its own.
 
+mod basis;
 pub mod binding;
 pub mod capability;
 mod draft;
@@ -17,6 +18,7 @@ mod schedule;
 pub mod simple;
 mod view;
 
+pub use basis::{basis, settings};
 pub use draft::{CalledOff, Dependency, Draft, Elsewhere, GateDemand, Move, Ready};
 pub use elsewhere::is_looked_at;
 pub use execution::{finish, hold, plan_execution, sum_groups};

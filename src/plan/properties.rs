@@ -284,7 +284,7 @@ impl<'a> Simulation<'a> {
         self.plan(&mut draft);
         for ready in draft.ready.clone() {
             if self.choices.of("slot", self.rounds * 128 + ready.node, 3) != 0 {
-                assert!(draft.start(&ready, self.runner, self.now));
+                assert!(draft.start(&ready, self.basis(&draft, &ready), self.runner, self.now));
             }
         }
         let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
@@ -330,6 +330,10 @@ impl<'a> Simulation<'a> {
                 assert!(draft.node(id, change, self.now));
             }
         }
+    }
+
+    fn basis(&self, draft: &Draft, ready: &super::Ready) -> Option<crate::model::Basis> {
+        super::basis(self.program, &draft.status, ready.node, &[], &ready.target)
     }
 
     /// Planning again right away changes nothing (design invariant 5).

@@ -18,7 +18,8 @@ const OMITTED: &str = "omittedBytes";
 
 /// The summary of a finished execution: phases, reasons, times, attempts, small outputs, and what identifies
 /// logs and artifacts. Log tails, criteria, bindings, large outputs and long messages go. What a later `retry`
-/// stands on stays: the pinned graph and the highest fencing token; an output that went is an object that says
+/// or a reuse by another execution stands on stays: the pinned graph, what attempts were begun with, and the highest
+/// fencing token; an output that went is an object that says
 /// how large it was. Shrinking a summary changes nothing.
 #[must_use]
 pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
@@ -62,6 +63,7 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
         extensions: NodeExtensions {
             reason: node.extensions.reason,
             failures: node.extensions.failures,
+            basis: node.extensions.basis.clone(),
             exit_code: node.extensions.exit_code,
             log: log.map(|log| LogSummary {
                 tail: String::new(),

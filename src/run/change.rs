@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Artifact, CriterionResult, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId, NodePhase, NodeReason,
-    PinnedGraph, Request, ResolvedBinding,
+    Artifact, Basis, CriterionResult, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId, NodePhase,
+    NodeReason, PinnedGraph, Request, ResolvedBinding,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -75,6 +75,8 @@ pub enum NodeChange {
     Start {
         /// What was resolved for it; none for nodes that need no provider.
         binding: Option<ResolvedBinding>,
+        /// What it is begun with.
+        basis: Option<Box<Basis>>,
         /// The runner that claims it.
         runner: String,
     },

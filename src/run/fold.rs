@@ -158,7 +158,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         message.clone_into(&mut node.message);
     };
     match change {
-        NodeChange::Start { binding, runner } => {
+        NodeChange::Start { binding, basis, runner } => {
             node.attempt = node.attempt.saturating_add(1);
             node.start_time = Some(at);
             node.message.clear();
@@ -167,6 +167,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
                 reset_at: node.extensions.reset_at,
                 handle: node.extensions.handle.take(),
                 binding: binding.clone(),
+                basis: basis.as_deref().cloned(),
                 runner: Some(runner.clone()),
                 ..NodeExtensions::default()
             };
@@ -268,7 +269,8 @@ mod tests {
     fn attempts_count_on_through_retries_and_resets() {
         let (mut status, id) = status();
         let at = Timestamp::UNIX_EPOCH;
-        let start = || Change::Node(id.clone(), NodeChange::Start { binding: None, runner: "r".into() });
+        let start =
+            || Change::Node(id.clone(), NodeChange::Start { binding: None, basis: None, runner: "r".into() });
         let retry = |counted| {
             let (reason, evidence) = (NodeReason::ProviderFailed, Evidence::default());
             Change::Node(

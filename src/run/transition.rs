@@ -45,7 +45,7 @@ mod tests {
     fn changes() -> Vec<NodeChange> {
         let (reason, message) = (NodeReason::ProviderFailed, String::new());
         vec![
-            NodeChange::Start { binding: None, runner: "r".into() },
+            NodeChange::Start { binding: None, basis: None, runner: "r".into() },
             NodeChange::Succeed {
                 reason: None,
                 message: message.clone(),
