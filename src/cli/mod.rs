@@ -17,6 +17,7 @@ mod output;
 mod polling;
 mod preview;
 mod publish;
+mod reuse;
 mod revision;
 mod standing;
 mod target;

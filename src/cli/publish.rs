@@ -178,9 +178,13 @@ fn print_fates(
 ) -> Result<(), CliError> {
     let commit = commit.map(|id| id.to_string());
     let rows = revision.fates.iter().map(|(key, fate)| {
-        json!({
+        let mut row = json!({
             "resource": key.to_string(), "outcome": fate, "commit": commit, "dryRun": destination.dry_run,
-        })
+        });
+        if let (Some(reuse), Some(row)) = (&revision.reuse, row.as_object_mut()) {
+            row.insert("reuse".to_owned(), json!(reuse));
+        }
+        row
     });
     match context.options.format()? {
         OutputFormat::Json => context.out.json(&rows.collect::<Vec<_>>())?,
@@ -195,6 +199,12 @@ fn print_fates(
             for (key, fate) in &revision.fates {
                 let tone = if *fate == Fate::Unchanged { Tone::Muted } else { Tone::Good };
                 context.out.line(format!("{} {}{suffix}", short_name(key), tone.paint(fate.word())))?;
+            }
+            if let Some(reuse) = revision.reuse.as_ref().filter(|_| !context.options.quiet) {
+                context.out.note(crate::report::text::line(&format!("forecast: {}", reuse.message)))?;
+                for line in super::reuse::table(reuse).lines() {
+                    context.out.line(line.trim_end())?;
+                }
             }
             if let Some(commit) = commit.as_deref().and_then(|id| id.get(..8)) {
                 context.out.note(format!("committed {commit}"))?;

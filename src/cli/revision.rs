@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::ObjectId;
 use crate::index::ManifestFilter;
 use crate::manifest;
-use crate::model::{Resource, ResourceKey};
+use crate::model::{Resource, ResourceKey, Reuse};
 
 /// What becomes of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -51,6 +51,8 @@ pub(crate) struct Revision<'w> {
     pub(crate) edits: BTreeMap<String, Option<Vec<u8>>>,
     /// What becomes of the resources, in the order in which the user named them.
     pub(crate) fates: Vec<(ResourceKey, Fate)>,
+    /// What a new execution will take over from an earlier one.
+    pub(crate) reuse: Option<Reuse>,
 }
 
 impl<'w> Revision<'w> {
@@ -63,7 +65,7 @@ impl<'w> Revision<'w> {
             None => Desired::default(),
         };
         let (edits, fates) = (BTreeMap::new(), Vec::new());
-        Ok(Self { workspace, base, config, filter, before, edits, fates })
+        Ok(Self { workspace, base, config, filter, before, edits, fates, reuse: None })
     }
 
     /// The configuration at the base.

@@ -11,6 +11,7 @@ mod collect;
 mod dashboard;
 mod decide;
 mod driver;
+mod earlier;
 mod elsewhere;
 mod error;
 mod exclusion;

@@ -91,6 +91,7 @@ fn assemble(
             plan_labels: plan.metadata.labels,
             plan: plan_spec,
             goal,
+            annotations: execution.metadata.annotations,
         }),
         _ => Err(crate::run::ProgramError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
     }

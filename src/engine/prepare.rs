@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::EngineError;
 use super::capabilities::checked;
+use super::earlier::Earlier;
 use super::exclusion::exclude;
 use super::live::Live;
 use super::manifest_change::{note_immutable, removed_request};
@@ -65,6 +66,7 @@ impl Live {
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
             step.draft.wake_at(end);
         }
+        let earlier = Earlier::of(world, &program, &step.draft.status)?;
         let view = ExecutionView {
             program: &program,
             uid: &step.metadata.uid,
@@ -72,6 +74,7 @@ impl Live {
             overdue: deadline.filter(|&end| end <= planner.now),
             runner: planner.runner,
             called_off: &self.called_off,
+            past: earlier.as_ref().map(Earlier::past),
         };
         plan_execution(view, &mut step.draft, around, planner.now);
         let holder = |mutex: &str| around.holder(&self.key, mutex);

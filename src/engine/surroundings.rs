@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::capabilities::capabilities_of;
 use super::exclusion::{Holders, holders as holders_of};
 use super::loaded::Loaded;
 use super::world::World;
@@ -16,6 +17,7 @@ use crate::model::{
     Status,
 };
 use crate::plan::binding::{BindingView, Resolution, Task, resolve};
+use crate::plan::capability::Capability;
 use crate::plan::{Progress, Resolved, Surroundings, Verdict};
 use crate::provider::Registry;
 use crate::run::Program;
@@ -148,6 +150,10 @@ impl Surroundings for Around<'_> {
                 Verdict::Waiting(format!("gate `{name}` has {} of {needed} approvals", approvals.len()))
             }
         }
+    }
+
+    fn capabilities(&self, program: &Program, node: NodeIx) -> Vec<Capability> {
+        self.keep(capabilities_of(self.world, program, node).map(Some)).unwrap_or_default()
     }
 
     fn looks_at_addresses(&self) -> bool {

@@ -189,6 +189,9 @@ pub struct ExecutionExtensions {
     /// The mutex that it holds or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutex: Option<MutexHold>,
+    /// What it took over from an earlier execution; decided once, when it was pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
     /// How often it was retried; every retry is also a commit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u64,
@@ -202,6 +205,42 @@ fn is_zero(number: &u64) -> bool {
 impl ExecutionExtensions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Annotation of an Execution: the name of an earlier one in its namespace, whose successful nodes it takes over where it
+/// would do the same.
+pub const FROM_EXECUTION: &str = "planspec.io/from-execution";
+
+/// What an Execution took over from an earlier one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reuse {
+    /// The name of the earlier one.
+    pub from: String,
+    /// Its uid, when there was a record of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// What it came to, in words.
+    pub message: String,
+    /// For each node, `reused`, or why it was not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<NodeId, String>,
+}
+
+impl Reuse {
+    /// What is said of a node that was reused.
+    pub const REUSED: &'static str = "reused";
+
+    /// What became of a node, in words.
+    #[must_use]
+    pub fn of(&self, node: &NodeId) -> Option<String> {
+        match self.nodes.get(node) {
+            Some(verdict) if verdict == Self::REUSED => Some(format!("reused from {}", self.from)),
+            Some(why) => Some(format!("not reused from {}: {why}", self.from)),
+            None if self.nodes.is_empty() => Some(self.message.clone()),
+            None => None,
+        }
     }
 }
 

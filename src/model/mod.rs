@@ -33,8 +33,8 @@ pub use context::{ContextFormat, ContextItem};
 pub use digest::Digest;
 pub use duration::{Duration, DurationError};
 pub use execution::{
-    Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus, Lease,
-    MUTEX, MutexHold, PinnedGraph, Request,
+    Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
+    FROM_EXECUTION, Lease, MUTEX, MutexHold, PinnedGraph, Request, Reuse,
 };
 pub use gate::{
     GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, Review, ReviewAction,
@@ -45,8 +45,8 @@ pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use node::{
-    Basis, CriterionResult, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, ResolvedBinding,
-    ResolvedCapability,
+    Basis, CriterionResult, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
+    ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{
     AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,

@@ -111,6 +111,8 @@ pub enum NodeReason {
     ChildFailed,
     /// Succeeded or Failed: a person said so.
     CompletedByPerson,
+    /// Succeeded: taken over from an earlier execution that did the same.
+    Reused,
     /// Cancelled: somebody asked for it.
     CancelRequested,
     /// Cancelled: the manifest of the execution is gone.
@@ -124,6 +126,10 @@ impl fmt::Display for NodeReason {
         fmt::Debug::fmt(self, f)
     }
 }
+
+/// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
+/// key, and the size in bytes of JSON.
+pub const OMITTED: &str = "omittedBytes";
 
 /// The status of one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

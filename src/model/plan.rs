@@ -122,6 +122,15 @@ impl Node {
     /// Annotation: `"false"` on a node whose work must never be started twice.
     pub const REPEATABLE: &'static str = "planspec.io/repeatable";
 
+    /// Annotation: `"false"` on a node that no later execution takes over.
+    pub const REUSE: &'static str = "planspec.io/reuse";
+
+    /// Whether a later execution may take over what the node did.
+    #[must_use]
+    pub fn reusable(&self) -> bool {
+        self.annotations.get(Self::REUSE).is_none_or(|value| value != "false")
+    }
+
     /// Whether the node may be started again after its runner was lost.
     #[must_use]
     pub fn repeatable(&self) -> bool {

@@ -104,6 +104,7 @@ mod tests {
             plan_labels: Default::default(),
             plan: serde_json::from_value(plan).unwrap(),
             goal: None,
+            annotations: Default::default(),
         })
         .unwrap();
         let spec =

@@ -180,6 +180,10 @@ mod tests {
             Verdict::Waiting(String::new())
         }
 
+        fn capabilities(&self, _: &Program, _: NodeIx) -> Vec<crate::plan::capability::Capability> {
+            Vec::new()
+        }
+
         fn looks_at_addresses(&self) -> bool {
             true
         }
@@ -209,6 +213,7 @@ mod tests {
             plan_labels: Default::default(),
             plan: serde_json::from_value(plan).unwrap(),
             goal: None,
+            annotations: Default::default(),
         })
         .unwrap();
         let (mut status, id) = (ExecutionStatus::default(), NodeId::new("a").unwrap());
@@ -236,7 +241,7 @@ mod tests {
     ) -> Draft {
         let mut draft = Draft::new(status.clone());
         let (removed, overdue) = (false, None);
-        let view = ExecutionView { program, uid: "u", removed, overdue, runner: "r", called_off };
+        let view = ExecutionView { program, uid: "u", removed, overdue, runner: "r", called_off, past: None };
         plan_execution(view, &mut draft, around, now);
         finish(&mut draft, program, false, now);
         draft

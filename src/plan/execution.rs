@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::draft::{Dependency, Draft};
 use super::elsewhere::call_off;
 use super::node::{plan_group, plan_node};
+use super::reuse::Takeover;
 use super::view::{ExecutionView, Surroundings};
 use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeStatus, ResourceKey};
 use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
@@ -24,8 +25,15 @@ pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn S
         sum_groups(view.program, draft, now);
         return;
     }
+    let mut takeover = view.past.map(Takeover::new);
     for &ix in view.program.topology.order() {
+        if let Some(takeover) = &mut takeover {
+            takeover.consider(&view, around, draft, ix, now);
+        }
         plan_node(&view, around, draft, ix, now);
+    }
+    if let Some(takeover) = takeover {
+        takeover.close(draft, now);
     }
 }
 

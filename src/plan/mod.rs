@@ -14,6 +14,7 @@ mod node;
 mod outcome;
 #[cfg(test)]
 mod properties;
+mod reuse;
 mod schedule;
 pub mod simple;
 mod view;
@@ -26,4 +27,4 @@ pub use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
 pub use node::inputs;
 pub use outcome::{AttemptResult, after_attempt, after_look};
 pub use schedule::{Candidate, Capacity, schedule};
-pub use view::{ExecutionView, Progress, Resolved, Surroundings, Verdict};
+pub use view::{ExecutionView, Past, Progress, Resolved, Surroundings, Verdict};

@@ -95,6 +95,11 @@ fn lost_runner(view: &ExecutionView<'_>, draft: &mut Draft, node: &Node, now: Ti
     draft.node(&node.id, change, now);
 }
 
+/// Whether the edges let a node go on now.
+pub(super) fn is_open(program: &Program, draft: &Draft, ix: NodeIx) -> bool {
+    matches!(edges(program, draft, ix), Gate::Open)
+}
+
 fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
     let mut verdict = Gate::Open;
     for (source, kind) in program.topology.sources(ix) {
@@ -144,7 +149,7 @@ fn fail(draft: &mut Draft, node: &Node, reason: NodeReason, message: String, now
     draft.node(&node.id, NodeChange::Fail { reason, message, evidence: Evidence::default() }, now);
 }
 
-fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, String> {
+pub(super) fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, String> {
     let Some(when) = program.when(ix) else { return Ok(true) };
     when.holds(&program.scope(&draft.status)).map_err(|error| format!("`when`: {error}"))
 }

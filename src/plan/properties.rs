@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, Progress, Resolved, Surroundings, Verdict,
-    after_attempt, finish, lease_state, next_lease, plan_execution,
+    AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, Past, Progress, Resolved, Surroundings,
+    Verdict, after_attempt, finish, lease_state, next_lease, plan_execution,
 };
 use crate::graph::NodeIx;
 use crate::model::{
@@ -118,6 +118,7 @@ fn program(choices: Choices, count: usize) -> Program {
         plan_labels: Default::default(),
         plan: serde_json::from_value(plan).unwrap(),
         goal: None,
+        annotations: Default::default(),
     })
     .unwrap()
 }
@@ -161,6 +162,10 @@ impl Surroundings for Around {
             0 => Verdict::Rejected("rob".to_owned()),
             _ => Verdict::Approved(vec!["wendy".to_owned()]),
         }
+    }
+
+    fn capabilities(&self, _: &Program, _: NodeIx) -> Vec<super::capability::Capability> {
+        Vec::new()
     }
 
     fn looks_at_addresses(&self) -> bool {
@@ -212,13 +217,16 @@ struct Simulation<'a> {
     log: Vec<Batch>,
     statuses: Vec<ExecutionStatus>,
     rounds: usize,
+    /// An earlier run, whose work is taken over.
+    past: Option<ExecutionStatus>,
 }
 
 impl<'a> Simulation<'a> {
     fn new(program: &'a Program, choices: Choices) -> Self {
         let now = Timestamp::from_second(0).unwrap();
         let (status, log, statuses) = (ExecutionStatus::default(), Vec::new(), Vec::new());
-        let mut this = Self { program, choices, runner: "one", now, status, log, statuses, rounds: 0 };
+        let mut this =
+            Self { program, choices, runner: "one", now, status, log, statuses, rounds: 0, past: None };
         let mut draft = Draft::new(this.status.clone());
         let digest = program.plan.digest();
         let (spec_hash, run_id) = (digest.clone(), "r".to_owned());
@@ -234,7 +242,7 @@ impl<'a> Simulation<'a> {
     /// Goes on from a status that another runner left behind.
     fn resume(program: &'a Program, choices: Choices, status: ExecutionStatus, now: Timestamp) -> Self {
         let (log, statuses) = (Vec::new(), Vec::new());
-        Self { program, choices, runner: "two", now, status, log, statuses, rounds: 0 }
+        Self { program, choices, runner: "two", now, status, log, statuses, rounds: 0, past: None }
     }
 
     fn record(&mut self, draft: Draft) {
@@ -251,7 +259,10 @@ impl<'a> Simulation<'a> {
     fn plan(&self, draft: &mut Draft) {
         let (program, runner) = (self.program, self.runner);
         let called_off = &Default::default();
-        let view = ExecutionView { program, uid: "u", removed: false, overdue: None, runner, called_off };
+        let past = self.past.as_ref().filter(|_| draft.status.extensions.reuse.is_none());
+        let past = past.map(|status| Past { from: "earlier", uid: None, status: Ok(status) });
+        let view =
+            ExecutionView { program, uid: "u", removed: false, overdue: None, runner, called_off, past };
         plan_execution(view, draft, &self.around(), self.now);
     }
 
@@ -420,6 +431,48 @@ proptest! {
             let read: ExecutionStatus = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(&read, expected, "what is written is what is read");
         }
+    }
+
+    #[test]
+    fn a_rerun_takes_over_the_beginning_of_a_run_and_comes_to_the_same_end(seed: u64, count in 1usize..60) {
+        let program = program(Choices(seed), count);
+        let mut first = Simulation::new(&program, Choices(seed));
+        first.run();
+        let mut second = Simulation::new(&program, Choices(seed));
+        second.past = Some(first.status.clone());
+        second.run();
+        second.check_rest();
+        let reused = |id: &crate::model::NodeId| {
+            second.status.node_statuses[id].extensions.reason == Some(NodeReason::Reused)
+        };
+        let reuse = second.status.extensions.reuse.as_ref().unwrap();
+        for (ix, id) in program.ids.iter().enumerate() {
+            let (old, new) = (&first.status.node_statuses[id], &second.status.node_statuses[id]);
+            prop_assert_eq!((old.phase, &old.outputs), (new.phase, &new.outputs), "{}", id);
+            let node = program.node(ix).unwrap();
+            if node.kind != NodeKind::Group {
+                let verdict = &reuse.nodes[id];
+                prop_assert_eq!(reused(id), verdict == "reused", "{}: {}", id, verdict);
+            }
+            let mut sources = program.topology.sources(ix).filter(|&(source, _)| {
+                program.node(source).unwrap().kind != NodeKind::Group
+            });
+            if reused(id) {
+                prop_assert_eq!((node.kind, old.phase, new.attempt), (NodeKind::Task, NodePhase::Succeeded, 0));
+                let skipped = |ix: usize| second.status.node_statuses[&program.ids[ix]].phase == NodePhase::Skipped;
+                prop_assert!(sources.all(|(source, _)| reused(&program.ids[source]) || skipped(source)));
+            } else if node.kind == NodeKind::Task && old.phase == NodePhase::Succeeded {
+                // Nothing changed in between, so only what comes before it can have kept it, or a Binding that comes late.
+                let why = &reuse.nodes[id];
+                let expected = why.ends_with("which comes before it, was not reused") || why == "no rule matches";
+                prop_assert!(expected, "{}: {}", id, why);
+            }
+        }
+        // Once more, from the one that took over: the same.
+        let mut third = Simulation::new(&program, Choices(seed));
+        third.past = Some(second.status.clone());
+        third.run();
+        prop_assert_eq!(&third.status.extensions.reuse.as_ref().unwrap().nodes, &reuse.nodes);
     }
 
     #[test]

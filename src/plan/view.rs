@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::capability::Capability;
 use super::draft::{CalledOff, GateDemand};
 use crate::graph::NodeIx;
 use crate::model::{
@@ -26,6 +27,19 @@ pub struct ExecutionView<'a> {
     pub runner: &'a str,
     /// What was called off already.
     pub called_off: &'a BTreeMap<NodeId, CalledOff>,
+    /// An earlier execution whose work may be taken over; present until that is decided.
+    pub past: Option<Past<'a>>,
+}
+
+/// An earlier Execution.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// Its name.
+    pub from: &'a str,
+    /// Its uid.
+    pub uid: Option<&'a str>,
+    /// What is recorded of it, or why nothing is.
+    pub status: Result<&'a ExecutionStatus, &'a str>,
 }
 
 /// What surrounds an Execution and is resolved late, when a node is about to start (design invariant 9).
@@ -34,6 +48,8 @@ pub trait Surroundings {
     fn resolve(&self, program: &Program, node: NodeIx) -> Resolved;
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict;
+    /// The declared capabilities of a task.
+    fn capabilities(&self, program: &Program, node: NodeIx) -> Vec<Capability>;
     /// Whether somebody here can look at addresses.
     fn looks_at_addresses(&self) -> bool;
     /// How far another resource is.

@@ -1,10 +1,13 @@
 //! What a finished execution keeps after its retention time. The full record stays in history until `gc`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::markup::cut;
 use crate::model::{
-    Artifact, ExecutionExtensions, ExecutionStatus, JsonMap, LogSummary, NodeExtensions, NodeStatus,
+    Artifact, ExecutionExtensions, ExecutionStatus, JsonMap, LogSummary, NodeExtensions, NodeStatus, OMITTED,
+    Reuse,
 };
 
 /// The largest output, in bytes of JSON, that a summary keeps as it is.
@@ -12,9 +15,6 @@ const OUTPUT_LIMIT: usize = 256;
 
 /// The longest message that a summary keeps, in characters.
 const MESSAGE_LIMIT: usize = 300;
-
-/// The key that stands for an output that was left out: its size in bytes of JSON.
-const OMITTED: &str = "omittedBytes";
 
 /// The summary of a finished execution: phases, reasons, times, attempts, small outputs, and what identifies
 /// logs and artifacts. Log tails, criteria, bindings, large outputs and long messages go. What a later `retry`
@@ -46,6 +46,11 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             cancel: status.extensions.cancel.clone(),
             suspend: None,
             retries: status.extensions.retries,
+            reuse: status
+                .extensions
+                .reuse
+                .as_ref()
+                .map(|reuse| Reuse { nodes: BTreeMap::new(), ..reuse.clone() }),
         },
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     Artifact, Basis, CriterionResult, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId, NodePhase,
-    NodeReason, PinnedGraph, Request, ResolvedBinding,
+    NodeReason, NodeStatus, PinnedGraph, Request, ResolvedBinding, Reuse,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -64,6 +64,8 @@ pub enum ExecutionChange {
     Resume(Request),
     /// It takes a mutex, or waits for the one who holds it.
     Exclude(MutexHold),
+    /// What it takes over from an earlier execution was decided; the nodes came before as `Reuse`.
+    Reuse(Box<Reuse>),
     /// Somebody asks to run nodes again; the nodes follow as `Reset`.
     Retry(Request),
 }
@@ -90,6 +92,15 @@ pub enum NodeChange {
         outputs: JsonMap,
         /// What was seen.
         evidence: Evidence,
+    },
+    /// The work was done by an earlier execution.
+    Reuse {
+        /// Which, in words.
+        message: String,
+        /// What became of it there.
+        state: Box<NodeStatus>,
+        /// What it produced there.
+        artifacts: Vec<Artifact>,
     },
     /// The work failed for good.
     Fail {
@@ -174,6 +185,7 @@ impl NodeChange {
         match self {
             Self::Start { .. } => "start",
             Self::Succeed { .. } => "succeed",
+            Self::Reuse { .. } => "reuse",
             Self::Fail { .. } => "fail",
             Self::Retry { .. } => "retry",
             Self::Block { .. } => "block",

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
-use crate::model::{ExecutionStatus, Lease, NodeExtensions, NodeId, NodeReason, NodeStatus};
+use crate::model::{
+    ExecutionStatus, Lease, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
+};
 
 /// A change that does not fit the status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +86,7 @@ fn apply_execution(
         ExecutionChange::RequestCancel(request) => status.extensions.cancel = Some(request.clone()),
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
         ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
+        ExecutionChange::Reuse(reuse) => take_note(status, reuse),
         ExecutionChange::Resume(_) => status.extensions.suspend = None,
         ExecutionChange::Retry(_) => {
             status.extensions.retries = status.extensions.retries.saturating_add(1);
@@ -96,6 +99,19 @@ fn apply_execution(
         }
     }
     Ok(())
+}
+
+/// Keeps what was decided about reuse; a node that is still to come says for itself why it was not reused.
+fn take_note(status: &mut ExecutionStatus, reuse: &Reuse) {
+    for (id, verdict) in &reuse.nodes {
+        if let Some(node) = status.node_statuses.get_mut(id)
+            && node.phase == NodePhase::Pending
+            && node.message.is_empty()
+        {
+            node.message = format!("not reused: {verdict}");
+        }
+    }
+    status.extensions.reuse = Some(reuse.clone());
 }
 
 fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result<(), IllegalChange> {
@@ -146,6 +162,9 @@ fn apply_node(
     if matches!(change, NodeChange::Start { .. }) && status.start_time.is_none() {
         status.start_time = Some(at);
     }
+    if let NodeChange::Reuse { artifacts, .. } = change {
+        status.artifacts.extend(artifacts.iter().cloned());
+    }
     if let NodeChange::Succeed { evidence, .. } | NodeChange::Fail { evidence, .. } = change {
         status.artifacts.extend(evidence.artifacts.iter().cloned());
     }
@@ -177,6 +196,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.outputs.clone_from(outputs);
             keep(node, evidence);
         }
+        NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {
             say(node, Some(*reason), message);
             keep(node, evidence);
@@ -206,12 +226,28 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.extensions.retry_at = None;
         }
         NodeChange::Sum { message, .. } => message.clone_into(&mut node.message),
-        NodeChange::Reset { message } => {
-            let attempt = node.attempt;
-            let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
-            *node = NodeStatus { attempt, message: message.clone(), extensions, ..NodeStatus::default() };
-        }
+        NodeChange::Reset { message } => reset(node, message, at),
     }
+}
+
+/// What came of the node in an earlier execution comes along, but for its times and its runner.
+fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
+    node.extensions.reason = Some(NodeReason::Reused);
+    message.clone_into(&mut node.message);
+    node.outputs.clone_from(&state.outputs);
+    let there = &state.extensions;
+    node.extensions.binding.clone_from(&there.binding);
+    node.extensions.basis.clone_from(&there.basis);
+    node.extensions.exit_code = there.exit_code;
+    node.extensions.log.clone_from(&there.log);
+    node.extensions.criteria.clone_from(&there.criteria);
+}
+
+/// Back to the beginning, with the number of attempts kept.
+fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
+    let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
+    let (attempt, message) = (node.attempt, message.to_owned());
+    *node = NodeStatus { attempt, message, extensions, ..NodeStatus::default() };
 }
 
 fn keep(node: &mut NodeStatus, evidence: &Evidence) {
@@ -226,7 +262,6 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodePhase;
 
     fn status() -> (ExecutionStatus, NodeId) {
         let id = NodeId::new("a").unwrap();

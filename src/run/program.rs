@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError, describe};
 use crate::graph::{GraphError, NodeIx, Topology};
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey, StringMap,
+    ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey,
+    StringMap,
 };
 
 /// What an Execution runs. Derived from the pinned manifests alone, so it may be dropped and made again.
@@ -25,6 +26,8 @@ pub struct Program {
     pub plan: PlanSpec,
     /// The goal, when the execution names one that exists.
     pub goal: Option<(ResourceKey, GoalSpec)>,
+    /// The earlier execution whose work it may take over, as its manifest names it.
+    pub from: Option<String>,
     /// The graph.
     pub topology: Topology,
     /// The ids of the nodes, by index.
@@ -81,6 +84,8 @@ pub struct Sources {
     pub plan: PlanSpec,
     /// The goal.
     pub goal: Option<(ResourceKey, GoalSpec)>,
+    /// The annotations of the execution.
+    pub annotations: StringMap,
 }
 
 impl Program {
@@ -89,7 +94,8 @@ impl Program {
     /// # Errors
     /// The first thing that is wrong; `validate` reports them all.
     pub fn build(sources: Sources) -> Result<Self, ProgramError> {
-        let Sources { key, spec, plan_key, plan_labels, plan, goal } = sources;
+        let Sources { key, spec, plan_key, plan_labels, plan, goal, annotations } = sources;
+        let from = annotations.get(FROM_EXECUTION).cloned();
         let topology = Topology::build(&plan.graph).map_err(|errors| {
             let first = errors.into_iter().next();
             ProgramError::Graph(first.unwrap_or(GraphError::Cycle { path: Vec::new() }))
@@ -107,7 +113,20 @@ impl Program {
             plan: describe::plan(&plan_key, &plan_labels, &plan),
             execution: describe::execution(&key, &spec),
         };
-        Ok(Self { key, spec, plan_key, plan_labels, plan, goal, topology, ids, when, inputs, described })
+        Ok(Self {
+            key,
+            spec,
+            plan_key,
+            plan_labels,
+            plan,
+            goal,
+            from,
+            topology,
+            ids,
+            when,
+            inputs,
+            described,
+        })
     }
 
     /// The node at an index.

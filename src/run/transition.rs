@@ -25,6 +25,7 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
         (Succeeded | Failed | Skipped | Cancelled | Blocked | Pending, NodeChange::Reset { .. }) => Pending,
         (Pending | Blocked, NodeChange::Start { .. }) => Running,
         (Running | Blocked | Pending, NodeChange::Succeed { .. }) => Succeeded,
+        (Pending, NodeChange::Reuse { .. }) => Succeeded,
         (Running | Blocked | Pending, NodeChange::Fail { .. }) => Failed,
         (Running | Blocked, NodeChange::Retry { .. }) => Pending,
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
@@ -53,6 +54,7 @@ mod tests {
                 evidence: Evidence::default(),
             },
             NodeChange::Fail { reason, message: message.clone(), evidence: Evidence::default() },
+            NodeChange::Reuse { message: message.clone(), state: Box::default(), artifacts: Vec::new() },
             NodeChange::Retry {
                 reason,
                 message: message.clone(),
@@ -83,8 +85,13 @@ mod tests {
     #[test]
     fn a_running_node_is_not_started_skipped_or_reset() {
         for change in changes() {
-            let refused =
-                matches!(change, NodeChange::Start { .. } | NodeChange::Skip { .. } | NodeChange::Unblock);
+            let refused = matches!(
+                change,
+                NodeChange::Start { .. }
+                    | NodeChange::Reuse { .. }
+                    | NodeChange::Skip { .. }
+                    | NodeChange::Unblock
+            );
             assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());
         }
         assert!(next_phase(NodePhase::Running, &NodeChange::Reset { message: String::new() }).is_err());

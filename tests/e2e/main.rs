@@ -42,6 +42,7 @@ mod pages;
 mod reading;
 mod readme;
 mod reconciled;
+mod rerun;
 mod validate;
 mod writing;
 

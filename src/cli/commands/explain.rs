@@ -39,6 +39,8 @@ struct Account {
     node: Node,
     state: NodeStatus,
     waits: Vec<Wait>,
+    /// Whether its work was taken over from an earlier execution, and why not.
+    reuse: Option<String>,
     binding: Option<(Explained, &'static str, Option<BindingSpec>)>,
 }
 
@@ -98,7 +100,8 @@ fn account(
     let limits = &tips.config.providers.limits;
     let waits = waits((&graph.plan.graph, &topology), ix, &status, (provider, limits), context.now());
     let (key, state) = (object.key.clone(), state_of(&status, node));
-    Ok(Account { key, node: node.clone(), state, waits, binding })
+    let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
+    Ok(Account { key, node: node.clone(), state, waits, reuse, binding })
 }
 
 fn state_of(status: &ExecutionStatus, node: &Node) -> NodeStatus {
@@ -155,13 +158,19 @@ impl Account {
             page.push_str(&format!(": {}", text::line(&state.message)));
         }
         page.push('\n');
+        if let Some(reuse) = &self.reuse {
+            page.push_str(&format!("{}\n", text::line(reuse)));
+        }
         if let Some((explained, how, rules)) = &self.binding {
             page.push_str(&bindings(explained, how, rules.as_ref()));
         }
         if let Some(used) = &state.extensions.binding {
+            let attempt = match state.attempt {
+                0 => "The attempt that was reused".to_owned(),
+                number => format!("Attempt {number}"),
+            };
             page.push_str(&format!(
-                "\nAttempt {} used rule {} of {} at generation {}: {}\n",
-                state.attempt,
+                "\n{attempt} used rule {} of {} at generation {}: {}\n",
                 used.rule,
                 used.name,
                 used.generation,
@@ -211,6 +220,7 @@ impl Account {
             "reason": self.state.extensions.reason,
             "message": self.state.message,
             "used": self.state.extensions.binding,
+            "reuse": self.reuse,
             "binding": binding,
             "waits": self.waits,
         })

@@ -9,11 +9,14 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::{Inventory, ambiguous};
 use crate::cli::publish::{self, Destination};
+use crate::cli::reuse;
 use crate::cli::revision::{Fate, Revision};
 use crate::cli::target::{self, Target};
 use crate::cli::workspace::Workspace;
 use crate::manifest;
-use crate::model::{API_VERSION, Duration, JsonMap, Kind, Name, Resource, ResourceKey, Spec, Status};
+use crate::model::{
+    API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec, Status,
+};
 use crate::plan::goal::{GoalView, PlanView, select_plan};
 use crate::report::object::Object;
 
@@ -23,16 +26,25 @@ const NAME_LIMIT: usize = 63;
 /// Run a plan, or the plan that serves a goal: commits an Execution
 ///
 /// `planspec reconcile` then drives it. With `--name`, running the same again changes nothing.
+///
+/// With `--from-execution`, the nodes that succeeded in an earlier execution are reused where their definition, inputs and
+/// provider are the same and everything before them is reused as well. What the earlier one was given (parameters, bindings,
+/// context) is given to the new one, unless options say otherwise; without a goal or plan, it runs the same plan.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   planspec run goal/enable-google-sso
   planspec run plan/sso-implementation-v2 -p dryRun=true -p 'tags=[\"a\", \"b\"]'
-  planspec run goal/enable-google-sso --name sso-exec-002 --push --wait")]
+  planspec run goal/enable-google-sso --name sso-exec-002 --push --wait
+  planspec run --from-execution sso-exec-001
+  planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
 pub(crate) struct Arguments {
     /// goal/NAME or plan/NAME
-    #[arg(value_name = "goal/NAME|plan/NAME")]
-    target: String,
+    #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present = "from_execution")]
+    target: Option<String>,
+    /// Reuse what succeeded in this execution
+    #[arg(long, value_name = "EXECUTION")]
+    from_execution: Option<String>,
     /// A parameter; the value is JSON where it reads as JSON, else text
     #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = parse_parameter)]
     parameter: Vec<(String, Value)>,
@@ -65,21 +77,39 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let workspace = Workspace::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
     let mut revision = Revision::on(&workspace, base)?;
-    let target = target::one(&arguments.target, None)?;
-    let key = find(&revision, &target, context)?;
-    let (plan, goal) = match key.kind {
-        Kind::Plan => (key, None),
-        Kind::Goal => (serving_plan(&workspace, &revision, &key, context)?, Some(key)),
-        other => return Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
+    let inventory = match &arguments.from_execution {
+        Some(_) => Some(Inventory::load(&workspace, &workspace.tips(context)?)?),
+        None => None,
     };
-    let namespace = goal.as_ref().map_or(&plan.namespace, |goal| &goal.namespace).clone();
+    let mut planned = match &arguments.target {
+        Some(target) => Some(planned(&workspace, &revision, target, context)?),
+        None => None,
+    };
+    let earlier = match (&inventory, &arguments.from_execution) {
+        (Some(inventory), Some(named)) => {
+            let namespace = planned.as_ref().map(|planned| &planned.namespace);
+            let earlier = reuse::earlier(inventory, named, namespace, context)?;
+            if planned.is_none() {
+                planned = Some(Planned::again(&earlier, &revision)?);
+            }
+            Some(earlier)
+        }
+        _ => None,
+    };
+    let Some(planned) = planned else { return Err(CliError::usage("name a goal or a plan to run")) };
     let name = match &arguments.name {
         Some(name) => name.clone(),
-        None => generated_name(&plan.name, context.now())?,
+        None => generated_name(&planned.plan.name, context.now())?,
     };
-    let text = manifest_text(arguments, &plan, goal.as_ref(), &namespace, &name)?;
+    let namespace = planned.namespace.clone();
+    let text = manifest_text(arguments, &planned, earlier.as_ref(), &revision, &name)?;
     let execution = parsed(&text, &revision)?;
-    let same_name = revision.find(&execution.key()).map(|old| old.spec == execution.spec);
+    if let (Some(inventory), Some(earlier)) = (&inventory, &earlier) {
+        revision.reuse = reuse::forecast(inventory, &revision, &execution, earlier, context.now());
+    }
+    let from = |resource: &Resource| resource.metadata.annotations.get(FROM_EXECUTION).cloned();
+    let same = |old: &Resource| old.spec == execution.spec && from(old) == from(&execution);
+    let same_name = revision.find(&execution.key()).map(same);
     match same_name {
         Some(true) => revision.fates.push((execution.key(), Fate::Unchanged)),
         Some(false) => {
@@ -101,6 +131,50 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let target = Target { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
     let ended = Goal::Phase(vec!["Succeeded".to_owned()]);
     wait::wait(&workspace, &[target], &ended, arguments.timeout.as_ref(), context)
+}
+
+/// What is to be run.
+struct Planned {
+    plan: ResourceKey,
+    goal: Option<ResourceKey>,
+    /// Where the execution will be.
+    namespace: Name,
+}
+
+impl Planned {
+    /// What an earlier execution ran.
+    fn again(earlier: &Object, revision: &Revision<'_>) -> Result<Self, CliError> {
+        let (name, namespace) = (&earlier.key.name, earlier.key.namespace.clone());
+        let hint = format!("name a plan: planspec run plan/NAME --from-execution {name}");
+        let Some(spec) = reuse::spec_of(earlier) else {
+            return Err(CliError::no(format!("the manifest of {} is gone", earlier.key)).hint(hint));
+        };
+        let plan = spec.plan_ref.key(Kind::Plan, &namespace);
+        if revision.find(&plan).is_none() {
+            return Err(CliError::no(format!("{plan}, which {name} ran, is gone")).hint(hint));
+        }
+        let goal = spec.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, &namespace));
+        Ok(Self { plan, goal, namespace })
+    }
+}
+
+/// The plan that the user names, or the one that serves the goal that they name.
+fn planned(
+    workspace: &Workspace,
+    revision: &Revision<'_>,
+    target: &str,
+    context: &mut Context,
+) -> Result<Planned, CliError> {
+    let key = find(revision, &target::one(target, None)?, context)?;
+    let namespace = key.namespace.clone();
+    match key.kind {
+        Kind::Plan => Ok(Planned { plan: key, goal: None, namespace }),
+        Kind::Goal => {
+            let plan = serving_plan(workspace, revision, &key, context)?;
+            Ok(Planned { plan, goal: Some(key), namespace })
+        }
+        other => Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
+    }
 }
 
 fn find(revision: &Revision<'_>, target: &Target, context: &Context) -> Result<ResourceKey, CliError> {
@@ -175,11 +249,12 @@ fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
 
 fn manifest_text(
     arguments: &Arguments,
-    plan: &ResourceKey,
-    goal: Option<&ResourceKey>,
-    namespace: &Name,
+    planned: &Planned,
+    earlier: Option<&Object>,
+    revision: &Revision<'_>,
     name: &Name,
 ) -> Result<String, CliError> {
+    let Planned { plan, goal, namespace } = planned;
     let reference = |key: &ResourceKey| {
         if key.namespace == *namespace {
             json!({ "name": key.name })
@@ -187,7 +262,7 @@ fn manifest_text(
             json!({ "name": key.name, "namespace": key.namespace })
         }
     };
-    let mut spec = JsonMap::new();
+    let mut spec = earlier.and_then(|earlier| inherited(earlier, plan, revision)).unwrap_or_default();
     spec.insert("planRef".to_owned(), reference(plan));
     if let Some(goal) = goal {
         spec.insert("goalRef".to_owned(), reference(goal));
@@ -196,17 +271,38 @@ fn manifest_text(
         spec.insert("bindingRef".to_owned(), json!({ "name": binding }));
     }
     if !arguments.parameter.is_empty() {
-        let parameters: JsonMap = arguments.parameter.iter().cloned().collect();
+        let mut parameters = match spec.remove("parameters") {
+            Some(Value::Object(inherited)) => inherited,
+            _ => JsonMap::new(),
+        };
+        parameters.extend(arguments.parameter.iter().cloned());
         spec.insert("parameters".to_owned(), Value::Object(parameters));
+    }
+    let mut metadata = json!({ "name": name, "namespace": namespace });
+    if let Some(earlier) = earlier {
+        metadata["annotations"] = json!({ FROM_EXECUTION: earlier.key.name });
     }
     let value = json!({
         "apiVersion": API_VERSION,
         "kind": Kind::Execution,
-        "metadata": { "name": name, "namespace": namespace },
+        "metadata": metadata,
         "spec": spec,
     });
     serde_yaml::to_string(&value)
         .map_err(|error| CliError::bug(format!("an Execution cannot be written: {error}")))
+}
+
+/// What an earlier execution was given besides its plan and its goal; Bindings of nodes only as far as the plan has them.
+fn inherited(earlier: &Object, plan: &ResourceKey, revision: &Revision<'_>) -> Option<JsonMap> {
+    let mut spec = reuse::spec_of(earlier)?.clone();
+    if let Some(Spec::Plan(plan)) = revision.find(plan).map(|resource| &resource.spec) {
+        spec.node_bindings.retain(|id, _| plan.graph.nodes.iter().any(|node| node.id == *id));
+    }
+    spec.goal_ref = None;
+    match serde_json::to_value(spec).ok()? {
+        Value::Object(spec) => Some(spec),
+        _ => None,
+    }
 }
 
 fn parsed(text: &str, revision: &Revision<'_>) -> Result<Resource, CliError> {

@@ -1,0 +1,198 @@
+//! What a new Execution will take over from an earlier one, told before any reconcile decides it: the same decision,
+//! made of what is declared and recorded now.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Context;
+use super::error::CliError;
+use super::objects::Inventory;
+use super::revision::Revision;
+use super::target;
+use crate::graph::NodeIx;
+use crate::model::{
+    ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, PinnedGraph, ResolvedBinding, Resource,
+    ResourceKey, Reuse, ReviewBinding, Spec,
+};
+use crate::plan::binding::{BindingView, Resolution, Task, resolve};
+use crate::plan::capability::Capability;
+use crate::plan::{Draft, ExecutionView, Past, Progress, Resolved, Surroundings, Verdict, plan_execution};
+use crate::report::object::Object;
+use crate::report::table::Table;
+use crate::run::{ExecutionChange, Program, Sources};
+
+/// The execution whose work is to be taken over.
+pub(crate) fn earlier(
+    inventory: &Inventory<'_>,
+    named: &str,
+    namespace: Option<&Name>,
+    context: &Context,
+) -> Result<Object, CliError> {
+    let mut target = target::one(named, Some(Kind::Execution))?;
+    if target.kind != Some(Kind::Execution) {
+        return Err(CliError::usage(format!("`{named}` is no execution"))
+            .hint("`--from-execution` takes the name of one"));
+    }
+    target.namespace = target.namespace.or_else(|| namespace.cloned());
+    let object = inventory.one(&target, context)?;
+    if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
+        let message = format!("{} is not in the namespace {home} of what is to be run", object.key);
+        return Err(CliError::no(message).hint("work is taken over within a namespace only"));
+    }
+    let phase = object.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
+    match phase.filter(|phase| !phase.is_terminal()) {
+        Some(phase) => Err(CliError::no(format!("{} is {phase}, so its work is not at its end", object.key))
+            .hint(format!("wait for it, or call it off with `planspec cancel {}`", object.key.name))),
+        None => Ok(object),
+    }
+}
+
+/// The spec of an execution, as long as its manifest is there.
+pub(crate) fn spec_of(object: &Object) -> Option<&ExecutionSpec> {
+    match object.resource.as_ref().map(|resource| &resource.spec) {
+        Some(Spec::Execution(spec)) => Some(spec),
+        _ => None,
+    }
+}
+
+/// What the execution will take over, as far as can be told now.
+pub(crate) fn forecast(
+    inventory: &Inventory<'_>,
+    revision: &Revision<'_>,
+    execution: &Resource,
+    earlier: &Object,
+    now: Timestamp,
+) -> Option<Reuse> {
+    let program = program(revision, execution)?;
+    let gone = format!("there is no record of {}, which never ran or was removed", earlier.key);
+    let record = earlier.record.as_ref();
+    let past = Past {
+        from: earlier.key.name.as_str(),
+        uid: record.map(|record| record.metadata.uid.as_str()),
+        status: record.and_then(|record| record.execution()).ok_or(gone.as_str()),
+    };
+    let mut draft = Draft::new(ExecutionStatus::default());
+    let graph = PinnedGraph {
+        commit: String::new(),
+        plan: program.plan_key.clone(),
+        graph_digest: program.plan.digest(),
+        goal: None,
+    };
+    draft.execution(ExecutionChange::Pin { graph, nodes: program.ids.clone() }, now);
+    let view = ExecutionView {
+        program: &program,
+        uid: "",
+        removed: false,
+        overdue: None,
+        runner: "",
+        called_off: &BTreeMap::new(),
+        past: Some(past),
+    };
+    plan_execution(view, &mut draft, &Outlook { inventory }, now);
+    draft.status.extensions.reuse
+}
+
+fn program(revision: &Revision<'_>, execution: &Resource) -> Option<Program> {
+    let Spec::Execution(spec) = &execution.spec else { return None };
+    let namespace = &execution.metadata.namespace;
+    let plan = revision.find(&spec.plan_ref.key(Kind::Plan, namespace))?;
+    let Spec::Plan(plan_spec) = &plan.spec else { return None };
+    let goal = spec.goal_ref.as_ref().and_then(|goal| {
+        let key = goal.key(Kind::Goal, namespace);
+        match &revision.find(&key)?.spec {
+            Spec::Goal(goal) => Some((key, goal.clone())),
+            _ => None,
+        }
+    });
+    let sources = Sources {
+        key: execution.key(),
+        spec: spec.clone(),
+        plan_key: plan.key(),
+        plan_labels: plan.metadata.labels.clone(),
+        plan: plan_spec.clone(),
+        goal,
+        annotations: execution.metadata.annotations.clone(),
+    };
+    Program::build(sources).ok()
+}
+
+/// The decisions as a table, one node a line.
+pub(crate) fn table(reuse: &Reuse) -> Table {
+    let mut table = Table::new(["node", "reused", "why not"]);
+    for (id, verdict) in &reuse.nodes {
+        let reused = verdict == Reuse::REUSED;
+        let (word, why) = if reused { ("yes", "") } else { ("no", verdict.as_str()) };
+        table.row(vec![id.as_str().into(), word.into(), why.into()]);
+    }
+    table
+}
+
+/// What is declared, asked as planning asks it.
+struct Outlook<'a> {
+    inventory: &'a Inventory<'a>,
+}
+
+impl Outlook<'_> {
+    fn found(&self, key: &ResourceKey) -> Option<(Spec, u64)> {
+        let object = self.inventory.object(key).ok().flatten()?;
+        let generation = object.record.as_ref().map_or(1, |record| record.metadata.generation);
+        object.resource.map(|resource| (resource.spec, generation))
+    }
+}
+
+impl Surroundings for Outlook<'_> {
+    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
+        let Some(node) = program.node(node) else {
+            return Resolved::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
+        };
+        let task = Task {
+            node,
+            plan: &program.plan_key,
+            plan_labels: &program.plan_labels,
+            execution: &program.spec,
+            namespace: &program.key.namespace,
+        };
+        let found = crate::plan::binding::binding_for(&task).and_then(|key| self.found(&key));
+        let view = match &found {
+            Some((Spec::Binding(spec), generation)) => Some(BindingView { spec, generation: *generation }),
+            _ => None,
+        };
+        match resolve(&task, |_| view).resolution {
+            Resolution::Bound { binding, generation, rule, target } => {
+                let resolved = ResolvedBinding {
+                    name: format!("{}/{}", binding.namespace, binding.name),
+                    generation,
+                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
+                    provider: target.provider.clone(),
+                };
+                Resolved::Bound(resolved, target)
+            }
+            Resolution::Unbound { why } => Resolved::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => Resolved::Not(NodeReason::BindingConflict, why),
+        }
+    }
+
+    fn capabilities(&self, program: &Program, node: NodeIx) -> Vec<Capability> {
+        let references = program.node(node).map(|node| node.capability_refs.as_slice()).unwrap_or_default();
+        let keys =
+            references.iter().map(|reference| reference.key(Kind::Capability, &program.plan_key.namespace));
+        keys.filter_map(|key| match self.found(&key)? {
+            (Spec::Capability(spec), generation) => Some(Capability { key, generation, spec }),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
+        Verdict::Waiting(String::new())
+    }
+
+    fn looks_at_addresses(&self) -> bool {
+        true
+    }
+
+    fn progress(&self, _: &ResourceKey) -> Progress {
+        Progress::Missing
+    }
+}

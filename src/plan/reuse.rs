@@ -1,0 +1,176 @@
+//! What an Execution takes over from an earlier one: the nodes that succeeded there and would do the same here. Everything
+//! that comes before such a node must have been taken over as well, so what is reused is always the beginning of a run.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::basis::basis;
+use super::capability::check_outputs;
+use super::draft::Draft;
+use super::node::{condition, is_open};
+use super::view::{ExecutionView, Past, Resolved, Surroundings};
+use crate::graph::NodeIx;
+use crate::model::{
+    Artifact, Basis, ExecutionStatus, JsonMap, Node, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
+    OMITTED, Reuse,
+};
+use crate::run::{ExecutionChange, NodeChange, Program};
+
+/// The decision about every node, in the order of the graph.
+pub(super) struct Takeover<'a> {
+    past: Past<'a>,
+    verdicts: BTreeMap<NodeId, String>,
+}
+
+impl<'a> Takeover<'a> {
+    pub(super) fn new(past: Past<'a>) -> Self {
+        Self { past, verdicts: BTreeMap::new() }
+    }
+
+    /// Takes a node over if that may be, and keeps why not. What comes before it has been planned.
+    pub(super) fn consider(
+        &mut self,
+        view: &ExecutionView<'_>,
+        around: &dyn Surroundings,
+        draft: &mut Draft,
+        ix: NodeIx,
+        now: Timestamp,
+    ) {
+        let Some(node) = view.program.node(ix).filter(|node| node.kind != NodeKind::Group) else { return };
+        let Ok(status) = self.past.status else { return };
+        let verdict = match judge(view.program, around, draft, (ix, node), (self.past.from, status)) {
+            Ok(state) => {
+                let attempt =
+                    if state.attempt > 0 { format!(", attempt {}", state.attempt) } else { String::new() };
+                let message = format!("reused from {}{attempt}", self.past.from);
+                let artifacts = artifacts(status, &node.id, self.past.from);
+                draft.node(&node.id, NodeChange::Reuse { message, state: Box::new(state), artifacts }, now);
+                Reuse::REUSED.to_owned()
+            }
+            Err(why) => why,
+        };
+        self.verdicts.insert(node.id.clone(), verdict);
+    }
+
+    /// Records what was decided, so that it is decided once.
+    pub(super) fn close(self, draft: &mut Draft, now: Timestamp) {
+        let Past { from, uid, status } = self.past;
+        let message = match status {
+            Err(why) => format!("nothing was reused: {why}"),
+            Ok(_) => {
+                let reused = self.verdicts.values().filter(|verdict| *verdict == Reuse::REUSED).count();
+                format!("{reused} of {} nodes reused from {from}", self.verdicts.len())
+            }
+        };
+        let (from, uid) = (from.to_owned(), uid.map(ToOwned::to_owned));
+        let reuse = Reuse { from, uid, message, nodes: self.verdicts };
+        draft.execution(ExecutionChange::Reuse(Box::new(reuse)), now);
+    }
+}
+
+/// The state of the node there, when it would do the same here; else why not.
+fn judge(
+    program: &Program,
+    around: &dyn Surroundings,
+    draft: &Draft,
+    (ix, node): (NodeIx, &Node),
+    (from, past): (&str, &ExecutionStatus),
+) -> Result<NodeStatus, String> {
+    match node.kind {
+        NodeKind::Gate => return Err("an approval counts for one execution".to_owned()),
+        NodeKind::External => return Err("what it waits for is looked at anew".to_owned()),
+        NodeKind::Task | NodeKind::Group => {}
+    }
+    if !node.reusable() {
+        return Err(format!("its annotation `{}` forbids it", Node::REUSE));
+    }
+    let state = past.node_statuses.get(&node.id).ok_or_else(|| format!("{from} has no such node"))?;
+    if state.phase != NodePhase::Succeeded {
+        return Err(format!("it is {} in {from}", state.phase));
+    }
+    if let Some(source) = changed_source(program, draft, ix, past) {
+        return Err(format!("`{source}`, which comes before it, was not reused"));
+    }
+    if !is_open(program, draft, ix) || condition(program, draft, ix) != Ok(true) {
+        return Err("it is not to run here".to_owned());
+    }
+    let then = state.extensions.basis.as_ref();
+    let then = then.ok_or_else(|| format!("{from} does not say what it was begun with"))?;
+    let target = match around.resolve(program, ix) {
+        Resolved::Bound(_, target) => target,
+        Resolved::Not(_, why) => return Err(why),
+    };
+    let capabilities = around.capabilities(program, ix);
+    let now = basis(program, &draft.status, ix, &capabilities, &target);
+    let now = now.ok_or("its inputs cannot be worked out")?;
+    if let Some(what) = difference(then, &now) {
+        return Err(what.to_owned());
+    }
+    if let Some(name) = omitted(&state.outputs) {
+        return Err(format!("its output `{name}` is not kept in {from} any more"));
+    }
+    let outputs = check_outputs(state.outputs.clone(), &capabilities)?;
+    Ok(NodeStatus { outputs, ..state.clone() })
+}
+
+fn difference(then: &Basis, now: &Basis) -> Option<&'static str> {
+    if then.node != now.node {
+        return Some("its definition in the plan differs");
+    }
+    if then.inputs != now.inputs {
+        return Some("its inputs differ, or what it is told of the goal and the plan");
+    }
+    (then.target != now.target).then_some("its provider or the settings of that differ")
+}
+
+/// The first node before this one that was neither taken over nor left out in both.
+fn changed_source<'p>(
+    program: &'p Program,
+    draft: &Draft,
+    ix: NodeIx,
+    past: &ExecutionStatus,
+) -> Option<&'p NodeId> {
+    let mut sources: Vec<NodeIx> = program.topology.sources(ix).map(|(source, _)| source).collect();
+    while let Some(source) = sources.pop() {
+        let Some(node) = program.node(source) else { continue };
+        if node.kind == NodeKind::Group {
+            sources.extend(program.topology.children(source));
+            continue;
+        }
+        let Some(state) = draft.status.node_statuses.get(&node.id) else { return Some(&node.id) };
+        let skipped = |state: &NodeStatus| state.phase == NodePhase::Skipped;
+        let same = state.extensions.reason == Some(NodeReason::Reused)
+            || (skipped(state) && past.node_statuses.get(&node.id).is_some_and(skipped));
+        if !same {
+            return Some(&node.id);
+        }
+    }
+    None
+}
+
+/// The name of an output that was too large for the summary of a finished execution.
+fn omitted(outputs: &JsonMap) -> Option<&String> {
+    let stands_for_it = |value: &serde_json::Value| {
+        value.as_object().is_some_and(|object| object.len() == 1 && object.contains_key(OMITTED))
+    };
+    outputs.iter().find(|(_, value)| stands_for_it(value)).map(|(name, _)| name)
+}
+
+/// What the last attempt of the node produced there, marked with where it came from.
+fn artifacts(past: &ExecutionStatus, id: &NodeId, from: &str) -> Vec<Artifact> {
+    let attempt = |artifact: &Artifact| artifact.metadata.get("attempt").and_then(serde_json::Value::as_u64);
+    let mine: Vec<&Artifact> = past
+        .artifacts
+        .iter()
+        .filter(|artifact| artifact.metadata.get("node").and_then(|node| node.as_str()) == Some(id.as_str()))
+        .collect();
+    let last = mine.iter().filter_map(|artifact| attempt(artifact)).max();
+    let last = mine.into_iter().filter(|artifact| attempt(artifact) == last);
+    last.map(|artifact| {
+        let mut copy = artifact.clone();
+        copy.metadata.entry("execution").or_insert_with(|| from.into());
+        copy
+    })
+    .collect()
+}

@@ -1,0 +1,241 @@
+//! A new Execution that takes over what an earlier one did, node by node, and says why or why not.
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use serde_json::{Value, json};
+
+use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml};
+
+/// `fetch` → `build` → `test`, which fails until `fixed` exists; `lint` beside them. Each leaves its name.
+fn graph(stage: &Stage) -> Graph {
+    let trace = stage.outside("trace");
+    let leaves =
+        |more: &str| format!("echo \"$PLANSPEC_EXECUTION $PLANSPEC_NODE\" >> '{}'; {more}", trace.display());
+    let fixed = stage.outside("fixed");
+    let out = "echo \"sha=${PLANSPEC_NODE}-1\" >> \"$PLANSPEC_OUTPUT\"; echo log of $PLANSPEC_NODE; \
+               echo jar > \"$PLANSPEC_ARTIFACTS/out.txt\"";
+    Graph::new("work")
+        .task_with(
+            "fetch",
+            &[],
+            &leaves(out),
+            &json!({ "outputs": ["sha"], "inputs": { "of": "${{ parameters.of }}" } }),
+        )
+        .task_with(
+            "build",
+            &["fetch"],
+            &leaves("true"),
+            &json!({ "inputs": { "sha": "${{ nodes.fetch.outputs.sha }}" } }),
+        )
+        .task("test", &["build"], &leaves(&format!("test -e '{}'", fixed.display())))
+        .task("lint", &[], &leaves("true"))
+}
+
+fn first() -> Value {
+    document("Execution", "first", &json!({ "planRef": { "name": "work" }, "parameters": { "of": "main" } }))
+}
+
+/// The first run has failed at `test`.
+fn failed() -> Stage {
+    let stage = Stage::new(QUICK, &[]);
+    let graph = graph(&stage);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph]), first()]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("first").phase, ExecutionPhase::Failed);
+    stage
+}
+
+fn run(stage: &Stage, arguments: &[&str]) -> crate::environment::Outcome {
+    let all: Vec<&str> = ["run"].iter().chain(arguments).copied().collect();
+    stage.environment.planspec(&all)
+}
+
+/// What `trace` says of an execution.
+fn ran(stage: &Stage, execution: &str) -> Vec<String> {
+    let mut nodes: Vec<String> = stage
+        .trace("trace")
+        .iter()
+        .filter_map(|line| line.strip_prefix(&format!("{execution} ")).map(str::to_owned))
+        .collect();
+    nodes.sort();
+    nodes
+}
+
+#[test]
+fn a_rerun_takes_over_what_succeeded_and_runs_the_rest() {
+    let stage = failed();
+    std::fs::write(stage.outside("fixed"), "").unwrap();
+    let outcome = run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    let lines = outcome.lines();
+    assert_eq!(lines[0], "execution/second created", "{lines:?}");
+    let said = ["build   yes", "fetch   yes", "lint    yes", "test    no       it is Failed in first"];
+    assert_eq!(lines[2..], said, "{lines:?}");
+    stage.reconcile(&[]).succeeds();
+    let (old, new) = (stage.status("first"), stage.status("second"));
+    assert_eq!(new.phase, ExecutionPhase::Succeeded);
+    assert_eq!(ran(&stage, "second"), ["test"]);
+    let fetch = stage.node("second", "fetch");
+    assert_eq!((fetch.phase, fetch.extensions.reason), (NodePhase::Succeeded, Some(NodeReason::Reused)));
+    assert_eq!((fetch.attempt, fetch.message.as_str()), (0, "reused from first, attempt 1"));
+    assert_eq!(fetch.outputs["sha"], "fetch-1");
+    assert_eq!(fetch.extensions.log.unwrap().tail.trim(), "log of fetch");
+    assert_eq!(new.artifacts.len(), 1);
+    assert_eq!(new.artifacts[0].checksum, old.artifacts[0].checksum);
+    assert_eq!(new.artifacts[0].metadata["execution"], "first");
+    let reuse = new.extensions.reuse.unwrap();
+    assert_eq!(reuse.message, "3 of 4 nodes reused from first");
+    let history = stage.environment.git_output(&["log", "--format=%B", "planspec/status"]);
+    assert!(history.contains("Succeeded (Reused): reused from first, attempt 1"), "{history}");
+    let explained = |node: &str| {
+        let what = format!("second/{node}");
+        stage.environment.planspec(&["explain", &what, "-n", "team", "-o", "json"]).succeeds().json()
+    };
+    assert_eq!(explained("fetch")["reuse"], "reused from first");
+    assert_eq!(explained("test")["reuse"], "not reused from first: it is Failed in first");
+    // Reconciling again changes nothing.
+    let tip = stage.status_tip();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status_tip(), tip);
+    // What was taken over is taken over again, from the one that took it over.
+    run(&stage, &["--from-execution", "second", "--name", "third"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("third").phase, ExecutionPhase::Succeeded);
+    assert_eq!(ran(&stage, "third"), [] as [&str; 0]);
+    assert_eq!(stage.status("third").artifacts.len(), 1);
+}
+
+/// Runs `second` after a change, and says why each node was not reused; `-` for one that was.
+#[track_caller]
+fn check_verdicts(stage: &Stage, arguments: &[&str], expected: &[(&str, &str)]) {
+    let mut all = vec!["--from-execution", "first", "--name", "second", "-o", "json"];
+    all.extend(arguments);
+    let rows = run(stage, &all).succeeds().json();
+    let verdict = |nodes: &Value, node: &str| match nodes[node].as_str().unwrap_or_default() {
+        "reused" => "-".to_owned(),
+        why => why.to_owned(),
+    };
+    stage.reconcile(&[]).succeeds();
+    let decided = serde_json::to_value(stage.status("second").extensions.reuse.unwrap()).unwrap();
+    for (node, why) in expected {
+        assert_eq!(verdict(&rows[0]["reuse"]["nodes"], node), *why, "forecast of {node}: {rows}");
+        assert_eq!(verdict(&decided["nodes"], node), *why, "{node}: {decided}");
+    }
+    let mut anew: Vec<&str> = expected.iter().filter(|(_, why)| *why != "-").map(|(node, _)| *node).collect();
+    anew.sort_unstable();
+    assert_eq!(ran(stage, "second"), anew);
+}
+
+const AFTER_FETCH: &str = "`fetch`, which comes before it, was not reused";
+
+#[test]
+fn other_inputs_run_a_node_and_all_that_follows_it() {
+    let stage = failed();
+    let inputs = "its inputs differ, or what it is told of the goal and the plan";
+    let after_build = "it is Failed in first";
+    let expected = [("fetch", inputs), ("build", AFTER_FETCH), ("test", after_build), ("lint", "-")];
+    check_verdicts(&stage, &["-p", "of=next"], &expected);
+}
+
+#[test]
+fn another_definition_or_provider_runs_a_node_anew() {
+    let stage = failed();
+    let graph = graph(&stage);
+    let mut plan = graph.plan();
+    plan["spec"]["graph"]["nodes"][3]["retries"] = json!(2);
+    let mut binding = bindings(&[&graph]);
+    binding["spec"]["rules"][0]["target"]["config"]["env"] = json!({ "A": "b" });
+    stage.commit("work.yaml", &yaml(&[plan, binding, first()]));
+    let expected = [
+        ("fetch", "its provider or the settings of that differ"),
+        ("build", AFTER_FETCH),
+        ("test", "it is Failed in first"),
+        ("lint", "its definition in the plan differs"),
+    ];
+    check_verdicts(&stage, &["plan/work"], &expected);
+}
+
+#[test]
+fn a_node_may_forbid_that_it_is_reused_and_a_gate_never_is() {
+    let stage = Stage::new(QUICK, &[]);
+    let trace = stage.outside("trace");
+    let leaves = format!("echo \"$PLANSPEC_EXECUTION $PLANSPEC_NODE\" >> '{}'", trace.display());
+    let graph = Graph::new("work")
+        .task("a", &[], &leaves)
+        .node(json!({ "id": "ok", "kind": "Gate", "dependsOn": ["a"], "gateRef": { "name": "g" } }))
+        .task("b", &["ok"], &leaves)
+        .task_with("c", &[], &leaves, &json!({ "annotations": { "planspec.io/reuse": "false" } }));
+    stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph]), execution("first", "work")]));
+    stage.reconcile(&[]).succeeds();
+    // Its work is not at its end.
+    let refused = run(&stage, &["--from-execution", "first"]).exits(1);
+    assert!(refused.stderr.contains("planspec cancel first"), "{}", refused.stderr);
+    stage.environment.planspec(&["approve", "g", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("first").phase, ExecutionPhase::Succeeded);
+    run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(ran(&stage, "second"), ["c"]);
+    let gate = stage.node("second", "ok");
+    assert_eq!(
+        (gate.phase, gate.extensions.reason),
+        (NodePhase::Blocked, Some(NodeReason::AwaitingApproval))
+    );
+    let pending = stage.node("second", "b");
+    assert_eq!(pending.message, "not reused: `ok`, which comes before it, was not reused");
+    stage.environment.planspec(&["approve", "g", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(ran(&stage, "second"), ["b", "c"]);
+}
+
+#[test]
+fn where_nothing_is_known_of_the_earlier_one_everything_runs_and_that_is_said() {
+    let stage = failed();
+    let named = |name: &str, from: &str| {
+        let mut new = first();
+        new["metadata"] = json!({ "name": name, "namespace": "team", "annotations": { "planspec.io/from-execution": from } });
+        new
+    };
+    stage.commit(
+        "more.yaml",
+        &yaml(&[named("second", "gone"), named("third", "third"), named("odd", "../x")]),
+    );
+    stage.reconcile(&[]).succeeds();
+    for (name, why) in [
+        ("second", "there is no record of team/execution/gone, which never ran or was removed"),
+        ("third", "it names itself"),
+    ] {
+        let reuse = stage.status(name).extensions.reuse.unwrap();
+        assert_eq!(reuse.message, format!("nothing was reused: {why}"));
+        assert_eq!(ran(&stage, name).len(), 4);
+    }
+    assert!(stage.status("odd").extensions.reuse.unwrap().message.contains("`../x`"));
+    let explained = stage.environment.planspec(&["explain", "second/lint", "-n", "team"]).succeeds();
+    assert!(explained.stdout.contains("nothing was reused: there is no record"), "{}", explained.stdout);
+    // On the command line a name that nothing has is a slip.
+    let slip = run(&stage, &["--from-execution", "frist"]).exits(1);
+    assert!(slip.stderr.contains("did you mean `first`?"), "{}", slip.stderr);
+    run(&stage, &["plan/work", "--from-execution", "plan/work"]).exits(2);
+    run(&stage, &[]).exits(2);
+}
+
+#[test]
+fn a_record_from_which_the_bulk_is_gone_gives_what_is_left() {
+    let stage = Stage::new(&format!("{QUICK}retention: 0s\n"), &[]);
+    let large = "printf 'big=%05000d\\n' 1 >> \"$PLANSPEC_OUTPUT\"";
+    let graph = Graph::new("work").task("small", &[], "true").task_with(
+        "large",
+        &["small"],
+        large,
+        &json!({ "outputs": ["big"] }),
+    );
+    stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph]), execution("first", "work")]));
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["gc"]).succeeds();
+    assert!(stage.node("first", "large").outputs["big"].is_object(), "it was cut down");
+    run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("second", "small").extensions.reason, Some(NodeReason::Reused));
+    let large = stage.node("second", "large");
+    assert_eq!((large.phase, large.attempt), (NodePhase::Succeeded, 1));
+    let reuse = stage.status("second").extensions.reuse.unwrap();
+    assert_eq!(reuse.nodes["large"], "its output `big` is not kept in first any more");
+}
