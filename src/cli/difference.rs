@@ -74,6 +74,7 @@ impl Difference {
         };
         let mut findings = new.diagnostics.clone();
         findings.extend(desired::check_references(&new.resources, &config.limits, &read));
+        manifest::drop_consequences(&mut findings);
         findings.retain(|found| !before(found));
         let mut moved = desired::transitions(&old.resources, &new.resources);
         manifest::locate(&mut moved, &config.limits, &read);

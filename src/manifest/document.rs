@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use super::read::{self, Document};
-use super::schema_error::short;
+use super::suggest::short;
 use super::value::{Finding, FindingKind};
 use super::{codes, rules, schema, suggest};
 use crate::diagnostic::Severity;

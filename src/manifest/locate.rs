@@ -7,7 +7,7 @@ use super::lines::{Lines, Position};
 use super::problem::{At, Problem};
 use super::read::Broken;
 use super::spans::{Place, Refusal, Tree};
-use super::{codes, schema_error, suspicion};
+use super::{codes, suggest, suspicion};
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location, Related, Severity, Span};
 
@@ -80,7 +80,7 @@ impl<'t> Text<'t> {
             }
             Refusal::Syntax { at, message } => {
                 let location = self.location(Some(at), 0, "");
-                Diagnostic::error(codes::SYNTAX, location, schema_error::short(&message))
+                Diagnostic::error(codes::SYNTAX, location, suggest::short(&message))
             }
         }
     }

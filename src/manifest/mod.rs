@@ -4,6 +4,7 @@
 pub mod codes;
 mod config;
 mod document;
+mod earlier;
 mod everyday;
 mod facts;
 #[cfg(test)]
@@ -29,7 +30,7 @@ mod value;
 pub use config::load_config;
 pub use facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts, Ref, Requirement, facts};
 pub use locate::locate;
-pub use references::{Declared, Universe, check_references};
+pub use references::{Declared, Universe, check_references, drop_consequences};
 pub use schema::{Published, schemas};
 pub use transition::check_transition;
 

@@ -7,7 +7,8 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
 use super::problem::Problem;
-use super::{codes, pointer, suggest};
+use super::suggest::short;
+use super::{codes, earlier, pointer, suggest};
 
 /// Turns validation errors into problems: unexpected fields one by one, and nothing twice.
 pub(super) fn problems<'e>(
@@ -79,7 +80,7 @@ fn siblings<'s>(schema: &'s Value, place: &str) -> Vec<&'s str> {
 
 fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Problem {
     let absent = known.iter().copied().filter(|name| object.get(name).is_none());
-    let mut hint = suggest::did_you_mean(field, absent);
+    let mut hint = earlier::instead_of(at, field, object).or_else(|| suggest::did_you_mean(field, absent));
     if hint.is_none() && !known.is_empty() && known.len() <= 12 {
         hint = Some(format!(
             "the fields here are {}",
@@ -105,7 +106,8 @@ fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &
     let known = siblings(schema, place);
     let unknown = object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
     let near = suggest::nearest(field, unknown.filter(|name| !known.contains(name)));
-    problem.hint(near.map(|near| format!("is `{}` meant to be `{field}`?", short(near))))
+    let meant = near.map(|near| format!("is `{}` meant to be `{field}`?", short(near)));
+    problem.hint(meant.or_else(|| earlier::missing(field, object)))
 }
 
 fn wrong_type(at: &str, kind: &TypeKind, value: &Value, pattern: Option<&str>) -> Problem {
@@ -175,6 +177,7 @@ fn unknown_value(at: &str, value: &Value, known: &[&str]) -> Problem {
 fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
     let text = value.as_str().unwrap_or_default();
     let (message, hint) = words_for(pattern, text);
+    let hint = hint.or_else(|| earlier::output(at, text));
     Problem::new(codes::BAD_FORMAT, at, format!("`{}` {message}", short(text))).hint(hint)
 }
 
@@ -285,13 +288,4 @@ fn describe(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
     }
-}
-
-/// The beginning of a text, fit for one line.
-pub(super) fn short(text: &str) -> String {
-    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if short.len() < text.len() && text.chars().count() > 60 {
-        short.push('…');
-    }
-    short
 }

@@ -36,6 +36,15 @@ pub(super) fn one_of<'k>(known: impl IntoIterator<Item = &'k str>) -> String {
     }
 }
 
+/// The beginning of a text, fit for one line.
+pub(super) fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if short.len() < text.len() && text.chars().count() > 60 {
+        short.push('…');
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

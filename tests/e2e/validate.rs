@@ -63,6 +63,36 @@ fn the_working_tree_is_checked_without_what_git_ignores_and_the_configuration_ex
     environment.planspec(&["validate", "--ref", "HEAD"]).succeeds();
 }
 
+/// The plan of this manifest has an error, and an Execution refers to it.
+const BROKEN_PLAN: &str = "apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: { name: p, namespace: team }
+spec:
+  description: A spelling of an earlier draft
+  graph: { nodes: [{ id: a, kind: Task, capabilityRef: { name: c } }] }
+---
+apiVersion: planspec.io/v1alpha1
+kind: Execution
+metadata: { name: e, namespace: team }
+spec: { planRef: { name: p } }
+---
+apiVersion: planspec.io/v1alpha1
+kind: Execution
+metadata: { name: f, namespace: team }
+spec: { planRef: { name: q } }
+";
+
+#[test]
+fn what_refers_to_something_broken_is_not_reported_and_what_refers_to_nothing_is() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", BROKEN_PLAN)]);
+    for arguments in [&["validate", "-f", "plan.yaml"][..], &["validate"], &["validate", "--ref", "HEAD"]] {
+        let outcome = environment.planspec(arguments).exits(1);
+        assert_eq!(outcome.stdout.matches("error[").count(), 2, "{}", outcome.stdout);
+        assert!(outcome.stdout.contains("write `capabilityRefs: [{name: c}]`"), "{}", outcome.stdout);
+        assert!(outcome.stdout.contains("there is no Plan `q`"), "{}", outcome.stdout);
+    }
+}
+
 #[test]
 fn a_file_may_refer_to_what_the_repository_holds() {
     let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("ship"))]);

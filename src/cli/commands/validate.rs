@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     } else {
         check_files(arguments, context)?
     };
-    let Checked { diagnostics, resources, texts, config } = checked;
+    let Checked { mut diagnostics, resources, texts, config } = checked;
+    manifest::drop_consequences(&mut diagnostics);
     let read = |path: &str| match &texts {
         Texts::Read(texts) => texts.get(path).cloned(),
         Texts::Tree(root) => input::read_text(root, path, &config.limits),

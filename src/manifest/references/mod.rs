@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::{Detail, Facts, NodeFacts, Ref, Requirement};
 use super::{codes, suggest};
-use crate::diagnostic::{Diagnostic, Location};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{Kind, Name, NodeId, ResourceKey, Source};
 
 /// A resource and where it was read.
@@ -108,6 +108,18 @@ fn order(found: &Diagnostic) -> (&str, u32, &str, &str) {
     (&at.path, at.document, &at.pointer, found.code.id)
 }
 
+/// Drops what is said of references to a resource that is there and has an error of its own: mending that one mends them.
+pub fn drop_consequences(found: &mut Vec<Diagnostic>) {
+    let broken = found.iter().filter(|found| found.severity == Severity::Error);
+    let said: HashSet<String> =
+        broken.filter_map(|found| found.resource.as_ref()).map(missing_message).collect();
+    found.retain(|found| found.code != codes::MISSING_RESOURCE || !said.contains(&found.message));
+}
+
+fn missing_message(target: &ResourceKey) -> String {
+    format!("there is no {} `{}` in the namespace `{}`", target.kind, target.name, target.namespace)
+}
+
 /// A place in a manifest; its span is found later, with the text at hand.
 fn location(source: &Source, pointer: &str) -> Location {
     Location { path: source.path.clone(), span: None, document: source.document, pointer: pointer.to_owned() }
@@ -197,8 +209,7 @@ impl<'a> Check<'_, 'a> {
     fn missing(&mut self, declared: &Declared<'a>, reference: &Ref) {
         let (facts, source) = *declared;
         let target = &reference.target;
-        let message =
-            format!("there is no {} `{}` in the namespace `{}`", target.kind, target.name, target.namespace);
+        let message = missing_message(target);
         let at = location(source, &reference.pointer);
         let code = match target.kind {
             Kind::Capability => codes::MISSING_CAPABILITY,

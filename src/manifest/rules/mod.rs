@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::problem::Problem;
-use super::schema_error::short;
+use super::suggest::short;
 use crate::model::{Resource, Spec};
 
 /// The fields of `metadata` that only the reconciler sets.

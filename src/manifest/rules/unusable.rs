@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::manifest::problem::Problem;
-use crate::manifest::schema_error::short;
+use crate::manifest::suggest::short;
 use crate::manifest::{codes, pointer};
 use crate::model::Duration;
 

@@ -176,7 +176,9 @@ impl Place<'_> {
         let hint = if self.nodes.contains_key(unknown) {
             Some(format!("a node is read as `nodes.{unknown}`"))
         } else {
-            did_you_mean(unknown, ROOTS)
+            let bare = mention.field(0).is_none();
+            let parameter = format!("a parameter of the Execution is read as `parameters.{unknown}`");
+            did_you_mean(unknown, ROOTS).or_else(|| bare.then_some(parameter))
         };
         (message, hint)
     }
@@ -303,6 +305,12 @@ mod tests {
     #[test]
     fn names_that_are_not_there_are_found_with_their_place() {
         check_when("param.x == 1", &["3/when@0: there is no variable `param`"]);
+        check_when(
+            "approved && true",
+            &[
+                "3/when@0: there is no variable `approved` (a parameter of the Execution is read as `parameters.approved`)",
+            ],
+        );
         check_when(
             "true && node.build.phase == 'x'",
             &["3/when@8: there is no variable `node` (did you mean `nodes`?)"],

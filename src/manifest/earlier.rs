@@ -1,0 +1,72 @@
+//! Fields of earlier drafts of the contract, which published examples still show: what to write instead.
+
+use serde_json::Value;
+
+use super::suggest::short;
+
+/// What to write for a field that a draft had at this place.
+pub(super) fn instead_of(at: &str, field: &str, object: &Value) -> Option<String> {
+    let given = object.get(field);
+    let is_gate = object.get("gateType").is_some();
+    match field {
+        "capabilityRef" | "capabilities" if at.starts_with("/spec/graph/nodes/") => {
+            Some(format!("write `capabilityRefs: [{}]`, a list of references", references(given?)?))
+        }
+        "capability" if at.starts_with("/spec/requirements/") => {
+            let name = given.and_then(Value::as_str)?;
+            Some(format!("write `name: {}`", short(name)))
+        }
+        "metadata" if is_gate && at == "/spec" => Some("write `context`, which takes any fields".to_owned()),
+        "timeout" if is_gate && at == "/spec" => Some(
+            "a Gate itself waits for ever; give `timeout` to the node of the Plan that waits for it"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// What to add for a field that a draft did not ask for.
+pub(super) fn missing(field: &str, object: &Value) -> Option<String> {
+    match field {
+        "gateRef" => {
+            let id = object.get("id").and_then(Value::as_str)?;
+            Some(format!(
+                "name a Gate, as in `gateRef: {{name: {}}}`; one without a manifest takes one approval by anybody who may write",
+                short(id)
+            ))
+        }
+        "targetRef" if object.get("gateType").is_some() => {
+            Some("say what is approved, as in `targetRef: {kind: Plan, name: PLAN, nodeId: NODE}`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What to do about a declared output that is no identifier: some drafts named files there.
+pub(super) fn output(at: &str, text: &str) -> Option<String> {
+    if !at.starts_with("/spec/graph/nodes/") || !at.contains("/outputs/") {
+        return None;
+    }
+    if text.contains(['/', '.']) {
+        return Some(
+            "an output is a value; a file that the task leaves is asked for by the criterion `artifact_exists`"
+                .to_owned(),
+        );
+    }
+    let name = text.to_ascii_lowercase().replace(['-', ' '], "_");
+    let fits = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    fits.then(|| format!("write `{name}`"))
+}
+
+/// Names, however a draft wrote them, as a list of references.
+fn references(given: &Value) -> Option<String> {
+    let one = |value: &Value| {
+        let name = value.as_str().or_else(|| value.get("name").and_then(Value::as_str))?;
+        Some(format!("{{name: {}}}", short(name)))
+    };
+    match given {
+        Value::Array(list) => list.iter().map(one).collect::<Option<Vec<_>>>().map(|all| all.join(", ")),
+        other => one(other),
+    }
+}
