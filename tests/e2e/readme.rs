@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -14,6 +14,7 @@ const EXAMPLES: [&str; 7] = [
     "examples/custom-provider/README.md",
     "examples/http/README.md",
     "examples/mcp/README.md",
+    "examples/reference/README.md",
 ];
 
 #[test]
@@ -59,6 +60,11 @@ fn the_page_of_the_http_service_is_true() {
 #[test]
 fn the_page_of_the_mcp_server_is_true() {
     pages::check(EXAMPLES[6]);
+}
+
+#[test]
+fn the_page_of_the_published_shapes_is_true() {
+    pages::check(EXAMPLES[7]);
 }
 
 #[test]
