@@ -12,8 +12,17 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 8] =
-    ["agent", "custom-provider", "feature-release", "http", "mcp", "reference", "sso", "two-hundred"];
+const DRIVEN: [&str; 9] = [
+    "agent",
+    "custom-provider",
+    "everything",
+    "feature-release",
+    "http",
+    "mcp",
+    "reference",
+    "sso",
+    "two-hundred",
+];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -335,5 +344,48 @@ fn manifests_of_every_published_shape_run_to_their_end() {
     assert_eq!(held, [true, true, false, true], "the third is advisory");
     let goals = environment.planspec(&["get", "goals", "-A", "-o", "json"]).succeeds().json();
     assert!(goals["items"].as_array().unwrap().iter().all(|goal| goal["status"]["phase"] == "Succeeded"));
+    check_rests(&environment);
+}
+
+/// From the person who writes the forecast, past the editor, to the end.
+fn print_the_report(environment: &TestEnvironment, name: &str) -> Value {
+    let reconcile = ["reconcile"];
+    environment.planspec(&reconcile);
+    let node = format!("{name}/forecast");
+    run_by(environment, "mira@example.com", &["complete", &node, "-n", "weather", "text=Sun"]).succeeds();
+    environment.planspec(&reconcile);
+    let approve = ["approve", "editor", "-n", "weather"];
+    run_by(environment, "mira@example.com", &approve).exits(1);
+    run_by(environment, "eve@example.com", &approve).succeeds();
+    environment.planspec(&reconcile);
+    let get = ["get", &format!("execution/{name}"), "-n", "weather", "-o", "json"];
+    environment.planspec(&get).succeeds().json()
+}
+
+#[test]
+fn the_example_of_everything_prints_its_report_and_takes_back_what_it_cannot_print() {
+    let mut environment = repository_of("everything");
+    let press = environment.root().join("press");
+    environment.set("PRESS", press.to_str().unwrap());
+    let done = print_the_report(&environment, "may");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    let nodes = &done["status"]["nodeStatuses"];
+    assert_eq!(nodes["hill"]["attempt"], 2, "its line is dead at first");
+    assert_eq!(nodes["airport"]["outputs"]["readings"][0], 17.2, "a number, in degrees Celsius");
+    assert_eq!(output(&done, "heat-warning", "warning"), "up to 26.1 degrees");
+    assert_eq!(output(&done, "tell", "message"), "May is printed");
+    assert_eq!(artifacts(&done), ["report.md"]);
+    let all = phases(&done);
+    assert_eq!((all["posters"], all["take-back"], all["stations"]), ("Failed", "Skipped", "Succeeded"));
+    assert_eq!(fs::read_dir(press.join("May")).unwrap().count(), 3);
+
+    let run = ["run", "goal/weather-in-print", "-n", "weather", "--name", "june"];
+    environment.planspec(&[&run[..], &["-p", "month=June", "-p", "copies=900"]].concat()).succeeds();
+    let done = print_the_report(&environment, "june");
+    assert_eq!(done["status"]["phase"], "Failed", "{done:#}");
+    let all = phases(&done);
+    assert_eq!((all["print"], all["take-back"], all["posters"]), ("Failed", "Succeeded", "Skipped"));
+    assert_eq!(output(&done, "tell", "message"), "June could not be printed; taking back Succeeded");
+    assert!(!press.join("June").exists(), "nothing is left of it");
     check_rests(&environment);
 }

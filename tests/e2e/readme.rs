@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -15,6 +15,7 @@ const EXAMPLES: [&str; 8] = [
     "examples/http/README.md",
     "examples/mcp/README.md",
     "examples/reference/README.md",
+    "examples/everything/README.md",
 ];
 
 #[test]
@@ -65,6 +66,11 @@ fn the_page_of_the_mcp_server_is_true() {
 #[test]
 fn the_page_of_the_published_shapes_is_true() {
     pages::check(EXAMPLES[7]);
+}
+
+#[test]
+fn the_page_of_everything_is_true() {
+    pages::check(EXAMPLES[8]);
 }
 
 #[test]
