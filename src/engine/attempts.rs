@@ -202,7 +202,7 @@ impl Attempts {
         let attempt = match self.maker.attempt(&claim, &id) {
             Ok(attempt) => attempt,
             Err((reason, message)) => {
-                self.end(&claim, AttemptResult::Failed { reason, message, retryable: false });
+                self.end(&claim, AttemptResult::hopeless(reason, message));
                 return;
             }
         };
@@ -210,7 +210,7 @@ impl Attempts {
             Ok(provider) => Arc::clone(provider),
             Err(error) => {
                 let (reason, message) = (NodeReason::ProviderUnavailable, error.to_string());
-                self.end(&claim, AttemptResult::Failed { reason, message, retryable: false });
+                self.end(&claim, AttemptResult::hopeless(reason, message));
                 return;
             }
         };
@@ -259,8 +259,8 @@ pub(super) fn ended(report: Report, at: Timestamp) -> (AttemptResult, Evidence) 
     let Report { outcome, exit_code, log, artifacts, criteria } = report;
     let result = match outcome {
         Outcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
-        Outcome::Failed { reason, message, retryable } => {
-            AttemptResult::Failed { reason, message, retryable }
+        Outcome::Failed { reason, message, retryable, retry_after } => {
+            AttemptResult::Failed { reason, message, retryable, retry_after }
         }
         Outcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
             AttemptResult::Interrupted { message: "the runner stopped".to_owned(), begun: true }

@@ -37,6 +37,6 @@ pub(super) fn checked(
     let AttemptResult::Succeeded { outputs } = result else { return Ok(result) };
     Ok(match check_outputs(outputs, &capabilities_of(world, program, node)?) {
         Ok(outputs) => AttemptResult::Succeeded { outputs },
-        Err(message) => AttemptResult::Failed { reason: NodeReason::OutputInvalid, message, retryable: true },
+        Err(message) => AttemptResult::failed(NodeReason::OutputInvalid, message),
     })
 }

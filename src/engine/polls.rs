@@ -92,7 +92,7 @@ impl Polls {
         let task = tokio::spawn(async move {
             let result = match made {
                 Err((reason, message)) => {
-                    let failed = AttemptResult::Failed { reason, message, retryable: false };
+                    let failed = AttemptResult::hopeless(reason, message);
                     Some((failed, Evidence::default()))
                 }
                 Ok((provider, attempt)) => {

@@ -30,7 +30,7 @@ pub(super) fn plan_elsewhere(
         if now >= end {
             let Some(said) = call_off(view, around, draft, ix, now) else { return };
             let message = format!("took longer than {timeout}{said}");
-            let result = AttemptResult::Failed { reason: NodeReason::Timeout, message, retryable: true };
+            let result = AttemptResult::failed(NodeReason::Timeout, message);
             let key = format!("{}/{}/{}", view.uid, node.id, state.attempt);
             let change = after_attempt(node, &state, result, Evidence::default(), &key, now);
             draft.node(&node.id, change, now);

@@ -24,6 +24,8 @@ pub enum AttemptResult {
         message: String,
         /// Whether trying again could help.
         retryable: bool,
+        /// How long to wait before that, at least.
+        retry_after: Option<Duration>,
     },
     /// The runner stopped the attempt for reasons of its own; it does not count.
     Interrupted {
@@ -48,6 +50,20 @@ pub enum AttemptResult {
         /// When to ask again.
         retry_at: Option<Timestamp>,
     },
+}
+
+impl AttemptResult {
+    /// A failure that another attempt may overcome.
+    #[must_use]
+    pub fn failed(reason: NodeReason, message: String) -> Self {
+        Self::Failed { reason, message, retryable: true, retry_after: None }
+    }
+
+    /// A failure that every attempt would meet.
+    #[must_use]
+    pub fn hopeless(reason: NodeReason, message: String) -> Self {
+        Self::Failed { reason, message, retryable: false, retry_after: None }
+    }
 }
 
 /// The first delay before another attempt; doubled for each further failure.
@@ -88,10 +104,11 @@ pub fn after_attempt(
             retry_at: None,
             handle: None,
         },
-        AttemptResult::Failed { reason, message, retryable } => {
+        AttemptResult::Failed { reason, message, retryable, retry_after } => {
             let failures = state.extensions.failures;
             if retryable && failures < node.retries {
-                let at = after(now, delay(failures, key));
+                // Whoever asks to be left alone for longer is.
+                let at = after(now, delay(failures, key).max(retry_after.unwrap_or_default()));
                 let left = node.retries - failures;
                 let message =
                     format!("{message}; {left} {} left", if left == 1 { "retry" } else { "retries" });
@@ -154,7 +171,8 @@ mod tests {
     }
 
     fn failed(retryable: bool) -> AttemptResult {
-        AttemptResult::Failed { reason: NodeReason::ProviderFailed, message: "exit 1".into(), retryable }
+        let (reason, message) = (NodeReason::ProviderFailed, "exit 1".to_owned());
+        AttemptResult::Failed { reason, message, retryable, retry_after: None }
     }
 
     #[test]
@@ -168,6 +186,24 @@ mod tests {
         assert_eq!(change(&state, failed(false)), "fail");
         state.extensions.failures = 1;
         assert_eq!(change(&state, failed(true)), "fail");
+    }
+
+    #[test]
+    fn a_retry_waits_for_as_long_as_it_was_asked_to_and_never_shorter_than_usual() {
+        let now = Timestamp::UNIX_EPOCH;
+        let wait = |retry_after: Option<u64>| {
+            let (reason, message) = (NodeReason::ProviderFailed, "busy".to_owned());
+            let retry_after = retry_after.map(Duration::from_secs);
+            let result = AttemptResult::Failed { reason, message, retryable: true, retry_after };
+            let state = NodeStatus::default();
+            match after_attempt(&node(1), &state, result, Evidence::default(), "k", now) {
+                NodeChange::Retry { at, .. } => Duration::try_from(at.duration_since(now)).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wait(Some(90)), Duration::from_secs(90));
+        assert_eq!(wait(Some(0)), wait(None));
+        assert!(wait(Some(u64::MAX)) > Duration::from_secs(1_000_000), "an absurd time is no panic");
     }
 
     #[test]

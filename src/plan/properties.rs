@@ -189,8 +189,8 @@ impl Surroundings for Around {
 fn result(choices: Choices, node: usize, failures: u32) -> AttemptResult {
     let reason = NodeReason::ProviderFailed;
     match choices.of("result", node * 8 + failures as usize, 10) {
-        0 => AttemptResult::Failed { reason, message: "no".to_owned(), retryable: false },
-        1..=3 => AttemptResult::Failed { reason, message: "not yet".to_owned(), retryable: true },
+        0 => AttemptResult::hopeless(reason, "no".to_owned()),
+        1..=3 => AttemptResult::failed(reason, "not yet".to_owned()),
         4 if choices.of("person", node, 3) == 0 => AttemptResult::Blocked {
             reason: NodeReason::AwaitingPerson,
             message: "somebody must do it".to_owned(),

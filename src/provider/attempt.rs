@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Workspace;
+use super::plain_text::plain_line;
+use super::redact::Redactor;
 use crate::model::{
     AcceptanceCriterion, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary, NodeId,
     NodeReason, ResourceKey,
@@ -105,6 +107,8 @@ pub enum Outcome {
         message: String,
         /// Whether another attempt may end otherwise.
         retryable: bool,
+        /// How long the one who failed asks to be left alone before another attempt.
+        retry_after: Option<Duration>,
     },
     /// It was ended early.
     Stopped(Stop),
@@ -162,12 +166,43 @@ impl Outcome {
     /// A failure that another attempt may overcome.
     #[must_use]
     pub fn failed(reason: NodeReason, message: impl Into<String>) -> Self {
-        Self::Failed { reason, message: message.into(), retryable: true }
+        Self::Failed { reason, message: message.into(), retryable: true, retry_after: None }
     }
 
     /// A failure that every attempt would meet.
     #[must_use]
     pub fn hopeless(reason: NodeReason, message: impl Into<String>) -> Self {
-        Self::Failed { reason, message: message.into(), retryable: false }
+        Self::Failed { reason, message: message.into(), retryable: false, retry_after: None }
+    }
+
+    /// A failure of the provider that another attempt may overcome, if `retryable`.
+    pub(super) fn broken(message: impl Into<String>, retryable: bool) -> Self {
+        Self::Failed {
+            reason: NodeReason::ProviderFailed,
+            message: message.into(),
+            retryable,
+            retry_after: None,
+        }
+    }
+
+    /// The same, but a failure is not followed by another attempt before `after`.
+    pub(super) fn not_before(mut self, after: Option<Duration>) -> Self {
+        if let Self::Failed { retry_after, .. } = &mut self {
+            *retry_after = after;
+        }
+        self
+    }
+
+    /// The same without secrets and control characters; of outputs only the secrets go.
+    pub(super) fn cleaned(mut self, redactor: &Redactor) -> Self {
+        let line = |text: &mut String| *text = plain_line(redactor.text(text).as_bytes());
+        match &mut self {
+            Self::Succeeded { outputs } => *outputs = redactor.map(std::mem::take(outputs)),
+            Self::Failed { message, .. } | Self::Lost { message } | Self::Blocked { message, .. } => {
+                line(message)
+            }
+            Self::Stopped(_) => {}
+        }
+        self
     }
 }

@@ -89,8 +89,8 @@ impl<'a> Exchange<'a> {
                 Reply::Busy { after: Some(after), .. } if asked < AGAIN && self.has_time_for(after) => {
                     tokio::time::sleep(after).await;
                 }
-                Reply::Busy { message, .. } | Reply::Trouble { message } => {
-                    return Err(Outcome::failed(NodeReason::ProviderFailed, message));
+                Reply::Busy { message, after } | Reply::Trouble { message, after } => {
+                    return Err(Outcome::broken(message, true).not_before(after));
                 }
                 Reply::Gone { message } => {
                     return Err(Outcome::hopeless(NodeReason::ProviderFailed, message));
@@ -211,8 +211,7 @@ impl<'a> Exchange<'a> {
         if matches!(error, WebError::TimedOut { .. }) && self.is_over() {
             return Outcome::failed(NodeReason::Timeout, error.to_string());
         }
-        let retryable = error.may_pass();
-        Outcome::Failed { reason: NodeReason::ProviderFailed, message: error.to_string(), retryable }
+        Outcome::broken(error.to_string(), error.may_pass())
     }
 
     fn is_over(&self) -> bool {
@@ -235,18 +234,7 @@ impl<'a> Exchange<'a> {
             Err(outcome) => (outcome.into(), None),
         };
         let redactor = Arc::clone(&self.shared.redactor);
-        let line = |text: &str| plain_line(redactor.text(text).as_bytes());
-        report.outcome = match report.outcome {
-            Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
-            Outcome::Failed { reason, message, retryable } => {
-                Outcome::Failed { reason, message: line(&message), retryable }
-            }
-            Outcome::Blocked { reason, message, handle, poll_after } => {
-                Outcome::Blocked { reason, message: line(&message), handle, poll_after }
-            }
-            Outcome::Lost { message } => Outcome::Lost { message: line(&message) },
-            other => other,
-        };
+        report.outcome = report.outcome.cleaned(&redactor);
         for artifact in &mut report.artifacts {
             artifact.name = redactor.text(&artifact.name);
             artifact.url = artifact.url.take().map(|url| redactor.text(&url));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{LOCATION, RETRY_AFTER};
+use reqwest::header::LOCATION;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,9 +17,6 @@ const ARTIFACTS: usize = 100;
 /// How many characters of an answer that is no result are shown.
 const SHOWN: usize = 200;
 
-/// The longest time that a service may ask us to wait.
-const LONGEST: Duration = Duration::from_secs(3600);
-
 /// What an answer means.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -32,7 +29,7 @@ pub(super) enum Reply {
     /// There is nothing at the address.
     Gone { message: String },
     /// The service is in trouble.
-    Trouble { message: String },
+    Trouble { message: String, after: Option<Duration> },
     /// It failed, or will not do it.
     Failed(Outcome),
 }
@@ -71,7 +68,7 @@ impl Reply {
     /// Reads an answer.
     pub(super) fn read(answer: &Answer, attempt: &Attempt) -> Self {
         let message = || told(answer);
-        let after = retry_after(answer);
+        let after = answer.retry_after();
         match answer.status.as_u16() {
             200 | 201 | 204 => done(answer, attempt).unwrap_or_else(Self::Failed),
             202 => {
@@ -82,7 +79,7 @@ impl Reply {
             }
             404 | 410 => Self::Gone { message: message() },
             429 | 503 => Self::Busy { message: message(), after },
-            408 | 425 | 500..=599 => Self::Trouble { message: message() },
+            408 | 425 | 500..=599 => Self::Trouble { message: message(), after },
             _ => Self::Failed(Outcome::hopeless(NodeReason::ProviderFailed, message())),
         }
     }
@@ -108,10 +105,10 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<Reply, Outcome> {
         Some("failed") => {
             let message = body.message.unwrap_or_else(|| format!("{from} says that it failed"));
             let retryable = body.retryable.unwrap_or(true);
-            return Err(Outcome::Failed { reason: NodeReason::ProviderFailed, message, retryable });
+            return Err(Outcome::broken(message, retryable).not_before(answer.retry_after()));
         }
         Some("running" | "pending" | "queued") => {
-            let after = retry_after(answer);
+            let after = answer.retry_after();
             return Ok(Reply::Accepted { location: body.location, message: body.message, after });
         }
         _ => {}
@@ -154,10 +151,4 @@ fn told(answer: &Answer) -> String {
         plain_line(said.lines().next().unwrap_or_default().as_bytes()).chars().take(SHOWN).collect();
     let head = format!("{} answers {}", origin(&answer.url), answer.status);
     if said.trim().is_empty() { head } else { format!("{head}: {}", said.trim()) }
-}
-
-/// The seconds of `Retry-After`; its form with a date is left to the one who asks.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let seconds: u64 = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), LONGEST))
 }

@@ -101,7 +101,7 @@ impl Bench {
 
     #[track_caller]
     fn failed(report: Report, expected: NodeReason) -> (String, bool) {
-        let Outcome::Failed { reason, message, retryable } = report.outcome else { panic!("{report:?}") };
+        let Outcome::Failed { reason, message, retryable, .. } = report.outcome else { panic!("{report:?}") };
         assert_eq!(reason, expected, "{message}");
         (message, retryable)
     }
@@ -189,6 +189,22 @@ async fn a_service_that_asks_to_come_again_is_asked_again_with_the_same_key() {
     let asked = bench.server.received_requests().await.unwrap();
     assert_eq!(asked.len(), 2);
     assert!(asked.iter().all(|request| request.headers["idempotency-key"] == "uid/build/2"));
+}
+
+#[tokio::test]
+async fn a_pause_that_is_too_long_for_the_attempt_is_left_to_the_next_one() {
+    for status in [429, 503, 500] {
+        let bench = bench(ResponseTemplate::new(status).insert_header("Retry-After", "120")).await;
+        let report = bench.run().await;
+        let Outcome::Failed { retryable: true, retry_after, .. } = report.outcome else {
+            panic!("{report:?}")
+        };
+        assert_eq!(retry_after, Some(Duration::from_secs(120)), "{status}");
+    }
+    let said = json!({"status": "failed", "message": "no paper"});
+    let report = bench(json_answer(200, &said).insert_header("Retry-After", "7")).await.run().await;
+    let Outcome::Failed { retry_after, .. } = report.outcome else { panic!("{report:?}") };
+    assert_eq!(retry_after, Some(Duration::from_secs(7)));
 }
 
 #[tokio::test]

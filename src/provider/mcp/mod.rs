@@ -56,14 +56,7 @@ impl Shared {
 
     /// Nothing that leaves here holds a secret.
     fn clean(&self, outcome: Outcome) -> Outcome {
-        let line = |text: &str| super::plain_text::plain_line(self.redactor.text(text).as_bytes());
-        match outcome {
-            Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: self.redactor.map(outputs) },
-            Outcome::Failed { reason, message, retryable } => {
-                Outcome::Failed { reason, message: line(&message), retryable }
-            }
-            other => other,
-        }
+        outcome.cleaned(&self.redactor)
     }
 }
 

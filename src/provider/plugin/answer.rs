@@ -23,6 +23,7 @@ struct Answer {
     message: String,
     #[serde(default = "yes")]
     retryable: bool,
+    retry_after: Option<crate::model::Duration>,
     handle: Option<String>,
     poll_after: Option<crate::model::Duration>,
 }
@@ -55,11 +56,11 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, Outcome> 
     match answer.status {
         Status::Succeeded => outputs::checked(answer.outputs, &attempt.declared_outputs)
             .map_err(|error| Outcome::hopeless(NodeReason::OutputInvalid, error.to_string())),
-        Status::Failed => Err(Outcome::Failed {
-            reason: NodeReason::ProviderFailed,
-            message: or(answer.message, "the provider gave no reason"),
-            retryable: answer.retryable,
-        }),
+        Status::Failed => {
+            let message = or(answer.message, "the provider gave no reason");
+            let after = answer.retry_after.map(|after| after.span());
+            Err(Outcome::broken(message, answer.retryable).not_before(after))
+        }
         Status::Blocked => {
             if answer.handle.as_ref().is_some_and(|handle| handle.len() > HANDLE) {
                 return Err(malformed(format!("the handle has more than {HANDLE} bytes")));

@@ -105,6 +105,10 @@ fn a_malformed_answer_is_a_failure_for_good() {
 fn failures_say_whether_to_try_again() {
     let mut bench = plugin(r#"echo '{"status": "failed", "message": "no paper", "retryable": false}'"#);
     assert_eq!(bench.run().outcome, Outcome::hopeless(NodeReason::ProviderFailed, "no paper"));
+    let busy = r#"echo '{"status": "failed", "message": "busy", "retryAfter": "90s"}'"#;
+    let expected =
+        Outcome::failed(NodeReason::ProviderFailed, "busy").not_before(Some(Duration::from_secs(90)));
+    assert_eq!(plugin(busy).run().outcome, expected);
     let mut bench = plugin("exit 3");
     assert_eq!(bench.run().outcome, Outcome::failed(NodeReason::ProviderFailed, "exited with code 3"));
     let mut bench = plugin(r#"echo '{"status": "succeeded", "outputs": {"x": 1}}'"#);

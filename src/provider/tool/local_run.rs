@@ -18,7 +18,6 @@ use crate::provider::command_line::{Environment, StartError};
 use crate::provider::criteria::{Checker, check_criteria};
 use crate::provider::interrupt::Interrupt;
 use crate::provider::log::Log;
-use crate::provider::plain_text::plain_line;
 use crate::provider::process::{self, End, Source};
 use crate::provider::relative_path::resolve;
 use crate::provider::sandbox::Enclosure;
@@ -189,21 +188,7 @@ impl<'a> LocalRun<'a> {
     /// Nothing that leaves here holds a secret; log and evidence are clean already.
     fn clean(&self, mut report: Report) -> Report {
         let redactor = &self.shared.redactor;
-        report.outcome = match report.outcome {
-            Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
-            Outcome::Failed { reason, message, retryable } => {
-                let message = plain_line(redactor.text(&message).as_bytes());
-                Outcome::Failed { reason, message, retryable }
-            }
-            Outcome::Blocked { reason, message, handle, poll_after } => {
-                let message = plain_line(redactor.text(&message).as_bytes());
-                Outcome::Blocked { reason, message, handle, poll_after }
-            }
-            Outcome::Lost { message } => {
-                Outcome::Lost { message: plain_line(redactor.text(&message).as_bytes()) }
-            }
-            stopped @ Outcome::Stopped(_) => stopped,
-        };
+        report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.artifacts {
             artifact.name = redactor.text(&artifact.name);
             artifact.path = artifact.path.take().map(|path| redactor.text(&path));
@@ -251,11 +236,7 @@ fn refused(error: ConfigError) -> Outcome {
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
 fn cannot_start(error: StartError) -> Outcome {
-    Outcome::Failed {
-        reason: NodeReason::ProviderFailed,
-        message: error.to_string(),
-        retryable: error.may_pass(),
-    }
+    Outcome::broken(error.to_string(), error.may_pass())
 }
 
 fn failed(message: String) -> Outcome {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 use serde_json::Value;
 
 use super::addresses::Rules;
 use super::error::WebError;
 use super::guard::{Guard, parse_address};
+use super::patience::retry_after;
 use super::{REDIRECTS, origin};
 
 /// How many bytes of an answer are taken unless a request says otherwise.
@@ -72,6 +73,14 @@ impl Request {
         value.set_sensitive(true);
         self.headers.insert(key, value);
         Ok(())
+    }
+}
+
+impl Answer {
+    /// How long the one who answered asks to be left alone.
+    pub(in crate::provider) fn retry_after(&self) -> Option<Duration> {
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
+        retry_after(text(RETRY_AFTER)?, text(DATE))
     }
 }
 

@@ -4,6 +4,7 @@ mod addresses;
 mod client;
 mod error;
 mod guard;
+mod patience;
 #[cfg(test)]
 mod tests;
 

@@ -218,10 +218,7 @@ fn the_cache_may_be_cleared_between_attempts() {
 #[test]
 fn a_command_that_is_not_there_is_not_tried_again() {
     let mut bench = bench(json!({"command": "no-such-program"}));
-    let expected = Outcome::Failed {
-        reason: NodeReason::ProviderFailed,
-        message: "cannot start `no-such-program`: there is no such program on the PATH".to_owned(),
-        retryable: false,
-    };
+    let message = "cannot start `no-such-program`: there is no such program on the PATH";
+    let expected = Outcome::hopeless(NodeReason::ProviderFailed, message);
     assert_eq!(bench.run().outcome, expected);
 }
