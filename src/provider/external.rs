@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::check::Settings;
 use super::plain_text::plain_line;
+use super::presented;
 use super::redact::Redactor;
 use super::web::{Answer, Request, Web, origin, parse_address};
 use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Running};
@@ -108,16 +109,8 @@ impl Shared {
     }
 
     async fn ask(&self, mut request: Request, attempt: &Attempt) -> Outcome {
-        request.body = Some(json!({
-            "namespace": attempt.key.namespace,
-            "execution": attempt.key.name,
-            "node": attempt.node,
-            "attempt": attempt.attempt,
-            "runId": attempt.run_id,
-            "idempotencyKey": attempt.idempotency_key,
-            "inputs": attempt.inputs,
-        }));
-        if let Err(error) = request.header("Idempotency-Key", &attempt.idempotency_key) {
+        request.body = Some(Value::Object(presented::document(attempt)));
+        if let Err(error) = presented::mark(&mut request, attempt) {
             return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
         }
         let answer = match self.web.send(request).await {

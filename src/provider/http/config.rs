@@ -6,6 +6,7 @@ use reqwest::{Method, Url};
 
 use crate::model::JsonMap;
 use crate::provider::check::{Settings, has_expression};
+use crate::provider::headers::Headers;
 use crate::provider::web::{Request, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
 
@@ -14,28 +15,13 @@ const KEYS: [&str; 4] = ["method", "headers", "secretHeaders", "requestTimeout"]
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(60);
 
-/// Headers that are ours, or that would change what a request is.
-const RESERVED: [&str; 9] = [
-    "idempotency-key",
-    "planspec-fencing-token",
-    "host",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "te",
-];
-
 /// The settings of a service.
 #[derive(Debug, Clone)]
 pub(super) struct HttpConfig {
     /// Where the work is handed in.
     pub(super) url: Url,
     pub(super) method: Method,
-    headers: Vec<(String, String)>,
-    /// Name, what comes before the secret, and the variable that holds it.
-    secret_headers: Vec<(String, String, String)>,
+    headers: Headers,
     /// How long one request may take.
     pub(super) request_timeout: Duration,
 }
@@ -56,18 +42,13 @@ impl HttpConfig {
         let config = Self {
             url: address(provider, settings)?,
             method,
-            headers: read.pairs("headers")?,
-            secret_headers: read
-                .pairs("secretHeaders")?
-                .into_iter()
-                .map(secret_header)
-                .collect::<Result<_, _>>()?,
+            headers: Headers::read(&read)?,
             request_timeout: read.duration("requestTimeout")?.unwrap_or(REQUEST),
         };
         if config.request_timeout.is_zero() {
             return Err(invalid("requestTimeout", "must be longer than nothing"));
         }
-        config.check_headers(settings)?;
+        config.request(config.method.clone(), config.url.clone(), settings)?;
         Ok(config)
     }
 
@@ -92,52 +73,13 @@ impl HttpConfig {
     ) -> Result<Request, ConfigError> {
         let mut request = Request::new(method, url);
         request.timeout = self.request_timeout;
-        for (name, value) in &self.headers {
-            request.header(name, value).map_err(|error| invalid(&format!("headers.{name}"), &error))?;
-        }
-        for (name, prefix, variable) in &self.secret_headers {
-            let key = format!("secretHeaders.{name}");
-            let value = settings.secrets.get(variable).and_then(|value| value.to_str()).ok_or_else(|| {
-                invalid(&key, &format!("needs the variable {variable}, named in `providers.secrets` and set"))
-            })?;
-            request
-                .header(name, &format!("{prefix}{}", value.trim()))
-                .map_err(|error| invalid(&key, &error))?;
-        }
+        self.headers.add_to(&mut request, settings)?;
         Ok(request)
-    }
-
-    fn check_headers(&self, settings: &ProviderSettings) -> Result<(), ConfigError> {
-        let plain = self.headers.iter().map(|(name, _)| ("headers", name));
-        let secret = self.secret_headers.iter().map(|(name, ..)| ("secretHeaders", name));
-        for (key, name) in plain.chain(secret) {
-            if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
-                return Err(invalid(&format!("{key}.{name}"), "is set by planspec"));
-            }
-        }
-        self.request(self.method.clone(), self.url.clone(), settings).map(|_| ())
     }
 }
 
 fn invalid(key: &str, why: &(impl ToString + ?Sized)) -> ConfigError {
     ConfigError::Invalid { key: key.to_owned(), why: why.to_string() }
-}
-
-/// `VARIABLE`, or text with the variable as its last word.
-fn secret_header((name, value): (String, String)) -> Result<(String, String, String), ConfigError> {
-    let value = value.trim();
-    let (prefix, variable) = match value.rsplit_once(' ') {
-        Some((prefix, variable)) => (format!("{prefix} "), variable),
-        None => (String::new(), value),
-    };
-    let is_variable = !variable.is_empty()
-        && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !variable.starts_with(|c: char| c.is_ascii_digit());
-    if !is_variable {
-        let why = "must name a variable of `providers.secrets`, such as `API_TOKEN` or `Bearer API_TOKEN`";
-        return Err(invalid(&format!("secretHeaders.{name}"), &why));
-    }
-    Ok((name, prefix, variable.to_owned()))
 }
 
 /// The address of a service: as written, or the one that the configuration gives a name.

@@ -12,6 +12,7 @@ use super::config::HttpConfig;
 use super::reply::{Done, Reply};
 use crate::model::NodeReason;
 use crate::provider::plain_text::plain_line;
+use crate::provider::presented;
 use crate::provider::web::{Request, WebError, origin, parse_address};
 use crate::provider::{Attempt, Outcome, Report};
 
@@ -127,12 +128,7 @@ impl<'a> Exchange<'a> {
             .config
             .request(method, url, &self.shared.settings)
             .map_err(|error| bad(error.to_string()))?;
-        let token = self.attempt.fencing_token.to_string();
-        for (name, value) in
-            [("Idempotency-Key", &self.attempt.idempotency_key), ("Planspec-Fencing-Token", &token)]
-        {
-            request.header(name, value).map_err(|error| bad(error.to_string()))?;
-        }
+        presented::mark(&mut request, self.attempt).map_err(|error| bad(error.to_string()))?;
         if let Some(deadline) = self.deadline {
             request.timeout = request.timeout.min(deadline.saturating_duration_since(Instant::now()));
         }
@@ -142,27 +138,24 @@ impl<'a> Exchange<'a> {
     /// What a service gets to know of an attempt.
     fn document(&self) -> Value {
         let (attempt, brief) = (self.attempt, &self.attempt.brief);
-        json!({
-            "namespace": attempt.key.namespace,
-            "execution": attempt.key.name,
-            "node": attempt.node,
-            "attempt": attempt.attempt,
-            "runId": attempt.run_id,
-            "idempotencyKey": attempt.idempotency_key,
-            "fencingToken": attempt.fencing_token,
-            "commit": attempt.commit,
-            "inputs": attempt.inputs,
-            "outputs": attempt.declared_outputs,
-            "brief": {
-                "goal": brief.goal,
-                "plan": brief.plan,
-                "planContext": brief.plan_context,
-                "title": brief.title,
-                "task": brief.task,
-                "taskContext": brief.task_context,
-                "executionContext": brief.execution_context,
-            },
-        })
+        let brief = json!({
+            "goal": brief.goal,
+            "plan": brief.plan,
+            "planContext": brief.plan_context,
+            "title": brief.title,
+            "task": brief.task,
+            "taskContext": brief.task_context,
+            "executionContext": brief.execution_context,
+        });
+        let mut document = presented::document(attempt);
+        let further = [
+            ("fencingToken", json!(attempt.fencing_token)),
+            ("commit", json!(attempt.commit)),
+            ("outputs", json!(attempt.declared_outputs)),
+            ("brief", brief),
+        ];
+        document.extend(further.map(|(name, value)| (name.to_owned(), value)));
+        Value::Object(document)
     }
 
     /// Where work goes on: at the same origin, so that no header reaches another host.
