@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::workspace::Checkouts;
 use crate::git::ObjectId;
-use crate::model::{BindingTarget, NodeId, NodeReason, ResourceKey, StatusRecord};
+use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief};
 use crate::run::Program;
@@ -61,6 +61,7 @@ impl Maker {
             attempt: claim.attempt,
             run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
             idempotency_key: format!("{uid}/{id}/{}", claim.attempt),
+            work: work(uid, id, state),
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
             provider: claim.target.provider.clone(),
             config,
@@ -74,6 +75,15 @@ impl Maker {
             handle: state.and_then(|state| state.extensions.handle.clone()),
             brief: Arc::new(brief(&claim.program, node)),
         })
+    }
+}
+
+/// A name for what is to be done, that changes with each failure and each wish to begin anew.
+fn work(uid: &str, id: &NodeId, state: Option<&NodeStatus>) -> String {
+    let failures = state.map_or(0, |state| state.extensions.failures);
+    match state.and_then(|state| state.extensions.reset_at) {
+        Some(reset) => format!("{uid}/{id}/{failures}/{reset}"),
+        None => format!("{uid}/{id}/{failures}"),
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Attempt {
     pub run_id: String,
     /// `<execution uid>/<node>/<attempt>`: the same whenever this attempt is started again.
     pub idempotency_key: String,
+    /// The same for attempts that follow each other because a runner was lost, and no longer after a failure: what one of
+    /// them began, another may go on with.
+    pub work: String,
     /// The token of the lease under which the attempt was started.
     pub fencing_token: u64,
     /// The provider string of the binding's target.

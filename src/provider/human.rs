@@ -103,6 +103,7 @@ mod tests {
             attempt: 1,
             run_id: "run".to_owned(),
             idempotency_key: "uid/sign/1".to_owned(),
+            work: "uid/build/0".to_owned(),
             fencing_token: 1,
             provider: "human://mia".to_owned(),
             config: json!({"instructions": "read the contract"}).as_object().unwrap().clone(),

@@ -52,10 +52,10 @@ impl Registry {
         let actions = github_actions::GitHubActions::new(settings.github.clone());
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
         registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));
-        let (agents, plugins) = (settings.agents.clone(), settings.plugins.clone());
-        let processes = tool::LocalProcesses::new(settings);
+        let plugins = settings.plugins.clone();
+        let processes = tool::LocalProcesses::new(settings.clone());
         registry.register(&(Arc::new(tool::Tool::new(processes.clone())) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(agent::Agent::new(processes.clone(), agents)) as Arc<dyn Provider>));
+        registry.register(&(Arc::new(agent::Agent::new(processes.clone(), settings)) as Arc<dyn Provider>));
         let plugin: Arc<dyn Provider> = Arc::new(plugin::Plugin::new(processes));
         for scheme in plugins {
             // What comes with planspec keeps its meaning.

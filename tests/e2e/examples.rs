@@ -12,7 +12,8 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 9] = [
+const DRIVEN: [&str; 10] = [
+    "a2a",
     "agent",
     "custom-provider",
     "everything",
@@ -388,4 +389,42 @@ fn the_example_of_everything_prints_its_report_and_takes_back_what_it_cannot_pri
     assert_eq!(output(&done, "tell", "message"), "June could not be printed; taking back Succeeded");
     assert!(!press.join("June").exists(), "nothing is left of it");
     check_rests(&environment);
+}
+
+#[test]
+fn an_agent_at_an_address_asks_back_and_goes_on_after_the_answer() {
+    let mut environment = TestEnvironment::with_repository();
+    copy(&folder().join("a2a"), &environment.repo());
+    environment.set("EDITOR_KEY", "key-of-the-editor");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    environment.write(".planspec.yaml", &environment.read(".planspec.yaml").replace("8767", &free));
+    environment.commit_files(&[], "Begin");
+    environment.planspec(&["validate"]).succeeds();
+    let pid = environment.root().join("editor.pid");
+    let editor = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("python3");
+        command.arg("agent/editor.py").args(arguments).current_dir(environment.repo());
+        let done = command.env("EDITOR_KEY", "key-of-the-editor").output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    editor(&["serve", &free, pid.to_str().unwrap()]);
+    environment.planspec(&["reconcile"]).succeeds();
+    let asked = execution_in(&environment, "leaflet-1", "clinic");
+    assert_eq!(
+        asked["status"]["nodeStatuses"]["write"]["extensions"]["reason"], "InputRequired",
+        "{asked:#}"
+    );
+    editor(&["answer", &free, "nurses"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    environment.planspec(&["reconcile"]).succeeds();
+    std::process::Command::new("kill").arg(fs::read_to_string(&pid).unwrap()).status().unwrap();
+    let done = execution_in(&environment, "leaflet-1", "clinic");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(output(&done, "write", "title"), "Hand hygiene for nurses");
+    check_rests(&environment);
+}
+
+fn execution_in(environment: &TestEnvironment, name: &str, namespace: &str) -> Value {
+    let name = format!("execution/{name}");
+    environment.planspec(&["get", &name, "-n", namespace, "-o", "json"]).succeeds().json()
 }

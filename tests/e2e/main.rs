@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod a2a;
 mod boundaries;
 mod command_line;
 mod decisions;

@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: [&str; 10] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -16,6 +16,7 @@ const EXAMPLES: [&str; 9] = [
     "examples/mcp/README.md",
     "examples/reference/README.md",
     "examples/everything/README.md",
+    "examples/a2a/README.md",
 ];
 
 #[test]
@@ -71,6 +72,11 @@ fn the_page_of_the_published_shapes_is_true() {
 #[test]
 fn the_page_of_everything_is_true() {
     pages::check(EXAMPLES[8]);
+}
+
+#[test]
+fn the_page_of_the_agent_at_an_address_is_true() {
+    pages::check(EXAMPLES[9]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ const HOSTS: &[&str] = &[
     "git-scm.com",
     "github.com",
     "json-schema.org",
+    "a2a-protocol.org",
     "keepachangelog.com",
     "localhost",
     "planspec.io",

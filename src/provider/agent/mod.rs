@@ -1,16 +1,18 @@
-//! `agent://NAME`: an agent that gets the brief of its task, as `docs/providers/agent.md` describes it. Here is the
-//! command form, a local process like that of `tool://`.
+//! `agent://NAME`: an agent that gets the brief of its task, as `docs/providers/agent.md` describes it. It is a command, a
+//! local process like that of `tool://`, or an address that speaks A2A.
 
+mod a2a;
 mod brief;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use self::a2a::{Address, Remote};
 pub(super) use self::brief::brief;
 use super::process::Input;
 use super::tool::{Job, LocalProcesses, ToolConfig};
-use super::{Attempt, ConfigError, Control, Provider, Running};
+use super::{Attempt, CallingOff, ConfigError, Control, Provider, ProviderSettings, Running};
 use crate::model::JsonMap;
 
 const SCHEME: &str = "agent://";
@@ -18,13 +20,26 @@ const SCHEME: &str = "agent://";
 /// The provider.
 pub(super) struct Agent {
     processes: LocalProcesses,
+    remote: Remote,
+    settings: ProviderSettings,
     /// `providers.agents` of the configuration.
     ready_made: BTreeMap<String, JsonMap>,
 }
 
 impl Agent {
-    pub(super) fn new(processes: LocalProcesses, ready_made: BTreeMap<String, JsonMap>) -> Self {
-        Self { processes, ready_made }
+    pub(super) fn new(processes: LocalProcesses, settings: ProviderSettings) -> Self {
+        let ready_made = settings.agents.clone();
+        Self { processes, remote: Remote::new(settings.clone()), settings, ready_made }
+    }
+
+    /// The settings that the configuration has for the name, if they are those of an agent at an address.
+    fn at_address(&self, provider: &str) -> Option<&JsonMap> {
+        let name = provider.strip_prefix(SCHEME).unwrap_or(provider);
+        self.ready_made.get(name).filter(|settings| Address::is_in(settings))
+    }
+
+    fn address(&self, configured: &JsonMap, attempt: &Attempt) -> Result<Address, ConfigError> {
+        Address::read(configured, &attempt.config, &self.settings)
     }
 
     /// The settings of the Binding on top of those that the configuration has for the name.
@@ -47,11 +62,15 @@ impl Agent {
 
 /// Takes apart what an agent's command has beyond any other: whether it reads the brief on standard input.
 fn split(provider: &str, mut settings: JsonMap) -> Result<(JsonMap, bool), ConfigError> {
+    if let Some(key) = ["url", "card"].into_iter().find(|key| settings.contains_key(*key)) {
+        let why = "is for `providers.agents` of .planspec.yaml alone".to_owned();
+        return Err(ConfigError::Invalid { key: key.to_owned(), why });
+    }
     if !settings.contains_key("command") {
         return Err(ConfigError::Missing {
             provider: provider.to_owned(),
             key: "command",
-            why: "the agent's command line; or write it once, as `command` below `providers.agents.NAME` in .planspec.yaml",
+            why: "the agent's command line; or write it once, as `command` below `providers.agents.NAME` in .planspec.yaml, or `url` there for an agent that speaks A2A",
         });
     }
     let reads_brief = match settings.remove("stdin") {
@@ -71,12 +90,39 @@ impl Provider for Agent {
     }
 
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        if let Some(configured) = self.at_address(provider) {
+            return Address::check(configured, config, &self.settings);
+        }
         let (config, _) = split(provider, self.settings(provider, config))?;
         ToolConfig::check(provider, &config)
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> Running {
+        if let Some(configured) = self.at_address(&attempt.provider) {
+            let address = self.address(configured, &attempt);
+            return self.remote.run(attempt, address, control);
+        }
         let job = self.job(&attempt);
         self.processes.run(attempt, job, control)
+    }
+
+    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+        match self.at_address(&attempt.provider) {
+            Some(configured) => {
+                let address = self.address(configured, &attempt);
+                self.remote.poll(attempt, address, control)
+            }
+            None => self.run(attempt, control),
+        }
+    }
+
+    fn call_off(&self, attempt: Attempt) -> CallingOff {
+        match self.at_address(&attempt.provider) {
+            Some(configured) => {
+                let address = self.address(configured, &attempt);
+                self.remote.call_off(attempt, address)
+            }
+            None => Box::pin(std::future::ready(Ok(()))),
+        }
     }
 }

@@ -70,7 +70,7 @@ fn an_agent_that_nobody_configured_is_refused_with_what_to_write() {
     assert_eq!(
         message,
         "`agent://claude` needs `config.command`: the agent's command line; or write it once, as `command` below \
-         `providers.agents.NAME` in .planspec.yaml"
+         `providers.agents.NAME` in .planspec.yaml, or `url` there for an agent that speaks A2A"
     );
     let registry = Registry::standard(agent("agent://x", json!({})).settings);
     let refused = |config| {

@@ -24,6 +24,7 @@ fn attempt(handle: Option<&str>) -> Attempt {
         attempt: 1,
         run_id: "run".to_owned(),
         idempotency_key: "uid/deploy/1".to_owned(),
+        work: "uid/build/0".to_owned(),
         fencing_token: 1,
         provider: "github-actions://acme/app/deploy.yml@release".to_owned(),
         config: json!({"inputs": {"level": 3}}).as_object().unwrap().clone(),

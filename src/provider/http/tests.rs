@@ -47,6 +47,7 @@ async fn empty_bench() -> Bench {
         attempt: 2,
         run_id: "run-1".to_owned(),
         idempotency_key: "uid/build/2".to_owned(),
+        work: "uid/build/0".to_owned(),
         fencing_token: 7,
         provider: format!("{}/jobs", server.uri()),
         config: map(json!({"secretHeaders": {"Authorization": "Bearer API_TOKEN"}})),

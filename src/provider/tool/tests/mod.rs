@@ -51,6 +51,7 @@ pub(in crate::provider) fn bench(config: Value) -> Bench {
         attempt: 2,
         run_id: "run-1".to_owned(),
         idempotency_key: "uid/build/2".to_owned(),
+        work: "uid/build/0".to_owned(),
         fencing_token: 7,
         provider: "tool://test".to_owned(),
         config: map(config),

@@ -1,0 +1,150 @@
+//! An agent at an address: it gets the task by the protocol A2A 1.0, as JSON-RPC over HTTP, and is looked at until the
+//! task has ended. `docs/providers/agent.md` describes it.
+
+mod card;
+mod config;
+mod exchange;
+mod results;
+mod rpc;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(super) use self::config::Address;
+use self::exchange::Exchange;
+use crate::model::NodeReason;
+use crate::provider::checked_elsewhere::check_elsewhere;
+use crate::provider::log::Log;
+use crate::provider::redact::Redactor;
+use crate::provider::web::Web;
+use crate::provider::{
+    Attempt, CallingOff, ConfigError, Control, Outcome, ProviderSettings, Report, Running, Stop,
+    check_criteria,
+};
+
+/// How long is waited, when a node is called off, for the answer that names the task to be called off.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
+/// The agents at addresses.
+pub(super) struct Remote(Arc<Shared>);
+
+/// What all attempts have in common.
+struct Shared {
+    settings: ProviderSettings,
+    redactor: Arc<Redactor>,
+    web: Web,
+}
+
+impl Remote {
+    pub(super) fn new(settings: ProviderSettings) -> Self {
+        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
+        let redactor = Arc::new(Redactor::new(secrets));
+        let web = Web::new(&settings.allow_private);
+        Self(Arc::new(Shared { settings, redactor, web }))
+    }
+
+    /// Hands in the task and follows it for a moment.
+    pub(super) fn run(
+        &self,
+        attempt: Attempt,
+        address: Result<Address, ConfigError>,
+        control: Control,
+    ) -> Running {
+        let shared = Arc::clone(&self.0);
+        // What was handed in once is not handed in again.
+        let again = attempt.handle.is_some();
+        Box::pin(async move { run(&shared, attempt, address, control, again).await })
+    }
+
+    /// Looks at a task that was handed in before.
+    pub(super) fn poll(
+        &self,
+        attempt: Attempt,
+        address: Result<Address, ConfigError>,
+        control: Control,
+    ) -> Running {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move { run(&shared, attempt, address, control, true).await })
+    }
+
+    /// Has a task called off.
+    pub(super) fn call_off(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CallingOff {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let address = address.map_err(|error| error.to_string())?;
+            let exchange = Exchange::new(&shared, &attempt, address);
+            exchange.call_off().await.map_err(|message| shared.redactor.text(&message))
+        })
+    }
+}
+
+async fn run(
+    shared: &Shared,
+    attempt: Attempt,
+    address: Result<Address, ConfigError>,
+    control: Control,
+    again: bool,
+) -> Report {
+    let hopeless = |error: ConfigError| Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
+    let Control { mut stop, output } = control;
+    let address = match address {
+        Ok(address) => address,
+        Err(error) => return hopeless(error).into(),
+    };
+    if let Err(error) = check_criteria(&attempt.criteria) {
+        return hopeless(error).into();
+    }
+    let exchange = Exchange::new(shared, &attempt, address);
+    let ended = if again {
+        tokio::select! {
+            ended = exchange.poll() => ended,
+            stop = asked(&mut stop) => return Outcome::Stopped(stop).into(),
+        }
+    } else {
+        let mut handing_in = Box::pin(exchange.begin());
+        tokio::select! {
+            ended = &mut handing_in => ended,
+            stop = asked(&mut stop) => {
+                if stop == Stop::Cancel {
+                    let ended = tokio::time::timeout(LAST_ANSWER, &mut handing_in).await;
+                    exchange.call_off_what_began(ended.ok()).await;
+                }
+                return Outcome::Stopped(stop).into();
+            }
+        }
+    };
+    let (mut report, words) = match ended {
+        Ok(results) => {
+            let mut report = Report::from(Outcome::Succeeded { outputs: results.outputs });
+            report.artifacts = results.artifacts;
+            (report, results.words)
+        }
+        Err(outcome) => return Report::from(outcome.cleaned(&shared.redactor)),
+    };
+    report.outcome = report.outcome.cleaned(&shared.redactor);
+    for artifact in &mut report.artifacts {
+        artifact.name = shared.redactor.text(&artifact.name);
+        artifact.url = artifact.url.take().map(|url| shared.redactor.text(&url));
+    }
+    let mut log = Log::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+    if !words.is_empty() {
+        log.write(words.as_bytes());
+        log.end_part();
+    }
+    check_elsewhere(&shared.settings, &attempt, &mut report, &mut stop, log).await;
+    report
+}
+
+/// Waits until the engine asks to stop, for ever if it cannot ask any more.
+async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
+    match seen {
+        Some(asked) => asked,
+        None => std::future::pending().await,
+    }
+}
