@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use super::EngineError;
 use super::capabilities::checked;
 use super::world::World;
-use crate::model::{ExecutionStatus, NodeId};
+use crate::event::Waiting;
+use crate::index::Index;
+use crate::model::{ExecutionStatus, NodeId, NodeReason};
 use crate::plan::{AttemptResult, Draft, after_look, is_looked_at};
 use crate::run::{Evidence, Program};
 
@@ -66,9 +68,30 @@ pub(super) struct Times {
     changed: bool,
 }
 
+/// The file of times in a cache.
+fn file(cache: &Path) -> PathBuf {
+    cache.join("polls.json")
+}
+
+/// Makes everything that goes on elsewhere due at once on this machine, for a pass that was told that something happened
+/// there.
+///
+/// # Errors
+/// The index.
+pub(crate) fn forget_looks(cache: &Path) -> Result<(), EngineError> {
+    // Where there is none, nothing was put off.
+    let _ = fs::remove_file(file(cache));
+    let mut index = Index::open(Some(cache))?;
+    let (_, waiting) = index.waiting(MOST_TIMES)?;
+    let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
+    let elsewhere = [NodeReason::AwaitingPerson, NodeReason::AwaitingProvider, NodeReason::AwaitingEvent];
+    let due = waiting.filter(|one| elsewhere.iter().any(|reason| one.reason == reason.to_string()));
+    Ok(index.add_work(due.map(|one| one.key))?)
+}
+
 impl Times {
     pub(super) fn load(cache: &Path) -> Self {
-        let path = cache.join("polls.json");
+        let path = file(cache);
         let next = read(&path);
         Self { path, next, changed: false }
     }

@@ -45,6 +45,7 @@ pub use clock::{Clock, SystemClock};
 pub use collect::{Collected, collect};
 pub use decide::{Decider, Decision, Recorded, decide};
 pub use driver::reconcile;
+pub(crate) use elsewhere::forget_looks;
 pub use error::EngineError;
 pub use options::ReconcileOptions;
 pub use parts::{Parts, Sink, Summary};

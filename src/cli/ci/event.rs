@@ -21,6 +21,8 @@ pub(super) enum Event {
     PullRequest(Pull),
     /// It is time for a pass; on this desired branch, when the event says.
     Pass(Option<String>),
+    /// A task for a person was closed or opened again: time for a pass that looks at what goes on elsewhere.
+    Answer(Option<String>),
     /// Somebody wrote a comment.
     Comment(CommentPlace),
     /// Somebody approved a pull request.
@@ -114,6 +116,24 @@ struct CommentEvent {
 }
 
 #[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct LabelledIssue {
+    #[serde(default)]
+    labels: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct IssueEvent {
+    issue: LabelledIssue,
+    #[serde(default)]
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
 struct ReviewState {
     state: String,
 }
@@ -201,11 +221,23 @@ fn understand(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
             let event: PassEvent = parse(name, bytes)?;
             Ok(Event::Pass(event.repository.default_branch.as_deref().map(branch).transpose()?))
         }
+        "issues" => issue(name, bytes),
         "issue_comment" => comment(name, bytes),
         "pull_request_review" => review(name, bytes),
         "workflow_run" => report(name, bytes),
         other => Ok(Event::Nothing(format!("`{other}` is no event that planspec knows"))),
     }
+}
+
+fn issue(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+    let action = parse::<Action>(name, bytes)?.action;
+    let event: IssueEvent = parse(name, bytes)?;
+    // What the issue is, the pass asks the host; here it is only about saving one.
+    let ours = event.issue.labels.iter().any(|label| label.name == "planspec");
+    if !ours || !matches!(action.as_str(), "closed" | "reopened") {
+        return Ok(Event::Nothing("no task for a person was closed or opened again".to_owned()));
+    }
+    Ok(Event::Answer(event.repository.default_branch.as_deref().map(branch).transpose()?))
 }
 
 fn comment(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
@@ -300,8 +332,15 @@ mod tests {
 
     #[test]
     fn a_malformed_event_is_an_answer_and_never_a_panic() {
-        let names =
-            ["pull_request", "push", "schedule", "issue_comment", "pull_request_review", "workflow_run"];
+        let names = [
+            "pull_request",
+            "push",
+            "schedule",
+            "issues",
+            "issue_comment",
+            "pull_request_review",
+            "workflow_run",
+        ];
         let texts: [&[u8]; 6] =
             [b"", b"{", b"[]", b"\xff\xfe", b"{\"action\":1}", b"{\"pull_request\":{\"number\":-1}}"];
         for name in names {
@@ -321,6 +360,15 @@ mod tests {
         assert!(matches!(event("push", &push("refs/heads/planspec/status")), Ok(Event::Nothing(_))));
         assert!(matches!(event("push", &push("refs/tags/main")), Ok(Event::Nothing(_))));
         assert_eq!(event("schedule", &json!({ "schedule": "1 * * * *" })), Ok(Event::Pass(None)));
+    }
+
+    #[test]
+    fn only_the_end_of_a_task_for_a_person_asks_for_a_look() {
+        let issue = |action: &str, label: &str| json!({ "action": action, "issue": { "number": 3, "labels": [{ "name": label }] }, "repository": { "default_branch": "main" } });
+        let answer = Event::Answer(Some("main".to_owned()));
+        assert_eq!(event("issues", &issue("closed", "planspec")), Ok(answer));
+        assert!(matches!(event("issues", &issue("closed", "bug")), Ok(Event::Nothing(_))));
+        assert!(matches!(event("issues", &issue("labeled", "planspec")), Ok(Event::Nothing(_))));
     }
 
     #[test]

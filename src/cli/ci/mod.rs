@@ -42,6 +42,10 @@ pub(crate) fn run(choices: &Choices, context: &mut Context) -> Result<Exit, CliE
     match event::read(&actions)? {
         event::Event::PullRequest(pull) => pull_request::run(&pull, choices, &actions, context),
         event::Event::Pass(branch) => pass::run(branch, choices, &actions, context),
+        event::Event::Answer(branch) => {
+            pass::look_at_once(context)?;
+            pass::run(branch, choices, &actions, context)
+        }
         event::Event::Comment(place) => comment::run(&place, choices, &actions, context),
         event::Event::Review(place) => review::run(&place, choices, &actions, context),
         event::Event::Report(run) => trusted::run(&run, choices, &actions, context),

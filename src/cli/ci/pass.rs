@@ -8,7 +8,7 @@ use crate::cli::drive::{cores, drive_with, runner_name, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::workspace::Workspace;
 use crate::config::Actions;
-use crate::engine::{ReconcileOptions, Summary};
+use crate::engine::{ReconcileOptions, Summary, forget_looks};
 use crate::model::Duration;
 
 /// Drives everything and reports it.
@@ -21,6 +21,11 @@ pub(super) fn run(
     follow(branch, context);
     let host = open_host(actions, context)?;
     drive_and_report(host.as_ref(), choices, actions, context)
+}
+
+/// Lets the next pass look at everything that goes on elsewhere, however short ago the last look was.
+pub(super) fn look_at_once(context: &Context) -> Result<(), CliError> {
+    Ok(forget_looks(&Workspace::open(context)?.repo.cache_dir())?)
 }
 
 /// The host, where there is a token that may be used; a warning where there is none. A pass needs none.

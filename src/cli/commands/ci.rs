@@ -12,9 +12,10 @@ use crate::model::Duration;
 /// In a job of GitHub Actions: do what the event asks for
 ///
 /// A pull request is compared with its base, and the answer goes into annotations, a check, one comment and the
-/// summary of the job. A push to the default branch, a schedule and a manual start reconcile. A comment that begins
-/// with `/planspec` is a command. Reads GITHUB_EVENT_NAME, GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_TOKEN,
-/// GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_RUN_ID, GITHUB_OUTPUT and GITHUB_STEP_SUMMARY.
+/// summary of the job. A push to the default branch, a schedule, a manual start and the end of an issue that asked a
+/// person for work reconcile. A comment that begins with `/planspec` is a command. Reads GITHUB_EVENT_NAME,
+/// GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_TOKEN, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_RUN_ID,
+/// GITHUB_OUTPUT and GITHUB_STEP_SUMMARY.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
