@@ -14,9 +14,9 @@ use super::workspace::Workspace;
 use crate::config::{Config, Environment};
 use crate::engine::{Parts, ReconcileOptions, Site, Summary, SystemClock, reconcile};
 use crate::event::Event;
-use crate::github::Access;
+use crate::github::{Access, RepoName};
 use crate::index::Index;
-use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry, kill_processes};
+use crate::provider::{ALWAYS_PASSED, Home, ProviderSettings, Registry, kill_processes};
 use crate::report::progress::{Detail, JsonProgress, LiveProgress, PlainProgress, Progress};
 
 /// A second signal ends the process at once, with the exit code that shells expect of an interrupted program.
@@ -134,6 +134,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         services: config.providers.services.clone(),
         runs: runs.to_owned(),
         github: github(environment),
+        home: home(environment, &config.status_branch),
     })
 }
 
@@ -148,6 +149,18 @@ fn github(environment: &Environment) -> Option<Access> {
     let token = environment.text("GITHUB_TOKEN").map(str::to_owned)?;
     let api = environment.text("GITHUB_API_URL").unwrap_or("https://api.github.com").to_owned();
     Some(Access { api, token: Some(token) })
+}
+
+/// The repository that a workflow's runner works for.
+fn home(environment: &Environment, status_branch: &str) -> Option<Home> {
+    let actions = environment.actions();
+    let repo: RepoName = actions.repository.as_deref()?.parse().ok()?;
+    let plain = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/:".contains(c));
+    let server = actions.server.as_deref().filter(plain);
+    let dashboard = server
+        .filter(|_| plain(&status_branch))
+        .map(|server| format!("{}/{repo}/tree/{status_branch}", server.trim_end_matches('/')));
+    Some(Home { repo, dashboard })
 }
 
 /// A name for this runner that no other process has.

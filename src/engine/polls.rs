@@ -82,6 +82,8 @@ impl Polls {
         let Some(id) = self.free(&claim) else { return };
         let handle = claim.record.execution().and_then(|status| handle_of(status, &id));
         let uid = claim.record.metadata.uid.clone();
+        let state = claim.record.execution().and_then(|status| status.node_statuses.get(&id));
+        let started = state.and_then(|state| state.start_time);
         let (clock, sender, turns) = (Arc::clone(&self.clock), self.sender.clone(), Arc::clone(&self.turns));
         let made = self.made(&claim, &id);
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
@@ -95,8 +97,9 @@ impl Polls {
                     let failed = AttemptResult::hopeless(reason, message);
                     Some((failed, Evidence::default()))
                 }
-                Ok((provider, attempt)) => {
+                Ok((provider, mut attempt)) => {
                     let _turn = turns.acquire_owned().await;
+                    attempt.age = since(started, clock.now());
                     let (_keep, stop) = watch::channel(None);
                     let looking = provider.poll(attempt, Control { stop, output: lines });
                     match tokio::time::timeout(LONGEST_LOOK, looking).await {
@@ -156,6 +159,11 @@ impl Polls {
         let provider = provider.map_err(|message| (NodeReason::ProviderUnavailable, message))?;
         Ok((Arc::clone(provider), attempt))
     }
+}
+
+/// How long ago something began.
+fn since(started: Option<Timestamp>, now: Timestamp) -> Duration {
+    started.and_then(|started| Duration::try_from(now.duration_since(started)).ok()).unwrap_or_default()
 }
 
 /// When to look next, and the result with that time in it.

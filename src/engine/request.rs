@@ -7,7 +7,7 @@ use super::workspace::Checkouts;
 use crate::git::ObjectId;
 use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::{capability, inputs, settings};
-use crate::provider::{Attempt, Brief};
+use crate::provider::{Attempt, Brief, Promise};
 use crate::run::Program;
 
 /// A node that was claimed; the claim is published.
@@ -73,6 +73,11 @@ impl Maker {
             run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt.to_string()),
             workspace: self.checkouts.of(parsed),
             handle: state.and_then(|state| state.extensions.handle.clone()),
+            age: std::time::Duration::ZERO,
+            promise: Promise::new({
+                let capabilities = claim.capabilities.clone();
+                move |outputs| capability::check_outputs(outputs, &capabilities)
+            }),
             brief: Arc::new(brief(&claim.program, node)),
         })
     }

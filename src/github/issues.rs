@@ -26,9 +26,15 @@ pub struct Issue {
     pub body: Option<String>,
     /// Who opened it.
     pub user: Option<Account>,
+    /// Who has been asked to do it.
+    #[serde(default)]
+    pub assignees: Vec<Account>,
     /// Who closed it, where the host says so.
     #[serde(default)]
     pub closed_by: Option<Account>,
+    /// When it was closed last.
+    #[serde(default)]
+    pub closed_at: Option<String>,
     /// Where to read it.
     #[serde(default)]
     pub html_url: String,
@@ -85,12 +91,27 @@ impl GitHub {
         self.ask(Request::get(path, &format!("read issue #{number}"), "issues: read").fresh(true)).await
     }
 
-    /// The issues with a label, open and closed, newest first; pull requests are left out.
+    /// The issues with a label: all that are open, and the hundred closed ones that changed last. Pull requests are left
+    /// out.
     ///
     /// # Errors
     /// [`GitHubError`].
     pub async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
-        let path = repo.path(&format!("issues?state=all&labels={}", super::names::encoded(label)));
+        let mut issues = self.open_issues(repo, label).await?;
+        let label = super::names::encoded(label);
+        let path = repo
+            .path(&format!("issues?state=closed&labels={label}&sort=updated&direction=desc&per_page=100"));
+        let closed: Vec<Issue> = self.ask(Request::get(path, "list issues", "issues: read")).await?;
+        issues.extend(closed.into_iter().filter(|issue| issue.pull_request.is_none()));
+        Ok(issues)
+    }
+
+    /// The open issues with a label; pull requests are left out.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn open_issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
+        let path = repo.path(&format!("issues?state=open&labels={}", super::names::encoded(label)));
         let mut issues: Vec<Issue> = self.all(&path, "list issues", "issues: read").await?;
         issues.retain(|issue| issue.pull_request.is_none());
         Ok(issues)

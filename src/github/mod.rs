@@ -19,7 +19,7 @@ pub use comments::{Comment, Reaction, Written};
 pub use error::GitHubError;
 pub use issues::{Issue, IssueChange, NewIssue};
 pub use names::RepoName;
-pub use people::{Account, Permission};
+pub use people::{Account, Myself, Permission};
 pub use pulls::{ChangedFile, PullRequest, Review, Side};
 pub use statuses::CommitState;
 pub use workflows::{Artifact, Run};

@@ -24,6 +24,26 @@ impl Account {
     }
 }
 
+/// Whose token this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Myself {
+    /// A person's, or a program's that has an account of its own.
+    Login(String),
+    /// The token of a job, which cannot say whose it is.
+    Program,
+}
+
+impl Myself {
+    /// Whether an account is this one, as far as can be told.
+    #[must_use]
+    pub fn is(&self, account: &Account) -> bool {
+        match self {
+            Self::Login(login) => account.login.eq_ignore_ascii_case(login),
+            Self::Program => account.is_bot(),
+        }
+    }
+}
+
 /// What somebody may do in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
@@ -53,6 +73,19 @@ impl GitHub {
         let request = Request::get("/user".to_owned(), "read whose token this is", "none");
         let quick = self.clone().patient(std::time::Duration::from_secs(5));
         quick.ask::<Account>(request).await.ok().map(|account| account.login)
+    }
+
+    /// Whose token this is. Other than [`Self::viewer`], a host that fails is no answer.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub async fn myself(&self) -> Result<Myself, GitHubError> {
+        let request = Request::get("/user".to_owned(), "read whose token this is", "none");
+        match self.ask::<Account>(request).await {
+            Ok(account) => Ok(Myself::Login(account.login)),
+            Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(Myself::Program),
+            Err(error) => Err(error),
+        }
     }
 
     /// What somebody may do in a repository. Words that we do not know count as nothing.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::line::one_line;
+use super::line::{cut, is_hidden, one_line};
 
 /// The text on one line, with everything that means something to Markdown or to a Git host (HTML, links,
 /// mentions, references to issues, formulas) made to mean nothing. At most `limit` characters before that.
@@ -40,6 +40,24 @@ pub fn markdown(text: &str, limit: usize) -> String {
         }
     }
     safe
+}
+
+/// The text with its lines kept, each of them as [`markdown`] makes it. At most `limit` characters before that.
+#[must_use]
+pub fn paragraphs(text: &str, limit: usize) -> String {
+    let lines: Vec<String> = cut(text.trim(), limit).lines().map(|line| markdown(line, limit)).collect();
+    lines.join("\n")
+}
+
+/// The text as a block of code that nothing in it can end; without characters that hide or reorder. At most `limit`
+/// characters. `language` is a word of ours.
+#[must_use]
+pub fn fence(language: &str, text: &str, limit: usize) -> String {
+    let text: String =
+        cut(text, limit).chars().filter(|&c| matches!(c, '\n' | '\t') || !is_hidden(c)).collect();
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}{language}\n{}\n{fence}", text.trim_end())
 }
 
 /// The text as a code span that may stand in a table. A backtick becomes an apostrophe.

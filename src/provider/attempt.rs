@@ -53,8 +53,31 @@ pub struct Attempt {
     pub workspace: Arc<dyn Workspace>,
     /// What this provider gave as `handle` when it was blocked before.
     pub handle: Option<String>,
+    /// How long ago it was started, when it is looked at again.
+    pub age: Duration,
+    /// What the capabilities of the task say to its outputs.
+    pub promise: Promise,
     /// What the work is about, for whoever does it with understanding: an agent or a person.
     pub brief: Arc<Brief>,
+}
+
+/// What was promised of the outputs of an attempt beyond their names. The engine holds every provider to it; one that can
+/// have a wrong answer put right asks before.
+#[derive(Clone, Default)]
+pub struct Promise(Option<Arc<Check>>);
+
+type Check = dyn Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync;
+
+impl Promise {
+    /// A promise that is kept when `check` agrees; it may read texts as the types that are asked for.
+    pub fn new(check: impl Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(check)))
+    }
+
+    /// The outputs as they were promised, or what is wrong with them.
+    pub(super) fn check(&self, outputs: JsonMap) -> Result<JsonMap, String> {
+        self.0.as_ref().map_or(Ok(outputs.clone()), |check| check(outputs))
+    }
 }
 
 /// What the work of a node is about, expressions not replaced.

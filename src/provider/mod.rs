@@ -33,11 +33,11 @@ mod workspace;
 
 use std::pin::Pin;
 
-pub use attempt::{Attempt, Brief, Control, Outcome, Report, Stop};
+pub use attempt::{Attempt, Brief, Control, Outcome, Promise, Report, Stop};
 pub use check::ConfigError;
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
-pub use settings::{ALWAYS_PASSED, ProviderSettings};
+pub use settings::{ALWAYS_PASSED, Home, ProviderSettings};
 pub use workspace::{Checkout, Workspace, WorkspaceError};
 
 use crate::model::JsonMap;
@@ -70,7 +70,8 @@ pub trait Provider: Send + Sync {
     fn run(&self, attempt: Attempt, control: Control) -> Running;
 
     /// Looks again at work that goes on elsewhere and that `attempt.handle` names. Nothing is claimed for it, and two
-    /// runners may look at once, so it changes nothing outside.
+    /// runners may look at once, so whatever it changes outside must be as good when it is done twice. [`Outcome::Stopped`]
+    /// says that nothing was learned.
     fn poll(&self, attempt: Attempt, control: Control) -> Running {
         self.run(attempt, control)
     }

@@ -48,7 +48,7 @@ impl Registry {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         registry.register(&(Arc::new(external::External::new(&settings)) as Arc<dyn Provider>));
         registry.register(&(Arc::new(http::Http::new(settings.clone())) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(human::Human) as Arc<dyn Provider>));
+        registry.register(&(Arc::new(human::Human::new(&settings)) as Arc<dyn Provider>));
         let actions = github_actions::GitHubActions::new(settings.github.clone());
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
         registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::github::Access;
+use crate::github::{Access, RepoName};
 use crate::model::JsonMap;
 
 /// Variables of the runner's environment that local commands always get.
@@ -35,4 +35,15 @@ pub struct ProviderSettings {
     pub runs: PathBuf,
     /// The Git host's API, when there is a token for it.
     pub github: Option<Access>,
+    /// The repository there that this runner works for, when it is known.
+    pub home: Option<Home>,
+}
+
+/// A repository on the Git host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Which.
+    pub repo: RepoName,
+    /// The address of the dashboard on its status branch, where the host has pages for people.
+    pub dashboard: Option<String>,
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
+use crate::github_issues::Issues;
+
 /// What the host holds.
 #[derive(Default)]
 pub(crate) struct State {
@@ -23,6 +25,9 @@ pub(crate) struct State {
     pub(crate) members: Vec<String>,
     /// Requests whose path holds one of these are refused with 403.
     pub(crate) refused: Vec<&'static str>,
+    pub(crate) issues: Issues,
+    /// Requests that are done at once and whose answer takes long: `METHOD PATH`.
+    pub(crate) slow: Option<&'static str>,
     /// `METHOD PATH` of every request.
     pub(crate) seen: Vec<String>,
 }
@@ -89,7 +94,7 @@ impl State {
         comment
     }
 
-    fn answer(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    fn answer(&mut self, method: &str, path: &str, query: &str, body: &Value) -> (u16, Value) {
         let missing = (404, json!({ "message": "Not Found" }));
         if path == "/user" || self.refused.iter().any(|part| path.contains(part)) {
             return (403, json!({ "message": "Resource not accessible by integration" }));
@@ -100,6 +105,9 @@ impl State {
             return if known { (200, json!({ "state": "active" })) } else { missing };
         };
         let parts: Vec<&str> = rest.split('/').collect();
+        if let Some(answer) = self.issues.answer(method, parts.as_slice(), query, body) {
+            return answer;
+        }
         match (method, parts.as_slice()) {
             ("GET", ["issues", "comments", id]) => {
                 let found = self.comments.iter().find(|comment| comment["id"].as_u64() == id.parse().ok());
@@ -165,7 +173,9 @@ impl Respond for Answers {
         let mut state = self.0.lock().unwrap();
         let (method, path) = (request.method.as_str(), request.url.path());
         state.seen.push(format!("{method} {path}"));
-        let (status, answer) = state.answer(method, path, &body);
-        ResponseTemplate::new(status).set_body_json(answer)
+        let (status, answer) = state.answer(method, path, request.url.query().unwrap_or_default(), &body);
+        let slow = state.slow == Some(format!("{method} {path}").as_str());
+        let delay = std::time::Duration::from_secs(if slow { 30 } else { 0 });
+        ResponseTemplate::new(status).set_body_json(answer).set_delay(delay)
     }
 }

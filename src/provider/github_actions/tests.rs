@@ -36,6 +36,8 @@ fn attempt(handle: Option<&str>) -> Attempt {
         run_dir: "/nowhere".into(),
         workspace: Arc::new(Nowhere),
         handle: handle.map(str::to_owned),
+        age: Default::default(),
+        promise: Default::default(),
         brief: Arc::default(),
     }
 }

@@ -59,6 +59,8 @@ async fn empty_bench() -> Bench {
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(home.path().to_owned())),
         handle: None,
+        age: Default::default(),
+        promise: Default::default(),
         brief: Arc::default(),
     };
     Bench { home, server, attempt }

@@ -63,6 +63,8 @@ pub(in crate::provider) fn bench(config: Value) -> Bench {
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(checkout)),
         handle: None,
+        age: Default::default(),
+        promise: Default::default(),
         brief: Default::default(),
     };
     let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
