@@ -1,5 +1,5 @@
 //! A small Git host for `planspec ci`: comments, reactions, checks, permissions and pull requests, kept in memory behind
-//! real HTTP.
+//! real HTTP. What is asked and answered is judged by GitHub's own description; a mistake fails the test.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +8,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::github_issues::Issues;
+use crate::github_judge;
 
 /// What the host holds.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) slow: Option<&'static str>,
     /// `METHOD PATH` of every request.
     pub(crate) seen: Vec<String>,
+    /// What GitHub's description does not allow.
+    mistakes: Vec<String>,
 }
 
 /// The host, and the runtime that it lives in.
@@ -37,6 +40,14 @@ pub(crate) struct GitHubHost {
     server: MockServer,
     state: Arc<Mutex<State>>,
     _runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for GitHubHost {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.with(|state| assert_eq!(state.mistakes, Vec::<String>::new()));
+        }
+    }
 }
 
 struct Answers(Arc<Mutex<State>>);
@@ -138,16 +149,19 @@ impl State {
                 let may = self.writers.iter().any(|writer| writer == login);
                 (200, json!({ "permission": if may { "write" } else { "read" } }))
             }
-            ("GET", ["commits", _, "check-runs"]) => (200, json!({ "check_runs": self.checks })),
+            ("GET", ["commits", _, "check-runs"]) => {
+                let checks: Vec<Value> = self.checks.iter().map(answered_check).collect();
+                (200, json!({ "total_count": checks.len(), "check_runs": checks }))
+            }
             ("POST", ["check-runs"]) => {
                 let mut check = body.clone();
                 check["id"] = json!(5);
                 self.checks.push(check.clone());
-                (201, check)
+                (201, answered_check(&check))
             }
             ("PATCH", ["check-runs", _]) => {
                 self.checks[0]["conclusion"] = body["conclusion"].clone();
-                (200, self.checks[0].clone())
+                (200, answered_check(&self.checks[0]))
             }
             ("POST", ["statuses", _]) => {
                 self.statuses.push(body.clone());
@@ -167,6 +181,16 @@ impl State {
     }
 }
 
+/// A check as the host answers it: annotations are counted there, and listed elsewhere.
+fn answered_check(check: &Value) -> Value {
+    let mut answer = check.clone();
+    if let Some(output) = answer["output"].as_object_mut() {
+        let annotations = output.remove("annotations").unwrap_or_default();
+        output.insert("annotations_count".to_owned(), json!(annotations.as_array().map_or(0, Vec::len)));
+    }
+    answer
+}
+
 impl Respond for Answers {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -174,6 +198,9 @@ impl Respond for Answers {
         let (method, path) = (request.method.as_str(), request.url.path());
         state.seen.push(format!("{method} {path}"));
         let (status, answer) = state.answer(method, path, request.url.query().unwrap_or_default(), &body);
+        let address = request.url.as_str().split_once(request.url.authority()).map_or("", |(_, rest)| rest);
+        let found = github_judge::mistakes(method, address, &request.body, (status, &answer));
+        state.mistakes.extend(found);
         let slow = state.slow == Some(format!("{method} {path}").as_str());
         let delay = std::time::Duration::from_secs(if slow { 30 } else { 0 });
         ResponseTemplate::new(status).set_body_json(answer).set_delay(delay)

@@ -37,6 +37,7 @@ mod github_ci;
 mod github_host;
 mod github_init;
 mod github_issues;
+mod github_judge;
 mod http_provider;
 mod http_service;
 mod human_issue;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`planspec ci` in the workflows that `planspec init --github` writes: the built program, a real workflow runner, a real
 remote, and an emulator of the host."""
-import os, sys, threading, unittest
+import json, os, sys, threading, unittest, urllib.error, urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from world import BINARY, World  # noqa: E402
@@ -44,7 +44,10 @@ class PullRequests(unittest.TestCase):
         self.world.push({"plan.yaml": BASE})
 
     def tearDown(self):
-        self.world.end()
+        try:
+            self.assertEqual(self.world.mistakes(), [])
+        finally:
+            self.world.end()
 
     def asked(self, what):
         """Shows what a run cost; docs/github.md says how much that is."""
@@ -141,6 +144,17 @@ class PullRequests(unittest.TestCase):
         self.assertNotEqual(code, 0, text)
         self.assertIn("run.yaml", text)
         self.assertEqual(self.check(pull["head"]["sha"]), [])
+
+    def test_what_github_does_not_describe_is_found(self):
+        world = self.world
+        for method, path, body in [("GET", "/repos/acme/app/comments/1/likes", None), ("POST", "/repos/acme/app/issues/1/comments", {"text": "x"})]:
+            request = urllib.request.Request(world.api + path, body and json.dumps(body).encode(), {"Authorization": "Bearer tok-bot", "User-Agent": "octocrab"}, method=method)
+            with self.assertRaises(urllib.error.HTTPError):
+                urllib.request.urlopen(request, timeout=30)
+        found = world.mistakes()
+        self.assertEqual(len(found), 3, found)
+        self.assertIn("GitHub has no such operation", found[0])
+        world.mistakes = lambda: []  # these were wanted
 
     def test_passes_at_the_same_time_share_the_work(self):
         for name in ["ship-1", "ship-2", "ship-3"]:

