@@ -9,8 +9,9 @@ use super::error::CliError;
 const OWN_ACTION: Option<&str> = option_env!("PLANSPEC_ACTION");
 
 /// The templates, by path in the repository.
-const TEMPLATES: [(&str, &str); 2] = [
+const TEMPLATES: [(&str, &str); 3] = [
     (".github/workflows/planspec-validate.yml", include_str!("scaffold/github/validate.yml")),
+    (".github/workflows/planspec-report.yml", include_str!("scaffold/github/report.yml")),
     (".github/workflows/planspec-apply.yml", include_str!("scaffold/github/apply.yml")),
 ];
 
@@ -72,7 +73,7 @@ mod tests {
             assert!(text.contains(&format!("- uses: {PINNED}\n")), "{path}:\n{text}");
             assert!(!text.contains("PLANSPEC_ACTION") && !text.contains("DEFAULT_BRANCH"), "{path}");
         }
-        assert!(files("trunk", Some(PINNED)).unwrap()[1].1.contains("branches: [trunk]"));
+        assert!(files("trunk", Some(PINNED)).unwrap()[2].1.contains("branches: [trunk]"));
     }
 
     #[test]

@@ -144,6 +144,26 @@ fn opened(number: u64, head: &str) -> Value {
     json!({ "action": "opened", "pull_request": pull(number, "author", head, None) })
 }
 
+/// The lines that a runner takes for commands, as it documents `stop-commands`.
+fn obeyed(outcome: &Outcome) -> Vec<String> {
+    let mut stopped: Option<String> = None;
+    let mut obeyed = Vec::new();
+    for line in outcome.stdout.lines().chain(outcome.stderr.lines()) {
+        match &stopped {
+            Some(token) if line == format!("::{token}::") => stopped = None,
+            Some(_) => {}
+            None => match line.strip_prefix("::stop-commands::") {
+                Some(token) => stopped = Some(token.to_owned()),
+                None if line.trim_start().starts_with("::") || line.contains("##[") => {
+                    obeyed.push(line.to_owned());
+                }
+                None => {}
+            },
+        }
+    }
+    obeyed
+}
+
 /// A branch with one more commit, and its id; `main` is checked out again.
 fn change(world: &World, path: &str, content: &str) -> String {
     let environment = &world.environment;
@@ -180,7 +200,9 @@ fn what_a_change_breaks_is_told_on_its_lines_as_it_is_after_the_merge() {
     // The base goes on: what is compared is the merge result.
     world.environment.commit_files(&[("notes.txt", "later")], "Later");
     let outcome = world.ci("pull_request", &opened(8, &head), &[]).exits(1);
-    assert!(outcome.stdout.contains("::error file=gate.yaml,line=6,"), "{outcome:?}");
+    let obeyed = obeyed(&outcome);
+    assert_eq!(obeyed.len(), 1, "{outcome:?}");
+    assert!(obeyed[0].starts_with("::error file=gate.yaml,line=6,"), "{outcome:?}");
     let check = world.host.with(|state| state.checks[0].clone());
     assert_eq!(check["conclusion"], "failure");
     assert_eq!(check["output"]["annotations"][0]["start_line"], 6);
@@ -213,20 +235,45 @@ fn a_change_from_a_fork_writes_nothing_and_its_report_is_told_by_another_job() {
     let mut hostile: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
     hostile["warnings"] = json!(["@acme/everyone\n\n# <img src=x onerror=y> ::error::z"]);
     std::fs::write(report, hostile.to_string()).unwrap();
-    world.host.with(|state| state.pulls.push(pull(8, "eve", &head, None)));
-    let done =
-        json!({ "action": "completed", "workflow_run": { "event": "pull_request", "head_sha": head } });
+    let mut theirs = pull(8, "eve", &head, None);
+    theirs["head"]["repo"]["full_name"] = json!("eve/app");
+    // Somebody else's pull request has the same commit as its head.
+    world.host.with(|state| state.pulls.extend([pull(6, "wendy", &head, None), theirs]));
+    let done = json!({
+        "action": "completed", "repository": { "full_name": "acme/app", "default_branch": "main" },
+        "workflow_run": {
+            "event": "pull_request", "head_sha": head, "head_branch": "feat",
+            "head_repository": { "full_name": "eve/app", "owner": { "login": "eve" } },
+        },
+    });
     world.ci("workflow_run", &done, &["--report", report]).succeeds();
+    assert!(world.host.with(|state| state.comments[0]["issue_url"].as_str().unwrap().ends_with("/8")));
     let comment = world.host.own_comments().remove(0);
     assert!(comment.contains("glance") && comment.contains("whose author controls it"), "{comment}");
     assert!(!comment.contains("@acme") && !comment.contains("<img"), "{comment}");
 
-    hostile["secret"] = json!(1);
+    // Fields that are none, what is no file, and what is too large: refused, and nothing of it is printed as it is.
+    let before = world.host.changes();
+    hostile["x\n::set-output name=y::z\u{1b}[2J"] = json!(1);
+    std::fs::write(report, hostile.to_string()).unwrap();
+    let refused = world.ci("workflow_run", &done, &["--report", report]).exits(1);
+    assert!(refused.stderr.contains("is no preview") && !refused.stderr.contains('\u{1b}'), "{refused:?}");
+    assert_eq!(obeyed(&refused), Vec::<String>::new());
+    hostile.as_object_mut().unwrap().retain(|key, _| !key.starts_with('x'));
+    hostile["number"] = json!(7);
     std::fs::write(report, hostile.to_string()).unwrap();
     world.ci("workflow_run", &done, &["--report", report]).exits(1);
+    hostile.as_object_mut().unwrap().remove("number");
+    std::fs::remove_file(report).unwrap();
+    std::os::unix::fs::symlink(world.file("event.json"), report).unwrap();
+    let refused = world.ci("workflow_run", &done, &["--report", report]).exits(1);
+    assert!(refused.stderr.contains("no ordinary file"), "{refused:?}");
+    std::fs::remove_file(report).unwrap();
+    std::fs::write(report, " ".repeat(5 << 20)).unwrap();
+    world.ci("workflow_run", &done, &["--report", report]).exits(1);
+    assert_eq!(world.host.changes(), before);
     // A commit that no open pull request has as its head gets no comment anywhere.
     world.host.with(|state| state.pulls.clear());
-    hostile.as_object_mut().unwrap().remove("secret");
     std::fs::write(report, hostile.to_string()).unwrap();
     let before = world.host.changes();
     world.ci("workflow_run", &done, &["--report", report]).succeeds();
@@ -347,6 +394,19 @@ fn an_approving_review_counts_where_the_gate_says_so_and_for_the_reviewed_commit
     });
     world.ci("pull_request_review", &event, &[]).succeeds();
     assert_eq!(world.phase(), "Succeeded");
+}
+
+/// What a task prints is shown, and the runner takes none of it for a command.
+#[test]
+fn what_strangers_wrote_is_never_obeyed_by_the_runner() {
+    let world = World::new(CONFIG, GATE);
+    let shout = "{command: sh, args: [-c, 'echo ::add-path::/tmp/evil; echo \"##[add-mask]a\"; exit 1']}";
+    let work = WORK.replace("{command: 'true'}", shout);
+    world.environment.commit_files(&[("work.yaml", &work)], "Shout");
+    let outcome = world.ci("schedule", &json!({}), &["-v"]).succeeds();
+    assert!(outcome.stdout.contains("::add-path::"), "{outcome:?}");
+    assert_eq!(obeyed(&outcome), Vec::<String>::new());
+    assert!(!world.left("output").contains("::add-path"));
 }
 
 #[test]

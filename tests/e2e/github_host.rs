@@ -171,6 +171,10 @@ impl State {
                 let has = |pull: &&Value| pull["merge_commit_sha"] == *sha || pull["head"]["sha"] == *sha;
                 (200, self.pulls.iter().filter(has).cloned().collect())
             }
+            ("GET", ["pulls"]) => {
+                let open = self.pulls.iter().filter(|pull| pull["state"] == "open");
+                (200, open.cloned().collect())
+            }
             ("GET", ["pulls", number]) => {
                 let found = self.pulls.iter().find(|pull| pull["number"].as_u64() == number.parse().ok());
                 found.map_or(missing, |pull| (200, pull.clone()))

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::environment::TestEnvironment;
 
 const ACTION: &str = "wendy/planspec/action@08c6903cd8c0fde910a37f88322edcfb5dd907a8";
-const FILES: [&str; 2] = [".github/workflows/planspec-validate.yml", ".github/workflows/planspec-apply.yml"];
+const VALIDATE: &str = ".github/workflows/planspec-validate.yml";
+const REPORT: &str = ".github/workflows/planspec-report.yml";
+const APPLY: &str = ".github/workflows/planspec-apply.yml";
 
 #[test]
 fn workflows_are_written_once_and_only_force_replaces_them() {
@@ -13,16 +15,16 @@ fn workflows_are_written_once_and_only_force_replaces_them() {
     let arguments = ["init", "--github", "--no-example", "--action", ACTION];
     let outcome = environment.planspec(&arguments).succeeds();
     assert!(outcome.stderr.contains("a branch ruleset for `planspec/status`"), "{}", outcome.stderr);
-    let written = environment.read(FILES[1]);
-    environment.write(FILES[1], "name: mine\n");
+    let written = environment.read(APPLY);
+    environment.write(APPLY, "name: mine\n");
     let outcome = environment.planspec(&arguments).succeeds();
-    let kept = ".planspec.yaml kept\n.github/workflows/planspec-validate.yml kept\n.github/workflows/planspec-apply.yml kept\n";
+    let kept = ".planspec.yaml kept\n.github/workflows/planspec-validate.yml kept\n.github/workflows/planspec-report.yml kept\n.github/workflows/planspec-apply.yml kept\n";
     assert_eq!(outcome.stdout, kept);
-    assert_eq!(environment.read(FILES[1]), "name: mine\n");
+    assert_eq!(environment.read(APPLY), "name: mine\n");
     let outcome = environment.planspec(&[&arguments[..], &["--force"]].concat()).succeeds();
     assert!(outcome.stdout.contains("planspec-validate.yml kept\n"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("planspec-apply.yml replaced\n"), "{}", outcome.stdout);
-    assert_eq!(environment.read(FILES[1]), written);
+    assert_eq!(environment.read(APPLY), written);
 }
 
 #[test]
@@ -30,7 +32,7 @@ fn workflows_follow_the_branch_that_is_there() {
     let environment = TestEnvironment::new();
     environment.git(&["init", "--quiet", "--initial-branch=trunk"]).succeeds();
     environment.planspec(&["init", "--github", "--action", "./action"]).succeeds();
-    assert!(environment.read(FILES[1]).contains("branches: [trunk]"));
+    assert!(environment.read(APPLY).contains("branches: [trunk]"));
 }
 
 #[test]
@@ -49,11 +51,36 @@ fn the_documentation_shows_the_workflows_as_they_are_written() {
     let environment = TestEnvironment::with_repository();
     environment.planspec(&["init", "--github", "--no-example", "--action", ACTION]).succeeds();
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
-    for file in FILES {
+    for file in [VALIDATE, REPORT, APPLY] {
         let text = environment.read(file).replace(ACTION, "OWNER/planspec/action@COMMIT # v0.1.0");
         assert!(
             page.contains(&format!("```yaml\n{text}```\n")),
             "docs/github.md does not show {file}:\n{text}"
         );
     }
+}
+
+/// What a stranger may start has no secret, no write but the comment, and nothing of the change in it.
+#[test]
+fn the_workflow_that_comments_for_forks_takes_nothing_of_the_change_but_data() {
+    let environment = TestEnvironment::with_repository();
+    environment.planspec(&["init", "--github", "--no-example", "--action", ACTION]).succeeds();
+    let read = |file: &str| serde_yaml::from_str::<serde_json::Value>(&environment.read(file)).unwrap();
+    let (validate, report) = (read(VALIDATE), read(REPORT));
+    assert_eq!(report["on"]["workflow_run"]["workflows"], serde_json::json!([validate["name"]]));
+    let job = &report["jobs"]["report"];
+    assert_eq!(report["permissions"], serde_json::json!({}));
+    let permissions = serde_json::json!({ "actions": "read", "pull-requests": "write" });
+    assert_eq!(job["permissions"], permissions);
+    let steps = |job: &serde_json::Value| {
+        let steps = job["steps"].as_array().unwrap().iter();
+        steps
+            .map(|step| step["uses"].as_str().unwrap().split('@').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(steps(job), ["actions/download-artifact", "wendy/planspec/action"]);
+    let job = &validate["jobs"]["validate"];
+    assert_eq!(steps(job), ["actions/checkout", "wendy/planspec/action", "actions/upload-artifact"]);
+    let written = &job["steps"][1]["with"]["args"];
+    assert_eq!(written.as_str().unwrap().trim_start_matches("--report="), job["steps"][2]["with"]["path"]);
 }

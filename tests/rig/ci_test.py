@@ -68,7 +68,10 @@ class PullRequests(unittest.TestCase):
         return self.world.act(event, "planspec-apply.yml", payload or {"ref": "refs/heads/main"}, actor=actor)
 
     def comments(self, number):
-        return [comment["body"] for comment in self.world.ask("GET", f"/repos/acme/app/issues/{number}/comments")]
+        return [comment["body"] for comment in self.all_comments(number)]
+
+    def all_comments(self, number):
+        return self.world.ask("GET", f"/repos/acme/app/issues/{number}/comments")
 
     def check(self, sha):
         runs = self.world.ask("GET", f"/repos/acme/app/commits/{sha}/check-runs")["check_runs"]
@@ -137,6 +140,46 @@ class PullRequests(unittest.TestCase):
         self.assertEqual((code, world.git("--git-dir", world.bare, "rev-parse", "planspec/status")), (0, tip), text)
         self.assertEqual(self.asked("idle"), 1)
 
+    def test_a_forced_push_is_compared_anew_with_the_base_as_it_is_now(self):
+        world = self.world
+        world.push({"run.yaml": RUN.replace("NAME", "ship-1").replace("PLAN", "ship")}, "feature")
+        pull = world.open_pull("feature")
+        code, text = self.validate(pull, "feature", action="opened")
+        self.assertEqual(code, 0, text)
+        [before] = self.all_comments(1)
+        # The base goes on: what the branch wants is another thing there, by a plan that it does not have.
+        world.git("switch", "--quiet", "main")
+        other = BASE.split("---")[0].replace("name: ship,", "name: other,")
+        base = world.push({"other.yaml": other})
+        world.git("switch", "--quiet", "feature")
+        world.git("commit", "--quiet", "--amend", "--allow-empty", "-m", "Start over")
+        head = world.push({"run.yaml": RUN.replace("NAME", "other-1").replace("PLAN", "other")}, "feature", force=True)
+        code, text = self.validate(pull, "feature")
+        self.assertEqual((code, self.check(head)), (0, ["success"]), text)
+        [after] = self.all_comments(1)
+        self.assertEqual(after["id"], before["id"])
+        self.assertIn("other-1", after["body"])
+        self.assertNotIn("ship-1", after["body"])
+        for commit in [base, head]:
+            self.assertIn(commit[:12], after["body"])
+        # Nothing new to say makes no edit.
+        self.asked("forced")
+        self.validate(pull, "feature")
+        self.assertEqual([one for one in world.requests() if one.startswith(("POST", "PATCH")) and "comments" in one], [])
+
+    def test_a_person_may_start_a_pass_and_steps_after_it_see_what_it_did(self):
+        self.world.push({"run.yaml": RUN.replace("NAME", "ship-1").replace("PLAN", "ship")})
+        self.world.requests()
+        code, text = self.apply("workflow_dispatch", {"ref": "refs/heads/main", "inputs": None})
+        self.assertEqual(code, 0, text)
+        self.assertIn("phase: Blocked", self.status())
+        self.assertIn("```mermaid", text.split("Summary - ", 1)[1])
+        # The commit came by no pull request, so nobody is told.
+        self.assertEqual(self.asked("started by a person"), 2)
+        tip = self.world.git("--git-dir", self.world.bare, "rev-parse", "planspec/status")
+        code, text = self.apply("workflow_dispatch", {"inputs": {}})
+        self.assertEqual((code, self.world.git("--git-dir", self.world.bare, "rev-parse", "planspec/status")), (0, tip), text)
+
     def test_a_token_that_may_only_read_leaves_annotations_and_the_summary(self):
         self.world.push({"run.yaml": RUN.replace("NAME", "ship-1").replace("PLAN", "shop")}, "fork")
         pull = self.world.open_pull("fork")
@@ -144,6 +187,59 @@ class PullRequests(unittest.TestCase):
         self.assertNotEqual(code, 0, text)
         self.assertIn("run.yaml", text)
         self.assertEqual(self.check(pull["head"]["sha"]), [])
+
+    def report(self, pull, action="completed", conclusion="success"):
+        """The end of a pull request's validating run starts the job that may comment."""
+        head = pull["head"]
+        run = {"id": 7, "event": "pull_request", "conclusion": conclusion, "head_sha": head["sha"], "head_branch": head["ref"], "head_repository": head["repo"]}
+        return self.world.act("workflow_run", "planspec-report.yml", {"action": action, "workflow_run": run})
+
+    def test_a_fork_is_told_by_a_job_that_takes_its_data_for_hostile(self):
+        world = self.world
+        world.fork()
+        world.push({"run.yaml": RUN.replace("NAME", "ship-1").replace("PLAN", "ship")}, "feature", remote="fork")
+        pull = world.open_pull("eve:feature", token="tok-eve")
+        self.assertEqual((pull["head"]["repo"]["full_name"], pull["user"]["login"]), ("eve/app", "eve"))
+        world.requests()
+        # The token of a fork's run may only read: nothing is asked of the host, and the result is in the summary.
+        code, text = self.validate(pull, "feature", token="tok-read", action="opened")
+        self.assertEqual((code, world.requests(), self.comments(1), self.check(pull["head"]["sha"])), (0, [], [], []), text)
+        self.assertIn("uploaded planspec-report", text)
+        self.assertIn("ship-1", text.split("Summary - ", 1)[1])
+        # The other job comments, once.
+        code, text = self.report(pull)
+        self.assertEqual(code, 0, text)
+        self.assertEqual(self.asked("a fork's report"), 5)
+        [comment] = self.comments(1)
+        self.assertIn("ship-1", comment)
+        self.assertIn("whose author controls it", comment)
+        self.report(pull)
+        self.assertEqual(self.comments(1), [comment])
+        # Runs of this repository, and runs that were called off, start nothing.
+        world.requests()
+        own = {**pull, "head": {**pull["head"], "repo": pull["base"]["repo"]}}
+        self.report(own)
+        self.report(pull, conclusion="cancelled")
+        self.assertEqual(world.requests(), [])
+        # The author of the fork writes the file.
+        file = f"{world.artifacts}/planspec-report/planspec-report.json"
+        with open(file) as report:
+            told = json.load(report)
+        world.push({"other": "x"}, "other")
+        other = world.open_pull("other", "Another")
+        for change in [{"number": other["number"]}, {"pullRequest": other["number"]}, {"apiVersion": "planspec.io/preview/v9"}, {"created": "x"}]:
+            with open(file, "w") as report:
+                json.dump({**told, **change}, report)
+            code, text = self.report(pull)
+            self.assertNotEqual(code, 0, text)
+        with open(file, "w") as report:
+            json.dump({**told, "head": other["head"]["sha"], "warnings": ["@acme/everyone\n\n# hello <img src=x> [x](http://evil.test) ::error::x"]}, report)
+        code, text = self.report(pull)
+        self.assertEqual(code, 0, text)
+        [comment] = self.comments(1)
+        for bad in ["@acme", "<img", "\n# hello", "[x](http", "\n::error", other["head"]["sha"][:12]]:
+            self.assertNotIn(bad, comment)
+        self.assertEqual(self.comments(other["number"]), [])
 
     def test_what_github_does_not_describe_is_found(self):
         world = self.world

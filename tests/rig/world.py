@@ -8,7 +8,12 @@ RIG = os.path.join(TARGET, "rig")
 BINARY = os.path.join(TARGET, "debug", "planspec")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ACTION = f"octo-org/planspec/action@{COMMIT}"
-CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8"
+# Actions of the host, and what stands in for them: a runner without internet cannot get the real ones.
+STAND_INS = {
+    "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8": "checkout",
+    "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02": "upload",
+    "actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093": "download",
+}
 VERSION = next(line.split('"')[1] for line in open(os.path.join(PROJECT, "Cargo.toml")) if line.startswith("version"))
 ARCHIVE = f"planspec-v{VERSION}-{platform.machine()}-unknown-linux-gnu.tar.gz"
 
@@ -42,7 +47,7 @@ class World:
         self.serve()
         self.ask("PUT", "/repos/acme/app/collaborators/wendy", {"permission": "push"}, "tok-admin")
         self.ask("PUT", "/repos/acme/app/collaborators/github-actions%5Bbot%5D", {"permission": "push"}, "tok-admin")
-        self.work = f"{self.root}/work"
+        self.work, self.artifacts = f"{self.root}/work", f"{self.root}/artifacts"
         self.run(["git", "init", "--quiet", "--initial-branch=main", self.work], cwd=self.root)
         self.git("remote", "add", "origin", f"http://x-access-token:tok-write@127.0.0.1:{self.git_port}/acme/app")
         self.run([BINARY, "init", "--github", "--quiet", "--no-example", "--action", ACTION])
@@ -64,18 +69,30 @@ class World:
             sums.write(f"{hashlib.sha256(archive.read()).hexdigest()}  {ARCHIVE}\n")
 
     def serve(self):
-        self.bare = f"{self.root}/git/acme/app.git"
-        self.run(["sh", f"{HERE}/mkbare.sh", f"{self.root}/git", "acme/app"], cwd=self.root)
-        os.symlink(self.bare, f"{self.root}/git/acme/app")
-        hook = f"{self.bare}/hooks/post-receive"
-        with open(hook, "w") as script:
-            script.write(f"#!/bin/sh\nEMU={self.api}/repos/acme/app EMU_TOKEN=tok-admin exec python3 {HERE}/mirror.py\n")
-        os.chmod(hook, 0o755)
+        self.bare = self.repository("acme/app", "tok-admin")
         # Modules of npm are found beside the file that asks for them.
         for file in ["gh-emu.mjs", "judge.mjs", "openapi/github.json"]:
             shutil.copy(f"{HERE}/{file}", RIG)
         self.start("emulator", ["node", f"{RIG}/gh-emu.mjs", str(self.api_port), f"{HERE}/seed.yaml"], f"{self.api}/meta")
         self.start("gitd", [sys.executable, f"{HERE}/gitd.py", str(self.git_port), f"{self.root}/git", f"{HERE}/gitusers.json"], f"{self.server}/healthz")
+
+    def repository(self, name, token):
+        """An empty repository on the server; what is pushed to it, the emulator has too."""
+        bare = f"{self.root}/git/{name}.git"
+        self.run(["sh", f"{HERE}/mkbare.sh", f"{self.root}/git", name], cwd=self.root)
+        os.symlink(bare, f"{self.root}/git/{name}")
+        hook = f"{bare}/hooks/post-receive"
+        with open(hook, "w") as script:
+            script.write(f"#!/bin/sh\nEMU={self.api}/repos/{name} EMU_TOKEN={token} exec python3 {HERE}/mirror.py\n")
+        os.chmod(hook, 0o755)
+        return bare
+
+    def fork(self):
+        """eve's own copy of `acme/app`, as the remote `fork`."""
+        self.ask("POST", "/repos/acme/app/forks", {}, "tok-eve")
+        self.repository("eve/app", "tok-eve")
+        self.git("remote", "add", "fork", f"http://x-access-token:tok-eve@127.0.0.1:{self.git_port}/eve/app")
+        self.git("push", "--quiet", "fork", "main")
 
     def start(self, name, command, url):
         place = f"{self.root}/{name}.log"
@@ -102,14 +119,14 @@ class World:
             with open(f"{self.work}/{path}", "w") as file:
                 file.write(text)
 
-    def push(self, files, branch="main", force=False):
+    def push(self, files, branch="main", force=False, remote="origin"):
         """Commits files to a branch and pushes it."""
         self.write(files)
         if branch != self.git("branch", "--show-current"):
             self.git("switch", "--quiet", "-C", branch)
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "-m", f"Change {branch}")
-        self.git("push", "--quiet", *(["--force"] if force else []), "origin", branch)
+        self.git("push", "--quiet", *(["--force"] if force else []), remote, branch)
         return self.git("rev-parse", "HEAD")
 
     def ask(self, method, path, data=None, token="tok-write"):
@@ -131,8 +148,8 @@ class World:
         new, self.seen = asked[self.seen:], len(asked)
         return [f"{one['method']} {one['path']} {one.get('status')}" for one in new]
 
-    def open_pull(self, branch, title="A change"):
-        return self.ask("POST", "/repos/acme/app/pulls", {"title": title, "head": branch, "base": "main"})
+    def open_pull(self, branch, title="A change", token="tok-write"):
+        return self.ask("POST", "/repos/acme/app/pulls", {"title": title, "head": branch, "base": "main"}, token)
 
     def merge_result(self, number, branch):
         """`refs/pull/N/merge`, as the host makes it."""
@@ -153,8 +170,9 @@ class World:
         command = [
             "act", event, "-C", self.work, "-P", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server", "--no-skip-checkout",
             "-W", f".github/workflows/{workflow}", "-e", f"{place}/event.json", "-a", actor, "-s", f"GITHUB_TOKEN={token}",
-            "--local-repository", f"{CHECKOUT}={HERE}/checkout", "--local-repository", f"octo-org/planspec@{COMMIT}={self.root}/planspec",
+            *(f"--local-repository={action}={HERE}/{folder}" for action, folder in STAND_INS.items()), "--local-repository", f"octo-org/planspec@{COMMIT}={self.root}/planspec",
             "--env", f"GITHUB_API_URL={self.api}", "--env", f"GITHUB_SERVER_URL={self.server}", "--env", "GITHUB_REPOSITORY=acme/app", "--env", f"GITHUB_REF={ref}",
+            "--env", f"RIG_ARTIFACTS={self.artifacts}",
         ]
         environment = {**self.environment, "XDG_CACHE_HOME": f"{place}/cache", "XDG_CONFIG_HOME": f"{place}/config"}
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)

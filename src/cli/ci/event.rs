@@ -70,6 +70,8 @@ pub(super) struct OtherRun {
     pub(super) head: String,
     /// `OWNER:BRANCH` of its head, when it says.
     pub(super) origin: Option<String>,
+    /// The repository of its head, when it says.
+    pub(super) repository: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +151,13 @@ struct ReviewEvent {
 #[derive(Deserialize)]
 struct RunEvent {
     workflow_run: RunFacts,
+    #[serde(default)]
+    repository: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    full_name: String,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +173,8 @@ struct RunFacts {
 #[derive(Deserialize)]
 struct Owned {
     owner: crate::github::Account,
+    #[serde(default)]
+    full_name: Option<String>,
 }
 
 /// Reads the event that the environment names.
@@ -261,13 +272,19 @@ fn review(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
 
 fn report(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
     let action = parse::<Action>(name, bytes)?.action;
-    let run = parse::<RunEvent>(name, bytes)?.workflow_run;
+    let RunEvent { workflow_run: run, repository: own } = parse(name, bytes)?;
     if action != "completed" || run.event != "pull_request" {
         return Ok(Event::Nothing("only the end of a pull request's run leaves a report".to_owned()));
     }
+    let repository = run.head_repository.as_ref().and_then(|repository| repository.full_name.clone());
+    if let (Some(head), Some(own)) = (&repository, own)
+        && head.eq_ignore_ascii_case(&own.full_name)
+    {
+        return Ok(Event::Nothing("a run of this repository's own branch comments itself".to_owned()));
+    }
     let owner = run.head_repository.map(|repository| repository.owner.login);
     let origin = owner.zip(run.head_branch).map(|(owner, branch)| format!("{owner}:{branch}"));
-    Ok(Event::Report(OtherRun { head: commit(&run.head_sha)?, origin }))
+    Ok(Event::Report(OtherRun { head: commit(&run.head_sha)?, origin, repository }))
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, CliError> {
@@ -369,6 +386,31 @@ mod tests {
         assert_eq!(event("issues", &issue("closed", "planspec")), Ok(answer));
         assert!(matches!(event("issues", &issue("closed", "bug")), Ok(Event::Nothing(_))));
         assert!(matches!(event("issues", &issue("labeled", "planspec")), Ok(Event::Nothing(_))));
+    }
+
+    #[test]
+    fn only_the_end_of_a_fork_s_run_is_a_report() {
+        let run = |action: &str, event: &str, from: &str| {
+            let owner = json!({ "login": "eve" });
+            let head = json!({ "full_name": from, "owner": owner });
+            json!({ "action": action, "repository": { "full_name": "acme/app" }, "workflow_run": {
+                "event": event, "head_sha": "a".repeat(40), "head_branch": "feat", "head_repository": head,
+            } })
+        };
+        let report = event("workflow_run", &run("completed", "pull_request", "eve/app"));
+        let expected = OtherRun {
+            head: "a".repeat(40),
+            origin: Some("eve:feat".to_owned()),
+            repository: Some("eve/app".to_owned()),
+        };
+        assert_eq!(report, Ok(Event::Report(expected)));
+        for other in [
+            run("requested", "pull_request", "eve/app"),
+            run("completed", "push", "eve/app"),
+            run("completed", "pull_request", "Acme/App"),
+        ] {
+            assert!(matches!(event("workflow_run", &other), Ok(Event::Nothing(_))), "{other}");
+        }
     }
 
     #[test]

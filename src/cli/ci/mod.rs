@@ -39,8 +39,9 @@ pub(crate) struct Choices {
 /// Reads the event and does what it asks for.
 pub(crate) fn run(choices: &Choices, context: &mut Context) -> Result<Exit, CliError> {
     let actions = context.environment.actions();
+    let muted = step::Muted::begin(&mut context.out)?;
     match event::read(&actions)? {
-        event::Event::PullRequest(pull) => pull_request::run(&pull, choices, &actions, context),
+        event::Event::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
         event::Event::Pass(branch) => pass::run(branch, choices, &actions, context),
         event::Event::Answer(branch) => {
             pass::look_at_once(context)?;

@@ -39,11 +39,12 @@ pub(super) fn run(
     pull: &Pull,
     choices: &Choices,
     actions: &Actions,
+    muted: &step::Muted,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     context.options.reference = Some(pull.base.clone());
     let outcome = compare(pull, context)?;
-    context.out.text(&workflow_commands(&outcome.findings))?;
+    muted.commands(&workflow_commands(&outcome.findings), &mut context.out)?;
     let rendered = render(&outcome.preview, COMMENT_LIMIT, step::summary_address(actions).as_deref());
     step::summary(actions, &rendered.summary)?;
     let result = if outcome.passed { "valid" } else { "invalid" };

@@ -5,10 +5,37 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::cli::error::CliError;
+use crate::cli::output::Output;
 use crate::config::Actions;
 
 /// The largest summary that the host takes, in bytes; a little less.
 const LARGEST: usize = (1 << 20) - 1024;
+
+/// Keeps the runner from taking what we print for commands: errors and what work prints may hold the words of strangers,
+/// and the runner obeys a line that begins with `::`, or that holds `##[`. It lasts until the step ends.
+pub(super) struct Muted {
+    token: String,
+}
+
+impl Muted {
+    /// From here on.
+    pub(super) fn begin(out: &mut Output) -> Result<Self, CliError> {
+        let token = format!("planspec-{}", uuid::Uuid::new_v4().simple());
+        out.line(format!("::stop-commands::{token}"))?;
+        out.flush()?;
+        Ok(Self { token })
+    }
+
+    /// Prints commands of our own, lines that hold nothing unescaped.
+    pub(super) fn commands(&self, lines: &str, out: &mut Output) -> Result<(), CliError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let token = &self.token;
+        out.text(&format!("::{token}::\n{lines}::stop-commands::{token}\n"))?;
+        out.flush()
+    }
+}
 
 /// Sets outputs of the step. Values may hold anything: each stands between marks that nobody can guess.
 pub(super) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<(), CliError> {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 
 use super::event::OtherRun;
 use super::host::Host;
@@ -10,6 +11,7 @@ use super::{Choices, step};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
+use crate::github::PullRequest;
 use crate::report::markdown::COMMENT_LIMIT;
 use crate::report::preview::{MARKER, Preview, render};
 
@@ -26,13 +28,7 @@ pub(super) fn run(
     let path = choices.report.as_ref().ok_or_else(|| {
         CliError::usage("which report? Name the file that the other run left with `--report FILE`")
     })?;
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| CliError::caused("cannot read the report", &error))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(CliError::no(format!("the report has more than {MAX_BYTES} bytes")));
-    }
+    let bytes = read(path)?;
     let mut preview = Preview::parse(&bytes).map_err(|error| CliError::no(error.to_string()))?;
     // What the file says of commits is not believed: the event and the host say which they are.
     preview.head = Some(run.head.clone());
@@ -54,6 +50,20 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
+/// The file, which may be anything that can be in an archive.
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |error: std::io::Error| CliError::caused("cannot read the report", &error);
+    if !path.symlink_metadata().map_err(failed)?.is_file() {
+        return Err(CliError::no("the report is no ordinary file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(CliError::no(format!("the report has more than {MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// The open pull request whose head is the commit of the run, as the host says: by the commit, else by the branch.
 fn pull_of(run: &OtherRun, host: &Host) -> Result<Option<u64>, CliError> {
     let found = host.ask(|github, repo| github.pulls_of(repo, &run.head));
@@ -66,7 +76,12 @@ fn pull_of(run: &OtherRun, host: &Host) -> Result<Option<u64>, CliError> {
     if let (true, Some(origin)) = (pulls.is_empty(), &run.origin) {
         pulls = host.ask(|github, repo| github.open_pulls_from(repo, origin))?;
     }
-    let same =
-        pulls.iter().find(|pull| pull.state == "open" && pull.head.sha.eq_ignore_ascii_case(&run.head));
+    // Another pull request may have the same commit as its head.
+    let from = |pull: &PullRequest| match (&pull.head.repo, &run.repository) {
+        (Some(repo), Some(own)) => repo.full_name.eq_ignore_ascii_case(own),
+        _ => true,
+    };
+    let is_head = |pull: &PullRequest| pull.head.sha.eq_ignore_ascii_case(&run.head);
+    let same = pulls.iter().find(|pull| pull.state == "open" && is_head(pull) && from(pull));
     Ok(same.map(|pull| pull.number))
 }
