@@ -37,6 +37,14 @@ pub enum GitError {
         /// Whether history is cut off here.
         shallow: bool,
     },
+    /// A clone that is too shallow to say what two commits have in common.
+    #[error("history is cut off here before {ours} and {theirs} meet")]
+    CutOff {
+        /// One commit.
+        ours: ObjectId,
+        /// The other.
+        theirs: ObjectId,
+    },
     /// A blob is over the limit; it was not read.
     #[error("the file has {size} bytes; the limit is {limit}")]
     TooLarge {

@@ -23,8 +23,13 @@ impl Repo {
         if self.is_ancestor(theirs, ours)? == Some(true) {
             return Ok(Merged::Commit(ours));
         }
+        let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
+        // Without a common ancestor, libgit2 merges as if there were none: what one side deleted would come back.
+        if self.is_shallow() && self.git2().merge_base(oid(ours)?, oid(theirs)?).is_err() {
+            return Err(GitError::CutOff { ours, theirs });
+        }
         let find = |id: ObjectId| {
-            let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+            let oid = oid(id)?;
             self.git2().find_commit(oid).map_err(|error| self.missing("commit", id, error))
         };
         let merged = self.git2().merge_commits(&find(ours)?, &find(theirs)?, None);

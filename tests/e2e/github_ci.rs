@@ -1,6 +1,6 @@
 //! `planspec ci` with the events of a Git host: pull requests, passes, commands in comments, reviews, reports of forks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -81,11 +81,15 @@ impl World {
     }
 
     fn ci_text(&self, name: &str, event: &str, arguments: &[&str]) -> Outcome {
+        self.ci_in(&self.environment.repo(), name, event, arguments)
+    }
+
+    fn ci_in(&self, place: &Path, name: &str, event: &str, arguments: &[&str]) -> Outcome {
         std::fs::write(self.file("event.json"), event).unwrap();
         for name in ["output", "summary"] {
             let _ = std::fs::remove_file(self.file(name));
         }
-        let mut command = self.environment.planspec_command(&self.environment.repo());
+        let mut command = self.environment.planspec_command(place);
         command.arg("ci").args(arguments);
         command.env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", name);
         command.env("GITHUB_EVENT_PATH", self.file("event.json"));
@@ -207,6 +211,74 @@ fn what_a_change_breaks_is_told_on_its_lines_as_it_is_after_the_merge() {
     assert_eq!(check["conclusion"], "failure");
     assert_eq!(check["output"]["annotations"][0]["start_line"], 6);
     assert!(world.left("output").contains("invalid"));
+}
+
+#[test]
+fn a_change_that_cannot_be_merged_is_told_so_and_fails() {
+    let world = World::new(CONFIG, GATE);
+    let head = change(&world, "gate.yaml", &GATE.replace("gateType: review", "gateType: approval"));
+    world
+        .environment
+        .commit_files(&[("gate.yaml", &GATE.replace("gateType: review", "gateType: sign-off"))], "Later");
+    let base = world.environment.git_output(&["rev-parse", "HEAD"]);
+    world.ci("pull_request", &opened(8, &head), &[]).exits(1);
+    let [comment] = world.host.own_comments().try_into().unwrap();
+    assert!(comment.contains("it has conflicts with its base"), "{comment}");
+    assert!(comment.contains(&base[..12]) && comment.contains(&head[..12]), "{comment}");
+    assert!(!comment.contains("approval"), "{comment}");
+    assert_eq!(world.host.with(|state| state.checks[0]["conclusion"].clone()), "failure");
+    assert!(world.left("summary").contains("has conflicts") && world.left("output").contains("invalid"));
+    // Put right, the same comment says what it would do.
+    world.environment.git(&["switch", "--quiet", "-C", "feat", "main"]).succeeds();
+    world
+        .environment
+        .commit_files(&[("gate.yaml", &GATE.replace("gateType: review", "gateType: approval"))], "Again");
+    let head = world.environment.git_output(&["rev-parse", "HEAD"]);
+    world.environment.git(&["switch", "--quiet", "main"]).succeeds();
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    let [comment] = world.host.own_comments().try_into().unwrap();
+    assert!(comment.contains("gateType") && !comment.contains("conflicts"), "{comment}");
+}
+
+/// A checkout without history, as the host's own action makes it where nothing else is asked for.
+#[test]
+fn a_checkout_without_history_is_compared_by_the_merge_that_the_host_made() {
+    let world = World::new(CONFIG, GATE);
+    let environment = &world.environment;
+    environment.git(&["switch", "--quiet", "-c", "feat"]).succeeds();
+    environment.git(&["rm", "--quiet", "gate.yaml"]).succeeds();
+    environment.git(&["commit", "--quiet", "-m", "Without the gate"]).succeeds();
+    let head = environment.git_output(&["rev-parse", "HEAD"]);
+    environment.git(&["switch", "--quiet", "main"]).succeeds();
+    environment.commit_files(&[("notes.txt", "later")], "Later");
+    environment.git(&["switch", "--quiet", "--detach"]).succeeds();
+    environment.git(&["merge", "--quiet", "--no-ff", "-m", "Merge", "feat"]).succeeds();
+    environment.git(&["update-ref", "refs/pull/8/merge", "HEAD"]).succeeds();
+    environment.git(&["update-ref", "refs/pull/8/head", &head]).succeeds();
+    environment.git(&["switch", "--quiet", "main"]).succeeds();
+    let clone = |name: &str, reference: &str| {
+        let place = world.file(name);
+        let from = environment.repo();
+        let git = |arguments: &[&str]| {
+            let place = place.to_str().unwrap();
+            environment.git(&[&["-C", place], arguments].concat()).succeeds();
+        };
+        environment.git(&["init", "--quiet", place.to_str().unwrap()]).succeeds();
+        git(&["remote", "add", "origin", from.to_str().unwrap()]);
+        let url = format!("file://{}", from.display());
+        git(&["fetch", "--quiet", "--depth=1", &url, &format!("+{reference}:refs/remotes/pull/8/merge")]);
+        git(&["checkout", "--quiet", "--detach", "refs/remotes/pull/8/merge"]);
+        place
+    };
+    let event = opened(8, &head).to_string();
+    world.ci_in(&clone("shallow", "refs/pull/8/merge"), "pull_request", &event, &[]).succeeds();
+    let [comment] = world.host.own_comments().try_into().unwrap();
+    assert!(comment.contains("1 deleted") && comment.contains("gate/look"), "{comment}");
+    // Where that is not what is checked out, nothing is guessed: a merge without a common ancestor would bring back what
+    // the change deletes.
+    let outcome = world.ci_in(&clone("other", "refs/heads/main"), "pull_request", &event, &[]).exits(3);
+    assert!(outcome.stderr.contains("fetch-depth: 0"), "{outcome:?}");
+    assert_eq!(world.host.own_comments(), [comment]);
 }
 
 #[test]

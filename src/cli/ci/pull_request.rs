@@ -235,19 +235,15 @@ fn merge(
     head: ObjectId,
 ) -> Result<Option<(ObjectId, ObjectId)>, CliError> {
     let repo = &workspace.repo;
-    let own = match repo.merge(base, head) {
+    let error = match repo.merge(base, head) {
         Ok(Merged::Commit(merged)) => return Ok(Some((base, merged))),
-        Ok(Merged::Conflicts) if !repo.is_shallow() => return Ok(None),
-        Ok(Merged::Conflicts) => None,
-        Err(error) => Some(error),
+        Ok(Merged::Conflicts) => return Ok(None),
+        Err(error) => error,
     };
     let checked_out = repo.commit(repo.resolve_commit("HEAD")?)?;
-    match (checked_out.parents.as_slice(), own) {
-        ([base, other], _) if *other == head && repo.commit(*base).is_ok() => {
-            Ok(Some((*base, checked_out.id)))
-        }
-        (_, Some(error)) => Err(CliError::from(error)
+    match checked_out.parents.as_slice() {
+        [base, other] if *other == head && repo.commit(*base).is_ok() => Ok(Some((*base, checked_out.id))),
+        _ => Err(CliError::from(error)
             .hint("check out with `fetch-depth: 0`, so that the base and the change can be merged")),
-        (_, None) => Ok(None),
     }
 }
