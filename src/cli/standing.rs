@@ -71,7 +71,7 @@ fn command(
         NodeReason::AwaitingApproval => {
             let found = graph?.nodes.iter().find(|other| other.id == *node)?;
             let gate = found.gate_ref.as_ref()?.key(Kind::Gate, &key.namespace);
-            Some(format!("/planspec approve {}", gate.name))
+            Some(format!("/planspec approve {}/{}", key.name, gate.name))
         }
         NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
             Some(format!("/planspec complete {}/{node}", key.name))

@@ -130,7 +130,12 @@ impl World {
     }
 
     fn phase(&self) -> Value {
-        let found = self.environment.planspec(&["get", "execution/e", "-n", "team", "-o", "json"]);
+        self.phase_of("e")
+    }
+
+    fn phase_of(&self, name: &str) -> Value {
+        let target = format!("execution/{name}");
+        let found = self.environment.planspec(&["get", &target, "-n", "team", "-o", "json"]);
         found.succeeds().json()["status"]["phase"].clone()
     }
 }
@@ -420,8 +425,10 @@ fn the_author_of_a_pull_request_does_not_approve_it_where_the_configuration_says
     let config = "gates: {authorMayApprove: false}\n";
     let world = World::new(config, &GATE.replace("'user:rosa'", "author, rosa"));
     world.pass().succeeds();
-    let (id, outcome) = world.says("author", "/planspec approve look");
-    assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    for text in ["/planspec approve look", "/planspec approve e/look"] {
+        let (id, outcome) = world.says("author", text);
+        assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    }
     let answers = world.host.own_comments();
     assert!(answers.iter().any(|text| text.contains("is the author of")), "{answers:?}");
     let (id, outcome) = world.says("rosa", "/planspec approve look");
@@ -445,6 +452,65 @@ fn commands_need_write_permission_and_what_is_no_command_gets_the_help() {
     let (id, outcome) = world.says("wendy", "/planspec cancel e");
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
     assert_eq!(world.phase(), "Cancelled");
+}
+
+#[test]
+fn where_several_executions_wait_one_is_named() {
+    let world = World::new(CONFIG, GATE);
+    let again = WORK.rsplit("---").next().unwrap();
+    world.environment.commit_files(&[("more.yaml", &again.replace("name: e,", "name: e2,"))], "Once more");
+    world.pass().succeeds();
+    // What the comment on the pull request proposes is what can be written.
+    assert!(world.host.own_comments()[0].contains("`/planspec approve e/look`"));
+    let answer = |text: &str, who: &str, reaction: &str| {
+        let (id, outcome) = world.says(who, text);
+        assert_eq!(world.reaction(id).as_deref(), Some(reaction), "{text}: {outcome:?}");
+        world.host.own_comments().last().unwrap().clone()
+    };
+    let line = answer("/planspec approve look", "rosa", "-1");
+    assert_eq!(line.trim().lines().count(), 2, "{line}");
+    assert!(line.contains("`/planspec approve e/look`, `/planspec approve e2/look`"), "{line}");
+    // Who may not is told that, and nothing else.
+    let line = answer("/planspec approve look", "wendy", "-1");
+    assert!(line.contains("not a reviewer") && !line.contains("e2"), "{line}");
+    answer("/planspec approve e2/look", "wendy", "-1");
+    let line = answer("/planspec approve e3/look", "rosa", "-1");
+    assert!(line.contains("there is no execution"), "{line}");
+    let line = answer("/planspec approve e2/build", "rosa", "-1");
+    assert!(line.contains("has no gate"), "{line}");
+    answer("/planspec reject e2/look not like this", "rosa", "+1");
+    assert_eq!((world.phase(), world.phase_of("e2")), (json!("Blocked"), json!("Failed")));
+    answer("/planspec approve team/execution/e/look", "rosa", "+1");
+    assert_eq!(world.phase(), "Succeeded");
+}
+
+#[test]
+fn work_of_a_person_is_completed_by_its_node_and_by_its_execution_where_several_wait() {
+    let world = World::new(CONFIG, GATE);
+    let own = WORK
+        .replace("{id: build, kind: Task}", "{id: ask, kind: Task, outputs: [found]}")
+        .replace("dependsOn: [build]", "dependsOn: [ask]")
+        .replace("{planRef: {name: p}}, target", "{planRef: {name: p}, nodeId: ship}, target");
+    world.environment.commit_files(&[("work.yaml", &own)], "Ask somebody");
+    world.pass().succeeds();
+    let (id, outcome) = world.says("wendy", "/planspec complete nothing found=x");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    assert!(world.host.own_comments().last().unwrap().contains("No Execution waits at `nothing`."));
+    let again = own.rsplit("---").next().unwrap().replace("name: e,", "name: e2,");
+    world.environment.commit_files(&[("more.yaml", &again)], "Once more");
+    world.pass().succeeds();
+    let (id, _) = world.says("wendy", "/planspec complete ask found=x");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let line = world.host.own_comments().last().unwrap().clone();
+    assert!(line.contains("`/planspec complete e/ask`, `/planspec complete e2/ask`"), "{line}");
+    let (id, outcome) = world.says("wendy", "/planspec complete e2/ask found=x");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    // Now only one waits.
+    let (id, outcome) = world.says("wendy", "/planspec complete ask found='two words'");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    let shown =
+        world.environment.planspec(&["get", "execution/e", "-n", "team", "-o", "json"]).succeeds().json();
+    assert_eq!(shown["status"]["nodeStatuses"]["ask"]["outputs"]["found"], "two words");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn count(
             return Ok(false);
         }
     };
-    if let Some(why) = refuse_author(host, standing, gate, &permit.login)? {
+    if let Some(why) = refuse_author(host, standing, gate, Some(execution), &permit.login)? {
         context.out.note(format!("a review does not count for {gate}: {}", text::line(&why)))?;
         return Ok(false);
     }

@@ -82,17 +82,22 @@ async fn teams_of(
 }
 
 /// Where the configuration does not let authors approve: whether the login is the author of the pull request that brought
-/// what waits at a gate. A line for the one who asked.
+/// what waits at a gate, or the Execution that was named. A line for the one who asked.
 pub(super) fn refuse_author(
     host: &Host,
     standing: &Standing,
     gate: &ResourceKey,
+    execution: Option<&ResourceKey>,
     login: &str,
 ) -> Result<Option<String>, CliError> {
     if standing.tips().config.gates.author_may_approve {
         return Ok(None);
     }
-    let waiting = waiting_at(standing, gate)?;
+    let waiting = match execution {
+        // It may not have come that far yet, and counts all the same.
+        Some(key) => vec![key.clone()],
+        None => waiting_at(standing, gate)?,
+    };
     let mut pulls: Vec<_> = standing.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();
     for key in &waiting {
         let record = standing.record(key)?;

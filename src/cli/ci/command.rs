@@ -15,30 +15,39 @@ const LONGEST: usize = 1000;
 pub(super) const HELP: &str = "\
 | Command | What it does |
 | --- | --- |
-| `/planspec approve GATE [words]` | approves a gate that an Execution waits at |
-| `/planspec reject GATE [words]` | rejects it |
+| `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution waits at |
+| `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
 | `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
 | `/planspec cancel EXECUTION` | calls an Execution off |
-| `/planspec complete EXECUTION/NODE key=value…` | records that a person did the work of a node |
+| `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
 | `/planspec status` | says where the Executions stand |
 | `/planspec help` | shows this |
 
-One command a comment, in its first line. Who may: reviewers for their gates, and people with write permission for everything else.
+One command a comment, in its first line. EXECUTION is needed where several wait. Who may: reviewers for their gates, and people with write permission for everything else.
 ";
+
+/// A gate, as it is named.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum GateTarget {
+    /// By its own name.
+    Named(Target),
+    /// By an Execution, and the name or the node of one of its gates.
+    Of(ExecutionTarget, NodeId),
+}
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     /// A gate is approved.
-    Approve { gate: Target, words: Option<String> },
+    Approve { gate: GateTarget, words: Option<String> },
     /// A gate is rejected.
-    Reject { gate: Target, words: Option<String> },
+    Reject { gate: GateTarget, words: Option<String> },
     /// Nodes run again.
     Retry { execution: ExecutionTarget, node: Option<NodeId> },
     /// An execution is called off.
     Cancel { execution: ExecutionTarget },
-    /// A person did the work of a node.
-    Complete { execution: ExecutionTarget, node: NodeId, outputs: JsonMap },
+    /// A person did the work of a node; of the only Execution that waits there, where none is named.
+    Complete { execution: Option<ExecutionTarget>, node: NodeId, outputs: JsonMap },
     /// Where things stand.
     Status,
     /// What can be said.
@@ -113,9 +122,15 @@ fn command(rest: &str) -> Result<Command, Mistake> {
 
 fn complete(rest: &str) -> Result<Command, Mistake> {
     let (name, rest) = split(rest);
-    let execution = execution(name)?;
-    let Some(node) = execution.node.clone() else {
-        return Err(wrong("which node? Write EXECUTION/NODE".to_owned()));
+    let (execution, node) = if name.contains('/') {
+        let execution = execution(name)?;
+        let Some(node) = execution.node.clone() else {
+            return Err(wrong("which node? Write EXECUTION/NODE".to_owned()));
+        };
+        (Some(execution), node)
+    } else {
+        let id = required(name, "which node?")?;
+        (None, NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?)
     };
     // Quotes only hold words together; nothing is expanded.
     let words = shell_words::split(rest).map_err(|_| wrong("a quote is not closed".to_owned()))?;
@@ -139,10 +154,23 @@ fn complete(rest: &str) -> Result<Command, Mistake> {
     Ok(Command::Complete { execution, node, outputs })
 }
 
-fn gate(name: &str) -> Result<Target, Mistake> {
-    let target = target::one(required(name, "which gate?")?, Some(Kind::Gate));
-    match target {
-        Ok(target) if target.kind == Some(Kind::Gate) => Ok(target),
+fn gate(name: &str) -> Result<GateTarget, Mistake> {
+    let parts: Vec<&str> = required(name, "which gate?")?.split('/').collect();
+    let kind = |word: &str| word.parse::<Kind>().ok();
+    let by_execution = match parts.as_slice() {
+        [first, _] => kind(first).is_none(),
+        [_, second, _] => kind(second).is_none(),
+        parts => parts.len() > 3,
+    };
+    if by_execution {
+        let target = execution(name)?;
+        return match target.node.clone() {
+            Some(id) => Ok(GateTarget::Of(target, id)),
+            None => Err(wrong("which gate? Write EXECUTION/GATE".to_owned())),
+        };
+    }
+    match target::one(name, Some(Kind::Gate)) {
+        Ok(target) if target.kind == Some(Kind::Gate) => Ok(GateTarget::Named(target)),
         Ok(_) => Err(wrong("only gates are approved or rejected".to_owned())),
         Err(error) => Err(wrong(error.to_string())),
     }
@@ -195,6 +223,7 @@ mod tests {
         else {
             panic!()
         };
+        let GateTarget::Named(gate) = gate else { panic!() };
         assert_eq!(gate.name.unwrap().as_str(), "sso-review");
         assert_eq!(words.as_deref(), Some("looks `good` $(rm)"));
         let Ok(Command::Complete { node, outputs, .. }) =
@@ -211,6 +240,33 @@ mod tests {
         ));
         assert_eq!(parsed("/planspec status"), Ok(Command::Status));
         assert_eq!(parsed("/planspec help\r\nthanks"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn gates_and_nodes_are_named_alone_or_with_their_execution() {
+        let gate = |name: &str| match parsed(&format!("/planspec approve {name} yes")) {
+            Ok(Command::Approve { gate: GateTarget::Named(gate), .. }) => {
+                format!("{:?} {}", gate.namespace.map(|it| it.to_string()), gate.name.unwrap())
+            }
+            Ok(Command::Approve { gate: GateTarget::Of(of, id), .. }) => {
+                format!("{:?} {} / {id}", of.namespace.map(|it| it.to_string()), of.name)
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(gate("look"), "None look");
+        assert_eq!(gate("gate/look"), "None look");
+        assert_eq!(gate("team/gate/look"), "Some(\"team\") look");
+        assert_eq!(gate("ship-1/look"), "None ship-1 / look");
+        assert_eq!(gate("execution/ship-1/look"), "None ship-1 / look");
+        assert_eq!(gate("team/execution/ship-1/look"), "Some(\"team\") ship-1 / look");
+        let complete = |name: &str| match parsed(&format!("/planspec complete {name} a=1")) {
+            Ok(Command::Complete { execution, node, .. }) => {
+                format!("{:?} / {node}", execution.map(|it| it.name.to_string()))
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(complete("research"), "None / research");
+        assert_eq!(complete("exec-1/research"), "Some(\"exec-1\") / research");
     }
 
     #[test]
@@ -231,12 +287,20 @@ mod tests {
             "approve --all",
             "approve ../../etc",
             "approve plan/x",
+            "approve execution/x",
+            "approve team/execution/x",
+            "approve a/b/c",
+            "approve a/b/c/d/e",
+            "approve e/",
+            "approve e/../g",
             "retry",
             "retry e a b",
             "retry e/a b",
             "cancel e --force",
             "cancel e/n",
-            "complete e",
+            "complete",
+            "complete execution/e",
+            "complete E",
             "complete e/n Key=1",
             "complete e/n --failed",
             "complete e/n a=1 a=2",

@@ -1,7 +1,8 @@
 //! A comment that may be a command: read anew from the host, understood, allowed or not, carried out, and answered with a
 //! reaction; where it is refused, with one line.
 
-use super::authorise::{Wish, authorise, refuse_author};
+use super::authorise::{Permit, Wish, authorise, refuse_author, waiting_at};
+use super::choose::{self, ChosenGate};
 use super::command::{Command, HELP, Mistake, parse};
 use super::event::CommentPlace;
 use super::host::Host;
@@ -11,12 +12,11 @@ use super::{Choices, pass};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
-use crate::cli::target::{ExecutionTarget, Target};
 use crate::config::Actions;
 use crate::engine::Decision;
 use crate::github::{Account, Reaction};
-use crate::markup::markdown;
-use crate::model::{GateSpec, Kind, ResourceKey, ReviewAction, Spec};
+use crate::markup::{code, markdown};
+use crate::model::ReviewAction;
 use crate::report::text;
 
 /// Does what a comment says.
@@ -107,27 +107,19 @@ fn carry_out(
     let standing = Standing::open(context)?;
     let people = people(&standing.tips().config);
     let inventory = Inventory::load(standing.workspace(), standing.tips())?;
-    let execution = |target: &ExecutionTarget, context: &Context| {
-        let ExecutionTarget { namespace, name, .. } = target;
-        let target =
-            Target { namespace: namespace.clone(), kind: Some(Kind::Execution), name: Some(name.clone()) };
-        Ok::<ResourceKey, CliError>(inventory.one(&target, context)?.key)
-    };
     let allowed = |wish: Wish<'_>| host.ask(|github, repo| authorise(github, repo, author, wish, &people));
     let decision = match command {
         Command::Approve { gate, words } | Command::Reject { gate, words } => {
-            let (gate, spec) = gate_of(&inventory, gate, context)?;
-            let permit = match allowed(Wish::Decide(spec.as_ref()))? {
+            let chosen = choose::gate(gate, &standing, &inventory, context)?;
+            let permit = match allowed(Wish::Decide(chosen.spec.as_ref()))? {
                 Ok(permit) => permit,
                 Err(why) => return Ok(Answer::No(markdown(&why, 300))),
             };
             let approves = matches!(command, Command::Approve { .. });
-            if approves && let Some(why) = refuse_author(host, &standing, &gate, &permit.login)? {
-                return Ok(Answer::No(markdown(&why, 300)));
-            }
-            let action = if approves { ReviewAction::Approve } else { ReviewAction::Reject };
-            let decision = Decision::Review { gate, action, execution: None, comment: words.clone() };
-            return record(&decision, &permit, context).map(Answer::Done);
+            return match review(chosen, approves, words.as_deref(), &permit, host, &standing)? {
+                Ok(decision) => record(&decision, &permit, context).map(Answer::Done),
+                Err(why) => Ok(Answer::No(why)),
+            };
         }
         Command::Help => return Ok(Answer::Said(HELP.to_owned())),
         Command::Status => {
@@ -138,19 +130,27 @@ fn carry_out(
                 Err(why) => Answer::No(markdown(&why, 300)),
             });
         }
-        Command::Retry { execution: target, node } => {
-            Decision::Retry { execution: execution(target, context)?, from: node.clone(), comment: None }
+        Command::Retry { execution, node } => {
+            let execution = choose::execution(execution, &inventory, context)?;
+            Decision::Retry { execution, from: node.clone(), comment: None }
         }
-        Command::Cancel { execution: target } => {
-            Decision::Cancel { target: execution(target, context)?, comment: None }
+        Command::Cancel { execution } => {
+            Decision::Cancel { target: choose::execution(execution, &inventory, context)?, comment: None }
         }
-        Command::Complete { execution: target, node, outputs } => Decision::Complete {
-            execution: execution(target, context)?,
-            node: node.clone(),
-            outputs: outputs.clone(),
-            failed: false,
-            comment: None,
-        },
+        Command::Complete { execution, node, outputs } => {
+            let waiting = match execution {
+                Some(target) => vec![choose::execution(target, &inventory, context)?],
+                None => choose::waiting_at_node(&standing, node)?,
+            };
+            let [execution] = waiting.as_slice() else {
+                return Ok(Answer::No(match waiting.as_slice() {
+                    [] => format!("No Execution waits at {}.", code(node.as_str(), 63)),
+                    several => choose::choices("complete", several, node.as_str()),
+                }));
+            };
+            let (execution, node, outputs) = (execution.clone(), node.clone(), outputs.clone());
+            Decision::Complete { execution, node, outputs, failed: false, comment: None }
+        }
     };
     match allowed(Wish::Change)? {
         Ok(permit) => record(&decision, &permit, context).map(Answer::Done),
@@ -158,16 +158,26 @@ fn carry_out(
     }
 }
 
-/// The gate that somebody means, which needs no manifest, and its spec where it has one.
-fn gate_of(
-    inventory: &Inventory<'_>,
-    target: &Target,
-    context: &Context,
-) -> Result<(ResourceKey, Option<GateSpec>), CliError> {
-    let object = inventory.one(target, context)?;
-    let spec = object.resource.and_then(|resource| match resource.spec {
-        Spec::Gate(spec) => Some(spec),
-        _ => None,
-    });
-    Ok((object.key, spec))
+/// What is recorded for a gate; the inner error is a line of Markdown for the one who asked.
+fn review(
+    chosen: ChosenGate,
+    approves: bool,
+    words: Option<&str>,
+    permit: &Permit,
+    host: &Host,
+    standing: &Standing,
+) -> Result<Result<Decision, String>, CliError> {
+    let ChosenGate { gate, execution, .. } = chosen;
+    if approves && let Some(why) = refuse_author(host, standing, &gate, execution.as_ref(), &permit.login)? {
+        return Ok(Err(markdown(&why, 300)));
+    }
+    if execution.is_none() {
+        let waiting = waiting_at(standing, &gate)?;
+        if waiting.len() > 1 {
+            let verb = if approves { "approve" } else { "reject" };
+            return Ok(Err(choose::choices(verb, &waiting, gate.name.as_str())));
+        }
+    }
+    let action = if approves { ReviewAction::Approve } else { ReviewAction::Reject };
+    Ok(Ok(Decision::Review { gate, action, execution, comment: words.map(ToOwned::to_owned) }))
 }

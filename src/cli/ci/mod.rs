@@ -3,6 +3,7 @@
 
 mod approvals;
 mod authorise;
+mod choose;
 mod command;
 mod comment;
 mod event;
