@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::workspace::Checkouts;
 use crate::git::ObjectId;
-use crate::model::{BindingTarget, JsonMap, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{BindingTarget, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief, Promise};
 use crate::run::Program;

@@ -152,11 +152,11 @@ struct ReviewEvent {
 struct RunEvent {
     workflow_run: RunFacts,
     #[serde(default)]
-    repository: Option<Named>,
+    repository: Option<FullyNamed>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct FullyNamed {
     full_name: String,
 }
 

@@ -133,8 +133,8 @@ async fn looked(task: &Task, handle: &Handle, control: Control) -> Report {
     let redactor = &task.office.redactor;
     report.outcome = match report.outcome {
         Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
-        Outcome::Failed { reason, message, retryable } => {
-            Outcome::Failed { reason, message: redactor.text(&message), retryable }
+        Outcome::Failed { reason, message, retryable, retry_after } => {
+            Outcome::Failed { reason, message: redactor.text(&message), retryable, retry_after }
         }
         other => return other.into(),
     };
