@@ -225,7 +225,7 @@ impl Outcome {
         match &mut self {
             Self::Succeeded { outputs } => *outputs = redactor.map(std::mem::take(outputs)),
             Self::Failed { message, .. } | Self::Lost { message } | Self::Blocked { message, .. } => {
-                line(message)
+                line(message);
             }
             Self::Stopped(_) => {}
         }

@@ -37,7 +37,7 @@ impl Issues {
     }
 
     fn find(&mut self, number: &str) -> Option<&mut Value> {
-        self.all.iter_mut().find(|issue| issue["number"].to_string() == number)
+        self.all.iter_mut().find(|issue| issue["number"].as_u64() == number.parse().ok())
     }
 
     fn list(&mut self, query: &str) -> (u16, Value) {

@@ -168,7 +168,7 @@ fn what_github_does_not_describe_is_a_mistake() {
         changed(|check| drop(check.as_object_mut().unwrap().remove("head_sha"))),
         patched(json!({ "status": "completed" })),
         changed(|check| {
-            check["output"] = json!({ "title": "x", "summary": "y", "annotations": [{ "path": "a" }] })
+            check["output"] = json!({ "title": "x", "summary": "y", "annotations": [{ "path": "a" }] });
         }),
     ];
     for (index, found) in wrong.iter().enumerate() {

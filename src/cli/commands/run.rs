@@ -278,10 +278,13 @@ fn manifest_text(
         parameters.extend(arguments.parameter.iter().cloned());
         spec.insert("parameters".to_owned(), Value::Object(parameters));
     }
-    let mut metadata = json!({ "name": name, "namespace": namespace });
-    if let Some(earlier) = earlier {
-        metadata["annotations"] = json!({ FROM_EXECUTION: earlier.key.name });
-    }
+    let metadata = match earlier {
+        Some(earlier) => {
+            let annotations = json!({ FROM_EXECUTION: earlier.key.name });
+            json!({ "name": name, "namespace": namespace, "annotations": annotations })
+        }
+        None => json!({ "name": name, "namespace": namespace }),
+    };
     let value = json!({
         "apiVersion": API_VERSION,
         "kind": Kind::Execution,

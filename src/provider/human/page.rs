@@ -205,10 +205,10 @@ fn answer(text: &mut String, attempt: &Attempt, person: &Person) {
         text.push_str("- Done: **close the issue as completed**.\n");
     } else {
         let names: Vec<String> = declared.iter().map(|name| code(name, 100)).collect();
-        let _ = write!(
+        let _ = writeln!(
             text,
             "- Done: give {} in a fenced block of YAML or JSON, in a comment or in the one below (the last one counts), \
-             and **close the issue as completed**.\n",
+             and **close the issue as completed**.",
             names.join(", ")
         );
     }

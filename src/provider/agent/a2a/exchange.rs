@@ -275,16 +275,16 @@ impl<'a> Exchange<'a> {
             }
             State::InputRequired => {
                 let question = said(format!("the agent at {from} asks something"));
-                blocked(NodeReason::InputRequired, self.with_next_steps(question, task))
+                blocked(NodeReason::InputRequired, self.with_next_steps(&question, task))
             }
             State::AuthRequired => {
                 let question = said(format!("the agent at {from} needs an authorization"));
-                blocked(NodeReason::InputRequired, self.with_next_steps(question, task))
+                blocked(NodeReason::InputRequired, self.with_next_steps(&question, task))
             }
         }
     }
 
-    fn with_next_steps(&self, question: String, task: &Task) -> String {
+    fn with_next_steps(&self, question: &str, task: &Task) -> String {
         let Attempt { key, node, .. } = self.attempt;
         let (name, space) = (&key.name, &key.namespace);
         format!(

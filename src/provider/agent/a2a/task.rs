@@ -93,7 +93,7 @@ impl Status {
 
     /// What the agent says of it, as one line.
     pub(super) fn words(&self) -> String {
-        self.message.as_ref().map(|message| message.text()).map_or_else(String::new, |text| {
+        self.message.as_ref().map(Message::text).map_or_else(String::new, |text| {
             plain_line(text.trim().replace(['\r', '\n'], " ").as_bytes()).chars().take(SHOWN).collect()
         })
     }

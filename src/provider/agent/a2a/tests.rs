@@ -41,7 +41,9 @@ async fn desk_with(state: &str, said: &str, artifacts: Value) -> Desk {
 
 fn task(id: &str, state: &str, said: &str, artifacts: Value) -> Value {
     let message = json!({"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": said}]});
-    json!({"id": id, "contextId": "c", "status": {"state": state, "message": message}, "artifacts": artifacts})
+    let mut task = json!({"id": id, "contextId": "c", "status": {"state": state, "message": message}});
+    task["artifacts"] = artifacts;
+    task
 }
 
 impl Desk {
