@@ -33,7 +33,7 @@ pub struct Config {
     pub publish: PublishConfig,
     /// How long a finished execution keeps its full record; 30 days.
     pub retention: Duration,
-    /// Limits on what is read.
+    /// Limits on what is read, and on what runs at once.
     pub limits: Limits,
     /// Gates.
     pub gates: GateConfig,
@@ -105,7 +105,7 @@ pub enum PublishMode {
     Relaxed,
 }
 
-/// Limits on what is read, against hostile or broken input.
+/// Limits on what is read, against hostile or broken input, and on what runs at once in a namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
@@ -120,11 +120,23 @@ pub struct Limits {
     /// The share of all resources that one change may delete without being asked, 0 to 1; 0.5.
     /// Changes that delete fewer than 10 resources are never held back.
     pub deletions: f64,
+    /// How many attempts are under way at once in a namespace, on all runners together, by its name; `*` stands for every
+    /// namespace that is not named.
+    pub namespaces: BTreeMap<String, u32>,
+}
+
+impl Limits {
+    /// The limit of a namespace, if it has one.
+    #[must_use]
+    pub fn of_namespace(&self, name: &str) -> Option<u32> {
+        self.namespaces.get(name).or_else(|| self.namespaces.get("*")).copied()
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 1 << 20, documents: 1_000, depth: 64, aliases: 100, deletions: 0.5 }
+        let namespaces = BTreeMap::new();
+        Self { file_bytes: 1 << 20, documents: 1_000, depth: 64, aliases: 100, deletions: 0.5, namespaces }
     }
 }
 

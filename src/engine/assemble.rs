@@ -1,6 +1,6 @@
 //! Assembling a commit: everything that can be decided now, for all that has to be planned.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,8 @@ use super::waiting::settled;
 use super::world::World;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
-use crate::graph::NodeIx;
 use crate::model::{NodeStatus, ResourceKey};
-use crate::plan::{Candidate, Capacity, basis, finish, schedule};
+use crate::plan::finish;
 use crate::run::{Change, ExecutionChange};
 
 /// How many records go into one commit at most.
@@ -161,42 +160,6 @@ impl Driver<'_> {
         Ok(steps)
     }
 
-    /// Picks the nodes that start, and claims them.
-    fn choose(&mut self, steps: &mut [(ResourceKey, Step)], now: Timestamp) -> Result<(), EngineError> {
-        let slots =
-            if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.cycle()) };
-        let mut candidates = Vec::new();
-        for (index, (key, step)) in steps.iter().enumerate() {
-            let Step::Go(step) = step else { continue };
-            let priority = self.live.get(key).map_or(0, |live| live.priority);
-            let queued = step.draft.status.queued_time.unwrap_or(now);
-            for ready in &step.draft.ready {
-                let provider = ready.target.provider.clone();
-                candidates.push(Candidate {
-                    priority,
-                    rank: ready.rank,
-                    queued,
-                    provider,
-                    item: (index, ready.node),
-                });
-            }
-        }
-        if candidates.is_empty() || slots == 0 {
-            return Ok(());
-        }
-        let limits = self.world.config.providers.limits.clone();
-        let capacity = Capacity { slots, limits, running: self.attempts.by_provider() };
-        let mut picked: BTreeMap<usize, Vec<NodeIx>> = BTreeMap::new();
-        for (index, node) in schedule(candidates, &capacity) {
-            picked.entry(index).or_default().push(node);
-        }
-        for (index, nodes) in picked {
-            let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
-            start_picked(&self.world, step, &nodes, &self.options.runner, now)?;
-        }
-        Ok(())
-    }
-
     /// Completes the steps, drops those that say nothing, and puts the rest into the commit.
     fn conclude(
         &mut self,
@@ -291,36 +254,6 @@ impl Driver<'_> {
             && self.live.get(key).is_some_and(|live| live.token(&self.options.runner).is_some())
             && claim.program.node(claim.node).is_some_and(crate::model::Node::repeatable)
     }
-}
-
-/// Starts the picked ones among the ready nodes, in the order in which they were picked.
-fn start_picked(
-    world: &World,
-    step: &mut Prepared,
-    nodes: &[NodeIx],
-    runner: &str,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let place: HashMap<NodeIx, usize> =
-        nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
-    let ready = std::mem::take(&mut step.draft.ready);
-    let (mut chosen, left): (Vec<_>, Vec<_>) =
-        ready.into_iter().partition(|ready| place.contains_key(&ready.node));
-    chosen.sort_by_key(|ready| place.get(&ready.node).copied());
-    for ready in chosen {
-        let basis = match &step.program {
-            Some(program) => {
-                let capabilities = capabilities_of(world, program, ready.node)?;
-                basis(program, &step.draft.status, ready.node, &capabilities, &ready.target)
-            }
-            None => None,
-        };
-        if step.draft.start(&ready, basis, runner, now) {
-            step.targets.insert(ready.node, ready.target);
-        }
-    }
-    step.draft.ready = left;
-    Ok(())
 }
 
 /// Whether a step would change nothing but take and return the lease.

@@ -42,6 +42,9 @@ pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
     if let Some(message) = mutex.and_then(MutexHold::waiting) {
         push(&mut settled, key, None, "MutexHeld", message, None, None);
     }
+    if let Some(message) = &draft.crowded {
+        push(&mut settled, key, None, "NamespaceLimit", message.clone(), None, None);
+    }
     if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
         let reason = status.reason.clone().unwrap_or_default();
         push(&mut settled, key, None, &reason, status.message.clone().unwrap_or_default(), None, None);

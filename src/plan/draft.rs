@@ -20,6 +20,8 @@ pub struct Draft {
     pub moves: Vec<Move>,
     /// Nodes that could start now; the scheduler picks among them.
     pub ready: Vec<Ready>,
+    /// Why what could start was left to a later pass, when the limit of a namespace is the reason.
+    pub crowded: Option<String>,
     /// When something will have to be planned again by itself.
     pub wake: Option<Timestamp>,
     /// Gates that must know that somebody waits.
@@ -118,7 +120,7 @@ impl Draft {
     pub fn new(status: ExecutionStatus) -> Self {
         let (changes, moves, ready) = (Vec::new(), Vec::new(), Vec::new());
         let (gates, on, looks, call_offs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { status, changes, moves, ready, wake: None, gates, on, looks, call_offs }
+        Self { status, changes, moves, ready, crowded: None, wake: None, gates, on, looks, call_offs }
     }
 
     /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.

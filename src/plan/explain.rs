@@ -29,14 +29,24 @@ impl Wait {
     }
 }
 
-/// What a node waits for; nothing when it is over. `limits` are those of providers, `provider` is the one that would do
-/// the work.
+/// What bounds how much runs at once, as far as it concerns a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'a> {
+    /// The provider that would do the work.
+    pub provider: Option<&'a str>,
+    /// How many attempts a runner has at once, by provider.
+    pub providers: &'a BTreeMap<String, u32>,
+    /// The namespace, how many attempts are under way in it, and how many may be.
+    pub namespace: Option<(&'a str, u32, u32)>,
+}
+
+/// What a node waits for; nothing when it is over.
 #[must_use]
 pub fn waits(
     graph: (&PlanGraph, &Topology),
     ix: NodeIx,
     status: &ExecutionStatus,
-    (provider, limits): (Option<&str>, &BTreeMap<String, u32>),
+    bounds: Bounds<'_>,
     now: Timestamp,
 ) -> Vec<Wait> {
     let Some(node) = graph.0.nodes.get(ix) else { return Vec::new() };
@@ -60,7 +70,7 @@ pub fn waits(
     if free {
         waits.extend(own(node, &state, now));
         if state.phase == NodePhase::Pending && waits.is_empty() {
-            waits.extend(slot(status, provider, limits));
+            waits.extend(slot(status, bounds));
         }
     }
     waits
@@ -130,7 +140,7 @@ fn on(reason: NodeReason) -> &'static str {
 }
 
 /// A node that could start: who would start it, and what bounds that.
-fn slot(status: &ExecutionStatus, provider: Option<&str>, limits: &BTreeMap<String, u32>) -> Vec<Wait> {
+fn slot(status: &ExecutionStatus, bounds: Bounds<'_>) -> Vec<Wait> {
     let mut waits = match &status.extensions.lease {
         Some(lease) => {
             let message = format!("a free slot of runner {}, which drives the execution", lease.holder);
@@ -138,7 +148,13 @@ fn slot(status: &ExecutionStatus, provider: Option<&str>, limits: &BTreeMap<Stri
         }
         None => vec![Wait::new("reconcile", "the next `planspec reconcile`".to_owned())],
     };
-    if let Some((provider, limit)) = provider.and_then(|name| Some((name, limits.get(name)?))) {
+    if let Some((name, under_way, limit)) = bounds.namespace {
+        let message =
+            format!("namespace {name} has at most {limit} attempts under way at once, and has {under_way}");
+        waits.push(Wait::new("limit", message));
+    }
+    let limit = bounds.provider.and_then(|name| Some((name, bounds.providers.get(name)?)));
+    if let Some((provider, limit)) = limit {
         let message = format!("a runner has at most {limit} attempts of {provider} at once");
         waits.push(Wait::new("limit", message));
     }
@@ -164,7 +180,8 @@ mod tests {
         let limits = BTreeMap::from([("tool://t".to_owned(), 2)]);
         let now = Timestamp::UNIX_EPOCH;
         let ix = topology.find(id).unwrap();
-        let waits = waits((&graph, &topology), ix, &status, (Some("tool://t"), &limits), now);
+        let bounds = Bounds { provider: Some("tool://t"), providers: &limits, namespace: Some(("n", 3, 3)) };
+        let waits = waits((&graph, &topology), ix, &status, bounds, now);
         waits.into_iter().map(|wait| format!("{}: {}", wait.on, wait.message)).collect()
     }
 
@@ -180,6 +197,7 @@ mod tests {
             said("b", &status),
             [
                 "reconcile: the next `planspec reconcile`",
+                "limit: namespace n has at most 3 attempts under way at once, and has 3",
                 "limit: a runner has at most 2 attempts of tool://t at once"
             ]
         );

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::model::Name;
+
 /// A ready node, with what its order depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate<T> {
@@ -15,6 +17,8 @@ pub struct Candidate<T> {
     pub queued: Timestamp,
     /// The provider.
     pub provider: String,
+    /// The namespace of its execution.
+    pub namespace: Name,
     /// Whatever the caller needs to recognise it; breaks ties.
     pub item: T,
 }
@@ -28,9 +32,11 @@ pub struct Capacity {
     pub limits: BTreeMap<String, u32>,
     /// How many attempts of a provider run now.
     pub running: BTreeMap<String, u32>,
+    /// How many more attempts may start, by namespace; no limit where none is given.
+    pub room: BTreeMap<Name, u32>,
 }
 
-/// Picks candidates for the free slots, best first; providers at their limit are passed over.
+/// Picks candidates for the free slots, best first; those of providers and namespaces at their limit are passed over.
 #[must_use]
 pub fn schedule<T: Ord>(mut candidates: Vec<Candidate<T>>, capacity: &Capacity) -> Vec<T> {
     candidates.sort_by(|a, b| {
@@ -39,11 +45,15 @@ pub fn schedule<T: Ord>(mut candidates: Vec<Candidate<T>>, capacity: &Capacity) 
             .then_with(|| a.queued.cmp(&b.queued))
             .then_with(|| a.item.cmp(&b.item))
     });
-    let mut running = capacity.running.clone();
+    let (mut running, mut room) = (capacity.running.clone(), capacity.room.clone());
     let mut picked = Vec::new();
     for candidate in candidates {
         if picked.len() == capacity.slots {
             break;
+        }
+        let mut left = room.get_mut(&candidate.namespace);
+        if left.as_ref().is_some_and(|left| **left == 0) {
+            continue;
         }
         if let Some(&limit) = capacity.limits.get(&candidate.provider) {
             let count = running.entry(candidate.provider).or_default();
@@ -51,6 +61,9 @@ pub fn schedule<T: Ord>(mut candidates: Vec<Candidate<T>>, capacity: &Capacity) 
                 continue;
             }
             *count += 1;
+        }
+        if let Some(left) = &mut left {
+            **left = left.saturating_sub(1);
         }
         picked.push(candidate.item);
     }
@@ -63,7 +76,8 @@ mod tests {
 
     fn candidate(name: &'static str, priority: u16, rank: u32, queued: i64) -> Candidate<&'static str> {
         let queued = Timestamp::from_second(queued).unwrap();
-        Candidate { priority, rank, queued, provider: format!("tool://{name}"), item: name }
+        let (provider, namespace) = (format!("tool://{name}"), Name::new("n").unwrap());
+        Candidate { priority, rank, queued, provider, namespace, item: name }
     }
 
     #[test]
@@ -82,7 +96,21 @@ mod tests {
     fn a_provider_at_its_limit_is_passed_over() {
         let all = vec![candidate("a", 1, 1, 1), candidate("b", 0, 1, 1)];
         let limits = BTreeMap::from([("tool://a".to_owned(), 1)]);
-        let capacity = Capacity { slots: 2, running: limits.clone(), limits };
+        let capacity = Capacity { slots: 2, running: limits.clone(), limits, ..Capacity::default() };
         assert_eq!(schedule(all, &capacity), ["b"]);
+    }
+
+    #[test]
+    fn a_namespace_gives_its_room_to_the_most_urgent_and_leaves_the_slots_to_others() {
+        let other = Name::new("m").unwrap();
+        let mut all = vec![candidate("a", 1, 1, 1), candidate("b", 3, 1, 1), candidate("c", 2, 1, 1)];
+        all.push(Candidate { namespace: other, ..candidate("d", 0, 1, 1) });
+        let room = BTreeMap::from([(Name::new("n").unwrap(), 2)]);
+        let capacity = Capacity { slots: 4, room: room.clone(), ..Capacity::default() };
+        assert_eq!(schedule(all.clone(), &capacity), ["b", "c", "d"]);
+        // One that its provider holds back takes no room.
+        let limits = BTreeMap::from([("tool://b".to_owned(), 1)]);
+        let capacity = Capacity { slots: 4, room, running: limits.clone(), limits };
+        assert_eq!(schedule(all, &capacity), ["c", "a", "d"]);
     }
 }

@@ -20,6 +20,7 @@ mod engine_desired;
 mod engine_elsewhere;
 mod engine_graph;
 mod engine_lease;
+mod engine_limits;
 mod engine_many;
 mod engine_pass;
 mod engine_rig;

@@ -16,7 +16,7 @@ use crate::model::{
     NodePhase, NodeStatus, ResourceKey, Spec,
 };
 use crate::plan::binding::{BindingView, Explained, Resolution, Task, resolve};
-use crate::plan::explain::{Wait, waits};
+use crate::plan::explain::{Bounds, Wait, waits};
 use crate::report::object::Object;
 use crate::report::table::Table;
 use crate::report::{age, text};
@@ -97,11 +97,35 @@ fn account(
         _ => None,
     });
     let ix = topology.find(node.id.as_str()).unwrap_or_default();
-    let limits = &tips.config.providers.limits;
-    let waits = waits((&graph.plan.graph, &topology), ix, &status, (provider, limits), context.now());
+    let bounds = Bounds {
+        provider,
+        providers: &tips.config.providers.limits,
+        namespace: crowd(inventory, tips, &object.key)?,
+    };
+    let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());
     let (key, state) = (object.key.clone(), state_of(&status, node));
     let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
     Ok(Account { key, node: node.clone(), state, waits, reuse, binding })
+}
+
+/// The namespace, how many attempts are under way in it, and how many may be.
+fn crowd<'k>(
+    inventory: &Inventory<'_>,
+    tips: &Tips,
+    key: &'k ResourceKey,
+) -> Result<Option<(&'k str, u32, u32)>, CliError> {
+    let namespace = key.namespace.as_str();
+    let Some(limit) = tips.config.limits.of_namespace(namespace) else { return Ok(None) };
+    let all = Target { namespace: None, kind: Some(Kind::Execution), name: None };
+    let mut under_way = 0u32;
+    for key in inventory.keys(&all, Some(&key.namespace))? {
+        let object = inventory.object(&key)?;
+        let status = object.as_ref().and_then(|object| object.record.as_ref()?.execution());
+        let nodes = status.into_iter().flat_map(|status| status.node_statuses.values());
+        let running = nodes.filter(|node| node.is_under_way()).count();
+        under_way = under_way.saturating_add(u32::try_from(running).unwrap_or(u32::MAX));
+    }
+    Ok(Some((namespace, under_way, limit)))
 }
 
 fn state_of(status: &ExecutionStatus, node: &Node) -> NodeStatus {

@@ -1,0 +1,116 @@
+//! Which of the ready nodes of all Executions start now: the scheduler's choice within the limits of runner, providers and
+//! namespaces, and the claims that follow from it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::EngineError;
+use super::capabilities::capabilities_of;
+use super::crowd::{Crowd, crowds, hold_back};
+use super::driver::Driver;
+use super::step::{Prepared, Step};
+use super::world::World;
+use crate::graph::NodeIx;
+use crate::model::{Name, ResourceKey};
+use crate::plan::{Candidate, Capacity, basis, schedule};
+
+/// A candidate, known by the place of its step and by its node.
+type Waiting = Candidate<(usize, NodeIx)>;
+
+impl Driver<'_> {
+    /// Picks the nodes that start, and claims them.
+    pub(super) fn choose(
+        &mut self,
+        steps: &mut [(ResourceKey, Step)],
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let slots =
+            if self.leaving || self.is_winding_down() { 0 } else { self.attempts.room(self.pace.cycle()) };
+        let candidates = self.candidates(steps, now);
+        if candidates.is_empty() || slots == 0 {
+            return Ok(());
+        }
+        let crowds = crowds(&self.world, &self.live, steps, &self.options.runner)?;
+        let limits = self.world.config.providers.limits.clone();
+        let room = crowds.iter().map(|(name, crowd)| (name.clone(), crowd.room())).collect();
+        let capacity = Capacity { slots, limits, running: self.attempts.by_provider(), room };
+        self.start(steps, schedule(candidates, &capacity), &crowds, now)
+    }
+
+    /// Every node that could start.
+    fn candidates(&self, steps: &[(ResourceKey, Step)], now: Timestamp) -> Vec<Waiting> {
+        let mut candidates = Vec::new();
+        for (index, (key, step)) in steps.iter().enumerate() {
+            let Step::Go(step) = step else { continue };
+            let priority = self.live.get(key).map_or(0, |live| live.priority);
+            let queued = step.draft.status.queued_time.unwrap_or(now);
+            for ready in &step.draft.ready {
+                let (provider, namespace) = (ready.target.provider.clone(), key.namespace.clone());
+                let (rank, item) = (ready.rank, (index, ready.node));
+                candidates.push(Candidate { priority, rank, queued, provider, namespace, item });
+            }
+        }
+        candidates
+    }
+
+    /// Claims what was picked. What waits for the attempts of other runners alone is left to when they end.
+    fn start(
+        &mut self,
+        steps: &mut [(ResourceKey, Step)],
+        chosen: Vec<(usize, NodeIx)>,
+        crowds: &BTreeMap<Name, Crowd>,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let mut picked: BTreeMap<usize, Vec<NodeIx>> = BTreeMap::new();
+        let mut begun: BTreeMap<Name, u32> = BTreeMap::new();
+        for (index, node) in chosen {
+            picked.entry(index).or_default().push(node);
+            if let Some((key, _)) = steps.get(index) {
+                *begun.entry(key.namespace.clone()).or_default() += 1;
+            }
+        }
+        for (index, nodes) in picked {
+            let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
+            start_picked(&self.world, step, &nodes, &self.options.runner, now)?;
+        }
+        for (key, step) in steps {
+            let Step::Go(step) = step else { continue };
+            let here = begun.get(&key.namespace).copied().unwrap_or_default();
+            if let Some(crowd) = crowds.get(&key.namespace).filter(|crowd| here == 0 && crowd.is_others()) {
+                hold_back(key, &mut step.draft, crowd);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts the picked ones among the ready nodes, in the order in which they were picked.
+fn start_picked(
+    world: &World,
+    step: &mut Prepared,
+    nodes: &[NodeIx],
+    runner: &str,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let place: HashMap<NodeIx, usize> =
+        nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
+    let ready = std::mem::take(&mut step.draft.ready);
+    let (mut chosen, left): (Vec<_>, Vec<_>) =
+        ready.into_iter().partition(|ready| place.contains_key(&ready.node));
+    chosen.sort_by_key(|ready| place.get(&ready.node).copied());
+    for ready in chosen {
+        let basis = match &step.program {
+            Some(program) => {
+                let capabilities = capabilities_of(world, program, ready.node)?;
+                basis(program, &step.draft.status, ready.node, &capabilities, &ready.target)
+            }
+            None => None,
+        };
+        if step.draft.start(&ready, basis, runner, now) {
+            step.targets.insert(ready.node, ready.target);
+        }
+    }
+    step.draft.ready = left;
+    Ok(())
+}
