@@ -20,7 +20,7 @@ pub(super) fn capabilities_of(
         let key = reference.key(Kind::Capability, &program.plan_key.namespace);
         let Some(loaded) = world.cached(&key)? else { continue };
         if let Spec::Capability(spec) = &loaded.resource.spec {
-            let generation = world.generation(&key)?.unwrap_or(1);
+            let generation = world.generation(&key, &loaded.declared)?;
             capabilities.push(Capability { key, generation, spec: spec.clone() });
         }
     }

@@ -76,7 +76,7 @@ impl<'a> Around<'a> {
         }
         let loaded = self.keep(self.world.cached(key));
         let found = loaded.map(|loaded| {
-            let generation = self.keep(self.world.generation(key)).unwrap_or(1);
+            let generation = self.keep(self.world.generation(key, &loaded.declared).map(Some)).unwrap_or(1);
             Binding { loaded, generation }
         });
         self.bindings.borrow_mut().insert(key.clone(), found.clone());

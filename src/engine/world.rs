@@ -213,12 +213,20 @@ impl World {
         Ok(loaded)
     }
 
-    /// The generation that is recorded of a resource.
-    pub(super) fn generation(&self, key: &ResourceKey) -> Result<Option<u64>, EngineError> {
-        if let Some(known) = self.records.get(key) {
-            return Ok(known.as_ref().map(|record| record.metadata.generation));
-        }
-        Ok(self.index.recorded(key)?.map(|recorded| recorded.generation))
+    /// The generation of a resource as it is declared now: that of its record, one more when the spec has changed since.
+    pub(super) fn generation(&self, key: &ResourceKey, declared: &Declared) -> Result<u64, EngineError> {
+        let (generation, digest) = match self.records.get(key) {
+            Some(None) => return Ok(1),
+            Some(Some(record)) => {
+                (record.metadata.generation, record.metadata.spec_digest().map(ToOwned::to_owned))
+            }
+            None => match self.index.recorded(key)? {
+                Some(recorded) => (recorded.generation, recorded.spec_digest),
+                None => return Ok(1),
+            },
+        };
+        let changed = digest.as_deref() != Some(declared.spec_digest.as_str());
+        Ok(generation.saturating_add(u64::from(changed)))
     }
 
     /// A resource out of a blob, which may hold others as well.
