@@ -45,7 +45,7 @@ pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use node::{
-    Basis, CriterionResult, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
+    Basis, CriterionResult, Decided, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
     ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{

@@ -220,6 +220,9 @@ pub struct NodeExtensions {
     /// How the acceptance criteria came out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<CriterionResult>,
+    /// What a person decided about work that goes on elsewhere; it counts once the work is called off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
     /// Something of the provider's own that a later pass needs to go on, such as the address of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
@@ -229,6 +232,19 @@ impl NodeExtensions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What a person decided about a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Whether it failed.
+    #[serde(default)]
+    pub failed: bool,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub outputs: JsonMap,
+    /// Who said so, and why.
+    pub message: String,
 }
 
 /// Which rule of which binding was chosen for an attempt.

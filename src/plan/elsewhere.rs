@@ -9,7 +9,7 @@ use super::outcome::{AttemptResult, after_attempt};
 use super::view::{ExecutionView, Resolved, Surroundings};
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, Duration, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
+    BindingTarget, Decided, Duration, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
 };
 use crate::run::{Evidence, NodeChange, Program};
 
@@ -26,6 +26,10 @@ pub(super) fn plan_elsewhere(
 ) {
     let Some(node) = view.program.node(ix) else { return };
     let Some(state) = draft.status.node_statuses.get(&node.id).cloned() else { return };
+    if let Some(decided) = state.extensions.decided.clone() {
+        conclude(view, around, draft, ix, decided, now);
+        return;
+    }
     if let Some((timeout, end)) = end_of(node, &state) {
         if now >= end {
             let Some(said) = call_off(view, around, draft, ix, now) else { return };
@@ -58,6 +62,27 @@ pub(super) fn plan_elsewhere(
             }
         }
     }
+}
+
+/// A person decided about a node whose work goes on elsewhere: that counts as soon as the work is called off.
+fn conclude(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    decided: Decided,
+    now: Timestamp,
+) {
+    let Some(said) = call_off(view, around, draft, ix, now) else { return };
+    let Some(id) = view.program.ids.get(ix) else { return };
+    let (reason, evidence) = (NodeReason::CompletedByPerson, Evidence::default());
+    let message = format!("{}{said}", decided.message);
+    let change = if decided.failed {
+        NodeChange::Fail { reason, message, evidence }
+    } else {
+        NodeChange::Succeed { reason: Some(reason), message, outputs: decided.outputs, evidence }
+    };
+    draft.node(id, change, now);
 }
 
 /// The end of the time that an attempt may take.
@@ -138,7 +163,7 @@ pub fn is_looked_at(node: &Node, state: &NodeStatus, attempt: u32, handle: Optio
     let current = state.attempt == attempt && state.extensions.handle.as_deref() == handle;
     let open = match node.kind {
         NodeKind::External => matches!(state.phase, NodePhase::Pending | NodePhase::Blocked),
-        _ => state.goes_on_elsewhere(),
+        _ => state.goes_on_elsewhere() && state.extensions.decided.is_none(),
     };
     current && open
 }
@@ -307,6 +332,27 @@ mod tests {
         let unknown = plan(&program, &status, &Around(None), &BTreeMap::new(), at(30));
         let message = &unknown.status.node_statuses[&id].message;
         assert_eq!(message, "cancelled by mia; calling it off failed: no rule matches");
+    }
+
+    #[test]
+    fn what_a_person_decides_counts_once_the_work_is_called_off() {
+        let (program, mut status, id) = handed_over(&json!({}));
+        let decided = Decided {
+            failed: false,
+            outputs: JsonMap::from_iter([("x".to_owned(), json!(1))]),
+            message: "completed by mia".to_owned(),
+        };
+        let decide = Change::Node(id.clone(), NodeChange::Decide(Box::new(decided)));
+        apply(&mut status, &decide, at(20)).unwrap();
+        assert!(!is_looked_at(program.node(0).unwrap(), &status.node_statuses[&id], 1, Some("job")));
+        let around = Around(Some("x://y"));
+        let asked = plan(&program, &status, &around, &BTreeMap::new(), at(100));
+        assert_eq!((asked.changes.len(), asked.looks.len(), asked.call_offs.len()), (0, 0, 1));
+        let done = plan(&program, &status, &around, &off(&id, Some("gone")), at(100));
+        let state = &done.status.node_statuses[&id];
+        assert_eq!((state.phase, &state.outputs["x"]), (NodePhase::Succeeded, &json!(1)));
+        assert_eq!(state.message, "completed by mia; calling it off failed: gone");
+        assert_eq!((&state.extensions.handle, &state.extensions.decided), (&None, &None));
     }
 
     #[test]

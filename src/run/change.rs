@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Artifact, Basis, CriterionResult, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId, NodePhase,
-    NodeReason, NodeStatus, PinnedGraph, Request, ResolvedBinding, Reuse,
+    Artifact, Basis, CriterionResult, Decided, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId,
+    NodePhase, NodeReason, NodeStatus, PinnedGraph, Request, ResolvedBinding, Reuse,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -135,6 +135,8 @@ pub enum NodeChange {
         /// What the provider needs to go on.
         handle: Option<String>,
     },
+    /// A person decided about it while its work goes on elsewhere; that is called off first.
+    Decide(Box<Decided>),
     /// What it waited for is there.
     Unblock,
     /// It is not needed, or cannot be.
@@ -189,6 +191,7 @@ impl NodeChange {
             Self::Fail { .. } => "fail",
             Self::Retry { .. } => "retry",
             Self::Block { .. } => "block",
+            Self::Decide(_) => "decide about",
             Self::Unblock => "unblock",
             Self::Skip { .. } => "skip",
             Self::Cancel { .. } => "cancel",

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    ExecutionStatus, Lease, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
+    Decided, ExecutionStatus, Lease, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
 };
 
 /// A change that does not fit the status.
@@ -216,6 +216,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.extensions.handle.clone_from(handle);
             node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
         }
+        NodeChange::Decide(decided) => decide(node, decided),
         NodeChange::Unblock => {
             say(node, None, "");
             node.extensions.retry_at = None;
@@ -243,6 +244,12 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.extensions.criteria.clone_from(&there.criteria);
 }
 
+/// Keeps what a person decided until the work elsewhere is called off.
+fn decide(node: &mut NodeStatus, decided: &Decided) {
+    node.message = format!("{}; its work elsewhere is called off first", decided.message);
+    node.extensions.decided = Some(decided.clone());
+}
+
 /// Back to the beginning, with the number of attempts kept.
 fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
     let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
@@ -257,6 +264,7 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     node.extensions.retry_at = None;
     node.extensions.blocked_since = None;
     node.extensions.handle = None;
+    node.extensions.decided = None;
 }
 
 #[cfg(test)]

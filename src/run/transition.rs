@@ -29,6 +29,7 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
         (Running | Blocked | Pending, NodeChange::Fail { .. }) => Failed,
         (Running | Blocked, NodeChange::Retry { .. }) => Pending,
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
+        (Blocked, NodeChange::Decide(_)) => Blocked,
         (Blocked, NodeChange::Unblock) => Pending,
         (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
         (Pending | Running | Blocked, NodeChange::Cancel { .. }) => Cancelled,
@@ -40,7 +41,7 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeReason;
+    use crate::model::{Decided, NodeReason};
     use crate::run::Evidence;
 
     fn changes() -> Vec<NodeChange> {
@@ -63,6 +64,11 @@ mod tests {
                 evidence: Evidence::default(),
             },
             NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None },
+            NodeChange::Decide(Box::new(Decided {
+                failed: false,
+                outputs: Default::default(),
+                message: String::new(),
+            })),
             NodeChange::Unblock,
             NodeChange::Skip { reason, message: message.clone() },
             NodeChange::Cancel { reason, message },
@@ -90,6 +96,7 @@ mod tests {
                 NodeChange::Start { .. }
                     | NodeChange::Reuse { .. }
                     | NodeChange::Skip { .. }
+                    | NodeChange::Decide(_)
                     | NodeChange::Unblock
             );
             assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());

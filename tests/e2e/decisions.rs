@@ -189,6 +189,79 @@ fn a_person_completes_a_node_with_the_outputs_that_it_declares() {
     assert_eq!(execution["nodeStatuses"]["tell"]["outputs"], json!({"whom": ["all"]}));
 }
 
+/// A capability that promises a number, and a task by a person that needs it.
+const PROMISED: &str = "
+apiVersion: planspec.io/v1alpha1
+kind: Capability
+metadata: {name: survey, namespace: team}
+spec:
+  description: Asks people
+  outputs: [{name: count, type: number, required: true}, {name: mood, type: string, enum: [good, bad]}]
+---
+apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: {name: p, namespace: team}
+spec:
+  description: Ask around
+  graph: {nodes: [{id: ask, kind: Task, capabilityRefs: [{name: survey}]}]}
+---
+apiVersion: planspec.io/v1alpha1
+kind: Binding
+metadata: {name: default, namespace: team}
+spec: {rules: [{selector: {capabilityRef: {name: survey}}, target: {provider: 'human://wendy'}}]}
+---
+apiVersion: planspec.io/v1alpha1
+kind: Execution
+metadata: {name: e, namespace: team}
+spec: {planRef: {name: p}}
+";
+
+#[test]
+fn what_a_person_gives_is_what_the_capability_promises_and_a_node_records_which_one_it_found() {
+    let changed =
+        PROMISED.replace("Asks people", "Asks people kindly").replace("human://wendy", "human://rosa");
+    for (files, generation) in [(vec![PROMISED], 1), (vec![PROMISED, &changed], 2)] {
+        let environment = TestEnvironment::with_files(&[("plan.yaml", "")]);
+        let last = files.len() - 1;
+        for (index, content) in files.into_iter().enumerate() {
+            let only_last =
+                content.split("---").filter(|one| index == last || !one.contains("kind: Execution"));
+            let content = only_last.collect::<Vec<_>>().join("---");
+            environment.commit_files(&[("plan.yaml", &content)], "Change");
+            environment.planspec(&["reconcile"]).succeeds();
+        }
+        let node = object(&environment, "execution/e")["status"]["nodeStatuses"]["ask"].clone();
+        let found = node["extensions"]["basis"]["capabilities"].clone();
+        assert_eq!(found, json!([{ "name": "team/survey", "generation": generation }]), "{node}");
+        assert_eq!(node["extensions"]["binding"]["generation"], generation, "{node}");
+        let complete = |outputs: &[&str]| {
+            let all: Vec<&str> = ["complete", "e/ask"].iter().chain(outputs).copied().collect();
+            environment.planspec(&all)
+        };
+        check_refused(
+            &complete(&["mood=good"]),
+            "the output `count` is missing, which the capability `survey` promises",
+        );
+        check_refused(&complete(&["count=many"]), "the output `count` of the capability `survey`");
+        check_refused(&complete(&["count=3", "mood=odd"]), "must be one of");
+        complete(&["count=3", "mood=good", "more=x"]).succeeds();
+        let node = object(&environment, "execution/e")["status"]["nodeStatuses"]["ask"].clone();
+        assert_eq!(node["outputs"], json!({ "count": 3, "mood": "good", "more": "x" }));
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said_to_have_failed() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", PROMISED)]);
+    environment.planspec(&["reconcile"]).succeeds();
+    environment.planspec(&["fail", "e"]).exits(2);
+    let said = environment.planspec(&["fail", "e/ask", "--reason", "nobody answers"]).succeeds();
+    assert_eq!(said.stdout, "execution/e node ask failed\n");
+    let status = object(&environment, "execution/e")["status"].clone();
+    assert_eq!(status["phase"], "Failed");
+    assert_eq!(status["message"], "ask: failed by wendy@example.com: nobody answers");
+}
+
 #[test]
 fn what_failed_is_retried_with_everything_after_it_and_keeps_its_pinned_commit() {
     let environment = environment(false);

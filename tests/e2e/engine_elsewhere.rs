@@ -297,6 +297,38 @@ fn what_is_cancelled_is_called_off_first_whatever_that_says() {
 }
 
 #[test]
+fn what_a_person_decides_about_work_elsewhere_counts_once_that_is_called_off() {
+    for (arguments, phase) in [
+        (&["complete", "away/job", "place=here", "-n", "team"] as &[&str], NodePhase::Succeeded),
+        (&["fail", "away/job", "--reason", "enough", "-n", "team"], NodePhase::Failed),
+    ] {
+        let stage = stage(&json!({ "outputs": ["place"], "retries": 2 }));
+        let (fake, repo) = (Fake::new([]), stage.environment.repo());
+        pass(&repo, &fake, 0);
+        let said = stage.environment.planspec(arguments).succeeds().stdout;
+        assert!(said.contains("as soon as the next reconcile has called off its work"), "{said}");
+        let node = stage.node("away", "job");
+        assert_eq!((node.phase, node.extensions.handle.as_deref()), (NodePhase::Blocked, Some("job-1")));
+        let again = stage.environment.planspec(arguments).exits(1);
+        assert!(again.stderr.contains("already"), "{}", again.stderr);
+        fake.asked();
+        // What the job itself says is not asked any more.
+        fake.will_find(done());
+        pass(&repo, &fake, 5000);
+        assert_eq!(fake.asked(), ["call off job/1 job-1"]);
+        let node = stage.node("away", "job");
+        assert_eq!((node.phase, node.extensions.reason), (phase, Some(NodeReason::CompletedByPerson)));
+        assert_eq!((node.attempt, &node.extensions.handle, &node.extensions.decided), (1, &None, &None));
+        if phase == NodePhase::Succeeded {
+            assert_eq!(node.outputs["place"], "here");
+        }
+        pass(&repo, &fake, 6000);
+        assert_eq!(fake.asked(), [] as [&str; 0]);
+        check_history(&repo);
+    }
+}
+
+#[test]
 fn what_is_no_longer_declared_is_called_off() {
     let stage = stage(&json!({}));
     let (repo, fake) = (stage.environment.repo(), Fake::new([]));

@@ -10,6 +10,9 @@ use crate::engine::Decision;
 use crate::model::JsonMap;
 
 /// Record that a person did the work of a node, or that it cannot be done
+///
+/// Outputs have to be those that the node declares, and what its capabilities promise. Where the work goes on elsewhere, such
+/// as a remote job, the next reconcile calls that off first; then this counts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -12,6 +12,7 @@ mod describe;
 mod diff;
 mod edit;
 mod explain;
+mod fail;
 mod gc;
 mod get;
 mod graph;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Approve(approve::Approve),
     Reject(approve::Reject),
     Complete(complete::Arguments),
+    Fail(fail::Arguments),
     Cancel(cancel::Arguments),
     Retry(retry::Arguments),
     Suspend(suspend::Suspend),
@@ -91,6 +93,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Approve(arguments) => approve::approve(arguments, context),
         Command::Reject(arguments) => approve::reject(arguments, context),
         Command::Complete(arguments) => complete::run(arguments, context),
+        Command::Fail(arguments) => fail::run(arguments, context),
         Command::Cancel(arguments) => cancel::run(arguments, context),
         Command::Retry(arguments) => retry::run(arguments, context),
         Command::Suspend(arguments) => suspend::suspend(arguments, context),

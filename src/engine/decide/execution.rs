@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::{Actor, Verdict, refuse};
 use crate::engine::EngineError;
+use crate::engine::capabilities::capabilities_of;
 use crate::engine::live::terms;
 use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::index::Topic;
 use crate::model::{
-    ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason,
+    Decided, ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason,
     NodeStatus, Request, ResourceKey, Status, StatusRecord,
 };
-use crate::plan::{Draft, LeaseState, lease_state};
+use crate::plan::{Draft, LeaseState, capability, lease_state};
 use crate::run::{Evidence, ExecutionChange, NodeChange, Program, derive_phase};
 
 /// An execution that is decided about.
@@ -80,22 +81,26 @@ pub(super) fn complete(
 ) -> Result<Verdict, EngineError> {
     let mut case = Case::open(world, key)?;
     let program = Arc::clone(case.program()?);
-    let Some(node) = program.topology.find(id.as_str()).and_then(|ix| program.node(ix)) else {
+    let found = program.topology.find(id.as_str()).and_then(|ix| Some((ix, program.node(ix)?)));
+    let Some((ix, node)) = found else {
         return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&program)));
     };
     may_complete(&case, node)?;
-    if !failed {
-        check_outputs(node, outputs)?;
-    }
+    let word = if failed { "failed" } else { "completed" };
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+    let message = format!("{word} by {}{words}", actor.name);
+    let outputs = if failed { JsonMap::new() } else { checked(world, &program, ix, node, outputs)? };
+    let state = case.status().node_statuses.get(id);
+    let elsewhere = state.is_some_and(|state| state.goes_on_elsewhere() && state.extensions.handle.is_some());
     let (evidence, reason) = (Evidence::default(), NodeReason::CompletedByPerson);
-    let (change, said) = if failed {
-        let message = format!("failed by {}{words}", actor.name);
-        (NodeChange::Fail { reason, message, evidence }, "failed")
+    let (change, said) = if elsewhere {
+        // Only a reconcile knows the providers; and nothing that comes after may run beside what is called off.
+        let said = format!("{word}, as soon as the next reconcile has called off its work elsewhere");
+        (NodeChange::Decide(Box::new(Decided { failed, outputs, message })), said)
+    } else if failed {
+        (NodeChange::Fail { reason, message, evidence }, word.to_owned())
     } else {
-        let message = format!("completed by {}{words}", actor.name);
-        let outputs = outputs.clone();
-        (NodeChange::Succeed { reason: Some(reason), message, outputs, evidence }, "completed")
+        (NodeChange::Succeed { reason: Some(reason), message, outputs, evidence }, word.to_owned())
     };
     if !case.draft.node(id, change, actor.at) {
         return refuse(format!("node `{id}` cannot be completed in its phase"));
@@ -121,7 +126,13 @@ fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
     match (node.kind, state.phase) {
         (NodeKind::Gate, _) => refuse(format!("node `{}` is a gate; approve or reject it", node.id)),
         (NodeKind::Group, _) => refuse(format!("node `{}` is a group; complete its children", node.id)),
-        (_, NodePhase::Blocked) => Ok(()),
+        (_, NodePhase::Blocked) => match &state.extensions.decided {
+            Some(decided) => refuse(format!(
+                "node `{}` is {} already; the next reconcile calls off its work elsewhere",
+                node.id, decided.message
+            )),
+            None => Ok(()),
+        },
         (_, NodePhase::Running) => refuse(format!(
             "node `{}` is being worked on by {}",
             node.id,
@@ -134,6 +145,22 @@ fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
             refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id))
         }
     }
+}
+
+/// The outputs, where they are what the node declares and what its capabilities promise; texts are read as the types that
+/// these declare.
+fn checked(
+    world: &World,
+    program: &Program,
+    ix: usize,
+    node: &Node,
+    outputs: &JsonMap,
+) -> Result<JsonMap, EngineError> {
+    check_outputs(node, outputs)?;
+    let capabilities = capabilities_of(world, program, ix)?;
+    capability::check_outputs(outputs.clone(), &capabilities).or_else(|why| {
+        refuse(format!("{why}; give outputs as NAME=TEXT, or NAME:=JSON for anything but text"))
+    })
 }
 
 fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
