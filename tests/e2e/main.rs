@@ -42,6 +42,7 @@ mod github_judge;
 mod http_provider;
 mod http_service;
 mod human_issue;
+mod logs;
 mod mcp;
 mod pages;
 mod reading;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,8 +13,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
 use crate::cli::target::{self, Target, nearest};
 use crate::cli::workspace::Workspace;
-use crate::model::{Kind, NodeId, NodePhase, NodeStatus, StatusRecord};
-use crate::report::object::Object;
+use crate::model::{Kind, NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::report::style::Tone;
 use crate::report::text;
 
@@ -39,9 +38,9 @@ pub(crate) struct Arguments {
     #[arg(value_name = "EXECUTION[/NODE]")]
     target: String,
     /// Which attempt, from 1; the last when absent
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
-    /// Go on until the node has ended
+    /// Go on until the node has ended, from attempt to attempt; with `--attempt`, until that one has
     #[arg(short, long)]
     follow: bool,
 }
@@ -51,7 +50,8 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let object_target =
         Target { namespace: wanted.namespace, kind: Some(Kind::Execution), name: Some(wanted.name) };
     let workspace = Workspace::open(context)?;
-    let object = find(&workspace, &object_target, context)?;
+    let tips = workspace.tips(context)?;
+    let object = Inventory::load(&workspace, &tips)?.one(&object_target, context)?;
     let Some(record) = object.record else {
         return Err(CliError::no(format!("{} was not reconciled yet", object.key)));
     };
@@ -70,20 +70,21 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             None => error,
         });
     };
-    let log = Log::of(&workspace, &record, &id, node, arguments.attempt);
     if arguments.follow {
-        return follow(&workspace, &object_target, &id, &log, context);
+        return follow(&workspace, &object.key, &id, arguments.attempt, context);
     }
-    match log.read()? {
+    if let Some(number) = arguments.attempt.filter(|number| *number > node.attempt) {
+        return Err(CliError::no(format!("{id} has had no attempt {number}"))
+            .hint(format!("attempts so far: {}; `-f` waits for one that is to come", node.attempt)));
+    }
+    if node.extensions.reason == Some(NodeReason::Reused) {
+        context.out.note(text::line(&node.message))?;
+    }
+    match Log::of(&workspace, &record, &id, node, arguments.attempt).read()? {
         Some(content) => context.out.text(&ended(&content))?,
         None => context.out.note(format!("there is no log of {id} here, and none is recorded"))?,
     }
     Ok(Exit::Done)
-}
-
-fn find(workspace: &Workspace, target: &Target, context: &mut Context) -> Result<Object, CliError> {
-    let tips = workspace.tips(context)?;
-    Inventory::load(workspace, &tips)?.one(target, context)
 }
 
 /// The nodes that have started, oldest first.
@@ -147,36 +148,73 @@ impl Log {
     }
 }
 
-/// Prints what comes until the node has ended and everything was read.
+/// Prints what comes until the node, or the attempt that was asked for, has ended and everything was read.
 fn follow(
     workspace: &Workspace,
-    target: &Target,
+    key: &ResourceKey,
     id: &NodeId,
-    log: &Log,
+    wanted: Option<u32>,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let mut at = 0u64;
+    let mut follower: Option<Follower> = None;
     loop {
-        let object = find(workspace, target, context)?;
-        let node = object.record.as_ref().and_then(|record| record.execution());
-        let phase = node.and_then(|status| status.node_statuses.get(id)).map(|node| node.phase);
-        while let Some(chunk) = read_from(&log.path, at)? {
-            at += u64::try_from(chunk.len()).unwrap_or(0);
-            context.out.text(&text::block(&String::from_utf8_lossy(&chunk)))?;
-            context.out.flush()?;
-        }
-        if phase.is_none_or(NodePhase::is_terminal) {
-            if let (0, Some(tail)) = (at, &log.tail) {
-                context.out.text(&ended(tail))?;
+        let tips = workspace.tips(context)?;
+        let record = workspace.status(&tips)?.get(&workspace.repo, key)?;
+        let Some((record, node)) = record.and_then(|record| {
+            let node = record.execution()?.node_statuses.get(id)?.clone();
+            Some((record, node))
+        }) else {
+            return Err(CliError::no(format!("the record of {key} was removed")));
+        };
+        let last = wanted.unwrap_or(node.attempt);
+        let follower = follower.get_or_insert(Follower { attempt: last, at: 0 });
+        loop {
+            let log = Log::of(workspace, &record, id, &node, Some(follower.attempt));
+            follower.print(&log.path, context)?;
+            if follower.attempt >= last {
+                if has_ended(&node, wanted) {
+                    if let (0, Some(tail)) = (follower.at, &log.tail) {
+                        context.out.text(&ended(tail))?;
+                    }
+                    return Ok(Exit::Done);
+                }
+                break;
             }
-            return Ok(Exit::Done);
+            *follower = Follower { attempt: follower.attempt.saturating_add(1), at: 0 };
+            context.out.note(format!("attempt {}", follower.attempt))?;
         }
         std::thread::sleep(if workspace.remote.is_some() { REMOTE_PAUSE } else { PAUSE });
     }
 }
 
-/// The next piece of a file, up to its last line end where there is one; `None` when there is nothing new.
-fn read_from(path: &std::path::Path, at: u64) -> Result<Option<Vec<u8>>, CliError> {
+/// Whether nothing more comes of the node, or of the attempt that was asked for.
+fn has_ended(node: &NodeStatus, wanted: Option<u32>) -> bool {
+    let passed =
+        |wanted: u32| node.attempt > wanted || (node.attempt == wanted && node.phase == NodePhase::Pending);
+    node.phase.is_terminal() || wanted.is_some_and(passed)
+}
+
+/// How far the log of an attempt was printed.
+struct Follower {
+    attempt: u32,
+    at: u64,
+}
+
+impl Follower {
+    /// Prints what has come since.
+    fn print(&mut self, path: &Path, context: &mut Context) -> Result<(), CliError> {
+        while let Some(chunk) = read_from(path, self.at)? {
+            self.at += u64::try_from(chunk.len()).unwrap_or(0);
+            context.out.text(&text::block(&String::from_utf8_lossy(&chunk)))?;
+            context.out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// The next piece of a file, up to its last line end where there is one, and never ending within a character; `None` when
+/// there is nothing new.
+fn read_from(path: &Path, at: u64) -> Result<Option<Vec<u8>>, CliError> {
     let Ok(mut file) = File::open(path) else { return Ok(None) };
     let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
     file.seek(SeekFrom::Start(at)).map_err(failed)?;
@@ -184,6 +222,10 @@ fn read_from(path: &std::path::Path, at: u64) -> Result<Option<Vec<u8>>, CliErro
     file.take(CHUNK).read_to_end(&mut chunk).map_err(failed)?;
     if let Some(end) = chunk.iter().rposition(|byte| *byte == b'\n') {
         chunk.truncate(end + 1);
+    } else if let Err(error) = std::str::from_utf8(&chunk)
+        && error.error_len().is_none()
+    {
+        chunk.truncate(error.valid_up_to());
     }
     Ok((!chunk.is_empty()).then_some(chunk))
 }
