@@ -30,6 +30,10 @@ pub(super) fn plan_node(
     now: Timestamp,
 ) {
     let Some(node) = view.program.node(ix) else { return };
+    if node.kind == NodeKind::Group {
+        // Right away, whatever its phase: what depends on a group that has just ended is planned next.
+        return plan_group(view.program, draft, ix, now);
+    }
     if view.program.phase_of(&draft.status, ix) == NodePhase::Running {
         lost_runner(view, draft, node, now);
     }
@@ -42,22 +46,19 @@ pub(super) fn plan_node(
         }
     }
     match view.program.phase_of(&draft.status, ix) {
-        NodePhase::Pending | NodePhase::Blocked if node.kind != NodeKind::Group => {
-            match edges(view.program, draft, ix) {
-                Gate::Wait => {}
-                Gate::Shut { source, phase } => {
-                    let source = view.program.ids.get(source).map(ToString::to_string).unwrap_or_default();
-                    let message = format!("`{source}` is {phase}");
-                    draft.node(
-                        &node.id,
-                        NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message },
-                        now,
-                    );
-                }
-                Gate::Open => open(view, around, draft, ix, now),
+        NodePhase::Pending | NodePhase::Blocked => match edges(view.program, draft, ix) {
+            Gate::Wait => {}
+            Gate::Shut { source, phase } => {
+                let source = view.program.ids.get(source).map(ToString::to_string).unwrap_or_default();
+                let message = format!("`{source}` is {phase}");
+                draft.node(
+                    &node.id,
+                    NodeChange::Skip { reason: NodeReason::UpstreamNotSucceeded, message },
+                    now,
+                );
             }
-        }
-        NodePhase::Pending | NodePhase::Blocked => plan_group(view.program, draft, ix, now),
+            Gate::Open => open(view, around, draft, ix, now),
+        },
         _ => {}
     }
 }
@@ -80,7 +81,7 @@ pub(super) fn plan_group(program: &Program, draft: &mut Draft, ix: NodeIx, now: 
 /// An attempt of a runner that no longer holds the lease is lost: its result can never be recorded.
 fn lost_runner(view: &ExecutionView<'_>, draft: &mut Draft, node: &Node, now: Timestamp) {
     let Some(state) = draft.status.node_statuses.get(&node.id) else { return };
-    if state.extensions.runner.as_deref() == Some(view.runner) || node.kind == NodeKind::Group {
+    if state.extensions.runner.as_deref() == Some(view.runner) {
         return;
     }
     let runner = state.extensions.runner.as_deref().unwrap_or("unknown");

@@ -49,6 +49,22 @@ fn values_flow_from_task_to_task_with_their_types() {
 }
 
 #[test]
+fn what_depends_on_a_group_runs_as_soon_as_the_group_has_ended() {
+    use NodePhase::Succeeded;
+    let graph = Graph::new("grouped")
+        .task("one", &[], "true")
+        .task("two", &["one"], "true")
+        .node(json!({ "id": "both", "kind": "Group", "children": ["one", "two"] }))
+        .task("after", &["both"], "true")
+        .node(json!({ "id": "all", "kind": "Group", "children": ["both", "after"] }))
+        .task("last", &["all"], "true");
+    let stage = run(&[&graph]);
+    let all = ["one", "two", "both", "after", "all", "last"];
+    check_phases(&stage, "grouped", &all.map(|id| (id, Succeeded)));
+    assert_eq!(stage.status("grouped").phase, ExecutionPhase::Succeeded);
+}
+
+#[test]
 fn a_failure_skips_what_needs_it_and_nothing_else() {
     use NodePhase::{Failed, Skipped, Succeeded};
     let graph = Graph::new("work")
