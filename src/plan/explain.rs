@@ -10,6 +10,7 @@ use crate::graph::{NodeIx, Topology};
 use crate::model::{
     EdgeType, ExecutionStatus, MutexHold, Node, NodePhase, NodeReason, NodeStatus, PlanGraph,
 };
+use crate::run::reads;
 
 /// One thing that a node waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,6 +107,14 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
         };
         waits.push(Wait::new("edge", format!("`{}` {must} first, and is {phase}", source.id)));
     }
+    let Some(node) = graph.nodes.get(ix) else { return waits };
+    for read in reads(node, ix, topology).into_iter().filter_map(|read| graph.nodes.get(read)) {
+        let phase = status.node_statuses.get(&read.id).map(|state| state.phase).unwrap_or_default();
+        if !phase.is_terminal() {
+            let message = format!("`{}`, which an expression reads, must end first, and is {phase}", read.id);
+            waits.push(Wait::new("expression", message));
+        }
+    }
     waits
 }
 
@@ -171,6 +180,7 @@ mod tests {
             "nodes": [
                 { "id": "a", "kind": "Task" }, { "id": "b", "kind": "Task" },
                 { "id": "c", "kind": "Task", "dependsOn": ["a"], "when": "parameters.go" },
+                { "id": "d", "kind": "Task", "dependsOn": ["c"], "inputs": { "x": "${{ nodes.a.outputs.x }}" } },
             ],
             "edges": [{ "from": "b", "to": "c", "type": "soft" }],
         }))
@@ -190,7 +200,7 @@ mod tests {
         let pinned = json!({ "commit": "c", "plan": { "namespace": "n", "kind": "Plan", "name": "p" }, "graphDigest": format!("sha256:{}", "0".repeat(64)) });
         let status = json!({ "phase": "Running", "extensions": { "pinned": pinned }, "nodeStatuses": {
             "a": { "phase": "Running", "attempt": 2, "extensions": { "runner": "r1" } },
-            "b": { "phase": "Pending" }, "c": { "phase": "Pending" },
+            "b": { "phase": "Pending" }, "c": { "phase": "Pending" }, "d": { "phase": "Pending" },
         } });
         assert_eq!(said("a", &status), ["attempt: attempt 2 is under way on r1"]);
         assert_eq!(
@@ -207,6 +217,13 @@ mod tests {
                 "edge: `a` must succeed first, and is Running",
                 "edge: `b` must end first, and is Pending",
                 "condition: then `parameters.go` decides whether it runs"
+            ]
+        );
+        assert_eq!(
+            said("d", &status),
+            [
+                "edge: `c` must succeed first, and is Pending",
+                "expression: `a`, which an expression reads, must end first, and is Running",
             ]
         );
         let blocked = json!({ "phase": "Blocked", "message": "there is no plan", "nodeStatuses": {

@@ -15,7 +15,7 @@ use crate::run::{Evidence, NodeChange, Program, group_phase};
 enum Gate {
     /// They do.
     Open,
-    /// A source has not ended.
+    /// A source, or a node that its expressions read, has not ended.
     Wait,
     /// A hard source did not succeed, and the node's condition does not care.
     Shut { source: NodeIx, phase: NodePhase },
@@ -119,7 +119,8 @@ fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
             return Gate::Shut { source, phase };
         }
     }
-    verdict
+    let ended = |ix: &NodeIx| program.phase_of(&draft.status, *ix).is_terminal();
+    if program.reads(ix).iter().all(ended) { verdict } else { Gate::Wait }
 }
 
 /// A node whose sources are done with: its condition, then what its kind asks for.

@@ -375,7 +375,8 @@ impl<'a> Simulation<'a> {
                 }
                 NodePhase::Pending if node.kind != NodeKind::Group => {
                     assert!(
-                        sources.iter().any(|&(source, _)| !phase(source).is_terminal()),
+                        sources.iter().any(|&(source, _)| !phase(source).is_terminal())
+                            || self.program.reads(ix).iter().any(|&read| !phase(read).is_terminal()),
                         "{id}: {state:?}"
                     );
                 }

@@ -6,8 +6,7 @@ use super::Program;
 use crate::graph::NodeIx;
 use crate::model::{Condition, Node};
 use crate::model::{
-    ConditionStatus, EdgeType, ExecutionPhase, ExecutionStatus, MutexHold, NodeKind, NodePhase, NodeReason,
-    NodeStatus,
+    ConditionStatus, ExecutionPhase, ExecutionStatus, MutexHold, NodeKind, NodePhase, NodeReason, NodeStatus,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -117,11 +116,8 @@ fn of_nodes(program: &Program, status: &ExecutionStatus) -> ExecutionPhase {
 
 /// Whether a pending node waits for no other node: it can go on by itself.
 fn ready(program: &Program, status: &ExecutionStatus, node: NodeIx) -> bool {
-    program.topology.sources(node).all(|(source, kind)| {
-        let phase = program.phase_of(status, source);
-        phase == NodePhase::Succeeded
-            || (phase.is_terminal() && (kind == EdgeType::Soft || phase != NodePhase::Succeeded))
-    })
+    let sources = program.topology.sources(node).map(|(source, _)| source);
+    sources.chain(program.reads(node).iter().copied()).all(|ix| program.phase_of(status, ix).is_terminal())
 }
 
 /// Says in words why the execution is in its phase.

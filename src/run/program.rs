@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError, describe};
+use super::reads;
 use crate::graph::{GraphError, NodeIx, Topology};
 use crate::model::{
     ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey,
@@ -34,6 +35,7 @@ pub struct Program {
     pub ids: Arc<[NodeId]>,
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
+    reads: Vec<Vec<NodeIx>>,
     described: Described,
 }
 
@@ -108,6 +110,14 @@ impl Program {
             inputs.push(rendered.map_err(|errors| ProgramError::Template { node: node.id.clone(), errors })?);
         }
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
+        let compiled = when.iter().map(Option::as_ref).zip(&inputs).enumerate();
+        let reads = plan
+            .graph
+            .nodes
+            .iter()
+            .zip(compiled)
+            .map(|(node, (ix, (when, inputs)))| reads::named(node, ix, when, Some(inputs), &topology));
+        let reads = reads.collect();
         let described = Described {
             goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
             plan: describe::plan(&plan_key, &plan_labels, &plan),
@@ -125,6 +135,7 @@ impl Program {
             ids,
             when,
             inputs,
+            reads,
             described,
         })
     }
@@ -145,6 +156,12 @@ impl Program {
     #[must_use]
     pub fn inputs(&self, ix: NodeIx) -> Option<&Template> {
         self.inputs.get(ix)
+    }
+
+    /// The nodes besides its sources that the expressions of a node read, and that it waits for as well.
+    #[must_use]
+    pub fn reads(&self, ix: NodeIx) -> &[NodeIx] {
+        self.reads.get(ix).map_or(&[], Vec::as_slice)
     }
 
     /// What expressions see, with the nodes as `status` has them.

@@ -64,6 +64,35 @@ fn what_depends_on_a_group_runs_as_soon_as_the_group_has_ended() {
     assert_eq!(stage.status("grouped").phase, ExecutionPhase::Succeeded);
 }
 
+/// `report` needs nothing but the end of `deploy`, which is skipped at once because `check` fails, long before `build` is
+/// done. It reads `build` all the same.
+#[test]
+fn a_node_waits_for_what_its_expressions_read_however_early_its_sources_end() {
+    use NodePhase::{Failed, Skipped, Succeeded};
+    let build = "sleep 1; echo version=7 >> \"$PLANSPEC_OUTPUT\"";
+    let show = "cp \"$PLANSPEC_INPUTS\" \"$PLANSPEC_OUTPUT\"";
+    let read = json!({ "inputs": { "seen": "${{ nodes.build.outputs.version }}" }, "outputs": ["seen"] });
+    let asked = json!({ "when": "nodes.build.phase == 'Succeeded'" });
+    let graph = Graph::new("early")
+        .task_with("build", &[], build, &json!({ "outputs": ["version"] }))
+        .task("check", &[], "false")
+        .task("deploy", &["build", "check"], "true")
+        .task_with("report", &[], show, &read)
+        .soft("deploy", "report")
+        .task_with("announce", &[], "true", &asked)
+        .soft("deploy", "announce");
+    let stage = run(&[&graph]);
+    let expected = [
+        ("build", Succeeded),
+        ("check", Failed),
+        ("deploy", Skipped),
+        ("report", Succeeded),
+        ("announce", Succeeded),
+    ];
+    check_phases(&stage, "early", &expected);
+    assert_eq!(stage.node("early", "report").outputs["seen"], json!("7"));
+}
+
 #[test]
 fn a_failure_skips_what_needs_it_and_nothing_else() {
     use NodePhase::{Failed, Skipped, Succeeded};
