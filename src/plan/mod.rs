@@ -1,6 +1,8 @@
 //! Planning: what should happen next, as a pure function of the desired state, the recorded status and a
 //! clock reading (design invariant 5). No I/O, no async, no clock of its own.
 
+#[cfg(test)]
+mod against_rules;
 mod basis;
 pub mod binding;
 pub mod capability;

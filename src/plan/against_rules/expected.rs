@@ -1,0 +1,168 @@
+//! What a run must come to: the rules of the contract once more, evaluated node by node in the order of the graph,
+//! without attempts, time, statuses or a scheduler.
+
+use super::case::{Answer, Bound, End, Kind, Spec, Task, Total, When};
+use crate::model::{ExecutionPhase, NodePhase, NodeReason};
+
+/// What becomes of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It ends in this phase, for this reason.
+    Ends(NodePhase, Option<NodeReason>),
+    /// It waits for ever, for this.
+    Waits(NodeReason),
+    /// It waits for another node that does.
+    WaitsForNode,
+}
+
+/// What a run comes to.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) fates: Vec<Fate>,
+    /// How many attempts were made.
+    pub(super) attempts: Vec<u32>,
+    /// The number that the node gives.
+    pub(super) numbers: Vec<Option<i64>>,
+    pub(super) outcome: ExecutionPhase,
+}
+
+/// Evaluates a plan. Every node stands after those that it names.
+pub(super) fn expected(specs: &[Spec], flags: [bool; 3]) -> Expected {
+    let outcome = ExecutionPhase::Pending;
+    let mut all = Expected { fates: Vec::new(), attempts: Vec::new(), numbers: Vec::new(), outcome };
+    for spec in specs {
+        let (fate, attempts) = all.fate(spec, flags);
+        let number = match &spec.kind {
+            Kind::Task(task) if fate_is(fate, NodePhase::Succeeded) => {
+                Some(task.value + spec.reads.map_or(0, |source| all.numbers[source].unwrap()))
+            }
+            _ => None,
+        };
+        all.fates.push(fate);
+        all.attempts.push(attempts);
+        all.numbers.push(number);
+    }
+    all.outcome = outcome_of(specs, &all.fates);
+    all
+}
+
+/// A required node that failed fails the whole; what waits keeps it from ending.
+fn outcome_of(specs: &[Spec], fates: &[Fate]) -> ExecutionPhase {
+    let mut work = specs.iter().zip(fates).filter(|(spec, _)| !matches!(spec.kind, Kind::Group { .. }));
+    if work.clone().any(|(_, fate)| !matches!(fate, Fate::Ends(..))) {
+        ExecutionPhase::Blocked
+    } else if work.any(|(spec, fate)| fate_is(*fate, NodePhase::Failed) && !spec.allow_failure) {
+        ExecutionPhase::Failed
+    } else {
+        ExecutionPhase::Succeeded
+    }
+}
+
+fn fate_is(fate: Fate, phase: NodePhase) -> bool {
+    matches!(fate, Fate::Ends(found, _) if found == phase)
+}
+
+impl Expected {
+    fn phase(&self, node: usize) -> Option<NodePhase> {
+        match self.fates[node] {
+            Fate::Ends(phase, _) => Some(phase),
+            Fate::Waits(_) | Fate::WaitsForNode => None,
+        }
+    }
+
+    fn fate(&self, spec: &Spec, flags: [bool; 3]) -> (Fate, u32) {
+        if let Kind::Group { members } = &spec.kind {
+            return (self.sum(members), 0);
+        }
+        let asked = spec.when.as_ref().map(When::phases).unwrap_or_default();
+        let unmet = |(source, hard): (&usize, &bool)| {
+            let phase = self.phase(*source);
+            *hard && !asked.contains(source) && phase.is_some_and(|phase| phase != NodePhase::Succeeded)
+        };
+        if spec.sources.iter().any(unmet) {
+            return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::UpstreamNotSucceeded)), 0);
+        }
+        let named = spec.when.as_ref().map(When::names).unwrap_or_default();
+        if spec.sources.keys().chain(&named).any(|node| self.phase(*node).is_none()) {
+            return (Fate::WaitsForNode, 0);
+        }
+        match spec.when.as_ref().map_or(Some(true), |when| self.holds(when, flags)) {
+            None => return (Fate::Ends(NodePhase::Failed, Some(NodeReason::ExpressionError)), 0),
+            Some(false) => return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::ConditionFalse)), 0),
+            Some(true) => {}
+        }
+        match &spec.kind {
+            Kind::Task(task) => run(task),
+            Kind::Gate { verdict, timeout } => {
+                (answered(*verdict, *timeout, NodeReason::Rejected, NodeReason::AwaitingApproval), 0)
+            }
+            Kind::External { answer, timeout } => {
+                (answered(*answer, *timeout, NodeReason::ProviderFailed, NodeReason::AwaitingEvent), 0)
+            }
+            Kind::Group { .. } => unreachable!(),
+        }
+    }
+
+    /// A group is over when all its members are, and is what they are.
+    fn sum(&self, members: &[usize]) -> Fate {
+        let phases: Option<Vec<NodePhase>> = members.iter().map(|member| self.phase(*member)).collect();
+        let Some(phases) = phases else { return Fate::WaitsForNode };
+        let phase = [NodePhase::Failed, NodePhase::Succeeded, NodePhase::Skipped]
+            .into_iter()
+            .find(|phase| phases.contains(phase));
+        Fate::Ends(phase.unwrap(), None)
+    }
+
+    /// Whether a condition holds; nothing when it asks for what is not there.
+    fn holds(&self, when: &When<usize>, flags: [bool; 3]) -> Option<bool> {
+        match when {
+            When::Output(node, least) => Some(self.numbers[*node]? >= *least),
+            When::Total(total) => Some(self.is_true(total, flags)),
+        }
+    }
+
+    fn is_true(&self, total: &Total<usize>, flags: [bool; 3]) -> bool {
+        match total {
+            Total::Phase(node, phase) => self.phase(*node).unwrap().as_str() == *phase,
+            Total::Output(node, least) => self.numbers[*node].is_some_and(|number| number >= *least),
+            Total::Flag(flag) => flags[*flag],
+            Total::Not(one) => !self.is_true(one, flags),
+            Total::And(one, other) => self.is_true(one, flags) && self.is_true(other, flags),
+            Total::Or(one, other) => self.is_true(one, flags) || self.is_true(other, flags),
+        }
+    }
+}
+
+fn answered(answer: Answer, timeout: bool, no: NodeReason, waits: NodeReason) -> Fate {
+    match answer {
+        Answer::Yes | Answer::Later => Fate::Ends(NodePhase::Succeeded, None),
+        Answer::No => Fate::Ends(NodePhase::Failed, Some(no)),
+        Answer::Never if timeout => Fate::Ends(NodePhase::Failed, Some(NodeReason::Timeout)),
+        Answer::Never => Fate::Waits(waits),
+    }
+}
+
+/// Failures count against `retries`, what a runner lost does not; what may not be repeated is for a person to decide.
+fn run(task: &Task) -> (Fate, u32) {
+    if task.bound == Bound::Never {
+        return (Fate::Waits(NodeReason::Unbound), 0);
+    }
+    let (mut left, mut attempts) = (task.retries, 0);
+    let failed = Fate::Ends(NodePhase::Failed, Some(NodeReason::ProviderFailed));
+    for end in &task.attempts {
+        attempts += 1;
+        match end {
+            End::FailsForGood => return (failed, attempts),
+            End::Fails if left == 0 => return (failed, attempts),
+            End::Fails => left -= 1,
+            End::GivenBack { begun: false } => {}
+            End::Orphaned | End::Lost | End::GivenBack { begun: true } if task.repeatable => {}
+            End::Orphaned | End::Lost | End::GivenBack { begun: true } => {
+                return (Fate::Waits(NodeReason::RunnerLost), attempts);
+            }
+            End::Person { done: true } => return (Fate::Ends(NodePhase::Succeeded, None), attempts),
+            End::Person { done: false } => return (Fate::Waits(NodeReason::AwaitingPerson), attempts),
+        }
+    }
+    (Fate::Ends(NodePhase::Succeeded, None), attempts + 1)
+}
