@@ -12,7 +12,7 @@ use super::log::Log;
 use super::process::End;
 use super::redact::Redactor;
 use super::web::Web;
-use super::{Attempt, Outcome, ProviderSettings, Report, Stop};
+use super::{Attempt, Checkout, Outcome, ProviderSettings, Report, Stop};
 use crate::model::{CriterionResult, NodeReason};
 
 /// From TERM to KILL.
@@ -26,12 +26,24 @@ pub(super) async fn check_elsewhere(
     stop: &mut watch::Receiver<Option<Stop>>,
     log: Log,
 ) {
+    check_there(settings, attempt, None, report, stop, log).await;
+}
+
+/// The same, where the work was done, if there is such a place.
+pub(super) async fn check_there(
+    settings: &ProviderSettings,
+    attempt: &Attempt,
+    place: Option<Checkout>,
+    report: &mut Report,
+    stop: &mut watch::Receiver<Option<Stop>>,
+    log: Log,
+) {
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
         Err(error) => return report.spoil(failed(format!("no pipe for the checks: {error}"))),
     };
     let (settings, attempt) = (settings.clone(), attempt.clone());
-    let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, &interrupt, log));
+    let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
         Some(stop) = asked(stop) => {
@@ -62,10 +74,16 @@ async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
 }
 
 /// Blocks.
-fn check(settings: &ProviderSettings, attempt: &Attempt, interrupt: &Interrupt, mut log: Log) -> Checked {
+fn check(
+    settings: &ProviderSettings,
+    attempt: &Attempt,
+    there: Option<Checkout>,
+    interrupt: &Interrupt,
+    mut log: Log,
+) -> Checked {
     let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
     let mut results = Vec::new();
-    let outcome = in_a_place(attempt, |place| {
+    let outcome = in_a_place(attempt, there, |place| {
         let mut environment = Environment::new();
         for (name, value) in settings.environment.iter().chain(&settings.secrets) {
             environment.insert(name.into(), value.clone());
@@ -100,7 +118,14 @@ fn check(settings: &ProviderSettings, attempt: &Attempt, interrupt: &Interrupt, 
 }
 
 /// With a checkout when a criterion needs one.
-fn in_a_place<T>(attempt: &Attempt, work: impl FnOnce(&Path) -> T) -> Result<T, Outcome> {
+fn in_a_place<T>(
+    attempt: &Attempt,
+    there: Option<Checkout>,
+    work: impl FnOnce(&Path) -> T,
+) -> Result<T, Outcome> {
+    if let Some(there) = there {
+        return Ok(work(&there));
+    }
     if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
         return Ok(work(&attempt.run_dir));
     }

@@ -42,7 +42,7 @@ spec:
   description: Add two numbers
   graph:
     nodes:
-      - { id: add, kind: Task, description: Add, inputs: { a: 2, b: 3 }, outputs: [sum] }
+      - { id: add, kind: Task, description: Add, inputs: { a: 2, b: 3 }, outputs: [sum], acceptanceCriteria: [{ name: kept, type: artifact_exists, path: count.yaml }] }
       - { id: fail, kind: Task, description: Fail }
 ---
 apiVersion: planspec.io/v1alpha1
@@ -80,6 +80,7 @@ fn check(environment: &TestEnvironment) {
     let done = environment.planspec(&get).succeeds().json();
     let nodes = &done["status"]["nodeStatuses"];
     assert_eq!(nodes["add"]["outputs"]["sum"], 5, "{done:#}");
+    assert_eq!(nodes["add"]["extensions"]["criteria"][0]["passed"], true, "{done:#}");
     assert_eq!(nodes["fail"]["phase"], "Failed", "{done:#}");
     assert!(nodes["fail"].to_string().contains("the tool failed"), "{done:#}");
 }
@@ -111,7 +112,7 @@ fn a_server_of_the_official_sdk_is_called_by_http_with_a_secret_header() {
     let mut port = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
     let config = format!(
-        "providers: {{secrets: [KEY], mcp: {{counter: {{url: \"http://127.0.0.1:{}/mcp\", secretHeaders: {{X-Key: KEY}}}}}}}}\n",
+        "providers: {{secrets: [KEY], network: {{allowPrivate: [\"127.0.0.1:{0}\"]}}, mcp: {{counter: {{url: \"http://127.0.0.1:{0}/mcp\", secretHeaders: {{X-Key: KEY}}}}}}}}\n",
         port.trim()
     );
     let files = [(".planspec.yaml", config.as_str()), ("count.yaml", MANIFEST)];

@@ -55,6 +55,16 @@ const RESERVED: &[Reserved] = &[
         places: &[],
         why: "processes are started by `git::program` and `provider::process` only",
     },
+    Reserved {
+        path: &["rustls"],
+        places: &["src/provider/web/client.rs"],
+        why: "TLS is set up in one place; speak HTTP through `provider::web`",
+    },
+    Reserved {
+        path: &["reqwest", "Client"],
+        places: &["src/provider/web/client.rs", "src/provider/mcp/session.rs"],
+        why: "clients come from `provider::web`, which keeps them from private addresses",
+    },
     Reserved { path: &["clap"], places: &["src/cli/"], why: "only `cli` talks to the user" },
 ];
 

@@ -2,18 +2,27 @@
 //! describes it. Servers stand in the configuration, so a plan names them and brings none along.
 
 mod answer;
+#[cfg(test)]
+mod http_tests;
 mod server;
 mod session;
 mod stdio;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::server::Server;
+use super::checked_elsewhere::check_there;
+use super::log::Log;
 use super::redact::Redactor;
-use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running};
+use super::web::Web;
+use super::{
+    Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, check_criteria,
+};
 use crate::model::{JsonMap, NodeReason};
 
 const SCHEME: &str = "mcp://";
@@ -25,6 +34,7 @@ pub(super) struct Mcp(Arc<Shared>);
 struct Shared {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
+    web: Web,
     /// `providers.mcp` of the configuration.
     servers: BTreeMap<String, JsonMap>,
 }
@@ -33,8 +43,8 @@ impl Mcp {
     pub(super) fn new(settings: ProviderSettings) -> Self {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
-        let servers = settings.mcp.clone();
-        Self(Arc::new(Shared { settings, redactor, servers }))
+        let (servers, web) = (settings.mcp.clone(), Web::new(&settings.allow_private));
+        Self(Arc::new(Shared { settings, redactor, web, servers }))
     }
 }
 
@@ -51,12 +61,7 @@ impl Shared {
         let settings = self.servers.get(name).ok_or_else(|| {
             wrong("names a server that is not configured: write `command` or `url` below `providers.mcp.SERVER` in .planspec.yaml")
         })?;
-        Ok((Server::read(provider, settings)?, tool.to_owned()))
-    }
-
-    /// Nothing that leaves here holds a secret.
-    fn clean(&self, outcome: Outcome) -> Outcome {
-        outcome.cleaned(&self.redactor)
+        Ok((Server::read(provider, settings, &self.settings)?, tool.to_owned()))
     }
 }
 
@@ -71,24 +76,40 @@ impl Provider for Mcp {
 
     fn run(&self, attempt: Attempt, control: Control) -> Running {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move {
-            let mut report = match shared.find(&attempt.provider, &attempt.config) {
-                Err(error) => hopeless(error.to_string()).into(),
-                Ok(_) if !attempt.criteria.is_empty() => {
-                    hopeless("`mcp://` checks no acceptance criteria; put them on a task that comes after")
-                        .into()
-                }
-                Ok((Server::Program(config), tool)) => {
-                    stdio::call(Arc::clone(&shared), config, tool, attempt, control).await
-                }
-                Ok((Server::Address(address), tool)) => {
-                    Report::from(session::over_http(&shared, &address, tool, &attempt, control).await)
-                }
-            };
-            report.outcome = shared.clean(report.outcome);
-            report
-        })
+        Box::pin(async move { run(&shared, attempt, control).await })
     }
+}
+
+async fn run(shared: &Arc<Shared>, attempt: Attempt, control: Control) -> Report {
+    let found = shared.find(&attempt.provider, &attempt.config).and_then(|found| {
+        check_criteria(&attempt.criteria)?;
+        Ok(found)
+    });
+    let (server, tool) = match found {
+        Ok(found) => found,
+        Err(error) => return hopeless(error.to_string()).into(),
+    };
+    let Control { mut stop, output } = control;
+    let log = Log::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+    let began = Instant::now();
+    let (report, log, place) = match server {
+        Server::Program(config) => stdio::call(shared, config, tool, &attempt, &mut stop, log).await,
+        Server::Address(address) => {
+            let outcome = session::over_http(shared, &address, tool, &attempt, &mut stop).await;
+            (Report::from(outcome), Some(log), None)
+        }
+    };
+    let mut report = Report { outcome: report.outcome.cleaned(&shared.redactor), ..report };
+    match log {
+        Some(log) if matches!(report.outcome, Outcome::Succeeded { .. }) => {
+            let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+            let attempt = Attempt { timeout, ..attempt };
+            check_there(&shared.settings, &attempt, place, &mut report, &mut stop, log).await;
+        }
+        Some(log) => report.log = log.finish(),
+        None => {}
+    }
+    report
 }
 
 fn hopeless(message: impl Into<String>) -> Outcome {

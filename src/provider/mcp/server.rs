@@ -1,9 +1,13 @@
 //! The settings of a server: a program, or an address.
 
+use reqwest::Url;
+
 use crate::model::JsonMap;
-use crate::provider::ConfigError;
 use crate::provider::check::Settings;
+use crate::provider::headers::Headers;
 use crate::provider::tool::ToolConfig;
+use crate::provider::web::{Request, parse_address};
+use crate::provider::{ConfigError, ProviderSettings};
 
 /// A server.
 pub(super) enum Server {
@@ -15,26 +19,28 @@ pub(super) enum Server {
 
 /// An address, and what is said to it with each request.
 pub(super) struct Address {
-    pub(super) url: String,
-    /// Headers, and the variables below `providers.secrets` that hold their values.
-    pub(super) secret_headers: Vec<(String, String)>,
+    pub(super) url: Url,
+    pub(super) headers: Headers,
 }
 
 impl Server {
     /// Reads what `providers.mcp` says of it.
-    pub(super) fn read(provider: &str, settings: &JsonMap) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        provider: &str,
+        settings: &JsonMap,
+        all: &ProviderSettings,
+    ) -> Result<Self, ConfigError> {
         if !settings.contains_key("url") {
             Settings::new(settings, &["command", "args", "env", "shell", "grace"])?;
             return ToolConfig::read(provider, settings).map(Self::Program);
         }
-        let read = Settings::new(settings, &["url", "secretHeaders"])?;
-        let url = read.text("url")?.unwrap_or_default();
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(ConfigError::WrongType {
-                key: "url".to_owned(),
-                expected: "an http or https address",
-            });
-        }
-        Ok(Self::Address(Address { url, secret_headers: read.pairs("secretHeaders")? }))
+        let read = Settings::new(settings, &["url", "headers", "secretHeaders"])?;
+        let url = parse_address(&read.text("url")?.unwrap_or_default()).map_err(|error| {
+            ConfigError::Invalid { key: "url".to_owned(), why: format!("cannot be asked: {error}") }
+        })?;
+        let address = Address { url, headers: Headers::read(&read)? };
+        let mut request = Request::new(reqwest::Method::POST, address.url.clone());
+        address.headers.add_to(&mut request, all)?;
+        Ok(Self::Address(address))
     }
 }

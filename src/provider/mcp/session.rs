@@ -3,30 +3,34 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::Url;
 use rmcp::model::CallToolRequestParams;
-use rmcp::service::{ClientInitializeError, RoleClient, ServiceError, serve_client};
+use rmcp::service::{RoleClient, serve_client};
 use rmcp::transport::IntoTransport;
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use tokio::sync::watch;
 
 use super::server::Address;
+use super::trouble::{no_answer, no_greeting};
 use super::{Shared, answer, hopeless};
 use crate::model::NodeReason;
-use crate::provider::{Attempt, Control, Outcome, outputs};
+use crate::provider::web::Request;
+use crate::provider::{Attempt, Outcome, Stop, outputs};
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Calls a tool by way of `transport`.
-pub(super) async fn call<T, E, A>(transport: T, tool: &str, attempt: &Attempt) -> Outcome
+/// `at` is the address of a server that has one.
+pub(super) async fn call<T, E, A>(transport: T, tool: &str, attempt: &Attempt, at: Option<&Url>) -> Outcome
 where
     T: IntoTransport<RoleClient, E, A>,
     E: std::error::Error + Send + Sync + 'static,
 {
     let mut service = match serve_client((), transport).await {
         Ok(service) => service,
-        Err(error) => return no_greeting(&error),
+        Err(error) => return no_greeting(error, at),
     };
     let mut params = CallToolRequestParams::new(tool.to_owned());
     params.arguments = Some(attempt.inputs.clone());
@@ -37,25 +41,13 @@ where
         }
         Ok(_) => match service.call_tool(params).await {
             Ok(result) => answer::outcome(&result, attempt),
-            Err(error) => no_answer(&error),
+            Err(error) => no_answer(error, at),
         },
-        Err(error) => no_answer(&error),
+        Err(error) => no_answer(error, at),
     };
     // The call is over in any case.
     let _ = service.close_with_timeout(FAREWELL).await;
     outcome
-}
-
-fn no_greeting(error: &ClientInitializeError) -> Outcome {
-    Outcome::failed(NodeReason::ProviderFailed, format!("no session with the server: {error}"))
-}
-
-/// What the server itself refuses would be refused again; a connection may be better next time.
-fn no_answer(error: &ServiceError) -> Outcome {
-    match error {
-        ServiceError::McpError(error) => hopeless(format!("the server refuses the call: {}", error.message)),
-        other => Outcome::failed(NodeReason::ProviderFailed, format!("no answer from the server: {other}")),
-    }
 }
 
 /// A call to a server at an address.
@@ -64,21 +56,21 @@ pub(super) async fn over_http(
     address: &Address,
     tool: String,
     attempt: &Attempt,
-    mut control: Control,
+    stop: &mut watch::Receiver<Option<Stop>>,
 ) -> Outcome {
     let transport = match transport(shared, address) {
         Ok(transport) => transport,
-        Err(message) => return hopeless(message),
+        Err(outcome) => return outcome,
     };
     let timeout = attempt.timeout.unwrap_or(Duration::MAX);
     let stopped = async {
-        match control.stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
+        match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
             Some(stop) => stop,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        done = tokio::time::timeout(timeout, call(transport, &tool, attempt)) => {
+        done = tokio::time::timeout(timeout, call(transport, &tool, attempt, Some(&address.url))) => {
             done.unwrap_or_else(|_| Outcome::failed(NodeReason::Timeout, format!("took longer than {timeout:?}")))
         }
         stop = stopped => Outcome::Stopped(stop),
@@ -88,28 +80,16 @@ pub(super) async fn over_http(
 fn transport(
     shared: &Shared,
     address: &Address,
-) -> Result<StreamableHttpClientTransport<reqwest::Client>, String> {
+) -> Result<StreamableHttpClientTransport<reqwest::Client>, Outcome> {
     let mut headers = HashMap::new();
-    for (name, variable) in &address.secret_headers {
-        let value = shared.settings.secrets.get(variable).and_then(|value| value.to_str()).ok_or_else(|| {
-            format!("the header `{name}` needs the variable `{variable}`, which `providers.secrets` does not name or the runner does not have")
-        })?;
-        let header =
-            HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is no name of a header"))?;
-        let mut value =
-            HeaderValue::from_str(value).map_err(|_| format!("the value of `{variable}` fits no header"))?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
+    let mut request = Request::new(reqwest::Method::POST, address.url.clone());
+    address.headers.add_to(&mut request, &shared.settings).map_err(|error| hopeless(error.to_string()))?;
+    for (name, value) in request.headers {
+        // A name that is missing repeats the one before it; no setting has one twice.
+        headers.extend(name.map(|name| (name, value)));
     }
-    // Whoever was first has chosen the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        // A redirect would take the headers, and the call, to somebody else.
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10))
-        .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| format!("no HTTP client: {error}"))?;
+    let client = shared.web.client(&address.url);
+    let client = client.map_err(|error| Outcome::broken(error.to_string(), error.may_pass()))?;
     let mut config =
         StreamableHttpClientTransportConfig::with_uri(address.url.as_str()).custom_headers(headers);
     let limit = usize::try_from(4 * outputs::LIMIT).unwrap_or(usize::MAX);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use super::{Shared, hopeless, session};
 use crate::model::NodeReason;
@@ -16,35 +18,37 @@ use crate::provider::interrupt::{Interrupt, interrupt};
 use crate::provider::log::Log;
 use crate::provider::process::{self, End, Input, Source};
 use crate::provider::tool::ToolConfig;
-use crate::provider::{Attempt, Control, Outcome, Report, Stop};
+use crate::provider::{Attempt, Checkout, Outcome, Report, Stop};
 
 /// How much of what the server says is held until it is read.
 const HELD: usize = 64 << 10;
 
+/// What a call leaves: how it ended, the log if it is still there, and the checkout that the server worked in.
+type Left = (Report, Option<Log>, Option<Checkout>);
+
 /// Starts the server, makes the call, ends the server.
 pub(super) async fn call(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     config: ToolConfig,
     tool: String,
-    attempt: Attempt,
-    control: Control,
-) -> Report {
+    attempt: &Attempt,
+    stop: &mut watch::Receiver<Option<Stop>>,
+    log: Log,
+) -> Left {
     let ends = interrupt().and_then(|ends| io::pipe().map(|pipe| (ends, pipe)));
     let ((mut asker, heard), (input, to_server)) = match ends {
         Ok(ends) => ends,
-        Err(error) => return failed(format!("no pipe for the server: {error}")).into(),
+        Err(error) => return (failed(format!("no pipe for the server: {error}")).into(), Some(log), None),
     };
     let (from_server, ours) = tokio::io::duplex(HELD);
-    let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let Control { mut stop, output } = control;
     let process = Process {
-        shared,
+        shared: Arc::clone(shared),
         config,
         attempt: attempt.clone(),
-        log_lines: output,
+        log,
         input: Arc::new(input.into()),
         output: from_server,
-        deadline,
+        deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         runtime: tokio::runtime::Handle::current(),
     };
     let mut running = tokio::task::spawn_blocking(move || process.run(&heard));
@@ -55,54 +59,56 @@ pub(super) async fn call(
             None => std::future::pending().await,
         }
     };
-    let outcome = tokio::select! {
-        outcome = session::call((ours, to_server), &tool, &attempt) => {
-            // A server that ended by itself, or at the deadline, says more about why than the session does.
+    let session = tokio::select! {
+        // A server that ended by itself, or at the deadline, says more about why than the session does.
+        outcome = session::call((ours, to_server), &tool, attempt, None) => {
+            asker.ask(Stop::Shutdown);
             Some(outcome)
         }
         stop = stopped => {
             asker.ask(stop);
             None
         }
-        ended = &mut running => return report(ended.unwrap_or_else(|error| broke_off(&error)), None),
+        ended = &mut running => return left(ended, None),
     };
-    if outcome.is_some() {
-        asker.ask(Stop::Shutdown);
-    }
-    report(running.await.unwrap_or_else(|error| broke_off(&error)), outcome)
-}
-
-/// How the server ended, and its log.
-type Ended = (Result<End, Outcome>, Report);
-
-fn broke_off(error: &tokio::task::JoinError) -> Ended {
-    let outcome = failed(format!("the attempt broke off: {error}"));
-    (Err(outcome.clone()), outcome.into())
+    left(running.await, session)
 }
 
 /// What the session came to counts, unless it failed because the server was gone.
-fn report((end, mut report): Ended, session: Option<Outcome>) -> Report {
+fn left(ended: Result<Ended, JoinError>, session: Option<Outcome>) -> Left {
+    let Ended { end, log, checkout } = match ended {
+        Ok(ended) => ended,
+        Err(error) => return (failed(format!("the attempt broke off: {error}")).into(), None, None),
+    };
+    let mut exit_code = None;
     let early = match end {
         Err(outcome) => Some(outcome),
         Ok(End::TimedOut) => Some(Outcome::failed(NodeReason::Timeout, "took longer than its timeout")),
         Ok(End::Stopped(stop)) if session.is_none() => Some(Outcome::Stopped(stop)),
         Ok(End::Stopped(_)) => None,
         Ok(End::Exited(status)) => {
-            report.exit_code = status.code();
+            exit_code = status.code();
             Some(failed(format!("the server ended before it answered: {status}")))
         }
     };
-    report.outcome = match (session, early) {
+    let outcome = match (session, early) {
         (Some(done @ (Outcome::Succeeded { .. } | Outcome::Failed { retryable: false, .. })), _) => done,
         (_, Some(early)) => early,
         (Some(outcome), None) => outcome,
         (None, None) => failed("the session ended without an answer".to_owned()),
     };
-    report
+    (Report { exit_code, ..Report::from(outcome) }, Some(log), checkout)
 }
 
 fn failed(message: String) -> Outcome {
     Outcome::failed(NodeReason::ProviderFailed, message)
+}
+
+/// How a server ended, and what it leaves.
+struct Ended {
+    end: Result<End, Outcome>,
+    log: Log,
+    checkout: Option<Checkout>,
 }
 
 /// The server, for a thread that may block.
@@ -110,7 +116,7 @@ struct Process {
     shared: Arc<Shared>,
     config: ToolConfig,
     attempt: Attempt,
-    log_lines: tokio::sync::mpsc::Sender<String>,
+    log: Log,
     input: Arc<OwnedFd>,
     output: DuplexStream,
     deadline: Option<Instant>,
@@ -119,30 +125,33 @@ struct Process {
 
 impl Process {
     fn run(mut self, interrupt: &Interrupt) -> Ended {
-        let path = self.attempt.run_dir.join("log");
-        let mut log = Log::new(path, Arc::clone(&self.shared.redactor), self.log_lines.clone());
-        let end = self.serve(interrupt, &mut log);
-        let mut report = Report::from(hopeless(""));
-        report.log = log.finish();
-        (end, report)
+        match self.attempt.workspace.prepare() {
+            Ok(checkout) => {
+                let end = self.serve(&checkout, interrupt);
+                Ended { end, log: self.log, checkout: Some(checkout) }
+            }
+            Err(error) => Ended { end: Err(failed(error.to_string())), log: self.log, checkout: None },
+        }
     }
 
-    fn serve(&mut self, interrupt: &Interrupt, log: &mut Log) -> Result<End, Outcome> {
-        let checkout = self.attempt.workspace.prepare().map_err(|error| failed(error.to_string()))?;
+    fn serve(&mut self, checkout: &Checkout, interrupt: &Interrupt) -> Result<End, Outcome> {
         let line = self.config.command_line();
         let mut program = line
-            .program(&self.environment(), &checkout, self.config.grace)
+            .program(&self.environment(), checkout, self.config.grace)
             .map_err(|error| hopeless(error.to_string()))?;
         program.split = true;
         program.input = Input::Pipe(Arc::clone(&self.input));
-        let (runtime, output) = (&self.runtime, &mut self.output);
+        let (runtime, output, log) = (&self.runtime, &mut self.output, &mut self.log);
         let mut sink = |source, bytes: &[u8]| match source {
             Source::Log => log.write(bytes),
             // Nobody reads any more when the session is over, and that is fine.
             Source::Answer => drop(runtime.block_on(output.write_all(bytes))),
         };
         let end = process::run(&program, self.deadline, interrupt, &mut sink);
-        end.map_err(|error| failed(line.start_error(error).to_string()))
+        end.map_err(|error| {
+            let error = line.start_error(error);
+            Outcome::broken(error.to_string(), error.may_pass())
+        })
     }
 
     fn environment(&self) -> Environment {

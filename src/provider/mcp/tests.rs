@@ -86,6 +86,33 @@ fn failures_are_told_apart() {
 }
 
 #[test]
+fn criteria_are_checked_where_the_server_worked() {
+    let check = |expected: &str| {
+        let mut bench = server(r#"open("made", "w").write("by the tool"); say(m["id"], text("done"))"#);
+        let criterion =
+            json!({"name": "made", "type": "artifact_exists", "path": "made", "contentMatch": expected});
+        let command = json!({"name": "run", "type": "command_succeeds", "command": "cat made"});
+        bench.attempt.criteria = serde_json::from_value(json!([criterion, command])).unwrap();
+        bench.run()
+    };
+    let report = check("^by the tool$");
+    assert!(matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
+    assert!(report.criteria.len() == 2 && report.criteria.iter().all(|result| result.passed), "{report:?}");
+    let tail = report.log.unwrap().tail;
+    assert!(tail.starts_with("hello world") && tail.ends_with("by the tool"), "{tail}");
+    let report = check("nothing");
+    assert!(
+        matches!(report.outcome, Outcome::Failed { reason: NodeReason::CriterionFailed, .. }),
+        "{report:?}"
+    );
+    let mut bench = server("sys.exit(1)");
+    bench.attempt.criteria =
+        serde_json::from_value(json!([{"name": "x", "type": "command_succeeds", "command": "true"}]))
+            .unwrap();
+    assert!(bench.run().criteria.is_empty(), "what failed is not checked");
+}
+
+#[test]
 fn a_call_that_hangs_ends_at_its_deadline_and_on_request_with_the_server() {
     let mut bench = server("time.sleep(600)");
     bench.attempt.timeout = Some(Duration::from_secs(1));

@@ -48,7 +48,7 @@ pub(in crate::provider) enum WebError {
 
 impl WebError {
     /// Takes an error of the client for what it is, without the URL that it may hold.
-    pub(super) fn of(error: reqwest::Error, url: &reqwest::Url) -> Self {
+    pub(in crate::provider) fn of(error: reqwest::Error, url: &reqwest::Url) -> Self {
         let from = origin(url);
         let error = error.without_url();
         if let Some(refused) = causes(&error).find_map(|cause| cause.downcast_ref::<Refused>()) {

@@ -11,6 +11,7 @@ mod tests;
 pub(super) use client::{Answer, Request, Web};
 pub(super) use error::WebError;
 pub(super) use guard::parse_address;
+pub(super) use patience::retry_after;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
