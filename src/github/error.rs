@@ -94,4 +94,13 @@ impl GitHubError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Down { .. } | Self::RateLimited { .. })
     }
+
+    /// How long the host wants us to wait.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } => Some(*wait),
+            _ => None,
+        }
+    }
 }

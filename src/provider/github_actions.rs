@@ -138,7 +138,7 @@ struct Job {
 }
 
 impl Job {
-    /// Starts the workflow, unless an earlier start of this attempt did.
+    /// Starts the workflow, unless an earlier start of this attempt did, or an attempt before it whose runner was lost.
     async fn start(self) -> Report {
         if !self.attempt.criteria.is_empty() {
             let why =
@@ -148,10 +148,7 @@ impl Job {
         match self.started().await {
             Ok(Some(run)) => self.report(&run).await,
             Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
-            Err(error) if error.is_passing() => {
-                Outcome::failed(NodeReason::ProviderFailed, error.to_string()).into()
-            }
-            Err(error) => Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()).into(),
+            Err(error) => failure(&error).into(),
         }
     }
 
@@ -193,16 +190,16 @@ impl Job {
             .chain(given.into_iter().flatten())
             .map(|(name, value)| (name.clone(), Value::String(text(value))))
             .collect();
-        inputs.insert(KEY.to_owned(), Value::String(self.attempt.idempotency_key.clone()));
+        inputs.insert(KEY.to_owned(), Value::String(self.attempt.work.clone()));
         inputs
     }
 
-    /// The run whose title holds the idempotency key; the first one, should there be several.
+    /// The run whose title holds the key of the work; the first one, should there be several.
     async fn find(&self) -> Result<Option<Run>, GitHubError> {
         let runs = self.host.dispatched_runs(&self.place.repo, &self.place.workflow, None).await?;
         let ours = |run: &Run| {
             let titles = [&run.display_title, &run.name];
-            titles.into_iter().flatten().any(|title| holds(title, &self.attempt.idempotency_key))
+            titles.into_iter().flatten().any(|title| holds(title, &self.attempt.work))
         };
         Ok(runs.into_iter().filter(ours).min_by_key(|run| run.id))
     }
@@ -223,7 +220,7 @@ impl Job {
             Err(error) if error.is_passing() => {
                 self.blocked(self.known(), "the host cannot be asked just now")
             }
-            Err(error) => Outcome::failed(NodeReason::ProviderFailed, error.to_string()).into(),
+            Err(error) => gone_or_failed(&error).into(),
         }
     }
 
@@ -280,7 +277,22 @@ impl Job {
     }
 }
 
-/// Whether the title holds the key and not one that only begins like it: the keys of attempts 1 and 10 do.
+/// What the host refuses would be refused again; what passes is left alone for as long as the host asks.
+fn failure(error: &GitHubError) -> Outcome {
+    Outcome::broken(error.to_string(), error.is_passing()).not_before(error.wait())
+}
+
+/// The same at a look: a run that was there and is not found has been deleted.
+fn gone_or_failed(error: &GitHubError) -> Outcome {
+    match error {
+        GitHubError::NotFound { .. } => {
+            Outcome::Lost { message: "the run of the workflow is no longer there".to_owned() }
+        }
+        error => failure(error),
+    }
+}
+
+/// Whether the title holds the key and not one that only begins like it: those of 1 and 10 do.
 fn holds(title: &str, key: &str) -> bool {
     title.match_indices(key).any(|(at, _)| {
         let after = title.get(at + key.len()..).and_then(|rest| rest.chars().next());

@@ -21,10 +21,10 @@ fn attempt(handle: Option<&str>) -> Attempt {
     Attempt {
         key: ResourceKey::new(Kind::Execution, "team".parse().unwrap(), "exec-1".parse().unwrap()),
         node: "deploy".parse().unwrap(),
-        attempt: 1,
+        attempt: 2,
         run_id: "run".to_owned(),
-        idempotency_key: "uid/deploy/1".to_owned(),
-        work: "uid/build/0".to_owned(),
+        idempotency_key: "uid/deploy/2".to_owned(),
+        work: "uid/deploy/1".to_owned(),
         fencing_token: 1,
         provider: "github-actions://acme/app/deploy.yml@release".to_owned(),
         config: json!({"inputs": {"level": 3}}).as_object().unwrap().clone(),
@@ -175,6 +175,27 @@ async fn a_run_is_followed_to_its_conclusion_and_gives_links() {
         matches!(&failed, Outcome::Failed { retryable: true, message, .. } if message.contains("failure")),
         "{failed:?}"
     );
+}
+
+#[tokio::test]
+async fn failures_pass_or_not_and_a_run_that_is_gone_is_lost() {
+    for (status, retryable, wait) in [(403, false, None), (422, false, None), (429, true, Some(3000))] {
+        let (server, provider) = host().await;
+        Mock::given(path(RUNS)).respond_with(listed(&[])).mount(&server).await;
+        let refused = ResponseTemplate::new(status).set_body_json(json!({"message": "no"}));
+        let refused = refused.insert_header("retry-after", if status == 429 { "3000" } else { "" });
+        Mock::given(method("POST")).respond_with(refused).mount(&server).await;
+        let report = provider.run(attempt(None), control()).await;
+        let Outcome::Failed { retryable: may, retry_after, .. } = report.outcome else {
+            panic!("{report:?}")
+        };
+        assert_eq!((may, retry_after), (retryable, wait.map(Duration::from_secs)), "{status}");
+    }
+    let what = || "read the run".to_owned();
+    let gone = gone_or_failed(&GitHubError::NotFound { what: what(), needs: "actions: read" });
+    assert!(matches!(gone, Outcome::Lost { .. }), "{gone:?}");
+    let token = gone_or_failed(&GitHubError::Token { what: what() });
+    assert!(matches!(token, Outcome::Failed { retryable: false, .. }), "{token:?}");
 }
 
 #[tokio::test]
