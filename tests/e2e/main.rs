@@ -45,6 +45,7 @@ mod human_issue;
 mod logs;
 mod mcp;
 mod pages;
+mod provider_hostile;
 mod reading;
 mod readme;
 mod reconciled;
