@@ -13,6 +13,7 @@
 mod a2a;
 mod boundaries;
 mod command_line;
+mod custom_provider;
 mod decisions;
 mod diff;
 mod engine_crash;
@@ -28,6 +29,7 @@ mod engine_signals;
 mod engine_table;
 mod environment;
 mod examples;
+mod external;
 mod fixtures;
 mod git_http;
 mod git_local;
