@@ -9,6 +9,7 @@ use crate::model::{BindingTarget, NodeId, NodeReason, NodeStatus, ResourceKey, S
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief, Promise};
 use crate::run::Program;
+use crate::run::parameter::hint;
 
 /// A node that was claimed; the claim is published.
 #[derive(Debug, Clone)]
@@ -74,10 +75,7 @@ impl Maker {
             workspace: self.checkouts.of(parsed),
             handle: state.and_then(|state| state.extensions.handle.clone()),
             age: std::time::Duration::ZERO,
-            promise: Promise::new({
-                let capabilities = claim.capabilities.clone();
-                move |outputs| capability::check_outputs(outputs, &capabilities)
-            }),
+            promise: promise(claim.capabilities.clone()),
             brief: Arc::new(brief(&claim.program, node)),
         })
     }
@@ -90,6 +88,13 @@ fn work(uid: &str, id: &NodeId, state: Option<&NodeStatus>) -> String {
         Some(reset) => format!("{uid}/{id}/{failures}/{reset}"),
         None => format!("{uid}/{id}/{failures}"),
     }
+}
+
+/// What capabilities say to the outputs of a node.
+fn promise(capabilities: Vec<capability::Capability>) -> Promise {
+    let outputs = capabilities.iter().flat_map(|capability| &capability.spec.outputs);
+    let hints: Vec<(String, String)> = outputs.map(|output| (output.name.clone(), hint(output))).collect();
+    Promise::new(hints, move |outputs| capability::check_outputs(outputs, &capabilities))
 }
 
 /// What the work of a node is about.

@@ -1,5 +1,6 @@
 //! One attempt at a node, as a provider gets it, and what comes back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,19 +65,34 @@ pub struct Attempt {
 /// What was promised of the outputs of an attempt beyond their names. The engine holds every provider to it; one that can
 /// have a wrong answer put right asks before.
 #[derive(Clone, Default)]
-pub struct Promise(Option<Arc<Check>>);
+pub struct Promise {
+    check: Option<Arc<Check>>,
+    hints: BTreeMap<String, String>,
+}
 
 type Check = dyn Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync;
 
 impl Promise {
-    /// A promise that is kept when `check` agrees; it may read texts as the types that are asked for.
-    pub fn new(check: impl Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(check)))
+    /// A promise that is kept when `check` agrees; it may read texts as the types that are asked for. `hints` say in words
+    /// what an output is to be.
+    pub fn new(
+        hints: impl IntoIterator<Item = (String, String)>,
+        check: impl Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { check: Some(Arc::new(check)), hints: hints.into_iter().collect() }
     }
 
     /// The outputs as they were promised, or what is wrong with them.
     pub(super) fn check(&self, outputs: JsonMap) -> Result<JsonMap, String> {
-        self.0.as_ref().map_or(Ok(outputs.clone()), |check| check(outputs))
+        match &self.check {
+            Some(check) => check(outputs),
+            None => Ok(outputs),
+        }
+    }
+
+    /// What an output is to be, in words.
+    pub(super) fn hint(&self, output: &str) -> Option<&str> {
+        self.hints.get(output).map(String::as_str)
     }
 }
 

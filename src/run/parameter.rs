@@ -66,6 +66,16 @@ pub fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<String> 
     None
 }
 
+/// What a parameter is to be, for people.
+#[must_use]
+pub fn hint(parameter: &CapabilityParameter) -> String {
+    let kind = in_words(parameter.kind);
+    match &parameter.description {
+        Some(description) => format!("{kind}: {description}"),
+        None => kind.to_owned(),
+    }
+}
+
 fn short(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= SHOWN {

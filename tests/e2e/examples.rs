@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::environment::{Outcome, TestEnvironment};
+use crate::github_host::GitHubHost;
 
 const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 10] = [
+const DRIVEN: [&str; 11] = [
     "a2a",
     "agent",
     "custom-provider",
     "everything",
     "feature-release",
     "http",
+    "human",
     "mcp",
     "reference",
     "sso",
@@ -279,6 +281,45 @@ fn a_provider_of_ones_own_is_found_on_the_path() {
     let done = environment.planspec(&get).succeeds().json();
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(done["status"]["nodeStatuses"]["throw"]["outputs"]["thrown"].as_array().unwrap().len(), 3);
+    check_rests(&environment);
+}
+
+/// What a host's runner sets.
+fn on_a_host(environment: &mut TestEnvironment, host: &GitHubHost) {
+    environment.set("GITHUB_TOKEN", "ghs_0123456789abcdef");
+    environment.set("GITHUB_REPOSITORY", "acme/app");
+    environment.set("GITHUB_API_URL", &host.url());
+    environment.set("GITHUB_SERVER_URL", "https://github.com");
+}
+
+#[test]
+fn a_person_gets_the_issue_that_the_page_shows_and_answers_it() {
+    let mut environment = repository_of("human");
+    let host = GitHubHost::start();
+    on_a_host(&mut environment, &host);
+    environment.planspec(&["reconcile"]).succeeds();
+    let issue = host.with(|state| state.issues.all[0].clone());
+    let (_, body) = issue["body"].as_str().unwrap().split_once('\n').unwrap();
+    let page = folder().join("human/README.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once("<!-- issue -->\n````markdown\n").unwrap();
+    let (shown, after) = rest.split_once("````\n").unwrap();
+    let now = format!("# {}\n\n{body}", issue["title"].as_str().unwrap());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&page, format!("{before}<!-- issue -->\n````markdown\n{now}````\n{after}")).unwrap();
+    } else {
+        assert_eq!(shown, now, "UPDATE_DOCS=1 writes it anew");
+    }
+
+    host.comment(40, "mia", "Done.\n```yaml\nreference: L-204\nmonthly: 2100\n```");
+    host.with(|state| state.issues.turn(40, "closed", Some("completed"), "mia"));
+    // The next job begins with a fresh clone.
+    fs::remove_dir_all(environment.repo().join(".git/planspec")).unwrap();
+    environment.planspec(&["reconcile"]).succeeds();
+    let get = ["get", "execution/lease-1", "-n", "office", "-o", "json"];
+    let done = environment.planspec(&get).succeeds().json();
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(output(&done, "file", "entry"), "L-204 at 2100");
     check_rests(&environment);
 }
 

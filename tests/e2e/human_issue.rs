@@ -123,7 +123,7 @@ fn a_task_is_one_issue_that_is_answered_when_it_is_closed() {
     assert_eq!(issue["labels"][0]["name"], "planspec");
     let body = issue["body"].as_str().unwrap();
     assert!(body.contains("](https://github.com/acme/app/tree/planspec/status)"), "{body}");
-    assert!(body.ends_with("\n```yaml\nwidth:\n```\n"), "{body}");
+    assert!(body.ends_with("\n```yaml\nwidth: # a number\n```\n"), "{body}");
     for hostile in ["@octocat", "@acme", "<img", "\n# ", "#1"] {
         assert!(!body.contains(hostile), "{hostile}: {body}");
     }
@@ -203,8 +203,10 @@ fn a_wrong_answer_is_told_once_and_the_issue_is_open_again() {
     }
     // What is filled in in the text of the issue counts as well.
     world.host.with(|state| {
-        let body =
-            state.issues.all[0]["body"].as_str().unwrap().replace("\nwidth:\n", "\r\nwidth: \"6\"\r\n");
+        let body = state.issues.all[0]["body"]
+            .as_str()
+            .unwrap()
+            .replace("\nwidth: # a number\n", "\r\nwidth: \"6\"\r\n");
         state.issues.all[0]["body"] = json!(body);
     });
     world.closes(40, "mia", "completed");

@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 10] = [
+const EXAMPLES: [&str; 11] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -17,6 +17,7 @@ const EXAMPLES: [&str; 10] = [
     "examples/reference/README.md",
     "examples/everything/README.md",
     "examples/a2a/README.md",
+    "examples/human/README.md",
 ];
 
 #[test]
@@ -77,6 +78,11 @@ fn the_page_of_everything_is_true() {
 #[test]
 fn the_page_of_the_agent_at_an_address_is_true() {
     pages::check(EXAMPLES[9]);
+}
+
+#[test]
+fn the_page_of_the_task_for_a_person_is_true() {
+    pages::check(EXAMPLES[10]);
 }
 
 #[test]

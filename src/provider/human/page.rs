@@ -214,7 +214,13 @@ fn answer(text: &mut String, attempt: &Attempt, person: &Person) {
     }
     text.push_str("- Not to be done: say why in a comment, and **close the issue as not planned**.\n");
     if !declared.is_empty() {
-        let form: Vec<String> = declared.iter().map(|name| format!("{name}:")).collect();
+        let form: Vec<String> = declared
+            .iter()
+            .map(|name| match attempt.promise.hint(name) {
+                Some(hint) => format!("{name}: # {}", one_line(hint, 200)),
+                None => format!("{name}:"),
+            })
+            .collect();
         let _ = write!(text, "\n{}\n", fence("yaml", &form.join("\n"), TEXT));
     }
 }
