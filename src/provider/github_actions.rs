@@ -7,9 +7,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::check::{Settings, has_expression};
+use super::checked_elsewhere::check_elsewhere;
+use super::log::Log;
 use super::plain_text::plain_line;
-use super::{Attempt, CallingOff, ConfigError, Control, Outcome, Provider, Report, Running};
-use crate::github::{Access, GitHub, GitHubError, RepoName, Run};
+use super::redact::Redactor;
+use super::{
+    Attempt, CallingOff, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running,
+    check_criteria,
+};
+use crate::github::{GitHub, GitHubError, RepoName, Run};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
 
 const SCHEME: &str = "github-actions://";
@@ -31,19 +37,23 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// The provider.
 pub(super) struct GitHubActions {
-    access: Option<Arc<Access>>,
+    settings: Arc<ProviderSettings>,
 }
 
 impl GitHubActions {
-    pub(super) fn new(access: Option<Access>) -> Self {
-        Self { access: access.map(Arc::new) }
+    pub(super) fn new(settings: ProviderSettings) -> Self {
+        Self { settings: Arc::new(settings) }
     }
 
     fn job(&self, attempt: Attempt) -> Result<Job, Outcome> {
         let refused = |why: String| Outcome::hopeless(NodeReason::ProviderUnavailable, why);
-        self.check(&attempt.provider, &attempt.config).map_err(|error| refused(error.to_string()))?;
+        let checked = self.check(&attempt.provider, &attempt.config);
+        checked
+            .and_then(|()| check_criteria(&attempt.criteria))
+            .map_err(|error| refused(error.to_string()))?;
         let place = Place::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
-        let access = self.access.as_ref().ok_or_else(|| refused(GitHubError::NoToken.to_string()))?;
+        let access =
+            self.settings.github.as_ref().ok_or_else(|| refused(GitHubError::NoToken.to_string()))?;
         let host = GitHub::new(access).map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
         Ok(Job { attempt, place, host })
     }
@@ -65,21 +75,21 @@ impl Provider for GitHubActions {
         }
     }
 
-    fn run(&self, attempt: Attempt, _control: Control) -> Running {
-        let job = self.job(attempt);
+    fn run(&self, attempt: Attempt, control: Control) -> Running {
+        let (job, settings) = (self.job(attempt), Arc::clone(&self.settings));
         Box::pin(async move {
             match job {
-                Ok(job) => job.start().await,
+                Ok(job) => checked(job.start().await, &job.attempt, &settings, control).await,
                 Err(outcome) => outcome.into(),
             }
         })
     }
 
-    fn poll(&self, attempt: Attempt, _control: Control) -> Running {
-        let job = self.job(attempt);
+    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+        let (job, settings) = (self.job(attempt), Arc::clone(&self.settings));
         Box::pin(async move {
             match job {
-                Ok(job) => job.look().await,
+                Ok(job) => checked(job.look().await, &job.attempt, &settings, control).await,
                 Err(outcome) => outcome.into(),
             }
         })
@@ -103,6 +113,22 @@ impl Provider for GitHubActions {
             }
         })
     }
+}
+
+/// The report, with the acceptance criteria checked where the workflow succeeded.
+async fn checked(
+    mut report: Report,
+    attempt: &Attempt,
+    settings: &ProviderSettings,
+    control: Control,
+) -> Report {
+    if matches!(report.outcome, Outcome::Succeeded { .. }) && !attempt.criteria.is_empty() {
+        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
+        let Control { mut stop, output } = control;
+        let log = Log::new(attempt.run_dir.join("log"), Arc::new(Redactor::new(secrets)), output);
+        check_elsewhere(settings, attempt, &mut report, &mut stop, log).await;
+    }
+    report
 }
 
 /// Where the workflow is.
@@ -139,12 +165,7 @@ struct Job {
 
 impl Job {
     /// Starts the workflow, unless an earlier start of this attempt did, or an attempt before it whose runner was lost.
-    async fn start(self) -> Report {
-        if !self.attempt.criteria.is_empty() {
-            let why =
-                "acceptance criteria cannot be checked on the host's machines: check them in the workflow";
-            return Outcome::hopeless(NodeReason::ProviderUnavailable, why).into();
-        }
+    async fn start(&self) -> Report {
         match self.started().await {
             Ok(Some(run)) => self.report(&run).await,
             Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
@@ -209,7 +230,7 @@ impl Job {
         serde_json::from_str::<Value>(self.attempt.handle.as_deref()?).ok()?.get("run")?.as_u64()
     }
 
-    async fn look(self) -> Report {
+    async fn look(&self) -> Report {
         let found = match self.known() {
             Some(id) => self.host.run(&self.place.repo, id).await.map(Some),
             None => self.find().await,
@@ -224,7 +245,7 @@ impl Job {
         }
     }
 
-    async fn report(self, run: &Run) -> Report {
+    async fn report(&self, run: &Run) -> Report {
         if run.status.as_deref() != Some("completed") {
             let message = format!("a workflow does the work: {}", plain_line(run.html_url.as_bytes()));
             return self.blocked(Some(run.id), &message);

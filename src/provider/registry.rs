@@ -49,7 +49,7 @@ impl Registry {
         registry.register(&(Arc::new(external::External::new(&settings)) as Arc<dyn Provider>));
         registry.register(&(Arc::new(http::Http::new(settings.clone())) as Arc<dyn Provider>));
         registry.register(&(Arc::new(human::Human::new(&settings)) as Arc<dyn Provider>));
-        let actions = github_actions::GitHubActions::new(settings.github.clone());
+        let actions = github_actions::GitHubActions::new(settings.clone());
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
         registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));
         let plugins = settings.plugins.clone();

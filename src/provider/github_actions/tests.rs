@@ -6,6 +6,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::github::Access;
 use crate::model::{Kind, ResourceKey};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
@@ -57,7 +58,7 @@ fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
 async fn host() -> (MockServer, GitHubActions) {
     let server = MockServer::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
-    (server, GitHubActions::new(Some(access)))
+    (server, GitHubActions::new(ProviderSettings { github: Some(access), ..ProviderSettings::default() }))
 }
 
 const RUNS: &str = "/repos/acme/app/actions/workflows/deploy.yml/runs";
@@ -217,9 +218,45 @@ async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
 
 #[tokio::test]
 async fn without_a_token_the_answer_says_what_is_missing() {
-    let report = GitHubActions::new(None).run(attempt(None), control()).await;
+    let report = GitHubActions::new(ProviderSettings::default()).run(attempt(None), control()).await;
     assert!(
         matches!(&report.outcome, Outcome::Failed { message, .. } if message.contains("GITHUB_TOKEN")),
         "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn criteria_are_checked_after_the_workflow_has_succeeded() {
+    let (server, _) = host().await;
+    let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
+    let allow_private = vec!["127.0.0.0/8".to_owned()];
+    let provider = GitHubActions::new(ProviderSettings {
+        github: Some(access),
+        allow_private,
+        ..ProviderSettings::default()
+    });
+    let one = "/repos/acme/app/actions/runs/7";
+    let done = run(7, "k", "completed", Some("success"));
+    Mock::given(path(one)).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;
+    Mock::given(path("/site"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("v1"))
+        .mount(&server)
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let look = |wanted: &str| {
+        let criterion = json!({
+            "type": "endpoint_responds", "name": "it is up", "url": format!("{}/site", server.uri()), "bodyMatch": wanted,
+        });
+        let mut attempt = attempt(Some(r#"{"run":7}"#));
+        attempt.criteria = vec![serde_json::from_value(criterion).unwrap()];
+        attempt.run_dir = folder.path().to_owned();
+        provider.poll(attempt, control())
+    };
+    let good = look("v1").await;
+    assert!(matches!(good.outcome, Outcome::Succeeded { .. }) && good.criteria[0].passed, "{good:?}");
+    let bad = look("v2").await;
+    assert!(
+        matches!(&bad.outcome, Outcome::Failed { reason: NodeReason::CriterionFailed, message, .. } if message.contains("it is up")),
+        "{bad:?}"
     );
 }
