@@ -13,12 +13,13 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 11] = [
+const DRIVEN: [&str; 12] = [
     "a2a",
     "agent",
     "custom-provider",
     "everything",
     "feature-release",
+    "github-actions",
     "http",
     "human",
     "mcp",
@@ -320,6 +321,32 @@ fn a_person_gets_the_issue_that_the_page_shows_and_answers_it() {
     let done = environment.planspec(&get).succeeds().json();
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(output(&done, "file", "entry"), "L-204 at 2100");
+    check_rests(&environment);
+}
+
+#[test]
+fn two_workflows_build_the_site_and_get_only_inputs_that_they_declare() {
+    let mut environment = repository_of("github-actions");
+    let host = GitHubHost::start();
+    on_a_host(&mut environment, &host);
+    environment.planspec(&["reconcile", "--jobs", "2"]).succeeds();
+    let get = ["get", "execution/site-1", "-n", "web", "-o", "json"];
+    let done = environment.planspec(&get).succeeds().json();
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert!(output(&done, "announce", "text").contains("https://github.com/acme/app/actions/runs/701"));
+    assert_eq!(artifacts(&done), ["site", "site"]);
+    let workflow: Value = serde_yaml::from_str(&environment.read(".github/workflows/build.yml")).unwrap();
+    let declared = workflow["on"]["workflow_dispatch"]["inputs"].as_object().unwrap();
+    let started = host.with(|state| state.runs.started.clone());
+    assert_eq!(started.len(), 2);
+    for start in started {
+        let given = start["inputs"].as_object().unwrap();
+        assert_eq!(start["ref"], "main");
+        assert!(given.keys().all(|name| declared.contains_key(name)), "{given:?}");
+        let required = declared.iter().filter(|(_, input)| input["required"] == true);
+        assert!(required.map(|(name, _)| name).all(|name| given.contains_key(name)), "{given:?}");
+    }
+    assert!(workflow["run-name"].as_str().unwrap().contains("${{ inputs.planspec_key }}"));
     check_rests(&environment);
 }
 

@@ -9,6 +9,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::github_issues::Issues;
 use crate::github_judge;
+use crate::github_runs::Runs;
 
 /// What the host holds.
 #[derive(Default)]
@@ -27,6 +28,7 @@ pub(crate) struct State {
     /// Requests whose path holds one of these are refused with 403.
     pub(crate) refused: Vec<&'static str>,
     pub(crate) issues: Issues,
+    pub(crate) runs: Runs,
     /// Requests that are done at once and whose answer takes long: `METHOD PATH`.
     pub(crate) slow: Option<&'static str>,
     /// `METHOD PATH` of every request.
@@ -110,13 +112,16 @@ impl State {
         if path == "/user" || self.refused.iter().any(|part| path.contains(part)) {
             return (403, json!({ "message": "Resource not accessible by integration" }));
         }
-        let Some(rest) = path.strip_prefix("/repos/acme/app/") else {
+        let Some(rest) =
+            path.strip_prefix("/repos/acme/app/").or_else(|| path.strip_prefix("/repos/acme/site/"))
+        else {
             let member = path.strip_prefix("/orgs/acme/teams/").map(|rest| rest.replace("/memberships", ""));
             let known = member.is_some_and(|member| self.members.contains(&member));
             return if known { (200, json!({ "state": "active" })) } else { missing };
         };
         let parts: Vec<&str> = rest.split('/').collect();
-        if let Some(answer) = self.issues.answer(method, parts.as_slice(), query, body) {
+        let ours = self.issues.answer(method, parts.as_slice(), query, body);
+        if let Some(answer) = ours.or_else(|| self.runs.answer(method, parts.as_slice(), body)) {
             return answer;
         }
         match (method, parts.as_slice()) {

@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 11] = [
+const EXAMPLES: [&str; 12] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -18,6 +18,7 @@ const EXAMPLES: [&str; 11] = [
     "examples/everything/README.md",
     "examples/a2a/README.md",
     "examples/human/README.md",
+    "examples/github-actions/README.md",
 ];
 
 #[test]
@@ -83,6 +84,11 @@ fn the_page_of_the_agent_at_an_address_is_true() {
 #[test]
 fn the_page_of_the_task_for_a_person_is_true() {
     pages::check(EXAMPLES[10]);
+}
+
+#[test]
+fn the_page_of_the_workflows_is_true() {
+    pages::check(EXAMPLES[11]);
 }
 
 #[test]

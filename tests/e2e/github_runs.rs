@@ -1,0 +1,64 @@
+//! The workflows of the small Git host: started, listed, and over as soon as they are started.
+
+use serde_json::{Value, json};
+
+/// The runs, and what they were started with.
+#[derive(Default)]
+pub(crate) struct Runs {
+    pub(crate) all: Vec<Value>,
+    /// `ref` and `inputs` of each start.
+    pub(crate) started: Vec<Value>,
+    /// Whether new runs are still at work.
+    pub(crate) slow: bool,
+}
+
+impl Runs {
+    /// The answer to a request that is about workflows; none for any other.
+    pub(crate) fn answer(&mut self, method: &str, parts: &[&str], body: &Value) -> Option<(u16, Value)> {
+        let (rest, last) = (parts.strip_prefix(&["actions"])?, parts.last()?);
+        match (method, rest) {
+            ("POST", ["workflows", _, "dispatches"]) => {
+                self.start(body);
+                Some((204, Value::Null))
+            }
+            ("GET", ["workflows", _, "runs"]) => {
+                let runs: Vec<&Value> = self.all.iter().rev().collect();
+                Some((200, json!({ "total_count": runs.len(), "workflow_runs": runs })))
+            }
+            ("GET", ["runs", id]) => {
+                let found = self.all.iter().find(|run| run["id"].to_string() == *id);
+                Some(found.map_or((404, json!({ "message": "Not Found" })), |run| (200, run.clone())))
+            }
+            ("GET", ["runs", id, "artifacts"]) => {
+                let file = json!({
+                    "id": 1, "name": "site", "size_in_bytes": 34, "expired": false,
+                    "archive_download_url": format!("https://api.github.com/repos/acme/app/actions/runs/{id}/zip"),
+                });
+                Some((200, json!({ "total_count": 1, "artifacts": [file] })))
+            }
+            ("POST", ["runs", id, "cancel"]) if *last == "cancel" => {
+                let run = self.all.iter_mut().find(|run| run["id"].to_string() == *id)?;
+                run["status"] = json!("completed");
+                run["conclusion"] = json!("cancelled");
+                Some((202, json!({})))
+            }
+            _ => None,
+        }
+    }
+
+    fn start(&mut self, body: &Value) {
+        let fields = body.as_object().unwrap();
+        assert!(fields.keys().all(|name| name == "ref" || name == "inputs"), "{body}");
+        let inputs = body["inputs"].as_object().unwrap();
+        assert!(inputs.len() <= 25 && inputs.values().all(Value::is_string), "{body}");
+        let id = 700 + self.all.len();
+        let title = format!("Build ({})", inputs["planspec_key"].as_str().unwrap());
+        self.all.push(json!({
+            "id": id, "name": "build", "display_title": title, "event": "workflow_dispatch", "head_sha": "a".repeat(40),
+            "status": if self.slow { "in_progress" } else { "completed" },
+            "conclusion": if self.slow { Value::Null } else { json!("success") },
+            "html_url": format!("https://github.com/acme/app/actions/runs/{id}"),
+        }));
+        self.started.push(body.clone());
+    }
+}
