@@ -87,11 +87,18 @@ pub struct PublishConfig {
     pub burst: u32,
     /// How many more each minute brings.
     pub per_minute: u32,
+    /// How often at most a pass updates its comments on pull requests before it ends; 5 min.
+    pub progress_interval: Duration,
 }
 
 impl Default for PublishConfig {
     fn default() -> Self {
-        Self { mode: PublishMode::Strict, burst: 30, per_minute: 6 }
+        Self {
+            mode: PublishMode::Strict,
+            burst: 30,
+            per_minute: 6,
+            progress_interval: Duration::from_secs(5 * 60),
+        }
     }
 }
 

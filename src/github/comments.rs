@@ -85,6 +85,16 @@ pub enum Written {
     Unchanged(u64),
 }
 
+impl Written {
+    /// The number of the comment.
+    #[must_use]
+    pub fn id(self) -> u64 {
+        match self {
+            Self::Created(id) | Self::Updated(id) | Self::Unchanged(id) => id,
+        }
+    }
+}
+
 impl GitHub {
     /// One comment, as it is now.
     ///

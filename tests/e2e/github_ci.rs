@@ -245,6 +245,55 @@ fn a_change_that_cannot_be_merged_is_told_so_and_fails() {
     assert!(comment.contains("gateType") && !comment.contains("conflicts"), "{comment}");
 }
 
+/// A clone of one commit, whose remote is the repository.
+fn shallow_clone(world: &World, name: &str, reference: &str) -> PathBuf {
+    let (place, from) = (world.file(name), world.environment.repo());
+    let git = |arguments: &[&str]| {
+        let place = place.to_str().unwrap();
+        world.environment.git(&[&["-C", place], arguments].concat()).succeeds();
+    };
+    world.environment.git(&["init", "--quiet", place.to_str().unwrap()]).succeeds();
+    git(&["remote", "add", "origin", from.to_str().unwrap()]);
+    let url = format!("file://{}", from.display());
+    git(&["fetch", "--quiet", "--depth=1", &url, &format!("+{reference}:refs/remotes/seen")]);
+    git(&["checkout", "--quiet", "--detach", "refs/remotes/seen"]);
+    place
+}
+
+/// Who brought something is not guessed from the last commit that a clone without history holds.
+#[test]
+fn a_pass_without_history_tells_the_right_pull_request_and_lets_no_author_approve() {
+    let config = "gates: {authorMayApprove: false}\n";
+    let world = World::new(config, &GATE.replace("'user:rosa'", "author, rosa"));
+    let environment = &world.environment;
+    world.pass().succeeds();
+    assert!(world.host.own_comments()[0].contains("team/execution/e"));
+    // Another pull request is merged; a clone that holds nothing else looks after all that waits.
+    environment.commit_files(&[("notes.txt", "later")], "Merge #9");
+    let merge = environment.git_output(&["rev-parse", "HEAD"]);
+    world.host.with(|state| state.pulls.push(pull(9, "wendy", &merge, Some(&merge))));
+    environment.git(&["switch", "--quiet", "--detach"]).succeeds();
+    let place = shallow_clone(&world, "shallow", "refs/heads/main");
+    let event = json!({ "repository": { "default_branch": "main" } });
+    world.ci_in(&place, "schedule", &event.to_string(), &[]).succeeds();
+    let told = world.host.with(|state| {
+        let issue =
+            |comment: &Value| comment["issue_url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        state.comments.iter().map(issue).collect::<Vec<_>>()
+    });
+    assert_eq!(told, ["7"]);
+    let says = |login: &str, place: &Path| {
+        let id = world.host.comment(7, login, "/planspec approve look");
+        let event = json!({ "action": "created", "issue": { "number": 7 }, "comment": { "id": id, "body": "" },
+            "repository": { "default_branch": "main" } });
+        let outcome = world.ci_in(place, "issue_comment", &event.to_string(), &[]);
+        (world.reaction(id), outcome)
+    };
+    let (reaction, outcome) = says("author", &place);
+    assert_eq!(reaction.as_deref(), Some("-1"), "{outcome:?}");
+    assert!(world.host.own_comments().last().unwrap().contains("it cannot be told who brought"));
+}
+
 /// A checkout without history, as the host's own action makes it where nothing else is asked for.
 #[test]
 fn a_checkout_without_history_is_compared_by_the_merge_that_the_host_made() {
@@ -261,20 +310,7 @@ fn a_checkout_without_history_is_compared_by_the_merge_that_the_host_made() {
     environment.git(&["update-ref", "refs/pull/8/merge", "HEAD"]).succeeds();
     environment.git(&["update-ref", "refs/pull/8/head", &head]).succeeds();
     environment.git(&["switch", "--quiet", "main"]).succeeds();
-    let clone = |name: &str, reference: &str| {
-        let place = world.file(name);
-        let from = environment.repo();
-        let git = |arguments: &[&str]| {
-            let place = place.to_str().unwrap();
-            environment.git(&[&["-C", place], arguments].concat()).succeeds();
-        };
-        environment.git(&["init", "--quiet", place.to_str().unwrap()]).succeeds();
-        git(&["remote", "add", "origin", from.to_str().unwrap()]);
-        let url = format!("file://{}", from.display());
-        git(&["fetch", "--quiet", "--depth=1", &url, &format!("+{reference}:refs/remotes/pull/8/merge")]);
-        git(&["checkout", "--quiet", "--detach", "refs/remotes/pull/8/merge"]);
-        place
-    };
+    let clone = |name: &str, reference: &str| shallow_clone(&world, name, reference);
     let event = opened(8, &head).to_string();
     world.ci_in(&clone("shallow", "refs/pull/8/merge"), "pull_request", &event, &[]).succeeds();
     let [comment] = world.host.own_comments().try_into().unwrap();
@@ -372,6 +408,30 @@ fn a_pass_tells_the_pull_request_that_brought_the_work_and_only_when_something_c
     let before = world.host.changes();
     world.pass().succeeds();
     assert_eq!(world.host.changes(), before);
+}
+
+/// A pass that takes long says how far it is, not more often than the configuration says, and never twice the same.
+#[test]
+fn a_long_pass_tells_in_between_what_changed() {
+    let slow = WORK.replace("{command: 'true'}", "{command: sh, args: [-c, 'sleep 3']}");
+    let world = World::new("publish: {progressInterval: 500ms}\n", GATE);
+    world.environment.commit_files(&[("work.yaml", &slow)], "Slowly");
+    world.pass().succeeds();
+    let texts = world.host.with(|state| state.texts.clone());
+    assert_eq!(texts.len(), 2, "{texts:#?}");
+    assert!(texts[0].contains("1 Running") && texts[0].contains("▶ build"), "{texts:#?}");
+    assert!(texts[1].contains("1 Blocked") && texts[1].contains("✓ build"), "{texts:#?}");
+    assert_eq!(world.host.own_comments(), [texts[1].clone()]);
+    // In between the host was asked for one commit and one list of comments, whatever the number of looks.
+    let asked = world.host.with(|state| state.seen.iter().filter(|seen| seen.starts_with("GET")).count());
+    assert!(asked <= 5, "{asked}");
+}
+
+#[test]
+fn a_pass_that_is_short_tells_once() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    assert_eq!(world.host.with(|state| state.texts.len()), 1);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) runs: Runs,
     /// Requests that are done at once and whose answer takes long: `METHOD PATH`.
     pub(crate) slow: Option<&'static str>,
+    /// Every text that was written as a comment of ours, new or edited.
+    pub(crate) texts: Vec<String>,
     /// `METHOD PATH` of every request.
     pub(crate) seen: Vec<String>,
     /// What GitHub's description does not allow.
@@ -134,6 +136,7 @@ impl State {
                     self.comments.iter_mut().find(|comment| comment["id"].as_u64() == id.parse().ok());
                 found.map_or(missing, |comment| {
                     comment["body"] = body["body"].clone();
+                    self.texts.push(body["body"].as_str().unwrap().to_owned());
                     (200, comment.clone())
                 })
             }
@@ -148,6 +151,7 @@ impl State {
             }
             ("POST", ["issues", number, "comments"]) => {
                 let text = body["body"].as_str().unwrap();
+                self.texts.push(text.to_owned());
                 (201, self.add_comment(number.parse().unwrap(), "github-actions[bot]", text))
             }
             ("GET", ["collaborators", login, "permission"]) => {

@@ -98,6 +98,12 @@ pub(super) fn refuse_author(
         Some(key) => vec![key.clone()],
         None => waiting_at(standing, gate)?,
     };
+    let origins = standing.origins(&waiting.iter().cloned().collect())?;
+    if let Some(key) = waiting.iter().find(|key| !origins.contains_key(key)) {
+        return Ok(Some(format!(
+            "it cannot be told who brought {key}, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
+        )));
+    }
     let mut pulls: Vec<_> = standing.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();
     for key in &waiting {
         let record = standing.record(key)?;

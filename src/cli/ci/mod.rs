@@ -8,6 +8,7 @@ mod command;
 mod comment;
 mod event;
 mod host;
+mod meanwhile;
 mod pass;
 mod passed;
 mod progress;

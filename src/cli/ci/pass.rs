@@ -1,8 +1,10 @@
 //! A pass in a job: everything is driven as far as it goes, and the people who brought it are told.
 
 use super::host::Host;
+use super::meanwhile::{self, News};
 use super::passed::Passed;
-use super::{Choices, approvals, progress, step};
+use super::progress::{self, Told};
+use super::{Choices, approvals, step};
 use crate::cli::Context;
 use crate::cli::drive::{cores, drive_with, runner_name, verdict};
 use crate::cli::error::{CliError, Exit};
@@ -56,17 +58,18 @@ pub(super) fn drive_and_report(
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let mut passed = Passed::default();
-    once(&mut passed, choices, context)?;
+    let (mut passed, mut told) = (Passed::default(), Told::default());
+    let full = step::summary_address(actions);
+    let listener = Listener { host, full: full.as_deref() };
+    once(&mut passed, choices, &listener, &mut told, context)?;
     if let Some(host) = host
         && !passed.summary.interrupted
         && passed.summary.waiting_count > 0
         && approvals::count_reviews(host, context)? > 0
     {
-        once(&mut passed, choices, context)?;
+        once(&mut passed, choices, &listener, &mut told, context)?;
     }
-    let (page, phases) =
-        progress::publish(host, &passed, step::summary_address(actions).as_deref(), context)?;
+    let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut told, context)?;
     step::summary(actions, &page)?;
     let exit = verdict(&passed.summary);
     step::outputs(
@@ -80,8 +83,23 @@ pub(super) fn drive_and_report(
     Ok(exit)
 }
 
-fn once(passed: &mut Passed, choices: &Choices, context: &mut Context) -> Result<(), CliError> {
+/// Who is told what happens while it does.
+struct Listener<'a> {
+    host: Option<&'a Host>,
+    /// The address of the job's summary.
+    full: Option<&'a str>,
+}
+
+fn once(
+    passed: &mut Passed,
+    choices: &Choices,
+    listener: &Listener<'_>,
+    told: &mut Told,
+    context: &mut Context,
+) -> Result<(), CliError> {
     let workspace = Workspace::open(context)?;
+    let beside = Workspace::open(context)?;
+    let interval = beside.config_at(beside.local_desired()?)?.publish.progress_interval.span();
     let options = ReconcileOptions {
         jobs: choices.jobs.map(|jobs| jobs as usize),
         default_jobs: cores(),
@@ -92,7 +110,19 @@ fn once(passed: &mut Passed, choices: &Choices, context: &mut Context) -> Result
         stream_output: context.is_verbose(),
     };
     let mut seen = std::mem::take(passed);
-    let summary = drive_with(workspace, options, context, |event| seen.note(event))?;
+    let news = News::default();
+    let summary = std::thread::scope(|scope| {
+        if let Some(host) = listener.host {
+            let news = &news;
+            scope.spawn(move || meanwhile::tell(news, beside, host, (interval, listener.full), told));
+        }
+        let summary = drive_with(workspace, options, context, |event| {
+            seen.note(event);
+            news.note(event);
+        });
+        news.end();
+        summary
+    })?;
     seen.touched.extend(summary.waiting.iter().map(|waiting| waiting.key.clone()));
     seen.touched.extend(summary.failed.iter().cloned());
     let mut failed = std::mem::take(&mut seen.summary.failed);

@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::host::Host;
 use super::passed::Passed;
-use super::standing::Standing;
+use super::standing::{Standing, merged_pull};
 use crate::cli::Context;
 use crate::cli::error::CliError;
+use crate::git::ObjectId;
+use crate::github::PullRequest;
 use crate::model::{Kind, ResourceKey};
 use crate::report::progress_comment::MARKER;
 use crate::report::text;
@@ -17,12 +19,61 @@ use crate::report::text;
 /// The most pull requests that one pass comments on: the rest is told by the next one.
 const MOST_PULLS: usize = 30;
 
+/// What the host was asked and told already in this job, so that it is not asked again.
+#[derive(Default)]
+pub(super) struct Told {
+    /// The merged pull request that brought a commit.
+    pulls: BTreeMap<ObjectId, Option<PullRequest>>,
+    /// Our comment on a pull request, and what it says.
+    comments: BTreeMap<u64, (u64, String)>,
+}
+
+impl Told {
+    /// Takes nothing for granted that others may have changed since, or that the host did not know yet.
+    pub(super) fn look_again(&mut self) {
+        self.pulls.retain(|_, pull| pull.is_some());
+        self.comments.clear();
+    }
+
+    fn pull(&mut self, host: &Host, commit: ObjectId) -> Result<Option<PullRequest>, CliError> {
+        if let Some(pull) = self.pulls.get(&commit) {
+            return Ok(pull.clone());
+        }
+        let pull = merged_pull(host, &commit.to_string())?;
+        self.pulls.insert(commit, pull.clone());
+        Ok(pull)
+    }
+
+    /// Writes or edits our comment, unless it says the same already.
+    fn write(&mut self, host: &Host, number: u64, body: &str) -> Result<(), CliError> {
+        if let Some((id, said)) = self.comments.get(&number) {
+            let id = *id;
+            if said == body {
+                return Ok(());
+            }
+            match host.ask(|github, repo| github.edit_comment(repo, id, body)) {
+                Ok(_) => {
+                    self.comments.insert(number, (id, body.to_owned()));
+                    return Ok(());
+                }
+                // Somebody deleted it.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let written = host.keep_comment(number, MARKER, body)?;
+        self.comments.insert(number, (written.id(), body.to_owned()));
+        Ok(())
+    }
+}
+
 /// Tells every pull request what became of what it brought, and gives the summary of the job and the phases for later
 /// steps.
 pub(super) fn publish(
     host: Option<&Host>,
     passed: &Passed,
     full: Option<&str>,
+    told: &mut Told,
     context: &mut Context,
 ) -> Result<(String, Value), CliError> {
     let standing = Standing::open(context)?;
@@ -34,8 +85,9 @@ pub(super) fn publish(
             page.push_str(&format!("\n… and {} more.\n", passed.left_out));
         }
     }
+    told.look_again();
     if let Some(host) = host
-        && let Err(error) = comment(host, &standing, passed, full)
+        && let Err(error) = comment(host, &standing, &passed.touched, full, told)
     {
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();
@@ -44,31 +96,53 @@ pub(super) fn publish(
     Ok((page, phases(&standing, passed)?))
 }
 
-fn comment(host: &Host, standing: &Standing, passed: &Passed, full: Option<&str>) -> Result<(), CliError> {
-    let touched = executions_only(&passed.touched);
+/// Brings the comments on the pull requests up to date that brought these Executions.
+pub(super) fn comment(
+    host: &Host,
+    standing: &Standing,
+    touched: &BTreeSet<ResourceKey>,
+    full: Option<&str>,
+    told: &mut Told,
+) -> Result<(), CliError> {
+    let touched = executions_only(touched);
     if touched.is_empty() {
         return Ok(());
     }
-    let mut by_pull: BTreeMap<u64, BTreeSet<ResourceKey>> = BTreeMap::new();
-    for (key, pull) in standing.pulls(host, &touched)? {
-        by_pull.entry(pull.number).or_default().insert(key);
-    }
-    if by_pull.is_empty() {
-        return Ok(());
-    }
-    // A comment is about everything that its pull request brought, also what this pass did not touch.
-    let rest: BTreeSet<ResourceKey> =
-        standing.executions()?.into_iter().filter(|key| !touched.contains(key)).collect();
-    for (key, pull) in standing.pulls(host, &rest)? {
-        if let Some(keys) = by_pull.get_mut(&pull.number) {
-            keys.insert(key);
-        }
-    }
-    for (number, keys) in by_pull.into_iter().take(MOST_PULLS) {
-        let page = standing.page(&keys, full)?;
-        host.keep_comment(number, MARKER, &page.comment)?;
+    for (number, keys) in by_pull(host, standing, &touched, told)?.into_iter().take(MOST_PULLS) {
+        told.write(host, number, &standing.page(&keys, full)?.comment)?;
     }
     Ok(())
+}
+
+/// The pull requests that brought these Executions, with everything else that they brought.
+fn by_pull(
+    host: &Host,
+    standing: &Standing,
+    touched: &BTreeSet<ResourceKey>,
+    told: &mut Told,
+) -> Result<BTreeMap<u64, BTreeSet<ResourceKey>>, CliError> {
+    let all: BTreeSet<ResourceKey> =
+        standing.executions()?.into_iter().chain(touched.iter().cloned()).collect();
+    let origins = standing.brought(&all)?;
+    let mut by_pull: BTreeMap<u64, BTreeSet<ResourceKey>> = BTreeMap::new();
+    let mut pulls: BTreeMap<u64, PullRequest> = BTreeMap::new();
+    for (key, commit) in origins.iter().filter(|(key, _)| touched.contains(key)) {
+        if let Some(pull) = told.pull(host, *commit)? {
+            by_pull.entry(pull.number).or_default().insert(key.clone());
+            pulls.insert(pull.number, pull);
+        }
+    }
+    for (key, commit) in origins.iter().filter(|(key, _)| !touched.contains(key)) {
+        // The host is asked only about commits that can be of one of these pull requests.
+        let near = || pulls.values().any(|pull| standing.may_be_of(*commit, pull));
+        if (told.pulls.contains_key(commit) || near())
+            && let Some(pull) = told.pull(host, *commit)?
+            && let Some(keys) = by_pull.get_mut(&pull.number)
+        {
+            keys.insert(key.clone());
+        }
+    }
+    Ok(by_pull)
 }
 
 fn executions_only(keys: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {

@@ -33,6 +33,20 @@ impl Standing {
         Ok(Self { workspace, tips, status })
     }
 
+    /// Before anything is known.
+    pub(super) fn nowhere(workspace: Workspace) -> Result<Self, CliError> {
+        let tips = Tips { desired: None, status: None, config: crate::config::Config::default() };
+        let status = workspace.status(&tips)?;
+        Ok(Self { workspace, tips, status })
+    }
+
+    /// The same, at other commits.
+    pub(super) fn move_to(&mut self, tips: Tips) -> Result<(), CliError> {
+        self.status = self.workspace.status(&tips)?;
+        self.tips = tips;
+        Ok(())
+    }
+
     pub(super) fn workspace(&self) -> &Workspace {
         &self.workspace
     }
@@ -79,8 +93,31 @@ impl Standing {
         Ok(render(&found, COMMENT_LIMIT, full))
     }
 
-    /// The manifest of each of these Executions: the commit of the desired branch that brought its file in.
-    fn origins(&self, keys: &BTreeSet<ResourceKey>) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
+    /// The commit of the desired branch that brought each of these Executions, as far as can be told: else the one at
+    /// which it was first seen.
+    pub(super) fn brought(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
+        let mut found = self.origins(keys)?;
+        for key in keys.iter().filter(|key| key.kind == Kind::Execution) {
+            if !found.contains_key(key)
+                && let Some(record) = self.record(key)?
+                && let Some(pin) = record.execution().and_then(|status| status.extensions.pinned.as_ref())
+                && let Ok(commit) = pin.commit.parse()
+            {
+                found.insert(key.clone(), commit);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The commit of the desired branch that brought the file of each of these Executions in. Those are left out whose
+    /// commit lies too far back, or beyond where history is cut off.
+    pub(super) fn origins(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
         let mut origins = BTreeMap::new();
         let Some(tip) = self.tips.desired else { return Ok(origins) };
         let desired = crate::cli::desired::load(&self.workspace.repo, tip, &self.tips.config)?;
@@ -104,12 +141,22 @@ impl Standing {
             if open.is_empty() {
                 break;
             }
-            if commit.parents.is_empty() {
+            // Where history is cut off, the last commit only looks like the first one.
+            if commit.parents.is_empty() && !repo.is_shallow() {
                 let rest = std::mem::take(&mut open);
                 origins.extend(rest.into_values().flatten().map(|key| (key, commit.id)));
             }
         }
         Ok(origins)
+    }
+
+    /// Whether a commit can be one that a merged pull request brought: it came in between its base and its merge.
+    pub(super) fn may_be_of(&self, commit: ObjectId, pull: &PullRequest) -> bool {
+        let repo = &self.workspace.repo;
+        let id = |sha: &str| sha.parse::<ObjectId>().ok();
+        let Some(merge) = pull.merge_commit_sha.as_deref().and_then(id) else { return false };
+        let reaches = |from: ObjectId| repo.is_ancestor(commit, from).ok().flatten() == Some(true);
+        reaches(merge) && !id(&pull.base.sha).is_some_and(reaches)
     }
 
     /// The merged pull request that brought each of these Executions, where there is one.
@@ -120,7 +167,7 @@ impl Standing {
     ) -> Result<BTreeMap<ResourceKey, PullRequest>, CliError> {
         let mut known: BTreeMap<ObjectId, Option<PullRequest>> = BTreeMap::new();
         let mut pulls = BTreeMap::new();
-        for (key, commit) in self.origins(keys)? {
+        for (key, commit) in self.brought(keys)? {
             let pull = match known.get(&commit) {
                 Some(pull) => pull.clone(),
                 None => {
