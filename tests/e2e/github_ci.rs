@@ -50,12 +50,17 @@ spec: {planRef: {name: p}}
 ";
 
 /// A repository whose work came in with pull request 7, and a host that knows it.
-struct World {
-    environment: TestEnvironment,
-    host: GitHubHost,
+pub(crate) struct World {
+    pub(crate) environment: TestEnvironment,
+    pub(crate) host: GitHubHost,
 }
 
 impl World {
+    /// Any repository, and a host that knows nothing of it.
+    pub(crate) fn around(environment: TestEnvironment) -> Self {
+        Self { environment, host: GitHubHost::start() }
+    }
+
     fn new(config: &str, gate: &str) -> Self {
         let environment = TestEnvironment::with_files(&[(".planspec.yaml", config)]);
         environment.commit_files(&[("gate.yaml", gate), ("work.yaml", WORK)], "Merge #7");
@@ -76,7 +81,7 @@ impl World {
         std::fs::read_to_string(self.file(name)).unwrap_or_default()
     }
 
-    fn ci(&self, name: &str, event: &Value, arguments: &[&str]) -> Outcome {
+    pub(crate) fn ci(&self, name: &str, event: &Value, arguments: &[&str]) -> Outcome {
         self.ci_text(name, &event.to_string(), arguments)
     }
 
@@ -109,12 +114,12 @@ impl World {
         outcome
     }
 
-    fn pass(&self) -> Outcome {
+    pub(crate) fn pass(&self) -> Outcome {
         self.ci("push", &json!({ "ref": "refs/heads/main", "repository": { "default_branch": "main" } }), &[])
     }
 
     /// Somebody writes a comment, and the job runs that it starts.
-    fn says(&self, login: &str, text: &str) -> (u64, Outcome) {
+    pub(crate) fn says(&self, login: &str, text: &str) -> (u64, Outcome) {
         let id = self.host.comment(7, login, text);
         let event = json!({
             "action": "created", "issue": { "number": 7 }, "comment": { "id": id, "body": "forged" },
@@ -123,7 +128,7 @@ impl World {
         (id, self.ci("issue_comment", &event, &[]))
     }
 
-    fn reaction(&self, id: u64) -> Option<String> {
+    pub(crate) fn reaction(&self, id: u64) -> Option<String> {
         self.host.with(|state| {
             state.reactions.iter().rfind(|(to, _)| *to == id).map(|(_, reaction)| reaction.clone())
         })
@@ -140,7 +145,7 @@ impl World {
     }
 }
 
-fn pull(number: u64, author: &str, head: &str, merge: Option<&str>) -> Value {
+pub(crate) fn pull(number: u64, author: &str, head: &str, merge: Option<&str>) -> Value {
     let side = |branch: &str| json!({ "ref": branch, "sha": head, "repo": { "full_name": "acme/app" } });
     json!({
         "number": number, "state": if merge.is_some() { "closed" } else { "open" },
@@ -149,7 +154,7 @@ fn pull(number: u64, author: &str, head: &str, merge: Option<&str>) -> Value {
     })
 }
 
-fn opened(number: u64, head: &str) -> Value {
+pub(crate) fn opened(number: u64, head: &str) -> Value {
     json!({ "action": "opened", "pull_request": pull(number, "author", head, None) })
 }
 

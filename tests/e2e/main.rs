@@ -41,6 +41,7 @@ mod github_host;
 mod github_init;
 mod github_issues;
 mod github_judge;
+mod github_page;
 mod github_runs;
 mod http_provider;
 mod http_service;
