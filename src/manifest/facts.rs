@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::{
     CapabilitySpec, DEPRECATED, ExecutionSpec, ExternalRef, JsonMap, Kind, Metadata, Name, Node, NodeId,
-    NodeKind, ParameterType, PlanSpec, REPLACEMENT, Reference, Resource, ResourceKey, Spec, StringMap,
+    NodeKind, ParameterType, PlanSpec, REPLACEMENT, Reference, Resource, ResourceKey, Spec,
 };
 use crate::run::parameter::type_of;
 
@@ -15,8 +15,6 @@ use crate::run::parameter::type_of;
 pub struct Facts {
     /// What identifies it.
     pub key: ResourceKey,
-    /// Its labels.
-    pub labels: StringMap,
     /// What it refers to, but for Gates, which may be implicit, and for capabilities, which `detail` has.
     pub references: Vec<Ref>,
     /// Its owners.
@@ -131,7 +129,6 @@ pub fn facts(resource: &Resource) -> Facts {
     let owners = resource.metadata.owner_references.iter();
     Facts {
         key: resource.key(),
-        labels: resource.metadata.labels.clone(),
         references: references.list,
         owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
         detail,
