@@ -26,7 +26,7 @@ impl Runs {
                 Some((200, json!({ "total_count": runs.len(), "workflow_runs": runs })))
             }
             ("GET", ["runs", id]) => {
-                let found = self.all.iter().find(|run| run["id"].to_string() == *id);
+                let found = self.all.iter().find(|run| run["id"].as_u64() == id.parse().ok());
                 Some(found.map_or((404, json!({ "message": "Not Found" })), |run| (200, run.clone())))
             }
             ("GET", ["runs", id, "artifacts"]) => {
@@ -37,7 +37,7 @@ impl Runs {
                 Some((200, json!({ "total_count": 1, "artifacts": [file] })))
             }
             ("POST", ["runs", id, "cancel"]) if *last == "cancel" => {
-                let run = self.all.iter_mut().find(|run| run["id"].to_string() == *id)?;
+                let run = self.all.iter_mut().find(|run| run["id"].as_u64() == id.parse().ok())?;
                 run["status"] = json!("completed");
                 run["conclusion"] = json!("cancelled");
                 Some((202, json!({})))

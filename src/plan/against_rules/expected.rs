@@ -99,7 +99,7 @@ impl Expected {
             Kind::External { answer, timeout } => {
                 (answered(*answer, *timeout, NodeReason::ProviderFailed, NodeReason::AwaitingEvent), 0)
             }
-            Kind::Group { .. } => unreachable!(),
+            Kind::Group { .. } => panic!("a group ends with its members"),
         }
     }
 

@@ -36,6 +36,7 @@ fn program(case: &Case, specs: &[Spec]) -> Program {
     let sources = Sources {
         key: key(Kind::Execution, "e"),
         spec: serde_json::from_value(spec).unwrap(),
+        annotations: Default::default(),
         plan_key: key(Kind::Plan, "p"),
         plan_labels: Default::default(),
         plan: serde_json::from_value(case.plan(specs)).unwrap(),
@@ -63,7 +64,7 @@ impl Around<'_> {
 impl Surroundings for Around<'_> {
     fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
         let case::Kind::Task(task) = &self.specs[number(program.ids[node].as_str())].kind else {
-            unreachable!("only tasks are bound")
+            panic!("only tasks are bound")
         };
         if task.bound == Bound::Never || task.bound == Bound::Later && !self.late() {
             return Resolved::Not(NodeReason::Unbound, "no rule matches".to_owned());
@@ -74,9 +75,13 @@ impl Surroundings for Around<'_> {
         Resolved::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
     }
 
+    fn capabilities(&self, _: &Program, _: NodeIx) -> Vec<super::capability::Capability> {
+        Vec::new()
+    }
+
     fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
         let case::Kind::Gate { verdict, .. } = self.specs[number(gate.name.as_str())].kind else {
-            unreachable!("only gates are decided")
+            panic!("only gates are decided")
         };
         match verdict {
             Answer::Later if !self.late() => Verdict::Waiting("nobody has decided".to_owned()),
@@ -92,7 +97,7 @@ impl Surroundings for Around<'_> {
 
     fn progress(&self, key: &ResourceKey) -> Progress {
         let case::Kind::External { answer, .. } = self.specs[number(key.name.as_str())].kind else {
-            unreachable!("only externals look at resources")
+            panic!("only externals look at resources")
         };
         match answer {
             Answer::Later if !self.late() => Progress::Missing,
@@ -129,14 +134,21 @@ impl<'a> Drive<'a> {
 
     /// Whether something of this round happens, three times in four.
     fn chance(&self, node: usize) -> bool {
-        mix(self.case.order, self.round * 1_009 + node as u64) % 4 != 0
+        !mix(self.case.order, self.round * 1_009 + node as u64).is_multiple_of(4)
     }
 
     fn plan(&self, draft: &mut Draft) {
         let around = Around { specs: self.specs, now: self.now };
         let (program, called_off) = (self.program, &Default::default());
-        let view =
-            ExecutionView { program, uid: "u", removed: false, overdue: None, runner: RUNNER, called_off };
+        let view = ExecutionView {
+            program,
+            uid: "u",
+            removed: false,
+            overdue: None,
+            runner: RUNNER,
+            called_off,
+            past: None,
+        };
         plan_execution(view, draft, &around, self.now);
     }
 
@@ -156,7 +168,7 @@ impl<'a> Drive<'a> {
             if self.chance(ready.node) {
                 let attempt = draft.status.node_statuses[&ready.id].attempt;
                 let orphaned = self.end(ready.id.as_str(), attempt + 1) == Some(End::Orphaned);
-                assert!(draft.start(&ready, if orphaned { GONE } else { RUNNER }, self.now));
+                assert!(draft.start(&ready, None, if orphaned { GONE } else { RUNNER }, self.now));
             }
         }
         let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
@@ -224,22 +236,24 @@ impl<'a> Drive<'a> {
         let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
         match end {
             None => AttemptResult::Succeeded { outputs: self.outputs(ix) },
-            Some(End::Fails) => AttemptResult::Failed { reason, message, retryable: true },
-            Some(End::FailsForGood) => AttemptResult::Failed { reason, message, retryable: false },
+            Some(End::Fails) => AttemptResult::Failed { reason, message, retryable: true, retry_after: None },
+            Some(End::FailsForGood) => {
+                AttemptResult::Failed { reason, message, retryable: false, retry_after: None }
+            }
             Some(End::GivenBack { begun }) => AttemptResult::Interrupted { message, begun },
             Some(End::Lost) => AttemptResult::Lost { message },
             Some(End::Person { .. }) => {
                 let (reason, handle, retry_at) = (NodeReason::AwaitingPerson, None, None);
                 AttemptResult::Blocked { reason, message, handle, retry_at }
             }
-            Some(End::Orphaned) => unreachable!("the runner is gone"),
+            Some(End::Orphaned) => panic!("the runner is gone"),
         }
     }
 
     /// The number that a task gives: its own, and the one among its inputs.
     fn outputs(&self, ix: NodeIx) -> JsonMap {
         let case::Kind::Task(task) = &self.specs[number(self.program.ids[ix].as_str())].kind else {
-            unreachable!("only tasks run")
+            panic!("only tasks run")
         };
         let inputs = inputs(self.program, &self.status, ix).unwrap();
         let read = inputs.get("number").map_or(0, |number| number.as_i64().unwrap());
