@@ -174,6 +174,8 @@ fn a_question_can_be_settled_without_the_agent() {
     let early = environment.planspec(&["retry", "e", "--from", "t", "-n", "team"]).exits(1);
     assert!(early.stderr.contains("goes on elsewhere"), "{}", early.stderr);
     environment.planspec(&["complete", "e/t", "-n", "team", "--failed", "-m", "nobody knows"]).succeeds();
+    environment.planspec(&["reconcile"]);
+    assert_eq!(desk.count("cancelled"), 1, "what a person decided ends the work elsewhere");
     environment.planspec(&["retry", "e", "--from", "t", "-n", "team"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
     assert_eq!(desk.count("begun"), 2, "a retry asks for another task");
