@@ -233,5 +233,7 @@ fn the_scaffolded_configuration_tells_the_true_defaults() {
     expected.identities = config.identities.clone();
     assert_eq!(config.retention.span(), expected.retention.span());
     expected.retention = config.retention.clone();
+    assert_eq!(config.publish.progress_interval.span(), expected.publish.progress_interval.span());
+    expected.publish.progress_interval = config.publish.progress_interval.clone();
     assert_eq!(config, expected, "{uncommented:#?}");
 }
