@@ -180,6 +180,17 @@ impl<'a> Check<'_, 'a> {
 
     fn resource(&mut self, declared: &Declared<'a>) {
         let (facts, source) = *declared;
+        let count = self.found.len();
+        for (index, owner) in facts.owners.iter().enumerate() {
+            if self.universe.get(owner).is_none() {
+                let pointer = format!("/metadata/ownerReferences/{index}/name");
+                self.missing(declared, &Ref { target: owner.clone(), pointer, required: false });
+            }
+        }
+        if self.found.len() > count {
+            // It counts as removed, together with its owner; what else it refers to is no matter any more.
+            return;
+        }
         for reference in &facts.references {
             let target = &reference.target;
             let expected = target.kind != Kind::Capability
@@ -197,12 +208,6 @@ impl<'a> Check<'_, 'a> {
                 }
             }
             Detail::Execution { .. } | Detail::None => {}
-        }
-        for (index, owner) in facts.owners.iter().enumerate() {
-            if self.universe.get(owner).is_none() {
-                let pointer = format!("/metadata/ownerReferences/{index}/name");
-                self.missing(declared, &Ref { target: owner.clone(), pointer, required: false });
-            }
         }
     }
 

@@ -74,6 +74,15 @@ fn a_complete_set_has_nothing_wrong() {
 }
 
 #[test]
+fn what_an_owner_that_is_gone_takes_with_it_is_not_checked_further() {
+    let owned = execution("e", "planRef: {name: p}, goalRef: {name: gone}").replace(
+        "namespace: n}",
+        "namespace: n, ownerReferences: [{apiVersion: planspec.io/v1alpha1, kind: Goal, name: gone, uid: u}]}",
+    );
+    check(&[owned], &["1: gone: PS3002 there is no Goal `gone` in the namespace `n`"]);
+}
+
+#[test]
 fn missing_targets_are_reported_with_the_nearest_name() {
     let documents = [
         GOAL.to_owned(),
