@@ -251,7 +251,7 @@ fn matches(page: &[String], got: &[String]) -> bool {
 
 /// A line as a page shows it: without the name of this machine, and with columns that still stand.
 fn pretty(line: &str) -> String {
-    let runner = Regex::new(r"([A-Za-z0-9._-]+)(-\d+-[0-9a-f]{6})(\s{2,})?").unwrap();
+    let runner = Regex::new(r"([A-Za-z0-9._-]+)(-\d+-[0-9a-f]{6})\b(\s{2,})?").unwrap();
     let named = |found: &regex::Captures<'_>| {
         let room = found.get(3).map_or(String::new(), |gap| {
             format!("{}{}", gap.as_str(), " ".repeat(found[1].len().saturating_sub("pc".len())))
