@@ -169,6 +169,10 @@ pub(super) fn explain(finding: &Finding) -> Problem {
             let mut problem =
                 Problem::new(codes::DUPLICATE_KEY, pointer, format!("`{key}` is there twice")).at_key();
             problem.occurrence = 1;
+            if pointer == "/apiVersion" {
+                let hint = "if another resource begins here, write `---` on the line before it";
+                problem = problem.hint(hint.to_owned());
+            }
             problem.related(pointer, "first here")
         }
         FindingKind::TooDeep => Problem::new(codes::TOO_DEEP, pointer, "nested too deeply"),

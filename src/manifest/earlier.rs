@@ -59,6 +59,19 @@ pub(super) fn output(at: &str, text: &str) -> Option<String> {
     fits.then(|| format!("write `{name}`"))
 }
 
+/// What a type is called here that other languages, and some drafts, call otherwise.
+pub(super) fn type_name(text: &str, known: &[&str]) -> Option<String> {
+    let name = match text {
+        "integer" | "int" | "float" => "number",
+        "text" => "string",
+        "bool" => "boolean",
+        "list" => "array",
+        "map" => "object",
+        _ => return None,
+    };
+    known.contains(&name).then(|| format!("write `{name}`"))
+}
+
 /// Names, however a draft wrote them, as a list of references.
 fn references(given: &Value) -> Option<String> {
     let one = |value: &Value| {

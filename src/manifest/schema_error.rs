@@ -171,7 +171,8 @@ fn unknown_value(at: &str, value: &Value, known: &[&str]) -> Problem {
     };
     let message =
         format!("unknown value `{}`, expected {}", short(text), suggest::one_of(known.iter().copied()));
-    Problem::new(codes::UNKNOWN_VALUE, at, message).hint(suggest::did_you_mean(text, known.iter().copied()))
+    let meant = suggest::did_you_mean(text, known.iter().copied());
+    Problem::new(codes::UNKNOWN_VALUE, at, message).hint(meant.or_else(|| earlier::type_name(text, known)))
 }
 
 fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
