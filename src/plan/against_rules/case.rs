@@ -31,9 +31,19 @@ pub(super) struct Drawn {
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     Task(Task),
-    Gate { verdict: Answer, timeout: bool },
-    External { answer: Answer, timeout: bool },
-    Group { members: Vec<usize> },
+    Gate {
+        verdict: Answer,
+        timeout: bool,
+    },
+    /// A resource, or an address that is looked at.
+    External {
+        answer: Answer,
+        timeout: bool,
+        address: bool,
+    },
+    Group {
+        members: Vec<usize>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +52,8 @@ pub(super) struct Task {
     pub(super) repeatable: bool,
     /// How its attempts end, in order; every further one succeeds.
     pub(super) attempts: Vec<End>,
+    /// Whether waiting for a person, or for work that goes on elsewhere, has an end.
+    pub(super) timeout: bool,
     /// What it adds to the number that it reads, if it reads one.
     pub(super) value: i64,
     pub(super) reads: bool,
@@ -65,6 +77,21 @@ pub(super) enum End {
     Person {
         done: bool,
     },
+    /// It goes on elsewhere, and is looked at in vain so often.
+    Elsewhere {
+        looks: u32,
+        then: Then,
+    },
+}
+
+/// How work ends that went on elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Succeeds,
+    Fails,
+    FailsForGood,
+    Lost,
+    Never,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,32 +184,46 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         14 => task().prop_map(Kind::Task),
         2 => (answer(), any::<bool>()).prop_map(|(verdict, timeout)| Kind::Gate { verdict, timeout }),
-        2 => (answer(), any::<bool>()).prop_map(|(answer, timeout)| Kind::External { answer, timeout }),
+        2 => (answer(), any::<bool>(), any::<bool>())
+            .prop_map(|(answer, timeout, address)| Kind::External { answer, timeout, address }),
         2 => vec(1usize..8, 1..4).prop_map(|members| Kind::Group { members })
     ]
 }
 
 fn task() -> impl Strategy<Value = Task> {
-    let end = prop_oneof![
-        6 => Just(End::Fails),
-        2 => Just(End::FailsForGood),
-        1 => Just(End::Orphaned),
-        1 => any::<bool>().prop_map(|begun| End::GivenBack { begun }),
-        1 => Just(End::Lost),
-        1 => prop::bool::weighted(0.8).prop_map(|done| End::Person { done })
-    ];
-    let attempts = prop_oneof![2 => Just(Vec::new()), 1 => vec(end, 1..5)];
+    let attempts = prop_oneof![2 => Just(Vec::new()), 1 => vec(end(), 1..5)];
     let bound = prop_oneof![30 => Just(Bound::Now), 2 => Just(Bound::Later), 1 => Just(Bound::Never)];
-    (0u32..4, prop::bool::weighted(0.9), attempts, 0i64..10, any::<bool>(), bound).prop_map(
-        |(retries, repeatable, attempts, value, reads, bound)| Task {
+    let (repeatable, yes) = (prop::bool::weighted(0.9), any::<bool>());
+    (0u32..4, repeatable, attempts, yes, 0i64..10, any::<bool>(), bound).prop_map(
+        |(retries, repeatable, attempts, timeout, value, reads, bound)| Task {
             retries,
             repeatable,
             attempts,
+            timeout,
             value,
             reads,
             bound,
         },
     )
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let then = prop_oneof![
+        3 => Just(Then::Succeeds),
+        3 => Just(Then::Fails),
+        1 => Just(Then::FailsForGood),
+        1 => Just(Then::Lost),
+        1 => Just(Then::Never)
+    ];
+    prop_oneof![
+        6 => Just(End::Fails),
+        2 => Just(End::FailsForGood),
+        1 => Just(End::Orphaned),
+        1 => any::<bool>().prop_map(|begun| End::GivenBack { begun }),
+        1 => Just(End::Lost),
+        1 => prop::bool::weighted(0.8).prop_map(|done| End::Person { done }),
+        3 => (0u32..3, then).prop_map(|(looks, then)| End::Elsewhere { looks, then })
+    ]
 }
 
 fn when() -> impl Strategy<Value = When<usize>> {
@@ -288,7 +329,15 @@ fn group(index: usize, members: &[usize], grouped: &mut [bool]) -> Kind {
     found.retain(|member| !grouped[*member]);
     if found.is_empty() {
         let (attempts, bound) = (Vec::new(), Bound::Now);
-        return Kind::Task(Task { retries: 0, repeatable: true, attempts, value: 0, reads: false, bound });
+        return Kind::Task(Task {
+            retries: 0,
+            repeatable: true,
+            attempts,
+            timeout: false,
+            value: 0,
+            reads: false,
+            bound,
+        });
     }
     found.iter().for_each(|member| grouped[*member] = true);
     Kind::Group { members: found }
@@ -408,6 +457,14 @@ impl Total<usize> {
 }
 
 impl Spec {
+    fn has_timeout(&self) -> bool {
+        match &self.kind {
+            Kind::Task(task) => task.timeout,
+            Kind::Gate { timeout, .. } | Kind::External { timeout, .. } => *timeout,
+            Kind::Group { .. } => false,
+        }
+    }
+
     fn soft(&self) -> Vec<usize> {
         self.sources.iter().filter(|(_, hard)| !**hard).map(|(source, _)| *source).collect()
     }
@@ -419,6 +476,9 @@ impl Spec {
         let mut node = json!({ "id": id(index), "dependsOn": depends });
         if let Some(when) = &self.when {
             node["when"] = json!(when.text());
+        }
+        if self.has_timeout() {
+            node["timeout"] = json!("90s");
         }
         if self.allow_failure {
             node["annotations"]["planspec.io/allow-failure"] = json!("true");
@@ -435,20 +495,16 @@ impl Spec {
                         json!({ "number": format!("${{{{ nodes.{}.outputs.number }}}}", id(source)) });
                 }
             }
-            Kind::Gate { timeout, .. } => {
+            Kind::Gate { .. } => {
                 node["kind"] = json!("Gate");
                 node["gateRef"] = json!({ "name": format!("g{index}") });
-                if *timeout {
-                    node["timeout"] = json!("90s");
-                }
             }
-            Kind::External { timeout, .. } => {
+            Kind::External { address, .. } => {
                 node["kind"] = json!("External");
-                let reference = json!({ "name": format!("e{index}") });
-                node["externalRef"] = json!({ "type": "resource", "resourceRef": reference });
-                if *timeout {
-                    node["timeout"] = json!("90s");
-                }
+                node["externalRef"] = match address {
+                    true => json!({ "type": "uri", "uri": "https://x.example" }),
+                    false => json!({ "type": "resource", "resourceRef": { "name": format!("e{index}") } }),
+                };
             }
             Kind::Group { members } => {
                 node["kind"] = json!("Group");

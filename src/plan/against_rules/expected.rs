@@ -1,7 +1,7 @@
 //! What a run must come to: the rules of the contract once more, evaluated node by node in the order of the graph,
 //! without attempts, time, statuses or a scheduler.
 
-use super::case::{Answer, Bound, End, Kind, Spec, Task, Total, When};
+use super::case::{Answer, Bound, End, Kind, Spec, Task, Then, Total, When};
 use crate::model::{ExecutionPhase, NodePhase, NodeReason};
 
 /// What becomes of a node.
@@ -96,7 +96,7 @@ impl Expected {
             Kind::Gate { verdict, timeout } => {
                 (answered(*verdict, *timeout, NodeReason::Rejected, NodeReason::AwaitingApproval), 0)
             }
-            Kind::External { answer, timeout } => {
+            Kind::External { answer, timeout, .. } => {
                 (answered(*answer, *timeout, NodeReason::ProviderFailed, NodeReason::AwaitingEvent), 0)
             }
             Kind::Group { .. } => panic!("a group ends with its members"),
@@ -142,27 +142,54 @@ fn answered(answer: Answer, timeout: bool, no: NodeReason, waits: NodeReason) ->
     }
 }
 
+/// What an attempt means for its task.
+enum Step {
+    Done,
+    /// A failure, and whether another attempt could help.
+    Failure(NodeReason, bool),
+    /// Nobody is to blame.
+    Gone,
+    /// It may have done something, and nobody knows what.
+    Unknown,
+    Waits(NodeReason),
+}
+
+fn step(end: End, timeout: bool) -> Step {
+    let failed = NodeReason::ProviderFailed;
+    match end {
+        End::Person { done: true } | End::Elsewhere { then: Then::Succeeds, .. } => Step::Done,
+        End::Fails | End::Elsewhere { then: Then::Fails, .. } => Step::Failure(failed, true),
+        End::FailsForGood | End::Elsewhere { then: Then::FailsForGood, .. } => Step::Failure(failed, false),
+        End::Elsewhere { then: Then::Never, .. } if timeout => Step::Failure(NodeReason::Timeout, true),
+        // There is no attempt under way that another one could follow.
+        End::Person { done: false } if timeout => Step::Failure(NodeReason::Timeout, false),
+        End::GivenBack { begun: false } => Step::Gone,
+        End::Orphaned
+        | End::Lost
+        | End::GivenBack { begun: true }
+        | End::Elsewhere { then: Then::Lost, .. } => Step::Unknown,
+        End::Elsewhere { then: Then::Never, .. } => Step::Waits(NodeReason::AwaitingProvider),
+        End::Person { done: false } => Step::Waits(NodeReason::AwaitingPerson),
+    }
+}
+
 /// Failures count against `retries`, what a runner lost does not; what may not be repeated is for a person to decide.
 fn run(task: &Task) -> (Fate, u32) {
     if task.bound == Bound::Never {
         return (Fate::Waits(NodeReason::Unbound), 0);
     }
     let (mut left, mut attempts) = (task.retries, 0);
-    let failed = Fate::Ends(NodePhase::Failed, Some(NodeReason::ProviderFailed));
+    let succeeded = Fate::Ends(NodePhase::Succeeded, None);
     for end in &task.attempts {
         attempts += 1;
-        match end {
-            End::FailsForGood => return (failed, attempts),
-            End::Fails if left == 0 => return (failed, attempts),
-            End::Fails => left -= 1,
-            End::GivenBack { begun: false } => {}
-            End::Orphaned | End::Lost | End::GivenBack { begun: true } if task.repeatable => {}
-            End::Orphaned | End::Lost | End::GivenBack { begun: true } => {
-                return (Fate::Waits(NodeReason::RunnerLost), attempts);
-            }
-            End::Person { done: true } => return (Fate::Ends(NodePhase::Succeeded, None), attempts),
-            End::Person { done: false } => return (Fate::Waits(NodeReason::AwaitingPerson), attempts),
+        match step(*end, task.timeout) {
+            Step::Done => return (succeeded, attempts),
+            Step::Failure(_, true) if left > 0 => left -= 1,
+            Step::Failure(why, _) => return (Fate::Ends(NodePhase::Failed, Some(why)), attempts),
+            Step::Unknown if !task.repeatable => return (Fate::Waits(NodeReason::RunnerLost), attempts),
+            Step::Gone | Step::Unknown => {}
+            Step::Waits(why) => return (Fate::Waits(why), attempts),
         }
     }
-    (Fate::Ends(NodePhase::Succeeded, None), attempts + 1)
+    (succeeded, attempts + 1)
 }
