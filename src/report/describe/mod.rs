@@ -74,8 +74,7 @@ impl Page {
     /// Lines of a safe text, indented.
     fn block(&mut self, block: &str) {
         for line in text::block(block).lines() {
-            self.out.push_str(&format!("  {line}"));
-            self.out.truncate(self.out.trim_end().len());
+            self.out.push_str(format!("  {line}").trim_end());
             self.out.push('\n');
         }
     }
@@ -227,5 +226,12 @@ mod tests {
           TYPE       STATUS   REASON   AGE     MESSAGE
           Accepted   True     Valid    5m00s
         "#);
+    }
+
+    #[test]
+    fn empty_lines_of_a_text_stay() {
+        let mut page = Page { out: String::new() };
+        page.block("text: |\n  one\n\n  two  \n");
+        assert_eq!(page.out, "  text: |\n    one\n\n    two\n");
     }
 }
