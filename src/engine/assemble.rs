@@ -186,6 +186,7 @@ impl Driver<'_> {
                     let nothing = says_nothing(&step);
                     if let Some(live) = self.live.get_mut(&key) {
                         live.hungry = hungry;
+                        live.wake_at = step.draft.wake.filter(|&at| at > now);
                         if nothing {
                             live.taken_up(&step);
                         }

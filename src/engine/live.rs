@@ -29,8 +29,8 @@ pub(super) struct Live {
     pub(super) looked: Vec<Looked>,
     /// What was called off, and is not published as such yet.
     pub(super) called_off: BTreeMap<NodeId, CalledOff>,
-    /// When something that goes on elsewhere is looked at next.
-    pub(super) look_at: Option<Timestamp>,
+    /// When it has to be planned again because of the time alone: a retry, a look, a timeout, a deadline.
+    pub(super) wake_at: Option<Timestamp>,
     /// Something happened since it was last planned.
     pub(super) dirty: bool,
     /// It has nodes that could start if there were a slot.
@@ -61,7 +61,7 @@ impl Live {
             finished: Vec::new(),
             looked: Vec::new(),
             called_off: BTreeMap::new(),
-            look_at: None,
+            wake_at: None,
             dirty: true,
             hungry: false,
             renew_at: None,

@@ -33,13 +33,11 @@ impl Driver<'_> {
             let (program, record) = (Arc::clone(&program), Arc::clone(&record));
             Ok::<_, EngineError>(Claim { key, node, attempt, target, program, record, capabilities })
         };
-        let mut next: Option<Timestamp> = None;
         let mut looks = std::mem::take(&mut step.draft.looks);
         for look in &mut looks {
             let name = Times::name(&step.metadata.uid, &look.id, look.attempt);
             look.due = self.polls.times.due(&name, look.due);
             if look.due > now {
-                next = Some(next.map_or(look.due, |next| next.min(look.due)));
                 step.draft.wake_at(look.due);
             } else if self.leaving {
                 step.draft.wake_at(now);
@@ -55,9 +53,6 @@ impl Driver<'_> {
         }
         if self.leaving && !step.draft.call_offs.is_empty() {
             step.draft.wake_at(now);
-        }
-        if let Some(live) = self.live.get_mut(key) {
-            live.look_at = next;
         }
         Ok(())
     }
@@ -84,7 +79,7 @@ impl Driver<'_> {
 
     /// How long until something has to be planned again because of the time alone; `most` at the most.
     pub(super) fn until_due(&self, now: Timestamp, most: Duration) -> Duration {
-        let live = self.live.values().flat_map(|live| [live.renew_at, live.look_at]).flatten();
+        let live = self.live.values().flat_map(|live| [live.renew_at, live.wake_at]).flatten();
         let wakes = self.wakes.first().map(|(at, _)| *at);
         live.chain(wakes).map(|at| super::rest::until(now, at)).fold(most, Duration::min)
     }
@@ -93,7 +88,7 @@ impl Driver<'_> {
     pub(super) fn wake_due(&mut self, now: Timestamp) {
         for live in self.live.values_mut() {
             live.dirty |= live.renew_at.is_some_and(|at| at <= now);
-            live.dirty |= live.look_at.take_if(|at| *at <= now).is_some();
+            live.dirty |= live.wake_at.take_if(|at| *at <= now).is_some();
         }
         while let Some((_, key)) = self.wakes.first().filter(|(at, _)| *at <= now).cloned() {
             self.wakes.pop_first();

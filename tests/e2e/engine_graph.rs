@@ -238,6 +238,20 @@ fn a_goal_follows_its_execution() {
 }
 
 #[test]
+fn a_retry_is_made_when_it_is_due_although_another_branch_still_runs() {
+    let stage = Stage::new(QUICK.replace("1s", "60s").as_str(), &[]);
+    let again = stage.outside("again");
+    let shaky = format!("test $PLANSPEC_ATTEMPT -ge 2 && touch '{}'", again.display());
+    let long =
+        format!("for i in $(seq 150); do test -e '{}' && exit 0; sleep 0.1; done; exit 1", again.display());
+    let graph =
+        Graph::new("work").task_with("shaky", &[], &shaky, &json!({ "retries": 1 })).task("long", &[], &long);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("work", "work"), bindings(&[&graph])]));
+    stage.reconcile(&["--jobs", "4"]).succeeds();
+    assert_eq!(stage.node("work", "long").phase, NodePhase::Succeeded, "the retry did not wait for it");
+}
+
+#[test]
 fn relaxed_publishing_comes_to_the_same_end() {
     let stage = Stage::new(&QUICK.replace("publish: {", "publish: {mode: relaxed, "), &[]);
     let key = Stage::leaves_its_key(&stage.outside("trace"));
