@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::dependents::add_goals;
 use super::files::apply_files;
 use super::lookup::{Declared, Recorded};
 use super::quarantine::restore_held;
@@ -124,23 +125,24 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
 
 /// After reading changes: what changed, and what depends on it.
 fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Result<(), IndexError> {
+    for key in touched {
+        let entry: Option<Declared> = {
+            let declared = write.open_table(DECLARED)?;
+            let found = declared.get(key.to_string().as_str())?;
+            found.and_then(|entry| decode(entry.value()).ok())
+        };
+        if let Some(entry) = entry {
+            add_goals(write, key, &entry)?;
+        }
+    }
     let mentions = write.open_multimap_table(MENTIONS)?;
     let awaits = write.open_multimap_table(super::tables::AWAITS)?;
-    let declared = write.open_table(DECLARED)?;
     let mut work = write.open_table(WORK)?;
     for key in touched {
         work.insert(key.to_string().as_str(), [].as_slice())?;
-        let entry: Option<Declared> =
-            declared.get(key.to_string().as_str())?.and_then(|entry| decode(entry.value()).ok());
         let mut topics = vec![Topic::Resource(key.clone()).to_string()];
         if key.kind == Kind::Binding {
             topics.push(Topic::Bindings(key.namespace.clone()).to_string());
-        }
-        if let Some(entry) = entry {
-            topics.extend(dependents(key, &entry));
-            if let Some(goal) = &entry.goal {
-                work.insert(goal.to_string().as_str(), [].as_slice())?;
-            }
         }
         for topic in topics {
             for ways in [&mentions, &awaits] {
@@ -151,20 +153,4 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
         }
     }
     Ok(())
-}
-
-/// The topics of those that depend on a declaration without naming it: goals that select a plan, and the goal that a
-/// plan or execution serves.
-fn dependents(key: &ResourceKey, entry: &Declared) -> Vec<String> {
-    let mut topics = Vec::new();
-    if key.kind == Kind::Plan {
-        let prefix = format!("{}/plans?", key.namespace);
-        let labels = entry.topics.iter().filter_map(|topic| topic.strip_prefix(prefix.as_str()));
-        topics.extend(
-            labels
-                .map(|label| Topic::GoalSelector(key.namespace.clone(), Some(label.to_owned())).to_string()),
-        );
-        topics.push(Topic::GoalSelector(key.namespace.clone(), None).to_string());
-    }
-    topics
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use redb::{ReadableTable as _, WriteTransaction};
 
+use super::dependents::add_goals;
 use super::file_entry::{Doubt, FileEntry, why_quarantined};
 use super::lookup::Declared;
 use super::parallel::{CHUNK, in_parallel};
-use super::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, WORK, decode, encode};
+use super::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
 use super::target::Advance;
 use super::{IndexError, ManifestFilter, topics_of};
 use crate::config::Limits;
@@ -121,8 +122,11 @@ pub(super) fn declare(
     quarantined: Option<String>,
 ) -> Result<(), IndexError> {
     let key = resource.key().to_string();
-    let mut table = write.open_table(DECLARED)?;
-    let old: Option<Declared> = table.get(key.as_str())?.and_then(|old| decode(old.value()).ok());
+    let old: Option<Declared> = {
+        let table = write.open_table(DECLARED)?;
+        let found = table.get(key.as_str())?;
+        found.and_then(|old| decode(old.value()).ok())
+    };
     if let Some(old) = &old
         && old.source.path != resource.source.path
         && has_place(write, &key, &old.source.path)?
@@ -145,6 +149,10 @@ pub(super) fn declare(
         goal: goal.map(|goal| goal.key(Kind::Goal, home)),
         owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
     };
+    if let Some(old) = old.as_ref().filter(|old| old.topics != declared.topics) {
+        // Those whom it concerned before may find another one now.
+        add_goals(write, &resource.key(), old)?;
+    }
     let mut mentions = write.open_multimap_table(MENTIONS)?;
     for topic in old.iter().flat_map(|old| &old.topics) {
         mentions.remove(topic.as_str(), key.as_str())?;
@@ -152,7 +160,7 @@ pub(super) fn declare(
     for topic in &declared.topics {
         mentions.insert(topic.as_str(), key.as_str())?;
     }
-    table.insert(key.as_str(), encode(&declared)?.as_slice())?;
+    write.open_table(DECLARED)?.insert(key.as_str(), encode(&declared)?.as_slice())?;
     Ok(())
 }
 
@@ -220,9 +228,10 @@ fn remove_declared(write: &WriteTransaction, key: &str, old: Option<&Declared>) 
     for topic in old.iter().flat_map(|old| &old.topics) {
         mentions.remove(topic.as_str(), key)?;
     }
-    write.open_table(DECLARED)?.remove(key)?;
-    if let Some(goal) = old.and_then(|old| old.goal.as_ref()) {
-        write.open_table(WORK)?.insert(goal.to_string().as_str(), [].as_slice())?;
+    drop(mentions);
+    if let (Some(old), Ok(key)) = (old, key.parse()) {
+        add_goals(write, &key, old)?;
     }
+    write.open_table(DECLARED)?.remove(key)?;
     Ok(())
 }

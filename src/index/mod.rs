@@ -2,6 +2,7 @@
 //! comparing trees. A cache below the Git directory that may be deleted at any time; the only user of redb.
 
 mod advance;
+mod dependents;
 mod error;
 mod file_entry;
 mod files;

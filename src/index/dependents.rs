@@ -1,0 +1,56 @@
+//! Who has to be planned again because of a declaration that names neither them nor is named by them: the goals that a plan or
+//! an execution serves, or served.
+
+use redb::{ReadableTable as _, WriteTransaction};
+
+use super::lookup::Declared;
+use super::tables::{DECLARED, MENTIONS, WORK, decode};
+use super::{IndexError, Topic};
+use crate::model::{Kind, ResourceKey};
+
+/// Notes the goals that the declaration of `key` concerns: now, or before it changed or went.
+pub(super) fn add_goals(
+    write: &WriteTransaction,
+    key: &ResourceKey,
+    entry: &Declared,
+) -> Result<(), IndexError> {
+    let mut topics = selectors(key, entry);
+    let mut goals: Vec<String> = entry.goal.iter().map(ToString::to_string).collect();
+    if key.kind == Kind::Plan {
+        // A plan that replaces another one concerns those whom the other one serves.
+        let table = write.open_table(DECLARED)?;
+        let named = entry.topics.iter().filter_map(|topic| topic.parse::<ResourceKey>().ok());
+        for other in named.filter(|other| other.kind == Kind::Plan) {
+            let found = table.get(other.to_string().as_str())?;
+            let Some(replaced) = found.and_then(|found| decode::<Declared>(found.value()).ok()) else {
+                continue;
+            };
+            topics.extend(selectors(&other, &replaced));
+            goals.extend(replaced.goal.iter().map(ToString::to_string));
+        }
+    }
+    let mentions = write.open_multimap_table(MENTIONS)?;
+    for topic in topics {
+        for found in redb::ReadableMultimapTable::get(&mentions, topic.as_str())? {
+            goals.push(found?.value().to_owned());
+        }
+    }
+    let mut work = write.open_table(WORK)?;
+    for goal in goals {
+        work.insert(goal.as_str(), [].as_slice())?;
+    }
+    Ok(())
+}
+
+/// The topics of goals that may select a plan.
+fn selectors(key: &ResourceKey, entry: &Declared) -> Vec<String> {
+    if key.kind != Kind::Plan {
+        return Vec::new();
+    }
+    let prefix = format!("{}/plans?", key.namespace);
+    let labels = entry.topics.iter().filter_map(|topic| topic.strip_prefix(prefix.as_str()));
+    let selector = |label: Option<&str>| {
+        Topic::GoalSelector(key.namespace.clone(), label.map(ToOwned::to_owned)).to_string()
+    };
+    labels.map(|label| selector(Some(label))).chain([selector(None)]).collect()
+}
