@@ -17,6 +17,7 @@ use crate::run::Program;
 
 use super::answers::Answers;
 use super::loaded::Loaded;
+use super::metadata::first_seen;
 use super::{EngineError, Tips};
 
 /// How many records may be newer than the index before it is brought up to date.
@@ -140,9 +141,14 @@ impl World {
     pub(super) fn deadline(&self, program: &Program) -> Result<Option<Timestamp>, EngineError> {
         let Some((key, spec)) = &program.goal else { return Ok(None) };
         let Some(timeout) = &spec.timeout else { return Ok(None) };
-        let Some(record) = self.record(key)? else { return Ok(None) };
+        let created = match self.record(key)? {
+            Some(record) => record.metadata.creation_timestamp,
+            // It is recorded in the very commit that begins the execution.
+            None if self.index.declared(key)?.is_some() => first_seen(key, &self.desired).creation_timestamp,
+            None => return Ok(None),
+        };
         let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
-        Ok(record.metadata.creation_timestamp.saturating_add(span).ok())
+        Ok(created.saturating_add(span).ok())
     }
 
     /// Records that are newer than the index.
