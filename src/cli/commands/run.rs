@@ -13,10 +13,9 @@ use crate::cli::reuse;
 use crate::cli::revision::{Fate, Revision};
 use crate::cli::target::{self, Target};
 use crate::cli::workspace::Workspace;
+use crate::graph::Topology;
 use crate::manifest;
-use crate::model::{
-    API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec, Status,
-};
+use crate::model::{API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec};
 use crate::plan::goal::{GoalView, PlanView, select_plan};
 use crate::report::object::Object;
 
@@ -82,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         None => None,
     };
     let mut planned = match &arguments.target {
-        Some(target) => Some(planned(&workspace, &revision, target, context)?),
+        Some(target) => Some(planned(&revision, target, context)?),
         None => None,
     };
     let earlier = match (&inventory, &arguments.from_execution) {
@@ -159,18 +158,13 @@ impl Planned {
 }
 
 /// The plan that the user names, or the one that serves the goal that they name.
-fn planned(
-    workspace: &Workspace,
-    revision: &Revision<'_>,
-    target: &str,
-    context: &mut Context,
-) -> Result<Planned, CliError> {
+fn planned(revision: &Revision<'_>, target: &str, context: &Context) -> Result<Planned, CliError> {
     let key = find(revision, &target::one(target, None)?, context)?;
     let namespace = key.namespace.clone();
     match key.kind {
         Kind::Plan => Ok(Planned { plan: key, goal: None, namespace }),
         Kind::Goal => {
-            let plan = serving_plan(workspace, revision, &key, context)?;
+            let plan = serving_plan(revision, &key, context.now())?;
             Ok(Planned { plan, goal: Some(key), namespace })
         }
         other => Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
@@ -203,39 +197,39 @@ fn find(revision: &Revision<'_>, target: &Target, context: &Context) -> Result<R
     }
 }
 
-/// The plan that the last reconcile chose for a goal; before the first one, the plan that it would choose.
+/// The plan that serves a goal, as the next reconcile will choose it too. The last one may not have seen the newest plan.
 fn serving_plan(
-    workspace: &Workspace,
     revision: &Revision<'_>,
     goal: &ResourceKey,
-    context: &mut Context,
+    now: Timestamp,
 ) -> Result<ResourceKey, CliError> {
-    let tips = workspace.tips(context)?;
-    let recorded = Inventory::load(workspace, &tips)?.object(goal)?;
-    if let Some(Object { record: Some(record), .. }) = &recorded
-        && let Status::Goal(status) = &record.status
-        && let Some(plan) = &status.active_plan_ref
-        && revision.find(&plan.key(Kind::Plan, &goal.namespace)).is_some()
-    {
-        return Ok(plan.key(Kind::Plan, &goal.namespace));
-    }
     let keyed: Vec<(ResourceKey, &Resource)> =
         revision.resources().iter().map(|resource| (resource.key(), resource)).collect();
     let plans: Vec<PlanView<'_>> = keyed
         .iter()
         .filter_map(|(key, resource)| match &resource.spec {
-            Spec::Plan(spec) => Some(PlanView::of(key, &resource.metadata.labels, spec, true)),
+            Spec::Plan(spec) => {
+                let valid = Topology::build(&spec.graph).is_ok();
+                Some(PlanView::of(key, &resource.metadata.labels, spec, valid))
+            }
             _ => None,
         })
         .collect();
     let Some(Spec::Goal(spec)) = revision.find(goal).map(|resource| &resource.spec) else {
         return Err(CliError::no(format!("there is no {goal}")));
     };
-    let view = GoalView { key: goal, spec, generation: 1, created: context.now() };
-    select_plan(&view, &plans).plan.ok_or_else(|| {
-        CliError::no(format!("no plan serves {goal}")).hint(
-            "a plan serves it when the goal's planSelector matches its labels, or its goalRef names the goal",
-        )
+    let view = GoalView { key: goal, spec, generation: 1, created: now };
+    let selection = select_plan(&view, &plans);
+    let why = selection.candidates.iter().map(|one| format!("{} is {}", one.plan, one.standing));
+    let why = why.collect::<Vec<_>>().join("; ");
+    selection.plan.ok_or_else(|| {
+        let error = CliError::no(format!("no plan serves {goal}"));
+        if why.is_empty() {
+            return error.hint(
+                "a plan serves it when the goal's planSelector matches its labels, or its goalRef names the goal",
+            );
+        }
+        error.hint(why)
     })
 }
 

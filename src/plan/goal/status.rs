@@ -7,7 +7,7 @@ use crate::model::{
     Condition, ConditionStatus, ExecutionPhase, GoalPhase, GoalStatus, Reference, ResourceKey,
 };
 
-/// An execution that serves the goal: its `goalRef` names it, or it has none and runs a plan that serves the goal.
+/// An execution that serves the goal: its `goalRef` names it.
 #[derive(Debug, Clone, Copy)]
 pub struct RunView<'a> {
     /// Its key.
