@@ -2,68 +2,19 @@
 
 use std::sync::Arc;
 
+use super::case::Case;
 use super::{Actor, Verdict, refuse};
 use crate::engine::EngineError;
 use crate::engine::capabilities::capabilities_of;
 use crate::engine::live::terms;
-use crate::engine::pin::program_of;
 use crate::engine::world::World;
 use crate::index::Topic;
 use crate::model::{
-    Decided, ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason,
-    NodeStatus, Request, ResourceKey, Status, StatusRecord,
+    Decided, ExecutionPhase, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
+    Request, ResourceKey,
 };
-use crate::plan::{Draft, LeaseState, capability, lease_state};
-use crate::run::{Evidence, ExecutionChange, NodeChange, Program, derive_phase};
-
-/// An execution that is decided about.
-struct Case {
-    key: ResourceKey,
-    record: Arc<StatusRecord>,
-    draft: Draft,
-    program: Option<Arc<Program>>,
-}
-
-impl Case {
-    fn open(world: &World, key: &ResourceKey) -> Result<Self, EngineError> {
-        let Some(record) = world.record(key)? else {
-            let declared = world.index.declared(key)?.is_some();
-            let hint = if declared { "; it has not been observed yet: run `planspec reconcile`" } else { "" };
-            return refuse(format!("there is no {key} on the status branch{hint}"));
-        };
-        let Some(status) = record.execution().cloned() else {
-            return refuse(format!("{key} is not an execution"));
-        };
-        let program = match &status.extensions.pinned {
-            Some(pinned) => program_of(world, key, pinned)?.ok(),
-            None => None,
-        };
-        Ok(Self { key: key.clone(), draft: Draft::new(status), record, program })
-    }
-
-    fn status(&self) -> &ExecutionStatus {
-        &self.draft.status
-    }
-
-    fn program(&self) -> Result<&Arc<Program>, EngineError> {
-        self.program.as_ref().map_or_else(|| refuse(format!("{} has no plan yet", self.key)), Ok)
-    }
-
-    /// Completes the status and puts it into the commit.
-    fn close(mut self, verdict: &mut Verdict, actor: &Actor<'_>, word: &str, said: &str) {
-        if let Some(program) = &self.program {
-            crate::plan::sum_groups(program, &mut self.draft, actor.at);
-        }
-        derive_phase(self.program.as_deref(), &mut self.draft.status, actor.at);
-        let old = self.record.execution().map(|status| status.phase);
-        let record = StatusRecord {
-            metadata: self.record.metadata.clone(),
-            status: Status::Execution(Box::new(self.draft.status.clone())),
-        };
-        verdict.lines.push(format!("execution/{} {said}", self.key.name));
-        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, (word, said), actor.at);
-    }
-}
+use crate::plan::{LeaseState, capability, lease_state};
+use crate::run::{Evidence, ExecutionChange, NodeChange, Program};
 
 fn request(actor: &Actor<'_>, comment: Option<&str>) -> Request {
     Request { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
@@ -200,10 +151,10 @@ pub(super) fn cancel(
         _ => return refuse("only executions and goals can be cancelled"),
     };
     for key in keys.into_iter().filter(|key| key.kind == Kind::Execution) {
-        if target.kind == Kind::Goal && world.record(&key)?.is_none() {
+        if target.kind == Kind::Goal && world.record(&key)?.is_none() && world.present(&key)?.is_none() {
             continue;
         }
-        let case = Case::open(world, &key)?;
+        let case = Case::open_any(world, &key, actor.at)?;
         match case.status().phase {
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
             ExecutionPhase::Cancelled => {

@@ -1,6 +1,7 @@
 //! Decisions of people: approve, reject, complete, cancel, retry, suspend, resume. Each is one commit on the status
 //! branch, made by compare-and-swap; what follows from it is the next reconcile's business.
 
+mod case;
 mod execution;
 mod gate;
 
