@@ -43,6 +43,7 @@ mod github_issues;
 mod github_judge;
 mod github_page;
 mod github_runs;
+mod goals;
 mod http_provider;
 mod http_service;
 mod human_issue;
