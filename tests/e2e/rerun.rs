@@ -214,6 +214,11 @@ fn where_nothing_is_known_of_the_earlier_one_everything_runs_and_that_is_said() 
     let slip = run(&stage, &["--from-execution", "frist"]).exits(1);
     assert!(slip.stderr.contains("did you mean `first`?"), "{}", slip.stderr);
     run(&stage, &["plan/work", "--from-execution", "plan/work"]).exits(2);
+    let mut other = graph(&stage).plan();
+    other["metadata"]["namespace"] = json!("other");
+    stage.commit("other.yaml", &yaml(&[other]));
+    let refused = run(&stage, &["other/plan/work", "--from-execution", "team/execution/first"]).exits(1);
+    assert!(refused.stderr.contains("is not in the namespace other"), "{}", refused.stderr);
     run(&stage, &[]).exits(2);
 }
 
