@@ -2,6 +2,7 @@
 //! this provider; the engine does, for nodes of kind External.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -103,8 +104,11 @@ impl Shared {
                     ("body".to_owned(), body(&answer)),
                 ])),
             },
-            Ok(answer) => self.waits(&format!("{} answers {}", origin(&answer.url), answer.status)),
-            Err(error) => self.waits(&error.to_string()),
+            Ok(answer) => {
+                let message = format!("{} answers {}", origin(&answer.url), answer.status);
+                self.waits(&message, answer.retry_after())
+            }
+            Err(error) => self.waits(&error.to_string(), None),
         }
     }
 
@@ -115,14 +119,14 @@ impl Shared {
         }
         let answer = match self.web.send(request).await {
             Ok(answer) => answer,
-            Err(error) => return self.waits(&error.to_string()),
+            Err(error) => return self.waits(&error.to_string(), None),
         };
-        let from = origin(&answer.url);
+        let (from, after) = (origin(&answer.url), answer.retry_after());
         if !answer.status.is_success() {
-            return self.waits(&format!("{from} answers {}", answer.status));
+            return self.waits(&format!("{from} answers {}", answer.status), after);
         }
         let Ok(Value::Object(mut said)) = serde_json::from_slice(&answer.body) else {
-            return self.waits(&format!("{from} answers with something else than a JSON object"));
+            return self.waits(&format!("{from} answers with something else than a JSON object"), after);
         };
         let status = said.get("status").and_then(Value::as_str).unwrap_or_default();
         let message = said.get("message").and_then(Value::as_str);
@@ -137,15 +141,17 @@ impl Shared {
             };
             return Outcome::Succeeded { outputs: self.redactor.map(outputs) };
         }
-        self.waits(&message.map_or_else(|| format!("{from} says that it is not done"), str::to_owned))
+        let message = message.map_or_else(|| format!("{from} says that it is not done"), str::to_owned);
+        self.waits(&message, after)
     }
 
-    fn waits(&self, message: &str) -> Outcome {
+    /// Looks again after the node's interval, or later if that is asked for.
+    fn waits(&self, message: &str, poll_after: Option<Duration>) -> Outcome {
         Outcome::Blocked {
             reason: NodeReason::AwaitingEvent,
             message: self.line(message),
             handle: None,
-            poll_after: None,
+            poll_after,
         }
     }
 

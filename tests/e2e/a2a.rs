@@ -230,8 +230,11 @@ fn a_runner_that_is_asked_to_leave_while_it_hands_in_leaves_the_task_to_the_next
     desk.stage.wait_until("the agent has the task", || desk.count("begun") == 1);
     runner.signal(Signal::TERM);
     runner.ends();
+    let node = desk.stage.node("e", "t");
+    assert!(node.phase == NodePhase::Blocked && node.extensions.handle.is_some(), "{node:?}");
     std::fs::write(desk.stage.outside("trace.go"), "").unwrap();
     desk.stage.reconcile_to_the_end(&desk.stage.environment.repo());
-    assert_eq!(desk.stage.node("e", "t").phase, NodePhase::Succeeded);
+    let node = desk.stage.node("e", "t");
+    assert_eq!((node.phase, node.attempt), (NodePhase::Succeeded, 1));
     assert_eq!((desk.count("begun"), desk.count("cancelled")), (1, 0));
 }

@@ -29,6 +29,7 @@ fn interval() {
 fn an_address_is_looked_at_in_its_interval_until_it_answers_with_success() {
     let service = Service::start(|_, before| match before {
         0 | 1 => Answer::Json("503 Service Unavailable", json!({})),
+        2 => Answer::Json("503 Service Unavailable\r\nRetry-After: 3", json!({})),
         _ => Answer::Json("200 OK", json!({ "version": "1.4" })),
     });
     let external =
@@ -46,7 +47,12 @@ fn an_address_is_looked_at_in_its_interval_until_it_answers_with_success() {
     assert_eq!((service.asked().len(), stage.status_tip()), (2, tip), "the same answer is no commit");
     stage.reconcile(&[]).succeeds();
     assert_eq!(service.asked().len(), 2, "the interval holds across runs");
-    interval();
+    for _ in 0..2 {
+        interval();
+        stage.reconcile(&[]).succeeds();
+        assert_eq!(service.asked().len(), 3, "whoever asks to be left alone for longer is");
+    }
+    std::thread::sleep(Duration::from_secs(2));
     stage.reconcile(&[]).succeeds();
     let node = stage.node("e", "wait");
     assert_eq!(node.phase, NodePhase::Succeeded, "{node:?}");

@@ -106,8 +106,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Calls off what a handing in came to that nobody waits for any more.
-    pub(super) async fn call_off_what_began(&self, ended: Option<Ended>) {
-        let Some(Err(Outcome::Blocked { handle: Some(handle), .. })) = ended else { return };
+    pub(super) async fn call_off_what_began(&self, ended: Ended) {
+        let Err(Outcome::Blocked { handle: Some(handle), .. }) = ended else { return };
         if let Ok((place, id)) = self.read(&handle) {
             // The node is cancelled in any case.
             let _ = self.cancel(&place, &id).await;

@@ -27,7 +27,7 @@ use crate::provider::{
     check_criteria,
 };
 
-/// How long is waited, when a node is called off, for the answer that names the task to be called off.
+/// How long is waited, when an attempt has to end, for the answer that names the task.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The agents at addresses.
@@ -110,11 +110,15 @@ async fn run(
         tokio::select! {
             ended = &mut handing_in => ended,
             stop = asked(&mut stop) => {
-                if stop == Stop::Cancel {
-                    let ended = tokio::time::timeout(LAST_ANSWER, &mut handing_in).await;
-                    exchange.call_off_what_began(ended.ok()).await;
+                // The answer names the task: it has to be called off, or kept for the next runner.
+                match tokio::time::timeout(LAST_ANSWER, &mut handing_in).await {
+                    Ok(ended) if stop == Stop::Shutdown => ended,
+                    Ok(ended) => {
+                        exchange.call_off_what_began(ended).await;
+                        return Outcome::Stopped(stop).into();
+                    }
+                    Err(_) => return Outcome::Stopped(stop).into(),
                 }
-                return Outcome::Stopped(stop).into();
             }
         }
     };

@@ -392,6 +392,20 @@ async fn a_node_that_is_cancelled_while_it_is_handed_in_leaves_no_task_behind() 
     });
     assert_eq!(report.outcome, Outcome::Stopped(Stop::Cancel));
     assert_eq!(desk.methods().await.last().map(String::as_str), Some("CancelTask"));
+
+    // A runner that goes away keeps the task for the next one.
+    asker.send_replace(Some(Stop::Shutdown));
+    let report = desk.run().await;
+    assert!(matches!(report.outcome, Outcome::Blocked { handle: Some(_), .. }), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_answer_of_any_size_is_cut_off() {
+    let desk = desk_with("TASK_STATE_COMPLETED", &"x".repeat(5 << 20), json!([])).await;
+    let (message, retryable) = failure(desk.run().await);
+    assert!(message.ends_with("answers with more than 4194304 bytes") && !retryable, "{message}");
+    let desk = desk_with("TASK_STATE_COMPLETED", &"x".repeat(2 << 20), json!([])).await;
+    assert_eq!(failure(desk.run().await).0, "the agent gives outputs of more than 1048576 bytes");
 }
 
 #[tokio::test]
