@@ -81,7 +81,7 @@ impl Maker {
     }
 }
 
-/// A name for what is to be done, that changes with each failure and each wish to begin anew.
+/// A name for what is to be done: it outlives runners, and changes with each failure and each wish to begin anew.
 fn work(uid: &str, id: &NodeId, state: Option<&NodeStatus>) -> String {
     let failures = state.map_or(0, |state| state.extensions.failures);
     match state.and_then(|state| state.extensions.reset_at) {

@@ -5,9 +5,10 @@ use super::web::Request;
 use super::{ConfigError, ProviderSettings};
 
 /// Headers that are ours, or that would change what a request is.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
     "idempotency-key",
     "planspec-fencing-token",
+    "planspec-work-key",
     "a2a-version",
     "host",
     "content-length",

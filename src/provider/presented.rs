@@ -15,6 +15,7 @@ pub(super) fn document(attempt: &Attempt) -> JsonMap {
         ("attempt", json!(attempt.attempt)),
         ("runId", json!(attempt.run_id)),
         ("idempotencyKey", json!(attempt.idempotency_key)),
+        ("workKey", json!(attempt.work)),
         ("inputs", Value::Object(attempt.inputs.clone())),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -23,5 +24,6 @@ pub(super) fn document(attempt: &Attempt) -> JsonMap {
 /// Adds the headers by which the one who is asked can tell what it has done already, and who may ask no more.
 pub(super) fn mark(request: &mut Request, attempt: &Attempt) -> Result<(), WebError> {
     request.header("Idempotency-Key", &attempt.idempotency_key)?;
+    request.header("Planspec-Work-Key", &attempt.work)?;
     request.header("Planspec-Fencing-Token", &attempt.fencing_token.to_string())
 }

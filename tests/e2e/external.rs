@@ -81,7 +81,8 @@ fn a_webhook_is_told_what_waits_and_says_when_it_is_done() {
     let [first, second] = service.asked().try_into().unwrap();
     assert_eq!((first.method.as_str(), &first.body), ("POST", &second.body), "the same question each time");
     let fields: Vec<&str> = first.body.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = ["namespace", "execution", "node", "attempt", "runId", "idempotencyKey", "inputs"];
+    let expected =
+        ["namespace", "execution", "node", "attempt", "runId", "idempotencyKey", "workKey", "inputs"];
     assert_eq!(fields, expected);
     assert_eq!((&first.body["execution"], &first.body["inputs"]), (&json!("e"), &json!({})));
     assert_eq!(first.header("idempotency-key"), first.body["idempotencyKey"].as_str());

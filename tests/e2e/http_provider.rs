@@ -109,6 +109,26 @@ fn a_service_that_is_busy_is_asked_again_with_the_same_key() {
 }
 
 #[test]
+fn a_service_recognises_by_the_work_key_what_a_lost_runner_handed_in() {
+    let service = Service::start(|_, before| match before {
+        0 => Answer::Silence,
+        1 => Answer::Json("500 Internal Server Error", json!({})),
+        _ => Answer::Json("200 OK", json!({})),
+    });
+    let stage = stage(&service.url, &json!({}), &json!({ "retries": 1 }), "127.0.0.1");
+    let mut runner = stage.start(&[]);
+    stage.wait_until("the service was asked", || service.asked().len() == 1);
+    runner.kill();
+    stage.reconcile_to_the_end(&stage.environment.repo());
+    assert_eq!(node(&stage).0, NodePhase::Succeeded);
+    let asked = service.asked();
+    let key = |index: usize, name: &str| asked[index].header(name).unwrap().to_owned();
+    assert_ne!(key(0, "idempotency-key"), key(1, "idempotency-key"), "another attempt");
+    assert_eq!(key(0, "planspec-work-key"), key(1, "planspec-work-key"), "at the same work");
+    assert_ne!(key(1, "planspec-work-key"), key(2, "planspec-work-key"), "after a failure it is begun anew");
+}
+
+#[test]
 fn a_service_that_hangs_or_floods_fails_its_node_alone() {
     let service = Service::start(|asked, _| match asked.path.as_str() {
         "/hangs" => Answer::Silence,

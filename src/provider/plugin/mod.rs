@@ -56,6 +56,7 @@ fn request(operation: &str, attempt: &Attempt) -> Value {
             "number": attempt.attempt,
             "runId": attempt.run_id,
             "idempotencyKey": attempt.idempotency_key,
+            "workKey": attempt.work,
             "fencingToken": attempt.fencing_token,
             "commit": attempt.commit,
             "timeoutSeconds": attempt.timeout.map(|timeout| timeout.as_secs_f64()),

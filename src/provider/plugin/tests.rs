@@ -41,7 +41,7 @@ fn a_request_goes_in_and_an_answer_comes_out() {
             "provider": "robot://arm",
             "attempt": {
                 "namespace": "team", "execution": "exec-1", "node": "build", "number": 2, "runId": "run-1",
-                "idempotencyKey": "uid/build/2", "fencingToken": 7, "commit": "0".repeat(40), "timeoutSeconds": 60.0,
+                "idempotencyKey": "uid/build/2", "workKey": "uid/build/0", "fencingToken": 7, "commit": "0".repeat(40), "timeoutSeconds": 60.0,
             },
             "config": {"room": "A"},
             "inputs": {"speed": 2.5},

@@ -30,6 +30,7 @@ pub(super) fn environment(
     set("PLANSPEC_NODE", OsStr::new(attempt.node.as_str()));
     set("PLANSPEC_ATTEMPT", OsStr::new(&attempt.attempt.to_string()));
     set("PLANSPEC_IDEMPOTENCY_KEY", OsStr::new(&attempt.idempotency_key));
+    set("PLANSPEC_WORK_KEY", OsStr::new(&attempt.work));
     set("PLANSPEC_FENCING_TOKEN", OsStr::new(&attempt.fencing_token.to_string()));
     set("PLANSPEC_RUN_ID", OsStr::new(&attempt.run_id));
     if job.brief.is_some() {

@@ -70,6 +70,7 @@ fn the_environment_is_exactly_what_the_contract_says() {
             "PLANSPEC_NODE=build",
             paths[2],
             "PLANSPEC_RUN_ID=run-1",
+            "PLANSPEC_WORK_KEY=uid/build/0",
             "TOKEN=***",
         ]
     );
