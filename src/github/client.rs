@@ -251,11 +251,11 @@ impl GitHub {
     /// Waits for the next place among the requests that create or change something.
     async fn keep_pace(&self, request: &Request<'_>, end: Instant) -> Result<(), GitHubError> {
         let now = Instant::now();
-        let at = self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).next(now);
-        if at > end {
+        let place = self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).next(now, end);
+        let at = place.map_err(|at| {
             let (what, wait) = (request.what.to_owned(), at - now);
-            return Err(GitHubError::RateLimited { what, wait });
-        }
+            GitHubError::RateLimited { what, wait }
+        })?;
         tokio::time::sleep_until(at).await;
         Ok(())
     }

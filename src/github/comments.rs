@@ -129,6 +129,21 @@ impl GitHub {
         self.ask(Request::create(path, json!({ "body": cut(body) }), &what, NEEDS)).await
     }
 
+    /// Writes a comment below an issue that is no pull request.
+    ///
+    /// # Errors
+    /// As [`Self::add_comment`].
+    pub async fn comment_on_issue(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        body: &str,
+    ) -> Result<Comment, GitHubError> {
+        let path = repo.path(&format!("issues/{number}/comments"));
+        let what = format!("comment on #{number}");
+        self.ask(Request::create(path, json!({ "body": cut(body) }), &what, "issues: write")).await
+    }
+
     /// Replaces the text of a comment.
     ///
     /// # Errors

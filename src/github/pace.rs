@@ -16,19 +16,22 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Takes the next place, and says when it is.
-    pub(super) fn next(&mut self, now: Instant) -> Instant {
+    /// Takes the next place, and says when it is. One after `end` is not taken, and told as the error.
+    pub(super) fn next(&mut self, now: Instant, end: Instant) -> Result<Instant, Instant> {
         let mut at = self.made.back().map_or(now, |last| (*last).max(now));
         for (window, most) in WINDOWS {
             if let Some(earlier) = self.made.len().checked_sub(most).and_then(|index| self.made.get(index)) {
                 at = at.max(*earlier + window);
             }
         }
+        if at > end {
+            return Err(at);
+        }
         self.made.push_back(at);
         while self.made.len() > WINDOWS.iter().map(|(_, most)| *most).max().unwrap_or_default() {
             self.made.pop_front();
         }
-        at
+        Ok(at)
     }
 }
 
@@ -40,12 +43,15 @@ mod tests {
     fn no_window_ever_holds_more_than_the_host_allows() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        let times: Vec<Duration> = (0..1200).map(|_| pace.next(start) - start).collect();
+        let end = start + Duration::from_secs(100_000);
+        let times: Vec<Duration> = (0..1200).map(|_| pace.next(start, end).unwrap() - start).collect();
         for (window, most) in [(60, 80), (3600, 500)] {
             for pair in times.windows(most + 1) {
                 assert!(pair[most] - pair[0] >= Duration::from_secs(window), "{pair:?}");
             }
         }
         assert_eq!(times[74], Duration::ZERO);
+        let late = pace.next(start, start).unwrap_err();
+        assert_eq!(pace.next(start, start), Err(late), "what is not taken costs nobody a place");
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::check::{Settings, has_expression};
 use super::checked_elsewhere::check_elsewhere;
+use super::git_host::GitHost;
 use super::log::Log;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
@@ -38,11 +39,12 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// The provider.
 pub(super) struct GitHubActions {
     settings: Arc<ProviderSettings>,
+    host: GitHost,
 }
 
 impl GitHubActions {
-    pub(super) fn new(settings: ProviderSettings) -> Self {
-        Self { settings: Arc::new(settings) }
+    pub(super) fn new(settings: ProviderSettings, host: GitHost) -> Self {
+        Self { settings: Arc::new(settings), host }
     }
 
     fn job(&self, attempt: Attempt) -> Result<Job, Outcome> {
@@ -52,9 +54,7 @@ impl GitHubActions {
             .and_then(|()| check_criteria(&attempt.criteria))
             .map_err(|error| refused(error.to_string()))?;
         let place = Place::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
-        let access =
-            self.settings.github.as_ref().ok_or_else(|| refused(GitHubError::NoToken.to_string()))?;
-        let host = GitHub::new(access).map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
+        let host = self.host.open().map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
         Ok(Job { attempt, place, host })
     }
 }

@@ -10,6 +10,7 @@ mod command_line;
 mod criteria;
 mod endpoint;
 mod external;
+mod git_host;
 mod github_actions;
 mod headers;
 mod http;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::check::did_you_mean;
+use super::git_host::GitHost;
 use super::{Provider, ProviderSettings, agent, external, github_actions, http, human, mcp, plugin, tool};
 
 /// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
@@ -48,8 +49,9 @@ impl Registry {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         registry.register(&(Arc::new(external::External::new(&settings)) as Arc<dyn Provider>));
         registry.register(&(Arc::new(http::Http::new(settings.clone())) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(human::Human::new(&settings)) as Arc<dyn Provider>));
-        let actions = github_actions::GitHubActions::new(settings.clone());
+        let host = GitHost::new(settings.github.clone());
+        registry.register(&(Arc::new(human::Human::new(&settings, &host)) as Arc<dyn Provider>));
+        let actions = github_actions::GitHubActions::new(settings.clone(), host);
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
         registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));
         let plugins = settings.plugins.clone();

@@ -58,7 +58,7 @@ fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
 async fn host() -> (MockServer, GitHubActions) {
     let server = MockServer::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
-    (server, GitHubActions::new(ProviderSettings { github: Some(access), ..ProviderSettings::default() }))
+    (server, GitHubActions::new(ProviderSettings::default(), GitHost::new(Some(access))))
 }
 
 const RUNS: &str = "/repos/acme/app/actions/workflows/deploy.yml/runs";
@@ -218,7 +218,9 @@ async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
 
 #[tokio::test]
 async fn without_a_token_the_answer_says_what_is_missing() {
-    let report = GitHubActions::new(ProviderSettings::default()).run(attempt(None), control()).await;
+    let report = GitHubActions::new(ProviderSettings::default(), GitHost::new(None))
+        .run(attempt(None), control())
+        .await;
     assert!(
         matches!(&report.outcome, Outcome::Failed { message, .. } if message.contains("GITHUB_TOKEN")),
         "{report:?}"
@@ -230,11 +232,8 @@ async fn criteria_are_checked_after_the_workflow_has_succeeded() {
     let (server, _) = host().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
     let allow_private = vec!["127.0.0.0/8".to_owned()];
-    let provider = GitHubActions::new(ProviderSettings {
-        github: Some(access),
-        allow_private,
-        ..ProviderSettings::default()
-    });
+    let settings = ProviderSettings { allow_private, ..ProviderSettings::default() };
+    let provider = GitHubActions::new(settings, GitHost::new(Some(access)));
     let one = "/repos/acme/app/actions/runs/7";
     let done = run(7, "k", "completed", Some("success"));
     Mock::given(path(one)).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;

@@ -16,6 +16,7 @@ use self::person::Person;
 use self::task::{Handle, Task};
 use super::check::Settings;
 use super::checked_elsewhere::check_elsewhere;
+use super::git_host::GitHost;
 use super::log::Log;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
@@ -23,7 +24,7 @@ use super::{
     Attempt, CallingOff, ConfigError, Control, Home, Outcome, Provider, ProviderSettings, Report, Running,
     Stop, check_criteria,
 };
-use crate::github::{Access, GitHub, GitHubError};
+use crate::github::GitHubError;
 use crate::model::{JsonMap, NodeReason};
 
 const SCHEME: &str = "human://";
@@ -41,18 +42,18 @@ pub(super) struct Human {
 
 /// Where issues are opened, and what is needed for it.
 struct Office {
-    access: Access,
+    host: GitHost,
     home: Home,
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
 }
 
 impl Human {
-    pub(super) fn new(settings: &ProviderSettings) -> Self {
-        let office = settings.github.clone().zip(settings.home.clone()).map(|(access, home)| {
+    pub(super) fn new(settings: &ProviderSettings, host: &GitHost) -> Self {
+        let office = settings.home.clone().filter(|_| host.is_known()).map(|home| {
             let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
             let redactor = Arc::new(Redactor::new(secrets));
-            Arc::new(Office { access, home, settings: settings.clone(), redactor })
+            Arc::new(Office { host: host.clone(), home, settings: settings.clone(), redactor })
         });
         Self { office }
     }
@@ -61,7 +62,7 @@ impl Human {
     fn task(&self, attempt: &Attempt, time: Duration) -> Option<Result<Task, GitHubError>> {
         let office = Arc::clone(self.office.as_ref()?);
         let person = Person::parse(person(&attempt.provider));
-        let host = GitHub::new(&office.access).map(|host| host.within(time));
+        let host = office.host.open().map(|host| host.within(time));
         Some(host.map(|host| Task { attempt: attempt.clone(), office, person, host }))
     }
 }

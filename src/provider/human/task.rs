@@ -238,7 +238,7 @@ impl Task {
                 "{marker}\n{}\n\nThe issue is open again; what an answer has to be stands at its end.",
                 markdown(&self.office.redactor.text(why), WORDS)
             );
-            self.host.add_comment(repo, issue.number, &text).await?;
+            self.host.comment_on_issue(repo, issue.number, &text).await?;
         }
         self.host.change_issue(repo, issue.number, &change("open", None, None)).await?;
         let mut handle = handle.clone();
@@ -260,7 +260,7 @@ impl Task {
                 "{REMINDER}\nA reminder: half of the time that this task may take is over. {}",
                 code(&self.person.to_string(), 200)
             );
-            self.host.add_comment(&self.office.home.repo, issue.number, &text).await?;
+            self.host.comment_on_issue(&self.office.home.repo, issue.number, &text).await?;
         }
         let mut handle = handle.clone();
         handle.reminded = true;
@@ -293,7 +293,7 @@ impl Task {
                 let text = format!(
                     "{OFF}\nThe task was called off, or took too long. Nobody has to do it any more; an answer no longer counts."
                 );
-                self.host.add_comment(repo, issue.number, &text).await?;
+                self.host.comment_on_issue(repo, issue.number, &text).await?;
             }
         }
         self.close(&issue).await

@@ -8,11 +8,12 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::page::{Mark, body, form, title};
 use super::*;
+use crate::github::Access;
 use crate::model::{ContextItem, Kind, ResourceKey};
 use crate::provider::{Brief, Checkout, Workspace, WorkspaceError};
 
 fn check(provider: &str, config: &Value) -> Result<(), String> {
-    Human::new(&ProviderSettings::default())
+    Human::new(&ProviderSettings::default(), &GitHost::new(None))
         .check(provider, config.as_object().unwrap())
         .map_err(|error| error.to_string())
 }
@@ -61,7 +62,9 @@ fn control() -> Control {
 
 #[tokio::test]
 async fn without_a_host_the_node_is_blocked_and_says_what_ends_that() {
-    let report = Human::new(&ProviderSettings::default()).run(attempt("human://mia"), control()).await;
+    let report = Human::new(&ProviderSettings::default(), &GitHost::new(None))
+        .run(attempt("human://mia"), control())
+        .await;
     let Outcome::Blocked { reason, message, handle, .. } = report.outcome else { panic!("not blocked") };
     assert_eq!((reason, handle), (NodeReason::AwaitingPerson, None));
     assert_eq!(
@@ -74,10 +77,10 @@ async fn host() -> (MockServer, Human) {
     let server = MockServer::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
     let home = Home { repo: "acme/app".parse().unwrap(), dashboard: None };
-    let settings = ProviderSettings { github: Some(access), home: Some(home), ..ProviderSettings::default() };
+    let settings = ProviderSettings { home: Some(home), ..ProviderSettings::default() };
     let refused = ResponseTemplate::new(403).set_body_json(json!({ "message": "Resource not accessible" }));
     Mock::given(path("/user")).respond_with(refused).mount(&server).await;
-    (server, Human::new(&settings))
+    (server, Human::new(&settings, &GitHost::new(Some(access))))
 }
 
 fn issue(number: u64, state: &str, key: &str) -> Value {
@@ -187,7 +190,7 @@ async fn an_issue_that_is_gone_is_lost_and_a_host_that_fails_says_nothing() {
     asked.handle = Some(json!({"issue": 7, "url": "u"}).to_string());
     assert!(matches!(provider.poll(asked.clone(), control()).await.outcome, Outcome::Lost { .. }));
     assert_eq!(provider.call_off(asked.clone()).await, Ok(()));
-    let here = Human::new(&ProviderSettings::default());
+    let here = Human::new(&ProviderSettings::default(), &GitHost::new(None));
     assert_eq!(here.poll(asked.clone(), control()).await.outcome, Outcome::Stopped(Stop::Shutdown));
     assert!(here.call_off(asked).await.unwrap_err().contains("GITHUB_TOKEN"));
 }
