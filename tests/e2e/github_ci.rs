@@ -1,20 +1,21 @@
 //! `planspec ci` with the events of a Git host: pull requests, passes, commands in comments, reviews, reports of forks.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::environment::{Outcome, TestEnvironment};
 use crate::github_host::GitHubHost;
 
-const TOKEN: &str = "ghs_sEcReT0123456789";
+pub(crate) const TOKEN: &str = "ghs_sEcReT0123456789";
 
-const CONFIG: &str = "
+pub(crate) const CONFIG: &str = "
 identities:
   rosa: {emails: [rosa@example.com]}
 ";
 
-const GATE: &str = "
+pub(crate) const GATE: &str = "
 apiVersion: planspec.io/v1alpha1
 kind: Gate
 metadata: {name: look, namespace: team}
@@ -24,7 +25,7 @@ spec:
   reviewers: ['user:rosa', 'team:security']
 ";
 
-const WORK: &str = "
+pub(crate) const WORK: &str = "
 apiVersion: planspec.io/v1alpha1
 kind: Plan
 metadata: {name: p, namespace: team}
@@ -61,7 +62,7 @@ impl World {
         Self { environment, host: GitHubHost::start() }
     }
 
-    fn new(config: &str, gate: &str) -> Self {
+    pub(crate) fn new(config: &str, gate: &str) -> Self {
         let environment = TestEnvironment::with_files(&[(".planspec.yaml", config)]);
         environment.commit_files(&[("gate.yaml", gate), ("work.yaml", WORK)], "Merge #7");
         let merge = environment.git_output(&["rev-parse", "HEAD"]);
@@ -73,11 +74,11 @@ impl World {
         Self { environment, host }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.environment.root().join(name)
     }
 
-    fn left(&self, name: &str) -> String {
+    pub(crate) fn left(&self, name: &str) -> String {
         std::fs::read_to_string(self.file(name)).unwrap_or_default()
     }
 
@@ -89,19 +90,28 @@ impl World {
         self.ci_in(&self.environment.repo(), name, event, arguments)
     }
 
-    fn ci_in(&self, place: &Path, name: &str, event: &str, arguments: &[&str]) -> Outcome {
+    pub(crate) fn ci_in(&self, place: &Path, name: &str, event: &str, arguments: &[&str]) -> Outcome {
+        let mut command = self.ci_command(place, name, event);
+        self.finish(command.args(arguments))
+    }
+
+    pub(crate) fn ci_command(&self, place: &Path, name: &str, event: &str) -> Command {
         std::fs::write(self.file("event.json"), event).unwrap();
         for name in ["output", "summary"] {
             let _ = std::fs::remove_file(self.file(name));
         }
         let mut command = self.environment.planspec_command(place);
-        command.arg("ci").args(arguments);
+        command.arg("ci");
         command.env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", name);
         command.env("GITHUB_EVENT_PATH", self.file("event.json"));
         command.env("GITHUB_REPOSITORY", "acme/app").env("GITHUB_TOKEN", TOKEN);
         command.env("GITHUB_API_URL", self.host.url()).env("GITHUB_SERVER_URL", "https://github.com");
         command.env("GITHUB_RUN_ID", "77").env("GITHUB_OUTPUT", self.file("output"));
         command.env("GITHUB_STEP_SUMMARY", self.file("summary"));
+        command
+    }
+
+    pub(crate) fn finish(&self, command: &mut Command) -> Outcome {
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let outcome = Outcome {
@@ -134,11 +144,11 @@ impl World {
         })
     }
 
-    fn phase(&self) -> Value {
+    pub(crate) fn phase(&self) -> Value {
         self.phase_of("e")
     }
 
-    fn phase_of(&self, name: &str) -> Value {
+    pub(crate) fn phase_of(&self, name: &str) -> Value {
         let target = format!("execution/{name}");
         let found = self.environment.planspec(&["get", &target, "-n", "team", "-o", "json"]);
         found.succeeds().json()["status"]["phase"].clone()
@@ -159,7 +169,7 @@ pub(crate) fn opened(number: u64, head: &str) -> Value {
 }
 
 /// The lines that a runner takes for commands, as it documents `stop-commands`.
-fn obeyed(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn obeyed(outcome: &Outcome) -> Vec<String> {
     let mut stopped: Option<String> = None;
     let mut obeyed = Vec::new();
     for line in outcome.stdout.lines().chain(outcome.stderr.lines()) {
@@ -179,7 +189,7 @@ fn obeyed(outcome: &Outcome) -> Vec<String> {
 }
 
 /// A branch with one more commit, and its id; `main` is checked out again.
-fn change(world: &World, path: &str, content: &str) -> String {
+pub(crate) fn change(world: &World, path: &str, content: &str) -> String {
     let environment = &world.environment;
     environment.git(&["switch", "--quiet", "-c", "feat"]).succeeds();
     environment.commit_files(&[(path, content)], "Change");

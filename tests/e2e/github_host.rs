@@ -2,6 +2,7 @@
 //! real HTTP. What is asked and answered is judged by GitHub's own description; a mistake fails the test.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wiremock::matchers::any;
@@ -10,6 +11,16 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 use crate::github_issues::Issues;
 use crate::github_judge;
 use crate::github_runs::Runs;
+
+/// An answer that is given in place of the right one, so many times.
+pub(crate) struct Fault {
+    pub(crate) method: &'static str,
+    /// The end of the path.
+    pub(crate) path: &'static str,
+    pub(crate) times: usize,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
 
 /// What the host holds.
 #[derive(Default)]
@@ -33,6 +44,9 @@ pub(crate) struct State {
     pub(crate) slow: Option<&'static str>,
     /// Every text that was written as a comment of ours, new or edited.
     pub(crate) texts: Vec<String>,
+    pub(crate) faults: Vec<Fault>,
+    /// When something was created or changed.
+    changed_at: Vec<Instant>,
     /// `METHOD PATH` of every request.
     pub(crate) seen: Vec<String>,
     /// What GitHub's description does not allow.
@@ -49,7 +63,13 @@ pub(crate) struct GitHubHost {
 impl Drop for GitHubHost {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.with(|state| assert_eq!(state.mistakes, Vec::<String>::new()));
+            self.with(|state| {
+                assert_eq!(state.mistakes, Vec::<String>::new());
+                // The host's own limit on what creates content.
+                let at = &state.changed_at;
+                let full = at.windows(81).find(|pair| pair[80] - pair[0] < Duration::from_secs(60));
+                assert!(full.is_none(), "more than 80 requests a minute create or change something");
+            });
         }
     }
 }
@@ -210,6 +230,23 @@ impl Respond for Answers {
         let mut state = self.0.lock().unwrap();
         let (method, path) = (request.method.as_str(), request.url.path());
         state.seen.push(format!("{method} {path}"));
+        if method != "GET" {
+            state.changed_at.push(Instant::now());
+        }
+        let fits =
+            |fault: &&mut Fault| fault.times > 0 && fault.method == method && path.ends_with(fault.path);
+        let fault = state.faults.iter_mut().find(fits).map(|fault| {
+            fault.times -= 1;
+            let said = json!({ "message": "for the test" });
+            let template = ResponseTemplate::new(fault.status).set_body_json(said);
+            fault
+                .headers
+                .iter()
+                .fold(template, |template, (name, value)| template.insert_header(*name, value.as_str()))
+        });
+        if let Some(fault) = fault {
+            return fault;
+        }
         let (status, answer) = state.answer(method, path, request.url.query().unwrap_or_default(), &body);
         let address = request.url.as_str().split_once(request.url.authority()).map_or("", |(_, rest)| rest);
         let found = github_judge::mistakes(method, address, &request.body, (status, &answer));

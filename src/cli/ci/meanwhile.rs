@@ -79,7 +79,8 @@ pub(super) fn tell(
     while let Some(state) = news.next(interval) {
         if state.fresh && !state.touched.is_empty() {
             let found = tips(&standing, &state).and_then(|tips| standing.move_to(tips));
-            let done = found.and_then(|()| comment(host, &standing, &state.touched, full, told));
+            let done =
+                found.and_then(|()| comment(host, &standing, (&state.touched, &state.touched), full, told));
             if let Err(error) = done {
                 tracing::debug!(%error, "progress is not told yet");
             }

@@ -16,7 +16,9 @@ const TIMELINE: usize = 500;
 #[derive(Default)]
 pub(super) struct Passed {
     pub(super) summary: Summary,
-    /// Executions that something happened to, or that wait.
+    /// Executions that something happened to.
+    pub(super) changed: BTreeSet<ResourceKey>,
+    /// These, and those that wait.
     pub(super) touched: BTreeSet<ResourceKey>,
     /// What happened, as rows of a Markdown table.
     pub(super) timeline: Vec<String>,
@@ -35,10 +37,12 @@ impl Passed {
                 return;
             }
             Event::Execution { at, key, to, message, .. } => {
+                self.changed.insert(key.clone());
                 self.touched.insert(key.clone());
                 row(*at, key, None, to.as_str(), message)
             }
             Event::Node { at, key, node, to, message, .. } => {
+                self.changed.insert(key.clone());
                 self.touched.insert(key.clone());
                 row(*at, key, Some(node), to.as_str(), message)
             }

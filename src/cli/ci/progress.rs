@@ -11,13 +11,16 @@ use super::standing::{Standing, merged_pull};
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::git::ObjectId;
-use crate::github::PullRequest;
+use crate::github::{PullRequest, Written};
 use crate::model::{Kind, ResourceKey};
 use crate::report::progress_comment::MARKER;
 use crate::report::text;
 
-/// The most pull requests that one pass comments on: the rest is told by the next one.
-const MOST_PULLS: usize = 30;
+/// The most comments that are written at once: the rest is told by the next pass.
+const MOST_WRITTEN: usize = 30;
+
+/// For how many commits the host is asked at once which pull request brought them.
+const MOST_ASKED: usize = 100;
 
 /// What the host was asked and told already in this job, so that it is not asked again.
 #[derive(Default)]
@@ -26,6 +29,8 @@ pub(super) struct Told {
     pulls: BTreeMap<ObjectId, Option<PullRequest>>,
     /// Our comment on a pull request, and what it says.
     comments: BTreeMap<u64, (u64, String)>,
+    /// For how many commits the host was asked, since the count began anew.
+    asked: usize,
 }
 
 impl Told {
@@ -39,22 +44,26 @@ impl Told {
         if let Some(pull) = self.pulls.get(&commit) {
             return Ok(pull.clone());
         }
+        if self.asked >= MOST_ASKED {
+            return Ok(None);
+        }
+        self.asked += 1;
         let pull = merged_pull(host, &commit.to_string())?;
         self.pulls.insert(commit, pull.clone());
         Ok(pull)
     }
 
-    /// Writes or edits our comment, unless it says the same already.
-    fn write(&mut self, host: &Host, number: u64, body: &str) -> Result<(), CliError> {
+    /// Writes or edits our comment, unless it says the same already; whether it did not.
+    fn write(&mut self, host: &Host, number: u64, body: &str) -> Result<bool, CliError> {
         if let Some((id, said)) = self.comments.get(&number) {
             let id = *id;
             if said == body {
-                return Ok(());
+                return Ok(false);
             }
             match host.ask(|github, repo| github.edit_comment(repo, id, body)) {
                 Ok(_) => {
                     self.comments.insert(number, (id, body.to_owned()));
-                    return Ok(());
+                    return Ok(true);
                 }
                 // Somebody deleted it.
                 Err(error) if error.is_not_found() => {}
@@ -63,7 +72,7 @@ impl Told {
         }
         let written = host.keep_comment(number, MARKER, body)?;
         self.comments.insert(number, (written.id(), body.to_owned()));
-        Ok(())
+        Ok(!matches!(written, Written::Unchanged(_)))
     }
 }
 
@@ -87,7 +96,7 @@ pub(super) fn publish(
     }
     told.look_again();
     if let Some(host) = host
-        && let Err(error) = comment(host, &standing, &passed.touched, full, told)
+        && let Err(error) = comment(host, &standing, (&passed.changed, &passed.touched), full, told)
     {
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();
@@ -96,53 +105,68 @@ pub(super) fn publish(
     Ok((page, phases(&standing, passed)?))
 }
 
-/// Brings the comments on the pull requests up to date that brought these Executions.
+/// Brings the comments on the pull requests up to date that brought these Executions; those that something happened to
+/// come first.
 pub(super) fn comment(
     host: &Host,
     standing: &Standing,
-    touched: &BTreeSet<ResourceKey>,
+    (changed, touched): (&BTreeSet<ResourceKey>, &BTreeSet<ResourceKey>),
     full: Option<&str>,
     told: &mut Told,
 ) -> Result<(), CliError> {
-    let touched = executions_only(touched);
+    let (first, touched) = (executions_only(changed), executions_only(touched));
     if touched.is_empty() {
         return Ok(());
     }
-    for (number, keys) in by_pull(host, standing, &touched, told)?.into_iter().take(MOST_PULLS) {
-        told.write(host, number, &standing.page(&keys, full)?.comment)?;
+    let waiting: Vec<&ResourceKey> = touched.difference(&first).collect();
+    // Where there are more than one pass can ask about, each one begins elsewhere.
+    let begin = (uuid::Uuid::new_v4().as_u128() % (waiting.len().max(1) as u128)) as usize;
+    let begin = if waiting.len() > MOST_ASKED { begin } else { 0 };
+    let waiting = waiting.iter().cycle().skip(begin).take(waiting.len()).copied();
+    let order: Vec<&ResourceKey> = first.iter().chain(waiting).collect();
+    told.asked = 0;
+    let mut written = 0;
+    for (number, keys) in by_pull(host, standing, &order, told)? {
+        if written == MOST_WRITTEN {
+            break;
+        }
+        written += usize::from(told.write(host, number, &standing.page(&keys, full)?.comment)?);
     }
     Ok(())
 }
 
-/// The pull requests that brought these Executions, with everything else that they brought.
+/// The pull requests that brought these Executions, with everything else that they brought; in the same order.
 fn by_pull(
     host: &Host,
     standing: &Standing,
-    touched: &BTreeSet<ResourceKey>,
+    order: &[&ResourceKey],
     told: &mut Told,
-) -> Result<BTreeMap<u64, BTreeSet<ResourceKey>>, CliError> {
-    let all: BTreeSet<ResourceKey> =
-        standing.executions()?.into_iter().chain(touched.iter().cloned()).collect();
-    let origins = standing.brought(&all)?;
-    let mut by_pull: BTreeMap<u64, BTreeSet<ResourceKey>> = BTreeMap::new();
-    let mut pulls: BTreeMap<u64, PullRequest> = BTreeMap::new();
-    for (key, commit) in origins.iter().filter(|(key, _)| touched.contains(key)) {
-        if let Some(pull) = told.pull(host, *commit)? {
-            by_pull.entry(pull.number).or_default().insert(key.clone());
-            pulls.insert(pull.number, pull);
-        }
+) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
+    let mut rest: BTreeSet<ResourceKey> = standing.executions()?.into_iter().collect();
+    rest.extend(order.iter().map(|key| (*key).clone()));
+    let mut origins = standing.brought(&rest)?;
+    let mut found: Vec<(u64, BTreeSet<ResourceKey>)> = Vec::new();
+    let mut pulls: BTreeMap<u64, (PullRequest, usize)> = BTreeMap::new();
+    for key in order {
+        let Some(commit) = origins.remove(*key) else { continue };
+        let Some(pull) = told.pull(host, commit)? else { continue };
+        let (_, place) = pulls.entry(pull.number).or_insert_with(|| {
+            found.push((pull.number, BTreeSet::new()));
+            (pull, found.len() - 1)
+        });
+        found.get_mut(*place).map(|(_, keys)| keys.insert((*key).clone()));
     }
-    for (key, commit) in origins.iter().filter(|(key, _)| !touched.contains(key)) {
-        // The host is asked only about commits that can be of one of these pull requests.
-        let near = || pulls.values().any(|pull| standing.may_be_of(*commit, pull));
-        if (told.pulls.contains_key(commit) || near())
-            && let Some(pull) = told.pull(host, *commit)?
-            && let Some(keys) = by_pull.get_mut(&pull.number)
+    // The host is asked only about commits that can be of one of these pull requests.
+    let near: BTreeSet<ObjectId> = pulls.values().flat_map(|(pull, _)| standing.between(pull)).collect();
+    for (key, commit) in origins {
+        if (told.pulls.contains_key(&commit) || near.contains(&commit))
+            && let Some(pull) = told.pull(host, commit)?
+            && let Some((_, place)) = pulls.get(&pull.number)
         {
-            keys.insert(key.clone());
+            found.get_mut(*place).map(|(_, keys)| keys.insert(key));
         }
     }
-    Ok(by_pull)
+    Ok(found)
 }
 
 fn executions_only(keys: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {

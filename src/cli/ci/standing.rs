@@ -18,6 +18,9 @@ use crate::report::progress_comment::render;
 /// How far back the commit is looked for that brought an Execution.
 const FAR: usize = 2000;
 
+/// How many commits a pull request brings at most, where it is merged without a merge commit.
+const NEAR: usize = 250;
+
 /// What is known of the Executions of a pass.
 pub(super) struct Standing {
     workspace: Workspace,
@@ -150,13 +153,22 @@ impl Standing {
         Ok(origins)
     }
 
-    /// Whether a commit can be one that a merged pull request brought: it came in between its base and its merge.
-    pub(super) fn may_be_of(&self, commit: ObjectId, pull: &PullRequest) -> bool {
-        let repo = &self.workspace.repo;
+    /// The commits of the desired branch that a merged pull request can have brought: those between its base and its
+    /// merge. None where they are too far apart to tell.
+    pub(super) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
         let id = |sha: &str| sha.parse::<ObjectId>().ok();
-        let Some(merge) = pull.merge_commit_sha.as_deref().and_then(id) else { return false };
-        let reaches = |from: ObjectId| repo.is_ancestor(commit, from).ok().flatten() == Some(true);
-        reaches(merge) && !id(&pull.base.sha).is_some_and(reaches)
+        let (Some(merge), Some(base)) = (pull.merge_commit_sha.as_deref().and_then(id), id(&pull.base.sha))
+        else {
+            return BTreeSet::new();
+        };
+        let mut found = BTreeSet::new();
+        for commit in self.workspace.repo.log(merge).take(NEAR).map_while(Result::ok) {
+            if commit.id == base {
+                return found;
+            }
+            found.insert(commit.id);
+        }
+        BTreeSet::new()
     }
 
     /// The merged pull request that brought each of these Executions, where there is one.
