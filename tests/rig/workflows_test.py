@@ -90,7 +90,10 @@ class Workflows(unittest.TestCase):
         world.git("switch", "--quiet", "main")
         payload = {"action": "opened", "number": pull["number"], "pull_request": pull}
         found, text = self.act("pull_request", "planspec-validate.yml", payload, ref=f"refs/pull/{pull['number']}/merge")
-        self.assertEqual((found["arguments"], found["parents"]), ("ci", f"{base} {head}"), text)
+        arguments, report = found["arguments"].split(" --report=")
+        self.assertEqual((arguments, found["parents"]), ("ci", f"{base} {head}"), text)
+        # It lies beside the checkout: what a change has in its place is not written over.
+        self.assertFalse(report.startswith(world.work) or not report.startswith("/"), report)
         self.assertEqual(found["stored"], "", text)
 
 
