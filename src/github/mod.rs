@@ -25,4 +25,6 @@ pub use statuses::CommitState;
 pub use workflows::{Artifact, Run};
 
 #[cfg(test)]
+pub(crate) mod judged;
+#[cfg(test)]
 mod tests;

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use wiremock::matchers::{body_partial_json, header, method, path, query_param};
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, Request, ResponseTemplate};
 
+use super::judged::{Judged, judge};
 use super::*;
 
 const TOKEN: &str = "ghs_0123456789abcdef";
 
-async fn host() -> (MockServer, GitHub, RepoName) {
-    let server = MockServer::start().await;
+async fn host() -> (Judged, GitHub, RepoName) {
+    let server = Judged::start().await;
     let github = GitHub::new(&Access { api: server.uri(), token: Some(TOKEN.to_owned()) }).unwrap();
     (server, github.patient(Duration::from_secs(5)), "acme/app".parse().unwrap())
 }
@@ -224,4 +225,54 @@ async fn permissions_and_teams_are_read_in_the_host_s_own_words() {
     assert_eq!(github.permission(&repo, "eve").await, Ok(Permission::None));
     assert_eq!(github.is_member("acme", "security", "wendy").await, Ok(true));
     assert_eq!(github.is_member("acme", "security", "rob").await, Ok(false));
+}
+
+/// Everything that is read is read from the answers that the host's own description shows.
+#[tokio::test]
+async fn the_answers_that_the_host_itself_shows_are_understood() {
+    let (server, github, repo) = host().await;
+    let shown: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/rig/openapi/examples.json")).unwrap();
+    let answer = move |request: &Request| {
+        let name = judge::name(request.method.as_str(), request.url.path()).unwrap();
+        let shown = &shown["answers"][name];
+        let status = shown["status"].as_u64().map_or(404, |status| u16::try_from(status).unwrap());
+        ResponseTemplate::new(status).set_body_json(&shown["body"])
+    };
+    Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+
+    assert_eq!(github.viewer().await.as_deref(), Some("octocat"));
+    assert_eq!(github.permission(&repo, "octocat").await, Ok(Permission::Admin));
+    assert_eq!(github.is_member("acme", "security", "octocat").await, Ok(true));
+    let comment = github.comment(&repo, 1).await.unwrap();
+    assert_eq!((comment.id, comment.issue_number(), comment.is_edited()), (1, Some(1347), false));
+    assert_eq!(comment.user.unwrap().login, "octocat");
+    assert_eq!(github.comments(&repo, 1347).await.unwrap().len(), 1);
+    assert_eq!(github.add_comment(&repo, 1347, "x").await.unwrap().id, 1);
+    assert_eq!(github.edit_comment(&repo, 1, "x").await.unwrap().body.as_deref(), Some("Me too"));
+    github.react(&repo, 1, Reaction::Yes).await.unwrap();
+    let pull = github.pull(&repo, 1347).await.unwrap();
+    assert_eq!((pull.number, pull.state.as_str(), pull.is_from_fork()), (1347, "open", false));
+    assert_eq!((pull.head.branch.as_str(), pull.base.branch.as_str()), ("new-topic", "master"));
+    assert_eq!(github.pulls_of(&repo, &"a".repeat(40)).await.unwrap()[0].number, 1347);
+    assert_eq!(github.pull_files(&repo, 1347).await.unwrap()[0].filename, "file1.txt");
+    let review = github.reviews(&repo, 12).await.unwrap().remove(0);
+    assert_eq!((review.state.as_str(), review.user.unwrap().login.as_str()), ("APPROVED", "octocat"));
+    assert_eq!(review.commit_id.as_deref(), Some("ecdd80bb57125d7ba9641ffaa4d7d2c19d3f3091"));
+    let issue = github.issue(&repo, 1347).await.unwrap();
+    assert_eq!((issue.number, issue.state.as_str()), (1347, "open"));
+    assert_eq!(github.open_issue(&repo, &NewIssue::default()).await.unwrap().number, 1347);
+    assert_eq!(github.change_issue(&repo, 1347, &IssueChange::default()).await.unwrap().number, 1347);
+    let check = github.check_named(&repo, &"a".repeat(40), "mighty_readme").await.unwrap().unwrap();
+    assert_eq!((check.id, check.conclusion.as_deref()), (4, Some("neutral")));
+    github.set_status(&repo, &"a".repeat(40), "x", CommitState::Success, "y").await.unwrap();
+    let inputs = serde_json::Map::new();
+    github.dispatch(&repo, "deploy.yml", "main", &inputs).await.unwrap();
+    let runs = github.dispatched_runs(&repo, "deploy.yml", Some(">=2026-01-01T00:00:00Z")).await.unwrap();
+    assert_eq!((runs[0].id, runs[0].status.as_deref()), (30_433_642, Some("queued")));
+    let run = github.run(&repo, 30_433_642).await.unwrap();
+    assert_eq!((run.event.as_str(), run.head_branch.as_deref()), ("push", Some("main")));
+    github.cancel_run(&repo, 1).await.unwrap();
+    let artifact = github.artifacts(&repo, 1).await.unwrap().remove(0);
+    assert_eq!((artifact.name.as_str(), artifact.size_in_bytes), ("Rails", 556));
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// One operation of the description.
 struct Operation {
+    name: String,
     method: String,
     /// The segments of its path; those in braces stand for anything.
     path: Vec<String>,
@@ -77,6 +78,13 @@ fn errors(what: &str, schema: &Validator, value: &Value) -> Vec<String> {
     schema.iter_errors(value).map(|error| format!("{what} at `{}`: {error}", error.instance_path())).collect()
 }
 
+/// What the description calls the operation of an address: `GET /repos/{owner}/{repo}/…`.
+#[allow(dead_code, reason = "the unit tests of the client use it too")]
+pub(crate) fn name(method: &str, path: &str) -> Option<&'static str> {
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    find(method, &segments).map(|operation| operation.name.as_str())
+}
+
 /// The operation of an address: the one with the fewest segments that stand for anything.
 fn find(method: &str, segments: &[&str]) -> Option<&'static Operation> {
     let fits = |operation: &&Operation| {
@@ -114,6 +122,7 @@ fn read(name: &str, operation: &Value, definitions: &Value) -> Operation {
     let object = |key: &str| operation[key].as_object().cloned().unwrap_or_else(Map::new);
     let texts = |key: &str| operation[key].as_array().cloned().unwrap_or_default();
     Operation {
+        name: name.to_owned(),
         method: method.to_owned(),
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
         query: object("query").iter().map(|(name, value)| (name.clone(), schema(value))).collect(),

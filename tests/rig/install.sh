@@ -28,7 +28,8 @@ if [ "$major" -lt 20 ]; then
 fi
 cp "$here/package.json" "$here/package-lock.json" "$rig"
 (cd "$rig" && PATH=$rig/venv/bin:$PATH again npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
-python3 "$here/openapi/trim.py" "$rig/node_modules/@octokit/openapi/generated/api.github.com.json" "$rig/github.json"
+python3 "$here/openapi/trim.py" "$rig/node_modules/@octokit/openapi/generated/api.github.com.json" "$rig/github.json" "$rig/examples.json"
 cmp "$rig/github.json" "$here/openapi/github.json"
+cmp "$rig/examples.json" "$here/openapi/examples.json"
 rm -rf "$rig/node_modules/@octokit"
 printf '%s' "$wanted" >"$rig/installed"

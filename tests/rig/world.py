@@ -139,8 +139,12 @@ class World:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()}") from error
 
     def mistakes(self):
-        """What GitHub's description does not allow of what `planspec` asked the host, and of the answers."""
-        return self.ask("GET", "/_ctl/mistakes")
+        """What GitHub's description does not allow of what `planspec` asked the host, and of the answers; and too much at once."""
+        wrong = self.ask("GET", "/_ctl/mistakes")
+        made = [one["at"] for one in self.ask("GET", "/_ctl/requests") if one["user"] == "github-actions[bot]" and one["method"] != "GET"]
+        if any(made[index + 80] - made[index] < 60_000 for index in range(len(made) - 80)):
+            wrong.append("more than 80 requests a minute create or change something")
+        return wrong
 
     def requests(self):
         """What programs asked the host since the last look, without what this file asks."""
@@ -176,4 +180,6 @@ class World:
         ]
         environment = {**self.environment, "XDG_CACHE_HOME": f"{place}/cache", "XDG_CONFIG_HOME": f"{place}/config"}
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        wrong = self.mistakes()
+        assert not wrong, wrong
         return done.returncode, done.stdout + done.stderr

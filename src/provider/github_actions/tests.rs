@@ -1,12 +1,13 @@
 //! A workflow is started once, followed, and called off; against a host that answers as documented.
 
 use wiremock::matchers::{body_json, method, path};
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, ResponseTemplate};
 
 use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::github::Access;
+use crate::github::judged::Judged;
 use crate::model::{Kind, ResourceKey};
 use crate::provider::{Checkout, Workspace, WorkspaceError};
 
@@ -55,8 +56,8 @@ fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
     })
 }
 
-async fn host() -> (MockServer, GitHubActions) {
-    let server = MockServer::start().await;
+async fn host() -> (Judged, GitHubActions) {
+    let server = Judged::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
     (server, GitHubActions::new(ProviderSettings::default(), GitHost::new(Some(access))))
 }
@@ -237,14 +238,15 @@ async fn criteria_are_checked_after_the_workflow_has_succeeded() {
     let one = "/repos/acme/app/actions/runs/7";
     let done = run(7, "k", "completed", Some("success"));
     Mock::given(path(one)).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;
+    let site = wiremock::MockServer::start().await;
     Mock::given(path("/site"))
         .respond_with(ResponseTemplate::new(200).set_body_string("v1"))
-        .mount(&server)
+        .mount(&site)
         .await;
     let folder = tempfile::tempdir().unwrap();
     let look = |wanted: &str| {
         let criterion = json!({
-            "type": "endpoint_responds", "name": "it is up", "url": format!("{}/site", server.uri()), "bodyMatch": wanted,
+            "type": "endpoint_responds", "name": "it is up", "url": format!("{}/site", site.uri()), "bodyMatch": wanted,
         });
         let mut attempt = attempt(Some(r#"{"run":7}"#));
         attempt.criteria = vec![serde_json::from_value(criterion).unwrap()];

@@ -1,0 +1,51 @@
+//! A host for unit tests that judges every request by GitHub's published description, whatever it is told to answer.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+#[path = "../../tests/e2e/github_judge.rs"]
+pub(crate) mod judge;
+
+/// The host. When it goes away, a mistake fails the test.
+pub(crate) struct Judged {
+    server: MockServer,
+    mistakes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Judged {
+    pub(crate) async fn start() -> Self {
+        let server = MockServer::start().await;
+        let mistakes: Arc<Mutex<Vec<String>>> = Arc::default();
+        let found = Arc::clone(&mistakes);
+        let look = move |request: &Request| {
+            let (method, url) = (request.method.as_str(), &request.url);
+            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let address = format!("{}{query}", url.path());
+            // No status of an answer: what the test answers is its own business.
+            let wrong = judge::mistakes(method, &address, &request.body, (0, &Value::Null));
+            found.lock().unwrap().extend(wrong);
+            false
+        };
+        Mock::given(look).respond_with(ResponseTemplate::new(500)).with_priority(1).mount(&server).await;
+        Self { server, mistakes }
+    }
+}
+
+impl Deref for Judged {
+    type Target = MockServer;
+
+    fn deref(&self) -> &MockServer {
+        &self.server
+    }
+}
+
+impl Drop for Judged {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(*self.mistakes.lock().unwrap(), Vec::<String>::new());
+        }
+    }
+}
