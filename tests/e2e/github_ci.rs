@@ -227,6 +227,7 @@ fn what_a_change_breaks_is_told_on_its_lines_as_it_is_after_the_merge() {
     let obeyed = obeyed(&outcome);
     assert_eq!(obeyed.len(), 1, "{outcome:?}");
     assert!(obeyed[0].starts_with("::error file=gate.yaml,line=6,"), "{outcome:?}");
+    assert!(world.host.own_comments()[0].contains("The branch has moved on"));
     let check = world.host.with(|state| state.checks[0].clone());
     assert_eq!(check["conclusion"], "failure");
     assert_eq!(check["output"]["annotations"][0]["start_line"], 6);
@@ -607,6 +608,28 @@ fn an_approving_review_counts_where_the_gate_says_so_and_for_the_reviewed_commit
     });
     world.ci("pull_request_review", &event, &[]).succeeds();
     assert_eq!(world.phase(), "Succeeded");
+}
+
+/// What was reviewed is what runs, or the review does not count.
+#[test]
+fn an_approving_review_does_not_count_for_another_graph_than_the_merge_brought() {
+    let counts = "annotations: {planspec.io/approve-by-review: 'true'}, name: look,";
+    let world = World::new(CONFIG, &GATE.replace("name: look,", counts));
+    let (head, merge) = world
+        .host
+        .with(|state| (state.pulls[0]["head"]["sha"].clone(), state.pulls[0]["merge_commit_sha"].clone()));
+    // Before the first pass, the plan becomes another one, past the pull request.
+    let other =
+        WORK.replace("{id: ship, kind: Task,", "{id: sneak, kind: Task}\n      - {id: ship, kind: Task,");
+    world.environment.commit_files(&[("work.yaml", &other)], "Past the review");
+    assert_ne!(json!(world.environment.git_output(&["rev-parse", "HEAD"])), merge);
+    world.host.with(|state| {
+        let user = json!({ "login": "rosa", "type": "User" });
+        state.reviews = vec![json!({ "id": 1, "state": "APPROVED", "commit_id": head, "user": user })];
+    });
+    let outcome = world.pass().succeeds();
+    assert!(outcome.stderr.contains("it runs another graph than the merge brought"), "{outcome:?}");
+    assert_eq!(world.phase(), "Blocked");
 }
 
 /// What a task prints is shown, and the runner takes none of it for a command.

@@ -27,7 +27,7 @@ pub(super) fn run(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     pass::follow(place.branch.clone(), context);
-    let host = Host::open(actions)?;
+    let host = Host::open(actions)?.within(choices);
     let comment = host.ask(|github, repo| github.comment(repo, place.id))?;
     let Some(author) = comment.user.clone().filter(|user| !user.is_bot()) else {
         context.out.note("the comment is a program's")?;

@@ -1,10 +1,16 @@
 //! The Git host as a command sees it: the client, in a runtime of its own, and failures in words.
 
+use std::time::Duration;
+
 use tokio::runtime::Runtime;
 
+use super::Choices;
 use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::github::{Access, Comment, GitHub, GitHubError, RepoName, Written};
+
+/// How long a job has for telling what a pass did, when the pass has taken all of its time.
+const TELLING: Duration = Duration::from_secs(5 * 60);
 
 /// The host, and which repository this is about.
 pub(super) struct Host {
@@ -33,6 +39,14 @@ impl Host {
         drop(_entered);
         let login = runtime.block_on(github.viewer());
         Ok(Self { runtime, github, repo, login })
+    }
+
+    /// The same host, which is waited for no longer than the job lasts.
+    pub(super) fn within(mut self, choices: &Choices) -> Self {
+        if let Some(most) = &choices.max_duration {
+            self.github = self.github.within(most.span() + TELLING);
+        }
+        self
     }
 
     /// Asks the host something, and waits for the answer.

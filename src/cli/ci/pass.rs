@@ -1,5 +1,7 @@
 //! A pass in a job: everything is driven as far as it goes, and the people who brought it are told.
 
+use std::time::Instant;
+
 use super::host::Host;
 use super::meanwhile::{self, News};
 use super::passed::Passed;
@@ -11,7 +13,6 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::workspace::Workspace;
 use crate::config::Actions;
 use crate::engine::{ReconcileOptions, Summary, forget_looks};
-use crate::model::Duration;
 
 /// Drives everything and reports it.
 pub(super) fn run(
@@ -21,7 +22,7 @@ pub(super) fn run(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     follow(branch, context);
-    let host = open_host(actions, context)?;
+    let host = open_host(actions, context)?.map(|host| host.within(choices));
     drive_and_report(host.as_ref(), choices, actions, context)
 }
 
@@ -58,16 +59,16 @@ pub(super) fn drive_and_report(
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let (mut passed, mut told) = (Passed::default(), Told::default());
+    let (mut passed, mut told, begun) = (Passed::default(), Told::default(), Instant::now());
     let full = step::summary_address(actions);
     let listener = Listener { host, full: full.as_deref() };
-    once(&mut passed, choices, &listener, &mut told, context)?;
+    once(&mut passed, choices, begun, &listener, &mut told, context)?;
     if let Some(host) = host
         && !passed.summary.interrupted
         && passed.summary.waiting_count > 0
         && approvals::count_reviews(host, context)? > 0
     {
-        once(&mut passed, choices, &listener, &mut told, context)?;
+        once(&mut passed, choices, begun, &listener, &mut told, context)?;
     }
     let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut told, context)?;
     step::summary(actions, &page)?;
@@ -93,6 +94,7 @@ struct Listener<'a> {
 fn once(
     passed: &mut Passed,
     choices: &Choices,
+    begun: Instant,
     listener: &Listener<'_>,
     told: &mut Told,
     context: &mut Context,
@@ -104,7 +106,8 @@ fn once(
         jobs: choices.jobs.map(|jobs| jobs as usize),
         default_jobs: cores(),
         watch: None,
-        max_duration: choices.max_duration.as_ref().map(Duration::span),
+        // Two passes of a job share its time.
+        max_duration: choices.max_duration.as_ref().map(|most| most.span().saturating_sub(begun.elapsed())),
         allow_mass_delete: choices.allow_mass_delete,
         runner: runner_name(),
         stream_output: context.is_verbose(),

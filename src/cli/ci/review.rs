@@ -15,7 +15,7 @@ pub(super) fn run(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     pass::follow(place.branch.clone(), context);
-    let host = Host::open(actions)?;
+    let host = Host::open(actions)?.within(choices);
     let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
     if pull.merged_at.is_none() {
         context.out.note("the pull request is not merged; its reviews are read when it is")?;

@@ -38,7 +38,7 @@ pub(super) fn run(
         "This was worked out by a job of the fork, whose author controls it. Check it before you rely on it."
             .to_owned(),
     );
-    let host = Host::open(actions)?;
+    let host = Host::open(actions)?.within(choices);
     let Some(number) = pull_of(run, &host)? else {
         context.out.note("no open pull request has that commit as its head any more")?;
         return Ok(Exit::Done);
