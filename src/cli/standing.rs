@@ -50,14 +50,28 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
     let mut waits = Vec::new();
     if execution.phase == ExecutionPhase::Blocked && execution.node_statuses.is_empty() {
         let message = execution.message.clone().unwrap_or_default();
-        waits.push(Wait { node: None, message, people: Vec::new(), command: None, address: None });
+        waits.push(Wait { message, ..Wait::default() });
     }
     for (id, node) in execution.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked) {
         let command = node.extensions.reason.and_then(|reason| command(key, id, reason, graph));
+        let asks = node.extensions.reason == Some(NodeReason::AwaitingApproval);
+        let gate = if asks { gate(execution, key, id, graph) } else { None };
         let (node, message) = (Some(id.clone()), node.message.clone());
-        waits.push(Wait { node, message, people: Vec::new(), command, address: None });
+        waits.push(Wait { node, message, command, gate, ..Wait::default() });
     }
     waits
+}
+
+/// The gate that a node waits at.
+fn gate(
+    execution: &ExecutionStatus,
+    key: &ResourceKey,
+    node: &NodeId,
+    graph: Option<&PlanGraph>,
+) -> Option<ResourceKey> {
+    let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
+    let found = graph?.nodes.iter().find(|other| other.id == *node)?;
+    Some(found.gate_ref.as_ref()?.key(Kind::Gate, home))
 }
 
 /// What somebody writes to let a node go on.

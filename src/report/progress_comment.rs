@@ -32,7 +32,7 @@ pub struct Standing {
 }
 
 /// Something that waits for the outside world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wait {
     /// The node, when it is one.
     pub node: Option<NodeId>,
@@ -40,6 +40,8 @@ pub struct Wait {
     pub message: String,
     /// Whom it waits for; empty when it is nobody in particular.
     pub people: Vec<String>,
+    /// The gate, when it waits for an approval.
+    pub gate: Option<ResourceKey>,
     /// What somebody writes as a comment to let it go on: `/planspec approve GATE`.
     pub command: Option<String>,
     /// Where the work is: an issue, a run.
@@ -118,7 +120,10 @@ fn waits(executions: &[Standing]) -> Option<Section> {
             None => standing.key.name.to_string(),
         };
         let what = linked(code(&what, 200), wait.address.as_deref());
-        let people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
+        let mut people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
+        if people.is_empty() && wait.command.is_some() {
+            people.push("whoever may write".to_owned());
+        }
         let command = wait.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
         format!("| {what} | {} | {} | {command} |\n", markdown(&wait.message, 300), people.join(", "))
     };
@@ -275,6 +280,7 @@ mod tests {
             node: Some(id("review")),
             message: text.to_owned(),
             people: vec![text.to_owned()],
+            gate: None,
             command: Some(format!("/planspec approve {text}")),
             address: Some("https://github.example/octo/repo/issues/7".to_owned()),
         };

@@ -426,6 +426,37 @@ fn a_pass_tells_the_pull_request_that_brought_the_work_and_only_when_something_c
     assert_eq!(world.host.changes(), before);
 }
 
+/// Who brought an Execution is who wrote it, not who made the file that it stands in.
+#[test]
+fn an_execution_in_a_file_that_was_there_belongs_to_the_pull_request_that_added_it() {
+    let config = "gates: {authorMayApprove: false}\n";
+    let world = World::new(config, &GATE.replace("'user:rosa'", "author, wendy"));
+    let more = format!("{WORK}---{}", WORK.rsplit("---").next().unwrap().replace("name: e,", "name: e2,"));
+    world.environment.commit_files(&[("work.yaml", &more)], "Merge #9");
+    let merge = world.environment.git_output(&["rev-parse", "HEAD"]);
+    world.host.with(|state| state.pulls.push(pull(9, "wendy", &merge, Some(&merge))));
+    world.environment.commit_files(&[("work.yaml", &format!("# Work\n{more}"))], "Past both");
+    world.pass().succeeds();
+    let told = world.host.with(|state| {
+        let text = |comment: &Value| comment["body"].as_str().unwrap().to_owned();
+        let end = |number: u64| {
+            let own = format!("/issues/{number}");
+            state.comments.iter().find(|one| one["issue_url"].as_str().unwrap().ends_with(&own)).map(text)
+        };
+        [end(7).unwrap(), end(9).unwrap()]
+    });
+    assert!(told[0].contains("approve e/look") && !told[0].contains("approve e2/look"), "{told:?}");
+    assert!(told[1].contains("approve e2/look") && !told[1].contains("approve e/look"), "{told:?}");
+    // The table says whom it waits for, and where the record can be read.
+    assert!(told[0].contains("| `author`, `wendy`, `team:security` |"), "{told:?}");
+    let address = "(https://github.com/acme/app/blob/planspec/status/team/executions/e.yaml)";
+    assert!(told[0].contains(address), "{told:?}");
+    let (id, outcome) = world.says("wendy", "/planspec approve e2/look");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    let (id, outcome) = world.says("wendy", "/planspec approve e/look");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+}
+
 /// A pass that takes long says how far it is, not more often than the configuration says, and never twice the same.
 #[test]
 fn a_long_pass_tells_in_between_what_changed() {

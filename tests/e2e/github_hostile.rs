@@ -9,6 +9,7 @@ const SHOUT: &str = "@acme/all ::add-mask::x ##[add-mask]y <img src=x> [x](http:
 /// Nothing but code, which a host shows as it is, holds what a host would act on.
 fn harmless(page: &str) {
     let text = regex::Regex::new("`[^`\n]*`").unwrap().replace_all(page, "");
+    let text = text.replace("](https://github.com/acme/app/", "](own/");
     for bad in ["@acme", "<img", "](http", "\n::", "##[", " #1"] {
         assert!(!text.contains(bad), "{bad}: {page}");
     }
@@ -61,10 +62,7 @@ fn the_words_of_a_decision_are_data_wherever_they_are_shown() {
     let (_, _) = world.says("wendy", &format!("/planspec retry {shout}"));
     assert_ne!(world.reaction(id).as_deref(), Some("+1"));
     for answer in world.host.own_comments() {
-        assert!(
-            !answer.contains("@acme") && !answer.contains("<img") && !answer.contains("](http"),
-            "{answer}"
-        );
+        harmless(&answer);
     }
 }
 

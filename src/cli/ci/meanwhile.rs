@@ -9,7 +9,7 @@ use super::host::Host;
 use super::progress::{Told, comment};
 use super::standing::Standing;
 use crate::cli::error::CliError;
-use crate::cli::workspace::{Tips, Workspace};
+use crate::cli::workspace::Tips;
 use crate::event::Event;
 use crate::model::{Kind, ResourceKey};
 
@@ -70,12 +70,11 @@ impl News {
 /// Tells what happens until the pass is over, at most once in an interval. What cannot be told now is told at the end.
 pub(super) fn tell(
     news: &News,
-    workspace: Workspace,
+    mut standing: Standing,
     host: &Host,
     (interval, full): (Duration, Option<&str>),
     told: &mut Told,
 ) {
-    let Ok(mut standing) = Standing::nowhere(workspace) else { return };
     while let Some(state) = news.next(interval) {
         if state.fresh && !state.touched.is_empty() {
             let found = tips(&standing, &state).and_then(|tips| standing.move_to(tips));

@@ -9,6 +9,7 @@ mod comment;
 mod event;
 mod host;
 mod meanwhile;
+mod origin;
 mod pass;
 mod passed;
 mod progress;

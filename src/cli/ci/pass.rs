@@ -6,6 +6,7 @@ use super::host::Host;
 use super::meanwhile::{self, News};
 use super::passed::Passed;
 use super::progress::{self, Told};
+use super::standing::Standing;
 use super::{Choices, approvals, step};
 use crate::cli::Context;
 use crate::cli::drive::{cores, drive_with, runner_name, verdict};
@@ -100,8 +101,8 @@ fn once(
     context: &mut Context,
 ) -> Result<(), CliError> {
     let workspace = Workspace::open(context)?;
-    let beside = Workspace::open(context)?;
-    let interval = beside.config_at(beside.local_desired()?)?.publish.progress_interval.span();
+    let interval = workspace.config_at(workspace.local_desired()?)?.publish.progress_interval.span();
+    let beside = Standing::nowhere(Workspace::open(context)?, &context.environment.actions())?;
     let options = ReconcileOptions {
         jobs: choices.jobs.map(|jobs| jobs as usize),
         default_jobs: cores(),

@@ -1,12 +1,16 @@
 //! Where Executions stand, read once: their records, their graphs, and the pull requests that brought them.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::Host;
+use super::{origin, step};
 use crate::cli::Context;
+use crate::cli::desired::{self, Desired};
 use crate::cli::error::CliError;
 use crate::cli::standing;
 use crate::cli::workspace::{Tips, Workspace};
+use crate::config::Actions;
 use crate::git::ObjectId;
 use crate::github::PullRequest;
 use crate::manifest;
@@ -14,9 +18,6 @@ use crate::model::{Kind, PlanGraph, ResourceKey, Spec};
 use crate::record::StatusTree;
 use crate::report::markdown::{COMMENT_LIMIT, Rendered};
 use crate::report::progress_comment::render;
-
-/// How far back the commit is looked for that brought an Execution.
-const FAR: usize = 2000;
 
 /// How many commits a pull request brings at most, where it is merged without a merge commit.
 const NEAR: usize = 250;
@@ -26,27 +27,32 @@ pub(super) struct Standing {
     workspace: Workspace,
     tips: Tips,
     status: StatusTree,
+    desired: OnceCell<Desired>,
+    /// The address of the repository on the host.
+    home: Option<String>,
 }
 
 impl Standing {
     pub(super) fn open(context: &mut Context) -> Result<Self, CliError> {
-        let workspace = Workspace::open(context)?;
-        let tips = workspace.tips(context)?;
-        let status = workspace.status(&tips)?;
-        Ok(Self { workspace, tips, status })
+        let mut standing = Self::nowhere(Workspace::open(context)?, &context.environment.actions())?;
+        let tips = standing.workspace.tips(context)?;
+        standing.move_to(tips)?;
+        Ok(standing)
     }
 
     /// Before anything is known.
-    pub(super) fn nowhere(workspace: Workspace) -> Result<Self, CliError> {
+    pub(super) fn nowhere(workspace: Workspace, actions: &Actions) -> Result<Self, CliError> {
         let tips = Tips { desired: None, status: None, config: crate::config::Config::default() };
         let status = workspace.status(&tips)?;
-        Ok(Self { workspace, tips, status })
+        let home = step::repository_address(actions);
+        Ok(Self { workspace, tips, status, desired: OnceCell::new(), home })
     }
 
     /// The same, at other commits.
     pub(super) fn move_to(&mut self, tips: Tips) -> Result<(), CliError> {
         self.status = self.workspace.status(&tips)?;
         self.tips = tips;
+        self.desired = OnceCell::new();
         Ok(())
     }
 
@@ -92,8 +98,33 @@ impl Standing {
         full: Option<&str>,
     ) -> Result<Rendered, CliError> {
         let keys: Vec<ResourceKey> = keys.iter().filter(|key| key.kind == Kind::Execution).cloned().collect();
-        let found = standing::of(&self.workspace, &self.tips.config, &self.status, &keys)?;
+        let mut found = standing::of(&self.workspace, &self.tips.config, &self.status, &keys)?;
+        for one in &mut found {
+            one.address = self.record_address(&one.key)?;
+            for wait in &mut one.waits {
+                if let Some(gate) = &wait.gate {
+                    wait.people = self.reviewers(gate)?;
+                }
+            }
+        }
         Ok(render(&found, COMMENT_LIMIT, full))
+    }
+
+    /// Where the host shows the record of a resource.
+    fn record_address(&self, key: &ResourceKey) -> Result<Option<String>, CliError> {
+        let Some(home) = &self.home else { return Ok(None) };
+        let located = self.status.locate(&self.workspace.repo, key)?;
+        Ok(located.map(|(path, _)| format!("{home}/blob/{}/{path}", self.tips.config.status_branch)))
+    }
+
+    /// The reviewers that a gate names.
+    fn reviewers(&self, gate: &ResourceKey) -> Result<Vec<String>, CliError> {
+        let desired = self.desired()?;
+        let found = desired.and_then(|desired| desired.resources.iter().find(|one| one.key() == *gate));
+        Ok(match found.map(|resource| &resource.spec) {
+            Some(Spec::Gate(spec)) => spec.reviewers.clone(),
+            _ => Vec::new(),
+        })
     }
 
     /// The commit of the desired branch that brought each of these Executions, as far as can be told: else the one at
@@ -115,42 +146,30 @@ impl Standing {
         Ok(found)
     }
 
-    /// The commit of the desired branch that brought the file of each of these Executions in. Those are left out whose
-    /// commit lies too far back, or beyond where history is cut off.
+    /// The commit of the desired branch that brought each of these Executions. Those are left out whose commit lies too
+    /// far back, or beyond where history is cut off.
     pub(super) fn origins(
         &self,
         keys: &BTreeSet<ResourceKey>,
     ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
-        let mut origins = BTreeMap::new();
-        let Some(tip) = self.tips.desired else { return Ok(origins) };
-        let desired = crate::cli::desired::load(&self.workspace.repo, tip, &self.tips.config)?;
-        let declared = desired.resources.iter().filter(|resource| keys.contains(&resource.key()));
-        let mut open: BTreeMap<String, Vec<ResourceKey>> = BTreeMap::new();
-        for resource in declared {
-            open.entry(resource.source.path.clone()).or_default().push(resource.key());
+        let (Some(tip), Some(desired)) = (self.tips.desired, self.desired()?) else {
+            return Ok(BTreeMap::new());
+        };
+        let mut files: BTreeMap<String, BTreeSet<ResourceKey>> = BTreeMap::new();
+        for resource in desired.resources.iter().filter(|resource| keys.contains(&resource.key())) {
+            files.entry(resource.source.path.clone()).or_default().insert(resource.key());
         }
-        let repo = &self.workspace.repo;
-        let mut newer: Option<ObjectId> = None;
-        for commit in repo.log(tip).take(FAR) {
-            let commit = commit?;
-            let gone = |path: &String| !matches!(repo.file(commit.tree, path), Ok(Some(_)));
-            let found: Vec<String> = open.keys().filter(|path| gone(path)).cloned().collect();
-            for path in found {
-                let keys = open.remove(&path).unwrap_or_default();
-                origins
-                    .extend(newer.iter().flat_map(|brought| keys.iter().map(|key| (key.clone(), *brought))));
-            }
-            newer = Some(commit.id);
-            if open.is_empty() {
-                break;
-            }
-            // Where history is cut off, the last commit only looks like the first one.
-            if commit.parents.is_empty() && !repo.is_shallow() {
-                let rest = std::mem::take(&mut open);
-                origins.extend(rest.into_values().flatten().map(|key| (key, commit.id)));
-            }
+        origin::origins(&self.workspace.repo, tip, files, &self.tips.config.limits)
+    }
+
+    /// What is declared, read once.
+    fn desired(&self) -> Result<Option<&Desired>, CliError> {
+        let Some(tip) = self.tips.desired else { return Ok(None) };
+        if self.desired.get().is_none() {
+            let found = desired::load(&self.workspace.repo, tip, &self.tips.config)?;
+            let _ = self.desired.set(found);
         }
-        Ok(origins)
+        Ok(self.desired.get())
     }
 
     /// The commits of the desired branch that a merged pull request can have brought: those between its base and its

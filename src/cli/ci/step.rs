@@ -60,8 +60,13 @@ pub(super) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
 
 /// The address of the summary, for whoever reads a comment that was cut.
 pub(super) fn summary_address(actions: &Actions) -> Option<String> {
+    Some(format!("{}/actions/runs/{}", repository_address(actions)?, actions.run_id.as_deref()?))
+}
+
+/// The address of the repository on the host.
+pub(super) fn repository_address(actions: &Actions) -> Option<String> {
     let (server, repository) = (actions.server.as_deref()?, actions.repository.as_deref()?);
-    Some(format!("{server}/{repository}/actions/runs/{}", actions.run_id.as_deref()?))
+    Some(format!("{server}/{repository}"))
 }
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {

@@ -1,0 +1,68 @@
+//! Which commit brought an Execution: the first one along the first parents of the desired branch at which a file declares it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cli::error::CliError;
+use crate::config::Limits;
+use crate::git::{ObjectId, Repo};
+use crate::manifest;
+use crate::model::ResourceKey;
+
+/// How far back is looked.
+const FAR: usize = 2000;
+
+/// What a file is looked through for.
+struct Search {
+    /// The file as the commit before had it, looking back.
+    blob: Option<ObjectId>,
+    keys: BTreeSet<ResourceKey>,
+}
+
+/// The commits that brought what these files declare at the tip. Those are left out that lie too far back, or beyond where
+/// history is cut off.
+pub(super) fn origins(
+    repo: &Repo,
+    tip: ObjectId,
+    files: BTreeMap<String, BTreeSet<ResourceKey>>,
+    limits: &Limits,
+) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
+    let tree = repo.commit(tip)?.tree;
+    // What is no file any more, such as a link, declares nothing.
+    let file = |tree, path: &str| repo.file(tree, path).ok().flatten();
+    let mut open: BTreeMap<String, Search> = files
+        .into_iter()
+        .map(|(path, keys)| (path.clone(), Search { blob: file(tree, &path), keys }))
+        .collect();
+    let mut origins = BTreeMap::new();
+    let mut newer = tip;
+    for commit in repo.log(tip).take(FAR) {
+        let commit = commit?;
+        for (path, search) in &mut open {
+            let blob = file(commit.tree, path);
+            if blob == search.blob {
+                continue;
+            }
+            let there = blob.map(|blob| declared(repo, path, blob, limits)).unwrap_or_default();
+            let gone = search.keys.iter().filter(|key| !there.contains(key));
+            origins.extend(gone.map(|key| (key.clone(), newer)));
+            search.keys.retain(|key| there.contains(key));
+            search.blob = blob;
+        }
+        open.retain(|_, search| !search.keys.is_empty());
+        newer = commit.id;
+        if open.is_empty() {
+            break;
+        }
+        // Where history is cut off, the last commit only looks like the first one.
+        if commit.parents.is_empty() && !repo.is_shallow() {
+            let rest = std::mem::take(&mut open).into_values().flat_map(|search| search.keys);
+            origins.extend(rest.map(|key| (key, commit.id)));
+        }
+    }
+    Ok(origins)
+}
+
+fn declared(repo: &Repo, path: &str, blob: ObjectId, limits: &Limits) -> BTreeSet<ResourceKey> {
+    let Ok(bytes) = repo.blob(blob, limits.file_bytes) else { return BTreeSet::new() };
+    manifest::parse(path, &bytes, limits).resources.iter().map(crate::model::Resource::key).collect()
+}
