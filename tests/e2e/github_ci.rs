@@ -457,6 +457,38 @@ fn an_execution_in_a_file_that_was_there_belongs_to_the_pull_request_that_added_
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
 }
 
+/// A pull request that was rebased brings several commits; its comment is about all of them, whatever a pass touches.
+#[test]
+fn the_comment_on_a_rebased_pull_request_is_about_every_commit_of_it() {
+    let world = World::new(CONFIG, GATE);
+    let base = world.environment.git_output(&["rev-parse", "HEAD"]);
+    let execution = WORK.rsplit("---").next().unwrap();
+    let commits = ["e2", "e3"].map(|name| {
+        let own = execution.replace("name: e,", &format!("name: {name},"));
+        world.environment.commit_files(&[(&format!("{name}.yaml"), &own)], name);
+        world.environment.git_output(&["rev-parse", "HEAD"])
+    });
+    world.host.with(|state| {
+        let mut rebased = pull(9, "wendy", &commits[1], Some(&commits[1]));
+        rebased["base"]["sha"] = json!(base);
+        state.pulls.push(rebased);
+        state.brought.push((commits[0].clone(), 9));
+    });
+    world.pass().succeeds();
+    let comment = || {
+        let found = world.host.own_comments().into_iter().find(|text| text.contains("execution/e3"));
+        found.unwrap()
+    };
+    assert!(comment().contains("execution/e2") && !comment().contains("execution/e`"), "{}", comment());
+    let (id, outcome) = world.says("rosa", "/planspec approve e2/look");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    assert!(comment().contains("execution/e2") && comment().contains("1 Succeeded"), "{}", comment());
+    // The next pass has nothing to do with `e2`, which is over; it stays in the comment.
+    let (id, outcome) = world.says("rosa", "/planspec approve e3/look");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    assert!(comment().contains("execution/e2") && comment().contains("2 Succeeded"), "{}", comment());
+}
+
 /// A pass that takes long says how far it is, not more often than the configuration says, and never twice the same.
 #[test]
 fn a_long_pass_tells_in_between_what_changed() {

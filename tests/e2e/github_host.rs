@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) statuses: Vec<Value>,
     /// Every pull request.
     pub(crate) pulls: Vec<Value>,
+    /// Commits that a pull request brought, besides its head and its merge.
+    pub(crate) brought: Vec<(String, u64)>,
     pub(crate) reviews: Vec<Value>,
     /// Who may write.
     pub(crate) writers: Vec<String>,
@@ -197,7 +199,13 @@ impl State {
                 (201, json!({}))
             }
             ("GET", ["commits", sha, "pulls"]) => {
-                let has = |pull: &&Value| pull["merge_commit_sha"] == *sha || pull["head"]["sha"] == *sha;
+                let has = |pull: &&Value| {
+                    let listed =
+                        |(commit, number): &(String, u64)| commit == sha && pull["number"] == *number;
+                    pull["merge_commit_sha"] == *sha
+                        || pull["head"]["sha"] == *sha
+                        || self.brought.iter().any(listed)
+                };
                 (200, self.pulls.iter().filter(has).cloned().collect())
             }
             ("GET", ["pulls"]) => {
