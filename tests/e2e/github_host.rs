@@ -260,7 +260,7 @@ impl Respond for Answers {
         let found = github_judge::mistakes(method, address, &request.body, (status, &answer));
         state.mistakes.extend(found);
         let slow = state.slow == Some(format!("{method} {path}").as_str());
-        let delay = std::time::Duration::from_secs(if slow { 30 } else { 0 });
+        let delay = Duration::from_secs(if slow { 30 } else { 0 });
         ResponseTemplate::new(status).set_body_json(answer).set_delay(delay)
     }
 }

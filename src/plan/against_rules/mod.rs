@@ -277,15 +277,17 @@ impl<'a> Drive<'a> {
             return match answer {
                 Answer::Later if self.now.as_second() < ARRIVAL => blocked(NodeReason::AwaitingEvent, None),
                 Answer::Yes | Answer::Later => AttemptResult::Succeeded { outputs: JsonMap::new() },
-                Answer::No => AttemptResult::Failed { reason, message, retryable: false },
+                Answer::No => AttemptResult::Failed { reason, message, retryable: false, retry_after: None },
                 Answer::Never => blocked(NodeReason::AwaitingEvent, None),
             };
         }
         match self.then(work) {
             (looks, _) if count <= looks => blocked(NodeReason::AwaitingProvider, Some(HANDLE.to_owned())),
             (_, Then::Succeeds) => AttemptResult::Succeeded { outputs: self.outputs(work.node) },
-            (_, Then::Fails) => AttemptResult::Failed { reason, message, retryable: true },
-            (_, Then::FailsForGood) => AttemptResult::Failed { reason, message, retryable: false },
+            (_, Then::Fails) => AttemptResult::Failed { reason, message, retryable: true, retry_after: None },
+            (_, Then::FailsForGood) => {
+                AttemptResult::Failed { reason, message, retryable: false, retry_after: None }
+            }
             (_, Then::Lost) => AttemptResult::Lost { message },
             (_, Then::Never) => panic!("nobody looks"),
         }
@@ -366,7 +368,7 @@ impl<'a> Drive<'a> {
     /// Planning again right away changes nothing (design invariant 5), unless another runner began something and is gone.
     /// Large plans are asked now and then, to save time.
     fn check_quiet(&self) {
-        if self.specs.len() > 60 && self.round % 8 != 0 {
+        if self.specs.len() > 60 && !self.round.is_multiple_of(8) {
             return;
         }
         let gone = |node: &NodeStatus| {
