@@ -28,10 +28,24 @@ pub(super) struct Expected {
 
 /// Evaluates a plan. Every node stands after those that it names.
 pub(super) fn expected(specs: &[Spec], flags: [bool; 3]) -> Expected {
+    evaluate(specs, flags, None)
+}
+
+/// Evaluates what comes after somebody asked to try again: what is `reset` happens once more, everything else stays.
+pub(super) fn expected_again(specs: &[Spec], flags: [bool; 3], first: &Expected, reset: &[bool]) -> Expected {
+    evaluate(specs, flags, Some((first, reset)))
+}
+
+fn evaluate(specs: &[Spec], flags: [bool; 3], first: Option<(&Expected, &[bool])>) -> Expected {
     let outcome = ExecutionPhase::Pending;
     let mut all = Expected { fates: Vec::new(), attempts: Vec::new(), numbers: Vec::new(), outcome };
-    for spec in specs {
-        let (fate, attempts) = all.fate(spec, flags);
+    for (index, spec) in specs.iter().enumerate() {
+        let before = first.map_or(0, |(first, _)| first.attempts[index]);
+        let kept = first.filter(|(_, reset)| !reset[index] && !matches!(spec.kind, Kind::Group { .. }));
+        let (fate, attempts) = match kept {
+            Some((first, _)) => (first.fates[index], before),
+            None => all.fate(spec, flags, before),
+        };
         let number = match &spec.kind {
             Kind::Task(task) if fate_is(fate, NodePhase::Succeeded) => {
                 Some(task.value + spec.reads.map_or(0, |source| all.numbers[source].unwrap()))
@@ -44,6 +58,23 @@ pub(super) fn expected(specs: &[Spec], flags: [bool; 3]) -> Expected {
     }
     all.outcome = outcome_of(specs, &all.fates);
     all
+}
+
+/// What is tried again: what failed, or was lost with its runner, and all that follows from it.
+pub(super) fn reset(specs: &[Spec], first: &Expected) -> Vec<bool> {
+    let mut reset: Vec<bool> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let members: &[usize] = match &spec.kind {
+            Kind::Group { members } => members,
+            _ => &[],
+        };
+        let group = matches!(spec.kind, Kind::Group { .. });
+        let lost = first.fates[index] == Fate::Waits(NodeReason::RunnerLost);
+        let failed = !group && (lost || fate_is(first.fates[index], NodePhase::Failed));
+        let follows = spec.sources.keys().chain(members).any(|source| reset[*source]);
+        reset.push(failed || follows);
+    }
+    reset
 }
 
 /// A required node that failed fails the whole; what waits keeps it from ending.
@@ -70,7 +101,8 @@ impl Expected {
         }
     }
 
-    fn fate(&self, spec: &Spec, flags: [bool; 3]) -> (Fate, u32) {
+    /// What becomes of a node that had so many attempts `before`.
+    fn fate(&self, spec: &Spec, flags: [bool; 3], before: u32) -> (Fate, u32) {
         if let Kind::Group { members } = &spec.kind {
             return (self.sum(members), 0);
         }
@@ -80,19 +112,19 @@ impl Expected {
             *hard && !asked.contains(source) && phase.is_some_and(|phase| phase != NodePhase::Succeeded)
         };
         if spec.sources.iter().any(unmet) {
-            return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::UpstreamNotSucceeded)), 0);
+            return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::UpstreamNotSucceeded)), before);
         }
         let named = spec.when.as_ref().map(When::names).unwrap_or_default();
         if spec.sources.keys().chain(&named).any(|node| self.phase(*node).is_none()) {
-            return (Fate::WaitsForNode, 0);
+            return (Fate::WaitsForNode, before);
         }
         match spec.when.as_ref().map_or(Some(true), |when| self.holds(when, flags)) {
-            None => return (Fate::Ends(NodePhase::Failed, Some(NodeReason::ExpressionError)), 0),
-            Some(false) => return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::ConditionFalse)), 0),
+            None => return (Fate::Ends(NodePhase::Failed, Some(NodeReason::ExpressionError)), before),
+            Some(false) => return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::ConditionFalse)), before),
             Some(true) => {}
         }
         match &spec.kind {
-            Kind::Task(task) => run(task),
+            Kind::Task(task) => run(task, before),
             Kind::Gate { verdict, timeout } => {
                 (answered(*verdict, *timeout, NodeReason::Rejected, NodeReason::AwaitingApproval), 0)
             }
@@ -174,13 +206,13 @@ fn step(end: End, timeout: bool) -> Step {
 }
 
 /// Failures count against `retries`, what a runner lost does not; what may not be repeated is for a person to decide.
-fn run(task: &Task) -> (Fate, u32) {
+fn run(task: &Task, before: u32) -> (Fate, u32) {
     if task.bound == Bound::Never {
-        return (Fate::Waits(NodeReason::Unbound), 0);
+        return (Fate::Waits(NodeReason::Unbound), before);
     }
-    let (mut left, mut attempts) = (task.retries, 0);
+    let (mut left, mut attempts) = (task.retries, before);
     let succeeded = Fate::Ends(NodePhase::Succeeded, None);
-    for end in &task.attempts {
+    for end in task.attempts.iter().skip(before as usize) {
         attempts += 1;
         match step(*end, task.timeout) {
             Step::Done => return (succeeded, attempts),

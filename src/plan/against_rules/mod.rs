@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use self::case::{Answer, Bound, Case, End, Spec, Then, case, id, mix};
-use self::expected::{Expected, Fate, expected};
+use self::expected::{Expected, Fate, expected, expected_again, reset};
 use super::{
     AttemptResult, CalledOff, Draft, Elsewhere, ExecutionView, Progress, Resolved, Surroundings, Verdict,
-    after_attempt, after_look, finish, inputs, plan_execution,
+    after_attempt, after_look, finish, inputs, plan_execution, sum_groups,
 };
 use crate::graph::NodeIx;
 use crate::model::{
@@ -389,6 +389,29 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Resets nodes, as somebody does who asks to try again; says whether that is allowed.
+    fn try_again(&mut self, reset: &[bool]) -> bool {
+        let wanted = |id: &NodeId| {
+            let index = number(id.as_str());
+            reset[index] && !matches!(self.specs[index].kind, case::Kind::Group { .. })
+        };
+        let again: Vec<NodeId> = self.program.ids.iter().filter(|id| wanted(id)).cloned().collect();
+        if again.iter().any(|id| self.status.node_statuses[id].goes_on_elsewhere()) {
+            return false;
+        }
+        let mut draft = Draft::new(self.status.clone());
+        let request = Request { at: self.now, by: "wendy".to_owned(), comment: None };
+        assert!(draft.execution(ExecutionChange::Retry(request), self.now));
+        for id in &again {
+            assert!(draft.node(id, NodeChange::Reset { message: String::new() }, self.now));
+        }
+        sum_groups(self.program, &mut draft, self.now);
+        derive_phase(Some(self.program), &mut draft.status, self.now);
+        self.status = draft.status;
+        self.looks.clear();
+        true
+    }
+
     /// Compares what came of it with what the rules say.
     fn check(&self, expected: &Expected) -> Result<(), TestCaseError> {
         for (index, fate) in expected.fates.iter().enumerate() {
@@ -445,12 +468,32 @@ fn check_cancelled(case: &Case, round: u64) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What failed is tried once more, with all that follows from it.
+fn check_again(case: &Case) -> Result<(), TestCaseError> {
+    let specs = case.specs();
+    let program = program(case, &specs);
+    let mut drive = Drive::new(case, &specs, &program);
+    drive.run();
+    let first = expected(&specs, case.flags);
+    let reset = reset(&specs, &first);
+    if drive.try_again(&reset) {
+        drive.run();
+        drive.check(&expected_again(&specs, case.flags, &first, &reset))?;
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn small_plans_come_to_what_the_rules_say(case in case(1..25)) {
         check(&case)?;
+    }
+
+    #[test]
+    fn plans_that_are_tried_again_come_to_what_the_rules_say(case in case(1..25)) {
+        check_again(&case)?;
     }
 
     #[test]
