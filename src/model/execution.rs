@@ -232,6 +232,13 @@ impl Reuse {
     /// What is said of a node that was reused.
     pub const REUSED: &'static str = "reused";
 
+    /// A node that was reused is run again.
+    pub fn forget(&mut self, node: &NodeId) {
+        if let Some(verdict) = self.nodes.get_mut(node).filter(|verdict| *verdict == Self::REUSED) {
+            "somebody asked to run it again".clone_into(verdict);
+        }
+    }
+
     /// What became of a node, in words.
     #[must_use]
     pub fn of(&self, node: &NodeId) -> Option<String> {

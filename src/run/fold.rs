@@ -165,6 +165,9 @@ fn apply_node(
     if let NodeChange::Reuse { artifacts, .. } = change {
         status.artifacts.extend(artifacts.iter().cloned());
     }
+    if let (NodeChange::Reset { .. }, Some(reuse)) = (change, &mut status.extensions.reuse) {
+        reuse.forget(id);
+    }
     if let NodeChange::Succeed { evidence, .. } | NodeChange::Fail { evidence, .. } = change {
         status.artifacts.extend(evidence.artifacts.iter().cloned());
     }

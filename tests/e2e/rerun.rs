@@ -89,12 +89,20 @@ fn a_rerun_takes_over_what_succeeded_and_runs_the_rest() {
         let what = format!("second/{node}");
         stage.environment.planspec(&["explain", &what, "-n", "team", "-o", "json"]).succeeds().json()
     };
+    let described = stage.environment.planspec(&["describe", "execution/second", "-n", "team"]).succeeds();
+    assert!(described.stdout.contains("3 of 4 nodes reused from first"), "{}", described.stdout);
     assert_eq!(explained("fetch")["reuse"], "reused from first");
     assert_eq!(explained("test")["reuse"], "not reused from first: it is Failed in first");
     // Reconciling again changes nothing.
     let tip = stage.status_tip();
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.status_tip(), tip);
+    // Somebody may ask for a node all the same.
+    stage.environment.planspec(&["retry", "second", "--from", "build", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(ran(&stage, "second"), ["build", "test", "test"]);
+    assert_eq!(explained("build")["reuse"], "not reused from first: somebody asked to run it again");
+    assert_eq!(stage.status("second").phase, ExecutionPhase::Succeeded);
     // What was taken over is taken over again, from the one that took it over.
     run(&stage, &["--from-execution", "second", "--name", "third"]).succeeds();
     stage.reconcile(&[]).succeeds();

@@ -25,6 +25,9 @@ pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timesta
     if let Some(pin) = &status.extensions.pinned {
         page.field("Pinned", &format!("{} at {}", pin.plan, pin.commit.get(..8).unwrap_or(&pin.commit)));
     }
+    if let Some(reuse) = &status.extensions.reuse {
+        page.field("Reuse", &reuse.message);
+    }
     if let Some(lease) = &status.extensions.lease {
         page.field("Runner", &format!("{} (token {})", lease.holder, lease.token));
     }
