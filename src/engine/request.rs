@@ -76,6 +76,7 @@ impl Maker {
             handle: state.and_then(|state| state.extensions.handle.clone()),
             age: std::time::Duration::ZERO,
             promise: promise(claim.capabilities.clone()),
+            answer: state.and_then(|state| state.extensions.answer.as_ref()).cloned(),
             brief: Arc::new(brief(&claim.program, node)),
         })
     }

@@ -88,7 +88,8 @@ pub(super) fn remedy(
         NodeReason::AwaitingApproval => {
             gate.map(|gate| format!("planspec approve gate/{} -n {}", gate.name, gate.namespace))
         }
-        NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
+        NodeReason::InputRequired => Some(format!("planspec answer {name}/{node} -n {namespace} TEXT")),
+        NodeReason::AwaitingPerson | NodeReason::Unbound => {
             Some(format!("planspec complete {name}/{node} -n {namespace}"))
         }
         NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {namespace}")),

@@ -45,8 +45,8 @@ pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use node::{
-    Basis, CriterionResult, Decided, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
-    ResolvedBinding, ResolvedCapability,
+    Answer, Basis, CriterionResult, Decided, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus,
+    OMITTED, ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{
     AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,

@@ -226,6 +226,20 @@ pub struct NodeExtensions {
     /// Something of the provider's own that a later pass needs to go on, such as the address of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
+    /// What somebody answered to the provider's question, until it has been passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// What somebody answered to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What they say.
+    pub text: String,
 }
 
 impl NodeExtensions {

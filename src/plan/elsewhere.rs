@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::draft::{Dependency, Draft, Elsewhere};
+use super::draft::{Dependency, Draft, Elsewhere, Ready};
 use super::outcome::{AttemptResult, after_attempt};
 use super::view::{ExecutionView, Resolved, Surroundings};
 use crate::graph::NodeIx;
@@ -41,6 +41,10 @@ pub(super) fn plan_elsewhere(
             return;
         }
         draft.wake_at(end);
+    }
+    if state.extensions.answer.is_some() {
+        pass_on_answer(view, around, draft, ix, &state);
+        return;
     }
     let Some(due) = state.extensions.retry_at else { return };
     match target(view.program, around, ix, &state) {
@@ -83,6 +87,27 @@ fn conclude(
         NodeChange::Succeed { reason: Some(reason), message, outputs: decided.outputs, evidence }
     };
     draft.node(id, change, now);
+}
+
+/// An answer changes something outside, so it is claimed like any other work; the handle goes along.
+fn pass_on_answer(
+    view: &ExecutionView<'_>,
+    around: &dyn Surroundings,
+    draft: &mut Draft,
+    ix: NodeIx,
+    state: &NodeStatus,
+) {
+    let Some(node) = view.program.node(ix) else { return };
+    let given = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
+    match around.resolve(view.program, ix) {
+        Resolved::Bound(binding, target) if given.is_none_or(|given| given == target.provider) => {
+            if draft.status.extensions.suspend.is_none() {
+                let (rank, id) = (view.program.topology.rank(ix), node.id.clone());
+                draft.ready.push(Ready { node: ix, id, rank, binding, target });
+            }
+        }
+        _ => awaits_binding(view.program, draft, node),
+    }
 }
 
 /// The end of the time that an attempt may take.
@@ -185,7 +210,9 @@ mod tests {
     use super::super::view::{Progress, Verdict};
     use super::super::{finish, plan_execution};
     use super::*;
-    use crate::model::{ExecutionStatus, JsonMap, Name, NodeId, Request, ResolvedBinding, ReviewBinding};
+    use crate::model::{
+        Answer, ExecutionStatus, JsonMap, Name, NodeId, Request, ResolvedBinding, ReviewBinding,
+    };
     use crate::run::{Change, Sources, apply};
 
     /// Resolves every task to this provider, or to none.
@@ -353,6 +380,59 @@ mod tests {
         assert_eq!((state.phase, &state.outputs["x"]), (NodePhase::Succeeded, &json!(1)));
         assert_eq!(state.message, "completed by mia; calling it off failed: gone");
         assert_eq!((&state.extensions.handle, &state.extensions.decided), (&None, &None));
+    }
+
+    #[test]
+    fn an_answer_is_work_that_is_claimed_and_keeps_the_handle() {
+        let (program, mut status, id) = handed_over(&json!({}));
+        let asks = NodeChange::Block {
+            reason: NodeReason::InputRequired,
+            message: "which?".to_owned(),
+            retry_at: Some(at(20)),
+            handle: Some("job".to_owned()),
+        };
+        let answer = Answer { by: "mia".to_owned(), at: at(30), text: "this".to_owned() };
+        for change in [asks, NodeChange::Answer(answer.clone())] {
+            apply(&mut status, &Change::Node(id.clone(), change), at(30)).unwrap();
+        }
+        assert_eq!(status.node_statuses[&id].message, "answered by mia; the next reconcile passes it on");
+        let around = Around(Some("x://y"));
+        let mut draft = plan(&program, &status, &around, &BTreeMap::new(), at(40));
+        assert_eq!((draft.looks.len(), draft.ready.len()), (0, 1));
+        let other = plan(&program, &status, &Around(Some("z://y")), &BTreeMap::new(), at(40));
+        assert!(
+            other.ready.is_empty() && !other.on.is_empty(),
+            "another provider does not know the question"
+        );
+        let binding = Some(draft.ready.remove(0).binding);
+        let start = NodeChange::Start { binding, basis: None, runner: "r".to_owned() };
+        let lost = NodeChange::Retry {
+            reason: NodeReason::RunnerLost,
+            message: String::new(),
+            at: at(41),
+            counted: false,
+            evidence: Evidence::default(),
+        };
+        apply(&mut status, &Change::Node(id.clone(), start), at(40)).unwrap();
+        let extensions = &status.node_statuses[&id].extensions;
+        assert_eq!((extensions.answer.as_ref(), extensions.handle.as_deref()), (Some(&answer), Some("job")));
+        apply(&mut status, &Change::Node(id.clone(), lost), at(41)).unwrap();
+        assert_eq!(
+            status.node_statuses[&id].extensions.answer,
+            Some(answer),
+            "it was not passed on for sure"
+        );
+        let works = NodeChange::Block {
+            reason: NodeReason::AwaitingProvider,
+            message: String::new(),
+            retry_at: None,
+            handle: None,
+        };
+        let start = NodeChange::Start { binding: None, basis: None, runner: "r".to_owned() };
+        for change in [start, works] {
+            apply(&mut status, &Change::Node(id.clone(), change), at(42)).unwrap();
+        }
+        assert_eq!(status.node_statuses[&id].extensions.answer, None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::Workspace;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
 use crate::model::{
-    AcceptanceCriterion, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary, NodeId,
-    NodeReason, ResourceKey,
+    AcceptanceCriterion, Answer, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary,
+    NodeId, NodeReason, ResourceKey,
 };
 
 /// Everything that a provider may know about one attempt at a node.
@@ -58,6 +58,8 @@ pub struct Attempt {
     pub age: Duration,
     /// What the capabilities of the task say to its outputs.
     pub promise: Promise,
+    /// What a person answered to a question that the provider asked back when it was blocked before.
+    pub answer: Option<Answer>,
     /// What the work is about, for whoever does it with understanding: an agent or a person.
     pub brief: Arc<Brief>,
 }

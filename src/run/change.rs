@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Artifact, Basis, CriterionResult, Decided, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId,
+    Answer, Artifact, Basis, CriterionResult, Decided, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId,
     NodePhase, NodeReason, NodeStatus, PinnedGraph, Request, ResolvedBinding, Reuse,
 };
 
@@ -137,6 +137,8 @@ pub enum NodeChange {
     },
     /// A person decided about it while its work goes on elsewhere; that is called off first.
     Decide(Box<Decided>),
+    /// Somebody answers what its provider asks.
+    Answer(Answer),
     /// What it waited for is there.
     Unblock,
     /// It is not needed, or cannot be.
@@ -192,6 +194,7 @@ impl NodeChange {
             Self::Retry { .. } => "retry",
             Self::Block { .. } => "block",
             Self::Decide(_) => "decide about",
+            Self::Answer(_) => "answer",
             Self::Unblock => "unblock",
             Self::Skip { .. } => "skip",
             Self::Cancel { .. } => "cancel",

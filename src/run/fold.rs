@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    Decided, ExecutionStatus, Lease, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
+    Basis, Decided, ExecutionStatus, Lease, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus,
+    ResolvedBinding, Reuse,
 };
 
 /// A change that does not fit the status.
@@ -181,34 +182,26 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     };
     match change {
         NodeChange::Start { binding, basis, runner } => {
-            node.attempt = node.attempt.saturating_add(1);
-            node.start_time = Some(at);
-            node.message.clear();
-            node.extensions = NodeExtensions {
-                failures: node.extensions.failures,
-                reset_at: node.extensions.reset_at,
-                handle: node.extensions.handle.take(),
-                binding: binding.clone(),
-                basis: basis.as_deref().cloned(),
-                runner: Some(runner.clone()),
-                ..NodeExtensions::default()
-            };
+            start(node, (binding.as_ref(), basis.as_deref()), runner, at);
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
             node.outputs.clone_from(outputs);
             keep(node, evidence);
+            node.extensions.answer = None;
         }
         NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {
             say(node, Some(*reason), message);
             keep(node, evidence);
+            node.extensions.answer = None;
         }
         NodeChange::Retry { message, at, counted, evidence, .. } => {
             say(node, Some(NodeReason::RetryBackoff), message);
             keep(node, evidence);
             node.extensions.retry_at = Some(*at);
             if *counted {
+                node.extensions.answer = None;
                 node.extensions.failures = node.extensions.failures.saturating_add(1);
             }
         }
@@ -217,9 +210,15 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, Some(*reason), message);
             node.extensions.retry_at = *retry_at;
             node.extensions.handle.clone_from(handle);
+            node.extensions.answer = None;
             node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
         }
         NodeChange::Decide(decided) => decide(node, decided),
+        NodeChange::Answer(answer) => {
+            let message = format!("answered by {}; the next reconcile passes it on", answer.by);
+            say(node, node.extensions.reason, &message);
+            node.extensions.answer = Some(answer.clone());
+        }
         NodeChange::Unblock => {
             say(node, None, "");
             node.extensions.retry_at = None;
@@ -258,6 +257,28 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
     let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
     let (attempt, message) = (node.attempt, message.to_owned());
     *node = NodeStatus { attempt, message, extensions, ..NodeStatus::default() };
+}
+
+/// What an attempt before it left for this one stays: its handle, and the answer to its question.
+fn start(
+    node: &mut NodeStatus,
+    (binding, basis): (Option<&ResolvedBinding>, Option<&Basis>),
+    runner: &str,
+    at: Timestamp,
+) {
+    node.attempt = node.attempt.saturating_add(1);
+    node.start_time = Some(at);
+    node.message.clear();
+    node.extensions = NodeExtensions {
+        failures: node.extensions.failures,
+        reset_at: node.extensions.reset_at,
+        handle: node.extensions.handle.take(),
+        answer: node.extensions.answer.take(),
+        binding: binding.cloned(),
+        basis: basis.cloned(),
+        runner: Some(runner.to_owned()),
+        ..NodeExtensions::default()
+    };
 }
 
 fn keep(node: &mut NodeStatus, evidence: &Evidence) {

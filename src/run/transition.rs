@@ -30,6 +30,7 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
         (Running | Blocked, NodeChange::Retry { .. }) => Pending,
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
         (Blocked, NodeChange::Decide(_)) => Blocked,
+        (Blocked, NodeChange::Answer(_)) => Blocked,
         (Blocked, NodeChange::Unblock) => Pending,
         (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
         (Pending | Running | Blocked, NodeChange::Cancel { .. }) => Cancelled,
@@ -41,7 +42,7 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Decided, NodeReason};
+    use crate::model::{Answer, Decided, NodeReason};
     use crate::run::Evidence;
 
     fn changes() -> Vec<NodeChange> {
@@ -69,6 +70,7 @@ mod tests {
                 outputs: Default::default(),
                 message: String::new(),
             })),
+            NodeChange::Answer(Answer { by: "r".into(), at: jiff::Timestamp::UNIX_EPOCH, text: "t".into() }),
             NodeChange::Unblock,
             NodeChange::Skip { reason, message: message.clone() },
             NodeChange::Cancel { reason, message },
@@ -98,6 +100,7 @@ mod tests {
                     | NodeChange::Skip { .. }
                     | NodeChange::Decide(_)
                     | NodeChange::Unblock
+                    | NodeChange::Answer(_)
             );
             assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());
         }

@@ -167,6 +167,30 @@ fn a_question_of_an_agent_blocks_the_node_until_it_is_answered_where_the_agent_i
 }
 
 #[test]
+fn a_question_of_an_agent_is_answered_from_here() {
+    let Some(desk) = Desk::new(&json!({ "do": "ask" }), &json!({ "outputs": ["answer"] })) else { return };
+    let environment = &desk.stage.environment;
+    let answer = |words: &str| environment.planspec(&["answer", "e/t", "-n", "team", words]);
+    environment.planspec(&["reconcile"]).succeeds();
+    let node = desk.stage.node("e", "t");
+    assert!(node.message.contains("planspec answer e/t -n team TEXT"), "{}", node.message);
+    answer(" ").exits(1);
+    let done = answer("blue & 'green'").succeeds();
+    assert_eq!(done.lines()[0], "execution/e node t answered");
+    assert!(answer("red").exits(1).stderr.contains("answered already"));
+    environment.planspec(&["reconcile"]).succeeds();
+    let node = desk.stage.node("e", "t");
+    assert_eq!(
+        (node.phase, &node.outputs["answer"]),
+        (NodePhase::Succeeded, &json!("blue & 'green'")),
+        "{node:?}"
+    );
+    assert_eq!((node.attempt, node.extensions.failures, desk.count("begun")), (2, 0, 1));
+    assert!(answer("late").exits(1).stderr.contains("nobody asks anything at node `t`, which is Succeeded"));
+    check_history(&environment.repo());
+}
+
+#[test]
 fn a_question_can_be_settled_without_the_agent() {
     let Some(desk) = Desk::new(&json!({ "do": "ask" }), &json!({ "outputs": ["answer"] })) else { return };
     let environment = &desk.stage.environment;

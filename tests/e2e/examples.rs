@@ -469,21 +469,17 @@ fn an_agent_at_an_address_asks_back_and_goes_on_after_the_answer() {
     environment.commit_files(&[], "Begin");
     environment.planspec(&["validate"]).succeeds();
     let pid = environment.root().join("editor.pid");
-    let editor = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("python3");
-        command.arg("agent/editor.py").args(arguments).current_dir(environment.repo());
-        let done = command.env("EDITOR_KEY", "key-of-the-editor").output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-    };
-    editor(&["serve", &free, pid.to_str().unwrap()]);
+    let mut editor = std::process::Command::new("python3");
+    editor.args(["agent/editor.py", &free]).arg(&pid).current_dir(environment.repo());
+    let begun = editor.env("EDITOR_KEY", "key-of-the-editor").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&begun.stdout), "the editor listens\n", "{begun:?}");
     environment.planspec(&["reconcile"]).succeeds();
     let asked = execution_in(&environment, "leaflet-1", "clinic");
     assert_eq!(
         asked["status"]["nodeStatuses"]["write"]["extensions"]["reason"], "InputRequired",
         "{asked:#}"
     );
-    editor(&["answer", &free, "nurses"]);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    environment.planspec(&["answer", "leaflet-1/write", "-n", "clinic", "nurses"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
     std::process::Command::new("kill").arg(fs::read_to_string(&pid).unwrap()).status().unwrap();
     let done = execution_in(&environment, "leaflet-1", "clinic");

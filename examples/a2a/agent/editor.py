@@ -1,19 +1,17 @@
 """An agent that speaks A2A 1.0 by JSON-RPC, and asks for whom a text is before it writes it. Standard library only.
 
-`editor.py serve PORT FILE` goes on in the background, writes the id of its process to FILE, and ends by itself after ten
-minutes. `editor.py answer PORT TEXT` answers the question that is open, as a person does who sits where the agent is.
+`editor.py PORT FILE` goes on in the background, writes the id of its process to FILE, and ends by itself after ten minutes.
 """
 
 import json
 import os
 import signal
 import sys
-import urllib.request
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = os.environ["EDITOR_KEY"]
-PORT = int(sys.argv[2])
+PORT = int(sys.argv[1])
 TASKS = {}
 
 
@@ -76,8 +74,6 @@ class Editor(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/.well-known/agent-card.json":
             self.answer(200, card())
-        elif self.path == "/question":
-            self.answer(200, [key for key, task in TASKS.items() if "INPUT" in task["status"]["state"]])
         else:
             self.answer(404, {})
 
@@ -98,22 +94,9 @@ class Editor(BaseHTTPRequestHandler):
         pass
 
 
-def answer(words):
-    base = f"http://127.0.0.1:{PORT}"
-    (task,) = json.load(urllib.request.urlopen(base + "/question"))
-    message = {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "taskId": task, "parts": [{"text": words}]}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
-    headers = {"X-Api-Key": KEY, "A2A-Version": "1.0"}
-    urllib.request.urlopen(urllib.request.Request(base + "/a2a", json.dumps(body).encode(), headers))
-    print("the editor goes on")
-
-
-if sys.argv[1] == "answer":
-    answer(sys.argv[3])
-    sys.exit()
 SERVER = ThreadingHTTPServer(("127.0.0.1", PORT), Editor)
 if child := os.fork():
-    with open(sys.argv[3], "w") as file:
+    with open(sys.argv[2], "w") as file:
         file.write(str(child))
     print("the editor listens")
     sys.exit()

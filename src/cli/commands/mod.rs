@@ -1,5 +1,6 @@
 //! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
 
+mod answer;
 mod apply;
 mod approve;
 mod cancel;
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Reject(approve::Reject),
     Complete(complete::Arguments),
     Fail(fail::Arguments),
+    Answer(answer::Arguments),
     Cancel(cancel::Arguments),
     Retry(retry::Arguments),
     Suspend(suspend::Suspend),
@@ -94,6 +96,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<Exit, CliE
         Command::Reject(arguments) => approve::reject(arguments, context),
         Command::Complete(arguments) => complete::run(arguments, context),
         Command::Fail(arguments) => fail::run(arguments, context),
+        Command::Answer(arguments) => answer::run(arguments, context),
         Command::Cancel(arguments) => cancel::run(arguments, context),
         Command::Retry(arguments) => retry::run(arguments, context),
         Command::Suspend(arguments) => suspend::suspend(arguments, context),

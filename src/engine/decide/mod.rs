@@ -1,6 +1,7 @@
-//! Decisions of people: approve, reject, complete, cancel, retry, suspend, resume. Each is one commit on the status
+//! Decisions of people: approve, reject, complete, answer, cancel, retry, suspend, resume. Each is one commit on the status
 //! branch, made by compare-and-swap; what follows from it is the next reconcile's business.
 
+mod answer;
 mod case;
 mod execution;
 mod gate;
@@ -46,6 +47,15 @@ pub enum Decision {
         failed: bool,
         /// In their words.
         comment: Option<String>,
+    },
+    /// A question that a provider asked back is answered.
+    Answer {
+        /// The execution.
+        execution: ResourceKey,
+        /// The node.
+        node: NodeId,
+        /// The answer.
+        text: String,
     },
     /// An execution is called off, or every execution of a goal.
     Cancel {
@@ -173,6 +183,7 @@ fn weigh(world: &World, decision: &Decision, actor: &Actor<'_>) -> Result<Verdic
         Decision::Complete { execution, node, outputs, failed, comment } => {
             execution::complete(world, actor, execution, node, outputs, *failed, comment.as_deref())
         }
+        Decision::Answer { execution, node, text } => answer::answer(world, actor, execution, node, text),
         Decision::Cancel { target, comment } => execution::cancel(world, actor, target, comment.as_deref()),
         Decision::Retry { execution, from, comment } => {
             execution::retry(world, actor, execution, from.as_ref(), comment.as_deref())

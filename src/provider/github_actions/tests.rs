@@ -40,6 +40,7 @@ fn attempt(handle: Option<&str>) -> Attempt {
         handle: handle.map(str::to_owned),
         age: Default::default(),
         promise: Default::default(),
+        answer: None,
         brief: Arc::default(),
     }
 }

@@ -61,6 +61,7 @@ async fn empty_bench() -> Bench {
         handle: None,
         age: Default::default(),
         promise: Default::default(),
+        answer: None,
         brief: Arc::default(),
     };
     Bench { home, server, attempt }

@@ -50,6 +50,7 @@ fn attempt(provider: &str) -> Attempt {
         run_dir: "/nowhere".into(),
         workspace: Arc::new(Nowhere),
         handle: None,
+        answer: None,
         age: Duration::ZERO,
         promise: Default::default(),
         brief: Default::default(),

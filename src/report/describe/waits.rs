@@ -23,9 +23,8 @@ pub(super) fn command(reason: NodeReason, key: &ResourceKey, node: &NodeId) -> O
     let (name, space) = (&key.name, &key.namespace);
     match reason {
         NodeReason::AwaitingApproval => Some(format!("planspec approve {name}/{node} -n {space}")),
-        NodeReason::AwaitingPerson | NodeReason::InputRequired => {
-            Some(format!("planspec complete {name}/{node} -n {space}"))
-        }
+        NodeReason::InputRequired => Some(format!("planspec answer {name}/{node} -n {space} TEXT")),
+        NodeReason::AwaitingPerson => Some(format!("planspec complete {name}/{node} -n {space}")),
         NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {space}")),
         _ => None,
     }

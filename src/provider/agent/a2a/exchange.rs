@@ -2,40 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, Url};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::Shared;
 use super::card::Interface;
 use super::config::{Address, Place};
 use super::results::Results;
-use super::rpc::{self, TASK_NOT_CANCELABLE, TASK_NOT_FOUND, Trouble};
-use super::task::{Answered, Listed, State, Task};
+use super::rpc::{TASK_NOT_FOUND, Trouble};
+use super::task::{Answered, State, Task};
 use crate::model::NodeReason;
-use crate::provider::agent::brief::for_remote;
-use crate::provider::web::{Request, origin, parse_address};
-use crate::provider::{Attempt, Outcome, Stop, presented};
-
-const VERSION: &str = "1.0";
-
-/// How many bytes of an answer are taken.
-const ANSWER: usize = 4 << 20;
+use crate::provider::web::{origin, parse_address};
+use crate::provider::{Attempt, Outcome, Stop};
 
 /// How often an agent that cannot be asked just now is asked within one attempt, and how long is waited for it.
 const AGAIN: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When a task that was handed in is looked at before it is left alone: many have ended by then.
+/// When a task is looked at before it is left alone.
 const FIRST_LOOKS: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// The longest id of a task that is kept: it is written into the status.
 const LONGEST_ID: usize = 512;
-
-/// The namespace of the ids that we give.
-const IDS: Uuid = Uuid::from_u128(0x1c3f_52b6_7d0e_5b8a_8a41_6f0e_b2d9_40c5);
 
 /// What is kept of a task that goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +38,22 @@ struct Handle {
 
 /// One attempt.
 pub(super) struct Exchange<'a> {
-    shared: &'a Shared,
-    attempt: &'a Attempt,
-    address: Address,
-    deadline: Option<Instant>,
+    pub(super) shared: &'a Shared,
+    pub(super) attempt: &'a Attempt,
+    pub(super) address: Address,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What is there after the task was handed in.
+enum HandedIn {
+    /// What came of the message.
+    Began(Answered),
+    /// The task that an earlier message began.
+    Found(Task),
 }
 
 /// The end of an attempt, as far as it is known.
-type Ended = Result<Results, Outcome>;
+pub(super) type Ended = Result<Results, Outcome>;
 
 impl<'a> Exchange<'a> {
     /// Gets ready; the time of the attempt begins now.
@@ -68,28 +64,43 @@ impl<'a> Exchange<'a> {
 
     /// Hands in the task, unless it was before, and follows it for a moment.
     pub(super) async fn begin(&self) -> Ended {
-        let (place, task) = self.hand_in().await?;
-        let mut task = match task {
-            Answered::Message(message) => return Results::of_message(&message, self.attempt),
-            Answered::Task(task) => task,
+        let (place, handed_in) = self.hand_in().await?;
+        let (mut task, found) = match handed_in {
+            HandedIn::Began(Answered::Message(message)) => {
+                return Results::of_message(&message, self.attempt);
+            }
+            HandedIn::Began(Answered::Task(task)) => (task, false),
+            HandedIn::Found(task) => (task, true),
         };
-        self.handle(&place, &task)?;
+        let handle = self.handle(&place, &task)?;
+        // An attempt before this one was lost with the answer to a question.
+        if found && self.attempt.answer.is_some() && task.status.asks() {
+            return self.pass_on_answer(&place, &task.id, &handle).await;
+        }
+        self.follow(&place, &mut task).await;
+        self.standing(&place, &task)
+    }
+
+    /// Looks at a task for a moment: many have ended by then.
+    async fn follow(&self, place: &Interface, task: &mut Task) {
         for pause in FIRST_LOOKS {
             if task.status.state() != State::Working || !self.has_time_for(pause) {
                 break;
             }
             tokio::time::sleep(pause).await;
-            // It was handed in: what goes wrong now is no reason to say that it failed.
-            if let Ok(found) = self.get(&place, &task.id).await {
-                task = found;
+            // It is under way: what goes wrong now is no reason to say that it failed.
+            if let Ok(found) = self.get(place, &task.id).await {
+                *task = found;
             }
         }
-        self.standing(&place, &task)
     }
 
-    /// Looks at a task that was handed in before.
-    pub(super) async fn poll(&self) -> Ended {
+    /// Looks at a task that was handed in before, and passes on the answer to its question, if there is one.
+    pub(super) async fn go_on(&self) -> Ended {
         let (place, id) = self.known().map_err(|why| Outcome::broken(why, false))?;
+        if let (Some(_), Some(handle)) = (&self.attempt.answer, &self.attempt.handle) {
+            return self.pass_on_answer(&place, &id, handle).await;
+        }
         match self.get(&place, &id).await {
             Ok(task) => self.standing(&place, &task),
             Err(Trouble::Error { code: TASK_NOT_FOUND, message }) => Err(Outcome::Lost { message }),
@@ -97,6 +108,35 @@ impl<'a> Exchange<'a> {
             Err(trouble) if trouble.may_pass() => Err(Outcome::Stopped(Stop::Shutdown)),
             Err(trouble) => Err(trouble.outcome()),
         }
+    }
+
+    /// Whatever goes wrong, the task is still there, and its question can be answered again.
+    async fn pass_on_answer(&self, place: &Interface, id: &str, handle: &str) -> Ended {
+        let mut asked = 0;
+        let trouble = loop {
+            asked += 1;
+            let trouble = match self.answer(place, id).await {
+                Ok(mut task) => {
+                    self.follow(place, &mut task).await;
+                    return self.standing(place, &task);
+                }
+                Err(Trouble::Error { code: TASK_NOT_FOUND, message }) => {
+                    return Err(Outcome::Lost { message });
+                }
+                Err(trouble) => trouble,
+            };
+            let pause = Duration::from_secs(u64::from(asked));
+            if !trouble.may_pass() || asked >= AGAIN || !self.has_time_for(pause) {
+                break trouble;
+            }
+            tokio::time::sleep(pause).await;
+        };
+        Err(Outcome::Blocked {
+            reason: NodeReason::InputRequired,
+            message: format!("the answer could not be passed on: {}", trouble.message()),
+            handle: Some(handle.to_owned()),
+            poll_after: Some(self.address.poll_interval),
+        })
     }
 
     /// Calls off a task that was handed in before.
@@ -114,7 +154,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn hand_in(&self) -> Result<(Interface, Answered), Outcome> {
+    async fn hand_in(&self) -> Result<(Interface, HandedIn), Outcome> {
         // A runner that was lost may have handed it in; so may a request of ours that was not answered.
         let mut may_be_there = self.attempt.attempt > 1;
         let mut asked = 0;
@@ -136,120 +176,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn hand_in_once(&self, may_be_there: bool) -> Result<(Interface, Answered), Trouble> {
+    async fn hand_in_once(&self, may_be_there: bool) -> Result<(Interface, HandedIn), Trouble> {
         let place = self.interface().await?;
         if may_be_there && let Some(task) = self.find(&place).await? {
-            return Ok((place, Answered::Task(task)));
+            return Ok((place, HandedIn::Found(task)));
         }
-        let params = json!({
-            "message": self.message(),
-            "configuration": { "returnImmediately": true, "historyLength": 0 },
-        });
-        let result = self.call(&place, "SendMessage", params).await?;
-        let answered = rpc::read(result, &place.url)?;
-        Ok((place, answered))
-    }
-
-    /// The task with the message that an earlier attempt at this work sent, if the agent lists its tasks. One that was
-    /// cancelled there is over.
-    async fn find(&self, place: &Interface) -> Result<Option<Task>, Trouble> {
-        let Some(context) = self.context() else { return Ok(None) };
-        let params = json!({ "contextId": context, "includeArtifacts": true, "historyLength": 0 });
-        let listed: Listed = match self.call(place, "ListTasks", params).await {
-            Ok(result) => rpc::read(result, &place.url)?,
-            // It keeps no list: then the message says by its id that it came before.
-            Err(Trouble::Error { .. }) => return Ok(None),
-            Err(trouble) => return Err(trouble),
-        };
-        // The list begins with what changed last.
-        let ours = |task: &Task| {
-            task.context_id.as_deref() == Some(context.as_str()) && task.status.state() != State::Canceled
-        };
-        Ok(listed.tasks.unwrap_or_default().into_iter().find(ours))
-    }
-
-    async fn get(&self, place: &Interface, id: &str) -> Result<Task, Trouble> {
-        let result = self.call(place, "GetTask", json!({ "id": id, "historyLength": 0 })).await?;
-        rpc::read(result, &place.url)
-    }
-
-    async fn cancel(&self, place: &Interface, id: &str) -> Result<(), String> {
-        match self.call(place, "CancelTask", json!({ "id": id })).await {
-            // What has ended or is gone needs nothing more from us.
-            Ok(_) | Err(Trouble::Error { code: TASK_NOT_FOUND | TASK_NOT_CANCELABLE, .. }) => Ok(()),
-            Err(trouble) => Err(trouble.message()),
-        }
-    }
-
-    async fn call(&self, place: &Interface, method: &str, mut params: Value) -> Result<Value, Trouble> {
-        if let (Some(tenant), Some(params)) = (&place.tenant, params.as_object_mut()) {
-            params.insert("tenant".to_owned(), json!(tenant));
-        }
-        let mut request = self.request(Method::POST, place.url.clone())?;
-        request.body = Some(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }));
-        let answer = self.shared.web.send(request).await.map_err(|error| Trouble::of(&error))?;
-        rpc::result(&answer)
-    }
-
-    /// Where the agent takes requests: as written, or as its card says.
-    async fn interface(&self) -> Result<Interface, Trouble> {
-        let card = match &self.address.place {
-            Place::Endpoint(url) => return Ok(Interface { url: url.clone(), tenant: None }),
-            Place::Card(card) => card,
-        };
-        let request = self.request(Method::GET, card.clone())?;
-        let answer = self.shared.web.send(request).await.map_err(|error| Trouble::of(&error))?;
-        let head = format!("{} answers {} to the request for its card", origin(card), answer.status);
-        match answer.status.as_u16() {
-            200 => Interface::of(&answer.body, card).map_err(Trouble::Final),
-            408 | 425 | 429 | 500..=599 => {
-                Err(Trouble::Passing { message: head, after: answer.retry_after(), acted: false })
-            }
-            _ => Err(Trouble::Final(head)),
-        }
-    }
-
-    /// A request with every header that it needs.
-    fn request(&self, method: Method, url: Url) -> Result<Request, Trouble> {
-        let mut request = Request::new(method, url);
-        request.limit = ANSWER;
-        let settings = &self.shared.settings;
-        self.address.prepare(&mut request, settings).map_err(|error| Trouble::Final(error.to_string()))?;
-        presented::mark(&mut request, self.attempt)
-            .and_then(|()| request.header("A2A-Version", VERSION))
-            .map_err(|error| Trouble::Final(error.to_string()))?;
-        if let Some(deadline) = self.deadline {
-            request.timeout = request.timeout.min(deadline.saturating_duration_since(Instant::now()));
-        }
-        Ok(request)
-    }
-
-    /// What the agent is told.
-    fn message(&self) -> Value {
-        let attempt = self.attempt;
-        let mut parts = vec![json!({ "text": for_remote(attempt) })];
-        if !attempt.inputs.is_empty() || !attempt.declared_outputs.is_empty() {
-            let data = json!({ "inputs": attempt.inputs, "outputs": attempt.declared_outputs });
-            parts.push(json!({ "data": data, "mediaType": "application/json" }));
-        }
-        let mut presented = presented::document(attempt);
-        presented.remove("inputs");
-        presented.insert("fencingToken".to_owned(), json!(attempt.fencing_token));
-        let mut message = json!({
-            "messageId": id("message", &attempt.work),
-            "role": "ROLE_USER",
-            "parts": parts,
-            "metadata": { "planspec.io/attempt": presented },
-        });
-        if let (Some(context), Some(fields)) = (self.context(), message.as_object_mut()) {
-            fields.insert("contextId".to_owned(), json!(context));
-        }
-        message
-    }
-
-    /// The id of the context of this work, unless the agent gives its own.
-    fn context(&self) -> Option<String> {
-        self.address.names_context.then(|| id("context", &self.attempt.work))
+        let answered = self.send(&place, self.message()).await?;
+        Ok((place, HandedIn::Began(answered)))
     }
 
     /// What the state of a task means for the attempt.
@@ -273,23 +206,22 @@ impl<'a> Exchange<'a> {
             State::Working => {
                 blocked(NodeReason::AwaitingProvider, said(format!("the agent at {from} works on it")))
             }
-            State::InputRequired => {
-                let question = said(format!("the agent at {from} asks something"));
-                blocked(NodeReason::InputRequired, self.with_next_steps(&question, task))
-            }
+            State::InputRequired => blocked(
+                NodeReason::InputRequired,
+                self.with_next_step(&said(format!("the agent at {from} asks")), task),
+            ),
             State::AuthRequired => {
                 let question = said(format!("the agent at {from} needs an authorization"));
-                blocked(NodeReason::InputRequired, self.with_next_steps(&question, task))
+                blocked(NodeReason::InputRequired, self.with_next_step(&question, task))
             }
         }
     }
 
-    fn with_next_steps(&self, question: &str, task: &Task) -> String {
+    fn with_next_step(&self, question: &str, task: &Task) -> String {
         let Attempt { key, node, .. } = self.attempt;
-        let (name, space) = (&key.name, &key.namespace);
         format!(
-            "{question} (answer it where the agent is, as task {}, or settle it with `planspec complete {name}/{node} -n {space}`)",
-            task.id
+            "{question} (`planspec answer {}/{node} -n {} TEXT`, or there, as task {})",
+            key.name, key.namespace, task.id
         )
     }
 
@@ -344,9 +276,4 @@ impl<'a> Exchange<'a> {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         pause <= PATIENCE && left.is_none_or(|left| pause < left)
     }
-}
-
-/// An id that is the same for the same work, in the form that agents keep ids in.
-fn id(what: &str, work: &str) -> String {
-    Uuid::new_v5(&IDS, format!("{what} {work}").as_bytes()).to_string()
 }

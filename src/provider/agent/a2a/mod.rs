@@ -1,6 +1,7 @@
 //! An agent at an address: it gets the task by the protocol A2A 1.0, as JSON-RPC over HTTP, and is looked at until the
 //! task has ended. `docs/providers/agent.md` describes it.
 
+mod calls;
 mod card;
 mod config;
 mod exchange;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) use self::config::Address;
-use self::exchange::Exchange;
+use self::exchange::{Ended, Exchange};
 use crate::model::NodeReason;
 use crate::provider::checked_elsewhere::check_elsewhere;
 use crate::provider::log::Log;
@@ -64,11 +65,13 @@ impl Remote {
     /// Looks at a task that was handed in before.
     pub(super) fn poll(
         &self,
-        attempt: Attempt,
+        mut attempt: Attempt,
         address: Result<Address, ConfigError>,
         control: Control,
     ) -> Running {
         let shared = Arc::clone(&self.0);
+        // A look changes nothing outside; answers are passed on by claimed attempts.
+        attempt.answer = None;
         Box::pin(async move { run(&shared, attempt, address, control, true).await })
     }
 
@@ -100,28 +103,7 @@ async fn run(
         return hopeless(error).into();
     }
     let exchange = Exchange::new(shared, &attempt, address);
-    let ended = if again {
-        tokio::select! {
-            ended = exchange.poll() => ended,
-            stop = asked(&mut stop) => return Outcome::Stopped(stop).into(),
-        }
-    } else {
-        let mut handing_in = Box::pin(exchange.begin());
-        tokio::select! {
-            ended = &mut handing_in => ended,
-            stop = asked(&mut stop) => {
-                // The answer names the task: it has to be called off, or kept for the next runner.
-                match tokio::time::timeout(LAST_ANSWER, &mut handing_in).await {
-                    Ok(ended) if stop == Stop::Shutdown => ended,
-                    Ok(ended) => {
-                        exchange.call_off_what_began(ended).await;
-                        return Outcome::Stopped(stop).into();
-                    }
-                    Err(_) => return Outcome::Stopped(stop).into(),
-                }
-            }
-        }
-    };
+    let ended = if again { go_on(&exchange, &mut stop).await } else { begin(&exchange, &mut stop).await };
     let (mut report, words) = match ended {
         Ok(results) => {
             let mut report = Report::from(Outcome::Succeeded { outputs: results.outputs });
@@ -142,6 +124,34 @@ async fn run(
     }
     check_elsewhere(&shared.settings, &attempt, &mut report, &mut stop, log).await;
     report
+}
+
+/// Hands in a task. Where that has to end, the answer names the task, which is called off, or kept for the next runner.
+async fn begin(exchange: &Exchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> Ended {
+    let mut handing_in = Box::pin(exchange.begin());
+    let stop = tokio::select! {
+        ended = &mut handing_in => return ended,
+        stop = asked(stop) => stop,
+    };
+    match tokio::time::timeout(LAST_ANSWER, &mut handing_in).await {
+        Ok(ended) if stop == Stop::Shutdown => return ended,
+        Ok(ended) => exchange.call_off_what_began(ended).await,
+        Err(_) => {}
+    }
+    Err(Outcome::Stopped(stop))
+}
+
+/// Goes on with a task that was handed in before.
+async fn go_on(exchange: &Exchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> Ended {
+    let stop = tokio::select! {
+        ended = exchange.go_on() => return ended,
+        stop = asked(stop) => stop,
+    };
+    if stop == Stop::Cancel {
+        // The node is cancelled in any case.
+        let _ = tokio::time::timeout(LAST_ANSWER, exchange.call_off()).await;
+    }
+    Err(Outcome::Stopped(stop))
 }
 
 /// Waits until the engine asks to stop, for ever if it cannot ask any more.

@@ -91,6 +91,11 @@ impl Status {
         }
     }
 
+    /// Whether it waits for an answer.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self.state(), State::InputRequired | State::AuthRequired)
+    }
+
     /// What the agent says of it, as one line.
     pub(super) fn words(&self) -> String {
         self.message.as_ref().map(Message::text).map_or_else(String::new, |text| {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::model::NodeReason;
+use crate::model::{Answer, NodeReason};
 use crate::provider::tool::tests::{Bench, bench, map};
 use crate::provider::{Control, Outcome, Registry, Report, Stop};
 
@@ -216,7 +216,7 @@ async fn every_state_of_a_task_means_something() {
         assert_eq!(failure(desk.run().await), (expected, retryable), "{state}");
     }
     for (state, expected) in [
-        ("TASK_STATE_INPUT_REQUIRED", "the agent at HERE asks something: which ***? "),
+        ("TASK_STATE_INPUT_REQUIRED", "the agent at HERE asks: which ***? "),
         ("TASK_STATE_AUTH_REQUIRED", "the agent at HERE needs an authorization: which ***? "),
     ] {
         let mut desk = desk_with(state, "which \u{1b}[1mhunter22?", json!([])).await;
@@ -226,7 +226,7 @@ async fn every_state_of_a_task_means_something() {
         };
         assert_eq!((reason, poll_after), (NodeReason::InputRequired, Some(Duration::from_secs(7))));
         assert!(message.starts_with(&expected.replace("HERE", &desk.server.uri())), "{message}");
-        for step in ["as task t-1", "planspec complete exec-1/build -n team"] {
+        for step in ["as task t-1", "planspec answer exec-1/build -n team TEXT"] {
             assert!(message.contains(step), "{message}");
         }
         // Somebody answered there.
@@ -451,6 +451,92 @@ async fn ids_that_hold_a_secret_or_are_absurd_are_not_kept() {
         let (message, retryable) = failure(desk.run().await);
         assert!(message.contains("gives a task an id that") && !retryable, "{message}");
     }
+}
+
+/// A desk whose task `t-1` asks something that was answered.
+async fn answered() -> Desk {
+    let mut desk = desk().await;
+    desk.answers("GetTask", &task("t-1", "TASK_STATE_INPUT_REQUIRED", "which?", json!([]))).await;
+    desk.bench.attempt.handle = Some(json!({"task": "t-1"}).to_string());
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    desk.bench.attempt.answer = Some(Answer { by: "mia".to_owned(), at, text: "the blue one".to_owned() });
+    desk
+}
+
+#[tokio::test]
+async fn an_answer_is_a_message_to_the_task_that_asked() {
+    let desk = answered().await;
+    desk.answers("SendMessage", &json!({"task": task("t-1", "TASK_STATE_COMPLETED", "thanks", json!([]))}))
+        .await;
+    assert_eq!(outputs(&desk.run().await), json!({"result": "thanks"}));
+    assert_eq!(desk.methods().await, ["GetTask", "SendMessage"]);
+    let message = desk.called().await.pop().unwrap().1["message"].clone();
+    assert_eq!((&message["taskId"], &message["contextId"]), (&json!("t-1"), &json!("c")));
+    assert_eq!(message["parts"], json!([{"text": "the blue one"}]));
+    desk.run().await;
+    assert_eq!(desk.called().await.pop().unwrap().1["message"]["messageId"], message["messageId"]);
+}
+
+#[tokio::test]
+async fn an_answer_is_passed_on_by_claimed_attempts_alone_and_only_while_the_question_stands() {
+    let mut desk = answered().await;
+    assert!(matches!(desk.poll().await.outcome, Outcome::Blocked { reason: NodeReason::InputRequired, .. }));
+    assert_eq!(desk.methods().await, ["GetTask"], "a look changes nothing");
+    desk.server.reset().await;
+    desk.answers("GetTask", &task("t-1", "TASK_STATE_COMPLETED", "settled", json!([]))).await;
+    assert_eq!(outputs(&desk.run().await), json!({"result": "settled"}));
+    assert_eq!(desk.methods().await, ["GetTask"], "somebody else answered");
+
+    // The attempt that had the answer was lost.
+    desk.server.reset().await;
+    desk.bench.attempt.handle = None;
+    desk.bench.attempt.attempt = 3;
+    let mut asks = task("t-1", "TASK_STATE_INPUT_REQUIRED", "which?", json!([]));
+    asks["contextId"] = json!("1f0e2c52-0000-0000-0000-000000000000");
+    desk.answers("ListTasks", &json!({"tasks": [asks]})).await;
+    desk.answers("SendMessage", &json!({"task": task("t-2", "TASK_STATE_INPUT_REQUIRED", "?", json!([]))}))
+        .await;
+    desk.run().await;
+    let context = desk.called().await.pop().unwrap().1["message"]["contextId"].clone();
+    desk.server.reset().await;
+    let mut asks = task("t-1", "TASK_STATE_INPUT_REQUIRED", "which?", json!([]));
+    asks["contextId"] = context;
+    desk.answers("ListTasks", &json!({"tasks": [asks.clone()]})).await;
+    desk.answers("GetTask", &asks).await;
+    desk.answers("SendMessage", &json!({"task": task("t-1", "TASK_STATE_COMPLETED", "thanks", json!([]))}))
+        .await;
+    assert_eq!(outputs(&desk.run().await), json!({"result": "thanks"}));
+    assert_eq!(desk.methods().await, ["ListTasks", "GetTask", "SendMessage"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_passed_on_leaves_the_task_and_its_question() {
+    let desk = answered().await;
+    desk.refuses("SendMessage", -32602).await;
+    let report = desk.run().await;
+    let Outcome::Blocked { reason, message, handle, .. } = report.outcome else { panic!("{report:?}") };
+    assert_eq!((reason, handle), (NodeReason::InputRequired, desk.bench.attempt.handle.clone()));
+    assert!(
+        message.starts_with("the answer could not be passed on: ") && message.contains("-32602"),
+        "{message}"
+    );
+    desk.server.reset().await;
+    desk.refuses("GetTask", -32001).await;
+    assert!(matches!(desk.run().await.outcome, Outcome::Lost { .. }));
+}
+
+#[tokio::test]
+async fn a_node_that_is_cancelled_while_an_answer_is_passed_on_has_its_task_cancelled() {
+    let desk = answered().await;
+    desk.replies("SendMessage", ResponseTemplate::new(200).set_delay(Duration::from_secs(30))).await;
+    desk.answers("CancelTask", &task("t-1", "TASK_STATE_CANCELED", "", json!([]))).await;
+    let asker = desk.bench.stop.clone();
+    let (report, ()) = tokio::join!(desk.run(), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        asker.send_replace(Some(Stop::Cancel));
+    });
+    assert_eq!(report.outcome, Outcome::Stopped(Stop::Cancel));
+    assert_eq!(desk.methods().await.last().map(String::as_str), Some("CancelTask"));
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ pub(in crate::provider) fn bench(config: Value) -> Bench {
         handle: None,
         age: Default::default(),
         promise: Default::default(),
+        answer: None,
         brief: Default::default(),
     };
     let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());

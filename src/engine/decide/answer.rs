@@ -1,0 +1,43 @@
+//! Answering what a provider asks back.
+
+use super::case::Case;
+use super::{Actor, Verdict, refuse};
+use crate::engine::EngineError;
+use crate::engine::world::World;
+use crate::model::{Answer, NodeId, NodeReason, ResourceKey};
+use crate::run::NodeChange;
+
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: usize = 16 << 10;
+
+/// A person answers what the provider of a node asks; the next reconcile passes it on.
+pub(super) fn answer(
+    world: &World,
+    actor: &Actor<'_>,
+    key: &ResourceKey,
+    id: &NodeId,
+    text: &str,
+) -> Result<Verdict, EngineError> {
+    let mut case = Case::open(world, key)?;
+    let Some(state) = case.status().node_statuses.get(id) else {
+        return refuse(format!("{key} has no node `{id}`"));
+    };
+    let extensions = &state.extensions;
+    if !(state.goes_on_elsewhere() && extensions.reason == Some(NodeReason::InputRequired)) {
+        return refuse(format!("nobody asks anything at node `{id}`, which is {}", state.phase));
+    }
+    if let Some(decided) = &extensions.decided {
+        return refuse(format!("node `{id}` is {} already", decided.message));
+    }
+    if let Some(given) = &extensions.answer {
+        return refuse(format!("{} answered already; the next `planspec reconcile` passes it on", given.by));
+    }
+    if text.trim().is_empty() || text.len() > LONGEST_ANSWER || text.contains('\0') {
+        return refuse(format!("an answer has some text, and at most {LONGEST_ANSWER} bytes"));
+    }
+    let given = Answer { by: actor.name.clone(), at: actor.at, text: text.to_owned() };
+    case.draft.node(id, NodeChange::Answer(given), actor.at);
+    let mut verdict = Verdict::default();
+    case.close(&mut verdict, actor, "Answered", &format!("node {id} answered"));
+    Ok(verdict)
+}

@@ -1,0 +1,161 @@
+//! The calls that an attempt makes, each by one request.
+
+use std::time::Instant;
+
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::card::Interface;
+use super::config::Place;
+use super::exchange::Exchange;
+use super::rpc::{self, TASK_NOT_CANCELABLE, TASK_NOT_FOUND, Trouble};
+use super::task::{Answered, Listed, State, Task};
+use crate::provider::agent::brief::for_remote;
+use crate::provider::presented;
+use crate::provider::web::{Request, origin};
+
+const VERSION: &str = "1.0";
+
+/// How many bytes of an answer are taken.
+const ANSWER: usize = 4 << 20;
+
+/// The namespace of the ids that we give.
+const IDS: Uuid = Uuid::from_u128(0x1c3f_52b6_7d0e_5b8a_8a41_6f0e_b2d9_40c5);
+
+impl Exchange<'_> {
+    /// The task with the message that an earlier attempt at this work sent, if the agent lists its tasks. One that was
+    /// cancelled there is over.
+    pub(super) async fn find(&self, place: &Interface) -> Result<Option<Task>, Trouble> {
+        let Some(context) = self.context() else { return Ok(None) };
+        let params = json!({ "contextId": context, "includeArtifacts": true, "historyLength": 0 });
+        let listed: Listed = match self.call(place, "ListTasks", params).await {
+            Ok(result) => rpc::read(result, &place.url)?,
+            // It keeps no list: then the message says by its id that it came before.
+            Err(Trouble::Error { .. }) => return Ok(None),
+            Err(trouble) => return Err(trouble),
+        };
+        // The list begins with what changed last.
+        let ours = |task: &Task| {
+            task.context_id.as_deref() == Some(context.as_str()) && task.status.state() != State::Canceled
+        };
+        Ok(listed.tasks.unwrap_or_default().into_iter().find(ours))
+    }
+
+    /// Answers the question of a task, unless it asks none any more.
+    pub(super) async fn answer(&self, place: &Interface, task: &str) -> Result<Task, Trouble> {
+        let task = self.get(place, task).await?;
+        let Some(answer) = self.attempt.answer.as_ref().filter(|_| task.status.asks()) else {
+            return Ok(task);
+        };
+        let mut message = json!({
+            "messageId": id("answer", &format!("{} {}", self.attempt.work, answer.at)),
+            "role": "ROLE_USER",
+            "taskId": task.id,
+            "parts": [{ "text": answer.text }],
+        });
+        if let (Some(context), Some(fields)) = (&task.context_id, message.as_object_mut()) {
+            fields.insert("contextId".to_owned(), json!(context));
+        }
+        match self.send(place, message).await? {
+            Answered::Task(task) => Ok(task),
+            // It says something to it, and the task tells what comes of it.
+            Answered::Message(_) => self.get(place, &task.id).await,
+        }
+    }
+
+    pub(super) async fn send(&self, place: &Interface, message: Value) -> Result<Answered, Trouble> {
+        let configuration = json!({ "returnImmediately": true, "historyLength": 0 });
+        let params = json!({ "message": message, "configuration": configuration });
+        rpc::read(self.call(place, "SendMessage", params).await?, &place.url)
+    }
+
+    pub(super) async fn get(&self, place: &Interface, id: &str) -> Result<Task, Trouble> {
+        let result = self.call(place, "GetTask", json!({ "id": id, "historyLength": 0 })).await?;
+        rpc::read(result, &place.url)
+    }
+
+    pub(super) async fn cancel(&self, place: &Interface, id: &str) -> Result<(), String> {
+        match self.call(place, "CancelTask", json!({ "id": id })).await {
+            // What has ended or is gone needs nothing more from us.
+            Ok(_) | Err(Trouble::Error { code: TASK_NOT_FOUND | TASK_NOT_CANCELABLE, .. }) => Ok(()),
+            Err(trouble) => Err(trouble.message()),
+        }
+    }
+
+    async fn call(&self, place: &Interface, method: &str, mut params: Value) -> Result<Value, Trouble> {
+        if let (Some(tenant), Some(params)) = (&place.tenant, params.as_object_mut()) {
+            params.insert("tenant".to_owned(), json!(tenant));
+        }
+        let mut request = self.request(Method::POST, place.url.clone())?;
+        request.body = Some(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }));
+        let answer = self.shared.web.send(request).await.map_err(|error| Trouble::of(&error))?;
+        rpc::result(&answer)
+    }
+
+    /// Where the agent takes requests: as written, or as its card says.
+    pub(super) async fn interface(&self) -> Result<Interface, Trouble> {
+        let card = match &self.address.place {
+            Place::Endpoint(url) => return Ok(Interface { url: url.clone(), tenant: None }),
+            Place::Card(card) => card,
+        };
+        let request = self.request(Method::GET, card.clone())?;
+        let answer = self.shared.web.send(request).await.map_err(|error| Trouble::of(&error))?;
+        let head = format!("{} answers {} to the request for its card", origin(card), answer.status);
+        match answer.status.as_u16() {
+            200 => Interface::of(&answer.body, card).map_err(Trouble::Final),
+            408 | 425 | 429 | 500..=599 => {
+                Err(Trouble::Passing { message: head, after: answer.retry_after(), acted: false })
+            }
+            _ => Err(Trouble::Final(head)),
+        }
+    }
+
+    /// A request with every header that it needs.
+    fn request(&self, method: Method, url: Url) -> Result<Request, Trouble> {
+        let mut request = Request::new(method, url);
+        request.limit = ANSWER;
+        let settings = &self.shared.settings;
+        self.address.prepare(&mut request, settings).map_err(|error| Trouble::Final(error.to_string()))?;
+        presented::mark(&mut request, self.attempt)
+            .and_then(|()| request.header("A2A-Version", VERSION))
+            .map_err(|error| Trouble::Final(error.to_string()))?;
+        if let Some(deadline) = self.deadline {
+            request.timeout = request.timeout.min(deadline.saturating_duration_since(Instant::now()));
+        }
+        Ok(request)
+    }
+
+    /// What the agent is told.
+    pub(super) fn message(&self) -> Value {
+        let attempt = self.attempt;
+        let mut parts = vec![json!({ "text": for_remote(attempt) })];
+        if !attempt.inputs.is_empty() || !attempt.declared_outputs.is_empty() {
+            let data = json!({ "inputs": attempt.inputs, "outputs": attempt.declared_outputs });
+            parts.push(json!({ "data": data, "mediaType": "application/json" }));
+        }
+        let mut presented = presented::document(attempt);
+        presented.remove("inputs");
+        presented.insert("fencingToken".to_owned(), json!(attempt.fencing_token));
+        let mut message = json!({
+            "messageId": id("message", &attempt.work),
+            "role": "ROLE_USER",
+            "parts": parts,
+            "metadata": { "planspec.io/attempt": presented },
+        });
+        if let (Some(context), Some(fields)) = (self.context(), message.as_object_mut()) {
+            fields.insert("contextId".to_owned(), json!(context));
+        }
+        message
+    }
+
+    /// The id of the context of this work, unless the agent gives its own.
+    fn context(&self) -> Option<String> {
+        self.address.names_context.then(|| id("context", &self.attempt.work))
+    }
+}
+
+/// An id that is the same for the same work, in the form that agents keep ids in.
+fn id(what: &str, work: &str) -> String {
+    Uuid::new_v5(&IDS, format!("{what} {work}").as_bytes()).to_string()
+}
