@@ -59,7 +59,7 @@ pub(super) struct Part {
     pub(super) media_type: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Listed {
     #[serde(default)]
     pub(super) tasks: Option<Vec<Task>>,

@@ -217,6 +217,27 @@ fn the_cache_may_be_cleared_between_attempts() {
 }
 
 #[test]
+fn what_a_process_says_may_pass_and_what_cannot_be_run_will_not() {
+    for provider in ["tool://x", "agent://x"] {
+        let classes = |config: Value| {
+            let mut bench = bench(config);
+            bench.attempt.provider = provider.to_owned();
+            let report = bench.run();
+            let Outcome::Failed { retryable, retry_after: None, .. } = report.outcome else {
+                panic!("{report:?}")
+            };
+            retryable
+        };
+        for script in ["exit 3", "kill -9 $$", "printf 'no pair\\n' > \"$PLANSPEC_OUTPUT\""] {
+            assert!(classes(json!({"command": script, "shell": true})), "{provider} {script}");
+        }
+        assert!(!classes(json!({"command": "no-such-program"})), "{provider}");
+        assert!(!classes(json!({"command": "true", "comand": "x"})), "{provider}");
+        assert!(!classes(json!({"command": "true", "workingDirectory": "nowhere"})), "{provider}");
+    }
+}
+
+#[test]
 fn a_command_that_is_not_there_is_not_tried_again() {
     let mut bench = bench(json!({"command": "no-such-program"}));
     let message = "cannot start `no-such-program`: there is no such program on the PATH";
