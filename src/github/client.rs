@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::GitHubError;
 use super::names::shown;
-use super::pace::Pace;
+use super::pace::{Pace, pace_of};
 use super::verdict::{Answer, Verdict, judge};
 
 /// How long one request may take.
@@ -48,7 +48,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// The API of a host. Clones share the connection and the pace.
+/// The API of a host. Clones share the connection; all clients of one process share the pace.
 #[derive(Clone)]
 pub struct GitHub {
     inner: Arc<Inner>,
@@ -59,7 +59,7 @@ pub struct GitHub {
 struct Inner {
     crab: Octocrab,
     access: Access,
-    pace: Mutex<Pace>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 impl fmt::Debug for GitHub {
@@ -152,8 +152,9 @@ impl GitHub {
                 what: "open a connection".to_owned(),
                 said: reason(&error),
             })?;
+        let pace = pace_of(&api, &token);
         let access = Access { api, token: Some(token) };
-        let inner = Inner { crab, access, pace: Mutex::default() };
+        let inner = Inner { crab, access, pace };
         Ok(Self { inner: Arc::new(inner), patience: PATIENCE, deadline: None })
     }
 

@@ -17,7 +17,8 @@ pub(crate) struct Judged {
 
 impl Judged {
     pub(crate) async fn start() -> Self {
-        let server = MockServer::start().await;
+        // Not one of those that tests hand on to each other: the pace of a host would go on with it.
+        let server = MockServer::builder().start().await;
         let mistakes: Arc<Mutex<Vec<String>>> = Arc::default();
         let found = Arc::clone(&mistakes);
         let look = move |request: &Request| {

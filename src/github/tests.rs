@@ -127,6 +127,26 @@ async fn a_host_that_fails_is_asked_again_and_one_that_is_gone_is_told() {
     assert!(matches!(github.comments(&repo, 7).await, Err(GitHubError::Down { .. })));
 }
 
+/// The comments of a job and its tasks go through clients of their own, and the host counts them together.
+#[tokio::test]
+async fn all_clients_of_a_host_keep_one_pace() {
+    let (server, github, repo) = host().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(201).set_body_json(comment(9, "x")))
+        .mount(&server)
+        .await;
+    for _ in 0..40 {
+        github.add_comment(&repo, 7, "x").await.unwrap();
+    }
+    let access = Access { api: format!("{}/", server.uri()), token: Some(TOKEN.to_owned()) };
+    let other = GitHub::new(&access).unwrap().patient(Duration::from_secs(5));
+    for _ in 0..35 {
+        other.add_comment(&repo, 7, "x").await.unwrap();
+    }
+    let error = other.add_comment(&repo, 7, "x").await.unwrap_err();
+    assert!(matches!(error, GitHubError::RateLimited { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn what_was_just_created_may_be_missing_for_a_moment() {
     let (server, github, repo) = host().await;
