@@ -10,12 +10,15 @@ use tokio::time::Instant;
 /// Windows and how many requests each may hold; a little below what the host allows.
 const WINDOWS: [(Duration, usize); 2] = [(Duration::from_secs(60), 75), (Duration::from_secs(3600), 480)];
 
+/// A pace that several clients keep.
+pub(super) type Shared = Arc<Mutex<Pace>>;
+
 /// The paces by host and token, as the host counts. The comments of a job and its tasks count together there, whichever
 /// client they go through.
-static PACES: Mutex<BTreeMap<(String, String), Arc<Mutex<Pace>>>> = Mutex::new(BTreeMap::new());
+static PACES: Mutex<BTreeMap<(String, String), Shared>> = Mutex::new(BTreeMap::new());
 
 /// The pace that everything in this process keeps with a host and a token.
-pub(super) fn pace_of(api: &str, token: &str) -> Arc<Mutex<Pace>> {
+pub(super) fn pace_of(api: &str, token: &str) -> Shared {
     let mut paces = PACES.lock().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(paces.entry((api.to_owned(), token.to_owned())).or_default())
 }

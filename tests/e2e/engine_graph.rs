@@ -172,11 +172,11 @@ fn a_timeout_ends_the_whole_group_of_processes() {
 
 #[test]
 fn a_gate_that_nobody_decides_times_out() {
-    let gate = json!({ "id": "gate", "kind": "Gate", "gateRef": { "name": "ok" }, "timeout": "500ms" });
+    let gate = json!({ "id": "gate", "kind": "Gate", "gateRef": { "name": "ok" }, "timeout": "3s" });
     let graph = Graph::new("work").node(gate).task("after", &["gate"], "true");
     let stage = run(&[&graph]);
     assert_eq!(stage.node("work", "gate").phase, NodePhase::Blocked);
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     // Nothing changed but the time.
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.node("work", "gate").extensions.reason, Some(NodeReason::Timeout));
