@@ -39,7 +39,7 @@ class Dispatch(unittest.TestCase):
 
     def tearDown(self):
         try:
-            self.assertEqual(getattr(self.world, "mistakes", list)(), [])
+            self.assertEqual(self.world.mistakes(), [])
         finally:
             self.world.end()
 
