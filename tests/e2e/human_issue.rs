@@ -296,6 +296,20 @@ fn an_execution_that_is_cancelled_closes_its_issues() {
 }
 
 #[test]
+fn a_task_that_is_settled_by_a_command_closes_its_issue() {
+    let world = World::new("mia", "");
+    world.pass();
+    world.environment.planspec(&["complete", "e/measure", "-n", "team", "width:=3"]).succeeds();
+    world.pass();
+    assert_eq!(
+        (&world.node()["phase"], &world.node()["outputs"]),
+        (&json!("Succeeded"), &json!({"width": 3}))
+    );
+    assert_eq!(world.issue(40)["state"], "closed");
+    assert!(world.host.own_comments()[0].contains("settled elsewhere"));
+}
+
+#[test]
 fn a_runner_without_a_host_leaves_the_task_as_it_is() {
     let world = World::new("mia", "");
     world.pass();

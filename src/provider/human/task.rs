@@ -291,7 +291,7 @@ impl Task {
             let comments = self.host.comments(repo, issue.number).await?;
             if !self.said(&comments, OFF).await? {
                 let text = format!(
-                    "{OFF}\nThe task was called off, or took too long. Nobody has to do it any more; an answer no longer counts."
+                    "{OFF}\nThe task is over: it was settled elsewhere, called off, or took too long. Nobody has to do it any more; an answer no longer counts."
                 );
                 self.host.comment_on_issue(repo, issue.number, &text).await?;
             }
