@@ -132,6 +132,7 @@ fn changed_source<'p>(
     past: &ExecutionStatus,
 ) -> Option<&'p NodeId> {
     let mut sources: Vec<NodeIx> = program.topology.sources(ix).map(|(source, _)| source).collect();
+    sources.extend(program.reads(ix));
     while let Some(source) = sources.pop() {
         let Some(node) = program.node(source) else { continue };
         if node.kind == NodeKind::Group {
