@@ -32,8 +32,9 @@ impl Desired {
 /// Reads every manifest of a commit that the configuration's `paths` and `exclude` let through.
 pub(crate) fn load(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Desired, CliError> {
     let mut desired = Desired::default();
-    for parsed in read_all(repo, commit, config, |parsed| parsed)? {
-        desired.take(parsed);
+    for share in read_all(repo, commit, config, Desired::take)? {
+        desired.resources.extend(share.resources);
+        desired.diagnostics.extend(share.diagnostics);
     }
     Ok(desired)
 }
@@ -66,9 +67,13 @@ pub(crate) fn outline(parsed: Parsed) -> Outline {
 
 /// As [`load`], keeping only what cross-checking needs.
 pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Survey, CliError> {
+    let shares = read_all(repo, commit, config, |share: &mut Survey, parsed| share.take(outline(parsed)))?;
     let mut survey = Survey::default();
-    for file in read_all(repo, commit, config, outline)? {
-        survey.take(file);
+    // Room for all at once: growing by copying would be most of what a large repository needs.
+    survey.facts.reserve_exact(shares.iter().map(|share| share.facts.len()).sum());
+    for share in shares {
+        survey.facts.extend(share.facts);
+        survey.diagnostics.extend(share.diagnostics);
     }
     Ok(survey)
 }
@@ -77,27 +82,31 @@ pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<S
 /// last large share.
 const SHARE: usize = 512;
 
-fn read_all<T: Send>(
+/// Reads every manifest; what was found in the files of each share is added up by `add`.
+fn read_all<T: Default + Send>(
     repo: &Repo,
     commit: ObjectId,
     config: &Config,
-    keep: impl Fn(Parsed) -> T + Sync,
+    add: impl Fn(&mut T, Parsed) + Sync,
 ) -> Result<Vec<T>, CliError> {
     let files = manifest_files(repo, commit, config)?;
     let dir = repo.common_dir();
-    let shares: Vec<Vec<T>> = files
+    files
         .par_chunks(SHARE)
         .map_init(
             || Repo::open(dir),
-            |repo, files| match repo {
-                Ok(repo) => {
-                    files.iter().map(|(path, entry)| read(repo, path, entry, config).map(&keep)).collect()
+            |repo, files| {
+                let Ok(repo) = repo else {
+                    return Err(CliError::from(GitError::NotARepository { path: dir.to_owned() }));
+                };
+                let mut share = T::default();
+                for (path, entry) in files {
+                    add(&mut share, read(repo, path, entry, config)?);
                 }
-                Err(_) => Err(CliError::from(GitError::NotARepository { path: dir.to_owned() })),
+                Ok(share)
             },
         )
-        .collect::<Result<_, CliError>>()?;
-    Ok(shares.into_iter().flatten().collect())
+        .collect()
 }
 
 /// The candidates of a commit: paths and entries, in the order of the paths.
