@@ -39,7 +39,7 @@ impl Index {
     ) -> Result<Advance, IndexError> {
         let filter = ManifestFilter::new(config)?;
         let state = State {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: super::WRITER.to_owned(),
             desired: target.desired,
             status: target.status.tree,
             config: target.config,

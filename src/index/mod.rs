@@ -31,6 +31,10 @@ pub use work::{Settled, WorkKey};
 
 use self::store::Store;
 
+/// Which planspec wrote the index: what another one wrote is made anew. The number goes up with each change of the layout
+/// between two releases.
+const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
+
 /// The index.
 pub struct Index {
     store: Store,

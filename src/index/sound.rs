@@ -99,7 +99,7 @@ impl SoundFiles {
     #[must_use]
     pub fn open(cache_dir: &Path, config: &Config) -> Self {
         let terms = Terms {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: super::WRITER.to_owned(),
             limits: config.limits.clone(),
             paths: config.paths.clone(),
             exclude: config.exclude.clone(),
