@@ -1,6 +1,7 @@
 //! The status of one node of an Execution.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -204,10 +205,10 @@ pub struct NodeExtensions {
     pub reset_at: Option<Timestamp>,
     /// What was resolved when the attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub binding: Option<ResolvedBinding>,
+    pub binding: Option<Arc<ResolvedBinding>>,
     /// What the attempt was begun with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basis: Option<Basis>,
+    pub basis: Option<Arc<Basis>>,
     /// Who runs or ran the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
@@ -274,8 +275,8 @@ pub struct ResolvedBinding {
     pub provider: String,
 }
 
-/// What an attempt was begun with, as digests (the first 128 bits of SHA-256 over canonical JSON): by them a later
-/// execution knows whether it would do the same again.
+/// What an attempt was begun with, as digests: by them a later execution knows whether it would do the same again. The first
+/// 64 bits of SHA-256 over canonical JSON, because every node of a large plan has three of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
     /// Of the node as the plan defines it.

@@ -11,7 +11,7 @@ use crate::run::Program;
 use crate::run::expression::{Scope, Template};
 
 /// How many hexadecimal digits of a digest are kept.
-const DIGITS: usize = 32;
+const DIGITS: usize = 16;
 
 /// A provider's settings with every expression replaced.
 ///

@@ -1,5 +1,7 @@
 //! A draft: the next status of one Execution while it is being planned, with the changes that lead there.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::graph::NodeIx;
@@ -176,7 +178,7 @@ impl Draft {
 
     /// Claims a ready node for a runner. Says whether that was possible.
     pub fn start(&mut self, ready: &Ready, basis: Option<Basis>, runner: &str, now: Timestamp) -> bool {
-        let (binding, basis) = (Some(ready.binding.clone()), basis.map(Box::new));
+        let (binding, basis) = (Some(Arc::new(ready.binding.clone())), basis.map(Arc::new));
         let change = NodeChange::Start { binding, basis, runner: runner.to_owned() };
         let started = self.node(&ready.id, change, now);
         self.ready.retain(|other| other.node != ready.node);

@@ -277,7 +277,8 @@ mod tests {
             retry_at: Some(at(10)),
             handle: Some("job".to_owned()),
         };
-        let started = NodeChange::Start { binding: Some(binding), basis: None, runner: "gone".to_owned() };
+        let started =
+            NodeChange::Start { binding: Some(binding.into()), basis: None, runner: "gone".to_owned() };
         for change in [started, blocked] {
             apply(&mut status, &Change::Node(id.clone(), change), at(0)).unwrap();
         }
@@ -404,7 +405,7 @@ mod tests {
             other.ready.is_empty() && !other.on.is_empty(),
             "another provider does not know the question"
         );
-        let binding = Some(draft.ready.remove(0).binding);
+        let binding = Some(draft.ready.remove(0).binding.into());
         let start = NodeChange::Start { binding, basis: None, runner: "r".to_owned() };
         let lost = NodeChange::Retry {
             reason: NodeReason::RunnerLost,

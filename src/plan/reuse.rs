@@ -95,7 +95,7 @@ fn judge(
     if !is_open(program, draft, ix) || condition(program, draft, ix) != Ok(true) {
         return Err("it is not to run here".to_owned());
     }
-    let then = state.extensions.basis.as_ref();
+    let then = state.extensions.basis.as_deref();
     let then = then.ok_or_else(|| format!("{from} does not say what it was begun with"))?;
     let target = match around.resolve(program, ix) {
         Resolved::Bound(_, target) => target,

@@ -76,9 +76,9 @@ pub enum NodeChange {
     /// An attempt is claimed: the next one in number.
     Start {
         /// What was resolved for it; none for nodes that need no provider.
-        binding: Option<ResolvedBinding>,
+        binding: Option<Arc<ResolvedBinding>>,
         /// What it is begun with.
-        basis: Option<Box<Basis>>,
+        basis: Option<Arc<Basis>>,
         /// The runner that claims it.
         runner: String,
     },

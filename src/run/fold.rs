@@ -1,5 +1,7 @@
 //! The fold: one change applied to the status of an Execution. The status is the sum of its changes.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
@@ -182,7 +184,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     };
     match change {
         NodeChange::Start { binding, basis, runner } => {
-            start(node, (binding.as_ref(), basis.as_deref()), runner, at);
+            start(node, (binding.as_ref(), basis.as_ref()), runner, at);
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
@@ -262,7 +264,7 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
 /// What an attempt before it left for this one stays: its handle, and the answer to its question.
 fn start(
     node: &mut NodeStatus,
-    (binding, basis): (Option<&ResolvedBinding>, Option<&Basis>),
+    (binding, basis): (Option<&Arc<ResolvedBinding>>, Option<&Arc<Basis>>),
     runner: &str,
     at: Timestamp,
 ) {
