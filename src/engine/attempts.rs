@@ -295,7 +295,7 @@ pub(super) struct Pace {
 }
 
 /// Publishing takes about one part in this many of the time, as long as no slot waits for it.
-const SHARE: u32 = 4;
+const SHARE: u32 = 6;
 /// The longest that ends of attempts gather before they are published.
 const LONGEST_GATHERING: Duration = Duration::from_millis(500);
 
