@@ -1,5 +1,5 @@
-//! The Git host as providers see it: one client for all of them, opened when it is first needed, so that together they keep
-//! within the host's limits.
+//! The Git host as providers see it: one client for all of them, opened when it is first needed, so that they share its
+//! connection. That all clients together keep within the host's limits is `github`'s business.
 
 use std::sync::{Arc, OnceLock};
 
