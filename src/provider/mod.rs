@@ -26,6 +26,8 @@ mod process;
 mod redact;
 mod registry;
 mod relative_path;
+#[cfg(test)]
+mod sample;
 mod sandbox;
 mod settings;
 mod tool;

@@ -8,40 +8,16 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::github::Access;
 use crate::github::judged::Judged;
-use crate::model::{Kind, ResourceKey};
-use crate::provider::{Checkout, Workspace, WorkspaceError};
-
-struct Nowhere;
-
-impl Workspace for Nowhere {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
-        panic!("a workflow needs no checkout")
-    }
-}
+use crate::provider::sample;
 
 fn attempt(handle: Option<&str>) -> Attempt {
     Attempt {
-        key: ResourceKey::new(Kind::Execution, "team".parse().unwrap(), "exec-1".parse().unwrap()),
-        node: "deploy".parse().unwrap(),
-        attempt: 2,
-        run_id: "run".to_owned(),
-        idempotency_key: "uid/deploy/2".to_owned(),
-        work: "uid/deploy/1".to_owned(),
-        fencing_token: 1,
         provider: "github-actions://acme/app/deploy.yml@release".to_owned(),
         config: json!({"inputs": {"level": 3}}).as_object().unwrap().clone(),
         inputs: json!({"place": "::error::x"}).as_object().unwrap().clone(),
         declared_outputs: vec!["url".to_owned()],
-        criteria: Vec::new(),
-        timeout: None,
-        commit: "0".repeat(40),
-        run_dir: "/nowhere".into(),
-        workspace: Arc::new(Nowhere),
         handle: handle.map(str::to_owned),
-        age: Default::default(),
-        promise: Default::default(),
-        answer: None,
-        brief: Arc::default(),
+        ..sample::attempt("deploy")
     }
 }
 

@@ -10,10 +10,11 @@ use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::Http;
-use crate::model::{JsonMap, Kind, NodeReason, ResourceKey};
+use crate::model::{JsonMap, NodeReason};
 use crate::provider::external::External;
 use crate::provider::{
     Attempt, Checkout, Control, Outcome, Provider, ProviderSettings, Report, Workspace, WorkspaceError,
+    sample,
 };
 
 struct Folder(PathBuf);
@@ -40,29 +41,15 @@ async fn bench(answer: ResponseTemplate) -> Bench {
 async fn empty_bench() -> Bench {
     let home = tempfile::tempdir().unwrap();
     let server = MockServer::start().await;
-    let name = |text: &str| text.parse().unwrap();
     let attempt = Attempt {
-        key: ResourceKey::new(Kind::Execution, name("team"), name("exec-1")),
-        node: "build".parse().unwrap(),
-        attempt: 2,
-        run_id: "run-1".to_owned(),
-        idempotency_key: "uid/build/2".to_owned(),
         work: "uid/build/0".to_owned(),
-        fencing_token: 7,
         provider: format!("{}/jobs", server.uri()),
         config: map(json!({"secretHeaders": {"Authorization": "Bearer API_TOKEN"}})),
         inputs: map(json!({"ref": "v1"})),
-        declared_outputs: Vec::new(),
-        criteria: Vec::new(),
         timeout: Some(Duration::from_secs(20)),
-        commit: "0".repeat(40),
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(home.path().to_owned())),
-        handle: None,
-        age: Default::default(),
-        promise: Default::default(),
-        answer: None,
-        brief: Arc::default(),
+        ..sample::attempt("build")
     };
     Bench { home, server, attempt }
 }

@@ -9,8 +9,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::page::{Mark, body, form, title};
 use super::*;
 use crate::github::Access;
-use crate::model::{ContextItem, Kind, ResourceKey};
-use crate::provider::{Brief, Checkout, Workspace, WorkspaceError};
+use crate::model::ContextItem;
+use crate::provider::{Brief, sample};
 
 fn check(provider: &str, config: &Value) -> Result<(), String> {
     Human::new(&ProviderSettings::default(), &GitHost::new(None))
@@ -33,27 +33,10 @@ fn a_person_must_be_named_and_settings_known() {
 
 fn attempt(provider: &str) -> Attempt {
     Attempt {
-        key: ResourceKey::new(Kind::Execution, "team".parse().unwrap(), "exec-1".parse().unwrap()),
-        node: "sign".parse().unwrap(),
-        attempt: 2,
-        run_id: "run".to_owned(),
-        idempotency_key: "uid/sign/2".to_owned(),
-        work: "uid/sign/1".to_owned(),
-        fencing_token: 1,
         provider: provider.to_owned(),
         config: json!({"instructions": "read the contract"}).as_object().unwrap().clone(),
-        inputs: JsonMap::new(),
         declared_outputs: vec!["place".to_owned()],
-        criteria: Vec::new(),
-        timeout: None,
-        commit: "0".repeat(40),
-        run_dir: "/nowhere".into(),
-        workspace: Arc::new(Nowhere),
-        handle: None,
-        answer: None,
-        age: Duration::ZERO,
-        promise: Default::default(),
-        brief: Default::default(),
+        ..sample::attempt("sign")
     }
 }
 
@@ -268,12 +251,4 @@ fn hostile_text_changes_no_structure_of_an_issue_and_is_no_answer() {
     }
     let long = page(&"`long` @words\n".repeat(20_000));
     assert!(long.chars().count() < 60_000 && long.ends_with("```yaml\nplace:\n```\n"), "{}", long.len());
-}
-
-struct Nowhere;
-
-impl Workspace for Nowhere {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
-        panic!("a person needs no checkout")
-    }
 }

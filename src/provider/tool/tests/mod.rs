@@ -13,9 +13,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use crate::model::{JsonMap, Kind, NodeReason, ResourceKey};
+use crate::model::{JsonMap, NodeReason};
 use crate::provider::{
     Attempt, Checkout, Control, Outcome, ProviderSettings, Registry, Report, Stop, Workspace, WorkspaceError,
+    sample,
 };
 
 struct Folder(PathBuf);
@@ -44,29 +45,14 @@ pub(in crate::provider) fn bench(config: Value) -> Bench {
     let home = tempfile::tempdir().unwrap();
     let checkout = home.path().join("checkout");
     std::fs::create_dir(&checkout).unwrap();
-    let name = |text: &str| text.parse().unwrap();
     let attempt = Attempt {
-        key: ResourceKey::new(Kind::Execution, name("team"), name("exec-1")),
-        node: "build".parse().unwrap(),
-        attempt: 2,
-        run_id: "run-1".to_owned(),
-        idempotency_key: "uid/build/2".to_owned(),
         work: "uid/build/0".to_owned(),
-        fencing_token: 7,
         provider: "tool://test".to_owned(),
         config: map(config),
-        inputs: JsonMap::new(),
-        declared_outputs: Vec::new(),
-        criteria: Vec::new(),
         timeout: Some(Duration::from_secs(60)),
-        commit: "0".repeat(40),
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(checkout)),
-        handle: None,
-        age: Default::default(),
-        promise: Default::default(),
-        answer: None,
-        brief: Default::default(),
+        ..sample::attempt("build")
     };
     let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
     let runs = home.path().join("runs");
