@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::Args;
 use tokio::sync::watch;
 
 use super::Context;
@@ -16,8 +17,43 @@ use crate::engine::{Parts, ReconcileOptions, Site, Summary, SystemClock, reconci
 use crate::event::Event;
 use crate::github::{Access, RepoName};
 use crate::index::Index;
+use crate::model::Duration;
 use crate::provider::{ALWAYS_PASSED, Home, ProviderSettings, Registry, kill_processes};
 use crate::report::progress::{Detail, JsonProgress, LiveProgress, PlainProgress, Progress};
+
+/// What bounds a pass, as the user chooses it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Bounds {
+    /// Stop cleanly before this much time has passed, and leave the rest to the next pass
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_duration: Option<Duration>,
+    /// How many local commands run at once (default: `jobs` of .planspec.yaml, else the number of cores)
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    jobs: Option<u32>,
+    /// Carry out the removal of more than the configured share of all resources
+    #[arg(long)]
+    allow_mass_delete: bool,
+}
+
+impl Bounds {
+    /// How long a pass may take.
+    pub(crate) fn time(&self) -> Option<std::time::Duration> {
+        self.max_duration.as_ref().map(Duration::span)
+    }
+
+    /// One pass of this runner within the bounds.
+    pub(crate) fn options(&self, context: &Context) -> ReconcileOptions {
+        ReconcileOptions {
+            jobs: self.jobs.map(|jobs| jobs as usize),
+            default_jobs: cores(),
+            watch: None,
+            max_duration: self.time(),
+            allow_mass_delete: self.allow_mass_delete,
+            runner: runner_name(),
+            stream_output: context.is_verbose(),
+        }
+    }
+}
 
 /// A second signal ends the process at once, with the exit code that shells expect of an interrupted program.
 const KILLED: i32 = 130;

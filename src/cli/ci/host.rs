@@ -43,7 +43,7 @@ impl Host {
 
     /// The same host, which is waited for no longer than the job lasts.
     pub(super) fn within(mut self, choices: &Choices) -> Self {
-        if let Some(most) = &choices.max_duration {
+        if let Some(most) = &choices.bounds.max_duration {
             self.github = self.github.within(most.span() + TELLING);
         }
         self

@@ -23,18 +23,14 @@ mod trusted;
 use std::path::PathBuf;
 
 use super::Context;
+use super::drive::Bounds;
 use super::error::{CliError, Exit};
-use crate::model::Duration;
 
 /// What the user may choose.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Choices {
-    /// Stop a pass cleanly before this much time has passed.
-    pub(crate) max_duration: Option<Duration>,
-    /// How many local commands run at once.
-    pub(crate) jobs: Option<u32>,
-    /// Carry out a mass deletion.
-    pub(crate) allow_mass_delete: bool,
+    /// What bounds a pass.
+    pub(crate) bounds: Bounds,
     /// The file that one job leaves and another reads.
     pub(crate) report: Option<PathBuf>,
 }

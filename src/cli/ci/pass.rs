@@ -9,7 +9,7 @@ use super::progress::{self, Told};
 use super::standing::Standing;
 use super::{Choices, approvals, step};
 use crate::cli::Context;
-use crate::cli::drive::{cores, drive_with, runner_name, verdict};
+use crate::cli::drive::{drive_with, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::workspace::Workspace;
 use crate::config::Actions;
@@ -103,15 +103,10 @@ fn once(
     let workspace = Workspace::open(context)?;
     let interval = workspace.config_at(workspace.local_desired()?)?.publish.progress_interval.span();
     let beside = Standing::nowhere(Workspace::open(context)?, &context.environment.actions())?;
+    // Two passes of a job share its time.
     let options = ReconcileOptions {
-        jobs: choices.jobs.map(|jobs| jobs as usize),
-        default_jobs: cores(),
-        watch: None,
-        // Two passes of a job share its time.
-        max_duration: choices.max_duration.as_ref().map(|most| most.span().saturating_sub(begun.elapsed())),
-        allow_mass_delete: choices.allow_mass_delete,
-        runner: runner_name(),
-        stream_output: context.is_verbose(),
+        max_duration: choices.bounds.time().map(|most| most.saturating_sub(begun.elapsed())),
+        ..choices.bounds.options(context)
     };
     let mut seen = std::mem::take(passed);
     let news = News::default();

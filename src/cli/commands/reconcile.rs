@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::cli::Context;
-use crate::cli::drive::{cores, drive, runner_name, verdict};
+use crate::cli::drive::{Bounds, drive, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::workspace::Workspace;
 use crate::engine::ReconcileOptions;
@@ -20,15 +20,8 @@ pub(crate) struct Arguments {
     /// Go on, and look again this often (default: 10s; on a remote 1m)
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "")]
     watch: Option<String>,
-    /// Stop cleanly before this much time has passed, and leave the rest to the next reconcile
-    #[arg(long, value_name = "DURATION")]
-    max_duration: Option<Duration>,
-    /// How many local commands run at once (default: `jobs` of .planspec.yaml, else the number of cores)
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    jobs: Option<u32>,
-    /// Carry out the removal of more than the configured share of all resources
-    #[arg(long)]
-    allow_mass_delete: bool,
+    #[command(flatten)]
+    bounds: Bounds,
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -43,15 +36,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             Some(interval.span())
         }
     };
-    let options = ReconcileOptions {
-        jobs: arguments.jobs.map(|jobs| jobs as usize),
-        default_jobs: cores(),
-        watch,
-        max_duration: arguments.max_duration.as_ref().map(Duration::span),
-        allow_mass_delete: arguments.allow_mass_delete,
-        runner: runner_name(),
-        stream_output: context.is_verbose(),
-    };
+    let options = ReconcileOptions { watch, ..arguments.bounds.options(context) };
     let summary = drive(workspace, options, context)?;
     Ok(verdict(&summary))
 }
