@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, ResourceKey};
 
 /// Something that happened during a reconcile. Everything here has been published before it is sent
-/// (design invariant 4), but for `Output`, `Waiting` and `Note`, which are not part of the record.
+/// (Invariant 4), but for `Output`, `Waiting` and `Note`, which are not part of the record.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {

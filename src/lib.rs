@@ -1,20 +1,20 @@
 //! PlanSpec: a Git-native GitOps reconciler. This is the map of the crate; `ARCHITECTURE.md` explains it.
 
-pub mod change;
+mod change;
 pub mod cli;
 pub mod config;
-pub mod diagnostic;
+mod diagnostic;
 pub mod engine;
 pub mod event;
 pub mod git;
-pub mod github;
-pub mod graph;
+mod github;
+mod graph;
 pub mod index;
 pub mod manifest;
-pub mod markup;
+mod markup;
 pub mod model;
-pub mod plan;
+mod plan;
 pub mod provider;
 pub mod record;
-pub mod report;
-pub mod run;
+mod report;
+mod run;

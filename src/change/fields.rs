@@ -10,7 +10,7 @@ use crate::model::{Resource, Spec};
 
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FieldChange {
+pub(crate) struct FieldChange {
     /// Where, for people: `spec.graph.nodes[research].timeout`, `metadata.labels["a/b"]`.
     pub path: String,
     /// What it was; absent when it is new.
@@ -34,7 +34,7 @@ impl fmt::Display for FieldChange {
 
 /// The fields in which two versions of a resource differ: of the spec, and of what people write in the metadata.
 #[must_use]
-pub fn compare_fields(old: &Resource, new: &Resource) -> Vec<FieldChange> {
+pub(crate) fn compare_fields(old: &Resource, new: &Resource) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let metadata = |resource: &Resource| serde_json::to_value(&resource.metadata).unwrap_or(Value::Null);
     if old.metadata != new.metadata {
@@ -167,7 +167,7 @@ fn member(path: &str, key: &str) -> String {
 #[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{Digest, Kind, Source};
+    use crate::model::{Digest, Kind, SourceLocation};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -192,7 +192,7 @@ pub(super) mod tests {
             metadata: serde_json::from_value(metadata).unwrap(),
             spec,
             spec_digest,
-            source: Source::default(),
+            source: SourceLocation::default(),
         }
     }
 

@@ -5,6 +5,6 @@ mod fields;
 mod graph;
 mod set;
 
-pub use fields::{FieldChange, compare_fields};
-pub use graph::{GraphChange, compare_graphs};
-pub use set::{ResourceChange, SetChange, compare_sets};
+pub(crate) use fields::FieldChange;
+pub(crate) use graph::{GraphChange, compare_graphs};
+pub(crate) use set::{ResourceDiff, SetChange, compare_sets};

@@ -8,11 +8,11 @@ use crate::model::{Resource, ResourceKey, Spec};
 
 /// What changed in a set of resources. Every list is in the order of the keys.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SetChange {
+pub(crate) struct SetChange {
     /// Resources that are new.
     pub created: Vec<ResourceKey>,
     /// Resources that differ.
-    pub changed: Vec<ResourceChange>,
+    pub changed: Vec<ResourceDiff>,
     /// Resources that are gone.
     pub deleted: Vec<ResourceKey>,
 }
@@ -20,14 +20,14 @@ pub struct SetChange {
 impl SetChange {
     /// Whether nothing changed.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.created.is_empty() && self.changed.is_empty() && self.deleted.is_empty()
     }
 }
 
 /// A resource that is there in both sets and differs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ResourceChange {
+pub(crate) struct ResourceDiff {
     /// Which.
     pub key: ResourceKey,
     /// Whether the spec as written changed, so that the generation grows. That alone may be: a spec may be written
@@ -41,7 +41,7 @@ pub struct ResourceChange {
 
 /// Compares two sets. Where a key comes twice in one of them, its first resource counts.
 #[must_use]
-pub fn compare_sets<'r>(
+pub(crate) fn compare_sets<'r>(
     old: impl IntoIterator<Item = &'r Resource>,
     new: impl IntoIterator<Item = &'r Resource>,
 ) -> SetChange {
@@ -65,7 +65,7 @@ fn by_key<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> BTreeMap<Res
     map
 }
 
-fn compare_resources(key: &ResourceKey, old: &Resource, new: &Resource) -> Option<ResourceChange> {
+fn compare_resources(key: &ResourceKey, old: &Resource, new: &Resource) -> Option<ResourceDiff> {
     let spec = old.spec_digest != new.spec_digest;
     if !spec && old.metadata == new.metadata {
         return None;
@@ -75,7 +75,7 @@ fn compare_resources(key: &ResourceKey, old: &Resource, new: &Resource) -> Optio
         _ => None,
     };
     let graph = graph.filter(|graph| !graph.is_empty());
-    Some(ResourceChange { key: key.clone(), spec, fields: compare_fields(old, new), graph })
+    Some(ResourceDiff { key: key.clone(), spec, fields: compare_fields(old, new), graph })
 }
 
 #[cfg(test)]

@@ -9,15 +9,15 @@ use super::drive::runner_name;
 use super::error::{CliError, Exit};
 use super::objects::Inventory;
 use super::options::OutputFormat;
-use super::target::{ExecutionTarget, Target};
-use super::workspace::Workspace;
-use crate::engine::{Clock, Decider, Decision, Site, SystemClock, decide};
+use super::repo_context::RepoContext;
+use super::selector::{ExecutionTarget, ResourceSelector};
+use crate::engine::{Branches, Clock, Decider, Decision, SystemClock, decide};
 use crate::index::Index;
 use crate::model::{Kind, ResourceKey};
 
 /// The key of the resource that a target names, which must be there.
-pub(crate) fn key_of(target: &Target, context: &mut Context) -> Result<ResourceKey, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn key_of(target: &ResourceSelector, context: &mut Context) -> Result<ResourceKey, CliError> {
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
     Ok(inventory.one(target, context)?.key)
@@ -26,19 +26,22 @@ pub(crate) fn key_of(target: &Target, context: &mut Context) -> Result<ResourceK
 /// The key of the execution that a target names.
 pub(crate) fn execution_of(target: &ExecutionTarget, context: &mut Context) -> Result<ResourceKey, CliError> {
     let ExecutionTarget { namespace, name, .. } = target;
-    let target =
-        Target { namespace: namespace.clone(), kind: Some(Kind::Execution), name: Some(name.clone()) };
+    let target = ResourceSelector {
+        namespace: namespace.clone(),
+        kind: Some(Kind::Execution),
+        name: Some(name.clone()),
+    };
     key_of(&target, context)
 }
 
 /// Records a decision and says what it came to.
 pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let decider = Decider::Committer(workspace.repo.identity()?);
     let index = Index::open(Some(&workspace.repo.cache_dir()))?;
-    let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let recorded = decide(&site, index, decision, &decider, &clock, &runner_name())?;
+    let recorded = decide(&branches, index, decision, &decider, &clock, &runner_name())?;
     if context.options.format()? == OutputFormat::Json {
         context.out.json(&json!({
             "by": recorded.by, "commit": recorded.commit, "result": recorded.lines,

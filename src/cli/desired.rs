@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use super::error::CliError;
 use crate::config::{Config, Limits};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::git::{Entry, GitError, ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Repo, TreeEntry};
 use crate::index::ManifestFilter;
 use crate::manifest::{self, Facts, Parsed, codes, parse};
-use crate::model::{Resource, ResourceKey, Source};
+use crate::model::{Resource, ResourceKey, SourceLocation};
 
 /// All that a tree declares.
 #[derive(Debug, Default)]
@@ -41,34 +41,35 @@ pub(crate) fn load(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Des
 
 /// What cross-checking needs of all that a tree declares; a fraction of the size of the resources themselves.
 #[derive(Debug, Default)]
-pub(crate) struct Survey {
+pub(crate) struct DesiredFacts {
     /// The facts of the resources that nothing is wrong with, in the order of paths and documents.
-    pub(crate) facts: Vec<(Facts, Source)>,
+    pub(crate) facts: Vec<(Facts, SourceLocation)>,
     /// Everything that is wrong with files and documents, taken one by one.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-impl Survey {
+impl DesiredFacts {
     /// Adds what was found in one file.
-    pub(crate) fn take(&mut self, (facts, diagnostics): Outline) {
+    pub(crate) fn take(&mut self, (facts, diagnostics): FileFacts) {
         self.facts.extend(facts);
         self.diagnostics.extend(diagnostics);
     }
 }
 
 /// What was found in one file.
-pub(crate) type Outline = (Vec<(Facts, Source)>, Vec<Diagnostic>);
+pub(crate) type FileFacts = (Vec<(Facts, SourceLocation)>, Vec<Diagnostic>);
 
 /// The facts of what was found in a file.
-pub(crate) fn outline(parsed: Parsed) -> Outline {
+pub(crate) fn outline(parsed: Parsed) -> FileFacts {
     let facts = |resource: Resource| (manifest::facts(&resource), resource.source);
     (parsed.resources.into_iter().map(facts).collect(), parsed.diagnostics)
 }
 
 /// As [`load`], keeping only what cross-checking needs.
-pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Survey, CliError> {
-    let shares = read_all(repo, commit, config, |share: &mut Survey, parsed| share.take(outline(parsed)))?;
-    let mut survey = Survey::default();
+pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<DesiredFacts, CliError> {
+    let shares =
+        read_all(repo, commit, config, |share: &mut DesiredFacts, parsed| share.take(outline(parsed)))?;
+    let mut survey = DesiredFacts::default();
     // Room for all at once: growing by copying would be most of what a large repository needs.
     survey.facts.reserve_exact(shares.iter().map(|share| share.facts.len()).sum());
     for share in shares {
@@ -110,11 +111,15 @@ fn read_all<T: Default + Send>(
 }
 
 /// The candidates of a commit: paths and entries, in the order of the paths.
-fn manifest_files(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Vec<(String, Entry)>, CliError> {
+fn manifest_files(
+    repo: &Repo,
+    commit: ObjectId,
+    config: &Config,
+) -> Result<Vec<(String, TreeEntry)>, CliError> {
     let filter = ManifestFilter::new(config)
         .map_err(|error| CliError::no(format!("{}: {error}", crate::config::CONFIG_FILE)))?;
     let tree = repo.commit(commit)?.tree;
-    let mut files: Vec<(String, Entry)> = Vec::new();
+    let mut files: Vec<(String, TreeEntry)> = Vec::new();
     for change in repo.compare(None, Some(tree))? {
         // A path that is not UTF-8 cannot be named in a manifest, a message or a status: it is no manifest.
         if let (Ok(path), Some(entry)) = (String::from_utf8(change.path), change.new)
@@ -127,7 +132,7 @@ fn manifest_files(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Vec<
 }
 
 /// Reads one file. What is no file, or too large, is a finding about that file and not a failure.
-fn read(repo: &Repo, path: &str, entry: &Entry, config: &Config) -> Result<Parsed, CliError> {
+fn read(repo: &Repo, path: &str, entry: &TreeEntry, config: &Config) -> Result<Parsed, CliError> {
     let limit = config.limits.file_bytes;
     if !entry.mode.is_file() {
         return Ok(Parsed::default());
@@ -155,14 +160,14 @@ pub(crate) fn check_references(
     limits: &Limits,
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Vec<Diagnostic> {
-    let facts: Vec<(Facts, Source)> =
+    let facts: Vec<(Facts, SourceLocation)> =
         resources.par_iter().map(|resource| (manifest::facts(resource), resource.source.clone())).collect();
     check_facts(facts.iter(), limits, read)
 }
 
 /// As [`check_references`], of what is known of the resources.
 pub(crate) fn check_facts<'a>(
-    facts: impl Iterator<Item = &'a (Facts, Source)>,
+    facts: impl Iterator<Item = &'a (Facts, SourceLocation)>,
     limits: &Limits,
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Vec<Diagnostic> {

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::desired::{self, Desired};
 use super::error::CliError;
-use super::workspace::Workspace;
+use super::repo_context::RepoContext;
 use crate::change::{SetChange, compare_sets};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::manifest;
-use crate::model::{Kind, Resource, ResourceKey, ReviewAction, Spec, Status};
+use crate::model::{Kind, Resource, ResourceKey, ResourceStatus, ReviewAction, Spec};
 use crate::record::StatusTree;
 use crate::report::style::Tone;
 use crate::report::text;
@@ -21,7 +21,7 @@ use crate::report::text;
 const VALUE: usize = 160;
 
 /// The difference of two desired states.
-pub(crate) struct Difference {
+pub(crate) struct DesiredDiff {
     pub(super) change: SetChange,
     /// What would follow.
     pub(super) consequences: Vec<Consequence>,
@@ -53,14 +53,14 @@ impl fmt::Display for Consequence {
     }
 }
 
-impl Difference {
+impl DesiredDiff {
     /// Compares; `status` says what is under way. `read` gives the content of a path in the new state.
     pub(crate) fn of(
         old: &Desired,
         new: &Desired,
         config: &Config,
         read: impl Fn(&str) -> Option<Vec<u8>>,
-        workspace: &Workspace,
+        workspace: &RepoContext,
         status: &StatusTree,
     ) -> Result<Self, CliError> {
         let change = compare_sets(&old.resources, &new.resources);
@@ -161,7 +161,7 @@ fn consequences(
     change: &SetChange,
     old: &Desired,
     new: &Desired,
-    workspace: &Workspace,
+    workspace: &RepoContext,
     status: &StatusTree,
 ) -> Result<Vec<Consequence>, CliError> {
     let find = |set: &Desired, key: &ResourceKey| -> Option<Resource> {
@@ -196,11 +196,11 @@ fn consequences(
 /// Approvals are bound to the generation of their gate.
 fn voided(
     key: &ResourceKey,
-    workspace: &Workspace,
+    workspace: &RepoContext,
     status: &StatusTree,
 ) -> Result<Option<Consequence>, CliError> {
     let Some(record) = status.get(&workspace.repo, key)? else { return Ok(None) };
-    let Status::Gate(gate) = &record.status else { return Ok(None) };
+    let ResourceStatus::Gate(gate) = &record.status else { return Ok(None) };
     let reviewers: Vec<String> = gate
         .review_history
         .iter()
@@ -212,7 +212,7 @@ fn voided(
 }
 
 /// Executions that are under way keep the graph that they are pinned to.
-fn kept(plan: &ResourceKey, workspace: &Workspace, status: &StatusTree) -> Result<Vec<String>, CliError> {
+fn kept(plan: &ResourceKey, workspace: &RepoContext, status: &StatusTree) -> Result<Vec<String>, CliError> {
     let mut lines = Vec::new();
     for (key, path, blob) in status.list(&workspace.repo, Some(Kind::Execution), None)? {
         let record = StatusTree::read(&workspace.repo, &key, &path, blob)?;
@@ -228,7 +228,7 @@ fn kept(plan: &ResourceKey, workspace: &Workspace, status: &StatusTree) -> Resul
 fn removed(
     key: &ResourceKey,
     old: &Desired,
-    workspace: &Workspace,
+    workspace: &RepoContext,
     status: &StatusTree,
 ) -> Result<Vec<String>, CliError> {
     let mut lines = Vec::new();

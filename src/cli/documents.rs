@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// One document of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Document {
+pub(crate) struct DocumentRange {
     /// From its marker line, or the start of the text, to the next marker line.
     whole: Range<usize>,
     /// From the first to the last line that is neither empty nor a comment.
@@ -14,16 +14,16 @@ pub(crate) struct Document {
 
 /// Finds the documents, in the order and with the count of a YAML reader: what stands before the first marker
 /// is one only when it has content.
-pub(crate) fn split(text: &str) -> Vec<Document> {
+pub(crate) fn split(text: &str) -> Vec<DocumentRange> {
     let mut documents = Vec::new();
-    let mut open = Open { start: 0, marked: false, first: None, last: 0 };
+    let mut open = OpenDocument { start: 0, marked: false, first: None, last: 0 };
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end();
         let marker = bare.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
         if let Some(rest) = marker {
             documents.extend(open.close(at));
-            open = Open { start: at, marked: true, first: None, last: 0 };
+            open = OpenDocument { start: at, marked: true, first: None, last: 0 };
             let rest = rest.trim_start();
             if !rest.is_empty() && !rest.starts_with('#') {
                 // Content on the marker's own line: the line as a whole counts.
@@ -31,7 +31,7 @@ pub(crate) fn split(text: &str) -> Vec<Document> {
             }
         } else if bare == "..." {
             documents.extend(open.close(at + line.len()));
-            open = Open { start: at + line.len(), marked: false, first: None, last: 0 };
+            open = OpenDocument { start: at + line.len(), marked: false, first: None, last: 0 };
         } else if !bare.trim().is_empty() && !bare.starts_with(['#', '%', '\u{feff}']) {
             open.note(at, at + line.len());
         } else if let Some(rest) = bare.strip_prefix('\u{feff}')
@@ -47,23 +47,23 @@ pub(crate) fn split(text: &str) -> Vec<Document> {
 }
 
 /// A document whose end is not reached.
-struct Open {
+struct OpenDocument {
     start: usize,
     marked: bool,
     first: Option<usize>,
     last: usize,
 }
 
-impl Open {
+impl OpenDocument {
     fn note(&mut self, start: usize, end: usize) {
         self.first.get_or_insert(start);
         self.last = end;
     }
 
-    fn close(&self, end: usize) -> Option<Document> {
+    fn close(&self, end: usize) -> Option<DocumentRange> {
         match self.first {
-            Some(first) => Some(Document { whole: self.start..end, content: first..self.last }),
-            None if self.marked => Some(Document { whole: self.start..end, content: end..end }),
+            Some(first) => Some(DocumentRange { whole: self.start..end, content: first..self.last }),
+            None if self.marked => Some(DocumentRange { whole: self.start..end, content: end..end }),
             None => None,
         }
     }

@@ -11,19 +11,19 @@ use tokio::sync::watch;
 use super::Context;
 use super::error::{CliError, Exit};
 use super::options::OutputFormat;
-use super::workspace::Workspace;
+use super::repo_context::RepoContext;
 use crate::config::{Config, Environment};
-use crate::engine::{Parts, ReconcileOptions, Site, Summary, SystemClock, reconcile};
+use crate::engine::{Branches, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;
 use crate::github::{Access, RepoName};
 use crate::index::Index;
 use crate::model::Duration;
-use crate::provider::{ALWAYS_PASSED, Home, ProviderSettings, Registry, kill_processes};
-use crate::report::progress::{Detail, JsonProgress, LiveProgress, PlainProgress, Progress};
+use crate::provider::{ALWAYS_PASSED, HostRepository, ProviderSettings, Registry, kill_processes};
+use crate::report::progress::{DetailLevel, JsonProgress, LiveProgress, PlainProgress, ProgressReporter};
 
 /// What bounds a pass, as the user chooses it.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Bounds {
+pub(crate) struct PassBounds {
     /// Stop cleanly before this much time has passed, and leave the rest to the next pass
     #[arg(long, value_name = "DURATION")]
     pub(crate) max_duration: Option<Duration>,
@@ -35,7 +35,7 @@ pub(crate) struct Bounds {
     allow_mass_delete: bool,
 }
 
-impl Bounds {
+impl PassBounds {
     /// How long a pass may take.
     pub(crate) fn time(&self) -> Option<std::time::Duration> {
         self.max_duration.as_ref().map(Duration::span)
@@ -60,22 +60,22 @@ const KILLED: i32 = 130;
 
 /// Runs a reconcile to its end and shows it.
 pub(crate) fn drive(
-    workspace: Workspace,
+    workspace: RepoContext,
     options: ReconcileOptions,
     context: &mut Context,
-) -> Result<Summary, CliError> {
+) -> Result<ReconcileSummary, CliError> {
     drive_with(workspace, options, context, |_| {})
 }
 
 /// The same, for a caller that wants to see the events too.
 pub(crate) fn drive_with(
-    workspace: Workspace,
+    workspace: RepoContext,
     options: ReconcileOptions,
     context: &mut Context,
     mut watch_events: impl FnMut(&Event),
-) -> Result<Summary, CliError> {
+) -> Result<ReconcileSummary, CliError> {
     let cache = workspace.repo.cache_dir();
-    let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let mut progress = progress(context)?;
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();
@@ -99,7 +99,11 @@ pub(crate) fn drive_with(
         let runs = cache.join("runs");
         let registry = Box::new(move |config: &Config| registry(config, &environment, &runs));
         let index = Index::open_to_read(&cache)?;
-        reconcile(Parts { site, index, registry, clock: Arc::new(SystemClock), stop, sink }, options).await
+        reconcile(
+            ReconcileInputs { branches, index, registry, clock: Arc::new(SystemClock), stop, sink },
+            options,
+        )
+        .await
     })?;
     drop(progress);
     match broken {
@@ -130,11 +134,11 @@ async fn heed_signals(stop: watch::Sender<bool>) {
     }
 }
 
-fn progress(context: &Context) -> Result<Box<dyn Progress>, CliError> {
+fn progress(context: &Context) -> Result<Box<dyn ProgressReporter>, CliError> {
     let detail = match (context.options.quiet, context.options.verbose) {
-        (true, _) => Detail::Quiet,
-        (false, 0) => Detail::Normal,
-        (false, _) => Detail::Verbose,
+        (true, _) => DetailLevel::Quiet,
+        (false, 0) => DetailLevel::Normal,
+        (false, _) => DetailLevel::Verbose,
     };
     Ok(match context.options.format()? {
         OutputFormat::Json => Box::new(JsonProgress::new(io::stdout())),
@@ -176,7 +180,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
 
 /// A reconcile says no when manifests are invalid or deletions were held back; what failed or waits is no error of the
 /// reconcile itself.
-pub(crate) fn verdict(summary: &Summary) -> Exit {
+pub(crate) fn verdict(summary: &ReconcileSummary) -> Exit {
     if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done }
 }
 
@@ -188,7 +192,7 @@ fn github(environment: &Environment) -> Option<Access> {
 }
 
 /// The repository that a workflow's runner works for.
-fn home(environment: &Environment, status_branch: &str) -> Option<Home> {
+fn home(environment: &Environment, status_branch: &str) -> Option<HostRepository> {
     let actions = environment.actions();
     let repo: RepoName = actions.repository.as_deref()?.parse().ok()?;
     let plain = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/:".contains(c));
@@ -196,7 +200,7 @@ fn home(environment: &Environment, status_branch: &str) -> Option<Home> {
     let dashboard = server
         .filter(|_| plain(&status_branch))
         .map(|server| format!("{}/{repo}/tree/{status_branch}", server.trim_end_matches('/')));
-    Some(Home { repo, dashboard })
+    Some(HostRepository { repo, dashboard })
 }
 
 /// A name for this runner that no other process has.

@@ -13,7 +13,7 @@ use crate::record::RecordError;
 use crate::report::style::Tone;
 use crate::report::text;
 
-/// How a command ended, as the exit code says it (design section 7).
+/// How a command ended, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Yes, or done.

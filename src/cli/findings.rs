@@ -4,7 +4,7 @@ use super::Context;
 use super::error::CliError;
 use super::options::OutputFormat;
 use crate::diagnostic::Diagnostic;
-use crate::report::diagnostics::{Tally, annotated, github, json, sarif};
+use crate::report::diagnostics::{SeverityCounts, annotated, github, json, sarif};
 use crate::report::text;
 
 /// The width of annotated source where no terminal says one.
@@ -17,7 +17,7 @@ pub(crate) fn print_findings(
     mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     context: &mut Context,
 ) -> Result<(), CliError> {
-    let tally = Tally::of(found);
+    let tally = SeverityCounts::of(found);
     match context.options.output.unwrap_or_default() {
         OutputFormat::Json => context.out.text(&json(found))?,
         OutputFormat::Yaml => {

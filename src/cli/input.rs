@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use super::desired::{self, Desired, Outline, Survey, outline, refuse_large};
+use super::desired::{self, Desired, DesiredFacts, FileFacts, outline, refuse_large};
 use super::error::CliError;
-use super::workspace::Workspace;
+use super::repo_context::RepoContext;
 use crate::config::{Config, Limits};
 use crate::git::Repo;
-use crate::index::{Content, ManifestFilter, SoundFiles, Stamp};
+use crate::index::{FileStamp, ManifestFilter, ValidatedContent, ValidationCache};
 use crate::manifest::{Facts, Parsed, is_candidate, parse};
-use crate::model::Source;
+use crate::model::SourceLocation;
 
 /// The name of standard input.
 pub(crate) const STDIN: &str = "-";
@@ -103,20 +103,20 @@ pub(crate) fn read_work_tree(repo: &Repo, root: &Path, config: &Config) -> Resul
 /// Looks through the manifests of the working tree; those that did not change since nothing was wrong with them are not
 /// read again. `None` when that holds for all of them together.
 pub(crate) fn survey_work_tree(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     root: &Path,
     config: &Config,
     now: Timestamp,
-) -> Result<(Option<Survey>, usize), CliError> {
-    let known = SoundFiles::open(&workspace.repo.cache_dir(), config);
+) -> Result<(Option<DesiredFacts>, usize), CliError> {
+    let known = ValidationCache::open(&workspace.repo.cache_dir(), config);
     let places = list_work_tree(&workspace.repo, root, config)?;
-    let stamp = |place: &Path| std::fs::symlink_metadata(place).ok().as_ref().and_then(Stamp::of);
-    let stamps: Vec<Option<Stamp>> = places.par_iter().map(|(_, place)| stamp(place)).collect();
+    let stamp = |place: &Path| std::fs::symlink_metadata(place).ok().as_ref().and_then(FileStamp::of);
+    let stamps: Vec<Option<FileStamp>> = places.par_iter().map(|(_, place)| stamp(place)).collect();
     let paths = places.iter().map(|(path, _)| path.as_str());
     if let Some(resources) = known.all_sound(paths.clone().zip(stamps.iter().copied())) {
         return Ok((None, resources));
     }
-    let outlines: Vec<(Outline, bool)> = places
+    let outlines: Vec<(FileFacts, bool)> = places
         .par_iter()
         .zip(&stamps)
         .map(|((path, place), stamp)| match stamp.and_then(|stamp| known.content(path, stamp)) {
@@ -125,7 +125,7 @@ pub(crate) fn survey_work_tree(
                 .map(|file| (outline(file.parse(&config.limits)), false)),
         })
         .collect::<Result<_, CliError>>()?;
-    let mut survey = Survey::default();
+    let mut survey = DesiredFacts::default();
     let mut counts = Vec::with_capacity(outlines.len());
     let mut unchanged = true;
     for (outline, cached) in outlines {
@@ -141,10 +141,10 @@ pub(crate) fn survey_work_tree(
         return Ok((Some(survey), resources));
     }
     // A file counts as known only if it was left alone for a while before it was looked at, and while it was.
-    let settled = |place: &Path, old: Option<Stamp>| {
+    let settled = |place: &Path, old: Option<FileStamp>| {
         old.filter(|old| old.is_settled(now) && stamp(place).as_ref() == Some(old))
     };
-    let now_stamps: Vec<Option<Stamp>> =
+    let now_stamps: Vec<Option<FileStamp>> =
         places.par_iter().zip(&stamps).map(|((_, place), old)| settled(place, *old)).collect();
     let all = survey.diagnostics.is_empty() && now_stamps.iter().all(Option::is_some);
     let mut facts = survey.facts.as_slice();
@@ -162,8 +162,8 @@ pub(crate) fn read_text(root: &Path, path: &str, limits: &Limits) -> Option<Vec<
     read_file(path.to_owned(), root.join(path), limits).ok().map(|file| file.bytes)
 }
 
-fn with_source(path: &str, content: Content) -> Vec<(Facts, Source)> {
-    let source = |document| Source { path: path.to_owned(), document };
+fn with_source(path: &str, content: ValidatedContent) -> Vec<(Facts, SourceLocation)> {
+    let source = |document| SourceLocation { path: path.to_owned(), document };
     content.into_iter().map(|(document, facts)| (facts, source(document))).collect()
 }
 
@@ -237,7 +237,7 @@ fn read_limited(
 }
 
 /// The path of a file within the working tree, with `/`; `None` when it is outside.
-pub(crate) fn path_in_work_tree(workspace: &Workspace, place: &Path) -> Option<String> {
+pub(crate) fn path_in_work_tree(workspace: &RepoContext, place: &Path) -> Option<String> {
     let root = std::fs::canonicalize(workspace.repo.work_tree()?).ok()?;
     let directory = std::fs::canonicalize(place.parent()?).ok()?;
     let inside = directory.join(place.file_name()?).strip_prefix(&root).ok()?.to_str()?.to_owned();

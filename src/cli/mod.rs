@@ -9,6 +9,7 @@ mod difference;
 mod documents;
 mod drive;
 mod error;
+mod execution_progress;
 mod findings;
 mod input;
 mod objects;
@@ -17,14 +18,13 @@ mod output;
 mod polling;
 mod preview;
 mod publish;
+mod repo_context;
 mod reuse;
 mod revision;
-mod standing;
-mod target;
+mod selector;
 mod timeline;
 mod trace;
 mod workflows;
-mod workspace;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -32,7 +32,7 @@ use std::io::Write as _;
 use clap::{CommandFactory as _, Parser};
 use jiff::Timestamp;
 
-use self::commands::Command;
+use self::commands::CliCommand;
 use self::error::{CliError, Exit};
 use self::options::{ColorWhen, GlobalOptions};
 use self::output::Output;
@@ -55,7 +55,7 @@ struct Cli {
     #[command(flatten)]
     options: GlobalOptions,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// Everything that a command gets besides its own arguments.
@@ -98,7 +98,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     }
 }
 
-fn run(command: &Command, options: GlobalOptions, environment: Environment) -> u8 {
+fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -> u8 {
     let colour: ColorWhen = options.color.unwrap_or_default();
     let out = Output::new(colour, options.quiet, &environment);
     let as_json = options.errors_as_json();

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::desired::{self, Desired};
 use super::error::CliError;
-use super::target::{Target, nearest};
-use super::workspace::{Tips, Workspace};
+use super::repo_context::{RepoContext, SelectedCommits};
+use super::selector::{ResourceSelector, nearest};
 use crate::model::{Kind, Name, Resource, ResourceKey};
 use crate::record::StatusTree;
-use crate::report::object::{Object, short_name};
+use crate::report::object::{LiveObject, short_name};
 use crate::report::text;
 
 /// All that is declared and recorded.
 pub(crate) struct Inventory<'w> {
-    workspace: &'w Workspace,
+    workspace: &'w RepoContext,
     status: StatusTree,
     declared: BTreeMap<ResourceKey, Resource>,
     broken: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Inventory<'w> {
 
 impl<'w> Inventory<'w> {
     /// Reads both trees.
-    pub(crate) fn load(workspace: &'w Workspace, tips: &Tips) -> Result<Self, CliError> {
+    pub(crate) fn load(workspace: &'w RepoContext, tips: &SelectedCommits) -> Result<Self, CliError> {
         let desired = match tips.desired {
             Some(commit) => desired::load(&workspace.repo, commit, &tips.config)?,
             None => Desired::default(),
@@ -40,7 +40,7 @@ impl<'w> Inventory<'w> {
     }
 
     /// One object, when anything is known of it.
-    pub(crate) fn object(&self, key: &ResourceKey) -> Result<Option<Object>, CliError> {
+    pub(crate) fn object(&self, key: &ResourceKey) -> Result<Option<LiveObject>, CliError> {
         let repo = &self.workspace.repo;
         let located = self.status.locate(repo, key)?;
         let resource = self.declared.get(key).cloned();
@@ -51,12 +51,16 @@ impl<'w> Inventory<'w> {
             Some((path, blob)) => (Some(StatusTree::read(repo, key, &path, blob)?), Some(blob.to_string())),
             None => (None, None),
         };
-        Ok(Some(Object { key: key.clone(), resource, record, resource_version }))
+        Ok(Some(LiveObject { key: key.clone(), resource, record, resource_version }))
     }
 
     /// The objects that the targets select, by namespace, kind and name, each once.
-    pub(crate) fn select(&self, targets: &[Target], context: &mut Context) -> Result<Vec<Object>, CliError> {
-        let mut objects: BTreeMap<ResourceKey, Object> = BTreeMap::new();
+    pub(crate) fn select(
+        &self,
+        targets: &[ResourceSelector],
+        context: &mut Context,
+    ) -> Result<Vec<LiveObject>, CliError> {
+        let mut objects: BTreeMap<ResourceKey, LiveObject> = BTreeMap::new();
         let namespace = context.options.namespace.clone();
         for target in targets {
             let keys = self.keys(target, namespace.as_ref())?;
@@ -78,7 +82,7 @@ impl<'w> Inventory<'w> {
     }
 
     /// The one object that a target names.
-    pub(crate) fn one(&self, target: &Target, context: &Context) -> Result<Object, CliError> {
+    pub(crate) fn one(&self, target: &ResourceSelector, context: &Context) -> Result<LiveObject, CliError> {
         let Some(name) = &target.name else {
             return Err(CliError::usage("which one? Name a resource, as in KIND/NAME"));
         };
@@ -93,7 +97,7 @@ impl<'w> Inventory<'w> {
     /// The keys that a target selects; a spelt-out namespace goes before `-n`.
     pub(crate) fn keys(
         &self,
-        target: &Target,
+        target: &ResourceSelector,
         namespace: Option<&Name>,
     ) -> Result<Vec<ResourceKey>, CliError> {
         let namespace = target.namespace.as_ref().or(namespace);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::error::CliError;
-use super::workspace::{Tips, Workspace};
+use super::repo_context::{RepoContext, SelectedCommits};
 
 /// How often a local reference is looked at.
 const LOCAL: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ pub(crate) struct Polling {
 
 impl Polling {
     /// Waits until `timeout` from now, or for ever.
-    pub(crate) fn new(workspace: &Workspace, timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(workspace: &RepoContext, timeout: Option<Duration>) -> Self {
         let pause = if workspace.remote.is_some() { REMOTE.0 } else { LOCAL };
         Self { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), pause }
     }
@@ -28,10 +28,10 @@ impl Polling {
     /// The tips as soon as they differ from `known`; `None` when the time is over.
     pub(crate) fn next(
         &mut self,
-        workspace: &Workspace,
-        known: &Tips,
+        workspace: &RepoContext,
+        known: &SelectedCommits,
         context: &mut Context,
-    ) -> Result<Option<Tips>, CliError> {
+    ) -> Result<Option<SelectedCommits>, CliError> {
         let mut pause = self.pause;
         loop {
             let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::desired::Desired;
-use super::difference::{Consequence, Difference};
-use crate::change::{GraphChange, ResourceChange, compare_graphs};
+use super::difference::{Consequence, DesiredDiff};
+use crate::change::{GraphChange, ResourceDiff, compare_graphs};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::model::{
     Edge, EdgeType, ExecutionSpec, Kind, Node, NodeKind, PlanGraph, Resource, ResourceKey, Spec,
 };
-use crate::plan::binding::{BindingView, Resolution, Task, resolve};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
 use crate::report::preview::{
-    Changed, Field, Finding, Graph, GraphEdge, GraphNode, HeldBack, Mark, Preview, ProviderUse, Start, Voided,
+    ChangeMark, ChangedField, ChangedResource, GraphEdge, GraphNode, HeldBackDeletions, Preview,
+    PreviewFinding, PreviewGraph, ProviderUse, StartingExecution, VoidedApproval,
 };
 
 /// Deletions of fewer resources than this are never held back.
@@ -21,7 +22,7 @@ const FEW_DELETIONS: usize = 10;
 
 /// The preview of a difference.
 pub(crate) fn of_difference(
-    difference: &Difference,
+    difference: &DesiredDiff,
     old: &Desired,
     new: &Desired,
     config: &Config,
@@ -38,7 +39,7 @@ pub(crate) fn of_difference(
         match consequence {
             Consequence::Starts(key, plan, nodes) => preview.starts.push(start(key, plan, *nodes, &after)),
             Consequence::Voids(gate, reviewers) => {
-                preview.voided.push(Voided { gate: gate.to_string(), reviewers: reviewers.clone() });
+                preview.voided.push(VoidedApproval { gate: gate.to_string(), reviewers: reviewers.clone() });
             }
             Consequence::Other(text) => preview.consequences.push(text.clone()),
         }
@@ -57,21 +58,21 @@ fn by_key(resources: &[Resource]) -> ByKey<'_> {
     map
 }
 
-fn changed(change: &ResourceChange) -> Changed {
-    let field = |field: &crate::change::FieldChange| Field {
+fn changed(change: &ResourceDiff) -> ChangedResource {
+    let field = |field: &crate::change::FieldChange| ChangedField {
         path: field.path.clone(),
         old: field.old.clone(),
         new: field.new.clone(),
     };
-    Changed {
+    ChangedResource {
         resource: change.key.to_string(),
         spec: change.spec,
         fields: change.fields.iter().map(field).collect(),
     }
 }
 
-pub(crate) fn finding(found: &Diagnostic) -> Finding {
-    Finding {
+pub(crate) fn finding(found: &Diagnostic) -> PreviewFinding {
+    PreviewFinding {
         code: found.code.id.to_owned(),
         severity: found.severity,
         file: found.location.path.clone(),
@@ -82,14 +83,19 @@ pub(crate) fn finding(found: &Diagnostic) -> Finding {
 }
 
 /// As the reconciler does it: a large share of many, or everything.
-fn held_back(deleted: usize, total: usize, left: usize, config: &Config) -> Option<HeldBack> {
+fn held_back(deleted: usize, total: usize, left: usize, config: &Config) -> Option<HeldBackDeletions> {
     let many = deleted >= FEW_DELETIONS && deleted as f64 / total.max(1) as f64 > config.limits.deletions;
     let everything = left == 0 && deleted > 0;
-    (many || everything).then_some(HeldBack { deleted, total })
+    (many || everything).then_some(HeldBackDeletions { deleted, total })
 }
 
-fn start(key: &ResourceKey, plan: &ResourceKey, nodes: Option<usize>, after: &ByKey<'_>) -> Start {
-    let mut start = Start {
+fn start(
+    key: &ResourceKey,
+    plan: &ResourceKey,
+    nodes: Option<usize>,
+    after: &ByKey<'_>,
+) -> StartingExecution {
+    let mut start = StartingExecution {
         execution: key.to_string(),
         plan: plan.to_string(),
         nodes,
@@ -121,7 +127,7 @@ fn provider(
     after: &ByKey<'_>,
 ) -> Option<String> {
     let plan_key = plan.key();
-    let task = Task {
+    let task = TaskToBind {
         node,
         plan: &plan_key,
         plan_labels: &plan.metadata.labels,
@@ -139,7 +145,7 @@ fn provider(
 }
 
 /// The graphs of plans that come, change or go.
-fn graphs(difference: &Difference, before: &ByKey<'_>, after: &ByKey<'_>) -> Vec<Graph> {
+fn graphs(difference: &DesiredDiff, before: &ByKey<'_>, after: &ByKey<'_>) -> Vec<PreviewGraph> {
     let nothing = PlanGraph { nodes: Vec::new(), edges: Vec::new() };
     let change = &difference.change;
     let changed = change.changed.iter().filter(|changed| changed.graph.is_some()).map(|changed| &changed.key);
@@ -157,14 +163,14 @@ fn graphs(difference: &Difference, before: &ByKey<'_>, after: &ByKey<'_>) -> Vec
         .collect()
 }
 
-fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChange) -> Graph {
+fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChange) -> PreviewGraph {
     let mark = |node: &Node| {
         if change.nodes_added.contains(&node.id) {
-            Mark::Added
+            ChangeMark::Added
         } else if change.nodes_changed.contains(&node.id) {
-            Mark::Changed
+            ChangeMark::Changed
         } else {
-            Mark::Kept
+            ChangeMark::Kept
         }
     };
     let node = |node: &Node, mark| GraphNode {
@@ -175,7 +181,7 @@ fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChan
     };
     let gone = old.nodes.iter().filter(|node| change.nodes_removed.contains(&node.id));
     let nodes = new.nodes.iter().map(|each| node(each, mark(each)));
-    let nodes = nodes.chain(gone.map(|each| node(each, Mark::Removed))).collect();
+    let nodes = nodes.chain(gone.map(|each| node(each, ChangeMark::Removed))).collect();
     let added: HashSet<(&str, &str)> =
         change.edges_added.iter().map(|edge| (edge.from.as_str(), edge.to.as_str())).collect();
     let mut drawn = HashSet::new();
@@ -183,11 +189,11 @@ fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChan
     for edge in edges_of(new) {
         if drawn.insert((edge.from.clone(), edge.to.clone())) {
             let new = added.contains(&(edge.from.as_str(), edge.to.as_str()));
-            edges.push(graph_edge(&edge, if new { Mark::Added } else { Mark::Kept }));
+            edges.push(graph_edge(&edge, if new { ChangeMark::Added } else { ChangeMark::Kept }));
         }
     }
-    edges.extend(change.edges_removed.iter().map(|edge| graph_edge(edge, Mark::Removed)));
-    Graph { plan: key.to_string(), nodes, edges }
+    edges.extend(change.edges_removed.iter().map(|edge| graph_edge(edge, ChangeMark::Removed)));
+    PreviewGraph { plan: key.to_string(), nodes, edges }
 }
 
 fn edges_of(graph: &PlanGraph) -> impl Iterator<Item = Edge> + '_ {
@@ -201,7 +207,7 @@ fn edges_of(graph: &PlanGraph) -> impl Iterator<Item = Edge> + '_ {
     graph.edges.iter().cloned().chain(depends)
 }
 
-fn graph_edge(edge: &Edge, mark: Mark) -> GraphEdge {
+fn graph_edge(edge: &Edge, mark: ChangeMark) -> GraphEdge {
     GraphEdge {
         from: edge.from.to_string(),
         to: edge.to.to_string(),

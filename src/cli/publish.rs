@@ -8,9 +8,9 @@ use super::Context;
 use super::error::CliError;
 use super::findings::print_findings;
 use super::options::OutputFormat;
-use super::revision::{Fate, Revision};
-use super::workspace::{Workspace, full};
-use crate::git::{BranchCommit, ObjectId, Push, Remote};
+use super::repo_context::{RepoContext, full};
+use super::revision::{ChangeKind, DesiredChange};
+use crate::git::{BranchCommit, ObjectId, PushResult, Remote};
 use crate::report::object::short_name;
 use crate::report::style::Tone;
 
@@ -33,7 +33,7 @@ pub(crate) struct Destination {
 
 /// The commit that a change is made on top of.
 pub(crate) fn base(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     destination: &Destination,
     context: &mut Context,
 ) -> Result<Option<ObjectId>, CliError> {
@@ -46,14 +46,14 @@ pub(crate) fn base(
 
 /// Checks a change, makes it, and prints what became of each resource. `Ok(false)` when it was refused.
 pub(crate) fn publish(
-    workspace: &Workspace,
-    revision: &Revision<'_>,
+    workspace: &RepoContext,
+    revision: &DesiredChange<'_>,
     verb: &str,
     destination: &Destination,
     context: &mut Context,
 ) -> Result<bool, CliError> {
     let findings = revision.findings();
-    if Revision::is_refused(&findings) {
+    if DesiredChange::is_refused(&findings) {
         print_findings(&findings, "the change", revision.reader(), context)?;
         context.out.note("nothing was changed")?;
         return Ok(false);
@@ -73,8 +73,8 @@ pub(crate) fn publish(
 }
 
 fn commit(
-    workspace: &Workspace,
-    revision: &Revision<'_>,
+    workspace: &RepoContext,
+    revision: &DesiredChange<'_>,
     verb: &str,
     destination: &Destination,
     context: &mut Context,
@@ -98,7 +98,7 @@ fn commit(
 }
 
 /// Pushes the branch, on top of what the remote has now.
-fn push(workspace: &Workspace, branch: &str, commit: ObjectId) -> Result<(), CliError> {
+fn push(workspace: &RepoContext, branch: &str, commit: ObjectId) -> Result<(), CliError> {
     let remote = remote_of(workspace)?;
     let reference = full(branch);
     let tip = remote.fetch(&workspace.repo, &[&reference])?.into_iter().next().flatten();
@@ -112,15 +112,15 @@ fn push(workspace: &Workspace, branch: &str, commit: ObjectId) -> Result<(), Cli
         return Err(behind());
     }
     match remote.push(&workspace.repo, &reference, tip, commit)? {
-        Push::Done => Ok(()),
-        Push::Moved(_) => Err(behind()),
+        PushResult::Done => Ok(()),
+        PushResult::Moved(_) => Err(behind()),
     }
 }
 
 /// Makes the commit and pushes it as a new branch.
 fn propose(
-    workspace: &Workspace,
-    revision: &Revision<'_>,
+    workspace: &RepoContext,
+    revision: &DesiredChange<'_>,
     message: &str,
     destination: &Destination,
     context: &mut Context,
@@ -138,8 +138,8 @@ fn propose(
     let commit = repo.write_commit(tree, &parents, message, &repo.identity()?, context.now())?;
     let name = format!("planspec/change-{}", commit.short());
     match remote.push(repo, &full(&name), None, commit)? {
-        Push::Done => {}
-        Push::Moved(_) => return Err(CliError::race(format!("the branch {name} exists already"))),
+        PushResult::Done => {}
+        PushResult::Moved(_) => return Err(CliError::race(format!("the branch {name} exists already"))),
     }
     let into = workspace.branch()?;
     context.out.note(format!("pushed {name} to {}", remote.name()))?;
@@ -147,18 +147,18 @@ fn propose(
     Ok(commit)
 }
 
-fn remote_of(workspace: &Workspace) -> Result<&Remote, CliError> {
+fn remote_of(workspace: &RepoContext) -> Result<&Remote, CliError> {
     workspace.remote.as_ref().ok_or_else(|| {
         CliError::environment("this repository has no remote to push to")
             .hint("`git remote add origin URL`, or name one with `--remote`")
     })
 }
 
-fn message(revision: &Revision<'_>, verb: &str, destination: &Destination) -> String {
+fn message(revision: &DesiredChange<'_>, verb: &str, destination: &Destination) -> String {
     if let Some(message) = &destination.message {
         return message.clone();
     }
-    let changed: Vec<_> = revision.fates.iter().filter(|(_, fate)| *fate != Fate::Unchanged).collect();
+    let changed: Vec<_> = revision.fates.iter().filter(|(_, fate)| *fate != ChangeKind::Unchanged).collect();
     match changed.as_slice() {
         [(key, _)] => format!("{verb} {key}\n"),
         [] => format!("{verb} files without a change of meaning\n"),
@@ -171,7 +171,7 @@ fn message(revision: &Revision<'_>, verb: &str, destination: &Destination) -> St
 }
 
 fn print_fates(
-    revision: &Revision<'_>,
+    revision: &DesiredChange<'_>,
     commit: Option<ObjectId>,
     destination: &Destination,
     context: &mut Context,
@@ -197,7 +197,7 @@ fn print_fates(
         _ => {
             let suffix = if destination.dry_run { " (dry run)" } else { "" };
             for (key, fate) in &revision.fates {
-                let tone = if *fate == Fate::Unchanged { Tone::Muted } else { Tone::Good };
+                let tone = if *fate == ChangeKind::Unchanged { Tone::Muted } else { Tone::Good };
                 context.out.line(format!("{} {}{suffix}", short_name(key), tone.paint(fate.word())))?;
             }
             if let Some(reuse) = revision.reuse.as_ref().filter(|_| !context.options.quiet) {

@@ -8,19 +8,22 @@ use jiff::Timestamp;
 use super::Context;
 use super::error::CliError;
 use super::objects::Inventory;
-use super::revision::Revision;
-use super::target;
+use super::revision::DesiredChange;
+use super::selector;
 use crate::graph::NodeIx;
 use crate::model::{
     ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, PinnedGraph, ResolvedBinding, Resource,
     ResourceKey, Reuse, ReviewBinding, Spec,
 };
-use crate::plan::binding::{BindingView, Resolution, Task, resolve};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
 use crate::plan::capability::Capability;
-use crate::plan::{Draft, ExecutionView, Past, Progress, Resolved, Surroundings, Verdict, plan_execution};
-use crate::report::object::Object;
+use crate::plan::{
+    Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+    plan_execution,
+};
+use crate::report::object::LiveObject;
 use crate::report::table::Table;
-use crate::run::{ExecutionChange, Program, Sources};
+use crate::run::{CompiledPlan, ExecutionChange, PlanSources};
 
 /// The execution whose work is to be taken over.
 pub(crate) fn earlier(
@@ -28,8 +31,8 @@ pub(crate) fn earlier(
     named: &str,
     namespace: Option<&Name>,
     context: &Context,
-) -> Result<Object, CliError> {
-    let mut target = target::one(named, Some(Kind::Execution))?;
+) -> Result<LiveObject, CliError> {
+    let mut target = selector::one(named, Some(Kind::Execution))?;
     if target.kind != Some(Kind::Execution) {
         return Err(CliError::usage(format!("`{named}` is no execution"))
             .hint("`--from-execution` takes the name of one"));
@@ -49,7 +52,7 @@ pub(crate) fn earlier(
 }
 
 /// The spec of an execution, as long as its manifest is there.
-pub(crate) fn spec_of(object: &Object) -> Option<&ExecutionSpec> {
+pub(crate) fn spec_of(object: &LiveObject) -> Option<&ExecutionSpec> {
     match object.resource.as_ref().map(|resource| &resource.spec) {
         Some(Spec::Execution(spec)) => Some(spec),
         _ => None,
@@ -59,15 +62,15 @@ pub(crate) fn spec_of(object: &Object) -> Option<&ExecutionSpec> {
 /// What the execution will take over, as far as can be told now.
 pub(crate) fn forecast(
     inventory: &Inventory<'_>,
-    revision: &Revision<'_>,
+    revision: &DesiredChange<'_>,
     execution: &Resource,
-    earlier: &Object,
+    earlier: &LiveObject,
     now: Timestamp,
 ) -> Option<Reuse> {
-    let program = program(revision, execution)?;
+    let compiled = compiled(revision, execution)?;
     let gone = format!("there is no record of {}, which never ran or was removed", earlier.key);
     let record = earlier.record.as_ref();
-    let past = Past {
+    let past = ReuseSource {
         from: earlier.key.name.as_str(),
         uid: record.map(|record| record.metadata.uid.as_str()),
         status: record.and_then(|record| record.execution()).ok_or(gone.as_str()),
@@ -75,25 +78,25 @@ pub(crate) fn forecast(
     let mut draft = Draft::new(ExecutionStatus::default());
     let graph = PinnedGraph {
         commit: String::new(),
-        plan: program.plan_key.clone(),
-        graph_digest: program.plan.digest(),
+        plan: compiled.plan_key.clone(),
+        graph_digest: compiled.plan.digest(),
         goal: None,
     };
-    draft.execution(ExecutionChange::Pin { graph, nodes: program.ids.clone() }, now);
+    draft.execution(ExecutionChange::Pin { graph, nodes: compiled.ids.clone() }, now);
     let view = ExecutionView {
-        program: &program,
+        compiled: &compiled,
         uid: "",
         removed: false,
         overdue: None,
         runner: "",
-        called_off: &BTreeMap::new(),
-        past: Some(past),
+        remote_cancelled: &BTreeMap::new(),
+        reuse: Some(past),
     };
-    plan_execution(view, &mut draft, &Outlook { inventory }, now);
+    plan_execution(view, &mut draft, &ReusePreview { inventory }, now);
     draft.status.extensions.reuse
 }
 
-fn program(revision: &Revision<'_>, execution: &Resource) -> Option<Program> {
+fn compiled(revision: &DesiredChange<'_>, execution: &Resource) -> Option<CompiledPlan> {
     let Spec::Execution(spec) = &execution.spec else { return None };
     let namespace = &execution.metadata.namespace;
     let plan = revision.find(&spec.plan_ref.key(Kind::Plan, namespace))?;
@@ -105,7 +108,7 @@ fn program(revision: &Revision<'_>, execution: &Resource) -> Option<Program> {
             _ => None,
         }
     });
-    let sources = Sources {
+    let sources = PlanSources {
         key: execution.key(),
         spec: spec.clone(),
         plan_key: plan.key(),
@@ -114,7 +117,7 @@ fn program(revision: &Revision<'_>, execution: &Resource) -> Option<Program> {
         goal,
         annotations: execution.metadata.annotations.clone(),
     };
-    Program::build(sources).ok()
+    CompiledPlan::build(sources).ok()
 }
 
 /// The decisions as a table, one node a line.
@@ -129,11 +132,11 @@ pub(crate) fn table(reuse: &Reuse) -> Table {
 }
 
 /// What is declared, asked as planning asks it.
-struct Outlook<'a> {
+struct ReusePreview<'a> {
     inventory: &'a Inventory<'a>,
 }
 
-impl Outlook<'_> {
+impl ReusePreview<'_> {
     fn found(&self, key: &ResourceKey) -> Option<(Spec, u64)> {
         let object = self.inventory.object(key).ok().flatten()?;
         let generation = object.record.as_ref().map_or(1, |record| record.metadata.generation);
@@ -141,17 +144,17 @@ impl Outlook<'_> {
     }
 }
 
-impl Surroundings for Outlook<'_> {
-    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
-        let Some(node) = program.node(node) else {
-            return Resolved::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
+impl PlanLookup for ReusePreview<'_> {
+    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
+        let Some(node) = compiled.node(node) else {
+            return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
         };
-        let task = Task {
+        let task = TaskToBind {
             node,
-            plan: &program.plan_key,
-            plan_labels: &program.plan_labels,
-            execution: &program.spec,
-            namespace: &program.key.namespace,
+            plan: &compiled.plan_key,
+            plan_labels: &compiled.plan_labels,
+            execution: &compiled.spec,
+            namespace: &compiled.key.namespace,
         };
         let found = crate::plan::binding::binding_for(&task).and_then(|key| self.found(&key));
         let view = match &found {
@@ -166,17 +169,17 @@ impl Surroundings for Outlook<'_> {
                     rule: u32::try_from(rule).unwrap_or(u32::MAX),
                     provider: target.provider.clone(),
                 };
-                Resolved::Bound(resolved, target)
+                ProviderResolution::Bound(resolved, target)
             }
-            Resolution::Unbound { why } => Resolved::Not(NodeReason::Unbound, why),
-            Resolution::Conflict { why } => Resolved::Not(NodeReason::BindingConflict, why),
+            Resolution::Unbound { why } => ProviderResolution::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => ProviderResolution::Not(NodeReason::BindingConflict, why),
         }
     }
 
-    fn capabilities(&self, program: &Program, node: NodeIx) -> Vec<Capability> {
-        let references = program.node(node).map(|node| node.capability_refs.as_slice()).unwrap_or_default();
+    fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {
+        let references = compiled.node(node).map(|node| node.capability_refs.as_slice()).unwrap_or_default();
         let keys =
-            references.iter().map(|reference| reference.key(Kind::Capability, &program.plan_key.namespace));
+            references.iter().map(|reference| reference.key(Kind::Capability, &compiled.plan_key.namespace));
         keys.filter_map(|key| match self.found(&key)? {
             (Spec::Capability(spec), generation) => Some(Capability { key, generation, spec }),
             _ => None,
@@ -184,15 +187,15 @@ impl Surroundings for Outlook<'_> {
         .collect()
     }
 
-    fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
-        Verdict::Waiting(String::new())
+    fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+        GateVerdict::Waiting(String::new())
     }
 
-    fn looks_at_addresses(&self) -> bool {
+    fn can_poll_addresses(&self) -> bool {
         true
     }
 
-    fn progress(&self, _: &ResourceKey) -> Progress {
-        Progress::Missing
+    fn progress(&self, _: &ResourceKey) -> ResourceProgress {
+        ResourceProgress::Missing
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::desired::{self, Desired};
 use super::documents;
 use super::error::CliError;
-use super::workspace::Workspace;
+use super::repo_context::RepoContext;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::ObjectId;
@@ -17,7 +17,7 @@ use crate::model::{Resource, ResourceKey, Reuse};
 /// What becomes of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Fate {
+pub(crate) enum ChangeKind {
     /// It was not there.
     Created,
     /// It was there, and differs.
@@ -28,7 +28,7 @@ pub(crate) enum Fate {
     Unchanged,
 }
 
-impl Fate {
+impl ChangeKind {
     /// The word that is printed.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -41,8 +41,8 @@ impl Fate {
 }
 
 /// The change.
-pub(crate) struct Revision<'w> {
-    workspace: &'w Workspace,
+pub(crate) struct DesiredChange<'w> {
+    workspace: &'w RepoContext,
     base: Option<ObjectId>,
     config: Config,
     filter: ManifestFilter,
@@ -50,14 +50,14 @@ pub(crate) struct Revision<'w> {
     /// New contents by path; `None` removes the file.
     pub(crate) edits: BTreeMap<String, Option<Vec<u8>>>,
     /// What becomes of the resources, in the order in which the user named them.
-    pub(crate) fates: Vec<(ResourceKey, Fate)>,
+    pub(crate) fates: Vec<(ResourceKey, ChangeKind)>,
     /// What a new execution will take over from an earlier one.
     pub(crate) reuse: Option<Reuse>,
 }
 
-impl<'w> Revision<'w> {
+impl<'w> DesiredChange<'w> {
     /// Nothing changed yet, on top of `base`.
-    pub(crate) fn on(workspace: &'w Workspace, base: Option<ObjectId>) -> Result<Self, CliError> {
+    pub(crate) fn on(workspace: &'w RepoContext, base: Option<ObjectId>) -> Result<Self, CliError> {
         let config = workspace.config_at(base)?;
         let filter = ManifestFilter::new(&config).map_err(|error| CliError::no(error.to_string()))?;
         let before = match base {
@@ -104,7 +104,7 @@ impl<'w> Revision<'w> {
         let key = resource.key();
         let fate = self.fate_of(resource);
         self.fates.push((key.clone(), fate));
-        if fate == Fate::Unchanged {
+        if fate == ChangeKind::Unchanged {
             return Ok(());
         }
         let Some(old) = self.find(&key).map(|old| old.source.clone()) else {
@@ -129,12 +129,12 @@ impl<'w> Revision<'w> {
         let mut by_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for key in keys {
             let Some(source) = self.find(key).map(|resource| resource.source.clone()) else {
-                self.fates.push((key.clone(), Fate::Unchanged));
+                self.fates.push((key.clone(), ChangeKind::Unchanged));
                 continue;
             };
             let index = usize::try_from(source.document).unwrap_or(usize::MAX);
             by_path.entry(source.path).or_default().push(index);
-            self.fates.push((key.clone(), Fate::Deleted));
+            self.fates.push((key.clone(), ChangeKind::Deleted));
         }
         for (path, indices) in by_path {
             let left = documents::remove(&self.text(&path)?, &indices);
@@ -143,13 +143,13 @@ impl<'w> Revision<'w> {
         Ok(())
     }
 
-    fn fate_of(&self, resource: &Resource) -> Fate {
+    fn fate_of(&self, resource: &Resource) -> ChangeKind {
         match self.find(&resource.key()) {
-            None => Fate::Created,
+            None => ChangeKind::Created,
             Some(old) if old.metadata == resource.metadata && old.spec_digest == resource.spec_digest => {
-                Fate::Unchanged
+                ChangeKind::Unchanged
             }
-            Some(_) => Fate::Configured,
+            Some(_) => ChangeKind::Configured,
         }
     }
 

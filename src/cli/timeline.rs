@@ -8,7 +8,7 @@ use crate::report::history::HistoryEntry;
 
 /// What is looked for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
+pub(crate) struct HistoryFilter {
     /// Only these resources; all when empty.
     pub(crate) keys: Vec<ResourceKey>,
     /// Only this node.
@@ -21,7 +21,7 @@ pub(crate) struct Filter {
 pub(crate) fn entries(
     repo: &Repo,
     tip: Option<ObjectId>,
-    filter: &Filter,
+    filter: &HistoryFilter,
 ) -> Result<Vec<HistoryEntry>, CliError> {
     let Some(tip) = tip else { return Ok(Vec::new()) };
     let mut newest_first = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) fn entries(
 }
 
 /// The entries of one status commit, in its order.
-fn of_commit(commit: &Commit, filter: &Filter) -> Vec<HistoryEntry> {
+fn of_commit(commit: &Commit, filter: &HistoryFilter) -> Vec<HistoryEntry> {
     let trailers = commit.trailers();
     let trailer = |name: &str| trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let (desired, runner) = (trailer(DESIRED_COMMIT), trailer(RUNNER));

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+use super::active::AttemptEnd;
+use super::attempt_factory::{AttemptFactory, Claim};
 use super::clock::Clock;
-use super::elsewhere::Looked;
-use super::live::Finished;
-use super::request::{Claim, Maker};
+use super::poll_result::PollResult;
 use crate::event::Event;
 use crate::model::{NodeId, NodeReason, ResourceKey};
-use crate::plan::{AttemptResult, CalledOff};
-use crate::provider::{Control, Outcome, Registry, Report, Stop};
+use crate::plan::{AttemptResult, CancelResult};
+use crate::provider::{AttemptOutcome, AttemptReport, Control, Registry, Stop};
 use crate::run::Evidence;
 
 /// How many lines of a provider may wait to be shown.
@@ -22,18 +22,18 @@ pub(super) const OUTPUT_LINES: usize = 256;
 
 /// What an attempt sends.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(super) enum AttemptMessage {
     /// It ended.
-    Ended(ResourceKey, Box<Finished>),
+    Ended(ResourceKey, Box<AttemptEnd>),
     /// Somebody looked at one that goes on elsewhere.
-    Looked(ResourceKey, Box<Looked>),
+    Polled(ResourceKey, Box<PollResult>),
     /// One that goes on elsewhere was called off.
-    CalledOff(ResourceKey, NodeId, CalledOff),
+    RemoteCancelled(ResourceKey, NodeId, CancelResult),
     /// It printed a line.
     Line(ResourceKey, NodeId, String),
 }
 
-struct Running {
+struct RunningAttempt {
     stop: watch::Sender<Option<Stop>>,
     attempt: u32,
     provider: String,
@@ -44,10 +44,10 @@ pub(super) struct Attempts {
     jobs: usize,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: Registry,
-    pub(super) maker: Arc<Maker>,
+    pub(super) maker: Arc<AttemptFactory>,
     claimed: VecDeque<Claim>,
-    running: HashMap<(ResourceKey, NodeId), Running>,
-    pub(super) sender: mpsc::UnboundedSender<Message>,
+    running: HashMap<(ResourceKey, NodeId), RunningAttempt>,
+    pub(super) sender: mpsc::UnboundedSender<AttemptMessage>,
     pub(super) stream: bool,
     /// A moving average of how long attempts take.
     mean: Option<Duration>,
@@ -59,9 +59,9 @@ impl Attempts {
         jobs: usize,
         clock: Arc<dyn Clock>,
         registry: Registry,
-        maker: Arc<Maker>,
+        maker: Arc<AttemptFactory>,
         stream: bool,
-    ) -> (Self, mpsc::UnboundedReceiver<Message>) {
+    ) -> (Self, mpsc::UnboundedReceiver<AttemptMessage>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (claimed, running) = (VecDeque::new(), HashMap::new());
         let attempts = Self {
@@ -124,7 +124,7 @@ impl Attempts {
     /// Takes a claim, unless that very attempt is under way: in relaxed mode it may have gone ahead of a commit that then
     /// lost its race and was made again.
     pub(super) fn claim(&mut self, claim: Claim) {
-        let node = claim.program.ids.get(claim.node).cloned();
+        let node = claim.compiled.ids.get(claim.node).cloned();
         let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
         let same = |other: &Claim| {
             other.key == claim.key && other.node == claim.node && other.attempt == claim.attempt
@@ -147,7 +147,7 @@ impl Attempts {
     pub(super) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, u32) -> bool) {
         self.claimed.retain(|claim| {
             claim.key != *key
-                || claim.program.ids.get(claim.node).is_some_and(|node| keep(node, claim.attempt))
+                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, claim.attempt))
         });
         for ((owner, node), running) in &self.running {
             if owner == key && !keep(node, running.attempt) {
@@ -174,7 +174,7 @@ impl Attempts {
     }
 
     /// Takes in that an attempt ended.
-    pub(super) fn ended(&mut self, key: &ResourceKey, finished: &Finished) {
+    pub(super) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) {
         self.running.remove(&(key.clone(), finished.node.clone()));
         if let Some(started) = finished.started {
             let span = finished.at.duration_since(started);
@@ -184,8 +184,8 @@ impl Attempts {
     }
 
     fn end(&self, claim: &Claim, result: AttemptResult) {
-        let Some(node) = claim.program.ids.get(claim.node) else { return };
-        let finished = Finished {
+        let Some(node) = claim.compiled.ids.get(claim.node) else { return };
+        let finished = AttemptEnd {
             node: node.clone(),
             attempt: claim.attempt,
             result,
@@ -194,11 +194,11 @@ impl Attempts {
             at: self.clock.now(),
         };
         // The receiver lives as long as the driver; when it is gone nobody wants to know.
-        let _ = self.sender.send(Message::Ended(claim.key.clone(), Box::new(finished)));
+        let _ = self.sender.send(AttemptMessage::Ended(claim.key.clone(), Box::new(finished)));
     }
 
     fn start(&mut self, claim: Claim) {
-        let Some(id) = claim.program.ids.get(claim.node).cloned() else { return };
+        let Some(id) = claim.compiled.ids.get(claim.node).cloned() else { return };
         let attempt = match self.maker.attempt(&claim, &id) {
             Ok(attempt) => attempt,
             Err((reason, message)) => {
@@ -217,7 +217,8 @@ impl Attempts {
         self.started = self.started.saturating_add(1);
         let (stop, stopped) = watch::channel(None);
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
-        let running = Running { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
+        let running =
+            RunningAttempt { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
         self.running.insert((claim.key.clone(), id.clone()), running);
         if self.stream {
             forward(&self.sender, claim.key.clone(), id.clone(), shown);
@@ -227,14 +228,14 @@ impl Attempts {
             let started = clock.now();
             let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
             let finished = finished(id, claim.attempt, report, started, clock.now());
-            let _ = sender.send(Message::Ended(claim.key, Box::new(finished)));
+            let _ = sender.send(AttemptMessage::Ended(claim.key, Box::new(finished)));
         });
     }
 }
 
 /// Passes on what an attempt prints.
 pub(super) fn forward(
-    sender: &mpsc::UnboundedSender<Message>,
+    sender: &mpsc::UnboundedSender<AttemptMessage>,
     key: ResourceKey,
     node: NodeId,
     mut lines: mpsc::Receiver<String>,
@@ -242,31 +243,37 @@ pub(super) fn forward(
     let sender = sender.clone();
     tokio::spawn(async move {
         while let Some(line) = lines.recv().await {
-            if sender.send(Message::Line(key.clone(), node.clone(), line)).is_err() {
+            if sender.send(AttemptMessage::Line(key.clone(), node.clone(), line)).is_err() {
                 break;
             }
         }
     });
 }
 
-fn finished(node: NodeId, attempt: u32, report: Report, started: Timestamp, at: Timestamp) -> Finished {
+fn finished(
+    node: NodeId,
+    attempt: u32,
+    report: AttemptReport,
+    started: Timestamp,
+    at: Timestamp,
+) -> AttemptEnd {
     let (result, evidence) = ended(report, at);
-    Finished { node, attempt, result, evidence, started: Some(started), at }
+    AttemptEnd { node, attempt, result, evidence, started: Some(started), at }
 }
 
 /// What a report means.
-pub(super) fn ended(report: Report, at: Timestamp) -> (AttemptResult, Evidence) {
-    let Report { outcome, exit_code, log, artifacts, criteria } = report;
+pub(super) fn ended(report: AttemptReport, at: Timestamp) -> (AttemptResult, Evidence) {
+    let AttemptReport { outcome, exit_code, log, artifacts, criteria } = report;
     let result = match outcome {
-        Outcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
-        Outcome::Failed { reason, message, retryable, retry_after } => {
+        AttemptOutcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
+        AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
             AttemptResult::Failed { reason, message, retryable, retry_after }
         }
-        Outcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
+        AttemptOutcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
             AttemptResult::Interrupted { message: "the runner stopped".to_owned(), begun: true }
         }
-        Outcome::Lost { message } => AttemptResult::Lost { message },
-        Outcome::Blocked { reason, message, handle, poll_after } => {
+        AttemptOutcome::Lost { message } => AttemptResult::Lost { message },
+        AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
             let retry_at = poll_after.map(|span| {
                 let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
                 at.saturating_add(span).unwrap_or(Timestamp::MAX)
@@ -277,19 +284,19 @@ pub(super) fn ended(report: Report, at: Timestamp) -> (AttemptResult, Evidence) 
     (result, Evidence { exit_code, log, criteria, artifacts })
 }
 
-impl Message {
+impl AttemptMessage {
     /// The event for a printed line.
     pub(super) fn into_event(self) -> Option<Event> {
         match self {
             Self::Line(key, node, line) => Some(Event::Output { key, node, line }),
-            Self::Ended(..) | Self::Looked(..) | Self::CalledOff(..) => None,
+            Self::Ended(..) | Self::Polled(..) | Self::RemoteCancelled(..) => None,
         }
     }
 }
 
 /// How long the last publications took, and when the last one ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct CommitPacer {
     mean: Duration,
     last: Option<Instant>,
 }
@@ -299,7 +306,7 @@ const SHARE: u32 = 6;
 /// The longest that ends of attempts gather before they are published.
 const LONGEST_GATHERING: Duration = Duration::from_millis(500);
 
-impl Pace {
+impl CommitPacer {
     pub(super) fn new() -> Self {
         Self { mean: Duration::from_millis(5), last: None }
     }

@@ -1,26 +1,26 @@
 //! The capabilities that a task needs, as they stand now; one that is not declared is but a word that bindings match.
 
 use super::EngineError;
-use super::world::World;
+use super::snapshot::Snapshot;
 use crate::graph::NodeIx;
 use crate::model::{Kind, NodeReason, Spec};
 use crate::plan::AttemptResult;
 use crate::plan::capability::{Capability, check_outputs};
-use crate::run::Program;
+use crate::run::CompiledPlan;
 
 /// The declared capabilities of a task.
 pub(super) fn capabilities_of(
-    world: &World,
-    program: &Program,
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
     node: NodeIx,
 ) -> Result<Vec<Capability>, EngineError> {
-    let Some(node) = program.node(node) else { return Ok(Vec::new()) };
+    let Some(node) = compiled.node(node) else { return Ok(Vec::new()) };
     let mut capabilities = Vec::with_capacity(node.capability_refs.len());
     for reference in &node.capability_refs {
-        let key = reference.key(Kind::Capability, &program.plan_key.namespace);
-        let Some(loaded) = world.cached(&key)? else { continue };
+        let key = reference.key(Kind::Capability, &compiled.plan_key.namespace);
+        let Some(loaded) = snapshot.cached(&key)? else { continue };
         if let Spec::Capability(spec) = &loaded.resource.spec {
-            let generation = world.generation(&key, &loaded.declared)?;
+            let generation = snapshot.generation(&key, &loaded.declared)?;
             capabilities.push(Capability { key, generation, spec: spec.clone() });
         }
     }
@@ -29,13 +29,13 @@ pub(super) fn capabilities_of(
 
 /// The end of an attempt, where its outputs have to be what the capabilities of the task promise.
 pub(super) fn checked(
-    world: &World,
-    program: &Program,
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
     node: NodeIx,
     result: AttemptResult,
 ) -> Result<AttemptResult, EngineError> {
     let AttemptResult::Succeeded { outputs } = result else { return Ok(result) };
-    Ok(match check_outputs(outputs, &capabilities_of(world, program, node)?) {
+    Ok(match check_outputs(outputs, &capabilities_of(snapshot, compiled, node)?) {
         Ok(outputs) => AttemptResult::Succeeded { outputs },
         Err(message) => AttemptResult::failed(NodeReason::OutputInvalid, message),
     })

@@ -7,22 +7,22 @@ use jiff::Timestamp;
 
 use super::EngineError;
 use super::capabilities::capabilities_of;
-use super::crowd::{Crowd, crowds, hold_back};
 use super::driver::Driver;
-use super::step::{Prepared, Step};
-use super::world::World;
+use super::quota::{NamespaceQuota, crowds, hold_back};
+use super::snapshot::Snapshot;
+use super::step::{ExecutionStep, PreparedStep};
 use crate::graph::NodeIx;
 use crate::model::{Name, ResourceKey};
-use crate::plan::{Candidate, Capacity, basis, schedule};
+use crate::plan::{Capacity, StartCandidate, basis, schedule};
 
 /// A candidate, known by the place of its step and by its node.
-type Waiting = Candidate<(usize, NodeIx)>;
+type StartRequest = StartCandidate<(usize, NodeIx)>;
 
 impl Driver<'_> {
     /// Picks the nodes that start, and claims them.
     pub(super) fn choose(
         &mut self,
-        steps: &mut [(ResourceKey, Step)],
+        steps: &mut [(ResourceKey, ExecutionStep)],
         now: Timestamp,
     ) -> Result<(), EngineError> {
         let slots =
@@ -31,24 +31,24 @@ impl Driver<'_> {
         if candidates.is_empty() || slots == 0 {
             return Ok(());
         }
-        let crowds = crowds(&self.world, &self.live, steps, &self.options.runner)?;
-        let limits = self.world.config.providers.limits.clone();
+        let crowds = crowds(&self.snapshot, &self.active, steps, &self.options.runner)?;
+        let limits = self.snapshot.config.providers.limits.clone();
         let room = crowds.iter().map(|(name, crowd)| (name.clone(), crowd.room())).collect();
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider(), room };
         self.start(steps, schedule(candidates, &capacity), &crowds, now)
     }
 
     /// Every node that could start.
-    fn candidates(&self, steps: &[(ResourceKey, Step)], now: Timestamp) -> Vec<Waiting> {
+    fn candidates(&self, steps: &[(ResourceKey, ExecutionStep)], now: Timestamp) -> Vec<StartRequest> {
         let mut candidates = Vec::new();
         for (index, (key, step)) in steps.iter().enumerate() {
-            let Step::Go(step) = step else { continue };
-            let priority = self.live.get(key).map_or(0, |live| live.priority);
+            let ExecutionStep::Go(step) = step else { continue };
+            let priority = self.active.get(key).map_or(0, |active| active.priority);
             let queued = step.draft.status.queued_time.unwrap_or(now);
             for ready in &step.draft.ready {
                 let (provider, namespace) = (ready.target.provider.clone(), key.namespace.clone());
                 let (rank, item) = (ready.rank, (index, ready.node));
-                candidates.push(Candidate { priority, rank, queued, provider, namespace, item });
+                candidates.push(StartCandidate { priority, rank, queued, provider, namespace, item });
             }
         }
         candidates
@@ -57,9 +57,9 @@ impl Driver<'_> {
     /// Claims what was picked. What waits for the attempts of other runners alone is left to when they end.
     fn start(
         &mut self,
-        steps: &mut [(ResourceKey, Step)],
+        steps: &mut [(ResourceKey, ExecutionStep)],
         chosen: Vec<(usize, NodeIx)>,
-        crowds: &BTreeMap<Name, Crowd>,
+        crowds: &BTreeMap<Name, NamespaceQuota>,
         now: Timestamp,
     ) -> Result<(), EngineError> {
         let mut picked: BTreeMap<usize, Vec<NodeIx>> = BTreeMap::new();
@@ -71,11 +71,11 @@ impl Driver<'_> {
             }
         }
         for (index, nodes) in picked {
-            let Some((_, Step::Go(step))) = steps.get_mut(index) else { continue };
-            start_picked(&self.world, step, &nodes, &self.options.runner, now)?;
+            let Some((_, ExecutionStep::Go(step))) = steps.get_mut(index) else { continue };
+            start_picked(&self.snapshot, step, &nodes, &self.options.runner, now)?;
         }
         for (key, step) in steps {
-            let Step::Go(step) = step else { continue };
+            let ExecutionStep::Go(step) = step else { continue };
             let here = begun.get(&key.namespace).copied().unwrap_or_default();
             if let Some(crowd) = crowds.get(&key.namespace).filter(|crowd| here == 0 && crowd.is_others()) {
                 hold_back(key, &mut step.draft, crowd);
@@ -87,8 +87,8 @@ impl Driver<'_> {
 
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.
 fn start_picked(
-    world: &World,
-    step: &mut Prepared,
+    snapshot: &Snapshot,
+    step: &mut PreparedStep,
     nodes: &[NodeIx],
     runner: &str,
     now: Timestamp,
@@ -100,10 +100,10 @@ fn start_picked(
         ready.into_iter().partition(|ready| place.contains_key(&ready.node));
     chosen.sort_by_key(|ready| place.get(&ready.node).copied());
     for ready in chosen {
-        let basis = match &step.program {
-            Some(program) => {
-                let capabilities = capabilities_of(world, program, ready.node)?;
-                basis(program, &step.draft.status, ready.node, &capabilities, &ready.target)
+        let basis = match &step.compiled {
+            Some(compiled) => {
+                let capabilities = capabilities_of(snapshot, compiled, ready.node)?;
+                basis(compiled, &step.draft.status, ready.node, &capabilities, &ready.target)
             }
             None => None,
         };

@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::EngineError;
-use super::batch::phase_of;
-use super::kinds::Newer;
-use super::live::Live;
-use super::world::World;
+use super::active::ActiveExecution;
+use super::commit_builder::phase_of;
+use super::kinds::PendingRecords;
+use super::snapshot::Snapshot;
 use crate::model::{ExecutionPhase, Kind, NodePhase, NodeReason, PlanGraph, ResourceKey, Spec, StatusRecord};
 use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
 
 /// Gathers what the dashboard shows once the records in `newer` are published.
 pub(super) fn input(
-    world: &World,
-    newer: Newer<'_>,
-    live: &BTreeMap<ResourceKey, Live>,
+    snapshot: &Snapshot,
+    newer: PendingRecords<'_>,
+    active: &BTreeMap<ResourceKey, ActiveExecution>,
 ) -> Result<DashboardInput, EngineError> {
-    let mut phases = world.index.phases()?;
-    let overlay = world.newer_records().chain(newer.iter());
+    let mut phases = snapshot.index.phases()?;
+    let overlay = snapshot.newer_records().chain(newer.iter());
     let mut last: BTreeMap<&ResourceKey, &Option<Arc<StatusRecord>>> = BTreeMap::new();
     last.extend(overlay);
     for (key, record) in &last {
-        if let Some(old) = world.index.recorded(key)?
+        if let Some(old) = snapshot.index.recorded(key)?
             && let Some(count) = phases.get_mut(&(key.kind, old.phase))
         {
             *count = count.saturating_sub(1);
@@ -32,13 +32,13 @@ pub(super) fn input(
         }
     }
     let mut wanted: BTreeSet<ResourceKey> =
-        world.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
+        snapshot.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
     wanted.extend(last.keys().filter(|key| key.kind == Kind::Execution).map(|key| (*key).clone()));
     let mut cards = Vec::new();
     for key in wanted {
         let record = match last.get(&key) {
             Some(record) => (*record).clone(),
-            None => world.record(&key)?,
+            None => snapshot.record(&key)?,
         };
         cards.extend(record.map(|record| (key, record)));
     }
@@ -47,12 +47,12 @@ pub(super) fn input(
     let mut waiting = Vec::new();
     let mut executions = Vec::new();
     for (key, record) in cards {
-        add_waiting(world, &key, &record, &mut waiting)?;
-        let graph = match live.get(&key).and_then(|live| live.program.as_ref()) {
-            Some(program) => Some(Arc::new(program.plan.graph.clone())),
-            None => pinned_graph(world, &key, &record)?.map(Arc::new),
+        add_waiting(snapshot, &key, &record, &mut waiting)?;
+        let graph = match active.get(&key).and_then(|active| active.compiled.as_ref()) {
+            Some(compiled) => Some(Arc::new(compiled.plan.graph.clone())),
+            None => pinned_graph(snapshot, &key, &record)?.map(Arc::new),
         };
-        let path = world.path_of(&key)?;
+        let path = snapshot.path_of(&key)?;
         executions.push(ExecutionCard { record, path, graph });
     }
     waiting.truncate(WAITING_LIMIT);
@@ -66,14 +66,14 @@ fn interest(record: &StatusRecord) -> (bool, Option<jiff::Timestamp>) {
 }
 
 fn pinned_graph(
-    world: &World,
+    snapshot: &Snapshot,
     key: &ResourceKey,
     record: &StatusRecord,
 ) -> Result<Option<PlanGraph>, EngineError> {
     let pinned = record.execution().and_then(|status| status.extensions.pinned.as_ref());
     let Some(pinned) = pinned else { return Ok(None) };
-    let Some(blob) = world.status.pinned(&world.repo, key)?.plan else { return Ok(None) };
-    let plan = world.read(blob, "pinned", &pinned.plan)?;
+    let Some(blob) = snapshot.status.pinned(&snapshot.repo, key)?.plan else { return Ok(None) };
+    let plan = snapshot.read(blob, "pinned", &pinned.plan)?;
     Ok(plan.and_then(|plan| match plan.spec {
         Spec::Plan(spec) => Some(spec.graph),
         _ => None,
@@ -81,7 +81,7 @@ fn pinned_graph(
 }
 
 fn add_waiting(
-    world: &World,
+    snapshot: &Snapshot,
     key: &ResourceKey,
     record: &StatusRecord,
     waiting: &mut Vec<WaitingFor>,
@@ -103,12 +103,14 @@ fn add_waiting(
         }
         let reason = state.extensions.reason;
         let gate = if reason == Some(NodeReason::AwaitingApproval) {
-            gate_of(world, key, record, node)?
+            gate_of(snapshot, key, record, node)?
         } else {
             None
         };
         let people = match &gate {
-            Some(gate) => super::gates::spec_of(world, gate)?.map(|spec| spec.reviewers).unwrap_or_default(),
+            Some(gate) => {
+                super::gates::spec_of(snapshot, gate)?.map(|spec| spec.reviewers).unwrap_or_default()
+            }
             None => Vec::new(),
         };
         let command = reason.and_then(|reason| super::waiting::remedy(key, node, reason, gate.as_ref()));
@@ -125,12 +127,12 @@ fn add_waiting(
 }
 
 fn gate_of(
-    world: &World,
+    snapshot: &Snapshot,
     key: &ResourceKey,
     record: &StatusRecord,
     node: &crate::model::NodeId,
 ) -> Result<Option<ResourceKey>, EngineError> {
-    let Some(graph) = pinned_graph(world, key, record)? else { return Ok(None) };
+    let Some(graph) = pinned_graph(snapshot, key, record)? else { return Ok(None) };
     let home = record
         .execution()
         .and_then(|status| status.extensions.pinned.as_ref())

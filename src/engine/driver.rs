@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::attempts::{Attempts, Message, Pace};
+use super::active::ActiveExecution;
+use super::attempt_factory::AttemptFactory;
+use super::attempts::{AttemptMessage, Attempts, CommitPacer};
 use super::clock::Clock;
-use super::elsewhere::Times;
-use super::live::Live;
-use super::parts::{Parts, Sink, Summary};
+use super::inputs::{EventSink, ReconcileInputs, ReconcileSummary};
 use super::pending::Pending;
+use super::poll_result::PollTimes;
 use super::polls::Polls;
-use super::publisher::{Bucket, Publisher};
-use super::request::Maker;
-use super::resting::Resting;
-use super::step::Planner;
+use super::publisher::{Publisher, PushLimiter};
+use super::snapshot::Snapshot;
+use super::step::PlannerTerms;
+use super::unsaved_waits::UnsavedWaits;
 use super::workspace::Checkouts;
-use super::world::World;
-use super::{EngineError, ReconcileOptions, Site};
+use super::{Branches, EngineError, ReconcileOptions};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
 use crate::model::ResourceKey;
@@ -39,43 +39,46 @@ const WAITING_SHOWN: usize = 50;
 
 /// The driver of one reconcile.
 pub(super) struct Driver<'a> {
-    pub(super) site: Site,
+    pub(super) branches: Branches,
     /// Made for the first commit; away while it makes one.
     pub(super) publisher: Option<Publisher>,
-    pub(super) world: World,
+    pub(super) snapshot: Snapshot,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: ReconcileOptions,
     pub(super) terms: LeaseTerms,
     pub(super) attempts: Attempts,
     pub(super) polls: Polls,
-    pub(super) messages: mpsc::UnboundedReceiver<Message>,
-    pub(super) live: BTreeMap<ResourceKey, Live>,
+    pub(super) messages: mpsc::UnboundedReceiver<AttemptMessage>,
+    pub(super) active: BTreeMap<ResourceKey, ActiveExecution>,
     pub(super) pending: Pending,
-    pub(super) settled: Resting,
+    pub(super) unsaved: UnsavedWaits,
     /// When what was left has to be planned again, as far as this process knows.
     pub(super) wakes: BTreeSet<(Timestamp, ResourceKey)>,
     /// When something was last recorded or begun here.
     pub(super) moved: Instant,
     /// What could go on and got no slot; planned again after a rest.
     pub(super) left_over: BTreeSet<ResourceKey>,
-    pub(super) sink: Sink<'a>,
+    pub(super) sink: EventSink<'a>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) leaving: bool,
-    pub(super) pace: Pace,
-    pub(super) bucket: Option<Bucket>,
+    pub(super) pace: CommitPacer,
+    pub(super) bucket: Option<PushLimiter>,
     pub(super) begun: Instant,
     pub(super) races: u32,
     pub(super) polled: Instant,
     pub(super) dashboard_at: Option<Instant>,
-    pub(super) summary: Summary,
+    pub(super) summary: ReconcileSummary,
 }
 
-/// Reconciles until nothing more can progress without the outside world (design section 4).
+/// Reconciles until nothing more can progress without the outside world.
 ///
 /// # Errors
 /// Git, the index, an invalid configuration. Bad manifests and failed executions are in the summary.
-pub async fn reconcile(parts: Parts<'_>, options: ReconcileOptions) -> Result<Summary, EngineError> {
+pub async fn reconcile(
+    parts: ReconcileInputs<'_>,
+    options: ReconcileOptions,
+) -> Result<ReconcileSummary, EngineError> {
     let mut driver = Driver::begin(parts, options)?;
     if !driver.is_late()? {
         driver.run().await?;
@@ -84,13 +87,13 @@ pub async fn reconcile(parts: Parts<'_>, options: ReconcileOptions) -> Result<Su
 }
 
 impl<'a> Driver<'a> {
-    fn begin(parts: Parts<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
-        let Parts { site, mut index, registry, clock, stop, mut sink } = parts;
-        let tips = site.tips()?;
-        let repo = site.repo().reopen()?;
+    fn begin(parts: ReconcileInputs<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
+        let ReconcileInputs { branches, mut index, registry, clock, stop, mut sink } = parts;
+        let tips = branches.tips()?;
+        let repo = branches.repo().reopen()?;
         let cache = repo.cache_dir();
         let checkouts = cache.join("checkouts").join(&options.runner);
-        let checkouts = Checkouts::new(repo.common_dir(), site.remote().cloned(), checkouts);
+        let checkouts = Checkouts::new(repo.common_dir(), branches.remote().cloned(), checkouts);
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
@@ -102,18 +105,18 @@ impl<'a> Driver<'a> {
         if options.watch.is_some() || index.is_busy(soon)? {
             index.make_writable()?;
         }
-        let (world, diagnostics) = World::open(repo, index, tips)?;
-        let maker = Maker::new(checkouts, cache.join("runs"));
+        let (snapshot, diagnostics) = Snapshot::open(repo, index, tips)?;
+        let maker = AttemptFactory::new(checkouts, cache.join("runs"));
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), registry.clone(), maker, options.stream_output);
-        let polls = Polls::beside(&attempts, Times::load(&cache));
-        let remote = site.remote().is_some();
-        let terms = super::live::terms(&world);
-        let bucket = Bucket::new(&world.config, remote);
+        let polls = Polls::beside(&attempts, PollTimes::load(&cache));
+        let remote = branches.remote().is_some();
+        let terms = super::active::terms(&snapshot);
+        let bucket = PushLimiter::new(&snapshot.config, remote);
         let mut driver = Self {
-            site,
+            branches,
             publisher: None,
-            world,
+            snapshot,
             registry,
             clock,
             options,
@@ -121,22 +124,22 @@ impl<'a> Driver<'a> {
             attempts,
             polls,
             messages,
-            live: BTreeMap::new(),
+            active: BTreeMap::new(),
             pending: Pending::default(),
-            settled: Resting::default(),
+            unsaved: UnsavedWaits::default(),
             wakes: BTreeSet::new(),
             moved: Instant::now(),
             left_over: BTreeSet::new(),
             sink,
             stop,
             leaving: false,
-            pace: Pace::new(),
+            pace: CommitPacer::new(),
             bucket,
             begun: Instant::now(),
             races: 0,
             polled: Instant::now(),
             dashboard_at: None,
-            summary: Summary::default(),
+            summary: ReconcileSummary::default(),
         };
         driver.announce(diagnostics)?;
         Ok(driver)
@@ -146,17 +149,17 @@ impl<'a> Driver<'a> {
         let at = self.clock.now();
         self.tell(Event::PassStarted {
             at,
-            desired: self.world.desired.id.to_string(),
-            status: self.world.status.commit.map(|id| id.to_string()),
+            desired: self.snapshot.desired.id.to_string(),
+            status: self.snapshot.status.commit.map(|id| id.to_string()),
             runner: self.options.runner.clone(),
         });
         let mut all = fresh;
         if all.is_empty() {
             // Files that were bad before still are: they were not read again because they did not change.
-            for (path, blob) in self.world.index.bad_files()? {
-                let bytes = self.world.repo.blob(blob, self.world.config.limits.file_bytes);
+            for (path, blob) in self.snapshot.index.bad_files()? {
+                let bytes = self.snapshot.repo.blob(blob, self.snapshot.config.limits.file_bytes);
                 let Ok(bytes) = bytes else { continue };
-                all.extend(crate::manifest::parse(&path, &bytes, &self.world.config.limits).diagnostics);
+                all.extend(crate::manifest::parse(&path, &bytes, &self.snapshot.config.limits).diagnostics);
             }
         }
         self.summary.invalid = all.iter().filter(|found| found.severity == Severity::Error).count();
@@ -170,9 +173,9 @@ impl<'a> Driver<'a> {
         (self.sink)(event);
     }
 
-    pub(super) fn planner<'s>(&self, runner: &'s str, now: Timestamp) -> Planner<'s> {
+    pub(super) fn planner<'s>(&self, runner: &'s str, now: Timestamp) -> PlannerTerms<'s> {
         let holding_back = self.summary.held_back > 0;
-        Planner { runner, terms: self.terms, leaving: self.leaving, holding_back, now }
+        PlannerTerms { runner, terms: self.terms, leaving: self.leaving, holding_back, now }
     }
 
     async fn run(&mut self) -> Result<(), EngineError> {
@@ -184,7 +187,7 @@ impl<'a> Driver<'a> {
                 self.summary.interrupted = true;
                 return Ok(());
             }
-            let work = self.world.index.work(self.clock.now())?;
+            let work = self.snapshot.index.work(self.clock.now())?;
             if !work.iter().all(|key| self.left_over.contains(key) || self.is_held_back(key)) {
                 continue;
             }
@@ -212,10 +215,10 @@ impl<'a> Driver<'a> {
                 continue;
             }
             let idle = self.attempts.is_idle() && self.polls.is_idle();
-            if idle && self.pending.is_empty() && !self.live.values().any(Live::has_news) {
+            if idle && self.pending.is_empty() && !self.active.values().any(ActiveExecution::has_news) {
                 // What is left has no slot and will get none here, such as that of a provider whose limit is 0. It stays
                 // in the index as work for the next reconcile.
-                self.left_over.extend(std::mem::take(&mut self.live).into_keys());
+                self.left_over.extend(std::mem::take(&mut self.active).into_keys());
                 return Ok(());
             }
             self.wait().await?;
@@ -236,8 +239,8 @@ impl<'a> Driver<'a> {
             self.leaving = true;
             self.attempts.shut_down();
             self.polls.shut_down();
-            for live in self.live.values_mut() {
-                live.dirty = true;
+            for active in self.active.values_mut() {
+                active.dirty = true;
             }
         }
     }
@@ -256,18 +259,18 @@ impl<'a> Driver<'a> {
         }
     }
 
-    pub(super) fn take(&mut self, message: Message) {
+    pub(super) fn take(&mut self, message: AttemptMessage) {
         match message {
-            Message::Ended(key, finished) => {
+            AttemptMessage::Ended(key, finished) => {
                 self.attempts.ended(&key, &finished);
-                if let Some(live) = self.live.get_mut(&key) {
-                    live.finished.push(*finished);
-                    live.dirty = true;
+                if let Some(active) = self.active.get_mut(&key) {
+                    active.finished.push(*finished);
+                    active.dirty = true;
                 }
             }
-            Message::Looked(key, looked) => self.take_look(&key, *looked),
-            Message::CalledOff(key, node, done) => self.take_call_off(&key, node, done),
-            line @ Message::Line(..) => {
+            AttemptMessage::Polled(key, looked) => self.take_look(&key, *looked),
+            AttemptMessage::RemoteCancelled(key, node, done) => self.take_call_off(&key, node, done),
+            line @ AttemptMessage::Line(..) => {
                 if let Some(event) = line.into_event() {
                     self.tell(event);
                 }
@@ -278,7 +281,8 @@ impl<'a> Driver<'a> {
     /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen. The
     /// last word of a runner that leaves is not held back.
     async fn may_publish(&mut self) -> bool {
-        let anything = self.live.values().any(|live| live.dirty || live.hungry) || !self.pending.is_empty();
+        let anything =
+            self.active.values().any(|active| active.dirty || active.hungry) || !self.pending.is_empty();
         let left = self.left();
         let Some(bucket) = self.bucket.as_mut().filter(|_| anything && !self.leaving) else { return true };
         let pause = bucket.pause();
@@ -296,7 +300,7 @@ impl<'a> Driver<'a> {
     /// Waits for the next thing to happen.
     async fn wait(&mut self) -> Result<(), EngineError> {
         let now = self.clock.now();
-        let every = if self.site.remote().is_some() { REMOTE_POLL } else { LOCAL_POLL };
+        let every = if self.branches.remote().is_some() { REMOTE_POLL } else { LOCAL_POLL };
         let pause = self.until_due(now, every.saturating_sub(self.polled.elapsed()));
         let pause = self.left().map_or(pause, |left| pause.min(left)).max(Duration::from_millis(1));
         tokio::select! {
@@ -313,13 +317,13 @@ impl<'a> Driver<'a> {
 
     /// Brings the index to what was published.
     pub(super) fn catch_up(&mut self) -> Result<(), EngineError> {
-        self.world.advance()?;
+        self.snapshot.advance()?;
         self.polls.times.save(self.clock.now());
         self.settle()
     }
 
-    fn end(mut self) -> Summary {
-        let (count, waiting) = self.world.index.waiting(WAITING_SHOWN).unwrap_or_default();
+    fn end(mut self) -> ReconcileSummary {
+        let (count, waiting) = self.snapshot.index.waiting(WAITING_SHOWN).unwrap_or_default();
         let waiting: Vec<Waiting> =
             waiting.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect();
         self.summary.waiting_count = count;

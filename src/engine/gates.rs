@@ -3,25 +3,27 @@
 use jiff::Timestamp;
 
 use super::EngineError;
-use super::world::World;
+use super::snapshot::Snapshot;
 use crate::model::{
     Condition, ConditionStatus, GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, ResourceKey,
-    ReviewBinding, Spec, Status, StatusMetadata, StatusRecord,
+    ResourceStatus, ReviewBinding, Spec, StatusMetadata, StatusRecord,
 };
-use crate::plan::GateDemand;
-use crate::run::gate::{Asked, Decided, GateDecision, People, decide as decide_reviews, void_message};
+use crate::plan::GateRequest;
+use crate::run::gate::{
+    GateDecision, GateEvaluation, People, ReviewRequirements, decide as decide_reviews, void_message,
+};
 
 /// The people that the configuration knows.
-pub(super) fn people(world: &World) -> People {
-    let identities = &world.config.identities;
+pub(super) fn people(snapshot: &Snapshot) -> People {
+    let identities = &snapshot.config.identities;
     People::new(
         identities.iter().map(|(name, who)| (name.as_str(), who.emails.as_slice(), who.teams.as_slice())),
     )
 }
 
 /// The spec of a gate, if it has a manifest.
-pub(super) fn spec_of(world: &World, gate: &ResourceKey) -> Result<Option<GateSpec>, EngineError> {
-    Ok(world.resource(gate)?.and_then(|loaded| match loaded.resource.spec {
+pub(super) fn spec_of(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option<GateSpec>, EngineError> {
+    Ok(snapshot.resource(gate)?.and_then(|loaded| match loaded.resource.spec {
         Spec::Gate(spec) => Some(spec),
         _ => None,
     }))
@@ -29,52 +31,53 @@ pub(super) fn spec_of(world: &World, gate: &ResourceKey) -> Result<Option<GateSp
 
 /// The decision of a gate for one execution, from the recorded reviews.
 pub(super) fn decide(
-    world: &World,
+    snapshot: &Snapshot,
     gate: &ResourceKey,
     binding: &ReviewBinding,
     since: Option<Timestamp>,
-) -> Result<Decided, EngineError> {
-    let record = world.record(gate)?;
+) -> Result<GateEvaluation, EngineError> {
+    let record = snapshot.record(gate)?;
     let status = record.as_ref().and_then(|record| gate_status(record));
-    decide_with(world, gate, status, generation(world, gate, record.as_deref())?, binding, since)
+    decide_with(snapshot, gate, status, generation(snapshot, gate, record.as_deref())?, binding, since)
 }
 
 /// The same, with a gate status and generation that are not recorded yet.
 pub(super) fn decide_with(
-    world: &World,
+    snapshot: &Snapshot,
     gate: &ResourceKey,
     status: Option<&GateStatus>,
     generation: u64,
     binding: &ReviewBinding,
     since: Option<Timestamp>,
-) -> Result<Decided, EngineError> {
-    let spec = spec_of(world, gate)?;
-    let author = author_of(world, binding);
+) -> Result<GateEvaluation, EngineError> {
+    let spec = spec_of(snapshot, gate)?;
+    let author = author_of(snapshot, binding);
     // Where it cannot be told who the author is, nobody's review counts: better closed than open to the author.
-    let known = world.config.gates.author_may_approve || author.is_some();
-    let asked = Asked { spec: spec.as_ref(), generation, binding, since, author: author.as_deref() };
+    let known = snapshot.config.gates.author_may_approve || author.is_some();
+    let asked =
+        ReviewRequirements { spec: spec.as_ref(), generation, binding, since, author: author.as_deref() };
     let reviews = status.filter(|_| known).map(|status| status.review_history.as_slice()).unwrap_or_default();
-    Ok(decide_reviews(&asked, reviews, &people(world)))
+    Ok(decide_reviews(&asked, reviews, &people(snapshot)))
 }
 
 /// The author of the commit that is to be approved, where the configuration does not let authors approve; none also
 /// where the commit is not here, as in a shallow clone.
-pub(super) fn author_of(world: &World, binding: &ReviewBinding) -> Option<String> {
-    if world.config.gates.author_may_approve {
+pub(super) fn author_of(snapshot: &Snapshot, binding: &ReviewBinding) -> Option<String> {
+    if snapshot.config.gates.author_may_approve {
         return None;
     }
-    let commit = world.repo.commit(binding.commit.parse().ok()?).ok()?;
-    people(world).identify(&commit.author.email).ok()
+    let commit = snapshot.repo.commit(binding.commit.parse().ok()?).ok()?;
+    people(snapshot).identify(&commit.author.email).ok()
 }
 
 /// The generation of a gate as it is declared now: that of its record, one more when the spec has changed since.
 pub(super) fn generation(
-    world: &World,
+    snapshot: &Snapshot,
     gate: &ResourceKey,
     record: Option<&StatusRecord>,
 ) -> Result<u64, EngineError> {
     let Some(record) = record else { return Ok(1) };
-    let declared = world.index.declared(gate)?;
+    let declared = snapshot.index.declared(gate)?;
     let changed =
         declared.is_some_and(|declared| record.metadata.spec_digest() != Some(declared.spec_digest.as_str()));
     Ok(record.metadata.generation.saturating_add(u64::from(changed)))
@@ -83,23 +86,23 @@ pub(super) fn generation(
 /// The gate status of a record.
 pub(super) fn gate_status(record: &StatusRecord) -> Option<&GateStatus> {
     match &record.status {
-        Status::Gate(status) => Some(status),
+        ResourceStatus::Gate(status) => Some(status),
         _ => None,
     }
 }
 
 /// The record of a gate when an execution waits at it.
 pub(super) fn waiting(
-    world: &World,
-    demand: &GateDemand,
+    snapshot: &Snapshot,
+    demand: &GateRequest,
     old: Option<&StatusRecord>,
     now: Timestamp,
 ) -> Result<Option<StatusRecord>, EngineError> {
-    let declared = world.index.declared(&demand.gate)?;
+    let declared = snapshot.index.declared(&demand.gate)?;
     let mut metadata = match &declared {
-        Some(declared) => super::metadata::observe(&demand.gate, declared, &world.desired, old),
+        Some(declared) => super::metadata::observe(&demand.gate, declared, &snapshot.desired, old),
         None => old.map_or_else(
-            || super::metadata::first_seen(&demand.gate, &world.desired),
+            || super::metadata::first_seen(&demand.gate, &snapshot.desired),
             |old| old.metadata.clone(),
         ),
     };
@@ -112,7 +115,7 @@ pub(super) fn waiting(
     status.decided_generation = None;
     status.observed_generation = Some(metadata.generation);
     let decided =
-        decide_with(world, &demand.gate, Some(&status), metadata.generation, &demand.binding, None)?;
+        decide_with(snapshot, &demand.gate, Some(&status), metadata.generation, &demand.binding, None)?;
     let waits = format!("{} waits at node {}", demand.execution, demand.node);
     set(&mut status, "Waiting", "ExecutionWaits", waits, metadata.generation, now);
     match void_message(&decided.voided) {
@@ -121,7 +124,7 @@ pub(super) fn waiting(
         }
         None => status.conditions.retain(|condition| condition.kind != "ReviewsVoid"),
     }
-    let record = StatusRecord { metadata, status: Status::Gate(status) };
+    let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
     Ok((old != Some(&record)).then_some(record))
 }
 

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::loaded::Loaded;
+use super::loaded::LoadedResource;
 use super::metadata::{observe, pins_for};
-use super::surroundings::usable;
-use super::world::World;
+use super::snapshot::Snapshot;
+use super::snapshot_lookup::usable;
 use super::{EngineError, gates};
 use crate::git::ObjectId;
 use crate::graph::Topology;
-use crate::index::{Settled, Topic};
+use crate::index::{Topic, WaitSet};
 use crate::model::{
     BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind,
-    LabelSelector, PlanSpec, ResourceKey, Spec, Status, StatusMetadata, StatusRecord, StringMap,
+    LabelSelector, PlanSpec, ResourceKey, ResourceStatus, Spec, StatusMetadata, StatusRecord, StringMap,
     UnboundReason,
 };
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
@@ -25,94 +25,104 @@ use crate::provider::Registry;
 use crate::record::PinKind;
 
 /// Records that are part of the commit in the making, and so newer than the snapshot.
-pub(super) type Newer<'a> = &'a BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>;
+pub(super) type PendingRecords<'a> = &'a BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>;
 
 /// What planning a resource came to.
 #[derive(Debug)]
-pub(super) enum Planned {
+pub(super) enum ResourceStep {
     /// The record is as it should be, or there is none and should be none.
-    Same(Option<Settled>),
+    Same(Option<WaitSet>),
     /// The record should be this.
-    Put(Box<StatusRecord>, Option<Vec<(PinKind, ObjectId)>>, Option<Settled>),
+    Put(Box<StatusRecord>, Option<Vec<(PinKind, ObjectId)>>, Option<WaitSet>),
     /// The record should go.
     Remove,
 }
 
 /// Plans a resource that is not an execution. `old` is its record.
 pub(super) fn plan_resource(
-    world: &World,
+    snapshot: &Snapshot,
     registry: &Registry,
-    newer: Newer<'_>,
+    newer: PendingRecords<'_>,
     key: &ResourceKey,
     old: Option<&StatusRecord>,
     now: Timestamp,
-) -> Result<Planned, EngineError> {
-    let present = world.present(key)?;
-    let loaded = if present.is_some() { world.resource(key)? } else { None };
+) -> Result<ResourceStep, EngineError> {
+    let present = snapshot.present(key)?;
+    let loaded = if present.is_some() { snapshot.resource(key)? } else { None };
     let Some(loaded) = loaded else { return Ok(absent(old)) };
-    let metadata = observe(key, &loaded.declared, &world.desired, old);
-    let mut settled = Settled::default();
-    let status = status_of(world, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
+    let metadata = observe(key, &loaded.declared, &snapshot.desired, old);
+    let mut settled = WaitSet::default();
+    let status = status_of(snapshot, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
     let record = StatusRecord { metadata, status };
-    let settled = (settled != Settled::default()).then_some(settled);
-    if old == Some(&record) && !world.is_broken(key)? {
-        Ok(Planned::Same(settled))
+    let settled = (settled != WaitSet::default()).then_some(settled);
+    if old == Some(&record) && !snapshot.is_broken(key)? {
+        Ok(ResourceStep::Same(settled))
     } else {
         let pins = pins_for(&loaded.declared, old.map(|old| &old.metadata));
-        Ok(Planned::Put(Box::new(record), pins, settled))
+        Ok(ResourceStep::Put(Box::new(record), pins, settled))
     }
 }
 
 /// A resource that is not declared: its record goes, but for a gate that never had a manifest.
-fn absent(old: Option<&StatusRecord>) -> Planned {
+fn absent(old: Option<&StatusRecord>) -> ResourceStep {
     let implicit = |record: &StatusRecord| record.metadata.annotations.contains_key(StatusMetadata::IMPLICIT);
     match old {
-        Some(record) if !implicit(record) => Planned::Remove,
-        _ => Planned::Same(None),
+        Some(record) if !implicit(record) => ResourceStep::Remove,
+        _ => ResourceStep::Same(None),
     }
 }
 
 #[allow(clippy::too_many_arguments, reason = "one call, from the function above")]
 fn status_of(
-    world: &World,
+    snapshot: &Snapshot,
     registry: &Registry,
-    newer: Newer<'_>,
+    newer: PendingRecords<'_>,
     key: &ResourceKey,
-    loaded: &Loaded,
+    loaded: &LoadedResource,
     metadata: &StatusMetadata,
     old: Option<&StatusRecord>,
     now: Timestamp,
-    settled: &mut Settled,
-) -> Result<Status, EngineError> {
+    settled: &mut WaitSet,
+) -> Result<ResourceStatus, EngineError> {
     let generation = metadata.generation;
     let old = old.map(|old| &old.status);
     Ok(match &loaded.resource.spec {
         Spec::Plan(spec) => {
             let problem = problem_of(spec);
-            let previous = old.and_then(|old| if let Status::Plan(old) = old { Some(old) } else { None });
-            Status::Plan(plan_status(spec, problem.as_deref(), generation, previous, now))
+            let previous =
+                old.and_then(|old| if let ResourceStatus::Plan(old) = old { Some(old) } else { None });
+            ResourceStatus::Plan(plan_status(spec, problem.as_deref(), generation, previous, now))
         }
         Spec::Capability(spec) => {
             let previous =
-                old.and_then(|old| if let Status::Capability(old) = old { Some(old) } else { None });
+                old.and_then(|old| if let ResourceStatus::Capability(old) = old { Some(old) } else { None });
             for needed in &spec.requirements {
                 settled.on(&Topic::Resource(needed.reference().key(Kind::Capability, &key.namespace)));
             }
-            let exists = |needed: &ResourceKey| matches!(world.index.declared(needed), Ok(Some(_)));
+            let exists = |needed: &ResourceKey| matches!(snapshot.index.declared(needed), Ok(Some(_)));
             let metadata = &loaded.resource.metadata;
-            Status::Capability(capability_status(metadata, spec, exists, generation, previous, now))
+            ResourceStatus::Capability(capability_status(metadata, spec, exists, generation, previous, now))
         }
         Spec::Binding(spec) => {
-            let previous = old.and_then(|old| if let Status::Binding(old) = old { Some(old) } else { None });
-            Status::Binding(binding_status(spec, |target| check(registry, target), generation, previous, now))
+            let previous =
+                old.and_then(|old| if let ResourceStatus::Binding(old) = old { Some(old) } else { None });
+            ResourceStatus::Binding(binding_status(
+                spec,
+                |target| check(registry, target),
+                generation,
+                previous,
+                now,
+            ))
         }
         Spec::Gate(_) => {
-            let previous = old.and_then(|old| if let Status::Gate(old) = old { Some(old) } else { None });
-            Status::Gate(gate_of(previous, generation, now))
+            let previous =
+                old.and_then(|old| if let ResourceStatus::Gate(old) = old { Some(old) } else { None });
+            ResourceStatus::Gate(gate_of(previous, generation, now))
         }
         Spec::Goal(spec) => {
-            let previous = old.and_then(|old| if let Status::Goal(old) = old { Some(old) } else { None });
-            Status::Goal(goal_of(world, newer, key, spec, metadata, previous, now, settled)?)
+            let previous =
+                old.and_then(|old| if let ResourceStatus::Goal(old) = old { Some(old) } else { None });
+            ResourceStatus::Goal(goal_of(snapshot, newer, key, spec, metadata, previous, now, settled)?)
         }
         Spec::Execution(_) => return Err(EngineError::Refused(format!("{key} is driven, not planned"))),
     })
@@ -163,20 +173,20 @@ struct PlanFacts {
 
 #[allow(clippy::too_many_arguments, reason = "one call, from the function above")]
 fn goal_of(
-    world: &World,
-    newer: Newer<'_>,
+    snapshot: &Snapshot,
+    newer: PendingRecords<'_>,
     key: &ResourceKey,
     spec: &GoalSpec,
     metadata: &StatusMetadata,
     previous: Option<&GoalStatus>,
     now: Timestamp,
-    settled: &mut Settled,
+    settled: &mut WaitSet,
 ) -> Result<GoalStatus, EngineError> {
     let view = GoalView { key, spec, generation: metadata.generation, created: metadata.creation_timestamp };
-    let plans = plans_for(world, key, spec)?;
+    let plans = plans_for(snapshot, key, spec)?;
     let plans: Vec<PlanView<'_>> =
         plans.iter().map(|plan| PlanView::of(&plan.key, &plan.labels, &plan.spec, plan.valid)).collect();
-    let runs = runs_of(world, newer, key)?;
+    let runs = runs_of(snapshot, newer, key)?;
     let runs: Vec<RunView<'_>> = runs
         .iter()
         .filter_map(|record| {
@@ -193,22 +203,26 @@ fn goal_of(
 
 /// The plans that may serve a goal: those with the selector's first label, or those whose `goalRef` names it; and
 /// those that supersede one of them.
-fn plans_for(world: &World, goal: &ResourceKey, spec: &GoalSpec) -> Result<Vec<PlanFacts>, EngineError> {
+fn plans_for(
+    snapshot: &Snapshot,
+    goal: &ResourceKey,
+    spec: &GoalSpec,
+) -> Result<Vec<PlanFacts>, EngineError> {
     let mut keys = match &spec.plan_selector {
-        Some(selector) => labelled(world, goal, selector)?,
-        None => world.index.mentions(&Topic::Resource(goal.clone()))?,
+        Some(selector) => labelled(snapshot, goal, selector)?,
+        None => snapshot.index.mentions(&Topic::Resource(goal.clone()))?,
     };
     keys.retain(|key| key.kind == Kind::Plan);
     let mut more = Vec::new();
     for key in &keys {
-        more.extend(world.index.mentions(&Topic::Resource(key.clone()))?);
+        more.extend(snapshot.index.mentions(&Topic::Resource(key.clone()))?);
     }
     keys.extend(more.into_iter().filter(|key| key.kind == Kind::Plan));
     keys.sort();
     keys.dedup();
     let mut plans = Vec::new();
     for key in keys {
-        let Some(loaded) = world.resource(&key)? else { continue };
+        let Some(loaded) = snapshot.resource(&key)? else { continue };
         if let Spec::Plan(spec) = loaded.resource.spec {
             let valid = problem_of(&spec).is_none();
             plans.push(PlanFacts { key, labels: loaded.resource.metadata.labels, spec, valid });
@@ -218,33 +232,33 @@ fn plans_for(world: &World, goal: &ResourceKey, spec: &GoalSpec) -> Result<Vec<P
 }
 
 fn labelled(
-    world: &World,
+    snapshot: &Snapshot,
     goal: &ResourceKey,
     selector: &LabelSelector,
 ) -> Result<Vec<ResourceKey>, EngineError> {
     match selector.match_labels.iter().next() {
         Some((label, value)) => {
             let topic = Topic::PlanLabel(goal.namespace.clone(), format!("{label}={value}"));
-            Ok(world.index.mentions(&topic)?)
+            Ok(snapshot.index.mentions(&topic)?)
         }
-        None => Ok(world.index.declared_in(Kind::Plan, &goal.namespace)?),
+        None => Ok(snapshot.index.declared_in(Kind::Plan, &goal.namespace)?),
     }
 }
 
 /// The records of the executions that serve a goal.
 fn runs_of(
-    world: &World,
-    newer: Newer<'_>,
+    snapshot: &Snapshot,
+    newer: PendingRecords<'_>,
     goal: &ResourceKey,
 ) -> Result<Vec<(ResourceKey, Arc<StatusRecord>)>, EngineError> {
     let mut runs = Vec::new();
-    for key in world.index.mentions(&Topic::Resource(goal.clone()))? {
+    for key in snapshot.index.mentions(&Topic::Resource(goal.clone()))? {
         if key.kind != Kind::Execution {
             continue;
         }
         let record = match newer.get(&key) {
             Some(newer) => newer.clone(),
-            None => world.record(&key)?,
+            None => snapshot.record(&key)?,
         };
         runs.extend(record.map(|record| (key, record)));
     }
@@ -252,28 +266,28 @@ fn runs_of(
 }
 
 /// The priority of the goal that an execution serves.
-pub(super) fn priority_of(world: &World, goal: Option<&ResourceKey>) -> Result<u16, EngineError> {
+pub(super) fn priority_of(snapshot: &Snapshot, goal: Option<&ResourceKey>) -> Result<u16, EngineError> {
     let Some(goal) = goal else { return Ok(0) };
-    Ok(match world.resource(goal)?.map(|loaded| loaded.resource.spec) {
+    Ok(match snapshot.resource(goal)?.map(|loaded| loaded.resource.spec) {
         Some(Spec::Goal(spec)) => spec.priority,
         _ => 0,
     })
 }
 
 /// A record as it was, if there was one, and as it should be.
-pub(super) type Renewed = (Option<Arc<StatusRecord>>, StatusRecord);
+pub(super) type RecordUpdate = (Option<Arc<StatusRecord>>, StatusRecord);
 
 /// A gate's record when an execution waits at it, if it should change.
 pub(super) fn gate_waiting(
-    world: &World,
-    newer: Newer<'_>,
-    demand: &crate::plan::GateDemand,
+    snapshot: &Snapshot,
+    newer: PendingRecords<'_>,
+    demand: &crate::plan::GateRequest,
     now: Timestamp,
-) -> Result<Option<Renewed>, EngineError> {
+) -> Result<Option<RecordUpdate>, EngineError> {
     let old = match newer.get(&demand.gate) {
         Some(newer) => newer.clone(),
-        None => world.record(&demand.gate)?,
+        None => snapshot.record(&demand.gate)?,
     };
-    let new = gates::waiting(world, demand, old.as_deref(), now)?;
+    let new = gates::waiting(snapshot, demand, old.as_deref(), now)?;
     Ok(new.map(|new| (old, new)))
 }

@@ -2,17 +2,17 @@
 
 use jiff::Timestamp;
 
-use crate::index::Declared;
+use crate::index::Declaration;
 use crate::model::{Condition, ConditionStatus, ExecutionStatus};
 
 /// The request that the removal of a manifest stands for.
-pub(super) fn removed_request(now: Timestamp) -> crate::model::Request {
+pub(super) fn removed_request(now: Timestamp) -> crate::model::PersonRequest {
     let comment = Some("the manifest was removed".to_owned());
-    crate::model::Request { by: "planspec".to_owned(), at: now, comment }
+    crate::model::PersonRequest { by: "planspec".to_owned(), at: now, comment }
 }
 
 /// An Execution's spec never changes: a newer manifest is reported, and what is pinned stays in force.
-pub(super) fn note_immutable(status: &mut ExecutionStatus, declared: &Declared, now: Timestamp) -> bool {
+pub(super) fn note_immutable(status: &mut ExecutionStatus, declared: &Declaration, now: Timestamp) -> bool {
     let changed = status.spec_hash.as_ref() != Some(&declared.spec_digest);
     if !changed {
         let before = status.conditions.len();

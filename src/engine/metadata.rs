@@ -1,10 +1,10 @@
-//! Metadata of a record: derived from Git, so that two racing reconcilers compute the same (design section 2).
+//! Metadata of a record: derived from Git, so that two racing reconcilers compute the same.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::git::{Commit, ObjectId};
-use crate::index::Declared;
+use crate::index::Declaration;
 use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
 use crate::record::PinKind;
 
@@ -14,7 +14,7 @@ const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b
 /// The metadata of a resource that was declared in this way, at this desired commit; continues `old`.
 pub(super) fn observe(
     key: &ResourceKey,
-    declared: &Declared,
+    declared: &Declaration,
     desired: &Commit,
     old: Option<&StatusRecord>,
 ) -> StatusMetadata {
@@ -31,7 +31,7 @@ pub(super) fn observe(
 }
 
 /// Writes down where the manifest stands, and whether its newest version is in force.
-pub(super) fn note_source(metadata: &mut StatusMetadata, declared: &Declared) {
+pub(super) fn note_source(metadata: &mut StatusMetadata, declared: &Declaration) {
     metadata.annotations.insert(StatusMetadata::SOURCE.to_owned(), declared.source.path.clone());
     metadata.annotations.remove(StatusMetadata::IMPLICIT);
     match &declared.quarantined {
@@ -47,7 +47,7 @@ pub(super) fn note_source(metadata: &mut StatusMetadata, declared: &Declared) {
 /// What has to be pinned beside a record so that the last good version of a quarantined resource is not lost with the
 /// index; absent when nothing changes in that.
 pub(super) fn pins_for(
-    declared: &Declared,
+    declared: &Declaration,
     old: Option<&StatusMetadata>,
 ) -> Option<Vec<(PinKind, ObjectId)>> {
     let was = old.is_some_and(|old| old.annotations.contains_key(StatusMetadata::QUARANTINED));

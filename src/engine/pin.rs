@@ -1,25 +1,25 @@
-//! The program of an Execution: from what is pinned on the status branch, or from what is declared now.
+//! The compiled plan of an Execution: from what is pinned on the status branch, or from what is declared now.
 
 use std::sync::Arc;
 
 use super::EngineError;
-use super::world::World;
+use super::snapshot::Snapshot;
 use crate::git::ObjectId;
-use crate::index::Declared;
+use crate::index::Declaration;
 use crate::model::{Kind, PinnedGraph, Resource, ResourceKey, Spec};
 use crate::record::PinKind;
-use crate::run::{Program, Sources};
+use crate::run::{CompiledPlan, PlanSources};
 
-/// The program of what is pinned on the status branch; why there is none, in words.
+/// The compiled plan of what is pinned on the status branch; why there is none, in words.
 #[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
 pub(super) fn program_of(
-    world: &World,
+    snapshot: &Snapshot,
     key: &ResourceKey,
     pinned: &PinnedGraph,
-) -> Result<Result<Arc<Program>, String>, EngineError> {
-    let blobs = world.status.pinned(&world.repo, key)?;
+) -> Result<Result<Arc<CompiledPlan>, String>, EngineError> {
+    let blobs = snapshot.status.pinned(&snapshot.repo, key)?;
     let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
-        blob.map_or(Ok(None), |blob| world.read(blob, "pinned", key))
+        blob.map_or(Ok(None), |blob| snapshot.read(blob, "pinned", key))
     };
     let execution = read(blobs.execution, key)?;
     let plan = read(blobs.plan, &pinned.plan)?;
@@ -36,37 +36,37 @@ pub(super) fn program_of(
 }
 
 /// What is missing, for programs and in words, and what to wait for.
-pub(super) type Missing = (&'static str, String, Vec<ResourceKey>);
+pub(super) type MissingPrerequisite = (&'static str, String, Vec<ResourceKey>);
 
-/// The program of what is declared now, and the blobs to pin.
+/// The compiled plan of what is declared now, and the blobs to pin.
 #[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
 pub(super) fn sources(
-    world: &World,
+    snapshot: &Snapshot,
     key: &ResourceKey,
-    declared: &Declared,
-) -> Result<Result<(Program, Vec<(PinKind, ObjectId)>), Missing>, EngineError> {
-    let Some(execution) = world.read(declared.blob, &declared.source.path, key)? else {
+    declared: &Declaration,
+) -> Result<Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite>, EngineError> {
+    let Some(execution) = snapshot.read(declared.blob, &declared.source.path, key)? else {
         return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
     };
     let Spec::Execution(spec) = &execution.spec else {
         return Ok(Err(("ManifestLost", "its manifest is of another kind".to_owned(), Vec::new())));
     };
     let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
-    let Some(plan) = world.resource(&plan_key)? else {
+    let Some(plan) = snapshot.resource(&plan_key)? else {
         return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
     };
     let mut pins = vec![(PinKind::Execution, declared.blob), (PinKind::Plan, plan.declared.blob)];
     let mut goal = None;
     if let Some(reference) = &spec.goal_ref {
         let goal_key = reference.key(Kind::Goal, &key.namespace);
-        let Some(found) = world.resource(&goal_key)? else {
+        let Some(found) = snapshot.resource(&goal_key)? else {
             return Ok(Err(("GoalNotFound", format!("there is no {goal_key}"), vec![goal_key])));
         };
         pins.push((PinKind::Goal, found.declared.blob));
         goal = Some(found.resource);
     }
     Ok(match assemble(key, execution, plan.resource, goal) {
-        Ok(program) => Ok((program, pins)),
+        Ok(compiled) => Ok((compiled, pins)),
         Err(error) => Err(("PlanInvalid", format!("{plan_key}: {error}"), vec![plan_key])),
     })
 }
@@ -76,7 +76,7 @@ fn assemble(
     execution: Resource,
     plan: Resource,
     goal: Option<Resource>,
-) -> Result<Program, crate::run::ProgramError> {
+) -> Result<CompiledPlan, crate::run::CompileError> {
     let plan_key = plan.key();
     let goal_key = goal.as_ref().map(Resource::key);
     let goal = goal.and_then(|goal| match goal.spec {
@@ -84,7 +84,7 @@ fn assemble(
         _ => None,
     });
     match (execution.spec, plan.spec) {
-        (Spec::Execution(spec), Spec::Plan(plan_spec)) => Program::build(Sources {
+        (Spec::Execution(spec), Spec::Plan(plan_spec)) => CompiledPlan::build(PlanSources {
             key: key.clone(),
             spec,
             plan_key,
@@ -93,6 +93,6 @@ fn assemble(
             goal,
             annotations: execution.metadata.annotations,
         }),
-        _ => Err(crate::run::ProgramError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
+        _ => Err(crate::run::CompileError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
     }
 }

@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::attempts::{Attempts, Message, OUTPUT_LINES, ended, forward};
+use super::attempt_factory::{AttemptFactory, Claim};
+use super::attempts::{AttemptMessage, Attempts, OUTPUT_LINES, ended, forward};
 use super::clock::Clock;
-use super::elsewhere::{Looked, Times, handle_of};
-use super::request::{Claim, Maker};
+use super::poll_result::{PollResult, PollTimes, handle_of};
 use crate::model::{NodeId, NodeReason, ResourceKey};
-use crate::plan::{AttemptResult, CalledOff};
-use crate::provider::{Attempt, Control, Outcome, Provider, Registry};
+use crate::plan::{AttemptResult, CancelResult};
+use crate::provider::{Attempt, AttemptOutcome, Control, Provider, Registry};
 use crate::run::Evidence;
 
 /// How much is asked at a time.
@@ -33,17 +33,17 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) struct Polls {
     clock: Arc<dyn Clock>,
     registry: Registry,
-    maker: Arc<Maker>,
-    sender: mpsc::UnboundedSender<Message>,
+    maker: Arc<AttemptFactory>,
+    sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
     turns: Arc<Semaphore>,
     asked: HashMap<(ResourceKey, NodeId), AbortHandle>,
-    pub(super) times: Times,
+    pub(super) times: PollTimes,
 }
 
 impl Polls {
     /// Asks the same providers as `attempts`, and answers where they do.
-    pub(super) fn beside(attempts: &Attempts, times: Times) -> Self {
+    pub(super) fn beside(attempts: &Attempts, times: PollTimes) -> Self {
         Self {
             clock: Arc::clone(&attempts.clock),
             registry: attempts.registry.clone(),
@@ -103,7 +103,7 @@ impl Polls {
                     let (_keep, stop) = watch::channel(None);
                     let looking = provider.poll(attempt, Control { stop, output: lines });
                     match tokio::time::timeout(LONGEST_LOOK, looking).await {
-                        Ok(report) if !matches!(report.outcome, Outcome::Stopped(_)) => {
+                        Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => {
                             Some(ended(report, clock.now()))
                         }
                         _ => None,
@@ -112,9 +112,9 @@ impl Polls {
             };
             let at = clock.now();
             let (result, next) = next_look(result, interval, at);
-            let looked = Looked { uid, node: id, attempt: claim.attempt, handle, result, next, at };
+            let looked = PollResult { uid, node: id, attempt: claim.attempt, handle, result, next, at };
             // The receiver lives as long as the driver; when it is gone nobody wants to know.
-            let _ = sender.send(Message::Looked(claim.key, Box::new(looked)));
+            let _ = sender.send(AttemptMessage::Polled(claim.key, Box::new(looked)));
         });
         self.asked.insert((key, node), task.abort_handle());
     }
@@ -128,21 +128,21 @@ impl Polls {
             let error = match made {
                 Err((_, message)) => Some(message),
                 Ok((provider, attempt)) => {
-                    match tokio::time::timeout(LONGEST_CALL_OFF, provider.call_off(attempt)).await {
+                    match tokio::time::timeout(LONGEST_CALL_OFF, provider.cancel_remote(attempt)).await {
                         Ok(done) => done.err(),
                         Err(_) => Some(format!("no answer within {} s", LONGEST_CALL_OFF.as_secs())),
                     }
                 }
             };
-            let done = CalledOff { attempt: claim.attempt, error };
-            let _ = sender.send(Message::CalledOff(claim.key, id, done));
+            let done = CancelResult { attempt: claim.attempt, error };
+            let _ = sender.send(AttemptMessage::RemoteCancelled(claim.key, id, done));
         });
         self.asked.insert((key, node), task.abort_handle());
     }
 
     /// The node of a claim, if nothing is being asked about it.
     fn free(&self, claim: &Claim) -> Option<NodeId> {
-        let id = claim.program.ids.get(claim.node)?.clone();
+        let id = claim.compiled.ids.get(claim.node)?.clone();
         (!self.asked.contains_key(&(claim.key.clone(), id.clone()))).then_some(id)
     }
 
@@ -150,7 +150,7 @@ impl Polls {
     #[allow(clippy::type_complexity, reason = "a provider and what it is given")]
     fn made(&self, claim: &Claim, id: &NodeId) -> Result<(Arc<dyn Provider>, Attempt), (NodeReason, String)> {
         let attempt = self.maker.attempt(claim, id)?;
-        let external = claim.program.node(claim.node).is_some_and(|node| node.external_ref.is_some());
+        let external = claim.compiled.node(claim.node).is_some_and(|node| node.external_ref.is_some());
         let provider = if external {
             self.registry.external().ok_or_else(|| "nothing here can look at an address".to_owned())
         } else {

@@ -7,105 +7,105 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::EngineError;
+use super::active::ActiveExecution;
 use super::capabilities::checked;
-use super::earlier::Earlier;
-use super::exclusion::exclude;
-use super::live::Live;
 use super::manifest_change::{note_immutable, removed_request};
 use super::metadata::{note_source, observe, pins_for};
+use super::mutex::exclude;
 use super::pin::{program_of, sources};
-use super::step::{Planner, Prepared, Step};
-use super::surroundings::Around;
-use super::waiting::{leased, settled};
-use super::world::World;
-use crate::index::Declared;
+use super::reuse::ReuseCandidate;
+use super::snapshot::Snapshot;
+use super::snapshot_lookup::SnapshotLookup;
+use super::step::{ExecutionStep, PlannerTerms, PreparedStep};
+use super::waiting::{leased, wait_set};
+use crate::index::Declaration;
 use crate::model::{ExecutionStatus, NodePhase, PinnedGraph};
 use crate::plan::{
     Draft, ExecutionView, LeaseState, after_attempt, hold, lease_state, next_lease, plan_execution,
 };
-use crate::run::{ExecutionChange, Program};
+use crate::run::{CompiledPlan, ExecutionChange};
 
-impl Live {
+impl ActiveExecution {
     /// Prepares the next step: everything but the choice of nodes to start.
-    pub(super) fn prepare(&mut self, around: &Around<'_>, planner: Planner<'_>) -> Result<Step, EngineError> {
-        let world = around.world;
-        let declared = world.present(&self.key)?;
-        let Some(mut step) = self.begin(world, declared.as_ref(), planner)? else {
-            return Ok(Step::Idle(None));
+    pub(super) fn prepare(
+        &mut self,
+        lookup: &SnapshotLookup<'_>,
+        planner: PlannerTerms<'_>,
+    ) -> Result<ExecutionStep, EngineError> {
+        let snapshot = lookup.snapshot;
+        let declared = snapshot.present(&self.key)?;
+        let Some(mut step) = self.begin(snapshot, declared.as_ref(), planner)? else {
+            return Ok(ExecutionStep::Idle(None));
         };
         let over = step.draft.status.phase.is_terminal() && step.draft.status.extensions.lease.is_none();
         let removed = declared.is_none() && !planner.holding_back;
         if removed && over {
-            return Ok(Step::Remove);
+            return Ok(ExecutionStep::Remove);
         }
         if declared.is_none() && !removed && step.draft.status.extensions.pinned.is_none() {
-            return Ok(Step::Idle(None));
+            return Ok(ExecutionStep::Idle(None));
         }
         if over && step.draft.changes.is_empty() {
-            return Ok(if step.noted { Step::Go(Box::new(step)) } else { Step::Idle(None) });
+            return Ok(if step.noted { step.into_go() } else { ExecutionStep::Idle(None) });
         }
-        // A program that was made for a commit which lost its race is not what is recorded as pinned.
-        if self.program.is_none() || self.pinned != step.draft.status.extensions.pinned {
-            self.program = self.pin(world, declared.as_ref(), &mut step, planner.now)?;
+        // A compiled plan that was made for a commit which lost its race is not what is recorded as pinned.
+        if self.compiled.is_none() || self.pinned != step.draft.status.extensions.pinned {
+            self.compiled = self.pin(snapshot, declared.as_ref(), &mut step, planner.now)?;
             self.pinned.clone_from(&step.draft.status.extensions.pinned);
         }
-        let Some(program) = self.program.clone() else {
+        let Some(compiled) = self.compiled.clone() else {
             return Ok(held(step));
         };
-        step.program = Some(Arc::clone(&program));
+        step.compiled = Some(Arc::clone(&compiled));
         if let Some(until) = self.lease(&mut step, planner) {
-            return Ok(Step::Idle(Some(leased(&self.key, &step.draft.status, until))));
+            return Ok(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until))));
         }
-        step.finished = self.finished.len();
-        self.take_up(world, &program, &mut step, planner)?;
-        step.looked = self.looked.len();
-        for looked in &self.looked {
-            looked.take_up(world, &program, &step.metadata.uid, &mut step.draft)?;
-        }
-        let deadline = world.deadline(&program)?;
+        self.apply_ended(snapshot, &compiled, &mut step, planner)?;
+        self.apply_polled(snapshot, &compiled, &mut step)?;
+        let deadline = snapshot.deadline(&compiled)?;
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
             step.draft.wake_at(end);
         }
-        let earlier = Earlier::of(world, &program, &step.draft.status)?;
+        let earlier = ReuseCandidate::of(snapshot, &compiled, &step.draft.status)?;
         let view = ExecutionView {
-            program: &program,
+            compiled: &compiled,
             uid: &step.metadata.uid,
             removed,
             overdue: deadline.filter(|&end| end <= planner.now),
             runner: planner.runner,
-            called_off: &self.called_off,
-            past: earlier.as_ref().map(Earlier::past),
+            remote_cancelled: &self.remote_cancelled,
+            reuse: earlier.as_ref().map(ReuseCandidate::past),
         };
-        plan_execution(view, &mut step.draft, around, planner.now);
-        let holder = |mutex: &str| around.holder(&self.key, mutex);
+        plan_execution(view, &mut step.draft, lookup, planner.now);
+        let holder = |mutex: &str| lookup.holder(&self.key, mutex);
         exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
         if planner.leaving && !step.draft.ready.is_empty() {
             // It is left to the next reconcile, which finds it due at once.
             step.draft.ready.clear();
             step.draft.wake_at(planner.now);
         }
-        Ok(Step::Go(Box::new(step)))
+        Ok(step.into_go())
     }
 
     /// The record to start from, or a new one.
     fn begin(
         &self,
-        world: &World,
-        declared: Option<&Declared>,
-        planner: Planner<'_>,
-    ) -> Result<Option<Prepared>, EngineError> {
+        snapshot: &Snapshot,
+        declared: Option<&Declaration>,
+        planner: PlannerTerms<'_>,
+    ) -> Result<Option<PreparedStep>, EngineError> {
         let (mut metadata, mut draft, fresh) = match (&self.record, declared) {
             (Some(record), _) => {
                 let Some(status) = record.execution() else { return Ok(None) };
                 (record.metadata.clone(), Draft::new(status.clone()), false)
             }
             (None, Some(declared)) => {
-                let metadata = observe(&self.key, declared, &world.desired, None);
+                let metadata = observe(&self.key, declared, &snapshot.desired, None);
                 (metadata, Draft::new(ExecutionStatus::default()), true)
             }
             (None, None) => return Ok(None),
         };
-        let mut noted = world.is_broken(&self.key)?;
+        let mut noted = snapshot.is_broken(&self.key)?;
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
             let run_id = metadata.uid.clone();
@@ -126,22 +126,32 @@ impl Live {
         {
             pins = pins_for(declared, old);
         }
-        let (program, targets) = (None, BTreeMap::new());
+        let (compiled, targets) = (None, BTreeMap::new());
         let (acquired, finished, looked) = (false, 0, 0);
-        Ok(Some(Prepared { draft, metadata, pins, program, targets, acquired, finished, looked, noted }))
+        Ok(Some(PreparedStep {
+            draft,
+            metadata,
+            pins,
+            compiled,
+            targets,
+            acquired,
+            finished,
+            polled: looked,
+            noted,
+        }))
     }
 
-    /// The program: from what is pinned, or by pinning what is declared now.
+    /// The compiled plan: from what is pinned, or by pinning what is declared now.
     fn pin(
         &self,
-        world: &World,
-        declared: Option<&Declared>,
-        step: &mut Prepared,
+        snapshot: &Snapshot,
+        declared: Option<&Declaration>,
+        step: &mut PreparedStep,
         now: Timestamp,
-    ) -> Result<Option<Arc<Program>>, EngineError> {
+    ) -> Result<Option<Arc<CompiledPlan>>, EngineError> {
         if let Some(pinned) = step.draft.status.extensions.pinned.clone() {
-            return match program_of(world, &self.key, &pinned)? {
-                Ok(program) => Ok(Some(program)),
+            return match program_of(snapshot, &self.key, &pinned)? {
+                Ok(compiled) => Ok(Some(compiled)),
                 Err(why) => {
                     step.draft = hold(&step.draft.status, "PinnedManifestLost", &why, Vec::new(), now);
                     Ok(None)
@@ -158,7 +168,7 @@ impl Live {
             crate::run::derive_phase(None, &mut step.draft.status, now);
             return Ok(None);
         };
-        match sources(world, &self.key, declared)? {
+        match sources(snapshot, &self.key, declared)? {
             Err((reason, message, on)) => {
                 let mut held = hold(&step.draft.status, reason, &message, on, now);
                 let mut changes = std::mem::take(&mut step.draft.changes);
@@ -167,23 +177,23 @@ impl Live {
                 step.draft = held;
                 Ok(None)
             }
-            Ok((program, pins)) => {
+            Ok((compiled, pins)) => {
                 let graph = PinnedGraph {
-                    commit: world.desired.id.to_string(),
-                    plan: program.plan_key.clone(),
-                    graph_digest: program.plan.digest(),
-                    goal: program.goal.as_ref().map(|(key, _)| key.clone()),
+                    commit: snapshot.desired.id.to_string(),
+                    plan: compiled.plan_key.clone(),
+                    graph_digest: compiled.plan.digest(),
+                    goal: compiled.goal.as_ref().map(|(key, _)| key.clone()),
                 };
-                let nodes = Arc::clone(&program.ids);
+                let nodes = Arc::clone(&compiled.ids);
                 step.draft.execution(ExecutionChange::Pin { graph, nodes }, now);
                 step.pins = Some(pins);
-                Ok(Some(Arc::new(program)))
+                Ok(Some(Arc::new(compiled)))
             }
         }
     }
 
     /// Takes the lease where it is free. Says until when it is another's.
-    fn lease(&self, step: &mut Prepared, planner: Planner<'_>) -> Option<Timestamp> {
+    fn lease(&self, step: &mut PreparedStep, planner: PlannerTerms<'_>) -> Option<Timestamp> {
         let extensions = &step.draft.status.extensions;
         match lease_state(extensions.lease.as_ref(), planner.runner, planner.terms, planner.now) {
             LeaseState::Held(until) => return Some(until),
@@ -204,16 +214,17 @@ impl Live {
     }
 
     /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record tells.
-    fn take_up(
+    fn apply_ended(
         &self,
-        world: &World,
-        program: &Program,
-        step: &mut Prepared,
-        planner: Planner<'_>,
+        snapshot: &Snapshot,
+        compiled: &CompiledPlan,
+        step: &mut PreparedStep,
+        planner: PlannerTerms<'_>,
     ) -> Result<(), EngineError> {
+        step.finished = self.finished.len();
         for finished in &self.finished {
-            let Some(ix) = program.topology.find(finished.node.as_str()) else { continue };
-            let Some(node) = program.node(ix) else { continue };
+            let Some(ix) = compiled.topology.find(finished.node.as_str()) else { continue };
+            let Some(node) = compiled.node(ix) else { continue };
             let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
             let current = state.phase == NodePhase::Running
                 && state.attempt == finished.attempt
@@ -222,7 +233,7 @@ impl Live {
                 continue;
             }
             let key = format!("{}/{}/{}", step.metadata.uid, finished.node, finished.attempt);
-            let result = checked(world, program, ix, finished.result.clone())?;
+            let result = checked(snapshot, compiled, ix, finished.result.clone())?;
             let evidence = finished.evidence.clone();
             let change = after_attempt(node, state, result, evidence, &key, finished.at);
             if step.draft.node(&finished.node, change, finished.at)
@@ -237,10 +248,26 @@ impl Live {
     }
 }
 
-/// A step of an execution that cannot be pinned yet.
-fn held(step: Prepared) -> Step {
-    if step.draft.changes.is_empty() && !step.noted {
-        return Step::Idle(Some(settled(&step.draft, None)));
+impl ActiveExecution {
+    /// Applies the results of polls.
+    fn apply_polled(
+        &self,
+        snapshot: &Snapshot,
+        compiled: &CompiledPlan,
+        step: &mut PreparedStep,
+    ) -> Result<(), EngineError> {
+        step.polled = self.poll_results.len();
+        for result in &self.poll_results {
+            result.take_up(snapshot, compiled, &step.metadata.uid, &mut step.draft)?;
+        }
+        Ok(())
     }
-    Step::Go(Box::new(step))
+}
+
+/// A step of an execution that cannot be pinned yet.
+fn held(step: PreparedStep) -> ExecutionStep {
+    if step.draft.changes.is_empty() && !step.noted {
+        return ExecutionStep::Idle(Some(wait_set(&step.draft, None)));
+    }
+    ExecutionStep::Go(Box::new(step))
 }

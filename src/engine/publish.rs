@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::EngineError;
-use super::assemble::Ready;
-use super::batch::Outcome;
+use super::assemble::PendingCommit;
+use super::commit_builder::CommitEffects;
 use super::driver::Driver;
-use super::publisher::{Delivery, Publisher};
-use super::step::Prepared;
-use super::waiting::settled;
+use super::publisher::{PublishOutcome, Publisher};
+use super::step::PreparedStep;
+use super::waiting::wait_set;
 use crate::event::Event;
 use crate::git::ObjectId;
 use crate::model::{ExecutionPhase, NodeStatus, ResourceKey};
@@ -20,9 +20,9 @@ const RELAXED_SPACING: Duration = Duration::from_secs(1);
 
 impl Driver<'_> {
     /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
-    pub(super) async fn publish(&mut self, ready: Ready) -> Result<(), EngineError> {
-        let Ready { assembly, steps, mut claims, at } = ready;
-        let (batch, outcome) = assembly.split(self.world.desired.id, &self.options.runner, at);
+    pub(super) async fn publish(&mut self, ready: PendingCommit) -> Result<(), EngineError> {
+        let PendingCommit { assembly, steps, mut claims, at } = ready;
+        let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, at);
         let ahead: Vec<_> = claims.extract_if(.., |claim| self.may_go_ahead(&claim.key, claim)).collect();
         let relaxed = !ahead.is_empty();
         for claim in ahead {
@@ -34,9 +34,9 @@ impl Driver<'_> {
         }
         let mut publisher = match self.publisher.take() {
             Some(publisher) => publisher,
-            None => Publisher::new(&self.site)?,
+            None => Publisher::new(&self.branches)?,
         };
-        let (config, base) = (self.world.config.clone(), self.world.status);
+        let (config, base) = (self.snapshot.config.clone(), self.snapshot.status);
         if let Some(bucket) = &mut self.bucket {
             bucket.take();
         }
@@ -56,7 +56,7 @@ impl Driver<'_> {
         };
         self.publisher = Some(publisher);
         match delivered? {
-            Delivery::Done { commit, subject } => {
+            PublishOutcome::Done { commit, subject } => {
                 self.pace.took(begun);
                 self.races = 0;
                 self.moved = Instant::now();
@@ -71,8 +71,8 @@ impl Driver<'_> {
                 }
                 Ok(())
             }
-            Delivery::Unchanged => self.delivered(None, steps, outcome),
-            Delivery::Moved(tip) => self.lost_race(tip, outcome).await,
+            PublishOutcome::Unchanged => self.delivered(None, steps, outcome),
+            PublishOutcome::Moved(tip) => self.lost_race(tip, outcome).await,
         }
     }
 
@@ -105,13 +105,13 @@ impl Driver<'_> {
     fn delivered(
         &mut self,
         commit: Option<(ObjectId, String)>,
-        steps: Vec<(ResourceKey, Box<Prepared>)>,
-        outcome: Outcome,
+        steps: Vec<(ResourceKey, Box<PreparedStep>)>,
+        outcome: CommitEffects,
     ) -> Result<(), EngineError> {
-        let Outcome { puts, events } = outcome;
+        let CommitEffects { puts, events } = outcome;
         let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
         if let Some((commit, subject)) = commit {
-            self.world.published(commit, puts.clone())?;
+            self.snapshot.published(commit, puts.clone())?;
             for event in events {
                 self.tell(event);
             }
@@ -125,7 +125,7 @@ impl Driver<'_> {
             let waiters = self.dependents(&key)?;
             self.requeue(waiters);
         }
-        if self.world.is_far_ahead() && self.live.is_empty() {
+        if self.snapshot.is_far_ahead() && self.active.is_empty() {
             self.catch_up()?;
         }
         Ok(())
@@ -134,7 +134,7 @@ impl Driver<'_> {
     fn step_delivered(
         &mut self,
         key: &ResourceKey,
-        step: &Prepared,
+        step: &PreparedStep,
         record: Option<std::sync::Arc<crate::model::StatusRecord>>,
     ) {
         let status = &step.draft.status;
@@ -145,9 +145,9 @@ impl Driver<'_> {
         }
         let renew_at = self.renewal(self.clock.now());
         let runner = self.options.runner.clone();
-        let Some(live) = self.live.get_mut(key) else { return };
-        live.record = record;
-        live.taken_up(step);
+        let Some(active) = self.active.get_mut(key) else { return };
+        active.record = record;
+        active.taken_up(step);
         let renewed = step.draft.changes.iter().any(|change| {
             matches!(
                 change,
@@ -158,47 +158,47 @@ impl Driver<'_> {
             )
         });
         if renewed {
-            live.renew_at = Some(renew_at);
+            active.renew_at = Some(renew_at);
         }
-        self.attempts.stop_where(key, |node, attempt| live.runs(node, attempt, &runner));
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, &runner));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
-        if live.token(&runner).is_none() {
-            live.renew_at = None;
+        if active.token(&runner).is_none() {
+            active.renew_at = None;
         }
-        if !running && !live.hungry && !live.has_news() && !self.polls.works_on(key) {
-            let left = (!status.phase.is_terminal()).then(|| settled(&step.draft, Some(key)));
-            self.leave(key, left);
+        if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
+            let left = (!status.phase.is_terminal()).then(|| wait_set(&step.draft, Some(key)));
+            self.park(key, left);
             // One that was cancelled because its manifest is gone is removed next.
-            let present = matches!(self.world.present(key), Ok(Some(_)));
+            let present = matches!(self.snapshot.present(key), Ok(Some(_)));
             if status.phase.is_terminal() && !present && self.summary.held_back == 0 {
                 self.pending.add(key.clone());
             }
         }
     }
 
-    /// Somebody else moved the branch: take in what they changed, and plan again (design invariant 3).
-    async fn lost_race(&mut self, tip: Option<ObjectId>, outcome: Outcome) -> Result<(), EngineError> {
+    /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
+    async fn lost_race(&mut self, tip: Option<ObjectId>, outcome: CommitEffects) -> Result<(), EngineError> {
         self.races = self.races.saturating_add(1);
         if self.races > MOST_RACES {
             return Err(EngineError::Contended { attempts: self.races });
         }
-        for key in self.world.moved_by_others(tip)? {
-            let record = self.world.record(&key)?;
+        for key in self.snapshot.moved_by_others(tip)? {
+            let record = self.snapshot.record(&key)?;
             self.reload(&key, record);
             let waiters = self.dependents(&key)?;
             self.requeue(waiters);
             self.requeue([key]);
         }
         // Whoever was faster may have looked at a newer desired commit.
-        let ours = self.world.desired.id;
-        if let Some(theirs) = self.world.recorded_desired()?.filter(|&theirs| theirs != ours)
-            && self.world.repo.is_ancestor(theirs, ours).unwrap_or_default() != Some(true)
+        let ours = self.snapshot.desired.id;
+        if let Some(theirs) = self.snapshot.recorded_desired()?.filter(|&theirs| theirs != ours)
+            && self.snapshot.repo.is_ancestor(theirs, ours).unwrap_or_default() != Some(true)
         {
             self.look().await?;
         }
         // Nothing of the lost commit is so: all of it is planned again.
         for key in outcome.puts.into_keys() {
-            self.settled.remove(&key);
+            self.unsaved.remove(&key);
             self.requeue([key]);
         }
         // Whoever lost waits a little, and not all for the same time: their process ids differ.

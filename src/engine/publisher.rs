@@ -3,21 +3,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EngineError, Published, Site};
+use super::{Branches, EngineError, RefUpdate};
 use crate::config::Config;
-use crate::git::{ObjectId, Person};
+use crate::git::{ObjectId, Signature};
 use crate::record::{Batch, StatusTree, Writer};
 
 /// Makes status commits and moves the branch.
 pub(super) struct Publisher {
-    site: Site,
+    branches: Branches,
     writer: Writer,
-    author: Person,
+    author: Signature,
 }
 
 /// What became of a batch.
 #[derive(Debug)]
-pub(super) enum Delivery {
+pub(super) enum PublishOutcome {
     /// It is on the branch, as this commit.
     Done {
         /// The commit.
@@ -32,14 +32,14 @@ pub(super) enum Delivery {
 }
 
 impl Publisher {
-    pub(super) fn new(site: &Site) -> Result<Self, EngineError> {
-        let site = site.reopen()?;
+    pub(super) fn new(branches: &Branches) -> Result<Self, EngineError> {
+        let branches = branches.reopen()?;
         // A runner needs no name of its own: what it writes is signed by its trailer.
-        let author = site.repo().identity().unwrap_or_else(|_| Person {
+        let author = branches.repo().identity().unwrap_or_else(|_| Signature {
             name: "planspec".to_owned(),
             email: "planspec@localhost".to_owned(),
         });
-        Ok(Self { site, writer: Writer::new(), author })
+        Ok(Self { branches, writer: Writer::new(), author })
     }
 
     /// Makes the commit on top of `base` and moves the branch to it.
@@ -48,30 +48,30 @@ impl Publisher {
         config: &Config,
         base: StatusTree,
         batch: &Batch,
-    ) -> Result<Delivery, EngineError> {
-        let repo = self.site.repo();
+    ) -> Result<PublishOutcome, EngineError> {
+        let repo = self.branches.repo();
         let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
-            return Ok(Delivery::Unchanged);
+            return Ok(PublishOutcome::Unchanged);
         };
         let subject = repo.commit(commit)?.subject().to_owned();
-        Ok(match self.site.publish(config, base.commit, commit, &subject)? {
-            Published::Done => Delivery::Done { commit, subject },
-            Published::Moved(tip) => Delivery::Moved(tip),
+        Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
+            RefUpdate::Done => PublishOutcome::Done { commit, subject },
+            RefUpdate::Moved(tip) => PublishOutcome::Moved(tip),
         })
     }
 }
 
-/// Spaces pushes to a remote: a token bucket (design section 4). A local repository has no spacing.
+/// Spaces pushes to a remote: a token bucket. A local repository has no spacing.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct PushLimiter {
     tokens: f64,
     burst: f64,
     per_second: f64,
     last: Instant,
 }
 
-impl Bucket {
-    /// The bucket for a site.
+impl PushLimiter {
+    /// The bucket for a branches.
     pub(super) fn new(config: &Config, remote: bool) -> Option<Self> {
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use crate::event::Waiting;
-use crate::index::{Settled, Topic};
+use crate::index::{Topic, WaitSet};
 use crate::model::{ExecutionStatus, MutexHold, NodeId, NodePhase, NodeReason, ResourceKey};
 use crate::plan::{Dependency, Draft};
 
-pub(super) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> Settled {
+pub(super) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> WaitSet {
     let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
     let waiting = Waiting {
         key: key.clone(),
@@ -17,14 +17,14 @@ pub(super) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timesta
         command: None,
         until: Some(until),
     };
-    let mut settled = Settled { wake: Some(until), ..Settled::default() };
+    let mut settled = WaitSet { wake: Some(until), ..WaitSet::default() };
     settled.waiting.extend(serde_json::to_value(waiting));
     settled
 }
 
 /// How an execution is left after a draft: what would make it worth planning again, and what it waits for.
-pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
-    let mut settled = Settled { wake: draft.wake, ..Settled::default() };
+pub(super) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
+    let mut settled = WaitSet { wake: draft.wake, ..WaitSet::default() };
     for dependency in &draft.on {
         settled.on(&match dependency {
             Dependency::Resource(key) => Topic::Resource(key.clone()),
@@ -55,7 +55,7 @@ pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
         if let (true, Some(reason)) = (waits, state.extensions.reason) {
             let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
             let command = remedy(key, node, reason, gate);
-            let look = draft.looks.iter().find(|look| look.id == *node).map(|look| look.due);
+            let look = draft.polls.iter().find(|look| look.id == *node).map(|look| look.due);
             let until = look.or(state.extensions.retry_at);
             push(&mut settled, key, Some(node), &reason.to_string(), state.message.clone(), command, until);
         }
@@ -64,7 +64,7 @@ pub(super) fn settled(draft: &Draft, key: Option<&ResourceKey>) -> Settled {
 }
 
 fn push(
-    settled: &mut Settled,
+    settled: &mut WaitSet,
     key: &ResourceKey,
     node: Option<&NodeId>,
     reason: &str,

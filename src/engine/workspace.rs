@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::git::{GitError, ObjectId, Remote, Repo};
-use crate::provider::{Checkout, Workspace, WorkspaceError};
+use crate::provider::{PrivateCheckout, Workspace, WorkspaceError};
 
 /// Where checkouts are made.
 pub(super) struct Checkouts {
@@ -43,7 +43,7 @@ impl Checkouts {
 
     /// Gives checkouts of one commit.
     pub(super) fn of(self: &Arc<Self>, commit: ObjectId) -> Arc<dyn Workspace> {
-        Arc::new(AtCommit { checkouts: Arc::clone(self), commit })
+        Arc::new(CommitWorkspace { checkouts: Arc::clone(self), commit })
     }
 }
 
@@ -53,17 +53,17 @@ impl Drop for Checkouts {
     }
 }
 
-struct AtCommit {
+struct CommitWorkspace {
     checkouts: Arc<Checkouts>,
     commit: ObjectId,
 }
 
-impl Workspace for AtCommit {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
+impl Workspace for CommitWorkspace {
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
         let number = self.checkouts.next.fetch_add(1, Ordering::Relaxed);
         let path = self.checkouts.dir.join(number.to_string());
         std::fs::create_dir_all(&path).map_err(WorkspaceError::new)?;
-        let checkout = Checkout::new(path, |path| {
+        let checkout = PrivateCheckout::new(path, |path| {
             let _ = std::fs::remove_dir_all(path);
         });
         self.checkouts.export(self.commit, &checkout).map_err(WorkspaceError::new)?;

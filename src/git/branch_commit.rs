@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::checkout::Checkout;
+use super::checkout::WorkingTreeUpdate;
 use super::reference::check_name;
-use super::{GitError, ObjectId, Person, Repo, Swap};
+use super::{GitError, ObjectId, Repo, Signature, SwapResult};
 
 /// What became of a commit on a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Repo {
         branch: &str,
         edits: &BTreeMap<String, Option<Vec<u8>>>,
         message: &str,
-        author: &Person,
+        author: &Signature,
         at: Timestamp,
     ) -> Result<BranchCommit, GitError> {
         let reference = format!("refs/heads/{branch}");
@@ -56,7 +56,7 @@ impl Repo {
             if here {
                 // Before the branch: if this process dies in between, the paths hold what is to be committed,
                 // and running it again goes through.
-                Checkout::of(self)?.follow(base, tree, edits)?;
+                WorkingTreeUpdate::of(self)?.follow(base, tree, edits)?;
             }
             if unchanged {
                 return Ok(BranchCommit::Unchanged);
@@ -65,7 +65,7 @@ impl Repo {
             let commit = self.write_commit(tree, &parents, message, author, at)?;
             let subject = message.lines().next().unwrap_or_default();
             let why = format!("commit: {subject}");
-            if self.swap_ref(&reference, tip, Some(commit), &why)? == Swap::Done {
+            if self.swap_ref(&reference, tip, Some(commit), &why)? == SwapResult::Done {
                 return Ok(BranchCommit::Committed(commit));
             }
         }

@@ -11,26 +11,26 @@ use std::{io, thread};
 
 use git2::RepositoryState;
 
+use super::command::GitCommand;
 use super::error::printable;
 use super::lock::{PATIENCE, explain};
-use super::program::Program;
-use super::{Entry, GitError, Mode, ObjectId, Repo};
+use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 /// How many paths go into the arguments of one run.
 const PATHS_AT_ONCE: usize = 500;
 
-pub(super) struct Checkout<'r> {
+pub(super) struct WorkingTreeUpdate<'r> {
     repo: &'r Repo,
     work_tree: &'r Path,
 }
 
 /// What is in the place of one path in the working tree.
-enum Found {
+enum PathState {
     Nothing,
     File(Vec<u8>),
 }
 
-impl<'r> Checkout<'r> {
+impl<'r> WorkingTreeUpdate<'r> {
     pub(super) fn of(repo: &'r Repo) -> Result<Self, GitError> {
         let work_tree =
             repo.work_tree().ok_or_else(|| GitError::NotARepository { path: repo.git_dir().to_owned() })?;
@@ -65,7 +65,7 @@ impl<'r> Checkout<'r> {
         }
         for (path, content, mode) in work {
             match content {
-                Some(content) => self.write(path, content, mode == Some(Mode::Executable))?,
+                Some(content) => self.write(path, content, mode == Some(EntryMode::Executable))?,
                 None => self.remove(path)?,
             }
         }
@@ -88,11 +88,11 @@ impl<'r> Checkout<'r> {
     fn staged(
         &self,
         edits: &BTreeMap<String, Option<Vec<u8>>>,
-    ) -> Result<BTreeMap<Vec<u8>, Option<Entry>>, GitError> {
+    ) -> Result<BTreeMap<Vec<u8>, Option<TreeEntry>>, GitError> {
         let paths: Vec<&String> = edits.keys().collect();
         let mut staged = BTreeMap::new();
         for some in paths.chunks(PATHS_AT_ONCE) {
-            let output = Program::new(self.work_tree, &[])
+            let output = GitCommand::new(self.work_tree, &[])
                 .args(["ls-files", "--stage", "-z", "--full-name", "--"])
                 .args(some)
                 .run()?;
@@ -106,9 +106,11 @@ impl<'r> Checkout<'r> {
                 let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
                 let path = line.get(tab + 1..).unwrap_or_default().to_vec();
                 let entry = match (mode, id.and_then(|id| id.parse().ok()), stage) {
-                    (Some(mode), Some(id), Some("0")) => {
-                        Some(Entry { name: path.clone(), id, mode: Mode::from_octal(mode.as_bytes()) })
-                    }
+                    (Some(mode), Some(id), Some("0")) => Some(TreeEntry {
+                        name: path.clone(),
+                        id,
+                        mode: EntryMode::from_octal(mode.as_bytes()),
+                    }),
                     _ => None,
                 };
                 staged.insert(path, entry);
@@ -120,15 +122,15 @@ impl<'r> Checkout<'r> {
     fn check_staged(
         &self,
         path: &str,
-        staged: Option<&Option<Entry>>,
-        old: Option<&Entry>,
-        new: Option<&Entry>,
+        staged: Option<&Option<TreeEntry>>,
+        old: Option<&TreeEntry>,
+        new: Option<&TreeEntry>,
     ) -> Result<(), GitError> {
         if same(staged, old) || same(staged, new) { Ok(()) } else { Err(dirty(path)) }
     }
 
     /// What the working tree holds at a path. A link on the way or at the end is refused.
-    fn look(&self, path: &str) -> Result<Found, GitError> {
+    fn look(&self, path: &str) -> Result<PathState, GitError> {
         let mut place = self.work_tree.to_owned();
         let mut names = path.split('/').peekable();
         while let Some(name) = names.next() {
@@ -136,15 +138,15 @@ impl<'r> Checkout<'r> {
             let last = names.peek().is_none();
             let metadata = match fs::symlink_metadata(&place) {
                 Ok(metadata) => metadata,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathState::Nothing),
                 Err(source) => return Err(GitError::Io { doing: "look at", path: place, source }),
             };
             if metadata.is_symlink() {
-                return Err(refused(path, Mode::Symlink));
+                return Err(refused(path, EntryMode::Symlink));
             }
             if last && metadata.is_file() {
                 let content = fs::read(&place);
-                return content.map(Found::File).map_err(|source| GitError::Io {
+                return content.map(PathState::File).map_err(|source| GitError::Io {
                     doing: "read",
                     path: place,
                     source,
@@ -152,30 +154,34 @@ impl<'r> Checkout<'r> {
             }
             if last && metadata.is_dir() {
                 // Git does not know empty directories, so one is no obstacle.
-                return if is_empty(&place) { Ok(Found::Nothing) } else { Err(refused(path, Mode::Tree)) };
+                return if is_empty(&place) {
+                    Ok(PathState::Nothing)
+                } else {
+                    Err(refused(path, EntryMode::Tree))
+                };
             }
             if !metadata.is_dir() {
-                return if metadata.is_file() { Ok(Found::Nothing) } else { Err(dirty(path)) };
+                return if metadata.is_file() { Ok(PathState::Nothing) } else { Err(dirty(path)) };
             }
         }
-        Ok(Found::Nothing)
+        Ok(PathState::Nothing)
     }
 
-    fn is_as_wanted(&self, found: &Found, content: Option<&[u8]>) -> bool {
+    fn is_as_wanted(&self, found: &PathState, content: Option<&[u8]>) -> bool {
         match (found, content) {
-            (Found::Nothing, None) => true,
-            (Found::File(found), Some(content)) => found == content,
+            (PathState::Nothing, None) => true,
+            (PathState::File(found), Some(content)) => found == content,
             _ => false,
         }
     }
 
     /// Refuses to lose what is only in the working tree.
-    fn check_clean(&self, path: &str, found: &Found, old: Option<&Entry>) -> Result<(), GitError> {
+    fn check_clean(&self, path: &str, found: &PathState, old: Option<&TreeEntry>) -> Result<(), GitError> {
         let clean = match (found, old) {
-            (Found::Nothing, None) => true,
+            (PathState::Nothing, None) => true,
             // A file that the user removed without saying so to Git.
-            (Found::Nothing, Some(_)) | (Found::File(_), None) => false,
-            (Found::File(found), Some(old)) => {
+            (PathState::Nothing, Some(_)) | (PathState::File(_), None) => false,
+            (PathState::File(found), Some(old)) => {
                 let committed = self.repo.blob(old.id, u64::MAX)?;
                 *found == committed || unix_lines(found) == unix_lines(&committed)
             }
@@ -231,7 +237,7 @@ impl<'r> Checkout<'r> {
     }
 
     /// Writes the index entries of these paths.
-    fn stage(&self, entries: &[(&String, Option<Entry>)]) -> Result<(), GitError> {
+    fn stage(&self, entries: &[(&String, Option<TreeEntry>)]) -> Result<(), GitError> {
         let mut input = Vec::new();
         let mut add = |mode: &[u8], id: ObjectId, path: &str| {
             input.extend_from_slice(mode);
@@ -251,7 +257,7 @@ impl<'r> Checkout<'r> {
         let lock: PathBuf = self.repo.git_dir().join("index.lock");
         let (mut waited, pause) = (Duration::ZERO, Duration::from_millis(50));
         loop {
-            let output = Program::new(self.work_tree, &[])
+            let output = GitCommand::new(self.work_tree, &[])
                 .args(["update-index", "-z", "--index-info"])
                 .input(input.clone())
                 .run()?;
@@ -271,7 +277,7 @@ impl<'r> Checkout<'r> {
 }
 
 /// Whether an index entry (outer `None`: absent; inner `None`: in conflict) is an entry of a tree.
-fn same(staged: Option<&Option<Entry>>, entry: Option<&Entry>) -> bool {
+fn same(staged: Option<&Option<TreeEntry>>, entry: Option<&TreeEntry>) -> bool {
     match (staged, entry) {
         (None, None) => true,
         (Some(Some(staged)), Some(entry)) => staged.id == entry.id && staged.mode == entry.mode,
@@ -300,6 +306,6 @@ fn dirty(path: &str) -> GitError {
     GitError::DirtyPath { path: printable(path.as_bytes()) }
 }
 
-fn refused(path: &str, mode: Mode) -> GitError {
+fn refused(path: &str, mode: EntryMode) -> GitError {
     GitError::RefusedEntry { path: printable(path.as_bytes()), mode }
 }

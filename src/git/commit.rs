@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{GitError, ObjectId, Person, Repo};
+use super::{GitError, ObjectId, Repo, Signature};
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub struct Commit {
     /// Its parents; none at the root and at a shallow boundary.
     pub parents: Vec<ObjectId>,
     /// Who wrote the change.
-    pub author: Person,
+    pub author: Signature,
     /// When it was written.
     pub author_time: Timestamp,
     /// Who made the commit.
-    pub committer: Person,
+    pub committer: Signature,
     /// When it was made.
     pub committer_time: Timestamp,
     /// The whole message; bytes that are not UTF-8 are replaced.
@@ -85,10 +85,10 @@ impl Repo {
     }
 }
 
-fn person(signature: &git2::Signature<'_>) -> (Person, Timestamp) {
+fn person(signature: &git2::Signature<'_>) -> (Signature, Timestamp) {
     // A time that no calendar holds is a forged one; the epoch keeps the commit readable.
     let time = Timestamp::from_second(signature.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
-    (Person::of(signature), time)
+    (Signature::of(signature), time)
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
 
     fn trailers_of(message: &str) -> Vec<(String, String)> {
         let id = ObjectId::from_bytes([1; 20]);
-        let person = Person { name: "A".into(), email: "a@example.org".into() };
+        let person = Signature { name: "A".into(), email: "a@example.org".into() };
         let commit = Commit {
             id,
             tree: id,

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 
 use super::raw_tree::{RawEntries, RawEntry};
-use super::{Entry, GitError, ObjectId, Repo};
+use super::{GitError, ObjectId, Repo, TreeEntry};
 
 /// A path that differs between two trees. Directories are never listed, only what is in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct TreeChange {
     /// The path from the root, with `/`; hostile bytes.
     pub path: Vec<u8>,
     /// What was there.
-    pub old: Option<Entry>,
+    pub old: Option<TreeEntry>,
     /// What is there.
-    pub new: Option<Entry>,
+    pub new: Option<TreeEntry>,
 }
 
 /// A tree that is nested deeper than this was made to break something.
@@ -121,7 +121,7 @@ impl Comparison<'_> {
     }
 }
 
-fn split(entry: Option<RawEntry<'_>>) -> (Option<ObjectId>, Option<Entry>) {
+fn split(entry: Option<RawEntry<'_>>) -> (Option<ObjectId>, Option<TreeEntry>) {
     match entry {
         Some(entry) if entry.is_tree() => (ObjectId::from_slice(entry.id), None),
         Some(entry) => (None, entry.to_entry()),

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 
 use super::error::printable;
 use super::raw_tree::{RawEntries, RawEntry, order};
-use super::{GitError, Mode, ObjectId, Repo, path};
+use super::{EntryMode, GitError, ObjectId, Repo, path};
 
 /// What becomes of one directory: files by name, and deeper directories by name.
 #[derive(Default)]
-struct Edits<'e> {
+struct TreeEdits<'e> {
     files: BTreeMap<&'e str, Option<ObjectId>>,
     directories: BTreeMap<&'e str, Self>,
 }
 
 /// An entry of a tree that is being put together.
-struct Line<'a> {
+struct TreeLine<'a> {
     name: &'a [u8],
     mode: &'a [u8],
     id: ObjectId,
 }
 
-impl Line<'_> {
+impl TreeLine<'_> {
     fn is_tree(&self) -> bool {
-        Mode::from_octal(self.mode) == Mode::Tree
+        EntryMode::from_octal(self.mode) == EntryMode::Tree
     }
 }
 
@@ -39,7 +39,7 @@ impl Repo {
         base: Option<ObjectId>,
         edits: &BTreeMap<String, Option<ObjectId>>,
     ) -> Result<ObjectId, GitError> {
-        let mut root = Edits::default();
+        let mut root = TreeEdits::default();
         for (path, id) in edits {
             path::check(path)?;
             let mut directory = &mut root;
@@ -59,7 +59,7 @@ impl Repo {
     fn edit_directory(
         &self,
         base: Option<ObjectId>,
-        edits: &Edits<'_>,
+        edits: &TreeEdits<'_>,
         prefix: &str,
     ) -> Result<Option<ObjectId>, GitError> {
         let edit = |bytes: &[u8]| {
@@ -87,9 +87,9 @@ impl Repo {
     fn add_edited<'a>(
         &self,
         bytes: &[u8],
-        edits: &Edits<'a>,
+        edits: &TreeEdits<'a>,
         prefix: &str,
-        lines: &mut Vec<Line<'a>>,
+        lines: &mut Vec<TreeLine<'a>>,
     ) -> Result<(), GitError> {
         // One pass over the tree for all edits of it, as it may be long.
         let mut present = BTreeMap::new();
@@ -101,37 +101,37 @@ impl Repo {
         };
         for (name, id) in &edits.files {
             let mode = match present.get(name.as_bytes()) {
-                None => Mode::Blob,
+                None => EntryMode::Blob,
                 Some((mode, _)) if mode.is_file() => *mode,
                 Some((mode, _)) => return refuse(name, *mode),
             };
             if let Some(id) = id {
                 if edits.directories.contains_key(name) {
-                    return refuse(name, Mode::Tree);
+                    return refuse(name, EntryMode::Tree);
                 }
-                lines.push(Line { name: name.as_bytes(), mode: mode.octal(), id: *id });
+                lines.push(TreeLine { name: name.as_bytes(), mode: mode.octal(), id: *id });
             }
         }
         for (name, deeper) in &edits.directories {
             let base = match present.get(name.as_bytes()) {
-                Some((Mode::Tree, id)) => *id,
+                Some((EntryMode::Tree, id)) => *id,
                 // A file that is removed by the same edit makes room.
                 Some((mode, _)) if mode.is_file() && edits.files.contains_key(name) => None,
                 Some((mode, _)) if deeper.adds() => return refuse(name, *mode),
                 Some((mode, Some(id))) => {
-                    lines.push(Line { name: name.as_bytes(), mode: mode.octal(), id: *id });
+                    lines.push(TreeLine { name: name.as_bytes(), mode: mode.octal(), id: *id });
                     continue;
                 }
                 _ => None,
             };
             if let Some(id) = self.edit_directory(base, deeper, &format!("{prefix}{name}/"))? {
-                lines.push(Line { name: name.as_bytes(), mode: Mode::Tree.octal(), id });
+                lines.push(TreeLine { name: name.as_bytes(), mode: EntryMode::Tree.octal(), id });
             }
         }
         Ok(())
     }
 
-    fn write_lines(&self, lines: &[Line<'_>]) -> Result<ObjectId, GitError> {
+    fn write_lines(&self, lines: &[TreeLine<'_>]) -> Result<ObjectId, GitError> {
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.name.len() + 28).sum());
         for line in lines {
             bytes.extend_from_slice(line.mode);
@@ -144,7 +144,7 @@ impl Repo {
     }
 }
 
-impl Edits<'_> {
+impl TreeEdits<'_> {
     fn touch(&self, name: &[u8]) -> bool {
         str::from_utf8(name)
             .is_ok_and(|name| self.files.contains_key(name) || self.directories.contains_key(name))
@@ -156,8 +156,8 @@ impl Edits<'_> {
     }
 }
 
-fn line(entry: RawEntry<'_>) -> Option<Line<'_>> {
-    Some(Line { name: entry.name, mode: entry.mode, id: ObjectId::from_slice(entry.id)? })
+fn line(entry: RawEntry<'_>) -> Option<TreeLine<'_>> {
+    Some(TreeLine { name: entry.name, mode: entry.mode, id: ObjectId::from_slice(entry.id)? })
 }
 
 #[cfg(test)]
@@ -218,7 +218,7 @@ mod tests {
         let base = raw(&repo, &[("100755", "run", old)]);
         let tree = repo.edit_tree(Some(base), &Files::from([("run".into(), Some(new))])).unwrap();
         let entry = repo.entry(tree, "run").unwrap().unwrap();
-        assert_eq!((entry.id, entry.mode), (new, Mode::Executable));
+        assert_eq!((entry.id, entry.mode), (new, EntryMode::Executable));
     }
 
     #[test]

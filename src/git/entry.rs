@@ -4,7 +4,7 @@ use super::ObjectId;
 
 /// What an entry of a tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
+pub enum EntryMode {
     /// A regular file.
     Blob,
     /// A regular file that may be run.
@@ -17,7 +17,7 @@ pub enum Mode {
     Submodule,
 }
 
-impl Mode {
+impl EntryMode {
     pub(super) fn from_octal(digits: &[u8]) -> Self {
         match digits {
             b"40000" | b"040000" => Self::Tree,
@@ -60,11 +60,11 @@ impl Mode {
 
 /// An entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct TreeEntry {
     /// The name within its directory; hostile bytes.
     pub name: Vec<u8>,
     /// The object.
     pub id: ObjectId,
     /// What it is.
-    pub mode: Mode,
+    pub mode: EntryMode,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Mode, ObjectId};
+use super::{EntryMode, ObjectId};
 
 /// A failure of Git, with what to do about it where something can be done.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ pub enum GitError {
         /// The path.
         path: String,
         /// What is there.
-        mode: Mode,
+        mode: EntryMode,
     },
     /// A text that is no name of a reference.
     #[error("`{name}` is no valid reference name")]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::error::printable;
 use super::path::problem_with_name;
-use super::{Entry, GitError, Mode, ObjectId, Repo};
+use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 /// Directories nested deeper than this were made to break something.
 const DEPTH_LIMIT: usize = 256;
@@ -44,13 +44,13 @@ impl Repo {
             }
             let path = into.join(OsStr::from_bytes(&entry.name));
             match entry.mode {
-                Mode::Tree => {
+                EntryMode::Tree => {
                     // Made here and now, so it cannot be a link that leads elsewhere.
                     fs::create_dir(&path).map_err(io("make the directory", &path))?;
                     self.export_tree(entry.id, &path, depth + 1)?;
                 }
-                Mode::Blob | Mode::Executable => self.export_file(&entry, &path)?,
-                Mode::Symlink | Mode::Submodule => {
+                EntryMode::Blob | EntryMode::Executable => self.export_file(&entry, &path)?,
+                EntryMode::Symlink | EntryMode::Submodule => {
                     tracing::debug!(path = %path.display(), "left out of the checkout");
                 }
             }
@@ -58,11 +58,11 @@ impl Repo {
         Ok(())
     }
 
-    fn export_file(&self, entry: &Entry, path: &Path) -> Result<(), GitError> {
+    fn export_file(&self, entry: &TreeEntry, path: &Path) -> Result<(), GitError> {
         let odb = self.odb()?;
         let oid = entry.id.oid().map_err(GitError::doing("bad object id"))?;
         let object = odb.read(oid).map_err(|error| self.missing("blob", entry.id, error))?;
-        let mode = if entry.mode == Mode::Executable { 0o777 } else { 0o666 };
+        let mode = if entry.mode == EntryMode::Executable { 0o777 } else { 0o666 };
         let mut options = OpenOptions::new();
         // Never into something that is there already, be it a link or the same name in another case.
         options.write(true).create_new(true).mode(mode);

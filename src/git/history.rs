@@ -8,13 +8,13 @@ use super::error::printable;
 use super::{Commit, GitError, ObjectId, Repo};
 
 /// Commits along first parents, newest first; see [`Repo::log`].
-pub struct Log<'r> {
+pub struct CommitLog<'r> {
     repo: &'r Repo,
     next: Option<ObjectId>,
     first: bool,
 }
 
-impl Iterator for Log<'_> {
+impl Iterator for CommitLog<'_> {
     type Item = Result<Commit, GitError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -60,8 +60,8 @@ impl Repo {
     }
 
     /// The commits from this one back along first parents. Ends without an error where a shallow clone does.
-    pub fn log(&self, from: ObjectId) -> Log<'_> {
-        Log { repo: self, next: Some(from), first: true }
+    pub fn log(&self, from: ObjectId) -> CommitLog<'_> {
+        CommitLog { repo: self, next: Some(from), first: true }
     }
 
     /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot tell.

@@ -1,10 +1,10 @@
 //! What merging one commit into another would give, without touching a branch or a working tree.
 
-use super::{GitError, ObjectId, Person, Repo};
+use super::{GitError, ObjectId, Repo, Signature};
 
 /// What merging would give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Merged {
+pub enum MergeResult {
     /// This commit, which no reference names.
     Commit(ObjectId),
     /// The two do not go together.
@@ -16,12 +16,12 @@ impl Repo {
     ///
     /// # Errors
     /// When a commit is not here, or history is cut off before the two meet.
-    pub fn merge(&self, ours: ObjectId, theirs: ObjectId) -> Result<Merged, GitError> {
+    pub fn merge(&self, ours: ObjectId, theirs: ObjectId) -> Result<MergeResult, GitError> {
         if self.is_ancestor(ours, theirs)? == Some(true) {
-            return Ok(Merged::Commit(theirs));
+            return Ok(MergeResult::Commit(theirs));
         }
         if self.is_ancestor(theirs, ours)? == Some(true) {
-            return Ok(Merged::Commit(ours));
+            return Ok(MergeResult::Commit(ours));
         }
         let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
         // Without a common ancestor, libgit2 merges as if there were none: what one side deleted would come back.
@@ -35,14 +35,14 @@ impl Repo {
         let merged = self.git2().merge_commits(&find(ours)?, &find(theirs)?, None);
         let mut index = merged.map_err(GitError::doing("cannot merge"))?;
         if index.has_conflicts() {
-            return Ok(Merged::Conflicts);
+            return Ok(MergeResult::Conflicts);
         }
         let tree = index.write_tree_to(self.git2()).map_err(GitError::doing("cannot write a merged tree"))?;
         let tree = ObjectId::from_oid(tree);
-        let nobody = Person { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() };
+        let nobody = Signature { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() };
         let at = self.commit(theirs)?.committer_time;
         let message = format!("What merging {theirs} into {ours} would give\n");
-        Ok(Merged::Commit(self.write_commit(tree, &[ours, theirs], &message, &nobody, at)?))
+        Ok(MergeResult::Commit(self.write_commit(tree, &[ours, theirs], &message, &nobody, at)?))
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
         let edits: BTreeMap<String, Option<ObjectId>> =
             files.iter().map(|(path, text)| ((*path).to_owned(), blob(text))).collect();
         let tree = repo.edit_tree(base, &edits).unwrap();
-        let wendy = Person { name: "Wendy".to_owned(), email: "wendy@example.com".to_owned() };
+        let wendy = Signature { name: "Wendy".to_owned(), email: "wendy@example.com".to_owned() };
         repo.write_commit(tree, parents, "x", &wendy, jiff::Timestamp::UNIX_EPOCH).unwrap()
     }
 
@@ -75,14 +75,17 @@ mod tests {
         let root = commit(&repo, &[], &[("a", "1\n")]);
         let ours = commit(&repo, &[root], &[("b", "2\n")]);
         let theirs = commit(&repo, &[root], &[("c", "3\n")]);
-        let Merged::Commit(merged) = repo.merge(ours, theirs).unwrap() else { panic!() };
+        let MergeResult::Commit(merged) = repo.merge(ours, theirs).unwrap() else { panic!() };
         let tree = repo.commit(merged).unwrap().tree;
         for path in ["a", "b", "c"] {
             assert!(repo.file(tree, path).unwrap().is_some(), "{path}");
         }
-        assert_eq!(repo.merge(root, theirs).unwrap(), Merged::Commit(theirs));
-        assert_eq!(repo.merge(ours, root).unwrap(), Merged::Commit(ours));
-        assert_eq!(repo.merge(ours, commit(&repo, &[root], &[("b", "4\n")])).unwrap(), Merged::Conflicts);
+        assert_eq!(repo.merge(root, theirs).unwrap(), MergeResult::Commit(theirs));
+        assert_eq!(repo.merge(ours, root).unwrap(), MergeResult::Commit(ours));
+        assert_eq!(
+            repo.merge(ours, commit(&repo, &[root], &[("b", "4\n")])).unwrap(),
+            MergeResult::Conflicts
+        );
         assert_eq!(repo.read_ref("refs/heads/main").unwrap(), None);
     }
 }

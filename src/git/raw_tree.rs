@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Entry, GitError, Mode, ObjectId, Repo};
+use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 /// One entry, borrowed from the bytes of its tree.
 #[derive(Clone, Copy)]
@@ -14,16 +14,16 @@ pub(super) struct RawEntry<'a> {
 }
 
 impl RawEntry<'_> {
-    pub(super) fn mode(&self) -> Mode {
-        Mode::from_octal(self.mode)
+    pub(super) fn mode(&self) -> EntryMode {
+        EntryMode::from_octal(self.mode)
     }
 
     pub(super) fn is_tree(&self) -> bool {
-        self.mode() == Mode::Tree
+        self.mode() == EntryMode::Tree
     }
 
-    pub(super) fn to_entry(self) -> Option<Entry> {
-        Some(Entry { name: self.name.to_vec(), id: ObjectId::from_slice(self.id)?, mode: self.mode() })
+    pub(super) fn to_entry(self) -> Option<TreeEntry> {
+        Some(TreeEntry { name: self.name.to_vec(), id: ObjectId::from_slice(self.id)?, mode: self.mode() })
     }
 
     /// The order of entries in a tree: by bytes, a directory as if its name ended in `/`.

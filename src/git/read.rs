@@ -2,14 +2,14 @@
 
 use super::error::printable;
 use super::raw_tree::{RawEntries, RawEntry};
-use super::{Entry, GitError, Mode, ObjectId, Repo};
+use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 impl Repo {
     /// The entry at a path of a tree, if there is one. Symbolic links are not followed.
     ///
     /// # Errors
     /// When a tree on the way is missing or broken.
-    pub fn entry(&self, tree: ObjectId, path: &str) -> Result<Option<Entry>, GitError> {
+    pub fn entry(&self, tree: ObjectId, path: &str) -> Result<Option<TreeEntry>, GitError> {
         let mut directory = tree;
         let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
         while let Some(name) = names.next() {
@@ -19,7 +19,7 @@ impl Repo {
             })?;
             match found {
                 Some(entry) if names.peek().is_none() => return Ok(Some(entry)),
-                Some(entry) if entry.mode == Mode::Tree => directory = entry.id,
+                Some(entry) if entry.mode == EntryMode::Tree => directory = entry.id,
                 _ => return Ok(None),
             }
         }
@@ -30,7 +30,7 @@ impl Repo {
     ///
     /// # Errors
     /// When the tree is missing or broken.
-    pub fn entries(&self, tree: ObjectId) -> Result<Vec<Entry>, GitError> {
+    pub fn entries(&self, tree: ObjectId) -> Result<Vec<TreeEntry>, GitError> {
         self.with_tree(tree, |bytes| {
             let mut entries = RawEntries::new(bytes);
             let list = entries.by_ref().filter_map(RawEntry::to_entry).collect();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use git2::{ErrorCode, Oid};
 
+use super::command::GitCommand;
 use super::error::printable;
 use super::lock::{OwnLock, PATIENCE, explain, lock_file};
-use super::program::Program;
 use super::{GitError, ObjectId, Repo};
 
 /// Our own lock around every reference transaction of this program.
@@ -15,7 +15,7 @@ const REFERENCES_LOCK: &str = "references.lock";
 
 /// What became of a compare-and-swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Swap {
+pub enum SwapResult {
     /// The reference has the new value.
     Done,
     /// The reference had another value than expected, namely this; nothing was changed.
@@ -47,7 +47,7 @@ impl Repo {
         old: Option<ObjectId>,
         new: Option<ObjectId>,
         why: &str,
-    ) -> Result<Swap, GitError> {
+    ) -> Result<SwapResult, GitError> {
         check_name(full_name)?;
         let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE);
         let swapped = self.swap_patiently(full_name, old, new, why, own.as_mut());
@@ -64,7 +64,7 @@ impl Repo {
         new: Option<ObjectId>,
         why: &str,
         mut own: Option<&mut OwnLock>,
-    ) -> Result<Swap, GitError> {
+    ) -> Result<SwapResult, GitError> {
         let lock = lock_file(self, full_name);
         if let Some(own) = &mut own {
             if lock.exists() && own.remove_leftover(full_name, &lock) {
@@ -80,7 +80,7 @@ impl Repo {
                 None => {
                     let now = self.read_ref(full_name)?;
                     if now != old {
-                        return Ok(Swap::Moved(now));
+                        return Ok(SwapResult::Moved(now));
                     }
                 }
             }
@@ -101,19 +101,19 @@ impl Repo {
         old: Option<ObjectId>,
         new: Option<ObjectId>,
         why: &str,
-    ) -> Result<Option<Swap>, GitError> {
+    ) -> Result<Option<SwapResult>, GitError> {
         let expected = old.map_or(Ok(Oid::ZERO_SHA1), ObjectId::oid);
         let expected = expected.map_err(GitError::doing("bad object id"))?;
         let Some(new) = new else { return self.try_remove(full_name, old) };
         let new = new.oid().map_err(GitError::doing("bad object id"))?;
         // libgit2 compares under the lock; an expected value of zeros stands for absence.
         match self.git2().reference_matching(full_name, new, true, expected, why) {
-            Ok(_) => Ok(Some(Swap::Done)),
+            Ok(_) => Ok(Some(SwapResult::Done)),
             Err(error) => match error.code() {
                 ErrorCode::Modified | ErrorCode::NotFound => {
                     let now = self.read_ref(full_name)?;
                     // Removed and made again in between is a race like any other.
-                    Ok(if now == old { None } else { Some(Swap::Moved(now)) })
+                    Ok(if now == old { None } else { Some(SwapResult::Moved(now)) })
                 }
                 ErrorCode::Locked => Ok(None),
                 _ if lock_file(self, full_name).exists() => Ok(None),
@@ -124,20 +124,20 @@ impl Repo {
 
     /// Removes a reference through the `git` program: it also locks `packed-refs`, which libgit2 rewrites
     /// from what it read before the lock.
-    fn try_remove(&self, full_name: &str, old: Option<ObjectId>) -> Result<Option<Swap>, GitError> {
+    fn try_remove(&self, full_name: &str, old: Option<ObjectId>) -> Result<Option<SwapResult>, GitError> {
         let Some(expected) = old else {
             let now = self.read_ref(full_name)?;
-            return Ok(Some(if now.is_none() { Swap::Done } else { Swap::Moved(now) }));
+            return Ok(Some(if now.is_none() { SwapResult::Done } else { SwapResult::Moved(now) }));
         };
         let expected = expected.to_string();
-        let output = Program::new(self.git_dir(), &[])
+        let output = GitCommand::new(self.git_dir(), &[])
             .args(["update-ref", "--no-deref", "-d", "--end-of-options", full_name, &expected])
             .run()?;
         if output.success {
-            return Ok(Some(Swap::Done));
+            return Ok(Some(SwapResult::Done));
         }
         let now = self.read_ref(full_name)?;
-        Ok(if now == old { None } else { Some(Swap::Moved(now)) })
+        Ok(if now == old { None } else { Some(SwapResult::Moved(now)) })
     }
 }
 
@@ -152,7 +152,7 @@ pub(super) fn check_name(name: &str) -> Result<(), GitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::{GitError, Person};
+    use crate::git::{GitError, Signature};
     use jiff::Timestamp;
     use std::fs;
 
@@ -162,15 +162,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let repo = Repo::init_bare(dir.path(), "main").unwrap();
         let tree = repo.edit_tree(None, &std::collections::BTreeMap::new()).unwrap();
-        let person = Person { name: "Wendy Writer".into(), email: "wendy@example.com".into() };
+        let person = Signature { name: "Wendy Writer".into(), email: "wendy@example.com".into() };
         let commit = |text| repo.write_commit(tree, &[], text, &person, Timestamp::UNIX_EPOCH).unwrap();
         let commits = ["one", "two", "three"].map(commit).to_vec();
         (dir, repo, commits)
     }
 
-    fn check_swap(repo: &Repo, old: Option<ObjectId>, new: Option<ObjectId>, expected: Swap) {
+    fn check_swap(repo: &Repo, old: Option<ObjectId>, new: Option<ObjectId>, expected: SwapResult) {
         assert_eq!(repo.swap_ref(NAME, old, new, "test").unwrap(), expected);
-        if expected == Swap::Done {
+        if expected == SwapResult::Done {
             assert_eq!(repo.read_ref(NAME).unwrap(), new);
         }
     }
@@ -178,16 +178,16 @@ mod tests {
     #[test]
     fn a_reference_moves_only_from_the_expected_value() {
         let (_dir, repo, c) = repo();
-        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Moved(None));
-        check_swap(&repo, None, None, Swap::Done);
-        check_swap(&repo, None, Some(c[0]), Swap::Done);
-        check_swap(&repo, None, Some(c[1]), Swap::Moved(Some(c[0])));
-        check_swap(&repo, None, None, Swap::Moved(Some(c[0])));
-        check_swap(&repo, Some(c[1]), Some(c[2]), Swap::Moved(Some(c[0])));
-        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Done);
-        check_swap(&repo, Some(c[0]), None, Swap::Moved(Some(c[1])));
-        check_swap(&repo, Some(c[1]), None, Swap::Done);
-        check_swap(&repo, Some(c[1]), None, Swap::Moved(None));
+        check_swap(&repo, Some(c[0]), Some(c[1]), SwapResult::Moved(None));
+        check_swap(&repo, None, None, SwapResult::Done);
+        check_swap(&repo, None, Some(c[0]), SwapResult::Done);
+        check_swap(&repo, None, Some(c[1]), SwapResult::Moved(Some(c[0])));
+        check_swap(&repo, None, None, SwapResult::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[1]), Some(c[2]), SwapResult::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[0]), Some(c[1]), SwapResult::Done);
+        check_swap(&repo, Some(c[0]), None, SwapResult::Moved(Some(c[1])));
+        check_swap(&repo, Some(c[1]), None, SwapResult::Done);
+        check_swap(&repo, Some(c[1]), None, SwapResult::Moved(None));
     }
 
     #[test]
@@ -199,9 +199,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(repo.read_ref(NAME).unwrap(), Some(c[0]));
-        check_swap(&repo, None, Some(c[1]), Swap::Moved(Some(c[0])));
-        check_swap(&repo, Some(c[0]), Some(c[1]), Swap::Done);
-        check_swap(&repo, Some(c[1]), None, Swap::Done);
+        check_swap(&repo, None, Some(c[1]), SwapResult::Moved(Some(c[0])));
+        check_swap(&repo, Some(c[0]), Some(c[1]), SwapResult::Done);
+        check_swap(&repo, Some(c[1]), None, SwapResult::Done);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
             let write = |number: usize| {
                 let repo = repo.reopen().unwrap();
                 scope.spawn(move || {
-                    let person = Person { name: format!("W {number}"), email: "w@example.com".into() };
+                    let person = Signature { name: format!("W {number}"), email: "w@example.com".into() };
                     let mut wins = 0;
                     loop {
                         let old = repo.read_ref(NAME).unwrap();
@@ -223,7 +223,9 @@ mod tests {
                         }
                         let new =
                             repo.write_commit(tree, &parents, "w", &person, Timestamp::UNIX_EPOCH).unwrap();
-                        wins += usize::from(repo.swap_ref(NAME, old, Some(new), "w").unwrap() == Swap::Done);
+                        wins += usize::from(
+                            repo.swap_ref(NAME, old, Some(new), "w").unwrap() == SwapResult::Done,
+                        );
                     }
                 })
             };
@@ -245,7 +247,7 @@ mod tests {
         fs::create_dir_all(lock.parent().unwrap()).unwrap();
         fs::write(&lock, "").unwrap();
         drop(own);
-        check_swap(&repo, None, Some(c[0]), Swap::Done);
+        check_swap(&repo, None, Some(c[0]), SwapResult::Done);
         assert!(!lock.exists());
     }
 
@@ -264,7 +266,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(100));
                 fs::remove_file(&lock).unwrap();
             });
-            check_swap(&repo, None, Some(c[0]), Swap::Done);
+            check_swap(&repo, None, Some(c[0]), SwapResult::Done);
         });
     }
 

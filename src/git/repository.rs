@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::error::printable;
-use super::{GitError, ObjectId, Person};
+use super::{GitError, ObjectId, Signature};
 
 /// A Git repository. It may move to another thread; [`Repo::reopen`] gives one to each that needs its own.
 pub struct Repo {
     inner: Repository,
-    identity: Option<Person>,
+    identity: Option<Signature>,
 }
 
 impl Repo {
@@ -82,7 +82,7 @@ impl Repo {
 
     /// Says who commits, over what the repository's configuration says; from `GIT_AUTHOR_*` and the like.
     #[must_use]
-    pub fn with_identity(mut self, identity: Option<Person>) -> Self {
+    pub fn with_identity(mut self, identity: Option<Signature>) -> Self {
         self.identity = identity;
         self
     }
@@ -91,19 +91,19 @@ impl Repo {
     ///
     /// # Errors
     /// [`GitError::NoIdentity`] when nobody is named.
-    pub fn identity(&self) -> Result<Person, GitError> {
+    pub fn identity(&self) -> Result<Signature, GitError> {
         if let Some(person) = &self.identity {
             return Ok(person.clone());
         }
         let signature = self.inner.signature().map_err(|_| GitError::NoIdentity)?;
-        Ok(Person::of(&signature))
+        Ok(Signature::of(&signature))
     }
 
     /// Writes the identity into this repository's own configuration.
     ///
     /// # Errors
     /// When the configuration cannot be written.
-    pub fn set_local_identity(&self, person: &Person) -> Result<(), GitError> {
+    pub fn set_local_identity(&self, person: &Signature) -> Result<(), GitError> {
         let wrap = |source| GitError::Git { doing: "cannot write the configuration".to_owned(), source };
         let mut config = self
             .inner

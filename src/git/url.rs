@@ -2,14 +2,14 @@
 
 /// A remote's address, with the credentials that stood in it apart.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct RemoteUrl {
     /// The address without a password.
     pub(super) url: String,
     /// `user:password`, percent-decoded, when the address of an HTTP remote held both.
     pub(super) credentials: Option<String>,
 }
 
-impl Address {
+impl RemoteUrl {
     pub(super) fn parse(text: &str) -> Self {
         let whole = Self { url: text.to_owned(), credentials: None };
         let Some((scheme, rest)) = text.split_once("://") else { return whole };
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn credentials_are_taken_out_of_an_address() {
         let check = |text: &str, url: &str, credentials: Option<&str>| {
-            let address = Address::parse(text);
+            let address = RemoteUrl::parse(text);
             assert_eq!((address.url.as_str(), address.credentials.as_deref()), (url, credentials), "{text}");
         };
         check("https://u:p%40x@h:8443/a/b.git", "https://h:8443/a/b.git", Some("u:p@x"));
@@ -168,12 +168,12 @@ mod tests {
     #[test]
     fn the_file_transport_is_for_paths_alone() {
         for local in ["/srv/a.git", "../a", "a", "file:///srv/a.git", "./a:b"] {
-            assert_eq!(Address::parse(local).protocols(), "file", "{local}");
+            assert_eq!(RemoteUrl::parse(local).protocols(), "file", "{local}");
         }
         for other in ["https://h/a", "git@h:a", "h:a", "ext::sh -c true", "fd::1"] {
-            assert_eq!(Address::parse(other).protocols(), "http:https:ssh:git", "{other}");
+            assert_eq!(RemoteUrl::parse(other).protocols(), "http:https:ssh:git", "{other}");
         }
-        assert_eq!(Address::parse("codecommit::eu://a").protocols(), "http:https:ssh:git:codecommit");
+        assert_eq!(RemoteUrl::parse("codecommit::eu://a").protocols(), "http:https:ssh:git:codecommit");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::error::printable;
-use super::{GitError, ObjectId, Person, Repo};
+use super::{GitError, ObjectId, Repo, Signature};
 
 impl Repo {
     /// Writes a blob.
@@ -24,7 +24,7 @@ impl Repo {
         tree: ObjectId,
         parents: &[ObjectId],
         message: &str,
-        author: &Person,
+        author: &Signature,
         at: Timestamp,
     ) -> Result<ObjectId, GitError> {
         use std::fmt::Write as _;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::client::{Method, Request};
+use super::client::{ApiRequest, Method};
 use super::{GitHub, GitHubError, RepoName};
 
 /// How many annotations the host takes in one request.
@@ -17,7 +17,7 @@ const NEEDS: &str = "checks: write";
 /// How much an annotation weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub(crate) enum AnnotationLevel {
     /// For information.
     Notice,
     /// Perhaps wrong.
@@ -28,7 +28,7 @@ pub enum Level {
 
 /// A remark on lines of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Annotation {
+pub(crate) struct Annotation {
     /// The path in the repository.
     pub path: String,
     /// The first line.
@@ -37,7 +37,7 @@ pub struct Annotation {
     pub end_line: u32,
     /// How much it weighs.
     #[serde(rename = "annotation_level")]
-    pub level: Level,
+    pub level: AnnotationLevel,
     /// A short title.
     pub title: String,
     /// What is to be said.
@@ -46,7 +46,7 @@ pub struct Annotation {
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct CheckResult {
     /// The name that people see, and that a ruleset may require.
     pub name: String,
     /// The commit.
@@ -63,7 +63,7 @@ pub struct Check {
 
 /// A check run as the host knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct CheckRun {
+pub(crate) struct CheckRun {
     /// Its number.
     pub id: u64,
     /// Its name.
@@ -85,7 +85,11 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`]; [`GitHubError::Permission`] where the token may not write checks.
-    pub async fn report_check(&self, repo: &RepoName, check: &Check) -> Result<CheckRun, GitHubError> {
+    pub(crate) async fn report_check(
+        &self,
+        repo: &RepoName,
+        check: &CheckResult,
+    ) -> Result<CheckRun, GitHubError> {
         let mut shares = check.annotations.chunks(AT_ONCE);
         let first = shares.next().unwrap_or_default();
         let run = match self.check_named(repo, &check.sha, &check.name).await? {
@@ -102,7 +106,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn check_named(
+    pub(crate) async fn check_named(
         &self,
         repo: &RepoName,
         sha: &str,
@@ -110,14 +114,14 @@ impl GitHub {
     ) -> Result<Option<CheckRun>, GitHubError> {
         let (sha, wanted) = (super::names::segment(sha)?, super::names::encoded(name));
         let path = repo.path(&format!("commits/{sha}/check-runs?check_name={wanted}&filter=latest"));
-        let runs: CheckRuns = self.ask(Request::get(path, "list check runs", "checks: read")).await?;
+        let runs: CheckRuns = self.ask(ApiRequest::get(path, "list check runs", "checks: read")).await?;
         Ok(runs.check_runs.into_iter().find(|run| run.name == name))
     }
 
     async fn create_check(
         &self,
         repo: &RepoName,
-        check: &Check,
+        check: &CheckResult,
         share: &[Annotation],
     ) -> Result<CheckRun, GitHubError> {
         let mut body = body(check, share);
@@ -125,23 +129,24 @@ impl GitHub {
             fields.insert("name".to_owned(), json!(check.name));
             fields.insert("head_sha".to_owned(), json!(check.sha));
         }
-        self.ask(Request::create(repo.path("check-runs"), body, "create a check run", NEEDS)).await
+        self.ask(ApiRequest::create(repo.path("check-runs"), body, "create a check run", NEEDS)).await
     }
 
     async fn update_check(
         &self,
         repo: &RepoName,
         id: u64,
-        check: &Check,
+        check: &CheckResult,
         share: &[Annotation],
     ) -> Result<CheckRun, GitHubError> {
         let path = repo.path(&format!("check-runs/{id}"));
-        let request = Request::change(Method::Patch, path, body(check, share), "update a check run", NEEDS);
+        let request =
+            ApiRequest::change(Method::Patch, path, body(check, share), "update a check run", NEEDS);
         self.ask(request.fresh(true)).await
     }
 }
 
-fn body(check: &Check, share: &[Annotation]) -> Value {
+fn body(check: &CheckResult, share: &[Annotation]) -> Value {
     let mut end = check.summary.len().min(LONGEST);
     while !check.summary.is_char_boundary(end) {
         end = end.saturating_sub(1);

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::GitHubError;
 use super::names::shown;
-use super::pace::{Pace, pace_of};
-use super::verdict::{Answer, Verdict, judge};
+use super::pacer::{RequestPacer, pace_of};
+use super::retry::{HostResponse, RetryAdvice, judge};
 
 /// How long one request may take.
 const ONE: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ impl fmt::Debug for Access {
 
 /// The API of a host. Clones share the connection; all clients of one process share the pace.
 #[derive(Clone)]
-pub struct GitHub {
+pub(crate) struct GitHub {
     inner: Arc<Inner>,
     patience: Duration,
     deadline: Option<Instant>,
@@ -59,7 +59,7 @@ pub struct GitHub {
 struct Inner {
     crab: Octocrab,
     access: Access,
-    pace: Arc<Mutex<Pace>>,
+    pace: Arc<Mutex<RequestPacer>>,
 }
 
 impl fmt::Debug for GitHub {
@@ -80,7 +80,7 @@ pub(super) enum Effect {
 }
 
 /// One request.
-pub(super) struct Request<'a> {
+pub(super) struct ApiRequest<'a> {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Value>,
@@ -100,7 +100,7 @@ pub(super) enum Method {
     Patch,
 }
 
-impl<'a> Request<'a> {
+impl<'a> ApiRequest<'a> {
     pub(super) fn get(path: String, what: &'a str, needs: &'static str) -> Self {
         Self { method: Method::Get, path, body: None, what, needs, effect: Effect::Read, fresh: false }
     }
@@ -131,7 +131,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError::NoToken`], [`GitHubError::Address`].
-    pub fn new(access: &Access) -> Result<Self, GitHubError> {
+    pub(crate) fn new(access: &Access) -> Result<Self, GitHubError> {
         let token = access.token.as_deref().map(str::trim).unwrap_or_default().to_owned();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(GitHubError::NoToken);
@@ -160,20 +160,20 @@ impl GitHub {
 
     /// The same client, which tries each request again for so long.
     #[must_use]
-    pub fn patient(mut self, patience: Duration) -> Self {
+    pub(crate) fn patient(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// The same client, which waits for nothing beyond this time from now.
     #[must_use]
-    pub fn within(mut self, time: Duration) -> Self {
+    pub(crate) fn within(mut self, time: Duration) -> Self {
         self.deadline = Instant::now().checked_add(time);
         self
     }
 
     /// Does a request and reads its answer.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, GitHubError> {
+    pub(super) async fn ask<T: DeserializeOwned>(&self, request: ApiRequest<'_>) -> Result<T, GitHubError> {
         let what = request.what.to_owned();
         let answer = self.send(request).await?;
         serde_json::from_str(&answer.body)
@@ -181,7 +181,7 @@ impl GitHub {
     }
 
     /// Does a request whose answer says nothing.
-    pub(super) async fn tell(&self, request: Request<'_>) -> Result<(), GitHubError> {
+    pub(super) async fn tell(&self, request: ApiRequest<'_>) -> Result<(), GitHubError> {
         self.send(request).await.map(|_| ())
     }
 
@@ -196,7 +196,7 @@ impl GitHub {
         let mut all = Vec::new();
         for page in 1..=MOST_PAGES {
             let path = format!("{path}{joint}per_page={PAGE}&page={page}");
-            let entries: Vec<T> = self.ask(Request::get(path, what, needs)).await?;
+            let entries: Vec<T> = self.ask(ApiRequest::get(path, what, needs)).await?;
             let full = entries.len() == PAGE;
             all.extend(entries);
             if !full {
@@ -206,7 +206,7 @@ impl GitHub {
         Ok(all)
     }
 
-    async fn send(&self, request: Request<'_>) -> Result<Answer, GitHubError> {
+    async fn send(&self, request: ApiRequest<'_>) -> Result<HostResponse, GitHubError> {
         let begun = Instant::now();
         let mut end = begun + self.patience;
         if let Some(deadline) = self.deadline {
@@ -219,21 +219,21 @@ impl GitHub {
             }
             let (verdict, answer) = match self.once(&request, end).await {
                 Ok(answer) => (judge(&answer, request.what, request.needs), answer),
-                Err(said) => (Verdict::Failing(said), Answer::default()),
+                Err(said) => (RetryAdvice::Failing(said), HostResponse::default()),
             };
             let what = request.what.to_owned();
             let (wait, error) = match verdict {
-                Verdict::Done => return Ok(answer),
-                Verdict::Never(error) => return Err(self.clean(error)),
-                Verdict::Limited(wait) => (wait, GitHubError::RateLimited { what, wait }),
-                Verdict::Failing(said) => {
+                RetryAdvice::Done => return Ok(answer),
+                RetryAdvice::Never(error) => return Err(self.clean(error)),
+                RetryAdvice::Limited(wait) => (wait, GitHubError::RateLimited { what, wait }),
+                RetryAdvice::Failing(said) => {
                     let error = GitHubError::Down { what, said };
                     if request.effect == Effect::Create {
                         return Err(self.clean(error));
                     }
                     (pause, error)
                 }
-                Verdict::Missing => {
+                RetryAdvice::Missing => {
                     let error = GitHubError::NotFound { what, needs: request.needs };
                     if !request.fresh || begun.elapsed() > FRESH {
                         return Err(error);
@@ -250,7 +250,7 @@ impl GitHub {
     }
 
     /// Waits for the next place among the requests that create or change something.
-    async fn keep_pace(&self, request: &Request<'_>, end: Instant) -> Result<(), GitHubError> {
+    async fn keep_pace(&self, request: &ApiRequest<'_>, end: Instant) -> Result<(), GitHubError> {
         let now = Instant::now();
         let place = self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).next(now, end);
         let at = place.map_err(|at| {
@@ -261,7 +261,7 @@ impl GitHub {
         Ok(())
     }
 
-    async fn once(&self, request: &Request<'_>, end: Instant) -> Result<Answer, String> {
+    async fn once(&self, request: &ApiRequest<'_>, end: Instant) -> Result<HostResponse, String> {
         let limit = (Instant::now() + ONE).min(end.max(Instant::now() + Duration::from_secs(1)));
         let crab = &self.inner.crab;
         let (path, body) = (request.path.as_str(), request.body.as_ref());
@@ -274,7 +274,7 @@ impl GitHub {
             let response = response.map_err(|error| reason(&error))?;
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
             let number = |name: &str| header(name).and_then(|value| value.trim().parse::<u64>().ok());
-            let mut answer = Answer {
+            let mut answer = HostResponse {
                 status: response.status().as_u16(),
                 retry_after: number("retry-after"),
                 remaining: number("x-ratelimit-remaining"),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Method, Request};
+use super::client::{ApiRequest, Method};
 use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
 
@@ -14,7 +14,7 @@ const NEEDS: &str = "pull-requests: write";
 
 /// A comment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Comment {
+pub(crate) struct Comment {
     /// Its number, unique on the host.
     pub id: u64,
     /// Who wrote it; nobody when the account is gone.
@@ -39,28 +39,26 @@ pub struct Comment {
 impl Comment {
     /// Whether it was changed after it was written.
     #[must_use]
-    pub fn is_edited(&self) -> bool {
+    pub(crate) fn is_edited(&self) -> bool {
         self.created_at != self.updated_at
     }
 
     /// The number of the issue or pull request that it stands below.
     #[must_use]
-    pub fn issue_number(&self) -> Option<u64> {
+    pub(crate) fn issue_number(&self) -> Option<u64> {
         self.issue_url.rsplit('/').next()?.parse().ok()
     }
 }
 
 /// A reaction to a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reaction {
+pub(crate) enum Reaction {
     /// Thumbs up.
     Yes,
     /// Thumbs down.
     No,
     /// A confused face.
     Confused,
-    /// Eyes: it was seen.
-    Seen,
 }
 
 impl Reaction {
@@ -69,14 +67,13 @@ impl Reaction {
             Self::Yes => "+1",
             Self::No => "-1",
             Self::Confused => "confused",
-            Self::Seen => "eyes",
         }
     }
 }
 
 /// What became of a comment that is kept up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub(crate) enum CommentUpdate {
     /// It is new.
     Created(u64),
     /// Its text was replaced.
@@ -85,10 +82,10 @@ pub enum Written {
     Unchanged(u64),
 }
 
-impl Written {
+impl CommentUpdate {
     /// The number of the comment.
     #[must_use]
-    pub fn id(self) -> u64 {
+    pub(crate) fn id(self) -> u64 {
         match self {
             Self::Created(id) | Self::Updated(id) | Self::Unchanged(id) => id,
         }
@@ -100,16 +97,16 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn comment(&self, repo: &RepoName, id: u64) -> Result<Comment, GitHubError> {
+    pub(crate) async fn comment(&self, repo: &RepoName, id: u64) -> Result<Comment, GitHubError> {
         let path = repo.path(&format!("issues/comments/{id}"));
-        self.ask(Request::get(path, "read a comment", "issues: read").fresh(true)).await
+        self.ask(ApiRequest::get(path, "read a comment", "issues: read").fresh(true)).await
     }
 
     /// All comments of an issue or pull request, oldest first.
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn comments(&self, repo: &RepoName, number: u64) -> Result<Vec<Comment>, GitHubError> {
+    pub(crate) async fn comments(&self, repo: &RepoName, number: u64) -> Result<Vec<Comment>, GitHubError> {
         let path = repo.path(&format!("issues/{number}/comments"));
         self.all(&path, &format!("read the comments of #{number}"), "issues: read").await
     }
@@ -118,7 +115,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same.
-    pub async fn add_comment(
+    pub(crate) async fn add_comment(
         &self,
         repo: &RepoName,
         number: u64,
@@ -126,14 +123,14 @@ impl GitHub {
     ) -> Result<Comment, GitHubError> {
         let path = repo.path(&format!("issues/{number}/comments"));
         let what = format!("comment on #{number}");
-        self.ask(Request::create(path, json!({ "body": cut(body) }), &what, NEEDS)).await
+        self.ask(ApiRequest::create(path, json!({ "body": cut(body) }), &what, NEEDS)).await
     }
 
     /// Writes a comment below an issue that is no pull request.
     ///
     /// # Errors
     /// As [`Self::add_comment`].
-    pub async fn comment_on_issue(
+    pub(crate) async fn comment_on_issue(
         &self,
         repo: &RepoName,
         number: u64,
@@ -141,17 +138,22 @@ impl GitHub {
     ) -> Result<Comment, GitHubError> {
         let path = repo.path(&format!("issues/{number}/comments"));
         let what = format!("comment on #{number}");
-        self.ask(Request::create(path, json!({ "body": cut(body) }), &what, "issues: write")).await
+        self.ask(ApiRequest::create(path, json!({ "body": cut(body) }), &what, "issues: write")).await
     }
 
     /// Replaces the text of a comment.
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn edit_comment(&self, repo: &RepoName, id: u64, body: &str) -> Result<Comment, GitHubError> {
+    pub(crate) async fn edit_comment(
+        &self,
+        repo: &RepoName,
+        id: u64,
+        body: &str,
+    ) -> Result<Comment, GitHubError> {
         let path = repo.path(&format!("issues/comments/{id}"));
         let body = json!({ "body": cut(body) });
-        self.ask(Request::change(Method::Patch, path, body, "change a comment", NEEDS).fresh(true)).await
+        self.ask(ApiRequest::change(Method::Patch, path, body, "change a comment", NEEDS).fresh(true)).await
     }
 
     /// Keeps one comment up to date: the one that begins with `marker` and that `mine` takes for ours. Where there is
@@ -159,34 +161,34 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn keep_comment(
+    pub(crate) async fn keep_comment(
         &self,
         repo: &RepoName,
         number: u64,
         marker: &str,
         body: &str,
         mine: impl Fn(&Comment) -> bool,
-    ) -> Result<Written, GitHubError> {
+    ) -> Result<CommentUpdate, GitHubError> {
         let body = cut(body);
         if let Some(old) = self.find_comment(repo, number, marker, &mine).await? {
             // The host gives line ends back as it likes.
             let same = |text: &str| text.replace("\r\n", "\n").trim_end() == body.trim_end();
             if old.body.as_deref().is_some_and(same) {
-                return Ok(Written::Unchanged(old.id));
+                return Ok(CommentUpdate::Unchanged(old.id));
             }
             self.edit_comment(repo, old.id, &body).await?;
-            return Ok(Written::Updated(old.id));
+            return Ok(CommentUpdate::Updated(old.id));
         }
         match self.add_comment(repo, number, &body).await {
             // It may have been written all the same: looked for before it is tried once more.
             Err(GitHubError::Down { .. }) => {
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 match self.find_comment(repo, number, marker, &mine).await? {
-                    Some(comment) => Ok(Written::Created(comment.id)),
-                    None => Ok(Written::Created(self.add_comment(repo, number, &body).await?.id)),
+                    Some(comment) => Ok(CommentUpdate::Created(comment.id)),
+                    None => Ok(CommentUpdate::Created(self.add_comment(repo, number, &body).await?.id)),
                 }
             }
-            answer => Ok(Written::Created(answer?.id)),
+            answer => Ok(CommentUpdate::Created(answer?.id)),
         }
     }
 
@@ -208,10 +210,15 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn react(&self, repo: &RepoName, comment: u64, reaction: Reaction) -> Result<(), GitHubError> {
+    pub(crate) async fn react(
+        &self,
+        repo: &RepoName,
+        comment: u64,
+        reaction: Reaction,
+    ) -> Result<(), GitHubError> {
         let path = repo.path(&format!("issues/comments/{comment}/reactions"));
         let body = json!({ "content": reaction.word() });
-        self.tell(Request::change(Method::Post, path, body, "react to a comment", NEEDS)).await
+        self.tell(ApiRequest::change(Method::Post, path, body, "react to a comment", NEEDS)).await
     }
 }
 

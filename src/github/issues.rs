@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::client::{Method, Request};
+use super::client::{ApiRequest, Method};
 use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
 
@@ -10,7 +10,7 @@ const NEEDS: &str = "issues: write";
 
 /// An issue; pull requests are issues too.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Issue {
+pub(crate) struct Issue {
     /// Its number in the repository.
     pub number: u64,
     /// `open` or `closed`.
@@ -45,7 +45,7 @@ pub struct Issue {
 
 /// An issue that is to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct NewIssue {
+pub(crate) struct NewIssue {
     /// The title.
     pub title: String,
     /// The text.
@@ -60,7 +60,7 @@ pub struct NewIssue {
 
 /// What is to change of an issue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct IssueChange {
+pub(crate) struct IssueChange {
     /// The text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -77,18 +77,18 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same: look with [`Self::issues`].
-    pub async fn open_issue(&self, repo: &RepoName, issue: &NewIssue) -> Result<Issue, GitHubError> {
+    pub(crate) async fn open_issue(&self, repo: &RepoName, issue: &NewIssue) -> Result<Issue, GitHubError> {
         let body = serde_json::to_value(issue).unwrap_or_default();
-        self.ask(Request::create(repo.path("issues"), body, "open an issue", NEEDS)).await
+        self.ask(ApiRequest::create(repo.path("issues"), body, "open an issue", NEEDS)).await
     }
 
     /// One issue.
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn issue(&self, repo: &RepoName, number: u64) -> Result<Issue, GitHubError> {
+    pub(crate) async fn issue(&self, repo: &RepoName, number: u64) -> Result<Issue, GitHubError> {
         let path = repo.path(&format!("issues/{number}"));
-        self.ask(Request::get(path, &format!("read issue #{number}"), "issues: read").fresh(true)).await
+        self.ask(ApiRequest::get(path, &format!("read issue #{number}"), "issues: read").fresh(true)).await
     }
 
     /// The issues with a label: all that are open, and the hundred closed ones that changed last. Pull requests are left
@@ -96,12 +96,12 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
+    pub(crate) async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
         let mut issues = self.open_issues(repo, label).await?;
         let label = super::names::encoded(label);
         let path = repo
             .path(&format!("issues?state=closed&labels={label}&sort=updated&direction=desc&per_page=100"));
-        let closed: Vec<Issue> = self.ask(Request::get(path, "list issues", "issues: read")).await?;
+        let closed: Vec<Issue> = self.ask(ApiRequest::get(path, "list issues", "issues: read")).await?;
         issues.extend(closed.into_iter().filter(|issue| issue.pull_request.is_none()));
         Ok(issues)
     }
@@ -110,7 +110,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn open_issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
+    pub(crate) async fn open_issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
         let path = repo.path(&format!("issues?state=open&labels={}", super::names::encoded(label)));
         let mut issues: Vec<Issue> = self.all(&path, "list issues", "issues: read").await?;
         issues.retain(|issue| issue.pull_request.is_none());
@@ -121,7 +121,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn change_issue(
+    pub(crate) async fn change_issue(
         &self,
         repo: &RepoName,
         number: u64,
@@ -130,6 +130,6 @@ impl GitHub {
         let path = repo.path(&format!("issues/{number}"));
         let body = serde_json::to_value(change).unwrap_or_default();
         let what = format!("change issue #{number}");
-        self.ask(Request::change(Method::Patch, path, body, &what, NEEDS).fresh(true)).await
+        self.ask(ApiRequest::change(Method::Patch, path, body, &what, NEEDS).fresh(true)).await
     }
 }

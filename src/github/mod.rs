@@ -6,23 +6,23 @@ mod comments;
 mod error;
 mod issues;
 mod names;
-mod pace;
+mod pacer;
 mod people;
 mod pulls;
+mod retry;
 mod statuses;
-mod verdict;
 mod workflows;
 
-pub use checks::{Annotation, Check, CheckRun, Level};
-pub use client::{Access, GitHub};
-pub use comments::{Comment, Reaction, Written};
-pub use error::GitHubError;
-pub use issues::{Issue, IssueChange, NewIssue};
-pub use names::RepoName;
-pub use people::{Account, Myself, Permission};
-pub use pulls::{ChangedFile, PullRequest, Review, Side};
-pub use statuses::CommitState;
-pub use workflows::{Artifact, Run};
+pub(crate) use checks::{Annotation, AnnotationLevel, CheckResult};
+pub(crate) use client::{Access, GitHub};
+pub(crate) use comments::{Comment, CommentUpdate, Reaction};
+pub(crate) use error::GitHubError;
+pub(crate) use issues::{Issue, IssueChange, NewIssue};
+pub(crate) use names::RepoName;
+pub(crate) use people::{Account, RepoPermission, TokenIdentity};
+pub(crate) use pulls::PullRequest;
+pub(crate) use statuses::CommitState;
+pub(crate) use workflows::{WorkflowArtifact, WorkflowRun};
 
 #[cfg(test)]
 pub(crate) mod judged;

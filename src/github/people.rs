@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::client::Request;
+use super::client::ApiRequest;
 use super::names::segment;
 use super::{GitHub, GitHubError, RepoName};
 
 /// An account on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Account {
+pub(crate) struct Account {
     /// The login: what the host vouches for.
     pub login: String,
     /// `User`, `Bot` or `Organization`.
@@ -19,24 +19,24 @@ pub struct Account {
 impl Account {
     /// Whether it is a program.
     #[must_use]
-    pub fn is_bot(&self) -> bool {
+    pub(crate) fn is_bot(&self) -> bool {
         self.kind == "Bot" || self.login.ends_with("[bot]")
     }
 }
 
 /// Whose token this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Myself {
+pub(crate) enum TokenIdentity {
     /// A person's, or a program's that has an account of its own.
     Login(String),
     /// The token of a job, which cannot say whose it is.
     Program,
 }
 
-impl Myself {
+impl TokenIdentity {
     /// Whether an account is this one, as far as can be told.
     #[must_use]
-    pub fn is(&self, account: &Account) -> bool {
+    pub(crate) fn is(&self, account: &Account) -> bool {
         match self {
             Self::Login(login) => account.login.eq_ignore_ascii_case(login),
             Self::Program => account.is_bot(),
@@ -46,7 +46,7 @@ impl Myself {
 
 /// What somebody may do in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Permission {
+pub(crate) enum RepoPermission {
     /// Nothing.
     None,
     /// Read.
@@ -69,8 +69,8 @@ struct Membership {
 
 impl GitHub {
     /// The login that the token belongs to; none for the token of a job, which is a program's.
-    pub async fn viewer(&self) -> Option<String> {
-        let request = Request::get("/user".to_owned(), "read whose token this is", "none");
+    pub(crate) async fn viewer(&self) -> Option<String> {
+        let request = ApiRequest::get("/user".to_owned(), "read whose token this is", "none");
         let quick = self.clone().patient(std::time::Duration::from_secs(5));
         quick.ask::<Account>(request).await.ok().map(|account| account.login)
     }
@@ -79,11 +79,11 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn myself(&self) -> Result<Myself, GitHubError> {
-        let request = Request::get("/user".to_owned(), "read whose token this is", "none");
+    pub(crate) async fn myself(&self) -> Result<TokenIdentity, GitHubError> {
+        let request = ApiRequest::get("/user".to_owned(), "read whose token this is", "none");
         match self.ask::<Account>(request).await {
-            Ok(account) => Ok(Myself::Login(account.login)),
-            Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(Myself::Program),
+            Ok(account) => Ok(TokenIdentity::Login(account.login)),
+            Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(TokenIdentity::Program),
             Err(error) => Err(error),
         }
     }
@@ -92,17 +92,21 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn permission(&self, repo: &RepoName, login: &str) -> Result<Permission, GitHubError> {
+    pub(crate) async fn permission(
+        &self,
+        repo: &RepoName,
+        login: &str,
+    ) -> Result<RepoPermission, GitHubError> {
         let path = repo.path(&format!("collaborators/{}/permission", segment(login)?));
         let what = format!("read the permission of {login}");
-        match self.ask::<PermissionAnswer>(Request::get(path, &what, "metadata: read")).await {
+        match self.ask::<PermissionAnswer>(ApiRequest::get(path, &what, "metadata: read")).await {
             Ok(answer) => Ok(match answer.permission.as_str() {
-                "admin" => Permission::Admin,
-                "write" | "maintain" | "push" => Permission::Write,
-                "read" | "triage" | "pull" => Permission::Read,
-                _ => Permission::None,
+                "admin" => RepoPermission::Admin,
+                "write" | "maintain" | "push" => RepoPermission::Write,
+                "read" | "triage" | "pull" => RepoPermission::Read,
+                _ => RepoPermission::None,
             }),
-            Err(GitHubError::NotFound { .. }) => Ok(Permission::None),
+            Err(GitHubError::NotFound { .. }) => Ok(RepoPermission::None),
             Err(error) => Err(error),
         }
     }
@@ -111,11 +115,16 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn is_member(&self, organisation: &str, team: &str, login: &str) -> Result<bool, GitHubError> {
+    pub(crate) async fn is_member(
+        &self,
+        organisation: &str,
+        team: &str,
+        login: &str,
+    ) -> Result<bool, GitHubError> {
         let (organisation, slug, who) = (segment(organisation)?, segment(team)?, segment(login)?);
         let path = format!("/orgs/{organisation}/teams/{slug}/memberships/{who}");
         let what = format!("read whether {login} is in team {team}");
-        match self.ask::<Membership>(Request::get(path, &what, "members: read")).await {
+        match self.ask::<Membership>(ApiRequest::get(path, &what, "members: read")).await {
             Ok(membership) => Ok(membership.state == "active"),
             Err(GitHubError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::client::Request;
+use super::client::ApiRequest;
 use super::names::segment;
 use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
@@ -11,7 +11,7 @@ const NEEDS: &str = "pull-requests: read";
 
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct PullRequest {
+pub(crate) struct PullRequest {
     /// Its number in the repository.
     pub number: u64,
     /// `open` or `closed`.
@@ -23,9 +23,9 @@ pub struct PullRequest {
     /// Its author.
     pub user: Option<Account>,
     /// What is to be merged.
-    pub head: Side,
+    pub head: PullRequestSide,
     /// Into what.
-    pub base: Side,
+    pub base: PullRequestSide,
     /// The commit that merging made, or a trial of the host.
     #[serde(default)]
     pub merge_commit_sha: Option<String>,
@@ -36,7 +36,7 @@ pub struct PullRequest {
 
 /// One side of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Side {
+pub(crate) struct PullRequestSide {
     /// The branch.
     #[serde(rename = "ref")]
     pub branch: String,
@@ -44,12 +44,12 @@ pub struct Side {
     pub sha: String,
     /// The repository; none when it is gone.
     #[serde(default)]
-    pub repo: Option<SideRepo>,
+    pub repo: Option<PullRequestRepo>,
 }
 
 /// The repository of one side of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct SideRepo {
+pub(crate) struct PullRequestRepo {
     /// `OWNER/NAME`.
     pub full_name: String,
 }
@@ -57,8 +57,8 @@ pub struct SideRepo {
 impl PullRequest {
     /// Whether the head lies in another repository than the base.
     #[must_use]
-    pub fn is_from_fork(&self) -> bool {
-        let name = |side: &Side| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
+    pub(crate) fn is_from_fork(&self) -> bool {
+        let name = |side: &PullRequestSide| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
         match (name(&self.head), name(&self.base)) {
             (Some(head), Some(base)) => head != base,
             // A repository that is gone was none of ours.
@@ -67,19 +67,9 @@ impl PullRequest {
     }
 }
 
-/// A file that a pull request changes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ChangedFile {
-    /// Its path.
-    pub filename: String,
-    /// `added`, `modified`, `removed`, `renamed` …
-    #[serde(default)]
-    pub status: String,
-}
-
 /// A review of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Review {
+pub(crate) struct PullRequestReview {
     /// Its number.
     pub id: u64,
     /// Who wrote it.
@@ -96,43 +86,29 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn pull(&self, repo: &RepoName, number: u64) -> Result<PullRequest, GitHubError> {
+    pub(crate) async fn pull(&self, repo: &RepoName, number: u64) -> Result<PullRequest, GitHubError> {
         let path = repo.path(&format!("pulls/{number}"));
-        self.ask(Request::get(path, &format!("read pull request #{number}"), NEEDS).fresh(true)).await
-    }
-
-    /// The files that a pull request changes.
-    ///
-    /// # Errors
-    /// [`GitHubError`].
-    pub async fn pull_files(&self, repo: &RepoName, number: u64) -> Result<Vec<ChangedFile>, GitHubError> {
-        let path = repo.path(&format!("pulls/{number}/files"));
-        self.all(&path, &format!("read the files of #{number}"), NEEDS).await
+        self.ask(ApiRequest::get(path, &format!("read pull request #{number}"), NEEDS).fresh(true)).await
     }
 
     /// The reviews of a pull request, oldest first.
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn reviews(&self, repo: &RepoName, number: u64) -> Result<Vec<Review>, GitHubError> {
+    pub(crate) async fn reviews(
+        &self,
+        repo: &RepoName,
+        number: u64,
+    ) -> Result<Vec<PullRequestReview>, GitHubError> {
         let path = repo.path(&format!("pulls/{number}/reviews"));
         self.all(&path, &format!("read the reviews of #{number}"), NEEDS).await
-    }
-
-    /// One review of a pull request.
-    ///
-    /// # Errors
-    /// [`GitHubError`].
-    pub async fn review(&self, repo: &RepoName, number: u64, id: u64) -> Result<Review, GitHubError> {
-        let path = repo.path(&format!("pulls/{number}/reviews/{id}"));
-        self.ask(Request::get(path, "read a review", NEEDS).fresh(true)).await
     }
 
     /// The open pull requests from a branch, `OWNER:BRANCH`.
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn open_pulls_from(
+    pub(crate) async fn open_pulls_from(
         &self,
         repo: &RepoName,
         origin: &str,
@@ -145,7 +121,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn pulls_of(&self, repo: &RepoName, sha: &str) -> Result<Vec<PullRequest>, GitHubError> {
+    pub(crate) async fn pulls_of(&self, repo: &RepoName, sha: &str) -> Result<Vec<PullRequest>, GitHubError> {
         let path = repo.path(&format!("commits/{}/pulls", segment(sha)?));
         self.all(&path, "find the pull request of a commit", NEEDS).await
     }

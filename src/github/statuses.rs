@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::client::{Method, Request};
+use super::client::{ApiRequest, Method};
 use super::names::segment;
 use super::{GitHub, GitHubError, RepoName};
 
@@ -13,7 +13,7 @@ const LONGEST: usize = 140;
 /// How a commit fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CommitState {
+pub(crate) enum CommitState {
     /// All is well.
     Success,
     /// Something is wrong with it.
@@ -25,7 +25,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn set_status(
+    pub(crate) async fn set_status(
         &self,
         repo: &RepoName,
         sha: &str,
@@ -37,6 +37,6 @@ impl GitHub {
         let description: String = description.chars().take(LONGEST).collect();
         let body = json!({ "state": state, "context": name, "description": description });
         let needs = "statuses: write";
-        self.tell(Request::change(Method::Post, path, body, "set a commit status", needs)).await
+        self.tell(ApiRequest::change(Method::Post, path, body, "set a commit status", needs)).await
     }
 }

@@ -50,9 +50,9 @@ async fn a_comment_is_kept_in_place_and_left_alone_when_nothing_changed() {
         .await;
     let ours = |comment: &Comment| comment.user.as_ref().is_some_and(Account::is_bot);
     let same = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark -->\nold\n", ours).await;
-    assert_eq!(same, Ok(Written::Unchanged(2)));
+    assert_eq!(same, Ok(CommentUpdate::Unchanged(2)));
     let changed = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark -->\nnew", ours).await;
-    assert_eq!(changed, Ok(Written::Updated(2)));
+    assert_eq!(changed, Ok(CommentUpdate::Updated(2)));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_comment_that_was_written_before_the_answer_got_lost_is_not_written_ag
         .await;
     Mock::given(method("POST")).respond_with(answer(502, "Bad Gateway")).expect(1).mount(&server).await;
     let written = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark --> x", |_| true).await;
-    assert_eq!(written, Ok(Written::Created(3)));
+    assert_eq!(written, Ok(CommentUpdate::Created(3)));
 }
 
 #[tokio::test]
@@ -209,11 +209,11 @@ async fn annotations_go_out_fifty_at_a_time() {
         path: "a.yaml".to_owned(),
         start_line: 1,
         end_line: 1,
-        level: Level::Failure,
+        level: AnnotationLevel::Failure,
         title: "t".to_owned(),
         message: "m".to_owned(),
     };
-    let check = Check {
+    let check = CheckResult {
         name: "planspec".to_owned(),
         sha: "a".repeat(40),
         passed: false,
@@ -240,9 +240,9 @@ async fn permissions_and_teams_are_read_in_the_host_s_own_words() {
         )
         .mount(&server)
         .await;
-    assert_eq!(github.permission(&repo, "wendy").await, Ok(Permission::Write));
-    assert_eq!(github.permission(&repo, "rob").await, Ok(Permission::Read));
-    assert_eq!(github.permission(&repo, "eve").await, Ok(Permission::None));
+    assert_eq!(github.permission(&repo, "wendy").await, Ok(RepoPermission::Write));
+    assert_eq!(github.permission(&repo, "rob").await, Ok(RepoPermission::Read));
+    assert_eq!(github.permission(&repo, "eve").await, Ok(RepoPermission::None));
     assert_eq!(github.is_member("acme", "security", "wendy").await, Ok(true));
     assert_eq!(github.is_member("acme", "security", "rob").await, Ok(false));
 }
@@ -262,7 +262,7 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
 
     assert_eq!(github.viewer().await.as_deref(), Some("octocat"));
-    assert_eq!(github.permission(&repo, "octocat").await, Ok(Permission::Admin));
+    assert_eq!(github.permission(&repo, "octocat").await, Ok(RepoPermission::Admin));
     assert_eq!(github.is_member("acme", "security", "octocat").await, Ok(true));
     let comment = github.comment(&repo, 1).await.unwrap();
     assert_eq!((comment.id, comment.issue_number(), comment.is_edited()), (1, Some(1347), false));
@@ -275,7 +275,6 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     assert_eq!((pull.number, pull.state.as_str(), pull.is_from_fork()), (1347, "open", false));
     assert_eq!((pull.head.branch.as_str(), pull.base.branch.as_str()), ("new-topic", "master"));
     assert_eq!(github.pulls_of(&repo, &"a".repeat(40)).await.unwrap()[0].number, 1347);
-    assert_eq!(github.pull_files(&repo, 1347).await.unwrap()[0].filename, "file1.txt");
     let review = github.reviews(&repo, 12).await.unwrap().remove(0);
     assert_eq!((review.state.as_str(), review.user.unwrap().login.as_str()), ("APPROVED", "octocat"));
     assert_eq!(review.commit_id.as_deref(), Some("ecdd80bb57125d7ba9641ffaa4d7d2c19d3f3091"));

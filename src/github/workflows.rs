@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::client::Request;
+use super::client::ApiRequest;
 use super::names::{encoded, segment};
 use super::{GitHub, GitHubError, RepoName};
 
 /// A run of a workflow. octocrab's own type demands fields that the host may leave empty.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Run {
+pub(crate) struct WorkflowRun {
     /// Its number.
     pub id: u64,
     /// The name of the workflow.
@@ -46,7 +46,7 @@ pub struct Run {
 
 /// A file that a run left.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Artifact {
+pub(crate) struct WorkflowArtifact {
     /// Its number.
     pub id: u64,
     /// Its name.
@@ -66,13 +66,13 @@ pub struct Artifact {
 }
 
 #[derive(Deserialize)]
-struct Runs {
-    workflow_runs: Vec<Run>,
+struct WorkflowRunList {
+    workflow_runs: Vec<WorkflowRun>,
 }
 
 #[derive(Deserialize)]
-struct Artifacts {
-    artifacts: Vec<Artifact>,
+struct WorkflowArtifactList {
+    artifacts: Vec<WorkflowArtifact>,
 }
 
 impl GitHub {
@@ -80,7 +80,7 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`]; after [`GitHubError::Down`] it may have started all the same.
-    pub async fn dispatch(
+    pub(crate) async fn dispatch(
         &self,
         repo: &RepoName,
         workflow: &str,
@@ -89,7 +89,7 @@ impl GitHub {
     ) -> Result<(), GitHubError> {
         let path = repo.path(&format!("actions/workflows/{}/dispatches", segment(workflow)?));
         let body = json!({ "ref": reference, "inputs": inputs });
-        self.tell(Request::create(path, body, "start a workflow", "actions: write")).await
+        self.tell(ApiRequest::create(path, body, "start a workflow", "actions: write")).await
     }
 
     /// The latest hundred runs of a workflow that were started by hand or by us, newest first. `created` limits them, in
@@ -97,12 +97,12 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn dispatched_runs(
+    pub(crate) async fn dispatched_runs(
         &self,
         repo: &RepoName,
         workflow: &str,
         created: Option<&str>,
-    ) -> Result<Vec<Run>, GitHubError> {
+    ) -> Result<Vec<WorkflowRun>, GitHubError> {
         let mut path = repo.path(&format!(
             "actions/workflows/{}/runs?event=workflow_dispatch&per_page=100",
             segment(workflow)?
@@ -110,7 +110,8 @@ impl GitHub {
         if let Some(created) = created {
             path.push_str(&format!("&created={}", encoded(created)));
         }
-        let runs: Runs = self.ask(Request::get(path, "list runs of a workflow", "actions: read")).await?;
+        let runs: WorkflowRunList =
+            self.ask(ApiRequest::get(path, "list runs of a workflow", "actions: read")).await?;
         Ok(runs.workflow_runs)
     }
 
@@ -118,18 +119,18 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn run(&self, repo: &RepoName, id: u64) -> Result<Run, GitHubError> {
+    pub(crate) async fn run(&self, repo: &RepoName, id: u64) -> Result<WorkflowRun, GitHubError> {
         let path = repo.path(&format!("actions/runs/{id}"));
-        self.ask(Request::get(path, "read a run of a workflow", "actions: read").fresh(true)).await
+        self.ask(ApiRequest::get(path, "read a run of a workflow", "actions: read").fresh(true)).await
     }
 
     /// Calls a run off; one that is over already counts as called off.
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), GitHubError> {
+    pub(crate) async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), GitHubError> {
         let path = repo.path(&format!("actions/runs/{id}/cancel"));
-        match self.tell(Request::create(path, json!({}), "cancel a run", "actions: write")).await {
+        match self.tell(ApiRequest::create(path, json!({}), "cancel a run", "actions: write")).await {
             Err(GitHubError::Refused { status: 409, .. }) => Ok(()),
             answer => answer,
         }
@@ -139,9 +140,14 @@ impl GitHub {
     ///
     /// # Errors
     /// [`GitHubError`].
-    pub async fn artifacts(&self, repo: &RepoName, id: u64) -> Result<Vec<Artifact>, GitHubError> {
+    pub(crate) async fn artifacts(
+        &self,
+        repo: &RepoName,
+        id: u64,
+    ) -> Result<Vec<WorkflowArtifact>, GitHubError> {
         let path = repo.path(&format!("actions/runs/{id}/artifacts?per_page=100"));
-        let found: Artifacts = self.ask(Request::get(path, "list artifacts", "actions: read")).await?;
+        let found: WorkflowArtifactList =
+            self.ask(ApiRequest::get(path, "list artifacts", "actions: read")).await?;
         Ok(found.artifacts)
     }
 }

@@ -11,7 +11,7 @@ use crate::model::{EdgeType, Node, NodeId, NodeKind, PlanGraph};
 
 /// What is wrong with a graph. Each names the place as a JSON pointer below `/spec/graph`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GraphError {
+pub(crate) enum GraphError {
     /// Two nodes share an id.
     #[error("node id `{id}` is used twice")]
     DuplicateNode {
@@ -51,11 +51,11 @@ fn show_path(path: &[NodeId]) -> String {
 }
 
 /// The index of a node within its plan: its position in `graph.nodes`.
-pub type NodeIx = usize;
+pub(crate) type NodeIx = usize;
 
 /// A checked graph.
 #[derive(Debug, Clone)]
-pub struct Topology {
+pub(crate) struct Topology {
     graph: DiGraph<NodeId, EdgeType, u32>,
     index: HashMap<NodeId, NodeIx>,
     order: Vec<NodeIx>,
@@ -69,17 +69,17 @@ impl Topology {
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn build(plan: &PlanGraph) -> Result<Self, Vec<GraphError>> {
+    pub(crate) fn build(plan: &PlanGraph) -> Result<Self, Vec<GraphError>> {
         let mut errors = Vec::new();
         let index = index_nodes(&plan.nodes, &mut errors);
         let mut graph = DiGraph::with_capacity(plan.nodes.len(), plan.edges.len());
         for node in &plan.nodes {
             graph.add_node(node.id.clone());
         }
-        let mut builder = Builder { graph, index, errors };
+        let mut builder = TopologyBuilder { graph, index, errors };
         builder.add_edges(plan);
         let children = builder.add_children(plan);
-        let Builder { graph, index, mut errors } = builder;
+        let TopologyBuilder { graph, index, mut errors } = builder;
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -104,31 +104,25 @@ impl Topology {
 
     /// The number of nodes.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.graph.node_count()
-    }
-
-    /// Whether there are no nodes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The index of a node.
     #[must_use]
-    pub fn find(&self, id: &str) -> Option<NodeIx> {
+    pub(crate) fn find(&self, id: &str) -> Option<NodeIx> {
         self.index.get(id).copied()
     }
 
     /// The nodes that `node` waits for, each once, with what it waits for.
-    pub fn sources(&self, node: NodeIx) -> impl Iterator<Item = (NodeIx, EdgeType)> + '_ {
+    pub(crate) fn sources(&self, node: NodeIx) -> impl Iterator<Item = (NodeIx, EdgeType)> + '_ {
         self.graph
             .edges_directed(NodeIndex::new(node), Direction::Incoming)
             .map(|edge| (edge.source().index(), *edge.weight()))
     }
 
     /// The nodes that wait for `node`.
-    pub fn targets(&self, node: NodeIx) -> impl Iterator<Item = (NodeIx, EdgeType)> + '_ {
+    pub(crate) fn targets(&self, node: NodeIx) -> impl Iterator<Item = (NodeIx, EdgeType)> + '_ {
         self.graph
             .edges_directed(NodeIndex::new(node), Direction::Outgoing)
             .map(|edge| (edge.target().index(), *edge.weight()))
@@ -136,26 +130,26 @@ impl Topology {
 
     /// The members of a group; empty for every other node.
     #[must_use]
-    pub fn children(&self, node: NodeIx) -> &[NodeIx] {
+    pub(crate) fn children(&self, node: NodeIx) -> &[NodeIx] {
         self.children.get(node).map_or(&[], Vec::as_slice)
     }
 
     /// All nodes, each after everything that it waits for (for a group: after its children).
     #[must_use]
-    pub fn order(&self) -> &[NodeIx] {
+    pub(crate) fn order(&self) -> &[NodeIx] {
         &self.order
     }
 
     /// The number of nodes on the longest way that starts at `node`: what is scheduled first.
     #[must_use]
-    pub fn rank(&self, node: NodeIx) -> u32 {
+    pub(crate) fn rank(&self, node: NodeIx) -> u32 {
         self.rank.get(node).copied().unwrap_or(0)
     }
 
     /// Everything from which a way leads to `node`, without `node` itself. Groups count as sources of
     /// what follows them, and bring their children along.
     #[must_use]
-    pub fn upstream(&self, node: NodeIx) -> Vec<bool> {
+    pub(crate) fn upstream(&self, node: NodeIx) -> Vec<bool> {
         self.reach(node, |at| {
             let sources = self.sources(at).map(|(source, _)| source);
             sources.chain(self.children(at).iter().copied()).collect()
@@ -164,7 +158,7 @@ impl Topology {
 
     /// Everything to which a way leads from `node`, without `node` itself; groups that hold it included.
     #[must_use]
-    pub fn downstream(&self, node: NodeIx) -> Vec<bool> {
+    pub(crate) fn downstream(&self, node: NodeIx) -> Vec<bool> {
         let mut parents: Vec<Vec<NodeIx>> = vec![Vec::new(); self.len()];
         for (group, members) in self.children.iter().enumerate() {
             for &member in members {
@@ -206,13 +200,13 @@ fn index_nodes(nodes: &[Node], errors: &mut Vec<GraphError>) -> HashMap<NodeId, 
     index
 }
 
-struct Builder {
+struct TopologyBuilder {
     graph: DiGraph<NodeId, EdgeType, u32>,
     index: HashMap<NodeId, NodeIx>,
     errors: Vec<GraphError>,
 }
 
-impl Builder {
+impl TopologyBuilder {
     fn lookup(&mut self, id: &NodeId, pointer: impl Fn() -> String) -> Option<NodeIx> {
         let found = self.index.get(id).copied();
         if found.is_none() {

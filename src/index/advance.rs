@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::dependents::add_goals;
 use super::files::apply_files;
-use super::lookup::{Declared, Recorded};
+use super::lookup::{Declaration, RecordSummary};
 use super::quarantine::restore_held;
 use super::records::apply_records;
 use super::tables::{DECLARED, MAPS, MENTIONS, META, RECORDED, WAYS, WORK, decode, encode};
-use super::target::{Advance, Target};
+use super::target::{Advance, IndexTarget};
 use super::{Index, IndexError, ManifestFilter, Topic};
 use crate::config::Config;
 use crate::git::{ObjectId, Repo};
@@ -19,7 +19,7 @@ use crate::model::{Kind, ResourceKey};
 
 /// What the index describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+struct IndexedCommits {
     version: String,
     desired: ObjectId,
     status: Option<ObjectId>,
@@ -34,11 +34,11 @@ impl Index {
     pub fn advance(
         &mut self,
         repo: &Repo,
-        target: Target<'_>,
+        target: IndexTarget<'_>,
         config: &Config,
     ) -> Result<Advance, IndexError> {
         let filter = ManifestFilter::new(config)?;
-        let state = State {
+        let state = IndexedCommits {
             version: super::WRITER.to_owned(),
             desired: target.desired,
             status: target.status.tree,
@@ -77,7 +77,7 @@ impl Index {
         Ok(advance)
     }
 
-    fn state(&self) -> Result<Option<State>, IndexError> {
+    fn state(&self) -> Result<Option<IndexedCommits>, IndexError> {
         let table = self.store.begin_read()?.open_table(META)?;
         let found = table.get("state")?;
         // An entry of another version may not decode; it counts as none.
@@ -104,8 +104,8 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     let mut work = write.open_table(WORK)?;
     for entry in declared.iter()? {
         let (key, value) = entry?;
-        let old: Option<Recorded> = recorded.get(key.value())?.and_then(|old| decode(old.value()).ok());
-        let declared: Declared = decode(value.value())?;
+        let old: Option<RecordSummary> = recorded.get(key.value())?.and_then(|old| decode(old.value()).ok());
+        let declared: Declaration = decode(value.value())?;
         let same = old.is_some_and(|old| {
             old.terminal && old.spec_digest.as_deref() == Some(declared.spec_digest.as_str())
         });
@@ -115,7 +115,7 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     }
     for entry in recorded.iter()? {
         let (key, value) = entry?;
-        let old: Recorded = decode(value.value())?;
+        let old: RecordSummary = decode(value.value())?;
         if !old.terminal || declared.get(key.value())?.is_none() {
             work.insert(key.value(), [].as_slice())?;
         }
@@ -126,7 +126,7 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
 /// After reading changes: what changed, and what depends on it.
 fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Result<(), IndexError> {
     for key in touched {
-        let entry: Option<Declared> = {
+        let entry: Option<Declaration> = {
             let declared = write.open_table(DECLARED)?;
             let found = declared.get(key.to_string().as_str())?;
             found.and_then(|entry| decode(entry.value()).ok())

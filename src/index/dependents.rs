@@ -3,7 +3,7 @@
 
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::lookup::Declared;
+use super::lookup::Declaration;
 use super::tables::{DECLARED, MENTIONS, WORK, decode};
 use super::{IndexError, Topic};
 use crate::model::{Kind, ResourceKey};
@@ -12,7 +12,7 @@ use crate::model::{Kind, ResourceKey};
 pub(super) fn add_goals(
     write: &WriteTransaction,
     key: &ResourceKey,
-    entry: &Declared,
+    entry: &Declaration,
 ) -> Result<(), IndexError> {
     let mut topics = selectors(key, entry);
     let mut goals: Vec<String> = entry.goal.iter().map(ToString::to_string).collect();
@@ -22,7 +22,7 @@ pub(super) fn add_goals(
         let named = entry.topics.iter().filter_map(|topic| topic.parse::<ResourceKey>().ok());
         for other in named.filter(|other| other.kind == Kind::Plan) {
             let found = table.get(other.to_string().as_str())?;
-            let Some(replaced) = found.and_then(|found| decode::<Declared>(found.value()).ok()) else {
+            let Some(replaced) = found.and_then(|found| decode::<Declaration>(found.value()).ok()) else {
                 continue;
             };
             topics.extend(selectors(&other, &replaced));
@@ -43,7 +43,7 @@ pub(super) fn add_goals(
 }
 
 /// The topics of goals that may select a plan.
-fn selectors(key: &ResourceKey, entry: &Declared) -> Vec<String> {
+fn selectors(key: &ResourceKey, entry: &Declaration) -> Vec<String> {
     if key.kind != Kind::Plan {
         return Vec::new();
     }

@@ -16,12 +16,12 @@ pub(super) struct FileEntry {
     /// The resources that it declared before it was broken; their last good versions stay in force.
     pub(super) held: Vec<ResourceKey>,
     /// What it may declare as well, for all one can tell.
-    pub(super) doubt: Doubt,
+    pub(super) doubt: PossibleDeclaration,
 }
 
 /// What a file may declare beside what could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Doubt {
+pub(super) enum PossibleDeclaration {
     /// Nothing.
     #[default]
     None,
@@ -31,7 +31,7 @@ pub(super) enum Doubt {
     Any,
 }
 
-impl Doubt {
+impl PossibleDeclaration {
     pub(super) fn about(parsed: &manifest::Parsed) -> Self {
         let errors = || parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
         if parsed.broken || errors().any(|found| found.resource.is_none()) {

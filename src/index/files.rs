@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::dependents::add_goals;
-use super::file_entry::{Doubt, FileEntry, why_quarantined};
-use super::lookup::Declared;
+use super::file_entry::{FileEntry, PossibleDeclaration, why_quarantined};
+use super::lookup::Declaration;
 use super::parallel::{CHUNK, in_parallel};
 use super::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
 use super::target::Advance;
@@ -17,7 +17,7 @@ use crate::manifest;
 use crate::model::{Kind, Resource, ResourceKey, Spec};
 
 /// A file after parsing.
-struct Loaded {
+struct ParsedFile {
     path: String,
     entry: Option<(ObjectId, manifest::Parsed)>,
 }
@@ -59,8 +59,8 @@ pub(super) fn apply_files(
     Ok(())
 }
 
-fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<Loaded, IndexError> {
-    let Some(entry) = &change.new else { return Ok(Loaded { path: path.to_owned(), entry: None }) };
+fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<ParsedFile, IndexError> {
+    let Some(entry) = &change.new else { return Ok(ParsedFile { path: path.to_owned(), entry: None }) };
     let parsed = if entry.mode.is_file() {
         match repo.blob(entry.id, limits.file_bytes) {
             Ok(bytes) => manifest::parse(path, &bytes, limits),
@@ -70,13 +70,13 @@ fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result
     } else {
         manifest::refuse_entry(path, entry.mode.with_article())
     };
-    Ok(Loaded { path: path.to_owned(), entry: Some((entry.id, parsed)) })
+    Ok(ParsedFile { path: path.to_owned(), entry: Some((entry.id, parsed)) })
 }
 
 /// Writes down what a file holds now, and collects the keys that it held or holds.
 fn note_file(
     write: &WriteTransaction,
-    file: Loaded,
+    file: ParsedFile,
     advance: &mut Advance,
     moved: &mut BTreeSet<ResourceKey>,
     fresh: &mut Vec<(Resource, ObjectId)>,
@@ -101,7 +101,7 @@ fn note_file(
     for key in &keys {
         places.insert(key.to_string().as_str(), path)?;
     }
-    let doubt = Doubt::about(&parsed);
+    let doubt = PossibleDeclaration::about(&parsed);
     moved.extend(doubt.named());
     moved.extend(keys.iter().cloned());
     let held: Vec<ResourceKey> =
@@ -122,7 +122,7 @@ pub(super) fn declare(
     quarantined: Option<String>,
 ) -> Result<(), IndexError> {
     let key = resource.key().to_string();
-    let old: Option<Declared> = {
+    let old: Option<Declaration> = {
         let table = write.open_table(DECLARED)?;
         let found = table.get(key.as_str())?;
         found.and_then(|old| decode(old.value()).ok())
@@ -140,7 +140,7 @@ pub(super) fn declare(
         _ => None,
     };
     let owners = resource.metadata.owner_references.iter();
-    let declared = Declared {
+    let declared = Declaration {
         source: resource.source.clone(),
         blob,
         spec_digest: resource.spec_digest.clone(),
@@ -183,7 +183,7 @@ fn settle_place(
     limits: &Limits,
 ) -> Result<(), IndexError> {
     let text = key.to_string();
-    let old: Option<Declared> = {
+    let old: Option<Declaration> = {
         let table = write.open_table(DECLARED)?;
         let found = table.get(text.as_str())?;
         found.and_then(|old| decode(old.value()).ok())
@@ -215,7 +215,7 @@ fn settle_place(
     let file = write.open_table(FILES)?.get(old.source.path.as_str())?.map(|file| file.value().to_vec());
     let file = file.and_then(|file| decode::<FileEntry>(&file).ok());
     if file.is_some_and(|file| file.held.contains(key)) {
-        // The last good version stays in force (design invariant 6).
+        // The last good version stays in force (Invariant 6).
         old.quarantined = Some(why_quarantined(&old.source.path));
         write.open_table(DECLARED)?.insert(text.as_str(), encode(&old)?.as_slice())?;
         return Ok(());
@@ -223,7 +223,7 @@ fn settle_place(
     remove_declared(write, &text, Some(&old))
 }
 
-fn remove_declared(write: &WriteTransaction, key: &str, old: Option<&Declared>) -> Result<(), IndexError> {
+fn remove_declared(write: &WriteTransaction, key: &str, old: Option<&Declaration>) -> Result<(), IndexError> {
     let mut mentions = write.open_multimap_table(MENTIONS)?;
     for topic in old.iter().flat_map(|old| &old.topics) {
         mentions.remove(topic.as_str(), key)?;

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::tables::{AWAITS, BAD, BROKEN, DECLARED, MENTIONS, RECORDED, decode};
 use super::{Index, IndexError, Topic};
 use crate::git::ObjectId;
-use crate::model::{Digest, Kind, Name, ResourceKey, Source};
+use crate::model::{Digest, Kind, Name, ResourceKey, SourceLocation};
 
 /// The declaration of a resource that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Declared {
+pub struct Declaration {
     /// Where it stands.
-    pub source: Source,
+    pub source: SourceLocation,
     /// The blob that holds it; for a quarantined resource, the last good one.
     pub blob: ObjectId,
     /// The digest of its spec.
@@ -29,7 +29,7 @@ pub struct Declared {
 
 /// What the status branch says of a resource, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
+pub struct RecordSummary {
     /// The path of the record in the status tree.
     pub path: String,
     /// The blob of the record.
@@ -55,7 +55,7 @@ impl Index {
     ///
     /// # Errors
     /// The store.
-    pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declared>, IndexError> {
+    pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declaration>, IndexError> {
         let table = self.store.begin_read()?.open_table(DECLARED)?;
         let found = table.get(key.to_string().as_str())?;
         found.map(|value| decode(value.value())).transpose()
@@ -65,7 +65,7 @@ impl Index {
     ///
     /// # Errors
     /// The store.
-    pub fn recorded(&self, key: &ResourceKey) -> Result<Option<Recorded>, IndexError> {
+    pub fn recorded(&self, key: &ResourceKey) -> Result<Option<RecordSummary>, IndexError> {
         let table = self.store.begin_read()?.open_table(RECORDED)?;
         let found = table.get(key.to_string().as_str())?;
         found.map(|value| decode(value.value())).transpose()
@@ -119,7 +119,7 @@ impl Index {
     ///
     /// # Errors
     /// The store.
-    pub fn records(&self) -> Result<Vec<(ResourceKey, Recorded)>, IndexError> {
+    pub fn records(&self) -> Result<Vec<(ResourceKey, RecordSummary)>, IndexError> {
         let table = self.store.begin_read()?.open_table(RECORDED)?;
         let mut all = Vec::new();
         for entry in table.iter()? {

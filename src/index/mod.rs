@@ -11,12 +11,12 @@ mod links;
 mod lookup;
 mod parallel;
 mod quarantine;
+mod record_counts;
 mod records;
-mod sound;
-mod standing;
 mod store;
 mod tables;
 mod target;
+mod validation_cache;
 mod work;
 
 use std::path::Path;
@@ -24,10 +24,10 @@ use std::path::Path;
 pub use error::IndexError;
 pub use filter::ManifestFilter;
 pub use links::{Topic, topics_of};
-pub use lookup::{Declared, Recorded};
-pub use sound::{Content, SoundFiles, Stamp};
-pub use target::{Advance, Target};
-pub use work::{Settled, WorkKey};
+pub use lookup::{Declaration, RecordSummary};
+pub use target::{Advance, IndexTarget};
+pub use validation_cache::{FileStamp, ValidatedContent, ValidationCache};
+pub use work::{WaitSet, WorkKey};
 
 use self::store::Store;
 

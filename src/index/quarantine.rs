@@ -5,20 +5,20 @@ use redb::{ReadableTable as _, WriteTransaction};
 use super::IndexError;
 use super::file_entry::{FileEntry, why_quarantined};
 use super::files::declare;
-use super::lookup::Recorded;
+use super::lookup::RecordSummary;
 use super::tables::{BAD, DECLARED, FILES, RECORDED, decode, encode};
-use super::target::Target;
+use super::target::IndexTarget;
 use crate::config::Limits;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey};
 
 /// After reading everything: recorded resources whose file is broken are declared as they were when they were good, as
-/// far as that can be found out (design invariant 6).
+/// far as that can be found out (Invariant 6).
 pub(super) fn restore_held(
     write: &WriteTransaction,
     repo: &Repo,
-    target: Target<'_>,
+    target: IndexTarget<'_>,
     limits: &Limits,
 ) -> Result<(), IndexError> {
     for (key, path, mut file) in held(write)? {
@@ -41,7 +41,7 @@ fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)
     let (recorded, declared) = (write.open_table(RECORDED)?, write.open_table(DECLARED)?);
     for entry in recorded.iter()? {
         let (text, value) = entry?;
-        let Some(path) = decode::<Recorded>(value.value())?.source else { continue };
+        let Some(path) = decode::<RecordSummary>(value.value())?.source else { continue };
         let Ok(key) = text.value().parse::<ResourceKey>() else { continue };
         if declared.get(text.value())?.is_some() {
             continue;
@@ -56,7 +56,7 @@ fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)
 /// commit that the status branch was last written for.
 fn last_good(
     repo: &Repo,
-    target: Target<'_>,
+    target: IndexTarget<'_>,
     key: &ResourceKey,
     path: &str,
     limits: &Limits,

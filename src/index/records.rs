@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::IndexError;
-use super::lookup::Recorded;
+use super::lookup::RecordSummary;
 use super::parallel::{CHUNK, in_parallel};
-use super::standing::Standing;
+use super::record_counts::RecordCounts;
 use super::tables::{BROKEN, RECORDED, decode, encode};
 use crate::git::{Repo, TreeChange};
-use crate::model::{ResourceKey, Status, StatusMetadata};
+use crate::model::{ResourceKey, ResourceStatus, StatusMetadata};
 use crate::record::{StatusPath, StatusTree};
 
 /// Reads the changed records of the status tree.
@@ -22,14 +22,15 @@ pub(super) fn apply_records(
 ) -> Result<usize, IndexError> {
     let mut table = write.open_table(RECORDED)?;
     let mut broken = write.open_table(BROKEN)?;
-    let mut standing = Standing::open(write)?;
+    let mut standing = RecordCounts::open(write)?;
     let mut count = 0;
     for chunk in changes.chunks(CHUNK) {
         let read = in_parallel(repo, chunk, read_record)?;
         for (key, path, found) in read.into_iter().flatten() {
             let text = key.to_string();
-            let old: Option<Recorded> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
-            if matches!(found, Found::Broken) {
+            let old: Option<RecordSummary> =
+                table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
+            if matches!(found, RecordFile::Broken) {
                 broken.insert(text.as_str(), [].as_slice())?;
             } else {
                 broken.remove(text.as_str())?;
@@ -54,20 +55,20 @@ pub(super) fn apply_records(
     Ok(count)
 }
 
-type RecordChange = (ResourceKey, String, Found);
+type RecordTreeChange = (ResourceKey, String, RecordFile);
 
 /// What stands at the path of a record.
-enum Found {
+enum RecordFile {
     /// The record.
-    Record(Box<Recorded>),
+    Record(Box<RecordSummary>),
     /// Something that somebody made of it by hand; what it was before counts, and will be written anew.
     Broken,
     /// Nothing.
     Nothing,
 }
 
-impl Found {
-    fn record(self) -> Option<Recorded> {
+impl RecordFile {
+    fn record(self) -> Option<RecordSummary> {
         match self {
             Self::Record(record) => Some(*record),
             Self::Broken | Self::Nothing => None,
@@ -75,15 +76,15 @@ impl Found {
     }
 }
 
-fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>, IndexError> {
+fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChange>, IndexError> {
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
     let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
-    let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), Found::Nothing))) };
+    let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), RecordFile::Nothing))) };
     let Some(parsed) = StatusTree::read_if_sound(repo, &key, path, entry)? else {
-        return Ok(Some((key, path.to_owned(), Found::Broken)));
+        return Ok(Some((key, path.to_owned(), RecordFile::Broken)));
     };
     let annotations = &parsed.metadata.annotations;
-    let recorded = Recorded {
+    let recorded = RecordSummary {
         path: path.to_owned(),
         blob: entry.id,
         uid: parsed.metadata.uid.clone(),
@@ -97,27 +98,27 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordChange>,
             .and_then(|status| status.completion_time)
             .map(jiff::Timestamp::as_millisecond),
     };
-    Ok(Some((key, path.to_owned(), Found::Record(Box::new(recorded)))))
+    Ok(Some((key, path.to_owned(), RecordFile::Record(Box::new(recorded)))))
 }
 
 /// The phase, as written in a status.
 #[must_use]
-fn phase_of(status: &Status) -> String {
+fn phase_of(status: &ResourceStatus) -> String {
     match status {
-        Status::Goal(status) => format!("{:?}", status.phase),
-        Status::Plan(status) => format!("{:?}", status.phase),
-        Status::Capability(status) => format!("{:?}", status.phase),
-        Status::Binding(status) => format!("{:?}", status.phase),
-        Status::Gate(status) => format!("{:?}", status.phase),
-        Status::Execution(status) => status.phase.to_string(),
+        ResourceStatus::Goal(status) => format!("{:?}", status.phase),
+        ResourceStatus::Plan(status) => format!("{:?}", status.phase),
+        ResourceStatus::Capability(status) => format!("{:?}", status.phase),
+        ResourceStatus::Binding(status) => format!("{:?}", status.phase),
+        ResourceStatus::Gate(status) => format!("{:?}", status.phase),
+        ResourceStatus::Execution(status) => status.phase.to_string(),
     }
 }
 
 /// Whether nothing happens to the resource unless something changes.
-fn is_over(status: &Status) -> bool {
+fn is_over(status: &ResourceStatus) -> bool {
     match status {
-        Status::Goal(status) => matches!(status.phase, crate::model::GoalPhase::Succeeded),
-        Status::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),
+        ResourceStatus::Goal(status) => matches!(status.phase, crate::model::GoalPhase::Succeeded),
+        ResourceStatus::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),
         _ => true,
     }
 }

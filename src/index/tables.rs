@@ -7,46 +7,46 @@ use serde::de::DeserializeOwned;
 use super::IndexError;
 
 /// A table from text to an encoded value.
-pub(super) type Map = TableDefinition<'static, &'static str, &'static [u8]>;
+pub(super) type TextTable = TableDefinition<'static, &'static str, &'static [u8]>;
 /// A table from text to several texts.
-pub(super) type Ways = MultimapTableDefinition<'static, &'static str, &'static str>;
+pub(super) type MultiTable = MultimapTableDefinition<'static, &'static str, &'static str>;
 
 /// What the index describes: one entry, `state`.
-pub(super) const META: Map = Map::new("meta");
+pub(super) const META: TextTable = TextTable::new("meta");
 /// Path → what the file holds.
-pub(super) const FILES: Map = Map::new("files");
+pub(super) const FILES: TextTable = TextTable::new("files");
 /// Path → the blob of a file that has something wrong with it.
-pub(super) const BAD: Map = Map::new("bad");
+pub(super) const BAD: TextTable = TextTable::new("bad");
 /// Key → the paths that declare it.
-pub(super) const PLACES: Ways = Ways::new("places");
+pub(super) const PLACES: MultiTable = MultiTable::new("places");
 /// Key → the declaration in force.
-pub(super) const DECLARED: Map = Map::new("declared");
+pub(super) const DECLARED: TextTable = TextTable::new("declared");
 /// Topic → the keys whose declaration mentions it.
-pub(super) const MENTIONS: Ways = Ways::new("mentions");
+pub(super) const MENTIONS: MultiTable = MultiTable::new("mentions");
 /// Key → the record.
-pub(super) const RECORDED: Map = Map::new("recorded");
+pub(super) const RECORDED: TextTable = TextTable::new("recorded");
 /// Key → nothing: records that somebody broke.
-pub(super) const BROKEN: Map = Map::new("broken");
+pub(super) const BROKEN: TextTable = TextTable::new("broken");
 /// `kind/phase` → how many records are in it.
-pub(super) const PHASES: Map = Map::new("phases");
+pub(super) const PHASES: TextTable = TextTable::new("phases");
 /// Key → nothing: executions that are not over.
-pub(super) const ACTIVE: Map = Map::new("active");
+pub(super) const ACTIVE: TextTable = TextTable::new("active");
 /// Time, as sortable text, then the key → nothing: executions that are over.
-pub(super) const ENDED: Map = Map::new("ended");
+pub(super) const ENDED: TextTable = TextTable::new("ended");
 /// Key → nothing: what has to be planned again.
-pub(super) const WORK: Map = Map::new("work");
+pub(super) const WORK: TextTable = TextTable::new("work");
 /// Topic → the keys that wait for it.
-pub(super) const AWAITS: Ways = Ways::new("awaits");
+pub(super) const AWAITS: MultiTable = MultiTable::new("awaits");
 /// Key → what it waits for, and until when.
-pub(super) const SETTLED: Map = Map::new("settled");
+pub(super) const SETTLED: TextTable = TextTable::new("settled");
 /// Time, as sortable text, then the key → nothing: what has to be planned again then.
-pub(super) const WAKES: Map = Map::new("wakes");
+pub(super) const WAKES: TextTable = TextTable::new("wakes");
 
 /// Every table from text to a value.
-pub(super) const MAPS: [Map; 12] =
+pub(super) const MAPS: [TextTable; 12] =
     [META, FILES, BAD, DECLARED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
 /// Every table from text to texts.
-pub(super) const WAYS: [Ways; 3] = [PLACES, MENTIONS, AWAITS];
+pub(super) const WAYS: [MultiTable; 3] = [PLACES, MENTIONS, AWAITS];
 
 /// A time as text that sorts like the time, followed by the key.
 pub(super) fn timed_key(millis: i64, key: &str) -> String {

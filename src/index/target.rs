@@ -6,7 +6,7 @@ use crate::record::StatusTree;
 
 /// The commits that the index is brought to.
 #[derive(Debug, Clone, Copy)]
-pub struct Target<'a> {
+pub struct IndexTarget<'a> {
     /// The tree of the desired commit.
     pub desired: ObjectId,
     /// The tree of the desired commit that the status branch was last written for, if it is known here.

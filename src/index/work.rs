@@ -15,7 +15,7 @@ pub type WorkKey = ResourceKey;
 
 /// How a resource was left: nothing more to do until one of these things happens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Settled {
+pub struct WaitSet {
     /// Topics whose change makes it worth planning again.
     pub on: Vec<String>,
     /// When to plan again in any case.
@@ -24,7 +24,7 @@ pub struct Settled {
     pub waiting: Vec<serde_json::Value>,
 }
 
-impl Settled {
+impl WaitSet {
     /// Adds a topic.
     pub fn on(&mut self, topic: &Topic) {
         self.on.push(topic.to_string());
@@ -92,7 +92,7 @@ impl Index {
     ///
     /// # Errors
     /// The store.
-    pub fn settle(&mut self, keys: &[(ResourceKey, Option<Settled>)]) -> Result<(), IndexError> {
+    pub fn settle(&mut self, keys: &[(ResourceKey, Option<WaitSet>)]) -> Result<(), IndexError> {
         // An index that was only read had nothing to plan; what it does not learn costs time, no more.
         if keys.is_empty() || matches!(self.store, Store::Reading(..)) {
             return Ok(());
@@ -115,7 +115,7 @@ impl Index {
             if first.len() >= most {
                 break;
             }
-            if let Ok(settled) = serde_json::from_slice::<Settled>(entry?.1.value()) {
+            if let Ok(settled) = serde_json::from_slice::<WaitSet>(entry?.1.value()) {
                 first.extend(settled.waiting);
             }
         }
@@ -130,19 +130,19 @@ fn time_and_key(text: &str) -> Option<(Timestamp, &str)> {
     Some((Timestamp::from_millisecond(millis).ok()?, key))
 }
 
-fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&Settled>) -> Result<(), IndexError> {
+fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) -> Result<(), IndexError> {
     write.open_table(WORK)?.remove(key)?;
     let mut table = write.open_table(SETTLED)?;
     let mut awaits = write.open_multimap_table(AWAITS)?;
     let mut wakes = write.open_table(WAKES)?;
-    let old = table.remove(key)?.and_then(|old| serde_json::from_slice::<Settled>(old.value()).ok());
+    let old = table.remove(key)?.and_then(|old| serde_json::from_slice::<WaitSet>(old.value()).ok());
     for topic in old.iter().flat_map(|old| &old.on) {
         awaits.remove(topic.as_str(), key)?;
     }
     if let Some(at) = old.and_then(|old| old.wake) {
         wakes.remove(timed_key(at.as_millisecond(), key).as_str())?;
     }
-    let Some(settled) = settled.filter(|settled| **settled != Settled::default()) else { return Ok(()) };
+    let Some(settled) = settled.filter(|settled| **settled != WaitSet::default()) else { return Ok(()) };
     for topic in &settled.on {
         awaits.insert(topic.as_str(), key)?;
     }

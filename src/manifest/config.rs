@@ -3,9 +3,9 @@
 use globset::Glob;
 use serde_json::Value;
 
-use super::locate::Text;
+use super::locate::SourceText;
 use super::problem::Problem;
-use super::read::{self, Broken, Document, Format};
+use super::read::{self, ManifestFormat, RawDocument, ReadError};
 use super::{codes, decode_text, document, rules, schema};
 use crate::config::{CONFIG_FILE, Config, Limits};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -24,9 +24,9 @@ pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
     }
 }
 
-fn read_text(text: &Text<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
+fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
     text.check_first(limits).map_err(|diagnostic| vec![*diagnostic])?;
-    let documents = read::read(text.content, Format::Yaml, limits);
+    let documents = read::read(text.content, ManifestFormat::Yaml, limits);
     if let Some((index, broken)) = first_broken(&documents) {
         return Err(vec![text.broken(broken, index, limits)]);
     }
@@ -48,7 +48,7 @@ fn read_text(text: &Text<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>
     }
 }
 
-fn first_broken(documents: &[Result<Document, Broken>]) -> Option<(usize, &Broken)> {
+fn first_broken(documents: &[Result<RawDocument, ReadError>]) -> Option<(usize, &ReadError)> {
     documents
         .iter()
         .enumerate()

@@ -3,18 +3,18 @@
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use super::read::{self, Document};
+use super::read::{self, RawDocument};
 use super::suggest::short;
-use super::value::{Finding, FindingKind};
+use super::value::{FindingKind, ReadFinding};
 use super::{codes, rules, schema, suggest};
 use crate::diagnostic::Severity;
 use crate::model::{
-    API_GROUP, API_VERSION, Digest, Kind, Metadata, Name, Resource, ResourceKey, Source, Spec,
+    API_GROUP, API_VERSION, Digest, Kind, Metadata, Name, Resource, ResourceKey, SourceLocation, Spec,
 };
 
 /// What became of a document.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct DocumentOutcome {
     /// Whether it is a PlanSpec document.
     pub(super) ours: bool,
     /// What it declares, as far as that can be read.
@@ -27,14 +27,18 @@ pub(super) struct Outcome {
 /// Checks and decodes one document.
 ///
 /// `reread` gives the document's value once more; it is asked for only when decoding fails.
-pub(super) fn examine(document: Document, source: Source, reread: impl Fn() -> Option<Value>) -> Outcome {
-    let Document { value, findings } = document;
-    let Value::Object(map) = value else { return Outcome::default() };
+pub(super) fn examine(
+    document: RawDocument,
+    source: SourceLocation,
+    reread: impl Fn() -> Option<Value>,
+) -> DocumentOutcome {
+    let RawDocument { value, findings } = document;
+    let Value::Object(map) = value else { return DocumentOutcome::default() };
     let version = match api_version(&map) {
-        Version::Foreign => return Outcome::default(),
+        Version::Foreign => return DocumentOutcome::default(),
         other => other,
     };
-    let mut outcome = Outcome { ours: true, ..Outcome::default() };
+    let mut outcome = DocumentOutcome { ours: true, ..DocumentOutcome::default() };
     let kind = map.get("kind").and_then(Value::as_str).and_then(kind_of);
     outcome.key = kind.and_then(|kind| key_of(kind, &map));
     outcome.problems.extend(findings.iter().map(explain));
@@ -59,8 +63,8 @@ pub(super) fn examine(document: Document, source: Source, reread: impl Fn() -> O
 fn examine_kind(
     kind: Kind,
     map: Map<String, Value>,
-    source: Source,
-    outcome: &mut Outcome,
+    source: SourceLocation,
+    outcome: &mut DocumentOutcome,
     reread: impl Fn() -> Option<Value>,
 ) {
     rules::ignored(&map, &mut outcome.problems);
@@ -161,7 +165,7 @@ fn key_of(kind: Kind, map: &Map<String, Value>) -> Option<ResourceKey> {
 }
 
 /// What a finding of the reader means to a user.
-pub(super) fn explain(finding: &Finding) -> Problem {
+pub(super) fn explain(finding: &ReadFinding) -> Problem {
     let pointer = finding.pointer.as_str();
     match &finding.kind {
         FindingKind::DuplicateKey => {

@@ -16,16 +16,16 @@ pub struct Facts {
     /// What identifies it.
     pub key: ResourceKey,
     /// What it refers to, but for Gates, which may be implicit, and for capabilities, which `detail` has.
-    pub references: Vec<Ref>,
+    pub references: Vec<FactRef>,
     /// Its owners.
     pub owners: Vec<ResourceKey>,
     /// What only its kind has.
-    pub detail: Detail,
+    pub detail: KindFacts,
 }
 
 /// A reference to another resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ref {
+pub struct FactRef {
     /// What is referred to.
     pub target: ResourceKey,
     /// Where, as a JSON pointer.
@@ -36,7 +36,7 @@ pub struct Ref {
 
 /// The facts that only some kinds have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Detail {
+pub enum KindFacts {
     /// Of a Plan.
     Plan {
         /// The nodes, in order.
@@ -137,12 +137,12 @@ pub fn facts(resource: &Resource) -> Facts {
 
 struct References<'a> {
     home: &'a Name,
-    list: Vec<Ref>,
+    list: Vec<FactRef>,
 }
 
 impl References<'_> {
     fn add(&mut self, kind: Kind, to: &Reference, pointer: String, required: bool) {
-        self.list.push(Ref { target: to.key(kind, self.home), pointer, required });
+        self.list.push(FactRef { target: to.key(kind, self.home), pointer, required });
     }
 
     fn maybe(&mut self, kind: Kind, to: Option<&Reference>, field: &str, required: bool) {
@@ -152,7 +152,7 @@ impl References<'_> {
     }
 }
 
-fn other(resource: &Resource, references: &mut References<'_>) -> Detail {
+fn other(resource: &Resource, references: &mut References<'_>) -> KindFacts {
     match &resource.spec {
         Spec::Binding(spec) => {
             for (index, rule) in spec.rules.iter().enumerate() {
@@ -164,21 +164,25 @@ fn other(resource: &Resource, references: &mut References<'_>) -> Detail {
                     references.add(Kind::Capability, capability, at("capabilityRef"), false);
                 }
             }
-            Detail::None
+            KindFacts::None
         }
         Spec::Gate(spec) => {
             let target = &spec.target_ref;
             let namespace = target.namespace.as_ref().unwrap_or(references.home).clone();
             let target = ResourceKey::new(target.kind, namespace, target.name.clone());
-            references.list.push(Ref { target, pointer: "/spec/targetRef/name".to_owned(), required: false });
-            Detail::None
+            references.list.push(FactRef {
+                target,
+                pointer: "/spec/targetRef/name".to_owned(),
+                required: false,
+            });
+            KindFacts::None
         }
         Spec::Capability(spec) => capability(spec, &resource.metadata),
-        _ => Detail::None,
+        _ => KindFacts::None,
     }
 }
 
-fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> Detail {
+fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> KindFacts {
     let home = &metadata.namespace;
     let inputs = spec.inputs.iter().map(|input| InputDeclaration {
         name: input.name.clone(),
@@ -196,10 +200,10 @@ fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> Detail {
         let why = if why == "true" { "" } else { why };
         (why.to_owned(), annotation(REPLACEMENT).cloned().unwrap_or_default())
     });
-    Detail::Capability { inputs: inputs.collect(), requires: requires.collect(), deprecated }
+    KindFacts::Capability { inputs: inputs.collect(), requires: requires.collect(), deprecated }
 }
 
-fn plan(spec: &PlanSpec, references: &mut References<'_>) -> Detail {
+fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
     references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
     for (index, old) in spec.supersedes.iter().enumerate() {
         references.add(Kind::Plan, old, format!("/spec/supersedes/{index}/name"), false);
@@ -207,7 +211,7 @@ fn plan(spec: &PlanSpec, references: &mut References<'_>) -> Detail {
     let nodes =
         spec.graph.nodes.iter().enumerate().map(|(index, entry)| node(index, entry, references)).collect();
     let supersedes = spec.supersedes.first().map(|old| old.key(Kind::Plan, references.home));
-    Detail::Plan { nodes, supersedes }
+    KindFacts::Plan { nodes, supersedes }
 }
 
 fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
@@ -216,7 +220,7 @@ fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts
         let kind = resource_ref.kind.unwrap_or(Kind::Execution);
         let target = ResourceKey::new(kind, namespace, resource_ref.name.clone());
         let pointer = format!("/spec/graph/nodes/{index}/externalRef/resourceRef/name");
-        references.list.push(Ref { target, pointer, required: false });
+        references.list.push(FactRef { target, pointer, required: false });
     }
     NodeFacts {
         id: node.id.clone(),
@@ -243,7 +247,7 @@ fn inputs(map: &JsonMap) -> Vec<InputFacts> {
     map.iter().map(fact).collect()
 }
 
-fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> Detail {
+fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> KindFacts {
     references.maybe(Kind::Plan, Some(&spec.plan_ref), "planRef", true);
     references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
     // Without its Binding a node is Blocked, and starts by itself when the Binding arrives.
@@ -252,5 +256,5 @@ fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> Detail {
         references.add(Kind::Binding, binding, format!("/spec/nodeBindings/{node}/name"), false);
     }
     let plan = spec.plan_ref.key(Kind::Plan, references.home);
-    Detail::Execution { plan, bound: spec.node_bindings.keys().cloned().collect() }
+    KindFacts::Execution { plan, bound: spec.node_bindings.keys().cloned().collect() }
 }

@@ -4,7 +4,7 @@ use crate::diagnostic::Span;
 
 /// A text with the starts of its lines. A line ends with LF, CR LF or CR.
 #[derive(Debug)]
-pub(super) struct Lines<'t> {
+pub(super) struct LineIndex<'t> {
     text: &'t str,
     starts: Vec<usize>,
     /// The bytes that stand before `text` in the file: a byte order mark.
@@ -18,7 +18,7 @@ pub(super) struct Position {
     pub(super) column: usize,
 }
 
-impl<'t> Lines<'t> {
+impl<'t> LineIndex<'t> {
     pub(super) fn new(text: &'t str, skipped: usize) -> Self {
         let mut starts = vec![0];
         let mut bytes = text.bytes().enumerate().peekable();
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters_and_offsets_count_bytes() {
-        let lines = Lines::new("ä: 1\r\nb: ü\rc", 3);
+        let lines = LineIndex::new("ä: 1\r\nb: ü\rc", 3);
         assert_eq!(lines.count(), 3);
         assert_eq!(lines.line(2), "b: ü");
         let span = lines.span(Position { line: 2, column: 4 }, Position { line: 2, column: 5 });

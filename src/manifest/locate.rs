@@ -3,11 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use super::lines::{Lines, Position};
-use super::problem::{At, Problem};
-use super::read::Broken;
-use super::spans::{Place, Refusal, Tree};
-use super::{codes, suggest, suspicion};
+use super::lines::{LineIndex, Position};
+use super::problem::{EntryPart, Problem};
+use super::read::ReadError;
+use super::spans::{SpanError, SpanLocation, SpanTree};
+use super::{codes, prescan, suggest};
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location, Related, Severity, Span};
 
@@ -16,31 +16,32 @@ const MARK: char = '\u{feff}';
 const QUOTE_TEMPLATE: &str = "put `{{ }}` in quotes";
 
 /// The text of a file, and its spans once somebody asked.
-pub(super) struct Text<'t> {
+pub(super) struct SourceText<'t> {
     path: &'t str,
     /// The text without its byte order mark.
     pub(super) content: &'t str,
     skipped: usize,
-    lines: OnceCell<Lines<'t>>,
-    tree: OnceCell<Option<Tree>>,
+    lines: OnceCell<LineIndex<'t>>,
+    tree: OnceCell<Option<SpanTree>>,
 }
 
-impl<'t> Text<'t> {
+impl<'t> SourceText<'t> {
     pub(super) fn new(path: &'t str, text: &'t str) -> Self {
         let content = text.strip_prefix(MARK).unwrap_or(text);
         let skipped = text.len() - content.len();
         Self { path, content, skipped, lines: OnceCell::new(), tree: OnceCell::new() }
     }
 
-    fn lines(&self) -> &Lines<'t> {
-        self.lines.get_or_init(|| Lines::new(self.content, self.skipped))
+    fn lines(&self) -> &LineIndex<'t> {
+        self.lines.get_or_init(|| LineIndex::new(self.content, self.skipped))
     }
 
     /// Where the two parsers disagree there is no tree, and diagnostics go without a span. How deep it is, has been
     /// told already.
-    fn tree(&self, limits: &Limits) -> Option<&Tree> {
-        let build =
-            || Tree::build(self.content, self.lines(), &Limits { depth: u32::MAX, ..limits.clone() }).ok();
+    fn tree(&self, limits: &Limits) -> Option<&SpanTree> {
+        let build = || {
+            SpanTree::build(self.content, self.lines(), &Limits { depth: u32::MAX, ..limits.clone() }).ok()
+        };
         self.tree.get_or_init(build).as_ref()
     }
 
@@ -60,25 +61,25 @@ impl<'t> Text<'t> {
     /// Refuses aliases and nesting beyond the limits before the fast reader sees them: it would expand the ones, and take
     /// time that grows with the square of the other. Where neither can be there this costs a scan of the bytes.
     pub(super) fn check_first(&self, limits: &Limits) -> Result<(), Box<Diagnostic>> {
-        if !suspicion::may_hold_aliases(self.content) && !suspicion::may_be_deep(self.content) {
+        if !prescan::may_hold_aliases(self.content) && !prescan::may_be_deep(self.content) {
             return Ok(());
         }
-        let tree = Tree::build(self.content, self.lines(), limits)
+        let tree = SpanTree::build(self.content, self.lines(), limits)
             .map_err(|refusal| Box::new(self.refused(refusal)))?;
         let _ = self.tree.set(Some(tree));
         Ok(())
     }
 
-    fn refused(&self, refusal: Refusal) -> Diagnostic {
+    fn refused(&self, refusal: SpanError) -> Diagnostic {
         match refusal {
-            Refusal::Aliases { at, document, message, hint } => {
+            SpanError::Aliases { at, document, message, hint } => {
                 let location = self.location(Some(at), document, "");
                 Diagnostic::error(codes::ALIASES, location, message).with_hint(hint)
             }
-            Refusal::Depth { at, document } => {
+            SpanError::Depth { at, document } => {
                 Diagnostic::error(codes::TOO_DEEP, self.location(Some(at), document, ""), "nested too deeply")
             }
-            Refusal::Syntax { at, message } => {
+            SpanError::Syntax { at, message } => {
                 let location = self.location(Some(at), 0, "");
                 Diagnostic::error(codes::SYNTAX, location, suggest::short(&message))
             }
@@ -86,10 +87,10 @@ impl<'t> Text<'t> {
     }
 
     /// The diagnostic for a document that could not be read.
-    pub(super) fn broken(&self, broken: &Broken, document: usize, limits: &Limits) -> Diagnostic {
+    pub(super) fn broken(&self, broken: &ReadError, document: usize, limits: &Limits) -> Diagnostic {
         let point = |at: &Option<Position>| at.map(|at| self.lines().point(at));
         match broken {
-            Broken::Syntax { at, message } => {
+            ReadError::Syntax { at, message } => {
                 let location = self.location(point(at), document, "");
                 let diagnostic = Diagnostic::error(codes::SYNTAX, location, message.clone());
                 match at.and_then(|at| self.syntax_hint(at)) {
@@ -97,7 +98,7 @@ impl<'t> Text<'t> {
                     None => diagnostic,
                 }
             }
-            Broken::ComplexKey { at } => {
+            ReadError::ComplexKey { at } => {
                 let location = self.location(point(at), document, "");
                 let message = "the key of a mapping must be a string";
                 let diagnostic = Diagnostic::error(codes::COMPLEX_KEY, location, message);
@@ -106,7 +107,7 @@ impl<'t> Text<'t> {
                     false => diagnostic,
                 }
             }
-            Broken::TooMany => {
+            ReadError::TooMany => {
                 let message = format!("the file has more than {} documents", limits.documents);
                 let hint = "split it, or raise `limits.documents` in .planspec.yaml";
                 Diagnostic::error(codes::TOO_MANY_DOCUMENTS, self.location(None, document, ""), message)
@@ -180,20 +181,21 @@ pub fn locate(
     for (path, locations) in missing {
         let Some(bytes) = read(&path) else { continue };
         let Ok(content) = std::str::from_utf8(&bytes) else { continue };
-        let text = Text::new(&path, content);
+        let text = SourceText::new(&path, content);
         let Some(tree) = text.tree(limits) else { continue };
         for location in locations {
             let document = usize::try_from(location.document).unwrap_or(usize::MAX);
-            location.span = tree.nearest(document, &location.pointer).map(|place| pick(place, At::Value));
+            location.span =
+                tree.nearest(document, &location.pointer).map(|place| pick(place, EntryPart::Value));
         }
     }
 }
 
 /// The key or the value. Of a mapping or list, the key says more than its first line.
-fn pick(place: Place, at: At) -> Span {
+fn pick(place: SpanLocation, at: EntryPart) -> Span {
     match (at, place.key) {
-        (At::Key, Some(key)) => key,
-        (At::Value, Some(key)) if !place.scalar => key,
+        (EntryPart::Key, Some(key)) => key,
+        (EntryPart::Value, Some(key)) if !place.scalar => key,
         _ => place.value,
     }
 }

@@ -4,15 +4,16 @@
 pub mod codes;
 mod config;
 mod document;
-mod earlier;
-mod everyday;
 mod facts;
+mod fast_yaml;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test asks whether to write its expectations")]
 mod fixtures;
+mod legacy_fields;
 mod lines;
 mod locate;
 mod pointer;
+mod prescan;
 mod problem;
 mod read;
 mod references;
@@ -23,23 +24,22 @@ mod schema;
 mod schema_error;
 mod spans;
 mod suggest;
-mod suspicion;
 mod transition;
 mod value;
 
 pub use config::load_config;
-pub use facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts, Ref, Requirement, facts};
+pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
-pub use references::{Declared, Universe, check_references, drop_consequences};
-pub use schema::{Published, schemas};
+pub use references::{DeclaredResource, ResourceSet, check_references, drop_consequences};
+pub use schema::{PublishedSchema, schemas};
 pub use transition::check_transition;
 
-use self::locate::Text;
+use self::locate::SourceText;
 use self::problem::Problem;
-use self::read::Format;
+use self::read::ManifestFormat;
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location};
-use crate::model::{API_GROUP, Resource, Source};
+use crate::model::{API_GROUP, Resource, SourceLocation};
 
 /// How many problems of a document are listed.
 const MOST_PROBLEMS: usize = 100;
@@ -78,8 +78,8 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
             return parsed;
         }
     };
-    let format = Format::of(path, text.content);
-    if let (Format::Yaml, Err(diagnostic)) = (format, text.check_first(limits)) {
+    let format = ManifestFormat::of(path, text.content);
+    if let (ManifestFormat::Yaml, Err(diagnostic)) = (format, text.check_first(limits)) {
         if declares_group(text.content) {
             parsed.refuse(*diagnostic);
         }
@@ -89,8 +89,10 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
     for (index, document) in read::read(text.content, format, limits).into_iter().enumerate() {
         match document {
             Ok(document) => {
-                let source =
-                    Source { path: path.to_owned(), document: u32::try_from(index).unwrap_or(u32::MAX) };
+                let source = SourceLocation {
+                    path: path.to_owned(),
+                    document: u32::try_from(index).unwrap_or(u32::MAX),
+                };
                 parsed.take(document::examine(document, source, || reread(index)), &text, index, limits);
             }
             Err(broken) => {
@@ -134,7 +136,13 @@ impl Parsed {
         self.broken = true;
     }
 
-    fn take(&mut self, outcome: document::Outcome, text: &Text<'_>, index: usize, limits: &Limits) {
+    fn take(
+        &mut self,
+        outcome: document::DocumentOutcome,
+        text: &SourceText<'_>,
+        index: usize,
+        limits: &Limits,
+    ) {
         self.manifest |= outcome.ours;
         self.broken |= outcome.ours && outcome.resource.is_none() && outcome.key.is_none();
         let left = outcome.problems.len().saturating_sub(MOST_PROBLEMS);
@@ -177,17 +185,21 @@ fn declares_group(text: &str) -> bool {
     })
 }
 
-fn decode_text<'t>(path: &'t str, bytes: &'t [u8], limits: &Limits) -> Result<Text<'t>, Box<Diagnostic>> {
+fn decode_text<'t>(
+    path: &'t str,
+    bytes: &'t [u8],
+    limits: &Limits,
+) -> Result<SourceText<'t>, Box<Diagnostic>> {
     if bytes.len() as u64 > limits.file_bytes {
         let message = format!("the file has {} bytes, the limit is {}", bytes.len(), limits.file_bytes);
         let hint = "split it, or raise `limits.fileBytes` in .planspec.yaml";
         return Err(Box::new(Diagnostic::error(codes::TOO_LARGE, whole(path), message).with_hint(hint)));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(Text::new(path, text)),
+        Ok(text) => Ok(SourceText::new(path, text)),
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok());
-            let location = Text::new(path, good.unwrap_or_default()).end();
+            let location = SourceText::new(path, good.unwrap_or_default()).end();
             let diagnostic = Diagnostic::error(codes::NOT_UTF8, location, "the file is not UTF-8");
             Err(Box::new(diagnostic.with_hint("save it as UTF-8")))
         }

@@ -4,7 +4,7 @@ use crate::diagnostic::{Code, Severity};
 
 /// Whether the key of an entry is meant, or its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum EntryPart {
     Key,
     Value,
 }
@@ -15,7 +15,7 @@ pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) severity: Severity,
     pub(super) pointer: String,
-    pub(super) at: At,
+    pub(super) at: EntryPart,
     /// Which of several equal keys is meant, from 0.
     pub(super) occurrence: usize,
     pub(super) message: String,
@@ -31,7 +31,7 @@ impl Problem {
             code,
             severity: Severity::Error,
             pointer: pointer.into(),
-            at: At::Value,
+            at: EntryPart::Value,
             occurrence: 0,
             message: message.into(),
             hint: None,
@@ -47,7 +47,7 @@ impl Problem {
 
     /// The same, at the key.
     pub(super) fn at_key(mut self) -> Self {
-        self.at = At::Key;
+        self.at = EntryPart::Key;
         self
     }
 

@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::everyday;
+use super::fast_yaml;
 use super::lines::Position;
-use super::value::{self, EXPECTED_KEY, Finding, Log};
+use super::value::{self, EXPECTED_KEY, ReadFinding, ReadFindings};
 use crate::config::Limits;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum ManifestFormat {
     Yaml,
     Json,
 }
 
-impl Format {
+impl ManifestFormat {
     /// By the name of the file; text on standard input that starts like JSON is JSON.
     pub(super) fn of(path: &str, text: &str) -> Self {
         let json = path.to_ascii_lowercase().ends_with(".json")
@@ -25,14 +25,14 @@ impl Format {
 
 /// One document.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct RawDocument {
     pub(super) value: Value,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<ReadFinding>,
 }
 
 /// Why a document, and what follows it, could not be read.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ReadError {
     /// The text is malformed.
     Syntax { at: Option<Position>, message: String },
     /// A key is a list or a mapping. The documents after this one can be read.
@@ -42,29 +42,33 @@ pub(super) enum Broken {
 }
 
 /// Reads every document. After an error that is not about a single document nothing more comes.
-pub(super) fn read(text: &str, format: Format, limits: &Limits) -> Vec<Result<Document, Broken>> {
+pub(super) fn read(
+    text: &str,
+    format: ManifestFormat,
+    limits: &Limits,
+) -> Vec<Result<RawDocument, ReadError>> {
     match format {
-        Format::Yaml => match everyday::read(text, limits.depth, limits.documents) {
+        ManifestFormat::Yaml => match fast_yaml::read(text, limits.depth, limits.documents) {
             Some(values) => {
-                values.into_iter().map(|value| Ok(Document { value, findings: Vec::new() })).collect()
+                values.into_iter().map(|value| Ok(RawDocument { value, findings: Vec::new() })).collect()
             }
             None => read_by_library(text, limits),
         },
-        Format::Json => vec![read_json(text, limits)],
+        ManifestFormat::Json => vec![read_json(text, limits)],
     }
 }
 
-fn read_json(text: &str, limits: &Limits) -> Result<Document, Broken> {
-    let mut log = Log::new(limits.depth, false);
+fn read_json(text: &str, limits: &Limits) -> Result<RawDocument, ReadError> {
+    let mut log = ReadFindings::new(limits.depth, false);
     let mut source = serde_json::Deserializer::from_str(text);
     let read = value::read(&mut source, &mut log).and_then(|value| source.end().map(|()| value));
     match read {
-        Ok(value) => Ok(Document { value, findings: log.findings }),
+        Ok(value) => Ok(RawDocument { value, findings: log.findings }),
         Err(error) => {
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default().to_owned();
             // The column counts bytes; beyond ASCII it may be late, and is cut at the end of the line.
-            Err(Broken::Syntax {
+            Err(ReadError::Syntax {
                 at: Some(Position { line: error.line(), column: error.column().max(1) }),
                 message,
             })
@@ -73,23 +77,23 @@ fn read_json(text: &str, limits: &Limits) -> Result<Document, Broken> {
 }
 
 /// Reads YAML with the library, which is the judge of what a text means.
-pub(super) fn read_by_library(text: &str, limits: &Limits) -> Vec<Result<Document, Broken>> {
+pub(super) fn read_by_library(text: &str, limits: &Limits) -> Vec<Result<RawDocument, ReadError>> {
     let mut documents = Vec::new();
     for source in serde_yaml::Deserializer::from_str(text) {
         if documents.len() as u64 >= u64::from(limits.documents) {
-            documents.push(Err(Broken::TooMany));
+            documents.push(Err(ReadError::TooMany));
             break;
         }
-        let mut log = Log::new(limits.depth, true);
+        let mut log = ReadFindings::new(limits.depth, true);
         match value::read(source, &mut log) {
-            Ok(value) => documents.push(Ok(Document { value, findings: log.findings })),
+            Ok(value) => documents.push(Ok(RawDocument { value, findings: log.findings })),
             Err(error) => {
                 let at = error.location().map(|at| Position { line: at.line(), column: at.column() });
                 let message = error.to_string();
                 if message.contains(EXPECTED_KEY) {
-                    documents.push(Err(Broken::ComplexKey { at }));
+                    documents.push(Err(ReadError::ComplexKey { at }));
                 } else {
-                    documents.push(Err(Broken::Syntax { at, message: plain(&message) }));
+                    documents.push(Err(ReadError::Syntax { at, message: plain(&message) }));
                     break;
                 }
             }

@@ -10,9 +10,9 @@ use super::schema_error;
 use crate::model::Kind;
 
 /// A schema as it is published: its name and its text.
-pub type Published = (&'static str, &'static str);
+pub type PublishedSchema = (&'static str, &'static str);
 
-const SCHEMAS: [Published; 8] = [
+const SCHEMAS: [PublishedSchema; 8] = [
     ("manifest", include_str!("../../schemas/manifest.schema.json")),
     ("goal", include_str!("../../schemas/goal.schema.json")),
     ("plan", include_str!("../../schemas/plan.schema.json")),
@@ -25,7 +25,7 @@ const SCHEMAS: [Published; 8] = [
 
 /// The embedded schemas by name: `manifest`, the six kinds in lower case, `config`.
 #[must_use]
-pub fn schemas() -> &'static [Published] {
+pub fn schemas() -> &'static [PublishedSchema] {
     &SCHEMAS
 }
 

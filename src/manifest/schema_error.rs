@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::problem::Problem;
 use super::suggest::short;
-use super::{codes, earlier, pointer, suggest};
+use super::{codes, legacy_fields, pointer, suggest};
 
 /// Turns validation errors into problems: unexpected fields one by one, and nothing twice.
 pub(super) fn problems<'e>(
@@ -80,7 +80,8 @@ fn siblings<'s>(schema: &'s Value, place: &str) -> Vec<&'s str> {
 
 fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Problem {
     let absent = known.iter().copied().filter(|name| object.get(name).is_none());
-    let mut hint = earlier::instead_of(at, field, object).or_else(|| suggest::did_you_mean(field, absent));
+    let mut hint =
+        legacy_fields::instead_of(at, field, object).or_else(|| suggest::did_you_mean(field, absent));
     if hint.is_none() && !known.is_empty() && known.len() <= 12 {
         hint = Some(format!(
             "the fields here are {}",
@@ -107,7 +108,7 @@ fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &
     let unknown = object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
     let near = suggest::nearest(field, unknown.filter(|name| !known.contains(name)));
     let meant = near.map(|near| format!("is `{}` meant to be `{field}`?", short(near)));
-    problem.hint(meant.or_else(|| earlier::missing(field, object)))
+    problem.hint(meant.or_else(|| legacy_fields::missing(field, object)))
 }
 
 fn wrong_type(at: &str, kind: &TypeKind, value: &Value, pattern: Option<&str>) -> Problem {
@@ -172,13 +173,14 @@ fn unknown_value(at: &str, value: &Value, known: &[&str]) -> Problem {
     let message =
         format!("unknown value `{}`, expected {}", short(text), suggest::one_of(known.iter().copied()));
     let meant = suggest::did_you_mean(text, known.iter().copied());
-    Problem::new(codes::UNKNOWN_VALUE, at, message).hint(meant.or_else(|| earlier::type_name(text, known)))
+    Problem::new(codes::UNKNOWN_VALUE, at, message)
+        .hint(meant.or_else(|| legacy_fields::type_name(text, known)))
 }
 
 fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
     let text = value.as_str().unwrap_or_default();
     let (message, hint) = words_for(pattern, text);
-    let hint = hint.or_else(|| earlier::output(at, text));
+    let hint = hint.or_else(|| legacy_fields::output(at, text));
     Problem::new(codes::BAD_FORMAT, at, format!("`{}` {message}", short(text))).hint(hint)
 }
 

@@ -3,7 +3,7 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScanError};
 
-use super::lines::{Lines, Position};
+use super::lines::{LineIndex, Position};
 use super::pointer;
 use super::value::MERGE_KEY;
 use crate::config::Limits;
@@ -18,21 +18,21 @@ const TEXT_UNIT: u64 = 100;
 
 /// The spans of all documents of a file.
 #[derive(Debug)]
-pub(super) struct Tree {
-    nodes: Vec<Node>,
+pub(super) struct SpanTree {
+    nodes: Vec<SpanNode>,
     roots: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Node {
+struct SpanNode {
     span: Span,
-    content: Content,
+    content: SpanContent,
     /// The number of values that this one stands for once aliases are expanded.
     weight: u64,
 }
 
 #[derive(Debug)]
-enum Content {
+enum SpanContent {
     Scalar(String),
     Sequence(Vec<usize>),
     Mapping(Vec<(usize, usize)>),
@@ -41,7 +41,7 @@ enum Content {
 
 /// Why there is no tree.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum SpanError {
     /// The text is malformed.
     Syntax { at: Span, message: String },
     /// Aliases are too many, expand too far, or hold themselves.
@@ -52,7 +52,7 @@ pub(super) enum Refusal {
 
 /// Where something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SpanLocation {
     /// The key, when it is an entry of a mapping.
     pub(super) key: Option<Span>,
     /// The value; for a mapping or list, what stands first in it.
@@ -61,13 +61,13 @@ pub(super) struct Place {
     pub(super) scalar: bool,
 }
 
-impl Tree {
+impl SpanTree {
     /// Parses `lines`' text.
     ///
     /// # Errors
     /// The first thing that is malformed, or aliases beyond the limits.
-    pub(super) fn build(text: &str, lines: &Lines<'_>, limits: &Limits) -> Result<Self, Refusal> {
-        let mut builder = Builder {
+    pub(super) fn build(text: &str, lines: &LineIndex<'_>, limits: &Limits) -> Result<Self, SpanError> {
+        let mut builder = SpanTreeBuilder {
             lines,
             tree: Self { nodes: Vec::new(), roots: Vec::new() },
             open: Vec::new(),
@@ -87,7 +87,7 @@ impl Tree {
     }
 
     /// Where the value at `pointer` stands. Where there is no such value, `None`.
-    pub(super) fn find(&self, document: usize, pointer: &str, occurrence: usize) -> Option<Place> {
+    pub(super) fn find(&self, document: usize, pointer: &str, occurrence: usize) -> Option<SpanLocation> {
         let mut node = *self.roots.get(document)?;
         let mut key = None;
         let mut segments = pointer::segments(pointer).peekable();
@@ -99,7 +99,7 @@ impl Tree {
     }
 
     /// Where the value at `pointer` stands, or the nearest thing around it that is there.
-    pub(super) fn nearest(&self, document: usize, pointer: &str) -> Option<Place> {
+    pub(super) fn nearest(&self, document: usize, pointer: &str) -> Option<SpanLocation> {
         let mut at = pointer;
         loop {
             if let Some(place) = self.find(document, at, 0) {
@@ -109,21 +109,21 @@ impl Tree {
         }
     }
 
-    fn place(&self, key: Option<usize>, node: usize) -> Place {
+    fn place(&self, key: Option<usize>, node: usize) -> SpanLocation {
         let key = key.and_then(|key| self.nodes.get(key)).map(|node| node.span);
         let target = self.resolve(node);
-        let scalar = matches!(self.content(target), Some(Content::Scalar(_)));
-        Place { key, value: self.first(node), scalar }
+        let scalar = matches!(self.content(target), Some(SpanContent::Scalar(_)));
+        SpanLocation { key, value: self.first(node), scalar }
     }
 
-    fn content(&self, node: usize) -> Option<&Content> {
+    fn content(&self, node: usize) -> Option<&SpanContent> {
         self.nodes.get(node).map(|node| &node.content)
     }
 
     /// Follows an alias. Aliases of aliases do not exist, and none holds itself: `build` has seen to it.
     fn resolve(&self, node: usize) -> usize {
         match self.content(node) {
-            Some(Content::Alias(target)) => *target,
+            Some(SpanContent::Alias(target)) => *target,
             _ => node,
         }
     }
@@ -132,8 +132,8 @@ impl Tree {
     fn first(&self, mut node: usize) -> Span {
         loop {
             let below = match self.content(node) {
-                Some(Content::Mapping(entries)) => entries.first().map(|(key, _)| *key),
-                Some(Content::Sequence(items)) => items.first().copied(),
+                Some(SpanContent::Mapping(entries)) => entries.first().map(|(key, _)| *key),
+                Some(SpanContent::Sequence(items)) => items.first().copied(),
                 _ => None,
             };
             match below {
@@ -145,8 +145,8 @@ impl Tree {
 
     fn step(&self, node: usize, segment: &str, skip: usize) -> Option<(Option<usize>, usize)> {
         match self.content(self.resolve(node))? {
-            Content::Sequence(items) => Some((None, *items.get(segment.parse::<usize>().ok()?)?)),
-            Content::Mapping(entries) => {
+            SpanContent::Sequence(items) => Some((None, *items.get(segment.parse::<usize>().ok()?)?)),
+            SpanContent::Mapping(entries) => {
                 let own = entries.iter().filter(|(key, _)| self.text(*key) == Some(segment)).nth(skip);
                 if let Some((key, value)) = own {
                     return Some((Some(*key), *value));
@@ -161,30 +161,30 @@ impl Tree {
     /// The mappings that the value of a merge key names.
     fn merged(&self, node: usize) -> Vec<usize> {
         match self.content(self.resolve(node)) {
-            Some(Content::Sequence(items)) => items.clone(),
-            Some(Content::Mapping(_)) => vec![node],
+            Some(SpanContent::Sequence(items)) => items.clone(),
+            Some(SpanContent::Mapping(_)) => vec![node],
             _ => Vec::new(),
         }
     }
 
     fn text(&self, node: usize) -> Option<&str> {
         match self.content(self.resolve(node))? {
-            Content::Scalar(text) => Some(text),
+            SpanContent::Scalar(text) => Some(text),
             _ => None,
         }
     }
 }
 
 /// A mapping or list whose end has not been seen.
-struct Open {
+struct OpenCollection {
     node: usize,
     key: Option<usize>,
 }
 
-struct Builder<'l, 't> {
-    lines: &'l Lines<'t>,
-    tree: Tree,
-    open: Vec<Open>,
+struct SpanTreeBuilder<'l, 't> {
+    lines: &'l LineIndex<'t>,
+    tree: SpanTree,
+    open: Vec<OpenCollection>,
     /// Node by anchor id.
     anchors: Vec<Option<usize>>,
     /// Aliases in this document.
@@ -197,28 +197,28 @@ struct Builder<'l, 't> {
     expanded: u64,
 }
 
-impl Builder<'_, '_> {
+impl SpanTreeBuilder<'_, '_> {
     fn position(marker: &Marker) -> Position {
         Position { line: marker.line(), column: marker.col() + 1 }
     }
 
-    fn syntax(&self, error: &ScanError) -> Refusal {
+    fn syntax(&self, error: &ScanError) -> SpanError {
         let at = self.lines.point(Self::position(error.marker()));
         if error.info().contains("recursion limit") {
-            return Refusal::Depth { at, document: self.tree.roots.len() };
+            return SpanError::Depth { at, document: self.tree.roots.len() };
         }
-        Refusal::Syntax { at, message: error.info().to_owned() }
+        SpanError::Syntax { at, message: error.info().to_owned() }
     }
 
-    fn event(&mut self, event: Event<'_>, span: saphyr_parser::Span) -> Result<(), Refusal> {
+    fn event(&mut self, event: Event<'_>, span: saphyr_parser::Span) -> Result<(), SpanError> {
         let span = self.lines.span(Self::position(&span.start), Self::position(&span.end));
         match event {
             Event::Scalar(text, _, anchor, _) => {
-                let node = self.add(span, Content::Scalar(text.into_owned()), anchor);
+                let node = self.add(span, SpanContent::Scalar(text.into_owned()), anchor);
                 self.attach(node);
             }
-            Event::SequenceStart(anchor, _) => self.start(span, Content::Sequence(Vec::new()), anchor)?,
-            Event::MappingStart(anchor, _) => self.start(span, Content::Mapping(Vec::new()), anchor)?,
+            Event::SequenceStart(anchor, _) => self.start(span, SpanContent::Sequence(Vec::new()), anchor)?,
+            Event::MappingStart(anchor, _) => self.start(span, SpanContent::Mapping(Vec::new()), anchor)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(done) = self.open.pop() {
                     self.weigh(done.node, span)?;
@@ -240,14 +240,14 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
-    fn add(&mut self, span: Span, content: Content, anchor: usize) -> usize {
+    fn add(&mut self, span: Span, content: SpanContent, anchor: usize) -> usize {
         let node = self.tree.nodes.len();
         let weight = match &content {
-            Content::Scalar(text) => 1 + text.len() as u64 / TEXT_UNIT,
+            SpanContent::Scalar(text) => 1 + text.len() as u64 / TEXT_UNIT,
             _ => 1,
         };
         self.written += weight;
-        self.tree.nodes.push(Node { span, content, weight });
+        self.tree.nodes.push(SpanNode { span, content, weight });
         if anchor > 0 {
             if self.anchors.len() <= anchor {
                 self.anchors.resize(anchor + 1, None);
@@ -259,18 +259,18 @@ impl Builder<'_, '_> {
         node
     }
 
-    fn start(&mut self, span: Span, content: Content, anchor: usize) -> Result<(), Refusal> {
+    fn start(&mut self, span: Span, content: SpanContent, anchor: usize) -> Result<(), SpanError> {
         if self.open.len() >= self.most_open {
-            return Err(Refusal::Depth { at: span, document: self.tree.roots.len() });
+            return Err(SpanError::Depth { at: span, document: self.tree.roots.len() });
         }
         let node = self.add(span, content, anchor);
-        self.open.push(Open { node, key: None });
+        self.open.push(OpenCollection { node, key: None });
         Ok(())
     }
 
-    fn alias(&mut self, id: usize, span: Span) -> Result<(), Refusal> {
+    fn alias(&mut self, id: usize, span: Span) -> Result<(), SpanError> {
         let document = self.tree.roots.len();
-        let refuse = |message: String, hint| Err(Refusal::Aliases { at: span, document, message, hint });
+        let refuse = |message: String, hint| Err(SpanError::Aliases { at: span, document, message, hint });
         self.aliases += 1;
         if self.aliases > self.most_aliases {
             let hint = "write some of them out, or raise `limits.aliases` in .planspec.yaml";
@@ -285,7 +285,7 @@ impl Builder<'_, '_> {
                 "write the value out",
             );
         }
-        let node = self.add(span, Content::Alias(target), 0);
+        let node = self.add(span, SpanContent::Alias(target), 0);
         let weight = self.tree.nodes.get(target).map_or(1, |node| node.weight);
         if let Some(node) = self.tree.nodes.get_mut(node) {
             node.weight = weight;
@@ -295,11 +295,11 @@ impl Builder<'_, '_> {
     }
 
     /// Sums up a finished mapping or list.
-    fn weigh(&mut self, node: usize, span: Span) -> Result<(), Refusal> {
+    fn weigh(&mut self, node: usize, span: Span) -> Result<(), SpanError> {
         let of = |node: &usize| self.tree.nodes.get(*node).map_or(0, |node| node.weight);
         let weight = match self.tree.content(node) {
-            Some(Content::Sequence(items)) => items.iter().map(of).fold(1, u64::saturating_add),
-            Some(Content::Mapping(entries)) => entries
+            Some(SpanContent::Sequence(items)) => items.iter().map(of).fold(1, u64::saturating_add),
+            Some(SpanContent::Mapping(entries)) => entries
                 .iter()
                 .map(|(key, value)| of(key).saturating_add(of(value)))
                 .fold(1, u64::saturating_add),
@@ -312,12 +312,12 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
-    fn check_growth(&self, weight: u64, at: Span) -> Result<(), Refusal> {
+    fn check_growth(&self, weight: u64, at: Span) -> Result<(), SpanError> {
         if weight <= self.written.saturating_add(EXPANSION) {
             return Ok(());
         }
         let message = format!("aliases expand to more than {EXPANSION} values");
-        Err(Refusal::Aliases { at, document: self.tree.roots.len(), message, hint: "write the values out" })
+        Err(SpanError::Aliases { at, document: self.tree.roots.len(), message, hint: "write the values out" })
     }
 
     /// Puts a finished node where it belongs.
@@ -327,8 +327,8 @@ impl Builder<'_, '_> {
             return;
         };
         match self.tree.nodes.get_mut(open.node).map(|node| &mut node.content) {
-            Some(Content::Sequence(items)) => items.push(node),
-            Some(Content::Mapping(entries)) => match open.key.take() {
+            Some(SpanContent::Sequence(items)) => items.push(node),
+            Some(SpanContent::Mapping(entries)) => match open.key.take() {
                 Some(key) => entries.push((key, node)),
                 None => open.key = Some(node),
             },

@@ -2,7 +2,7 @@
 
 use super::codes;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
-use crate::model::{ExecutionSpec, Resource, Source, Spec};
+use crate::model::{ExecutionSpec, Resource, SourceLocation, Spec};
 
 /// Compares a resource with its next version; `None` means that it is removed.
 #[must_use]
@@ -28,7 +28,7 @@ pub fn check_transition(old: &Resource, new: Option<&Resource>) -> Vec<Diagnosti
     found.map(|diagnostic| diagnostic.about(&new.key())).into_iter().collect()
 }
 
-fn location(source: &Source, pointer: &str) -> Location {
+fn location(source: &SourceLocation, pointer: &str) -> Location {
     Location { path: source.path.clone(), span: None, document: source.document, pointer: pointer.to_owned() }
 }
 
@@ -56,7 +56,7 @@ fn removed(old: &Resource) -> Option<Diagnostic> {
     Some(diagnostic.about(&old.key()))
 }
 
-fn immutable(before: &ExecutionSpec, after: &ExecutionSpec, source: &Source) -> Option<Diagnostic> {
+fn immutable(before: &ExecutionSpec, after: &ExecutionSpec, source: &SourceLocation) -> Option<Diagnostic> {
     let changes = [
         ("planRef", before.plan_ref != after.plan_ref),
         ("goalRef", before.goal_ref != after.goal_ref),

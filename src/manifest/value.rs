@@ -17,7 +17,7 @@ pub(super) const MERGE_KEY: &str = "<<";
 
 /// Something that a manifest may not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(super) struct ReadFinding {
     pub(super) kind: FindingKind,
     pub(super) pointer: String,
 }
@@ -33,13 +33,13 @@ pub(super) enum FindingKind {
 
 /// What is noted while a document is read.
 #[derive(Debug)]
-pub(super) struct Log {
-    pub(super) findings: Vec<Finding>,
+pub(super) struct ReadFindings {
+    pub(super) findings: Vec<ReadFinding>,
     depth: u32,
     merge: bool,
 }
 
-impl Log {
+impl ReadFindings {
     /// `merge` says whether `<<` merges, as it does in YAML and does not in JSON.
     pub(super) fn new(depth: u32, merge: bool) -> Self {
         Self { findings: Vec::new(), depth, merge }
@@ -47,7 +47,7 @@ impl Log {
 
     fn note(&mut self, kind: FindingKind, path: &Path<'_>) {
         let pointer = path.pointer();
-        self.findings.push(Finding { kind, pointer });
+        self.findings.push(ReadFinding { kind, pointer });
     }
 }
 
@@ -55,7 +55,10 @@ impl Log {
 ///
 /// # Errors
 /// Those of the deserializer.
-pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D, log: &mut Log) -> Result<Value, D::Error> {
+pub(super) fn read<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    log: &mut ReadFindings,
+) -> Result<Value, D::Error> {
     ValueSeed { path: &Path::Root, depth: 0, log }.deserialize(deserializer)
 }
 
@@ -79,7 +82,7 @@ impl Path<'_> {
 struct ValueSeed<'a, 'l> {
     path: &'a Path<'a>,
     depth: u32,
-    log: &'l mut Log,
+    log: &'l mut ReadFindings,
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_, '_> {

@@ -7,7 +7,7 @@ use super::line::{cut, is_hidden, one_line};
 /// The text on one line, with everything that means something to Markdown or to a Git host (HTML, links,
 /// mentions, references to issues, formulas) made to mean nothing. At most `limit` characters before that.
 #[must_use]
-pub fn markdown(text: &str, limit: usize) -> String {
+pub(crate) fn markdown(text: &str, limit: usize) -> String {
     let line = one_line(text, limit);
     let mut safe = String::with_capacity(line.len());
     let mut word = String::new();
@@ -44,7 +44,7 @@ pub fn markdown(text: &str, limit: usize) -> String {
 
 /// The text with its lines kept, each of them as [`markdown`] makes it. At most `limit` characters before that.
 #[must_use]
-pub fn paragraphs(text: &str, limit: usize) -> String {
+pub(crate) fn paragraphs(text: &str, limit: usize) -> String {
     let lines: Vec<String> = cut(text.trim(), limit).lines().map(|line| markdown(line, limit)).collect();
     lines.join("\n")
 }
@@ -52,7 +52,7 @@ pub fn paragraphs(text: &str, limit: usize) -> String {
 /// The text as a block of code that nothing in it can end; without characters that hide or reorder. At most `limit`
 /// characters. `language` is a word of ours.
 #[must_use]
-pub fn fence(language: &str, text: &str, limit: usize) -> String {
+pub(crate) fn fence(language: &str, text: &str, limit: usize) -> String {
     let text: String =
         cut(text, limit).chars().filter(|&c| matches!(c, '\n' | '\t') || !is_hidden(c)).collect();
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
@@ -62,14 +62,14 @@ pub fn fence(language: &str, text: &str, limit: usize) -> String {
 
 /// The text as a code span that may stand in a table. A backtick becomes an apostrophe.
 #[must_use]
-pub fn code(text: &str, limit: usize) -> String {
+pub(crate) fn code(text: &str, limit: usize) -> String {
     let line = one_line(text, limit).replace('`', "'").replace('|', "\\|");
     if line.is_empty() { line } else { format!("`{line}`") }
 }
 
 /// The text as a part of a quoted Mermaid label.
 #[must_use]
-pub fn label(text: &str, limit: usize) -> String {
+pub(crate) fn label(text: &str, limit: usize) -> String {
     let line = one_line(text, limit);
     let mut safe = String::with_capacity(line.len());
     for c in line.chars() {

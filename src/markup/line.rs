@@ -3,7 +3,7 @@
 
 /// Whether a character must not appear as itself: controls, line breaks, and what is invisible or reorders.
 #[must_use]
-pub fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -13,7 +13,7 @@ pub fn is_hidden(c: char) -> bool {
 /// The text on one line: hidden characters become single spaces, ends are trimmed, and what is longer than
 /// `limit` characters is cut with `…`.
 #[must_use]
-pub fn one_line(text: &str, limit: usize) -> String {
+pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::with_capacity(text.len().min(limit.saturating_mul(4)));
     let mut gap = false;
     // Whatever is far behind the limit cannot show, so a huge text costs no more than a long one.
@@ -33,7 +33,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
 
 /// The first `limit` characters; the last of them is `…` when there were more.
 #[must_use]
-pub fn cut(text: &str, limit: usize) -> String {
+pub(crate) fn cut(text: &str, limit: usize) -> String {
     if text.chars().nth(limit).is_none() {
         return text.to_owned();
     }
@@ -45,7 +45,7 @@ pub fn cut(text: &str, limit: usize) -> String {
 
 /// A number with its thousands apart: `9,500`.
 #[must_use]
-pub fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

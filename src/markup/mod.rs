@@ -4,5 +4,5 @@
 mod escape;
 mod line;
 
-pub use escape::{code, fence, label, markdown, paragraphs};
-pub use line::{cut, grouped, is_hidden, one_line};
+pub(crate) use escape::{code, fence, label, markdown, paragraphs};
+pub(crate) use line::{cut, grouped, is_hidden, one_line};

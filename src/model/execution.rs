@@ -182,10 +182,10 @@ pub struct ExecutionExtensions {
     pub last_token: u64,
     /// Somebody asked to call it off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cancel: Option<Request>,
+    pub cancel: Option<PersonRequest>,
     /// Somebody asked that no further node starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suspend: Option<Request>,
+    pub suspend: Option<PersonRequest>,
     /// The mutex that it holds or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutex: Option<MutexHold>,
@@ -274,7 +274,7 @@ impl MutexHold {
     }
 }
 
-/// What an Execution is pinned to (design invariant 9).
+/// What an Execution is pinned to (Invariant 9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PinnedGraph {
@@ -307,7 +307,7 @@ pub struct Lease {
 
 /// A recorded request of a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
+pub struct PersonRequest {
     /// Who asked.
     pub by: String,
     /// When.

@@ -118,7 +118,7 @@ pub struct Review {
     /// The gate's generation that they saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_generation: Option<u64>,
-    /// What exactly they reviewed; a review counts only for that (design invariant 11).
+    /// What exactly they reviewed; a review counts only for that (Invariant 11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<ReviewBinding>,
 }

@@ -14,7 +14,20 @@ pub const API_GROUP: &str = "planspec.io";
 pub const API_VERSION: &str = "planspec.io/v1alpha1";
 
 /// A resource kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 pub enum Kind {
     /// What should become true.
     Goal,
@@ -43,14 +56,7 @@ impl Kind {
     /// The name as written in a manifest: `Goal`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Goal => "Goal",
-            Self::Plan => "Plan",
-            Self::Capability => "Capability",
-            Self::Binding => "Binding",
-            Self::Gate => "Gate",
-            Self::Execution => "Execution",
-        }
+        self.into()
     }
 
     /// The lower-case singular, as in `goal/NAME`.

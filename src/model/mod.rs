@@ -34,7 +34,7 @@ pub use digest::Digest;
 pub use duration::{Duration, DurationError};
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
-    FROM_EXECUTION, Lease, MUTEX, MutexHold, PinnedGraph, Request, Reuse,
+    FROM_EXECUTION, Lease, MUTEX, MutexHold, PersonRequest, PinnedGraph, Reuse,
 };
 pub use gate::{
     GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, Review, ReviewAction,
@@ -45,16 +45,16 @@ pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use node::{
-    Answer, Basis, CriterionResult, Decided, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus,
-    OMITTED, ResolvedBinding, ResolvedCapability,
+    CriterionResult, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason,
+    NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{
     AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,
     Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, ResourceRef,
 };
-pub use record::{Status, StatusRecord};
+pub use record::{ResourceStatus, StatusRecord};
 pub use reference::Reference;
-pub use resource::{Resource, Source, Spec};
+pub use resource::{Resource, SourceLocation, Spec};
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};
 
 /// A JSON object with its keys in the order of the document.

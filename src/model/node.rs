@@ -208,7 +208,7 @@ pub struct NodeExtensions {
     pub binding: Option<Arc<ResolvedBinding>>,
     /// What the attempt was begun with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basis: Option<Arc<Basis>>,
+    pub basis: Option<Arc<InputFingerprint>>,
     /// Who runs or ran the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
@@ -223,18 +223,18 @@ pub struct NodeExtensions {
     pub criteria: Vec<CriterionResult>,
     /// What a person decided about work that goes on elsewhere; it counts once the work is called off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decided: Option<Decided>,
+    pub decided: Option<NodeDecision>,
     /// Something of the provider's own that a later pass needs to go on, such as the address of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
     /// What somebody answered to the provider's question, until it has been passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Answer>,
+    pub answer: Option<QuestionAnswer>,
 }
 
 /// What somebody answered to a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct QuestionAnswer {
     /// Who.
     pub by: String,
     /// When.
@@ -251,7 +251,7 @@ impl NodeExtensions {
 
 /// What a person decided about a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Decided {
+pub struct NodeDecision {
     /// Whether it failed.
     #[serde(default)]
     pub failed: bool,
@@ -278,7 +278,7 @@ pub struct ResolvedBinding {
 /// What an attempt was begun with, as digests: by them a later execution knows whether it would do the same again. The first
 /// 64 bits of SHA-256 over canonical JSON, because every node of a large plan has three of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Basis {
+pub struct InputFingerprint {
     /// Of the node as the plan defines it.
     pub node: String,
     /// Of its inputs, and of what the goal, the plan and the execution tell whoever does the work.

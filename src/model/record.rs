@@ -13,13 +13,13 @@ pub struct StatusRecord {
     /// Identity, and what is derived from Git.
     pub metadata: StatusMetadata,
     /// The status.
-    pub status: Status,
+    pub status: ResourceStatus,
 }
 
 /// The status of a resource, by kind.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "one variant a kind")]
-pub enum Status {
+pub enum ResourceStatus {
     Goal(GoalStatus),
     Plan(PlanStatus),
     Capability(CapabilityStatus),
@@ -28,7 +28,7 @@ pub enum Status {
     Execution(Box<ExecutionStatus>),
 }
 
-impl Status {
+impl ResourceStatus {
     /// The kind that has this status.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -54,7 +54,7 @@ impl StatusRecord {
     #[must_use]
     pub fn execution(&self) -> Option<&ExecutionStatus> {
         match &self.status {
-            Status::Execution(status) => Some(status),
+            ResourceStatus::Execution(status) => Some(status),
             _ => None,
         }
     }
@@ -84,12 +84,12 @@ impl Serialize for StatusRecord {
             };
         }
         match &self.status {
-            Status::Goal(status) => wire!(status),
-            Status::Plan(status) => wire!(status),
-            Status::Capability(status) => wire!(status),
-            Status::Binding(status) => wire!(status),
-            Status::Gate(status) => wire!(status),
-            Status::Execution(status) => wire!(status),
+            ResourceStatus::Goal(status) => wire!(status),
+            ResourceStatus::Plan(status) => wire!(status),
+            ResourceStatus::Capability(status) => wire!(status),
+            ResourceStatus::Binding(status) => wire!(status),
+            ResourceStatus::Gate(status) => wire!(status),
+            ResourceStatus::Execution(status) => wire!(status),
         }
     }
 }
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for StatusRecord {
         }
         macro_rules! status {
             ($variant:ident) => {
-                serde_json::from_value(wire.status).map(Status::$variant)
+                serde_json::from_value(wire.status).map(ResourceStatus::$variant)
             };
         }
         let status = match wire.kind {

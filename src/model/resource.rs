@@ -17,12 +17,12 @@ pub struct Resource {
     /// The digest of the spec as written: changes exactly when the generation grows.
     pub spec_digest: Digest,
     /// Where it was read.
-    pub source: Source,
+    pub source: SourceLocation,
 }
 
 /// Where a resource was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Source {
+pub struct SourceLocation {
     /// The path in the tree, or of the file; `-` for standard input.
     pub path: String,
     /// The index of the document in the file, from 0.

@@ -1,4 +1,4 @@
-//! Which provider does the work of a task: the rules of design section 6, and why every other rule lost.
+//! Which provider does the work of a task: the rules of precedence, and why every other rule lost.
 //! Decides by names, labels and priorities alone; whether the provider can be used is asked elsewhere.
 
 use std::cmp::Reverse;
@@ -10,11 +10,11 @@ use crate::model::{
 };
 
 /// The name of the Binding that is used when an execution names none.
-pub const DEFAULT_BINDING: &str = "default";
+pub(crate) const DEFAULT_BINDING: &str = "default";
 
 /// The task that needs a provider.
 #[derive(Debug, Clone, Copy)]
-pub struct Task<'a> {
+pub(crate) struct TaskToBind<'a> {
     /// The node.
     pub node: &'a Node,
     /// Its plan.
@@ -27,9 +27,9 @@ pub struct Task<'a> {
     pub namespace: &'a Name,
 }
 
-/// A Binding as it stands now: bindings are resolved late (design invariant 9).
+/// A Binding as it stands now: bindings are resolved late (Invariant 9).
 #[derive(Debug, Clone, Copy)]
-pub struct BindingView<'a> {
+pub(crate) struct BindingView<'a> {
     /// Its spec.
     pub spec: &'a BindingSpec,
     /// Its generation.
@@ -38,7 +38,7 @@ pub struct BindingView<'a> {
 
 /// The outcome.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Resolution {
+pub(crate) enum Resolution {
     /// A rule was chosen.
     Bound {
         /// The Binding.
@@ -64,18 +64,18 @@ pub enum Resolution {
 
 /// The outcome, and how it came about.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Explained {
+pub(crate) struct BindingExplanation {
     /// The outcome.
     pub resolution: Resolution,
     /// The Binding whose rules were looked at, if one could be named.
     pub binding: Option<ResourceKey>,
     /// Every rule of that Binding, in its order.
-    pub considered: Vec<Considered>,
+    pub considered: Vec<RuleExplanation>,
 }
 
 /// What became of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Considered {
+pub(crate) struct RuleExplanation {
     /// Its index, from 0.
     pub rule: usize,
     /// Its priority.
@@ -83,12 +83,12 @@ pub struct Considered {
     /// The shape of its selector; absent for one that is none of the five.
     pub specificity: Option<Specificity>,
     /// What became of it.
-    pub verdict: Verdict,
+    pub verdict: RuleMatch,
 }
 
 /// The shapes of a selector, the least specific first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Specificity {
+pub(crate) enum Specificity {
     /// `matchLabels` on the plan.
     Labels,
     /// `planRef`.
@@ -103,7 +103,7 @@ pub enum Specificity {
 
 /// What became of a rule. The indexes are those of other rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum RuleMatch {
     /// It is used.
     Chosen,
     /// It does not apply to the task.
@@ -118,7 +118,7 @@ pub enum Verdict {
     ConflictsWith(usize),
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for RuleMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chosen => f.write_str("chosen"),
@@ -134,7 +134,7 @@ impl fmt::Display for Verdict {
 /// The reference to the Binding that an execution uses for a node: `nodeBindings`, else `bindingRef`, else the one
 /// named `default`. The first that is written down decides, even when none of its rules match.
 #[must_use]
-pub fn binding_for(task: &Task<'_>) -> Option<ResourceKey> {
+pub(crate) fn binding_for(task: &TaskToBind<'_>) -> Option<ResourceKey> {
     let named = task.execution.node_bindings.get(&task.node.id).or(task.execution.binding_ref.as_ref());
     match named {
         Some(reference) => Some(reference.key(Kind::Binding, task.namespace)),
@@ -149,13 +149,17 @@ pub fn binding_for(task: &Task<'_>) -> Option<ResourceKey> {
 ///
 /// A task with several `capabilityRefs` is matched by a rule on any one of them: a single provider does the whole task,
 /// and the plan's author lists what it must be able to do.
-pub fn resolve<'b>(
-    task: &Task<'_>,
+pub(crate) fn resolve<'b>(
+    task: &TaskToBind<'_>,
     lookup: impl FnOnce(&ResourceKey) -> Option<BindingView<'b>>,
-) -> Explained {
+) -> BindingExplanation {
     let Some(key) = binding_for(task) else {
         let why = format!("no binding is named, and `{DEFAULT_BINDING}` cannot be");
-        return Explained { resolution: Resolution::Unbound { why }, binding: None, considered: Vec::new() };
+        return BindingExplanation {
+            resolution: Resolution::Unbound { why },
+            binding: None,
+            considered: Vec::new(),
+        };
     };
     let Some(binding) = lookup(&key) else {
         let written =
@@ -165,13 +169,13 @@ pub fn resolve<'b>(
         } else {
             format!("the execution names no binding, and there is no {key}")
         };
-        return Explained {
+        return BindingExplanation {
             resolution: Resolution::Unbound { why },
             binding: Some(key),
             considered: Vec::new(),
         };
     };
-    let mut considered: Vec<Considered> = binding
+    let mut considered: Vec<RuleExplanation> = binding
         .spec
         .rules
         .iter()
@@ -195,21 +199,26 @@ pub fn resolve<'b>(
             },
         },
     };
-    Explained { resolution, binding: Some(key), considered }
+    BindingExplanation { resolution, binding: Some(key), considered }
 }
 
 /// Whether a rule applies; as long as it does, its verdict is `Chosen`.
-fn consider(task: &Task<'_>, binding: &ResourceKey, index: usize, rule: &BindingRule) -> Considered {
+fn consider(
+    task: &TaskToBind<'_>,
+    binding: &ResourceKey,
+    index: usize,
+    rule: &BindingRule,
+) -> RuleExplanation {
     let selector = &rule.selector;
     let specificity = shape(selector);
     let verdict = match specificity {
-        None => Verdict::NoMatch("its selector is none of the five allowed shapes".to_owned()),
+        None => RuleMatch::NoMatch("its selector is none of the five allowed shapes".to_owned()),
         Some(_) => match mismatch(task, &binding.namespace, selector) {
-            Some(why) => Verdict::NoMatch(why),
-            None => Verdict::Chosen,
+            Some(why) => RuleMatch::NoMatch(why),
+            None => RuleMatch::Chosen,
         },
     };
-    Considered { rule: index, priority: rule.priority, specificity, verdict }
+    RuleExplanation { rule: index, priority: rule.priority, specificity, verdict }
 }
 
 /// The shape of a selector (contract: exactly one of five).
@@ -227,7 +236,7 @@ fn shape(selector: &BindingSelector) -> Option<Specificity> {
 
 /// Why a selector does not apply to a task. References in a selector are relative to the binding's namespace, those in a
 /// node to the plan's.
-fn mismatch(task: &Task<'_>, home: &Name, selector: &BindingSelector) -> Option<String> {
+fn mismatch(task: &TaskToBind<'_>, home: &Name, selector: &BindingSelector) -> Option<String> {
     if let Some(plan) = &selector.plan_ref {
         let wanted = plan.key(Kind::Plan, home);
         if wanted != *task.plan {
@@ -252,8 +261,8 @@ fn mismatch(task: &Task<'_>, home: &Name, selector: &BindingSelector) -> Option<
 }
 
 /// How a matching rule ranks; the greatest wins. Under `MostSpecific` a selector with more labels is the more specific.
-fn rank(spec: &BindingSpec, considered: &Considered) -> Option<(u16, Specificity, usize)> {
-    if considered.verdict != Verdict::Chosen {
+fn rank(spec: &BindingSpec, considered: &RuleExplanation) -> Option<(u16, Specificity, usize)> {
+    if considered.verdict != RuleMatch::Chosen {
         return None;
     }
     let labels = match (spec.strategy, spec.rules.get(considered.rule)) {
@@ -264,31 +273,31 @@ fn rank(spec: &BindingSpec, considered: &Considered) -> Option<(u16, Specificity
 }
 
 /// The best of the matching rules, the first among equals.
-fn choose(spec: &BindingSpec, considered: &[Considered]) -> Option<usize> {
+fn choose(spec: &BindingSpec, considered: &[RuleExplanation]) -> Option<usize> {
     let ranked = considered.iter().filter_map(|one| Some((rank(spec, one)?, Reverse(one.rule))));
     ranked.max().map(|(_, Reverse(rule))| rule)
 }
 
 /// Says of every matching rule but the best why it lost. Gives the first rule that conflicts with the best, if the
 /// strategy makes an equal match a conflict.
-fn explain(spec: &BindingSpec, considered: &mut [Considered], best: usize) -> Option<usize> {
+fn explain(spec: &BindingSpec, considered: &mut [RuleExplanation], best: usize) -> Option<usize> {
     let top = considered.get(best).and_then(|one| rank(spec, one))?;
     let mut conflict = None;
     for one in considered.iter_mut().filter(|one| one.rule != best) {
         let Some(own) = rank(spec, one) else { continue };
         one.verdict = if own.0 < top.0 {
-            Verdict::LowerPriority(best)
+            RuleMatch::LowerPriority(best)
         } else if own < top {
-            Verdict::LessSpecific(best)
+            RuleMatch::LessSpecific(best)
         } else if spec.strategy == BindingStrategy::ErrorOnConflict {
             conflict.get_or_insert(one.rule);
-            Verdict::ConflictsWith(best)
+            RuleMatch::ConflictsWith(best)
         } else {
-            Verdict::Later(best)
+            RuleMatch::Later(best)
         };
     }
     if let (Some(other), Some(one)) = (conflict, considered.get_mut(best)) {
-        one.verdict = Verdict::ConflictsWith(other);
+        one.verdict = RuleMatch::ConflictsWith(other);
     }
     conflict
 }
@@ -316,7 +325,7 @@ mod tests {
         json!({ "priority": priority, "selector": selector, "target": { "provider": provider } })
     }
 
-    fn resolve_case(case: &Case) -> Explained {
+    fn resolve_case(case: &Case) -> BindingExplanation {
         let node: Node = serde_json::from_value(json!({
             "id": "build", "kind": "Task", "capabilityRefs": [{ "name": "code" }, { "name": "shell", "namespace": "shared" }],
         }))
@@ -327,7 +336,7 @@ mod tests {
         let namespace = Name::new("team").unwrap();
         let plan = ResourceKey::new(Kind::Plan, namespace.clone(), Name::new("p").unwrap());
         let labels = StringMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
-        let task = Task {
+        let task = TaskToBind {
             node: &node,
             plan: &plan,
             plan_labels: &labels,

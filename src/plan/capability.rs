@@ -1,12 +1,12 @@
 //! What the capabilities of a task make of its inputs and outputs: defaults, and a last check when the task starts and
-//! when it ends. Capabilities are resolved late, like bindings (design invariant 9).
+//! when it ends. Capabilities are resolved late, like bindings (Invariant 9).
 
 use crate::model::{CapabilitySpec, JsonMap, ResourceKey};
 use crate::run::parameter;
 
 /// A Capability as it stands when it is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Capability {
+pub(crate) struct Capability {
     /// Which.
     pub key: ResourceKey,
     /// Its generation.
@@ -19,7 +19,7 @@ pub struct Capability {
 ///
 /// # Errors
 /// An input is missing or does not fit; says which, why, and which capability asks for it.
-pub fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) -> Result<JsonMap, String> {
+pub(crate) fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) -> Result<JsonMap, String> {
     for declared in capabilities.iter().flat_map(|capability| &capability.spec.inputs) {
         if let (false, Some(default)) = (inputs.contains_key(&declared.name), &declared.default) {
             inputs.insert(declared.name.clone(), default.clone());
@@ -50,7 +50,7 @@ pub fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) -> Resu
 ///
 /// # Errors
 /// A required output is missing, or one does not fit; says which, why, and which capability declares it.
-pub fn check_outputs(mut outputs: JsonMap, capabilities: &[Capability]) -> Result<JsonMap, String> {
+pub(crate) fn check_outputs(mut outputs: JsonMap, capabilities: &[Capability]) -> Result<JsonMap, String> {
     for capability in capabilities {
         parameter::read_texts(&mut outputs, &capability.spec.outputs);
         for declared in &capability.spec.outputs {

@@ -6,39 +6,39 @@ use jiff::Timestamp;
 
 use crate::graph::NodeIx;
 use crate::model::{
-    Basis, BindingTarget, ExecutionStatus, NodeId, NodePhase, NodeReason, ResolvedBinding, ResourceKey,
-    ReviewBinding,
+    BindingTarget, ExecutionStatus, InputFingerprint, NodeId, NodePhase, NodeReason, ResolvedBinding,
+    ResourceKey, ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, apply};
 
 /// What planning an Execution came to.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// The status with all `changes` applied.
     pub status: ExecutionStatus,
     /// The changes, in order.
     pub changes: Vec<Change>,
     /// What the changes did to nodes, in order.
-    pub moves: Vec<Move>,
+    pub moves: Vec<NodeTransition>,
     /// Nodes that could start now; the scheduler picks among them.
-    pub ready: Vec<Ready>,
+    pub ready: Vec<ReadyNode>,
     /// Why what could start was left to a later pass, when the limit of a namespace is the reason.
     pub crowded: Option<String>,
     /// When something will have to be planned again by itself.
     pub wake: Option<Timestamp>,
     /// Gates that must know that somebody waits.
-    pub gates: Vec<GateDemand>,
+    pub gates: Vec<GateRequest>,
     /// What would make it worth planning again.
     pub on: Vec<Dependency>,
     /// Work that goes on elsewhere and is looked at when it is time.
-    pub looks: Vec<Elsewhere>,
+    pub polls: Vec<RemoteWork>,
     /// Work that goes on elsewhere and has to be called off before its node can go on.
-    pub call_offs: Vec<Elsewhere>,
+    pub remote_cancels: Vec<RemoteWork>,
 }
 
 /// A node went from one phase to another, or another attempt of it began.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Move {
+pub(crate) struct NodeTransition {
     /// The node.
     pub node: NodeId,
     /// The phase before.
@@ -55,7 +55,7 @@ pub struct Move {
 
 /// A node that could start now.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ready {
+pub(crate) struct ReadyNode {
     /// Its index.
     pub node: NodeIx,
     /// Its id.
@@ -70,7 +70,7 @@ pub struct Ready {
 
 /// Work that goes on without a runner here.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Elsewhere {
+pub(crate) struct RemoteWork {
     /// The index of its node.
     pub node: NodeIx,
     /// The id of its node.
@@ -87,7 +87,7 @@ pub struct Elsewhere {
 
 /// How calling off an attempt went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CalledOff {
+pub(crate) struct CancelResult {
     /// The attempt.
     pub attempt: u32,
     /// What went wrong, if something did.
@@ -96,7 +96,7 @@ pub struct CalledOff {
 
 /// A gate that an execution waits at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateDemand {
+pub(crate) struct GateRequest {
     /// The Gate resource, which may have no manifest.
     pub gate: ResourceKey,
     /// The execution.
@@ -109,7 +109,7 @@ pub struct GateDemand {
 
 /// Something whose change makes it worth planning an execution again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dependency {
+pub(crate) enum Dependency {
     /// This resource: its spec or its status.
     Resource(ResourceKey),
     /// Any Binding of this namespace.
@@ -119,14 +119,25 @@ pub enum Dependency {
 impl Draft {
     /// Starts from a recorded status.
     #[must_use]
-    pub fn new(status: ExecutionStatus) -> Self {
+    pub(crate) fn new(status: ExecutionStatus) -> Self {
         let (changes, moves, ready) = (Vec::new(), Vec::new(), Vec::new());
         let (gates, on, looks, call_offs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { status, changes, moves, ready, crowded: None, wake: None, gates, on, looks, call_offs }
+        Self {
+            status,
+            changes,
+            moves,
+            ready,
+            crowded: None,
+            wake: None,
+            gates,
+            on,
+            polls: looks,
+            remote_cancels: call_offs,
+        }
     }
 
     /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.
-    pub fn push(&mut self, change: Change, now: Timestamp) -> bool {
+    pub(crate) fn push(&mut self, change: Change, now: Timestamp) -> bool {
         let node = match &change {
             Change::Node(node, _) => Some((node.clone(), self.phase(node))),
             Change::Execution(_) => None,
@@ -139,7 +150,7 @@ impl Draft {
         {
             let (reason, message) = (state.extensions.reason, state.message.clone());
             let (to, attempt) = (state.phase, state.attempt);
-            self.moves.push(Move { node, from, to, reason, message, attempt });
+            self.moves.push(NodeTransition { node, from, to, reason, message, attempt });
         }
         self.changes.push(change);
         true
@@ -150,17 +161,17 @@ impl Draft {
     }
 
     /// Applies a change to a node.
-    pub fn node(&mut self, id: &NodeId, change: NodeChange, now: Timestamp) -> bool {
+    pub(crate) fn node(&mut self, id: &NodeId, change: NodeChange, now: Timestamp) -> bool {
         self.push(Change::Node(id.clone(), change), now)
     }
 
     /// Applies a change to the execution.
-    pub fn execution(&mut self, change: ExecutionChange, now: Timestamp) -> bool {
+    pub(crate) fn execution(&mut self, change: ExecutionChange, now: Timestamp) -> bool {
         self.push(Change::Execution(change), now)
     }
 
     /// Blocks a node, unless it is blocked in just this way already: repeating oneself makes no commit.
-    pub fn block(&mut self, id: &NodeId, reason: NodeReason, message: String, now: Timestamp) {
+    pub(crate) fn block(&mut self, id: &NodeId, reason: NodeReason, message: String, now: Timestamp) {
         let same = self.status.node_statuses.get(id).is_some_and(|state| {
             state.phase == NodePhase::Blocked
                 && state.extensions.reason == Some(reason)
@@ -172,12 +183,18 @@ impl Draft {
     }
 
     /// Plans again at this time, or earlier.
-    pub fn wake_at(&mut self, at: Timestamp) {
+    pub(crate) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |old| old.min(at)));
     }
 
     /// Claims a ready node for a runner. Says whether that was possible.
-    pub fn start(&mut self, ready: &Ready, basis: Option<Basis>, runner: &str, now: Timestamp) -> bool {
+    pub(crate) fn start(
+        &mut self,
+        ready: &ReadyNode,
+        basis: Option<InputFingerprint>,
+        runner: &str,
+        now: Timestamp,
+    ) -> bool {
         let (binding, basis) = (Some(Arc::new(ready.binding.clone())), basis.map(Arc::new));
         let change = NodeChange::Start { binding, basis, runner: runner.to_owned() };
         let started = self.node(&ready.id, change, now);

@@ -3,34 +3,39 @@
 use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft};
-use super::elsewhere::call_off;
 use super::node::{plan_group, plan_node};
-use super::reuse::Takeover;
-use super::view::{ExecutionView, Surroundings};
+use super::remote_work::call_off;
+use super::reuse::ReuseDecision;
+use super::view::{ExecutionView, PlanLookup};
 use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeStatus, ResourceKey};
-use crate::run::{Change, ExecutionChange, NodeChange, Program, derive_phase};
+use crate::run::{Change, CompiledPlan, ExecutionChange, NodeChange, derive_phase};
 
 /// Plans an Execution whose lease this runner holds: everything that can be decided now, but for starts, which the
 /// scheduler chooses among [`Draft::ready`]. Follow with [`finish`].
-pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn Surroundings, now: Timestamp) {
+pub(crate) fn plan_execution(
+    view: ExecutionView<'_>,
+    draft: &mut Draft,
+    lookup: &dyn PlanLookup,
+    now: Timestamp,
+) {
     if let Some((reason, message)) = called_off(&view, &draft.status) {
-        for (ix, node) in view.program.plan.graph.nodes.iter().enumerate() {
+        for (ix, node) in view.compiled.plan.graph.nodes.iter().enumerate() {
             let phase = draft.status.node_statuses.get(&node.id).map(|state| state.phase);
             if node.kind != NodeKind::Group && phase.is_some_and(|phase| !phase.is_terminal()) {
-                let Some(said) = call_off(&view, around, draft, ix, now) else { continue };
+                let Some(said) = call_off(&view, lookup, draft, ix, now) else { continue };
                 let message = format!("{message}{said}");
                 draft.node(&node.id, NodeChange::Cancel { reason, message }, now);
             }
         }
-        sum_groups(view.program, draft, now);
+        sum_groups(view.compiled, draft, now);
         return;
     }
-    let mut takeover = view.past.map(Takeover::new);
-    for &ix in view.program.topology.order() {
+    let mut takeover = view.reuse.map(ReuseDecision::new);
+    for &ix in view.compiled.topology.order() {
         if let Some(takeover) = &mut takeover {
-            takeover.consider(&view, around, draft, ix, now);
+            takeover.consider(&view, lookup, draft, ix, now);
         }
-        plan_node(&view, around, draft, ix, now);
+        plan_node(&view, lookup, draft, ix, now);
     }
     if let Some(takeover) = takeover {
         takeover.close(draft, now);
@@ -40,9 +45,9 @@ pub fn plan_execution(view: ExecutionView<'_>, draft: &mut Draft, around: &dyn S
 /// Completes a draft after the scheduler added its starts: the phases of groups and of the execution, and the lease,
 /// which is given back as soon as nothing is left that this runner could do; when it is `leaving`, as soon as nothing
 /// of its own runs any more.
-pub fn finish(draft: &mut Draft, program: &Program, leaving: bool, now: Timestamp) {
-    sum_groups(program, draft, now);
-    derive_phase(Some(program), &mut draft.status, now);
+pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, now: Timestamp) {
+    sum_groups(compiled, draft, now);
+    derive_phase(Some(compiled), &mut draft.status, now);
     let running = draft.status.node_statuses.values().any(NodeStatus::is_under_way);
     let idle = !running && (leaving || draft.ready.is_empty());
     if (idle || draft.status.phase.is_terminal())
@@ -67,17 +72,17 @@ fn called_off(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(Nod
 }
 
 /// Groups take the phase of their children, innermost first.
-pub fn sum_groups(program: &Program, draft: &mut Draft, now: Timestamp) {
-    for &ix in program.topology.order() {
-        if program.node(ix).is_some_and(|node| node.kind == NodeKind::Group) {
-            plan_group(program, draft, ix, now);
+pub(crate) fn sum_groups(compiled: &CompiledPlan, draft: &mut Draft, now: Timestamp) {
+    for &ix in compiled.topology.order() {
+        if compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Group) {
+            plan_group(compiled, draft, ix, now);
         }
     }
 }
 
 /// Records that an Execution cannot start because something it names is missing or broken.
 #[must_use]
-pub fn hold(
+pub(crate) fn hold(
     status: &ExecutionStatus,
     reason: &str,
     message: &str,

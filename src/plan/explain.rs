@@ -14,7 +14,7 @@ use crate::run::reads;
 
 /// One thing that a node waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wait {
+pub(crate) struct NodeWait {
     /// What kind of thing, as one word.
     pub on: &'static str,
     /// What exactly, in words.
@@ -24,7 +24,7 @@ pub struct Wait {
     pub until: Option<Timestamp>,
 }
 
-impl Wait {
+impl NodeWait {
     fn new(on: &'static str, message: String) -> Self {
         Self { on, message, until: None }
     }
@@ -32,7 +32,7 @@ impl Wait {
 
 /// What bounds how much runs at once, as far as it concerns a node.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds<'a> {
+pub(crate) struct ConcurrencyLimits<'a> {
     /// The provider that would do the work.
     pub provider: Option<&'a str>,
     /// How many attempts a runner has at once, by provider.
@@ -43,13 +43,13 @@ pub struct Bounds<'a> {
 
 /// What a node waits for; nothing when it is over.
 #[must_use]
-pub fn waits(
+pub(crate) fn waits(
     graph: (&PlanGraph, &Topology),
     ix: NodeIx,
     status: &ExecutionStatus,
-    bounds: Bounds<'_>,
+    bounds: ConcurrencyLimits<'_>,
     now: Timestamp,
-) -> Vec<Wait> {
+) -> Vec<NodeWait> {
     let Some(node) = graph.0.nodes.get(ix) else { return Vec::new() };
     let state = status.node_statuses.get(&node.id).cloned().unwrap_or_default();
     if state.phase.is_terminal() {
@@ -59,14 +59,14 @@ pub fn waits(
     if state.phase == NodePhase::Running {
         let runner = state.extensions.runner.as_deref().unwrap_or("unknown");
         let message = format!("attempt {} is under way on {runner}", state.attempt);
-        waits.push(Wait::new("attempt", message));
+        waits.push(NodeWait::new("attempt", message));
         return waits;
     }
     let edges = edges(graph, ix, status);
     let free = edges.is_empty();
     waits.extend(edges);
     if let (Some(when), NodePhase::Pending) = (&node.when, state.phase) {
-        waits.push(Wait::new("condition", format!("then `{when}` decides whether it runs")));
+        waits.push(NodeWait::new("condition", format!("then `{when}` decides whether it runs")));
     }
     if free {
         waits.extend(own(node, &state, now));
@@ -78,22 +78,22 @@ pub fn waits(
 }
 
 /// What holds back the execution as a whole.
-fn whole(status: &ExecutionStatus) -> Vec<Wait> {
+fn whole(status: &ExecutionStatus) -> Vec<NodeWait> {
     let mut waits = Vec::new();
     if status.extensions.pinned.is_none() {
         let why = status.message.clone().unwrap_or_else(|| "the execution was not started yet".to_owned());
-        waits.push(Wait::new("execution", why));
+        waits.push(NodeWait::new("execution", why));
     }
     if let Some(message) = status.extensions.mutex.as_ref().and_then(MutexHold::waiting) {
-        waits.push(Wait::new("mutex", message));
+        waits.push(NodeWait::new("mutex", message));
     }
     if let Some(request) = &status.extensions.suspend {
-        waits.push(Wait::new("resume", format!("the execution was suspended by {}", request.by)));
+        waits.push(NodeWait::new("resume", format!("the execution was suspended by {}", request.by)));
     }
     waits
 }
 
-fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &ExecutionStatus) -> Vec<Wait> {
+fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &ExecutionStatus) -> Vec<NodeWait> {
     let mut waits = Vec::new();
     for (source, kind) in topology.sources(ix) {
         let Some(source) = graph.nodes.get(source) else { continue };
@@ -105,28 +105,30 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
             EdgeType::Hard => "must succeed",
             EdgeType::Soft => "must end",
         };
-        waits.push(Wait::new("edge", format!("`{}` {must} first, and is {phase}", source.id)));
+        waits.push(NodeWait::new("edge", format!("`{}` {must} first, and is {phase}", source.id)));
     }
     let Some(node) = graph.nodes.get(ix) else { return waits };
     for read in reads(node, ix, topology).into_iter().filter_map(|read| graph.nodes.get(read)) {
         let phase = status.node_statuses.get(&read.id).map(|state| state.phase).unwrap_or_default();
         if !phase.is_terminal() {
             let message = format!("`{}`, which an expression reads, must end first, and is {phase}", read.id);
-            waits.push(Wait::new("expression", message));
+            waits.push(NodeWait::new("expression", message));
         }
     }
     waits
 }
 
 /// What the node itself was blocked for, and the time of its next attempt or look.
-fn own(node: &Node, state: &NodeStatus, now: Timestamp) -> Option<Wait> {
+fn own(node: &Node, state: &NodeStatus, now: Timestamp) -> Option<NodeWait> {
     let until = state.extensions.retry_at.filter(|&at| at > now);
     let message = state.message.clone();
     let mut wait = match (state.phase, state.extensions.reason) {
-        (NodePhase::Blocked, Some(reason)) => Wait::new(on(reason), message),
-        (NodePhase::Blocked, None) => Wait::new("children", format!("its children decide: {}", ids(node))),
-        (_, Some(NodeReason::RetryBackoff)) if until.is_some() => Wait::new("retry", message),
-        _ if until.is_some() => Wait::new("time", message),
+        (NodePhase::Blocked, Some(reason)) => NodeWait::new(on(reason), message),
+        (NodePhase::Blocked, None) => {
+            NodeWait::new("children", format!("its children decide: {}", ids(node)))
+        }
+        (_, Some(NodeReason::RetryBackoff)) if until.is_some() => NodeWait::new("retry", message),
+        _ if until.is_some() => NodeWait::new("time", message),
         _ => return None,
     };
     wait.until = until;
@@ -149,23 +151,23 @@ fn on(reason: NodeReason) -> &'static str {
 }
 
 /// A node that could start: who would start it, and what bounds that.
-fn slot(status: &ExecutionStatus, bounds: Bounds<'_>) -> Vec<Wait> {
+fn slot(status: &ExecutionStatus, bounds: ConcurrencyLimits<'_>) -> Vec<NodeWait> {
     let mut waits = match &status.extensions.lease {
         Some(lease) => {
             let message = format!("a free slot of runner {}, which drives the execution", lease.holder);
-            vec![Wait::new("slot", message)]
+            vec![NodeWait::new("slot", message)]
         }
-        None => vec![Wait::new("reconcile", "the next `planspec reconcile`".to_owned())],
+        None => vec![NodeWait::new("reconcile", "the next `planspec reconcile`".to_owned())],
     };
     if let Some((name, under_way, limit)) = bounds.namespace {
         let message =
             format!("namespace {name} has at most {limit} attempts under way at once, and has {under_way}");
-        waits.push(Wait::new("limit", message));
+        waits.push(NodeWait::new("limit", message));
     }
     let limit = bounds.provider.and_then(|name| Some((name, bounds.providers.get(name)?)));
     if let Some((provider, limit)) = limit {
         let message = format!("a runner has at most {limit} attempts of {provider} at once");
-        waits.push(Wait::new("limit", message));
+        waits.push(NodeWait::new("limit", message));
     }
     waits
 }
@@ -190,7 +192,11 @@ mod tests {
         let limits = BTreeMap::from([("tool://t".to_owned(), 2)]);
         let now = Timestamp::UNIX_EPOCH;
         let ix = topology.find(id).unwrap();
-        let bounds = Bounds { provider: Some("tool://t"), providers: &limits, namespace: Some(("n", 3, 3)) };
+        let bounds = ConcurrencyLimits {
+            provider: Some("tool://t"),
+            providers: &limits,
+            namespace: Some(("n", 3, 3)),
+        };
         let waits = waits((&graph, &topology), ix, &status, bounds, now);
         waits.into_iter().map(|wait| format!("{}: {}", wait.on, wait.message)).collect()
     }

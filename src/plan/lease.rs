@@ -8,7 +8,7 @@ use crate::model::{ExecutionExtensions, Lease};
 
 /// How leases are handled, from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseTerms {
+pub(crate) struct LeaseTerms {
     /// How long a lease is valid without renewal.
     pub duration: Duration,
     /// How far the clocks of two runners may be apart.
@@ -17,7 +17,7 @@ pub struct LeaseTerms {
 
 /// Whose lease it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseState {
+pub(crate) enum LeaseState {
     /// This runner's, with this token.
     Mine(u64),
     /// Nobody's; or it expired, beyond the allowance for clock skew.
@@ -34,7 +34,12 @@ fn after(at: Timestamp, span: Duration) -> Timestamp {
 
 /// Whose lease it is, from the point of view of `runner` at `now`.
 #[must_use]
-pub fn lease_state(lease: Option<&Lease>, runner: &str, terms: LeaseTerms, now: Timestamp) -> LeaseState {
+pub(crate) fn lease_state(
+    lease: Option<&Lease>,
+    runner: &str,
+    terms: LeaseTerms,
+    now: Timestamp,
+) -> LeaseState {
     let Some(lease) = lease else { return LeaseState::Free };
     if lease.holder == runner {
         return LeaseState::Mine(lease.token);
@@ -46,7 +51,7 @@ pub fn lease_state(lease: Option<&Lease>, runner: &str, terms: LeaseTerms, now: 
 
 /// A new lease for `runner`, with a token higher than every one before.
 #[must_use]
-pub fn next_lease(
+pub(crate) fn next_lease(
     extensions: &ExecutionExtensions,
     runner: &str,
     terms: LeaseTerms,

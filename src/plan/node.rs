@@ -2,54 +2,54 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::draft::{Dependency, Draft, Ready};
-use super::elsewhere::{awaits_binding, look_at, plan_elsewhere};
-use super::view::{ExecutionView, Progress, Resolved, Surroundings, Verdict, demand};
+use super::draft::{Dependency, Draft, ReadyNode};
+use super::remote_work::{awaits_binding, plan_remote_work, poll_address};
+use super::view::{ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, demand};
 use crate::graph::NodeIx;
 use crate::model::{
     EdgeType, ExternalRef, JsonMap, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
 };
-use crate::run::{Evidence, NodeChange, Program, group_phase};
+use crate::run::{CompiledPlan, Evidence, NodeChange, group_phase};
 
 /// Whether the edges let a node go on.
-enum Gate {
+enum EdgeState {
     /// They do.
     Open,
     /// A source, or a node that its expressions read, has not ended.
-    Wait,
+    Waiting,
     /// A hard source did not succeed, and the node's condition does not care.
-    Shut { source: NodeIx, phase: NodePhase },
+    Blocked { source: NodeIx, phase: NodePhase },
 }
 
 /// Decides everything about a node that can be decided now.
 pub(super) fn plan_node(
     view: &ExecutionView<'_>,
-    around: &dyn Surroundings,
+    lookup: &dyn PlanLookup,
     draft: &mut Draft,
     ix: NodeIx,
     now: Timestamp,
 ) {
-    let Some(node) = view.program.node(ix) else { return };
+    let Some(node) = view.compiled.node(ix) else { return };
     if node.kind == NodeKind::Group {
         // Right away, whatever its phase: what depends on a group that has just ended is planned next.
-        return plan_group(view.program, draft, ix, now);
+        return plan_group(view.compiled, draft, ix, now);
     }
-    if view.program.phase_of(&draft.status, ix) == NodePhase::Running {
+    if view.compiled.phase_of(&draft.status, ix) == NodePhase::Running {
         lost_runner(view, draft, node, now);
     }
     let elsewhere =
         |draft: &Draft| draft.status.node_statuses.get(&node.id).is_some_and(NodeStatus::goes_on_elsewhere);
     if elsewhere(draft) {
-        plan_elsewhere(view, around, draft, ix, now);
+        plan_remote_work(view, lookup, draft, ix, now);
         if elsewhere(draft) {
             return;
         }
     }
-    match view.program.phase_of(&draft.status, ix) {
-        NodePhase::Pending | NodePhase::Blocked => match edges(view.program, draft, ix) {
-            Gate::Wait => {}
-            Gate::Shut { source, phase } => {
-                let source = view.program.ids.get(source).map(ToString::to_string).unwrap_or_default();
+    match view.compiled.phase_of(&draft.status, ix) {
+        NodePhase::Pending | NodePhase::Blocked => match edges(view.compiled, draft, ix) {
+            EdgeState::Waiting => {}
+            EdgeState::Blocked { source, phase } => {
+                let source = view.compiled.ids.get(source).map(ToString::to_string).unwrap_or_default();
                 let message = format!("`{source}` is {phase}");
                 draft.node(
                     &node.id,
@@ -57,22 +57,22 @@ pub(super) fn plan_node(
                     now,
                 );
             }
-            Gate::Open => open(view, around, draft, ix, now),
+            EdgeState::Open => open(view, lookup, draft, ix, now),
         },
         _ => {}
     }
 }
 
 /// A group takes the phase of its children.
-pub(super) fn plan_group(program: &Program, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
-    let Some(id) = program.ids.get(ix) else { return };
-    let children = program.topology.children(ix);
-    let phase = group_phase(children.iter().map(|&child| program.phase_of(&draft.status, child)));
-    if phase == program.phase_of(&draft.status, ix) {
+pub(super) fn plan_group(compiled: &CompiledPlan, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+    let Some(id) = compiled.ids.get(ix) else { return };
+    let children = compiled.topology.children(ix);
+    let phase = group_phase(children.iter().map(|&child| compiled.phase_of(&draft.status, child)));
+    if phase == compiled.phase_of(&draft.status, ix) {
         return;
     }
     let count =
-        |wanted| children.iter().filter(|&&child| program.phase_of(&draft.status, child) == wanted).count();
+        |wanted| children.iter().filter(|&&child| compiled.phase_of(&draft.status, child) == wanted).count();
     let message = format!("{} of {} succeeded", count(NodePhase::Succeeded), children.len());
     let message = if phase.is_terminal() { message } else { String::new() };
     draft.node(id, NodeChange::Sum { phase, message }, now);
@@ -97,36 +97,36 @@ fn lost_runner(view: &ExecutionView<'_>, draft: &mut Draft, node: &Node, now: Ti
 }
 
 /// Whether the edges let a node go on now.
-pub(super) fn is_open(program: &Program, draft: &Draft, ix: NodeIx) -> bool {
-    matches!(edges(program, draft, ix), Gate::Open)
+pub(super) fn is_open(compiled: &CompiledPlan, draft: &Draft, ix: NodeIx) -> bool {
+    matches!(edges(compiled, draft, ix), EdgeState::Open)
 }
 
-fn edges(program: &Program, draft: &Draft, ix: NodeIx) -> Gate {
-    let mut verdict = Gate::Open;
-    for (source, kind) in program.topology.sources(ix) {
-        let phase = program.phase_of(&draft.status, source);
+fn edges(compiled: &CompiledPlan, draft: &Draft, ix: NodeIx) -> EdgeState {
+    let mut verdict = EdgeState::Open;
+    for (source, kind) in compiled.topology.sources(ix) {
+        let phase = compiled.phase_of(&draft.status, source);
         if !phase.is_terminal() {
-            if matches!(verdict, Gate::Open) {
-                verdict = Gate::Wait;
+            if matches!(verdict, EdgeState::Open) {
+                verdict = EdgeState::Waiting;
             }
             continue;
         }
         let asked = || {
-            let id = program.ids.get(source)?;
-            program.when(ix).map(|when| when.refers_to_phase_of(id.as_str()))
+            let id = compiled.ids.get(source)?;
+            compiled.when(ix).map(|when| when.refers_to_phase_of(id.as_str()))
         };
         if kind == EdgeType::Hard && phase != NodePhase::Succeeded && !asked().unwrap_or(false) {
-            return Gate::Shut { source, phase };
+            return EdgeState::Blocked { source, phase };
         }
     }
-    let ended = |ix: &NodeIx| program.phase_of(&draft.status, *ix).is_terminal();
-    if program.reads(ix).iter().all(ended) { verdict } else { Gate::Wait }
+    let ended = |ix: &NodeIx| compiled.phase_of(&draft.status, *ix).is_terminal();
+    if compiled.reads(ix).iter().all(ended) { verdict } else { EdgeState::Waiting }
 }
 
 /// A node whose sources are done with: its condition, then what its kind asks for.
-fn open(view: &ExecutionView<'_>, around: &dyn Surroundings, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
-    let Some(node) = view.program.node(ix) else { return };
-    match condition(view.program, draft, ix) {
+fn open(view: &ExecutionView<'_>, lookup: &dyn PlanLookup, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+    let Some(node) = view.compiled.node(ix) else { return };
+    match condition(view.compiled, draft, ix) {
         Ok(true) => {}
         Ok(false) => {
             let message = "its condition `when` is false".to_owned();
@@ -140,9 +140,9 @@ fn open(view: &ExecutionView<'_>, around: &dyn Surroundings, draft: &mut Draft, 
         return;
     }
     match node.kind {
-        NodeKind::Task => plan_task(view, around, draft, ix, &state, now),
-        NodeKind::Gate => plan_gate(view, around, draft, ix, now),
-        NodeKind::External => plan_external(view, around, draft, ix, now),
+        NodeKind::Task => plan_task(view, lookup, draft, ix, &state, now),
+        NodeKind::Gate => plan_gate(view, lookup, draft, ix, now),
+        NodeKind::External => plan_external(view, lookup, draft, ix, now),
         NodeKind::Group => {}
     }
 }
@@ -151,22 +151,22 @@ fn fail(draft: &mut Draft, node: &Node, reason: NodeReason, message: String, now
     draft.node(&node.id, NodeChange::Fail { reason, message, evidence: Evidence::default() }, now);
 }
 
-pub(super) fn condition(program: &Program, draft: &Draft, ix: NodeIx) -> Result<bool, String> {
-    let Some(when) = program.when(ix) else { return Ok(true) };
-    when.holds(&program.scope(&draft.status)).map_err(|error| format!("`when`: {error}"))
+pub(super) fn condition(compiled: &CompiledPlan, draft: &Draft, ix: NodeIx) -> Result<bool, String> {
+    let Some(when) = compiled.when(ix) else { return Ok(true) };
+    when.holds(&compiled.scope(&draft.status)).map_err(|error| format!("`when`: {error}"))
 }
 
 /// The inputs of a node with every expression replaced.
 ///
 /// # Errors
 /// An expression cannot be evaluated; says which and why.
-pub fn inputs(
-    program: &Program,
+pub(crate) fn inputs(
+    compiled: &CompiledPlan,
     status: &crate::model::ExecutionStatus,
     ix: NodeIx,
 ) -> Result<JsonMap, String> {
-    let Some(template) = program.inputs(ix) else { return Ok(JsonMap::new()) };
-    template.render_map(&program.scope(status)).map_err(|error| format!("inputs: {error}"))
+    let Some(template) = compiled.inputs(ix) else { return Ok(JsonMap::new()) };
+    template.render_map(&compiled.scope(status)).map_err(|error| format!("inputs: {error}"))
 }
 
 /// A timeout covers one attempt; for a node that waits outside any attempt, it covers the wait.
@@ -190,13 +190,13 @@ fn timed_out(draft: &mut Draft, node: &Node, state: &NodeStatus, now: Timestamp)
 
 fn plan_task(
     view: &ExecutionView<'_>,
-    around: &dyn Surroundings,
+    lookup: &dyn PlanLookup,
     draft: &mut Draft,
     ix: NodeIx,
     state: &NodeStatus,
     now: Timestamp,
 ) {
-    let Some(node) = view.program.node(ix) else { return };
+    let Some(node) = view.compiled.node(ix) else { return };
     let waits_for_person = matches!(
         state.extensions.reason,
         Some(NodeReason::AwaitingPerson | NodeReason::RunnerLost | NodeReason::InputRequired)
@@ -208,15 +208,15 @@ fn plan_task(
         draft.wake_at(at);
         return;
     }
-    match around.resolve(view.program, ix) {
-        Resolved::Bound(binding, target) => {
+    match lookup.resolve(view.compiled, ix) {
+        ProviderResolution::Bound(binding, target) => {
             if draft.status.extensions.suspend.is_none() {
-                let rank = view.program.topology.rank(ix);
-                draft.ready.push(Ready { node: ix, id: node.id.clone(), rank, binding, target });
+                let rank = view.compiled.topology.rank(ix);
+                draft.ready.push(ReadyNode { node: ix, id: node.id.clone(), rank, binding, target });
             }
         }
-        Resolved::Not(reason, message) => {
-            awaits_binding(view.program, draft, node);
+        ProviderResolution::Not(reason, message) => {
+            awaits_binding(view.compiled, draft, node);
             draft.block(&node.id, reason, message, now);
         }
     }
@@ -224,27 +224,29 @@ fn plan_task(
 
 fn plan_gate(
     view: &ExecutionView<'_>,
-    around: &dyn Surroundings,
+    lookup: &dyn PlanLookup,
     draft: &mut Draft,
     ix: NodeIx,
     now: Timestamp,
 ) {
-    let Some(node) = view.program.node(ix) else { return };
+    let Some(node) = view.compiled.node(ix) else { return };
     let Some(gate) =
-        node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.program.plan_key.namespace))
+        node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, &view.compiled.plan_key.namespace))
     else {
         return fail(draft, node, NodeReason::ExpressionError, "the node names no gate".to_owned(), now);
     };
     let Some(demand) = demand(view, &draft.status, gate.clone(), ix) else { return };
     let since = draft.status.node_statuses.get(&node.id).and_then(|state| state.extensions.reset_at);
-    match around.gate(&gate, &demand.binding, since) {
-        Verdict::Approved(by) => {
+    match lookup.gate(&gate, &demand.binding, since) {
+        GateVerdict::Approved(by) => {
             let message = format!("approved by {}", by.join(", "));
             let (outputs, evidence) = (JsonMap::new(), Evidence::default());
             draft.node(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence }, now);
         }
-        Verdict::Rejected(by) => fail(draft, node, NodeReason::Rejected, format!("rejected by {by}"), now),
-        Verdict::Waiting(message) => {
+        GateVerdict::Rejected(by) => {
+            fail(draft, node, NodeReason::Rejected, format!("rejected by {by}"), now);
+        }
+        GateVerdict::Waiting(message) => {
             draft.on.push(Dependency::Resource(gate));
             draft.gates.push(demand);
             draft.block(&node.id, NodeReason::AwaitingApproval, message, now);
@@ -254,31 +256,31 @@ fn plan_gate(
 
 fn plan_external(
     view: &ExecutionView<'_>,
-    around: &dyn Surroundings,
+    lookup: &dyn PlanLookup,
     draft: &mut Draft,
     ix: NodeIx,
     now: Timestamp,
 ) {
-    let Some(node) = view.program.node(ix) else { return };
+    let Some(node) = view.compiled.node(ix) else { return };
     let suspended = draft.status.extensions.suspend.is_some();
-    let first = view.program.phase_of(&draft.status, ix) == NodePhase::Pending;
+    let first = view.compiled.phase_of(&draft.status, ix) == NodePhase::Pending;
     match &node.external_ref {
         // Nothing new begins, looking included.
         Some(ExternalRef::Uri { .. } | ExternalRef::Webhook { .. }) if suspended && first => {}
         Some(ExternalRef::Resource { resource_ref, .. }) => {
-            let home = &view.program.plan_key.namespace;
+            let home = &view.compiled.plan_key.namespace;
             let key = ResourceKey::new(
                 resource_ref.kind.unwrap_or(Kind::Execution),
                 resource_ref.namespace.clone().unwrap_or_else(|| home.clone()),
                 resource_ref.name.clone(),
             );
-            plan_resource(around, draft, node, key, now);
+            plan_resource(lookup, draft, node, key, now);
         }
-        Some(ExternalRef::Uri { uri, poll_interval }) if around.looks_at_addresses() => {
-            look_at(draft, ix, node, ("uri", uri), poll_interval.as_ref(), now);
+        Some(ExternalRef::Uri { uri, poll_interval }) if lookup.can_poll_addresses() => {
+            poll_address(draft, ix, node, ("uri", uri), poll_interval.as_ref(), now);
         }
-        Some(ExternalRef::Webhook { webhook_url, poll_interval }) if around.looks_at_addresses() => {
-            look_at(draft, ix, node, ("webhook", webhook_url), poll_interval.as_ref(), now);
+        Some(ExternalRef::Webhook { webhook_url, poll_interval }) if lookup.can_poll_addresses() => {
+            poll_address(draft, ix, node, ("webhook", webhook_url), poll_interval.as_ref(), now);
         }
         _ => {
             let message = "nothing here can look at an address yet".to_owned();
@@ -287,25 +289,19 @@ fn plan_external(
     }
 }
 
-fn plan_resource(
-    around: &dyn Surroundings,
-    draft: &mut Draft,
-    node: &Node,
-    key: ResourceKey,
-    now: Timestamp,
-) {
-    let message = match around.progress(&key) {
-        Progress::Succeeded => {
+fn plan_resource(lookup: &dyn PlanLookup, draft: &mut Draft, node: &Node, key: ResourceKey, now: Timestamp) {
+    let message = match lookup.progress(&key) {
+        ResourceProgress::Succeeded => {
             let (outputs, evidence) = (JsonMap::new(), Evidence::default());
             let message = format!("{key} succeeded");
             draft.node(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence }, now);
             return;
         }
-        Progress::Failed(phase) => {
+        ResourceProgress::Failed(phase) => {
             return fail(draft, node, NodeReason::ProviderFailed, format!("{key} is {phase}"), now);
         }
-        Progress::Missing => format!("waits for {key}, which does not exist"),
-        Progress::Ongoing(phase) => format!("waits for {key}, which is {phase}"),
+        ResourceProgress::Missing => format!("waits for {key}, which does not exist"),
+        ResourceProgress::Ongoing(phase) => format!("waits for {key}, which is {phase}"),
     };
     draft.on.push(Dependency::Resource(key));
     draft.block(&node.id, NodeReason::AwaitingEvent, message, now);

@@ -10,7 +10,7 @@ use crate::run::{Evidence, NodeChange};
 
 /// How an attempt ended, as a provider reports it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AttemptResult {
+pub(crate) enum AttemptResult {
     /// The work is done.
     Succeeded {
         /// What it gave.
@@ -55,13 +55,13 @@ pub enum AttemptResult {
 impl AttemptResult {
     /// A failure that another attempt may overcome.
     #[must_use]
-    pub fn failed(reason: NodeReason, message: String) -> Self {
+    pub(crate) fn failed(reason: NodeReason, message: String) -> Self {
         Self::Failed { reason, message, retryable: true, retry_after: None }
     }
 
     /// A failure that every attempt would meet.
     #[must_use]
-    pub fn hopeless(reason: NodeReason, message: String) -> Self {
+    pub(crate) fn hopeless(reason: NodeReason, message: String) -> Self {
         Self::Failed { reason, message, retryable: false, retry_after: None }
     }
 }
@@ -74,7 +74,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// The change that follows from the end of an attempt. `key` is the idempotency key: it seeds the jitter, so that
 /// the same attempt always waits for the same time and planning stays pure.
 #[must_use]
-pub fn after_attempt(
+pub(crate) fn after_attempt(
     node: &Node,
     state: &NodeStatus,
     result: AttemptResult,
@@ -122,7 +122,7 @@ pub fn after_attempt(
 
 /// The changes that follow from another look at work that goes on elsewhere; none when all is as it was.
 #[must_use]
-pub fn after_look(
+pub(crate) fn after_look(
     node: &Node,
     state: &NodeStatus,
     result: AttemptResult,

@@ -6,15 +6,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    AttemptResult, Draft, ExecutionView, LeaseState, LeaseTerms, Past, Progress, Resolved, Surroundings,
-    Verdict, after_attempt, finish, lease_state, next_lease, plan_execution,
+    AttemptResult, Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup, ProviderResolution,
+    ResourceProgress, ReuseSource, after_attempt, finish, lease_state, next_lease, plan_execution,
 };
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeKind, NodePhase, NodeReason,
     NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
-use crate::run::{Change, Evidence, ExecutionChange, Program, Sources, apply, derive_phase};
+use crate::run::{Change, CompiledPlan, Evidence, ExecutionChange, PlanSources, apply, derive_phase};
 
 const TERMS: LeaseTerms =
     LeaseTerms { duration: std::time::Duration::from_secs(5), skew: std::time::Duration::from_secs(1) };
@@ -109,9 +109,9 @@ fn graph(choices: Choices, count: usize) -> Value {
     json!({ "nodes": nodes, "edges": edges })
 }
 
-fn program(choices: Choices, count: usize) -> Program {
+fn compiled(choices: Choices, count: usize) -> CompiledPlan {
     let plan = json!({ "description": "d", "graph": graph(choices, count) });
-    Program::build(Sources {
+    CompiledPlan::build(PlanSources {
         key: key(Kind::Execution, "e"),
         spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
         plan_key: key(Kind::Plan, "p"),
@@ -144,42 +144,45 @@ fn number(key: &ResourceKey) -> usize {
     key.name.as_str().split_at(1).1.parse().unwrap()
 }
 
-impl Surroundings for Around {
-    fn resolve(&self, _: &Program, node: NodeIx) -> Resolved {
+impl PlanLookup for Around {
+    fn resolve(&self, _: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         if self.choices.of("unbound", node, 12) == 0 && !self.is_there("binding", node) {
-            return Resolved::Not(NodeReason::Unbound, "no rule matches".to_owned());
+            return ProviderResolution::Not(NodeReason::Unbound, "no rule matches".to_owned());
         }
         let binding =
             ResolvedBinding { name: "n/b".into(), generation: 1, rule: 0, provider: "tool://t".into() };
-        Resolved::Bound(binding, BindingTarget { provider: "tool://t".into(), config: JsonMap::new() })
+        ProviderResolution::Bound(
+            binding,
+            BindingTarget { provider: "tool://t".into(), config: JsonMap::new() },
+        )
     }
 
-    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
+    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
         if !self.is_there("decision", number(gate)) {
-            return Verdict::Waiting("nobody has decided".to_owned());
+            return GateVerdict::Waiting("nobody has decided".to_owned());
         }
         match self.choices.of("verdict", number(gate), 4) {
-            0 => Verdict::Rejected("rob".to_owned()),
-            _ => Verdict::Approved(vec!["wendy".to_owned()]),
+            0 => GateVerdict::Rejected("rob".to_owned()),
+            _ => GateVerdict::Approved(vec!["wendy".to_owned()]),
         }
     }
 
-    fn capabilities(&self, _: &Program, _: NodeIx) -> Vec<super::capability::Capability> {
+    fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<super::capability::Capability> {
         Vec::new()
     }
 
-    fn looks_at_addresses(&self) -> bool {
+    fn can_poll_addresses(&self) -> bool {
         false
     }
 
-    fn progress(&self, key: &ResourceKey) -> Progress {
+    fn progress(&self, key: &ResourceKey) -> ResourceProgress {
         if !self.is_there("resource", number(key)) {
-            return Progress::Missing;
+            return ResourceProgress::Missing;
         }
         if self.choices.of("ended", number(key), 4) == 0 {
-            Progress::Failed("Failed".to_owned())
+            ResourceProgress::Failed("Failed".to_owned())
         } else {
-            Progress::Succeeded
+            ResourceProgress::Succeeded
         }
     }
 }
@@ -209,7 +212,7 @@ type Batch = (Vec<(Change, Timestamp)>, Timestamp);
 
 /// A run that is driven without any outside.
 struct Simulation<'a> {
-    program: &'a Program,
+    compiled: &'a CompiledPlan,
     choices: Choices,
     runner: &'static str,
     now: Timestamp,
@@ -222,27 +225,27 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(program: &'a Program, choices: Choices) -> Self {
+    fn new(compiled: &'a CompiledPlan, choices: Choices) -> Self {
         let now = Timestamp::from_second(0).unwrap();
         let (status, log, statuses) = (ExecutionStatus::default(), Vec::new(), Vec::new());
         let mut this =
-            Self { program, choices, runner: "one", now, status, log, statuses, rounds: 0, past: None };
+            Self { compiled, choices, runner: "one", now, status, log, statuses, rounds: 0, past: None };
         let mut draft = Draft::new(this.status.clone());
-        let digest = program.plan.digest();
+        let digest = compiled.plan.digest();
         let (spec_hash, run_id) = (digest.clone(), "r".to_owned());
         draft.execution(ExecutionChange::Queue { spec_hash, run_id }, now);
-        let plan = program.plan_key.clone();
+        let plan = compiled.plan_key.clone();
         let graph = PinnedGraph { commit: "c".into(), plan, graph_digest: digest, goal: None };
-        draft.execution(ExecutionChange::Pin { graph, nodes: program.ids.clone() }, now);
-        derive_phase(Some(program), &mut draft.status, now);
+        draft.execution(ExecutionChange::Pin { graph, nodes: compiled.ids.clone() }, now);
+        derive_phase(Some(compiled), &mut draft.status, now);
         this.record(draft);
         this
     }
 
     /// Goes on from a status that another runner left behind.
-    fn resume(program: &'a Program, choices: Choices, status: ExecutionStatus, now: Timestamp) -> Self {
+    fn resume(compiled: &'a CompiledPlan, choices: Choices, status: ExecutionStatus, now: Timestamp) -> Self {
         let (log, statuses) = (Vec::new(), Vec::new());
-        Self { program, choices, runner: "two", now, status, log, statuses, rounds: 0, past: None }
+        Self { compiled, choices, runner: "two", now, status, log, statuses, rounds: 0, past: None }
     }
 
     fn record(&mut self, draft: Draft) {
@@ -252,18 +255,25 @@ impl<'a> Simulation<'a> {
         self.statuses.push(self.status.clone());
     }
 
-    fn around(&self) -> Around {
+    fn lookup(&self) -> Around {
         Around { choices: self.choices, now: self.now }
     }
 
     fn plan(&self, draft: &mut Draft) {
-        let (program, runner) = (self.program, self.runner);
+        let (compiled, runner) = (self.compiled, self.runner);
         let called_off = &Default::default();
         let past = self.past.as_ref().filter(|_| draft.status.extensions.reuse.is_none());
-        let past = past.map(|status| Past { from: "earlier", uid: None, status: Ok(status) });
-        let view =
-            ExecutionView { program, uid: "u", removed: false, overdue: None, runner, called_off, past };
-        plan_execution(view, draft, &self.around(), self.now);
+        let past = past.map(|status| ReuseSource { from: "earlier", uid: None, status: Ok(status) });
+        let view = ExecutionView {
+            compiled,
+            uid: "u",
+            removed: false,
+            overdue: None,
+            runner,
+            remote_cancelled: called_off,
+            reuse: past,
+        };
+        plan_execution(view, draft, &self.lookup(), self.now);
     }
 
     /// Runs until nothing moves any more, whatever time it takes.
@@ -299,7 +309,7 @@ impl<'a> Simulation<'a> {
             }
         }
         let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
-        finish(&mut draft, self.program, false, self.now);
+        finish(&mut draft, self.compiled, false, self.now);
         let leased = |change: &Change| {
             matches!(
                 change,
@@ -329,8 +339,8 @@ impl<'a> Simulation<'a> {
 
     /// Ends some of the attempts of this runner.
     fn end_some(&self, draft: &mut Draft) {
-        for (ix, id) in self.program.ids.iter().enumerate() {
-            let node = self.program.node(ix).unwrap();
+        for (ix, id) in self.compiled.ids.iter().enumerate() {
+            let node = self.compiled.node(ix).unwrap();
             let state = draft.status.node_statuses[id].clone();
             let mine = state.extensions.runner.as_deref() == Some(self.runner);
             let running = state.phase == NodePhase::Running && node.kind != NodeKind::Group;
@@ -343,29 +353,33 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn basis(&self, draft: &Draft, ready: &super::Ready) -> Option<crate::model::Basis> {
-        super::basis(self.program, &draft.status, ready.node, &[], &ready.target)
+    fn basis(
+        &self,
+        draft: &Draft,
+        ready: &crate::plan::draft::ReadyNode,
+    ) -> Option<crate::model::InputFingerprint> {
+        super::basis(self.compiled, &draft.status, ready.node, &[], &ready.target)
     }
 
-    /// Planning again right away changes nothing (design invariant 5).
+    /// Planning again right away changes nothing (Invariant 5).
     fn check_quiet(&self) {
         let mut draft = Draft::new(self.status.clone());
         self.plan(&mut draft);
-        finish(&mut draft, self.program, false, self.now);
+        finish(&mut draft, self.compiled, false, self.now);
         assert_eq!(draft.changes, [], "{:#?}", self.status);
         assert_eq!(draft.status, self.status);
     }
 
     /// Everything is over, or waits for something that is named; nothing contradicts the edges.
     fn check_rest(&self) {
-        let phase = |ix| self.program.phase_of(&self.status, ix);
+        let phase = |ix| self.compiled.phase_of(&self.status, ix);
         let mut over = true;
-        for (ix, id) in self.program.ids.iter().enumerate() {
+        for (ix, id) in self.compiled.ids.iter().enumerate() {
             let state = &self.status.node_statuses[id];
-            let node = self.program.node(ix).unwrap();
+            let node = self.compiled.node(ix).unwrap();
             assert_ne!((node.kind == NodeKind::Group, state.phase), (false, NodePhase::Running), "{id}");
             over &= state.phase.is_terminal() || node.kind == NodeKind::Group;
-            let sources: Vec<_> = self.program.topology.sources(ix).collect();
+            let sources: Vec<_> = self.compiled.topology.sources(ix).collect();
             match state.phase {
                 NodePhase::Blocked if node.kind != NodeKind::Group => {
                     assert!(
@@ -376,7 +390,7 @@ impl<'a> Simulation<'a> {
                 NodePhase::Pending if node.kind != NodeKind::Group => {
                     assert!(
                         sources.iter().any(|&(source, _)| !phase(source).is_terminal())
-                            || self.program.reads(ix).iter().any(|&read| !phase(read).is_terminal()),
+                            || self.compiled.reads(ix).iter().any(|&read| !phase(read).is_terminal()),
                         "{id}: {state:?}"
                     );
                 }
@@ -410,23 +424,23 @@ proptest! {
 
     #[test]
     fn everything_ends_or_waits_for_something_named(seed: u64, count in 1usize..100) {
-        let program = program(Choices(seed), count);
-        let mut simulation = Simulation::new(&program, Choices(seed));
+        let compiled = compiled(Choices(seed), count);
+        let mut simulation = Simulation::new(&compiled, Choices(seed));
         simulation.run();
         simulation.check_rest();
     }
 
     #[test]
     fn a_log_cut_off_anywhere_replays_to_the_status_of_that_moment(seed: u64, count in 1usize..60) {
-        let program = program(Choices(seed), count);
-        let mut simulation = Simulation::new(&program, Choices(seed));
+        let compiled = compiled(Choices(seed), count);
+        let mut simulation = Simulation::new(&compiled, Choices(seed));
         simulation.run();
         let mut status = ExecutionStatus::default();
         for ((changes, at), expected) in simulation.log.iter().zip(&simulation.statuses) {
             for (change, at) in changes {
                 apply(&mut status, change, *at).unwrap();
             }
-            derive_phase(Some(&program), &mut status, *at);
+            derive_phase(Some(&compiled), &mut status, *at);
             prop_assert_eq!(&status, expected);
             let text = serde_json::to_string(&status).unwrap();
             let read: ExecutionStatus = serde_json::from_str(&text).unwrap();
@@ -436,10 +450,10 @@ proptest! {
 
     #[test]
     fn a_rerun_takes_over_the_beginning_of_a_run_and_comes_to_the_same_end(seed: u64, count in 1usize..60) {
-        let program = program(Choices(seed), count);
-        let mut first = Simulation::new(&program, Choices(seed));
+        let compiled = compiled(Choices(seed), count);
+        let mut first = Simulation::new(&compiled, Choices(seed));
         first.run();
-        let mut second = Simulation::new(&program, Choices(seed));
+        let mut second = Simulation::new(&compiled, Choices(seed));
         second.past = Some(first.status.clone());
         second.run();
         second.check_rest();
@@ -447,21 +461,21 @@ proptest! {
             second.status.node_statuses[id].extensions.reason == Some(NodeReason::Reused)
         };
         let reuse = second.status.extensions.reuse.as_ref().unwrap();
-        for (ix, id) in program.ids.iter().enumerate() {
+        for (ix, id) in compiled.ids.iter().enumerate() {
             let (old, new) = (&first.status.node_statuses[id], &second.status.node_statuses[id]);
             prop_assert_eq!((old.phase, &old.outputs), (new.phase, &new.outputs), "{}", id);
-            let node = program.node(ix).unwrap();
+            let node = compiled.node(ix).unwrap();
             if node.kind != NodeKind::Group {
                 let verdict = &reuse.nodes[id];
                 prop_assert_eq!(reused(id), verdict == "reused", "{}: {}", id, verdict);
             }
-            let mut sources = program.topology.sources(ix).filter(|&(source, _)| {
-                program.node(source).unwrap().kind != NodeKind::Group
+            let mut sources = compiled.topology.sources(ix).filter(|&(source, _)| {
+                compiled.node(source).unwrap().kind != NodeKind::Group
             });
             if reused(id) {
                 prop_assert_eq!((node.kind, old.phase, new.attempt), (NodeKind::Task, NodePhase::Succeeded, 0));
-                let skipped = |ix: usize| second.status.node_statuses[&program.ids[ix]].phase == NodePhase::Skipped;
-                prop_assert!(sources.all(|(source, _)| reused(&program.ids[source]) || skipped(source)));
+                let skipped = |ix: usize| second.status.node_statuses[&compiled.ids[ix]].phase == NodePhase::Skipped;
+                prop_assert!(sources.all(|(source, _)| reused(&compiled.ids[source]) || skipped(source)));
             } else if node.kind == NodeKind::Task && old.phase == NodePhase::Succeeded {
                 // Nothing changed in between, so only what comes before it can have kept it, or a Binding that comes late.
                 let why = &reuse.nodes[id];
@@ -470,7 +484,7 @@ proptest! {
             }
         }
         // Once more, from the one that took over: the same.
-        let mut third = Simulation::new(&program, Choices(seed));
+        let mut third = Simulation::new(&compiled, Choices(seed));
         third.past = Some(second.status.clone());
         third.run();
         prop_assert_eq!(&third.status.extensions.reuse.as_ref().unwrap().nodes, &reuse.nodes);
@@ -478,16 +492,16 @@ proptest! {
 
     #[test]
     fn another_runner_that_goes_on_from_any_prefix_comes_to_the_same_end(seed: u64, count in 1usize..30) {
-        let program = program(Choices(seed), count);
-        let mut simulation = Simulation::new(&program, Choices(seed));
+        let compiled = compiled(Choices(seed), count);
+        let mut simulation = Simulation::new(&compiled, Choices(seed));
         simulation.run();
         for (prefix, (_, at)) in simulation.statuses.iter().zip(&simulation.log) {
-            let mut other = Simulation::resume(&program, Choices(seed), prefix.clone(), *at);
+            let mut other = Simulation::resume(&compiled, Choices(seed), prefix.clone(), *at);
             other.run();
             other.check_rest();
             for (id, node) in prefix.node_statuses.iter().filter(|(_, node)| node.phase.is_terminal()) {
-                let ix = program.topology.find(id.as_str()).unwrap();
-                if program.node(ix).unwrap().kind != NodeKind::Group {
+                let ix = compiled.topology.find(id.as_str()).unwrap();
+                if compiled.node(ix).unwrap().kind != NodeKind::Group {
                     prop_assert_eq!(&other.status.node_statuses[id], node, "what was over stays as it was");
                 }
             }

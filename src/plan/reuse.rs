@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::basis::basis;
 use super::capability::check_outputs;
 use super::draft::Draft;
+use super::fingerprint::basis;
 use super::node::{condition, is_open};
-use super::view::{ExecutionView, Past, Resolved, Surroundings};
+use super::view::{ExecutionView, PlanLookup, ProviderResolution, ReuseSource};
 use crate::graph::NodeIx;
 use crate::model::{
-    Artifact, Basis, ExecutionStatus, JsonMap, Node, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
-    OMITTED, Reuse,
+    Artifact, ExecutionStatus, InputFingerprint, JsonMap, Node, NodeId, NodeKind, NodePhase, NodeReason,
+    NodeStatus, OMITTED, Reuse,
 };
-use crate::run::{ExecutionChange, NodeChange, Program};
+use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
 
 /// The decision about every node, in the order of the graph.
-pub(super) struct Takeover<'a> {
-    past: Past<'a>,
+pub(super) struct ReuseDecision<'a> {
+    past: ReuseSource<'a>,
     verdicts: BTreeMap<NodeId, String>,
 }
 
-impl<'a> Takeover<'a> {
-    pub(super) fn new(past: Past<'a>) -> Self {
+impl<'a> ReuseDecision<'a> {
+    pub(super) fn new(past: ReuseSource<'a>) -> Self {
         Self { past, verdicts: BTreeMap::new() }
     }
 
@@ -32,14 +32,14 @@ impl<'a> Takeover<'a> {
     pub(super) fn consider(
         &mut self,
         view: &ExecutionView<'_>,
-        around: &dyn Surroundings,
+        lookup: &dyn PlanLookup,
         draft: &mut Draft,
         ix: NodeIx,
         now: Timestamp,
     ) {
-        let Some(node) = view.program.node(ix).filter(|node| node.kind != NodeKind::Group) else { return };
+        let Some(node) = view.compiled.node(ix).filter(|node| node.kind != NodeKind::Group) else { return };
         let Ok(status) = self.past.status else { return };
-        let verdict = match judge(view.program, around, draft, (ix, node), (self.past.from, status)) {
+        let verdict = match judge(view.compiled, lookup, draft, (ix, node), (self.past.from, status)) {
             Ok(state) => {
                 let attempt =
                     if state.attempt > 0 { format!(", attempt {}", state.attempt) } else { String::new() };
@@ -55,7 +55,7 @@ impl<'a> Takeover<'a> {
 
     /// Records what was decided, so that it is decided once.
     pub(super) fn close(self, draft: &mut Draft, now: Timestamp) {
-        let Past { from, uid, status } = self.past;
+        let ReuseSource { from, uid, status } = self.past;
         let message = match status {
             Err(why) => format!("nothing was reused: {why}"),
             Ok(_) => {
@@ -71,8 +71,8 @@ impl<'a> Takeover<'a> {
 
 /// The state of the node there, when it would do the same here; else why not.
 fn judge(
-    program: &Program,
-    around: &dyn Surroundings,
+    compiled: &CompiledPlan,
+    lookup: &dyn PlanLookup,
     draft: &Draft,
     (ix, node): (NodeIx, &Node),
     (from, past): (&str, &ExecutionStatus),
@@ -89,20 +89,20 @@ fn judge(
     if state.phase != NodePhase::Succeeded {
         return Err(format!("it is {} in {from}", state.phase));
     }
-    if let Some(source) = changed_source(program, draft, ix, past) {
+    if let Some(source) = changed_source(compiled, draft, ix, past) {
         return Err(format!("`{source}`, which comes before it, was not reused"));
     }
-    if !is_open(program, draft, ix) || condition(program, draft, ix) != Ok(true) {
+    if !is_open(compiled, draft, ix) || condition(compiled, draft, ix) != Ok(true) {
         return Err("it is not to run here".to_owned());
     }
     let then = state.extensions.basis.as_deref();
     let then = then.ok_or_else(|| format!("{from} does not say what it was begun with"))?;
-    let target = match around.resolve(program, ix) {
-        Resolved::Bound(_, target) => target,
-        Resolved::Not(_, why) => return Err(why),
+    let target = match lookup.resolve(compiled, ix) {
+        ProviderResolution::Bound(_, target) => target,
+        ProviderResolution::Not(_, why) => return Err(why),
     };
-    let capabilities = around.capabilities(program, ix);
-    let now = basis(program, &draft.status, ix, &capabilities, &target);
+    let capabilities = lookup.capabilities(compiled, ix);
+    let now = basis(compiled, &draft.status, ix, &capabilities, &target);
     let now = now.ok_or("its inputs cannot be worked out")?;
     if let Some(what) = difference(then, &now) {
         return Err(what.to_owned());
@@ -114,7 +114,7 @@ fn judge(
     Ok(NodeStatus { outputs, ..state.clone() })
 }
 
-fn difference(then: &Basis, now: &Basis) -> Option<&'static str> {
+fn difference(then: &InputFingerprint, now: &InputFingerprint) -> Option<&'static str> {
     if then.node != now.node {
         return Some("its definition in the plan differs");
     }
@@ -126,17 +126,17 @@ fn difference(then: &Basis, now: &Basis) -> Option<&'static str> {
 
 /// The first node before this one that was neither taken over nor left out in both.
 fn changed_source<'p>(
-    program: &'p Program,
+    compiled: &'p CompiledPlan,
     draft: &Draft,
     ix: NodeIx,
     past: &ExecutionStatus,
 ) -> Option<&'p NodeId> {
-    let mut sources: Vec<NodeIx> = program.topology.sources(ix).map(|(source, _)| source).collect();
-    sources.extend(program.reads(ix));
+    let mut sources: Vec<NodeIx> = compiled.topology.sources(ix).map(|(source, _)| source).collect();
+    sources.extend(compiled.reads(ix));
     while let Some(source) = sources.pop() {
-        let Some(node) = program.node(source) else { continue };
+        let Some(node) = compiled.node(source) else { continue };
         if node.kind == NodeKind::Group {
-            sources.extend(program.topology.children(source));
+            sources.extend(compiled.topology.children(source));
             continue;
         }
         let Some(state) = draft.status.node_statuses.get(&node.id) else { return Some(&node.id) };

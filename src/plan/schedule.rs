@@ -8,7 +8,7 @@ use crate::model::Name;
 
 /// A ready node, with what its order depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate<T> {
+pub(crate) struct StartCandidate<T> {
     /// The priority of its goal; higher goes first.
     pub priority: u16,
     /// The longest way onward; longer goes first.
@@ -25,7 +25,7 @@ pub struct Candidate<T> {
 
 /// What may run at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Capacity {
+pub(crate) struct Capacity {
     /// Free slots.
     pub slots: usize,
     /// The most attempts of a provider, by provider; no limit where none is given.
@@ -38,7 +38,7 @@ pub struct Capacity {
 
 /// Picks candidates for the free slots, best first; those of providers and namespaces at their limit are passed over.
 #[must_use]
-pub fn schedule<T: Ord>(mut candidates: Vec<Candidate<T>>, capacity: &Capacity) -> Vec<T> {
+pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity: &Capacity) -> Vec<T> {
     candidates.sort_by(|a, b| {
         (b.priority, b.rank)
             .cmp(&(a.priority, a.rank))
@@ -74,10 +74,10 @@ pub fn schedule<T: Ord>(mut candidates: Vec<Candidate<T>>, capacity: &Capacity) 
 mod tests {
     use super::*;
 
-    fn candidate(name: &'static str, priority: u16, rank: u32, queued: i64) -> Candidate<&'static str> {
+    fn candidate(name: &'static str, priority: u16, rank: u32, queued: i64) -> StartCandidate<&'static str> {
         let queued = Timestamp::from_second(queued).unwrap();
         let (provider, namespace) = (format!("tool://{name}"), Name::new("n").unwrap());
-        Candidate { priority, rank, queued, provider, namespace, item: name }
+        StartCandidate { priority, rank, queued, provider, namespace, item: name }
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
     fn a_namespace_gives_its_room_to_the_most_urgent_and_leaves_the_slots_to_others() {
         let other = Name::new("m").unwrap();
         let mut all = vec![candidate("a", 1, 1, 1), candidate("b", 3, 1, 1), candidate("c", 2, 1, 1)];
-        all.push(Candidate { namespace: other, ..candidate("d", 0, 1, 1) });
+        all.push(StartCandidate { namespace: other, ..candidate("d", 0, 1, 1) });
         let room = BTreeMap::from([(Name::new("n").unwrap(), 2)]);
         let capacity = Capacity { slots: 4, room: room.clone(), ..Capacity::default() };
         assert_eq!(schedule(all.clone(), &capacity), ["b", "c", "d"]);

@@ -33,7 +33,7 @@ fn with_condition(previous: Option<&[Condition]>, new: Condition) -> Vec<Conditi
 
 /// The status of a Plan. `problem` says why it cannot be run, if it cannot.
 #[must_use]
-pub fn plan_status(
+pub(crate) fn plan_status(
     spec: &PlanSpec,
     problem: Option<&str>,
     generation: u64,
@@ -54,7 +54,7 @@ pub fn plan_status(
 
 /// The status of a Capability. A missing required capability makes it unavailable, deprecated or not.
 #[must_use]
-pub fn capability_status(
+pub(crate) fn capability_status(
     metadata: &Metadata,
     spec: &CapabilitySpec,
     exists: impl Fn(&ResourceKey) -> bool,
@@ -103,7 +103,7 @@ fn parse_replacement(text: &str) -> Option<Reference> {
 
 /// The status of a Binding. `usable` says of a rule's target whether its provider can be used, or why it cannot.
 #[must_use]
-pub fn binding_status(
+pub(crate) fn binding_status(
     spec: &BindingSpec,
     usable: impl Fn(&BindingTarget) -> Result<(), (UnboundReason, String)>,
     generation: u64,

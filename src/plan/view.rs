@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::capability::Capability;
-use super::draft::{CalledOff, GateDemand};
+use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
-use crate::run::Program;
+use crate::run::CompiledPlan;
 
 /// What planning an Execution looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct ExecutionView<'a> {
-    /// The program.
-    pub program: &'a Program,
+pub(crate) struct ExecutionView<'a> {
+    /// The compiled plan.
+    pub compiled: &'a CompiledPlan,
     /// The uid of the execution.
     pub uid: &'a str,
     /// Whether its manifest is gone from the desired state.
@@ -26,14 +26,14 @@ pub struct ExecutionView<'a> {
     /// The name of the runner that holds the lease now: the one that plans.
     pub runner: &'a str,
     /// What was called off already.
-    pub called_off: &'a BTreeMap<NodeId, CalledOff>,
+    pub remote_cancelled: &'a BTreeMap<NodeId, CancelResult>,
     /// An earlier execution whose work may be taken over; present until that is decided.
-    pub past: Option<Past<'a>>,
+    pub reuse: Option<ReuseSource<'a>>,
 }
 
 /// An earlier Execution.
 #[derive(Debug, Clone, Copy)]
-pub struct Past<'a> {
+pub(crate) struct ReuseSource<'a> {
     /// Its name.
     pub from: &'a str,
     /// Its uid.
@@ -42,23 +42,23 @@ pub struct Past<'a> {
     pub status: Result<&'a ExecutionStatus, &'a str>,
 }
 
-/// What surrounds an Execution and is resolved late, when a node is about to start (design invariant 9).
-pub trait Surroundings {
+/// What surrounds an Execution and is resolved late, when a node is about to start (Invariant 9).
+pub(crate) trait PlanLookup {
     /// The provider for a task.
-    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved;
+    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution;
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
-    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> Verdict;
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict;
     /// The declared capabilities of a task.
-    fn capabilities(&self, program: &Program, node: NodeIx) -> Vec<Capability>;
+    fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability>;
     /// Whether somebody here can look at addresses.
-    fn looks_at_addresses(&self) -> bool;
+    fn can_poll_addresses(&self) -> bool;
     /// How far another resource is.
-    fn progress(&self, key: &ResourceKey) -> Progress;
+    fn progress(&self, key: &ResourceKey) -> ResourceProgress;
 }
 
 /// The outcome of looking for a provider.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Resolved {
+pub(crate) enum ProviderResolution {
     /// This one.
     Bound(ResolvedBinding, BindingTarget),
     /// None, for this reason.
@@ -67,7 +67,7 @@ pub enum Resolved {
 
 /// The decision of a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum GateVerdict {
     /// None yet; says what is missing.
     Waiting(String),
     /// Approved, by these.
@@ -78,7 +78,7 @@ pub enum Verdict {
 
 /// How far another resource is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum ResourceProgress {
     /// It is not there.
     Missing,
     /// It is on its way; says its phase.
@@ -90,7 +90,7 @@ pub enum Progress {
 }
 
 impl ExecutionView<'_> {
-    /// What a review of this execution has to be bound to (design invariant 11).
+    /// What a review of this execution has to be bound to (Invariant 11).
     fn review_binding(&self, status: &ExecutionStatus) -> Option<ReviewBinding> {
         let pinned = status.extensions.pinned.as_ref()?;
         Some(ReviewBinding {
@@ -108,11 +108,11 @@ pub(super) fn demand(
     status: &ExecutionStatus,
     gate: ResourceKey,
     ix: NodeIx,
-) -> Option<GateDemand> {
-    let node = view.program.ids.get(ix)?.clone();
-    Some(GateDemand {
+) -> Option<GateRequest> {
+    let node = view.compiled.ids.get(ix)?.clone();
+    Some(GateRequest {
         gate,
-        execution: view.program.key.clone(),
+        execution: view.compiled.key.clone(),
         node,
         binding: view.review_binding(status)?,
     })

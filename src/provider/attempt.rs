@@ -11,8 +11,8 @@ use super::Workspace;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
 use crate::model::{
-    AcceptanceCriterion, Answer, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary,
-    NodeId, NodeReason, ResourceKey,
+    AcceptanceCriterion, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary, NodeId,
+    NodeReason, QuestionAnswer, ResourceKey,
 };
 
 /// Everything that a provider may know about one attempt at a node.
@@ -57,9 +57,9 @@ pub struct Attempt {
     /// How long ago it was started, when it is looked at again.
     pub age: Duration,
     /// What the capabilities of the task say to its outputs.
-    pub promise: Promise,
+    pub output_contract: OutputContract,
     /// What a person answered to a question that the provider asked back when it was blocked before.
-    pub answer: Option<Answer>,
+    pub answer: Option<QuestionAnswer>,
     /// What the work is about, for whoever does it with understanding: an agent or a person.
     pub brief: Arc<Brief>,
 }
@@ -67,14 +67,14 @@ pub struct Attempt {
 /// What was promised of the outputs of an attempt beyond their names. The engine holds every provider to it; one that can
 /// have a wrong answer put right asks before.
 #[derive(Clone, Default)]
-pub struct Promise {
-    check: Option<Arc<Check>>,
+pub struct OutputContract {
+    check: Option<Arc<OutputCheck>>,
     hints: BTreeMap<String, String>,
 }
 
-type Check = dyn Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync;
+type OutputCheck = dyn Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync;
 
-impl Promise {
+impl OutputContract {
     /// A promise that is kept when `check` agrees; it may read texts as the types that are asked for. `hints` say in words
     /// what an output is to be.
     pub fn new(
@@ -137,7 +137,7 @@ pub enum Stop {
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// It did what it should.
     Succeeded {
         /// What it gave.
@@ -177,9 +177,9 @@ pub enum Outcome {
 
 /// What a provider reports of an attempt.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct AttemptReport {
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
     /// The exit code, if a process ran and was not ended by a signal.
     pub exit_code: Option<i32>,
     /// The end of the log, if anything was printed.
@@ -190,23 +190,23 @@ pub struct Report {
     pub criteria: Vec<CriterionResult>,
 }
 
-impl From<Outcome> for Report {
+impl From<AttemptOutcome> for AttemptReport {
     /// A report of nothing but the outcome.
-    fn from(outcome: Outcome) -> Self {
+    fn from(outcome: AttemptOutcome) -> Self {
         Self { outcome, exit_code: None, log: None, artifacts: Vec::new(), criteria: Vec::new() }
     }
 }
 
-impl Report {
+impl AttemptReport {
     /// Takes another outcome in the place of success; what had gone wrong before stays the reason.
-    pub(super) fn spoil(&mut self, outcome: Outcome) {
-        if matches!(self.outcome, Outcome::Succeeded { .. }) {
+    pub(super) fn override_success(&mut self, outcome: AttemptOutcome) {
+        if matches!(self.outcome, AttemptOutcome::Succeeded { .. }) {
             self.outcome = outcome;
         }
     }
 }
 
-impl Outcome {
+impl AttemptOutcome {
     /// A failure that another attempt may overcome.
     #[must_use]
     pub fn failed(reason: NodeReason, message: impl Into<String>) -> Self {
@@ -215,7 +215,7 @@ impl Outcome {
 
     /// A failure that every attempt would meet.
     #[must_use]
-    pub fn hopeless(reason: NodeReason, message: impl Into<String>) -> Self {
+    pub fn permanent(reason: NodeReason, message: impl Into<String>) -> Self {
         Self::Failed { reason, message: message.into(), retryable: false, retry_after: None }
     }
 

@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::process::{Input, Program};
+use super::process::{ChildCommand, ProcessInput};
 
 /// Where programs are looked for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Environment variables.
-pub(super) type Environment = BTreeMap<OsString, OsString>;
+pub(super) type EnvVars = BTreeMap<OsString, OsString>;
 
 /// A program with arguments, or a line for the shell.
 #[derive(Debug, Clone, Copy)]
@@ -45,21 +45,21 @@ impl<'a> CommandLine<'a> {
     /// What to start for it.
     pub(super) fn program(
         &self,
-        environment: &Environment,
+        environment: &EnvVars,
         directory: &Path,
         grace: Duration,
-    ) -> Result<Program, StartError> {
+    ) -> Result<ChildCommand, StartError> {
         let command = if self.shell { "sh" } else { self.command };
         let path =
             find_program(command, environment, directory).map_err(|source| self.start_error(source))?;
         let shell = self.shell.then(|| ["-c".into(), self.command.into(), "sh".into()]);
-        Ok(Program {
+        Ok(ChildCommand {
             path,
             args: shell.into_iter().flatten().chain(self.args.iter().map(OsString::from)).collect(),
             environment: environment.clone(),
             directory: directory.to_owned(),
             grace,
-            input: Input::Empty,
+            input: ProcessInput::Empty,
             split: false,
         })
     }
@@ -88,11 +88,7 @@ fn explain(command: &str, source: &io::Error) -> String {
 
 /// The executable file that a command names: one with a `/` as seen from `directory`, else the first on the
 /// environment's `PATH`. A full path also lets the standard library start the process without a fork.
-pub(super) fn find_program(
-    command: &str,
-    environment: &Environment,
-    directory: &Path,
-) -> io::Result<PathBuf> {
+pub(super) fn find_program(command: &str, environment: &EnvVars, directory: &Path) -> io::Result<PathBuf> {
     if command.contains('/') {
         let path = directory.join(command);
         return match path.metadata()? {

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
-use super::command_line::{CommandLine, Environment};
+use super::command_line::{CommandLine, EnvVars};
 use super::endpoint::{Endpoint, Response};
 use super::interrupt::Interrupt;
-use super::log::Log;
+use super::log::AttemptLog;
 use super::plain_text::plain_line;
-use super::process::{self, End};
+use super::process::{self, ProcessEnd};
 use super::redact::Redactor;
 use super::relative_path::{is_inside, resolve};
-use super::sandbox::Enclosure;
+use super::sandbox::SandboxCommand;
 use super::web::Web;
 use super::{ConfigError, Stop};
 use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
@@ -85,17 +85,17 @@ pub(super) struct Checker<'a> {
     /// Its artifacts directory: a file may be in either.
     pub(super) artifacts: &'a Path,
     /// Its environment.
-    pub(super) environment: &'a Environment,
+    pub(super) environment: &'a EnvVars,
     /// From TERM to KILL.
     pub(super) grace: Duration,
     /// The sandbox around their commands, if there is one.
-    pub(super) enclosure: Option<&'a Enclosure>,
+    pub(super) enclosure: Option<&'a SandboxCommand>,
     /// The end of the time of the attempt.
     pub(super) deadline: Option<Instant>,
     /// Requests to stop.
     pub(super) interrupt: &'a Interrupt,
     /// Takes what the commands print.
-    pub(super) log: &'a mut Log,
+    pub(super) log: &'a mut AttemptLog,
     /// Asks addresses.
     pub(super) web: &'a Web,
     /// Keeps secrets out of the evidence.
@@ -103,7 +103,7 @@ pub(super) struct Checker<'a> {
 }
 
 /// What was seen: `Ok` when the criterion holds.
-type Verdict = Result<String, String>;
+type CriterionVerdict = Result<String, String>;
 
 impl Checker<'_> {
     /// Checks all of them, in order, also after one that does not hold.
@@ -114,7 +114,7 @@ impl Checker<'_> {
         &mut self,
         criteria: &[AcceptanceCriterion],
         results: &mut Vec<CriterionResult>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ProcessEnd> {
         for criterion in criteria {
             let started = Instant::now();
             let verdict = self.check(criterion, started)?;
@@ -131,7 +131,11 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn check(&mut self, criterion: &AcceptanceCriterion, started: Instant) -> Result<Verdict, End> {
+    fn check(
+        &mut self,
+        criterion: &AcceptanceCriterion,
+        started: Instant,
+    ) -> Result<CriterionVerdict, ProcessEnd> {
         let own = criterion.timeout.as_ref().and_then(|timeout| started.checked_add(timeout.span()));
         let until = self.deadline.into_iter().chain(own).min();
         match &criterion.check {
@@ -152,7 +156,7 @@ impl Checker<'_> {
         }
     }
 
-    fn check_file(&self, path: &str, content_match: Option<&str>) -> Verdict {
+    fn check_file(&self, path: &str, content_match: Option<&str>) -> CriterionVerdict {
         let found = [self.directory, self.artifacts].into_iter().find_map(|root| resolve(root, path).ok());
         let file = found.ok_or_else(|| format!("`{path}` is not there"))?;
         let metadata = file.metadata().map_err(|error| format!("`{path}` cannot be read: {error}"))?;
@@ -172,7 +176,11 @@ impl Checker<'_> {
         search(&pattern, &self.redactor.bytes(&content), &format!("the content of `{path}`"), cut)
     }
 
-    fn check_endpoint(&self, check: &CriterionCheck, until: Option<Instant>) -> Result<Verdict, End> {
+    fn check_endpoint(
+        &self,
+        check: &CriterionCheck,
+        until: Option<Instant>,
+    ) -> Result<CriterionVerdict, ProcessEnd> {
         let endpoint = match Endpoint::of(check).transpose() {
             Ok(Some(endpoint)) => endpoint,
             Ok(None) => return Ok(Err("asks no address".to_owned())),
@@ -182,11 +190,11 @@ impl Checker<'_> {
         let answer = tokio::runtime::Handle::current().block_on(async {
             tokio::select! {
                 answer = endpoint.ask(self.web, limit) => Ok(answer),
-                stop = self.stopped() => Err(End::Stopped(stop)),
+                stop = self.stopped() => Err(ProcessEnd::Stopped(stop)),
             }
         })?;
         if answer.is_err() && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(End::TimedOut);
+            return Err(ProcessEnd::TimedOut);
         }
         Ok(answer.and_then(|Response { seen, body, cut }| match body {
             None => Ok(seen),
@@ -213,13 +221,13 @@ impl Checker<'_> {
         expected: i32,
         output_match: Option<&str>,
         until: Option<Instant>,
-    ) -> Result<Verdict, End> {
+    ) -> Result<CriterionVerdict, ProcessEnd> {
         let pattern = match pattern(output_match, "outputMatch") {
             Ok(pattern) => pattern,
             Err(why) => return Ok(Err(why)),
         };
         let program = match line.program(self.environment, self.directory, self.grace) {
-            Ok(program) => Enclosure::around(self.enclosure, program),
+            Ok(program) => SandboxCommand::around(self.enclosure, program),
             Err(error) => return Ok(Err(error.to_string())),
         };
         let mut printed = Printed { log: self.log, name: &criterion.name, kept: Vec::new(), size: 0 };
@@ -227,8 +235,8 @@ impl Checker<'_> {
         let end = process::run(&program, until, self.interrupt, &mut |_, bytes| printed.take(bytes, keep));
         let (kept, cut) = printed.finish();
         let status = match end {
-            Ok(End::Exited(status)) => status,
-            Ok(End::TimedOut) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+            Ok(ProcessEnd::Exited(status)) => status,
+            Ok(ProcessEnd::TimedOut) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                 let limit = criterion.timeout.as_ref().map(ToString::to_string).unwrap_or_default();
                 return Ok(Err(format!("took longer than {limit}")));
             }
@@ -247,7 +255,7 @@ impl Checker<'_> {
 
 /// What the command of a criterion prints.
 struct Printed<'a> {
-    log: &'a mut Log,
+    log: &'a mut AttemptLog,
     name: &'a str,
     kept: Vec<u8>,
     size: usize,
@@ -282,7 +290,7 @@ impl Printed<'_> {
 }
 
 /// Searches a text that holds no secrets any more: a pattern must not cut a piece out of one.
-fn search(pattern: &Regex, text: &[u8], what: &str, cut: bool) -> Verdict {
+fn search(pattern: &Regex, text: &[u8], what: &str, cut: bool) -> CriterionVerdict {
     match pattern.find(text) {
         Some(found) => {
             let found = String::from_utf8_lossy(found.as_bytes());

@@ -7,28 +7,28 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::check::Settings;
 use super::plain_text::plain_line;
 use super::presented;
 use super::redact::Redactor;
+use super::settings_reader::Settings;
 use super::web::{Answer, Request, Web, origin, parse_address};
-use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Running};
+use super::{Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings};
 use crate::model::{JsonMap, NodeReason};
 
 /// How many bytes of an answer become outputs.
 const BODY: usize = 64 << 10;
 
 /// The provider.
-pub(super) struct External(Arc<Shared>);
+pub(super) struct External(Arc<ExternalContext>);
 
-struct Shared {
+struct ExternalContext {
     web: Web,
     redactor: Redactor,
 }
 
 /// What is asked.
 #[derive(Debug)]
-enum Question {
+enum ExternalQuery {
     /// An address that answers with success.
     Uri(Request),
     /// A webhook that answers with a result.
@@ -38,7 +38,7 @@ enum Question {
 impl External {
     pub(super) fn new(settings: &ProviderSettings) -> Self {
         let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
-        Self(Arc::new(Shared { web: Web::new(&settings.allow_private), redactor }))
+        Self(Arc::new(ExternalContext { web: Web::new(&settings.allow_private), redactor }))
     }
 }
 
@@ -48,10 +48,10 @@ impl Provider for External {
     }
 
     fn check(&self, _provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
-        Question::read(config).map(|_| ())
+        ExternalQuery::read(config).map(|_| ())
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let shared = Arc::clone(&self.0);
         let Control { mut stop, .. } = control;
         Box::pin(async move {
@@ -63,13 +63,13 @@ impl Provider for External {
             };
             tokio::select! {
                 outcome = shared.look(&attempt) => outcome.into(),
-                stop = asked => Outcome::Stopped(stop).into(),
+                stop = asked => AttemptOutcome::Stopped(stop).into(),
             }
         })
     }
 }
 
-impl Question {
+impl ExternalQuery {
     fn read(config: &JsonMap) -> Result<Self, ConfigError> {
         let settings = Settings::new(config, &["type", "url"])?;
         let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
@@ -87,18 +87,18 @@ impl Question {
     }
 }
 
-impl Shared {
-    async fn look(&self, attempt: &Attempt) -> Outcome {
-        match Question::read(&attempt.config) {
-            Ok(Question::Uri(request)) => self.look_at(request).await,
-            Ok(Question::Webhook(request)) => self.ask(request, attempt).await,
-            Err(error) => Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()),
+impl ExternalContext {
+    async fn look(&self, attempt: &Attempt) -> AttemptOutcome {
+        match ExternalQuery::read(&attempt.config) {
+            Ok(ExternalQuery::Uri(request)) => self.look_at(request).await,
+            Ok(ExternalQuery::Webhook(request)) => self.ask(request, attempt).await,
+            Err(error) => AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()),
         }
     }
 
-    async fn look_at(&self, request: Request) -> Outcome {
+    async fn look_at(&self, request: Request) -> AttemptOutcome {
         match self.web.send(request).await {
-            Ok(answer) if answer.status.is_success() => Outcome::Succeeded {
+            Ok(answer) if answer.status.is_success() => AttemptOutcome::Succeeded {
                 outputs: self.redactor.map(JsonMap::from_iter([
                     ("status".to_owned(), json!(answer.status.as_u16())),
                     ("body".to_owned(), body(&answer)),
@@ -112,10 +112,10 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, mut request: Request, attempt: &Attempt) -> Outcome {
+    async fn ask(&self, mut request: Request, attempt: &Attempt) -> AttemptOutcome {
         request.body = Some(Value::Object(presented::document(attempt)));
         if let Err(error) = presented::mark(&mut request, attempt) {
-            return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
+            return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
         }
         let answer = match self.web.send(request).await {
             Ok(answer) => answer,
@@ -132,22 +132,22 @@ impl Shared {
         let message = said.get("message").and_then(Value::as_str);
         if status == "failed" {
             let message = message.map_or_else(|| format!("{from} says that it failed"), str::to_owned);
-            return Outcome::hopeless(NodeReason::ProviderFailed, self.line(&message));
+            return AttemptOutcome::permanent(NodeReason::ProviderFailed, self.line(&message));
         }
         if status == "succeeded" || said.get("done") == Some(&Value::Bool(true)) {
             let outputs = match said.remove("outputs") {
                 Some(Value::Object(outputs)) => outputs,
                 _ => JsonMap::new(),
             };
-            return Outcome::Succeeded { outputs: self.redactor.map(outputs) };
+            return AttemptOutcome::Succeeded { outputs: self.redactor.map(outputs) };
         }
         let message = message.map_or_else(|| format!("{from} says that it is not done"), str::to_owned);
         self.waits(&message, after)
     }
 
     /// Looks again after the node's interval, or later if that is asked for.
-    fn waits(&self, message: &str, poll_after: Option<Duration>) -> Outcome {
-        Outcome::Blocked {
+    fn waits(&self, message: &str, poll_after: Option<Duration>) -> AttemptOutcome {
+        AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingEvent,
             message: self.line(message),
             handle: None,

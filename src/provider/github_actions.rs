@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::check::{Settings, has_expression};
-use super::checked_elsewhere::check_elsewhere;
 use super::git_host::GitHost;
-use super::log::Log;
+use super::log::AttemptLog;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
+use super::remote_criteria::check_elsewhere;
+use super::settings_reader::{Settings, has_expression};
 use super::{
-    Attempt, CallingOff, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running,
-    check_criteria,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
+    ProviderSettings, check_criteria,
 };
-use crate::github::{GitHub, GitHubError, RepoName, Run};
+use crate::github::{GitHub, GitHubError, RepoName, WorkflowRun};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
 
 const SCHEME: &str = "github-actions://";
@@ -47,15 +47,15 @@ impl GitHubActions {
         Self { settings: Arc::new(settings), host }
     }
 
-    fn job(&self, attempt: Attempt) -> Result<Job, Outcome> {
-        let refused = |why: String| Outcome::hopeless(NodeReason::ProviderUnavailable, why);
+    fn job(&self, attempt: Attempt) -> Result<WorkflowAttempt, AttemptOutcome> {
+        let refused = |why: String| AttemptOutcome::permanent(NodeReason::ProviderUnavailable, why);
         let checked = self.check(&attempt.provider, &attempt.config);
         checked
             .and_then(|()| check_criteria(&attempt.criteria))
             .map_err(|error| refused(error.to_string()))?;
-        let place = Place::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
+        let place = WorkflowRef::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
         let host = self.host.open().map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
-        Ok(Job { attempt, place, host })
+        Ok(WorkflowAttempt { attempt, place, host })
     }
 }
 
@@ -69,13 +69,13 @@ impl Provider for GitHubActions {
         if !config.get("inputs").is_some_and(has_expression) {
             settings.pairs("inputs")?;
         }
-        match Place::parse(provider) {
+        match WorkflowRef::parse(provider) {
             Ok(_) => Ok(()),
             Err(why) => Err(ConfigError::Provider { provider: provider.to_owned(), why }),
         }
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let (job, settings) = (self.job(attempt), Arc::clone(&self.settings));
         Box::pin(async move {
             match job {
@@ -85,7 +85,7 @@ impl Provider for GitHubActions {
         })
     }
 
-    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+    fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let (job, settings) = (self.job(attempt), Arc::clone(&self.settings));
         Box::pin(async move {
             match job {
@@ -95,12 +95,12 @@ impl Provider for GitHubActions {
         })
     }
 
-    fn call_off(&self, attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
         let job = self.job(attempt);
         Box::pin(async move {
             let job = match job {
                 Ok(job) => job,
-                Err(Outcome::Failed { message, .. }) => return Err(message),
+                Err(AttemptOutcome::Failed { message, .. }) => return Err(message),
                 Err(_) => return Ok(()),
             };
             let run = match job.known() {
@@ -117,28 +117,28 @@ impl Provider for GitHubActions {
 
 /// The report, with the acceptance criteria checked where the workflow succeeded.
 async fn checked(
-    mut report: Report,
+    mut report: AttemptReport,
     attempt: &Attempt,
     settings: &ProviderSettings,
     control: Control,
-) -> Report {
-    if matches!(report.outcome, Outcome::Succeeded { .. }) && !attempt.criteria.is_empty() {
+) -> AttemptReport {
+    if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !attempt.criteria.is_empty() {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let Control { mut stop, output } = control;
-        let log = Log::new(attempt.run_dir.join("log"), Arc::new(Redactor::new(secrets)), output);
+        let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::new(Redactor::new(secrets)), output);
         check_elsewhere(settings, attempt, &mut report, &mut stop, log).await;
     }
     report
 }
 
 /// Where the workflow is.
-struct Place {
+struct WorkflowRef {
     repo: RepoName,
     workflow: String,
     reference: String,
 }
 
-impl Place {
+impl WorkflowRef {
     fn parse(provider: &str) -> Result<Self, &'static str> {
         const FORM: &str =
             "must be `github-actions://OWNER/REPO/WORKFLOW.yml`, with `@BRANCH` where it is not `main`";
@@ -157,15 +157,15 @@ impl Place {
 }
 
 /// One attempt, and what it needs.
-struct Job {
+struct WorkflowAttempt {
     attempt: Attempt,
-    place: Place,
+    place: WorkflowRef,
     host: GitHub,
 }
 
-impl Job {
+impl WorkflowAttempt {
     /// Starts the workflow, unless an earlier start of this attempt did, or an attempt before it whose runner was lost.
-    async fn start(&self) -> Report {
+    async fn start(&self) -> AttemptReport {
         match self.started().await {
             Ok(Some(run)) => self.report(&run).await,
             Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
@@ -173,7 +173,7 @@ impl Job {
         }
     }
 
-    async fn started(&self) -> Result<Option<Run>, GitHubError> {
+    async fn started(&self) -> Result<Option<WorkflowRun>, GitHubError> {
         // Twice, for what was started just before a crash may not be in the list yet.
         if let Some(run) = self.find().await? {
             return Ok(Some(run));
@@ -216,9 +216,9 @@ impl Job {
     }
 
     /// The run whose title holds the key of the work; the first one, should there be several.
-    async fn find(&self) -> Result<Option<Run>, GitHubError> {
+    async fn find(&self) -> Result<Option<WorkflowRun>, GitHubError> {
         let runs = self.host.dispatched_runs(&self.place.repo, &self.place.workflow, None).await?;
-        let ours = |run: &Run| {
+        let ours = |run: &WorkflowRun| {
             let titles = [&run.display_title, &run.name];
             titles.into_iter().flatten().any(|title| holds(title, &self.attempt.work))
         };
@@ -230,7 +230,7 @@ impl Job {
         serde_json::from_str::<Value>(self.attempt.handle.as_deref()?).ok()?.get("run")?.as_u64()
     }
 
-    async fn look(&self) -> Report {
+    async fn look(&self) -> AttemptReport {
         let found = match self.known() {
             Some(id) => self.host.run(&self.place.repo, id).await.map(Some),
             None => self.find().await,
@@ -245,14 +245,14 @@ impl Job {
         }
     }
 
-    async fn report(&self, run: &Run) -> Report {
+    async fn report(&self, run: &WorkflowRun) -> AttemptReport {
         if run.status.as_deref() != Some("completed") {
             let message = format!("a workflow does the work: {}", plain_line(run.html_url.as_bytes()));
             return self.blocked(Some(run.id), &message);
         }
         let conclusion = plain_line(run.conclusion.as_deref().unwrap_or("unknown").as_bytes());
         let url = plain_line(run.html_url.as_bytes());
-        let mut report: Report = if conclusion == "success" {
+        let mut report: AttemptReport = if conclusion == "success" {
             let mut outputs = JsonMap::new();
             outputs.insert("url".to_owned(), json!(url));
             outputs.insert("conclusion".to_owned(), json!(conclusion));
@@ -260,7 +260,7 @@ impl Job {
             outputs.insert("commit".to_owned(), json!(plain_line(run.head_sha.as_bytes())));
             self.declared(outputs).into()
         } else {
-            Outcome::failed(
+            AttemptOutcome::failed(
                 NodeReason::ProviderFailed,
                 format!("the workflow ended with {conclusion}: {url}"),
             )
@@ -273,22 +273,22 @@ impl Job {
     }
 
     /// Only what the node declares, when it declares something.
-    fn declared(&self, mut outputs: JsonMap) -> Outcome {
+    fn declared(&self, mut outputs: JsonMap) -> AttemptOutcome {
         let declared = &self.attempt.declared_outputs;
         if let Some(missing) = declared.iter().find(|name| !outputs.contains_key(*name)) {
             let why = format!(
                 "a workflow gives the outputs url, conclusion, run_id and commit, and no `{missing}`"
             );
-            return Outcome::hopeless(NodeReason::OutputInvalid, why);
+            return AttemptOutcome::permanent(NodeReason::OutputInvalid, why);
         }
         if !declared.is_empty() {
             outputs.retain(|name, _| declared.contains(name));
         }
-        Outcome::Succeeded { outputs }
+        AttemptOutcome::Succeeded { outputs }
     }
 
-    fn blocked(&self, run: Option<u64>, message: &str) -> Report {
-        Outcome::Blocked {
+    fn blocked(&self, run: Option<u64>, message: &str) -> AttemptReport {
+        AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingProvider,
             message: message.to_owned(),
             handle: Some(json!({ "run": run }).to_string()),
@@ -299,15 +299,15 @@ impl Job {
 }
 
 /// What the host refuses would be refused again; what passes is left alone for as long as the host asks.
-fn failure(error: &GitHubError) -> Outcome {
-    Outcome::broken(error.to_string(), error.is_passing()).not_before(error.wait())
+fn failure(error: &GitHubError) -> AttemptOutcome {
+    AttemptOutcome::broken(error.to_string(), error.is_passing()).not_before(error.wait())
 }
 
 /// The same at a look: a run that was there and is not found has been deleted.
-fn gone_or_failed(error: &GitHubError) -> Outcome {
+fn gone_or_failed(error: &GitHubError) -> AttemptOutcome {
     match error {
         GitHubError::NotFound { .. } => {
-            Outcome::Lost { message: "the run of the workflow is no longer there".to_owned() }
+            AttemptOutcome::Lost { message: "the run of the workflow is no longer there".to_owned() }
         }
         error => failure(error),
     }
@@ -321,7 +321,7 @@ fn holds(title: &str, key: &str) -> bool {
     })
 }
 
-fn artifact(file: &crate::github::Artifact) -> Artifact {
+fn artifact(file: &crate::github::WorkflowArtifact) -> Artifact {
     Artifact {
         name: plain_line(file.name.as_bytes()),
         kind: ArtifactType::Url,

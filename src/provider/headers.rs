@@ -1,6 +1,6 @@
 //! Headers that settings add to requests: as they are written, or with a secret of the runner as their last word.
 
-use super::check::Settings;
+use super::settings_reader::Settings;
 use super::web::Request;
 use super::{ConfigError, ProviderSettings};
 

@@ -24,7 +24,7 @@ const TAIL: usize = 4 << 10;
 const LINE: usize = 4 << 10;
 
 /// The log of one attempt.
-pub(super) struct Log {
+pub(super) struct AttemptLog {
     path: PathBuf,
     cap: u64,
     redactor: Arc<Redactor>,
@@ -38,7 +38,7 @@ pub(super) struct Log {
     tail: Vec<u8>,
 }
 
-impl Log {
+impl AttemptLog {
     /// A log that is written to `path` as soon as there is something to write.
     pub(super) fn new(path: PathBuf, redactor: Arc<Redactor>, lines: mpsc::Sender<String>) -> Self {
         Self {
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     struct Case {
-        log: Log,
+        log: AttemptLog,
         lines: mpsc::Receiver<String>,
         folder: tempfile::TempDir,
     }
@@ -173,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (sender, lines) = mpsc::channel(room);
         let redactor = Redactor::new(secrets.iter().map(|secret| secret.as_bytes()));
-        Case { log: Log::new(folder.path().join("log"), Arc::new(redactor), sender), lines, folder }
+        Case { log: AttemptLog::new(folder.path().join("log"), Arc::new(redactor), sender), lines, folder }
     }
 
     impl Case {

@@ -4,8 +4,6 @@
 mod agent;
 mod artifacts;
 mod attempt;
-mod check;
-mod checked_elsewhere;
 mod command_line;
 mod criteria;
 mod endpoint;
@@ -26,22 +24,24 @@ mod process;
 mod redact;
 mod registry;
 mod relative_path;
+mod remote_criteria;
 #[cfg(test)]
 mod sample;
 mod sandbox;
 mod settings;
+mod settings_reader;
 mod tool;
 mod web;
 mod workspace;
 
 use std::pin::Pin;
 
-pub use attempt::{Attempt, Brief, Control, Outcome, Promise, Report, Stop};
-pub use check::ConfigError;
+pub use attempt::{Attempt, AttemptOutcome, AttemptReport, Brief, Control, OutputContract, Stop};
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
-pub use settings::{ALWAYS_PASSED, Home, ProviderSettings};
-pub use workspace::{Checkout, Workspace, WorkspaceError};
+pub use settings::{ALWAYS_PASSED, HostRepository, ProviderSettings};
+pub use settings_reader::ConfigError;
+pub use workspace::{PrivateCheckout, Workspace, WorkspaceError};
 
 use crate::model::JsonMap;
 
@@ -51,10 +51,10 @@ pub fn kill_processes() {
 }
 
 /// The result of an attempt, as it becomes known.
-pub type Running = Pin<Box<dyn Future<Output = Report> + Send>>;
+pub type AttemptFuture = Pin<Box<dyn Future<Output = AttemptReport> + Send>>;
 
 /// Calling off work that goes on elsewhere.
-pub type CallingOff = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+pub type CancelFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Something that does the work of attempts.
 pub trait Provider: Send + Sync {
@@ -70,18 +70,18 @@ pub trait Provider: Send + Sync {
 
     /// Runs one attempt to its end, within a tokio runtime. Dropping the future ends the work as
     /// [`Stop::Shutdown`] does.
-    fn run(&self, attempt: Attempt, control: Control) -> Running;
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture;
 
     /// Looks again at work that goes on elsewhere and that `attempt.handle` names. Nothing is claimed for it, and two
     /// runners may look at once, so whatever it changes outside must be as good when it is done twice. [`Outcome::Stopped`]
     /// says that nothing was learned.
-    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+    fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.run(attempt, control)
     }
 
     /// Calls off work that goes on elsewhere and that `attempt.handle` names; may be asked more than once. The answer is
     /// what went wrong, in words; the node is cancelled in any case.
-    fn call_off(&self, _attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, _attempt: Attempt) -> CancelFuture {
         Box::pin(std::future::ready(Ok(())))
     }
 }

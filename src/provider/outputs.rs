@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
-use super::check::did_you_mean;
+use super::settings_reader::did_you_mean;
 use crate::model::JsonMap;
 
 /// The largest output file, in bytes.

@@ -47,7 +47,7 @@ pub(super) fn kill_all() {
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
+pub(super) struct ChildCommand {
     /// The executable file, as an absolute path.
     pub(super) path: PathBuf,
     /// Its arguments, without its name.
@@ -59,14 +59,14 @@ pub(super) struct Program {
     /// From TERM to KILL.
     pub(super) grace: Duration,
     /// What it finds on its standard input.
-    pub(super) input: Input,
+    pub(super) input: ProcessInput,
     /// Whether standard output is told apart from standard error.
     pub(super) split: bool,
 }
 
 /// What a process finds on its standard input.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Input {
+pub(super) enum ProcessInput {
     /// Nothing.
     #[default]
     Empty,
@@ -78,7 +78,7 @@ pub(super) enum Input {
 
 /// Where a piece of output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum OutputStream {
     /// Standard error, and standard output unless they are told apart.
     Log,
     /// Standard output, told apart.
@@ -86,11 +86,11 @@ pub(super) enum Source {
 }
 
 /// Takes what a process writes.
-pub(super) type Sink<'a> = dyn FnMut(Source, &[u8]) + 'a;
+pub(super) type OutputSink<'a> = dyn FnMut(OutputStream, &[u8]) + 'a;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ProcessEnd {
     /// By itself.
     Exited(ExitStatus),
     /// At the deadline.
@@ -105,11 +105,11 @@ pub(super) enum End {
 /// # Errors
 /// When the program cannot be started.
 pub(super) fn run(
-    program: &Program,
+    program: &ChildCommand,
     deadline: Option<Instant>,
     interrupt: &Interrupt,
-    sink: &mut Sink<'_>,
-) -> io::Result<End> {
+    sink: &mut OutputSink<'_>,
+) -> io::Result<ProcessEnd> {
     let (output, writer) = io::pipe()?;
     let (answer, answers) = if program.split {
         let (reader, writer) = io::pipe()?;
@@ -130,7 +130,7 @@ pub(super) fn run(
     let child = start(&mut command)?;
     // The command holds the writing ends; as long as it lives, the pipe does not end.
     drop(command);
-    let mut watch = Watch::new(child, [Some(output), answer], program.grace, interrupt);
+    let mut watch = WatchedProcess::new(child, [Some(output), answer], program.grace, interrupt);
     watch.follow(deadline, sink);
     watch.finish(sink)
 }
@@ -148,11 +148,11 @@ fn start(command: &mut Command) -> io::Result<Child> {
 }
 
 /// A file without a name, not a pipe: nobody has to write while the process reads.
-fn input(input: &Input) -> io::Result<Stdio> {
+fn input(input: &ProcessInput) -> io::Result<Stdio> {
     let bytes = match input {
-        Input::Empty => return Ok(Stdio::null()),
-        Input::Pipe(end) => return Ok(end.try_clone()?.into()),
-        Input::Bytes(bytes) => bytes,
+        ProcessInput::Empty => return Ok(Stdio::null()),
+        ProcessInput::Pipe(end) => return Ok(end.try_clone()?.into()),
+        ProcessInput::Bytes(bytes) => bytes,
     };
     let mut file: File = tempfile::tempfile()?;
     file.write_all(bytes)?;
@@ -161,7 +161,7 @@ fn input(input: &Input) -> io::Result<Stdio> {
 }
 
 /// A process that is being looked after.
-struct Watch<'a> {
+struct WatchedProcess<'a> {
     child: Child,
     group: Option<Pid>,
     /// Readable once the process has ended, where the system has that.
@@ -171,7 +171,7 @@ struct Watch<'a> {
     grace: Duration,
     interrupt: &'a Interrupt,
     /// Why it was told to end, once it was.
-    told: Option<End>,
+    told: Option<ProcessEnd>,
     /// When the next signal is due, or the wait is given up.
     next_step: Option<Instant>,
     killed: bool,
@@ -179,7 +179,7 @@ struct Watch<'a> {
     buffer: Vec<u8>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> WatchedProcess<'a> {
     fn new(child: Child, output: [Option<PipeReader>; 2], grace: Duration, interrupt: &'a Interrupt) -> Self {
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
@@ -201,12 +201,12 @@ impl<'a> Watch<'a> {
     }
 
     /// Follows the process until it has ended, or until it was told to and gave no sign.
-    fn follow(&mut self, deadline: Option<Instant>, sink: &mut Sink<'_>) {
+    fn follow(&mut self, deadline: Option<Instant>, sink: &mut OutputSink<'_>) {
         loop {
             let now = Instant::now();
             if self.told.is_none() {
-                let stop = self.interrupt.heard().map(End::Stopped);
-                self.told = stop.or_else(|| deadline.filter(|at| *at <= now).map(|_| End::TimedOut));
+                let stop = self.interrupt.heard().map(ProcessEnd::Stopped);
+                self.told = stop.or_else(|| deadline.filter(|at| *at <= now).map(|_| ProcessEnd::TimedOut));
                 if self.told.is_some() && !self.exited {
                     self.signal(Signal::TERM);
                     self.next_step = now.checked_add(self.grace);
@@ -231,7 +231,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for output, for the end of the process or for a request, and takes what is there.
-    fn wait(&mut self, timeout: Option<Duration>, sink: &mut Sink<'_>) {
+    fn wait(&mut self, timeout: Option<Duration>, sink: &mut OutputSink<'_>) {
         let timeout = match (&self.exit, timeout) {
             (Some(_), timeout) => timeout,
             (None, Some(timeout)) => Some(timeout.min(SLICE)),
@@ -253,11 +253,11 @@ impl<'a> Watch<'a> {
     }
 
     /// Takes one read of the output that is known to be ready.
-    fn read(&mut self, ready: [bool; 2], sink: &mut Sink<'_>) {
+    fn read(&mut self, ready: [bool; 2], sink: &mut OutputSink<'_>) {
         if self.buffer.is_empty() {
             self.buffer.resize(64 * 1024, 0);
         }
-        let sources = [Source::Log, Source::Answer];
+        let sources = [OutputStream::Log, OutputStream::Answer];
         for ((slot, source), _) in
             self.output.iter_mut().zip(sources).zip(ready).filter(|(_, has_output)| *has_output)
         {
@@ -286,7 +286,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Kills what is left of the group, reaps the process and takes the last output.
-    fn finish(mut self, sink: &mut Sink<'_>) -> io::Result<End> {
+    fn finish(mut self, sink: &mut OutputSink<'_>) -> io::Result<ProcessEnd> {
         self.signal(Signal::KILL);
         // Before it is reaped: from then on its id may be somebody else's.
         if let Some(group) = self.group {
@@ -294,11 +294,11 @@ impl<'a> Watch<'a> {
         }
         let end = if self.exited {
             let status = self.child.wait()?;
-            self.told.unwrap_or(End::Exited(status))
+            self.told.unwrap_or(ProcessEnd::Exited(status))
         } else {
             // The system does not let go of it; a zombie is the lesser evil than a runner that hangs.
             let _ = self.child.try_wait();
-            self.told.unwrap_or(End::TimedOut)
+            self.told.unwrap_or(ProcessEnd::TimedOut)
         };
         let until = Instant::now() + DRAIN;
         while self.output.iter().any(Option::is_some) {

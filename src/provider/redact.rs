@@ -19,11 +19,11 @@ const SEARCH_LIMIT: usize = 8 << 20;
 /// The values that must not be seen.
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
-    needles: Vec<Needle>,
+    needles: Vec<SecretPattern>,
 }
 
 #[derive(Debug)]
-struct Needle {
+struct SecretPattern {
     value: Vec<u8>,
     /// A quick way to find it; only a value of absurd size has none.
     search: Option<Regex>,
@@ -44,7 +44,7 @@ impl Redactor {
         values.retain(|value| value.len() >= SHORTEST);
         values.sort_unstable();
         values.dedup();
-        Self { needles: values.into_iter().map(Needle::new).collect() }
+        Self { needles: values.into_iter().map(SecretPattern::new).collect() }
     }
 
     /// A text without secrets.
@@ -119,7 +119,7 @@ impl Redactor {
     }
 }
 
-impl Needle {
+impl SecretPattern {
     fn new(value: Vec<u8>) -> Self {
         use std::fmt::Write as _;
         let mut pattern = String::from("(?-u)");

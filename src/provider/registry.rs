@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::check::did_you_mean;
 use super::git_host::GitHost;
+use super::settings_reader::did_you_mean;
 use super::{Provider, ProviderSettings, agent, external, github_actions, http, human, mcp, plugin, tool};
 
 /// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.

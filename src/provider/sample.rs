@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, Checkout, Workspace, WorkspaceError};
+use super::{Attempt, PrivateCheckout, Workspace, WorkspaceError};
 use crate::model::{JsonMap, Kind, ResourceKey};
 
 /// A workspace that nobody may ask for a checkout.
 struct Nowhere;
 
 impl Workspace for Nowhere {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
         panic!("this work needs no checkout")
     }
 }
@@ -35,7 +35,7 @@ pub(super) fn attempt(node: &str) -> Attempt {
         workspace: Arc::new(Nowhere),
         handle: None,
         age: Default::default(),
-        promise: Default::default(),
+        output_contract: Default::default(),
         answer: None,
         brief: Default::default(),
     }

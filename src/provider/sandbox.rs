@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::check::{ConfigError, Settings};
-use super::command_line::{Environment, find_program};
-use super::process::Program;
+use super::command_line::{EnvVars, find_program};
+use super::process::ChildCommand;
+use super::settings_reader::{ConfigError, Settings};
 
 /// What a sandbox lets through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) enum SandboxError {
 
 /// The sandbox of one attempt: the start of its command lines.
 #[derive(Debug)]
-pub(super) struct Enclosure {
+pub(super) struct SandboxCommand {
     program: PathBuf,
     args: Vec<OsString>,
 }
@@ -74,8 +74,8 @@ impl Sandbox {
         &self,
         writable: &[&Path],
         inputs: &Path,
-        environment: &Environment,
-    ) -> Result<Enclosure, SandboxError> {
+        environment: &EnvVars,
+    ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
         }
@@ -102,26 +102,26 @@ impl Sandbox {
             }
             bind("--bind", full.as_os_str());
         }
-        Ok(Enclosure { program, args })
+        Ok(SandboxCommand { program, args })
     }
 }
 
 /// `~/…` as a path.
-fn at_home(path: &str, environment: &Environment) -> PathBuf {
+fn at_home(path: &str, environment: &EnvVars) -> PathBuf {
     match (path.strip_prefix("~/"), environment.get(OsStr::new("HOME"))) {
         (Some(below), Some(home)) => Path::new(home).join(below),
         _ => PathBuf::from(path),
     }
 }
 
-impl Enclosure {
+impl SandboxCommand {
     /// The program inside the sandbox; as it is, where there is none.
-    pub(super) fn around(this: Option<&Self>, mut program: Program) -> Program {
+    pub(super) fn around(this: Option<&Self>, mut program: ChildCommand) -> ChildCommand {
         let Some(this) = this else { return program };
         let mut args = this.args.clone();
         args.extend(["--chdir".into(), program.directory.clone().into_os_string()]);
         args.extend(["--".into(), program.path.into_os_string()]);
         args.append(&mut program.args);
-        Program { path: this.program.clone(), args, ..program }
+        ChildCommand { path: this.program.clone(), args, ..program }
     }
 }

@@ -36,12 +36,12 @@ pub struct ProviderSettings {
     /// The Git host's API, when there is a token for it.
     pub github: Option<Access>,
     /// The repository there that this runner works for, when it is known.
-    pub home: Option<Home>,
+    pub home: Option<HostRepository>,
 }
 
 /// A repository on the Git host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Home {
+pub struct HostRepository {
     /// Which.
     pub repo: RepoName,
     /// The address of the dashboard on its status branch, where the host has pages for people.

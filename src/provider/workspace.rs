@@ -10,7 +10,7 @@ pub trait Workspace: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be made.
-    fn prepare(&self) -> Result<Checkout, WorkspaceError>;
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError>;
 }
 
 /// Why there is no checkout.
@@ -25,22 +25,22 @@ impl WorkspaceError {
     }
 }
 
-type GiveBack = Box<dyn FnOnce(PathBuf) + Send>;
+type ReleaseCheckout = Box<dyn FnOnce(PathBuf) + Send>;
 
 /// A private checkout: a folder that is given back when this is dropped.
-pub struct Checkout {
+pub struct PrivateCheckout {
     path: PathBuf,
-    give_back: Option<GiveBack>,
+    give_back: Option<ReleaseCheckout>,
 }
 
-impl Checkout {
+impl PrivateCheckout {
     /// A checkout at `path`; `give_back` is called with the path when it is no longer used.
     pub fn new(path: PathBuf, give_back: impl FnOnce(PathBuf) + Send + 'static) -> Self {
         Self { path, give_back: Some(Box::new(give_back)) }
     }
 }
 
-impl Deref for Checkout {
+impl Deref for PrivateCheckout {
     type Target = Path;
 
     fn deref(&self) -> &Path {
@@ -48,13 +48,13 @@ impl Deref for Checkout {
     }
 }
 
-impl fmt::Debug for Checkout {
+impl fmt::Debug for PrivateCheckout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Checkout").field(&self.path).finish()
     }
 }
 
-impl Drop for Checkout {
+impl Drop for PrivateCheckout {
     fn drop(&mut self) {
         if let Some(give_back) = self.give_back.take() {
             give_back(std::mem::take(&mut self.path));

@@ -18,7 +18,7 @@ pub struct Batch {
     /// The time of the commit.
     pub at: Timestamp,
     /// What becomes of the records.
-    pub changes: Vec<Change>,
+    pub changes: Vec<RecordEdit>,
     /// What happened, for the message.
     pub transitions: Vec<Transition>,
     /// What the dashboard shows; it stays as it is when absent.
@@ -27,7 +27,7 @@ pub struct Batch {
 
 /// What becomes of one record.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub enum RecordEdit {
     /// The record is written.
     Put {
         /// The record.
@@ -39,7 +39,7 @@ pub enum Change {
     Remove(ResourceKey),
 }
 
-impl Change {
+impl RecordEdit {
     /// The resource.
     #[must_use]
     pub fn key(&self) -> ResourceKey {

@@ -65,7 +65,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::git::Person;
+    use crate::git::Signature;
 
     struct History {
         _dir: tempfile::TempDir,
@@ -86,7 +86,7 @@ mod tests {
             let blob = repo.write_blob(number.to_string().as_bytes()).unwrap();
             let base = tip.map(|tip| repo.commit(tip).unwrap().tree);
             let tree = repo.edit_tree(base, &BTreeMap::from([(number.to_string(), Some(blob))])).unwrap();
-            let author = Person { name: format!("runner {number}"), email: "r@example.org".into() };
+            let author = Signature { name: format!("runner {number}"), email: "r@example.org".into() };
             let message = format!("day {number}\n\na/goal/b: Pending\n\nPlanspec-Runner: r\n");
             let parents: Vec<ObjectId> = tip.into_iter().collect();
             tip = Some(repo.write_commit(tree, &parents, &message, &author, day(number)).unwrap());

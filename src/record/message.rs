@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::subject::subject;
-use super::{Batch, Change, Transition};
+use super::{Batch, RecordEdit, Transition};
 use crate::git::Commit;
 use crate::markup::{grouped, one_line};
 use crate::model::ResourceKey;
@@ -66,7 +66,7 @@ pub fn parse_message(commit: &Commit) -> Vec<Transition> {
 fn keys(batch: &Batch) -> Vec<ResourceKey> {
     let mut seen = HashSet::new();
     let told = batch.transitions.iter().map(|transition| transition.key.clone());
-    let changed = batch.changes.iter().map(Change::key);
+    let changed = batch.changes.iter().map(RecordEdit::key);
     told.chain(changed).filter(|key| seen.insert(key.clone())).collect()
 }
 

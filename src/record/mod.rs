@@ -14,7 +14,7 @@ mod transition;
 mod tree;
 mod writer;
 
-pub use batch::{Batch, Change};
+pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use error::RecordError;
 pub use gc::{SQUASHED, Squash, squash};

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::RecordError;
-use crate::model::{Artifact, ExecutionStatus, NodeId, NodeStatus, ResourceKey, Status, StatusRecord};
+use crate::model::{
+    Artifact, ExecutionStatus, NodeId, NodeStatus, ResourceKey, ResourceStatus, StatusRecord,
+};
 
 /// Reads one status record.
 ///
@@ -19,7 +21,7 @@ pub fn parse_record(bytes: &[u8]) -> Result<StatusRecord, RecordError> {
 /// Renders status records as YAML, and remembers the rendered nodes and artifacts of executions.
 #[derive(Debug, Default)]
 pub struct Renderer {
-    executions: HashMap<ResourceKey, Rendered>,
+    executions: HashMap<ResourceKey, RenderedParts>,
 }
 
 impl Renderer {
@@ -34,7 +36,7 @@ impl Renderer {
     /// # Errors
     /// [`RecordError::Render`] when the record holds what YAML cannot express.
     pub fn render(&mut self, record: &StatusRecord) -> Result<String, RecordError> {
-        let Status::Execution(status) = &record.status else {
+        let ResourceStatus::Execution(status) = &record.status else {
             return yaml(record);
         };
         let key = record.key();
@@ -60,13 +62,13 @@ impl Renderer {
 
 /// The rendered parts of one execution, in the order of its status.
 #[derive(Debug, Default)]
-struct Rendered {
+struct RenderedParts {
     #[allow(clippy::vec_box, reason = "parts are large, and all of them are moved at every update")]
     nodes: Vec<Box<(NodeId, NodeStatus, String)>>,
     artifacts: Vec<(Artifact, String)>,
 }
 
-impl Rendered {
+impl RenderedParts {
     /// Brings the parts up to date, and renders only those that differ.
     fn update(&mut self, status: &ExecutionStatus) -> Result<(), RecordError> {
         let mut known = std::mem::take(&mut self.nodes).into_iter().peekable();
@@ -155,7 +157,7 @@ fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
         observed_generation: status.observed_generation,
         extensions: status.extensions.clone(),
     };
-    StatusRecord { metadata: record.metadata.clone(), status: Status::Execution(Box::new(status)) }
+    StatusRecord { metadata: record.metadata.clone(), status: ResourceStatus::Execution(Box::new(status)) }
 }
 
 fn node_text(id: &NodeId, node: &NodeStatus) -> Result<String, RecordError> {

@@ -1,6 +1,6 @@
 //! The subject of a status commit: what happened, in one line for `git log --oneline`.
 
-use super::{Batch, Change, Transition};
+use super::{Batch, RecordEdit, Transition};
 use crate::markup::{cut, grouped, one_line};
 use crate::model::{Kind, ResourceKey};
 
@@ -110,7 +110,7 @@ fn fate(key: &ResourceKey, batch: &Batch) -> String {
 }
 
 fn verb(batch: &Batch) -> &'static str {
-    let removed = |change: &Change| matches!(change, Change::Remove(_));
+    let removed = |change: &RecordEdit| matches!(change, RecordEdit::Remove(_));
     if !batch.changes.is_empty() && batch.changes.iter().all(removed) {
         "removed"
     } else if !batch.transitions.is_empty() && batch.transitions.iter().all(|t| t.from.is_none()) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{PinKind, RecordError, layout, parse_record};
-use crate::git::{Entry, GitError, Mode, ObjectId, Repo};
+use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
 /// The most bytes of a record that are read. Ours stay far below; a larger one was made by hand.
@@ -103,7 +103,7 @@ impl StatusTree {
         repo: &Repo,
         key: &ResourceKey,
         path: &str,
-        entry: &Entry,
+        entry: &TreeEntry,
     ) -> Result<Option<StatusRecord>, RecordError> {
         if !entry.mode.is_file() {
             return Ok(None);
@@ -151,14 +151,14 @@ impl StatusTree {
     ) -> Result<Vec<(ResourceKey, String, ObjectId)>, RecordError> {
         let Some(root) = self.tree else { return Ok(Vec::new()) };
         let mut found = BTreeMap::new();
-        for space in repo.entries(root)?.into_iter().filter(|entry| entry.mode == Mode::Tree) {
+        for space in repo.entries(root)?.into_iter().filter(|entry| entry.mode == EntryMode::Tree) {
             let Some(name) = str::from_utf8(&space.name).ok().and_then(|text| Name::new(text).ok()) else {
                 continue;
             };
             if namespace.is_some_and(|wanted| *wanted != name) {
                 continue;
             }
-            for entry in repo.entries(space.id)?.into_iter().filter(|entry| entry.mode == Mode::Tree) {
+            for entry in repo.entries(space.id)?.into_iter().filter(|entry| entry.mode == EntryMode::Tree) {
                 let known = Kind::ALL.into_iter().find(|known| known.plural().as_bytes() == entry.name);
                 if let Some(known) = known
                     && kind.is_none_or(|wanted| wanted == known)
@@ -180,7 +180,7 @@ impl StatusTree {
             return Ok(pinned);
         };
         let directory = repo.entry(tree, &layout::pins_directory(&path))?;
-        let Some(directory) = directory.filter(|entry| entry.mode == Mode::Tree) else {
+        let Some(directory) = directory.filter(|entry| entry.mode == EntryMode::Tree) else {
             return Ok(pinned);
         };
         for entry in repo.entries(directory.id)?.into_iter().filter(|entry| entry.mode.is_file()) {
@@ -197,14 +197,14 @@ impl StatusTree {
     }
 }
 
-type Found = BTreeMap<ResourceKey, (String, ObjectId)>;
+type RecordResult = BTreeMap<ResourceKey, (String, ObjectId)>;
 
 fn list_directory(
     repo: &Repo,
     kind: Kind,
     namespace: &Name,
     directory: ObjectId,
-    found: &mut Found,
+    found: &mut RecordResult,
 ) -> Result<(), RecordError> {
     let mut add = |file: &[u8], blob, split| {
         if let Some(name) = layout::record_name(file) {
@@ -220,7 +220,7 @@ fn list_directory(
     for entry in repo.entries(directory)? {
         if entry.mode.is_file() {
             add(&entry.name, entry.id, false);
-        } else if entry.mode == Mode::Tree && layout::is_prefix(&entry.name) {
+        } else if entry.mode == EntryMode::Tree && layout::is_prefix(&entry.name) {
             for inner in repo.entries(entry.id)?.into_iter().filter(|inner| inner.mode.is_file()) {
                 let path = [entry.name.as_slice(), inner.name.as_slice()].join(&b'/');
                 // A file under the wrong digits is none of ours: nothing would ever find or remove it.

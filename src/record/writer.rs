@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
-use super::{Batch, Change, PinKind, RecordError, Renderer, StatusTree, dashboard, layout, message};
-use crate::git::{Mode, ObjectId, Person, Repo};
+use super::{Batch, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message};
+use crate::git::{EntryMode, ObjectId, Repo, Signature};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
 /// Makes status commits. Remembers what it rendered, so that a next commit costs what changed since.
@@ -17,7 +17,7 @@ pub struct Writer {
     blobs: HashMap<ResourceKey, (Weak<StatusRecord>, ObjectId)>,
 }
 
-type Edits = BTreeMap<String, Option<ObjectId>>;
+type PathEdits = BTreeMap<String, Option<ObjectId>>;
 
 impl Writer {
     /// A writer that remembers nothing yet.
@@ -36,21 +36,21 @@ impl Writer {
         repo: &Repo,
         base: &StatusTree,
         batch: &Batch,
-        author: &Person,
+        author: &Signature,
     ) -> Result<Option<ObjectId>, RecordError> {
         let mut directories = Directories::default();
-        let mut edits = Edits::new();
+        let mut edits = PathEdits::new();
         let mut blobs = HashMap::new();
         for change in &batch.changes {
             let key = change.key();
             let directory = directories.of(repo, base, &key)?;
             match change {
-                Change::Put { record, pins } => {
+                RecordEdit::Put { record, pins } => {
                     let blob = self.blob(repo, &key, record)?;
                     blobs.insert(key.clone(), (Arc::downgrade(record), blob));
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
                 }
-                Change::Remove(_) => {
+                RecordEdit::Remove(_) => {
                     self.renderer.forget(&key);
                     directory.remove(&key, &mut edits);
                 }
@@ -112,12 +112,13 @@ impl Directories {
             Entry::Vacant(place) => {
                 let path = layout::directory(key.kind, &key.namespace);
                 let found = match base.tree {
-                    Some(tree) => repo.entry(tree, &path)?.filter(|entry| entry.mode == Mode::Tree),
+                    Some(tree) => repo.entry(tree, &path)?.filter(|entry| entry.mode == EntryMode::Tree),
                     None => None,
                 };
                 let entries = found.map(|entry| repo.entries(entry.id)).transpose()?.unwrap_or_default();
-                let split =
-                    entries.iter().any(|entry| entry.mode == Mode::Tree && layout::is_prefix(&entry.name));
+                let split = entries
+                    .iter()
+                    .any(|entry| entry.mode == EntryMode::Tree && layout::is_prefix(&entry.name));
                 let entries = entries.into_iter().map(|entry| entry.name).collect();
                 Ok(place.insert(Directory { entries, split, grows: false }))
             }
@@ -133,7 +134,7 @@ impl Directories {
             if entries.len() <= layout::SPLIT_LIMIT {
                 continue;
             }
-            let mut edits = Edits::new();
+            let mut edits = PathEdits::new();
             for entry in entries {
                 let key = |name| ResourceKey::new(*kind, namespace.clone(), name);
                 if entry.mode.is_file()
@@ -141,7 +142,7 @@ impl Directories {
                 {
                     edits.insert(layout::path_in(&key, false), None);
                     edits.insert(layout::path_in(&key, true), Some(entry.id));
-                } else if entry.mode == Mode::Tree
+                } else if entry.mode == EntryMode::Tree
                     && let Some(key) = layout::pins_name(&entry.name).map(key)
                 {
                     let pins = repo.entries(entry.id)?;
@@ -167,7 +168,7 @@ impl Directory {
         key: &ResourceKey,
         blob: ObjectId,
         pins: Option<&[(PinKind, ObjectId)]>,
-        edits: &mut Edits,
+        edits: &mut PathEdits,
     ) {
         let path = layout::path_in(key, self.split);
         edits.insert(path.clone(), Some(blob));
@@ -184,7 +185,7 @@ impl Directory {
         self.grows |= !self.split && (!there || pins.is_some());
     }
 
-    fn remove(&self, key: &ResourceKey, edits: &mut Edits) {
+    fn remove(&self, key: &ResourceKey, edits: &mut PathEdits) {
         let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
         for split in layouts {
             let path = layout::path_in(key, *split);

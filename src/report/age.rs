@@ -4,14 +4,14 @@ use jiff::Timestamp;
 
 /// The time from `start` to `end`, in at most two units; `0s` when `end` is not after `start`.
 #[must_use]
-pub fn between(start: Timestamp, end: Timestamp) -> String {
+pub(crate) fn between(start: Timestamp, end: Timestamp) -> String {
     let seconds = end.as_second().saturating_sub(start.as_second()).max(0).unsigned_abs();
     seconds_text(seconds)
 }
 
 /// A number of seconds, in at most two units.
 #[must_use]
-pub fn seconds_text(seconds: u64) -> String {
+pub(crate) fn seconds_text(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -24,13 +24,13 @@ pub fn seconds_text(seconds: u64) -> String {
 
 /// The time of day in UTC, as in `12:03:41`.
 #[must_use]
-pub fn clock(at: Timestamp) -> String {
+pub(crate) fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%S").to_string()
 }
 
 /// Date and time in UTC, as in `2026-03-04 12:03:41Z`.
 #[must_use]
-pub fn moment(at: Timestamp) -> String {
+pub(crate) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 

@@ -15,7 +15,7 @@ const EDGE_LIMIT: usize = 200;
 
 /// How a node looks. Looks with a smaller rank are drawn first when there is no room for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Look {
+pub(super) struct NodeStyle {
     pub(super) rank: u8,
     pub(super) class: &'static str,
     pub(super) mark: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct ChartNode<'a> {
     pub(super) id: &'a str,
     pub(super) name: Option<&'a str>,
     pub(super) kind: NodeKind,
-    pub(super) look: Look,
+    pub(super) look: NodeStyle,
 }
 
 /// An edge between two ids; one that names no drawn node is left out.
@@ -56,7 +56,7 @@ pub(super) fn flowchart<'a>(nodes: &[ChartNode<'a>], edges: impl Iterator<Item =
     for (from, arrow, to) in drawn.take(EDGE_LIMIT) {
         let _ = writeln!(text, "  n{from} {arrow} n{to}");
     }
-    let mut looks: Vec<Look> = order.iter().map(|(_, node)| node.look).collect();
+    let mut looks: Vec<NodeStyle> = order.iter().map(|(_, node)| node.look).collect();
     looks.sort_unstable();
     looks.dedup();
     for look in looks {

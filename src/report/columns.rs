@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::object::Object;
-use super::table::{Cell, Table};
+use super::object::LiveObject;
+use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{
     BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GatePhase, GateSpec, GoalSpec, Kind,
-    PlanSpec, Reference, Review, ReviewAction, Spec, Status,
+    PlanSpec, Reference, ResourceStatus, Review, ReviewAction, Spec,
 };
 
 /// How much of a description a wide table shows.
@@ -17,7 +17,13 @@ const DESCRIPTION: usize = 60;
 
 /// A table of objects of one kind.
 #[must_use]
-pub fn table(kind: Kind, objects: &[&Object], namespaces: bool, wide: bool, now: Timestamp) -> Table {
+pub(crate) fn table(
+    kind: Kind,
+    objects: &[&LiveObject],
+    namespaces: bool,
+    wide: bool,
+    now: Timestamp,
+) -> Table {
     let mut heads: Vec<&str> = Vec::new();
     if namespaces {
         heads.push("namespace");
@@ -37,18 +43,18 @@ pub fn table(kind: Kind, objects: &[&Object], namespaces: bool, wide: bool, now:
 
 /// The row of one object, as [`table`] shows it.
 #[must_use]
-pub fn row(object: &Object, namespaces: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = Vec::new();
+pub(crate) fn row(object: &LiveObject, namespaces: bool, wide: bool, now: Timestamp) -> Vec<TableCell> {
+    let mut cells: Vec<TableCell> = Vec::new();
     if namespaces {
         cells.push(object.key.namespace.as_str().into());
     }
     cells.push(object.key.name.as_str().into());
-    cells.push(Cell::phase(&object.phase()));
-    cells.extend(narrow(object, now).iter().map(Cell::from));
+    cells.push(TableCell::phase(&object.phase()));
+    cells.extend(narrow(object, now).iter().map(TableCell::from));
     let created = object.record.as_ref().map(|record| record.metadata.creation_timestamp);
     cells.push(or_dash(created.map(|at| age::between(at, now))).into());
     if wide {
-        cells.extend(wider(object).iter().map(Cell::from));
+        cells.extend(wider(object).iter().map(TableCell::from));
     }
     cells
 }
@@ -75,13 +81,13 @@ fn wide_heads(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-fn narrow(object: &Object, now: Timestamp) -> Vec<String> {
+fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
     let spec = object.resource.as_ref().map(|resource| &resource.spec);
     let status = object.record.as_ref().map(|record| &record.status);
     match object.key.kind {
         Kind::Goal => {
             let plan = match status {
-                Some(Status::Goal(status)) => status.active_plan_ref.as_ref().map(named),
+                Some(ResourceStatus::Goal(status)) => status.active_plan_ref.as_ref().map(named),
                 _ => None,
             };
             vec![or_dash(plan), or_dash(goal(spec).map(|spec| spec.priority.to_string()))]
@@ -94,7 +100,7 @@ fn narrow(object: &Object, now: Timestamp) -> Vec<String> {
         Kind::Capability => vec![or_dash(capability(spec).and_then(|spec| spec.category.clone()))],
         Kind::Binding => {
             let bound = match status {
-                Some(Status::Binding(status)) => {
+                Some(ResourceStatus::Binding(status)) => {
                     Some(format!("{}/{}", status.bound_count, status.total_count))
                 }
                 _ => None,
@@ -123,7 +129,7 @@ fn narrow(object: &Object, now: Timestamp) -> Vec<String> {
     }
 }
 
-fn wider(object: &Object) -> Vec<String> {
+fn wider(object: &LiveObject) -> Vec<String> {
     let spec = object.resource.as_ref().map(|resource| &resource.spec);
     let status = object.record.as_ref().map(|record| &record.status);
     let count = |number: usize| number.to_string();
@@ -168,8 +174,8 @@ fn wider(object: &Object) -> Vec<String> {
     }
 }
 
-fn approvals(spec: Option<&Spec>, status: Option<&Status>) -> String {
-    let Some(Status::Gate(status)) = status else { return "-".to_owned() };
+fn approvals(spec: Option<&Spec>, status: Option<&ResourceStatus>) -> String {
+    let Some(ResourceStatus::Gate(status)) = status else { return "-".to_owned() };
     let needed = gate(spec).map_or(1, |spec| spec.required_approvers);
     if let Some(resolution) = status.resolution.as_ref().filter(|_| status.phase == GatePhase::Approved) {
         return format!("{}/{needed}", resolution.actors.len());
@@ -241,9 +247,9 @@ spec_of!(binding, Binding, BindingSpec);
 spec_of!(gate, Gate, GateSpec);
 spec_of!(execution, Execution, ExecutionSpec);
 
-fn execution_status(status: Option<&Status>) -> Option<&ExecutionStatus> {
+fn execution_status(status: Option<&ResourceStatus>) -> Option<&ExecutionStatus> {
     match status {
-        Some(Status::Execution(status)) => Some(status),
+        Some(ResourceStatus::Execution(status)) => Some(status),
         _ => None,
     }
 }
@@ -253,7 +259,7 @@ mod tests {
     use super::super::object::samples;
     use super::*;
 
-    fn lines(object: &Object, namespaces: bool, wide: bool) -> Vec<String> {
+    fn lines(object: &LiveObject, namespaces: bool, wide: bool) -> Vec<String> {
         let now = "2026-03-04T12:05:00Z".parse().unwrap();
         let table = table(object.key.kind, &[object], namespaces, wide, now);
         table.lines().iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
@@ -280,7 +286,7 @@ mod tests {
         for kind in Kind::ALL {
             let mut key = samples::goal().key;
             key.kind = kind;
-            let object = Object { key, resource: None, record: None, resource_version: None };
+            let object = LiveObject { key, resource: None, record: None, resource_version: None };
             let heads = 4 + narrow_heads(kind).len() + wide_heads(kind).len();
             assert_eq!(row(&object, true, true, now).len(), heads, "{kind}");
         }

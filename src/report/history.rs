@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::style::Tone;
-use super::table::{Cell, Table};
+use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{NodeId, ResourceKey};
 
 /// One recorded transition, and the commit that recorded it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HistoryEntry {
+pub(crate) struct HistoryEntry {
     /// When the status commit was made.
     pub at: Timestamp,
     /// The status commit.
@@ -58,7 +58,7 @@ fn is_zero(number: &u32) -> bool {
 
 /// A table of entries. The resource is left out where all are about one.
 #[must_use]
-pub fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Table {
+pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Table {
     let mut heads = vec!["time"];
     if resources {
         heads.push("resource");
@@ -70,12 +70,12 @@ pub fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Table {
     heads.push("message");
     let mut table = Table::new(heads);
     for entry in entries {
-        let mut cells: Vec<Cell> = vec![age::moment(entry.at).into()];
+        let mut cells: Vec<TableCell> = vec![age::moment(entry.at).into()];
         if resources {
             cells.push(entry.resource.to_string().into());
         }
         cells.push(entry.node.as_ref().map_or("-", |node| node.as_str()).into());
-        cells.push(Cell::toned(&transition(entry), Tone::of_phase(&entry.to)));
+        cells.push(TableCell::toned(&transition(entry), Tone::of_phase(&entry.to)));
         cells.push(entry.by.as_deref().or(entry.runner.as_deref()).unwrap_or("-").into());
         cells.push(entry.desired.as_deref().map_or("-", short).into());
         if wide {

@@ -5,14 +5,14 @@ use crate::markup::grouped;
 use crate::model::Digest;
 
 /// The most characters that a host takes in a comment.
-pub const COMMENT_LIMIT: usize = 65_536;
+pub(crate) const COMMENT_LIMIT: usize = 65_536;
 
 /// The most bytes that a host takes in the summary of a step.
-pub const SUMMARY_LIMIT: usize = 1 << 20;
+pub(crate) const SUMMARY_LIMIT: usize = 1 << 20;
 
 /// A comment and the summary of a job that say the same; the summary has room for more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
+pub(crate) struct RenderedComment {
     /// The comment, with its marker.
     pub comment: String,
     /// The summary.
@@ -20,17 +20,17 @@ pub struct Rendered {
 }
 
 /// A page in the making. All text in it is safe.
-pub(super) struct Page {
+pub(super) struct MarkdownPage {
     /// What finds the comment again: `<!-- planspec:WHAT -->`.
     pub(super) marker: &'static str,
     /// What is always shown.
     pub(super) head: String,
-    pub(super) sections: Vec<Section>,
+    pub(super) sections: Vec<PageSection>,
 }
 
 /// A part of a page.
 #[derive(Default)]
-pub(super) struct Section {
+pub(super) struct PageSection {
     /// Its heading, if it has one.
     pub(super) title: String,
     /// The line to click on; the section is folded when there is one. HTML.
@@ -41,7 +41,7 @@ pub(super) struct Section {
     pub(super) items: Vec<String>,
 }
 
-impl Section {
+impl PageSection {
     /// A heading alone, for the sections that follow.
     pub(super) fn heading(title: &str) -> Self {
         Self { title: title.to_owned(), ..Self::default() }
@@ -89,10 +89,10 @@ impl Section {
     }
 }
 
-impl Page {
+impl MarkdownPage {
     /// The comment and the summary. `limit` is how many characters the comment may have; `full` is the address of the
     /// summary, for readers of a comment that was cut.
-    pub(super) fn render(&self, limit: usize, full: Option<&str>) -> Rendered {
+    pub(super) fn render(&self, limit: usize, full: Option<&str>) -> RenderedComment {
         let place = match full.filter(|address| is_address(address)) {
             Some(address) => format!("[the summary of the job]({address})"),
             None => "the summary of the job".to_owned(),
@@ -106,7 +106,7 @@ impl Page {
         let comment = self.frame(&Digest::of_bytes(body.as_bytes())) + &body;
         let summary =
             self.cut(SUMMARY_LIMIT, "\n---\n\nThis summary was cut at the host's limit.\n", str::len);
-        Rendered { comment, summary }
+        RenderedComment { comment, summary }
     }
 
     fn frame(&self, digest: &Digest) -> String {
@@ -138,13 +138,6 @@ pub(super) fn is_address(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://"))
         && text.len() <= 500
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#@%=&+".contains(c))
-}
-
-/// The digest in a comment of ours, to see whether a new text differs.
-#[must_use]
-pub fn digest_of(comment: &str) -> Option<&str> {
-    let (_, rest) = comment.split_once("<!-- planspec:digest ")?;
-    rest.split_once(" -->").map(|(digest, _)| digest)
 }
 
 /// `1 error`, `2 errors`.

@@ -1,18 +1,18 @@
 //! What people and programs see: text for terminals, tables, graphs, progress. Reads models and events;
 //! never the engine, the repository, the environment or the clock.
 
-pub mod age;
+pub(crate) mod age;
 mod chart;
-pub mod columns;
-pub mod describe;
-pub mod diagnostics;
-pub mod graph;
-pub mod history;
-pub mod markdown;
-pub mod object;
-pub mod preview;
-pub mod progress;
-pub mod progress_comment;
-pub mod style;
-pub mod table;
-pub mod text;
+pub(crate) mod columns;
+pub(crate) mod describe;
+pub(crate) mod diagnostics;
+pub(crate) mod graph;
+pub(crate) mod history;
+pub(crate) mod markdown;
+pub(crate) mod object;
+pub(crate) mod preview;
+pub(crate) mod progress;
+pub(crate) mod progress_comment;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod text;

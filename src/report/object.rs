@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{API_VERSION, JsonMap, Kind, Resource, ResourceKey, Spec, Status, StatusRecord};
+use crate::model::{API_VERSION, JsonMap, Kind, Resource, ResourceKey, ResourceStatus, Spec, StatusRecord};
 
 /// What is known of one resource.
 #[derive(Debug, Clone)]
-pub struct Object {
+pub(crate) struct LiveObject {
     /// What identifies it.
     pub key: ResourceKey,
     /// The declaration; absent when the manifest is gone or not in force.
@@ -18,24 +18,24 @@ pub struct Object {
     pub resource_version: Option<String>,
 }
 
-impl Object {
+impl LiveObject {
     /// The phase as in the status; `-` before the first reconcile.
     #[must_use]
-    pub fn phase(&self) -> String {
+    pub(crate) fn phase(&self) -> String {
         let Some(record) = &self.record else { return "-".to_owned() };
         match &record.status {
-            Status::Goal(status) => format!("{:?}", status.phase),
-            Status::Plan(status) => format!("{:?}", status.phase),
-            Status::Capability(status) => format!("{:?}", status.phase),
-            Status::Binding(status) => format!("{:?}", status.phase),
-            Status::Gate(status) => format!("{:?}", status.phase),
-            Status::Execution(status) => status.phase.to_string(),
+            ResourceStatus::Goal(status) => format!("{:?}", status.phase),
+            ResourceStatus::Plan(status) => format!("{:?}", status.phase),
+            ResourceStatus::Capability(status) => format!("{:?}", status.phase),
+            ResourceStatus::Binding(status) => format!("{:?}", status.phase),
+            ResourceStatus::Gate(status) => format!("{:?}", status.phase),
+            ResourceStatus::Execution(status) => status.phase.to_string(),
         }
     }
 
     /// The object as one value, its fields in the order of the contract.
     #[must_use]
-    pub fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut object = JsonMap::new();
         object.insert("apiVersion".to_owned(), json!(API_VERSION));
         object.insert("kind".to_owned(), json!(self.key.kind));
@@ -76,20 +76,20 @@ impl Object {
 
 /// Several objects as one value.
 #[must_use]
-pub fn list_value(objects: &[Object]) -> Value {
-    let items: Vec<Value> = objects.iter().map(Object::to_value).collect();
+pub(crate) fn list_value(objects: &[LiveObject]) -> Value {
+    let items: Vec<Value> = objects.iter().map(LiveObject::to_value).collect();
     json!({ "apiVersion": API_VERSION, "kind": "List", "items": items })
 }
 
 /// `KIND/NAME`, as commands take it.
 #[must_use]
-pub fn short_name(key: &ResourceKey) -> String {
+pub(crate) fn short_name(key: &ResourceKey) -> String {
     format!("{}/{}", key.kind.singular(), key.name)
 }
 
 /// The spec as it is written in a manifest, with its defaults.
 #[must_use]
-pub fn spec_value(spec: &Spec) -> Value {
+pub(crate) fn spec_value(spec: &Spec) -> Value {
     match spec {
         Spec::Goal(spec) => value_of(spec),
         Spec::Plan(spec) => value_of(spec),
@@ -111,7 +111,7 @@ fn take(value: &mut Value, field: &str) -> Option<Value> {
 
 /// The kinds among some objects, in the order of listings.
 #[must_use]
-pub fn kinds_of(objects: &[Object]) -> Vec<Kind> {
+pub(crate) fn kinds_of(objects: &[LiveObject]) -> Vec<Kind> {
     Kind::ALL.into_iter().filter(|kind| objects.iter().any(|object| object.key.kind == *kind)).collect()
 }
 
@@ -119,7 +119,7 @@ pub fn kinds_of(objects: &[Object]) -> Vec<Kind> {
 pub(crate) mod samples {
     use super::*;
 
-    pub(crate) fn goal() -> Object {
+    pub(crate) fn goal() -> LiveObject {
         let record: StatusRecord = serde_json::from_value(json!({
             "apiVersion": API_VERSION,
             "kind": "Goal",
@@ -146,10 +146,10 @@ pub(crate) mod samples {
                     .unwrap(),
             ),
             spec_digest: crate::model::Digest::of_bytes(b""),
-            source: crate::model::Source { path: "goal.yaml".to_owned(), document: 0 },
+            source: crate::model::SourceLocation { path: "goal.yaml".to_owned(), document: 0 },
         };
         let version = Some("aaaa".to_owned());
-        Object {
+        LiveObject {
             key: record.key(),
             resource: Some(resource),
             record: Some(record),
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_not_recorded_yet_has_no_status() {
-        let object = Object { record: None, resource_version: None, ..samples::goal() };
+        let object = LiveObject { record: None, resource_version: None, ..samples::goal() };
         assert!(object.to_value().get("status").is_none());
         assert_eq!(object.phase(), "-");
     }

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::chart::{ChartEdge, ChartNode, Look, flowchart};
-use super::markdown::{Page, Rendered, Section, counted, is_address};
+use super::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
+use super::markdown::{MarkdownPage, PageSection, RenderedComment, counted, is_address};
 use crate::markup::{code, grouped, markdown};
 use crate::model::{EdgeType, ExecutionPhase, ExecutionStatus, NodeId, NodePhase, PlanGraph, ResourceKey};
 
 /// What finds the comment again.
-pub const MARKER: &str = "<!-- planspec:progress -->";
+pub(crate) const MARKER: &str = "<!-- planspec:progress -->";
 
 /// A graph with more nodes than this is folded.
 const OPEN_NODES: usize = 25;
 
 /// An execution, and where it stands.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub(crate) struct ExecutionProgress {
     /// Which.
     pub key: ResourceKey,
     /// Its status.
@@ -26,14 +26,14 @@ pub struct Standing {
     /// The graph that it runs, when it is at hand.
     pub graph: Option<PlanGraph>,
     /// What it waits for.
-    pub waits: Vec<Wait>,
+    pub waits: Vec<WaitLine>,
     /// Where its record can be read.
     pub address: Option<String>,
 }
 
 /// Something that waits for the outside world.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wait {
+pub(crate) struct WaitLine {
     /// The node, when it is one.
     pub node: Option<NodeId>,
     /// What it waits for, in words.
@@ -51,16 +51,16 @@ pub struct Wait {
 /// Writes the progress down. `limit` is how many characters the comment may have; `full` is the address of the job's
 /// summary, for readers of a comment that was cut.
 #[must_use]
-pub fn render(executions: &[Standing], limit: usize, full: Option<&str>) -> Rendered {
+pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Option<&str>) -> RenderedComment {
     let mut sections = vec![table(executions)];
     sections.extend(waits(executions));
     sections.extend(failures(executions));
     sections.extend(executions.iter().filter_map(graph));
     sections.extend(executions.iter().filter_map(timeline));
-    Page { marker: MARKER, head: head(executions), sections }.render(limit, full)
+    MarkdownPage { marker: MARKER, head: head(executions), sections }.render(limit, full)
 }
 
-fn head(executions: &[Standing]) -> String {
+fn head(executions: &[ExecutionProgress]) -> String {
     let mut counts: BTreeMap<usize, (ExecutionPhase, usize)> = BTreeMap::new();
     for standing in executions {
         let phase = standing.status.phase;
@@ -97,8 +97,8 @@ fn linked(text: String, address: Option<&str>) -> String {
     }
 }
 
-fn table(executions: &[Standing]) -> Section {
-    let row = |standing: &Standing| {
+fn table(executions: &[ExecutionProgress]) -> PageSection {
+    let row = |standing: &ExecutionProgress| {
         let status = &standing.status;
         let name = linked(code(&standing.key.to_string(), 200), standing.address.as_deref());
         let nodes = tally(status.node_statuses.values().map(|node| node.phase));
@@ -106,15 +106,15 @@ fn table(executions: &[Standing]) -> Section {
         let ended = status.completion_time.map(time).unwrap_or_default();
         format!("| {name} | {} | {nodes} | {started} | {ended} |\n", status.phase)
     };
-    Section {
+    PageSection {
         lead: "| Execution | Phase | Nodes | Started | Ended |\n| --- | --- | --- | --- | --- |\n".to_owned(),
         items: executions.iter().map(row).collect(),
-        ..Section::default()
+        ..PageSection::default()
     }
 }
 
-fn waits(executions: &[Standing]) -> Option<Section> {
-    let row = |standing: &Standing, wait: &Wait| {
+fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
+    let row = |standing: &ExecutionProgress, wait: &WaitLine| {
         let what = match &wait.node {
             Some(node) => format!("{}/{node}", standing.key.name),
             None => standing.key.name.to_string(),
@@ -131,7 +131,7 @@ fn waits(executions: &[Standing]) -> Option<Section> {
         .iter()
         .flat_map(|standing| standing.waits.iter().map(move |wait| row(standing, wait)))
         .collect();
-    (!items.is_empty()).then(|| Section {
+    (!items.is_empty()).then(|| PageSection {
         title: "What waits".to_owned(),
         lead: "| What | Waits for | Whom | Goes on with the comment |\n| --- | --- | --- | --- |\n"
             .to_owned(),
@@ -140,8 +140,8 @@ fn waits(executions: &[Standing]) -> Option<Section> {
     })
 }
 
-fn failures(executions: &[Standing]) -> Option<Section> {
-    let row = |standing: &Standing, id: &NodeId, message: &str| {
+fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
+    let row = |standing: &ExecutionProgress, id: &NodeId, message: &str| {
         let what = code(&format!("{}/{id}", standing.key.name), 200);
         format!("* {what} failed. {}\n", markdown(message, 300))
     };
@@ -153,10 +153,14 @@ fn failures(executions: &[Standing]) -> Option<Section> {
             failed.map(move |(id, node)| row(standing, id, &node.message))
         })
         .collect();
-    (!items.is_empty()).then(|| Section { title: "What failed".to_owned(), items, ..Section::default() })
+    (!items.is_empty()).then(|| PageSection {
+        title: "What failed".to_owned(),
+        items,
+        ..PageSection::default()
+    })
 }
 
-fn graph(standing: &Standing) -> Option<Section> {
+fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
     let graph = standing.graph.as_ref().filter(|graph| !graph.nodes.is_empty())?;
     let phase =
         |id: &NodeId| standing.status.node_statuses.get(id).map(|node| node.phase).unwrap_or_default();
@@ -183,13 +187,17 @@ fn graph(standing: &Standing) -> Option<Section> {
     let name = standing.key.to_string();
     Some(if graph.nodes.len() > OPEN_NODES {
         let title = format!("<code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
-        Section { folded: Some(title), items: vec![chart], ..Section::default() }
+        PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() }
     } else {
-        Section { lead: format!("{}\n\n", code(&name, 200)), items: vec![chart], ..Section::default() }
+        PageSection {
+            lead: format!("{}\n\n", code(&name, 200)),
+            items: vec![chart],
+            ..PageSection::default()
+        }
     })
 }
 
-fn timeline(standing: &Standing) -> Option<Section> {
+fn timeline(standing: &ExecutionProgress) -> Option<PageSection> {
     let mut events: Vec<(Timestamp, u8, &NodeId, String)> = Vec::new();
     for (id, node) in &standing.status.node_statuses {
         events.extend(node.start_time.map(|at| (at, 0, id, "started".to_owned())));
@@ -200,11 +208,11 @@ fn timeline(standing: &Standing) -> Option<Section> {
         .iter()
         .map(|(at, _, id, what)| format!("| {} | {} | {what} |\n", time(*at), code(id.as_str(), 63)))
         .collect();
-    (!items.is_empty()).then(|| Section {
+    (!items.is_empty()).then(|| PageSection {
         folded: Some(format!("Timeline of <code>{}</code>", markdown(&standing.key.to_string(), 200))),
         lead: "| Time | Node | What |\n| --- | --- | --- |\n".to_owned(),
         items,
-        ..Section::default()
+        ..PageSection::default()
     })
 }
 
@@ -223,7 +231,7 @@ fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
     words.join(", ")
 }
 
-fn look(phase: NodePhase) -> Look {
+fn look(phase: NodePhase) -> NodeStyle {
     let (rank, class, mark, style) = match phase {
         NodePhase::Failed => (0, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
         NodePhase::Running => (1, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
@@ -233,7 +241,7 @@ fn look(phase: NodePhase) -> Look {
         NodePhase::Succeeded => (5, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
         NodePhase::Skipped => (6, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
     };
-    Look { rank, class, mark, style }
+    NodeStyle { rank, class, mark, style }
 }
 
 #[cfg(test)]
@@ -245,7 +253,7 @@ mod tests {
     use crate::model::{Kind, NodeStatus};
     use crate::report::markdown::COMMENT_LIMIT;
 
-    fn standing(text: &str) -> Standing {
+    fn standing(text: &str) -> ExecutionProgress {
         let at = |second: i64| Timestamp::from_second(1_770_000_000 + second).ok();
         let id = |name: &str| NodeId::new(name).unwrap();
         let mut status = ExecutionStatus {
@@ -276,7 +284,7 @@ mod tests {
             ],
             "edges": [{"from": "build", "to": "review", "type": "soft"}],
         });
-        let wait = Wait {
+        let wait = WaitLine {
             node: Some(id("review")),
             message: text.to_owned(),
             people: vec![text.to_owned()],
@@ -284,7 +292,7 @@ mod tests {
             command: Some(format!("/planspec approve {text}")),
             address: Some("https://github.example/octo/repo/issues/7".to_owned()),
         };
-        Standing {
+        ExecutionProgress {
             key: ResourceKey::new(Kind::Execution, "shop".parse().unwrap(), "search-2".parse().unwrap()),
             status,
             graph: serde_json::from_value(graph).ok(),

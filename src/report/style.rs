@@ -9,7 +9,7 @@ use crate::model::{ExecutionPhase, NodePhase};
 
 /// What a colour means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// Ordinary text.
     Plain,
     /// It went well.
@@ -28,12 +28,12 @@ pub enum Tone {
 
 impl Tone {
     /// Every tone.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Plain, Self::Good, Self::Bad, Self::Active, Self::Waiting, Self::Muted, Self::Strong];
 
     /// The style of a terminal.
     #[must_use]
-    pub fn style(self) -> Style {
+    pub(crate) fn style(self) -> Style {
         match self {
             Self::Plain => Style::new(),
             Self::Good => AnsiColor::Green.on_default(),
@@ -47,14 +47,14 @@ impl Tone {
 
     /// The text in this tone.
     #[must_use]
-    pub fn paint(self, text: impl Display) -> String {
+    pub(crate) fn paint(self, text: impl Display) -> String {
         let style = self.style();
         format!("{style}{text}{style:#}")
     }
 
     /// The tone of a phase of any kind, by its name.
     #[must_use]
-    pub fn of_phase(phase: &str) -> Self {
+    pub(crate) fn of_phase(phase: &str) -> Self {
         match phase {
             "Succeeded" | "Approved" | "Available" | "Ready" => Self::Good,
             "Failed" | "Rejected" | "Invalid" | "Unavailable" | "Unresolved" => Self::Bad,
@@ -68,7 +68,7 @@ impl Tone {
 
 /// The sign of a node's phase.
 #[must_use]
-pub fn node_sign(phase: NodePhase) -> &'static str {
+pub(crate) fn node_sign(phase: NodePhase) -> &'static str {
     match phase {
         NodePhase::Pending => "○",
         NodePhase::Running => "●",
@@ -82,7 +82,7 @@ pub fn node_sign(phase: NodePhase) -> &'static str {
 
 /// The sign of an execution's phase.
 #[must_use]
-pub fn execution_sign(phase: ExecutionPhase) -> &'static str {
+pub(crate) fn execution_sign(phase: ExecutionPhase) -> &'static str {
     match phase {
         ExecutionPhase::Pending => "○",
         ExecutionPhase::Running => "●",

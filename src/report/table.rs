@@ -13,35 +13,29 @@ const FIRST_TONE: u32 = 0xfe00;
 
 /// A table of text.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(crate) struct Table {
     head: Vec<String>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<TableCell>>,
 }
 
 /// One cell: text made safe for a terminal, and its tone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct TableCell {
     text: String,
     tone: Tone,
 }
 
-impl Cell {
+impl TableCell {
     /// A cell with a tone.
     #[must_use]
-    pub fn toned(content: &str, tone: Tone) -> Self {
+    pub(crate) fn toned(content: &str, tone: Tone) -> Self {
         Self { text: text::line(content).into_owned(), tone }
     }
 
     /// A cell that shows a phase.
     #[must_use]
-    pub fn phase(phase: &str) -> Self {
+    pub(crate) fn phase(phase: &str) -> Self {
         Self::toned(phase, Tone::of_phase(phase))
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
     }
 
     fn marked(&self) -> String {
@@ -57,7 +51,7 @@ impl Cell {
     }
 }
 
-impl<S: AsRef<str>> From<S> for Cell {
+impl<S: AsRef<str>> From<S> for TableCell {
     fn from(content: S) -> Self {
         Self::toned(content.as_ref(), Tone::Plain)
     }
@@ -66,29 +60,29 @@ impl<S: AsRef<str>> From<S> for Cell {
 impl Table {
     /// An empty table with these heads.
     #[must_use]
-    pub fn new<S: AsRef<str>>(head: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn new<S: AsRef<str>>(head: impl IntoIterator<Item = S>) -> Self {
         Self { head: head.into_iter().map(|name| name.as_ref().to_uppercase()).collect(), rows: Vec::new() }
     }
 
     /// Adds a row.
-    pub fn row(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn row(&mut self, cells: Vec<TableCell>) {
         self.rows.push(cells);
     }
 
     /// Whether there is no row.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The lines, the heads first, without line ends.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut grid = Grid::new();
         grid.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         grid.set_header(self.head.iter());
         for row in &self.rows {
-            grid.add_row(row.iter().map(Cell::marked));
+            grid.add_row(row.iter().map(TableCell::marked));
         }
         let last = self.head.len().saturating_sub(1);
         for (i, column) in grid.column_iter_mut().enumerate() {
@@ -130,8 +124,8 @@ mod tests {
 
     fn sample() -> Table {
         let mut table = Table::new(["name", "phase", "age"]);
-        table.row(vec!["enable-google-sso".into(), Cell::phase("Succeeded"), "3m12s".into()]);
-        table.row(vec!["x".into(), Cell::phase("Pending"), "".into()]);
+        table.row(vec!["enable-google-sso".into(), TableCell::phase("Succeeded"), "3m12s".into()]);
+        table.row(vec!["x".into(), TableCell::phase("Pending"), "".into()]);
         table
     }
 

@@ -9,13 +9,13 @@ const REPLACEMENT: char = '\u{fffd}';
 /// One line: escape sequences are dropped, line ends and tabs become spaces, other control, direction and
 /// invisible characters become `U+FFFD`.
 #[must_use]
-pub fn line(text: &str) -> Cow<'_, str> {
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
     clean(text, |c| matches!(c, '\n' | '\r' | '\t').then_some(' '))
 }
 
 /// Several lines: as [`line()`], but line feeds stay and a carriage return before one is dropped.
 #[must_use]
-pub fn block(text: &str) -> Cow<'_, str> {
+pub(crate) fn block(text: &str) -> Cow<'_, str> {
     let text: Cow<'_, str> =
         if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
     let keep = |c| match c {
@@ -32,7 +32,7 @@ pub fn block(text: &str) -> Cow<'_, str> {
 
 /// The first `width` characters of a safe line; an ellipsis stands for the rest.
 #[must_use]
-pub fn shortened(text: &str, width: usize) -> String {
+pub(crate) fn shortened(text: &str, width: usize) -> String {
     let safe = line(text);
     if safe.chars().count() <= width {
         return safe.into_owned();

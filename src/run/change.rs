@@ -5,13 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Answer, Artifact, Basis, CriterionResult, Decided, Digest, JsonMap, Lease, LogSummary, MutexHold, NodeId,
-    NodePhase, NodeReason, NodeStatus, PinnedGraph, Request, ResolvedBinding, Reuse,
+    Artifact, CriterionResult, Digest, InputFingerprint, JsonMap, Lease, LogSummary, MutexHold, NodeDecision,
+    NodeId, NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding,
+    Reuse,
 };
 
 /// One change to an Execution or to one of its nodes.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub(crate) enum Change {
     /// To the execution as a whole.
     Execution(ExecutionChange),
     /// To a node.
@@ -20,7 +21,7 @@ pub enum Change {
 
 /// A change to an Execution as a whole.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ExecutionChange {
+pub(crate) enum ExecutionChange {
     /// It was observed for the first time.
     Queue {
         /// The digest of its spec.
@@ -57,28 +58,28 @@ pub enum ExecutionChange {
         token: u64,
     },
     /// Somebody asks to call it off.
-    RequestCancel(Request),
+    RequestCancel(PersonRequest),
     /// Somebody asks that nothing further starts.
-    Suspend(Request),
+    Suspend(PersonRequest),
     /// Somebody asks to go on.
-    Resume(Request),
+    Resume(PersonRequest),
     /// It takes a mutex, or waits for the one who holds it.
     Exclude(MutexHold),
     /// What it takes over from an earlier execution was decided; the nodes came before as `Reuse`.
     Reuse(Box<Reuse>),
     /// Somebody asks to run nodes again; the nodes follow as `Reset`.
-    Retry(Request),
+    Retry(PersonRequest),
 }
 
 /// A change to a node.
 #[derive(Debug, Clone, PartialEq)]
-pub enum NodeChange {
+pub(crate) enum NodeChange {
     /// An attempt is claimed: the next one in number.
     Start {
         /// What was resolved for it; none for nodes that need no provider.
         binding: Option<Arc<ResolvedBinding>>,
         /// What it is begun with.
-        basis: Option<Arc<Basis>>,
+        basis: Option<Arc<InputFingerprint>>,
         /// The runner that claims it.
         runner: String,
     },
@@ -136,11 +137,9 @@ pub enum NodeChange {
         handle: Option<String>,
     },
     /// A person decided about it while its work goes on elsewhere; that is called off first.
-    Decide(Box<Decided>),
+    Decide(Box<NodeDecision>),
     /// Somebody answers what its provider asks.
-    Answer(Answer),
-    /// What it waited for is there.
-    Unblock,
+    Answer(QuestionAnswer),
     /// It is not needed, or cannot be.
     Skip {
         /// Why, for programs.
@@ -171,7 +170,7 @@ pub enum NodeChange {
 
 /// What was seen of an attempt.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// The exit code of a process.
     pub exit_code: Option<i32>,
     /// The end of the log.
@@ -185,7 +184,7 @@ pub struct Evidence {
 impl NodeChange {
     /// The name of the change, for messages.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Start { .. } => "start",
             Self::Succeed { .. } => "succeed",
@@ -195,7 +194,6 @@ impl NodeChange {
             Self::Block { .. } => "block",
             Self::Decide(_) => "decide about",
             Self::Answer(_) => "answer",
-            Self::Unblock => "unblock",
             Self::Skip { .. } => "skip",
             Self::Cancel { .. } => "cancel",
             Self::Sum { .. } => "sum",

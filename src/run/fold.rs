@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    Basis, Decided, ExecutionStatus, Lease, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus,
-    ResolvedBinding, Reuse,
+    ExecutionStatus, InputFingerprint, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason,
+    NodeStatus, ResolvedBinding, Reuse,
 };
 
 /// A change that does not fit the status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IllegalChange {
+pub(crate) enum IllegalChange {
     /// The node's phase does not allow it.
     #[error("node `{node}`: {source}")]
     Transition {
@@ -48,7 +48,11 @@ pub enum IllegalChange {
 ///
 /// # Errors
 /// The change does not fit; then the status is as it was.
-pub fn apply(status: &mut ExecutionStatus, change: &Change, at: Timestamp) -> Result<(), IllegalChange> {
+pub(crate) fn apply(
+    status: &mut ExecutionStatus,
+    change: &Change,
+    at: Timestamp,
+) -> Result<(), IllegalChange> {
     match change {
         Change::Execution(change) => apply_execution(status, change, at),
         Change::Node(node, change) => apply_node(status, node, change, at),
@@ -221,11 +225,6 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, node.extensions.reason, &message);
             node.extensions.answer = Some(answer.clone());
         }
-        NodeChange::Unblock => {
-            say(node, None, "");
-            node.extensions.retry_at = None;
-            node.extensions.blocked_since = None;
-        }
         NodeChange::Skip { reason, message } | NodeChange::Cancel { reason, message } => {
             say(node, Some(*reason), message);
             node.extensions.retry_at = None;
@@ -249,7 +248,7 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
 }
 
 /// Keeps what a person decided until the work elsewhere is called off.
-fn decide(node: &mut NodeStatus, decided: &Decided) {
+fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
     node.message = format!("{}; its work elsewhere is called off first", decided.message);
     node.extensions.decided = Some(decided.clone());
 }
@@ -264,7 +263,7 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
 /// What an attempt before it left for this one stays: its handle, and the answer to its question.
 fn start(
     node: &mut NodeStatus,
-    (binding, basis): (Option<&Arc<ResolvedBinding>>, Option<&Arc<Basis>>),
+    (binding, basis): (Option<&Arc<ResolvedBinding>>, Option<&Arc<InputFingerprint>>),
     runner: &str,
     at: Timestamp,
 ) {

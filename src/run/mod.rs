@@ -2,18 +2,18 @@
 //! Pure: no I/O, no clock; what should happen next is `plan`'s business.
 
 mod change;
-pub mod expression;
+mod compiled;
+pub(crate) mod expression;
 mod fold;
-pub mod gate;
-pub mod parameter;
+pub(crate) mod gate;
+pub(crate) mod parameter;
 mod phase;
-mod program;
 mod reads;
 mod transition;
 
-pub use change::{Change, Evidence, ExecutionChange, NodeChange};
-pub use fold::{IllegalChange, apply};
-pub use phase::{allows_failure, derive_phase, group_phase};
-pub use program::{Program, ProgramError, Sources};
-pub use reads::reads;
-pub use transition::{IllegalTransition, next_phase};
+pub(crate) use change::{Change, Evidence, ExecutionChange, NodeChange};
+pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};
+pub(crate) use fold::apply;
+pub(crate) use phase::{derive_phase, group_phase};
+pub(crate) use reads::reads;
+pub(crate) use transition::{IllegalTransition, next_phase};

@@ -10,7 +10,7 @@ const SHOWN: usize = 60;
 
 /// The JSON type of a value; null has none.
 #[must_use]
-pub fn type_of(value: &Value) -> Option<ParameterType> {
+pub(crate) fn type_of(value: &Value) -> Option<ParameterType> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(_) => ParameterType::Boolean,
@@ -23,7 +23,7 @@ pub fn type_of(value: &Value) -> Option<ParameterType> {
 
 /// A type as a person would say it.
 #[must_use]
-pub fn in_words(kind: ParameterType) -> &'static str {
+pub(crate) fn in_words(kind: ParameterType) -> &'static str {
     match kind {
         ParameterType::String => "a string",
         ParameterType::Number => "a number",
@@ -35,7 +35,7 @@ pub fn in_words(kind: ParameterType) -> &'static str {
 
 /// Whether a text has a format of JSON Schema. A format that is not known asks for nothing, as in JSON Schema.
 #[must_use]
-pub fn has_format(format: &str, text: &str) -> bool {
+pub(crate) fn has_format(format: &str, text: &str) -> bool {
     let schema = json!({ "format": format });
     let options =
         jsonschema::options().with_draft(jsonschema::Draft::Draft202012).should_validate_formats(true);
@@ -44,7 +44,7 @@ pub fn has_format(format: &str, text: &str) -> bool {
 
 /// Why a value does not fit a parameter, as what follows its name; none when it fits.
 #[must_use]
-pub fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<String> {
+pub(crate) fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<String> {
     let wanted = in_words(parameter.kind);
     if type_of(value) != Some(parameter.kind) {
         let is = type_of(value).map_or("null", in_words);
@@ -68,7 +68,7 @@ pub fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<String> 
 
 /// What a parameter is to be, for people.
 #[must_use]
-pub fn hint(parameter: &CapabilityParameter) -> String {
+pub(crate) fn hint(parameter: &CapabilityParameter) -> String {
     let kind = in_words(parameter.kind);
     match &parameter.description {
         Some(description) => format!("{kind}: {description}"),
@@ -87,7 +87,7 @@ fn short(value: &Value) -> String {
 
 /// Reads texts as the types that parameters declare: `key=value` lines can say nothing but text. A text that cannot be
 /// read so stays, for [`misfit`] to refuse.
-pub fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter]) {
+pub(crate) fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter]) {
     for parameter in parameters.iter().filter(|parameter| parameter.kind != ParameterType::String) {
         let Some(value) = values.get_mut(&parameter.name) else { continue };
         let Some(text) = value.as_str() else { continue };

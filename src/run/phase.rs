@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Program;
+use super::CompiledPlan;
 use crate::graph::NodeIx;
 use crate::model::{Condition, Node};
 use crate::model::{
@@ -14,12 +14,12 @@ const ALLOW_FAILURE: &str = "planspec.io/allow-failure";
 
 /// Whether a failure of the node leaves its execution's outcome alone.
 #[must_use]
-pub fn allows_failure(node: &Node) -> bool {
+pub(crate) fn allows_failure(node: &Node) -> bool {
     node.annotations.get(ALLOW_FAILURE).is_some_and(|value| value == "true")
 }
 
 /// The phase that the phases of a group's children add up to.
-pub fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhase {
+pub(crate) fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhase {
     let mut seen = [false; NodePhase::ALL.len()];
     let mut any = false;
     for phase in children {
@@ -50,9 +50,13 @@ pub fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhase {
 
 /// Sets the phase of the execution, and what goes with it, from the phases of its nodes.
 /// Says whether the phase changed.
-pub fn derive_phase(program: Option<&Program>, status: &mut ExecutionStatus, at: Timestamp) -> bool {
-    let phase = match program {
-        Some(program) if status.extensions.pinned.is_some() => of_nodes(program, status),
+pub(crate) fn derive_phase(
+    compiled: Option<&CompiledPlan>,
+    status: &mut ExecutionStatus,
+    at: Timestamp,
+) -> bool {
+    let phase = match compiled {
+        Some(compiled) if status.extensions.pinned.is_some() => of_nodes(compiled, status),
         _ if status.extensions.cancel.is_some() => ExecutionPhase::Cancelled,
         _ if status.reason.is_some() => ExecutionPhase::Blocked,
         _ => ExecutionPhase::Pending,
@@ -63,8 +67,8 @@ pub fn derive_phase(program: Option<&Program>, status: &mut ExecutionStatus, at:
         status.last_phase_transition_time = Some(at);
     }
     status.completion_time = phase.is_terminal().then(|| status.completion_time.unwrap_or(at));
-    if let Some(program) = program.filter(|_| status.extensions.pinned.is_some()) {
-        explain(program, status);
+    if let Some(compiled) = compiled.filter(|_| status.extensions.pinned.is_some()) {
+        explain(compiled, status);
     }
     if phase.is_terminal() {
         set_complete(status, phase, at);
@@ -86,10 +90,10 @@ fn set_complete(status: &mut ExecutionStatus, phase: ExecutionPhase, at: Timesta
     Condition::set(&mut status.conditions, complete);
 }
 
-fn of_nodes(program: &Program, status: &ExecutionStatus) -> ExecutionPhase {
+fn of_nodes(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase {
     let mut terminal = true;
     let (mut failed, mut cancelled, mut moving, mut started) = (false, false, false, false);
-    for (ix, node) in program.plan.graph.nodes.iter().enumerate() {
+    for (ix, node) in compiled.plan.graph.nodes.iter().enumerate() {
         if node.kind == NodeKind::Group {
             continue;
         }
@@ -98,7 +102,7 @@ fn of_nodes(program: &Program, status: &ExecutionStatus) -> ExecutionPhase {
         started |= state.phase != NodePhase::Pending || state.attempt > 0;
         match state.phase {
             NodePhase::Running => moving = true,
-            NodePhase::Pending => moving |= ready(program, status, ix),
+            NodePhase::Pending => moving |= ready(compiled, status, ix),
             NodePhase::Failed => failed |= !allows_failure(node),
             NodePhase::Cancelled => cancelled = true,
             _ => {}
@@ -115,15 +119,15 @@ fn of_nodes(program: &Program, status: &ExecutionStatus) -> ExecutionPhase {
 }
 
 /// Whether a pending node waits for no other node: it can go on by itself.
-fn ready(program: &Program, status: &ExecutionStatus, node: NodeIx) -> bool {
-    let sources = program.topology.sources(node).map(|(source, _)| source);
-    sources.chain(program.reads(node).iter().copied()).all(|ix| program.phase_of(status, ix).is_terminal())
+fn ready(compiled: &CompiledPlan, status: &ExecutionStatus, node: NodeIx) -> bool {
+    let sources = compiled.topology.sources(node).map(|(source, _)| source);
+    sources.chain(compiled.reads(node).iter().copied()).all(|ix| compiled.phase_of(status, ix).is_terminal())
 }
 
 /// Says in words why the execution is in its phase.
-fn explain(program: &Program, status: &mut ExecutionStatus) {
+fn explain(compiled: &CompiledPlan, status: &mut ExecutionStatus) {
     let nodes = || {
-        program
+        compiled
             .plan
             .graph
             .nodes

@@ -7,7 +7,7 @@ use crate::model::{ExternalRef, Node};
 
 /// The nodes upstream that the expressions of a node name, besides its sources. What does not compile names nothing.
 #[must_use]
-pub fn reads(node: &Node, ix: NodeIx, topology: &Topology) -> Vec<NodeIx> {
+pub(crate) fn reads(node: &Node, ix: NodeIx, topology: &Topology) -> Vec<NodeIx> {
     let when = node.when.as_deref().and_then(|text| Expression::compile(text).ok());
     let inputs = Template::compile_map(&node.inputs).ok();
     named(node, ix, when.as_ref(), inputs.as_ref(), topology)

@@ -6,7 +6,7 @@ use crate::model::NodePhase;
 /// A move that is not legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {change} a node that is {from}")]
-pub struct IllegalTransition {
+pub(crate) struct IllegalTransition {
     /// The phase.
     pub from: NodePhase,
     /// The name of the change.
@@ -16,8 +16,8 @@ pub struct IllegalTransition {
 /// The phase after `change`.
 ///
 /// # Errors
-/// The move is not legal; above all, nothing but `Reset` leaves a terminal phase (design invariant 10).
-pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, IllegalTransition> {
+/// The move is not legal; above all, nothing but `Reset` leaves a terminal phase (Invariant 10).
+pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, IllegalTransition> {
     use NodePhase::{Blocked, Cancelled, Failed, Pending, Running, Skipped, Succeeded};
     let to = match (from, change) {
         // A group is a pure function of its children, which may be retried.
@@ -31,7 +31,6 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
         (Blocked, NodeChange::Decide(_)) => Blocked,
         (Blocked, NodeChange::Answer(_)) => Blocked,
-        (Blocked, NodeChange::Unblock) => Pending,
         (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
         (Pending | Running | Blocked, NodeChange::Cancel { .. }) => Cancelled,
         _ => return Err(IllegalTransition { from, change: change.name() }),
@@ -42,7 +41,7 @@ pub fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, Ill
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Answer, Decided, NodeReason};
+    use crate::model::{NodeDecision, NodeReason, QuestionAnswer};
     use crate::run::Evidence;
 
     fn changes() -> Vec<NodeChange> {
@@ -65,13 +64,16 @@ mod tests {
                 evidence: Evidence::default(),
             },
             NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None },
-            NodeChange::Decide(Box::new(Decided {
+            NodeChange::Decide(Box::new(NodeDecision {
                 failed: false,
                 outputs: Default::default(),
                 message: String::new(),
             })),
-            NodeChange::Answer(Answer { by: "r".into(), at: jiff::Timestamp::UNIX_EPOCH, text: "t".into() }),
-            NodeChange::Unblock,
+            NodeChange::Answer(QuestionAnswer {
+                by: "r".into(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                text: "t".into(),
+            }),
             NodeChange::Skip { reason, message: message.clone() },
             NodeChange::Cancel { reason, message },
         ]
@@ -99,7 +101,6 @@ mod tests {
                     | NodeChange::Reuse { .. }
                     | NodeChange::Skip { .. }
                     | NodeChange::Decide(_)
-                    | NodeChange::Unblock
                     | NodeChange::Answer(_)
             );
             assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());

@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use planspec::engine::{Clock, Parts, ReconcileOptions, Site, Summary, SystemClock, reconcile};
+use planspec::engine::{
+    Branches, Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile,
+};
 use planspec::git::Repo;
 use planspec::index::Index;
 use planspec::model::{ExecutionPhase, JsonMap, NodePhase, NodeReason};
 use planspec::provider::{
-    Attempt, CallingOff, ConfigError, Control, Outcome, Provider, ProviderSettings, Registry, Report, Running,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
+    ProviderSettings, Registry,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -26,7 +29,7 @@ struct Fake(Arc<Mutex<Inside>>);
 struct Inside {
     asked: Vec<String>,
     /// What the next looks find; the work goes on when there is nothing more.
-    finds: VecDeque<Outcome>,
+    finds: VecDeque<AttemptOutcome>,
     poll_after: Duration,
     call_off: Result<(), String>,
     /// A look never comes to an end.
@@ -34,7 +37,7 @@ struct Inside {
 }
 
 impl Fake {
-    fn new(finds: impl IntoIterator<Item = Outcome>) -> Self {
+    fn new(finds: impl IntoIterator<Item = AttemptOutcome>) -> Self {
         let (asked, finds) = (Vec::new(), finds.into_iter().collect());
         let poll_after = Duration::from_secs(1000);
         Self(Arc::new(Mutex::new(Inside { asked, finds, poll_after, call_off: Ok(()), hangs: false })))
@@ -44,11 +47,11 @@ impl Fake {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 
-    fn will_find(&self, outcome: Outcome) {
+    fn will_find(&self, outcome: AttemptOutcome) {
         self.0.lock().unwrap().finds.push_back(outcome);
     }
 
-    fn ask(&self, what: &str, attempt: &Attempt) -> Outcome {
+    fn ask(&self, what: &str, attempt: &Attempt) -> AttemptOutcome {
         let mut inside = self.0.lock().unwrap();
         let handle = attempt.handle.as_deref().unwrap_or("-");
         inside.asked.push(format!("{what} {}/{} {handle}", attempt.node, attempt.attempt));
@@ -57,8 +60,8 @@ impl Fake {
     }
 }
 
-fn going_on(attempt: u32, poll_after: Duration) -> Outcome {
-    Outcome::Blocked {
+fn going_on(attempt: u32, poll_after: Duration) -> AttemptOutcome {
+    AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingProvider,
         message: "the job runs".to_owned(),
         handle: Some(format!("job-{attempt}")),
@@ -66,8 +69,8 @@ fn going_on(attempt: u32, poll_after: Duration) -> Outcome {
     }
 }
 
-fn done() -> Outcome {
-    Outcome::Succeeded { outputs: JsonMap::from_iter([("place".to_owned(), json!("there"))]) }
+fn done() -> AttemptOutcome {
+    AttemptOutcome::Succeeded { outputs: JsonMap::from_iter([("place".to_owned(), json!("there"))]) }
 }
 
 impl Provider for Fake {
@@ -79,12 +82,12 @@ impl Provider for Fake {
         Ok(())
     }
 
-    fn run(&self, attempt: Attempt, _: Control) -> Running {
+    fn run(&self, attempt: Attempt, _: Control) -> AttemptFuture {
         let outcome = self.ask("run", &attempt);
-        Box::pin(std::future::ready(Report::from(outcome)))
+        Box::pin(std::future::ready(AttemptReport::from(outcome)))
     }
 
-    fn poll(&self, attempt: Attempt, _: Control) -> Running {
+    fn poll(&self, attempt: Attempt, _: Control) -> AttemptFuture {
         if let Some(url) = attempt.config.get("url").and_then(Value::as_str) {
             self.0.lock().unwrap().asked.push(format!("{} {url}", attempt.config["type"]));
         }
@@ -92,10 +95,10 @@ impl Provider for Fake {
         if self.0.lock().unwrap().hangs {
             return Box::pin(std::future::pending());
         }
-        Box::pin(std::future::ready(Report::from(outcome)))
+        Box::pin(std::future::ready(AttemptReport::from(outcome)))
     }
 
-    fn call_off(&self, attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
         self.ask("call off", &attempt);
         let answer = self.0.lock().unwrap().call_off.clone();
         Box::pin(std::future::ready(answer))
@@ -112,7 +115,7 @@ impl Clock for Ahead {
 }
 
 /// Reconciles a repository within this process, `ahead` seconds from now.
-fn pass(repository: &Path, fake: &Fake, ahead: i64) -> Summary {
+fn pass(repository: &Path, fake: &Fake, ahead: i64) -> ReconcileSummary {
     pass_until(repository, fake, ahead, std::future::pending()).unwrap()
 }
 
@@ -122,10 +125,10 @@ fn pass_until(
     fake: &Fake,
     ahead: i64,
     killed: impl Future<Output = ()>,
-) -> Option<Summary> {
+) -> Option<ReconcileSummary> {
     let repo = Repo::open(repository).unwrap();
     let index = Index::open_to_read(&repo.cache_dir()).unwrap();
-    let site = Site::open(repo, None, None).unwrap();
+    let branches = Branches::open(repo, None, None).unwrap();
     let fake: Arc<dyn Provider> = Arc::new(fake.clone());
     let environment = [("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into())].into();
     let runs = std::path::absolute(Repo::open(repository).unwrap().cache_dir().join("runs")).unwrap();
@@ -139,7 +142,7 @@ fn pass_until(
     let clock = Arc::new(Ahead(SignedDuration::from_secs(ahead)));
     let runner = format!("tester-{ahead}-{:?}", std::thread::current().id());
     let options = ReconcileOptions { default_jobs: 2, runner, ..ReconcileOptions::default() };
-    let parts = Parts { site, index, registry, clock, stop, sink: Box::new(|_| {}) };
+    let parts = ReconcileInputs { branches, index, registry, clock, stop, sink: Box::new(|_| {}) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         tokio::select! {
@@ -218,7 +221,7 @@ fn another_message_is_recorded_once() {
     let stage = stage(&json!({}));
     let (repo, fake) = (stage.environment.repo(), Fake::new([]));
     pass(&repo, &fake, 0);
-    let half = |handle: &str| Outcome::Blocked {
+    let half = |handle: &str| AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingProvider,
         message: "half done".to_owned(),
         handle: Some(handle.to_owned()),
@@ -239,10 +242,10 @@ fn a_failure_elsewhere_is_retried_as_often_as_the_node_allows() {
     let stage = stage(&json!({ "retries": 1 }));
     let (repo, fake) = (stage.environment.repo(), Fake::new([]));
     pass(&repo, &fake, 0);
-    fake.will_find(Outcome::failed(NodeReason::ProviderFailed, "it broke"));
+    fake.will_find(AttemptOutcome::failed(NodeReason::ProviderFailed, "it broke"));
     pass(&repo, &fake, 1010);
     assert_eq!(fake.asked(), ["run job/1 -", "poll job/1 job-1", "run job/2 -"]);
-    fake.will_find(Outcome::failed(NodeReason::ProviderFailed, "it broke again"));
+    fake.will_find(AttemptOutcome::failed(NodeReason::ProviderFailed, "it broke again"));
     pass(&repo, &fake, 3030);
     let node = stage.node("away", "job");
     assert_eq!((node.phase, node.message.as_str()), (NodePhase::Failed, "it broke again"));
@@ -257,7 +260,7 @@ fn work_that_was_lost_is_begun_again_where_it_may_be_and_does_not_count() {
         let stage = stage(&json!({ "annotations": { "planspec.io/repeatable": repeatable } }));
         let (repo, fake) = (stage.environment.repo(), Fake::new([]));
         pass(&repo, &fake, 0);
-        fake.will_find(Outcome::Lost { message: "the job is gone".to_owned() });
+        fake.will_find(AttemptOutcome::Lost { message: "the job is gone".to_owned() });
         pass(&repo, &fake, 1010);
         let node = stage.node("away", "job");
         let attempts = if repeatable == "true" { 2 } else { 1 };
@@ -460,7 +463,7 @@ fn an_address_is_looked_at_in_the_interval_of_its_node() {
     let text = std::fs::read_to_string(repo.join("work.yaml")).unwrap();
     let with = r#""planRef":{"name":"away"},"parameters":{"name":"a"}}"#;
     stage.commit("work.yaml", &text.replace(r#""planRef":{"name":"away"}}}"#, &format!("{with}}}")));
-    let wait = || Outcome::Blocked {
+    let wait = || AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingEvent,
         message: "answers 404".to_owned(),
         handle: None,

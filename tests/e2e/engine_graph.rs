@@ -230,7 +230,7 @@ fn a_goal_follows_its_execution() {
     let stage = Stage::new(QUICK, &[("work.yaml", &yaml(&[goal, plan, serving, bindings(&[&good])]))]);
     stage.reconcile(&[]).succeeds();
     let record = record_in(&stage.environment.repo(), Kind::Goal, "g").unwrap();
-    let planspec::model::Status::Goal(status) = &record.status else { panic!("{record:?}") };
+    let planspec::model::ResourceStatus::Goal(status) = &record.status else { panic!("{record:?}") };
     assert_eq!(format!("{:?}", status.phase), "Succeeded");
     let tip = stage.status_tip();
     stage.reconcile(&[]).succeeds();

@@ -6,15 +6,15 @@ use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
-use planspec::git::{BranchCommit, GitError, Mode, ObjectId, Person, Repo};
+use planspec::git::{BranchCommit, EntryMode, GitError, ObjectId, Repo, Signature};
 
 use crate::environment::TestEnvironment;
 use crate::git_server::write_hook;
 
 type Edits = BTreeMap<String, Option<Vec<u8>>>;
 
-fn person() -> Person {
-    Person { name: "Wendy <Writer>\n".into(), email: "wendy@example.com".into() }
+fn person() -> Signature {
+    Signature { name: "Wendy <Writer>\n".into(), email: "wendy@example.com".into() }
 }
 
 fn edits(files: &[(&str, Option<&str>)]) -> Edits {
@@ -129,7 +129,10 @@ fn links_in_the_working_tree_lead_nowhere() {
         for text in [Some("x"), None] {
             let result = commit_on(&world, &[(path, text)]);
             let error = result.unwrap_err();
-            assert!(matches!(error, GitError::RefusedEntry { mode: Mode::Symlink, .. }), "{path}: {error}");
+            assert!(
+                matches!(error, GitError::RefusedEntry { mode: EntryMode::Symlink, .. }),
+                "{path}: {error}"
+            );
             assert!(!error.to_string().contains("secret"));
         }
     }
@@ -334,7 +337,7 @@ fn who_commits_comes_from_the_caller_or_the_repository() {
     world.git(&["config", "user.email", "rob@example.com"]).succeeds();
     let repo = Repo::open(&world.repo()).unwrap();
     assert_eq!(repo.identity().unwrap().name, "Rob");
-    let wendy = Person { name: "Wendy".into(), email: "wendy@example.com".into() };
+    let wendy = Signature { name: "Wendy".into(), email: "wendy@example.com".into() };
     let repo = repo.with_identity(Some(wendy.clone()));
     assert_eq!(repo.reopen().unwrap().identity().unwrap(), wendy);
 }

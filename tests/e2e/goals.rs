@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use planspec::model::{
-    Condition, ExecutionPhase, GoalStatus, Kind, NodePhase, NodeReason, Spec, Status, StatusRecord,
+    Condition, ExecutionPhase, GoalStatus, Kind, NodePhase, NodeReason, ResourceStatus, Spec, StatusRecord,
 };
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn record(stage: &Stage, kind: Kind, name: &str) -> Option<StatusRecord> {
 #[track_caller]
 fn status(stage: &Stage, name: &str) -> GoalStatus {
     match record(stage, Kind::Goal, name).unwrap().status {
-        Status::Goal(status) => status,
+        ResourceStatus::Goal(status) => status,
         other => panic!("{other:?}"),
     }
 }

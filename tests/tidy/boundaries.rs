@@ -5,7 +5,7 @@ use syn::visit::{self, Visit};
 use crate::paths::mentions;
 use crate::project::{Finding, Project, Source};
 
-/// The pure half of the crate (design section 8): no I/O, no threads of its own, no async, no clock.
+/// The pure half of the crate: no I/O, no threads of its own, no async, no clock.
 const PURE: &[&str] = &["model", "diagnostic", "manifest", "graph", "change", "run", "plan", "event"];
 
 /// What the pure half may not name.
@@ -47,13 +47,13 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         path: &["std", "process", "Command"],
-        places: &["src/git/program.rs", "src/provider/process.rs"],
-        why: "processes are started by `git::program` and `provider::process` only",
+        places: &["src/git/command.rs", "src/provider/process.rs"],
+        why: "processes are started by `git::command` and `provider::process` only",
     },
     Reserved {
         path: &["tokio", "process"],
         places: &[],
-        why: "processes are started by `git::program` and `provider::process` only",
+        why: "processes are started by `git::command` and `provider::process` only",
     },
     Reserved {
         path: &["rustls"],

@@ -83,7 +83,9 @@ pub(crate) fn idle_dependencies(project: &Project) -> Vec<Finding> {
 /// Every module of the crate is on the map of ARCHITECTURE.md, and nothing else is.
 pub(crate) fn modules(project: &Project) -> Vec<Finding> {
     let map = project.texts.get("src/lib.rs").map(String::as_str).unwrap_or_default();
-    let modules = map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules = map
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
     listed_and_there(project, "Modules", &modules.map(str::to_owned).collect(), "module")
 }
 

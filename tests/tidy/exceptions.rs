@@ -22,7 +22,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "libraries, environment and processes stay at home",
-        path: "src/cli/workspace.rs",
+        path: "src/cli/repo_context.rs",
         about: "std::env::current_dir",
         reason: "where a command starts to look for a repository is an argument that the shell gives",
     },

@@ -1,4 +1,4 @@
-//! The rules that the repository keeps besides its behaviour (design section 8 and the house rules), each a function
+//! The rules that the repository keeps besides its behaviour (`ARCHITECTURE.md`, `CONTRIBUTING.md`), each a function
 //! over the whole project, and each with a proof in `proofs` that it finds what it is there for.
 
 #![allow(
@@ -13,6 +13,7 @@ mod boundaries;
 mod documents;
 mod exceptions;
 mod imports;
+mod language;
 mod licences;
 mod paths;
 mod project;
@@ -46,6 +47,8 @@ const RULES: &[Rule] = &[
     ("no file names a place on one machine", wording::machine_paths),
     ("no file names an unknown host", wording::hosts),
     ("every file is compiled", wording::compiled),
+    ("a type has one name, and a name one type", language::one_name_one_thing),
+    ("references lead somewhere", language::references),
     ("documents name no file that is gone", documents::paths),
     ("documents cite tests that exist", documents::tests),
     ("every dependency has its line of reason", documents::dependencies),

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::authorise::{Wish, authorise, gates_of, refuse_author};
+use super::authorize::{Permission, authorise, gates_of, refuse_author};
 use super::host::Host;
+use super::pass_view::PassView;
 use super::record::{people, record};
-use super::standing::Standing;
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::engine::Decision;
 use crate::git::ObjectId;
 use crate::github::{Account, PullRequest};
-use crate::model::{GateSpec, ResourceKey, ReviewAction, Spec, Status};
+use crate::model::{GateSpec, ResourceKey, ResourceStatus, ReviewAction, Spec};
 use crate::report::text;
 
 /// The annotation of a Gate that lets reviews count.
@@ -19,7 +19,7 @@ const COUNTS: &str = "planspec.io/approve-by-review";
 
 /// Lets approving reviews count for the gates that wait and say so. The answer is how many were recorded.
 pub(super) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize, CliError> {
-    let standing = Standing::open(context)?;
+    let standing = PassView::open(context)?;
     let mut recorded = 0;
     let Some(tip) = standing.tips().desired else { return Ok(0) };
     let config = &standing.tips().config;
@@ -60,7 +60,7 @@ pub(super) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
 
 fn count(
     host: &Host,
-    standing: &Standing,
+    standing: &PassView,
     execution: &ResourceKey,
     (gate, spec): (&ResourceKey, &GateSpec),
     who: &Account,
@@ -71,7 +71,8 @@ fn count(
     if already(standing, gate, execution, &people.identify_login(&who.login).unwrap_or_default())? {
         return Ok(false);
     }
-    let permit = host.ask(|github, repo| authorise(github, repo, who, Wish::Decide(Some(spec)), &people))?;
+    let permit =
+        host.ask(|github, repo| authorise(github, repo, who, Permission::Decide(Some(spec)), &people))?;
     let permit = match permit {
         Ok(permit) => permit,
         Err(why) => {
@@ -107,7 +108,7 @@ fn count(
 }
 
 /// The Executions that wait at gates, and which.
-fn waiting_gates(standing: &Standing) -> Result<Vec<(ResourceKey, Vec<ResourceKey>)>, CliError> {
+fn waiting_gates(standing: &PassView) -> Result<Vec<(ResourceKey, Vec<ResourceKey>)>, CliError> {
     let mut waiting = Vec::new();
     for key in standing.executions()? {
         let gates = gates_of(standing, &key)?;
@@ -120,13 +121,13 @@ fn waiting_gates(standing: &Standing) -> Result<Vec<(ResourceKey, Vec<ResourceKe
 
 /// Whether somebody has said something about this Execution already: a review is no way around a later rejection.
 fn already(
-    standing: &Standing,
+    standing: &PassView,
     gate: &ResourceKey,
     execution: &ResourceKey,
     name: &str,
 ) -> Result<bool, CliError> {
     let Some(record) = standing.record(gate)? else { return Ok(false) };
-    let Status::Gate(status) = &record.status else { return Ok(false) };
+    let ResourceStatus::Gate(status) = &record.status else { return Ok(false) };
     let Some(uid) = standing.record(execution)?.map(|record| record.metadata.uid) else { return Ok(false) };
     Ok(status.review_history.iter().any(|review| {
         review.reviewer.eq_ignore_ascii_case(name)
@@ -136,7 +137,7 @@ fn already(
 
 /// Whether an Execution runs what the pull request brought: the graph of its plan as the merge left it.
 fn is_what_was_reviewed(
-    standing: &Standing,
+    standing: &PassView,
     execution: &ResourceKey,
     pull: &PullRequest,
 ) -> Result<bool, CliError> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::target::{self, ExecutionTarget, Target};
+use crate::cli::selector::{self, ExecutionTarget, ResourceSelector};
 use crate::model::{JsonMap, Kind, NodeId};
 
 /// What begins a command.
@@ -28,20 +28,20 @@ One command a comment, in its first line. EXECUTION is needed where several wait
 
 /// A gate, as it is named.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum GateTarget {
+pub(super) enum GateSelector {
     /// By its own name.
-    Named(Target),
+    Named(ResourceSelector),
     /// By an Execution, and the name or the node of one of its gates.
     Of(ExecutionTarget, NodeId),
 }
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Command {
+pub(super) enum CommentCommand {
     /// A gate is approved.
-    Approve { gate: GateTarget, words: Option<String> },
+    Approve { gate: GateSelector, words: Option<String> },
     /// A gate is rejected.
-    Reject { gate: GateTarget, words: Option<String> },
+    Reject { gate: GateSelector, words: Option<String> },
     /// Nodes run again.
     Retry { execution: ExecutionTarget, node: Option<NodeId> },
     /// An execution is called off.
@@ -56,7 +56,7 @@ pub(super) enum Command {
 
 /// Why a comment is no command that can be carried out; a line for whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mistake {
+pub(super) enum CommandError {
     /// It is not known; the help says what is.
     Unknown,
     /// It is known and wrong.
@@ -64,20 +64,20 @@ pub(super) enum Mistake {
 }
 
 /// Reads a comment: none where it is no command at all.
-pub(super) fn parse(comment: &str) -> Option<Result<Command, Mistake>> {
+pub(super) fn parse(comment: &str) -> Option<Result<CommentCommand, CommandError>> {
     let line = comment.lines().next().unwrap_or_default();
     let rest = line.strip_prefix(PREFIX)?;
     if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
         return None;
     }
     Some(if line.len() > LONGEST {
-        Err(Mistake::Wrong(format!("a command has at most {LONGEST} bytes")))
+        Err(CommandError::Wrong(format!("a command has at most {LONGEST} bytes")))
     } else {
         command(rest.trim())
     })
 }
 
-fn command(rest: &str) -> Result<Command, Mistake> {
+fn command(rest: &str) -> Result<CommentCommand, CommandError> {
     let (verb, rest) = split(rest);
     match verb {
         "approve" | "reject" => {
@@ -85,8 +85,8 @@ fn command(rest: &str) -> Result<Command, Mistake> {
             let gate = gate(name)?;
             let words = (!words.is_empty()).then(|| words.to_owned());
             Ok(match verb {
-                "approve" => Command::Approve { gate, words },
-                _ => Command::Reject { gate, words },
+                "approve" => CommentCommand::Approve { gate, words },
+                _ => CommentCommand::Reject { gate, words },
             })
         }
         "retry" => {
@@ -101,7 +101,7 @@ fn command(rest: &str) -> Result<Command, Mistake> {
                 }
                 (_, Some(_)) => return Err(wrong("the node is named twice".to_owned())),
             };
-            Ok(Command::Retry { execution, node })
+            Ok(CommentCommand::Retry { execution, node })
         }
         "cancel" => {
             let (name, rest) = split(rest);
@@ -110,17 +110,17 @@ fn command(rest: &str) -> Result<Command, Mistake> {
                 ExecutionTarget { node: Some(_), .. } => {
                     Err(wrong("only a whole Execution can be called off".to_owned()))
                 }
-                execution => Ok(Command::Cancel { execution }),
+                execution => Ok(CommentCommand::Cancel { execution }),
             }
         }
         "complete" => complete(rest),
-        "status" => nothing_more(rest).map(|()| Command::Status),
-        "help" => nothing_more(rest).map(|()| Command::Help),
-        _ => Err(Mistake::Unknown),
+        "status" => nothing_more(rest).map(|()| CommentCommand::Status),
+        "help" => nothing_more(rest).map(|()| CommentCommand::Help),
+        _ => Err(CommandError::Unknown),
     }
 }
 
-fn complete(rest: &str) -> Result<Command, Mistake> {
+fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
     let (name, rest) = split(rest);
     let (execution, node) = if name.contains('/') {
         let execution = execution(name)?;
@@ -151,10 +151,10 @@ fn complete(rest: &str) -> Result<Command, Mistake> {
             return Err(wrong(format!("{key} is given twice")));
         }
     }
-    Ok(Command::Complete { execution, node, outputs })
+    Ok(CommentCommand::Complete { execution, node, outputs })
 }
 
-fn gate(name: &str) -> Result<GateTarget, Mistake> {
+fn gate(name: &str) -> Result<GateSelector, CommandError> {
     let parts: Vec<&str> = required(name, "which gate?")?.split('/').collect();
     let kind = |word: &str| word.parse::<Kind>().ok();
     let by_execution = match parts.as_slice() {
@@ -165,31 +165,31 @@ fn gate(name: &str) -> Result<GateTarget, Mistake> {
     if by_execution {
         let target = execution(name)?;
         return match target.node.clone() {
-            Some(id) => Ok(GateTarget::Of(target, id)),
+            Some(id) => Ok(GateSelector::Of(target, id)),
             None => Err(wrong("which gate? Write EXECUTION/GATE".to_owned())),
         };
     }
-    match target::one(name, Some(Kind::Gate)) {
-        Ok(target) if target.kind == Some(Kind::Gate) => Ok(GateTarget::Named(target)),
+    match selector::one(name, Some(Kind::Gate)) {
+        Ok(target) if target.kind == Some(Kind::Gate) => Ok(GateSelector::Named(target)),
         Ok(_) => Err(wrong("only gates are approved or rejected".to_owned())),
         Err(error) => Err(wrong(error.to_string())),
     }
 }
 
-fn execution(name: &str) -> Result<ExecutionTarget, Mistake> {
-    target::execution(required(name, "which Execution?")?).map_err(|error| wrong(error.to_string()))
+fn execution(name: &str) -> Result<ExecutionTarget, CommandError> {
+    selector::execution(required(name, "which Execution?")?).map_err(|error| wrong(error.to_string()))
 }
 
-fn required<'a>(word: &'a str, question: &str) -> Result<&'a str, Mistake> {
+fn required<'a>(word: &'a str, question: &str) -> Result<&'a str, CommandError> {
     if word.is_empty() { Err(wrong(question.to_owned())) } else { Ok(word) }
 }
 
-fn nothing_more(rest: &str) -> Result<(), Mistake> {
+fn nothing_more(rest: &str) -> Result<(), CommandError> {
     if rest.is_empty() { Ok(()) } else { Err(wrong("there are words too many".to_owned())) }
 }
 
-fn wrong(why: String) -> Mistake {
-    Mistake::Wrong(why)
+fn wrong(why: String) -> CommandError {
+    CommandError::Wrong(why)
 }
 
 fn is_output(name: &str) -> bool {
@@ -212,43 +212,46 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parsed(text: &str) -> Result<Command, Mistake> {
+    fn parsed(text: &str) -> Result<CommentCommand, CommandError> {
         parse(text).unwrap_or_else(|| panic!("{text} is no command"))
     }
 
     #[test]
     fn commands_are_read_with_their_words_as_data() {
-        let Ok(Command::Approve { gate, words }) =
+        let Ok(CommentCommand::Approve { gate, words }) =
             parsed("/planspec approve sso-review  looks `good` $(rm)\nmore")
         else {
             panic!()
         };
-        let GateTarget::Named(gate) = gate else { panic!() };
+        let GateSelector::Named(gate) = gate else { panic!() };
         assert_eq!(gate.name.unwrap().as_str(), "sso-review");
         assert_eq!(words.as_deref(), Some("looks `good` $(rm)"));
-        let Ok(Command::Complete { node, outputs, .. }) =
+        let Ok(CommentCommand::Complete { node, outputs, .. }) =
             parsed("/planspec complete exec-1/research findings='see the wiki' count:=3")
         else {
             panic!()
         };
         assert_eq!(node.as_str(), "research");
         assert_eq!(serde_json::to_string(&outputs).unwrap(), r#"{"findings":"see the wiki","count":3}"#);
-        assert!(matches!(parsed("/planspec retry exec-1 build"), Ok(Command::Retry { node: Some(_), .. })));
+        assert!(matches!(
+            parsed("/planspec retry exec-1 build"),
+            Ok(CommentCommand::Retry { node: Some(_), .. })
+        ));
         assert!(matches!(
             parsed("/planspec retry team/execution/exec-1"),
-            Ok(Command::Retry { node: None, .. })
+            Ok(CommentCommand::Retry { node: None, .. })
         ));
-        assert_eq!(parsed("/planspec status"), Ok(Command::Status));
-        assert_eq!(parsed("/planspec help\r\nthanks"), Ok(Command::Help));
+        assert_eq!(parsed("/planspec status"), Ok(CommentCommand::Status));
+        assert_eq!(parsed("/planspec help\r\nthanks"), Ok(CommentCommand::Help));
     }
 
     #[test]
     fn gates_and_nodes_are_named_alone_or_with_their_execution() {
         let gate = |name: &str| match parsed(&format!("/planspec approve {name} yes")) {
-            Ok(Command::Approve { gate: GateTarget::Named(gate), .. }) => {
+            Ok(CommentCommand::Approve { gate: GateSelector::Named(gate), .. }) => {
                 format!("{:?} {}", gate.namespace.map(|it| it.to_string()), gate.name.unwrap())
             }
-            Ok(Command::Approve { gate: GateTarget::Of(of, id), .. }) => {
+            Ok(CommentCommand::Approve { gate: GateSelector::Of(of, id), .. }) => {
                 format!("{:?} {} / {id}", of.namespace.map(|it| it.to_string()), of.name)
             }
             other => format!("{other:?}"),
@@ -260,7 +263,7 @@ mod tests {
         assert_eq!(gate("execution/ship-1/look"), "None ship-1 / look");
         assert_eq!(gate("team/execution/ship-1/look"), "Some(\"team\") ship-1 / look");
         let complete = |name: &str| match parsed(&format!("/planspec complete {name} a=1")) {
-            Ok(Command::Complete { execution, node, .. }) => {
+            Ok(CommentCommand::Complete { execution, node, .. }) => {
                 format!("{:?} / {node}", execution.map(|it| it.name.to_string()))
             }
             other => format!("{other:?}"),
@@ -280,8 +283,8 @@ mod tests {
 
     #[test]
     fn the_grammar_lets_nothing_else_through() {
-        assert_eq!(parsed("/planspec"), Err(Mistake::Unknown));
-        assert_eq!(parsed("/planspec apply -f x"), Err(Mistake::Unknown));
+        assert_eq!(parsed("/planspec"), Err(CommandError::Unknown));
+        assert_eq!(parsed("/planspec apply -f x"), Err(CommandError::Unknown));
         for bad in [
             "approve",
             "approve --all",
@@ -308,10 +311,10 @@ mod tests {
             "status --all",
             "help me",
         ] {
-            assert!(matches!(parsed(&format!("/planspec {bad}")), Err(Mistake::Wrong(_))), "{bad}");
+            assert!(matches!(parsed(&format!("/planspec {bad}")), Err(CommandError::Wrong(_))), "{bad}");
         }
         let long = format!("/planspec approve g {}", "x".repeat(2000));
-        assert!(matches!(parsed(&long), Err(Mistake::Wrong(_))));
+        assert!(matches!(parsed(&long), Err(CommandError::Wrong(_))));
     }
 
     proptest! {

@@ -1,14 +1,14 @@
 //! A comment that may be a command: read anew from the host, understood, allowed or not, carried out, and answered with a
 //! reaction; where it is refused, with one line.
 
-use super::authorise::{Permit, Wish, authorise, refuse_author, waiting_at};
-use super::choose::{self, ChosenGate};
-use super::command::{Command, HELP, Mistake, parse};
-use super::event::CommentPlace;
+use super::authorize::{AuthorizedActor, Permission, authorise, refuse_author, waiting_at};
+use super::command::{CommandError, CommentCommand, HELP, parse};
+use super::event::CommentRef;
 use super::host::Host;
+use super::pass_view::PassView;
 use super::record::{people, record};
-use super::standing::Standing;
-use super::{Choices, pass};
+use super::resolve::{self, ResolvedGate};
+use super::{CiOptions, pass};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
@@ -21,8 +21,8 @@ use crate::report::text;
 
 /// Does what a comment says.
 pub(super) fn run(
-    place: &CommentPlace,
-    choices: &Choices,
+    place: &CommentRef,
+    choices: &CiOptions,
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
@@ -43,28 +43,28 @@ pub(super) fn run(
     };
     let answer = match command {
         Ok(command) => carry_out(&command, &author, &host, context),
-        Err(Mistake::Unknown) => Ok(Answer::Confused(format!("That is no command.\n\n{HELP}"))),
-        Err(Mistake::Wrong(why)) => Ok(Answer::Confused(markdown(&why, 300))),
+        Err(CommandError::Unknown) => Ok(CommandAnswer::Confused(format!("That is no command.\n\n{HELP}"))),
+        Err(CommandError::Wrong(why)) => Ok(CommandAnswer::Confused(markdown(&why, 300))),
     };
     let answer = match answer {
         Ok(answer) => answer,
         // A clear no is for the one who asked; anything else is for whoever looks after the job.
         Err(error) if error.exit() == Exit::No || error.exit() == Exit::Usage => {
-            Answer::No(markdown(&error.to_string(), 300))
+            CommandAnswer::No(markdown(&error.to_string(), 300))
         }
         Err(error) => return Err(error),
     };
     tell(&host, place, &answer)?;
     match answer {
-        Answer::Done(lines) => {
+        CommandAnswer::Done(lines) => {
             for line in &lines {
                 context.out.line(text::line(line))?;
             }
             // What was decided goes on at once; others may be under way at the same time.
             pass::drive_and_report(Some(&host), choices, actions, context).map(|_| Exit::Done)
         }
-        Answer::Said(_) => Ok(Exit::Done),
-        Answer::No(why) | Answer::Confused(why) => {
+        CommandAnswer::Said(_) => Ok(Exit::Done),
+        CommandAnswer::No(why) | CommandAnswer::Confused(why) => {
             context.out.note(format!("refused: {}", text::line(why.lines().next().unwrap_or_default())))?;
             Ok(Exit::Done)
         }
@@ -72,7 +72,7 @@ pub(super) fn run(
 }
 
 /// What became of a command. Texts are Markdown, and safe.
-enum Answer {
+enum CommandAnswer {
     /// It is recorded.
     Done(Vec<String>),
     /// Something was asked, and this is the answer.
@@ -83,14 +83,14 @@ enum Answer {
     Confused(String),
 }
 
-fn tell(host: &Host, place: &CommentPlace, answer: &Answer) -> Result<(), CliError> {
+fn tell(host: &Host, place: &CommentRef, answer: &CommandAnswer) -> Result<(), CliError> {
     let reaction = match answer {
-        Answer::Done(_) | Answer::Said(_) => Reaction::Yes,
-        Answer::No(_) => Reaction::No,
-        Answer::Confused(_) => Reaction::Confused,
+        CommandAnswer::Done(_) | CommandAnswer::Said(_) => Reaction::Yes,
+        CommandAnswer::No(_) => Reaction::No,
+        CommandAnswer::Confused(_) => Reaction::Confused,
     };
     host.ask(|github, repo| github.react(repo, place.id, reaction))?;
-    if let Answer::Said(text) | Answer::No(text) | Answer::Confused(text) = answer {
+    if let CommandAnswer::Said(text) | CommandAnswer::No(text) | CommandAnswer::Confused(text) = answer {
         // The marker names the command, so that a job that runs twice answers once.
         let marker = format!("<!-- planspec:answer {} -->", place.id);
         host.keep_comment(place.number, &marker, &format!("{marker}\n{text}\n"))?;
@@ -99,75 +99,76 @@ fn tell(host: &Host, place: &CommentPlace, answer: &Answer) -> Result<(), CliErr
 }
 
 fn carry_out(
-    command: &Command,
+    command: &CommentCommand,
     author: &Account,
     host: &Host,
     context: &mut Context,
-) -> Result<Answer, CliError> {
-    let standing = Standing::open(context)?;
+) -> Result<CommandAnswer, CliError> {
+    let standing = PassView::open(context)?;
     let people = people(&standing.tips().config);
     let inventory = Inventory::load(standing.workspace(), standing.tips())?;
-    let allowed = |wish: Wish<'_>| host.ask(|github, repo| authorise(github, repo, author, wish, &people));
+    let allowed =
+        |wish: Permission<'_>| host.ask(|github, repo| authorise(github, repo, author, wish, &people));
     let decision = match command {
-        Command::Approve { gate, words } | Command::Reject { gate, words } => {
-            let chosen = choose::gate(gate, &standing, &inventory, context)?;
-            let permit = match allowed(Wish::Decide(chosen.spec.as_ref()))? {
+        CommentCommand::Approve { gate, words } | CommentCommand::Reject { gate, words } => {
+            let chosen = resolve::gate(gate, &standing, &inventory, context)?;
+            let permit = match allowed(Permission::Decide(chosen.spec.as_ref()))? {
                 Ok(permit) => permit,
-                Err(why) => return Ok(Answer::No(markdown(&why, 300))),
+                Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
             };
-            let approves = matches!(command, Command::Approve { .. });
+            let approves = matches!(command, CommentCommand::Approve { .. });
             return match review(chosen, approves, words.as_deref(), &permit, host, &standing)? {
-                Ok(decision) => record(&decision, &permit, context).map(Answer::Done),
-                Err(why) => Ok(Answer::No(why)),
+                Ok(decision) => record(&decision, &permit, context).map(CommandAnswer::Done),
+                Err(why) => Ok(CommandAnswer::No(why)),
             };
         }
-        Command::Help => return Ok(Answer::Said(HELP.to_owned())),
-        Command::Status => {
+        CommentCommand::Help => return Ok(CommandAnswer::Said(HELP.to_owned())),
+        CommentCommand::Status => {
             let keys = standing.executions()?.into_iter().collect();
             let page = standing.page(&keys, None)?.comment;
-            return Ok(match allowed(Wish::Change)? {
-                Ok(_) => Answer::Said(page),
-                Err(why) => Answer::No(markdown(&why, 300)),
+            return Ok(match allowed(Permission::Change)? {
+                Ok(_) => CommandAnswer::Said(page),
+                Err(why) => CommandAnswer::No(markdown(&why, 300)),
             });
         }
-        Command::Retry { execution, node } => {
-            let execution = choose::execution(execution, &inventory, context)?;
+        CommentCommand::Retry { execution, node } => {
+            let execution = resolve::execution(execution, &inventory, context)?;
             Decision::Retry { execution, from: node.clone(), comment: None }
         }
-        Command::Cancel { execution } => {
-            Decision::Cancel { target: choose::execution(execution, &inventory, context)?, comment: None }
+        CommentCommand::Cancel { execution } => {
+            Decision::Cancel { target: resolve::execution(execution, &inventory, context)?, comment: None }
         }
-        Command::Complete { execution, node, outputs } => {
+        CommentCommand::Complete { execution, node, outputs } => {
             let waiting = match execution {
-                Some(target) => vec![choose::execution(target, &inventory, context)?],
-                None => choose::waiting_at_node(&standing, node)?,
+                Some(target) => vec![resolve::execution(target, &inventory, context)?],
+                None => resolve::waiting_at_node(&standing, node)?,
             };
             let [execution] = waiting.as_slice() else {
-                return Ok(Answer::No(match waiting.as_slice() {
+                return Ok(CommandAnswer::No(match waiting.as_slice() {
                     [] => format!("No Execution waits at {}.", code(node.as_str(), 63)),
-                    several => choose::choices("complete", several, node.as_str()),
+                    several => resolve::choices("complete", several, node.as_str()),
                 }));
             };
             let (execution, node, outputs) = (execution.clone(), node.clone(), outputs.clone());
             Decision::Complete { execution, node, outputs, failed: false, comment: None }
         }
     };
-    match allowed(Wish::Change)? {
-        Ok(permit) => record(&decision, &permit, context).map(Answer::Done),
-        Err(why) => Ok(Answer::No(markdown(&why, 300))),
+    match allowed(Permission::Change)? {
+        Ok(permit) => record(&decision, &permit, context).map(CommandAnswer::Done),
+        Err(why) => Ok(CommandAnswer::No(markdown(&why, 300))),
     }
 }
 
 /// What is recorded for a gate; the inner error is a line of Markdown for the one who asked.
 fn review(
-    chosen: ChosenGate,
+    chosen: ResolvedGate,
     approves: bool,
     words: Option<&str>,
-    permit: &Permit,
+    permit: &AuthorizedActor,
     host: &Host,
-    standing: &Standing,
+    standing: &PassView,
 ) -> Result<Result<Decision, String>, CliError> {
-    let ChosenGate { gate, execution, .. } = chosen;
+    let ResolvedGate { gate, execution, .. } = chosen;
     if approves && let Some(why) = refuse_author(host, standing, &gate, execution.as_ref(), &permit.login)? {
         return Ok(Err(markdown(&why, 300)));
     }
@@ -175,7 +176,7 @@ fn review(
         let waiting = waiting_at(standing, &gate)?;
         if waiting.len() > 1 {
             let verb = if approves { "approve" } else { "reject" };
-            return Ok(Err(choose::choices(verb, &waiting, gate.name.as_str())));
+            return Ok(Err(resolve::choices(verb, &waiting, gate.name.as_str())));
         }
     }
     let action = if approves { ReviewAction::Approve } else { ReviewAction::Reject };

@@ -16,26 +16,26 @@ const MAX_BYTES: u64 = 26 << 20;
 
 /// What happened, as far as it concerns us.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum HostEvent {
     /// A pull request was opened or changed.
-    PullRequest(Pull),
+    PullRequest(PullRef),
     /// It is time for a pass; on this desired branch, when the event says.
     Pass(Option<String>),
     /// A task for a person was closed or opened again: time for a pass that looks at what goes on elsewhere.
     Answer(Option<String>),
     /// Somebody wrote a comment.
-    Comment(CommentPlace),
+    Comment(CommentRef),
     /// Somebody approved a pull request.
-    Review(ReviewPlace),
+    Review(ReviewRef),
     /// Another workflow ended and may have left a report.
-    Report(OtherRun),
+    Report(TriggeringRun),
     /// Nothing that concerns us, and why.
     Nothing(String),
 }
 
 /// A pull request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pull {
+pub(super) struct PullRef {
     pub(super) number: u64,
     /// The branch that it is to be merged into.
     pub(super) base: String,
@@ -49,7 +49,7 @@ pub(super) struct Pull {
 
 /// Where a comment stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct CommentPlace {
+pub(super) struct CommentRef {
     pub(super) id: u64,
     /// The issue or pull request.
     pub(super) number: u64,
@@ -58,14 +58,14 @@ pub(super) struct CommentPlace {
 
 /// Where a review stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ReviewPlace {
+pub(super) struct ReviewRef {
     pub(super) number: u64,
     pub(super) branch: Option<String>,
 }
 
 /// A run of another workflow.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct OtherRun {
+pub(super) struct TriggeringRun {
     /// The commit that it ran on.
     pub(super) head: String,
     /// `OWNER:BRANCH` of its head, when it says.
@@ -178,7 +178,7 @@ struct Owned {
 }
 
 /// Reads the event that the environment names.
-pub(super) fn read(actions: &Actions) -> Result<Event, CliError> {
+pub(super) fn read(actions: &Actions) -> Result<HostEvent, CliError> {
     let name = actions.event_name.as_deref().ok_or_else(|| {
         CliError::environment("GITHUB_EVENT_NAME is not set")
             .hint("`planspec ci` runs in a job of GitHub Actions")
@@ -198,17 +198,17 @@ pub(super) fn read(actions: &Actions) -> Result<Event, CliError> {
 }
 
 /// Makes sense of an event.
-fn understand(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     match name {
         "pull_request" | "pull_request_target" => {
             let event: PullEvent = parse(name, bytes)?;
             if event.action == "closed" {
-                return Ok(Event::Nothing(
+                return Ok(HostEvent::Nothing(
                     "the pull request was closed; what it brought is another event".to_owned(),
                 ));
             }
             let fork = event.pull_request.is_from_fork();
-            Ok(Event::PullRequest(Pull {
+            Ok(HostEvent::PullRequest(PullRef {
                 number: event.pull_request.number,
                 base: branch(&event.pull_request.base.branch)?,
                 head: commit(&event.pull_request.head.sha)?,
@@ -220,71 +220,73 @@ fn understand(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
             let event: PassEvent = parse(name, bytes)?;
             let pushed = event.reference.as_deref().and_then(|name| name.strip_prefix("refs/heads/"));
             match (pushed, event.repository.default_branch.as_deref()) {
-                (Some(pushed), Some(default)) if pushed == default => Ok(Event::Pass(Some(branch(default)?))),
-                (Some(pushed), None) => Ok(Event::Pass(Some(branch(pushed)?))),
-                (Some(pushed), Some(default)) => {
-                    Ok(Event::Nothing(format!("{pushed} was pushed, and the desired branch is {default}")))
+                (Some(pushed), Some(default)) if pushed == default => {
+                    Ok(HostEvent::Pass(Some(branch(default)?)))
                 }
-                (None, _) => Ok(Event::Nothing("no branch was pushed".to_owned())),
+                (Some(pushed), None) => Ok(HostEvent::Pass(Some(branch(pushed)?))),
+                (Some(pushed), Some(default)) => Ok(HostEvent::Nothing(format!(
+                    "{pushed} was pushed, and the desired branch is {default}"
+                ))),
+                (None, _) => Ok(HostEvent::Nothing("no branch was pushed".to_owned())),
             }
         }
         "schedule" | "workflow_dispatch" | "repository_dispatch" => {
             let event: PassEvent = parse(name, bytes)?;
-            Ok(Event::Pass(event.repository.default_branch.as_deref().map(branch).transpose()?))
+            Ok(HostEvent::Pass(event.repository.default_branch.as_deref().map(branch).transpose()?))
         }
         "issues" => issue(name, bytes),
         "issue_comment" => comment(name, bytes),
         "pull_request_review" => review(name, bytes),
         "workflow_run" => report(name, bytes),
-        other => Ok(Event::Nothing(format!("`{other}` is no event that planspec knows"))),
+        other => Ok(HostEvent::Nothing(format!("`{other}` is no event that planspec knows"))),
     }
 }
 
-fn issue(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+fn issue(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     let action = parse::<Action>(name, bytes)?.action;
     let event: IssueEvent = parse(name, bytes)?;
     // What the issue is, the pass asks the host; here it is only about saving one.
     let ours = event.issue.labels.iter().any(|label| label.name == "planspec");
     if !ours || !matches!(action.as_str(), "closed" | "reopened") {
-        return Ok(Event::Nothing("no task for a person was closed or opened again".to_owned()));
+        return Ok(HostEvent::Nothing("no task for a person was closed or opened again".to_owned()));
     }
-    Ok(Event::Answer(event.repository.default_branch.as_deref().map(branch).transpose()?))
+    Ok(HostEvent::Answer(event.repository.default_branch.as_deref().map(branch).transpose()?))
 }
 
-fn comment(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+fn comment(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     if parse::<Action>(name, bytes)?.action != "created" {
-        return Ok(Event::Nothing("comments that are edited or deleted are no commands".to_owned()));
+        return Ok(HostEvent::Nothing("comments that are edited or deleted are no commands".to_owned()));
     }
     let event: CommentEvent = parse(name, bytes)?;
     let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
-    Ok(Event::Comment(CommentPlace { id: event.comment.id, number: event.issue.number, branch }))
+    Ok(HostEvent::Comment(CommentRef { id: event.comment.id, number: event.issue.number, branch }))
 }
 
-fn review(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+fn review(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     let event: ReviewEvent = parse(name, bytes)?;
     let submitted = parse::<Action>(name, bytes)?.action == "submitted";
     if !submitted || !event.review.state.eq_ignore_ascii_case("approved") {
-        return Ok(Event::Nothing("only an approving review can count for a gate".to_owned()));
+        return Ok(HostEvent::Nothing("only an approving review can count for a gate".to_owned()));
     }
     let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
-    Ok(Event::Review(ReviewPlace { number: event.pull_request.number, branch }))
+    Ok(HostEvent::Review(ReviewRef { number: event.pull_request.number, branch }))
 }
 
-fn report(name: &str, bytes: &[u8]) -> Result<Event, CliError> {
+fn report(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     let action = parse::<Action>(name, bytes)?.action;
     let RunEvent { workflow_run: run, repository: own } = parse(name, bytes)?;
     if action != "completed" || run.event != "pull_request" {
-        return Ok(Event::Nothing("only the end of a pull request's run leaves a report".to_owned()));
+        return Ok(HostEvent::Nothing("only the end of a pull request's run leaves a report".to_owned()));
     }
     let repository = run.head_repository.as_ref().and_then(|repository| repository.full_name.clone());
     if let (Some(head), Some(own)) = (&repository, own)
         && head.eq_ignore_ascii_case(&own.full_name)
     {
-        return Ok(Event::Nothing("a run of this repository's own branch comments itself".to_owned()));
+        return Ok(HostEvent::Nothing("a run of this repository's own branch comments itself".to_owned()));
     }
     let owner = run.head_repository.map(|repository| repository.owner.login);
     let origin = owner.zip(run.head_branch).map(|(owner, branch)| format!("{owner}:{branch}"));
-    Ok(Event::Report(OtherRun { head: commit(&run.head_sha)?, origin, repository }))
+    Ok(HostEvent::Report(TriggeringRun { head: commit(&run.head_sha)?, origin, repository }))
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, CliError> {
@@ -316,7 +318,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn event(name: &str, value: &Value) -> Result<Event, String> {
+    fn event(name: &str, value: &Value) -> Result<HostEvent, String> {
         understand(name, value.to_string().as_bytes()).map_err(|error| error.to_string())
     }
 
@@ -334,9 +336,9 @@ mod tests {
         let head = "a".repeat(40);
         let found = event("pull_request", &pull("opened", "main", &head)).unwrap();
         let expected =
-            Pull { number: 7, base: "main".to_owned(), head: head.clone(), fork: true, trusted: false };
-        assert_eq!(found, Event::PullRequest(expected));
-        assert!(matches!(event("pull_request", &pull("closed", "main", &head)), Ok(Event::Nothing(_))));
+            PullRef { number: 7, base: "main".to_owned(), head: head.clone(), fork: true, trusted: false };
+        assert_eq!(found, HostEvent::PullRequest(expected));
+        assert!(matches!(event("pull_request", &pull("closed", "main", &head)), Ok(HostEvent::Nothing(_))));
     }
 
     #[test]
@@ -367,25 +369,25 @@ mod tests {
                 }
             }
         }
-        assert!(matches!(understand("star", b""), Ok(Event::Nothing(_))));
+        assert!(matches!(understand("star", b""), Ok(HostEvent::Nothing(_))));
     }
 
     #[test]
     fn only_a_push_to_the_desired_branch_starts_a_pass() {
         let push = |name: &str| json!({ "ref": name, "repository": { "default_branch": "main" } });
-        assert_eq!(event("push", &push("refs/heads/main")), Ok(Event::Pass(Some("main".to_owned()))));
-        assert!(matches!(event("push", &push("refs/heads/planspec/status")), Ok(Event::Nothing(_))));
-        assert!(matches!(event("push", &push("refs/tags/main")), Ok(Event::Nothing(_))));
-        assert_eq!(event("schedule", &json!({ "schedule": "1 * * * *" })), Ok(Event::Pass(None)));
+        assert_eq!(event("push", &push("refs/heads/main")), Ok(HostEvent::Pass(Some("main".to_owned()))));
+        assert!(matches!(event("push", &push("refs/heads/planspec/status")), Ok(HostEvent::Nothing(_))));
+        assert!(matches!(event("push", &push("refs/tags/main")), Ok(HostEvent::Nothing(_))));
+        assert_eq!(event("schedule", &json!({ "schedule": "1 * * * *" })), Ok(HostEvent::Pass(None)));
     }
 
     #[test]
     fn only_the_end_of_a_task_for_a_person_asks_for_a_look() {
         let issue = |action: &str, label: &str| json!({ "action": action, "issue": { "number": 3, "labels": [{ "name": label }] }, "repository": { "default_branch": "main" } });
-        let answer = Event::Answer(Some("main".to_owned()));
+        let answer = HostEvent::Answer(Some("main".to_owned()));
         assert_eq!(event("issues", &issue("closed", "planspec")), Ok(answer));
-        assert!(matches!(event("issues", &issue("closed", "bug")), Ok(Event::Nothing(_))));
-        assert!(matches!(event("issues", &issue("labeled", "planspec")), Ok(Event::Nothing(_))));
+        assert!(matches!(event("issues", &issue("closed", "bug")), Ok(HostEvent::Nothing(_))));
+        assert!(matches!(event("issues", &issue("labeled", "planspec")), Ok(HostEvent::Nothing(_))));
     }
 
     #[test]
@@ -398,29 +400,29 @@ mod tests {
             } })
         };
         let report = event("workflow_run", &run("completed", "pull_request", "eve/app"));
-        let expected = OtherRun {
+        let expected = TriggeringRun {
             head: "a".repeat(40),
             origin: Some("eve:feat".to_owned()),
             repository: Some("eve/app".to_owned()),
         };
-        assert_eq!(report, Ok(Event::Report(expected)));
+        assert_eq!(report, Ok(HostEvent::Report(expected)));
         for other in [
             run("requested", "pull_request", "eve/app"),
             run("completed", "push", "eve/app"),
             run("completed", "pull_request", "Acme/App"),
         ] {
-            assert!(matches!(event("workflow_run", &other), Ok(Event::Nothing(_))), "{other}");
+            assert!(matches!(event("workflow_run", &other), Ok(HostEvent::Nothing(_))), "{other}");
         }
     }
 
     #[test]
     fn edited_comments_and_other_reviews_are_nothing() {
         let comment = |action: &str| json!({ "action": action, "issue": { "number": 3 }, "comment": { "id": 9, "body": "/planspec help" } });
-        let place = CommentPlace { id: 9, number: 3, branch: None };
-        assert_eq!(event("issue_comment", &comment("created")), Ok(Event::Comment(place)));
-        assert!(matches!(event("issue_comment", &comment("edited")), Ok(Event::Nothing(_))));
+        let place = CommentRef { id: 9, number: 3, branch: None };
+        assert_eq!(event("issue_comment", &comment("created")), Ok(HostEvent::Comment(place)));
+        assert!(matches!(event("issue_comment", &comment("edited")), Ok(HostEvent::Nothing(_))));
         let review = |state: &str| json!({ "action": "submitted", "review": { "state": state }, "pull_request": { "number": 3 } });
-        assert!(matches!(event("pull_request_review", &review("approved")), Ok(Event::Review(_))));
-        assert!(matches!(event("pull_request_review", &review("commented")), Ok(Event::Nothing(_))));
+        assert!(matches!(event("pull_request_review", &review("approved")), Ok(HostEvent::Review(_))));
+        assert!(matches!(event("pull_request_review", &review("commented")), Ok(HostEvent::Nothing(_))));
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::Choices;
+use super::CiOptions;
 use crate::cli::error::CliError;
 use crate::config::Actions;
-use crate::github::{Access, Comment, GitHub, GitHubError, RepoName, Written};
+use crate::github::{Access, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
 
 /// How long a job has for telling what a pass did, when the pass has taken all of its time.
 const TELLING: Duration = Duration::from_secs(5 * 60);
@@ -42,7 +42,7 @@ impl Host {
     }
 
     /// The same host, which is waited for no longer than the job lasts.
-    pub(super) fn within(mut self, choices: &Choices) -> Self {
+    pub(super) fn within(mut self, choices: &CiOptions) -> Self {
         if let Some(most) = &choices.bounds.max_duration {
             self.github = self.github.within(most.span() + TELLING);
         }
@@ -61,7 +61,12 @@ impl Host {
     }
 
     /// Keeps our one comment with this marker up to date.
-    pub(super) fn keep_comment(&self, number: u64, marker: &str, body: &str) -> Result<Written, GitHubError> {
+    pub(super) fn keep_comment(
+        &self,
+        number: u64,
+        marker: &str,
+        body: &str,
+    ) -> Result<CommentUpdate, GitHubError> {
         let mine = |comment: &Comment| {
             let Some(user) = &comment.user else { return false };
             match &self.login {

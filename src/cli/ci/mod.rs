@@ -2,54 +2,54 @@
 //! what counts is read from Git and from the host's API.
 
 mod approvals;
-mod authorise;
-mod choose;
+mod authorize;
 mod command;
 mod comment;
 mod event;
+mod fork_report;
 mod host;
-mod meanwhile;
+mod live_updates;
 mod origin;
 mod pass;
-mod passed;
+mod pass_report;
+mod pass_view;
 mod progress;
 mod pull_request;
 mod record;
+mod resolve;
 mod review;
-mod standing;
 mod step;
-mod trusted;
 
 use std::path::PathBuf;
 
 use super::Context;
-use super::drive::Bounds;
+use super::drive::PassBounds;
 use super::error::{CliError, Exit};
 
 /// What the user may choose.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Choices {
+pub(crate) struct CiOptions {
     /// What bounds a pass.
-    pub(crate) bounds: Bounds,
+    pub(crate) bounds: PassBounds,
     /// The file that one job leaves and another reads.
     pub(crate) report: Option<PathBuf>,
 }
 
 /// Reads the event and does what it asks for.
-pub(crate) fn run(choices: &Choices, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, CliError> {
     let actions = context.environment.actions();
-    let muted = step::Muted::begin(&mut context.out)?;
+    let muted = step::MutedRunner::begin(&mut context.out)?;
     match event::read(&actions)? {
-        event::Event::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
-        event::Event::Pass(branch) => pass::run(branch, choices, &actions, context),
-        event::Event::Answer(branch) => {
+        event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
+        event::HostEvent::Pass(branch) => pass::run(branch, choices, &actions, context),
+        event::HostEvent::Answer(branch) => {
             pass::look_at_once(context)?;
             pass::run(branch, choices, &actions, context)
         }
-        event::Event::Comment(place) => comment::run(&place, choices, &actions, context),
-        event::Event::Review(place) => review::run(&place, choices, &actions, context),
-        event::Event::Report(run) => trusted::run(&run, choices, &actions, context),
-        event::Event::Nothing(why) => {
+        event::HostEvent::Comment(place) => comment::run(&place, choices, &actions, context),
+        event::HostEvent::Review(place) => review::run(&place, choices, &actions, context),
+        event::HostEvent::Report(run) => fork_report::run(&run, choices, &actions, context),
+        event::HostEvent::Nothing(why) => {
             context.out.note(format!("nothing to do: {}", crate::report::text::line(&why)))?;
             Ok(Exit::Done)
         }

@@ -12,7 +12,7 @@ use crate::model::ResourceKey;
 const FAR: usize = 2000;
 
 /// What a file is looked through for.
-struct Search {
+struct DeclarationSearch {
     /// The file as the commit before had it, looking back.
     blob: Option<ObjectId>,
     keys: BTreeSet<ResourceKey>,
@@ -29,9 +29,9 @@ pub(super) fn origins(
     let tree = repo.commit(tip)?.tree;
     // What is no file any more, such as a link, declares nothing.
     let file = |tree, path: &str| repo.file(tree, path).ok().flatten();
-    let mut open: BTreeMap<String, Search> = files
+    let mut open: BTreeMap<String, DeclarationSearch> = files
         .into_iter()
-        .map(|(path, keys)| (path.clone(), Search { blob: file(tree, &path), keys }))
+        .map(|(path, keys)| (path.clone(), DeclarationSearch { blob: file(tree, &path), keys }))
         .collect();
     let mut origins = BTreeMap::new();
     let mut newer = tip;

@@ -3,22 +3,22 @@
 use std::time::Instant;
 
 use super::host::Host;
-use super::meanwhile::{self, News};
-use super::passed::Passed;
-use super::progress::{self, Told};
-use super::standing::Standing;
-use super::{Choices, approvals, step};
+use super::live_updates::{self, UpdateQueue};
+use super::pass_report::PassReport;
+use super::pass_view::PassView;
+use super::progress::{self, ReportedState};
+use super::{CiOptions, approvals, step};
 use crate::cli::Context;
 use crate::cli::drive::{drive_with, verdict};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
 use crate::config::Actions;
-use crate::engine::{ReconcileOptions, Summary, forget_looks};
+use crate::engine::{ReconcileOptions, ReconcileSummary, forget_looks};
 
 /// Drives everything and reports it.
 pub(super) fn run(
     branch: Option<String>,
-    choices: &Choices,
+    choices: &CiOptions,
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
@@ -29,7 +29,7 @@ pub(super) fn run(
 
 /// Lets the next pass look at everything that goes on elsewhere, however short ago the last look was.
 pub(super) fn look_at_once(context: &Context) -> Result<(), CliError> {
-    Ok(forget_looks(&Workspace::open(context)?.repo.cache_dir())?)
+    Ok(forget_looks(&RepoContext::open(context)?.repo.cache_dir())?)
 }
 
 /// The host, where there is a token that may be used; a warning where there is none. A pass needs none.
@@ -56,13 +56,13 @@ pub(super) fn follow(branch: Option<String>, context: &mut Context) {
 /// One pass, one more when reviews opened gates, and the reports.
 pub(super) fn drive_and_report(
     host: Option<&Host>,
-    choices: &Choices,
+    choices: &CiOptions,
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let (mut passed, mut told, begun) = (Passed::default(), Told::default(), Instant::now());
+    let (mut passed, mut told, begun) = (PassReport::default(), ReportedState::default(), Instant::now());
     let full = step::summary_address(actions);
-    let listener = Listener { host, full: full.as_deref() };
+    let listener = PassObserver { host, full: full.as_deref() };
     once(&mut passed, choices, begun, &listener, &mut told, context)?;
     if let Some(host) = host
         && !passed.summary.interrupted
@@ -86,34 +86,34 @@ pub(super) fn drive_and_report(
 }
 
 /// Who is told what happens while it does.
-struct Listener<'a> {
+struct PassObserver<'a> {
     host: Option<&'a Host>,
     /// The address of the job's summary.
     full: Option<&'a str>,
 }
 
 fn once(
-    passed: &mut Passed,
-    choices: &Choices,
+    passed: &mut PassReport,
+    choices: &CiOptions,
     begun: Instant,
-    listener: &Listener<'_>,
-    told: &mut Told,
+    listener: &PassObserver<'_>,
+    told: &mut ReportedState,
     context: &mut Context,
 ) -> Result<(), CliError> {
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let interval = workspace.config_at(workspace.local_desired()?)?.publish.progress_interval.span();
-    let beside = Standing::nowhere(Workspace::open(context)?, &context.environment.actions())?;
+    let beside = PassView::nowhere(RepoContext::open(context)?, &context.environment.actions())?;
     // Two passes of a job share its time.
     let options = ReconcileOptions {
         max_duration: choices.bounds.time().map(|most| most.saturating_sub(begun.elapsed())),
         ..choices.bounds.options(context)
     };
     let mut seen = std::mem::take(passed);
-    let news = News::default();
+    let news = UpdateQueue::default();
     let summary = std::thread::scope(|scope| {
         if let Some(host) = listener.host {
             let news = &news;
-            scope.spawn(move || meanwhile::tell(news, beside, host, (interval, listener.full), told));
+            scope.spawn(move || live_updates::tell(news, beside, host, (interval, listener.full), told));
         }
         let summary = drive_with(workspace, options, context, |event| {
             seen.note(event);
@@ -133,7 +133,7 @@ fn once(
 }
 
 /// How it went, in one word for later steps.
-fn word(summary: &Summary) -> &'static str {
+fn word(summary: &ReconcileSummary) -> &'static str {
     if summary.invalid > 0 {
         "invalid"
     } else if summary.held_back > 0 {

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::host::Host;
-use super::passed::Passed;
-use super::standing::{Standing, merged_pull};
+use super::pass_report::PassReport;
+use super::pass_view::{PassView, merged_pull};
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::git::ObjectId;
-use crate::github::{PullRequest, Written};
+use crate::github::{CommentUpdate, PullRequest};
 use crate::model::{Kind, ResourceKey};
 use crate::report::progress_comment::MARKER;
 use crate::report::text;
@@ -24,7 +24,7 @@ const MOST_ASKED: usize = 100;
 
 /// What the host was asked and told already in this job, so that it is not asked again.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ReportedState {
     /// The merged pull request that brought a commit.
     pulls: BTreeMap<ObjectId, Option<PullRequest>>,
     /// Our comment on a pull request, and what it says.
@@ -33,7 +33,7 @@ pub(super) struct Told {
     asked: usize,
 }
 
-impl Told {
+impl ReportedState {
     /// Takes nothing for granted that others may have changed since, or that the host did not know yet.
     pub(super) fn look_again(&mut self) {
         self.pulls.retain(|_, pull| pull.is_some());
@@ -72,7 +72,7 @@ impl Told {
         }
         let written = host.keep_comment(number, MARKER, body)?;
         self.comments.insert(number, (written.id(), body.to_owned()));
-        Ok(!matches!(written, Written::Unchanged(_)))
+        Ok(!matches!(written, CommentUpdate::Unchanged(_)))
     }
 }
 
@@ -80,12 +80,12 @@ impl Told {
 /// steps.
 pub(super) fn publish(
     host: Option<&Host>,
-    passed: &Passed,
+    passed: &PassReport,
     full: Option<&str>,
-    told: &mut Told,
+    told: &mut ReportedState,
     context: &mut Context,
 ) -> Result<(String, Value), CliError> {
-    let standing = Standing::open(context)?;
+    let standing = PassView::open(context)?;
     let mut page = standing.page(&passed.touched, None)?.summary;
     if !passed.timeline.is_empty() {
         page.push_str("\n## Timeline\n\n| Time | What | Became | Why |\n| --- | --- | --- | --- |\n");
@@ -109,10 +109,10 @@ pub(super) fn publish(
 /// come first.
 pub(super) fn comment(
     host: &Host,
-    standing: &Standing,
+    standing: &PassView,
     (changed, touched): (&BTreeSet<ResourceKey>, &BTreeSet<ResourceKey>),
     full: Option<&str>,
-    told: &mut Told,
+    told: &mut ReportedState,
 ) -> Result<(), CliError> {
     let (first, touched) = (executions_only(changed), executions_only(touched));
     if touched.is_empty() {
@@ -138,9 +138,9 @@ pub(super) fn comment(
 /// The pull requests that brought these Executions, with everything else that they brought; in the same order.
 fn by_pull(
     host: &Host,
-    standing: &Standing,
+    standing: &PassView,
     order: &[&ResourceKey],
-    told: &mut Told,
+    told: &mut ReportedState,
 ) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
     let mut rest: BTreeSet<ResourceKey> = standing.executions()?.into_iter().collect();
     rest.extend(order.iter().map(|key| (*key).clone()));
@@ -174,7 +174,7 @@ fn executions_only(keys: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {
 }
 
 /// The phases of the Executions of a pass, for later steps.
-fn phases(standing: &Standing, passed: &Passed) -> Result<Value, CliError> {
+fn phases(standing: &PassView, passed: &PassReport) -> Result<Value, CliError> {
     let mut phases = Map::new();
     for key in executions_only(&passed.touched) {
         let record = standing.record(&key)?;

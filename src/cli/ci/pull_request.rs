@@ -1,22 +1,22 @@
 //! A pull request: what merging it would give is compared with what there is, and said in annotations, a check, a comment
 //! and the summary of the job. Nothing of the change is executed, and nothing of it chooses the rules.
 
-use super::event::Pull;
+use super::event::PullRef;
 use super::host::Host;
-use super::{Choices, step};
+use super::{CiOptions, step};
 use crate::cli::Context;
 use crate::cli::desired::{self, Desired};
-use crate::cli::difference::Difference;
+use crate::cli::difference::DesiredDiff;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::preview;
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
 use crate::config::{Actions, CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::git::{Merged, ObjectId};
-use crate::github::{Annotation, Check, CommitState, GitHubError, Level, Written};
+use crate::git::{MergeResult, ObjectId};
+use crate::github::{Annotation, AnnotationLevel, CheckResult, CommentUpdate, CommitState, GitHubError};
 use crate::manifest::load_config;
 use crate::report::diagnostics::github as workflow_commands;
-use crate::report::markdown::{COMMENT_LIMIT, Rendered};
+use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::preview::{MARKER, Preview, render};
 use crate::report::text;
 
@@ -27,7 +27,7 @@ const CHECK: &str = "planspec";
 const MOST_ANNOTATIONS: usize = 500;
 
 /// What merging would give.
-struct Outcome {
+struct MergePreview {
     preview: Preview,
     findings: Vec<Diagnostic>,
     /// Whether there is nothing against it.
@@ -36,10 +36,10 @@ struct Outcome {
 
 /// Says what merging a pull request would do.
 pub(super) fn run(
-    pull: &Pull,
-    choices: &Choices,
+    pull: &PullRef,
+    choices: &CiOptions,
     actions: &Actions,
-    muted: &step::Muted,
+    muted: &step::MutedRunner,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     context.options.reference = Some(pull.base.clone());
@@ -66,9 +66,9 @@ pub(super) fn run(
 
 /// The comment and the check. A token that may not is no reason to fail: the same is in the summary.
 fn tell(
-    pull: &Pull,
-    outcome: &Outcome,
-    rendered: &Rendered,
+    pull: &PullRef,
+    outcome: &MergePreview,
+    rendered: &RenderedComment,
     actions: &Actions,
     context: &mut Context,
 ) -> Result<(), CliError> {
@@ -77,7 +77,7 @@ fn tell(
         Err(error) => return warn(&error, context),
     };
     match host.keep_comment(pull.number, MARKER, &rendered.comment) {
-        Ok(Written::Unchanged(_)) => context.out.note("the comment says so already")?,
+        Ok(CommentUpdate::Unchanged(_)) => context.out.note("the comment says so already")?,
         Ok(_) => context.out.note(format!("commented on #{}", pull.number))?,
         Err(error) => warn(&error.into(), context)?,
     }
@@ -91,10 +91,15 @@ fn tell(
 }
 
 /// A check run, or a plain status where the token may not write checks.
-fn check(host: &Host, pull: &Pull, outcome: &Outcome, rendered: &Rendered) -> Result<(), GitHubError> {
+fn check(
+    host: &Host,
+    pull: &PullRef,
+    outcome: &MergePreview,
+    rendered: &RenderedComment,
+) -> Result<(), GitHubError> {
     let count = |severity| outcome.findings.iter().filter(|found| found.severity == severity).count();
     let title = format!("{} errors, {} warnings", count(Severity::Error), count(Severity::Warning));
-    let report = Check {
+    let report = CheckResult {
         name: CHECK.to_owned(),
         sha: pull.head.clone(),
         passed: outcome.passed,
@@ -121,9 +126,9 @@ fn check(host: &Host, pull: &Pull, outcome: &Outcome, rendered: &Rendered) -> Re
 fn annotation(found: &Diagnostic) -> Option<Annotation> {
     let span = found.location.span?;
     let level = match found.severity {
-        Severity::Error => Level::Failure,
-        Severity::Warning => Level::Warning,
-        Severity::Note => Level::Notice,
+        Severity::Error => AnnotationLevel::Failure,
+        Severity::Warning => AnnotationLevel::Warning,
+        Severity::Note => AnnotationLevel::Notice,
     };
     let hint = found.hint.iter().map(|hint| format!("\nhelp: {}", text::line(hint)));
     Some(Annotation {
@@ -142,8 +147,8 @@ fn warn(error: &CliError, context: &mut Context) -> Result<(), CliError> {
 }
 
 /// Compares what merging would give with the newest commit of the base.
-fn compare(pull: &Pull, context: &mut Context) -> Result<Outcome, CliError> {
-    let workspace = Workspace::open(context)?;
+fn compare(pull: &PullRef, context: &mut Context) -> Result<MergePreview, CliError> {
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let base = tips.desired.ok_or_else(|| CliError::environment("the base has no commit here"))?;
     let head = head(&workspace, pull)?;
@@ -153,7 +158,7 @@ fn compare(pull: &Pull, context: &mut Context) -> Result<Outcome, CliError> {
         (preview.base, preview.head) = (Some(base.to_string()), Some(head.to_string()));
         preview.stale_base = stale;
         preview.warnings.push("The change does not merge: it has conflicts with its base.".to_owned());
-        return Ok(Outcome { preview, findings: Vec::new(), passed: false });
+        return Ok(MergePreview { preview, findings: Vec::new(), passed: false });
     };
     let config = workspace.config_at(Some(base))?;
     let before = desired::load(&workspace.repo, base, &config)?;
@@ -165,27 +170,27 @@ fn compare(pull: &Pull, context: &mut Context) -> Result<Outcome, CliError> {
     let mut findings = difference.findings;
     configuration(&workspace, base, merged, &mut preview, &mut findings)?;
     let passed = !findings.iter().any(|found| found.severity == Severity::Error);
-    Ok(Outcome { preview, findings, passed })
+    Ok(MergePreview { preview, findings, passed })
 }
 
 fn difference(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     (before, base): (&Desired, ObjectId),
     (after, merged): (&Desired, ObjectId),
     config: &Config,
-    tips: &crate::cli::workspace::Tips,
-) -> Result<Difference, CliError> {
+    tips: &crate::cli::repo_context::SelectedCommits,
+) -> Result<DesiredDiff, CliError> {
     let status = workspace.status(tips)?;
     let read = |path: &str| {
         let at = |commit| desired::read_at(&workspace.repo, commit, path, &config.limits);
         at(merged).or_else(|| at(base))
     };
-    Difference::of(before, after, config, read, workspace, &status)
+    DesiredDiff::of(before, after, config, read, workspace, &status)
 }
 
 /// A change of the configuration rules nothing before it is merged, but it has to be sound.
 fn configuration(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     base: ObjectId,
     merged: ObjectId,
     preview: &mut Preview,
@@ -209,7 +214,7 @@ fn configuration(
 }
 
 /// The newest commit of the change, brought in where it is not here.
-fn head(workspace: &Workspace, pull: &Pull) -> Result<ObjectId, CliError> {
+fn head(workspace: &RepoContext, pull: &PullRef) -> Result<ObjectId, CliError> {
     let head: ObjectId = pull
         .head
         .parse()
@@ -230,14 +235,14 @@ fn head(workspace: &Workspace, pull: &Pull) -> Result<ObjectId, CliError> {
 /// What merging gives, and on top of which base: our own merge, or, where history is cut off, the one that the host has
 /// made and checked out. None where the two have conflicts.
 fn merge(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     base: ObjectId,
     head: ObjectId,
 ) -> Result<Option<(ObjectId, ObjectId)>, CliError> {
     let repo = &workspace.repo;
     let error = match repo.merge(base, head) {
-        Ok(Merged::Commit(merged)) => return Ok(Some((base, merged))),
-        Ok(Merged::Conflicts) => return Ok(None),
+        Ok(MergeResult::Commit(merged)) => return Ok(Some((base, merged))),
+        Ok(MergeResult::Conflicts) => return Ok(None),
         Err(error) => error,
     };
     let checked_out = repo.commit(repo.resolve_commit("HEAD")?)?;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::authorise::Permit;
+use super::authorize::AuthorizedActor;
 use crate::cli::Context;
 use crate::cli::drive::runner_name;
 use crate::cli::error::CliError;
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
-use crate::engine::{Clock, Decider, Decision, Site, SystemClock, decide};
+use crate::engine::{Branches, Clock, Decider, Decision, SystemClock, decide};
 use crate::index::Index;
 use crate::run::gate::People;
 
@@ -23,13 +23,13 @@ pub(super) fn people(config: &Config) -> People {
 /// Records a decision of somebody whom the host vouches for.
 pub(super) fn record(
     decision: &Decision,
-    permit: &Permit,
+    permit: &AuthorizedActor,
     context: &mut Context,
 ) -> Result<Vec<String>, CliError> {
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let index = Index::open(Some(&workspace.repo.cache_dir()))?;
-    let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let decider = Decider::Login { login: permit.login.clone(), teams: permit.teams.clone() };
-    Ok(decide(&site, index, decision, &decider, &clock, &runner_name())?.lines)
+    Ok(decide(&branches, index, decision, &decider, &clock, &runner_name())?.lines)
 }

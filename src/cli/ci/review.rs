@@ -1,16 +1,16 @@
 //! An approving review: once its pull request is merged, it may open gates.
 
-use super::event::ReviewPlace;
+use super::event::ReviewRef;
 use super::host::Host;
-use super::{Choices, pass};
+use super::{CiOptions, pass};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
 
 /// A pull request was approved: once it is merged, that may open gates.
 pub(super) fn run(
-    place: &ReviewPlace,
-    choices: &Choices,
+    place: &ReviewRef,
+    choices: &CiOptions,
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {

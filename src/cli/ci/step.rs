@@ -13,11 +13,11 @@ const LARGEST: usize = (1 << 20) - 1024;
 
 /// Keeps the runner from taking what we print for commands: errors and what work prints may hold the words of strangers,
 /// and the runner obeys a line that begins with `::`, or that holds `##[`. It lasts until the step ends.
-pub(super) struct Muted {
+pub(super) struct MutedRunner {
     token: String,
 }
 
-impl Muted {
+impl MutedRunner {
     /// From here on.
     pub(super) fn begin(out: &mut Output) -> Result<Self, CliError> {
         let token = format!("planspec-{}", uuid::Uuid::new_v4().simple());

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::decisions::{execution_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 
 /// Answer the question of an agent that waits for input
@@ -12,15 +12,15 @@ use crate::engine::Decision;
 #[command(after_help = "\
 Examples:
   planspec answer leaflet-1/write 'for nurses'")]
-pub(crate) struct Arguments {
+pub(crate) struct AnswerArguments {
     /// The node, as EXECUTION/NODE
     node: String,
     /// The answer, as it is passed on; it is recorded, so it must hold no secret
     text: String,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let wanted = target::execution(&arguments.node)?;
+pub(crate) fn run(arguments: &AnswerArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.node)?;
     let Some(node) = wanted.node.clone() else {
         return Err(CliError::usage("which node? Write EXECUTION/NODE"));
     };

@@ -9,8 +9,8 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::input::{self, InputFile, path_in_work_tree};
 use crate::cli::publish::{self, Destination};
-use crate::cli::revision::Revision;
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::revision::DesiredChange;
 use crate::diagnostic::Severity;
 
 /// Commit manifests to the desired state
@@ -24,7 +24,7 @@ Examples:
   planspec apply -f goal.yaml
   planspec apply -f planspec/ -R --dry-run
   cat goal.yaml | planspec apply -f - --push")]
-pub(crate) struct Arguments {
+pub(crate) struct ApplyArguments {
     /// A file, a directory, or `-` for standard input
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     filename: Vec<String>,
@@ -35,10 +35,10 @@ pub(crate) struct Arguments {
     destination: Destination,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &ApplyArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
-    let mut revision = Revision::on(&workspace, base)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
     let limits = revision.config().limits.clone();
     let files = input::read_named(&arguments.filename, arguments.recursive, &workspace.here, &limits)?;
     let Desired { resources, diagnostics } = input::parse_all(&files, &limits);
@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 fn take(
-    revision: &mut Revision<'_>,
-    workspace: &Workspace,
+    revision: &mut DesiredChange<'_>,
+    workspace: &RepoContext,
     file: &InputFile,
     limits: &crate::config::Limits,
 ) -> Result<(), CliError> {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::decisions::{execution_of, key_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 use crate::model::{Kind, ReviewAction};
 
@@ -20,7 +20,7 @@ Examples:
   planspec approve sso-security-review --execution sso-exec-001")]
 pub(crate) struct Approve {
     #[command(flatten)]
-    review: Review,
+    review: ReviewArguments,
 }
 
 /// Reject a gate; the node that waits at it fails
@@ -30,11 +30,11 @@ Examples:
   planspec reject gate/sso-security-review -m 'tokens are logged'")]
 pub(crate) struct Reject {
     #[command(flatten)]
-    review: Review,
+    review: ReviewArguments,
 }
 
 #[derive(Debug, Args)]
-struct Review {
+struct ReviewArguments {
     /// The gate, as NAME or gate/NAME
     gate: String,
     /// The execution, when several wait at the gate, or when it has not reached it yet
@@ -53,13 +53,17 @@ pub(crate) fn reject(arguments: &Reject, context: &mut Context) -> Result<Exit, 
     review(&arguments.review, ReviewAction::Reject, context)
 }
 
-fn review(arguments: &Review, action: ReviewAction, context: &mut Context) -> Result<Exit, CliError> {
-    let gate = key_of(&target::one(&arguments.gate, Some(Kind::Gate))?, context)?;
+fn review(
+    arguments: &ReviewArguments,
+    action: ReviewAction,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let gate = key_of(&selector::one(&arguments.gate, Some(Kind::Gate))?, context)?;
     if gate.kind != Kind::Gate {
         return Err(CliError::usage(format!("{gate} is not a gate")));
     }
     let execution = match &arguments.execution {
-        Some(text) => Some(execution_of(&target::execution(text)?, context)?),
+        Some(text) => Some(execution_of(&selector::execution(text)?, context)?),
         None => None,
     };
     record(&Decision::Review { gate, action, execution, comment: arguments.message.clone() }, context)

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::decisions::{key_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 use crate::model::Kind;
 
@@ -14,7 +14,7 @@ use crate::model::Kind;
 Examples:
   planspec cancel sso-exec-001 -m 'wrong tenant'
   planspec cancel goal/enable-google-sso")]
-pub(crate) struct Arguments {
+pub(crate) struct CancelArguments {
     /// The execution, as NAME or execution/NAME; or goal/NAME
     target: String,
     /// Why, for the record
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     message: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let target = key_of(&target::one(&arguments.target, Some(Kind::Execution))?, context)?;
+pub(crate) fn run(arguments: &CancelArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let target = key_of(&selector::one(&arguments.target, Some(Kind::Execution))?, context)?;
     record(&Decision::Cancel { target, comment: arguments.message.clone() }, context)
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::Context;
-use crate::cli::ci::{self, Choices};
-use crate::cli::drive::Bounds;
+use crate::cli::ci::{self, CiOptions};
+use crate::cli::drive::PassBounds;
 use crate::cli::error::{CliError, Exit};
 
 /// In a job of GitHub Actions: do what the event asks for
@@ -22,15 +22,15 @@ Examples:
   planspec ci
   planspec ci --max-duration 50m
   planspec ci --report preview.json")]
-pub(crate) struct Arguments {
+pub(crate) struct CiArguments {
     #[command(flatten)]
-    bounds: Bounds,
+    bounds: PassBounds,
     /// Write what a pull request would do into FILE; after `workflow_run`, comment what FILE says
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let choices = Choices { bounds: arguments.bounds.clone(), report: arguments.report.clone() };
+pub(crate) fn run(arguments: &CiArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let choices = CiOptions { bounds: arguments.bounds.clone(), report: arguments.report.clone() };
     ci::run(&choices, context)
 }

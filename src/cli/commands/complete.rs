@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cli::decisions::{execution_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 use crate::model::JsonMap;
 
@@ -18,7 +18,7 @@ use crate::model::JsonMap;
 Examples:
   planspec complete sso-exec-001/research findings='see the wiki' count:=3
   planspec complete sso-exec-001/research --failed -m 'no access to the tenant'")]
-pub(crate) struct Arguments {
+pub(crate) struct CompleteArguments {
     /// The node, as EXECUTION/NODE
     node: String,
     /// Outputs: NAME=TEXT, or NAME:=JSON for anything but text
@@ -43,8 +43,8 @@ fn parse_output(text: &str) -> Result<(String, Value), String> {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let wanted = target::execution(&arguments.node)?;
+pub(crate) fn run(arguments: &CompleteArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.node)?;
     let Some(node) = wanted.node.clone() else {
         return Err(CliError::usage("which node? Write EXECUTION/NODE"));
     };

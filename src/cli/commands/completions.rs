@@ -10,12 +10,12 @@ use crate::cli::{Context, command};
 ///
 /// For bash: `planspec completions bash > ~/.local/share/bash-completion/completions/planspec`
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CompletionsArguments {
     /// The shell
     shell: Shell,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &CompletionsArguments, context: &mut Context) -> Result<Exit, CliError> {
     let mut file = Vec::new();
     clap_complete::generate(arguments.shell, &mut command(), "planspec", &mut file);
     context.out.raw(&file)?;

@@ -7,9 +7,9 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
 use crate::cli::objects::ambiguous;
 use crate::cli::publish::{self, Destination};
-use crate::cli::revision::{Fate, Revision};
-use crate::cli::target::{self, Target};
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::revision::{ChangeKind, DesiredChange};
+use crate::cli::selector::{self, ResourceSelector};
 use crate::model::{Name, ResourceKey};
 use crate::report::object::short_name;
 
@@ -23,7 +23,7 @@ Examples:
   planspec delete goal/enable-google-sso
   planspec delete execution sso-exec-001 sso-exec-002 --push
   planspec delete -f goal.yaml --dry-run")]
-pub(crate) struct Arguments {
+pub(crate) struct DeleteArguments {
     /// A kind and names, or KIND/NAME
     #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
     targets: Vec<String>,
@@ -37,19 +37,19 @@ pub(crate) struct Arguments {
     destination: Destination,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &DeleteArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
-    let mut revision = Revision::on(&workspace, base)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
     let keys = if arguments.filename.is_empty() {
-        named(&revision, &target::many(&arguments.targets)?, context)?
+        named(&revision, &selector::many(&arguments.targets)?, context)?
     } else {
         let limits = revision.config().limits.clone();
         let files = input::read_named(&arguments.filename, arguments.recursive, &workspace.here, &limits)?;
         input::parse_all(&files, &limits).resources.iter().map(crate::model::Resource::key).collect()
     };
     revision.remove(&keys)?;
-    for (key, _) in revision.fates.iter().filter(|(_, fate)| *fate == Fate::Unchanged) {
+    for (key, _) in revision.fates.iter().filter(|(_, fate)| *fate == ChangeKind::Unchanged) {
         context.out.note(format!("there is no {} in the desired state", short_name(key)))?;
     }
     let done = publish::publish(&workspace, &revision, "Delete", &arguments.destination, context)?;
@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 fn named(
-    revision: &Revision<'_>,
-    targets: &[Target],
+    revision: &DesiredChange<'_>,
+    targets: &[ResourceSelector],
     context: &mut Context,
 ) -> Result<Vec<ResourceKey>, CliError> {
     let mut keys = Vec::new();

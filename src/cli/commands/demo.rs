@@ -8,10 +8,10 @@ use clap::Args;
 
 use crate::cli::drive::{cores, drive, runner_name};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::workspace::{Workspace, identified};
+use crate::cli::repo_context::{RepoContext, identified};
 use crate::cli::{Context, run_line};
 use crate::engine::ReconcileOptions;
-use crate::git::{Person, Repo};
+use crate::git::{Repo, Signature};
 use crate::report::style::Tone;
 
 /// The example, by path in the repository.
@@ -36,7 +36,7 @@ const EXECUTION: &str = "execution/sso-exec-001";
 Examples:
   planspec demo
   planspec demo --approve --dir /tmp/sso")]
-pub(crate) struct Arguments {
+pub(crate) struct DemoArguments {
     /// Approve the gate without asking
     #[arg(long)]
     approve: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     dir: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Exit, CliError> {
     let dir = directory(arguments.dir.as_deref())?;
     make_repository(&dir, context)?;
     context.options.directory = Some(dir.clone());
@@ -103,7 +103,7 @@ fn make_repository(dir: &Path, context: &mut Context) -> Result<(), CliError> {
     let author = match repo.identity() {
         Ok(person) => person,
         Err(_) => {
-            let person = Person { name: "PlanSpec demo".to_owned(), email: "demo@example.com".to_owned() };
+            let person = Signature { name: "PlanSpec demo".to_owned(), email: "demo@example.com".to_owned() };
             repo.set_local_identity(&person)?;
             person
         }
@@ -122,12 +122,12 @@ fn step(command: &str, context: &mut Context) -> Result<(), CliError> {
 fn go_on(context: &mut Context) -> Result<(), CliError> {
     let options =
         ReconcileOptions { default_jobs: cores(), runner: runner_name(), ..ReconcileOptions::default() };
-    drive(Workspace::open(context)?, options, context)?;
+    drive(RepoContext::open(context)?, options, context)?;
     Ok(())
 }
 
 /// On a terminal the user is asked; elsewhere only `--approve` goes on.
-fn wants_approval(arguments: &Arguments, command: &str, context: &mut Context) -> Result<bool, CliError> {
+fn wants_approval(arguments: &DemoArguments, command: &str, context: &mut Context) -> Result<bool, CliError> {
     if arguments.approve {
         return Ok(true);
     }
@@ -142,7 +142,7 @@ fn wants_approval(arguments: &Arguments, command: &str, context: &mut Context) -
 }
 
 fn show_log(context: &mut Context) -> Result<(), CliError> {
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let Some(tip) = workspace.tips(context)?.status else { return Ok(()) };
     for commit in workspace.repo.log(tip) {
         let commit = commit?;

@@ -5,9 +5,9 @@ use clap::Args;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
 use crate::cli::options::OutputFormat;
-use crate::cli::timeline::{self, Filter};
-use crate::cli::workspace::Workspace;
-use crate::cli::{Context, target};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::timeline::{self, HistoryFilter};
+use crate::cli::{Context, selector};
 use crate::report::describe::describe;
 use crate::report::object::list_value;
 
@@ -17,7 +17,7 @@ use crate::report::object::list_value;
 Examples:
   planspec describe execution/sso-exec-001
   planspec describe gate sso-security-review -n team-platform")]
-pub(crate) struct Arguments {
+pub(crate) struct DescribeArguments {
     /// Kinds, a kind and names, or KIND/NAME
     #[arg(required = true, value_name = "KIND|KIND/NAME")]
     targets: Vec<String>,
@@ -26,10 +26,10 @@ pub(crate) struct Arguments {
     history: usize,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Result<Exit, CliError> {
     let format = context.options.format()?;
-    let targets = target::many(&arguments.targets)?;
-    let workspace = Workspace::open(context)?;
+    let targets = selector::many(&arguments.targets)?;
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
     let objects = inventory.select(&targets, context)?;
@@ -39,8 +39,11 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         _ if objects.is_empty() => context.out.note("no resources found")?,
         _ => {
             for (i, object) in objects.iter().enumerate() {
-                let filter =
-                    Filter { keys: vec![object.key.clone()], node: None, limit: Some(arguments.history) };
+                let filter = HistoryFilter {
+                    keys: vec![object.key.clone()],
+                    node: None,
+                    limit: Some(arguments.history),
+                };
                 let events = timeline::entries(&workspace.repo, tips.status, &filter)?;
                 if i > 0 {
                     context.out.line("\n---")?;

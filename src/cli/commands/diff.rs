@@ -6,13 +6,13 @@ use clap::Args;
 
 use crate::cli::Context;
 use crate::cli::desired::{self, Desired};
-use crate::cli::difference::Difference;
+use crate::cli::difference::DesiredDiff;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::input;
 use crate::cli::options::OutputFormat;
 use crate::cli::preview;
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
 use crate::git::ObjectId;
 use crate::report::markdown::COMMENT_LIMIT;
@@ -29,7 +29,7 @@ Examples:
   planspec diff origin/main
   planspec diff origin/main HEAD -o json
   planspec diff origin/main --markdown > preview.md")]
-pub(crate) struct Arguments {
+pub(crate) struct DiffArguments {
     /// The old state: a branch or commit
     #[arg(value_name = "BASE")]
     base: Option<String>,
@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
     markdown: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let base = match &arguments.base {
         Some(revision) => Some(workspace.repo.resolve_commit(revision)?),
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         (None, None) => None,
     };
     let status = workspace.status(&tips)?;
-    let difference = Difference::of(&old, &new, &config, read, &workspace, &status)?;
+    let difference = DesiredDiff::of(&old, &new, &config, read, &workspace, &status)?;
     if arguments.markdown {
         let mut preview = preview::of_difference(&difference, &old, &new, &config);
         (preview.base, preview.head) = (base.map(|id| id.to_string()), head.map(|id| id.to_string()));
@@ -94,12 +94,12 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Ok(exit(&difference))
 }
 
-fn exit(difference: &Difference) -> Exit {
+fn exit(difference: &DesiredDiff) -> Exit {
     let same = difference.is_empty() && !difference.has_errors();
     if same { Exit::Done } else { Exit::No }
 }
 
-fn load(workspace: &Workspace, commit: Option<ObjectId>, config: &Config) -> Result<Desired, CliError> {
+fn load(workspace: &RepoContext, commit: Option<ObjectId>, config: &Config) -> Result<Desired, CliError> {
     match commit {
         Some(commit) => desired::load(&workspace.repo, commit, config),
         None => Ok(Desired::default()),

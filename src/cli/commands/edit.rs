@@ -10,9 +10,9 @@ use crate::cli::documents;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::publish::{self, Destination};
-use crate::cli::revision::Revision;
-use crate::cli::target;
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::revision::DesiredChange;
+use crate::cli::selector;
 use crate::diagnostic::Severity;
 use crate::manifest;
 use crate::model::{Resource, ResourceKey};
@@ -25,7 +25,7 @@ use crate::model::{Resource, ResourceKey};
 Examples:
   planspec edit goal/enable-google-sso
   EDITOR='code --wait' planspec edit plan/sso-implementation-v2 --push")]
-pub(crate) struct Arguments {
+pub(crate) struct EditArguments {
     /// The resource
     #[arg(value_name = "KIND/NAME")]
     target: String,
@@ -33,10 +33,10 @@ pub(crate) struct Arguments {
     destination: Destination,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
-    let mut revision = Revision::on(&workspace, base)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
     let key = find(&revision, &arguments.target, context)?;
     let source = revision.find(&key).map(|resource| resource.source.clone()).unwrap_or_default();
     let whole =
@@ -65,8 +65,8 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Err(kept(&new, "the change was refused")?)
 }
 
-fn find(revision: &Revision<'_>, argument: &str, context: &Context) -> Result<ResourceKey, CliError> {
-    let target = target::one(argument, None)?;
+fn find(revision: &DesiredChange<'_>, argument: &str, context: &Context) -> Result<ResourceKey, CliError> {
+    let target = selector::one(argument, None)?;
     let namespace = target.namespace.as_ref().or(context.options.namespace.as_ref());
     let mut keys: Vec<ResourceKey> = revision.resources().iter().map(Resource::key).collect();
     keys.retain(|key| {

@@ -8,16 +8,16 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
 use crate::cli::options::OutputFormat;
-use crate::cli::target::{self, Target, nearest};
-use crate::cli::workspace::{Tips, Workspace};
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::cli::selector::{self, ResourceSelector, nearest};
 use crate::graph::Topology;
 use crate::model::{
     BindingRule, BindingSelector, BindingSpec, ExecutionSpec, ExecutionStatus, Kind, Node, NodeKind,
     NodePhase, NodeStatus, ResourceKey, Spec,
 };
-use crate::plan::binding::{BindingView, Explained, Resolution, Task, resolve};
-use crate::plan::explain::{Bounds, Wait, waits};
-use crate::report::object::Object;
+use crate::plan::binding::{BindingExplanation, BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::explain::{ConcurrencyLimits, NodeWait, waits};
+use crate::report::object::LiveObject;
 use crate::report::table::Table;
 use crate::report::{age, text};
 
@@ -27,33 +27,37 @@ use crate::report::{age, text};
 Examples:
   planspec explain sso-exec-001/implement
   planspec explain sso-exec-001/review -n team-platform -o json")]
-pub(crate) struct Arguments {
+pub(crate) struct ExplainArguments {
     /// The node
     #[arg(value_name = "EXECUTION/NODE")]
     target: String,
 }
 
 /// Everything that is said of a node.
-struct Account {
+struct NodeExplanation {
     key: ResourceKey,
     node: Node,
     state: NodeStatus,
-    waits: Vec<Wait>,
+    waits: Vec<NodeWait>,
     /// Whether its work was taken over from an earlier execution, and why not.
     reuse: Option<String>,
-    binding: Option<(Explained, &'static str, Option<BindingSpec>)>,
+    binding: Option<(BindingExplanation, &'static str, Option<BindingSpec>)>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result<Exit, CliError> {
     let format = context.options.format()?;
-    let wanted = target::execution(&arguments.target)?;
+    let wanted = selector::execution(&arguments.target)?;
     let Some(id) = wanted.node else {
         return Err(CliError::usage("which node? Write EXECUTION/NODE"));
     };
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
-    let target = Target { namespace: wanted.namespace, kind: Some(Kind::Execution), name: Some(wanted.name) };
+    let target = ResourceSelector {
+        namespace: wanted.namespace,
+        kind: Some(Kind::Execution),
+        name: Some(wanted.name),
+    };
     let object = inventory.one(&target, context)?;
     let graph = execution_graph(&workspace, &tips, &inventory, &object)?;
     let Some(node) = graph.plan.graph.nodes.iter().find(|node| node.id == id) else {
@@ -75,12 +79,12 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 
 fn account(
     inventory: &Inventory<'_>,
-    tips: &Tips,
-    object: &Object,
+    tips: &SelectedCommits,
+    object: &LiveObject,
     graph: &ExecutionGraph,
     node: &Node,
     context: &Context,
-) -> Result<Account, CliError> {
+) -> Result<NodeExplanation, CliError> {
     let topology = Topology::build(&graph.plan.graph)
         .map_err(|_| CliError::no(format!("the graph of {} is broken", object.key)))?;
     let execution = match object.resource.as_ref().map(|resource| &resource.spec) {
@@ -97,7 +101,7 @@ fn account(
         _ => None,
     });
     let ix = topology.find(node.id.as_str()).unwrap_or_default();
-    let bounds = Bounds {
+    let bounds = ConcurrencyLimits {
         provider,
         providers: &tips.config.providers.limits,
         namespace: crowd(inventory, tips, &object.key)?,
@@ -105,18 +109,18 @@ fn account(
     let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());
     let (key, state) = (object.key.clone(), state_of(&status, node));
     let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
-    Ok(Account { key, node: node.clone(), state, waits, reuse, binding })
+    Ok(NodeExplanation { key, node: node.clone(), state, waits, reuse, binding })
 }
 
 /// The namespace, how many attempts are under way in it, and how many may be.
 fn crowd<'k>(
     inventory: &Inventory<'_>,
-    tips: &Tips,
+    tips: &SelectedCommits,
     key: &'k ResourceKey,
 ) -> Result<Option<(&'k str, u32, u32)>, CliError> {
     let namespace = key.namespace.as_str();
     let Some(limit) = tips.config.limits.of_namespace(namespace) else { return Ok(None) };
-    let all = Target { namespace: None, kind: Some(Kind::Execution), name: None };
+    let all = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
     let mut under_way = 0u32;
     for key in inventory.keys(&all, Some(&key.namespace))? {
         let object = inventory.object(&key)?;
@@ -135,12 +139,12 @@ fn state_of(status: &ExecutionStatus, node: &Node) -> NodeStatus {
 /// What becomes of the rules now, and how the Binding came to be looked at.
 fn explained(
     inventory: &Inventory<'_>,
-    object: &Object,
+    object: &LiveObject,
     graph: &ExecutionGraph,
     node: &Node,
     spec: &ExecutionSpec,
-) -> Result<(Explained, &'static str, Option<BindingSpec>), CliError> {
-    let task = Task {
+) -> Result<(BindingExplanation, &'static str, Option<BindingSpec>), CliError> {
+    let task = TaskToBind {
         node,
         plan: &graph.key,
         plan_labels: &graph.labels,
@@ -170,7 +174,7 @@ fn explained(
     Ok((explained, how, rules))
 }
 
-impl Account {
+impl NodeExplanation {
     fn render(&self) -> String {
         let state = &self.state;
         let mut page =
@@ -260,7 +264,7 @@ fn outcome(resolution: &Resolution) -> String {
     }
 }
 
-fn bindings(explained: &Explained, how: &str, spec: Option<&BindingSpec>) -> String {
+fn bindings(explained: &BindingExplanation, how: &str, spec: Option<&BindingSpec>) -> String {
     let name = explained.binding.as_ref().map(ToString::to_string).unwrap_or_default();
     let strategy = spec.map(|spec| format!(", {:?}", spec.strategy)).unwrap_or_default();
     let outcome = outcome(&explained.resolution);

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::decisions::{execution_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 use crate::model::JsonMap;
 
@@ -13,7 +13,7 @@ use crate::model::JsonMap;
 #[command(after_help = "\
 Examples:
   planspec fail sso-exec-001/research --reason 'no access to the tenant'")]
-pub(crate) struct Arguments {
+pub(crate) struct FailArguments {
     /// The node
     #[arg(value_name = "EXECUTION/NODE")]
     node: String,
@@ -22,8 +22,8 @@ pub(crate) struct Arguments {
     reason: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let wanted = target::execution(&arguments.node)?;
+pub(crate) fn run(arguments: &FailArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.node)?;
     let Some(node) = wanted.node.clone() else {
         return Err(CliError::usage("which node? Write EXECUTION/NODE"));
     };

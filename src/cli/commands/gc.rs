@@ -10,8 +10,8 @@ use crate::cli::Context;
 use crate::cli::drive::runner_name;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::options::OutputFormat;
-use crate::cli::workspace::Workspace;
-use crate::engine::{Clock, Collected, Site, SystemClock, collect};
+use crate::cli::repo_context::RepoContext;
+use crate::engine::{Branches, Clock, GcReport, SystemClock, collect};
 use crate::model::Duration;
 
 /// Shrink finished executions to a summary, and squash old history of the status branch into one commit
@@ -23,7 +23,7 @@ use crate::model::Duration;
 Examples:
   planspec gc --dry-run
   planspec gc --older-than 90d")]
-pub(crate) struct Arguments {
+pub(crate) struct GcArguments {
     /// How old something must be (default: `retention` of .planspec.yaml, 30 days)
     #[arg(long, value_name = "DURATION")]
     older_than: Option<Duration>,
@@ -32,22 +32,22 @@ pub(crate) struct Arguments {
     dry_run: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
-    let site = Site::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+pub(crate) fn run(arguments: &GcArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let age = match &arguments.older_than {
         Some(age) => age.span(),
-        None => site.tips()?.config.retention.span(),
+        None => branches.tips()?.config.retention.span(),
     };
     let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
     let cutoff = clock.now().saturating_sub(age).unwrap_or(jiff::Timestamp::MIN);
-    let collected = collect(&site, cutoff, arguments.dry_run, &clock, &runner_name())?;
+    let collected = collect(&branches, cutoff, arguments.dry_run, &clock, &runner_name())?;
     show(&collected, arguments.dry_run, context)?;
     Ok(Exit::Done)
 }
 
-fn show(collected: &Collected, dry_run: bool, context: &mut Context) -> Result<(), CliError> {
+fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<(), CliError> {
     if context.options.format()? == OutputFormat::Json {
         return context.out.json(&json!({
             "dryRun": dry_run, "shrunk": collected.shrunk, "squashed": collected.squashed,

@@ -5,10 +5,10 @@ use clap::Args;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
 use crate::cli::options::OutputFormat;
-use crate::cli::workspace::Workspace;
-use crate::cli::{Context, target};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::{Context, selector};
 use crate::report::columns;
-use crate::report::object::{Object, kinds_of, list_value, short_name};
+use crate::report::object::{LiveObject, kinds_of, list_value, short_name};
 
 /// Show live objects: what is declared, and where it stands
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ Examples:
   planspec get goals,plans -n team-platform -o wide
   planspec get execution/sso-exec-001 -o yaml
   planspec get all -o name")]
-pub(crate) struct Arguments {
+pub(crate) struct GetArguments {
     /// Kinds (`goals`, `goals,plans`, `all`), a kind and names, or KIND/NAME
     #[arg(required = true, value_name = "KIND|KIND/NAME")]
     targets: Vec<String>,
@@ -27,11 +27,11 @@ pub(crate) struct Arguments {
     phase: Vec<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exit, CliError> {
     let format = context.options.format()?;
-    let targets = target::many(&arguments.targets)?;
+    let targets = selector::many(&arguments.targets)?;
     let single = matches!(targets.as_slice(), [only] if only.name.is_some());
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
     let mut objects = inventory.select(&targets, context)?;
@@ -56,14 +56,18 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 /// One table a kind, with an empty line between.
-pub(crate) fn print_tables(objects: &[Object], wide: bool, context: &mut Context) -> Result<(), CliError> {
+pub(crate) fn print_tables(
+    objects: &[LiveObject],
+    wide: bool,
+    context: &mut Context,
+) -> Result<(), CliError> {
     let namespaces = context.options.namespace.is_none();
     let now = context.now();
     for (i, kind) in kinds_of(objects).into_iter().enumerate() {
         if i > 0 {
             context.out.line("")?;
         }
-        let of_kind: Vec<&Object> = objects.iter().filter(|object| object.key.kind == kind).collect();
+        let of_kind: Vec<&LiveObject> = objects.iter().filter(|object| object.key.kind == kind).collect();
         for line in columns::table(kind, &of_kind, namespaces, wide, now).lines() {
             context.out.line(line)?;
         }

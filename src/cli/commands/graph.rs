@@ -5,14 +5,14 @@ use clap::{Args, ValueEnum};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::{Inventory, ambiguous};
-use crate::cli::target::{self, Target};
-use crate::cli::workspace::{Tips, Workspace};
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::cli::selector::{self, ResourceSelector};
 use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
 use crate::model::{ExecutionStatus, Kind, PlanSpec, Resource, ResourceKey, Spec, StringMap};
 use crate::report::graph::{GraphFormat, GraphView};
-use crate::report::object::Object;
+use crate::report::object::LiveObject;
 
 /// Draw the graph of a plan, or of an execution with the phases of its nodes
 #[derive(Debug, Args)]
@@ -21,18 +21,18 @@ Examples:
   planspec graph sso-implementation-v2
   planspec graph execution/sso-exec-001
   planspec graph plan/sso-implementation-v2 --format svg > plan.svg")]
-pub(crate) struct Arguments {
+pub(crate) struct GraphArguments {
     /// PLAN, EXECUTION, plan/NAME or execution/NAME
     #[arg(value_name = "PLAN|EXECUTION")]
     target: String,
     /// The form of the drawing
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
-    format: Format,
+    format: GraphFormatArgument,
 }
 
 /// The form of the drawing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum GraphFormatArgument {
     /// An indented tree
     #[default]
     Text,
@@ -44,8 +44,8 @@ enum Format {
     Svg,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &GraphArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
     let object = find(&inventory, &arguments.target, context)?;
@@ -63,22 +63,22 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         CliError::no(format!("the graph of {title} is broken: {}", text.join("; ")))
     })?;
     let format = match arguments.format {
-        Format::Text => GraphFormat::Text,
-        Format::Dot => GraphFormat::Dot,
-        Format::Mermaid => GraphFormat::Mermaid,
-        Format::Svg => GraphFormat::Svg,
+        GraphFormatArgument::Text => GraphFormat::Text,
+        GraphFormatArgument::Dot => GraphFormat::Dot,
+        GraphFormatArgument::Mermaid => GraphFormat::Mermaid,
+        GraphFormatArgument::Svg => GraphFormat::Svg,
     };
     context.out.text(&view.render(format))?;
     Ok(Exit::Done)
 }
 
 /// A bare name is a plan or an execution, whichever there is.
-fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<Object, CliError> {
+fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<LiveObject, CliError> {
     if argument.contains('/') {
-        return inventory.one(&target::one(argument, None)?, context);
+        return inventory.one(&selector::one(argument, None)?, context);
     }
-    let plan = target::one(argument, Some(Kind::Plan))?;
-    let execution = Target { kind: Some(Kind::Execution), ..plan.clone() };
+    let plan = selector::one(argument, Some(Kind::Plan))?;
+    let execution = ResourceSelector { kind: Some(Kind::Execution), ..plan.clone() };
     let namespace = context.options.namespace.as_ref();
     let plans = inventory.keys(&plan, namespace)?;
     let executions = inventory.keys(&execution, namespace)?;
@@ -120,10 +120,10 @@ fn plan_of(
 
 /// The graph that an execution is pinned to; before it is, the graph of the plan that it names.
 pub(super) fn execution_graph(
-    workspace: &Workspace,
-    tips: &Tips,
+    workspace: &RepoContext,
+    tips: &SelectedCommits,
     inventory: &Inventory<'_>,
-    object: &Object,
+    object: &LiveObject,
 ) -> Result<ExecutionGraph, CliError> {
     let status = object.record.as_ref().and_then(|record| record.execution()).cloned();
     let pin = status.as_ref().and_then(|status| status.extensions.pinned.as_ref());

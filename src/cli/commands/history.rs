@@ -5,9 +5,9 @@ use clap::Args;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
 use crate::cli::options::OutputFormat;
-use crate::cli::timeline::{self, Filter};
-use crate::cli::workspace::Workspace;
-use crate::cli::{Context, target};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::timeline::{self, HistoryFilter};
+use crate::cli::{Context, selector};
 use crate::model::{Kind, NodeId, ResourceKey};
 use crate::report::history;
 
@@ -20,7 +20,7 @@ Examples:
   planspec history
   planspec history execution/sso-exec-001
   planspec history sso-exec-001 --node review -o json")]
-pub(crate) struct Arguments {
+pub(crate) struct HistoryArguments {
     /// The resources, as KIND/NAME; a bare name is an execution. All when none is given
     #[arg(value_name = "KIND/NAME")]
     targets: Vec<String>,
@@ -32,19 +32,19 @@ pub(crate) struct Arguments {
     limit: Option<usize>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result<Exit, CliError> {
     let format = context.options.format()?;
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let mut keys: Vec<ResourceKey> = Vec::new();
     if !arguments.targets.is_empty() {
         let inventory = Inventory::load(&workspace, &tips)?;
         for argument in &arguments.targets {
-            let target = target::one(argument, Some(Kind::Execution))?;
+            let target = selector::one(argument, Some(Kind::Execution))?;
             keys.push(inventory.one(&target, context)?.key);
         }
     }
-    let filter = Filter { keys, node: arguments.node.clone(), limit: arguments.limit };
+    let filter = HistoryFilter { keys, node: arguments.node.clone(), limit: arguments.limit };
     let mut entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
     if let (Some(namespace), true) = (&context.options.namespace, filter.keys.is_empty()) {
         entries.retain(|entry| entry.resource.namespace == *namespace);

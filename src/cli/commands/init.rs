@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::here;
 use crate::cli::workflows;
-use crate::cli::workspace::here;
 use crate::config::CONFIG_FILE;
 use crate::git::{GitError, Repo};
 use crate::report::style::Tone;
@@ -30,7 +30,7 @@ Examples:
   planspec init
   planspec -C new-project init --no-example
   planspec init --github --no-example")]
-pub(crate) struct Arguments {
+pub(crate) struct InitArguments {
     /// The branch of a new repository, and the one that workflows follow: else `main`, or the current one
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     force: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Exit, CliError> {
     let start = here(context)?;
     let repo = match Repo::discover(&start) {
         Ok(repo) => repo,
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn workflows(arguments: &Arguments, repo: &Repo) -> Result<Vec<(&'static str, String)>, CliError> {
+fn workflows(arguments: &InitArguments, repo: &Repo) -> Result<Vec<(&'static str, String)>, CliError> {
     if !arguments.github {
         return Ok(Vec::new());
     }

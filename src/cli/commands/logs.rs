@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
-use crate::cli::target::{self, Target, nearest};
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::selector::{self, ResourceSelector, nearest};
 use crate::model::{Kind, NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::report::style::Tone;
 use crate::report::text;
@@ -33,7 +33,7 @@ Examples:
   planspec logs sso-exec-001
   planspec logs sso-exec-001/research --attempt 2
   planspec logs sso-exec-001/research -f")]
-pub(crate) struct Arguments {
+pub(crate) struct LogsArguments {
     /// EXECUTION, or EXECUTION/NODE
     #[arg(value_name = "EXECUTION[/NODE]")]
     target: String,
@@ -45,11 +45,14 @@ pub(crate) struct Arguments {
     follow: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let wanted = target::execution(&arguments.target)?;
-    let object_target =
-        Target { namespace: wanted.namespace, kind: Some(Kind::Execution), name: Some(wanted.name) };
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.target)?;
+    let object_target = ResourceSelector {
+        namespace: wanted.namespace,
+        kind: Some(Kind::Execution),
+        name: Some(wanted.name),
+    };
+    let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let object = Inventory::load(&workspace, &tips)?.one(&object_target, context)?;
     let Some(record) = object.record else {
@@ -80,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     if node.extensions.reason == Some(NodeReason::Reused) {
         context.out.note(text::line(&node.message))?;
     }
-    match Log::of(&workspace, &record, &id, node, arguments.attempt).read()? {
+    match LogSource::of(&workspace, &record, &id, node, arguments.attempt).read()? {
         Some(content) => context.out.text(&ended(&content))?,
         None => context.out.note(format!("there is no log of {id} here, and none is recorded"))?,
     }
@@ -97,14 +100,14 @@ fn started(record: &StatusRecord) -> Vec<(NodeId, NodeStatus)> {
 }
 
 fn print_all(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     record: &StatusRecord,
     nodes: &[(NodeId, NodeStatus)],
-    arguments: &Arguments,
+    arguments: &LogsArguments,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     for (id, node) in nodes {
-        if let Some(content) = Log::of(workspace, record, id, node, arguments.attempt).read()? {
+        if let Some(content) = LogSource::of(workspace, record, id, node, arguments.attempt).read()? {
             context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
             context.out.text(&ended(&content))?;
         }
@@ -116,14 +119,14 @@ fn print_all(
 }
 
 /// Where the log of an attempt is, and what is recorded of it.
-struct Log {
+struct LogSource {
     path: PathBuf,
     tail: Option<String>,
 }
 
-impl Log {
+impl LogSource {
     fn of(
-        workspace: &Workspace,
+        workspace: &RepoContext,
         record: &StatusRecord,
         id: &NodeId,
         node: &NodeStatus,
@@ -150,7 +153,7 @@ impl Log {
 
 /// Prints what comes until the node, or the attempt that was asked for, has ended and everything was read.
 fn follow(
-    workspace: &Workspace,
+    workspace: &RepoContext,
     key: &ResourceKey,
     id: &NodeId,
     wanted: Option<u32>,
@@ -169,7 +172,7 @@ fn follow(
         let last = wanted.unwrap_or(node.attempt);
         let follower = follower.get_or_insert(Follower { attempt: last, at: 0 });
         loop {
-            let log = Log::of(workspace, &record, id, &node, Some(follower.attempt));
+            let log = LogSource::of(workspace, &record, id, &node, Some(follower.attempt));
             follower.print(&log.path, context)?;
             if follower.attempt >= last {
                 if has_ended(&node, wanted) {

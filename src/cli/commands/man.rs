@@ -11,13 +11,13 @@ use crate::cli::{Context, command};
 ///
 /// Read it with: `planspec man | man -l -`
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ManArguments {
     /// Write one page per command into this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &ManArguments, context: &mut Context) -> Result<Exit, CliError> {
     match &arguments.dir {
         Some(dir) => clap_mangen::generate_to(command(), dir)
             .map_err(|error| CliError::caused(&format!("cannot write to {}", dir.display()), &error))?,

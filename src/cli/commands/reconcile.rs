@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::cli::Context;
-use crate::cli::drive::{Bounds, drive, verdict};
+use crate::cli::drive::{PassBounds, drive, verdict};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::workspace::Workspace;
+use crate::cli::repo_context::RepoContext;
 use crate::engine::ReconcileOptions;
 use crate::model::Duration;
 
@@ -16,16 +16,16 @@ Examples:
   planspec reconcile
   planspec reconcile --watch 30s
   planspec reconcile --max-duration 50m --jobs 4 -o json")]
-pub(crate) struct Arguments {
+pub(crate) struct ReconcileArguments {
     /// Go on, and look again this often (default: 10s; on a remote 1m)
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "")]
     watch: Option<String>,
     #[command(flatten)]
-    bounds: Bounds,
+    bounds: PassBounds,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let watch = match arguments.watch.as_deref() {
         None => None,
         Some("") => Some(std::time::Duration::from_secs(if workspace.remote.is_some() { 60 } else { 10 })),

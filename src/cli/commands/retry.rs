@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::decisions::{execution_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 use crate::model::NodeId;
 
@@ -14,7 +14,7 @@ use crate::model::NodeId;
 Examples:
   planspec retry sso-exec-001
   planspec retry sso-exec-001 --from implement")]
-pub(crate) struct Arguments {
+pub(crate) struct RetryArguments {
     /// The execution, as NAME or execution/NAME
     execution: String,
     /// This node and everything after it, also what succeeded
@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
     message: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let wanted = target::execution(&arguments.execution)?;
+pub(crate) fn run(arguments: &RetryArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.execution)?;
     let from = arguments.from.clone().or_else(|| wanted.node.clone());
     let execution = execution_of(&wanted, context)?;
     record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)

@@ -4,20 +4,20 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::wait::{self, Goal};
+use super::wait::{self, WaitCondition};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::{Inventory, ambiguous};
 use crate::cli::publish::{self, Destination};
+use crate::cli::repo_context::RepoContext;
 use crate::cli::reuse;
-use crate::cli::revision::{Fate, Revision};
-use crate::cli::target::{self, Target};
-use crate::cli::workspace::Workspace;
+use crate::cli::revision::{ChangeKind, DesiredChange};
+use crate::cli::selector::{self, ResourceSelector};
 use crate::graph::Topology;
 use crate::manifest;
 use crate::model::{API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec};
 use crate::plan::goal::{GoalView, PlanView, select_plan};
-use crate::report::object::Object;
+use crate::report::object::LiveObject;
 
 /// The longest name (RFC 1123 label).
 const NAME_LIMIT: usize = 63;
@@ -37,7 +37,7 @@ Examples:
   planspec run goal/enable-google-sso --name sso-exec-002 --push --wait
   planspec run --from-execution sso-exec-001
   planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
-pub(crate) struct Arguments {
+pub(crate) struct RunArguments {
     /// goal/NAME or plan/NAME
     #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present = "from_execution")]
     target: Option<String>,
@@ -72,10 +72,10 @@ fn parse_parameter(text: &str) -> Result<(String, Value), String> {
     Ok((key.to_owned(), value))
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
-    let mut revision = Revision::on(&workspace, base)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
     let inventory = match &arguments.from_execution {
         Some(_) => Some(Inventory::load(&workspace, &workspace.tips(context)?)?),
         None => None,
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             let namespace = planned.as_ref().map(|planned| &planned.namespace);
             let earlier = reuse::earlier(inventory, named, namespace, context)?;
             if planned.is_none() {
-                planned = Some(Planned::again(&earlier, &revision)?);
+                planned = Some(RunRequest::again(&earlier, &revision)?);
             }
             Some(earlier)
         }
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let same = |old: &Resource| old.spec == execution.spec && from(old) == from(&execution);
     let same_name = revision.find(&execution.key()).map(same);
     match same_name {
-        Some(true) => revision.fates.push((execution.key(), Fate::Unchanged)),
+        Some(true) => revision.fates.push((execution.key(), ChangeKind::Unchanged)),
         Some(false) => {
             return Err(CliError::no(format!(
                 "the execution `{name}` is there already, and runs something else"
@@ -127,22 +127,23 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     }
     context.out.note("waiting until some `planspec reconcile` has driven it to its end")?;
     context.out.flush()?;
-    let target = Target { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
-    let ended = Goal::Phase(vec!["Succeeded".to_owned()]);
+    let target =
+        ResourceSelector { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
+    let ended = WaitCondition::Phase(vec!["Succeeded".to_owned()]);
     wait::wait(&workspace, &[target], &ended, arguments.timeout.as_ref(), context)
 }
 
 /// What is to be run.
-struct Planned {
+struct RunRequest {
     plan: ResourceKey,
     goal: Option<ResourceKey>,
     /// Where the execution will be.
     namespace: Name,
 }
 
-impl Planned {
+impl RunRequest {
     /// What an earlier execution ran.
-    fn again(earlier: &Object, revision: &Revision<'_>) -> Result<Self, CliError> {
+    fn again(earlier: &LiveObject, revision: &DesiredChange<'_>) -> Result<Self, CliError> {
         let (name, namespace) = (&earlier.key.name, earlier.key.namespace.clone());
         let hint = format!("name a plan: planspec run plan/NAME --from-execution {name}");
         let Some(spec) = reuse::spec_of(earlier) else {
@@ -158,20 +159,24 @@ impl Planned {
 }
 
 /// The plan that the user names, or the one that serves the goal that they name.
-fn planned(revision: &Revision<'_>, target: &str, context: &Context) -> Result<Planned, CliError> {
-    let key = find(revision, &target::one(target, None)?, context)?;
+fn planned(revision: &DesiredChange<'_>, target: &str, context: &Context) -> Result<RunRequest, CliError> {
+    let key = find(revision, &selector::one(target, None)?, context)?;
     let namespace = key.namespace.clone();
     match key.kind {
-        Kind::Plan => Ok(Planned { plan: key, goal: None, namespace }),
+        Kind::Plan => Ok(RunRequest { plan: key, goal: None, namespace }),
         Kind::Goal => {
             let plan = serving_plan(revision, &key, context.now())?;
-            Ok(Planned { plan, goal: Some(key), namespace })
+            Ok(RunRequest { plan, goal: Some(key), namespace })
         }
         other => Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
     }
 }
 
-fn find(revision: &Revision<'_>, target: &Target, context: &Context) -> Result<ResourceKey, CliError> {
+fn find(
+    revision: &DesiredChange<'_>,
+    target: &ResourceSelector,
+    context: &Context,
+) -> Result<ResourceKey, CliError> {
     let Some(name) = &target.name else { return Err(CliError::usage("name a goal or a plan to run")) };
     let namespace = target.namespace.as_ref().or(context.options.namespace.as_ref());
     let mut keys: Vec<ResourceKey> = revision.resources().iter().map(Resource::key).collect();
@@ -188,7 +193,7 @@ fn find(revision: &Revision<'_>, target: &Target, context: &Context) -> Result<R
             let all =
                 revision.resources().iter().map(Resource::key).filter(|key| Some(key.kind) == target.kind);
             let names: Vec<String> = all.map(|key| key.name.to_string()).collect();
-            Err(match target::nearest(name.as_str(), names.iter().map(String::as_str)) {
+            Err(match selector::nearest(name.as_str(), names.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error,
             })
@@ -199,7 +204,7 @@ fn find(revision: &Revision<'_>, target: &Target, context: &Context) -> Result<R
 
 /// The plan that serves a goal, as the next reconcile will choose it too. The last one may not have seen the newest plan.
 fn serving_plan(
-    revision: &Revision<'_>,
+    revision: &DesiredChange<'_>,
     goal: &ResourceKey,
     now: Timestamp,
 ) -> Result<ResourceKey, CliError> {
@@ -242,13 +247,13 @@ fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
 }
 
 fn manifest_text(
-    arguments: &Arguments,
-    planned: &Planned,
-    earlier: Option<&Object>,
-    revision: &Revision<'_>,
+    arguments: &RunArguments,
+    planned: &RunRequest,
+    earlier: Option<&LiveObject>,
+    revision: &DesiredChange<'_>,
     name: &Name,
 ) -> Result<String, CliError> {
-    let Planned { plan, goal, namespace } = planned;
+    let RunRequest { plan, goal, namespace } = planned;
     let reference = |key: &ResourceKey| {
         if key.namespace == *namespace {
             json!({ "name": key.name })
@@ -290,7 +295,7 @@ fn manifest_text(
 }
 
 /// What an earlier execution was given besides its plan and its goal; Bindings of nodes only as far as the plan has them.
-fn inherited(earlier: &Object, plan: &ResourceKey, revision: &Revision<'_>) -> Option<JsonMap> {
+fn inherited(earlier: &LiveObject, plan: &ResourceKey, revision: &DesiredChange<'_>) -> Option<JsonMap> {
     let mut spec = reuse::spec_of(earlier)?.clone();
     if let Some(Spec::Plan(plan)) = revision.find(plan).map(|resource| &resource.spec) {
         spec.node_bindings.retain(|id, _| plan.graph.nodes.iter().any(|node| node.id == *id));
@@ -302,7 +307,7 @@ fn inherited(earlier: &Object, plan: &ResourceKey, revision: &Revision<'_>) -> O
     }
 }
 
-fn parsed(text: &str, revision: &Revision<'_>) -> Result<Resource, CliError> {
+fn parsed(text: &str, revision: &DesiredChange<'_>) -> Result<Resource, CliError> {
     let parsed = manifest::parse("execution.yaml", text.as_bytes(), &revision.config().limits);
     let found = parsed.diagnostics.into_iter().next();
     parsed.resources.into_iter().next().ok_or_else(|| {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::target::nearest;
+use crate::cli::selector::nearest;
 use crate::manifest::schemas;
 
 /// Print a JSON Schema, or write all of them into a directory
@@ -18,7 +18,7 @@ Examples:
   planspec schema > planspec.schema.json
   planspec schema goal
   planspec schema --dir .vscode/schemas")]
-pub(crate) struct Arguments {
+pub(crate) struct SchemaArguments {
     /// A kind, `manifest` or `config`
     #[arg(value_name = "KIND", default_value = "manifest")]
     name: String,
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     dir: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<Exit, CliError> {
     if let Some(dir) = &arguments.dir {
         let failed =
             |error: std::io::Error| CliError::caused(&format!("cannot write to {}", dir.display()), &error);

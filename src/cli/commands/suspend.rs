@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::decisions::{execution_of, record};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, target};
+use crate::cli::{Context, selector};
 use crate::engine::Decision;
 
 /// Start no further nodes of an execution; what runs goes on
@@ -25,11 +25,11 @@ pub(crate) struct Resume {
 }
 
 pub(crate) fn suspend(arguments: &Suspend, context: &mut Context) -> Result<Exit, CliError> {
-    let execution = execution_of(&target::execution(&arguments.execution)?, context)?;
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
     record(&Decision::Suspend { execution, comment: arguments.message.clone() }, context)
 }
 
 pub(crate) fn resume(arguments: &Resume, context: &mut Context) -> Result<Exit, CliError> {
-    let execution = execution_of(&target::execution(&arguments.execution)?, context)?;
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
     record(&Decision::Resume { execution }, context)
 }

@@ -7,11 +7,11 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::Context;
-use crate::cli::desired::{self, Desired, Survey};
+use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::input::{self, InputFile};
-use crate::cli::workspace::{Workspace, here, parse_config};
+use crate::cli::repo_context::{RepoContext, here, parse_config};
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{ObjectId, Repo};
@@ -29,7 +29,7 @@ Examples:
   planspec validate -f goal.yaml
   planspec validate -f planspec/ -R -o sarif > findings.sarif
   planspec validate --ref HEAD --base origin/main")]
-pub(crate) struct Arguments {
+pub(crate) struct ValidateArguments {
     /// A file, a directory, or `-` for standard input
     #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
     filename: Vec<String>,
@@ -45,15 +45,15 @@ pub(crate) struct Arguments {
 }
 
 /// What is checked, and how to read it again to show excerpts.
-struct Checked {
+struct ValidationInput {
     diagnostics: Vec<Diagnostic>,
     resources: usize,
-    texts: Texts,
+    texts: CheckedTexts,
     config: Config,
 }
 
 /// Where the texts are that were checked.
-enum Texts {
+enum CheckedTexts {
     /// At hand, by path.
     Read(HashMap<String, Vec<u8>>),
     /// Below a directory.
@@ -62,18 +62,18 @@ enum Texts {
     Commit(Repo, ObjectId),
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Result<Exit, CliError> {
     let checked = if arguments.filename.is_empty() {
         check_repository(arguments, context)?
     } else {
         check_files(arguments, context)?
     };
-    let Checked { mut diagnostics, resources, texts, config } = checked;
+    let ValidationInput { mut diagnostics, resources, texts, config } = checked;
     manifest::drop_consequences(&mut diagnostics);
     let read = |path: &str| match &texts {
-        Texts::Read(texts) => texts.get(path).cloned(),
-        Texts::Tree(root) => input::read_text(root, path, &config.limits),
-        Texts::Commit(repo, id) => desired::read_at(repo, *id, path, &config.limits),
+        CheckedTexts::Read(texts) => texts.get(path).cloned(),
+        CheckedTexts::Tree(root) => input::read_text(root, path, &config.limits),
+        CheckedTexts::Commit(repo, id) => desired::read_at(repo, *id, path, &config.limits),
     };
     print_findings(&diagnostics, &counted(resources), read, context)?;
     let refused = |found: &Diagnostic| {
@@ -83,8 +83,8 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 /// Checks the files that `-f` names. What they refer to and do not hold is looked for in the repository.
-fn check_files(arguments: &Arguments, context: &mut Context) -> Result<Checked, CliError> {
-    let workspace = Workspace::open(context).ok();
+fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<ValidationInput, CliError> {
+    let workspace = RepoContext::open(context).ok();
     let commit = workspace.as_ref().and_then(|workspace| workspace.local_desired().ok().flatten());
     let config = match &workspace {
         Some(workspace) => workspace.config_at(commit)?,
@@ -109,13 +109,16 @@ fn check_files(arguments: &Arguments, context: &mut Context) -> Result<Checked, 
         references.retain(|found| texts.contains_key(&found.location.path));
     }
     diagnostics.extend(references);
-    Ok(Checked { diagnostics, resources: count, texts: Texts::Read(texts), config })
+    Ok(ValidationInput { diagnostics, resources: count, texts: CheckedTexts::Read(texts), config })
 }
 
 /// Checks the whole repository: the working tree, or a commit.
-fn check_repository(arguments: &Arguments, context: &mut Context) -> Result<Checked, CliError> {
+fn check_repository(
+    arguments: &ValidateArguments,
+    context: &mut Context,
+) -> Result<ValidationInput, CliError> {
     let now = context.now();
-    let workspace = Workspace::open(context)?;
+    let workspace = RepoContext::open(context)?;
     match (workspace.repo.work_tree().map(Path::to_owned), &context.options.reference) {
         (Some(root), None) => check_work_tree(arguments, &workspace, root, now),
         _ => check_commit(arguments, workspace, context),
@@ -123,11 +126,11 @@ fn check_repository(arguments: &Arguments, context: &mut Context) -> Result<Chec
 }
 
 fn check_work_tree(
-    arguments: &Arguments,
-    workspace: &Workspace,
+    arguments: &ValidateArguments,
+    workspace: &RepoContext,
     root: PathBuf,
     now: Timestamp,
-) -> Result<Checked, CliError> {
+) -> Result<ValidationInput, CliError> {
     let config = match std::fs::read(root.join(CONFIG_FILE)) {
         Ok(bytes) => parse_config(&bytes)?,
         Err(_) => Config::default(),
@@ -141,32 +144,32 @@ fn check_work_tree(
         let read = |path: &str| texts.get(path).cloned();
         diagnostics.extend(moves_since(base, workspace, &new.resources, &config, read)?);
     }
-    Ok(Checked { diagnostics, resources, texts: Texts::Tree(root), config })
+    Ok(ValidationInput { diagnostics, resources, texts: CheckedTexts::Tree(root), config })
 }
 
 fn check_commit(
-    arguments: &Arguments,
-    workspace: Workspace,
+    arguments: &ValidateArguments,
+    workspace: RepoContext,
     context: &mut Context,
-) -> Result<Checked, CliError> {
+) -> Result<ValidationInput, CliError> {
     let commit = workspace.tips(context)?.desired;
     let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
     let config = workspace.config_at(Some(commit))?;
-    let Survey { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
+    let DesiredFacts { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
     if let Some(base) = &arguments.base {
         let new = desired::load(&workspace.repo, commit, &config)?;
         diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);
     }
-    let texts = Texts::Commit(workspace.repo, commit);
-    Ok(Checked { diagnostics, resources: facts.len(), texts, config })
+    let texts = CheckedTexts::Commit(workspace.repo, commit);
+    Ok(ValidationInput { diagnostics, resources: facts.len(), texts, config })
 }
 
 /// What may not have changed since a commit, and did.
 fn moves_since(
     base: &str,
-    workspace: &Workspace,
+    workspace: &RepoContext,
     new: &[Resource],
     config: &Config,
     read: impl FnMut(&str) -> Option<Vec<u8>>,

@@ -9,10 +9,10 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::objects::Inventory;
 use crate::cli::options::OutputFormat;
 use crate::cli::polling::Polling;
-use crate::cli::workspace::Workspace;
-use crate::cli::{Context, target};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::{Context, selector};
 use crate::model::{Duration, ResourceKey};
-use crate::report::object::{Object, short_name};
+use crate::report::object::{LiveObject, short_name};
 
 /// Show objects, and again whenever they change
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ use crate::report::object::{Object, short_name};
 Examples:
   planspec watch executions
   planspec watch goals,executions -n team-platform -o json")]
-pub(crate) struct Arguments {
+pub(crate) struct WatchArguments {
     /// Kinds (`goals`, `goals,plans`, `all`), a kind and names, or KIND/NAME
     #[arg(required = true, value_name = "KIND|KIND/NAME")]
     targets: Vec<String>,
@@ -29,9 +29,9 @@ pub(crate) struct Arguments {
     timeout: Option<Duration>,
 }
 
-pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, CliError> {
-    let targets = target::many(&arguments.targets)?;
-    let workspace = Workspace::open(context)?;
+pub(crate) fn run(arguments: &WatchArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let targets = selector::many(&arguments.targets)?;
+    let workspace = RepoContext::open(context)?;
     let mut polling = Polling::new(&workspace, arguments.timeout.as_ref().map(Duration::span));
     let mut tips = workspace.tips(context)?;
     let mut shown: BTreeMap<ResourceKey, String> = BTreeMap::new();
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 /// The objects that are not as they were last shown.
-fn changes(objects: &[Object], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<Object> {
+fn changes(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<LiveObject> {
     let mut changed = Vec::new();
     for object in objects {
         let state = object.to_value().to_string();
@@ -63,7 +63,7 @@ fn changes(objects: &[Object], shown: &mut BTreeMap<ResourceKey, String>) -> Vec
     changed
 }
 
-fn vanished(objects: &[Object], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
+fn vanished(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
     let here = |key: &ResourceKey| objects.iter().any(|object| object.key == *key);
     let gone: Vec<ResourceKey> = shown.keys().filter(|key| !here(key)).cloned().collect();
     for key in &gone {
@@ -72,7 +72,7 @@ fn vanished(objects: &[Object], shown: &mut BTreeMap<ResourceKey, String>) -> Ve
     gone
 }
 
-fn print(objects: &[Object], context: &mut Context) -> Result<(), CliError> {
+fn print(objects: &[LiveObject], context: &mut Context) -> Result<(), CliError> {
     match context.options.format()? {
         OutputFormat::Json => {
             for object in objects {

@@ -1,10 +1,10 @@
 //! Answering what a provider asks back.
 
-use super::case::Case;
-use super::{Actor, Verdict, refuse};
+use super::target::DecisionTarget;
+use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
-use crate::engine::world::World;
-use crate::model::{Answer, NodeId, NodeReason, ResourceKey};
+use crate::engine::snapshot::Snapshot;
+use crate::model::{NodeId, NodeReason, QuestionAnswer, ResourceKey};
 use crate::run::NodeChange;
 
 /// The longest answer, in bytes.
@@ -12,13 +12,13 @@ const LONGEST_ANSWER: usize = 16 << 10;
 
 /// A person answers what the provider of a node asks; the next reconcile passes it on.
 pub(super) fn answer(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
     key: &ResourceKey,
     id: &NodeId,
     text: &str,
-) -> Result<Verdict, EngineError> {
-    let mut case = Case::open(world, key)?;
+) -> Result<DecisionEffect, EngineError> {
+    let mut case = DecisionTarget::open(snapshot, key)?;
     let Some(state) = case.status().node_statuses.get(id) else {
         return refuse(format!("{key} has no node `{id}`"));
     };
@@ -35,9 +35,9 @@ pub(super) fn answer(
     if text.trim().is_empty() || text.len() > LONGEST_ANSWER || text.contains('\0') {
         return refuse(format!("an answer has some text, and at most {LONGEST_ANSWER} bytes"));
     }
-    let given = Answer { by: actor.name.clone(), at: actor.at, text: text.to_owned() };
+    let given = QuestionAnswer { by: actor.name.clone(), at: actor.at, text: text.to_owned() };
     case.draft.node(id, NodeChange::Answer(given), actor.at);
-    let mut verdict = Verdict::default();
+    let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Answered", &format!("node {id} answered"));
     Ok(verdict)
 }

@@ -2,52 +2,52 @@
 
 use std::sync::Arc;
 
-use super::case::Case;
-use super::{Actor, Verdict, refuse};
+use super::target::DecisionTarget;
+use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
+use crate::engine::active::terms;
 use crate::engine::capabilities::capabilities_of;
-use crate::engine::live::terms;
-use crate::engine::world::World;
+use crate::engine::snapshot::Snapshot;
 use crate::index::Topic;
 use crate::model::{
-    Decided, ExecutionPhase, JsonMap, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
-    Request, ResourceKey,
+    ExecutionPhase, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
+    PersonRequest, ResourceKey,
 };
 use crate::plan::{LeaseState, capability, lease_state};
-use crate::run::{Evidence, ExecutionChange, NodeChange, Program};
+use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
 
-fn request(actor: &Actor<'_>, comment: Option<&str>) -> Request {
-    Request { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
+fn request(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest {
+    PersonRequest { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
 }
 
 /// A person did the work of a node, or says that it cannot be done.
 pub(super) fn complete(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
     key: &ResourceKey,
     id: &NodeId,
     outputs: &JsonMap,
     failed: bool,
     comment: Option<&str>,
-) -> Result<Verdict, EngineError> {
-    let mut case = Case::open(world, key)?;
-    let program = Arc::clone(case.program()?);
-    let found = program.topology.find(id.as_str()).and_then(|ix| Some((ix, program.node(ix)?)));
+) -> Result<DecisionEffect, EngineError> {
+    let mut case = DecisionTarget::open(snapshot, key)?;
+    let compiled = Arc::clone(case.compiled()?);
+    let found = compiled.topology.find(id.as_str()).and_then(|ix| Some((ix, compiled.node(ix)?)));
     let Some((ix, node)) = found else {
-        return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&program)));
+        return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&compiled)));
     };
     may_complete(&case, node)?;
     let word = if failed { "failed" } else { "completed" };
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     let message = format!("{word} by {}{words}", actor.name);
-    let outputs = if failed { JsonMap::new() } else { checked(world, &program, ix, node, outputs)? };
+    let outputs = if failed { JsonMap::new() } else { checked(snapshot, &compiled, ix, node, outputs)? };
     let state = case.status().node_statuses.get(id);
     let elsewhere = state.is_some_and(|state| state.goes_on_elsewhere() && state.extensions.handle.is_some());
     let (evidence, reason) = (Evidence::default(), NodeReason::CompletedByPerson);
     let (change, said) = if elsewhere {
         // Only a reconcile knows the providers; and nothing that comes after may run beside what is called off.
         let said = format!("{word}, as soon as the next reconcile has called off its work elsewhere");
-        (NodeChange::Decide(Box::new(Decided { failed, outputs, message })), said)
+        (NodeChange::Decide(Box::new(NodeDecision { failed, outputs, message })), said)
     } else if failed {
         (NodeChange::Fail { reason, message, evidence }, word.to_owned())
     } else {
@@ -56,21 +56,21 @@ pub(super) fn complete(
     if !case.draft.node(id, change, actor.at) {
         return refuse(format!("node `{id}` cannot be completed in its phase"));
     }
-    let mut verdict = Verdict::default();
+    let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Completed", &format!("node {id} {said}"));
     Ok(verdict)
 }
 
-fn group_ids(program: &Program) -> Vec<NodeId> {
-    let groups = program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Group);
+fn group_ids(compiled: &CompiledPlan) -> Vec<NodeId> {
+    let groups = compiled.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Group);
     groups.map(|node| node.id.clone()).collect()
 }
 
-fn names(program: &Program) -> String {
-    program.ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
+fn names(compiled: &CompiledPlan) -> String {
+    compiled.ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
+fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
     let Some(state) = case.status().node_statuses.get(&node.id) else {
         return refuse(format!("{} has no status for node `{}`", case.key, node.id));
     };
@@ -101,14 +101,14 @@ fn may_complete(case: &Case, node: &Node) -> Result<(), EngineError> {
 /// The outputs, where they are what the node declares and what its capabilities promise; texts are read as the types that
 /// these declare.
 fn checked(
-    world: &World,
-    program: &Program,
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
     ix: usize,
     node: &Node,
     outputs: &JsonMap,
 ) -> Result<JsonMap, EngineError> {
     check_outputs(node, outputs)?;
-    let capabilities = capabilities_of(world, program, ix)?;
+    let capabilities = capabilities_of(snapshot, compiled, ix)?;
     capability::check_outputs(outputs.clone(), &capabilities).or_else(|why| {
         refuse(format!("{why}; give outputs as NAME=TEXT, or NAME:=JSON for anything but text"))
     })
@@ -139,22 +139,23 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
 
 /// Calls off an execution, or every execution of a goal that is under way.
 pub(super) fn cancel(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
     target: &ResourceKey,
     comment: Option<&str>,
-) -> Result<Verdict, EngineError> {
-    let mut verdict = Verdict::default();
+) -> Result<DecisionEffect, EngineError> {
+    let mut verdict = DecisionEffect::default();
     let keys = match target.kind {
         Kind::Execution => vec![target.clone()],
-        Kind::Goal => world.index.mentions(&Topic::Resource(target.clone()))?,
+        Kind::Goal => snapshot.index.mentions(&Topic::Resource(target.clone()))?,
         _ => return refuse("only executions and goals can be cancelled"),
     };
     for key in keys.into_iter().filter(|key| key.kind == Kind::Execution) {
-        if target.kind == Kind::Goal && world.record(&key)?.is_none() && world.present(&key)?.is_none() {
+        if target.kind == Kind::Goal && snapshot.record(&key)?.is_none() && snapshot.present(&key)?.is_none()
+        {
             continue;
         }
-        let case = Case::open_any(world, &key, actor.at)?;
+        let case = DecisionTarget::open_any(snapshot, &key, actor.at)?;
         match case.status().phase {
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
             ExecutionPhase::Cancelled => {
@@ -163,7 +164,7 @@ pub(super) fn cancel(
             phase if phase.is_terminal() => {
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
             }
-            _ => cancel_one(world, actor, case, comment, &mut verdict),
+            _ => cancel_one(snapshot, actor, case, comment, &mut verdict),
         }
     }
     if verdict.lines.is_empty() {
@@ -173,24 +174,24 @@ pub(super) fn cancel(
 }
 
 fn cancel_one(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
-    mut case: Case,
+    mut case: DecisionTarget,
     comment: Option<&str>,
-    verdict: &mut Verdict,
+    verdict: &mut DecisionEffect,
 ) {
     if case.status().extensions.cancel.is_none() {
         case.draft.execution(ExecutionChange::RequestCancel(request(actor, comment)), actor.at);
     }
     let lease = case.status().extensions.lease.clone();
-    let held = lease_state(lease.as_ref(), actor.runner, terms(world), actor.at);
+    let held = lease_state(lease.as_ref(), actor.runner, terms(snapshot), actor.at);
     let said = match (held, lease) {
         // Its runner ends what runs and records it; nobody else can.
         (LeaseState::Held(_), Some(lease)) => format!("cancellation requested; {} ends it", lease.holder),
         _ => {
             let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
             let message = format!("cancelled by {}{words}", actor.name);
-            let groups = case.program.as_ref().map(|program| group_ids(program)).unwrap_or_default();
+            let groups = case.compiled.as_ref().map(|compiled| group_ids(compiled)).unwrap_or_default();
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
             let mut elsewhere = Vec::new();
             for id in ids.into_iter().filter(|id| !groups.contains(id)) {
@@ -216,25 +217,25 @@ fn cancel_one(
 
 /// Runs nodes again: what did not succeed and what follows it, or a node and everything after it.
 pub(super) fn retry(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
     key: &ResourceKey,
     from: Option<&NodeId>,
     comment: Option<&str>,
-) -> Result<Verdict, EngineError> {
-    let mut case = Case::open(world, key)?;
-    let program = Arc::clone(case.program()?);
-    let chosen = chosen(&case, &program, from)?;
+) -> Result<DecisionEffect, EngineError> {
+    let mut case = DecisionTarget::open(snapshot, key)?;
+    let compiled = Arc::clone(case.compiled()?);
+    let chosen = chosen(&case, &compiled, from)?;
     let again: Vec<NodeId> = chosen
         .iter()
-        .zip(program.ids.iter())
+        .zip(compiled.ids.iter())
         .filter(|(wanted, _)| **wanted)
         .map(|(_, id)| id.clone())
         .filter(|id| {
-            program
+            compiled
                 .topology
                 .find(id.as_str())
-                .and_then(|ix| program.node(ix))
+                .and_then(|ix| compiled.node(ix))
                 .is_some_and(|node| node.kind != NodeKind::Group)
         })
         .collect();
@@ -259,23 +260,29 @@ pub(super) fn retry(
         case.draft.node(id, NodeChange::Reset { message }, actor.at);
     }
     let said = format!("retried: {}", again.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
-    let mut verdict = Verdict::default();
+    let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Retried", &said);
     Ok(verdict)
 }
 
 /// Which nodes run again, by index.
-fn chosen(case: &Case, program: &Program, from: Option<&NodeId>) -> Result<Vec<bool>, EngineError> {
-    let mut chosen = vec![false; program.ids.len()];
+fn chosen(
+    case: &DecisionTarget,
+    compiled: &CompiledPlan,
+    from: Option<&NodeId>,
+) -> Result<Vec<bool>, EngineError> {
+    let mut chosen = vec![false; compiled.ids.len()];
     let starts: Vec<usize> = match from {
-        Some(id) => match program.topology.find(id.as_str()) {
+        Some(id) => match compiled.topology.find(id.as_str()) {
             Some(ix) => vec![ix],
-            None => return refuse(format!("{} has no node `{id}`; its nodes: {}", case.key, names(program))),
+            None => {
+                return refuse(format!("{} has no node `{id}`; its nodes: {}", case.key, names(compiled)));
+            }
         },
-        None => (0..program.ids.len()).filter(|&ix| wants_retry(case, program, ix)).collect(),
+        None => (0..compiled.ids.len()).filter(|&ix| wants_retry(case, compiled, ix)).collect(),
     };
     for start in starts {
-        let after = program.topology.downstream(start);
+        let after = compiled.topology.downstream(start);
         for (index, flag) in chosen.iter_mut().enumerate() {
             *flag |= index == start || after.get(index).copied().unwrap_or(false);
         }
@@ -283,8 +290,8 @@ fn chosen(case: &Case, program: &Program, from: Option<&NodeId>) -> Result<Vec<b
     Ok(chosen)
 }
 
-fn wants_retry(case: &Case, program: &Program, ix: usize) -> bool {
-    let Some(node) = program.node(ix).filter(|node| node.kind != NodeKind::Group) else { return false };
+fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> bool {
+    let Some(node) = compiled.node(ix).filter(|node| node.kind != NodeKind::Group) else { return false };
     case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
         NodePhase::Failed | NodePhase::Cancelled => true,
         NodePhase::Blocked => state.extensions.reason == Some(NodeReason::RunnerLost),
@@ -294,13 +301,13 @@ fn wants_retry(case: &Case, program: &Program, ix: usize) -> bool {
 
 /// Nothing further starts; what runs goes on.
 pub(super) fn suspend(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
     key: &ResourceKey,
     comment: Option<&str>,
-) -> Result<Verdict, EngineError> {
-    let mut case = Case::open(world, key)?;
-    let mut verdict = Verdict::default();
+) -> Result<DecisionEffect, EngineError> {
+    let mut case = DecisionTarget::open(snapshot, key)?;
+    let mut verdict = DecisionEffect::default();
     if case.status().extensions.suspend.is_some() {
         verdict.lines.push(format!("execution/{} is suspended already", key.name));
         return Ok(verdict);
@@ -313,9 +320,13 @@ pub(super) fn suspend(
 }
 
 /// Things start again.
-pub(super) fn resume(world: &World, actor: &Actor<'_>, key: &ResourceKey) -> Result<Verdict, EngineError> {
-    let mut case = Case::open(world, key)?;
-    let mut verdict = Verdict::default();
+pub(super) fn resume(
+    snapshot: &Snapshot,
+    actor: &Actor<'_>,
+    key: &ResourceKey,
+) -> Result<DecisionEffect, EngineError> {
+    let mut case = DecisionTarget::open(snapshot, key)?;
+    let mut verdict = DecisionEffect::default();
     if case.status().extensions.suspend.is_none() {
         verdict.lines.push(format!("execution/{} is not suspended", key.name));
         return Ok(verdict);

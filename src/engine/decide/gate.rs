@@ -1,48 +1,48 @@
 //! Reviews of gates.
 
-use super::{Actor, Verdict, listed, refuse};
+use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::gates::{author_of, decide_with, gate_status, generation, people, settle, spec_of};
 use crate::engine::pin::program_of;
-use crate::engine::world::World;
+use crate::engine::snapshot::Snapshot;
 use crate::engine::{EngineError, metadata};
 use crate::model::{
-    GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, Review, ReviewAction, ReviewBinding,
-    Status, StatusMetadata, StatusRecord,
+    GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, ResourceStatus, Review, ReviewAction,
+    ReviewBinding, StatusMetadata, StatusRecord,
 };
 use crate::run::gate::{GateDecision, eligible};
 
 /// An execution that has a gate on its way.
-struct Visitor {
+struct GatedExecution {
     key: ResourceKey,
     binding: ReviewBinding,
     since: Option<jiff::Timestamp>,
     waits: bool,
 }
 
-/// Records a review, bound to exactly what the execution is pinned to (design invariant 11).
+/// Records a review, bound to exactly what the execution is pinned to (Invariant 11).
 pub(super) fn review(
-    world: &World,
+    snapshot: &Snapshot,
     actor: &Actor<'_>,
     gate: &ResourceKey,
     action: ReviewAction,
     execution: Option<&ResourceKey>,
     comment: Option<&str>,
-) -> Result<Verdict, EngineError> {
-    let spec = spec_of(world, gate)?;
-    eligible(&actor.name, &actor.teams, spec.as_ref(), &people(world))
+) -> Result<DecisionEffect, EngineError> {
+    let spec = spec_of(snapshot, gate)?;
+    eligible(&actor.name, &actor.teams, spec.as_ref(), &people(snapshot))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
-    let visitor = visitor(world, gate, execution)?;
-    know_author(world, &visitor.binding)?;
-    let old = world.record(gate)?;
-    let mut metadata = match (world.index.declared(gate)?, old.as_deref()) {
-        (Some(declared), old) => metadata::observe(gate, &declared, &world.desired, old),
+    let visitor = visitor(snapshot, gate, execution)?;
+    know_author(snapshot, &visitor.binding)?;
+    let old = snapshot.record(gate)?;
+    let mut metadata = match (snapshot.index.declared(gate)?, old.as_deref()) {
+        (Some(declared), old) => metadata::observe(gate, &declared, &snapshot.desired, old),
         (None, Some(old)) => old.metadata.clone(),
-        (None, None) => metadata::first_seen(gate, &world.desired),
+        (None, None) => metadata::first_seen(gate, &snapshot.desired),
     };
     if spec.is_none() {
         metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
     }
-    let generation = generation(world, gate, old.as_deref())?;
+    let generation = generation(snapshot, gate, old.as_deref())?;
     let mut status = old.as_deref().and_then(gate_status).cloned().unwrap_or_default();
     status.observed_generation = Some(generation);
     status.review_history.push(Review {
@@ -53,7 +53,7 @@ pub(super) fn review(
         target_generation: Some(generation),
         extensions: Some(ReviewBinding { teams: actor.teams.clone(), ..visitor.binding.clone() }),
     });
-    let decided = decide_with(world, gate, Some(&status), generation, &visitor.binding, visitor.since)?;
+    let decided = decide_with(snapshot, gate, Some(&status), generation, &visitor.binding, visitor.since)?;
     let latest = status.review_history.len().saturating_sub(1);
     if let Some(voided) = decided.voided.iter().find(|voided| voided.review == latest) {
         return refuse(format!("this review would not count: {}", voided.reason));
@@ -70,16 +70,16 @@ pub(super) fn review(
             format!("has {} of {needed} approvals", approvals.len())
         }
     };
-    let record = StatusRecord { metadata, status: Status::Gate(status) };
-    let mut verdict = Verdict::default();
+    let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
+    let mut verdict = DecisionEffect::default();
     verdict.lines.push(format!("gate/{} {said} for execution/{}", gate.name, visitor.key.name));
     verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&said), actor.at);
     Ok(verdict)
 }
 
 /// Where authors may not approve, it has to be known who the author is.
-fn know_author(world: &World, binding: &ReviewBinding) -> Result<(), EngineError> {
-    if world.config.gates.author_may_approve || author_of(world, binding).is_some() {
+fn know_author(snapshot: &Snapshot, binding: &ReviewBinding) -> Result<(), EngineError> {
+    if snapshot.config.gates.author_may_approve || author_of(snapshot, binding).is_some() {
         return Ok(());
     }
     refuse(format!(
@@ -90,17 +90,21 @@ fn know_author(world: &World, binding: &ReviewBinding) -> Result<(), EngineError
 }
 
 /// The execution that a review is about.
-fn visitor(world: &World, gate: &ResourceKey, wanted: Option<&ResourceKey>) -> Result<Visitor, EngineError> {
+fn visitor(
+    snapshot: &Snapshot,
+    gate: &ResourceKey,
+    wanted: Option<&ResourceKey>,
+) -> Result<GatedExecution, EngineError> {
     if let Some(key) = wanted {
-        let found = visit(world, key, gate)?;
+        let found = visit(snapshot, key, gate)?;
         return match found {
             Some(visitor) => Ok(visitor),
             None => refuse(format!("{key} is not under way, or has no gate `{}` on its way", gate.name)),
         };
     }
     let mut waiting = Vec::new();
-    for key in world.index.active_executions()? {
-        waiting.extend(visit(world, &key, gate)?.filter(|visitor| visitor.waits));
+    for key in snapshot.index.active_executions()? {
+        waiting.extend(visit(snapshot, &key, gate)?.filter(|visitor| visitor.waits));
     }
     let names = listed(waiting.iter().map(|visitor| &visitor.key.name));
     let mut waiting = waiting.into_iter();
@@ -119,15 +123,19 @@ fn visitor(world: &World, gate: &ResourceKey, wanted: Option<&ResourceKey>) -> R
 }
 
 /// How an execution stands towards a gate: none when it is over, or has no such gate before it.
-fn visit(world: &World, key: &ResourceKey, gate: &ResourceKey) -> Result<Option<Visitor>, EngineError> {
-    let Some(record) = world.record(key)? else { return Ok(None) };
+fn visit(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    gate: &ResourceKey,
+) -> Result<Option<GatedExecution>, EngineError> {
+    let Some(record) = snapshot.record(key)? else { return Ok(None) };
     let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else {
         return Ok(None);
     };
     let Some(pinned) = &status.extensions.pinned else { return Ok(None) };
-    let Ok(program) = program_of(world, key, pinned)? else { return Ok(None) };
+    let Ok(compiled) = program_of(snapshot, key, pinned)? else { return Ok(None) };
     let home = &pinned.plan.namespace;
-    for node in program.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
+    for node in compiled.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
         let names = node.gate_ref.as_ref().is_some_and(|reference| reference.key(Kind::Gate, home) == *gate);
         let Some(state) =
             status.node_statuses.get(&node.id).filter(|state| names && !state.phase.is_terminal())
@@ -136,7 +144,7 @@ fn visit(world: &World, key: &ResourceKey, gate: &ResourceKey) -> Result<Option<
         };
         let waits = state.phase == NodePhase::Blocked
             && state.extensions.reason == Some(NodeReason::AwaitingApproval);
-        return Ok(Some(Visitor {
+        return Ok(Some(GatedExecution {
             key: key.clone(),
             binding: ReviewBinding {
                 execution: record.metadata.uid.clone(),

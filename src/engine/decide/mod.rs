@@ -2,19 +2,19 @@
 //! branch, made by compare-and-swap; what follows from it is the next reconcile's business.
 
 mod answer;
-mod case;
 mod execution;
 mod gate;
+mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::Assembly;
 use super::clock::Clock;
-use super::publisher::{Delivery, Publisher};
-use super::world::World;
-use super::{EngineError, Site};
-use crate::git::Person;
+use super::commit_builder::CommitBuilder;
+use super::publisher::{PublishOutcome, Publisher};
+use super::snapshot::Snapshot;
+use super::{Branches, EngineError};
+use crate::git::Signature;
 use crate::index::Index;
 use crate::model::{JsonMap, Name, NodeId, ResourceKey, ReviewAction};
 
@@ -89,7 +89,7 @@ pub enum Decision {
 
 /// A decision that is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedDecision {
     /// What it came to, a line for each resource: `gate/sso-security-review approved (1 of 1)`.
     pub lines: Vec<String>,
     /// The status commit; absent when everything was so already.
@@ -100,8 +100,8 @@ pub struct Recorded {
 
 /// What a decision changes.
 #[derive(Debug, Default)]
-struct Verdict {
-    assembly: Assembly,
+struct DecisionEffect {
+    assembly: CommitBuilder,
     lines: Vec<String>,
 }
 
@@ -109,7 +109,7 @@ struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decider {
     /// Whoever the local Git says: people who may push to the status branch are taken at their word.
-    Committer(Person),
+    Committer(Signature),
     /// A login that the Git host vouches for.
     Login {
         /// The login.
@@ -132,66 +132,68 @@ struct Actor<'a> {
     runner: &'a str,
 }
 
-/// Records a decision (design invariants 3 and 11). After a lost race everything is looked at again, so
+/// Records a decision (Invariant 3 and 11). After a lost race everything is looked at again, so
 /// that what is recorded is a decision about what is so now.
 ///
 /// # Errors
 /// [`EngineError::Refused`] when the decision cannot be made; Git; too many lost races.
 pub fn decide(
-    site: &Site,
+    branches: &Branches,
     index: Index,
     decision: &Decision,
     decider: &Decider,
     clock: &Arc<dyn Clock>,
     runner: &str,
-) -> Result<Recorded, EngineError> {
-    let mut publisher = Publisher::new(site)?;
-    let (mut world, _) = World::open(site.repo().reopen()?, index, site.tips()?)?;
+) -> Result<RecordedDecision, EngineError> {
+    let mut publisher = Publisher::new(branches)?;
+    let (mut snapshot, _) = Snapshot::open(branches.repo().reopen()?, index, branches.tips()?)?;
     for races in 0..MOST_RACES {
-        let people = super::gates::people(&world);
+        let people = super::gates::people(&snapshot);
         let (name, teams) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), Vec::new()),
             Decider::Login { login, teams } => (people.identify_login(login), teams.clone()),
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
         let actor = Actor { name, teams, at: clock.now(), runner };
-        let Verdict { assembly, lines } = weigh(&world, decision, &actor)?;
+        let DecisionEffect { assembly, lines } = weigh(&snapshot, decision, &actor)?;
         let by = actor.name.clone();
         if assembly.is_empty() {
-            return Ok(Recorded { lines, commit: None, by });
+            return Ok(RecordedDecision { lines, commit: None, by });
         }
-        let (batch, _) = assembly.split(world.desired.id, actor.runner, actor.at);
-        match publisher.deliver(&world.config, world.status, &batch)? {
-            Delivery::Done { commit, .. } => {
-                return Ok(Recorded { lines, commit: Some(commit.to_string()), by });
+        let (batch, _) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
+        match publisher.deliver(&snapshot.config, snapshot.status, &batch)? {
+            PublishOutcome::Done { commit, .. } => {
+                return Ok(RecordedDecision { lines, commit: Some(commit.to_string()), by });
             }
-            Delivery::Unchanged => return Ok(Recorded { lines, commit: None, by }),
-            Delivery::Moved(_) => {
+            PublishOutcome::Unchanged => return Ok(RecordedDecision { lines, commit: None, by }),
+            PublishOutcome::Moved(_) => {
                 std::thread::sleep(Duration::from_millis(20 * u64::from(races.min(20)) + 5));
-                world.move_to(site.tips()?)?;
+                snapshot.move_to(branches.tips()?)?;
             }
         }
     }
     Err(EngineError::Contended { attempts: MOST_RACES })
 }
 
-fn weigh(world: &World, decision: &Decision, actor: &Actor<'_>) -> Result<Verdict, EngineError> {
+fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<DecisionEffect, EngineError> {
     match decision {
         Decision::Review { gate, action, execution, comment } => {
-            gate::review(world, actor, gate, *action, execution.as_ref(), comment.as_deref())
+            gate::review(snapshot, actor, gate, *action, execution.as_ref(), comment.as_deref())
         }
         Decision::Complete { execution, node, outputs, failed, comment } => {
-            execution::complete(world, actor, execution, node, outputs, *failed, comment.as_deref())
+            execution::complete(snapshot, actor, execution, node, outputs, *failed, comment.as_deref())
         }
-        Decision::Answer { execution, node, text } => answer::answer(world, actor, execution, node, text),
-        Decision::Cancel { target, comment } => execution::cancel(world, actor, target, comment.as_deref()),
+        Decision::Answer { execution, node, text } => answer::answer(snapshot, actor, execution, node, text),
+        Decision::Cancel { target, comment } => {
+            execution::cancel(snapshot, actor, target, comment.as_deref())
+        }
         Decision::Retry { execution, from, comment } => {
-            execution::retry(world, actor, execution, from.as_ref(), comment.as_deref())
+            execution::retry(snapshot, actor, execution, from.as_ref(), comment.as_deref())
         }
         Decision::Suspend { execution, comment } => {
-            execution::suspend(world, actor, execution, comment.as_deref())
+            execution::suspend(snapshot, actor, execution, comment.as_deref())
         }
-        Decision::Resume { execution } => execution::resume(world, actor, execution),
+        Decision::Resume { execution } => execution::resume(snapshot, actor, execution),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::Remote;
+use crate::git::command::GitOutput;
 use crate::git::lock::{OwnLock, PATIENCE, explain, lock_file};
-use crate::git::program::Output;
 use crate::git::{GitError, ObjectId, Repo};
 
 /// Our own lock around fetches into one repository; the program holds it too, and may outlive us.
@@ -59,7 +59,7 @@ impl Remote {
         repo: &Repo,
         pairs: &[(&str, &str)],
         lock: Option<&OwnLock>,
-    ) -> Result<Output, GitError> {
+    ) -> Result<GitOutput, GitError> {
         let mut known = Vec::new();
         let mut new = Vec::new();
         let depth = self.options.depth.filter(|_| repo.is_shallow() || is_cache_clone(repo));
@@ -67,7 +67,7 @@ impl Remote {
             let list = if depth.is_none() || repo.read_ref(ours)?.is_some() { &mut known } else { &mut new };
             list.push(format!("+{theirs}:{ours}"));
         }
-        let mut output = Output { success: true, stdout: Vec::new(), stderr: String::new() };
+        let mut output = GitOutput { success: true, stdout: Vec::new(), stderr: String::new() };
         if !known.is_empty() {
             output = self.fetch_specs(&known, None, lock)?;
         }
@@ -82,7 +82,7 @@ impl Remote {
         specs: &[String],
         depth: Option<u32>,
         lock: Option<&OwnLock>,
-    ) -> Result<Output, GitError> {
+    ) -> Result<GitOutput, GitError> {
         let mut program = self.program().args([
             "fetch",
             "--quiet",

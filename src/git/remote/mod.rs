@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::command::{GitCommand, GitOutput};
 use super::error::printable;
-use super::program::{Output, Program};
 use super::reference::check_name;
-use super::url::{Address, base64, redact};
+use super::url::{RemoteUrl, base64, redact};
 use super::{GitError, ObjectId, Repo};
 
-pub use push::Push;
+pub use push::PushResult;
 
 /// How a remote is worked with.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ pub struct Remote {
     shown: String,
     /// The part of `refs/planspec/` where its references are kept.
     space: String,
-    address: Address,
+    address: RemoteUrl,
     /// The address as configured, when it holds credentials.
     original: Option<String>,
     directory: PathBuf,
@@ -97,7 +97,7 @@ impl Remote {
                 return Err(unknown(name_or_url));
             }
             let configured = configured_url(repo, name_or_url)?;
-            let address = Address::parse(&configured);
+            let address = RemoteUrl::parse(&configured);
             let shown = if address.url == configured { name_or_url.to_owned() } else { address.url.clone() };
             return Ok(Self {
                 target: name_or_url.to_owned(),
@@ -112,7 +112,7 @@ impl Remote {
         let address = Self::parse_address(name_or_url)?;
         let mut space = None;
         for name in names {
-            if Address::parse(&configured_url(repo, &name)?).url == address.url {
+            if RemoteUrl::parse(&configured_url(repo, &name)?).url == address.url {
                 space = Some(name);
             }
         }
@@ -129,11 +129,11 @@ impl Remote {
     }
 
     /// An address given by the user; a path becomes absolute, so that it means the same everywhere.
-    fn parse_address(text: &str) -> Result<Address, GitError> {
+    fn parse_address(text: &str) -> Result<RemoteUrl, GitError> {
         if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
             return Err(unknown(text));
         }
-        let mut address = Address::parse(text);
+        let mut address = RemoteUrl::parse(text);
         if address.is_local() && !address.url.contains("://") {
             let path = std::path::absolute(&address.url).map_err(|_| unknown(text))?;
             if !path.exists() {
@@ -201,7 +201,7 @@ impl Remote {
     }
 
     /// A run of the program that may talk to this remote, with its credentials in the environment.
-    fn program(&self) -> Program {
+    fn program(&self) -> GitCommand {
         let mut settings: Vec<OsString> = Vec::new();
         let mut environment = Vec::new();
         if let Some(origin) = self.address.origin() {
@@ -221,7 +221,7 @@ impl Remote {
             settings.push(setting.into());
             environment.push(("PLANSPEC_GIT_URL", original.clone()));
         }
-        let mut program = Program::new(&self.directory, &settings)
+        let mut program = GitCommand::new(&self.directory, &settings)
             .timeout(self.options.timeout)
             .env("GIT_ALLOW_PROTOCOL", self.address.protocols());
         for (name, value) in environment {
@@ -230,7 +230,7 @@ impl Remote {
         program
     }
 
-    fn failure(&self, action: &str, output: &Output) -> GitError {
+    fn failure(&self, action: &str, output: &GitOutput) -> GitError {
         failure::explain(&self.shown, action, &output.stderr)
     }
 }
@@ -242,7 +242,7 @@ fn configured_url(repo: &Repo, name: &str) -> Result<String, GitError> {
 }
 
 /// The part of `refs/planspec/` for a remote that has no name.
-fn space_of(address: &Address) -> String {
+fn space_of(address: &RemoteUrl) -> String {
     let digest = Sha256::digest(address.url.as_bytes());
     let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("url-{hex}")

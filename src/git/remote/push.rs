@@ -9,7 +9,7 @@ use crate::git::{GitError, ObjectId, Repo};
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Push {
+pub enum PushResult {
     /// The remote has it.
     Done,
     /// The remote's reference had another value than expected, namely this; nothing was changed.
@@ -29,7 +29,7 @@ impl Remote {
         reference: &str,
         expected: Option<ObjectId>,
         new: ObjectId,
-    ) -> Result<Push, GitError> {
+    ) -> Result<PushResult, GitError> {
         check_name(reference)?;
         let mut pause = self.options.backoff;
         let mut left = self.options.retries;
@@ -90,14 +90,14 @@ impl Remote {
     }
 
     /// The remote has `new`: remembers it here, so that the next fetch starts from it.
-    fn acknowledged(&self, repo: &Repo, reference: &str, new: ObjectId) -> Result<Push, GitError> {
+    fn acknowledged(&self, repo: &Repo, reference: &str, new: ObjectId) -> Result<PushResult, GitError> {
         let local = self.local_name(reference)?;
         let before = repo.read_ref(&local)?;
         if before != Some(new) {
             // A concurrent fetch that saw more is right too.
             repo.swap_ref(&local, before, Some(new), "planspec: pushed")?;
         }
-        Ok(Push::Done)
+        Ok(PushResult::Done)
     }
 
     /// The remote has something else: ours may be below it, when others went on from it at once.
@@ -107,15 +107,15 @@ impl Remote {
         reference: &str,
         tip: Option<ObjectId>,
         new: ObjectId,
-    ) -> Result<Push, GitError> {
+    ) -> Result<PushResult, GitError> {
         if tip.is_none() {
-            return Ok(Push::Moved(None));
+            return Ok(PushResult::Moved(None));
         }
         let fetched = self.fetch(repo, &[reference])?.into_iter().next().flatten();
-        let Some(now) = fetched else { return Ok(Push::Moved(None)) };
+        let Some(now) = fetched else { return Ok(PushResult::Moved(None)) };
         match repo.is_ancestor(new, now)? {
-            Some(true) => Ok(Push::Done),
-            _ => Ok(Push::Moved(Some(now))),
+            Some(true) => Ok(PushResult::Done),
+            _ => Ok(PushResult::Moved(Some(now))),
         }
     }
 }

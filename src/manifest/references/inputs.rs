@@ -1,8 +1,8 @@
 //! The inputs of a task against what its capabilities declare.
 
-use super::{Declared, location};
+use super::{DeclaredResource, location};
 use crate::diagnostic::Diagnostic;
-use crate::manifest::facts::{Detail, Facts, InputDeclaration, InputFacts, NodeFacts};
+use crate::manifest::facts::{Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts};
 use crate::manifest::{codes, suggest};
 use crate::model::ResourceKey;
 use crate::run::parameter::{has_format, in_words};
@@ -10,13 +10,13 @@ use crate::run::parameter::{has_format, in_words};
 /// Checks one node against one of its capabilities. Where an expression gives a value, its type is known only when the
 /// task starts.
 pub(super) fn check(
-    declared: &Declared<'_>,
+    declared: &DeclaredResource<'_>,
     index: usize,
     node: &NodeFacts,
     capability: &Facts,
     found: &mut Vec<Diagnostic>,
 ) {
-    let Detail::Capability { inputs, .. } = &capability.detail else { return };
+    let KindFacts::Capability { inputs, .. } = &capability.detail else { return };
     let key = &capability.key;
     for declaration in inputs {
         let given = node.inputs.iter().find(|input| input.name == declaration.name);
@@ -29,7 +29,7 @@ pub(super) fn check(
 }
 
 fn missing(
-    declared: &Declared<'_>,
+    declared: &DeclaredResource<'_>,
     index: usize,
     node: &NodeFacts,
     declaration: &InputDeclaration,
@@ -51,7 +51,7 @@ fn missing(
 }
 
 fn wrong(
-    declared: &Declared<'_>,
+    declared: &DeclaredResource<'_>,
     index: usize,
     input: &InputFacts,
     declaration: &InputDeclaration,

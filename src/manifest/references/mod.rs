@@ -1,32 +1,34 @@
 //! References between resources: duplicates, targets that are missing, circles, inputs against capabilities.
 //! Works on facts; one hash table over borrowed keys, and one pass.
 
-mod circle;
+mod cycle;
 mod inputs;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use super::facts::{Detail, Facts, NodeFacts, Ref, Requirement};
+use super::facts::{FactRef, Facts, KindFacts, NodeFacts, Requirement};
 use super::{codes, suggest};
 use crate::diagnostic::{Diagnostic, Location, Severity};
-use crate::model::{Kind, Name, NodeId, ResourceKey, Source};
+use crate::model::{Kind, Name, NodeId, ResourceKey, SourceLocation};
 
 /// A resource and where it was read.
-pub type Declared<'a> = (&'a Facts, &'a Source);
+pub type DeclaredResource<'a> = (&'a Facts, &'a SourceLocation);
 
 /// All resources by key. Where a key is declared twice, the first in the order of paths counts.
 #[derive(Debug)]
-pub struct Universe<'a> {
-    by_key: HashMap<&'a ResourceKey, Declared<'a>>,
+pub struct ResourceSet<'a> {
+    by_key: HashMap<&'a ResourceKey, DeclaredResource<'a>>,
     /// Namespaces that declare capabilities: there, naming one that is not declared is probably a mistake. Elsewhere
     /// capabilities are but words that bindings match.
     with_capabilities: HashSet<&'a Name>,
 }
 
-impl<'a> Universe<'a> {
+impl<'a> ResourceSet<'a> {
     /// Indexes resources; gives back those that declare a key again, each with the one that counts.
-    pub fn new(all: impl IntoIterator<Item = Declared<'a>>) -> (Self, Vec<(Declared<'a>, Declared<'a>)>) {
+    pub fn new(
+        all: impl IntoIterator<Item = DeclaredResource<'a>>,
+    ) -> (Self, Vec<(DeclaredResource<'a>, DeclaredResource<'a>)>) {
         let all = all.into_iter();
         let mut by_key = HashMap::with_capacity(all.size_hint().0);
         let mut again = Vec::new();
@@ -53,13 +55,13 @@ impl<'a> Universe<'a> {
 
     /// The facts of a resource.
     #[must_use]
-    pub fn get(&self, key: &ResourceKey) -> Option<Declared<'a>> {
+    pub fn get(&self, key: &ResourceKey) -> Option<DeclaredResource<'a>> {
         self.by_key.get(key).copied()
     }
 
     fn nodes(&self, plan: &ResourceKey) -> Option<&'a [NodeFacts]> {
         match &self.get(plan)?.0.detail {
-            Detail::Plan { nodes, .. } => Some(nodes),
+            KindFacts::Plan { nodes, .. } => Some(nodes),
             _ => None,
         }
     }
@@ -78,7 +80,7 @@ impl<'a> Universe<'a> {
     }
 }
 
-fn place<'a>(declared: &Declared<'a>) -> (&'a str, u32) {
+fn place<'a>(declared: &DeclaredResource<'a>) -> (&'a str, u32) {
     (declared.1.path.as_str(), declared.1.document)
 }
 
@@ -87,17 +89,17 @@ const HINTS: usize = 50;
 
 /// Checks everything that one resource says of another.
 #[must_use]
-pub fn check_references<'a>(all: impl IntoIterator<Item = Declared<'a>>) -> Vec<Diagnostic> {
-    let all: Vec<Declared<'a>> = all.into_iter().collect();
-    let (universe, again) = Universe::new(all.iter().copied());
-    let mut check = Check { universe: &universe, hints: HINTS, found: Vec::new() };
+pub fn check_references<'a>(all: impl IntoIterator<Item = DeclaredResource<'a>>) -> Vec<Diagnostic> {
+    let all: Vec<DeclaredResource<'a>> = all.into_iter().collect();
+    let (universe, again) = ResourceSet::new(all.iter().copied());
+    let mut check = ReferenceCheck { universe: &universe, hints: HINTS, found: Vec::new() };
     for (declared, first) in again {
         check.duplicate(&declared, &first);
     }
     for declared in &all {
         check.resource(declared);
     }
-    circle::check(&universe, &all, &mut check.found);
+    cycle::check(&universe, &all, &mut check.found);
     let mut found = check.found;
     found.sort_by(|a, b| order(a).cmp(&order(b)));
     found
@@ -121,27 +123,27 @@ fn missing_message(target: &ResourceKey) -> String {
 }
 
 /// A place in a manifest; its span is found later, with the text at hand.
-fn location(source: &Source, pointer: &str) -> Location {
+fn location(source: &SourceLocation, pointer: &str) -> Location {
     Location { path: source.path.clone(), span: None, document: source.document, pointer: pointer.to_owned() }
 }
 
 /// The capabilities that a plan has named so far: its nodes name few different ones, again and again.
 #[derive(Default)]
-struct Cache<'a> {
+struct CapabilityCache<'a> {
     recent: Vec<(&'a ResourceKey, Option<&'a Facts>)>,
     missing: HashSet<&'a ResourceKey>,
 }
 
-enum Cached<'a> {
+enum CachedCapability<'a> {
     Known(&'a Facts),
     Missing { first: bool },
 }
 
-impl<'a> Cache<'a> {
+impl<'a> CapabilityCache<'a> {
     /// Beyond so many, looking through the list would take longer than a look into the table.
     const LONGEST: usize = 16;
 
-    fn get(&mut self, universe: &Universe<'a>, key: &'a ResourceKey) -> Cached<'a> {
+    fn get(&mut self, universe: &ResourceSet<'a>, key: &'a ResourceKey) -> CachedCapability<'a> {
         let found = match self.recent.iter().find(|(known, _)| *known == key) {
             Some((_, found)) => *found,
             None => {
@@ -153,20 +155,20 @@ impl<'a> Cache<'a> {
             }
         };
         match found {
-            Some(facts) => Cached::Known(facts),
-            None => Cached::Missing { first: self.missing.insert(key) },
+            Some(facts) => CachedCapability::Known(facts),
+            None => CachedCapability::Missing { first: self.missing.insert(key) },
         }
     }
 }
 
-struct Check<'u, 'a> {
-    universe: &'u Universe<'a>,
+struct ReferenceCheck<'u, 'a> {
+    universe: &'u ResourceSet<'a>,
     hints: usize,
     found: Vec<Diagnostic>,
 }
 
-impl<'a> Check<'_, 'a> {
-    fn duplicate(&mut self, declared: &Declared<'a>, first: &Declared<'a>) {
+impl<'a> ReferenceCheck<'_, 'a> {
+    fn duplicate(&mut self, declared: &DeclaredResource<'a>, first: &DeclaredResource<'a>) {
         let key = &declared.0.key;
         let message =
             format!("{} `{}` is declared twice in the namespace `{}`", key.kind, key.name, key.namespace);
@@ -178,13 +180,13 @@ impl<'a> Check<'_, 'a> {
         self.found.push(diagnostic);
     }
 
-    fn resource(&mut self, declared: &Declared<'a>) {
+    fn resource(&mut self, declared: &DeclaredResource<'a>) {
         let (facts, source) = *declared;
         let count = self.found.len();
         for (index, owner) in facts.owners.iter().enumerate() {
             if self.universe.get(owner).is_none() {
                 let pointer = format!("/metadata/ownerReferences/{index}/name");
-                self.missing(declared, &Ref { target: owner.clone(), pointer, required: false });
+                self.missing(declared, &FactRef { target: owner.clone(), pointer, required: false });
             }
         }
         if self.found.len() > count {
@@ -200,18 +202,18 @@ impl<'a> Check<'_, 'a> {
             }
         }
         match &facts.detail {
-            Detail::Plan { nodes, .. } => self.capabilities(declared, nodes),
-            Detail::Capability { requires, .. } => self.requirements(declared, requires),
-            Detail::Execution { plan, bound } if !bound.is_empty() => {
+            KindFacts::Plan { nodes, .. } => self.capabilities(declared, nodes),
+            KindFacts::Capability { requires, .. } => self.requirements(declared, requires),
+            KindFacts::Execution { plan, bound } if !bound.is_empty() => {
                 if let Some(nodes) = self.universe.nodes(plan) {
                     self.bound_nodes(facts, source, nodes, bound);
                 }
             }
-            Detail::Execution { .. } | Detail::None => {}
+            KindFacts::Execution { .. } | KindFacts::None => {}
         }
     }
 
-    fn missing(&mut self, declared: &Declared<'a>, reference: &Ref) {
+    fn missing(&mut self, declared: &DeclaredResource<'a>, reference: &FactRef) {
         let (facts, source) = *declared;
         let target = &reference.target;
         let message = missing_message(target);
@@ -232,36 +234,42 @@ impl<'a> Check<'_, 'a> {
     }
 
     /// Checks what the nodes of a plan ask of capabilities; one that is missing is reported once a plan.
-    fn capabilities(&mut self, declared: &Declared<'a>, nodes: &'a [NodeFacts]) {
-        let mut cache = Cache::default();
+    fn capabilities(&mut self, declared: &DeclaredResource<'a>, nodes: &'a [NodeFacts]) {
+        let mut cache = CapabilityCache::default();
         for (index, node) in nodes.iter().enumerate() {
             for (at, capability) in node.capabilities.iter().enumerate() {
                 match cache.get(self.universe, capability) {
-                    Cached::Known(facts) => {
+                    CachedCapability::Known(facts) => {
                         inputs::check(declared, index, node, facts, &mut self.found);
                         let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
                         self.found.extend(deprecated(declared, facts, &node.id, &pointer));
                     }
-                    Cached::Missing { first: true } => {
+                    CachedCapability::Missing { first: true } => {
                         let pointer = format!("/spec/graph/nodes/{index}/capabilityRefs/{at}/name");
-                        self.missing(declared, &Ref { target: capability.clone(), pointer, required: false });
+                        self.missing(
+                            declared,
+                            &FactRef { target: capability.clone(), pointer, required: false },
+                        );
                     }
-                    Cached::Missing { first: false } => {}
+                    CachedCapability::Missing { first: false } => {}
                 }
             }
         }
     }
 
-    fn requirements(&mut self, declared: &Declared<'a>, requires: &[Requirement]) {
+    fn requirements(&mut self, declared: &DeclaredResource<'a>, requires: &[Requirement]) {
         for (index, requirement) in requires.iter().enumerate() {
             if !requirement.optional && self.universe.get(&requirement.target).is_none() {
                 let pointer = format!("/spec/requirements/{index}/name");
-                self.missing(declared, &Ref { target: requirement.target.clone(), pointer, required: false });
+                self.missing(
+                    declared,
+                    &FactRef { target: requirement.target.clone(), pointer, required: false },
+                );
             }
         }
     }
 
-    fn bound_nodes(&mut self, facts: &Facts, source: &Source, nodes: &[NodeFacts], bound: &[NodeId]) {
+    fn bound_nodes(&mut self, facts: &Facts, source: &SourceLocation, nodes: &[NodeFacts], bound: &[NodeId]) {
         let known: HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
         for id in bound.iter().filter(|id| !known.contains(id)) {
             let at = location(source, &format!("/spec/nodeBindings/{id}"));
@@ -274,8 +282,13 @@ impl<'a> Check<'_, 'a> {
 }
 
 /// The warning that a task needs a capability which should no longer be used.
-fn deprecated(declared: &Declared<'_>, facts: &Facts, node: &NodeId, pointer: &str) -> Option<Diagnostic> {
-    let Detail::Capability { deprecated: Some((why, instead)), .. } = &facts.detail else { return None };
+fn deprecated(
+    declared: &DeclaredResource<'_>,
+    facts: &Facts,
+    node: &NodeId,
+    pointer: &str,
+) -> Option<Diagnostic> {
+    let KindFacts::Capability { deprecated: Some((why, instead)), .. } = &facts.detail else { return None };
     let because = if why.is_empty() { String::new() } else { format!(": {why}") };
     let name = &facts.key.name;
     let message = format!("the task `{node}` needs the capability `{name}`, which is deprecated{because}");

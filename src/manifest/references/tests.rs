@@ -176,7 +176,7 @@ fn a_deprecated_capability_warns_with_its_replacement() {
 /// A chain as long as a repository is large: no recursion, no quadratic search.
 #[test]
 fn a_long_chain_of_requirements_is_walked() {
-    let source = Source::default();
+    let source = SourceLocation::default();
     let make = |index: usize| {
         let text = capability(&format!("c{index}"), &format!("requirements: [{{name: c{}}}]", index + 1));
         facts(&parse("a.yaml", text.as_bytes(), &Limits::default()).resources[0])

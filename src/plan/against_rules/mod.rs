@@ -13,15 +13,15 @@ use serde_json::json;
 use self::case::{Answer, Bound, Case, End, Spec, Then, case, id, mix};
 use self::expected::{Expected, Fate, expected, expected_again, reset};
 use super::{
-    AttemptResult, CalledOff, Draft, Elsewhere, ExecutionView, Progress, Resolved, Surroundings, Verdict,
-    after_attempt, after_look, finish, inputs, plan_execution, sum_groups,
+    AttemptResult, CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution,
+    RemoteWork, ResourceProgress, after_attempt, after_look, finish, inputs, plan_execution, sum_groups,
 };
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionPhase, ExecutionStatus, JsonMap, Kind, Name, NodeId, NodeKind, NodePhase,
-    NodeReason, NodeStatus, PinnedGraph, Request, ResolvedBinding, ResourceKey, ReviewBinding,
+    NodeReason, NodeStatus, PersonRequest, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
-use crate::run::{Evidence, ExecutionChange, NodeChange, Program, Sources, derive_phase};
+use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange, PlanSources, derive_phase};
 
 const RUNNER: &str = "one";
 const GONE: &str = "gone";
@@ -33,10 +33,10 @@ fn key(kind: Kind, name: &str) -> ResourceKey {
     ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
 }
 
-fn program(case: &Case, specs: &[Spec]) -> Program {
+fn compiled(case: &Case, specs: &[Spec]) -> CompiledPlan {
     let [p0, p1, p2] = case.flags;
     let spec = json!({ "planRef": { "name": "p" }, "parameters": { "p0": p0, "p1": p1, "p2": p2 } });
-    let sources = Sources {
+    let sources = PlanSources {
         key: key(Kind::Execution, "e"),
         spec: serde_json::from_value(spec).unwrap(),
         annotations: Default::default(),
@@ -45,7 +45,7 @@ fn program(case: &Case, specs: &[Spec]) -> Program {
         plan: serde_json::from_value(case.plan(specs)).unwrap(),
         goal: None,
     };
-    Program::build(sources).unwrap()
+    CompiledPlan::build(sources).unwrap()
 }
 
 /// The index that a name ends in.
@@ -64,55 +64,55 @@ impl Around<'_> {
     }
 }
 
-impl Surroundings for Around<'_> {
-    fn resolve(&self, program: &Program, node: NodeIx) -> Resolved {
-        let case::Kind::Task(task) = &self.specs[number(program.ids[node].as_str())].kind else {
+impl PlanLookup for Around<'_> {
+    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
+        let case::Kind::Task(task) = &self.specs[number(compiled.ids[node].as_str())].kind else {
             panic!("only tasks are bound")
         };
         if task.bound == Bound::Never || task.bound == Bound::Later && !self.late() {
-            return Resolved::Not(NodeReason::Unbound, "no rule matches".to_owned());
+            return ProviderResolution::Not(NodeReason::Unbound, "no rule matches".to_owned());
         }
         let provider = "tool://t".to_owned();
         let binding =
             ResolvedBinding { name: "n/b".into(), generation: 1, rule: 0, provider: provider.clone() };
-        Resolved::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
+        ProviderResolution::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
     }
 
-    fn capabilities(&self, _: &Program, _: NodeIx) -> Vec<super::capability::Capability> {
+    fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<super::capability::Capability> {
         Vec::new()
     }
 
-    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> Verdict {
+    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
         let case::Kind::Gate { verdict, .. } = self.specs[number(gate.name.as_str())].kind else {
             panic!("only gates are decided")
         };
         match verdict {
-            Answer::Later if !self.late() => Verdict::Waiting("nobody has decided".to_owned()),
-            Answer::Yes | Answer::Later => Verdict::Approved(vec!["wendy".to_owned()]),
-            Answer::No => Verdict::Rejected("rob".to_owned()),
-            Answer::Never => Verdict::Waiting("nobody has decided".to_owned()),
+            Answer::Later if !self.late() => GateVerdict::Waiting("nobody has decided".to_owned()),
+            Answer::Yes | Answer::Later => GateVerdict::Approved(vec!["wendy".to_owned()]),
+            Answer::No => GateVerdict::Rejected("rob".to_owned()),
+            Answer::Never => GateVerdict::Waiting("nobody has decided".to_owned()),
         }
     }
 
-    fn looks_at_addresses(&self) -> bool {
+    fn can_poll_addresses(&self) -> bool {
         true
     }
 
-    fn progress(&self, key: &ResourceKey) -> Progress {
+    fn progress(&self, key: &ResourceKey) -> ResourceProgress {
         let case::Kind::External { answer, .. } = self.specs[number(key.name.as_str())].kind else {
             panic!("only externals look at resources")
         };
         match answer {
-            Answer::Later if !self.late() => Progress::Missing,
-            Answer::Yes | Answer::Later => Progress::Succeeded,
-            Answer::No => Progress::Failed("Failed".to_owned()),
-            Answer::Never => Progress::Ongoing("Running".to_owned()),
+            Answer::Later if !self.late() => ResourceProgress::Missing,
+            Answer::Yes | Answer::Later => ResourceProgress::Succeeded,
+            Answer::No => ResourceProgress::Failed("Failed".to_owned()),
+            Answer::Never => ResourceProgress::Ongoing("Running".to_owned()),
         }
     }
 }
 
 /// How often work was looked at.
-fn seen_so_far(looks: &BTreeMap<(NodeId, u32), (u32, Timestamp)>, work: &Elsewhere) -> u32 {
+fn seen_so_far(looks: &BTreeMap<(NodeId, u32), (u32, Timestamp)>, work: &RemoteWork) -> u32 {
     looks.get(&(work.id.clone(), work.attempt)).map_or(0, |(count, _)| *count)
 }
 
@@ -120,33 +120,33 @@ fn seen_so_far(looks: &BTreeMap<(NodeId, u32), (u32, Timestamp)>, work: &Elsewhe
 struct Drive<'a> {
     case: &'a Case,
     specs: &'a [Spec],
-    program: &'a Program,
+    compiled: &'a CompiledPlan,
     now: Timestamp,
     status: ExecutionStatus,
     round: u64,
     /// The round in which somebody calls it off.
     cancelled: Option<u64>,
     /// Work that goes on elsewhere, as the last plan had it.
-    elsewhere: Vec<Elsewhere>,
+    elsewhere: Vec<RemoteWork>,
     /// How often it was looked at, and when it is to be looked at again.
     looks: BTreeMap<(NodeId, u32), (u32, Timestamp)>,
-    called_off: BTreeMap<NodeId, CalledOff>,
+    called_off: BTreeMap<NodeId, CancelResult>,
 }
 
 impl<'a> Drive<'a> {
-    fn new(case: &'a Case, specs: &'a [Spec], program: &'a Program) -> Self {
+    fn new(case: &'a Case, specs: &'a [Spec], compiled: &'a CompiledPlan) -> Self {
         let now = Timestamp::from_second(0).unwrap();
         let mut draft = Draft::new(ExecutionStatus::default());
-        let digest = program.plan.digest();
+        let digest = compiled.plan.digest();
         let queue = ExecutionChange::Queue { spec_hash: digest.clone(), run_id: "r".to_owned() };
         draft.execution(queue, now);
-        let plan = program.plan_key.clone();
+        let plan = compiled.plan_key.clone();
         let graph = PinnedGraph { commit: "c".into(), plan, graph_digest: digest, goal: None };
-        draft.execution(ExecutionChange::Pin { graph, nodes: program.ids.clone() }, now);
-        derive_phase(Some(program), &mut draft.status, now);
+        draft.execution(ExecutionChange::Pin { graph, nodes: compiled.ids.clone() }, now);
+        derive_phase(Some(compiled), &mut draft.status, now);
         let (elsewhere, looks, called_off) = Default::default();
         let status = draft.status;
-        Self { case, specs, program, now, status, round: 0, cancelled: None, elsewhere, looks, called_off }
+        Self { case, specs, compiled, now, status, round: 0, cancelled: None, elsewhere, looks, called_off }
     }
 
     /// Whether something of this round happens, three times in four.
@@ -155,18 +155,18 @@ impl<'a> Drive<'a> {
     }
 
     fn plan(&self, draft: &mut Draft) {
-        let around = Around { specs: self.specs, now: self.now };
-        let (program, called_off) = (self.program, &self.called_off);
+        let lookup = Around { specs: self.specs, now: self.now };
+        let (compiled, called_off) = (self.compiled, &self.called_off);
         let view = ExecutionView {
-            program,
+            compiled,
             uid: "u",
             removed: false,
             overdue: None,
             runner: RUNNER,
-            called_off,
-            past: None,
+            remote_cancelled: called_off,
+            reuse: None,
         };
-        plan_execution(view, draft, &around, self.now);
+        plan_execution(view, draft, &lookup, self.now);
     }
 
     fn run(&mut self) {
@@ -180,7 +180,7 @@ impl<'a> Drive<'a> {
     fn step(&mut self) -> bool {
         let mut draft = Draft::new(self.status.clone());
         if self.cancelled == Some(self.round) && !self.status.phase.is_terminal() {
-            let request = Request { at: self.now, by: "wendy".to_owned(), comment: None };
+            let request = PersonRequest { at: self.now, by: "wendy".to_owned(), comment: None };
             assert!(draft.execution(ExecutionChange::RequestCancel(request), self.now));
         }
         self.end_some(&mut draft);
@@ -194,8 +194,8 @@ impl<'a> Drive<'a> {
             }
         }
         let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
-        finish(&mut draft, self.program, false, self.now);
-        self.elsewhere = std::mem::take(&mut draft.looks);
+        finish(&mut draft, self.compiled, false, self.now);
+        self.elsewhere = std::mem::take(&mut draft.polls);
         let changed = !draft.changes.is_empty();
         if changed {
             self.check_ends_stay(&draft.status);
@@ -203,15 +203,15 @@ impl<'a> Drive<'a> {
             self.check_quiet();
             self.now = self.now.saturating_add(SignedDuration::from_millis(100)).unwrap();
         }
-        for work in &draft.call_offs {
-            let done = CalledOff { attempt: work.attempt, error: None };
+        for work in &draft.remote_cancels {
+            let done = CancelResult { attempt: work.attempt, error: None };
             self.called_off.insert(work.id.clone(), done);
         }
         if changed {
             return true;
         }
         let busy = waiting || self.status.node_statuses.values().any(NodeStatus::is_under_way);
-        busy || self.people_are_at_work() || !draft.call_offs.is_empty() || self.time_goes_on(wake)
+        busy || self.people_are_at_work() || !draft.remote_cancels.is_empty() || self.time_goes_on(wake)
     }
 
     /// Waits for the next thing that happens by itself; says whether there is one. Nobody sleeps through an arrival:
@@ -230,7 +230,7 @@ impl<'a> Drive<'a> {
     }
 
     /// When work that goes on elsewhere is looked at next; never where there is nothing to be seen.
-    fn due(&self, work: &Elsewhere) -> Option<Timestamp> {
+    fn due(&self, work: &RemoteWork) -> Option<Timestamp> {
         let seen = self.looks.get(&(work.id.clone(), work.attempt)).copied();
         let (never, first) = match self.specs[number(work.id.as_str())].kind {
             // Whoever looks for the first time finds out that there is nothing yet.
@@ -240,7 +240,7 @@ impl<'a> Drive<'a> {
         (!never).then_some(seen.map_or(first, |(_, next)| next))
     }
 
-    fn then(&self, work: &Elsewhere) -> (u32, Then) {
+    fn then(&self, work: &RemoteWork) -> (u32, Then) {
         match self.end(work.id.as_str(), work.attempt) {
             Some(End::Elsewhere { looks, then }) => (looks, then),
             other => panic!("{other:?} does not go on elsewhere"),
@@ -253,7 +253,7 @@ impl<'a> Drive<'a> {
             if self.due(&work).is_none_or(|due| due > self.now) {
                 continue;
             }
-            let node = self.program.node(work.node).unwrap();
+            let node = self.compiled.node(work.node).unwrap();
             let state = draft.status.node_statuses[&work.id].clone();
             let again = self.now.saturating_add(SignedDuration::from_secs(10)).unwrap();
             let seen = self.looks.entry((work.id.clone(), work.attempt)).or_insert((0, again));
@@ -267,7 +267,7 @@ impl<'a> Drive<'a> {
     }
 
     /// What a look at work elsewhere, or at an address, comes to.
-    fn seen(&self, work: &Elsewhere, count: u32, again: Timestamp) -> AttemptResult {
+    fn seen(&self, work: &RemoteWork, count: u32, again: Timestamp) -> AttemptResult {
         let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
         let blocked = |reason, handle| {
             let message = "not yet".to_owned();
@@ -313,8 +313,8 @@ impl<'a> Drive<'a> {
 
     /// Ends some of the attempts, and of the work of people.
     fn end_some(&self, draft: &mut Draft) {
-        for (ix, id) in self.program.ids.iter().enumerate().filter(|(ix, _)| self.chance(*ix + 500)) {
-            let node = self.program.node(ix).unwrap();
+        for (ix, id) in self.compiled.ids.iter().enumerate().filter(|(ix, _)| self.chance(*ix + 500)) {
+            let node = self.compiled.node(ix).unwrap();
             let state = draft.status.node_statuses[id].clone();
             let mine = state.extensions.runner.as_deref() == Some(RUNNER) && node.kind == NodeKind::Task;
             let change = if state.phase == NodePhase::Running && mine {
@@ -357,15 +357,15 @@ impl<'a> Drive<'a> {
 
     /// The number that a task gives: its own, and the one among its inputs.
     fn outputs(&self, ix: NodeIx) -> JsonMap {
-        let case::Kind::Task(task) = &self.specs[number(self.program.ids[ix].as_str())].kind else {
+        let case::Kind::Task(task) = &self.specs[number(self.compiled.ids[ix].as_str())].kind else {
             panic!("only tasks run")
         };
-        let inputs = inputs(self.program, &self.status, ix).unwrap();
+        let inputs = inputs(self.compiled, &self.status, ix).unwrap();
         let read = inputs.get("number").map_or(0, |number| number.as_i64().unwrap());
         [("number".to_owned(), json!(task.value + read))].into_iter().collect()
     }
 
-    /// Planning again right away changes nothing (design invariant 5), unless another runner began something and is gone.
+    /// Planning again right away changes nothing (Invariant 5), unless another runner began something and is gone.
     /// Large plans are asked now and then, to save time.
     fn check_quiet(&self) {
         if self.specs.len() > 60 && !self.round.is_multiple_of(8) {
@@ -379,7 +379,7 @@ impl<'a> Drive<'a> {
         }
         let mut draft = Draft::new(self.status.clone());
         self.plan(&mut draft);
-        finish(&mut draft, self.program, false, self.now);
+        finish(&mut draft, self.compiled, false, self.now);
         assert_eq!(draft.changes, [], "{:#?}", self.status);
     }
 
@@ -395,18 +395,18 @@ impl<'a> Drive<'a> {
             let index = number(id.as_str());
             reset[index] && !matches!(self.specs[index].kind, case::Kind::Group { .. })
         };
-        let again: Vec<NodeId> = self.program.ids.iter().filter(|id| wanted(id)).cloned().collect();
+        let again: Vec<NodeId> = self.compiled.ids.iter().filter(|id| wanted(id)).cloned().collect();
         if again.iter().any(|id| self.status.node_statuses[id].goes_on_elsewhere()) {
             return false;
         }
         let mut draft = Draft::new(self.status.clone());
-        let request = Request { at: self.now, by: "wendy".to_owned(), comment: None };
+        let request = PersonRequest { at: self.now, by: "wendy".to_owned(), comment: None };
         assert!(draft.execution(ExecutionChange::Retry(request), self.now));
         for id in &again {
             assert!(draft.node(id, NodeChange::Reset { message: String::new() }, self.now));
         }
-        sum_groups(self.program, &mut draft, self.now);
-        derive_phase(Some(self.program), &mut draft.status, self.now);
+        sum_groups(self.compiled, &mut draft, self.now);
+        derive_phase(Some(self.compiled), &mut draft.status, self.now);
         self.status = draft.status;
         self.looks.clear();
         true
@@ -439,8 +439,8 @@ impl<'a> Drive<'a> {
 
 fn check(case: &Case) -> Result<(), TestCaseError> {
     let specs = case.specs();
-    let program = program(case, &specs);
-    let mut drive = Drive::new(case, &specs, &program);
+    let compiled = compiled(case, &specs);
+    let mut drive = Drive::new(case, &specs, &compiled);
     drive.run();
     drive.check(&expected(&specs, case.flags))
 }
@@ -448,8 +448,8 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
 /// What was called off ends, as the rules say or cancelled; and nothing else is called cancelled.
 fn check_cancelled(case: &Case, round: u64) -> Result<(), TestCaseError> {
     let specs = case.specs();
-    let program = program(case, &specs);
-    let mut drive = Drive::new(case, &specs, &program);
+    let compiled = compiled(case, &specs);
+    let mut drive = Drive::new(case, &specs, &compiled);
     drive.cancelled = Some(round);
     drive.run();
     let expected = expected(&specs, case.flags);
@@ -471,8 +471,8 @@ fn check_cancelled(case: &Case, round: u64) -> Result<(), TestCaseError> {
 /// What failed is tried once more, with all that follows from it.
 fn check_again(case: &Case) -> Result<(), TestCaseError> {
     let specs = case.specs();
-    let program = program(case, &specs);
-    let mut drive = Drive::new(case, &specs, &program);
+    let compiled = compiled(case, &specs);
+    let mut drive = Drive::new(case, &specs, &compiled);
     drive.run();
     let first = expected(&specs, case.flags);
     let reset = reset(&specs, &first);

@@ -11,7 +11,7 @@ use crate::model::{GoalSpec, Kind, Name, PlanSpec, Reference, ResourceKey, Strin
 
 /// A goal.
 #[derive(Debug, Clone, Copy)]
-pub struct GoalView<'a> {
+pub(crate) struct GoalView<'a> {
     /// Its key.
     pub key: &'a ResourceKey,
     /// Its spec.
@@ -24,7 +24,7 @@ pub struct GoalView<'a> {
 
 /// What choosing a plan looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct PlanView<'a> {
+pub(crate) struct PlanView<'a> {
     /// Its key.
     pub key: &'a ResourceKey,
     /// Its labels.
@@ -42,7 +42,7 @@ pub struct PlanView<'a> {
 impl<'a> PlanView<'a> {
     /// Looks at a plan.
     #[must_use]
-    pub fn of(key: &'a ResourceKey, labels: &'a StringMap, spec: &'a PlanSpec, valid: bool) -> Self {
+    pub(crate) fn of(key: &'a ResourceKey, labels: &'a StringMap, spec: &'a PlanSpec, valid: bool) -> Self {
         Self {
             key,
             labels,
@@ -56,25 +56,25 @@ impl<'a> PlanView<'a> {
 
 /// The plans of a goal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The plan that serves it.
     pub plan: Option<ResourceKey>,
     /// Every plan that is meant for it, by key.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<PlanCandidate>,
 }
 
 /// A plan that is meant for a goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct PlanCandidate {
     /// The plan.
     pub plan: ResourceKey,
     /// What became of it.
-    pub standing: Standing,
+    pub standing: PlanRank,
 }
 
 /// What became of a plan that is meant for a goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum PlanRank {
     /// It serves the goal.
     Active,
     /// It cannot be run.
@@ -87,7 +87,7 @@ pub enum Standing {
     Later(ResourceKey),
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for PlanRank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Active => f.write_str("active"),
@@ -105,27 +105,27 @@ impl fmt::Display for Standing {
 /// that a valid plan supersedes, whether that one is meant for the goal or not. Of a series the highest version stays.
 /// Among what is left the first by name wins, so that every runner chooses alike.
 #[must_use]
-pub fn select_plan(goal: &GoalView<'_>, plans: &[PlanView<'_>]) -> Selection {
+pub(crate) fn select_plan(goal: &GoalView<'_>, plans: &[PlanView<'_>]) -> Selection {
     let mut meant: Vec<&PlanView<'_>> = plans.iter().filter(|plan| is_meant_for(plan, goal)).collect();
     meant.sort_by(|a, b| a.key.cmp(b.key));
-    let standings: Vec<Option<Standing>> = meant.iter().map(|plan| out(plan, plans)).collect();
+    let standings: Vec<Option<PlanRank>> = meant.iter().map(|plan| out(plan, plans)).collect();
     let eligible: Vec<&PlanView<'_>> =
         meant.iter().zip(&standings).filter(|(_, out)| out.is_none()).map(|(plan, _)| *plan).collect();
     let heads = heads(&eligible);
     let newest = eligible.iter().filter(|plan| newer(plan, &heads).is_none()).map(|plan| plan.key);
     let active = newest.min();
-    let standing = |plan: &PlanView<'_>, out: Option<Standing>| {
-        out.or_else(|| newer(plan, &heads).map(|than| Standing::Older(than.clone()))).unwrap_or_else(|| {
+    let standing = |plan: &PlanView<'_>, out: Option<PlanRank>| {
+        out.or_else(|| newer(plan, &heads).map(|than| PlanRank::Older(than.clone()))).unwrap_or_else(|| {
             match active {
-                Some(active) if active != plan.key => Standing::Later(active.clone()),
-                _ => Standing::Active,
+                Some(active) if active != plan.key => PlanRank::Later(active.clone()),
+                _ => PlanRank::Active,
             }
         })
     };
     let candidates = meant
         .iter()
         .zip(standings)
-        .map(|(plan, out)| Candidate { plan: plan.key.clone(), standing: standing(plan, out) })
+        .map(|(plan, out)| PlanCandidate { plan: plan.key.clone(), standing: standing(plan, out) })
         .collect();
     Selection { plan: active.cloned(), candidates }
 }
@@ -140,9 +140,9 @@ fn is_meant_for(plan: &PlanView<'_>, goal: &GoalView<'_>) -> bool {
 }
 
 /// Why a plan is out of itself.
-fn out(plan: &PlanView<'_>, plans: &[PlanView<'_>]) -> Option<Standing> {
+fn out(plan: &PlanView<'_>, plans: &[PlanView<'_>]) -> Option<PlanRank> {
     if !plan.valid {
-        return Some(Standing::Invalid);
+        return Some(PlanRank::Invalid);
     }
     let replaces = |other: &&PlanView<'_>| {
         other.valid
@@ -150,7 +150,7 @@ fn out(plan: &PlanView<'_>, plans: &[PlanView<'_>]) -> Option<Standing> {
             && other.supersedes.iter().any(|old| old.key(Kind::Plan, &other.key.namespace) == *plan.key)
     };
     let by = plans.iter().filter(replaces).map(|other| other.key).min()?;
-    Some(Standing::Superseded(by.clone()))
+    Some(PlanRank::Superseded(by.clone()))
 }
 
 /// The newest plan of each series of a namespace; of equal versions the first by name.
@@ -236,7 +236,7 @@ mod tests {
                 .map(|one| format!("{}: {}", one.plan.name, one.standing))
                 .collect();
             assert_eq!(shown, expected);
-            let active = selection.candidates.iter().find(|one| one.standing == Standing::Active);
+            let active = selection.candidates.iter().find(|one| one.standing == PlanRank::Active);
             assert_eq!(selection.plan.as_ref(), active.map(|one| &one.plan));
             // The order in which plans come does not count.
             if !views.is_empty() {

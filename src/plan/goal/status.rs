@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::select::{GoalView, PlanView, Selection, Standing, select_plan};
+use super::select::{GoalView, PlanRank, PlanView, Selection, select_plan};
 use crate::model::{
     Condition, ConditionStatus, ExecutionPhase, GoalPhase, GoalStatus, Reference, ResourceKey,
 };
 
 /// An execution that serves the goal: its `goalRef` names it.
 #[derive(Debug, Clone, Copy)]
-pub struct RunView<'a> {
+pub(crate) struct RunView<'a> {
     /// Its key.
     pub key: &'a ResourceKey,
     /// Where it stands.
@@ -20,7 +20,7 @@ pub struct RunView<'a> {
 
 /// When the goal must be reached: `timeout` after its creation.
 #[must_use]
-pub fn deadline(goal: &GoalView<'_>) -> Option<Timestamp> {
+pub(crate) fn deadline(goal: &GoalView<'_>) -> Option<Timestamp> {
     let timeout = goal.spec.timeout.as_ref()?;
     let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
     Some(goal.created.saturating_add(span).unwrap_or(Timestamp::MAX))
@@ -29,7 +29,7 @@ pub fn deadline(goal: &GoalView<'_>) -> Option<Timestamp> {
 /// The status of a goal. What is under way counts most, else the latest execution decides; a deadline that passed
 /// before any success is a failure whatever else is going on. `previous` keeps the times of conditions that did not change.
 #[must_use]
-pub fn goal_status(
+pub(crate) fn goal_status(
     goal: &GoalView<'_>,
     plans: &[PlanView<'_>],
     runs: &[RunView<'_>],
@@ -115,7 +115,7 @@ fn plan_condition(goal: &GoalView<'_>, selection: &Selection) -> (ConditionStatu
     }
     let each = candidates.iter().map(|one| format!("{} is {}", one.plan, one.standing));
     let words = each.collect::<Vec<_>>().join("; ");
-    let invalid = candidates.iter().any(|one| one.standing == Standing::Invalid);
+    let invalid = candidates.iter().any(|one| one.standing == PlanRank::Invalid);
     (ConditionStatus::False, if invalid { "PlanInvalid" } else { "PlanSuperseded" }, words)
 }
 

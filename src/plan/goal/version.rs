@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 /// Compares two versions: `2` < `10`, `1.9` < `1.10`, `2.0-rc1` < `2.0` < `2.0.1`. A leading `v` and a build part
 /// (`+…`) do not count, unless nothing else differs: different texts are never equal.
 #[must_use]
-pub fn compare_versions(a: &str, b: &str) -> Ordering {
+pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
     let (core_a, pre_a) = split(a);
     let (core_b, pre_b) = split(b);
     natural(core_a, core_b)

@@ -8,11 +8,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use self::a2a::{Address, Remote};
+use self::a2a::{Address, RemoteAgents};
 pub(super) use self::brief::brief;
-use super::process::Input;
+use super::process::ProcessInput;
 use super::tool::{Job, LocalProcesses, ToolConfig};
-use super::{Attempt, CallingOff, ConfigError, Control, Provider, ProviderSettings, Running};
+use super::{Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderSettings};
 use crate::model::JsonMap;
 
 const SCHEME: &str = "agent://";
@@ -20,7 +20,7 @@ const SCHEME: &str = "agent://";
 /// The provider.
 pub(super) struct Agent {
     processes: LocalProcesses,
-    remote: Remote,
+    remote: RemoteAgents,
     settings: ProviderSettings,
     /// `providers.agents` of the configuration.
     ready_made: BTreeMap<String, JsonMap>,
@@ -29,7 +29,7 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn new(processes: LocalProcesses, settings: ProviderSettings) -> Self {
         let ready_made = settings.agents.clone();
-        Self { processes, remote: Remote::new(settings.clone()), settings, ready_made }
+        Self { processes, remote: RemoteAgents::new(settings.clone()), settings, ready_made }
     }
 
     /// The settings that the configuration has for the name, if they are those of an agent at an address.
@@ -54,7 +54,8 @@ impl Agent {
         let (config, reads_brief) =
             split(&attempt.provider, self.settings(&attempt.provider, &attempt.config))?;
         let brief = brief(attempt);
-        let input = if reads_brief { Input::Bytes(brief.clone().into_bytes()) } else { Input::Empty };
+        let input =
+            if reads_brief { ProcessInput::Bytes(brief.clone().into_bytes()) } else { ProcessInput::Empty };
         let config = ToolConfig::read(&attempt.provider, &config)?;
         Ok(Job { config, input, brief: Some(brief), answer: None })
     }
@@ -97,7 +98,7 @@ impl Provider for Agent {
         ToolConfig::check(provider, &config)
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         if let Some(configured) = self.at_address(&attempt.provider) {
             let address = self.address(configured, &attempt);
             return self.remote.run(attempt, address, control);
@@ -106,7 +107,7 @@ impl Provider for Agent {
         self.processes.run(attempt, job, control)
     }
 
-    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+    fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         match self.at_address(&attempt.provider) {
             Some(configured) => {
                 let address = self.address(configured, &attempt);
@@ -116,7 +117,7 @@ impl Provider for Agent {
         }
     }
 
-    fn call_off(&self, attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
         match self.at_address(&attempt.provider) {
             Some(configured) => {
                 let address = self.address(configured, &attempt);

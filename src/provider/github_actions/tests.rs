@@ -48,7 +48,7 @@ fn listed(runs: &[Value]) -> ResponseTemplate {
 
 #[test]
 fn the_place_of_a_workflow_is_taken_apart_or_refused() {
-    let place = Place::parse("github-actions://acme/app/deploy.yml").unwrap();
+    let place = WorkflowRef::parse("github-actions://acme/app/deploy.yml").unwrap();
     assert_eq!(
         (place.repo.to_string().as_str(), place.workflow.as_str(), place.reference.as_str()),
         ("acme/app", "deploy.yml", "main")
@@ -63,7 +63,7 @@ fn the_place_of_a_workflow_is_taken_apart_or_refused() {
         "acme/app/x.yml@",
         "acme/app/x.yml?a@b",
     ] {
-        assert!(Place::parse(&format!("github-actions://{bad}")).is_err(), "{bad}");
+        assert!(WorkflowRef::parse(&format!("github-actions://{bad}")).is_err(), "{bad}");
     }
     assert!(
         holds("Deploy (uid/deploy/1)", "uid/deploy/1") && !holds("Deploy (uid/deploy/10)", "uid/deploy/1")
@@ -92,7 +92,7 @@ async fn a_workflow_is_started_with_its_inputs_and_its_key() {
         .mount(&server)
         .await;
     let report = provider.run(attempt(None), control()).await;
-    let Outcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
+    let AttemptOutcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
         panic!("{report:?}")
     };
     assert_eq!(
@@ -112,7 +112,7 @@ async fn a_workflow_that_an_earlier_start_began_is_never_started_again() {
     Mock::given(method("POST")).respond_with(ResponseTemplate::new(204)).expect(0).mount(&server).await;
     let report = provider.run(attempt(None), control()).await;
     assert!(
-        matches!(report.outcome, Outcome::Blocked { handle: Some(handle), .. } if handle == r#"{"run":7}"#)
+        matches!(report.outcome, AttemptOutcome::Blocked { handle: Some(handle), .. } if handle == r#"{"run":7}"#)
     );
 }
 
@@ -141,9 +141,9 @@ async fn a_run_is_followed_to_its_conclusion_and_gives_links() {
         .mount(&server)
         .await;
     let look = || provider.poll(attempt(Some(r#"{"run":7}"#)), control());
-    assert!(matches!(look().await.outcome, Outcome::Blocked { .. }));
+    assert!(matches!(look().await.outcome, AttemptOutcome::Blocked { .. }));
     let done = look().await;
-    let Outcome::Succeeded { outputs } = done.outcome else { panic!("{done:?}") };
+    let AttemptOutcome::Succeeded { outputs } = done.outcome else { panic!("{done:?}") };
     assert_eq!(Value::from(outputs), json!({"url": "https://github.example/acme/app/actions/runs/7"}));
     assert_eq!(
         (done.artifacts[0].name.as_str(), done.artifacts[0].url.as_deref()),
@@ -151,7 +151,7 @@ async fn a_run_is_followed_to_its_conclusion_and_gives_links() {
     );
     let failed = look().await.outcome;
     assert!(
-        matches!(&failed, Outcome::Failed { retryable: true, message, .. } if message.contains("failure")),
+        matches!(&failed, AttemptOutcome::Failed { retryable: true, message, .. } if message.contains("failure")),
         "{failed:?}"
     );
 }
@@ -165,16 +165,16 @@ async fn failures_pass_or_not_and_a_run_that_is_gone_is_lost() {
         let refused = refused.insert_header("retry-after", if status == 429 { "3000" } else { "" });
         Mock::given(method("POST")).respond_with(refused).mount(&server).await;
         let report = provider.run(attempt(None), control()).await;
-        let Outcome::Failed { retryable: may, retry_after, .. } = report.outcome else {
+        let AttemptOutcome::Failed { retryable: may, retry_after, .. } = report.outcome else {
             panic!("{report:?}")
         };
         assert_eq!((may, retry_after), (retryable, wait.map(Duration::from_secs)), "{status}");
     }
     let what = || "read the run".to_owned();
     let gone = gone_or_failed(&GitHubError::NotFound { what: what(), needs: "actions: read" });
-    assert!(matches!(gone, Outcome::Lost { .. }), "{gone:?}");
+    assert!(matches!(gone, AttemptOutcome::Lost { .. }), "{gone:?}");
     let token = gone_or_failed(&GitHubError::Token { what: what() });
-    assert!(matches!(token, Outcome::Failed { retryable: false, .. }), "{token:?}");
+    assert!(matches!(token, AttemptOutcome::Failed { retryable: false, .. }), "{token:?}");
 }
 
 #[tokio::test]
@@ -190,8 +190,8 @@ async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
         .expect(2)
         .mount(&server)
         .await;
-    assert_eq!(provider.call_off(attempt(Some(r#"{"run":7}"#))).await, Ok(()));
-    assert_eq!(provider.call_off(attempt(Some(r#"{"run":null}"#))).await, Ok(()));
+    assert_eq!(provider.cancel_remote(attempt(Some(r#"{"run":7}"#))).await, Ok(()));
+    assert_eq!(provider.cancel_remote(attempt(Some(r#"{"run":null}"#))).await, Ok(()));
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn without_a_token_the_answer_says_what_is_missing() {
         .run(attempt(None), control())
         .await;
     assert!(
-        matches!(&report.outcome, Outcome::Failed { message, .. } if message.contains("GITHUB_TOKEN")),
+        matches!(&report.outcome, AttemptOutcome::Failed { message, .. } if message.contains("GITHUB_TOKEN")),
         "{report:?}"
     );
 }
@@ -231,10 +231,10 @@ async fn criteria_are_checked_after_the_workflow_has_succeeded() {
         provider.poll(attempt, control())
     };
     let good = look("v1").await;
-    assert!(matches!(good.outcome, Outcome::Succeeded { .. }) && good.criteria[0].passed, "{good:?}");
+    assert!(matches!(good.outcome, AttemptOutcome::Succeeded { .. }) && good.criteria[0].passed, "{good:?}");
     let bad = look("v2").await;
     assert!(
-        matches!(&bad.outcome, Outcome::Failed { reason: NodeReason::CriterionFailed, message, .. } if message.contains("it is up")),
+        matches!(&bad.outcome, AttemptOutcome::Failed { reason: NodeReason::CriterionFailed, message, .. } if message.contains("it is up")),
         "{bad:?}"
     );
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 
 use crate::model::JsonMap;
-use crate::provider::check::{Settings, has_expression};
 use crate::provider::headers::Headers;
+use crate::provider::settings_reader::{Settings, has_expression};
 use crate::provider::web::{Request, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
 

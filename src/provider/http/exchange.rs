@@ -7,14 +7,14 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::HttpContext;
 use super::config::HttpConfig;
-use super::reply::{Done, Reply};
+use super::reply::{HttpReply, HttpResult};
 use crate::model::NodeReason;
 use crate::provider::plain_text::plain_line;
 use crate::provider::presented;
 use crate::provider::web::{Request, WebError, origin, parse_address};
-use crate::provider::{Attempt, Outcome, Report};
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport};
 
 /// How often a service that asks to come again later is asked within one attempt.
 const AGAIN: u32 = 5;
@@ -27,32 +27,32 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// What is kept of work that goes on elsewhere.
 #[derive(Debug, Deserialize)]
-struct Handle {
+struct HttpWorkHandle {
     location: String,
 }
 
 /// One attempt.
-pub(super) struct Exchange<'a> {
-    shared: &'a Shared,
+pub(super) struct HttpExchange<'a> {
+    shared: &'a HttpContext,
     attempt: &'a Attempt,
     config: HttpConfig,
     deadline: Option<Instant>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> HttpExchange<'a> {
     /// Gets ready; the time of the attempt begins now.
-    pub(super) fn new(shared: &'a Shared, attempt: &'a Attempt, config: HttpConfig) -> Self {
+    pub(super) fn new(shared: &'a HttpContext, attempt: &'a Attempt, config: HttpConfig) -> Self {
         let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self { shared, attempt, config, deadline }
     }
 
     /// Hands in the work; gives what the service says of it, too.
-    pub(super) async fn begin(&self) -> (Report, Option<String>) {
+    pub(super) async fn begin(&self) -> (AttemptReport, Option<String>) {
         self.clean(self.hand_in().await)
     }
 
     /// Asks for the result of work that was handed in before.
-    pub(super) async fn poll(&self) -> (Report, Option<String>) {
+    pub(super) async fn poll(&self) -> (AttemptReport, Option<String>) {
         self.clean(self.look().await)
     }
 
@@ -69,40 +69,40 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn hand_in(&self) -> Result<Done, Outcome> {
+    async fn hand_in(&self) -> Result<HttpResult, AttemptOutcome> {
         let mut asked = 0;
         loop {
             let mut request = self.request(self.config.method.clone(), self.config.url.clone())?;
             request.body = Some(self.document());
             let answer = self.shared.web.send(request).await.map_err(|error| self.failed(&error))?;
             asked += 1;
-            match Reply::read(&answer, self.attempt) {
-                Reply::Done(done) => return Ok(done),
-                Reply::Accepted { location: Some(location), message, after } => {
+            match HttpReply::read(&answer, self.attempt) {
+                HttpReply::Done(done) => return Ok(done),
+                HttpReply::Accepted { location: Some(location), message, after } => {
                     let location = self.checked(&answer.url, &location)?;
                     return Err(self.wait_for(&location, message, after));
                 }
-                Reply::Accepted { location: None, .. } => {
+                HttpReply::Accepted { location: None, .. } => {
                     let from = origin(&answer.url);
                     let why = format!("{from} accepts the work and does not say where its result will be");
-                    return Err(Outcome::hopeless(NodeReason::ProviderFailed, why));
+                    return Err(AttemptOutcome::permanent(NodeReason::ProviderFailed, why));
                 }
-                Reply::Busy { after: Some(after), .. } if asked < AGAIN && self.has_time_for(after) => {
+                HttpReply::Busy { after: Some(after), .. } if asked < AGAIN && self.has_time_for(after) => {
                     tokio::time::sleep(after).await;
                 }
-                Reply::Busy { message, after } | Reply::Trouble { message, after } => {
-                    return Err(Outcome::broken(message, true).not_before(after));
+                HttpReply::Busy { message, after } | HttpReply::Trouble { message, after } => {
+                    return Err(AttemptOutcome::broken(message, true).not_before(after));
                 }
-                Reply::Gone { message } => {
-                    return Err(Outcome::hopeless(NodeReason::ProviderFailed, message));
+                HttpReply::Gone { message } => {
+                    return Err(AttemptOutcome::permanent(NodeReason::ProviderFailed, message));
                 }
-                Reply::Failed(outcome) => return Err(outcome),
+                HttpReply::Failed(outcome) => return Err(outcome),
             }
         }
     }
 
-    async fn look(&self) -> Result<Done, Outcome> {
-        let hopeless = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+    async fn look(&self) -> Result<HttpResult, AttemptOutcome> {
+        let hopeless = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
         let url = self.location().map_err(hopeless)?;
         let request = self.request(Method::GET, url.clone())?;
         let answer = match self.shared.web.send(request).await {
@@ -111,19 +111,19 @@ impl<'a> Exchange<'a> {
             Err(error) if error.may_pass() => return Err(self.wait_for(&url, None, None)),
             Err(error) => return Err(hopeless(error.to_string())),
         };
-        match Reply::read(&answer, self.attempt) {
-            Reply::Done(done) => Ok(done),
-            Reply::Accepted { message, after, .. } => Err(self.wait_for(&url, message, after)),
-            Reply::Busy { after, .. } => Err(self.wait_for(&url, None, after)),
-            Reply::Trouble { .. } => Err(self.wait_for(&url, None, None)),
-            Reply::Gone { message } => Err(Outcome::Lost { message }),
-            Reply::Failed(outcome) => Err(outcome),
+        match HttpReply::read(&answer, self.attempt) {
+            HttpReply::Done(done) => Ok(done),
+            HttpReply::Accepted { message, after, .. } => Err(self.wait_for(&url, message, after)),
+            HttpReply::Busy { after, .. } => Err(self.wait_for(&url, None, after)),
+            HttpReply::Trouble { .. } => Err(self.wait_for(&url, None, None)),
+            HttpReply::Gone { message } => Err(AttemptOutcome::Lost { message }),
+            HttpReply::Failed(outcome) => Err(outcome),
         }
     }
 
     /// A request with every header that it needs.
-    fn request(&self, method: Method, url: Url) -> Result<Request, Outcome> {
-        let bad = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+    fn request(&self, method: Method, url: Url) -> Result<Request, AttemptOutcome> {
+        let bad = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
         let mut request = self
             .config
             .request(method, url, &self.shared.settings)
@@ -159,8 +159,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Where work goes on: at the same origin, so that no header reaches another host.
-    fn checked(&self, base: &Url, location: &str) -> Result<Url, Outcome> {
-        let bad = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+    fn checked(&self, base: &Url, location: &str) -> Result<Url, AttemptOutcome> {
+        let bad = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
         let from = origin(base);
         let joined =
             base.join(location).map_err(|_| bad(format!("{from} gives a location that is no URL")))?;
@@ -180,16 +180,16 @@ impl<'a> Exchange<'a> {
     /// The location that was kept; checked again, because the settings may have changed.
     fn location(&self) -> Result<Url, String> {
         let kept = self.attempt.handle.as_deref().unwrap_or_default();
-        let handle: Handle =
+        let handle: HttpWorkHandle =
             serde_json::from_str(kept).map_err(|_| "it is not known where the work goes on".to_owned())?;
         self.checked(&self.config.url, &handle.location).map_err(in_words)
     }
 
     /// The same words at every look, unless the service has others: only what changes is recorded.
-    fn wait_for(&self, location: &Url, message: Option<String>, after: Option<Duration>) -> Outcome {
+    fn wait_for(&self, location: &Url, message: Option<String>, after: Option<Duration>) -> AttemptOutcome {
         let handle = json!({ "location": location.as_str() }).to_string();
         let place = origin(location);
-        Outcome::Blocked {
+        AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingProvider,
             message: match message.filter(|message| !message.trim().is_empty()) {
                 Some(message) => format!("{place} works on it: {}", plain_line(message.as_bytes())),
@@ -200,11 +200,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn failed(&self, error: &WebError) -> Outcome {
+    fn failed(&self, error: &WebError) -> AttemptOutcome {
         if matches!(error, WebError::TimedOut { .. }) && self.is_over() {
-            return Outcome::failed(NodeReason::Timeout, error.to_string());
+            return AttemptOutcome::failed(NodeReason::Timeout, error.to_string());
         }
-        Outcome::broken(error.to_string(), error.may_pass())
+        AttemptOutcome::broken(error.to_string(), error.may_pass())
     }
 
     fn is_over(&self) -> bool {
@@ -217,10 +217,10 @@ impl<'a> Exchange<'a> {
     }
 
     /// Nothing that leaves here holds a secret.
-    fn clean(&self, ended: Result<Done, Outcome>) -> (Report, Option<String>) {
+    fn clean(&self, ended: Result<HttpResult, AttemptOutcome>) -> (AttemptReport, Option<String>) {
         let (mut report, message) = match ended {
-            Ok(Done { outputs, message, artifacts }) => {
-                let mut report = Report::from(Outcome::Succeeded { outputs });
+            Ok(HttpResult { outputs, message, artifacts }) => {
+                let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs });
                 report.artifacts = artifacts;
                 (report, message)
             }
@@ -237,9 +237,9 @@ impl<'a> Exchange<'a> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
-fn in_words(outcome: Outcome) -> String {
+fn in_words(outcome: AttemptOutcome) -> String {
     match outcome {
-        Outcome::Failed { message, .. } => message,
+        AttemptOutcome::Failed { message, .. } => message,
         _ => String::new(),
     }
 }

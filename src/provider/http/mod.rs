@@ -11,22 +11,22 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use self::config::HttpConfig;
-use self::exchange::Exchange;
-use super::checked_elsewhere::check_elsewhere;
-use super::log::Log;
+use self::exchange::HttpExchange;
+use super::log::AttemptLog;
 use super::redact::Redactor;
+use super::remote_criteria::check_elsewhere;
 use super::web::Web;
 use super::{
-    Attempt, CallingOff, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, Stop,
-    check_criteria,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
+    ProviderSettings, Stop, check_criteria,
 };
 use crate::model::{JsonMap, NodeReason};
 
 /// The provider.
-pub(super) struct Http(Arc<Shared>);
+pub(super) struct Http(Arc<HttpContext>);
 
 /// What all its attempts have in common.
-struct Shared {
+struct HttpContext {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
     web: Web,
@@ -37,10 +37,10 @@ impl Http {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
         let web = Web::new(&settings.allow_private);
-        Self(Arc::new(Shared { settings, redactor, web }))
+        Self(Arc::new(HttpContext { settings, redactor, web }))
     }
 
-    fn start(&self, attempt: Attempt, control: Control, again: bool) -> Running {
+    fn start(&self, attempt: Attempt, control: Control, again: bool) -> AttemptFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move { run(&shared, attempt, control, again).await })
     }
@@ -55,46 +55,46 @@ impl Provider for Http {
         HttpConfig::check(provider, config, &self.0.settings)
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.start(attempt, control, false)
     }
 
-    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+    fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.start(attempt, control, true)
     }
 
-    fn call_off(&self, attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let config = HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings)
                 .map_err(|error| error.to_string())?;
-            let exchange = Exchange::new(&shared, &attempt, config);
+            let exchange = HttpExchange::new(&shared, &attempt, config);
             exchange.call_off().await.map_err(|message| shared.redactor.text(&message))
         })
     }
 }
 
-async fn run(shared: &Shared, attempt: Attempt, control: Control, again: bool) -> Report {
+async fn run(shared: &HttpContext, attempt: Attempt, control: Control, again: bool) -> AttemptReport {
     let Control { mut stop, output } = control;
     let config = match HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings) {
         Ok(config) => config,
-        Err(error) => return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()).into(),
+        Err(error) => return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()).into(),
     };
     if let Err(error) = check_criteria(&attempt.criteria) {
-        return Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()).into();
+        return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()).into();
     }
-    let exchange = Exchange::new(shared, &attempt, config);
+    let exchange = HttpExchange::new(shared, &attempt, config);
     // What was handed in once is not handed in again.
     let again = again || attempt.handle.is_some();
     let work = async { if again { exchange.poll().await } else { exchange.begin().await } };
     let (mut report, message) = tokio::select! {
         ended = work => ended,
-        stop = asked(&mut stop) => return Outcome::Stopped(stop).into(),
+        stop = asked(&mut stop) => return AttemptOutcome::Stopped(stop).into(),
     };
-    if !matches!(report.outcome, Outcome::Succeeded { .. }) {
+    if !matches!(report.outcome, AttemptOutcome::Succeeded { .. }) {
         return report;
     }
-    let mut log = Log::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+    let mut log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
     if let Some(message) = message {
         log.write(message.as_bytes());
         log.end_part();

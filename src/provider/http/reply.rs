@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
 use crate::provider::plain_text::plain_line;
 use crate::provider::web::{Answer, origin, parse_address};
-use crate::provider::{Attempt, Outcome, outputs};
+use crate::provider::{Attempt, AttemptOutcome, outputs};
 
 /// How many artifacts a service may name.
 const ARTIFACTS: usize = 100;
@@ -19,9 +19,9 @@ const SHOWN: usize = 200;
 
 /// What an answer means.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) enum HttpReply {
     /// The work is done.
-    Done(Done),
+    Done(HttpResult),
     /// It goes on elsewhere.
     Accepted { location: Option<String>, message: Option<String>, after: Option<Duration> },
     /// The service asks to come again later.
@@ -31,12 +31,12 @@ pub(super) enum Reply {
     /// The service is in trouble.
     Trouble { message: String, after: Option<Duration> },
     /// It failed, or will not do it.
-    Failed(Outcome),
+    Failed(AttemptOutcome),
 }
 
 /// The result of work that is done.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct HttpResult {
     pub(super) outputs: JsonMap,
     pub(super) message: Option<String>,
     pub(super) artifacts: Vec<Artifact>,
@@ -44,7 +44,7 @@ pub(super) struct Done {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Body {
+struct ReplyBody {
     outputs: JsonMap,
     message: Option<String>,
     status: Option<String>,
@@ -64,7 +64,7 @@ struct NamedArtifact {
     size: Option<u64>,
 }
 
-impl Reply {
+impl HttpReply {
     /// Reads an answer.
     pub(super) fn read(answer: &Answer, attempt: &Attempt) -> Self {
         let message = || told(answer);
@@ -72,7 +72,7 @@ impl Reply {
         match answer.status.as_u16() {
             200 | 201 | 204 => done(answer, attempt).unwrap_or_else(Self::Failed),
             202 => {
-                let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
+                let body: ReplyBody = serde_json::from_slice(&answer.body).unwrap_or_default();
                 let header = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
                 let location = header.map(str::to_owned).or(body.location);
                 Self::Accepted { location, message: body.message, after }
@@ -80,16 +80,16 @@ impl Reply {
             404 | 410 => Self::Gone { message: message() },
             429 | 503 => Self::Busy { message: message(), after },
             408 | 425 | 500..=599 => Self::Trouble { message: message(), after },
-            _ => Self::Failed(Outcome::hopeless(NodeReason::ProviderFailed, message())),
+            _ => Self::Failed(AttemptOutcome::permanent(NodeReason::ProviderFailed, message())),
         }
     }
 }
 
-fn done(answer: &Answer, attempt: &Attempt) -> Result<Reply, Outcome> {
-    let invalid = |why: String| Outcome::failed(NodeReason::OutputInvalid, why);
+fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome> {
+    let invalid = |why: String| AttemptOutcome::failed(NodeReason::OutputInvalid, why);
     let from = origin(&answer.url);
-    let body: Body = if answer.body.trim_ascii().is_empty() {
-        Body::default()
+    let body: ReplyBody = if answer.body.trim_ascii().is_empty() {
+        ReplyBody::default()
     } else {
         let value: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| invalid(format!("{from} answers with something else than JSON")))?;
@@ -105,18 +105,18 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<Reply, Outcome> {
         Some("failed") => {
             let message = body.message.unwrap_or_else(|| format!("{from} says that it failed"));
             let retryable = body.retryable.unwrap_or(true);
-            return Err(Outcome::broken(message, retryable).not_before(answer.retry_after()));
+            return Err(AttemptOutcome::broken(message, retryable).not_before(answer.retry_after()));
         }
         Some("running" | "pending" | "queued") => {
             let after = answer.retry_after();
-            return Ok(Reply::Accepted { location: body.location, message: body.message, after });
+            return Ok(HttpReply::Accepted { location: body.location, message: body.message, after });
         }
         _ => {}
     }
     let outputs = outputs::checked(body.outputs, &attempt.declared_outputs)
         .map_err(|error| invalid(error.to_string()))?;
     let artifacts = artifacts(body.artifacts, attempt).map_err(invalid)?;
-    Ok(Reply::Done(Done { outputs, message: body.message, artifacts }))
+    Ok(HttpReply::Done(HttpResult { outputs, message: body.message, artifacts }))
 }
 
 fn artifacts(named: Vec<NamedArtifact>, attempt: &Attempt) -> Result<Vec<Artifact>, String> {
@@ -144,7 +144,7 @@ fn artifacts(named: Vec<NamedArtifact>, attempt: &Attempt) -> Result<Vec<Artifac
 
 /// What a service says that does not do what it should.
 fn told(answer: &Answer) -> String {
-    let body: Option<Body> = serde_json::from_slice(&answer.body).ok();
+    let body: Option<ReplyBody> = serde_json::from_slice(&answer.body).ok();
     let said = body.and_then(|body| body.message);
     let said = said.unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned());
     let said: String =

@@ -13,15 +13,15 @@ use super::Http;
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::external::External;
 use crate::provider::{
-    Attempt, Checkout, Control, Outcome, Provider, ProviderSettings, Report, Workspace, WorkspaceError,
-    sample,
+    Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, Provider, ProviderSettings, Workspace,
+    WorkspaceError, sample,
 };
 
 struct Folder(PathBuf);
 
 impl Workspace for Folder {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
-        Ok(Checkout::new(self.0.clone(), |_| ()))
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        Ok(PrivateCheckout::new(self.0.clone(), |_| ()))
     }
 }
 
@@ -78,12 +78,12 @@ impl Bench {
         }
     }
 
-    async fn run(&self) -> Report {
+    async fn run(&self) -> AttemptReport {
         let (_asker, control) = control();
         Http::new(self.settings()).run(self.attempt.clone(), control).await
     }
 
-    async fn poll(&mut self, location: &str) -> Report {
+    async fn poll(&mut self, location: &str) -> AttemptReport {
         let url = if location.contains("://") { location.to_owned() } else { self.server.uri() + location };
         self.attempt.handle = Some(json!({ "location": url }).to_string());
         let (_asker, control) = control();
@@ -91,8 +91,10 @@ impl Bench {
     }
 
     #[track_caller]
-    fn failed(report: Report, expected: NodeReason) -> (String, bool) {
-        let Outcome::Failed { reason, message, retryable, .. } = report.outcome else { panic!("{report:?}") };
+    fn failed(report: AttemptReport, expected: NodeReason) -> (String, bool) {
+        let AttemptOutcome::Failed { reason, message, retryable, .. } = report.outcome else {
+            panic!("{report:?}")
+        };
         assert_eq!(reason, expected, "{message}");
         (message, retryable)
     }
@@ -122,7 +124,7 @@ async fn the_service_gets_the_attempt_and_gives_outputs() {
         .await;
     let report = bench.run().await;
     let outputs = map(json!({"a": [1], "said": "***"}));
-    assert_eq!(report.outcome, Outcome::Succeeded { outputs });
+    assert_eq!(report.outcome, AttemptOutcome::Succeeded { outputs });
     assert_eq!(report.artifacts[0].url.as_deref(), Some("https://build.example/1/log"));
     assert_eq!(report.log.unwrap().tail, "built");
 }
@@ -176,7 +178,7 @@ async fn a_service_that_asks_to_come_again_is_asked_again_with_the_same_key() {
         .mount(&bench.server)
         .await;
     bench.answers("POST", "/jobs", json_answer(200, &json!({}))).await;
-    assert!(matches!(bench.run().await.outcome, Outcome::Succeeded { .. }));
+    assert!(matches!(bench.run().await.outcome, AttemptOutcome::Succeeded { .. }));
     let asked = bench.server.received_requests().await.unwrap();
     assert_eq!(asked.len(), 2);
     assert!(asked.iter().all(|request| request.headers["idempotency-key"] == "uid/build/2"));
@@ -187,14 +189,14 @@ async fn a_pause_that_is_too_long_for_the_attempt_is_left_to_the_next_one() {
     for status in [429, 503, 500] {
         let bench = bench(ResponseTemplate::new(status).insert_header("Retry-After", "120")).await;
         let report = bench.run().await;
-        let Outcome::Failed { retryable: true, retry_after, .. } = report.outcome else {
+        let AttemptOutcome::Failed { retryable: true, retry_after, .. } = report.outcome else {
             panic!("{report:?}")
         };
         assert_eq!(retry_after, Some(Duration::from_secs(120)), "{status}");
     }
     let said = json!({"status": "failed", "message": "no paper"});
     let report = bench(json_answer(200, &said).insert_header("Retry-After", "7")).await.run().await;
-    let Outcome::Failed { retry_after, .. } = report.outcome else { panic!("{report:?}") };
+    let AttemptOutcome::Failed { retry_after, .. } = report.outcome else { panic!("{report:?}") };
     assert_eq!(retry_after, Some(Duration::from_secs(7)));
 }
 
@@ -204,7 +206,7 @@ async fn accepted_work_is_looked_at_until_it_is_done() {
         ResponseTemplate::new(202).insert_header("Location", "/jobs/1").insert_header("Retry-After", "3");
     let mut bench = bench(accepted).await;
     let place = bench.server.uri();
-    let waiting = Outcome::Blocked {
+    let waiting = AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingProvider,
         message: format!("{place} works on it"),
         handle: Some(json!({"location": format!("{place}/jobs/1")}).to_string()),
@@ -214,11 +216,17 @@ async fn accepted_work_is_looked_at_until_it_is_done() {
     bench.answers("GET", "/jobs/1", ResponseTemplate::new(202).insert_header("Retry-After", "3")).await;
     assert_eq!(bench.poll("/jobs/1").await.outcome, waiting, "nothing changed, nothing is recorded");
     bench.answers("GET", "/jobs/2", ResponseTemplate::new(502)).await;
-    assert!(matches!(bench.poll("/jobs/2").await.outcome, Outcome::Blocked { .. }), "trouble is no end");
+    assert!(
+        matches!(bench.poll("/jobs/2").await.outcome, AttemptOutcome::Blocked { .. }),
+        "trouble is no end"
+    );
     bench.answers("GET", "/jobs/3", json_answer(200, &json!({"outputs": {"a": 1}}))).await;
-    assert_eq!(bench.poll("/jobs/3").await.outcome, Outcome::Succeeded { outputs: map(json!({"a": 1})) });
+    assert_eq!(
+        bench.poll("/jobs/3").await.outcome,
+        AttemptOutcome::Succeeded { outputs: map(json!({"a": 1})) }
+    );
     let lost = bench.poll("/jobs/5").await.outcome;
-    assert!(matches!(&lost, Outcome::Lost { message } if message.contains("404")), "{lost:?}");
+    assert!(matches!(&lost, AttemptOutcome::Lost { message } if message.contains("404")), "{lost:?}");
     bench.answers("GET", "/jobs/4", json_answer(200, &json!({"status": "failed", "message": "red"}))).await;
     assert_eq!(
         Bench::failed(bench.poll("/jobs/4").await, NodeReason::ProviderFailed),
@@ -250,9 +258,9 @@ async fn work_is_called_off_at_its_location() {
     let url = format!("{}/jobs/1", bench.server.uri());
     bench.attempt.handle = Some(json!({ "location": url }).to_string());
     let provider = Http::new(bench.settings());
-    assert_eq!(provider.call_off(bench.attempt.clone()).await, Ok(()), "what is gone is off");
+    assert_eq!(provider.cancel_remote(bench.attempt.clone()).await, Ok(()), "what is gone is off");
     bench.answers("DELETE", "/jobs/1", ResponseTemplate::new(500)).await;
-    assert!(provider.call_off(bench.attempt.clone()).await.unwrap_err().contains("500"));
+    assert!(provider.cancel_remote(bench.attempt.clone()).await.unwrap_err().contains("500"));
     let asked = bench.server.received_requests().await.unwrap();
     assert!(asked.iter().all(|request| request.headers["authorization"] == "Bearer hunter22"));
 }
@@ -271,7 +279,7 @@ async fn a_service_that_hangs_ends_with_the_time_of_the_attempt_or_the_request()
     bench.attempt.config.remove("requestTimeout");
     asker.send_replace(Some(crate::provider::Stop::Cancel));
     let report = Http::new(bench.settings()).run(bench.attempt.clone(), control).await;
-    assert_eq!(report.outcome, Outcome::Stopped(crate::provider::Stop::Cancel));
+    assert_eq!(report.outcome, AttemptOutcome::Stopped(crate::provider::Stop::Cancel));
 }
 
 #[tokio::test]
@@ -303,7 +311,7 @@ async fn criteria_are_checked_after_the_work_elsewhere() {
     assert_eq!(message, "acceptance criterion `test`: exit code 1, expected 0");
 }
 
-async fn external(bench: &Bench, kind: &str, at: &str) -> Outcome {
+async fn external(bench: &Bench, kind: &str, at: &str) -> AttemptOutcome {
     let mut attempt = bench.attempt.clone();
     attempt.config = map(json!({"type": kind, "url": format!("{}{at}", bench.server.uri())}));
     let (_asker, control) = control();
@@ -316,10 +324,10 @@ async fn an_external_address_succeeds_when_it_answers() {
     bench.answers("GET", "/ready", json_answer(200, &json!({"version": 3, "said": "hunter22"}))).await;
     bench.answers("GET", "/text", ResponseTemplate::new(204)).await;
     let outputs = map(json!({"status": 200, "body": {"version": 3, "said": "***"}}));
-    assert_eq!(external(&bench, "uri", "/ready").await, Outcome::Succeeded { outputs });
+    assert_eq!(external(&bench, "uri", "/ready").await, AttemptOutcome::Succeeded { outputs });
     let outputs = map(json!({"status": 204, "body": ""}));
-    assert_eq!(external(&bench, "uri", "/text").await, Outcome::Succeeded { outputs });
-    let waiting = Outcome::Blocked {
+    assert_eq!(external(&bench, "uri", "/text").await, AttemptOutcome::Succeeded { outputs });
+    let waiting = AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingEvent,
         message: format!("{} answers 404 Not Found", bench.server.uri()),
         handle: None,
@@ -341,12 +349,15 @@ async fn an_external_webhook_says_whether_it_is_done() {
         bench.answers("POST", at, json_answer(200, &said)).await;
     }
     let outputs = map(json!({"a": 1}));
-    assert_eq!(external(&bench, "webhook", "/done").await, Outcome::Succeeded { outputs: outputs.clone() });
-    assert_eq!(external(&bench, "webhook", "/succeeded").await, Outcome::Succeeded { outputs });
-    let failed = Outcome::hopeless(NodeReason::ProviderFailed, "no ***");
+    assert_eq!(
+        external(&bench, "webhook", "/done").await,
+        AttemptOutcome::Succeeded { outputs: outputs.clone() }
+    );
+    assert_eq!(external(&bench, "webhook", "/succeeded").await, AttemptOutcome::Succeeded { outputs });
+    let failed = AttemptOutcome::permanent(NodeReason::ProviderFailed, "no ***");
     assert_eq!(external(&bench, "webhook", "/failed").await, failed);
     for at in ["/running", "/odd", "/missing"] {
-        assert!(matches!(external(&bench, "webhook", at).await, Outcome::Blocked { .. }), "{at}");
+        assert!(matches!(external(&bench, "webhook", at).await, AttemptOutcome::Blocked { .. }), "{at}");
     }
-    assert!(matches!(external(&bench, "file", "/done").await, Outcome::Failed { .. }));
+    assert!(matches!(external(&bench, "file", "/done").await, AttemptOutcome::Failed { .. }));
 }

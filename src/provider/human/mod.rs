@@ -2,27 +2,27 @@
 //! with `planspec complete`. `docs/providers/human.md` describes both.
 
 mod answer;
-mod page;
-mod person;
-mod task;
+mod assignee;
+mod issue_page;
+mod issue_task;
+mod responders;
 #[cfg(test)]
 mod tests;
-mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::person::Person;
-use self::task::{Handle, Task};
-use super::check::Settings;
-use super::checked_elsewhere::check_elsewhere;
+use self::assignee::Assignee;
+use self::issue_task::{IssueHandle, IssueTask};
 use super::git_host::GitHost;
-use super::log::Log;
+use super::log::AttemptLog;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
+use super::remote_criteria::check_elsewhere;
+use super::settings_reader::Settings;
 use super::{
-    Attempt, CallingOff, ConfigError, Control, Home, Outcome, Provider, ProviderSettings, Report, Running,
-    Stop, check_criteria,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,
+    HostRepository, Provider, ProviderSettings, Stop, check_criteria,
 };
 use crate::github::GitHubError;
 use crate::model::{JsonMap, NodeReason};
@@ -37,13 +37,13 @@ const CALLING_OFF: Duration = Duration::from_secs(45);
 
 /// The provider.
 pub(super) struct Human {
-    office: Option<Arc<Office>>,
+    office: Option<Arc<IssueContext>>,
 }
 
 /// Where issues are opened, and what is needed for it.
-struct Office {
+struct IssueContext {
     host: GitHost,
-    home: Home,
+    home: HostRepository,
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
 }
@@ -53,17 +53,17 @@ impl Human {
         let office = settings.home.clone().filter(|_| host.is_known()).map(|home| {
             let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
             let redactor = Arc::new(Redactor::new(secrets));
-            Arc::new(Office { host: host.clone(), home, settings: settings.clone(), redactor })
+            Arc::new(IssueContext { host: host.clone(), home, settings: settings.clone(), redactor })
         });
         Self { office }
     }
 
     /// The task as an issue; nothing where there is no Git host.
-    fn task(&self, attempt: &Attempt, time: Duration) -> Option<Result<Task, GitHubError>> {
+    fn task(&self, attempt: &Attempt, time: Duration) -> Option<Result<IssueTask, GitHubError>> {
         let office = Arc::clone(self.office.as_ref()?);
-        let person = Person::parse(person(&attempt.provider));
+        let person = Assignee::parse(person(&attempt.provider));
         let host = office.host.open().map(|host| host.within(time));
-        Some(host.map(|host| Task { attempt: attempt.clone(), office, person, host }))
+        Some(host.map(|host| IssueTask { attempt: attempt.clone(), office, person, host }))
     }
 }
 
@@ -83,8 +83,8 @@ impl Provider for Human {
         }
     }
 
-    fn run(&self, attempt: Attempt, _control: Control) -> Running {
-        let refused = |why: String| Outcome::hopeless(NodeReason::ProviderFailed, why);
+    fn run(&self, attempt: Attempt, _control: Control) -> AttemptFuture {
+        let refused = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
         if let Err(error) = self.check(&attempt.provider, &attempt.config) {
             return Box::pin(std::future::ready(refused(error.to_string()).into()));
         }
@@ -101,21 +101,21 @@ impl Provider for Human {
         })
     }
 
-    fn poll(&self, attempt: Attempt, control: Control) -> Running {
-        let task = self.task(&attempt, ONE_LOOK).zip(Handle::read(&attempt));
+    fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
+        let task = self.task(&attempt, ONE_LOOK).zip(IssueHandle::read(&attempt));
         Box::pin(async move {
             match task {
                 Some((Ok(task), handle)) => looked(&task, &handle, control).await,
                 // A runner without a Git host learns nothing, and leaves things as they are.
-                _ => Outcome::Stopped(Stop::Shutdown).into(),
+                _ => AttemptOutcome::Stopped(Stop::Shutdown).into(),
             }
         })
     }
 
-    fn call_off(&self, attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
         let task = self.task(&attempt, CALLING_OFF);
         Box::pin(async move {
-            let Some(handle) = Handle::read(&attempt) else { return Ok(()) };
+            let Some(handle) = IssueHandle::read(&attempt) else { return Ok(()) };
             let task =
                 task.ok_or(GitHubError::NoToken).and_then(|task| task).map_err(|error| error.to_string())?;
             task.call_off(&handle).await.map_err(|error| error.to_string())
@@ -124,27 +124,27 @@ impl Provider for Human {
 }
 
 /// One look at the issue, and the checks of an answer.
-async fn looked(task: &Task, handle: &Handle, control: Control) -> Report {
-    let nothing = || Report::from(Outcome::Stopped(Stop::Shutdown));
-    let mut report: Report = match task.look(handle).await {
+async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> AttemptReport {
+    let nothing = || AttemptReport::from(AttemptOutcome::Stopped(Stop::Shutdown));
+    let mut report: AttemptReport = match task.look(handle).await {
         Ok(outcome) => outcome.into(),
         Err(error) if error.is_passing() => return nothing(),
         Err(error) => return task.cannot_look(handle, &error).into(),
     };
     let redactor = &task.office.redactor;
     report.outcome = match report.outcome {
-        Outcome::Succeeded { outputs } => Outcome::Succeeded { outputs: redactor.map(outputs) },
-        Outcome::Failed { reason, message, retryable, retry_after } => {
-            Outcome::Failed { reason, message: redactor.text(&message), retryable, retry_after }
+        AttemptOutcome::Succeeded { outputs } => AttemptOutcome::Succeeded { outputs: redactor.map(outputs) },
+        AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
+            AttemptOutcome::Failed { reason, message: redactor.text(&message), retryable, retry_after }
         }
         other => return other.into(),
     };
-    if matches!(report.outcome, Outcome::Succeeded { .. }) && !task.attempt.criteria.is_empty() {
+    if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !task.attempt.criteria.is_empty() {
         let Control { mut stop, output } = control;
-        let log = Log::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
+        let log = AttemptLog::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
         check_elsewhere(&task.office.settings, &task.attempt, &mut report, &mut stop, log).await;
     }
-    if matches!(report.outcome, Outcome::Stopped(_)) || task.end(handle).await.is_err() {
+    if matches!(report.outcome, AttemptOutcome::Stopped(_)) || task.end(handle).await.is_err() {
         return nothing();
     }
     report
@@ -155,8 +155,8 @@ fn person(provider: &str) -> &str {
 }
 
 /// Without a Git host.
-fn local(attempt: &Attempt) -> Outcome {
-    Outcome::Blocked {
+fn local(attempt: &Attempt) -> AttemptOutcome {
+    AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingPerson,
         message: message(attempt),
         handle: None,

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use wiremock::matchers::{body_json, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::page::{Mark, body, form, title};
+use super::issue_page::{IssueMarker, body, form, title};
 use super::*;
 use crate::github::Access;
 use crate::model::ContextItem;
@@ -49,7 +49,9 @@ async fn without_a_host_the_node_is_blocked_and_says_what_ends_that() {
     let report = Human::new(&ProviderSettings::default(), &GitHost::new(None))
         .run(attempt("human://mia"), control())
         .await;
-    let Outcome::Blocked { reason, message, handle, .. } = report.outcome else { panic!("not blocked") };
+    let AttemptOutcome::Blocked { reason, message, handle, .. } = report.outcome else {
+        panic!("not blocked")
+    };
     assert_eq!((reason, handle), (NodeReason::AwaitingPerson, None));
     assert_eq!(
         message,
@@ -60,7 +62,7 @@ async fn without_a_host_the_node_is_blocked_and_says_what_ends_that() {
 async fn host() -> (MockServer, Human) {
     let server = MockServer::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
-    let home = Home { repo: "acme/app".parse().unwrap(), dashboard: None };
+    let home = HostRepository { repo: "acme/app".parse().unwrap(), dashboard: None };
     let settings = ProviderSettings { home: Some(home), ..ProviderSettings::default() };
     let refused = ResponseTemplate::new(403).set_body_json(json!({ "message": "Resource not accessible" }));
     Mock::given(path("/user")).respond_with(refused).mount(&server).await;
@@ -79,9 +81,9 @@ fn answers(body: &Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
-fn handle_of(report: Report) -> Value {
+fn handle_of(report: AttemptReport) -> Value {
     match report.outcome {
-        Outcome::Blocked { handle: Some(handle), .. } => serde_json::from_str(&handle).unwrap(),
+        AttemptOutcome::Blocked { handle: Some(handle), .. } => serde_json::from_str(&handle).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -158,7 +160,7 @@ async fn half_of_the_time_is_told_once() {
     };
     let early = look(json!({"issue": 7, "url": "u"}), 30).await;
     assert!(
-        matches!(early.outcome, Outcome::Blocked { poll_after: Some(after), .. } if after.as_secs() == 20)
+        matches!(early.outcome, AttemptOutcome::Blocked { poll_after: Some(after), .. } if after.as_secs() == 20)
     );
     let handle = handle_of(look(json!({"issue": 7, "url": "u"}), 50).await);
     assert_eq!(handle, json!({"issue": 7, "url": "u", "reminded": true}));
@@ -172,11 +174,11 @@ async fn an_issue_that_is_gone_is_lost_and_a_host_that_fails_says_nothing() {
     Mock::given(path(format!("{ISSUES}/7"))).respond_with(gone).mount(&server).await;
     let mut asked = attempt("human://mia");
     asked.handle = Some(json!({"issue": 7, "url": "u"}).to_string());
-    assert!(matches!(provider.poll(asked.clone(), control()).await.outcome, Outcome::Lost { .. }));
-    assert_eq!(provider.call_off(asked.clone()).await, Ok(()));
+    assert!(matches!(provider.poll(asked.clone(), control()).await.outcome, AttemptOutcome::Lost { .. }));
+    assert_eq!(provider.cancel_remote(asked.clone()).await, Ok(()));
     let here = Human::new(&ProviderSettings::default(), &GitHost::new(None));
-    assert_eq!(here.poll(asked.clone(), control()).await.outcome, Outcome::Stopped(Stop::Shutdown));
-    assert!(here.call_off(asked).await.unwrap_err().contains("GITHUB_TOKEN"));
+    assert_eq!(here.poll(asked.clone(), control()).await.outcome, AttemptOutcome::Stopped(Stop::Shutdown));
+    assert!(here.cancel_remote(asked).await.unwrap_err().contains("GITHUB_TOKEN"));
 }
 
 /// What a host would build of the text of an issue, without its words.
@@ -235,7 +237,7 @@ fn filled(text: &str) -> Attempt {
 fn hostile_text_changes_no_structure_of_an_issue_and_is_no_answer() {
     let corpus: Vec<String> =
         serde_json::from_str(include_str!("../../../tests/fixtures/hostile.json")).unwrap();
-    let page = |text: &str| body(&filled(text), &Person::parse("mia"), None);
+    let page = |text: &str| body(&filled(text), &Assignee::parse("mia"), None);
     let expected = structure(&page("harmless words"));
     assert!(
         expected.len() > 50 && expected.iter().any(|event| event.contains("TaskListMarker")),
@@ -246,7 +248,7 @@ fn hostile_text_changes_no_structure_of_an_issue_and_is_no_answer() {
         let found = page(text);
         assert_eq!(structure(&found), expected, "{text:?}");
         assert_eq!(answer::outputs(form(&found), true), None, "{text:?}");
-        assert!(Mark::read(&found).unwrap().is_of(&filled(text)));
+        assert!(IssueMarker::read(&found).unwrap().is_of(&filled(text)));
         assert!(!title(&filled(text)).chars().any(char::is_control));
     }
     let long = page(&"`long` @words\n".repeat(20_000));

@@ -5,16 +5,16 @@ use serde_json::Value;
 
 use super::hopeless;
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::{Attempt, Outcome, outputs};
+use crate::provider::{Attempt, AttemptOutcome, outputs};
 
 /// The outcome of a call that was answered.
-pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> Outcome {
+pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutcome {
     let texts: Vec<&str> =
         result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
     let text = texts.join("\n");
     if result.is_error == Some(true) {
         let message = if text.is_empty() { "it says no more".to_owned() } else { text };
-        return Outcome::failed(NodeReason::ProviderFailed, format!("the tool failed: {message}"));
+        return AttemptOutcome::failed(NodeReason::ProviderFailed, format!("the tool failed: {message}"));
     }
     let given = match &result.structured_content {
         Some(Value::Object(map)) => map.clone(),
@@ -25,8 +25,8 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> Outcome {
         return hopeless(format!("the answer of the tool has more than {} bytes", outputs::LIMIT));
     }
     match outputs::checked(given, &attempt.declared_outputs) {
-        Ok(outputs) => Outcome::Succeeded { outputs },
-        Err(error) => Outcome::hopeless(NodeReason::OutputInvalid, error.to_string()),
+        Ok(outputs) => AttemptOutcome::Succeeded { outputs },
+        Err(error) => AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string()),
     }
 }
 

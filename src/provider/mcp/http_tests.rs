@@ -8,7 +8,7 @@ use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::provider::tool::tests::{Bench, bench, map};
-use crate::provider::{Control, Outcome, Registry};
+use crate::provider::{AttemptOutcome, Control, Registry};
 
 fn desk(settings: Value, allowed: &[&str]) -> Bench {
     let mut bench = bench(json!({}));
@@ -23,7 +23,7 @@ async fn failure(bench: &Bench) -> (String, bool, Option<Duration>) {
     let registry = Registry::standard(bench.settings.clone());
     let control = Control { stop: bench.stop.subscribe(), output: mpsc::channel(9).0 };
     let report = registry.find("mcp://desk/work").unwrap().run(bench.attempt.clone(), control).await;
-    let Outcome::Failed { message, retryable, retry_after, .. } = report.outcome else {
+    let AttemptOutcome::Failed { message, retryable, retry_after, .. } = report.outcome else {
         panic!("{report:?}")
     };
     (message, retryable, retry_after)

@@ -2,6 +2,7 @@
 //! describes it. Servers stand in the configuration, so a plan names them and brings none along.
 
 mod answer;
+mod error;
 #[cfg(test)]
 mod http_tests;
 mod server;
@@ -9,29 +10,29 @@ mod session;
 mod stdio;
 #[cfg(test)]
 mod tests;
-mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::server::Server;
-use super::checked_elsewhere::check_there;
-use super::log::Log;
+use super::log::AttemptLog;
 use super::redact::Redactor;
+use super::remote_criteria::check_there;
 use super::web::Web;
 use super::{
-    Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, check_criteria,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderSettings,
+    check_criteria,
 };
 use crate::model::{JsonMap, NodeReason};
 
 const SCHEME: &str = "mcp://";
 
 /// The provider.
-pub(super) struct Mcp(Arc<Shared>);
+pub(super) struct Mcp(Arc<McpContext>);
 
 /// What all calls have in common.
-struct Shared {
+struct McpContext {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
     web: Web,
@@ -44,11 +45,11 @@ impl Mcp {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
         let (servers, web) = (settings.mcp.clone(), Web::new(&settings.allow_private));
-        Self(Arc::new(Shared { settings, redactor, web, servers }))
+        Self(Arc::new(McpContext { settings, redactor, web, servers }))
     }
 }
 
-impl Shared {
+impl McpContext {
     /// The server and the name of the tool.
     fn find(&self, provider: &str, config: &JsonMap) -> Result<(Server, String), ConfigError> {
         let wrong = |why: &'static str| ConfigError::Provider { provider: provider.to_owned(), why };
@@ -57,7 +58,7 @@ impl Shared {
             .and_then(|rest| rest.split_once('/'))
             .filter(|(name, tool)| !name.is_empty() && !tool.is_empty())
             .ok_or_else(|| wrong("must be `mcp://SERVER/TOOL`"))?;
-        super::check::Settings::new(config, &[])?;
+        super::settings_reader::Settings::new(config, &[])?;
         let settings = self.servers.get(name).ok_or_else(|| {
             wrong("names a server that is not configured: write `command` or `url` below `providers.mcp.SERVER` in .planspec.yaml")
         })?;
@@ -74,13 +75,13 @@ impl Provider for Mcp {
         self.0.find(provider, config).map(|_| ())
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move { run(&shared, attempt, control).await })
     }
 }
 
-async fn run(shared: &Arc<Shared>, attempt: Attempt, control: Control) -> Report {
+async fn run(shared: &Arc<McpContext>, attempt: Attempt, control: Control) -> AttemptReport {
     let found = shared.find(&attempt.provider, &attempt.config).and_then(|found| {
         check_criteria(&attempt.criteria)?;
         Ok(found)
@@ -90,18 +91,18 @@ async fn run(shared: &Arc<Shared>, attempt: Attempt, control: Control) -> Report
         Err(error) => return hopeless(error.to_string()).into(),
     };
     let Control { mut stop, output } = control;
-    let log = Log::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+    let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
     let began = Instant::now();
     let (report, log, place) = match server {
         Server::Program(config) => stdio::call(shared, config, tool, &attempt, &mut stop, log).await,
         Server::Address(address) => {
             let outcome = session::over_http(shared, &address, tool, &attempt, &mut stop).await;
-            (Report::from(outcome), Some(log), None)
+            (AttemptReport::from(outcome), Some(log), None)
         }
     };
-    let mut report = Report { outcome: report.outcome.cleaned(&shared.redactor), ..report };
+    let mut report = AttemptReport { outcome: report.outcome.cleaned(&shared.redactor), ..report };
     match log {
-        Some(log) if matches!(report.outcome, Outcome::Succeeded { .. }) => {
+        Some(log) if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) => {
             let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
             let attempt = Attempt { timeout, ..attempt };
             check_there(&shared.settings, &attempt, place, &mut report, &mut stop, log).await;
@@ -112,6 +113,6 @@ async fn run(shared: &Arc<Shared>, attempt: Attempt, control: Control) -> Report
     report
 }
 
-fn hopeless(message: impl Into<String>) -> Outcome {
-    Outcome::hopeless(NodeReason::ProviderFailed, message)
+fn hopeless(message: impl Into<String>) -> AttemptOutcome {
+    AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
 }

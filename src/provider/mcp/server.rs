@@ -3,8 +3,8 @@
 use reqwest::Url;
 
 use crate::model::JsonMap;
-use crate::provider::check::Settings;
 use crate::provider::headers::Headers;
+use crate::provider::settings_reader::Settings;
 use crate::provider::tool::ToolConfig;
 use crate::provider::web::{Request, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
@@ -14,11 +14,11 @@ pub(super) enum Server {
     /// A program that speaks on its standard input and output.
     Program(ToolConfig),
     /// An address that speaks streamable HTTP.
-    Address(Address),
+    Address(ServerAddress),
 }
 
 /// An address, and what is said to it with each request.
-pub(super) struct Address {
+pub(super) struct ServerAddress {
     pub(super) url: Url,
     pub(super) headers: Headers,
 }
@@ -38,7 +38,7 @@ impl Server {
         let url = parse_address(&read.text("url")?.unwrap_or_default()).map_err(|error| {
             ConfigError::Invalid { key: "url".to_owned(), why: format!("cannot be asked: {error}") }
         })?;
-        let address = Address { url, headers: Headers::read(&read)? };
+        let address = ServerAddress { url, headers: Headers::read(&read)? };
         let mut request = Request::new(reqwest::Method::POST, address.url.clone());
         address.headers.add_to(&mut request, all)?;
         Ok(Self::Address(address))

@@ -11,19 +11,24 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use tokio::sync::watch;
 
-use super::server::Address;
-use super::trouble::{no_answer, no_greeting};
-use super::{Shared, answer, hopeless};
+use super::error::{no_answer, no_greeting};
+use super::server::ServerAddress;
+use super::{McpContext, answer, hopeless};
 use crate::model::NodeReason;
 use crate::provider::web::Request;
-use crate::provider::{Attempt, Outcome, Stop, outputs};
+use crate::provider::{Attempt, AttemptOutcome, Stop, outputs};
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Calls a tool by way of `transport`.
 /// `at` is the address of a server that has one.
-pub(super) async fn call<T, E, A>(transport: T, tool: &str, attempt: &Attempt, at: Option<&Url>) -> Outcome
+pub(super) async fn call<T, E, A>(
+    transport: T,
+    tool: &str,
+    attempt: &Attempt,
+    at: Option<&Url>,
+) -> AttemptOutcome
 where
     T: IntoTransport<RoleClient, E, A>,
     E: std::error::Error + Send + Sync + 'static,
@@ -52,12 +57,12 @@ where
 
 /// A call to a server at an address.
 pub(super) async fn over_http(
-    shared: &Shared,
-    address: &Address,
+    shared: &McpContext,
+    address: &ServerAddress,
     tool: String,
     attempt: &Attempt,
     stop: &mut watch::Receiver<Option<Stop>>,
-) -> Outcome {
+) -> AttemptOutcome {
     let transport = match transport(shared, address) {
         Ok(transport) => transport,
         Err(outcome) => return outcome,
@@ -71,16 +76,16 @@ pub(super) async fn over_http(
     };
     tokio::select! {
         done = tokio::time::timeout(timeout, call(transport, &tool, attempt, Some(&address.url))) => {
-            done.unwrap_or_else(|_| Outcome::failed(NodeReason::Timeout, format!("took longer than {timeout:?}")))
+            done.unwrap_or_else(|_| AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {timeout:?}")))
         }
-        stop = stopped => Outcome::Stopped(stop),
+        stop = stopped => AttemptOutcome::Stopped(stop),
     }
 }
 
 fn transport(
-    shared: &Shared,
-    address: &Address,
-) -> Result<StreamableHttpClientTransport<reqwest::Client>, Outcome> {
+    shared: &McpContext,
+    address: &ServerAddress,
+) -> Result<StreamableHttpClientTransport<reqwest::Client>, AttemptOutcome> {
     let mut headers = HashMap::new();
     let mut request = Request::new(reqwest::Method::POST, address.url.clone());
     address.headers.add_to(&mut request, &shared.settings).map_err(|error| hopeless(error.to_string()))?;
@@ -89,7 +94,7 @@ fn transport(
         headers.extend(name.map(|name| (name, value)));
     }
     let client = shared.web.client(&address.url);
-    let client = client.map_err(|error| Outcome::broken(error.to_string(), error.may_pass()))?;
+    let client = client.map_err(|error| AttemptOutcome::broken(error.to_string(), error.may_pass()))?;
     let mut config =
         StreamableHttpClientTransportConfig::with_uri(address.url.as_str()).custom_headers(headers);
     let limit = usize::try_from(4 * outputs::LIMIT).unwrap_or(usize::MAX);

@@ -11,30 +11,30 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::{Shared, hopeless, session};
+use super::{McpContext, hopeless, session};
 use crate::model::NodeReason;
-use crate::provider::command_line::Environment;
+use crate::provider::command_line::EnvVars;
 use crate::provider::interrupt::{Interrupt, interrupt};
-use crate::provider::log::Log;
-use crate::provider::process::{self, End, Input, Source};
+use crate::provider::log::AttemptLog;
+use crate::provider::process::{self, OutputStream, ProcessEnd, ProcessInput};
 use crate::provider::tool::ToolConfig;
-use crate::provider::{Attempt, Checkout, Outcome, Report, Stop};
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, Stop};
 
 /// How much of what the server says is held until it is read.
 const HELD: usize = 64 << 10;
 
 /// What a call leaves: how it ended, the log if it is still there, and the checkout that the server worked in.
-type Left = (Report, Option<Log>, Option<Checkout>);
+type CallResult = (AttemptReport, Option<AttemptLog>, Option<PrivateCheckout>);
 
 /// Starts the server, makes the call, ends the server.
 pub(super) async fn call(
-    shared: &Arc<Shared>,
+    shared: &Arc<McpContext>,
     config: ToolConfig,
     tool: String,
     attempt: &Attempt,
     stop: &mut watch::Receiver<Option<Stop>>,
-    log: Log,
-) -> Left {
+    log: AttemptLog,
+) -> CallResult {
     let ends = interrupt().and_then(|ends| io::pipe().map(|pipe| (ends, pipe)));
     let ((mut asker, heard), (input, to_server)) = match ends {
         Ok(ends) => ends,
@@ -75,48 +75,53 @@ pub(super) async fn call(
 }
 
 /// What the session came to counts, unless it failed because the server was gone.
-fn left(ended: Result<Ended, JoinError>, session: Option<Outcome>) -> Left {
-    let Ended { end, log, checkout } = match ended {
+fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -> CallResult {
+    let ServerExit { end, log, checkout } = match ended {
         Ok(ended) => ended,
         Err(error) => return (failed(format!("the attempt broke off: {error}")).into(), None, None),
     };
     let mut exit_code = None;
     let early = match end {
         Err(outcome) => Some(outcome),
-        Ok(End::TimedOut) => Some(Outcome::failed(NodeReason::Timeout, "took longer than its timeout")),
-        Ok(End::Stopped(stop)) if session.is_none() => Some(Outcome::Stopped(stop)),
-        Ok(End::Stopped(_)) => None,
-        Ok(End::Exited(status)) => {
+        Ok(ProcessEnd::TimedOut) => {
+            Some(AttemptOutcome::failed(NodeReason::Timeout, "took longer than its timeout"))
+        }
+        Ok(ProcessEnd::Stopped(stop)) if session.is_none() => Some(AttemptOutcome::Stopped(stop)),
+        Ok(ProcessEnd::Stopped(_)) => None,
+        Ok(ProcessEnd::Exited(status)) => {
             exit_code = status.code();
             Some(failed(format!("the server ended before it answered: {status}")))
         }
     };
     let outcome = match (session, early) {
-        (Some(done @ (Outcome::Succeeded { .. } | Outcome::Failed { retryable: false, .. })), _) => done,
+        (
+            Some(done @ (AttemptOutcome::Succeeded { .. } | AttemptOutcome::Failed { retryable: false, .. })),
+            _,
+        ) => done,
         (_, Some(early)) => early,
         (Some(outcome), None) => outcome,
         (None, None) => failed("the session ended without an answer".to_owned()),
     };
-    (Report { exit_code, ..Report::from(outcome) }, Some(log), checkout)
+    (AttemptReport { exit_code, ..AttemptReport::from(outcome) }, Some(log), checkout)
 }
 
-fn failed(message: String) -> Outcome {
-    Outcome::failed(NodeReason::ProviderFailed, message)
+fn failed(message: String) -> AttemptOutcome {
+    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
 }
 
 /// How a server ended, and what it leaves.
-struct Ended {
-    end: Result<End, Outcome>,
-    log: Log,
-    checkout: Option<Checkout>,
+struct ServerExit {
+    end: Result<ProcessEnd, AttemptOutcome>,
+    log: AttemptLog,
+    checkout: Option<PrivateCheckout>,
 }
 
 /// The server, for a thread that may block.
 struct Process {
-    shared: Arc<Shared>,
+    shared: Arc<McpContext>,
     config: ToolConfig,
     attempt: Attempt,
-    log: Log,
+    log: AttemptLog,
     input: Arc<OwnedFd>,
     output: DuplexStream,
     deadline: Option<Instant>,
@@ -124,41 +129,44 @@ struct Process {
 }
 
 impl Process {
-    fn run(mut self, interrupt: &Interrupt) -> Ended {
+    fn run(mut self, interrupt: &Interrupt) -> ServerExit {
         match self.attempt.workspace.prepare() {
             Ok(checkout) => {
                 let end = self.serve(&checkout, interrupt);
-                Ended { end, log: self.log, checkout: Some(checkout) }
+                ServerExit { end, log: self.log, checkout: Some(checkout) }
             }
-            Err(error) => Ended { end: Err(failed(error.to_string())), log: self.log, checkout: None },
+            Err(error) => ServerExit { end: Err(failed(error.to_string())), log: self.log, checkout: None },
         }
     }
 
-    fn serve(&mut self, checkout: &Checkout, interrupt: &Interrupt) -> Result<End, Outcome> {
+    fn serve(
+        &mut self,
+        checkout: &PrivateCheckout,
+        interrupt: &Interrupt,
+    ) -> Result<ProcessEnd, AttemptOutcome> {
         let line = self.config.command_line();
         let mut program = line
             .program(&self.environment(), checkout, self.config.grace)
             .map_err(|error| hopeless(error.to_string()))?;
         program.split = true;
-        program.input = Input::Pipe(Arc::clone(&self.input));
+        program.input = ProcessInput::Pipe(Arc::clone(&self.input));
         let (runtime, output, log) = (&self.runtime, &mut self.output, &mut self.log);
         let mut sink = |source, bytes: &[u8]| match source {
-            Source::Log => log.write(bytes),
+            OutputStream::Log => log.write(bytes),
             // Nobody reads any more when the session is over, and that is fine.
-            Source::Answer => drop(runtime.block_on(output.write_all(bytes))),
+            OutputStream::Answer => drop(runtime.block_on(output.write_all(bytes))),
         };
         let end = process::run(&program, self.deadline, interrupt, &mut sink);
         end.map_err(|error| {
             let error = line.start_error(error);
-            Outcome::broken(error.to_string(), error.may_pass())
+            AttemptOutcome::broken(error.to_string(), error.may_pass())
         })
     }
 
-    fn environment(&self) -> Environment {
+    fn environment(&self) -> EnvVars {
         let settings = &self.shared.settings;
         let passed = settings.environment.iter().chain(&settings.secrets);
-        let mut all: Environment =
-            passed.map(|(name, value)| (OsString::from(name), value.clone())).collect();
+        let mut all: EnvVars = passed.map(|(name, value)| (OsString::from(name), value.clone())).collect();
         all.extend(self.config.env.iter().map(|(name, value)| (name.into(), value.into())));
         all
     }

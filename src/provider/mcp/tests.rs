@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::model::NodeReason;
 use crate::provider::tool::tests::{Bench, bench, map};
-use crate::provider::{Outcome, Registry, Stop};
+use crate::provider::{AttemptOutcome, Registry, Stop};
 
 /// A server for standard input and output; `WORK` in it is what the tool does with `say` and `arguments`.
 const SERVER: &str = r#"
@@ -61,7 +61,7 @@ fn a_text_is_an_output_or_an_object_where_outputs_are_declared() {
 #[track_caller]
 fn check_failure(work: &str, expected: &str, expected_retryable: bool) {
     let report = server(work).run();
-    let Outcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
+    let AttemptOutcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
     assert_eq!((message.as_str(), retryable), (expected, expected_retryable));
 }
 
@@ -96,13 +96,13 @@ fn criteria_are_checked_where_the_server_worked() {
         bench.run()
     };
     let report = check("^by the tool$");
-    assert!(matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
+    assert!(matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
     assert!(report.criteria.len() == 2 && report.criteria.iter().all(|result| result.passed), "{report:?}");
     let tail = report.log.unwrap().tail;
     assert!(tail.starts_with("hello world") && tail.ends_with("by the tool"), "{tail}");
     let report = check("nothing");
     assert!(
-        matches!(report.outcome, Outcome::Failed { reason: NodeReason::CriterionFailed, .. }),
+        matches!(report.outcome, AttemptOutcome::Failed { reason: NodeReason::CriterionFailed, .. }),
         "{report:?}"
     );
     let mut bench = server("sys.exit(1)");
@@ -125,7 +125,7 @@ fn a_call_that_hangs_ends_at_its_deadline_and_on_request_with_the_server() {
         std::thread::sleep(Duration::from_millis(300));
         sender.send_replace(Some(Stop::Cancel));
     });
-    assert_eq!(bench.run().outcome, Outcome::Stopped(Stop::Cancel));
+    assert_eq!(bench.run().outcome, AttemptOutcome::Stopped(Stop::Cancel));
     asker.join().unwrap();
 }
 

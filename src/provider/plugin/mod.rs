@@ -1,7 +1,7 @@
 //! Providers that users write: the scheme NAME is served by the executable `planspec-provider-NAME`, which gets one
 //! request on its standard input and gives one answer on its standard output. `docs/providers/custom.md` describes both.
 
-mod answer;
+mod reply;
 #[cfg(test)]
 mod tests;
 
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::agent::brief;
-use super::process::Input;
+use super::process::ProcessInput;
 use super::tool::{Job, LocalProcesses, ToolConfig};
-use super::{Attempt, CallingOff, ConfigError, Control, Outcome, Provider, Running};
+use super::{Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider};
 use crate::model::JsonMap;
 
 /// The version of the exchange.
@@ -30,7 +30,7 @@ impl Plugin {
         Self(processes)
     }
 
-    fn start(&self, operation: &str, mut attempt: Attempt, control: Control) -> Running {
+    fn start(&self, operation: &str, mut attempt: Attempt, control: Control) -> AttemptFuture {
         let scheme = attempt.provider.split_once("://").map_or("", |(scheme, _)| scheme);
         let mut config = ToolConfig::of_program(format!("planspec-provider-{scheme}"));
         if operation != "run" {
@@ -38,8 +38,8 @@ impl Plugin {
             attempt.run_dir.push(operation);
             config.checkout = operation == "poll" && !attempt.criteria.is_empty();
         }
-        let input = Input::Bytes(request(operation, &attempt).to_string().into_bytes());
-        let job = Job { config, input, brief: Some(brief(&attempt)), answer: Some(answer::read) };
+        let input = ProcessInput::Bytes(request(operation, &attempt).to_string().into_bytes());
+        let job = Job { config, input, brief: Some(brief(&attempt)), answer: Some(reply::read) };
         self.0.run(attempt, Ok(job), control)
     }
 }
@@ -78,15 +78,15 @@ impl Provider for Plugin {
         Ok(())
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.start("run", attempt, control)
     }
 
-    fn poll(&self, attempt: Attempt, control: Control) -> Running {
+    fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.start("poll", attempt, control)
     }
 
-    fn call_off(&self, mut attempt: Attempt) -> CallingOff {
+    fn cancel_remote(&self, mut attempt: Attempt) -> CancelFuture {
         attempt.timeout = Some(CALLING_OFF);
         attempt.criteria.clear();
         attempt.declared_outputs.clear();
@@ -96,7 +96,7 @@ impl Provider for Plugin {
             let report = running.await;
             drop(asker);
             match report.outcome {
-                Outcome::Failed { message, .. } => Err(message),
+                AttemptOutcome::Failed { message, .. } => Err(message),
                 _ => Ok(()),
             }
         })

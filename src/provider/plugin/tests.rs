@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::model::NodeReason;
 use crate::provider::tool::tests::{Bench, bench};
-use crate::provider::{Control, Outcome, Registry, Stop};
+use crate::provider::{AttemptOutcome, Control, Registry, Stop};
 
 fn plugin(script: &str) -> Bench {
     let mut bench = bench(json!({"room": "A"}));
@@ -63,7 +63,7 @@ fn work_elsewhere_is_looked_at_again_and_called_off() {
           *) echo "$request" >&2; exit 9 ;;
         esac"#;
     let mut bench = plugin(script);
-    let expected = Outcome::Blocked {
+    let expected = AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingProvider,
         message: "queued".to_owned(),
         handle: Some("job 7".to_owned()),
@@ -76,14 +76,14 @@ fn work_elsewhere_is_looked_at_again_and_called_off() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let control = Control { stop: bench.stop.subscribe(), output: tokio::sync::mpsc::channel(9).0 };
     let report = runtime.block_on(provider.poll(bench.attempt.clone(), control));
-    assert!(matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
-    assert_eq!(runtime.block_on(provider.call_off(bench.attempt.clone())), Err("too late".to_owned()));
+    assert!(matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
+    assert_eq!(runtime.block_on(provider.cancel_remote(bench.attempt.clone())), Err("too late".to_owned()));
 }
 
 #[track_caller]
 fn check_malformed(script: &str, expected: &str) {
     let report = plugin(script).run();
-    let Outcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
+    let AttemptOutcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
     assert_eq!(message, format!("the answer of the provider cannot be used: {expected}"));
     assert!(!retryable);
 }
@@ -104,13 +104,13 @@ fn a_malformed_answer_is_a_failure_for_good() {
 #[test]
 fn failures_say_whether_to_try_again() {
     let mut bench = plugin(r#"echo '{"status": "failed", "message": "no paper", "retryable": false}'"#);
-    assert_eq!(bench.run().outcome, Outcome::hopeless(NodeReason::ProviderFailed, "no paper"));
+    assert_eq!(bench.run().outcome, AttemptOutcome::permanent(NodeReason::ProviderFailed, "no paper"));
     let busy = r#"echo '{"status": "failed", "message": "busy", "retryAfter": "90s"}'"#;
     let expected =
-        Outcome::failed(NodeReason::ProviderFailed, "busy").not_before(Some(Duration::from_secs(90)));
+        AttemptOutcome::failed(NodeReason::ProviderFailed, "busy").not_before(Some(Duration::from_secs(90)));
     assert_eq!(plugin(busy).run().outcome, expected);
     let mut bench = plugin("exit 3");
-    assert_eq!(bench.run().outcome, Outcome::failed(NodeReason::ProviderFailed, "exited with code 3"));
+    assert_eq!(bench.run().outcome, AttemptOutcome::failed(NodeReason::ProviderFailed, "exited with code 3"));
     let mut bench = plugin(r#"echo '{"status": "succeeded", "outputs": {"x": 1}}'"#);
     bench.attempt.declared_outputs = vec!["y".to_owned()];
     let (_, message) = bench.fail(NodeReason::OutputInvalid);
@@ -149,7 +149,7 @@ fn a_flood_a_child_left_behind_and_a_hang_disturb_nobody() {
 fn a_plugin_is_stopped_and_takes_no_scheme_that_is_built_in() {
     let mut bench = plugin("touch started; sleep 600");
     bench.stop.send_replace(Some(Stop::Cancel));
-    assert_eq!(bench.run().outcome, Outcome::Stopped(Stop::Cancel));
+    assert_eq!(bench.run().outcome, AttemptOutcome::Stopped(Stop::Cancel));
     let registry = Registry::standard(bench.settings.clone());
     assert!(registry.find("tool://x").unwrap().schemes().contains(&"tool"));
     assert!(registry.find("robots://x").is_err(), "what is not named stays a typo");

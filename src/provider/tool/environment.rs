@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use super::job::Job;
 use super::run_folder::RunFolder;
-use crate::provider::command_line::Environment;
+use crate::provider::command_line::EnvVars;
 use crate::provider::{Attempt, ProviderSettings};
 
 /// The whole environment of a command. Later sources win: the runner's, `config.env`, ours.
@@ -13,8 +13,8 @@ pub(super) fn environment(
     job: &Job,
     attempt: &Attempt,
     folder: &RunFolder<'_>,
-) -> Environment {
-    let mut all = Environment::new();
+) -> EnvVars {
+    let mut all = EnvVars::new();
     for (name, value) in settings.environment.iter().chain(&settings.secrets) {
         all.insert(name.into(), value.clone());
     }

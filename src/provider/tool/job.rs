@@ -2,18 +2,18 @@
 
 use super::config::ToolConfig;
 use crate::model::JsonMap;
-use crate::provider::process::Input;
-use crate::provider::{Attempt, Outcome};
+use crate::provider::process::ProcessInput;
+use crate::provider::{Attempt, AttemptOutcome};
 
 /// Makes the outputs, or another end, out of what a process wrote to its standard output.
-pub(in crate::provider) type ReadAnswer = fn(&[u8], &Attempt) -> Result<JsonMap, Outcome>;
+pub(in crate::provider) type ReadAnswer = fn(&[u8], &Attempt) -> Result<JsonMap, AttemptOutcome>;
 
 /// What a local process is asked to do.
 pub(in crate::provider) struct Job {
     /// The command.
     pub(in crate::provider) config: ToolConfig,
     /// What it finds on its standard input.
-    pub(in crate::provider) input: Input,
+    pub(in crate::provider) input: ProcessInput,
     /// What the work is about, as a file.
     pub(in crate::provider) brief: Option<String>,
     /// Takes the answer on standard output; without it, that is part of the log, and outputs come in a file.
@@ -23,6 +23,6 @@ pub(in crate::provider) struct Job {
 impl Job {
     /// A command that gets nothing and gives its outputs in a file.
     pub(in crate::provider) fn command(config: ToolConfig) -> Self {
-        Self { config, input: Input::Empty, brief: None, answer: None }
+        Self { config, input: ProcessInput::Empty, brief: None, answer: None }
     }
 }

@@ -8,24 +8,26 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::LocalRunContext;
 use super::config::ToolConfig;
 use super::environment::environment;
 use super::job::Job;
 use super::run_folder::RunFolder;
 use crate::model::{CriterionResult, JsonMap, NodeReason};
-use crate::provider::command_line::{Environment, StartError};
+use crate::provider::command_line::{EnvVars, StartError};
 use crate::provider::criteria::{Checker, check_criteria};
 use crate::provider::interrupt::Interrupt;
-use crate::provider::log::Log;
-use crate::provider::process::{self, End, Source};
+use crate::provider::log::AttemptLog;
+use crate::provider::process::{self, OutputStream, ProcessEnd};
 use crate::provider::relative_path::resolve;
-use crate::provider::sandbox::Enclosure;
-use crate::provider::{Attempt, Checkout, ConfigError, Outcome, Report, artifacts, outputs};
+use crate::provider::sandbox::SandboxCommand;
+use crate::provider::{
+    Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout, artifacts, outputs,
+};
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
-    shared: &'a Shared,
+    shared: &'a LocalRunContext,
     attempt: &'a Attempt,
     job: &'a Job,
     interrupt: &'a Interrupt,
@@ -35,7 +37,7 @@ pub(super) struct LocalRun<'a> {
 impl<'a> LocalRun<'a> {
     /// Gets ready; the time of the attempt begins now.
     pub(super) fn new(
-        shared: &'a Shared,
+        shared: &'a LocalRunContext,
         attempt: &'a Attempt,
         job: &'a Job,
         interrupt: &'a Interrupt,
@@ -45,11 +47,11 @@ impl<'a> LocalRun<'a> {
     }
 
     /// Runs it to its end.
-    pub(super) fn run(&self, lines: mpsc::Sender<String>) -> Report {
-        self.clean(self.prepare_and_run(lines).unwrap_or_else(Report::from))
+    pub(super) fn run(&self, lines: mpsc::Sender<String>) -> AttemptReport {
+        self.clean(self.prepare_and_run(lines).unwrap_or_else(AttemptReport::from))
     }
 
-    fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<Report, Outcome> {
+    fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<AttemptReport, AttemptOutcome> {
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
         let folder = (self.shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs))
@@ -58,37 +60,43 @@ impl<'a> LocalRun<'a> {
             std::fs::write(folder.brief(), brief)
                 .map_err(|error| failed(format!("the brief cannot be written: {error}")))?;
         }
-        let mut log = Log::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
-        let mut report = Report::from(Outcome::Succeeded { outputs: JsonMap::new() });
+        let mut log =
+            AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
+        let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
         report.outcome = match self.work(&folder, &mut log, &mut report) {
-            Ok(outputs) => Outcome::Succeeded { outputs },
+            Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
         };
         report.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
-            report.spoil(failed(format!("what the attempt left cannot be kept: {error}")));
+            report.override_success(failed(format!("what the attempt left cannot be kept: {error}")));
         }
         Ok(report)
     }
 
     /// The work itself: the outputs, or how else the attempt ended.
-    fn work(&self, folder: &RunFolder<'_>, log: &mut Log, report: &mut Report) -> Result<JsonMap, Outcome> {
+    fn work(
+        &self,
+        folder: &RunFolder<'_>,
+        log: &mut AttemptLog,
+        report: &mut AttemptReport,
+    ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let place = Place::prepare(self.attempt, config, folder)?;
+        let place = WorkingFolder::prepare(self.attempt, config, folder)?;
         self.go_on()?;
         let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
         let enclosure = self.enclosure(&place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
-        let mut program = Enclosure::around(enclosure.as_ref(), program);
+        let mut program = SandboxCommand::around(enclosure.as_ref(), program);
         program.input.clone_from(&self.job.input);
         program.split = self.job.answer.is_some();
         let mut answer = Vec::new();
         let mut sink = |source, bytes: &[u8]| match source {
-            Source::Log => log.write(bytes),
+            OutputStream::Log => log.write(bytes),
             // One byte more than is allowed tells that there was more.
-            Source::Answer => {
+            OutputStream::Answer => {
                 let room = (outputs::LIMIT as usize + 1).saturating_sub(answer.len());
                 answer.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
             }
@@ -104,7 +112,7 @@ impl<'a> LocalRun<'a> {
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,
             None => outputs::read(folder.output(), &self.attempt.declared_outputs)
-                .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?,
+                .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?,
         };
         folder.forget_output();
         let checker = Checker {
@@ -126,67 +134,73 @@ impl<'a> LocalRun<'a> {
     /// The sandbox that the settings ask for.
     fn enclosure(
         &self,
-        place: &Place,
+        place: &WorkingFolder,
         folder: &RunFolder<'_>,
-        environment: &Environment,
-    ) -> Result<Option<Enclosure>, Outcome> {
+        environment: &EnvVars,
+    ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
         let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
         let writable = [place.root.as_path(), folder.path()];
         let enclosure = sandbox
             .enclosure(&writable, folder.inputs(), environment)
-            .map_err(|error| Outcome::hopeless(NodeReason::ProviderFailed, error.to_string()))?;
+            .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
     }
 
-    fn check(&self, mut checker: Checker<'_>, results: &mut Vec<CriterionResult>) -> Result<(), Outcome> {
+    fn check(
+        &self,
+        mut checker: Checker<'_>,
+        results: &mut Vec<CriterionResult>,
+    ) -> Result<(), AttemptOutcome> {
         if let Err(end) = checker.check_all(&self.attempt.criteria, results) {
             self.exited(end)?;
         }
         match results.iter().find(|result| result.required && !result.passed) {
             Some(result) => {
                 let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
-                Err(Outcome::failed(NodeReason::CriterionFailed, message))
+                Err(AttemptOutcome::failed(NodeReason::CriterionFailed, message))
             }
             None => Ok(()),
         }
     }
 
     /// The status of a process that ended by itself.
-    fn exited(&self, end: End) -> Result<ExitStatus, Outcome> {
+    fn exited(&self, end: ProcessEnd) -> Result<ExitStatus, AttemptOutcome> {
         match end {
-            End::Exited(status) => Ok(status),
-            End::TimedOut => Err(self.timed_out()),
-            End::Stopped(stop) => Err(Outcome::Stopped(stop)),
+            ProcessEnd::Exited(status) => Ok(status),
+            ProcessEnd::TimedOut => Err(self.timed_out()),
+            ProcessEnd::Stopped(stop) => Err(AttemptOutcome::Stopped(stop)),
         }
     }
 
     /// Nothing is started any more after a request to stop, or when the time is over.
-    fn go_on(&self) -> Result<(), Outcome> {
+    fn go_on(&self) -> Result<(), AttemptOutcome> {
         match self.interrupt.heard() {
-            Some(stop) => Err(Outcome::Stopped(stop)),
+            Some(stop) => Err(AttemptOutcome::Stopped(stop)),
             None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(self.timed_out()),
             None => Ok(()),
         }
     }
 
-    fn timed_out(&self) -> Outcome {
+    fn timed_out(&self) -> AttemptOutcome {
         let limit = self.attempt.timeout.unwrap_or_default();
-        Outcome::failed(NodeReason::Timeout, format!("took longer than {}", in_words(limit)))
+        AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {}", in_words(limit)))
     }
 
     /// Artifacts are of use after a failure, too; an attempt that was stopped is started again.
-    fn collect_artifacts(&self, folder: &RunFolder<'_>, report: &mut Report) {
-        if matches!(report.outcome, Outcome::Stopped(_)) {
+    fn collect_artifacts(&self, folder: &RunFolder<'_>, report: &mut AttemptReport) {
+        if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
             return;
         }
         match artifacts::collect(folder.artifacts(), &self.shared.settings.runs, self.attempt) {
             Ok(found) => report.artifacts = found,
-            Err(error) => report.spoil(Outcome::failed(NodeReason::OutputInvalid, error.to_string())),
+            Err(error) => {
+                report.override_success(AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()));
+            }
         }
     }
 
     /// Nothing that leaves here holds a secret; log and evidence are clean already.
-    fn clean(&self, mut report: Report) -> Report {
+    fn clean(&self, mut report: AttemptReport) -> AttemptReport {
         let redactor = &self.shared.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.artifacts {
@@ -198,15 +212,19 @@ impl<'a> LocalRun<'a> {
 }
 
 /// Where the process works; given back in the end.
-struct Place {
+struct WorkingFolder {
     directory: PathBuf,
     /// The checkout, or the folder in its place.
     root: PathBuf,
-    _checkout: Option<Checkout>,
+    _checkout: Option<PrivateCheckout>,
 }
 
-impl Place {
-    fn prepare(attempt: &Attempt, config: &ToolConfig, folder: &RunFolder<'_>) -> Result<Self, Outcome> {
+impl WorkingFolder {
+    fn prepare(
+        attempt: &Attempt,
+        config: &ToolConfig,
+        folder: &RunFolder<'_>,
+    ) -> Result<Self, AttemptOutcome> {
         let mut place = if config.checkout {
             let checkout = attempt.workspace.prepare().map_err(|error| failed(chain(&error)))?;
             let root = checkout.to_path_buf();
@@ -218,7 +236,7 @@ impl Place {
         if let Some(below) = &config.working_directory {
             let refuse = |why: String| {
                 let message = format!("`config.workingDirectory` is `{below}`: {why}");
-                Outcome::hopeless(NodeReason::ProviderFailed, message)
+                AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
             };
             place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
             if !place.directory.is_dir() {
@@ -230,17 +248,17 @@ impl Place {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
-fn refused(error: ConfigError) -> Outcome {
-    Outcome::hopeless(NodeReason::ProviderFailed, error.to_string())
+fn refused(error: ConfigError) -> AttemptOutcome {
+    AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
-fn cannot_start(error: StartError) -> Outcome {
-    Outcome::broken(error.to_string(), error.may_pass())
+fn cannot_start(error: StartError) -> AttemptOutcome {
+    AttemptOutcome::broken(error.to_string(), error.may_pass())
 }
 
-fn failed(message: String) -> Outcome {
-    Outcome::failed(NodeReason::ProviderFailed, message)
+fn failed(message: String) -> AttemptOutcome {
+    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
 }
 
 fn how_it_ended(status: ExitStatus) -> String {

@@ -18,7 +18,10 @@ use self::run_folder::RunFolders;
 use super::interrupt::interrupt;
 use super::redact::Redactor;
 use super::web::Web;
-use super::{Attempt, ConfigError, Control, Outcome, Provider, ProviderSettings, Report, Running, Stop};
+use super::{
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderSettings,
+    Stop,
+};
 use crate::model::{JsonMap, NodeReason};
 
 /// The provider.
@@ -26,10 +29,10 @@ pub(super) struct Tool(LocalProcesses);
 
 /// Runs jobs as local processes.
 #[derive(Clone)]
-pub(super) struct LocalProcesses(Arc<Shared>);
+pub(super) struct LocalProcesses(Arc<LocalRunContext>);
 
 /// What all attempts by local processes have in common.
-struct Shared {
+struct LocalRunContext {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
     folders: RunFolders,
@@ -42,16 +45,21 @@ impl LocalProcesses {
         let redactor = Arc::new(Redactor::new(secrets));
         let folders = RunFolders::new(settings.runs.clone());
         let web = Web::new(&settings.allow_private);
-        Self(Arc::new(Shared { settings, redactor, folders, web }))
+        Self(Arc::new(LocalRunContext { settings, redactor, folders, web }))
     }
 
     /// Runs the job of an attempt to its end.
-    pub(super) fn run(&self, attempt: Attempt, job: Result<Job, ConfigError>, control: Control) -> Running {
+    pub(super) fn run(
+        &self,
+        attempt: Attempt,
+        job: Result<Job, ConfigError>,
+        control: Control,
+    ) -> AttemptFuture {
         match job {
             Ok(job) => Box::pin(run(Arc::clone(&self.0), attempt, job, control)),
             Err(error) => {
-                let outcome = Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
-                Box::pin(std::future::ready(Report::from(outcome)))
+                let outcome = AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
+                Box::pin(std::future::ready(AttemptReport::from(outcome)))
             }
         }
     }
@@ -72,7 +80,7 @@ impl Provider for Tool {
         ToolConfig::check(provider, config)
     }
 
-    fn run(&self, attempt: Attempt, control: Control) -> Running {
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let job = ToolConfig::read(&attempt.provider, &attempt.config).map(Job::command);
         self.0.run(attempt, job, control)
     }
@@ -80,9 +88,9 @@ impl Provider for Tool {
 
 /// The whole attempt happens on a thread that may block: making the checkout, waiting for the process,
 /// reading and hashing a flood of output never hold up the runtime.
-async fn run(shared: Arc<Shared>, attempt: Attempt, job: Job, control: Control) -> Report {
+async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: Control) -> AttemptReport {
     if let Some(stop) = *control.stop.borrow() {
-        return Report::from(Outcome::Stopped(stop));
+        return AttemptReport::from(AttemptOutcome::Stopped(stop));
     }
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
@@ -109,6 +117,6 @@ async fn run(shared: Arc<Shared>, attempt: Attempt, job: Job, control: Control) 
     done.unwrap_or_else(|error| failed(format!("the attempt broke off: {error}")))
 }
 
-fn failed(message: String) -> Report {
-    Report::from(Outcome::failed(NodeReason::ProviderFailed, message))
+fn failed(message: String) -> AttemptReport {
+    AttemptReport::from(AttemptOutcome::failed(NodeReason::ProviderFailed, message))
 }

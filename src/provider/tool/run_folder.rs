@@ -21,11 +21,11 @@ const INPUTS: &str = "inputs.json";
 /// The pool.
 pub(super) struct RunFolders {
     runs: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     /// This runner's own folder below `runs`, gone with the pool.
     base: Option<TempDir>,
     spares: Vec<PathBuf>,
@@ -78,7 +78,7 @@ impl RunFolders {
         Ok((base.join(state.next.to_string()), state.spares.pop()))
     }
 
-    fn base(&self, state: &mut State) -> io::Result<PathBuf> {
+    fn base(&self, state: &mut PoolState) -> io::Result<PathBuf> {
         if let Some(base) = state.base.as_ref().filter(|base| base.path().is_dir()) {
             return Ok(base.path().to_owned());
         }
@@ -104,7 +104,7 @@ impl RunFolders {
         Ok(path)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,30 +6,30 @@ use globset::{Glob, GlobMatcher};
 
 /// What `providers.network.allowPrivate` allows.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rules(Vec<Rule>);
+pub(super) struct AddressRules(Vec<AddressRule>);
 
 #[derive(Debug, Clone)]
-enum Rule {
+enum AddressRule {
     /// Addresses of a network, on one port or any.
     Network { base: u128, prefix: u32, port: Option<u16> },
     /// Names, on one port or any, wherever they lead to.
     Name { glob: GlobMatcher, port: Option<u16> },
 }
 
-impl Rules {
+impl AddressRules {
     /// Reads rules; one that is malformed allows nothing.
     pub(super) fn new(texts: &[String]) -> Self {
-        Self(texts.iter().filter_map(|text| Rule::read(text)).collect())
+        Self(texts.iter().filter_map(|text| AddressRule::read(text)).collect())
     }
 
     /// Whether a connection may go to an address. Without a port, the rules for one port do not count.
     pub(super) fn allow_address(&self, address: IpAddr, port: Option<u16>) -> bool {
         is_public(address)
             || self.0.iter().any(|rule| match rule {
-                Rule::Network { base, prefix, port: only } => {
+                AddressRule::Network { base, prefix, port: only } => {
                     fits(*only, port) && (bits(address) ^ base).checked_shr(128 - prefix).unwrap_or(0) == 0
                 }
-                Rule::Name { .. } => false,
+                AddressRule::Name { .. } => false,
             })
     }
 
@@ -37,8 +37,8 @@ impl Rules {
     pub(super) fn allow_name(&self, name: &str, port: Option<u16>) -> bool {
         let name = name.to_ascii_lowercase();
         self.0.iter().any(|rule| match rule {
-            Rule::Name { glob, port: only } => fits(*only, port) && glob.is_match(&name),
-            Rule::Network { .. } => false,
+            AddressRule::Name { glob, port: only } => fits(*only, port) && glob.is_match(&name),
+            AddressRule::Network { .. } => false,
         })
     }
 }
@@ -47,7 +47,7 @@ fn fits(only: Option<u16>, port: Option<u16>) -> bool {
     only.is_none() || only == port
 }
 
-impl Rule {
+impl AddressRule {
     fn read(text: &str) -> Option<Self> {
         if let Some(rule) = Self::network(text, None) {
             return Some(rule);
@@ -137,8 +137,8 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    fn rules(texts: &[&str]) -> Rules {
-        Rules::new(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    fn rules(texts: &[&str]) -> AddressRules {
+        AddressRules::new(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]

@@ -8,10 +8,10 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 use serde_json::Value;
 
-use super::addresses::Rules;
+use super::addresses::AddressRules;
 use super::error::WebError;
 use super::guard::{Guard, parse_address};
-use super::patience::retry_after;
+use super::retry_after::retry_after;
 use super::{REDIRECTS, origin};
 
 /// How many bytes of an answer are taken unless a request says otherwise.
@@ -26,7 +26,7 @@ const AGENT: &str = concat!("planspec/", env!("CARGO_PKG_VERSION"));
 
 /// Makes requests; shared by all that speak HTTP.
 pub(in crate::provider) struct Web {
-    rules: Arc<Rules>,
+    rules: Arc<AddressRules>,
     /// Made when first needed: one for everybody, and one for each name that is allowed on one port.
     clients: Mutex<BTreeMap<Option<(String, u16)>, Client>>,
 }
@@ -87,7 +87,7 @@ impl Answer {
 impl Web {
     /// `allow_private` is `providers.network.allowPrivate`.
     pub(in crate::provider) fn new(allow_private: &[String]) -> Self {
-        Self { rules: Arc::new(Rules::new(allow_private)), clients: Mutex::default() }
+        Self { rules: Arc::new(AddressRules::new(allow_private)), clients: Mutex::default() }
     }
 
     /// A client for requests to `url`, for those who bring their own protocol. It follows redirects only within the

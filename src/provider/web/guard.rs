@@ -6,13 +6,13 @@ use std::sync::Arc;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::addresses::Rules;
+use super::addresses::AddressRules;
 use super::error::{Refused, WebError};
 
 /// What one client may reach.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Arc<AddressRules>,
     /// A name and a port that are allowed together: the resolver knows no ports.
     pub(super) exempt: Option<(String, u16)>,
 }
@@ -89,7 +89,7 @@ mod tests {
 
     fn guard(rules: &[&str]) -> Guard {
         let rules: Vec<String> = rules.iter().map(|rule| (*rule).to_owned()).collect();
-        Guard { rules: Arc::new(Rules::new(&rules)), exempt: None }
+        Guard { rules: Arc::new(AddressRules::new(&rules)), exempt: None }
     }
 
     #[test]

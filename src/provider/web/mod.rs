@@ -4,14 +4,14 @@ mod addresses;
 mod client;
 mod error;
 mod guard;
-mod patience;
+mod retry_after;
 #[cfg(test)]
 mod tests;
 
 pub(super) use client::{Answer, Request, Web};
 pub(super) use error::WebError;
 pub(super) use guard::parse_address;
-pub(super) use patience::retry_after;
+pub(super) use retry_after::retry_after;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;

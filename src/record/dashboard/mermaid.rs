@@ -15,14 +15,14 @@ const EDGE_LIMIT: usize = 200;
 
 /// A phase's name as a class, its mark (colour alone is not for everybody), its colours, and how early it
 /// is shown when there is no room for all.
-struct Look {
+struct PhaseStyle {
     phase: NodePhase,
     class: &'static str,
     mark: &'static str,
     style: &'static str,
 }
 
-const LOOKS: [Look; 7] = [
+const LOOKS: [PhaseStyle; 7] = [
     look(NodePhase::Failed, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
     look(NodePhase::Running, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
     look(NodePhase::Blocked, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
@@ -32,8 +32,8 @@ const LOOKS: [Look; 7] = [
     look(NodePhase::Skipped, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
 ];
 
-const fn look(phase: NodePhase, class: &'static str, mark: &'static str, style: &'static str) -> Look {
-    Look { phase, class, mark, style }
+const fn look(phase: NodePhase, class: &'static str, mark: &'static str, style: &'static str) -> PhaseStyle {
+    PhaseStyle { phase, class, mark, style }
 }
 
 fn rank(phase: NodePhase) -> usize {

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::markup::is_hidden;
 use crate::model::{
-    Digest, ExecutionPhase, ExecutionStatus, Name, NodePhase, NodeReason, NodeStatus, PinnedGraph, Status,
-    StatusMetadata,
+    Digest, ExecutionPhase, ExecutionStatus, Name, NodePhase, NodeReason, NodeStatus, PinnedGraph,
+    ResourceStatus, StatusMetadata,
 };
 
 const EVIL: &str = "@octocat #1 <script>x</script> [a](http://b) ![c](d) `e` |f| **g** \"];\nclick n0 \"javascript:1\"\n```\n# h\n| i |\u{202e}\u{1b}[31m www.evil.example";
@@ -45,7 +45,7 @@ fn card(name: &str, phase: ExecutionPhase, nodes: &[(&str, NodePhase)]) -> Execu
         annotations: BTreeMap::new(),
     };
     ExecutionCard {
-        record: Arc::new(StatusRecord { metadata, status: Status::Execution(Box::new(status)) }),
+        record: Arc::new(StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) }),
         path: format!("team-platform/executions/{name}.yaml"),
         graph: None,
     }
@@ -53,7 +53,7 @@ fn card(name: &str, phase: ExecutionPhase, nodes: &[(&str, NodePhase)]) -> Execu
 
 fn edit(card: &mut ExecutionCard, change: impl FnOnce(&mut ExecutionStatus)) {
     let record = Arc::make_mut(&mut card.record);
-    let Status::Execution(status) = &mut record.status else { panic!("a card is of an execution") };
+    let ResourceStatus::Execution(status) = &mut record.status else { panic!("a card is of an execution") };
     change(status);
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::git::{ObjectId, Person};
+use crate::git::{ObjectId, Signature};
 use crate::model::{Kind, Name, NodeId};
 use crate::record::transition::tests::{hostile, transition};
 
@@ -23,7 +23,7 @@ fn batch(transitions: Vec<Transition>) -> Batch {
 
 fn commit(message: String) -> Commit {
     let id = ObjectId::from_bytes([1; 20]);
-    let person = Person { name: "A".into(), email: "a@example.org".into() };
+    let person = Signature { name: "A".into(), email: "a@example.org".into() };
     let at = Timestamp::UNIX_EPOCH;
     Commit {
         id,
@@ -121,7 +121,7 @@ fn other_resources_are_counted_by_kind() {
     check_subject(vec![transition("a/goal/x", "", "Ready", "Executing")], "a/x: goal Executing");
     check_subject(Vec::new(), "dashboard updated");
     let key = ResourceKey::new(Kind::Plan, Name::new("a").unwrap(), Name::new("x").unwrap());
-    let removal = Batch { changes: vec![Change::Remove(key)], ..batch(Vec::new()) };
+    let removal = Batch { changes: vec![RecordEdit::Remove(key)], ..batch(Vec::new()) };
     assert!(message(&removal).starts_with("a/x: plan removed\n\nPlanspec-Desired-Commit: "));
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{
     Condition, ConditionStatus, CriterionResult, ExecutionPhase, GateStatus, GoalStatus, LogSummary, Name,
-    NodeExtensions, NodePhase, Request, Review, ReviewAction, StatusMetadata,
+    NodeExtensions, NodePhase, PersonRequest, Review, ReviewAction, StatusMetadata,
 };
 
 fn hostile() -> impl Strategy<Value = String> {
@@ -162,7 +162,7 @@ fn execution() -> impl Strategy<Value = ExecutionStatus> {
                 last_transition_time: at(),
                 observed_generation: None,
             }];
-            status.extensions.suspend = Some(Request { by, at: at(), comment });
+            status.extensions.suspend = Some(PersonRequest { by, at: at(), comment });
             status
         },
     )
@@ -172,7 +172,7 @@ fn at() -> jiff::Timestamp {
     "2026-02-03T04:05:06.789Z".parse().unwrap()
 }
 
-fn record(status: Status, annotation: String) -> StatusRecord {
+fn record(status: ResourceStatus, annotation: String) -> StatusRecord {
     StatusRecord {
         metadata: StatusMetadata {
             name: Name::new("no").unwrap(),
@@ -203,12 +203,12 @@ proptest! {
         first in execution(), second in execution(), note in hostile()
     ) {
         let mut renderer = Renderer::new();
-        check_lossless(&record(Status::Execution(Box::new(first.clone())), note.clone()), &mut renderer);
-        check_lossless(&record(Status::Execution(Box::new(second.clone())), note.clone()), &mut renderer);
+        check_lossless(&record(ResourceStatus::Execution(Box::new(first.clone())), note.clone()), &mut renderer);
+        check_lossless(&record(ResourceStatus::Execution(Box::new(second.clone())), note.clone()), &mut renderer);
         let mut mixed = first;
         mixed.node_statuses.extend(second.node_statuses);
         mixed.artifacts.extend(second.artifacts);
-        check_lossless(&record(Status::Execution(Box::new(mixed)), note), &mut renderer);
+        check_lossless(&record(ResourceStatus::Execution(Box::new(mixed)), note), &mut renderer);
     }
 
     #[test]
@@ -222,8 +222,8 @@ proptest! {
             extensions: None,
         };
         let gate = GateStatus { review_history: vec![review], ..GateStatus::default() };
-        check_lossless(&record(Status::Gate(gate), message.clone()), &mut Renderer::new());
-        check_lossless(&record(Status::Goal(GoalStatus::default()), message), &mut Renderer::new());
+        check_lossless(&record(ResourceStatus::Gate(gate), message.clone()), &mut Renderer::new());
+        check_lossless(&record(ResourceStatus::Goal(GoalStatus::default()), message), &mut Renderer::new());
     }
 }
 
@@ -235,10 +235,10 @@ fn only_what_changed_is_rendered_again() {
         node_statuses: ["a", "b", "c"].map(|name| (id(name), node(NodePhase::Pending))).into(),
         ..ExecutionStatus::default()
     };
-    let mut rendered = Rendered::default();
+    let mut rendered = RenderedParts::default();
     rendered.update(&status).unwrap();
     let places =
-        |rendered: &Rendered| -> Vec<_> { rendered.nodes.iter().map(|part| part.2.as_ptr()).collect() };
+        |rendered: &RenderedParts| -> Vec<_> { rendered.nodes.iter().map(|part| part.2.as_ptr()).collect() };
     let before = places(&rendered);
     status.node_statuses.insert(id("b"), node(NodePhase::Running));
     status.node_statuses.insert(id("aa"), node(NodePhase::Skipped));

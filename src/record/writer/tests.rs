@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::{
-    ExecutionPhase, ExecutionStatus, GoalStatus, NodeId, NodePhase, NodeStatus, Status, StatusMetadata,
+    ExecutionPhase, ExecutionStatus, GoalStatus, NodeId, NodePhase, NodeStatus, ResourceStatus,
+    StatusMetadata,
 };
 use crate::record::{DashboardInput, Pinned, StatusPath};
 
@@ -15,15 +16,15 @@ struct Bench {
     tip: StatusTree,
 }
 
-fn author() -> Person {
-    Person { name: "runner".into(), email: "runner@example.org".into() }
+fn author() -> Signature {
+    Signature { name: "runner".into(), email: "runner@example.org".into() }
 }
 
 fn key(kind: Kind, name: &str) -> ResourceKey {
     ResourceKey::new(kind, Name::new("team").unwrap(), Name::new(name).unwrap())
 }
 
-fn record(name: &str, status: Status) -> Arc<StatusRecord> {
+fn record(name: &str, status: ResourceStatus) -> Arc<StatusRecord> {
     let metadata = StatusMetadata {
         name: Name::new(name).unwrap(),
         namespace: Name::new("team").unwrap(),
@@ -44,18 +45,18 @@ fn execution(name: &str, nodes: &[(&str, NodePhase)]) -> Arc<StatusRecord> {
         node_statuses: nodes.iter().map(node).collect(),
         ..ExecutionStatus::default()
     };
-    record(name, Status::Execution(Box::new(status)))
+    record(name, ResourceStatus::Execution(Box::new(status)))
 }
 
 fn goal(name: &str) -> Arc<StatusRecord> {
-    record(name, Status::Goal(GoalStatus::default()))
+    record(name, ResourceStatus::Goal(GoalStatus::default()))
 }
 
-fn put(record: Arc<StatusRecord>) -> Change {
-    Change::Put { record, pins: None }
+fn put(record: Arc<StatusRecord>) -> RecordEdit {
+    RecordEdit::Put { record, pins: None }
 }
 
-fn batch(changes: Vec<Change>) -> Batch {
+fn batch(changes: Vec<RecordEdit>) -> Batch {
     Batch {
         desired: None,
         runner: "ci".to_owned(),
@@ -74,7 +75,7 @@ impl Bench {
     }
 
     /// Writes, and goes on from what was written.
-    fn write(&mut self, changes: Vec<Change>) -> Option<ObjectId> {
+    fn write(&mut self, changes: Vec<RecordEdit>) -> Option<ObjectId> {
         let made = self.writer.write(&self.repo, &self.tip, &batch(changes), &author()).unwrap();
         if made.is_some() {
             self.tip = StatusTree::at(&self.repo, made).unwrap();
@@ -98,7 +99,7 @@ fn what_is_written_is_read_back_with_its_pins() {
     let run = execution("run", &[("a", NodePhase::Running)]);
     let (own, plan) = (bench.blob("execution"), bench.blob("plan"));
     let pins = Some(vec![(PinKind::Execution, own), (PinKind::Plan, plan)]);
-    bench.write(vec![Change::Put { record: Arc::clone(&run), pins }, put(goal("win"))]).unwrap();
+    bench.write(vec![RecordEdit::Put { record: Arc::clone(&run), pins }, put(goal("win"))]).unwrap();
     assert_eq!(
         bench.paths(),
         [
@@ -122,7 +123,7 @@ fn what_is_written_is_read_back_with_its_pins() {
     assert_eq!(log[0].parents, [log[1].id]);
     assert!(log[1].parents.is_empty(), "the status branch is an orphan");
 
-    bench.write(vec![Change::Remove(key.clone())]).unwrap();
+    bench.write(vec![RecordEdit::Remove(key.clone())]).unwrap();
     assert_eq!(bench.paths(), ["team/goals/win.yaml"]);
     assert_eq!(bench.tip.get(&bench.repo, &key).unwrap(), None);
 }
@@ -131,12 +132,12 @@ fn what_is_written_is_read_back_with_its_pins() {
 fn a_batch_that_changes_nothing_makes_no_commit() {
     let mut bench = Bench::new();
     assert_eq!(bench.write(Vec::new()), None);
-    assert_eq!(bench.write(vec![Change::Remove(key(Kind::Goal, "gone"))]), None);
+    assert_eq!(bench.write(vec![RecordEdit::Remove(key(Kind::Goal, "gone"))]), None);
     bench.write(vec![put(goal("win"))]).unwrap();
     assert_eq!(bench.write(vec![put(goal("win"))]), None);
     bench.writer = Writer::new();
     assert_eq!(bench.write(vec![put(goal("win"))]), None);
-    assert_eq!(bench.write(vec![Change::Remove(key(Kind::Plan, "gone"))]), None);
+    assert_eq!(bench.write(vec![RecordEdit::Remove(key(Kind::Plan, "gone"))]), None);
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn a_large_directory_is_split_stays_split_and_is_read_in_both_layouts() {
         assert_eq!(bench.tip.locate(&bench.repo, &key).unwrap(), Some((path, blob)));
     }
 
-    bench.write((10..layout::SPLIT_LIMIT).map(|i| Change::Remove(key(Kind::Goal, &name(i)))).collect());
+    bench.write((10..layout::SPLIT_LIMIT).map(|i| RecordEdit::Remove(key(Kind::Goal, &name(i)))).collect());
     bench.write(vec![put(goal("later"))]).unwrap();
     let paths = bench.paths();
     assert_eq!(paths.len(), 12);
@@ -199,7 +200,7 @@ fn pins_move_along_when_a_directory_is_split() {
     let blob = bench.blob("manifest");
     let run = |i: usize| {
         let pins = Some(vec![(PinKind::Execution, blob), (PinKind::Goal, blob)]);
-        Change::Put { record: execution(&format!("r{i}"), &[]), pins }
+        RecordEdit::Put { record: execution(&format!("r{i}"), &[]), pins }
     };
     bench.write((0..layout::SPLIT_LIMIT / 2).map(run).collect()).unwrap();
     assert!(bench.paths().contains(&"team/executions/r3.pinned/goal.yaml".to_owned()));
@@ -209,7 +210,7 @@ fn pins_move_along_when_a_directory_is_split() {
         let pinned = bench.tip.pinned(&bench.repo, &key(Kind::Execution, name)).unwrap();
         assert_eq!(pinned, Pinned { execution: Some(blob), goal: Some(blob), ..Pinned::default() });
     }
-    bench.write(vec![Change::Remove(key(Kind::Execution, "r3"))]).unwrap();
+    bench.write(vec![RecordEdit::Remove(key(Kind::Execution, "r3"))]).unwrap();
     assert!(!bench.paths().iter().any(|path| path.contains("/r3.")));
 }
 

@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::{Page, dash, waits};
+use super::{DescribePage, dash, waits};
 use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeStatus, ResourceKey};
 use crate::report::style::Tone;
-use crate::report::table::{Cell, Table};
+use crate::report::table::{Table, TableCell};
 use crate::report::{age, text};
 
 /// How much of an output is shown.
 const OUTPUT: usize = 100;
 
-pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timestamp, page: &mut Page) {
+pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
     page.heading("Status");
     if let Some(reason) = &status.reason {
         page.field("Reason", reason);
@@ -43,7 +43,7 @@ pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timesta
     artifacts(status, page);
 }
 
-fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut Page) {
+fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
     if status.node_statuses.is_empty() {
         return;
     }
@@ -58,7 +58,7 @@ fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut Page) {
     page.table(&table);
 }
 
-fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<Cell> {
+fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
     let elapsed = match node.start_time {
         Some(start) if node.phase != NodePhase::Pending => {
             age::between(start, node.completion_time.unwrap_or(now))
@@ -70,7 +70,7 @@ fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<Cell> {
     let reason = node.extensions.reason.map_or("-".to_owned(), |reason| reason.to_string());
     vec![
         id.as_str().into(),
-        Cell::phase(node.phase.as_str()),
+        TableCell::phase(node.phase.as_str()),
         attempt.into(),
         elapsed.into(),
         dash(provider).into(),
@@ -79,7 +79,7 @@ fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<Cell> {
     ]
 }
 
-fn waiting(key: &ResourceKey, status: &ExecutionStatus, page: &mut Page) {
+fn waiting(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     let blocked: Vec<(&NodeId, &NodeStatus)> =
         status.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked).collect();
     if blocked.is_empty() {
@@ -100,7 +100,7 @@ fn waiting(key: &ResourceKey, status: &ExecutionStatus, page: &mut Page) {
     }
 }
 
-fn outputs(status: &ExecutionStatus, page: &mut Page) {
+fn outputs(status: &ExecutionStatus, page: &mut DescribePage) {
     let with_outputs = status.node_statuses.iter().filter(|(_, node)| !node.outputs.is_empty());
     let mut table = Table::new(["node", "output", "value"]);
     for (id, node) in with_outputs {
@@ -115,7 +115,7 @@ fn outputs(status: &ExecutionStatus, page: &mut Page) {
     }
 }
 
-fn artifacts(status: &ExecutionStatus, page: &mut Page) {
+fn artifacts(status: &ExecutionStatus, page: &mut DescribePage) {
     if status.artifacts.is_empty() {
         return;
     }
@@ -155,7 +155,7 @@ mod tests {
         .unwrap();
         let name = |text: &str| Name::new(text).unwrap();
         let key = ResourceKey::new(Kind::Execution, name("team"), name("run"));
-        let mut page = Page::default();
+        let mut page = DescribePage::default();
         describe(&key, &status, "2026-03-04T12:01:00Z".parse().unwrap(), &mut page);
         insta::assert_snapshot!(anstream::adapter::strip_str(&page.out).to_string(), @r#"
         Status

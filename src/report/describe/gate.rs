@@ -1,11 +1,11 @@
 //! The status of a gate: who said what, and what was decided.
 
-use super::Page;
+use super::DescribePage;
 use crate::model::{GateStatus, Spec};
 use crate::report::age;
 use crate::report::table::Table;
 
-pub(super) fn describe(spec: Option<&Spec>, status: &GateStatus, page: &mut Page) {
+pub(super) fn describe(spec: Option<&Spec>, status: &GateStatus, page: &mut DescribePage) {
     page.heading("Status");
     if let Some(Spec::Gate(spec)) = spec {
         let target = &spec.target_ref;

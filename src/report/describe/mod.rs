@@ -9,42 +9,42 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::history::{self, HistoryEntry};
-use super::object::{Object, spec_value};
+use super::object::{LiveObject, spec_value};
 use super::style::Tone;
 use super::table::Table;
 use super::{age, text};
-use crate::model::{Condition, ConditionStatus, Kind, Spec, Status, StatusMetadata};
+use crate::model::{Condition, ConditionStatus, Kind, ResourceStatus, Spec, StatusMetadata};
 
 /// The text, with a line end at its end.
 #[must_use]
-pub fn describe(object: &Object, events: &[HistoryEntry], now: Timestamp) -> String {
-    let mut page = Page::default();
+pub(crate) fn describe(object: &LiveObject, events: &[HistoryEntry], now: Timestamp) -> String {
+    let mut page = DescribePage::default();
     identity(object, now, &mut page);
     if let Some(resource) = &object.resource {
         spec(&resource.spec, &mut page);
     }
     let plan = object.resource.as_ref().map(|resource| &resource.spec);
     match object.record.as_ref().map(|record| &record.status) {
-        Some(Status::Execution(status)) => execution::describe(&object.key, status, now, &mut page),
-        Some(Status::Gate(status)) => gate::describe(plan, status, &mut page),
-        Some(Status::Goal(status)) => {
+        Some(ResourceStatus::Execution(status)) => execution::describe(&object.key, status, now, &mut page),
+        Some(ResourceStatus::Gate(status)) => gate::describe(plan, status, &mut page),
+        Some(ResourceStatus::Goal(status)) => {
             let active = status.active_plan_ref.as_ref().map_or("-".to_owned(), |plan| plan.name.to_string());
             page.heading("Status");
             page.field("Active plan", &active);
         }
-        Some(Status::Binding(status)) => {
+        Some(ResourceStatus::Binding(status)) => {
             page.heading("Status");
             page.field("Bound", &format!("{} of {} rules", status.bound_count, status.total_count));
             for unbound in &status.unbound_capabilities {
                 page.field("Unbound", &format!("{:?}: {}", unbound.reason, unbound.message));
             }
         }
-        Some(Status::Capability(status)) => {
+        Some(ResourceStatus::Capability(status)) => {
             if let Some(replacement) = &status.replacement {
                 page.field("Replaced by", replacement.name.as_str());
             }
         }
-        Some(Status::Plan(_)) => {}
+        Some(ResourceStatus::Plan(_)) => {}
         None => page.out.push_str("\nNot reconciled yet; `planspec reconcile` does it.\n"),
     }
     conditions(conditions_of(object), now, &mut page);
@@ -57,11 +57,11 @@ pub fn describe(object: &Object, events: &[HistoryEntry], now: Timestamp) -> Str
 
 /// A text in the making.
 #[derive(Default)]
-struct Page {
+struct DescribePage {
     out: String,
 }
 
-impl Page {
+impl DescribePage {
     fn field(&mut self, name: &str, value: &str) {
         let name = format!("{name}:");
         self.out.push_str(&format!("{} {}\n", Tone::Muted.paint(format!("{name:14}")), text::line(value)));
@@ -86,7 +86,7 @@ impl Page {
     }
 }
 
-fn identity(object: &Object, now: Timestamp, page: &mut Page) {
+fn identity(object: &LiveObject, now: Timestamp, page: &mut DescribePage) {
     page.field("Name", object.key.name.as_str());
     page.field("Namespace", object.key.namespace.as_str());
     page.field("Kind", object.key.kind.as_str());
@@ -123,7 +123,7 @@ fn identity(object: &Object, now: Timestamp, page: &mut Page) {
 }
 
 /// The spec as YAML; a plan's nodes are a table, because their YAML would be most of the page.
-fn spec(spec: &Spec, page: &mut Page) {
+fn spec(spec: &Spec, page: &mut DescribePage) {
     let mut value = spec_value(spec);
     if let (Spec::Plan(_), Value::Object(fields)) = (spec, &mut value) {
         fields.shift_remove("graph");
@@ -150,19 +150,19 @@ fn spec(spec: &Spec, page: &mut Page) {
     page.table(&table);
 }
 
-fn conditions_of(object: &Object) -> &[Condition] {
+fn conditions_of(object: &LiveObject) -> &[Condition] {
     match object.record.as_ref().map(|record| &record.status) {
-        Some(Status::Goal(status)) => &status.conditions,
-        Some(Status::Plan(status)) => &status.conditions,
-        Some(Status::Capability(status)) => &status.conditions,
-        Some(Status::Binding(status)) => &status.conditions,
-        Some(Status::Gate(status)) => &status.conditions,
-        Some(Status::Execution(status)) => &status.conditions,
+        Some(ResourceStatus::Goal(status)) => &status.conditions,
+        Some(ResourceStatus::Plan(status)) => &status.conditions,
+        Some(ResourceStatus::Capability(status)) => &status.conditions,
+        Some(ResourceStatus::Binding(status)) => &status.conditions,
+        Some(ResourceStatus::Gate(status)) => &status.conditions,
+        Some(ResourceStatus::Execution(status)) => &status.conditions,
         None => &[],
     }
 }
 
-fn conditions(list: &[Condition], now: Timestamp, page: &mut Page) {
+fn conditions(list: &[Condition], now: Timestamp, page: &mut DescribePage) {
     if list.is_empty() {
         return;
     }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn empty_lines_of_a_text_stay() {
-        let mut page = Page { out: String::new() };
+        let mut page = DescribePage { out: String::new() };
         page.block("text: |\n  one\n\n  two  \n");
         assert_eq!(page.out, "  text: |\n    one\n\n    two\n");
     }

@@ -17,7 +17,7 @@ const CONTEXT: usize = 2;
 /// Renders diagnostics; `read` gives the text of a path where it is at hand. `color` asks for escape sequences.
 /// The outcome ends with a line end unless there is nothing to say.
 #[must_use]
-pub fn annotated(
+pub(crate) fn annotated(
     diagnostics: &[Diagnostic],
     mut read: impl FnMut(&str) -> Option<String>,
     width: usize,

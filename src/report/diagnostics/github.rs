@@ -8,7 +8,7 @@ use crate::report::text;
 
 /// One `::error …::…` a line.
 #[must_use]
-pub fn github(diagnostics: &[Diagnostic]) -> String {
+pub(crate) fn github(diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     for found in in_order(diagnostics) {
         let command = match found.severity {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Tally, in_order};
+use super::{SeverityCounts, in_order};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 
 /// The version of the form; grows when a field changes its meaning or goes away.
@@ -10,34 +10,34 @@ const VERSION: u32 = 1;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report<'d> {
+struct DiagnosticsJson<'d> {
     version: u32,
     errors: usize,
     warnings: usize,
     notes: usize,
-    diagnostics: Vec<Entry<'d>>,
+    diagnostics: Vec<DiagnosticJson<'d>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'d> {
+struct DiagnosticJson<'d> {
     code: &'d str,
     title: &'d str,
     severity: Severity,
     message: &'d str,
     #[serde(flatten)]
-    place: Place<'d>,
+    place: LocationJson<'d>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    related: Vec<Other<'d>>,
+    related: Vec<RelatedJson<'d>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Place<'d> {
+struct LocationJson<'d> {
     path: &'d str,
     document: u32,
     pointer: &'d str,
@@ -52,13 +52,13 @@ struct Place<'d> {
 }
 
 #[derive(Serialize)]
-struct Other<'d> {
+struct RelatedJson<'d> {
     message: &'d str,
     #[serde(flatten)]
-    place: Place<'d>,
+    place: LocationJson<'d>,
 }
 
-impl<'d> Place<'d> {
+impl<'d> LocationJson<'d> {
     fn of(location: &'d Location) -> Self {
         let Location { path, span, document, pointer } = location;
         Self {
@@ -75,23 +75,23 @@ impl<'d> Place<'d> {
 
 /// One JSON object with every diagnostic, ended by a line end.
 #[must_use]
-pub fn json(diagnostics: &[Diagnostic]) -> String {
-    let tally = Tally::of(diagnostics);
-    let entries = in_order(diagnostics).into_iter().map(|found| Entry {
+pub(crate) fn json(diagnostics: &[Diagnostic]) -> String {
+    let tally = SeverityCounts::of(diagnostics);
+    let entries = in_order(diagnostics).into_iter().map(|found| DiagnosticJson {
         code: found.code.id,
         title: found.code.title,
         severity: found.severity,
         message: &found.message,
-        place: Place::of(&found.location),
+        place: LocationJson::of(&found.location),
         hint: found.hint.as_deref(),
         resource: found.resource.as_ref().map(ToString::to_string),
         related: found
             .related
             .iter()
-            .map(|other| Other { message: &other.message, place: Place::of(&other.location) })
+            .map(|other| RelatedJson { message: &other.message, place: LocationJson::of(&other.location) })
             .collect(),
     });
-    let report = Report {
+    let report = DiagnosticsJson {
         version: VERSION,
         errors: tally.errors,
         warnings: tally.warnings,

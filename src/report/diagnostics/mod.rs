@@ -8,17 +8,17 @@ mod sarif;
 
 use crate::diagnostic::{Diagnostic, Severity};
 
-pub use annotated::annotated;
-pub use github::github;
-pub use json::json;
-pub use sarif::sarif;
+pub(crate) use annotated::annotated;
+pub(crate) use github::github;
+pub(crate) use json::json;
+pub(crate) use sarif::sarif;
 
 /// Where the explanation of every code is.
 const CODES_PAGE: &str = "docs/diagnostics.md";
 
 /// How many diagnostics there are of each severity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct SeverityCounts {
     /// Errors.
     pub errors: usize,
     /// Warnings.
@@ -27,10 +27,10 @@ pub struct Tally {
     pub notes: usize,
 }
 
-impl Tally {
+impl SeverityCounts {
     /// Counts.
     #[must_use]
-    pub fn of(diagnostics: &[Diagnostic]) -> Self {
+    pub(crate) fn of(diagnostics: &[Diagnostic]) -> Self {
         let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
         Self {
             errors: count(Severity::Error),
@@ -40,7 +40,7 @@ impl Tally {
     }
 }
 
-impl std::fmt::Display for Tally {
+impl std::fmt::Display for SeverityCounts {
     /// `2 errors, 1 warning`; `nothing` where there is nothing.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = [(self.errors, "error"), (self.warnings, "warning"), (self.notes, "note")];

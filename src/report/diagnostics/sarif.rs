@@ -13,7 +13,7 @@ use crate::diagnostic::{self, Code, Diagnostic, Severity};
 
 /// One SARIF log with a single run, ended by a line end.
 #[must_use]
-pub fn sarif(diagnostics: &[Diagnostic]) -> String {
+pub(crate) fn sarif(diagnostics: &[Diagnostic]) -> String {
     let diagnostics = in_order(diagnostics);
     let codes: BTreeMap<&str, Code> = diagnostics.iter().map(|found| (found.code.id, found.code)).collect();
     let rules: Vec<ReportingDescriptor> = codes.values().map(|code| rule(*code)).collect();

@@ -56,7 +56,7 @@ fn without_the_text_the_place_is_named() {
 fn nothing_wrong_is_nothing_said() {
     assert_eq!(annotated(&[], |_| None, 100, true), "");
     assert_eq!(github(&[]), "");
-    assert_eq!(Tally::of(&[]).to_string(), "nothing");
+    assert_eq!(SeverityCounts::of(&[]).to_string(), "nothing");
 }
 
 #[test]

@@ -10,9 +10,9 @@ const SWEEPS: usize = 6;
 #[derive(Debug)]
 pub(super) struct Layout {
     /// The cell of each node.
-    pub(super) cells: Vec<Cell>,
+    pub(super) cells: Vec<GridCell>,
     /// The ways of the edges, each from cell to cell.
-    pub(super) ways: Vec<Way>,
+    pub(super) ways: Vec<EdgePath>,
     /// The number of layers.
     pub(super) columns: usize,
     /// The number of places in the fullest layer.
@@ -21,7 +21,7 @@ pub(super) struct Layout {
 
 /// A place.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Cell {
+pub(super) struct GridCell {
     /// The layer, from 0.
     pub(super) column: usize,
     /// The place in the layer, from 0; layers are centred, so places may be halves.
@@ -30,16 +30,16 @@ pub(super) struct Cell {
 
 /// The way of one edge.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct EdgePath {
     /// The cells that the edge passes, its ends included.
-    pub(super) through: Vec<Cell>,
+    pub(super) through: Vec<GridCell>,
     /// What kind of edge it is.
-    pub(super) kind: WayKind,
+    pub(super) kind: EdgeStyle,
 }
 
 /// What an edge in a picture means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WayKind {
+pub(super) enum EdgeStyle {
     /// The target needs the source's success.
     Hard,
     /// The target waits for the source's end.
@@ -65,7 +65,7 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
     let ways = chains
         .iter()
         .zip(&links)
-        .map(|(chain, &(_, _, kind))| Way {
+        .map(|(chain, &(_, _, kind))| EdgePath {
             through: chain.iter().map(|&vertex| cell(vertex)).collect(),
             kind,
         })
@@ -73,17 +73,17 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
     Layout { cells: (0..view.nodes.len()).map(cell).collect(), ways, columns, rows }
 }
 
-fn links(view: &GraphView) -> Vec<(NodeIx, NodeIx, WayKind)> {
-    let edge_kind = |kind| if kind == EdgeType::Soft { WayKind::Soft } else { WayKind::Hard };
+fn links(view: &GraphView) -> Vec<(NodeIx, NodeIx, EdgeStyle)> {
+    let edge_kind = |kind| if kind == EdgeType::Soft { EdgeStyle::Soft } else { EdgeStyle::Hard };
     let edges = view.edges.iter().map(|edge| (edge.from, edge.to, edge_kind(edge.kind)));
     let members =
         view.nodes.iter().enumerate().flat_map(|(group, node)| {
-            node.children.iter().map(move |&child| (child, group, WayKind::Member))
+            node.children.iter().map(move |&child| (child, group, EdgeStyle::Member))
         });
     edges.chain(members).collect()
 }
 
-fn layers(view: &GraphView, links: &[(NodeIx, NodeIx, WayKind)]) -> Vec<usize> {
+fn layers(view: &GraphView, links: &[(NodeIx, NodeIx, EdgeStyle)]) -> Vec<usize> {
     let mut sources: Vec<Vec<NodeIx>> = vec![Vec::new(); view.nodes.len()];
     for &(from, to, _) in links {
         if let Some(list) = sources.get_mut(to) {
@@ -155,13 +155,13 @@ impl Grid {
         }
     }
 
-    fn cells(&self, rows: usize) -> Vec<Cell> {
-        let mut cells = vec![Cell::default(); self.before.len()];
+    fn cells(&self, rows: usize) -> Vec<GridCell> {
+        let mut cells = vec![GridCell::default(); self.before.len()];
         for (column, layer) in self.layers.iter().enumerate() {
             let top = half(rows - layer.len().min(rows));
             for (i, &vertex) in layer.iter().enumerate() {
                 if let Some(slot) = cells.get_mut(vertex) {
-                    *slot = Cell { column, row: top + number(i) };
+                    *slot = GridCell { column, row: top + number(i) };
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::model::{EdgeType, ExecutionStatus, Node, NodeKind, NodePhase, NodeSta
 
 /// How a graph is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum GraphFormat {
+pub(crate) enum GraphFormat {
     /// Lines for a terminal, with colours: nodes beside rails, or an indented tree when that is too wide.
     #[default]
     Text,
@@ -30,16 +30,16 @@ pub enum GraphFormat {
 
 /// A graph that is ready to be drawn. All text in it is safe for a terminal.
 #[derive(Debug, Clone)]
-pub struct GraphView {
+pub(crate) struct GraphView {
     title: String,
-    nodes: Vec<NodeView>,
-    edges: Vec<EdgeView>,
+    nodes: Vec<GraphNodeView>,
+    edges: Vec<GraphEdgeView>,
     order: Vec<NodeIx>,
 }
 
 /// A node that is ready to be drawn.
 #[derive(Debug, Clone)]
-struct NodeView {
+struct GraphNodeView {
     id: String,
     name: Option<String>,
     kind: NodeKind,
@@ -51,7 +51,7 @@ struct NodeView {
 
 /// An edge that is ready to be drawn.
 #[derive(Debug, Clone, Copy)]
-struct EdgeView {
+struct GraphEdgeView {
     from: NodeIx,
     to: NodeIx,
     kind: EdgeType,
@@ -62,7 +62,7 @@ impl GraphView {
     ///
     /// # Errors
     /// Everything that is wrong with the graph.
-    pub fn new(
+    pub(crate) fn new(
         title: &str,
         plan: &PlanGraph,
         execution: Option<&ExecutionStatus>,
@@ -71,7 +71,7 @@ impl GraphView {
         let topology = Topology::build(plan)?;
         let view = |(i, node): (NodeIx, &Node)| {
             let status = execution.map(|status| status.node_statuses.get(node.id.as_str()));
-            NodeView {
+            GraphNodeView {
                 id: node.id.to_string(),
                 name: node.name.as_deref().map(|name| text::line(name).into_owned()),
                 kind: node.kind,
@@ -80,8 +80,8 @@ impl GraphView {
                 children: topology.children(i).to_vec(),
             }
         };
-        let mut edges: Vec<EdgeView> = (0..topology.len())
-            .flat_map(|from| topology.targets(from).map(move |(to, kind)| EdgeView { from, to, kind }))
+        let mut edges: Vec<GraphEdgeView> = (0..topology.len())
+            .flat_map(|from| topology.targets(from).map(move |(to, kind)| GraphEdgeView { from, to, kind }))
             .collect();
         edges.sort_by_key(|edge| (edge.from, edge.to));
         Ok(Self {
@@ -94,7 +94,7 @@ impl GraphView {
 
     /// The graph in a format, with a line end at its end.
     #[must_use]
-    pub fn render(&self, format: GraphFormat) -> String {
+    pub(crate) fn render(&self, format: GraphFormat) -> String {
         match format {
             GraphFormat::Text => rails::render(self).unwrap_or_else(|| tree::render(self)),
             GraphFormat::Dot => dot::render(self),
@@ -103,12 +103,12 @@ impl GraphView {
         }
     }
 
-    fn node(&self, node: NodeIx) -> Option<&NodeView> {
+    fn node(&self, node: NodeIx) -> Option<&GraphNodeView> {
         self.nodes.get(node)
     }
 }
 
-impl NodeView {
+impl GraphNodeView {
     /// What stands on the node's second line in a picture.
     fn caption(&self) -> String {
         match self.phase {

@@ -1,7 +1,7 @@
 //! The graph as an SVG picture that needs no script, no font and no network.
 
-use super::layout::{Cell, Layout, WayKind, arrange};
-use super::{GraphView, NodeKind, NodeView, colours};
+use super::layout::{EdgeStyle, GridCell, Layout, arrange};
+use super::{GraphNodeView, GraphView, NodeKind, colours};
 use crate::report::text;
 
 const NODE_WIDTH: f64 = 180.0;
@@ -17,11 +17,11 @@ pub(super) fn render(view: &GraphView) -> String {
     let mut out = head(view, &layout);
     for way in &layout.ways {
         let dashes = match way.kind {
-            WayKind::Hard => "",
-            WayKind::Soft => " stroke-dasharray=\"6 4\"",
-            WayKind::Member => " stroke-dasharray=\"2 4\"",
+            EdgeStyle::Hard => "",
+            EdgeStyle::Soft => " stroke-dasharray=\"6 4\"",
+            EdgeStyle::Member => " stroke-dasharray=\"2 4\"",
         };
-        let arrow = if way.kind == WayKind::Member { "" } else { " marker-end=\"url(#arrow)\"" };
+        let arrow = if way.kind == EdgeStyle::Member { "" } else { " marker-end=\"url(#arrow)\"" };
         out.push_str(&format!(
             "  <path d=\"{}\" fill=\"none\" stroke=\"#64748b\" stroke-width=\"1.5\"{dashes}{arrow}/>\n",
             path(&way.through)
@@ -51,13 +51,13 @@ fn head(view: &GraphView, layout: &Layout) -> String {
 }
 
 /// The upper left corner of a cell's node.
-fn corner(cell: Cell) -> (f64, f64) {
+fn corner(cell: GridCell) -> (f64, f64) {
     let column = f64::from(u32::try_from(cell.column).unwrap_or(u32::MAX));
     (MARGIN + column * COLUMN, MARGIN + TITLE + cell.row * ROW)
 }
 
 /// From the right side of the first cell to the left side of the last, straight across the cells between.
-fn path(through: &[Cell]) -> String {
+fn path(through: &[GridCell]) -> String {
     let mut out = String::new();
     let mut at: Option<(f64, f64)> = None;
     let last = through.len().saturating_sub(1);
@@ -78,7 +78,7 @@ fn path(through: &[Cell]) -> String {
     out
 }
 
-fn draw(node: &NodeView, cell: Cell) -> String {
+fn draw(node: &GraphNodeView, cell: GridCell) -> String {
     let (fill, stroke) = colours(node.phase);
     let (x, y) = corner(cell);
     let (right, bottom) = (x + NODE_WIDTH, y + NODE_HEIGHT);

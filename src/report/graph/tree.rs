@@ -2,11 +2,11 @@
 //! node stands once, below the last of its sources; a chain goes straight down, so that a long plan does not run off
 //! the screen; all other sources are named.
 
-use super::{EdgeType, GraphView, NodeIx, NodeKind, NodeView, kind_name};
+use super::{EdgeType, GraphNodeView, GraphView, NodeIx, NodeKind, kind_name};
 use crate::report::style::{Tone, node_sign};
 
 /// A line to come: the node, and what stands before it.
-struct Step {
+struct TreeRow {
     node: NodeIx,
     branch: String,
     below: String,
@@ -14,13 +14,13 @@ struct Step {
 
 pub(super) fn render(view: &GraphView) -> String {
     let mut out = format!("{}\n", Tone::Strong.paint(&view.title));
-    let forest = Forest::of(view);
+    let forest = NodeForest::of(view);
     let mut above: Option<NodeIx> = None;
-    let mut stack: Vec<Step> = Vec::new();
+    let mut stack: Vec<TreeRow> = Vec::new();
     for &root in forest.roots.iter().rev() {
-        stack.push(Step { node: root, branch: String::new(), below: String::new() });
+        stack.push(TreeRow { node: root, branch: String::new(), below: String::new() });
     }
-    while let Some(Step { node, branch, below }) = stack.pop() {
+    while let Some(TreeRow { node, branch, below }) = stack.pop() {
         let Some(shown) = view.node(node) else { continue };
         let mut sources = view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from);
         let (first, more) = (sources.next(), sources.next().is_some());
@@ -31,13 +31,13 @@ pub(super) fn render(view: &GraphView) -> String {
         above = Some(node);
         let below_ids = forest.below.get(node).map_or(&[][..], Vec::as_slice);
         if let [only] = below_ids {
-            stack.push(Step { node: *only, branch: below.clone(), below });
+            stack.push(TreeRow { node: *only, branch: below.clone(), below });
             continue;
         }
         for (i, &child) in below_ids.iter().enumerate().rev() {
             let last = i + 1 == below_ids.len();
             let (knee, rail) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            stack.push(Step {
+            stack.push(TreeRow {
                 node: child,
                 branch: format!("{below}{knee}"),
                 below: format!("{below}{rail}"),
@@ -48,12 +48,12 @@ pub(super) fn render(view: &GraphView) -> String {
 }
 
 /// Each node below the last of its sources.
-struct Forest {
+struct NodeForest {
     roots: Vec<NodeIx>,
     below: Vec<Vec<NodeIx>>,
 }
 
-impl Forest {
+impl NodeForest {
     fn of(view: &GraphView) -> Self {
         let mut place = vec![0usize; view.nodes.len()];
         for (position, &node) in view.order.iter().enumerate() {
@@ -122,7 +122,7 @@ fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
 }
 
 /// The sign of a node: of its phase, or of its kind while it has none.
-pub(super) fn sign(shown: &NodeView) -> &'static str {
+pub(super) fn sign(shown: &GraphNodeView) -> &'static str {
     if let Some(phase) = shown.phase {
         return node_sign(phase);
     }

@@ -3,19 +3,19 @@
 mod sections;
 mod wire;
 
-pub use super::markdown::Rendered;
-pub use wire::{
-    API_VERSION, Changed, Field, Finding, Graph, GraphEdge, GraphNode, HeldBack, Mark, Preview, PreviewError,
-    ProviderUse, Start, Voided,
+pub(crate) use super::markdown::RenderedComment;
+pub(crate) use wire::{
+    ChangeMark, ChangedField, ChangedResource, GraphEdge, GraphNode, HeldBackDeletions, Preview,
+    PreviewFinding, PreviewGraph, ProviderUse, StartingExecution, VoidedApproval,
 };
 
 /// What finds the comment again.
-pub const MARKER: &str = "<!-- planspec:preview -->";
+pub(crate) const MARKER: &str = "<!-- planspec:preview -->";
 
 /// Writes a preview down. `limit` is how many characters the comment may have ([`super::markdown::COMMENT_LIMIT`] on
 /// GitHub); `full` is the address of the job's summary, for readers of a comment that was cut.
 #[must_use]
-pub fn render(preview: &Preview, limit: usize, full: Option<&str>) -> Rendered {
+pub(crate) fn render(preview: &Preview, limit: usize, full: Option<&str>) -> RenderedComment {
     sections::page(preview).render(limit, full)
 }
 

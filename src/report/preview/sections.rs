@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
-use super::wire::{Changed, Field, Finding, Graph, Mark, Preview, Start};
+use super::wire::{
+    ChangeMark, ChangedField, ChangedResource, Preview, PreviewFinding, PreviewGraph, StartingExecution,
+};
 use crate::diagnostic::Severity;
 use crate::markup::{code, grouped, markdown};
-use crate::report::chart::{ChartEdge, ChartNode, Look, flowchart};
-use crate::report::markdown::{Page, Section, counted};
+use crate::report::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
+use crate::report::markdown::{MarkdownPage, PageSection, counted};
 
 /// How much of a name, a value and a sentence is shown.
 const NAME: usize = 200;
@@ -19,7 +21,7 @@ const OPEN_NODES: usize = 25;
 /// Lists with more items than this are folded.
 const OPEN_ITEMS: usize = 10;
 
-pub(super) fn page(preview: &Preview) -> Page {
+pub(super) fn page(preview: &Preview) -> MarkdownPage {
     let mut sections = Vec::new();
     let warnings = preview.warnings.iter().map(|text| bullet(text));
     sections.extend(list("Warnings", warnings.collect()));
@@ -34,7 +36,7 @@ pub(super) fn page(preview: &Preview) -> Page {
     sections.extend(list("What follows", consequences.collect()));
     resources(preview, &mut sections);
     graphs(&preview.graphs, &mut sections);
-    Page { marker: super::MARKER, head: head(preview), sections }
+    MarkdownPage { marker: super::MARKER, head: head(preview), sections }
 }
 
 fn head(preview: &Preview) -> String {
@@ -103,21 +105,21 @@ fn bullet(text: &str) -> String {
 }
 
 /// A list, folded when it is long.
-fn list(title: &str, items: Vec<String>) -> Option<Section> {
+fn list(title: &str, items: Vec<String>) -> Option<PageSection> {
     if items.is_empty() {
         return None;
     }
     let folded = (items.len() > OPEN_ITEMS).then(|| counted(items.len(), "item"));
-    Some(Section { title: title.to_owned(), folded, lead: String::new(), items })
+    Some(PageSection { title: title.to_owned(), folded, lead: String::new(), items })
 }
 
-fn diagnostics(findings: &[Finding]) -> Option<Section> {
+fn diagnostics(findings: &[PreviewFinding]) -> Option<PageSection> {
     if findings.is_empty() {
         return None;
     }
-    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    let mut sorted: Vec<&PreviewFinding> = findings.iter().collect();
     sorted.sort_by_key(|found| std::cmp::Reverse(found.severity));
-    let row = |found: &&Finding| {
+    let row = |found: &&PreviewFinding| {
         let (sign, word) = match found.severity {
             Severity::Error => ("❌", "error"),
             Severity::Warning => ("⚠️", "warning"),
@@ -131,7 +133,7 @@ fn diagnostics(findings: &[Finding]) -> Option<Section> {
         }
         format!("| {sign} {word} {} | {place} | {message} |\n", code(&found.code, 20))
     };
-    Some(Section {
+    Some(PageSection {
         title: "Findings".to_owned(),
         folded: (findings.len() > 2 * OPEN_ITEMS).then(|| counted(findings.len(), "finding")),
         lead: "| What | Where | Why |\n| --- | --- | --- |\n".to_owned(),
@@ -139,8 +141,8 @@ fn diagnostics(findings: &[Finding]) -> Option<Section> {
     })
 }
 
-fn starts(starts: &[Start]) -> Option<Section> {
-    let item = |start: &Start| {
+fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
+    let item = |start: &StartingExecution| {
         let nodes = start.nodes.map(|nodes| format!(", {}", counted(nodes, "node"))).unwrap_or_default();
         let mut text = format!("* {} of {}{nodes}\n", code(&start.execution, NAME), code(&start.plan, NAME));
         let names = |nodes: &[String]| {
@@ -165,17 +167,17 @@ fn starts(starts: &[Start]) -> Option<Section> {
     list("Executions that would start", starts.iter().map(item).collect())
 }
 
-fn resources(preview: &Preview, sections: &mut Vec<Section>) {
+fn resources(preview: &Preview, sections: &mut Vec<PageSection>) {
     let named = |keys: &[String]| keys.iter().map(|key| format!("* {}\n", code(key, NAME))).collect();
     sections.extend(list("Created", named(&preview.created)));
     if !preview.changed.is_empty() {
-        sections.push(Section::heading("Changed"));
+        sections.push(PageSection::heading("Changed"));
         sections.extend(preview.changed.iter().map(changed));
     }
     sections.extend(list("Deleted", named(&preview.deleted)));
 }
 
-fn changed(change: &Changed) -> Section {
+fn changed(change: &ChangedResource) -> PageSection {
     let what = if change.fields.is_empty() {
         "written differently, with the same meaning".to_owned()
     } else {
@@ -183,10 +185,14 @@ fn changed(change: &Changed) -> Section {
     };
     // Within the line to click on, a host reads HTML and no Markdown.
     let title = format!("<code>{}</code>: {what}", markdown(&change.resource, NAME));
-    Section { folded: Some(title), items: change.fields.iter().map(field).collect(), ..Section::default() }
+    PageSection {
+        folded: Some(title),
+        items: change.fields.iter().map(field).collect(),
+        ..PageSection::default()
+    }
 }
 
-fn field(field: &Field) -> String {
+fn field(field: &ChangedField) -> String {
     let value = |value: &Value| match code(&value.to_string(), VALUE) {
         shown if shown.is_empty() => "nothing".to_owned(),
         shown => shown,
@@ -200,15 +206,19 @@ fn field(field: &Field) -> String {
     format!("* {}{what}\n", code(&field.path, NAME))
 }
 
-fn graphs(graphs: &[Graph], sections: &mut Vec<Section>) {
+fn graphs(graphs: &[PreviewGraph], sections: &mut Vec<PageSection>) {
     if graphs.is_empty() {
         return;
     }
-    sections.push(Section::heading("Graphs"));
+    sections.push(PageSection::heading("Graphs"));
     for graph in graphs {
         let tally = |mark| graph.nodes.iter().filter(|node| node.mark == mark).count();
-        let counts = [(Mark::Added, "added"), (Mark::Changed, "changed"), (Mark::Removed, "removed")]
-            .map(|(mark, word)| (tally(mark), word));
+        let counts = [
+            (ChangeMark::Added, "added"),
+            (ChangeMark::Changed, "changed"),
+            (ChangeMark::Removed, "removed"),
+        ]
+        .map(|(mark, word)| (tally(mark), word));
         let counts: Vec<String> = counts
             .iter()
             .filter(|(n, _)| *n > 0)
@@ -218,15 +228,15 @@ fn graphs(graphs: &[Graph], sections: &mut Vec<Section>) {
         let chart = chart(graph);
         if graph.nodes.len() > OPEN_NODES {
             let title = format!("<code>{}</code>: {counts}", markdown(&graph.plan, NAME));
-            sections.push(Section { folded: Some(title), items: vec![chart], ..Section::default() });
+            sections.push(PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() });
         } else {
             let lead = format!("{}: {counts}\n\n", code(&graph.plan, NAME));
-            sections.push(Section { lead, items: vec![chart], ..Section::default() });
+            sections.push(PageSection { lead, items: vec![chart], ..PageSection::default() });
         }
     }
 }
 
-fn chart(graph: &Graph) -> String {
+fn chart(graph: &PreviewGraph) -> String {
     let nodes: Vec<ChartNode<'_>> = graph
         .nodes
         .iter()
@@ -241,9 +251,9 @@ fn chart(graph: &Graph) -> String {
         from: &edge.from,
         to: &edge.to,
         arrow: match (edge.mark, edge.soft) {
-            (Mark::Added, false) => "-->|added|",
-            (Mark::Added, true) => "-.->|added|",
-            (Mark::Removed, _) => "-.-x|removed|",
+            (ChangeMark::Added, false) => "-->|added|",
+            (ChangeMark::Added, true) => "-.->|added|",
+            (ChangeMark::Removed, _) => "-.-x|removed|",
             (_, false) => "-->",
             (_, true) => "-.->",
         },
@@ -251,14 +261,14 @@ fn chart(graph: &Graph) -> String {
     flowchart(&nodes, edges)
 }
 
-fn look(mark: Mark) -> Look {
+fn look(mark: ChangeMark) -> NodeStyle {
     let (rank, class, mark, style) = match mark {
-        Mark::Removed => {
+        ChangeMark::Removed => {
             (0, "removed", "−", "fill:#ffd7d5,stroke:#cf222e,color:#82071e,stroke-dasharray:5 3")
         }
-        Mark::Added => (1, "added", "+", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
-        Mark::Changed => (2, "changed", "~", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
-        Mark::Kept => (3, "kept", "", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+        ChangeMark::Added => (1, "added", "+", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
+        ChangeMark::Changed => (2, "changed", "~", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
+        ChangeMark::Kept => (3, "kept", "", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
     };
-    Look { rank, class, mark, style }
+    NodeStyle { rank, class, mark, style }
 }

@@ -8,14 +8,14 @@ use crate::diagnostic::Severity;
 use crate::model::NodeKind;
 
 /// The version of the form; grows when a field changes its meaning or goes away.
-pub const API_VERSION: &str = "planspec.io/preview/v1";
+pub(crate) const API_VERSION: &str = "planspec.io/preview/v1";
 
 /// The largest file that is read as a preview.
 const MAX_BYTES: usize = 16 << 20;
 
 /// Why a file is no preview.
 #[derive(Debug, thiserror::Error)]
-pub enum PreviewError {
+pub(crate) enum PreviewError {
     /// It is too large.
     #[error("the preview has {0} bytes, the limit is {MAX_BYTES}")]
     TooLarge(usize),
@@ -30,7 +30,7 @@ pub enum PreviewError {
 /// What merging a change would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Preview {
+pub(crate) struct Preview {
     /// [`API_VERSION`].
     pub api_version: String,
     /// The commit that the change is compared with.
@@ -44,25 +44,25 @@ pub struct Preview {
     pub stale_base: bool,
     /// What is wrong with the new state and was not with the old.
     #[serde(default)]
-    pub diagnostics: Vec<Finding>,
+    pub diagnostics: Vec<PreviewFinding>,
     /// Resources that are new.
     #[serde(default)]
     pub created: Vec<String>,
     /// Resources that differ.
     #[serde(default)]
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ChangedResource>,
     /// Resources that are gone.
     #[serde(default)]
     pub deleted: Vec<String>,
     /// Graphs that are new, changed or gone.
     #[serde(default)]
-    pub graphs: Vec<Graph>,
+    pub graphs: Vec<PreviewGraph>,
     /// Executions that would start.
     #[serde(default)]
-    pub starts: Vec<Start>,
+    pub starts: Vec<StartingExecution>,
     /// Approvals that would no longer count.
     #[serde(default)]
-    pub voided: Vec<Voided>,
+    pub voided: Vec<VoidedApproval>,
     /// What else would follow, a sentence each.
     #[serde(default)]
     pub consequences: Vec<String>,
@@ -71,13 +71,13 @@ pub struct Preview {
     pub warnings: Vec<String>,
     /// Deletions that the reconciler would not carry out without being asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_back: Option<HeldBack>,
+    pub held_back: Option<HeldBackDeletions>,
 }
 
 /// A finding at a place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Finding {
+pub(crate) struct PreviewFinding {
     /// The stable code.
     pub code: String,
     /// How bad it is.
@@ -97,20 +97,20 @@ pub struct Finding {
 /// A resource that differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Changed {
+pub(crate) struct ChangedResource {
     /// Which.
     pub resource: String,
     /// Whether its spec as written differs, so that its generation grows.
     pub spec: bool,
     /// The fields that differ; none when it is only written differently.
     #[serde(default)]
-    pub fields: Vec<Field>,
+    pub fields: Vec<ChangedField>,
 }
 
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Field {
+pub(crate) struct ChangedField {
     /// Where.
     pub path: String,
     /// What it was; absent when it is new.
@@ -124,7 +124,7 @@ pub struct Field {
 /// What becomes of a node or an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mark {
+pub(crate) enum ChangeMark {
     /// It stays as it is.
     #[default]
     Kept,
@@ -139,7 +139,7 @@ pub enum Mark {
 /// The graph of a plan, old and new in one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Graph {
+pub(crate) struct PreviewGraph {
     /// The plan.
     pub plan: String,
     /// The nodes of both graphs.
@@ -153,7 +153,7 @@ pub struct Graph {
 /// A node of a graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GraphNode {
+pub(crate) struct GraphNode {
     /// Its id.
     pub id: String,
     /// Its title.
@@ -163,13 +163,13 @@ pub struct GraphNode {
     pub kind: NodeKind,
     /// What becomes of it.
     #[serde(default)]
-    pub mark: Mark,
+    pub mark: ChangeMark,
 }
 
 /// An edge of a graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GraphEdge {
+pub(crate) struct GraphEdge {
     /// The id of the node that goes first.
     pub from: String,
     /// The id of the node that follows.
@@ -179,13 +179,13 @@ pub struct GraphEdge {
     pub soft: bool,
     /// What becomes of it.
     #[serde(default)]
-    pub mark: Mark,
+    pub mark: ChangeMark,
 }
 
 /// An Execution that would start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Start {
+pub(crate) struct StartingExecution {
     /// The Execution.
     pub execution: String,
     /// Its plan.
@@ -204,7 +204,7 @@ pub struct Start {
 /// A provider and the nodes that it would be called for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProviderUse {
+pub(crate) struct ProviderUse {
     /// The provider string of the binding.
     pub provider: String,
     /// The nodes.
@@ -214,7 +214,7 @@ pub struct ProviderUse {
 /// An approval that would no longer count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Voided {
+pub(crate) struct VoidedApproval {
     /// The gate.
     pub gate: String,
     /// Who approved it.
@@ -224,7 +224,7 @@ pub struct Voided {
 /// Deletions that the reconciler would not carry out without being asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HeldBack {
+pub(crate) struct HeldBackDeletions {
     /// How many resources the change deletes.
     pub deleted: usize,
     /// How many there are before it.
@@ -234,7 +234,7 @@ pub struct HeldBack {
 impl Preview {
     /// A preview of nothing.
     #[must_use]
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             api_version: API_VERSION.to_owned(),
             base: None,
@@ -257,7 +257,7 @@ impl Preview {
     ///
     /// # Errors
     /// When it is too large, of another form or of another version.
-    pub fn parse(bytes: &[u8]) -> Result<Self, PreviewError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PreviewError> {
         if bytes.len() > MAX_BYTES {
             return Err(PreviewError::TooLarge(bytes.len()));
         }
@@ -267,23 +267,7 @@ impl Preview {
 
     /// How many findings are of a severity.
     #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
+    pub(crate) fn count(&self, severity: Severity) -> usize {
         self.diagnostics.iter().filter(|found| found.severity == severity).count()
-    }
-
-    /// Whether the change breaks something.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        self.count(Severity::Error) > 0
-    }
-
-    /// Whether no resource differs and nothing is wrong.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.created.is_empty()
-            && self.changed.is_empty()
-            && self.deleted.is_empty()
-            && self.diagnostics.is_empty()
-            && self.warnings.is_empty()
     }
 }

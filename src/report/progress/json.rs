@@ -2,22 +2,22 @@
 
 use std::io::{self, Write};
 
-use super::Progress;
+use super::ProgressReporter;
 use crate::event::Event;
 
 /// Writes a JSON object per event.
-pub struct JsonProgress<W> {
+pub(crate) struct JsonProgress<W> {
     out: W,
 }
 
 impl<W: Write> JsonProgress<W> {
     /// Writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out }
     }
 }
 
-impl<W: Write + Send> Progress for JsonProgress<W> {
+impl<W: Write + Send> ProgressReporter for JsonProgress<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_string(event).map_err(io::Error::other)?;
         line.push('\n');

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Detail;
+use super::DetailLevel;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, ResourceChange, Waiting};
 use crate::model::{NodePhase, ResourceKey};
@@ -10,29 +10,31 @@ use crate::report::style::Tone;
 use crate::report::{age, text};
 
 /// The lines of one event, made safe and coloured, without line ends.
-pub(super) fn of(event: &Event, detail: Detail) -> Vec<String> {
+pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
     match event {
-        Event::PassStarted { at, desired, status, runner } if detail == Detail::Verbose => {
+        Event::PassStarted { at, desired, status, runner } if detail == DetailLevel::Verbose => {
             let status = status.as_deref().map_or("no status yet", short);
             let runner = text::line(runner);
             vec![stamped(*at, &format!("pass: desired {}, status {status}, runner {runner}", short(desired)))]
         }
-        Event::Published { at, commit, subject } if detail == Detail::Verbose => {
+        Event::Published { at, commit, subject } if detail == DetailLevel::Verbose => {
             vec![stamped(
                 *at,
                 &Tone::Muted.paint(format!("published {} {}", short(commit), text::line(subject))),
             )]
         }
         Event::Diagnostic(diagnostic) => vec![finding(diagnostic)],
-        Event::Resource { at, key, change, phase, message } if detail >= Detail::Normal => {
+        Event::Resource { at, key, change, phase, message } if detail >= DetailLevel::Normal => {
             vec![stamped(*at, &resource(key, *change, phase, message))]
         }
-        Event::Execution { at, key, to, message, .. } if detail >= Detail::Normal || to.is_terminal() => {
+        Event::Execution { at, key, to, message, .. }
+            if detail >= DetailLevel::Normal || to.is_terminal() =>
+        {
             let tone = Tone::of_phase(to.as_str());
             vec![stamped(*at, &format!("{} {}{}", subject(key), tone.paint(to), because(message)))]
         }
         Event::Node { at, key, node, to, message, attempt, .. }
-            if detail >= Detail::Normal || *to == NodePhase::Failed =>
+            if detail >= DetailLevel::Normal || *to == NodePhase::Failed =>
         {
             let tone = Tone::of_phase(to.as_str());
             let attempt = if *attempt > 0 { format!(" (attempt {attempt})") } else { String::new() };
@@ -41,7 +43,7 @@ pub(super) fn of(event: &Event, detail: Detail) -> Vec<String> {
                 &format!("{} {node} {}{attempt}{}", subject(key), tone.paint(to), because(message)),
             )]
         }
-        Event::Output { key, node, line } if detail == Detail::Verbose => {
+        Event::Output { key, node, line } if detail == DetailLevel::Verbose => {
             vec![format!("{} {}", Tone::Muted.paint(format!("{} {node} |", subject(key))), text::line(line))]
         }
         Event::Note { message } => vec![format!("{} {}", Tone::Waiting.paint("note:"), text::line(message))],
@@ -57,7 +59,7 @@ fn finished(
     started: u32,
     waiting: &[Waiting],
     failed: &[ResourceKey],
-    detail: Detail,
+    detail: DetailLevel,
 ) -> Vec<String> {
     let mut lines: Vec<String> = failed
         .iter()
@@ -70,7 +72,7 @@ fn finished(
         })
         .chain(waiting.iter().flat_map(waits))
         .collect();
-    if detail >= Detail::Normal {
+    if detail >= DetailLevel::Normal {
         lines.push(if commits == 0 && started == 0 {
             "nothing to do".to_owned()
         } else {

@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::tree::Tree;
-use super::{Detail, Progress, lines};
+use super::tree::ProgressTree;
+use super::{DetailLevel, ProgressReporter, lines};
 use crate::event::Event;
 
 /// How often elapsed times are redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Shows the live tree on the terminal of standard error.
-pub struct LiveProgress {
-    tree: Arc<Mutex<Tree>>,
+pub(crate) struct LiveProgress {
+    tree: Arc<Mutex<ProgressTree>>,
     bar: ProgressBar,
-    detail: Detail,
+    detail: DetailLevel,
     colour: bool,
 }
 
 impl LiveProgress {
     /// A live tree of at most `height` lines.
     #[must_use]
-    pub fn new(detail: Detail, colour: bool, height: usize) -> Self {
-        let tree = Arc::new(Mutex::new(Tree::default()));
+    pub(crate) fn new(detail: DetailLevel, colour: bool, height: usize) -> Self {
+        let tree = Arc::new(Mutex::new(ProgressTree::default()));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let drawn = Arc::clone(&tree);
         let draw = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -44,7 +44,7 @@ impl LiveProgress {
     }
 }
 
-impl Progress for LiveProgress {
+impl ProgressReporter for LiveProgress {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).note(event, Instant::now());
         for line in lines::of(event, self.detail) {

@@ -9,14 +9,14 @@ mod tree;
 
 use std::io;
 
-pub use json::JsonProgress;
-pub use live::LiveProgress;
-pub use plain::PlainProgress;
+pub(crate) use json::JsonProgress;
+pub(crate) use live::LiveProgress;
+pub(crate) use plain::PlainProgress;
 
 use crate::event::Event;
 
 /// Something that shows events as they come.
-pub trait Progress: Send {
+pub(crate) trait ProgressReporter: Send {
     /// Shows one event.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ pub trait Progress: Send {
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
+pub(crate) enum DetailLevel {
     /// Failures and what waits.
     Quiet,
     /// Every transition.

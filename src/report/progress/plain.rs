@@ -2,23 +2,23 @@
 
 use std::io::{self, Write};
 
-use super::{Detail, Progress, lines};
+use super::{DetailLevel, ProgressReporter, lines};
 use crate::event::Event;
 
 /// Writes a line per transition.
-pub struct PlainProgress<W> {
+pub(crate) struct PlainProgress<W> {
     out: W,
-    detail: Detail,
+    detail: DetailLevel,
 }
 
 impl<W: Write> PlainProgress<W> {
     /// Writes to `out`, which drops colours where they are not wanted.
-    pub fn new(out: W, detail: Detail) -> Self {
+    pub(crate) fn new(out: W, detail: DetailLevel) -> Self {
         Self { out, detail }
     }
 }
 
-impl<W: Write + Send> Progress for PlainProgress<W> {
+impl<W: Write + Send> ProgressReporter for PlainProgress<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         let mut lines = lines::of(event, self.detail);
         if lines.is_empty() {
@@ -57,7 +57,7 @@ mod tests {
         }
     }
 
-    fn shown(event: &Event, detail: Detail) -> String {
+    fn shown(event: &Event, detail: DetailLevel) -> String {
         let mut out = Vec::new();
         PlainProgress::new(&mut out, detail).show(event).unwrap();
         anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string()
@@ -66,15 +66,15 @@ mod tests {
     #[test]
     fn a_transition_is_one_line() {
         assert_eq!(
-            shown(&running(""), Detail::Normal),
+            shown(&running(""), DetailLevel::Normal),
             "12:03:41 team-platform/sso-exec-001 research Running (attempt 1)\n"
         );
-        assert_eq!(shown(&running(""), Detail::Quiet), "");
+        assert_eq!(shown(&running(""), DetailLevel::Quiet), "");
     }
 
     #[test]
     fn a_hostile_message_makes_no_second_line() {
-        let text = shown(&running("x\n12:00:00 forged\u{1b}[2J"), Detail::Normal);
+        let text = shown(&running("x\n12:00:00 forged\u{1b}[2J"), DetailLevel::Normal);
         assert_eq!(text.lines().count(), 1, "{text}");
     }
 
@@ -82,8 +82,8 @@ mod tests {
     fn provider_output_is_for_the_curious() {
         let node = NodeId::new("research").unwrap();
         let event = Event::Output { key: key(), node, line: "hello".to_owned() };
-        assert_eq!(shown(&event, Detail::Normal), "");
-        assert_eq!(shown(&event, Detail::Verbose), "team-platform/sso-exec-001 research | hello\n");
+        assert_eq!(shown(&event, DetailLevel::Normal), "");
+        assert_eq!(shown(&event, DetailLevel::Verbose), "team-platform/sso-exec-001 research | hello\n");
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         let at = "2026-03-04T12:03:41Z".parse().unwrap();
         let event = Event::Finished { at, commits: 3, started: 1, waiting: vec![waiting], failed: vec![] };
         assert_eq!(
-            shown(&event, Detail::Normal),
+            shown(&event, DetailLevel::Normal),
             "waiting: team-platform/sso-exec-001 review: needs 1 approval\n  run: planspec approve \
              sso-exec-001/review\ndone: 3 status commits, 1 attempt started\n"
         );

@@ -14,31 +14,31 @@ const OUTPUT_WIDTH: usize = 60;
 
 /// What is under way.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
-    executions: BTreeMap<ResourceKey, Branch>,
+pub(super) struct ProgressTree {
+    executions: BTreeMap<ResourceKey, ExecutionBranch>,
 }
 
 /// One execution.
 #[derive(Debug)]
-struct Branch {
+struct ExecutionBranch {
     phase: ExecutionPhase,
     total: usize,
     ended: usize,
     since: Instant,
     /// Nodes that run or wait for somebody.
-    leaves: BTreeMap<NodeId, Leaf>,
+    leaves: BTreeMap<NodeId, NodeLeaf>,
 }
 
 /// One node.
 #[derive(Debug)]
-struct Leaf {
+struct NodeLeaf {
     phase: NodePhase,
     attempt: u32,
     since: Instant,
     output: String,
 }
 
-impl Tree {
+impl ProgressTree {
     /// Takes an event in.
     pub(super) fn note(&mut self, event: &Event, now: Instant) {
         match event {
@@ -56,7 +56,7 @@ impl Tree {
                     branch.ended += 1;
                 }
                 if matches!(to, NodePhase::Running | NodePhase::Blocked) {
-                    let leaf = Leaf { phase: *to, attempt: *attempt, since: now, output: String::new() };
+                    let leaf = NodeLeaf { phase: *to, attempt: *attempt, since: now, output: String::new() };
                     branch.leaves.insert(node.clone(), leaf);
                 } else {
                     branch.leaves.remove(node);
@@ -73,8 +73,8 @@ impl Tree {
         }
     }
 
-    fn branch(&mut self, key: &ResourceKey, now: Instant) -> &mut Branch {
-        self.executions.entry(key.clone()).or_insert_with(|| Branch {
+    fn branch(&mut self, key: &ResourceKey, now: Instant) -> &mut ExecutionBranch {
+        self.executions.entry(key.clone()).or_insert_with(|| ExecutionBranch {
             phase: ExecutionPhase::Running,
             total: 0,
             ended: 0,
@@ -102,7 +102,7 @@ impl Tree {
     }
 }
 
-impl Branch {
+impl ExecutionBranch {
     fn head(&self, key: &ResourceKey, now: Instant) -> String {
         let tone = Tone::of_phase(self.phase.as_str());
         let progress =
@@ -117,7 +117,7 @@ impl Branch {
     }
 }
 
-impl Leaf {
+impl NodeLeaf {
     fn line(&self, node: &NodeId, last: bool, now: Instant) -> String {
         let knee = if last { "└─" } else { "├─" };
         let tone = Tone::of_phase(self.phase.as_str());
@@ -162,14 +162,14 @@ mod tests {
         Event::Execution { at, key: key(), from: None, to, message: String::new(), nodes: 3 }
     }
 
-    fn shown(tree: &Tree, at: Instant, limit: usize) -> Vec<String> {
+    fn shown(tree: &ProgressTree, at: Instant, limit: usize) -> Vec<String> {
         tree.lines(at, limit).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
     }
 
     #[test]
     fn running_and_blocked_nodes_have_lines_and_ended_ones_are_counted() {
         let start = Instant::now();
-        let mut tree = Tree::default();
+        let mut tree = ProgressTree::default();
         tree.note(&execution(ExecutionPhase::Running), start);
         tree.note(&node("a", NodePhase::Pending, NodePhase::Running), start);
         tree.note(&node("b", NodePhase::Pending, NodePhase::Blocked), start);
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn an_execution_that_ended_leaves_the_tree() {
         let start = Instant::now();
-        let mut tree = Tree::default();
+        let mut tree = ProgressTree::default();
         tree.note(&execution(ExecutionPhase::Running), start);
         tree.note(&execution(ExecutionPhase::Succeeded), start);
         assert!(tree.lines(start, 10).is_empty());

@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::compile::closest;
 use super::context::{NODE_FIELDS, ROOTS};
 use super::describe::{EXECUTION_FIELDS, GOAL_FIELDS, PLAN_FIELDS};
-use super::{Expression, ExpressionError, Mention, Placed, Segment, Template};
+use super::{Expression, ExpressionAt, ExpressionError, Mention, Segment, Template};
 use crate::graph::Topology;
 use crate::model::{ExternalRef, JsonMap, Node, NodeKind, PlanSpec};
 
 /// Something wrong with an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpressionFinding {
+pub(crate) struct ExpressionFinding {
     /// The JSON pointer of the string that holds the expression, from the root of the plan's manifest.
     pub pointer: String,
     /// The byte offset in that string.
@@ -38,7 +38,7 @@ impl ExpressionFinding {
 /// Checks every `when` and every template of a plan. Without a topology (the graph itself is broken) the order of nodes
 /// is not checked.
 #[must_use]
-pub fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
+pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
     let mut findings = Vec::new();
     let nodes: HashMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     for (index, node) in plan.graph.nodes.iter().enumerate() {
@@ -47,7 +47,7 @@ pub fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFind
             continue;
         }
         let upstream = topology.map(|topology| topology.upstream(index));
-        let place = Place { node, nodes: &nodes, topology, upstream };
+        let place = NodeSurroundings { node, nodes: &nodes, topology, upstream };
         for placed in &expressions {
             for mention in placed.expression.mentions() {
                 findings.extend(place.check(placed, mention));
@@ -58,42 +58,14 @@ pub fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFind
     findings
 }
 
-/// Checks that an execution gives every parameter that its plan reads without asking for it with `has(…)`.
-#[must_use]
-pub fn check_parameters(plan: &PlanSpec, parameters: &JsonMap) -> Vec<ExpressionFinding> {
-    let mut findings = Vec::new();
-    let mut ignored = Vec::new();
-    for (index, node) in plan.graph.nodes.iter().enumerate() {
-        for placed in expressions_of(index, node, &mut ignored) {
-            let mentions = placed.expression.mentions();
-            let read = |mention: &&Mention| mention.root == "parameters" && !mention.presence;
-            for mention in mentions.iter().filter(read) {
-                let Some(name) = mention.field(0) else { continue };
-                let asked = mentions.iter().any(|other| {
-                    other.presence && other.root == "parameters" && other.field(0) == Some(name)
-                });
-                if parameters.contains_key(name) || asked {
-                    continue;
-                }
-                let offset = placed.offset + mention.offset;
-                let message = format!("the execution has no parameter `{name}`");
-                let mut finding = ExpressionFinding::new(&placed.pointer, offset, message);
-                finding.hint = did_you_mean(name, parameters.keys().map(String::as_str));
-                findings.push(finding);
-            }
-        }
-    }
-    findings
-}
-
 /// Every expression of a node with its place in the manifest; those that cannot be compiled become findings.
-fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFinding>) -> Vec<Placed> {
+fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFinding>) -> Vec<ExpressionAt> {
     let base = format!("/spec/graph/nodes/{index}");
     let mut all = Vec::new();
     if let Some(when) = &node.when {
         let pointer = format!("{base}/when");
         match Expression::compile(when) {
-            Ok(expression) => all.push(Placed { expression, pointer, offset: 0 }),
+            Ok(expression) => all.push(ExpressionAt { expression, pointer, offset: 0 }),
             Err(mut error) => {
                 if when.trim_start().starts_with("${{") {
                     error.hint =
@@ -106,12 +78,10 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
     let mut add =
         |pointer: &str, values: &JsonMap| {
             let (template, errors) = Template::compile_map_partly(values);
-            all.extend(
-                template.expressions().into_iter().map(|placed| Placed {
-                    pointer: format!("{pointer}{}", placed.pointer),
-                    ..placed.clone()
-                }),
-            );
+            all.extend(template.expressions().into_iter().map(|placed| ExpressionAt {
+                pointer: format!("{pointer}{}", placed.pointer),
+                ..placed.clone()
+            }));
             findings.extend(errors.into_iter().map(|wrong| {
                 ExpressionFinding::from_error(format!("{pointer}{}", wrong.pointer), wrong.error)
             }));
@@ -134,15 +104,15 @@ fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opt
 }
 
 /// The node in which an expression stands, and what is around it.
-struct Place<'p> {
+struct NodeSurroundings<'p> {
     node: &'p Node,
     nodes: &'p HashMap<&'p str, &'p Node>,
     topology: Option<&'p Topology>,
     upstream: Option<Vec<bool>>,
 }
 
-impl Place<'_> {
-    fn check(&self, placed: &Placed, mention: &Mention) -> Option<ExpressionFinding> {
+impl NodeSurroundings<'_> {
+    fn check(&self, placed: &ExpressionAt, mention: &Mention) -> Option<ExpressionFinding> {
         let (message, hint) = match mention.root.as_str() {
             "nodes" => self.check_node(placed, mention)?,
             "goal" => field_unknown(mention, &GOAL_FIELDS)?,
@@ -160,7 +130,12 @@ impl Place<'_> {
         Some(finding)
     }
 
-    fn unknown_root(&self, placed: &Placed, mention: &Mention, unknown: &str) -> (String, Option<String>) {
+    fn unknown_root(
+        &self,
+        placed: &ExpressionAt,
+        mention: &Mention,
+        unknown: &str,
+    ) -> (String, Option<String>) {
         let message = format!("there is no variable `{unknown}`");
         // `nodes.a-b.phase` is a subtraction; GitHub Actions users know `nodes['a-b']`.
         let before = placed.expression.text().get(..mention.offset).unwrap_or_default();
@@ -183,7 +158,7 @@ impl Place<'_> {
         (message, hint)
     }
 
-    fn check_node(&self, placed: &Placed, mention: &Mention) -> Option<(String, Option<String>)> {
+    fn check_node(&self, placed: &ExpressionAt, mention: &Mention) -> Option<(String, Option<String>)> {
         let id = mention.field(0)?;
         let Some(target) = self.nodes.get(id) else {
             let dashed = self.nodes.keys().filter(|known| {
@@ -383,20 +358,5 @@ mod tests {
         let found = check(&plan, None);
         assert_eq!((found[0].pointer.as_str(), found[0].offset), ("/spec/graph/nodes/2/externalRef/uri", 14));
         assert_eq!(found[0].hint.as_deref(), Some("did you mean `name`?"));
-    }
-
-    #[test]
-    fn parameters_are_checked_against_an_execution() {
-        let plan = plan(json!({
-            "when": "parameters.dryRun == false && has(parameters.extra) && parameters.extra > 1",
-            "inputs": { "x": "${{ parameters.proirity }} ${{ parameters.priority }}" },
-        }));
-        let parameters = json!({ "dryRun": false, "priority": "high" });
-        let found = check_parameters(&plan, parameters.as_object().unwrap());
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].pointer, "/spec/graph/nodes/3/inputs/x");
-        assert_eq!(found[0].offset, 4);
-        assert_eq!(found[0].message, "the execution has no parameter `proirity`");
-        assert_eq!(found[0].hint.as_deref(), Some("did you mean `priority`?"));
     }
 }

@@ -46,7 +46,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> =
 
 /// A compiled CEL expression. Cheap to evaluate again and again, from any thread.
 #[derive(Debug, Clone)]
-pub struct Expression {
+pub(crate) struct Expression {
     text: String,
     tree: Arc<IdedExpr>,
     mentions: Vec<Mention>,
@@ -58,7 +58,7 @@ impl Expression {
     ///
     /// # Errors
     /// When the text is too large, is not CEL, or calls a function that there is not.
-    pub fn compile(text: &str) -> Result<Self, ExpressionError> {
+    pub(crate) fn compile(text: &str) -> Result<Self, ExpressionError> {
         scan::check_size(text)?;
         // The macros come with the parser; the environment holds the functions.
         let parser = cel::parser::Parser::new().enable_ident_escape_syntax(true).error_recovery_limit(4);
@@ -81,20 +81,20 @@ impl Expression {
 
     /// The text as it was written.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Every variable that is mentioned, in no particular order; variables of macros are left out.
     #[must_use]
-    pub fn mentions(&self) -> &[Mention] {
+    pub(crate) fn mentions(&self) -> &[Mention] {
         &self.mentions
     }
 
     /// Whether the outcome may depend on the phase of `node`: such a `when` is evaluated even though the node did
-    /// not succeed (design section 5). A computed index (`nodes[x]`) may mean every node.
+    /// not succeed. A computed index (`nodes[x]`) may mean every node.
     #[must_use]
-    pub fn refers_to_phase_of(&self, node: &str) -> bool {
+    pub(crate) fn refers_to_phase_of(&self, node: &str) -> bool {
         self.mentions.iter().filter(|mention| mention.root == "nodes").any(|mention| {
             let same = match mention.path.first() {
                 Some(Segment::Field(id)) => id == node,
@@ -112,7 +112,7 @@ impl Expression {
     ///
     /// # Errors
     /// When types do not fit, something is not there, the budget is spent, or the value is nothing that JSON can hold.
-    pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, ExpressionError> {
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, ExpressionError> {
         self.evaluate_within(scope, &Budget::default())
     }
 
@@ -120,7 +120,11 @@ impl Expression {
     ///
     /// # Errors
     /// As [`Self::evaluate`].
-    pub fn evaluate_within(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Value, ExpressionError> {
+    pub(crate) fn evaluate_within(
+        &self,
+        scope: &Scope<'_>,
+        budget: &Budget,
+    ) -> Result<Value, ExpressionError> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         meter::install(&mut context, budget);
         context::fill(&mut context, scope, &self.needs);
@@ -137,7 +141,7 @@ impl Expression {
     ///
     /// # Errors
     /// As [`Self::evaluate`], and when the value is neither true nor false.
-    pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, ExpressionError> {
+    pub(crate) fn holds(&self, scope: &Scope<'_>) -> Result<bool, ExpressionError> {
         match self.evaluate(scope)? {
             Value::Bool(holds) => Ok(holds),
             other => {

@@ -10,14 +10,14 @@ use super::need::Need;
 use crate::model::{JsonMap, NodeId, NodePhase, NodeStatus};
 
 /// The variables that expressions see.
-pub const ROOTS: [&str; 6] = ["parameters", "goal", "plan", "execution", "nodes", "inputs"];
+pub(crate) const ROOTS: [&str; 6] = ["parameters", "goal", "plan", "execution", "nodes", "inputs"];
 
 /// The fields of `nodes.<id>`.
-pub const NODE_FIELDS: [&str; 3] = ["phase", "outputs", "attempt"];
+pub(crate) const NODE_FIELDS: [&str; 3] = ["phase", "outputs", "attempt"];
 
 /// What expressions see of a node.
 #[derive(Debug, Clone, Copy)]
-pub struct NodeView<'a> {
+pub(crate) struct NodeScope<'a> {
     /// Where it stands.
     pub phase: NodePhase,
     /// What it gave; empty unless it succeeded.
@@ -27,17 +27,17 @@ pub struct NodeView<'a> {
 }
 
 /// The nodes of an execution. Every node of the plan must be there, also those that have not started.
-pub trait Nodes {
+pub(crate) trait Nodes {
     /// The node of this id.
-    fn node(&self, id: &str) -> Option<NodeView<'_>>;
+    fn node(&self, id: &str) -> Option<NodeScope<'_>>;
     /// Every id.
     fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_>;
 }
 
 impl Nodes for BTreeMap<NodeId, NodeStatus> {
-    fn node(&self, id: &str) -> Option<NodeView<'_>> {
+    fn node(&self, id: &str) -> Option<NodeScope<'_>> {
         let status = self.get(id)?;
-        Some(NodeView { phase: status.phase, outputs: &status.outputs, attempt: status.attempt })
+        Some(NodeScope { phase: status.phase, outputs: &status.outputs, attempt: status.attempt })
     }
 
     fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_> {
@@ -47,7 +47,7 @@ impl Nodes for BTreeMap<NodeId, NodeStatus> {
 
 /// The values that an expression is evaluated with. `goal` is null for an execution without one.
 #[derive(Clone, Copy)]
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// The parameters of the execution.
     pub parameters: &'a JsonMap,
     /// The goal, as [`super::describe`] shows it.
@@ -89,7 +89,7 @@ fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
     }
 }
 
-fn node_to_cel(node: NodeView<'_>, need: &Need) -> cel::Value {
+fn node_to_cel(node: NodeScope<'_>, need: &Need) -> cel::Value {
     let phase = ("phase".to_owned(), cel::Value::from(node.phase.as_str()));
     let attempt = ("attempt".to_owned(), cel::Value::Int(i64::from(node.attempt)));
     let outputs =

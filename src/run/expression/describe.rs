@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use crate::model::{ExecutionSpec, GoalSpec, PlanSpec, ResourceKey, StringMap};
 
 /// The fields of `goal`.
-pub const GOAL_FIELDS: [&str; 6] =
+pub(crate) const GOAL_FIELDS: [&str; 6] =
     ["name", "namespace", "description", "constraints", "acceptanceCriteria", "priority"];
 
 /// The fields of `plan`.
-pub const PLAN_FIELDS: [&str; 6] = ["name", "namespace", "labels", "description", "series", "version"];
+pub(crate) const PLAN_FIELDS: [&str; 6] = ["name", "namespace", "labels", "description", "series", "version"];
 
 /// The fields of `execution`.
-pub const EXECUTION_FIELDS: [&str; 3] = ["name", "namespace", "parameters"];
+pub(crate) const EXECUTION_FIELDS: [&str; 3] = ["name", "namespace", "parameters"];
 
 /// The variable `goal`. Every field is always there: an empty map or list where the goal says nothing.
 #[must_use]
-pub fn goal(key: &ResourceKey, spec: &GoalSpec) -> Value {
+pub(crate) fn goal(key: &ResourceKey, spec: &GoalSpec) -> Value {
     json!({
         "name": key.name, "namespace": key.namespace, "description": spec.description,
         "constraints": spec.constraints, "acceptanceCriteria": spec.acceptance_criteria,
@@ -27,7 +27,7 @@ pub fn goal(key: &ResourceKey, spec: &GoalSpec) -> Value {
 
 /// The variable `plan`. `series` and `version` are null when the plan has none.
 #[must_use]
-pub fn plan(key: &ResourceKey, labels: &StringMap, spec: &PlanSpec) -> Value {
+pub(crate) fn plan(key: &ResourceKey, labels: &StringMap, spec: &PlanSpec) -> Value {
     json!({
         "name": key.name, "namespace": key.namespace, "labels": labels,
         "description": spec.description, "series": spec.series, "version": spec.version,
@@ -36,7 +36,7 @@ pub fn plan(key: &ResourceKey, labels: &StringMap, spec: &PlanSpec) -> Value {
 
 /// The variable `execution`.
 #[must_use]
-pub fn execution(key: &ResourceKey, spec: &ExecutionSpec) -> Value {
+pub(crate) fn execution(key: &ResourceKey, spec: &ExecutionSpec) -> Value {
     json!({ "name": key.name, "namespace": key.namespace, "parameters": spec.parameters })
 }
 

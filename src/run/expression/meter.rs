@@ -28,24 +28,24 @@ const REGEX_BYTES: usize = 256 * 1024;
 
 /// How much work evaluations may still do. One unit is about one step, or 64 bytes of text.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     left: Arc<AtomicU64>,
 }
 
 impl Budget {
     /// The budget of one expression, or of one whole template: a fraction of a second, and 32 MB of text at most.
-    pub const STANDARD: u64 = 500_000;
+    pub(crate) const STANDARD: u64 = 500_000;
 
     /// A budget of so many units.
     #[must_use]
-    pub fn new(units: u64) -> Self {
+    pub(crate) fn new(units: u64) -> Self {
         Self { left: Arc::new(AtomicU64::new(units)) }
     }
 
     /// Whether nothing is left. An evaluation that came to this has no result: `||` and `exists` swallow errors, so that
     /// the result may even look like one.
     #[must_use]
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
     }
 

@@ -7,7 +7,7 @@
 mod check;
 mod compile;
 mod context;
-pub mod describe;
+pub(crate) mod describe;
 mod json;
 mod meter;
 mod names;
@@ -15,17 +15,16 @@ mod need;
 mod scan;
 mod template;
 
-pub use check::{ExpressionFinding, check, check_parameters};
-pub use compile::Expression;
-pub use context::{NODE_FIELDS, NodeView, Nodes, ROOTS, Scope};
-pub use meter::Budget;
-pub use names::{Mention, Segment};
-pub use template::{Placed, Template, TemplateError};
+pub(crate) use check::check;
+pub(crate) use compile::Expression;
+pub(crate) use context::Scope;
+pub(crate) use names::{Mention, Segment};
+pub(crate) use template::{ExpressionAt, Template, TemplateError};
 
 /// Why an expression cannot be compiled or evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct ExpressionError {
+pub(crate) struct ExpressionError {
     /// The byte offset in the text where it goes wrong; in a template, in the string that holds the expression.
     pub offset: usize,
     /// What is wrong, as a lower-case fragment.

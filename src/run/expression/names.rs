@@ -5,7 +5,7 @@ use cel::common::ast::{EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 
 /// One step of the way into a variable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Segment {
+pub(crate) enum Segment {
     /// A field, written `.name`, `['name']` or `` .`name` ``.
     Field(String),
     /// An index that is known only when the expression is evaluated, or is a number.
@@ -14,7 +14,7 @@ pub enum Segment {
 
 /// A variable that an expression mentions: `nodes.build.outputs.image`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mention {
+pub(crate) struct Mention {
     /// The variable: `nodes`.
     pub root: String,
     /// The way into it: `build`, `outputs`, `image`.
@@ -28,7 +28,7 @@ pub struct Mention {
 impl Mention {
     /// The field at a step, if there is such a step and it is known.
     #[must_use]
-    pub fn field(&self, step: usize) -> Option<&str> {
+    pub(crate) fn field(&self, step: usize) -> Option<&str> {
         match self.path.get(step) {
             Some(Segment::Field(name)) => Some(name),
             _ => None,
@@ -37,7 +37,7 @@ impl Mention {
 }
 
 /// A call of a function, with the offset of the call in the text.
-pub(super) struct Called<'e> {
+pub(super) struct FunctionCall<'e> {
     pub(super) name: &'e str,
     pub(super) id: u64,
 }
@@ -46,7 +46,7 @@ pub(super) struct Called<'e> {
 #[derive(Default)]
 pub(super) struct Names<'e> {
     pub(super) mentions: Vec<Mention>,
-    pub(super) calls: Vec<Called<'e>>,
+    pub(super) calls: Vec<FunctionCall<'e>>,
     /// The ids of nodes of the tree that must not be evaluated.
     pub(super) refused: Vec<u64>,
 }
@@ -58,7 +58,7 @@ pub(super) fn offset_of(text: &str, source: &SourceInfo, id: u64) -> usize {
 }
 
 /// The byte offset in `text` of a call: of the function's name, where the parser gives that of the bracket behind it.
-pub(super) fn offset_of_call(text: &str, source: &SourceInfo, call: &Called<'_>) -> usize {
+pub(super) fn offset_of_call(text: &str, source: &SourceInfo, call: &FunctionCall<'_>) -> usize {
     let offset = offset_of(text, source, call.id);
     let before = text.get(..offset).unwrap_or_default().trim_end();
     before.strip_suffix(call.name).map_or(offset, str::len)
@@ -86,7 +86,7 @@ impl<'e> Walk<'e> {
             Expr::Select(_) => self.chain(at),
             Expr::Call(call) if is_index(&call.func_name) => self.chain(at),
             Expr::Call(call) => {
-                self.names.calls.push(Called { name: &call.func_name, id: at.id });
+                self.names.calls.push(FunctionCall { name: &call.func_name, id: at.id });
                 for part in call.target.as_deref().into_iter().chain(&call.args) {
                     self.visit(part);
                 }

@@ -13,32 +13,32 @@ const CLOSE: &str = "}}";
 /// its value keeps its JSON type; elsewhere it is written into the text: strings as they are, null as nothing, lists and
 /// maps as JSON. A literal `${{` is written `${{ '${{' }}`.
 #[derive(Debug, Clone)]
-pub struct Template {
-    root: Part,
+pub(crate) struct Template {
+    root: TemplatePart,
     expressions: usize,
 }
 
 #[derive(Debug, Clone)]
-enum Part {
+enum TemplatePart {
     /// A value without expressions.
     Plain(Value),
     /// A string that is one expression.
-    Whole(Box<Placed>),
+    Whole(Box<ExpressionAt>),
     /// Texts and expressions in turn.
     Mixed(Vec<Piece>),
-    List(Vec<Part>),
-    Map(Vec<(String, Part)>),
+    List(Vec<TemplatePart>),
+    Map(Vec<(String, TemplatePart)>),
 }
 
 #[derive(Debug, Clone)]
 enum Piece {
     Text(String),
-    Computed(Placed),
+    Computed(ExpressionAt),
 }
 
 /// An expression and where it stands.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub(crate) struct ExpressionAt {
     /// The expression.
     pub expression: Expression,
     /// The JSON pointer of the string that holds it, from the root of the template.
@@ -50,7 +50,7 @@ pub struct Placed {
 /// An error in a template, and the string that it is in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{error}", show_pointer(.pointer))]
-pub struct TemplateError {
+pub(crate) struct TemplateError {
     /// The JSON pointer of the string, from the root of the template.
     pub pointer: String,
     /// What is wrong; its offset counts in that string.
@@ -67,7 +67,7 @@ impl Template {
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn compile(value: &Value) -> Result<Self, Vec<TemplateError>> {
+    pub(crate) fn compile(value: &Value) -> Result<Self, Vec<TemplateError>> {
         let (template, errors) = Self::compile_all(|at, errors, count| compile(value, at, errors, count));
         if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
@@ -76,7 +76,7 @@ impl Template {
     ///
     /// # Errors
     /// As [`Self::compile`].
-    pub fn compile_map(map: &crate::model::JsonMap) -> Result<Self, Vec<TemplateError>> {
+    pub(crate) fn compile_map(map: &crate::model::JsonMap) -> Result<Self, Vec<TemplateError>> {
         let (template, errors) = Self::compile_map_partly(map);
         if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
@@ -87,7 +87,7 @@ impl Template {
     }
 
     fn compile_all(
-        compile: impl FnOnce(&mut String, &mut Vec<TemplateError>, &mut usize) -> Part,
+        compile: impl FnOnce(&mut String, &mut Vec<TemplateError>, &mut usize) -> TemplatePart,
     ) -> (Self, Vec<TemplateError>) {
         let mut errors = Vec::new();
         let mut expressions = 0;
@@ -97,13 +97,13 @@ impl Template {
 
     /// Whether there is nothing to replace.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.expressions == 0
     }
 
     /// Every expression with its place.
     #[must_use]
-    pub fn expressions(&self) -> Vec<&Placed> {
+    pub(crate) fn expressions(&self) -> Vec<&ExpressionAt> {
         let mut all = Vec::with_capacity(self.expressions);
         self.root.collect(&mut all);
         all
@@ -113,7 +113,7 @@ impl Template {
     ///
     /// # Errors
     /// The first expression that cannot be evaluated.
-    pub fn render(&self, scope: &Scope<'_>) -> Result<Value, TemplateError> {
+    pub(crate) fn render(&self, scope: &Scope<'_>) -> Result<Value, TemplateError> {
         self.root.render(scope, &Budget::default())
     }
 
@@ -121,7 +121,7 @@ impl Template {
     ///
     /// # Errors
     /// As [`Self::render`].
-    pub fn render_map(&self, scope: &Scope<'_>) -> Result<crate::model::JsonMap, TemplateError> {
+    pub(crate) fn render_map(&self, scope: &Scope<'_>) -> Result<crate::model::JsonMap, TemplateError> {
         match self.render(scope)? {
             Value::Object(map) => Ok(map),
             _ => {
@@ -132,8 +132,8 @@ impl Template {
     }
 }
 
-impl Part {
-    fn collect<'p>(&'p self, into: &mut Vec<&'p Placed>) {
+impl TemplatePart {
+    fn collect<'p>(&'p self, into: &mut Vec<&'p ExpressionAt>) {
         match self {
             Self::Plain(_) => {}
             Self::Whole(placed) => into.push(placed),
@@ -177,7 +177,7 @@ impl Part {
     }
 }
 
-impl Placed {
+impl ExpressionAt {
     fn evaluate(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Value, TemplateError> {
         self.expression.evaluate_within(scope, budget).map_err(|error| TemplateError {
             pointer: self.pointer.clone(),
@@ -186,26 +186,31 @@ impl Placed {
     }
 }
 
-fn compile(value: &Value, at: &mut String, errors: &mut Vec<TemplateError>, count: &mut usize) -> Part {
+fn compile(
+    value: &Value,
+    at: &mut String,
+    errors: &mut Vec<TemplateError>,
+    count: &mut usize,
+) -> TemplatePart {
     match value {
         Value::String(text) if text.contains(OPEN) => match compile_string(text, at, count) {
             Ok(part) => part,
             Err(error) => {
                 errors.push(TemplateError { pointer: at.clone(), error });
-                Part::Plain(Value::Null)
+                TemplatePart::Plain(Value::Null)
             }
         },
         Value::Array(items) => {
             let before = *count;
-            let parts: Vec<Part> = items
+            let parts: Vec<TemplatePart> = items
                 .iter()
                 .enumerate()
                 .map(|(index, item)| below(at, &index.to_string(), |at| compile(item, at, errors, count)))
                 .collect();
-            if *count == before { Part::Plain(value.clone()) } else { Part::List(parts) }
+            if *count == before { TemplatePart::Plain(value.clone()) } else { TemplatePart::List(parts) }
         }
         Value::Object(map) => compile_object(map, at, errors, count),
-        other => Part::Plain(other.clone()),
+        other => TemplatePart::Plain(other.clone()),
     }
 }
 
@@ -214,13 +219,17 @@ fn compile_object(
     at: &mut String,
     errors: &mut Vec<TemplateError>,
     count: &mut usize,
-) -> Part {
+) -> TemplatePart {
     let before = *count;
-    let entries: Vec<(String, Part)> = map
+    let entries: Vec<(String, TemplatePart)> = map
         .iter()
         .map(|(key, item)| (key.clone(), below(at, key, |at| compile(item, at, errors, count))))
         .collect();
-    if *count == before { Part::Plain(Value::Object(map.clone())) } else { Part::Map(entries) }
+    if *count == before {
+        TemplatePart::Plain(Value::Object(map.clone()))
+    } else {
+        TemplatePart::Map(entries)
+    }
 }
 
 /// Runs `inner` with the pointer of a member.
@@ -233,7 +242,7 @@ fn below<T>(at: &mut String, step: &str, inner: impl FnOnce(&mut String) -> T) -
     result
 }
 
-fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Part, ExpressionError> {
+fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<TemplatePart, ExpressionError> {
     let mut pieces = Vec::new();
     let mut done = 0;
     while let Some(found) = text.get(done..).and_then(|rest| rest.find(OPEN)) {
@@ -252,7 +261,7 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Part, 
         let offset = start + blank;
         let expression = Expression::compile(inner.trim()).map_err(|error| error.shifted(offset))?;
         *count += 1;
-        pieces.push(Piece::Computed(Placed { expression, pointer: pointer.to_owned(), offset }));
+        pieces.push(Piece::Computed(ExpressionAt { expression, pointer: pointer.to_owned(), offset }));
         done = start + length + CLOSE.len();
     }
     if let Some(tail) = text.get(done..).filter(|tail| !tail.is_empty()) {
@@ -261,9 +270,9 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Part, 
     if let [Piece::Computed(_)] = pieces.as_slice()
         && let Some(Piece::Computed(placed)) = pieces.pop()
     {
-        return Ok(Part::Whole(Box::new(placed)));
+        return Ok(TemplatePart::Whole(Box::new(placed)));
     }
-    Ok(Part::Mixed(pieces))
+    Ok(TemplatePart::Mixed(pieces))
 }
 
 #[cfg(test)]

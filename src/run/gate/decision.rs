@@ -4,12 +4,12 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::people::{People, Refusal, is_team};
+use super::people::{People, ReviewRefusal, is_team};
 use crate::model::{GateSpec, Review, ReviewAction, ReviewBinding};
 
 /// What is asked of the reviewers, as it stands now.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub(crate) struct ReviewRequirements<'a> {
     /// The spec of the gate; absent for a gate without a manifest: one approval by anyone who may write.
     pub spec: Option<&'a GateSpec>,
     /// The gate's generation.
@@ -24,7 +24,7 @@ pub struct Asked<'a> {
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GateDecision {
+pub(crate) enum GateDecision {
     /// There is none yet.
     Waiting {
         /// Who approved so far, in the order of their approvals.
@@ -48,16 +48,16 @@ pub enum GateDecision {
 
 /// The decision, and the reviews that no longer count for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decided {
+pub(crate) struct GateEvaluation {
     /// The decision.
     pub decision: GateDecision,
     /// Approvals and rejections of this execution that do not count, oldest first.
-    pub voided: Vec<Voided>,
+    pub voided: Vec<VoidedReview>,
 }
 
 /// A review that does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Voided {
+pub(crate) struct VoidedReview {
     /// Its index in the history.
     pub review: usize,
     /// Whose it is.
@@ -68,7 +68,7 @@ pub struct Voided {
 
 /// Why a review does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VoidReason {
+pub(crate) enum VoidReason {
     /// It does not say what it was about.
     Unbound,
     /// The gate's spec changed since.
@@ -85,7 +85,7 @@ pub enum VoidReason {
     /// The gate was asked again since.
     Retried,
     /// The reviewer may not review, or not any more.
-    NotEligible(Refusal),
+    NotEligible(ReviewRefusal),
 }
 
 impl fmt::Display for VoidReason {
@@ -105,26 +105,26 @@ impl fmt::Display for VoidReason {
 ///
 /// # Errors
 /// Why not.
-pub fn eligible(
+pub(crate) fn eligible(
     reviewer: &str,
     teams: &[String],
     spec: Option<&GateSpec>,
     people: &People,
-) -> Result<(), Refusal> {
+) -> Result<(), ReviewRefusal> {
     // A gate that names nobody is open to anyone who may write, and only they can record a review.
     let reviewers = spec.map(|spec| spec.reviewers.as_slice()).unwrap_or_default();
     let meant = |entry: &String| people.means(entry, reviewer) || is_team(entry, teams);
     if reviewers.is_empty() || reviewers.iter().any(meant) {
         return Ok(());
     }
-    Err(Refusal::NotAReviewer { reviewer: reviewer.to_owned(), reviewers: reviewers.to_vec() })
+    Err(ReviewRefusal::NotAReviewer { reviewer: reviewer.to_owned(), reviewers: reviewers.to_vec() })
 }
 
 /// Decides on a gate for one execution. Of every person the latest approval or rejection counts, comments leave it as it
 /// is; one rejection is enough, approvals must come from as many different people as the gate asks for.
 /// `reviews` are the whole history, oldest first.
 #[must_use]
-pub fn decide(asked: &Asked<'_>, reviews: &[Review], people: &People) -> Decided {
+pub(crate) fn decide(asked: &ReviewRequirements<'_>, reviews: &[Review], people: &People) -> GateEvaluation {
     let mut voided = Vec::new();
     let mut latest: Vec<(String, &Review)> = Vec::new();
     for (index, review) in reviews.iter().enumerate() {
@@ -132,7 +132,7 @@ pub fn decide(asked: &Asked<'_>, reviews: &[Review], people: &People) -> Decided
             continue;
         }
         if let Err(reason) = counts(review, asked, people) {
-            voided.push(Voided { review: index, reviewer: review.reviewer.clone(), reason });
+            voided.push(VoidedReview { review: index, reviewer: review.reviewer.clone(), reason });
             continue;
         }
         let person = people.person(&review.reviewer);
@@ -151,17 +151,17 @@ pub fn decide(asked: &Asked<'_>, reviews: &[Review], people: &People) -> Decided
             GateDecision::Waiting { approvals: by, needed }
         }
     };
-    Decided { decision, voided }
+    GateEvaluation { decision, voided }
 }
 
 /// Reviews of other executions are not void: they were about something else.
-fn is_about_another(review: &Review, asked: &Asked<'_>) -> bool {
+fn is_about_another(review: &Review, asked: &ReviewRequirements<'_>) -> bool {
     review.extensions.as_ref().is_some_and(|binding| binding.execution != asked.binding.execution)
 }
 
 /// Whether a review of this execution counts: bound to the generation, the graph and the commit that are asked about,
 /// by somebody who may review.
-fn counts(review: &Review, asked: &Asked<'_>, people: &People) -> Result<(), VoidReason> {
+fn counts(review: &Review, asked: &ReviewRequirements<'_>, people: &People) -> Result<(), VoidReason> {
     let (Some(binding), Some(generation)) = (&review.extensions, review.target_generation) else {
         return Err(VoidReason::Unbound);
     };
@@ -180,14 +180,14 @@ fn counts(review: &Review, asked: &Asked<'_>, people: &People) -> Result<(), Voi
     eligible(&review.reviewer, &binding.teams, asked.spec, people).map_err(VoidReason::NotEligible)?;
     let own = asked.author.is_some_and(|author| people.person(author) == people.person(&review.reviewer));
     if own && review.action == ReviewAction::Approve {
-        return Err(VoidReason::NotEligible(Refusal::Author(review.reviewer.clone())));
+        return Err(VoidReason::NotEligible(ReviewRefusal::Author(review.reviewer.clone())));
     }
     Ok(())
 }
 
 /// What a condition says about reviews that do not count; nothing when all do.
 #[must_use]
-pub fn void_message(voided: &[Voided]) -> Option<String> {
+pub(crate) fn void_message(voided: &[VoidedReview]) -> Option<String> {
     let each =
         voided.iter().map(|one| format!("the review of {} does not count: {}", one.reviewer, one.reason));
     let all: Vec<String> = each.collect();
@@ -236,9 +236,9 @@ mod tests {
         People::new([("ann", emails.as_slice(), team.as_slice()), ("bob", &[], &team), ("eve", &[], &[])])
     }
 
-    fn decided(spec: Option<&GateSpec>, reviews: &[Review]) -> Decided {
+    fn decided(spec: Option<&GateSpec>, reviews: &[Review]) -> GateEvaluation {
         let binding = binding();
-        let asked = Asked { spec, generation: 2, binding: &binding, since: None, author: None };
+        let asked = ReviewRequirements { spec, generation: 2, binding: &binding, since: None, author: None };
         decide(&asked, reviews, &people())
     }
 
@@ -290,12 +290,17 @@ mod tests {
     #[test]
     fn the_author_may_reject_but_not_approve_where_that_is_configured() {
         let binding = binding();
-        let asked =
-            Asked { spec: None, generation: 2, binding: &binding, since: None, author: Some("ann@home.org") };
+        let asked = ReviewRequirements {
+            spec: None,
+            generation: 2,
+            binding: &binding,
+            since: None,
+            author: Some("ann@home.org"),
+        };
         let decide = |action| decide(&asked, &[review("ann", action)], &people());
         let decided = decide(Approve);
         assert!(matches!(decided.decision, GateDecision::Waiting { .. }));
-        assert_eq!(decided.voided[0].reason, VoidReason::NotEligible(Refusal::Author("ann".into())));
+        assert_eq!(decided.voided[0].reason, VoidReason::NotEligible(ReviewRefusal::Author("ann".into())));
         assert!(matches!(decide(Reject).decision, GateDecision::Rejected { .. }));
     }
 
@@ -308,7 +313,7 @@ mod tests {
         assert_eq!(void_message(&decided.voided).unwrap_or_default(), expected);
     }
 
-    /// Design invariant 11.
+    /// Invariant 11.
     #[test]
     fn an_approval_counts_only_for_what_was_approved() {
         let why = |why: &str| format!("the review of ann does not count: {why}");
@@ -348,7 +353,7 @@ mod tests {
     fn a_retry_asks_again() {
         let binding = binding();
         let since = Some(Timestamp::from_second(2_000).unwrap());
-        let asked = Asked { spec: None, generation: 2, binding: &binding, since, author: None };
+        let asked = ReviewRequirements { spec: None, generation: 2, binding: &binding, since, author: None };
         let decided = decide(&asked, &[review("ann", Reject)], &people());
         assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1 });
         assert_eq!(decided.voided[0].reason, VoidReason::Retried);

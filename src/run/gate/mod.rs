@@ -1,8 +1,8 @@
-//! Gate decisions: who may review, whose reviews count, and what they come to (design invariant 11).
+//! Gate decisions: who may review, whose reviews count, and what they come to (Invariant 11).
 //! Returns data; who writes it where is not decided here.
 
 mod decision;
 mod people;
 
-pub use decision::{Asked, Decided, GateDecision, VoidReason, Voided, decide, eligible, void_message};
-pub use people::{People, Refusal};
+pub(crate) use decision::{GateDecision, GateEvaluation, ReviewRequirements, decide, eligible, void_message};
+pub(crate) use people::People;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Why somebody may not review.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum ReviewRefusal {
     /// What Git gives as an email address is none. It must be one, so that it can never be taken for a login.
     #[error("`{0}` is not an email address; set `user.email`")]
     NotAnAddress(String),
@@ -26,7 +26,7 @@ pub enum Refusal {
 
 /// The people that the configuration knows (`identities`): a name, and the addresses and teams that are theirs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct People {
+pub(crate) struct People {
     /// Names by address, in lower case.
     by_email: BTreeMap<String, String>,
     /// Names by their own lower case.
@@ -37,7 +37,9 @@ pub struct People {
 
 impl People {
     /// Takes over `identities`: name, email addresses, teams.
-    pub fn new<'a>(identities: impl IntoIterator<Item = (&'a str, &'a [String], &'a [String])>) -> Self {
+    pub(crate) fn new<'a>(
+        identities: impl IntoIterator<Item = (&'a str, &'a [String], &'a [String])>,
+    ) -> Self {
         let mut people = Self::default();
         for (name, emails, teams) in identities {
             for email in emails {
@@ -54,11 +56,13 @@ impl People {
     ///
     /// # Errors
     /// [`Refusal::NotAnAddress`].
-    pub fn identify(&self, email: &str) -> Result<String, Refusal> {
+    pub(crate) fn identify(&self, email: &str) -> Result<String, ReviewRefusal> {
         let email = fold(email);
         let address = email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
         if !address || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Refusal::NotAnAddress(email.chars().filter(|c| !c.is_control()).take(80).collect()));
+            return Err(ReviewRefusal::NotAnAddress(
+                email.chars().filter(|c| !c.is_control()).take(80).collect(),
+            ));
         }
         Ok(self.by_email.get(&email).cloned().unwrap_or(email))
     }
@@ -68,10 +72,12 @@ impl People {
     ///
     /// # Errors
     /// [`Refusal::NotALogin`].
-    pub fn identify_login(&self, login: &str) -> Result<String, Refusal> {
+    pub(crate) fn identify_login(&self, login: &str) -> Result<String, ReviewRefusal> {
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '[' | ']');
         if login.is_empty() || login.len() > 100 || !login.chars().all(sound) {
-            return Err(Refusal::NotALogin(login.chars().filter(|c| !c.is_control()).take(80).collect()));
+            return Err(ReviewRefusal::NotALogin(
+                login.chars().filter(|c| !c.is_control()).take(80).collect(),
+            ));
         }
         let login = fold(login);
         Ok(self.names.get(&login).cloned().unwrap_or(login))
@@ -79,14 +85,14 @@ impl People {
 
     /// What makes two reviewers the same person: the name for each of a person's addresses, without regard to case.
     #[must_use]
-    pub fn person(&self, reviewer: &str) -> String {
+    pub(crate) fn person(&self, reviewer: &str) -> String {
         let reviewer = fold(reviewer);
         self.by_email.get(&reviewer).map_or(reviewer, |name| fold(name))
     }
 
     /// Whether an entry of a gate's `reviewers` means this reviewer: `user:NAME`, `team:NAME`, an address, or a login.
     #[must_use]
-    pub fn means(&self, entry: &str, reviewer: &str) -> bool {
+    pub(crate) fn means(&self, entry: &str, reviewer: &str) -> bool {
         let person = self.person(reviewer);
         match entry.trim().split_once(':') {
             Some(("team", team)) => self.teams.get(&person).is_some_and(|teams| teams.contains(&fold(team))),
@@ -132,14 +138,14 @@ mod tests {
         assert_eq!(people.identify_login("Wendy").as_deref(), Ok("wendy"));
         assert_eq!(people.identify_login("Octocat").as_deref(), Ok("octocat"));
         for bad in ["", "wendy@example.com", "user:wendy", "a b", "a\u{1b}"] {
-            assert!(matches!(people.identify_login(bad), Err(Refusal::NotALogin(_))), "{bad}");
+            assert!(matches!(people.identify_login(bad), Err(ReviewRefusal::NotALogin(_))), "{bad}");
         }
     }
 
     #[test]
     fn what_is_no_address_is_nobody() {
         for bad in ["wendy", "", "@", "wendy@", "@example.com", "a b@c", "a@b\u{1b}[0m"] {
-            assert!(matches!(people().identify(bad), Err(Refusal::NotAnAddress(_))), "{bad}");
+            assert!(matches!(people().identify(bad), Err(ReviewRefusal::NotAnAddress(_))), "{bad}");
         }
     }
 

@@ -6,11 +6,11 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::card::Interface;
-use super::config::Place;
-use super::exchange::Exchange;
-use super::rpc::{self, TASK_NOT_CANCELABLE, TASK_NOT_FOUND, Trouble};
-use super::task::{Answered, Listed, State, Task};
+use super::card::AgentInterface;
+use super::config::AgentLocation;
+use super::exchange::A2aExchange;
+use super::rpc::{self, RpcError, TASK_NOT_CANCELABLE, TASK_NOT_FOUND};
+use super::task::{A2aTask, A2aTaskList, A2aTaskState, SendMessageResponse};
 use crate::provider::agent::brief::for_remote;
 use crate::provider::presented;
 use crate::provider::web::{Request, origin};
@@ -23,27 +23,28 @@ const ANSWER: usize = 4 << 20;
 /// The namespace of the ids that we give.
 const IDS: Uuid = Uuid::from_u128(0x1c3f_52b6_7d0e_5b8a_8a41_6f0e_b2d9_40c5);
 
-impl Exchange<'_> {
+impl A2aExchange<'_> {
     /// The task with the message that an earlier attempt at this work sent, if the agent lists its tasks. One that was
     /// cancelled there is over.
-    pub(super) async fn find(&self, place: &Interface) -> Result<Option<Task>, Trouble> {
+    pub(super) async fn find(&self, place: &AgentInterface) -> Result<Option<A2aTask>, RpcError> {
         let Some(context) = self.context() else { return Ok(None) };
         let params = json!({ "contextId": context, "includeArtifacts": true, "historyLength": 0 });
-        let listed: Listed = match self.call(place, "ListTasks", params).await {
+        let listed: A2aTaskList = match self.call(place, "ListTasks", params).await {
             Ok(result) => rpc::read(result, &place.url).unwrap_or_default(),
-            Err(trouble @ Trouble::Passing { .. }) => return Err(trouble),
+            Err(trouble @ RpcError::Passing { .. }) => return Err(trouble),
             // It keeps no list: then the message says by its id that it came before.
-            Err(Trouble::Error { .. } | Trouble::Final(_)) => return Ok(None),
+            Err(RpcError::Error { .. } | RpcError::Final(_)) => return Ok(None),
         };
         // The list begins with what changed last.
-        let ours = |task: &Task| {
-            task.context_id.as_deref() == Some(context.as_str()) && task.status.state() != State::Canceled
+        let ours = |task: &A2aTask| {
+            task.context_id.as_deref() == Some(context.as_str())
+                && task.status.state() != A2aTaskState::Canceled
         };
         Ok(listed.tasks.unwrap_or_default().into_iter().find(ours))
     }
 
     /// Answers the question of a task, unless it asks none any more.
-    pub(super) async fn answer(&self, place: &Interface, task: &str) -> Result<Task, Trouble> {
+    pub(super) async fn answer(&self, place: &AgentInterface, task: &str) -> Result<A2aTask, RpcError> {
         let task = self.get(place, task).await?;
         let Some(answer) = self.attempt.answer.as_ref().filter(|_| task.status.asks()) else {
             return Ok(task);
@@ -58,68 +59,72 @@ impl Exchange<'_> {
             fields.insert("contextId".to_owned(), json!(context));
         }
         match self.send(place, message).await? {
-            Answered::Task(task) => Ok(task),
+            SendMessageResponse::Task(task) => Ok(task),
             // It says something to it, and the task tells what comes of it.
-            Answered::Message(_) => self.get(place, &task.id).await,
+            SendMessageResponse::Message(_) => self.get(place, &task.id).await,
         }
     }
 
-    pub(super) async fn send(&self, place: &Interface, message: Value) -> Result<Answered, Trouble> {
+    pub(super) async fn send(
+        &self,
+        place: &AgentInterface,
+        message: Value,
+    ) -> Result<SendMessageResponse, RpcError> {
         let configuration = json!({ "returnImmediately": true, "historyLength": 0 });
         let params = json!({ "message": message, "configuration": configuration });
         rpc::read(self.call(place, "SendMessage", params).await?, &place.url)
     }
 
-    pub(super) async fn get(&self, place: &Interface, id: &str) -> Result<Task, Trouble> {
+    pub(super) async fn get(&self, place: &AgentInterface, id: &str) -> Result<A2aTask, RpcError> {
         let result = self.call(place, "GetTask", json!({ "id": id, "historyLength": 0 })).await?;
         rpc::read(result, &place.url)
     }
 
-    pub(super) async fn cancel(&self, place: &Interface, id: &str) -> Result<(), String> {
+    pub(super) async fn cancel(&self, place: &AgentInterface, id: &str) -> Result<(), String> {
         match self.call(place, "CancelTask", json!({ "id": id })).await {
             // What has ended or is gone needs nothing more from us.
-            Ok(_) | Err(Trouble::Error { code: TASK_NOT_FOUND | TASK_NOT_CANCELABLE, .. }) => Ok(()),
+            Ok(_) | Err(RpcError::Error { code: TASK_NOT_FOUND | TASK_NOT_CANCELABLE, .. }) => Ok(()),
             Err(trouble) => Err(trouble.message()),
         }
     }
 
-    async fn call(&self, place: &Interface, method: &str, mut params: Value) -> Result<Value, Trouble> {
+    async fn call(&self, place: &AgentInterface, method: &str, mut params: Value) -> Result<Value, RpcError> {
         if let (Some(tenant), Some(params)) = (&place.tenant, params.as_object_mut()) {
             params.insert("tenant".to_owned(), json!(tenant));
         }
         let mut request = self.request(Method::POST, place.url.clone())?;
         request.body = Some(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }));
-        let answer = self.shared.web.send(request).await.map_err(|error| Trouble::of(&error))?;
+        let answer = self.shared.web.send(request).await.map_err(|error| RpcError::of(&error))?;
         rpc::result(&answer)
     }
 
     /// Where the agent takes requests: as written, or as its card says.
-    pub(super) async fn interface(&self) -> Result<Interface, Trouble> {
+    pub(super) async fn interface(&self) -> Result<AgentInterface, RpcError> {
         let card = match &self.address.place {
-            Place::Endpoint(url) => return Ok(Interface { url: url.clone(), tenant: None }),
-            Place::Card(card) => card,
+            AgentLocation::Endpoint(url) => return Ok(AgentInterface { url: url.clone(), tenant: None }),
+            AgentLocation::Card(card) => card,
         };
         let request = self.request(Method::GET, card.clone())?;
-        let answer = self.shared.web.send(request).await.map_err(|error| Trouble::of(&error))?;
+        let answer = self.shared.web.send(request).await.map_err(|error| RpcError::of(&error))?;
         let head = format!("{} answers {} to the request for its card", origin(card), answer.status);
         match answer.status.as_u16() {
-            200 => Interface::of(&answer.body, card).map_err(Trouble::Final),
+            200 => AgentInterface::of(&answer.body, card).map_err(RpcError::Final),
             408 | 425 | 429 | 500..=599 => {
-                Err(Trouble::Passing { message: head, after: answer.retry_after(), acted: false })
+                Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: false })
             }
-            _ => Err(Trouble::Final(head)),
+            _ => Err(RpcError::Final(head)),
         }
     }
 
     /// A request with every header that it needs.
-    fn request(&self, method: Method, url: Url) -> Result<Request, Trouble> {
+    fn request(&self, method: Method, url: Url) -> Result<Request, RpcError> {
         let mut request = Request::new(method, url);
         request.limit = ANSWER;
         let settings = &self.shared.settings;
-        self.address.prepare(&mut request, settings).map_err(|error| Trouble::Final(error.to_string()))?;
+        self.address.prepare(&mut request, settings).map_err(|error| RpcError::Final(error.to_string()))?;
         presented::mark(&mut request, self.attempt)
             .and_then(|()| request.header("A2A-Version", VERSION))
-            .map_err(|error| Trouble::Final(error.to_string()))?;
+            .map_err(|error| RpcError::Final(error.to_string()))?;
         if let Some(deadline) = self.deadline {
             request.timeout = request.timeout.min(deadline.saturating_duration_since(Instant::now()));
         }

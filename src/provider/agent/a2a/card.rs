@@ -11,20 +11,20 @@ const NAMED: usize = 5;
 
 /// Where requests go, and what they say of the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Interface {
+pub(super) struct AgentInterface {
     pub(super) url: Url,
     pub(super) tenant: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Card {
-    supported_interfaces: Vec<Offered>,
+struct AgentCard {
+    supported_interfaces: Vec<OfferedInterface>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Offered {
+struct OfferedInterface {
     url: String,
     #[serde(default)]
     protocol_binding: String,
@@ -33,7 +33,7 @@ struct Offered {
     tenant: Option<String>,
 }
 
-impl Interface {
+impl AgentInterface {
     /// The first interface of a card for JSON-RPC by version 1 of the protocol. It must be where the card is, for the
     /// headers of the settings go there.
     ///
@@ -41,9 +41,9 @@ impl Interface {
     /// Says what the card offers instead.
     pub(super) fn of(card: &[u8], at: &Url) -> Result<Self, String> {
         let from = origin(at);
-        let card: Card = serde_json::from_slice(card)
+        let card: AgentCard = serde_json::from_slice(card)
             .map_err(|_| format!("{from} gives something else than an agent card of A2A 1.0"))?;
-        let fits = |offered: &&Offered| {
+        let fits = |offered: &&OfferedInterface| {
             let major = offered.protocol_version.split('.').next();
             offered.protocol_binding == "JSONRPC" && major == Some("1")
         };
@@ -81,9 +81,9 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read(interfaces: &Value) -> Result<Interface, String> {
+    fn read(interfaces: &Value) -> Result<AgentInterface, String> {
         let card = json!({"name": "a", "supportedInterfaces": interfaces}).to_string();
-        Interface::of(card.as_bytes(), &Url::parse("https://a.example/card.json").unwrap())
+        AgentInterface::of(card.as_bytes(), &Url::parse("https://a.example/card.json").unwrap())
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
             offered("https://a.example/later", "JSONRPC", "1.0"),
         ]));
         let url = Url::parse("https://a.example/rpc").unwrap();
-        assert_eq!(taken, Ok(Interface { url, tenant: Some("t".to_owned()) }));
+        assert_eq!(taken, Ok(AgentInterface { url, tenant: Some("t".to_owned()) }));
         let none = read(&json!([offered("https://a.example/", "JSONRPC", "0.3\u{1b}[31m")])).unwrap_err();
         let expected =
             "the card at https://a.example has no interface for JSON-RPC of A2A 1.0; it has JSONRPC 0.3";
@@ -107,7 +107,7 @@ mod tests {
             let refused = read(&json!([offered(elsewhere, "JSONRPC", "1.0")])).unwrap_err();
             assert!(refused.contains("leads to another place"), "{refused}");
         }
-        let card = Interface::of(b"{\"url\": \"x\"}", &Url::parse("https://a.example/").unwrap());
+        let card = AgentInterface::of(b"{\"url\": \"x\"}", &Url::parse("https://a.example/").unwrap());
         assert_eq!(card.unwrap_err(), "https://a.example gives something else than an agent card of A2A 1.0");
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::model::JsonMap;
-use crate::provider::check::{Settings, has_expression};
 use crate::provider::headers::Headers;
+use crate::provider::settings_reader::{Settings, has_expression};
 use crate::provider::web::{Request, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
 
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Where an agent is, and how it is asked.
 #[derive(Debug, Clone)]
 pub(in crate::provider::agent) struct Address {
-    pub(super) place: Place,
+    pub(super) place: AgentLocation,
     headers: Headers,
     /// How long one request may take.
     pub(super) request_timeout: Duration,
@@ -39,14 +39,14 @@ pub(in crate::provider::agent) struct Address {
 
 /// What is known of an agent.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum AgentLocation {
     /// Where it takes requests.
     Endpoint(Url),
     /// Where its card says so.
     Card(Url),
 }
 
-impl Place {
+impl AgentLocation {
     /// The address that is known; everything else must be of the same origin.
     pub(super) fn known(&self) -> &Url {
         match self {
@@ -77,13 +77,13 @@ impl Address {
         all.extend(binding.clone());
         let read = Settings::new(&all, &KEYS)?;
         let place = match (read.text("url")?, read.text("card")?) {
-            (Some(url), None) => Place::Endpoint(address("url", &url)?),
+            (Some(url), None) => AgentLocation::Endpoint(address("url", &url)?),
             (None, Some(card)) => {
                 let mut card = address("card", &card)?;
                 if card.path() == "/" {
                     card.set_path(WELL_KNOWN);
                 }
-                Place::Card(card)
+                AgentLocation::Card(card)
             }
             _ => return Err(invalid("url", "or `card` must be given, and not both")),
         };

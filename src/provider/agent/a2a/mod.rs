@@ -17,36 +17,36 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) use self::config::Address;
-use self::exchange::{Ended, Exchange};
+use self::exchange::{A2aExchange, FinalReport};
 use crate::model::NodeReason;
-use crate::provider::checked_elsewhere::check_elsewhere;
-use crate::provider::log::Log;
+use crate::provider::log::AttemptLog;
 use crate::provider::redact::Redactor;
+use crate::provider::remote_criteria::check_elsewhere;
 use crate::provider::web::Web;
 use crate::provider::{
-    Attempt, CallingOff, ConfigError, Control, Outcome, ProviderSettings, Report, Running, Stop,
-    check_criteria,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,
+    ProviderSettings, Stop, check_criteria,
 };
 
 /// How long is waited, when an attempt has to end, for the answer that names the task.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The agents at addresses.
-pub(super) struct Remote(Arc<Shared>);
+pub(super) struct RemoteAgents(Arc<A2aContext>);
 
 /// What all attempts have in common.
-struct Shared {
+struct A2aContext {
     settings: ProviderSettings,
     redactor: Arc<Redactor>,
     web: Web,
 }
 
-impl Remote {
+impl RemoteAgents {
     pub(super) fn new(settings: ProviderSettings) -> Self {
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let redactor = Arc::new(Redactor::new(secrets));
         let web = Web::new(&settings.allow_private);
-        Self(Arc::new(Shared { settings, redactor, web }))
+        Self(Arc::new(A2aContext { settings, redactor, web }))
     }
 
     /// Hands in the task and follows it for a moment.
@@ -55,7 +55,7 @@ impl Remote {
         attempt: Attempt,
         address: Result<Address, ConfigError>,
         control: Control,
-    ) -> Running {
+    ) -> AttemptFuture {
         let shared = Arc::clone(&self.0);
         // What was handed in once is not handed in again.
         let again = attempt.handle.is_some();
@@ -68,7 +68,7 @@ impl Remote {
         mut attempt: Attempt,
         address: Result<Address, ConfigError>,
         control: Control,
-    ) -> Running {
+    ) -> AttemptFuture {
         let shared = Arc::clone(&self.0);
         // A look changes nothing outside; answers are passed on by claimed attempts.
         attempt.answer = None;
@@ -76,24 +76,25 @@ impl Remote {
     }
 
     /// Has a task called off.
-    pub(super) fn call_off(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CallingOff {
+    pub(super) fn call_off(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CancelFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let address = address.map_err(|error| error.to_string())?;
-            let exchange = Exchange::new(&shared, &attempt, address);
+            let exchange = A2aExchange::new(&shared, &attempt, address);
             exchange.call_off().await.map_err(|message| shared.redactor.text(&message))
         })
     }
 }
 
 async fn run(
-    shared: &Shared,
+    shared: &A2aContext,
     attempt: Attempt,
     address: Result<Address, ConfigError>,
     control: Control,
     again: bool,
-) -> Report {
-    let hopeless = |error: ConfigError| Outcome::hopeless(NodeReason::ProviderFailed, error.to_string());
+) -> AttemptReport {
+    let hopeless =
+        |error: ConfigError| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
     let Control { mut stop, output } = control;
     let address = match address {
         Ok(address) => address,
@@ -102,22 +103,22 @@ async fn run(
     if let Err(error) = check_criteria(&attempt.criteria) {
         return hopeless(error).into();
     }
-    let exchange = Exchange::new(shared, &attempt, address);
+    let exchange = A2aExchange::new(shared, &attempt, address);
     let ended = if again { go_on(&exchange, &mut stop).await } else { begin(&exchange, &mut stop).await };
     let (mut report, words) = match ended {
         Ok(results) => {
-            let mut report = Report::from(Outcome::Succeeded { outputs: results.outputs });
+            let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: results.outputs });
             report.artifacts = results.artifacts;
             (report, results.words)
         }
-        Err(outcome) => return Report::from(outcome.cleaned(&shared.redactor)),
+        Err(outcome) => return AttemptReport::from(outcome.cleaned(&shared.redactor)),
     };
     report.outcome = report.outcome.cleaned(&shared.redactor);
     for artifact in &mut report.artifacts {
         artifact.name = shared.redactor.text(&artifact.name);
         artifact.url = artifact.url.take().map(|url| shared.redactor.text(&url));
     }
-    let mut log = Log::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+    let mut log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
     if !words.is_empty() {
         log.write(words.as_bytes());
         log.end_part();
@@ -127,7 +128,7 @@ async fn run(
 }
 
 /// Hands in a task. Where that has to end, the answer names the task, which is called off, or kept for the next runner.
-async fn begin(exchange: &Exchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> Ended {
+async fn begin(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> FinalReport {
     let mut handing_in = Box::pin(exchange.begin());
     let stop = tokio::select! {
         ended = &mut handing_in => return ended,
@@ -138,11 +139,11 @@ async fn begin(exchange: &Exchange<'_>, stop: &mut watch::Receiver<Option<Stop>>
         Ok(ended) => exchange.call_off_what_began(ended).await,
         Err(_) => {}
     }
-    Err(Outcome::Stopped(stop))
+    Err(AttemptOutcome::Stopped(stop))
 }
 
 /// Goes on with a task that was handed in before.
-async fn go_on(exchange: &Exchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> Ended {
+async fn go_on(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> FinalReport {
     let stop = tokio::select! {
         ended = exchange.go_on() => return ended,
         stop = asked(stop) => stop,
@@ -151,7 +152,7 @@ async fn go_on(exchange: &Exchange<'_>, stop: &mut watch::Receiver<Option<Stop>>
         // The node is cancelled in any case.
         let _ = tokio::time::timeout(LAST_ANSWER, exchange.call_off()).await;
     }
-    Err(Outcome::Stopped(stop))
+    Err(AttemptOutcome::Stopped(stop))
 }
 
 /// Waits until the engine asks to stop, for ever if it cannot ask any more.

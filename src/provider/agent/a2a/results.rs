@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::task::{Message, Part, Task, text_of};
+use super::task::{A2aMessage, A2aPart, A2aTask, text_of};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
 use crate::provider::plain_text::plain_line;
 use crate::provider::web::parse_address;
-use crate::provider::{Attempt, Outcome, outputs};
+use crate::provider::{Attempt, AttemptOutcome, outputs};
 
 /// The output that takes a text.
 const RESULT: &str = "result";
@@ -25,11 +25,11 @@ pub(super) struct Results {
 
 impl Results {
     /// Those of a task: its artifacts, or, if it has none, what it says in the end.
-    pub(super) fn of_task(task: &Task, attempt: &Attempt) -> Result<Self, Outcome> {
+    pub(super) fn of_task(task: &A2aTask, attempt: &Attempt) -> Result<Self, AttemptOutcome> {
         let said = task.status.message.as_ref();
-        let words = said.map(Message::text).unwrap_or_default();
+        let words = said.map(A2aMessage::text).unwrap_or_default();
         let artifacts = task.artifacts.as_deref().unwrap_or_default();
-        let named: Vec<(Option<&str>, &Part)> = artifacts
+        let named: Vec<(Option<&str>, &A2aPart)> = artifacts
             .iter()
             .flat_map(|artifact| artifact.parts.iter().flatten().map(|part| (artifact.name.as_deref(), part)))
             .collect();
@@ -40,13 +40,13 @@ impl Results {
     }
 
     /// Those of an agent that answers at once, without a task.
-    pub(super) fn of_message(message: &Message, attempt: &Attempt) -> Result<Self, Outcome> {
-        let parts: Vec<(Option<&str>, &Part)> =
+    pub(super) fn of_message(message: &A2aMessage, attempt: &Attempt) -> Result<Self, AttemptOutcome> {
+        let parts: Vec<(Option<&str>, &A2aPart)> =
             message.parts.iter().flatten().map(|part| (None, part)).collect();
         Ok(Self { words: message.text(), ..Self::of_parts(&parts, attempt)? })
     }
 
-    fn of_parts(named: &[(Option<&str>, &Part)], attempt: &Attempt) -> Result<Self, Outcome> {
+    fn of_parts(named: &[(Option<&str>, &A2aPart)], attempt: &Attempt) -> Result<Self, AttemptOutcome> {
         let parts = || named.iter().map(|(_, part)| *part);
         let mut given = JsonMap::new();
         let mut other = Vec::new();
@@ -66,10 +66,10 @@ impl Results {
         }
         if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > outputs::LIMIT {
             let why = format!("the agent gives outputs of more than {} bytes", outputs::LIMIT);
-            return Err(Outcome::hopeless(NodeReason::OutputInvalid, why));
+            return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
         }
         let outputs = outputs::checked(given, &attempt.declared_outputs)
-            .map_err(|error| Outcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
+            .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
         let artifacts =
             named.iter().filter_map(|(name, part)| link(*name, part, attempt)).take(LINKS).collect();
         Ok(Self { outputs, artifacts, words: String::new() })
@@ -110,7 +110,7 @@ fn from_text(text: &str, attempt: &Attempt) -> JsonMap {
 }
 
 /// A file that the agent keeps somewhere.
-fn link(name: Option<&str>, part: &Part, attempt: &Attempt) -> Option<Artifact> {
+fn link(name: Option<&str>, part: &A2aPart, attempt: &Attempt) -> Option<Artifact> {
     let url = part.url.as_deref().filter(|url| parse_address(url).is_ok())?;
     let name = part.filename.as_deref().filter(|name| !name.is_empty()).or(name).unwrap_or("file");
     let plain = |text: &str| plain_line(text.as_bytes());

@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::provider::Outcome;
+use crate::provider::AttemptOutcome;
 use crate::provider::plain_text::plain_line;
 use crate::provider::web::{Answer, WebError, origin};
 
@@ -22,7 +22,7 @@ const SHOWN: usize = 300;
 
 /// Why a call came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum RpcError {
     /// The agent answered with an error.
     Error { code: i64, message: String },
     /// It may pass; `acted` says whether the agent may have done what it was asked to.
@@ -32,19 +32,19 @@ pub(super) enum Trouble {
 }
 
 #[derive(Debug, Deserialize)]
-struct Reply {
+struct RpcReply {
     result: Option<Value>,
-    error: Option<ReplyError>,
+    error: Option<RpcReplyError>,
 }
 
 #[derive(Debug, Deserialize)]
-struct ReplyError {
+struct RpcReplyError {
     code: i64,
     #[serde(default)]
     message: String,
 }
 
-impl Trouble {
+impl RpcError {
     pub(super) fn of(error: &WebError) -> Self {
         if error.may_pass() {
             let acted = !matches!(error, WebError::Unreachable { .. } | WebError::Refused(_));
@@ -64,11 +64,13 @@ impl Trouble {
     }
 
     /// The failure of an attempt.
-    pub(super) fn outcome(self) -> Outcome {
+    pub(super) fn outcome(self) -> AttemptOutcome {
         let retryable = self.may_pass();
         match self {
-            Self::Passing { message, after, .. } => Outcome::broken(message, retryable).not_before(after),
-            Self::Error { message, .. } | Self::Final(message) => Outcome::broken(message, retryable),
+            Self::Passing { message, after, .. } => {
+                AttemptOutcome::broken(message, retryable).not_before(after)
+            }
+            Self::Error { message, .. } | Self::Final(message) => AttemptOutcome::broken(message, retryable),
         }
     }
 
@@ -81,28 +83,28 @@ impl Trouble {
 }
 
 /// Takes the result out of an answer.
-pub(super) fn result(answer: &Answer) -> Result<Value, Trouble> {
+pub(super) fn result(answer: &Answer) -> Result<Value, RpcError> {
     let from = origin(&answer.url);
     let status = answer.status.as_u16();
     let head = format!("{from} answers {}", answer.status);
     if matches!(status, 429 | 503) {
-        return Err(Trouble::Passing { message: head, after: answer.retry_after(), acted: false });
+        return Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: false });
     }
-    match serde_json::from_slice::<Reply>(&answer.body) {
-        Ok(Reply { error: Some(error), .. }) => return Err(told(&from, &error)),
-        Ok(Reply { result: Some(result), .. }) if answer.status.is_success() => return Ok(result),
+    match serde_json::from_slice::<RpcReply>(&answer.body) {
+        Ok(RpcReply { error: Some(error), .. }) => return Err(told(&from, &error)),
+        Ok(RpcReply { result: Some(result), .. }) if answer.status.is_success() => return Ok(result),
         _ => {}
     }
     match status {
         408 | 425 | 500..=599 => {
-            Err(Trouble::Passing { message: head, after: answer.retry_after(), acted: true })
+            Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: true })
         }
-        200..=299 => Err(Trouble::Final(format!("{from} answers with something else than JSON-RPC"))),
-        _ => Err(Trouble::Final(head)),
+        200..=299 => Err(RpcError::Final(format!("{from} answers with something else than JSON-RPC"))),
+        _ => Err(RpcError::Final(head)),
     }
 }
 
-fn told(from: &str, error: &ReplyError) -> Trouble {
+fn told(from: &str, error: &RpcReplyError) -> RpcError {
     let words: String = plain_line(error.message.as_bytes()).chars().take(SHOWN).collect();
     let hint = match error.code {
         METHOD_NOT_FOUND | VERSION_NOT_SUPPORTED => "; it has to speak A2A 1.0 here",
@@ -110,12 +112,12 @@ fn told(from: &str, error: &ReplyError) -> Trouble {
         _ => "",
     };
     let message = format!("{from} answers with error {}: {}{hint}", error.code, words.trim());
-    Trouble::Error { code: error.code, message }
+    RpcError::Error { code: error.code, message }
 }
 
 /// Reads a result as what it should be.
-pub(super) fn read<T: serde::de::DeserializeOwned>(result: Value, at: &Url) -> Result<T, Trouble> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(result: Value, at: &Url) -> Result<T, RpcError> {
     // What is wrong with it, never a value.
     serde_json::from_value(result)
-        .map_err(|_| Trouble::Final(format!("{} answers with a result of another form", origin(at))))
+        .map_err(|_| RpcError::Final(format!("{} answers with a result of another form", origin(at))))
 }

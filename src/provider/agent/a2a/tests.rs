@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::model::{Answer, NodeReason};
+use crate::model::{NodeReason, QuestionAnswer};
 use crate::provider::tool::tests::{Bench, bench, map};
-use crate::provider::{Control, Outcome, Registry, Report, Stop};
+use crate::provider::{AttemptOutcome, AttemptReport, Control, Registry, Stop};
 
 struct Desk {
     bench: Bench,
@@ -72,13 +72,13 @@ impl Desk {
         Control { stop: self.bench.stop.subscribe(), output: mpsc::channel(100).0 }
     }
 
-    async fn run(&self) -> Report {
+    async fn run(&self) -> AttemptReport {
         let registry = Registry::standard(self.bench.settings.clone());
         let provider = registry.find("agent://scribe").unwrap();
         provider.run(self.bench.attempt.clone(), self.control()).await
     }
 
-    async fn poll(&mut self) -> Report {
+    async fn poll(&mut self) -> AttemptReport {
         self.bench.attempt.handle.get_or_insert_with(|| json!({"task": "t-1"}).to_string());
         let registry = Registry::standard(self.bench.settings.clone());
         let provider = registry.find("agent://scribe").unwrap();
@@ -88,7 +88,7 @@ impl Desk {
     async fn call_off(&mut self) -> Result<(), String> {
         self.bench.attempt.handle = Some(json!({"task": "t-1"}).to_string());
         let registry = Registry::standard(self.bench.settings.clone());
-        registry.find("agent://scribe").unwrap().call_off(self.bench.attempt.clone()).await
+        registry.find("agent://scribe").unwrap().cancel_remote(self.bench.attempt.clone()).await
     }
 
     /// The methods that were called, with their parameters.
@@ -104,14 +104,14 @@ impl Desk {
 }
 
 #[track_caller]
-fn outputs(report: &Report) -> Value {
-    let Outcome::Succeeded { outputs } = &report.outcome else { panic!("{report:?}") };
+fn outputs(report: &AttemptReport) -> Value {
+    let AttemptOutcome::Succeeded { outputs } = &report.outcome else { panic!("{report:?}") };
     Value::Object(outputs.clone())
 }
 
 #[track_caller]
-fn failure(report: Report) -> (String, bool) {
-    let Outcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
+fn failure(report: AttemptReport) -> (String, bool) {
+    let AttemptOutcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
     (message, retryable)
 }
 
@@ -175,7 +175,10 @@ async fn what_a_task_leaves_becomes_outputs() {
     }
     let mut desk = desk_with("TASK_STATE_COMPLETED", "said", json!([])).await;
     desk.bench.attempt.declared_outputs = vec!["n".to_owned()];
-    assert!(matches!(desk.run().await.outcome, Outcome::Failed { reason: NodeReason::OutputInvalid, .. }));
+    assert!(matches!(
+        desk.run().await.outcome,
+        AttemptOutcome::Failed { reason: NodeReason::OutputInvalid, .. }
+    ));
     let desk = self::desk().await;
     desk.answers(
         "SendMessage",
@@ -190,7 +193,7 @@ async fn a_task_that_goes_on_is_followed_by_its_id_until_it_ends() {
     let mut desk = desk_with("TASK_STATE_SUBMITTED", "", json!([])).await;
     desk.answers("GetTask", &task("t-1", "TASK_STATE_WORKING", "reading", json!([]))).await;
     let report = desk.run().await;
-    let Outcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
+    let AttemptOutcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
         panic!("{report:?}")
     };
     assert_eq!(reason, NodeReason::AwaitingProvider);
@@ -221,7 +224,7 @@ async fn every_state_of_a_task_means_something() {
     ] {
         let mut desk = desk_with(state, "which \u{1b}[1mhunter22?", json!([])).await;
         let report = desk.run().await;
-        let Outcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
+        let AttemptOutcome::Blocked { reason, message, handle, poll_after } = report.outcome else {
             panic!("{report:?}")
         };
         assert_eq!((reason, poll_after), (NodeReason::InputRequired, Some(Duration::from_secs(7))));
@@ -241,7 +244,7 @@ async fn a_lost_runner_s_task_is_found_and_no_second_one_made() {
     let mut desk = desk().await;
     desk.answers("SendMessage", &json!({"task": task("t-1", "TASK_STATE_INPUT_REQUIRED", "?", json!([]))}))
         .await;
-    assert!(matches!(desk.run().await.outcome, Outcome::Blocked { .. }));
+    assert!(matches!(desk.run().await.outcome, AttemptOutcome::Blocked { .. }));
     let (_, first) = desk.called().await.remove(0);
     desk.server.reset().await;
 
@@ -327,13 +330,15 @@ async fn an_agent_that_is_busy_is_asked_again_and_after_that_left_alone_as_long_
     let desk = desk().await;
     Mock::given(method("POST")).respond_with(busy("1")).up_to_n_times(1).mount(&desk.server).await;
     desk.answers("SendMessage", &json!({"task": task("t-1", "TASK_STATE_COMPLETED", "", json!([]))})).await;
-    assert!(matches!(desk.run().await.outcome, Outcome::Succeeded { .. }));
+    assert!(matches!(desk.run().await.outcome, AttemptOutcome::Succeeded { .. }));
     assert_eq!(desk.methods().await, ["SendMessage", "SendMessage"], "a refusal began nothing");
 
     desk.server.reset().await;
     desk.replies("SendMessage", busy("600")).await;
     let report = desk.run().await;
-    let Outcome::Failed { retryable: true, retry_after, .. } = report.outcome else { panic!("{report:?}") };
+    let AttemptOutcome::Failed { retryable: true, retry_after, .. } = report.outcome else {
+        panic!("{report:?}")
+    };
     assert_eq!(retry_after, Some(Duration::from_secs(600)));
 
     // Nobody knows what became of a request that broke off: the agent's list says.
@@ -342,7 +347,7 @@ async fn an_agent_that_is_busy_is_asked_again_and_after_that_left_alone_as_long_
     Mock::given(method("POST")).respond_with(broken).up_to_n_times(1).mount(&desk.server).await;
     desk.answers("ListTasks", &json!({"tasks": []})).await;
     desk.answers("SendMessage", &json!({"task": task("t-1", "TASK_STATE_COMPLETED", "", json!([]))})).await;
-    assert!(matches!(desk.run().await.outcome, Outcome::Succeeded { .. }));
+    assert!(matches!(desk.run().await.outcome, AttemptOutcome::Succeeded { .. }));
     assert_eq!(desk.methods().await, ["SendMessage", "ListTasks", "SendMessage"]);
 }
 
@@ -350,10 +355,10 @@ async fn an_agent_that_is_busy_is_asked_again_and_after_that_left_alone_as_long_
 async fn a_look_learns_nothing_from_trouble_and_finds_that_a_task_is_gone() {
     let mut desk = desk().await;
     desk.replies("GetTask", ResponseTemplate::new(503)).await;
-    assert!(matches!(desk.poll().await.outcome, Outcome::Stopped(_)), "what is recorded stays");
+    assert!(matches!(desk.poll().await.outcome, AttemptOutcome::Stopped(_)), "what is recorded stays");
     desk.server.reset().await;
     desk.refuses("GetTask", -32001).await;
-    assert!(matches!(desk.poll().await.outcome, Outcome::Lost { .. }));
+    assert!(matches!(desk.poll().await.outcome, AttemptOutcome::Lost { .. }));
     desk.server.reset().await;
     desk.replies("GetTask", ResponseTemplate::new(403)).await;
     assert!(!failure(desk.poll().await).1);
@@ -390,13 +395,13 @@ async fn a_node_that_is_cancelled_while_it_is_handed_in_leaves_no_task_behind() 
         tokio::time::sleep(Duration::from_millis(100)).await;
         asker.send_replace(Some(Stop::Cancel));
     });
-    assert_eq!(report.outcome, Outcome::Stopped(Stop::Cancel));
+    assert_eq!(report.outcome, AttemptOutcome::Stopped(Stop::Cancel));
     assert_eq!(desk.methods().await.last().map(String::as_str), Some("CancelTask"));
 
     // A runner that goes away keeps the task for the next one.
     asker.send_replace(Some(Stop::Shutdown));
     let report = desk.run().await;
-    assert!(matches!(report.outcome, Outcome::Blocked { handle: Some(_), .. }), "{report:?}");
+    assert!(matches!(report.outcome, AttemptOutcome::Blocked { handle: Some(_), .. }), "{report:?}");
 }
 
 #[tokio::test]
@@ -421,13 +426,13 @@ async fn a_card_says_where_the_agent_is_asked_and_cannot_lead_elsewhere() {
     let settings = map(json!({"card": desk.server.uri()}));
     desk.bench.settings.agents.insert("scribe".to_owned(), settings);
     let report = desk.run().await;
-    let Outcome::Blocked { handle, .. } = report.outcome else { panic!("{report:?}") };
+    let AttemptOutcome::Blocked { handle, .. } = report.outcome else { panic!("{report:?}") };
     assert_eq!(desk.called().await[0].1["tenant"], "acme");
     // The next look needs no card.
     desk.server.reset().await;
     desk.answers("GetTask", &task("t-1", "TASK_STATE_COMPLETED", "", json!([]))).await;
     desk.bench.attempt.handle.clone_from(&handle);
-    assert!(matches!(desk.poll().await.outcome, Outcome::Succeeded { .. }));
+    assert!(matches!(desk.poll().await.outcome, AttemptOutcome::Succeeded { .. }));
     assert_eq!(desk.called().await[0].1["tenant"], "acme");
     let elsewhere = handle.unwrap().replace(&desk.server.uri(), "http://127.0.0.1:1");
     desk.bench.attempt.handle = Some(elsewhere);
@@ -459,7 +464,8 @@ async fn answered() -> Desk {
     desk.answers("GetTask", &task("t-1", "TASK_STATE_INPUT_REQUIRED", "which?", json!([]))).await;
     desk.bench.attempt.handle = Some(json!({"task": "t-1"}).to_string());
     let at = jiff::Timestamp::UNIX_EPOCH;
-    desk.bench.attempt.answer = Some(Answer { by: "mia".to_owned(), at, text: "the blue one".to_owned() });
+    desk.bench.attempt.answer =
+        Some(QuestionAnswer { by: "mia".to_owned(), at, text: "the blue one".to_owned() });
     desk
 }
 
@@ -480,7 +486,10 @@ async fn an_answer_is_a_message_to_the_task_that_asked() {
 #[tokio::test]
 async fn an_answer_is_passed_on_by_claimed_attempts_alone_and_only_while_the_question_stands() {
     let mut desk = answered().await;
-    assert!(matches!(desk.poll().await.outcome, Outcome::Blocked { reason: NodeReason::InputRequired, .. }));
+    assert!(matches!(
+        desk.poll().await.outcome,
+        AttemptOutcome::Blocked { reason: NodeReason::InputRequired, .. }
+    ));
     assert_eq!(desk.methods().await, ["GetTask"], "a look changes nothing");
     desk.server.reset().await;
     desk.answers("GetTask", &task("t-1", "TASK_STATE_COMPLETED", "settled", json!([]))).await;
@@ -514,7 +523,9 @@ async fn an_answer_that_cannot_be_passed_on_leaves_the_task_and_its_question() {
     let desk = answered().await;
     desk.refuses("SendMessage", -32602).await;
     let report = desk.run().await;
-    let Outcome::Blocked { reason, message, handle, .. } = report.outcome else { panic!("{report:?}") };
+    let AttemptOutcome::Blocked { reason, message, handle, .. } = report.outcome else {
+        panic!("{report:?}")
+    };
     assert_eq!((reason, handle), (NodeReason::InputRequired, desk.bench.attempt.handle.clone()));
     assert!(
         message.starts_with("the answer could not be passed on: ") && message.contains("-32602"),
@@ -522,7 +533,7 @@ async fn an_answer_that_cannot_be_passed_on_leaves_the_task_and_its_question() {
     );
     desk.server.reset().await;
     desk.refuses("GetTask", -32001).await;
-    assert!(matches!(desk.run().await.outcome, Outcome::Lost { .. }));
+    assert!(matches!(desk.run().await.outcome, AttemptOutcome::Lost { .. }));
 }
 
 #[tokio::test]
@@ -535,7 +546,7 @@ async fn a_node_that_is_cancelled_while_an_answer_is_passed_on_has_its_task_canc
         tokio::time::sleep(Duration::from_millis(300)).await;
         asker.send_replace(Some(Stop::Cancel));
     });
-    assert_eq!(report.outcome, Outcome::Stopped(Stop::Cancel));
+    assert_eq!(report.outcome, AttemptOutcome::Stopped(Stop::Cancel));
     assert_eq!(desk.methods().await.last().map(String::as_str), Some("CancelTask"));
 }
 
@@ -547,7 +558,7 @@ async fn criteria_are_checked_when_the_task_is_done() {
             .unwrap();
     let report = desk.run().await;
     assert!(
-        matches!(report.outcome, Outcome::Failed { reason: NodeReason::CriterionFailed, .. }),
+        matches!(report.outcome, AttemptOutcome::Failed { reason: NodeReason::CriterionFailed, .. }),
         "{report:?}"
     );
     assert!(!report.criteria[0].passed);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{bench, map, shell};
 use crate::model::NodeReason;
-use crate::provider::{Outcome, Registry};
+use crate::provider::{AttemptOutcome, Registry};
 
 #[test]
 fn a_process_that_exits_with_0_succeeds_and_leaves_nothing() {
@@ -187,13 +187,13 @@ fn what_an_attempt_leaves_is_kept_and_the_next_one_begins_with_nothing() {
         bench.attempt.run_dir = bench.settings.runs.join(format!("uid/build/{number}"));
         let report = bench.run_with(&registry);
         assert!(
-            matches!(report.outcome, Outcome::Failed { reason: NodeReason::OutputInvalid, .. }),
+            matches!(report.outcome, AttemptOutcome::Failed { reason: NodeReason::OutputInvalid, .. }),
             "{report:?}"
         );
         assert_eq!(names_in(bench.run_dir()), ["artifacts", "output"]);
     }
     bench.attempt.config = map(json!({"command": "true"}));
-    assert!(matches!(bench.run_with(&registry).outcome, Outcome::Succeeded { .. }));
+    assert!(matches!(bench.run_with(&registry).outcome, AttemptOutcome::Succeeded { .. }));
     drop(registry);
     assert_eq!(names_in(&bench.settings.runs), ["uid"], "the pool goes with the registry");
 }
@@ -211,7 +211,7 @@ fn the_cache_may_be_cleared_between_attempts() {
     let registry = Registry::standard(bench.settings.clone());
     for _ in 0..2 {
         let report = bench.run_with(&registry);
-        assert!(matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
+        assert!(matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
         std::fs::remove_dir_all(&bench.settings.runs).unwrap();
     }
 }
@@ -223,7 +223,7 @@ fn what_a_process_says_may_pass_and_what_cannot_be_run_will_not() {
             let mut bench = bench(config);
             bench.attempt.provider = provider.to_owned();
             let report = bench.run();
-            let Outcome::Failed { retryable, retry_after: None, .. } = report.outcome else {
+            let AttemptOutcome::Failed { retryable, retry_after: None, .. } = report.outcome else {
                 panic!("{report:?}")
             };
             retryable
@@ -241,6 +241,6 @@ fn what_a_process_says_may_pass_and_what_cannot_be_run_will_not() {
 fn a_command_that_is_not_there_is_not_tried_again() {
     let mut bench = bench(json!({"command": "no-such-program"}));
     let message = "cannot start `no-such-program`: there is no such program on the PATH";
-    let expected = Outcome::hopeless(NodeReason::ProviderFailed, message);
+    let expected = AttemptOutcome::permanent(NodeReason::ProviderFailed, message);
     assert_eq!(bench.run().outcome, expected);
 }

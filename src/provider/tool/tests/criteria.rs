@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Bench, bench, shell};
 use crate::model::{AcceptanceCriterion, NodeReason};
-use crate::provider::{Outcome, check_criteria};
+use crate::provider::{AttemptOutcome, check_criteria};
 
 fn criteria(value: Value) -> Vec<AcceptanceCriterion> {
     serde_json::from_value(value).unwrap()
@@ -23,7 +23,7 @@ fn check(line: &str, mut criterion: Value) -> (bool, String) {
     let mut bench = with(shell(line), json!([criterion]));
     let report = bench.run();
     let result = &report.criteria[0];
-    assert_eq!(result.passed, matches!(report.outcome, Outcome::Succeeded { .. }), "{report:?}");
+    assert_eq!(result.passed, matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
     (result.passed, result.evidence.clone())
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bench, bench, shell};
 use crate::model::NodeReason;
-use crate::provider::{Outcome, Stop};
+use crate::provider::{AttemptOutcome, Stop};
 
 /// Runs and says how long it took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -106,7 +106,7 @@ fn check_stop(stop: Stop) {
     });
     let (report, took) = timed(|| bench.run());
     asker.join().unwrap();
-    assert_eq!(report.outcome, Outcome::Stopped(stop));
+    assert_eq!(report.outcome, AttemptOutcome::Stopped(stop));
     assert!(took >= Duration::from_millis(100) && took < Duration::from_secs(20), "{took:?}");
 }
 
@@ -120,7 +120,7 @@ fn an_attempt_is_stopped_on_request() {
 fn nothing_starts_after_a_request_to_stop() {
     let mut bench = shell("touch started");
     bench.stop.send_replace(Some(Stop::Cancel));
-    assert_eq!(bench.run().outcome, Outcome::Stopped(Stop::Cancel));
+    assert_eq!(bench.run().outcome, AttemptOutcome::Stopped(Stop::Cancel));
     assert!(!bench.checkout().join("started").exists());
 }
 

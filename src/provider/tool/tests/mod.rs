@@ -15,15 +15,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::{
-    Attempt, Checkout, Control, Outcome, ProviderSettings, Registry, Report, Stop, Workspace, WorkspaceError,
-    sample,
+    Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, ProviderSettings, Registry, Stop,
+    Workspace, WorkspaceError, sample,
 };
 
 struct Folder(PathBuf);
 
 impl Workspace for Folder {
-    fn prepare(&self) -> Result<Checkout, WorkspaceError> {
-        Ok(Checkout::new(self.0.clone(), |_| ()))
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        Ok(PrivateCheckout::new(self.0.clone(), |_| ()))
     }
 }
 
@@ -73,11 +73,11 @@ impl Bench {
         &self.attempt.run_dir
     }
 
-    pub(in crate::provider) fn run(&mut self) -> Report {
+    pub(in crate::provider) fn run(&mut self) -> AttemptReport {
         self.run_with(&Registry::standard(self.settings.clone()))
     }
 
-    pub(in crate::provider) fn run_with(&mut self, registry: &Registry) -> Report {
+    pub(in crate::provider) fn run_with(&mut self, registry: &Registry) -> AttemptReport {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let provider = registry.find(&self.attempt.provider).unwrap();
         let (output, mut lines) = mpsc::channel(1_000);
@@ -89,15 +89,17 @@ impl Bench {
         report
     }
 
-    pub(in crate::provider) fn succeed(&mut self) -> (Report, JsonMap) {
+    pub(in crate::provider) fn succeed(&mut self) -> (AttemptReport, JsonMap) {
         let report = self.run();
-        let Outcome::Succeeded { outputs } = report.outcome.clone() else { panic!("{report:?}") };
+        let AttemptOutcome::Succeeded { outputs } = report.outcome.clone() else { panic!("{report:?}") };
         (report, outputs)
     }
 
-    pub(in crate::provider) fn fail(&mut self, expected: NodeReason) -> (Report, String) {
+    pub(in crate::provider) fn fail(&mut self, expected: NodeReason) -> (AttemptReport, String) {
         let report = self.run();
-        let Outcome::Failed { reason, message, .. } = report.outcome.clone() else { panic!("{report:?}") };
+        let AttemptOutcome::Failed { reason, message, .. } = report.outcome.clone() else {
+            panic!("{report:?}")
+        };
         assert_eq!(reason, expected, "{message}");
         (report, message)
     }

@@ -14,7 +14,7 @@ fn bench_with_secret(line: &str) -> Bench {
 }
 
 /// Everything that came out of a run, files and all, holds no secret.
-fn check_clean(bench: &Bench, report: &crate::provider::Report) {
+fn check_clean(bench: &Bench, report: &crate::provider::AttemptReport) {
     let seen = format!("{report:?}\n{:?}", bench.lines);
     assert!(!seen.contains(SECRET), "{seen}");
     assert!(seen.contains("***"), "{seen}");

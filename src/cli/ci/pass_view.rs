@@ -1,0 +1,226 @@
+//! Where Executions stand, read once: their records, their graphs, and the pull requests that brought them.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::host::Host;
+use super::{origin, step};
+use crate::cli::Context;
+use crate::cli::desired::{self, Desired};
+use crate::cli::error::CliError;
+use crate::cli::execution_progress;
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::config::Actions;
+use crate::git::ObjectId;
+use crate::github::PullRequest;
+use crate::manifest;
+use crate::model::{Kind, PlanGraph, ResourceKey, Spec};
+use crate::record::StatusTree;
+use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
+use crate::report::progress_comment::render;
+
+/// How many commits a pull request brings at most, where it is merged without a merge commit.
+const NEAR: usize = 250;
+
+/// What is known of the Executions of a pass.
+pub(super) struct PassView {
+    workspace: RepoContext,
+    tips: SelectedCommits,
+    status: StatusTree,
+    desired: OnceCell<Desired>,
+    /// The address of the repository on the host.
+    home: Option<String>,
+}
+
+impl PassView {
+    pub(super) fn open(context: &mut Context) -> Result<Self, CliError> {
+        let mut standing = Self::nowhere(RepoContext::open(context)?, &context.environment.actions())?;
+        let tips = standing.workspace.tips(context)?;
+        standing.move_to(tips)?;
+        Ok(standing)
+    }
+
+    /// Before anything is known.
+    pub(super) fn nowhere(workspace: RepoContext, actions: &Actions) -> Result<Self, CliError> {
+        let tips = SelectedCommits { desired: None, status: None, config: crate::config::Config::default() };
+        let status = workspace.status(&tips)?;
+        let home = step::repository_address(actions);
+        Ok(Self { workspace, tips, status, desired: OnceCell::new(), home })
+    }
+
+    /// The same, at other commits.
+    pub(super) fn move_to(&mut self, tips: SelectedCommits) -> Result<(), CliError> {
+        self.status = self.workspace.status(&tips)?;
+        self.tips = tips;
+        self.desired = OnceCell::new();
+        Ok(())
+    }
+
+    pub(super) fn workspace(&self) -> &RepoContext {
+        &self.workspace
+    }
+
+    pub(super) fn tips(&self) -> &SelectedCommits {
+        &self.tips
+    }
+
+    /// The record of a resource.
+    pub(super) fn record(&self, key: &ResourceKey) -> Result<Option<crate::model::StatusRecord>, CliError> {
+        Ok(self.status.get(&self.workspace.repo, key)?)
+    }
+
+    /// Every Execution that has a record.
+    pub(super) fn executions(&self) -> Result<Vec<ResourceKey>, CliError> {
+        let listed = self.status.list(&self.workspace.repo, Some(Kind::Execution), None)?;
+        Ok(listed.into_iter().map(|(key, _, _)| key).collect())
+    }
+
+    /// The graph that an Execution is pinned to.
+    pub(super) fn graph(&self, key: &ResourceKey) -> Result<Option<PlanGraph>, CliError> {
+        let record = self.record(key)?;
+        let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
+        let Some(pin) = pin else { return Ok(None) };
+        let Some(blob) = self.status.pinned(&self.workspace.repo, key)?.plan else { return Ok(None) };
+        let limits = &self.tips.config.limits;
+        let bytes = self.workspace.repo.blob(blob, limits.file_bytes)?;
+        let parsed = manifest::parse("pinned.yaml", &bytes, limits);
+        let plan = parsed.resources.into_iter().find(|resource| resource.key() == pin.plan);
+        Ok(plan.and_then(|plan| match plan.spec {
+            Spec::Plan(spec) => Some(spec.graph),
+            _ => None,
+        }))
+    }
+
+    /// Where these Executions stand, as a comment and as a part of the summary.
+    pub(super) fn page(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+        full: Option<&str>,
+    ) -> Result<RenderedComment, CliError> {
+        let keys: Vec<ResourceKey> = keys.iter().filter(|key| key.kind == Kind::Execution).cloned().collect();
+        let mut found = execution_progress::of(&self.workspace, &self.tips.config, &self.status, &keys)?;
+        for one in &mut found {
+            one.address = self.record_address(&one.key)?;
+            for wait in &mut one.waits {
+                if let Some(gate) = &wait.gate {
+                    wait.people = self.reviewers(gate)?;
+                }
+            }
+        }
+        Ok(render(&found, COMMENT_LIMIT, full))
+    }
+
+    /// Where the host shows the record of a resource.
+    fn record_address(&self, key: &ResourceKey) -> Result<Option<String>, CliError> {
+        let Some(home) = &self.home else { return Ok(None) };
+        let located = self.status.locate(&self.workspace.repo, key)?;
+        Ok(located.map(|(path, _)| format!("{home}/blob/{}/{path}", self.tips.config.status_branch)))
+    }
+
+    /// The reviewers that a gate names.
+    fn reviewers(&self, gate: &ResourceKey) -> Result<Vec<String>, CliError> {
+        let desired = self.desired()?;
+        let found = desired.and_then(|desired| desired.resources.iter().find(|one| one.key() == *gate));
+        Ok(match found.map(|resource| &resource.spec) {
+            Some(Spec::Gate(spec)) => spec.reviewers.clone(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// The commit of the desired branch that brought each of these Executions, as far as can be told: else the one at
+    /// which it was first seen.
+    pub(super) fn brought(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
+        let mut found = self.origins(keys)?;
+        for key in keys.iter().filter(|key| key.kind == Kind::Execution) {
+            if !found.contains_key(key)
+                && let Some(record) = self.record(key)?
+                && let Some(pin) = record.execution().and_then(|status| status.extensions.pinned.as_ref())
+                && let Ok(commit) = pin.commit.parse()
+            {
+                found.insert(key.clone(), commit);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The commit of the desired branch that brought each of these Executions. Those are left out whose commit lies too
+    /// far back, or beyond where history is cut off.
+    pub(super) fn origins(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
+        let (Some(tip), Some(desired)) = (self.tips.desired, self.desired()?) else {
+            return Ok(BTreeMap::new());
+        };
+        let mut files: BTreeMap<String, BTreeSet<ResourceKey>> = BTreeMap::new();
+        for resource in desired.resources.iter().filter(|resource| keys.contains(&resource.key())) {
+            files.entry(resource.source.path.clone()).or_default().insert(resource.key());
+        }
+        origin::origins(&self.workspace.repo, tip, files, &self.tips.config.limits)
+    }
+
+    /// What is declared, read once.
+    fn desired(&self) -> Result<Option<&Desired>, CliError> {
+        let Some(tip) = self.tips.desired else { return Ok(None) };
+        if self.desired.get().is_none() {
+            let found = desired::load(&self.workspace.repo, tip, &self.tips.config)?;
+            let _ = self.desired.set(found);
+        }
+        Ok(self.desired.get())
+    }
+
+    /// The commits of the desired branch that a merged pull request can have brought: those between its base and its
+    /// merge. None where they are too far apart to tell.
+    pub(super) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
+        let id = |sha: &str| sha.parse::<ObjectId>().ok();
+        let (Some(merge), Some(base)) = (pull.merge_commit_sha.as_deref().and_then(id), id(&pull.base.sha))
+        else {
+            return BTreeSet::new();
+        };
+        let mut found = BTreeSet::new();
+        for commit in self.workspace.repo.log(merge).take(NEAR).map_while(Result::ok) {
+            if commit.id == base {
+                return found;
+            }
+            found.insert(commit.id);
+        }
+        BTreeSet::new()
+    }
+
+    /// The merged pull request that brought each of these Executions, where there is one.
+    pub(super) fn pulls(
+        &self,
+        host: &Host,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> Result<BTreeMap<ResourceKey, PullRequest>, CliError> {
+        let mut known: BTreeMap<ObjectId, Option<PullRequest>> = BTreeMap::new();
+        let mut pulls = BTreeMap::new();
+        for (key, commit) in self.brought(keys)? {
+            let pull = match known.get(&commit) {
+                Some(pull) => pull.clone(),
+                None => {
+                    let pull = merged_pull(host, &commit.to_string())?;
+                    known.insert(commit, pull.clone());
+                    pull
+                }
+            };
+            pulls.extend(pull.map(|pull| (key, pull)));
+        }
+        Ok(pulls)
+    }
+}
+
+/// The merged pull request that brought a commit.
+pub(super) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>, CliError> {
+    let found = host.ask(|github, repo| github.pulls_of(repo, sha));
+    match found {
+        Ok(pulls) => Ok(pulls.into_iter().find(|pull| pull.merged_at.is_some())),
+        // A commit that was never pushed to the host.
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(crate::github::GitHubError::Refused { status: 422, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,222 @@
+//! Which repository a command works on, and which commits count as desired state and as status.
+
+use std::path::{Path, PathBuf};
+
+use super::Context;
+use super::error::CliError;
+use crate::config::{CONFIG_FILE, Config, Environment};
+use crate::diagnostic::Severity;
+use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature};
+use crate::manifest::load_config;
+use crate::model::Digest;
+use crate::record::StatusTree;
+
+/// The value of `--remote` that means this repository's own branches.
+const NO_REMOTE: &str = ".";
+
+/// A repository, and the remote whose branches count, when there is one.
+pub(crate) struct RepoContext {
+    /// The repository.
+    pub(crate) repo: Repo,
+    /// The remote.
+    pub(crate) remote: Option<Remote>,
+    /// The directory that relative paths are relative to.
+    pub(crate) here: PathBuf,
+    reference: Option<String>,
+}
+
+/// The commits that a command reads.
+pub(crate) struct SelectedCommits {
+    /// The desired commit; absent while the branch has none.
+    pub(crate) desired: Option<ObjectId>,
+    /// The tip of the status branch; absent before the first reconcile.
+    pub(crate) status: Option<ObjectId>,
+    /// The configuration at the desired commit.
+    pub(crate) config: Config,
+}
+
+impl RepoContext {
+    /// Opens the repository that the global options name.
+    pub(crate) fn open(context: &Context) -> Result<Self, CliError> {
+        let here = here(context)?;
+        let options = &context.options;
+        let (repo, url) = match &options.repo {
+            Some(place) => open_place(place, &here, &context.environment)?,
+            None => (Repo::discover(&here)?, None),
+        };
+        let repo = identified(repo, &context.environment);
+        let wanted = options.remote.as_deref().or(url.as_deref());
+        let remote = match wanted {
+            Some(NO_REMOTE) => None,
+            wanted => match repo.default_remote(wanted)? {
+                Some(name) => Some(Remote::open(&repo, &name, RemoteOptions::default())?),
+                None => None,
+            },
+        };
+        Ok(Self { repo, remote, here, reference: options.reference.clone() })
+    }
+
+    /// The branch that holds the desired state: `--ref`, else the one that is checked out.
+    pub(crate) fn branch(&self) -> Result<String, CliError> {
+        if let Some(name) = &self.reference {
+            return Ok(name.strip_prefix("refs/heads/").unwrap_or(name).to_owned());
+        }
+        self.repo.head_branch()?.ok_or_else(|| {
+            CliError::environment("no branch is checked out").hint("name one with `--ref BRANCH`")
+        })
+    }
+
+    /// The commits to read. With a remote, its branches are fetched first; where it cannot be reached, what
+    /// was fetched last is used, with a warning.
+    pub(crate) fn tips(&self, context: &mut Context) -> Result<SelectedCommits, CliError> {
+        let local = self.local_desired()?;
+        let Some(remote) = &self.remote else {
+            let config = self.config_at(local)?;
+            let status = self.repo.read_ref(&full(&config.status_branch))?;
+            return Ok(SelectedCommits { desired: local, status, config });
+        };
+        let branch = self.remote_branch()?;
+        let guess = self.config_at(local)?.status_branch;
+        let wanted = branch.iter().chain([&guess]).map(|name| full(name)).collect::<Vec<_>>();
+        let found = self.fetch(remote, &wanted, context)?;
+        let theirs = branch.as_ref().and_then(|_| found.first().copied().flatten());
+        let desired = self.newer(local, theirs)?;
+        let config = self.config_at(desired)?;
+        let status = if config.status_branch == guess {
+            found.last().copied().flatten()
+        } else {
+            self.fetch(remote, &[full(&config.status_branch)], context)?.first().copied().flatten()
+        };
+        Ok(SelectedCommits { desired, status, config })
+    }
+
+    /// The desired commit as this repository has it.
+    pub(crate) fn local_desired(&self) -> Result<Option<ObjectId>, CliError> {
+        match &self.reference {
+            Some(name) => match self.repo.resolve_commit(name) {
+                Ok(id) => Ok(Some(id)),
+                // A branch that only the remote has.
+                Err(GitError::UnknownRevision { .. }) if self.remote.is_some() => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+            None => match self.repo.head_branch()? {
+                Some(branch) => Ok(self.repo.read_ref(&full(&branch))?),
+                None => Ok(Some(self.repo.resolve_commit("HEAD")?)),
+            },
+        }
+    }
+
+    /// The branch to look for on the remote; none when the user named a commit that is no branch.
+    fn remote_branch(&self) -> Result<Option<String>, CliError> {
+        let Some(name) = &self.reference else { return Ok(self.repo.head_branch()?) };
+        let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+        let is_commit =
+            self.repo.resolve_commit(name).is_ok() && self.repo.read_ref(&full(branch))?.is_none();
+        Ok((!is_commit).then(|| branch.to_owned()))
+    }
+
+    /// The remote's commit, unless the local branch holds it and goes further: then the local one, so that
+    /// what was just committed is seen before it is pushed.
+    fn newer(&self, local: Option<ObjectId>, theirs: Option<ObjectId>) -> Result<Option<ObjectId>, CliError> {
+        let (Some(ours), Some(remote)) = (local, theirs) else { return Ok(theirs.or(local)) };
+        let ahead = self.repo.is_ancestor(remote, ours)? == Some(true);
+        Ok(Some(if ahead { ours } else { remote }))
+    }
+
+    fn fetch(
+        &self,
+        remote: &Remote,
+        wanted: &[String],
+        context: &mut Context,
+    ) -> Result<Vec<Option<ObjectId>>, CliError> {
+        let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        match remote.fetch(&self.repo, &names) {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                let why = CliError::from(error);
+                let warning = format!("{why}; showing what was fetched last");
+                context.out.warning(crate::report::text::line(&warning))?;
+                let last = |name: &str| Ok(self.repo.read_ref(&remote.local_name(name)?)?);
+                names.into_iter().map(last).collect()
+            }
+        }
+    }
+
+    /// The configuration at a commit; the defaults where there is none.
+    pub(crate) fn config_at(&self, commit: Option<ObjectId>) -> Result<Config, CliError> {
+        let Some(commit) = commit else { return Ok(Config::default()) };
+        let tree = self.repo.commit(commit)?.tree;
+        let Some(blob) = self.repo.file(tree, CONFIG_FILE)? else { return Ok(Config::default()) };
+        parse_config(&self.repo.blob(blob, Config::default().limits.file_bytes)?)
+    }
+
+    /// The status tree at its tip.
+    pub(crate) fn status(&self, tips: &SelectedCommits) -> Result<StatusTree, CliError> {
+        Ok(StatusTree::at(&self.repo, tips.status)?)
+    }
+}
+
+/// The directory that the command starts in.
+pub(crate) fn here(context: &Context) -> Result<PathBuf, CliError> {
+    let start = match &context.options.directory {
+        Some(directory) => std::path::absolute(directory),
+        None => std::env::current_dir(),
+    };
+    let start = start.map_err(|error| CliError::caused("cannot find the working directory", &error))?;
+    if start.is_dir() {
+        return Ok(start);
+    }
+    Err(CliError::environment(format!("there is no directory {}", start.display())))
+}
+
+/// A repository by path or by URL. A URL is cloned into the cache, or fetched again.
+fn open_place(
+    place: &str,
+    here: &Path,
+    environment: &Environment,
+) -> Result<(Repo, Option<String>), CliError> {
+    let path = here.join(place);
+    if path.exists() {
+        return Ok((Repo::discover(&path)?, None));
+    }
+    if !place.contains("://") && !place.contains(':') {
+        return Err(CliError::environment(format!("there is no repository at {place}")));
+    }
+    let cache = environment.cache_home().ok_or_else(|| {
+        CliError::environment("there is no place for a clone of that repository")
+            .hint("set HOME or XDG_CACHE_HOME, or clone it yourself")
+    })?;
+    let name: String = Digest::of_bytes(place.as_bytes()).as_str().chars().skip(7).take(20).collect();
+    let repo = Remote::clone_bare(place, &cache.join("repositories").join(name), RemoteOptions::default())?;
+    Ok((repo, Some(place.to_owned())))
+}
+
+/// The repository, with the author that `GIT_AUTHOR_*` names in part or in whole.
+pub(crate) fn identified(repo: Repo, environment: &Environment) -> Repo {
+    let wanted = environment.author();
+    if wanted.name.is_none() && wanted.email.is_none() {
+        return repo;
+    }
+    let configured = repo.identity().ok();
+    let name = wanted.name.or_else(|| configured.as_ref().map(|person| person.name.clone()));
+    let email = wanted.email.or_else(|| configured.map(|person| person.email));
+    match (name, email) {
+        (Some(name), Some(email)) => repo.with_identity(Some(Signature { name, email })),
+        _ => repo,
+    }
+}
+
+/// The full name of a branch.
+pub(crate) fn full(branch: &str) -> String {
+    format!("refs/heads/{branch}")
+}
+
+/// Reads `.planspec.yaml`; anything wrong with it is a clear no, because everything else follows from it.
+pub(crate) fn parse_config(bytes: &[u8]) -> Result<Config, CliError> {
+    let (config, diagnostics) = load_config(bytes);
+    let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    let Some(first) = errors.next() else { return Ok(config) };
+    let line = first.location.span.map(|span| format!(":{}:{}", span.line, span.column)).unwrap_or_default();
+    let error = CliError::no(format!("{CONFIG_FILE}{line}: {}", first.message));
+    Err(first.hint.iter().fold(error, |error, hint| error.hint(hint.clone())))
+}

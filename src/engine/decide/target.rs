@@ -1,0 +1,85 @@
+//! An execution while somebody decides about it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Actor, DecisionEffect, refuse};
+use crate::engine::EngineError;
+use crate::engine::metadata::observe;
+use crate::engine::pin::program_of;
+use crate::engine::snapshot::Snapshot;
+use crate::model::{ExecutionStatus, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
+use crate::plan::Draft;
+use crate::run::{CompiledPlan, ExecutionChange, derive_phase};
+
+/// An execution that is decided about.
+pub(super) struct DecisionTarget {
+    pub(super) key: ResourceKey,
+    /// As it is published; none for one that no reconcile has seen yet.
+    record: Option<Arc<StatusRecord>>,
+    metadata: StatusMetadata,
+    pub(super) draft: Draft,
+    pub(super) compiled: Option<Arc<CompiledPlan>>,
+}
+
+impl DecisionTarget {
+    pub(super) fn open(snapshot: &Snapshot, key: &ResourceKey) -> Result<Self, EngineError> {
+        let Some(record) = snapshot.record(key)? else {
+            let declared = snapshot.index.declared(key)?.is_some();
+            let hint = if declared { "; it has not been observed yet: run `planspec reconcile`" } else { "" };
+            return refuse(format!("there is no {key} on the status branch{hint}"));
+        };
+        let Some(status) = record.execution().cloned() else {
+            return refuse(format!("{key} is not an execution"));
+        };
+        let compiled = match &status.extensions.pinned {
+            Some(pinned) => program_of(snapshot, key, pinned)?.ok(),
+            None => None,
+        };
+        let (draft, metadata) = (Draft::new(status), record.metadata.clone());
+        Ok(Self { key: key.clone(), record: Some(record), metadata, draft, compiled })
+    }
+
+    /// The same, or one that is declared and that no reconcile has seen yet: what can be said of it before it starts.
+    pub(super) fn open_any(
+        snapshot: &Snapshot,
+        key: &ResourceKey,
+        at: Timestamp,
+    ) -> Result<Self, EngineError> {
+        let declared = match snapshot.record(key)? {
+            Some(_) => None,
+            None => snapshot.present(key)?.filter(|declared| declared.quarantined.is_none()),
+        };
+        let Some(declared) = declared else { return Self::open(snapshot, key) };
+        let metadata = observe(key, &declared, &snapshot.desired, None);
+        let mut draft = Draft::new(ExecutionStatus::default());
+        let (spec_hash, run_id) = (declared.spec_digest.clone(), metadata.uid.clone());
+        draft.execution(ExecutionChange::Queue { spec_hash, run_id }, at);
+        draft.status.observed_generation = Some(metadata.generation);
+        Ok(Self { key: key.clone(), record: None, metadata, draft, compiled: None })
+    }
+
+    pub(super) fn status(&self) -> &ExecutionStatus {
+        &self.draft.status
+    }
+
+    pub(super) fn compiled(&self) -> Result<&Arc<CompiledPlan>, EngineError> {
+        self.compiled.as_ref().map_or_else(|| refuse(format!("{} has no plan yet", self.key)), Ok)
+    }
+
+    /// Completes the status and puts it into the commit.
+    pub(super) fn close(mut self, verdict: &mut DecisionEffect, actor: &Actor<'_>, word: &str, said: &str) {
+        if let Some(compiled) = &self.compiled {
+            crate::plan::sum_groups(compiled, &mut self.draft, actor.at);
+        }
+        derive_phase(self.compiled.as_deref(), &mut self.draft.status, actor.at);
+        let old = self.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
+        let record = StatusRecord {
+            metadata: self.metadata,
+            status: ResourceStatus::Execution(Box::new(self.draft.status.clone())),
+        };
+        verdict.lines.push(format!("execution/{} {said}", self.key.name));
+        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, (word, said), actor.at);
+    }
+}

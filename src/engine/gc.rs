@@ -1,0 +1,134 @@
+//! Keeping the status branch small: finished executions shrink to a summary, old history becomes one commit.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::publisher::{PublishOutcome, Publisher};
+use super::{Branches, Clock, EngineError, RefUpdate};
+use crate::git::{ObjectId, Repo};
+use crate::model::{Kind, ResourceStatus, StatusRecord};
+use crate::record::{Batch, RecordEdit, StatusTree, parse_record, shrink, squash};
+
+/// How often a lost race is tried again.
+const MOST_RACES: u32 = 20;
+/// How many records go into one commit.
+const BATCH: usize = 1_000;
+
+/// What a collection came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Finished executions whose record was shrunk.
+    pub shrunk: usize,
+    /// Commits that became one.
+    pub squashed: usize,
+    /// Commits that stayed as they are.
+    pub kept: usize,
+    /// Directories of logs and artifacts that were removed here.
+    pub runs: usize,
+    /// The tip afterwards.
+    pub tip: Option<String>,
+}
+
+/// Shrinks what ended before `cutoff` and squashes the history before it. With `dry_run` nothing is changed.
+///
+/// # Errors
+/// Git; too many lost races.
+pub fn collect(
+    branches: &Branches,
+    cutoff: Timestamp,
+    dry_run: bool,
+    clock: &Arc<dyn Clock>,
+    runner: &str,
+) -> Result<GcReport, EngineError> {
+    let mut publisher = Publisher::new(branches)?;
+    for _ in 0..MOST_RACES {
+        let tips = branches.tips()?;
+        let repo = branches.repo();
+        let mut status = StatusTree::at(repo, tips.status)?;
+        let Some(mut tip) = status.commit else { return Ok(GcReport::default()) };
+        let changes = shrinkable(repo, &status, cutoff)?;
+        let mut collected = GcReport { shrunk: changes.len(), ..GcReport::default() };
+        let mut raced = false;
+        if !dry_run {
+            for chunk in changes.chunks(BATCH) {
+                let batch = batch_of(chunk, tips.desired.id, clock.now(), runner);
+                match publisher.deliver(&tips.config, status, &batch)? {
+                    PublishOutcome::Done { commit, .. } => {
+                        tip = commit;
+                        status = StatusTree::at(repo, Some(commit))?;
+                    }
+                    PublishOutcome::Unchanged => {}
+                    PublishOutcome::Moved(_) => raced = true,
+                }
+            }
+        }
+        if raced {
+            continue;
+        }
+        collected.runs = remove_runs(&repo.cache_dir().join("runs"), cutoff, dry_run)?;
+        collected.tip = Some(tip.to_string());
+        let Some(squash) = squash(repo, tip, cutoff)? else { return Ok(collected) };
+        (collected.squashed, collected.kept) = (squash.squashed, squash.kept);
+        if dry_run {
+            return Ok(collected);
+        }
+        let why = format!("planspec gc: squash {} commits", squash.squashed);
+        if branches.publish(&tips.config, Some(tip), squash.tip, &why)? == RefUpdate::Done {
+            collected.tip = Some(squash.tip.to_string());
+            return Ok(collected);
+        }
+    }
+    Err(EngineError::Contended { attempts: MOST_RACES })
+}
+
+fn batch_of(changes: &[RecordEdit], desired: ObjectId, at: Timestamp, runner: &str) -> Batch {
+    Batch {
+        desired: Some(desired),
+        runner: runner.to_owned(),
+        at,
+        changes: changes.to_vec(),
+        transitions: Vec::new(),
+        dashboard: None,
+    }
+}
+
+/// The records of executions that ended before `cutoff` and hold more than a summary.
+fn shrinkable(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Vec<RecordEdit>, EngineError> {
+    let mut changes = Vec::new();
+    for (_, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
+        let Ok(bytes) = repo.blob(blob, crate::record::MAX_RECORD_BYTES) else { continue };
+        let Ok(record) = parse_record(&bytes) else { continue };
+        let Some(full) = record.execution() else { continue };
+        if !full.phase.is_terminal() || full.completion_time.is_none_or(|at| at >= cutoff) {
+            continue;
+        }
+        let small = shrink(full);
+        if small != *full {
+            let status = ResourceStatus::Execution(Box::new(small));
+            let record = Arc::new(StatusRecord { metadata: record.metadata.clone(), status });
+            changes.push(RecordEdit::Put { record, pins: None });
+        }
+    }
+    Ok(changes)
+}
+
+/// Removes logs and artifacts of runs that nothing was written to since `cutoff`.
+fn remove_runs(runs: &Path, cutoff: Timestamp, dry_run: bool) -> Result<usize, EngineError> {
+    let Ok(entries) = std::fs::read_dir(runs) else { return Ok(0) };
+    let mut removed = 0;
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let old = modified.and_then(|at| Timestamp::try_from(at).ok()).is_some_and(|at| at < cutoff);
+        if old && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            removed += 1;
+            if !dry_run {
+                let path = entry.path();
+                let doing = "remove";
+                std::fs::remove_dir_all(&path).map_err(|source| EngineError::Io { doing, path, source })?;
+            }
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,51 @@
+//! What a reconcile is made of, and what it comes to.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Branches, Clock};
+use crate::event::{Event, Waiting};
+use crate::index::Index;
+use crate::model::ResourceKey;
+use crate::provider::Registry;
+
+/// Takes events.
+pub type EventSink<'a> = Box<dyn FnMut(Event) + 'a>;
+
+/// How a reconcile ended.
+#[derive(Debug, Clone, Default)]
+pub struct ReconcileSummary {
+    /// The number of status commits made.
+    pub commits: u32,
+    /// The number of attempts started.
+    pub started: u32,
+    /// What waits, the first of it.
+    pub waiting: Vec<Waiting>,
+    /// How many resources wait in all.
+    pub waiting_count: u64,
+    /// Executions that failed.
+    pub failed: Vec<ResourceKey>,
+    /// Manifests that are not valid.
+    pub invalid: usize,
+    /// Deletions that were held back.
+    pub held_back: usize,
+    /// Whether it stopped before everything was done, because it was asked to or its time was up.
+    pub interrupted: bool,
+}
+
+/// The parts that a reconcile works with.
+pub struct ReconcileInputs<'a> {
+    /// Where the branches are.
+    pub branches: Branches,
+    /// The index.
+    pub index: Index,
+    /// The providers, made from the configuration of the desired branch.
+    pub registry: Box<dyn Fn(&crate::config::Config) -> Registry + 'a>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Becomes true when the reconcile shall stop cleanly.
+    pub stop: watch::Receiver<bool>,
+    /// Takes events.
+    pub sink: EventSink<'a>,
+}

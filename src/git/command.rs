@@ -1,0 +1,188 @@
+//! Running the `git` program: a cleaned environment, no hooks, no prompts, a time limit, output bounded and
+//! freed of credentials.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::GitError;
+use super::url::redact;
+
+/// How much of what the program prints is kept; the rest is read and dropped.
+const OUTPUT_LIMIT: usize = 16 << 20;
+
+/// Variables that would point the program at another repository, or make it print what it sends.
+const REMOVED: [&str; 20] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_QUARANTINE_PATH",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_TRACE",
+    "GIT_TRACE_CURL",
+    "GIT_TRACE_PACKET",
+    "GIT_TRACE_PACKFILE",
+    "GIT_TRACE_SETUP",
+    "GIT_TRACE2",
+    "GIT_CURL_VERBOSE",
+];
+
+/// Settings for every run: nothing of the repository is executed, nothing is asked, nothing runs on behind.
+const SETTINGS: [&str; 12] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "credential.interactive=false",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "push.recurseSubmodules=no",
+    "push.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.pushUpdateRejected=false",
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+];
+
+/// One run of the program, being put together.
+pub(super) struct GitCommand {
+    command: Command,
+    directory: PathBuf,
+    timeout: Duration,
+    input: Option<Vec<u8>>,
+}
+
+/// What a run left.
+pub(super) struct GitOutput {
+    pub(super) success: bool,
+    pub(super) stdout: Vec<u8>,
+    /// One line or more, without credentials and control characters.
+    pub(super) stderr: String,
+}
+
+impl GitCommand {
+    /// A run in this directory. `settings` come before the subcommand, so that they are global options.
+    pub(super) fn new(directory: &Path, settings: &[OsString]) -> Self {
+        let mut command = Command::new("git");
+        command.current_dir(directory).arg("--literal-pathspecs");
+        for setting in SETTINGS {
+            command.arg("-c").arg(setting);
+        }
+        command.args(settings);
+        for name in REMOVED {
+            command.env_remove(name);
+        }
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+        command.env("GIT_ALLOW_PROTOCOL", "").stdin(Stdio::null());
+        let timeout = Duration::from_secs(600);
+        Self { command, directory: directory.to_owned(), timeout, input: None }
+    }
+
+    /// Adds arguments.
+    pub(super) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable of the program's environment.
+    pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Limits how long it may run.
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What it reads.
+    pub(super) fn input(mut self, input: Vec<u8>) -> Self {
+        self.input = Some(input);
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Hands it a locked file to hold for as long as it lives, even if this process dies before it.
+    pub(super) fn holding(mut self, lock: File) -> Self {
+        self.command.stdin(Stdio::from(lock));
+        self
+    }
+
+    /// Runs it to its end.
+    pub(super) fn run(mut self) -> Result<GitOutput, GitError> {
+        let failed = |source| GitError::Io { doing: "run `git` in", path: self.directory.clone(), source };
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().map_err(failed)?;
+        let (sender, receiver) = mpsc::channel();
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), self.input.take()) {
+            // A program that ends early closes its input; its exit code tells the rest.
+            thread::spawn(move || stdin.write_all(&input).is_ok());
+        }
+        let stdout = collect(child.stdout.take(), sender.clone());
+        let stderr = collect(child.stderr.take(), sender);
+        let mut timed_out = false;
+        for _ in 0..2 {
+            if receiver.recv_timeout(self.timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
+                timed_out = true;
+                end(&mut child);
+                break;
+            }
+        }
+        let status = child.wait().map_err(failed)?;
+        if timed_out {
+            return Err(GitError::TimedOut { seconds: self.timeout.as_secs() });
+        }
+        Ok(GitOutput {
+            success: status.success(),
+            stdout: stdout.join().unwrap_or_default(),
+            stderr: clean(&stderr.join().unwrap_or_default()),
+        })
+    }
+}
+
+fn end(child: &mut Child) {
+    if let Err(error) = child.kill() {
+        tracing::debug!(%error, "the git program had ended already");
+    }
+}
+
+fn collect<R: Read + Send + 'static>(
+    source: Option<R>,
+    done: mpsc::Sender<()>,
+) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        if let Some(mut source) = source {
+            let limit = u64::try_from(OUTPUT_LIMIT).unwrap_or(u64::MAX);
+            let read = source.by_ref().take(limit).read_to_end(&mut kept);
+            if read.is_ok() {
+                // Drained, so that the program does not stall on a full pipe.
+                let _ = std::io::copy(&mut source, &mut std::io::sink());
+            }
+        }
+        let _ = done.send(());
+        kept
+    })
+}
+
+/// What the program said, fit for an error: credentials and control characters gone, not too long.
+fn clean(bytes: &[u8]) -> String {
+    let text = redact(&String::from_utf8_lossy(bytes));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let plain = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
+    let kept: Vec<String> = lines.map(plain).take(20).collect();
+    kept.join("\n").chars().take(4_000).collect()
+}

@@ -1,0 +1,139 @@
+//! What an attempt is begun with: the provider's settings with every expression replaced, and digests of all that the
+//! result can depend on, by which a later Execution knows whether it would do the same again.
+
+use serde_json::{Value, json};
+
+use super::capability::{Capability, complete_inputs};
+use super::node::inputs;
+use crate::graph::NodeIx;
+use crate::model::{BindingTarget, Digest, ExecutionStatus, InputFingerprint, JsonMap, ResolvedCapability};
+use crate::run::CompiledPlan;
+use crate::run::expression::{Scope, Template};
+
+/// How many hexadecimal digits of a digest are kept.
+const DIGITS: usize = 16;
+
+/// A provider's settings with every expression replaced.
+///
+/// # Errors
+/// An expression does not compile or cannot be evaluated; says which and why.
+pub(crate) fn settings(
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    target: &BindingTarget,
+    inputs: &JsonMap,
+) -> Result<JsonMap, String> {
+    let template = Template::compile_map(&target.config).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        format!("provider config: {first}")
+    })?;
+    if template.is_plain() {
+        return Ok(target.config.clone());
+    }
+    let scope = Scope { inputs: Some(inputs), ..compiled.scope(status) };
+    template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
+}
+
+/// What an attempt of a task would be begun with now; none when an expression fails, as the attempt then will.
+#[must_use]
+pub(crate) fn basis(
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    ix: NodeIx,
+    capabilities: &[Capability],
+    target: &BindingTarget,
+) -> Option<InputFingerprint> {
+    let node = serde_json::to_value(compiled.node(ix)?).ok()?;
+    let inputs = complete_inputs(inputs(compiled, status, ix).ok()?, capabilities).ok()?;
+    let config = settings(compiled, status, target, &inputs).ok()?;
+    let resolved = capabilities.iter().map(|capability| ResolvedCapability {
+        name: format!("{}/{}", capability.key.namespace, capability.key.name),
+        generation: capability.generation,
+    });
+    Some(InputFingerprint {
+        node: short(&node),
+        inputs: short(&json!({ "inputs": inputs, "told": told(compiled) })),
+        target: short(&json!({ "provider": target.provider, "config": config })),
+        capabilities: resolved.collect(),
+    })
+}
+
+/// What whoever does the work is told besides the inputs. When and how urgently a goal is wanted changes no result.
+fn told(compiled: &CompiledPlan) -> Value {
+    let goal = compiled.goal.as_ref().map(|(_, goal)| {
+        json!({
+            "description": goal.description,
+            "constraints": goal.constraints,
+            "acceptanceCriteria": goal.acceptance_criteria,
+            "context": goal.context,
+        })
+    });
+    json!({
+        "goal": goal,
+        "plan": { "description": compiled.plan.description, "context": compiled.plan.context },
+        "execution": compiled.spec.context,
+    })
+}
+
+fn short(value: &Value) -> String {
+    let digest = Digest::of_value(value);
+    let digits = digest.as_str().rsplit(':').next().unwrap_or_default();
+    digits.chars().take(DIGITS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, Name, ResourceKey};
+    use crate::run::PlanSources;
+
+    fn key(kind: Kind, name: &str) -> ResourceKey {
+        ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
+    }
+
+    /// The basis of a task that hands the parameter `x` on, in a plan with this description.
+    fn of(description: &str, node: &Value, x: &Value, config: &Value) -> InputFingerprint {
+        let mut whole = json!({ "id": "a", "kind": "Task", "inputs": { "x": "${{ parameters.x }}" } });
+        whole.as_object_mut().unwrap().extend(node.as_object().unwrap().clone());
+        let plan = json!({ "description": description, "graph": { "nodes": [whole] } });
+        let spec = json!({ "planRef": { "name": "p" }, "parameters": { "x": x } });
+        let compiled = CompiledPlan::build(PlanSources {
+            key: key(Kind::Execution, "e"),
+            spec: serde_json::from_value(spec).unwrap(),
+            plan_key: key(Kind::Plan, "p"),
+            plan_labels: Default::default(),
+            plan: serde_json::from_value(plan).unwrap(),
+            goal: None,
+            annotations: Default::default(),
+        })
+        .unwrap();
+        let spec =
+            json!({ "description": "c", "inputs": [{ "name": "width", "type": "number", "default": 80 }] });
+        let capability = Capability {
+            key: key(Kind::Capability, "c"),
+            generation: 7,
+            spec: serde_json::from_value(spec).unwrap(),
+        };
+        let target = json!({ "provider": "tool://t", "config": config });
+        let target = serde_json::from_value(target).unwrap();
+        basis(&compiled, &ExecutionStatus::default(), 0, &[capability], &target).unwrap()
+    }
+
+    #[test]
+    fn a_basis_differs_in_just_what_changed() {
+        let (plain, config) = (json!({}), json!({ "args": ["${{ inputs.width }}"] }));
+        let first = of("d", &plain, &json!(1), &config);
+        assert_eq!(first, of("d", &plain, &json!(1), &config));
+        assert_eq!(first.capabilities, [ResolvedCapability { name: "n/c".to_owned(), generation: 7 }]);
+        let same = |other: &InputFingerprint| {
+            (other.node == first.node, other.inputs == first.inputs, other.target == first.target)
+        };
+        assert_eq!(same(&of("d", &json!({ "retries": 1 }), &json!(1), &config)), (false, true, true));
+        assert_eq!(same(&of("d", &plain, &json!(2), &config)), (true, false, true));
+        assert_eq!(same(&of("other", &plain, &json!(1), &config)), (true, false, true));
+        let literal = json!({ "args": [80] });
+        assert_eq!(same(&of("d", &plain, &json!(1), &literal)), (true, true, true), "the value counts");
+        let other = json!({ "args": ["${{ inputs.x }}"] });
+        assert_eq!(same(&of("d", &plain, &json!(1), &other)), (true, true, false));
+    }
+}

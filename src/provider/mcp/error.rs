@@ -1,0 +1,78 @@
+//! What went wrong between us and a server: whether it may pass, and in words that hold no address but the origin.
+
+use std::error::Error;
+
+use reqwest::Url;
+use rmcp::model::ErrorData;
+use rmcp::service::{ClientInitializeError, ServiceError};
+use rmcp::transport::streamable_http_client::StreamableHttpError;
+
+use super::hopeless;
+use crate::model::NodeReason;
+use crate::provider::AttemptOutcome;
+use crate::provider::web::{WebError, origin, retry_after};
+
+/// A server could not be greeted.
+pub(super) fn no_greeting(error: ClientInitializeError, at: Option<&Url>) -> AttemptOutcome {
+    match error {
+        ClientInitializeError::JsonRpcError(error) => refused(&error),
+        ClientInitializeError::TransportError { error, .. } => transport(error.error, at),
+        other => broken(format!("no session with the server: {other}")),
+    }
+}
+
+/// A call was not answered.
+pub(super) fn no_answer(error: ServiceError, at: Option<&Url>) -> AttemptOutcome {
+    match error {
+        ServiceError::McpError(error) => refused(&error),
+        ServiceError::TransportSend(error) => transport(error.error, at),
+        other => broken(format!("no answer from the server: {other}")),
+    }
+}
+
+/// What the server itself refuses would be refused again, unless it says that the fault is its own.
+fn refused(error: &ErrorData) -> AttemptOutcome {
+    const INTERNAL: i32 = -32603;
+    let message = format!("the server refuses the call: {}", error.message);
+    if error.code.0 == INTERNAL { broken(message) } else { hopeless(message) }
+}
+
+fn broken(message: String) -> AttemptOutcome {
+    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
+}
+
+/// A connection may be better next time; what the way itself refuses is not.
+fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOutcome {
+    let Some(url) = at else { return broken(format!("the server cannot be spoken to: {error}")) };
+    let from = origin(url);
+    let error = match error.downcast::<StreamableHttpError<reqwest::Error>>() {
+        Ok(error) => *error,
+        Err(_) => return broken(format!("{from}: the connection broke off")),
+    };
+    match error {
+        StreamableHttpError::HttpStatus(said) => {
+            let after = said.retry_after.as_deref().and_then(|text| retry_after(text, None));
+            broken(format!("{from} answers with status {}", said.status)).not_before(after)
+        }
+        StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => {
+            hopeless(format!("{from} asks for an authorization; `secretHeaders` can send one"))
+        }
+        StreamableHttpError::Client(error) => match error.status() {
+            Some(status) => hopeless(format!("{from} answers with status {status}")),
+            None => {
+                let error = WebError::of(error, url);
+                AttemptOutcome::broken(error.to_string(), error.may_pass())
+            }
+        },
+        StreamableHttpError::UnexpectedServerResponse(said) if said.starts_with("HTTP 4") => {
+            hopeless(format!("{from} answers with {}", said.chars().take(100).collect::<String>()))
+        }
+        StreamableHttpError::ResponseBodyTooLarge { max_size } => {
+            hopeless(format!("{from} answers with more than {max_size} bytes"))
+        }
+        StreamableHttpError::UnexpectedContentType(_) | StreamableHttpError::Deserialize(_) => {
+            hopeless(format!("{from} answers with something else than the protocol"))
+        }
+        other => broken(format!("{from}: {other}")),
+    }
+}

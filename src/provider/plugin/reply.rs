@@ -1,0 +1,81 @@
+//! The answer of a provider that a user wrote.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::model::{JsonMap, NodeReason};
+use crate::provider::{Attempt, AttemptOutcome, outputs};
+
+/// When to look again, if the answer does not say.
+const POLL_AFTER: Duration = Duration::from_secs(30);
+
+/// The longest handle, in bytes: it is written into the status.
+const HANDLE: usize = 4 << 10;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PluginReply {
+    status: PluginStatus,
+    #[serde(default)]
+    outputs: JsonMap,
+    #[serde(default)]
+    message: String,
+    #[serde(default = "yes")]
+    retryable: bool,
+    retry_after: Option<crate::model::Duration>,
+    handle: Option<String>,
+    poll_after: Option<crate::model::Duration>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PluginStatus {
+    Succeeded,
+    Failed,
+    Blocked,
+}
+
+/// The outputs, or how else the attempt ended.
+pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOutcome> {
+    let malformed = |why: String| {
+        let message = format!("the answer of the provider cannot be used: {why}");
+        AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
+    };
+    if bytes.len() as u64 > outputs::LIMIT {
+        return Err(malformed(format!("it has more than {} bytes", outputs::LIMIT)));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(malformed("nothing was written to standard output".to_owned()));
+    }
+    let answer: PluginReply = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    match answer.status {
+        PluginStatus::Succeeded => outputs::checked(answer.outputs, &attempt.declared_outputs)
+            .map_err(|error| AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string())),
+        PluginStatus::Failed => {
+            let message = or(answer.message, "the provider gave no reason");
+            let after = answer.retry_after.map(|after| after.span());
+            Err(AttemptOutcome::broken(message, answer.retryable).not_before(after))
+        }
+        PluginStatus::Blocked => {
+            if answer.handle.as_ref().is_some_and(|handle| handle.len() > HANDLE) {
+                return Err(malformed(format!("the handle has more than {HANDLE} bytes")));
+            }
+            Err(AttemptOutcome::Blocked {
+                reason: NodeReason::AwaitingProvider,
+                message: or(answer.message, "the work goes on elsewhere"),
+                // Looking again needs one, and the last one stays good.
+                handle: answer.handle.or_else(|| attempt.handle.clone()).or_else(|| Some(String::new())),
+                poll_after: Some(answer.poll_after.map_or(POLL_AFTER, |after| after.span())),
+            })
+        }
+    }
+}
+
+fn or(message: String, other: &str) -> String {
+    if message.trim().is_empty() { other.to_owned() } else { message }
+}

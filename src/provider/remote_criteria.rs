@@ -1,0 +1,138 @@
+//! Acceptance criteria of work that was done elsewhere. Those that need files or commands get a fresh checkout.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::command_line::EnvVars;
+use super::criteria::{Checker, needs_checkout};
+use super::interrupt::{Interrupt, interrupt};
+use super::log::AttemptLog;
+use super::process::ProcessEnd;
+use super::redact::Redactor;
+use super::web::Web;
+use super::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
+use crate::model::{CriterionResult, NodeReason};
+
+/// From TERM to KILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Checks the criteria of an attempt that succeeded, and takes what came out into its report.
+pub(super) async fn check_elsewhere(
+    settings: &ProviderSettings,
+    attempt: &Attempt,
+    report: &mut AttemptReport,
+    stop: &mut watch::Receiver<Option<Stop>>,
+    log: AttemptLog,
+) {
+    check_there(settings, attempt, None, report, stop, log).await;
+}
+
+/// The same, where the work was done, if there is such a place.
+pub(super) async fn check_there(
+    settings: &ProviderSettings,
+    attempt: &Attempt,
+    place: Option<PrivateCheckout>,
+    report: &mut AttemptReport,
+    stop: &mut watch::Receiver<Option<Stop>>,
+    log: AttemptLog,
+) {
+    let (mut asker, interrupt) = match interrupt() {
+        Ok(ends) => ends,
+        Err(error) => return report.override_success(failed(format!("no pipe for the checks: {error}"))),
+    };
+    let (settings, attempt) = (settings.clone(), attempt.clone());
+    let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
+    let checked = tokio::select! {
+        checked = &mut work => checked,
+        Some(stop) = asked(stop) => {
+            asker.ask(stop);
+            work.await
+        }
+    };
+    match checked {
+        Ok(RemoteCriteria { results, log, outcome }) => {
+            report.criteria = results;
+            report.log = log;
+            if let Err(outcome) = outcome {
+                report.override_success(outcome);
+            }
+        }
+        Err(error) => report.override_success(failed(format!("the checks broke off: {error}"))),
+    }
+}
+
+struct RemoteCriteria {
+    results: Vec<CriterionResult>,
+    log: Option<crate::model::LogSummary>,
+    outcome: Result<(), AttemptOutcome>,
+}
+
+async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
+    stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen)
+}
+
+/// Blocks.
+fn check(
+    settings: &ProviderSettings,
+    attempt: &Attempt,
+    there: Option<PrivateCheckout>,
+    interrupt: &Interrupt,
+    mut log: AttemptLog,
+) -> RemoteCriteria {
+    let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
+    let mut results = Vec::new();
+    let outcome = in_a_place(attempt, there, |place| {
+        let mut environment = EnvVars::new();
+        for (name, value) in settings.environment.iter().chain(&settings.secrets) {
+            environment.insert(name.into(), value.clone());
+        }
+        let mut checker = Checker {
+            directory: place,
+            artifacts: place,
+            environment: &environment,
+            grace: GRACE,
+            enclosure: None,
+            deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            interrupt,
+            log: &mut log,
+            redactor: &redactor,
+            web: &Web::new(&settings.allow_private),
+        };
+        checker.check_all(&attempt.criteria, &mut results)
+    });
+    let outcome = match outcome {
+        Err(outcome) => Err(outcome),
+        Ok(Err(ProcessEnd::Stopped(stop))) => Err(AttemptOutcome::Stopped(stop)),
+        Ok(Err(_)) => Err(AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")),
+        Ok(Ok(())) => match results.iter().find(|result| result.required && !result.passed) {
+            Some(result) => {
+                let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
+                Err(AttemptOutcome::failed(NodeReason::CriterionFailed, message))
+            }
+            None => Ok(()),
+        },
+    };
+    RemoteCriteria { results, log: log.finish(), outcome }
+}
+
+/// With a checkout when a criterion needs one.
+fn in_a_place<T>(
+    attempt: &Attempt,
+    there: Option<PrivateCheckout>,
+    work: impl FnOnce(&Path) -> T,
+) -> Result<T, AttemptOutcome> {
+    if let Some(there) = there {
+        return Ok(work(&there));
+    }
+    if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
+        return Ok(work(&attempt.run_dir));
+    }
+    let checkout = attempt.workspace.prepare().map_err(|error| failed(error.to_string()))?;
+    Ok(work(&checkout))
+}
+
+fn failed(message: String) -> AttemptOutcome {
+    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
+}
