@@ -163,7 +163,7 @@ fn the_feature_release_is_built_approved_by_two_and_deployed() {
     assert!(output(&done, "backend", "index").lines().any(|line| line == "holiday\texpenses.md holidays.md"));
     assert_eq!(output(&done, "check-search", "found"), "3");
     assert_eq!(output(&done, "notify", "message"), "Handbook 1.0 is deployed");
-    assert_eq!(artifacts(&done), ["release-notes.md", "search-index.tsv", "search.html", "branches.tar.gz"]);
+    assert_eq!(artifacts(&done), ["release-notes.md", "search-index.tsv", "search.html", "site.tar.gz"]);
     assert!(fs::read_to_string(www.join("stable/search.html")).unwrap().contains("Search 3 pages"));
     let goal = environment.planspec(&["get", "goal/handbook-search", "-o", "json"]).succeeds().json();
     assert_eq!(goal["status"]["phase"], "Succeeded");
@@ -330,11 +330,11 @@ fn two_workflows_build_the_site_and_get_only_inputs_that_they_declare() {
     let host = GitHubHost::start();
     on_a_host(&mut environment, &host);
     environment.planspec(&["reconcile", "--jobs", "2"]).succeeds();
-    let get = ["get", "execution/branches-1", "-n", "web", "-o", "json"];
+    let get = ["get", "execution/site-1", "-n", "web", "-o", "json"];
     let done = environment.planspec(&get).succeeds().json();
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert!(output(&done, "announce", "text").contains("https://github.com/acme/app/actions/runs/701"));
-    assert_eq!(artifacts(&done), ["branches", "branches"]);
+    assert_eq!(artifacts(&done), ["site", "site"]);
     let workflow: Value = serde_yaml::from_str(&environment.read(".github/workflows/build.yml")).unwrap();
     let declared = workflow["on"]["workflow_dispatch"]["inputs"].as_object().unwrap();
     let started = host.with(|state| state.runs.started.clone());
@@ -369,11 +369,11 @@ fn serve_the_shop(environment: &TestEnvironment) -> String {
         environment.write(file, &environment.read(file).replace("8766", &free));
     }
     environment.commit_files(&[], "Use a free port");
-    let pid = environment.root().join("branches.pid");
+    let pid = environment.root().join("site.pid");
     let mut service = std::process::Command::new("python3");
     service.args(["tools/serve.py", &free]).arg(&pid).current_dir(environment.repo());
     let begun = service.output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&begun.stdout), "the branches is served\n", "{begun:?}");
+    assert_eq!(String::from_utf8_lossy(&begun.stdout), "the site is served\n", "{begun:?}");
     fs::read_to_string(&pid).unwrap()
 }
 

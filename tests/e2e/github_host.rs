@@ -137,7 +137,7 @@ impl State {
             return (403, json!({ "message": "Resource not accessible by integration" }));
         }
         let Some(rest) =
-            path.strip_prefix("/repos/acme/app/").or_else(|| path.strip_prefix("/repos/acme/branches/"))
+            path.strip_prefix("/repos/acme/app/").or_else(|| path.strip_prefix("/repos/acme/site/"))
         else {
             let member = path.strip_prefix("/orgs/acme/teams/").map(|rest| rest.replace("/memberships", ""));
             let known = member.is_some_and(|member| self.members.contains(&member));

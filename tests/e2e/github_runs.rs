@@ -31,7 +31,7 @@ impl Runs {
             }
             ("GET", ["runs", id, "artifacts"]) => {
                 let file = json!({
-                    "id": 1, "name": "branches", "size_in_bytes": 34, "expired": false,
+                    "id": 1, "name": "site", "size_in_bytes": 34, "expired": false,
                     "archive_download_url": format!("https://api.github.com/repos/acme/app/actions/runs/{id}/zip"),
                 });
                 Some((200, json!({ "total_count": 1, "artifacts": [file] })))
