@@ -9,22 +9,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::engine_rig::{QUICK, Stage, check_history, document, execution, yaml};
+use crate::mcp::python;
 
 const KEY: &str = "sesame-of-the-clerk";
-
-/// The interpreter that has the SDK; nothing where it is missing on a developer's machine.
-fn python() -> Option<PathBuf> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rig/a2a/bin/python");
-    if !python.exists() {
-        assert!(std::env::var_os("CI").is_none(), "{} is missing: .ci/run installs it", python.display());
-        #[allow(clippy::print_stderr, reason = "whoever runs the tests has to know what did not run")]
-        {
-            eprintln!("not run: {} is missing; .ci/run installs it", python.display());
-        }
-        return None;
-    }
-    Some(python)
-}
 
 /// An Execution `e` whose task `t` an agent does. The agent ends with it.
 struct Desk {
@@ -44,7 +31,7 @@ impl Drop for Desk {
 impl Desk {
     /// The agent does what `inputs` say.
     fn new(inputs: &Value, fields: &Value) -> Option<Self> {
-        let python = python()?;
+        let python = python("a2a")?;
         let mut node = json!({ "id": "t", "kind": "Task", "description": "Do it", "inputs": inputs });
         for (name, value) in fields.as_object().unwrap() {
             node[name] = value.clone();

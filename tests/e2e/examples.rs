@@ -46,6 +46,12 @@ fn repository_of(example: &str) -> TestEnvironment {
     environment
 }
 
+/// Ends a service that an example started, by what its file of the process id holds.
+fn end(pid: &str) {
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
+
 /// Copies a folder with everything in it.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -216,7 +222,7 @@ fn the_image_is_built_and_published_by_a_service() {
     assert_eq!(String::from_utf8_lossy(&begun.stdout), "the builder listens\n", "{begun:?}");
 
     environment.planspec(&["reconcile"]);
-    std::process::Command::new("kill").arg(fs::read_to_string(&pid).unwrap()).status().unwrap();
+    end(&fs::read_to_string(&pid).unwrap());
     let done = execution(&environment, "image-1-4");
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(output(&done, "build", "image"), "app:v1.4");
@@ -395,7 +401,7 @@ fn manifests_of_every_published_shape_run_to_their_end() {
         run_by(&environment, "ada@museum.example", &["approve", "ticket-shop-review", "-n", "museum"]);
     office.succeeds();
     environment.planspec(&["reconcile"]);
-    std::process::Command::new("kill").arg(server).status().unwrap();
+    end(&server);
 
     let all = environment.planspec(&["get", "executions", "-A", "-o", "json"]).succeeds().json();
     let all = all["items"].as_array().unwrap();
@@ -481,7 +487,7 @@ fn an_agent_at_an_address_asks_back_and_goes_on_after_the_answer() {
     );
     environment.planspec(&["answer", "leaflet-1/write", "-n", "clinic", "nurses"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
-    std::process::Command::new("kill").arg(fs::read_to_string(&pid).unwrap()).status().unwrap();
+    end(&fs::read_to_string(&pid).unwrap());
     let done = execution_in(&environment, "leaflet-1", "clinic");
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(output(&done, "write", "title"), "Hand hygiene for nurses");

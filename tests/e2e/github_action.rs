@@ -10,6 +10,8 @@ use planspec::model::Digest;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::skip::{self, unless_found};
+
 fn action(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("action").join(file)
 }
@@ -27,6 +29,14 @@ fn archive() -> String {
 struct Release {
     server: MockServer,
     folder: tempfile::TempDir,
+}
+
+/// Whether the programs of the action's scripts are there.
+#[track_caller]
+fn has(programs: &[&str]) -> bool {
+    programs
+        .iter()
+        .all(|program| unless_found(skip::program(Command::new(program).arg("--version"), program)).is_some())
 }
 
 impl Release {
@@ -75,6 +85,9 @@ impl Release {
 
 #[tokio::test]
 async fn a_release_whose_checksum_is_right_is_used() {
+    if !has(&["bash", "curl"]) {
+        return;
+    }
     let release = Release::new(|digest| format!("{digest}  {}\n", archive())).await;
     let output = release.find(&[]).await;
     assert!(output.status.success(), "{output:?}");
@@ -85,6 +98,9 @@ async fn a_release_whose_checksum_is_right_is_used() {
 
 #[tokio::test]
 async fn a_release_that_is_not_what_its_checksums_say_is_never_run() {
+    if !has(&["bash", "curl"]) {
+        return;
+    }
     let other = Release::new(|_| format!("{}  {}\n", "0".repeat(64), archive())).await;
     other.refuses(&[], "is not what SHA256SUMS").await;
     let silent = Release::new(|digest| format!("{digest}  {}.old\n", archive())).await;
@@ -93,6 +109,9 @@ async fn a_release_that_is_not_what_its_checksums_say_is_never_run() {
 
 #[tokio::test]
 async fn inputs_of_the_action_become_no_part_of_an_address_or_a_script() {
+    if !has(&["bash", "curl"]) {
+        return;
+    }
     let release = Release::new(|digest| format!("{digest}  {}\n", archive())).await;
     for version in ["latest", "v1.2.3/../..", "v1.2.3?x", "$(touch x)", "v1.2.3\nv"] {
         release.refuses(&[("PLANSPEC_VERSION", version)], "of the form v1.2.3").await;
@@ -108,6 +127,9 @@ async fn inputs_of_the_action_become_no_part_of_an_address_or_a_script() {
 /// What reaches the program: arguments as they are, the token for Git in the environment alone.
 #[test]
 fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
+    if !has(&["bash"]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("planspec");
     fs::write(&program, "#!/bin/sh\nprintf '<%s>\\n' \"$@\"\ngit config --get-urlmatch http.extraheader http://host.example/a\nenv | grep -c PLANSPEC_\n").unwrap();
@@ -145,4 +167,28 @@ fn the_page_of_the_action_lists_its_inputs_and_outputs() {
         let named = definition[key].as_object().unwrap().keys().map(String::as_str);
         assert_eq!(rows.collect::<BTreeSet<_>>(), named.collect::<BTreeSet<_>>(), "{heading}");
     }
+}
+
+/// Runs one test above in a process of its own, on a machine that has no programs at all.
+fn without_programs(ci: &str) -> Output {
+    let nothing = tempfile::tempdir().unwrap();
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args(["--exact", "github_action::a_release_whose_checksum_is_right_is_used"]);
+    tests.env("PATH", nothing.path()).env("CI", ci).output().unwrap()
+}
+
+#[test]
+fn a_test_whose_programs_are_missing_is_skipped_in_one_line_and_fails_in_ci() {
+    let output = without_programs("");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    let why = "bash is not installed; install the package bash";
+    let test = "github_action::a_release_whose_checksum_is_right_is_used";
+    assert_eq!(said, format!("skipped: {why} ({test})\n"));
+    let output = without_programs("true");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("no test may be skipped in CI"), "{output:?}");
+    assert!(said.contains(why), "{said}");
+    let checks = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
+    assert!(checks.contains("\nexport CI=true "), "every check runs with `CI` set");
 }

@@ -58,6 +58,7 @@ mod reading;
 mod readme;
 mod reconciled;
 mod rerun;
+mod skip;
 mod validate;
 mod writing;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::environment::TestEnvironment;
+use crate::skip::unless_found;
 
 const SERVER: &str = r#"
 import os, sys
@@ -59,18 +60,12 @@ metadata: { name: count-1, namespace: team }
 spec: { planRef: { name: count }, bindingRef: { name: tools } }
 "#;
 
-/// The interpreter that has the SDK; nothing where it is missing on a developer's machine.
-fn python() -> Option<PathBuf> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rig/mcp/bin/python");
-    if !python.exists() {
-        assert!(std::env::var_os("CI").is_none(), "{} is missing: .ci/run installs it", python.display());
-        #[allow(clippy::print_stderr, reason = "whoever runs the tests has to know what did not run")]
-        {
-            eprintln!("not run: {} is missing; .ci/run installs it", python.display());
-        }
-        return None;
-    }
-    Some(python)
+/// The interpreter that has the official SDK of a protocol; nothing where it is missing.
+#[track_caller]
+pub(crate) fn python(sdk: &str) -> Option<PathBuf> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rig").join(sdk).join("bin/python");
+    let missing = || format!("the Python SDK of {sdk} is not in target/rig/{sdk}; .ci/run installs it");
+    unless_found(if python.exists() { Ok(python) } else { Err(missing()) })
 }
 
 fn check(environment: &TestEnvironment) {
@@ -87,7 +82,7 @@ fn check(environment: &TestEnvironment) {
 
 #[test]
 fn a_server_of_the_official_sdk_is_called_on_standard_input_and_output() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("mcp") else { return };
     let config =
         format!("providers: {{mcp: {{counter: {{command: {}, args: [server.py]}}}}}}\n", python.display());
     let files = [(".planspec.yaml", config.as_str()), ("server.py", SERVER), ("count.yaml", MANIFEST)];
@@ -106,7 +101,7 @@ impl Drop for Server {
 
 #[test]
 fn a_server_of_the_official_sdk_is_called_by_http_with_a_secret_header() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("mcp") else { return };
     let mut server =
         Server(Command::new(python).args(["-c", SERVER, "http"]).stdout(Stdio::piped()).spawn().unwrap());
     let mut port = String::new();

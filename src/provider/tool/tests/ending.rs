@@ -76,7 +76,8 @@ fn children_left_behind_are_killed_and_do_not_delay_the_result() {
 #[test]
 fn a_child_that_left_the_group_and_holds_the_output_open_does_not_hang_us() {
     let mut bench = shell(
-        "setsid sh -c 'echo $$ > child; exec sleep 600' & while [ ! -s child ]; do sleep 0.01; done; echo done",
+        "python3 -c 'import os, time; os.setsid(); print(os.getpid(), file=open(\"child\", \"w\")); time.sleep(600)' & \
+         while [ ! -s child ]; do sleep 0.01; done; echo done",
     );
     let ((report, _), took) = timed(|| bench.succeed());
     assert_eq!(report.log.unwrap().tail, "done");

@@ -3,8 +3,12 @@
 mod contract;
 mod criteria;
 mod ending;
+#[cfg(target_os = "linux")]
 mod sandboxed;
 mod secrets;
+// The tests' own rule for what a machine lacks is written once, for these and the end-to-end tests.
+#[path = "../../../../tests/e2e/skip.rs"]
+mod skip;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +22,9 @@ use crate::provider::{
     Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, ProviderSettings, Registry, Stop,
     Workspace, WorkspaceError, sample,
 };
+
+/// Where the commands of these tests find their programs.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 struct Folder(PathBuf);
 
@@ -54,7 +61,7 @@ pub(in crate::provider) fn bench(config: Value) -> Bench {
         workspace: Arc::new(Folder(checkout)),
         ..sample::attempt("build")
     };
-    let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into());
+    let path = ("PATH".to_owned(), PATH.into());
     let runs = home.path().join("runs");
     let settings = ProviderSettings { environment: [path].into(), runs, ..ProviderSettings::default() };
     Bench { home, settings, attempt, stop: watch::channel(None).0, lines: Vec::new() }
