@@ -170,6 +170,9 @@ impl From<GitError> for CliError {
                 "go to a repository, name one with `-C DIR` or `--repo`, or make one with `planspec init`",
             ),
             GitError::UnknownRevision { .. } => Some("`git branch --all` lists what there is"),
+            GitError::Signing { .. } => Some(
+                "`git commit -S` shows the same failure; `commit.gpgSign` and `user.signingKey` say how commits are signed",
+            ),
             _ => None,
         };
         let told = Self::environment(chain(&error));

@@ -129,13 +129,9 @@ fn propose(
     let repo = &workspace.repo;
     let base = base(workspace, destination, context)?;
     let tree = base.map(|base| repo.commit(base).map(|commit| commit.tree)).transpose()?;
-    let mut blobs = std::collections::BTreeMap::new();
-    for (path, content) in &revision.edits {
-        blobs.insert(path.clone(), content.as_deref().map(|bytes| repo.write_blob(bytes)).transpose()?);
-    }
-    let tree = repo.edit_tree(tree, &blobs)?;
+    let tree = repo.edit_tree(tree, &repo.write_files(&revision.edits)?)?;
     let parents: Vec<ObjectId> = base.into_iter().collect();
-    let commit = repo.write_commit(tree, &parents, message, &repo.identity()?, context.now())?;
+    let commit = repo.write_user_commit(tree, &parents, message, &repo.identity()?, context.now())?;
     let name = format!("planspec/change-{}", commit.short());
     match remote.push(repo, &full(&name), None, commit)? {
         PushResult::Done => {}

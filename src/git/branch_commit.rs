@@ -41,13 +41,7 @@ impl Repo {
         check_name(&reference)?;
         let here = self.work_tree().is_some() && self.head_branch()?.as_deref() == Some(branch);
         self.refuse_other_checkouts(branch, &reference)?;
-        let blobs = edits
-            .iter()
-            .map(|(path, content)| {
-                let blob = content.as_deref().map(|content| self.write_blob(content)).transpose()?;
-                Ok((path.clone(), blob))
-            })
-            .collect::<Result<BTreeMap<String, Option<ObjectId>>, GitError>>()?;
+        let blobs = self.write_files(edits)?;
         for _ in 0..ATTEMPTS {
             let tip = self.read_ref(&reference)?;
             let base = tip.map(|tip| self.commit(tip).map(|commit| commit.tree)).transpose()?;
@@ -62,7 +56,7 @@ impl Repo {
                 return Ok(BranchCommit::Unchanged);
             }
             let parents: Vec<ObjectId> = tip.into_iter().collect();
-            let commit = self.write_commit(tree, &parents, message, author, at)?;
+            let commit = self.write_user_commit(tree, &parents, message, author, at)?;
             let subject = message.lines().next().unwrap_or_default();
             let why = format!("commit: {subject}");
             if self.swap_ref(&reference, tip, Some(commit), &why)? == SwapResult::Done {

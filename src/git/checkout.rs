@@ -183,7 +183,7 @@ impl<'r> WorkingTreeUpdate<'r> {
             (PathState::Nothing, Some(_)) | (PathState::File(_), None) => false,
             (PathState::File(found), Some(old)) => {
                 let committed = self.repo.blob(old.id, u64::MAX)?;
-                *found == committed || unix_lines(found) == unix_lines(&committed)
+                *found == committed || self.repo.is_content_of(path, found, old.id)?
             }
         };
         if clean { Ok(()) } else { Err(dirty(path)) }
@@ -287,19 +287,6 @@ fn same(staged: Option<&Option<TreeEntry>>, entry: Option<&TreeEntry>) -> bool {
 
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-fn unix_lines(bytes: &[u8]) -> Vec<u8> {
-    let mut lines = bytes.to_vec();
-    let mut previous = None;
-    lines.reverse();
-    // Walked from the end, a carriage return counts as part of the line feed that was just seen.
-    lines.retain(|byte| {
-        let keep = !(*byte == b'\r' && previous == Some(b'\n'));
-        previous = Some(*byte);
-        keep
-    });
-    lines
 }
 
 fn dirty(path: &str) -> GitError {

@@ -21,6 +21,12 @@ pub enum GitError {
         /// Why.
         source: git2::Error,
     },
+    /// The user's Git is set up to sign commits, and could not.
+    #[error("git could not sign the commit: {detail}")]
+    Signing {
+        /// What the program said.
+        detail: String,
+    },
     /// A revision that names no commit.
     #[error("`{revision}` names no commit in this repository")]
     UnknownRevision {

@@ -25,6 +25,7 @@ mod remote;
 mod repository;
 mod signature;
 mod url;
+mod user_commit;
 mod work_tree;
 mod write;
 

@@ -2,6 +2,7 @@
 
 use crate::environment::TestEnvironment;
 use crate::fixtures::{goal, plan};
+use crate::skip::unless_found;
 
 const TWO: &str = "# both goals\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {name: one, namespace: team}\nspec:\n  \
                    description: One # keep me\n---\n# about two\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {name: two, \
@@ -236,4 +237,67 @@ fn the_scaffolded_configuration_tells_the_true_defaults() {
     assert_eq!(config.publish.progress_interval.span(), expected.publish.progress_interval.span());
     expected.publish.progress_interval = config.publish.progress_interval.clone();
     assert_eq!(config, expected, "{uncommented:#?}");
+}
+
+#[test]
+fn line_ends_and_clean_filters_are_those_of_git_add() {
+    let environment = TestEnvironment::with_files(&[
+        (".gitattributes", "*.yaml text eol=crlf\n"),
+        ("goals.yaml", &goal("ship", "Ship it")),
+    ]);
+    std::fs::remove_file(environment.repo().join("goals.yaml")).unwrap();
+    environment.git(&["checkout", "goals.yaml"]).succeeds();
+    assert!(environment.read("goals.yaml").contains("\r\n"), "Git converts line ends here");
+    let before = environment.git_output(&["rev-parse", "HEAD"]);
+    environment.planspec(&["apply", "-f", "goals.yaml"]).succeeds();
+    assert_eq!(environment.git_output(&["rev-parse", "HEAD"]), before, "nothing to commit");
+    assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
+
+    environment.write("goals.yaml", &goal("ship", "Ship it twice").replace('\n', "\r\n"));
+    environment.planspec(&["apply", "-f", "goals.yaml"]).succeeds();
+    let committed = environment.git(&["cat-file", "-p", "HEAD:goals.yaml"]).succeeds().stdout;
+    assert!(committed.contains("Ship it twice\n") && !committed.contains('\r'), "{committed:?}");
+    assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_clean_filter_of_the_user_is_applied() {
+    let environment = TestEnvironment::with_files(&[(".gitattributes", "*.yaml filter=note\n")]);
+    environment.git(&["config", "filter.note.clean", "sed -e s/draft/final/"]).succeeds();
+    environment.write("goals.yaml", &goal("ship", "the draft"));
+    environment.planspec(&["apply", "-f", "goals.yaml"]).succeeds();
+    assert!(environment.git_output(&["cat-file", "-p", "HEAD:goals.yaml"]).contains("the final"));
+    assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn commits_are_signed_where_git_is_set_up_to_sign() {
+    let probe = std::process::Command::new("ssh-keygen").args(["-l", "-f", "/dev/null"]).output();
+    let found =
+        probe.map_err(|_| "ssh-keygen is not installed; install the package openssh-client".to_owned());
+    if unless_found(found).is_none() {
+        return;
+    }
+    let environment = TestEnvironment::with_files(&[("README", "x")]);
+    let key = environment.root().join("home/key");
+    let key = key.to_str().unwrap();
+    let made =
+        std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", key]).status();
+    assert!(made.unwrap().success());
+    environment.git(&["config", "gpg.format", "ssh"]).succeeds();
+    environment.git(&["config", "user.signingkey", &format!("{key}.pub")]).succeeds();
+    environment.git(&["config", "commit.gpgsign", "true"]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    environment.planspec(&["apply", "-f", &input]).succeeds();
+    let commit = environment.git_output(&["cat-file", "-p", "HEAD"]);
+    assert!(commit.contains("gpgsig -----BEGIN SSH SIGNATURE-----"), "{commit}");
+    assert!(commit.contains("author Wendy Writer <wendy@example.com>"), "{commit}");
+
+    // A key that is gone is an error, never a commit without a signature.
+    environment.git(&["config", "user.signingkey", &format!("{key}-gone.pub")]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it twice"));
+    let refused = environment.planspec(&["apply", "-f", &input]).exits(3);
+    assert!(refused.stderr.contains("git could not sign the commit"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("git commit -S"), "{}", refused.stderr);
+    assert_eq!(environment.git_output(&["log", "-1", "--format=%s"]), "Apply team/goal/ship");
 }

@@ -100,6 +100,7 @@ fn directory(wanted: Option<&Path>) -> Result<PathBuf, CliError> {
 /// The repository with one commit; by whoever Git says, else by nobody in particular.
 fn make_repository(dir: &Path, context: &mut Context) -> Result<(), CliError> {
     let repo = identified(Repo::init(dir, "main")?, &context.environment);
+    repo.never_sign()?;
     let author = match repo.identity() {
         Ok(person) => person,
         Err(_) => {
