@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::poll_result::PollResult;
 use super::snapshot::Snapshot;
 use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, StatusRecord};
-use crate::plan::{AttemptResult, CancelResult, LeaseTerms};
-use crate::run::{CompiledPlan, Evidence};
+use crate::plan::{CancelResult, LeaseTerms};
+use crate::run::{AttemptReport, CompiledPlan};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -44,8 +44,7 @@ pub(super) struct ActiveExecution {
 pub(super) struct AttemptEnd {
     pub(super) node: NodeId,
     pub(super) attempt: u32,
-    pub(super) result: AttemptResult,
-    pub(super) evidence: Evidence,
+    pub(super) report: AttemptReport,
     pub(super) started: Option<Timestamp>,
     pub(super) at: Timestamp,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::active::ActiveExecution;
 use super::attempt_factory::Claim;
@@ -19,7 +19,7 @@ use super::step::{ExecutionStep, PreparedStep};
 use super::waiting::wait_set;
 use super::{EngineError, dashboard};
 use crate::config::PublishMode;
-use crate::model::{NodeStatus, ResourceKey};
+use crate::model::{NodeStatus, ResourceKey, after};
 use crate::plan::finish;
 use crate::run::{Change, ExecutionChange};
 
@@ -246,8 +246,7 @@ impl Driver<'_> {
 
     /// When the lease of an execution has to be renewed: after a third of its duration.
     pub(super) fn renewal(&self, at: Timestamp) -> Timestamp {
-        let third = SignedDuration::try_from(self.terms.duration / 3).unwrap_or(SignedDuration::MAX);
-        at.saturating_add(third).unwrap_or(Timestamp::MAX)
+        after(at, self.terms.duration / 3)
     }
 
     /// Whether a start may go ahead of its publication: in relaxed mode, for a repeatable node, under a lease that is

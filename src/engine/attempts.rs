@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::active::AttemptEnd;
@@ -13,9 +12,9 @@ use super::clock::Clock;
 use super::poll_result::PollResult;
 use crate::event::Event;
 use crate::model::{NodeId, NodeReason, ResourceKey};
-use crate::plan::{AttemptResult, CancelResult};
-use crate::provider::{AttemptOutcome, AttemptReport, Control, Registry, Stop};
-use crate::run::Evidence;
+use crate::plan::CancelResult;
+use crate::provider::{Control, Registry};
+use crate::run::{AttemptOutcome, Stop};
 
 /// How many lines of a provider may wait to be shown.
 pub(super) const OUTPUT_LINES: usize = 256;
@@ -169,7 +168,7 @@ impl Attempts {
         }
         for claim in std::mem::take(&mut self.claimed) {
             let message = "the runner stopped before it began".to_owned();
-            self.end(&claim, AttemptResult::Interrupted { message, begun: false });
+            self.end(&claim, AttemptOutcome::NotStarted { message });
         }
     }
 
@@ -183,13 +182,12 @@ impl Attempts {
         }
     }
 
-    fn end(&self, claim: &Claim, result: AttemptResult) {
+    fn end(&self, claim: &Claim, outcome: AttemptOutcome) {
         let Some(node) = claim.compiled.ids.get(claim.node) else { return };
         let finished = AttemptEnd {
             node: node.clone(),
             attempt: claim.attempt,
-            result,
-            evidence: Evidence::default(),
+            report: outcome.into(),
             started: None,
             at: self.clock.now(),
         };
@@ -202,7 +200,7 @@ impl Attempts {
         let attempt = match self.maker.attempt(&claim, &id) {
             Ok(attempt) => attempt,
             Err((reason, message)) => {
-                self.end(&claim, AttemptResult::hopeless(reason, message));
+                self.end(&claim, AttemptOutcome::permanent(reason, message));
                 return;
             }
         };
@@ -210,7 +208,7 @@ impl Attempts {
             Ok(provider) => Arc::clone(provider),
             Err(error) => {
                 let (reason, message) = (NodeReason::ProviderUnavailable, error.to_string());
-                self.end(&claim, AttemptResult::hopeless(reason, message));
+                self.end(&claim, AttemptOutcome::permanent(reason, message));
                 return;
             }
         };
@@ -227,7 +225,8 @@ impl Attempts {
         tokio::spawn(async move {
             let started = clock.now();
             let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
-            let finished = finished(id, claim.attempt, report, started, clock.now());
+            let (started, at) = (Some(started), clock.now());
+            let finished = AttemptEnd { node: id, attempt: claim.attempt, report, started, at };
             let _ = sender.send(AttemptMessage::Ended(claim.key, Box::new(finished)));
         });
     }
@@ -248,40 +247,6 @@ pub(super) fn forward(
             }
         }
     });
-}
-
-fn finished(
-    node: NodeId,
-    attempt: u32,
-    report: AttemptReport,
-    started: Timestamp,
-    at: Timestamp,
-) -> AttemptEnd {
-    let (result, evidence) = ended(report, at);
-    AttemptEnd { node, attempt, result, evidence, started: Some(started), at }
-}
-
-/// What a report means.
-pub(super) fn ended(report: AttemptReport, at: Timestamp) -> (AttemptResult, Evidence) {
-    let AttemptReport { outcome, exit_code, log, artifacts, criteria } = report;
-    let result = match outcome {
-        AttemptOutcome::Succeeded { outputs } => AttemptResult::Succeeded { outputs },
-        AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
-            AttemptResult::Failed { reason, message, retryable, retry_after }
-        }
-        AttemptOutcome::Stopped(Stop::Shutdown | Stop::Cancel) => {
-            AttemptResult::Interrupted { message: "the runner stopped".to_owned(), begun: true }
-        }
-        AttemptOutcome::Lost { message } => AttemptResult::Lost { message },
-        AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
-            let retry_at = poll_after.map(|span| {
-                let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-                at.saturating_add(span).unwrap_or(Timestamp::MAX)
-            });
-            AttemptResult::Blocked { reason, message, handle, retry_at }
-        }
-    };
-    (result, Evidence { exit_code, log, criteria, artifacts })
 }
 
 impl AttemptMessage {

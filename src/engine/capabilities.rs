@@ -4,9 +4,8 @@ use super::EngineError;
 use super::snapshot::Snapshot;
 use crate::graph::NodeIx;
 use crate::model::{Kind, NodeReason, Spec};
-use crate::plan::AttemptResult;
 use crate::plan::capability::{Capability, check_outputs};
-use crate::run::CompiledPlan;
+use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
 
 /// The declared capabilities of a task.
 pub(super) fn capabilities_of(
@@ -32,11 +31,14 @@ pub(super) fn checked(
     snapshot: &Snapshot,
     compiled: &CompiledPlan,
     node: NodeIx,
-    result: AttemptResult,
-) -> Result<AttemptResult, EngineError> {
-    let AttemptResult::Succeeded { outputs } = result else { return Ok(result) };
-    Ok(match check_outputs(outputs, &capabilities_of(snapshot, compiled, node)?) {
-        Ok(outputs) => AttemptResult::Succeeded { outputs },
-        Err(message) => AttemptResult::failed(NodeReason::OutputInvalid, message),
-    })
+    report: AttemptReport,
+) -> Result<AttemptReport, EngineError> {
+    let AttemptReport { outcome: AttemptOutcome::Succeeded { outputs }, evidence } = report else {
+        return Ok(report);
+    };
+    let outcome = match check_outputs(outputs, &capabilities_of(snapshot, compiled, node)?) {
+        Ok(outputs) => AttemptOutcome::Succeeded { outputs },
+        Err(message) => AttemptOutcome::failed(NodeReason::OutputInvalid, message),
+    };
+    Ok(AttemptReport { outcome, evidence })
 }

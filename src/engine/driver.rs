@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::active::ActiveExecution;
@@ -24,12 +24,12 @@ use super::workspace::Checkouts;
 use super::{Branches, EngineError, ReconcileOptions};
 use crate::diagnostic::Severity;
 use crate::event::{Event, Waiting};
-use crate::model::ResourceKey;
+use crate::model::{ResourceKey, after};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
 
 /// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
-const SOON: SignedDuration = SignedDuration::from_secs(120);
+const SOON: Duration = Duration::from_secs(120);
 /// How often a local repository is looked at while attempts run.
 const LOCAL_POLL: Duration = Duration::from_millis(250);
 /// How often a remote is, at most: never more often than it would be pushed to.
@@ -101,7 +101,7 @@ impl<'a> Driver<'a> {
         let configured = tips.config.jobs.map(|jobs| jobs as usize);
         let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
         // An index with nothing to plan is only read, unless this reconcile goes on for longer than that holds.
-        let soon = clock.now().saturating_add(SOON).unwrap_or(Timestamp::MAX);
+        let soon = after(clock.now(), SOON);
         if options.watch.is_some() || index.is_busy(soon)? {
             index.make_writable()?;
         }

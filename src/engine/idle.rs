@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::EngineError;
 use super::driver::Driver;
 use crate::event::Waiting;
-use crate::model::NodeReason;
+use crate::model::{NodeReason, after};
 
 /// Retries that are due this soon are waited for instead of being left to the next reconcile.
 const NEAR: Duration = Duration::from_secs(60);
@@ -49,8 +49,7 @@ impl Driver<'_> {
     /// or of leases of other runners, are the outside world's and not waited for.
     fn next_retry(&self) -> Result<Option<Timestamp>, EngineError> {
         let patience = NEAR.saturating_sub(self.moved.elapsed());
-        let patience = jiff::SignedDuration::try_from(patience).unwrap_or_default();
-        let patient_until = self.clock.now().saturating_add(patience).unwrap_or(Timestamp::MAX);
+        let patient_until = after(self.clock.now(), patience);
         let (_, waiting) = self.snapshot.index.waiting(RETRIES_LOOKED_AT)?;
         let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
         let retries = waiting.filter(|one| {

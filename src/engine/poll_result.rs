@@ -13,8 +13,8 @@ use super::snapshot::Snapshot;
 use crate::event::Waiting;
 use crate::index::Index;
 use crate::model::{ExecutionStatus, NodeId, NodeReason};
-use crate::plan::{AttemptResult, Draft, after_look, is_looked_at};
-use crate::run::{CompiledPlan, Evidence};
+use crate::plan::{Draft, after_poll, is_looked_at};
+use crate::run::{AttemptReport, CompiledPlan};
 
 /// How much of the file of times is read.
 const MOST_TIMES: usize = 100_000;
@@ -28,7 +28,7 @@ pub(super) struct PollResult {
     /// What the provider was asked about.
     pub(super) handle: Option<String>,
     /// None when nothing was learned.
-    pub(super) result: Option<(AttemptResult, Evidence)>,
+    pub(super) report: Option<AttemptReport>,
     /// When the next look is due, unless something is recorded before.
     pub(super) next: Timestamp,
     pub(super) at: Timestamp,
@@ -43,16 +43,16 @@ impl PollResult {
         uid: &str,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
-        let Some((result, evidence)) = self.result.clone().filter(|_| uid == self.uid) else { return Ok(()) };
+        let Some(report) = self.report.clone().filter(|_| uid == self.uid) else { return Ok(()) };
         let Some(ix) = compiled.topology.find(self.node.as_str()) else { return Ok(()) };
         let Some(node) = compiled.node(ix) else { return Ok(()) };
         let Some(state) = draft.status.node_statuses.get(&self.node) else { return Ok(()) };
         if !is_looked_at(node, state, self.attempt, self.handle.as_deref()) {
             return Ok(());
         }
-        let result = checked(snapshot, compiled, ix, result)?;
+        let report = checked(snapshot, compiled, ix, report)?;
         let key = format!("{uid}/{}/{}", self.node, self.attempt);
-        for change in after_look(node, state, result, evidence, &key, self.at) {
+        for change in after_poll(node, state, report, &key, self.at) {
             draft.node(&self.node, change, self.at);
         }
         Ok(())

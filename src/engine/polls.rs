@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::attempt_factory::{AttemptFactory, Claim};
-use super::attempts::{AttemptMessage, Attempts, OUTPUT_LINES, ended, forward};
+use super::attempts::{AttemptMessage, Attempts, OUTPUT_LINES, forward};
 use super::clock::Clock;
 use super::poll_result::{PollResult, PollTimes, handle_of};
-use crate::model::{NodeId, NodeReason, ResourceKey};
-use crate::plan::{AttemptResult, CancelResult};
-use crate::provider::{Attempt, AttemptOutcome, Control, Provider, Registry};
-use crate::run::Evidence;
+use crate::model::{NodeId, NodeReason, ResourceKey, after};
+use crate::plan::CancelResult;
+use crate::provider::{Attempt, Control, Provider, Registry};
+use crate::run::{AttemptOutcome, AttemptReport};
 
 /// How much is asked at a time.
 const AT_A_TIME: usize = 16;
@@ -92,27 +92,22 @@ impl Polls {
         }
         let (key, node) = (claim.key.clone(), id.clone());
         let task = tokio::spawn(async move {
-            let result = match made {
-                Err((reason, message)) => {
-                    let failed = AttemptResult::hopeless(reason, message);
-                    Some((failed, Evidence::default()))
-                }
+            let report = match made {
+                Err((reason, message)) => Some(AttemptOutcome::permanent(reason, message).into()),
                 Ok((provider, mut attempt)) => {
                     let _turn = turns.acquire_owned().await;
                     attempt.age = since(started, clock.now());
                     let (_keep, stop) = watch::channel(None);
                     let looking = provider.poll(attempt, Control { stop, output: lines });
                     match tokio::time::timeout(LONGEST_LOOK, looking).await {
-                        Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => {
-                            Some(ended(report, clock.now()))
-                        }
+                        Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => Some(report),
                         _ => None,
                     }
                 }
             };
             let at = clock.now();
-            let (result, next) = next_look(result, interval, at);
-            let looked = PollResult { uid, node: id, attempt: claim.attempt, handle, result, next, at };
+            let (report, next) = next_look(report, interval, at);
+            let looked = PollResult { uid, node: id, attempt: claim.attempt, handle, report, next, at };
             // The receiver lives as long as the driver; when it is gone nobody wants to know.
             let _ = sender.send(AttemptMessage::Polled(claim.key, Box::new(looked)));
         });
@@ -166,28 +161,27 @@ fn since(started: Option<Timestamp>, now: Timestamp) -> Duration {
     started.and_then(|started| Duration::try_from(now.duration_since(started)).ok()).unwrap_or_default()
 }
 
-/// When to look next, and the result with that time in it.
+/// When to look next, and the report with that time in it.
 fn next_look(
-    result: Option<(AttemptResult, Evidence)>,
+    report: Option<AttemptReport>,
     interval: Option<Duration>,
     at: Timestamp,
-) -> (Option<(AttemptResult, Evidence)>, Timestamp) {
-    let after = |span: Duration| {
-        at.saturating_add(SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX))
-            .unwrap_or(Timestamp::MAX)
-    };
-    let usual = after(interval.unwrap_or(POLL_AFTER));
-    match result {
-        Some((AttemptResult::Blocked { reason, message, handle, retry_at }, evidence)) => {
-            let next = match (retry_at, interval) {
+) -> (Option<AttemptReport>, Timestamp) {
+    let usual = interval.unwrap_or(POLL_AFTER);
+    match report {
+        Some(AttemptReport {
+            outcome: AttemptOutcome::Blocked { reason, message, handle, poll_after },
+            evidence,
+        }) => {
+            let pause = match (poll_after, interval) {
                 (Some(asked), Some(_)) => asked.max(usual),
                 (Some(asked), None) => asked,
                 (None, _) => usual,
             };
-            let result = AttemptResult::Blocked { reason, message, handle, retry_at: Some(next) };
-            (Some((result, evidence)), next)
+            let outcome = AttemptOutcome::Blocked { reason, message, handle, poll_after: Some(pause) };
+            (Some(AttemptReport { outcome, evidence }), after(at, pause))
         }
-        Some(ended) => (Some(ended), after(SOON)),
-        None => (None, usual),
+        Some(ended) => (Some(ended), after(at, SOON)),
+        None => (None, after(at, usual)),
     }
 }

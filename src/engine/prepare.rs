@@ -233,9 +233,8 @@ impl ActiveExecution {
                 continue;
             }
             let key = format!("{}/{}/{}", step.metadata.uid, finished.node, finished.attempt);
-            let result = checked(snapshot, compiled, ix, finished.result.clone())?;
-            let evidence = finished.evidence.clone();
-            let change = after_attempt(node, state, result, evidence, &key, finished.at);
+            let report = checked(snapshot, compiled, ix, finished.report.clone())?;
+            let change = after_attempt(node, state, report, &key, finished.at);
             if step.draft.node(&finished.node, change, finished.at)
                 && let (Some(started), Some(state)) =
                     (finished.started, step.draft.status.node_statuses.get_mut(&finished.node))

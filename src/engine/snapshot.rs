@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::git::{Commit, ObjectId, Repo};
 use crate::index::{Declaration, Index, IndexTarget};
 use crate::manifest;
-use crate::model::{Resource, ResourceKey, StatusRecord};
+use crate::model::{Resource, ResourceKey, StatusRecord, after};
 use crate::record::{self, StatusPath, StatusTree};
 use crate::run::CompiledPlan;
 
@@ -151,8 +151,7 @@ impl Snapshot {
             None if self.index.declared(key)?.is_some() => first_seen(key, &self.desired).creation_timestamp,
             None => return Ok(None),
         };
-        let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
-        Ok(created.saturating_add(span).ok())
+        Ok(Some(after(created, timeout.span())))
     }
 
     /// Records that are newer than the index.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A span of time that is not negative, with nanosecond resolution; keeps the text it was written as.
@@ -30,6 +31,14 @@ impl Duration {
     pub fn from_secs(seconds: u64) -> Self {
         Self { span: time::Duration::from_secs(seconds), text: format!("{seconds}s") }
     }
+}
+
+/// The time that lies `span` after `at`; the end of time when there is none. Spans come from manifests and from other
+/// machines, so an absurd one must neither panic nor wrap around to the past.
+#[must_use]
+pub(crate) fn after(at: Timestamp, span: time::Duration) -> Timestamp {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    at.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 impl FromStr for Duration {

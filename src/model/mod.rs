@@ -31,6 +31,7 @@ pub use capability::{
 pub use condition::{Condition, ConditionStatus};
 pub use context::{ContextFormat, ContextItem};
 pub use digest::Digest;
+pub(crate) use duration::after;
 pub use duration::{Duration, DurationError};
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,

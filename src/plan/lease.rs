@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::model::{ExecutionExtensions, Lease};
+use crate::model::{ExecutionExtensions, Lease, after};
 
 /// How leases are handled, from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,6 @@ pub(crate) enum LeaseState {
     Free,
     /// Another runner's, until this time.
     Held(Timestamp),
-}
-
-/// Adds a span to a time; saturates.
-fn after(at: Timestamp, span: Duration) -> Timestamp {
-    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-    at.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 /// Whose lease it is, from the point of view of `runner` at `now`.

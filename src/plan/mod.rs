@@ -26,7 +26,7 @@ pub(crate) use execution::{finish, hold, plan_execution, sum_groups};
 pub(crate) use fingerprint::{basis, settings};
 pub(crate) use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use node::inputs;
-pub(crate) use outcome::{AttemptResult, after_attempt, after_look};
+pub(crate) use outcome::{after_attempt, after_poll};
 pub(crate) use remote_work::is_looked_at;
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
 pub(crate) use view::{

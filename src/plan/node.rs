@@ -1,6 +1,6 @@
 //! Planning one node: readiness by its edges, its condition, and what its kind asks for.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft, ReadyNode};
 use super::remote_work::{awaits_binding, plan_remote_work, poll_address};
@@ -8,6 +8,7 @@ use super::view::{ExecutionView, GateVerdict, PlanLookup, ProviderResolution, Re
 use crate::graph::NodeIx;
 use crate::model::{
     EdgeType, ExternalRef, JsonMap, Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
+    after,
 };
 use crate::run::{CompiledPlan, Evidence, NodeChange, group_phase};
 
@@ -178,8 +179,7 @@ fn timed_out(draft: &mut Draft, node: &Node, state: &NodeStatus, now: Timestamp)
     ) {
         return false;
     }
-    let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
-    let end = since.saturating_add(span).unwrap_or(Timestamp::MAX);
+    let end = after(since, timeout.span());
     if now < end {
         draft.wake_at(end);
         return false;

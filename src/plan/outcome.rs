@@ -2,112 +2,63 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{JsonMap, Node, NodePhase, NodeReason, NodeStatus};
-use crate::run::{Evidence, NodeChange};
+use crate::model::{Node, NodePhase, NodeReason, NodeStatus, after};
+use crate::run::{AttemptOutcome, AttemptReport, Evidence, NodeChange};
 
-/// How an attempt ended, as a provider reports it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum AttemptResult {
-    /// The work is done.
-    Succeeded {
-        /// What it gave.
-        outputs: JsonMap,
-    },
-    /// The work failed.
-    Failed {
-        /// Why, for programs.
-        reason: NodeReason,
-        /// Why, in words.
-        message: String,
-        /// Whether trying again could help.
-        retryable: bool,
-        /// How long to wait before that, at least.
-        retry_after: Option<Duration>,
-    },
-    /// The runner stopped the attempt for reasons of its own; it does not count.
-    Interrupted {
-        /// Why, in words.
-        message: String,
-        /// Whether it may have done anything by then.
-        begun: bool,
-    },
-    /// The work went on elsewhere and is no longer to be found there.
-    Lost {
-        /// What is gone, in words.
-        message: String,
-    },
-    /// It waits for the outside world.
-    Blocked {
-        /// For what, for programs.
-        reason: NodeReason,
-        /// For what, in words.
-        message: String,
-        /// What the provider needs to go on.
-        handle: Option<String>,
-        /// When to ask again.
-        retry_at: Option<Timestamp>,
-    },
-}
-
-impl AttemptResult {
-    /// A failure that another attempt may overcome.
-    #[must_use]
-    pub(crate) fn failed(reason: NodeReason, message: String) -> Self {
-        Self::Failed { reason, message, retryable: true, retry_after: None }
-    }
-
-    /// A failure that every attempt would meet.
-    #[must_use]
-    pub(crate) fn hopeless(reason: NodeReason, message: String) -> Self {
-        Self::Failed { reason, message, retryable: false, retry_after: None }
-    }
-}
-
+/// What is recorded of an attempt that was stopped early.
+const STOPPED: &str = "the runner stopped";
 /// The first delay before another attempt; doubled for each further failure.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The longest delay before another attempt.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 /// The change that follows from the end of an attempt. `key` is the idempotency key: it seeds the jitter, so that
-/// the same attempt always waits for the same time and planning stays pure.
+/// the same attempt always waits for the same time and planning stays pure (Invariant 5).
 #[must_use]
 pub(crate) fn after_attempt(
     node: &Node,
     state: &NodeStatus,
-    result: AttemptResult,
-    evidence: Evidence,
+    report: AttemptReport,
     key: &str,
     now: Timestamp,
 ) -> NodeChange {
-    match result {
-        AttemptResult::Succeeded { outputs } => {
+    let AttemptReport { outcome, evidence } = report;
+    let lost = |message: String, at: Timestamp, evidence: Evidence| NodeChange::Retry {
+        reason: NodeReason::RunnerLost,
+        message,
+        at,
+        counted: false,
+        evidence,
+    };
+    let undecided = |message: String| NodeChange::Block {
+        reason: NodeReason::RunnerLost,
+        message: format!("{message}; not repeatable, so a person must decide"),
+        retry_at: None,
+        handle: None,
+    };
+    match outcome {
+        AttemptOutcome::Succeeded { outputs } => {
             NodeChange::Succeed { reason: None, message: String::new(), outputs, evidence }
         }
-        AttemptResult::Blocked { reason, message, handle, retry_at } => {
+        AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
+            let retry_at = poll_after.map(|span| after(now, span));
             NodeChange::Block { reason, message, retry_at, handle }
         }
-        AttemptResult::Interrupted { message, begun } if node.repeatable() || !begun => {
-            let reason = NodeReason::RunnerLost;
-            NodeChange::Retry { reason, message, at: now, counted: false, evidence }
+        AttemptOutcome::NotStarted { message } => lost(message, now, evidence),
+        AttemptOutcome::Stopped(_) if node.repeatable() => lost(STOPPED.to_owned(), now, evidence),
+        AttemptOutcome::Stopped(_) => undecided(STOPPED.to_owned()),
+        // Without a pause, a provider that loses everything would be asked without end.
+        AttemptOutcome::Lost { message } if node.repeatable() => {
+            lost(message, after(now, delay(state.attempt.saturating_sub(1), key)), evidence)
         }
-        // A provider that loses everything must not be asked without end and pause.
-        AttemptResult::Lost { message } if node.repeatable() => {
-            let at = after(now, delay(state.attempt.saturating_sub(1), key));
-            NodeChange::Retry { reason: NodeReason::RunnerLost, message, at, counted: false, evidence }
-        }
-        AttemptResult::Interrupted { message, .. } | AttemptResult::Lost { message } => NodeChange::Block {
-            reason: NodeReason::RunnerLost,
-            message: format!("{message}; not repeatable, so a person must decide"),
-            retry_at: None,
-            handle: None,
-        },
-        AttemptResult::Failed { reason, message, retryable, retry_after } => {
+        AttemptOutcome::Lost { message } => undecided(message),
+        AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
             let failures = state.extensions.failures;
             if retryable && failures < node.retries {
-                // Whoever asks to be left alone for longer is.
+                // `Retry-After` may lengthen a pause and never shortens it: a service that says 0 must not be hammered.
                 let at = after(now, delay(failures, key).max(retry_after.unwrap_or_default()));
                 let left = node.retries - failures;
                 let message =
@@ -120,17 +71,17 @@ pub(crate) fn after_attempt(
     }
 }
 
-/// The changes that follow from another look at work that goes on elsewhere; none when all is as it was.
+/// The changes that follow from a poll of remote work; none when all is as it was.
 #[must_use]
-pub(crate) fn after_look(
+pub(crate) fn after_poll(
     node: &Node,
     state: &NodeStatus,
-    result: AttemptResult,
-    evidence: Evidence,
+    report: AttemptReport,
     key: &str,
     now: Timestamp,
 ) -> Vec<NodeChange> {
-    if let AttemptResult::Blocked { reason, message, handle, .. } = &result
+    // A poll that learned nothing new is not recorded: thousands of polled nodes would make a commit each minute.
+    if let AttemptOutcome::Blocked { reason, message, handle, .. } = &report.outcome
         && state.phase == NodePhase::Blocked
         && state.extensions.reason == Some(*reason)
         && state.message == *message
@@ -138,20 +89,15 @@ pub(crate) fn after_look(
     {
         return Vec::new();
     }
-    let change = after_attempt(node, state, result, evidence, key, now);
+    let change = after_attempt(node, state, report, key, now);
     match &change {
-        // What was never blocked, such as an address at the first look, cannot be tried again right away.
+        // An address fails its first poll while it is still Pending, and no transition leads from there to a retry.
         NodeChange::Retry { message, .. } if state.phase == NodePhase::Pending => {
             let (reason, message) = (NodeReason::AwaitingEvent, message.clone());
             vec![NodeChange::Block { reason, message, retry_at: None, handle: None }, change]
         }
         _ => vec![change],
     }
-}
-
-fn after(at: Timestamp, span: Duration) -> Timestamp {
-    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-    at.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 /// Exponential backoff with jitter between half and the whole of the delay.
@@ -165,22 +111,23 @@ fn delay(failures: u32, key: &str) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Stop;
 
     fn node(retries: u32) -> Node {
         serde_json::from_value(serde_json::json!({"id": "a", "kind": "Task", "retries": retries})).unwrap()
     }
 
-    fn failed(retryable: bool) -> AttemptResult {
+    fn failed(retryable: bool) -> AttemptOutcome {
         let (reason, message) = (NodeReason::ProviderFailed, "exit 1".to_owned());
-        AttemptResult::Failed { reason, message, retryable, retry_after: None }
+        AttemptOutcome::Failed { reason, message, retryable, retry_after: None }
     }
 
     #[test]
     fn a_failure_is_retried_as_often_as_the_node_allows() {
         let now = Timestamp::UNIX_EPOCH;
         let mut state = NodeStatus::default();
-        let change = |state: &NodeStatus, result| {
-            after_attempt(&node(1), state, result, Evidence::default(), "k", now).name()
+        let change = |state: &NodeStatus, result: AttemptOutcome| {
+            after_attempt(&node(1), state, result.into(), "k", now).name()
         };
         assert_eq!(change(&state, failed(true)), "retry");
         assert_eq!(change(&state, failed(false)), "fail");
@@ -194,9 +141,9 @@ mod tests {
         let wait = |retry_after: Option<u64>| {
             let (reason, message) = (NodeReason::ProviderFailed, "busy".to_owned());
             let retry_after = retry_after.map(Duration::from_secs);
-            let result = AttemptResult::Failed { reason, message, retryable: true, retry_after };
+            let result = AttemptOutcome::Failed { reason, message, retryable: true, retry_after };
             let state = NodeStatus::default();
-            match after_attempt(&node(1), &state, result, Evidence::default(), "k", now) {
+            match after_attempt(&node(1), &state, result.into(), "k", now) {
                 NodeChange::Retry { at, .. } => Duration::try_from(at.duration_since(now)).unwrap(),
                 other => panic!("{other:?}"),
             }
@@ -211,9 +158,14 @@ mod tests {
         let mut once = node(0);
         once.annotations.insert("planspec.io/repeatable".to_owned(), "false".to_owned());
         let change = |node: &Node, begun| {
-            let result = AttemptResult::Interrupted { message: String::new(), begun };
+            let message = String::new();
+            let result = if begun {
+                AttemptOutcome::Stopped(Stop::Shutdown)
+            } else {
+                AttemptOutcome::NotStarted { message }
+            };
             let state = NodeStatus::default();
-            after_attempt(node, &state, result, Evidence::default(), "k", Timestamp::UNIX_EPOCH).name()
+            after_attempt(node, &state, result.into(), "k", Timestamp::UNIX_EPOCH).name()
         };
         assert_eq!([change(&once, false), change(&once, true)], ["retry", "block"]);
         assert_eq!([change(&node(0), false), change(&node(0), true)], ["retry", "retry"]);

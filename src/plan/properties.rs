@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    AttemptResult, Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup, ProviderResolution,
+    Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup, ProviderResolution,
     ResourceProgress, ReuseSource, after_attempt, finish, lease_state, next_lease, plan_execution,
 };
 use crate::graph::NodeIx;
@@ -14,7 +14,7 @@ use crate::model::{
     BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeKind, NodePhase, NodeReason,
     NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
-use crate::run::{Change, CompiledPlan, Evidence, ExecutionChange, PlanSources, apply, derive_phase};
+use crate::run::{AttemptOutcome, Change, CompiledPlan, ExecutionChange, PlanSources, apply, derive_phase};
 
 const TERMS: LeaseTerms =
     LeaseTerms { duration: std::time::Duration::from_secs(5), skew: std::time::Duration::from_secs(1) };
@@ -189,20 +189,20 @@ impl PlanLookup for Around {
 
 /// How an attempt ends depends on the node and on how often it has failed, never on the number of attempts: what a
 /// lost runner did leaves no mark.
-fn result(choices: Choices, node: usize, failures: u32) -> AttemptResult {
+fn result(choices: Choices, node: usize, failures: u32) -> AttemptOutcome {
     let reason = NodeReason::ProviderFailed;
     match choices.of("result", node * 8 + failures as usize, 10) {
-        0 => AttemptResult::hopeless(reason, "no".to_owned()),
-        1..=3 => AttemptResult::failed(reason, "not yet".to_owned()),
-        4 if choices.of("person", node, 3) == 0 => AttemptResult::Blocked {
+        0 => AttemptOutcome::permanent(reason, "no"),
+        1..=3 => AttemptOutcome::failed(reason, "not yet".to_owned()),
+        4 if choices.of("person", node, 3) == 0 => AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingPerson,
             message: "somebody must do it".to_owned(),
             handle: None,
-            retry_at: None,
+            poll_after: None,
         },
         _ => {
             let outputs = [("from".to_owned(), json!(node))].into_iter().collect();
-            AttemptResult::Succeeded { outputs }
+            AttemptOutcome::Succeeded { outputs }
         }
     }
 }
@@ -347,7 +347,7 @@ impl<'a> Simulation<'a> {
             if running && mine && self.choices.of("end", self.rounds * 128 + ix, 2) == 0 {
                 let result = result(self.choices, ix, state.extensions.failures);
                 let attempt = format!("u/{id}/{}", state.attempt);
-                let change = after_attempt(node, &state, result, Evidence::default(), &attempt, self.now);
+                let change = after_attempt(node, &state, result.into(), &attempt, self.now);
                 assert!(draft.node(id, change, self.now));
             }
         }

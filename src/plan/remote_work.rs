@@ -1,18 +1,18 @@
 //! Planning what goes on elsewhere: work that a provider was given and that is looked at from time to time, until it
 //! ends, takes too long or is called off; and addresses that are looked at in the same way.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::draft::{Dependency, Draft, ReadyNode, RemoteWork};
-use super::outcome::{AttemptResult, after_attempt};
+use super::outcome::after_attempt;
 use super::view::{ExecutionView, PlanLookup, ProviderResolution};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, Duration, Kind, Node, NodeDecision, NodeKind, NodePhase, NodeReason, NodeStatus,
-    ResourceKey,
+    ResourceKey, after,
 };
-use crate::run::{CompiledPlan, Evidence, NodeChange};
+use crate::run::{AttemptOutcome, CompiledPlan, Evidence, NodeChange};
 
 /// How often an address is looked at when its node does not say.
 const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
@@ -35,9 +35,9 @@ pub(super) fn plan_remote_work(
         if now >= end {
             let Some(said) = call_off(view, lookup, draft, ix, now) else { return };
             let message = format!("took longer than {timeout}{said}");
-            let result = AttemptResult::failed(NodeReason::Timeout, message);
+            let outcome = AttemptOutcome::failed(NodeReason::Timeout, message);
             let key = format!("{}/{}/{}", view.uid, node.id, state.attempt);
-            let change = after_attempt(node, &state, result, Evidence::default(), &key, now);
+            let change = after_attempt(node, &state, outcome.into(), &key, now);
             draft.node(&node.id, change, now);
             return;
         }
@@ -114,8 +114,7 @@ fn pass_on_answer(
 /// The end of the time that an attempt may take.
 fn end_of<'n>(node: &'n Node, state: &NodeStatus) -> Option<(&'n Duration, Timestamp)> {
     let timeout = node.timeout.as_ref()?;
-    let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
-    Some((timeout, state.start_time?.saturating_add(span).unwrap_or(Timestamp::MAX)))
+    Some((timeout, after(state.start_time?, timeout.span())))
 }
 
 /// The provider that was given the attempt, with its settings as they are now. A handle means nothing to another one.

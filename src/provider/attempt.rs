@@ -11,9 +11,9 @@ use super::Workspace;
 use super::plain_text::plain_line;
 use super::redact::Redactor;
 use crate::model::{
-    AcceptanceCriterion, Artifact, ContextItem, CriterionResult, GoalSpec, JsonMap, LogSummary, NodeId,
-    NodeReason, QuestionAnswer, ResourceKey,
+    AcceptanceCriterion, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer, ResourceKey,
 };
+use crate::run::{AttemptOutcome, AttemptReport, Stop};
 
 /// Everything that a provider may know about one attempt at a node.
 #[derive(Clone)]
@@ -126,77 +126,6 @@ pub struct Control {
     pub output: mpsc::Sender<String>,
 }
 
-/// Why an attempt ends early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// The node was called off.
-    Cancel,
-    /// The runner goes away; another one will start the attempt again.
-    Shutdown,
-}
-
-/// What became of an attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AttemptOutcome {
-    /// It did what it should.
-    Succeeded {
-        /// What it gave.
-        outputs: JsonMap,
-    },
-    /// It did not.
-    Failed {
-        /// Why, for programs.
-        reason: NodeReason,
-        /// Why, in words; redacted.
-        message: String,
-        /// Whether another attempt may end otherwise.
-        retryable: bool,
-        /// How long the one who failed asks to be left alone before another attempt.
-        retry_after: Option<Duration>,
-    },
-    /// It was ended early.
-    Stopped(Stop),
-    /// The work went on elsewhere and is no longer to be found there; nobody knows how it ended. Another attempt follows
-    /// where the node is repeatable, and does not count as a retry.
-    Lost {
-        /// What is gone, in words; redacted.
-        message: String,
-    },
-    /// It waits for the outside world.
-    Blocked {
-        /// Why, for programs.
-        reason: NodeReason,
-        /// Why, in words.
-        message: String,
-        /// What the provider wants back when it is asked again.
-        handle: Option<String>,
-        /// When it wants to be asked again; never by itself when absent.
-        poll_after: Option<Duration>,
-    },
-}
-
-/// What a provider reports of an attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AttemptReport {
-    /// What became of it.
-    pub outcome: AttemptOutcome,
-    /// The exit code, if a process ran and was not ended by a signal.
-    pub exit_code: Option<i32>,
-    /// The end of the log, if anything was printed.
-    pub log: Option<LogSummary>,
-    /// What it left in its artifacts directory.
-    pub artifacts: Vec<Artifact>,
-    /// How the acceptance criteria came out.
-    pub criteria: Vec<CriterionResult>,
-}
-
-impl From<AttemptOutcome> for AttemptReport {
-    /// A report of nothing but the outcome.
-    fn from(outcome: AttemptOutcome) -> Self {
-        Self { outcome, exit_code: None, log: None, artifacts: Vec::new(), criteria: Vec::new() }
-    }
-}
-
 impl AttemptReport {
     /// Takes another outcome in the place of success; what had gone wrong before stays the reason.
     pub(super) fn override_success(&mut self, outcome: AttemptOutcome) {
@@ -207,18 +136,6 @@ impl AttemptReport {
 }
 
 impl AttemptOutcome {
-    /// A failure that another attempt may overcome.
-    #[must_use]
-    pub fn failed(reason: NodeReason, message: impl Into<String>) -> Self {
-        Self::Failed { reason, message: message.into(), retryable: true, retry_after: None }
-    }
-
-    /// A failure that every attempt would meet.
-    #[must_use]
-    pub fn permanent(reason: NodeReason, message: impl Into<String>) -> Self {
-        Self::Failed { reason, message: message.into(), retryable: false, retry_after: None }
-    }
-
     /// A failure of the provider that another attempt may overcome, if `retryable`.
     pub(super) fn broken(message: impl Into<String>, retryable: bool) -> Self {
         Self::Failed {
@@ -242,9 +159,10 @@ impl AttemptOutcome {
         let line = |text: &mut String| *text = plain_line(redactor.text(text).as_bytes());
         match &mut self {
             Self::Succeeded { outputs } => *outputs = redactor.map(std::mem::take(outputs)),
-            Self::Failed { message, .. } | Self::Lost { message } | Self::Blocked { message, .. } => {
-                line(message);
-            }
+            Self::Failed { message, .. }
+            | Self::NotStarted { message }
+            | Self::Lost { message }
+            | Self::Blocked { message, .. } => line(message),
             Self::Stopped(_) => {}
         }
         self

@@ -268,7 +268,7 @@ impl WorkflowAttempt {
         };
         // Links to what was left are worth having, and no reason to fail.
         let left = self.host.artifacts(&self.place.repo, run.id).await.unwrap_or_default();
-        report.artifacts = left.iter().filter(|file| !file.expired).map(artifact).collect();
+        report.evidence.artifacts = left.iter().filter(|file| !file.expired).map(artifact).collect();
         report
     }
 

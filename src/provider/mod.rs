@@ -36,7 +36,7 @@ mod workspace;
 
 use std::pin::Pin;
 
-pub use attempt::{Attempt, AttemptOutcome, AttemptReport, Brief, Control, OutputContract, Stop};
+pub use attempt::{Attempt, Brief, Control, OutputContract};
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, HostRepository, ProviderSettings};
@@ -44,6 +44,7 @@ pub use settings_reader::ConfigError;
 pub use workspace::{PrivateCheckout, Workspace, WorkspaceError};
 
 use crate::model::JsonMap;
+pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, Stop};
 
 /// Kills whatever attempts run as local processes, for a runner that ends at once.
 pub fn kill_processes() {

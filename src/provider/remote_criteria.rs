@@ -53,8 +53,8 @@ pub(super) async fn check_there(
     };
     match checked {
         Ok(RemoteCriteria { results, log, outcome }) => {
-            report.criteria = results;
-            report.log = log;
+            report.evidence.criteria = results;
+            report.evidence.log = log;
             if let Err(outcome) = outcome {
                 report.override_success(outcome);
             }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Evidence;
 use crate::model::{
-    Artifact, CriterionResult, Digest, InputFingerprint, JsonMap, Lease, LogSummary, MutexHold, NodeDecision,
-    NodeId, NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding,
-    Reuse,
+    Artifact, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId, NodePhase,
+    NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -166,19 +166,6 @@ pub(crate) enum NodeChange {
         /// Who, and why.
         message: String,
     },
-}
-
-/// What was seen of an attempt.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Evidence {
-    /// The exit code of a process.
-    pub exit_code: Option<i32>,
-    /// The end of the log.
-    pub log: Option<LogSummary>,
-    /// How the acceptance criteria came out.
-    pub criteria: Vec<CriterionResult>,
-    /// What was produced.
-    pub artifacts: Vec<Artifact>,
 }
 
 impl NodeChange {

@@ -1,6 +1,7 @@
 //! The state of a run: transitions of nodes and executions, the fold of changes into a status, phases.
 //! Pure: no I/O, no clock; what should happen next is `plan`'s business.
 
+mod attempt;
 mod change;
 mod compiled;
 pub(crate) mod expression;
@@ -11,7 +12,8 @@ mod phase;
 mod reads;
 mod transition;
 
-pub(crate) use change::{Change, Evidence, ExecutionChange, NodeChange};
+pub use attempt::{AttemptOutcome, AttemptReport, Evidence, Stop};
+pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};
 pub(crate) use fold::apply;
 pub(crate) use phase::{derive_phase, group_phase};

@@ -5,6 +5,7 @@ mod case;
 mod expected;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -13,21 +14,24 @@ use serde_json::json;
 use self::case::{Answer, Bound, Case, End, Spec, Then, case, id, mix};
 use self::expected::{Expected, Fate, expected, expected_again, reset};
 use super::{
-    AttemptResult, CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution,
-    RemoteWork, ResourceProgress, after_attempt, after_look, finish, inputs, plan_execution, sum_groups,
+    CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, RemoteWork,
+    ResourceProgress, after_attempt, after_poll, finish, inputs, plan_execution, sum_groups,
 };
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionPhase, ExecutionStatus, JsonMap, Kind, Name, NodeId, NodeKind, NodePhase,
-    NodeReason, NodeStatus, PersonRequest, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
+    NodeReason, NodeStatus, PersonRequest, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding, after,
 };
-use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange, PlanSources, derive_phase};
+use crate::run::{
+    AttemptOutcome, CompiledPlan, Evidence, ExecutionChange, NodeChange, PlanSources, Stop, derive_phase,
+};
 
 const RUNNER: &str = "one";
 const GONE: &str = "gone";
 const HANDLE: &str = "what the provider needs";
 /// When what comes late is there, in seconds: before anything times out.
 const ARRIVAL: i64 = 40;
+const BETWEEN_POLLS: Duration = Duration::from_secs(10);
 
 fn key(kind: Kind, name: &str) -> ResourceKey {
     ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
@@ -255,40 +259,42 @@ impl<'a> Drive<'a> {
             }
             let node = self.compiled.node(work.node).unwrap();
             let state = draft.status.node_statuses[&work.id].clone();
-            let again = self.now.saturating_add(SignedDuration::from_secs(10)).unwrap();
+            let again = after(self.now, BETWEEN_POLLS);
             let seen = self.looks.entry((work.id.clone(), work.attempt)).or_insert((0, again));
             *seen = (seen.0 + 1, again);
-            let result = self.seen(&work, seen_so_far(&self.looks, &work), again);
+            let outcome = self.seen(&work, seen_so_far(&self.looks, &work));
             let key = format!("u/{}/{}", work.id, work.attempt);
-            for change in after_look(node, &state, result, Evidence::default(), &key, self.now) {
+            for change in after_poll(node, &state, outcome.into(), &key, self.now) {
                 assert!(draft.node(&work.id, change, self.now));
             }
         }
     }
 
     /// What a look at work elsewhere, or at an address, comes to.
-    fn seen(&self, work: &RemoteWork, count: u32, again: Timestamp) -> AttemptResult {
+    fn seen(&self, work: &RemoteWork, count: u32) -> AttemptOutcome {
         let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
         let blocked = |reason, handle| {
             let message = "not yet".to_owned();
-            AttemptResult::Blocked { reason, message, handle, retry_at: Some(again) }
+            AttemptOutcome::Blocked { reason, message, handle, poll_after: Some(BETWEEN_POLLS) }
         };
         if let case::Kind::External { answer, .. } = self.specs[number(work.id.as_str())].kind {
             return match answer {
                 Answer::Later if self.now.as_second() < ARRIVAL => blocked(NodeReason::AwaitingEvent, None),
-                Answer::Yes | Answer::Later => AttemptResult::Succeeded { outputs: JsonMap::new() },
-                Answer::No => AttemptResult::Failed { reason, message, retryable: false, retry_after: None },
+                Answer::Yes | Answer::Later => AttemptOutcome::Succeeded { outputs: JsonMap::new() },
+                Answer::No => AttemptOutcome::Failed { reason, message, retryable: false, retry_after: None },
                 Answer::Never => blocked(NodeReason::AwaitingEvent, None),
             };
         }
         match self.then(work) {
             (looks, _) if count <= looks => blocked(NodeReason::AwaitingProvider, Some(HANDLE.to_owned())),
-            (_, Then::Succeeds) => AttemptResult::Succeeded { outputs: self.outputs(work.node) },
-            (_, Then::Fails) => AttemptResult::Failed { reason, message, retryable: true, retry_after: None },
-            (_, Then::FailsForGood) => {
-                AttemptResult::Failed { reason, message, retryable: false, retry_after: None }
+            (_, Then::Succeeds) => AttemptOutcome::Succeeded { outputs: self.outputs(work.node) },
+            (_, Then::Fails) => {
+                AttemptOutcome::Failed { reason, message, retryable: true, retry_after: None }
             }
-            (_, Then::Lost) => AttemptResult::Lost { message },
+            (_, Then::FailsForGood) => {
+                AttemptOutcome::Failed { reason, message, retryable: false, retry_after: None }
+            }
+            (_, Then::Lost) => AttemptOutcome::Lost { message },
             (_, Then::Never) => panic!("nobody looks"),
         }
     }
@@ -318,9 +324,9 @@ impl<'a> Drive<'a> {
             let state = draft.status.node_statuses[id].clone();
             let mine = state.extensions.runner.as_deref() == Some(RUNNER) && node.kind == NodeKind::Task;
             let change = if state.phase == NodePhase::Running && mine {
-                let result = self.result(ix, self.end(id.as_str(), state.attempt));
+                let outcome = self.outcome(ix, self.end(id.as_str(), state.attempt));
                 let attempt = format!("u/{id}/{}", state.attempt);
-                after_attempt(node, &state, result, Evidence::default(), &attempt, self.now)
+                after_attempt(node, &state, outcome.into(), &attempt, self.now)
             } else if self.is_done_by_a_person(id.as_str(), &state) {
                 let (reason, message) = (Some(NodeReason::CompletedByPerson), String::new());
                 let (outputs, evidence) = (self.outputs(ix), Evidence::default());
@@ -332,24 +338,27 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn result(&self, ix: NodeIx, end: Option<End>) -> AttemptResult {
+    fn outcome(&self, ix: NodeIx, end: Option<End>) -> AttemptOutcome {
         let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
         match end {
-            None => AttemptResult::Succeeded { outputs: self.outputs(ix) },
-            Some(End::Fails) => AttemptResult::Failed { reason, message, retryable: true, retry_after: None },
-            Some(End::FailsForGood) => {
-                AttemptResult::Failed { reason, message, retryable: false, retry_after: None }
+            None => AttemptOutcome::Succeeded { outputs: self.outputs(ix) },
+            Some(End::Fails) => {
+                AttemptOutcome::Failed { reason, message, retryable: true, retry_after: None }
             }
-            Some(End::GivenBack { begun }) => AttemptResult::Interrupted { message, begun },
-            Some(End::Lost) => AttemptResult::Lost { message },
+            Some(End::FailsForGood) => {
+                AttemptOutcome::Failed { reason, message, retryable: false, retry_after: None }
+            }
+            Some(End::GivenBack { begun: true }) => AttemptOutcome::Stopped(Stop::Shutdown),
+            Some(End::GivenBack { begun: false }) => AttemptOutcome::NotStarted { message },
+            Some(End::Lost) => AttemptOutcome::Lost { message },
             Some(End::Person { .. }) => {
-                let (reason, handle, retry_at) = (NodeReason::AwaitingPerson, None, None);
-                AttemptResult::Blocked { reason, message, handle, retry_at }
+                let reason = NodeReason::AwaitingPerson;
+                AttemptOutcome::Blocked { reason, message, handle: None, poll_after: None }
             }
             Some(End::Elsewhere { .. }) => {
                 let (reason, handle) = (NodeReason::AwaitingProvider, Some(HANDLE.to_owned()));
-                let retry_at = self.now.checked_add(SignedDuration::from_secs(10)).ok();
-                AttemptResult::Blocked { reason, message: "not yet".to_owned(), handle, retry_at }
+                let poll_after = Some(BETWEEN_POLLS);
+                AttemptOutcome::Blocked { reason, message: "not yet".to_owned(), handle, poll_after }
             }
             Some(End::Orphaned) => panic!("the runner is gone"),
         }

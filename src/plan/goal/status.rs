@@ -1,10 +1,10 @@
 //! Where a goal stands: its plan, its executions, its deadline.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::select::{GoalView, PlanRank, PlanView, Selection, select_plan};
 use crate::model::{
-    Condition, ConditionStatus, ExecutionPhase, GoalPhase, GoalStatus, Reference, ResourceKey,
+    Condition, ConditionStatus, ExecutionPhase, GoalPhase, GoalStatus, Reference, ResourceKey, after,
 };
 
 /// An execution that serves the goal: its `goalRef` names it.
@@ -22,8 +22,7 @@ pub(crate) struct RunView<'a> {
 #[must_use]
 pub(crate) fn deadline(goal: &GoalView<'_>) -> Option<Timestamp> {
     let timeout = goal.spec.timeout.as_ref()?;
-    let span = SignedDuration::try_from(timeout.span()).unwrap_or(SignedDuration::MAX);
-    Some(goal.created.saturating_add(span).unwrap_or(Timestamp::MAX))
+    Some(after(goal.created, timeout.span()))
 }
 
 /// The status of a goal. What is under way counts most, else the latest execution decides; a deadline that passed

@@ -146,7 +146,7 @@ async fn a_run_is_followed_to_its_conclusion_and_gives_links() {
     let AttemptOutcome::Succeeded { outputs } = done.outcome else { panic!("{done:?}") };
     assert_eq!(Value::from(outputs), json!({"url": "https://github.example/acme/app/actions/runs/7"}));
     assert_eq!(
-        (done.artifacts[0].name.as_str(), done.artifacts[0].url.as_deref()),
+        (done.evidence.artifacts[0].name.as_str(), done.evidence.artifacts[0].url.as_deref()),
         ("site", Some("https://api.example/zip"))
     );
     let failed = look().await.outcome;
@@ -231,7 +231,10 @@ async fn criteria_are_checked_after_the_workflow_has_succeeded() {
         provider.poll(attempt, control())
     };
     let good = look("v1").await;
-    assert!(matches!(good.outcome, AttemptOutcome::Succeeded { .. }) && good.criteria[0].passed, "{good:?}");
+    assert!(
+        matches!(good.outcome, AttemptOutcome::Succeeded { .. }) && good.evidence.criteria[0].passed,
+        "{good:?}"
+    );
     let bad = look("v2").await;
     assert!(
         matches!(&bad.outcome, AttemptOutcome::Failed { reason: NodeReason::CriterionFailed, message, .. } if message.contains("it is up")),

@@ -221,14 +221,14 @@ impl<'a> HttpExchange<'a> {
         let (mut report, message) = match ended {
             Ok(HttpResult { outputs, message, artifacts }) => {
                 let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs });
-                report.artifacts = artifacts;
+                report.evidence.artifacts = artifacts;
                 (report, message)
             }
             Err(outcome) => (outcome.into(), None),
         };
         let redactor = Arc::clone(&self.shared.redactor);
         report.outcome = report.outcome.cleaned(&redactor);
-        for artifact in &mut report.artifacts {
+        for artifact in &mut report.evidence.artifacts {
             artifact.name = redactor.text(&artifact.name);
             artifact.url = artifact.url.take().map(|url| redactor.text(&url));
         }

@@ -125,8 +125,8 @@ async fn the_service_gets_the_attempt_and_gives_outputs() {
     let report = bench.run().await;
     let outputs = map(json!({"a": [1], "said": "***"}));
     assert_eq!(report.outcome, AttemptOutcome::Succeeded { outputs });
-    assert_eq!(report.artifacts[0].url.as_deref(), Some("https://build.example/1/log"));
-    assert_eq!(report.log.unwrap().tail, "built");
+    assert_eq!(report.evidence.artifacts[0].url.as_deref(), Some("https://build.example/1/log"));
+    assert_eq!(report.evidence.log.unwrap().tail, "built");
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn criteria_are_checked_after_the_work_elsewhere() {
     .unwrap();
     let report = bench.run().await;
     let results: Vec<(bool, &str)> =
-        report.criteria.iter().map(|it| (it.passed, it.evidence.as_str())).collect();
+        report.evidence.criteria.iter().map(|it| (it.passed, it.evidence.as_str())).collect();
     assert!(results[0].0 && results[0].1.contains("answers 200 OK after "), "{results:?}");
     assert!(results[0].1.ends_with("the body matches: well ***"), "{results:?}");
     assert!(!results[1].0 && results[1].1.ends_with(", expected 200"), "{results:?}");

@@ -107,7 +107,7 @@ async fn run(shared: &Arc<McpContext>, attempt: Attempt, control: Control) -> At
             let attempt = Attempt { timeout, ..attempt };
             check_there(&shared.settings, &attempt, place, &mut report, &mut stop, log).await;
         }
-        Some(log) => report.log = log.finish(),
+        Some(log) => report.evidence.log = log.finish(),
         None => {}
     }
     report

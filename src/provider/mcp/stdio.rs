@@ -18,7 +18,7 @@ use crate::provider::interrupt::{Interrupt, interrupt};
 use crate::provider::log::AttemptLog;
 use crate::provider::process::{self, OutputStream, ProcessEnd, ProcessInput};
 use crate::provider::tool::ToolConfig;
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, Stop};
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, Stop};
 
 /// How much of what the server says is held until it is read.
 const HELD: usize = 64 << 10;
@@ -102,7 +102,8 @@ fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -
         (Some(outcome), None) => outcome,
         (None, None) => failed("the session ended without an answer".to_owned()),
     };
-    (AttemptReport { exit_code, ..AttemptReport::from(outcome) }, Some(log), checkout)
+    let evidence = Evidence { exit_code, ..Evidence::default() };
+    (AttemptReport { outcome, evidence }, Some(log), checkout)
 }
 
 fn failed(message: String) -> AttemptOutcome {

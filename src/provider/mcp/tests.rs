@@ -45,7 +45,7 @@ fn structured_content_becomes_outputs_and_standard_error_the_log() {
     bench.attempt.inputs.insert("a".to_owned(), json!(2));
     let (report, outputs) = bench.succeed();
     assert_eq!(serde_json::Value::Object(outputs), json!({"n": 3}));
-    assert_eq!(report.log.unwrap().tail, "hello world");
+    assert_eq!(report.evidence.log.unwrap().tail, "hello world");
 }
 
 #[test]
@@ -97,8 +97,11 @@ fn criteria_are_checked_where_the_server_worked() {
     };
     let report = check("^by the tool$");
     assert!(matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
-    assert!(report.criteria.len() == 2 && report.criteria.iter().all(|result| result.passed), "{report:?}");
-    let tail = report.log.unwrap().tail;
+    assert!(
+        report.evidence.criteria.len() == 2 && report.evidence.criteria.iter().all(|result| result.passed),
+        "{report:?}"
+    );
+    let tail = report.evidence.log.unwrap().tail;
     assert!(tail.starts_with("hello world") && tail.ends_with("by the tool"), "{tail}");
     let report = check("nothing");
     assert!(
@@ -109,7 +112,7 @@ fn criteria_are_checked_where_the_server_worked() {
     bench.attempt.criteria =
         serde_json::from_value(json!([{"name": "x", "type": "command_succeeds", "command": "true"}]))
             .unwrap();
-    assert!(bench.run().criteria.is_empty(), "what failed is not checked");
+    assert!(bench.run().evidence.criteria.is_empty(), "what failed is not checked");
 }
 
 #[test]
@@ -155,5 +158,5 @@ fn secrets_stay_secret() {
     bench.settings.secrets.insert("KEY".to_owned(), "hunter22".into());
     let (report, outputs) = bench.succeed();
     assert_eq!(outputs["text"], "is ***");
-    assert!(report.log.unwrap().tail.ends_with("key ***"));
+    assert!(report.evidence.log.unwrap().tail.ends_with("key ***"));
 }

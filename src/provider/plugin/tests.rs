@@ -30,7 +30,7 @@ fn a_request_goes_in_and_an_answer_comes_out() {
     bench.attempt.inputs.insert("speed".to_owned(), json!(2.5));
     let (report, outputs) = bench.succeed();
     assert_eq!(outputs["n"], 3);
-    assert_eq!(report.log.unwrap().tail, "working");
+    assert_eq!(report.evidence.log.unwrap().tail, "working");
     let request = std::fs::read(bench.checkout().join("request")).unwrap();
     let request: serde_json::Value = serde_json::from_slice(&request).unwrap();
     assert_eq!(
@@ -123,7 +123,7 @@ fn a_flood_a_child_left_behind_and_a_hang_disturb_nobody() {
     let mut bench = plugin("head -c 1000000000 /dev/zero >&2; head -c 1000000000 /dev/zero");
     let started = Instant::now();
     let (report, _) = bench.fail(NodeReason::ProviderFailed);
-    assert_eq!(report.log.unwrap().size, 1_000_000_001, "with the end of its line");
+    assert_eq!(report.evidence.log.unwrap().size, 1_000_000_001, "with the end of its line");
     assert!(std::fs::metadata(bench.run_dir().join("log")).unwrap().len() < (64 << 20) + 100);
     assert!(started.elapsed() < Duration::from_secs(60));
 

@@ -67,7 +67,7 @@ impl<'a> LocalRun<'a> {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
         };
-        report.log = log.finish();
+        report.evidence.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
             report.override_success(failed(format!("what the attempt left cannot be kept: {error}")));
@@ -105,7 +105,7 @@ impl<'a> LocalRun<'a> {
             .map_err(|error| cannot_start(line.start_error(error)))?;
         log.end_part();
         let status = self.exited(end)?;
-        report.exit_code = status.code();
+        report.evidence.exit_code = status.code();
         if !status.success() {
             return Err(failed(how_it_ended(status)));
         }
@@ -127,7 +127,7 @@ impl<'a> LocalRun<'a> {
             web: &self.shared.web,
             redactor: &self.shared.redactor,
         };
-        self.check(checker, &mut report.criteria)?;
+        self.check(checker, &mut report.evidence.criteria)?;
         Ok(outputs)
     }
 
@@ -192,7 +192,7 @@ impl<'a> LocalRun<'a> {
             return;
         }
         match artifacts::collect(folder.artifacts(), &self.shared.settings.runs, self.attempt) {
-            Ok(found) => report.artifacts = found,
+            Ok(found) => report.evidence.artifacts = found,
             Err(error) => {
                 report.override_success(AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()));
             }
@@ -203,7 +203,7 @@ impl<'a> LocalRun<'a> {
     fn clean(&self, mut report: AttemptReport) -> AttemptReport {
         let redactor = &self.shared.redactor;
         report.outcome = report.outcome.cleaned(redactor);
-        for artifact in &mut report.artifacts {
+        for artifact in &mut report.evidence.artifacts {
             artifact.name = redactor.text(&artifact.name);
             artifact.path = artifact.path.take().map(|path| redactor.text(&path));
         }

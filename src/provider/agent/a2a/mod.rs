@@ -108,13 +108,13 @@ async fn run(
     let (mut report, words) = match ended {
         Ok(results) => {
             let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: results.outputs });
-            report.artifacts = results.artifacts;
+            report.evidence.artifacts = results.artifacts;
             (report, results.words)
         }
         Err(outcome) => return AttemptReport::from(outcome.cleaned(&shared.redactor)),
     };
     report.outcome = report.outcome.cleaned(&shared.redactor);
-    for artifact in &mut report.artifacts {
+    for artifact in &mut report.evidence.artifacts {
         artifact.name = shared.redactor.text(&artifact.name);
         artifact.url = artifact.url.take().map(|url| shared.redactor.text(&url));
     }

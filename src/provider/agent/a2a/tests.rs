@@ -138,8 +138,8 @@ async fn the_agent_gets_brief_and_inputs_and_gives_outputs() {
         .await;
     let report = desk.run().await;
     assert_eq!(outputs(&report), json!({"lines": 3, "title": "*** is out"}));
-    assert_eq!(report.log.unwrap().tail, "done by ***");
-    let [link] = report.artifacts.as_slice() else { panic!("{:?}", report.artifacts) };
+    assert_eq!(report.evidence.log.unwrap().tail, "done by ***");
+    let [link] = report.evidence.artifacts.as_slice() else { panic!("{:?}", report.evidence.artifacts) };
     assert_eq!(
         (link.name.as_str(), link.url.as_deref()),
         ("notes.pdf", Some("https://files.example/notes.pdf"))
@@ -561,7 +561,7 @@ async fn criteria_are_checked_when_the_task_is_done() {
         matches!(report.outcome, AttemptOutcome::Failed { reason: NodeReason::CriterionFailed, .. }),
         "{report:?}"
     );
-    assert!(!report.criteria[0].passed);
+    assert!(!report.evidence.criteria[0].passed);
 }
 
 #[tokio::test]

@@ -12,17 +12,17 @@ use crate::provider::{AttemptOutcome, Registry};
 fn a_process_that_exits_with_0_succeeds_and_leaves_nothing() {
     let mut bench = bench(json!({"command": "true"}));
     let (report, outputs) = bench.succeed();
-    assert_eq!((report.exit_code, report.log, outputs.len()), (Some(0), None, 0));
+    assert_eq!((report.evidence.exit_code, report.evidence.log, outputs.len()), (Some(0), None, 0));
     assert!(!bench.run_dir().exists());
 }
 
 #[test]
 fn any_other_exit_code_fails() {
     let (report, message) = shell("echo no >&2; exit 3").fail(NodeReason::ProviderFailed);
-    assert_eq!((report.exit_code, message.as_str()), (Some(3), "exited with code 3"));
-    assert_eq!(report.log.unwrap().tail, "no");
+    assert_eq!((report.evidence.exit_code, message.as_str()), (Some(3), "exited with code 3"));
+    assert_eq!(report.evidence.log.unwrap().tail, "no");
     let (report, message) = shell("kill -9 $$").fail(NodeReason::ProviderFailed);
-    assert_eq!((report.exit_code, message.as_str()), (None, "was ended by signal 9"));
+    assert_eq!((report.evidence.exit_code, message.as_str()), (None, "was ended by signal 9"));
 }
 
 #[test]
@@ -32,14 +32,14 @@ fn inputs_come_in_and_outputs_go_out() {
     bench.attempt.inputs = map(json!({"framework": "react"}));
     let (report, outputs) = bench.succeed();
     assert_eq!(Value::Object(outputs), json!({"a": "1", "b": "x\ny"}));
-    let printed: Value = serde_json::from_str(&report.log.unwrap().tail).unwrap();
+    let printed: Value = serde_json::from_str(&report.evidence.log.unwrap().tail).unwrap();
     assert_eq!(printed, json!({"framework": "react"}));
 }
 
 #[test]
 fn without_inputs_there_is_an_empty_object_that_nobody_else_changes() {
     let mut bench = shell("cat \"$PLANSPEC_INPUTS\"; ls -l \"$PLANSPEC_INPUTS\" | cut -c1-10");
-    assert_eq!(bench.succeed().0.log.unwrap().tail, "{}\n-r--r--r--");
+    assert_eq!(bench.succeed().0.evidence.log.unwrap().tail, "{}\n-r--r--r--");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn the_environment_is_exactly_what_the_contract_says() {
         bench(json!({"command": "env", "env": {"MODE": "fast", "LEVEL": 3, "HOME": "/elsewhere"}}));
     bench.settings.environment.insert("HOME".to_owned(), "/the/runners/home".into());
     bench.settings.secrets.insert("TOKEN".to_owned(), "hunter22".into());
-    let tail = bench.succeed().0.log.unwrap().tail;
+    let tail = bench.succeed().0.evidence.log.unwrap().tail;
     let mut lines: Vec<&str> = tail.lines().collect();
     lines.sort_unstable();
     let paths = ["ARTIFACTS", "INPUTS", "OUTPUT"]
@@ -78,29 +78,29 @@ fn the_environment_is_exactly_what_the_contract_says() {
 
 #[test]
 fn standard_input_is_empty() {
-    assert_eq!(bench(json!({"command": "cat"})).succeed().0.log, None);
+    assert_eq!(bench(json!({"command": "cat"})).succeed().0.evidence.log, None);
 }
 
 #[test]
 fn arguments_are_never_read_by_a_shell() {
     let mut plain = bench(json!({"command": "printf", "args": ["%s|", "$(id); `id`", "a b", 7, true]}));
-    assert_eq!(plain.succeed().0.log.unwrap().tail, "$(id); `id`|a b|7|true|");
+    assert_eq!(plain.succeed().0.evidence.log.unwrap().tail, "$(id); `id`|a b|7|true|");
     let mut line =
         bench(json!({"command": "printf '%s|' \"$1\" \"$2\"", "shell": true, "args": ["$(id)", "; id"]}));
-    assert_eq!(line.succeed().0.log.unwrap().tail, "$(id)|; id|");
+    assert_eq!(line.succeed().0.evidence.log.unwrap().tail, "$(id)|; id|");
 }
 
 #[test]
 fn the_process_works_in_the_checkout_or_below_it() {
     let mut here = bench(json!({"command": "pwd"}));
-    assert_eq!(here.succeed().0.log.unwrap().tail, here.checkout().to_str().unwrap());
+    assert_eq!(here.succeed().0.evidence.log.unwrap().tail, here.checkout().to_str().unwrap());
 
     let mut below = bench(json!({"command": "./go", "workingDirectory": "a/b"}));
     let folder = below.checkout().join("a/b");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("go"), "#!/bin/sh\npwd\n").unwrap();
     std::fs::set_permissions(folder.join("go"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    assert!(below.succeed().0.log.unwrap().tail.ends_with("/a/b"));
+    assert!(below.succeed().0.evidence.log.unwrap().tail.ends_with("/a/b"));
 
     let mut out = bench(json!({"command": "pwd", "workingDirectory": "link"}));
     std::os::unix::fs::symlink("/", out.checkout().join("link")).unwrap();
@@ -111,7 +111,7 @@ fn the_process_works_in_the_checkout_or_below_it() {
 #[test]
 fn without_a_checkout_there_is_an_empty_folder_that_goes_away() {
     let mut bench = bench(json!({"command": "ls -A; touch x; pwd", "checkout": false}));
-    let folder = bench.succeed().0.log.unwrap().tail;
+    let folder = bench.succeed().0.evidence.log.unwrap().tail;
     assert!(!Path::new(&folder).exists());
 }
 
@@ -119,7 +119,7 @@ fn without_a_checkout_there_is_an_empty_folder_that_goes_away() {
 fn standard_output_and_error_keep_their_order() {
     let mut bench = shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done");
     let expected = "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3";
-    assert_eq!(bench.succeed().0.log.unwrap().tail, expected);
+    assert_eq!(bench.succeed().0.evidence.log.unwrap().tail, expected);
     assert_eq!(bench.lines.join("\n"), expected);
 }
 
@@ -146,6 +146,7 @@ fn artifacts_are_described_and_links_are_not_followed() {
     );
     let (report, _) = bench.succeed();
     let seen: Vec<_> = report
+        .evidence
         .artifacts
         .iter()
         .map(|a| {
@@ -159,10 +160,10 @@ fn artifacts_are_described_and_links_are_not_followed() {
             ("sub/a.txt", "uid/build/2/artifacts/sub/a.txt", 5, "text/plain"),
         ]
     );
-    assert_eq!(report.artifacts[1].checksum, Some(crate::model::Digest::of_bytes(b"hello")));
-    let kept = bench.settings.runs.join(report.artifacts[1].path.as_deref().unwrap());
+    assert_eq!(report.evidence.artifacts[1].checksum, Some(crate::model::Digest::of_bytes(b"hello")));
+    let kept = bench.settings.runs.join(report.evidence.artifacts[1].path.as_deref().unwrap());
     assert_eq!(std::fs::read(kept).unwrap(), b"hello");
-    assert_eq!(report.artifacts[1].metadata, map(json!({"node": "build", "attempt": 2})));
+    assert_eq!(report.evidence.artifacts[1].metadata, map(json!({"node": "build", "attempt": 2})));
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn what_an_earlier_runner_left_under_the_same_number_does_not_count() {
     std::fs::write(bench.run_dir().join("output"), "a=1").unwrap();
     std::fs::write(bench.run_dir().join("artifacts/x"), "x").unwrap();
     let (report, outputs) = bench.succeed();
-    assert_eq!((outputs.len(), report.artifacts.len()), (0, 0));
+    assert_eq!((outputs.len(), report.evidence.artifacts.len()), (0, 0));
     assert!(!bench.run_dir().exists());
 }
 

@@ -22,7 +22,7 @@ fn check(line: &str, mut criterion: Value) -> (bool, String) {
     criterion["name"] = json!("it");
     let mut bench = with(shell(line), json!([criterion]));
     let report = bench.run();
-    let result = &report.criteria[0];
+    let result = &report.evidence.criteria[0];
     assert_eq!(result.passed, matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
     (result.passed, result.evidence.clone())
 }
@@ -105,11 +105,11 @@ fn a_required_criterion_fails_the_attempt_and_the_others_are_still_checked() {
     let (report, message) = bench.fail(NodeReason::CriterionFailed);
     assert_eq!(message, "acceptance criterion `tests`: exit code 2, expected 0");
     assert_eq!(
-        report.criteria.iter().map(|c| (c.passed, c.required)).collect::<Vec<_>>(),
+        report.evidence.criteria.iter().map(|c| (c.passed, c.required)).collect::<Vec<_>>(),
         [(false, false), (false, true), (true, true)]
     );
-    assert_eq!(report.log.unwrap().tail, "[planspec: criterion tests]\nbroken");
-    assert_eq!(report.exit_code, Some(0));
+    assert_eq!(report.evidence.log.unwrap().tail, "[planspec: criterion tests]\nbroken");
+    assert_eq!(report.evidence.exit_code, Some(0));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_criterion_that_is_not_required_fails_nothing() {
         bench(json!({"command": "true"})),
         json!([{"name": "nice", "type": "test_passes", "command": "false", "required": false}]),
     );
-    assert!(!bench.succeed().0.criteria[0].passed);
+    assert!(!bench.succeed().0.evidence.criteria[0].passed);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn criteria_are_not_checked_after_failed_work() {
         bench(json!({"command": "false"})),
         json!([{"name": "x", "type": "test_passes", "command": "true"}]),
     );
-    assert!(bench.fail(NodeReason::ProviderFailed).0.criteria.is_empty());
+    assert!(bench.fail(NodeReason::ProviderFailed).0.evidence.criteria.is_empty());
 }
 
 fn check_refused(criterion: Value, expected: &str) {

@@ -39,7 +39,7 @@ fn a_process_that_hangs_is_ended_at_its_deadline() {
     let mut bench = bench(json!({"command": "sleep", "args": ["600"]}));
     bench.attempt.timeout = Some(Duration::from_millis(100));
     let ((report, message), took) = timed(|| bench.fail(NodeReason::Timeout));
-    assert_eq!((message.as_str(), report.exit_code), ("took longer than 100ms", None));
+    assert_eq!((message.as_str(), report.evidence.exit_code), ("took longer than 100ms", None));
     assert!(took < Duration::from_secs(5), "TERM was enough: {took:?}");
 }
 
@@ -49,7 +49,7 @@ fn term_comes_first_and_leaves_time_to_tidy_up() {
     bench.attempt.config.insert("grace".to_owned(), json!("60s"));
     bench.attempt.timeout = Some(Duration::from_millis(300));
     let ((report, _), took) = timed(|| bench.fail(NodeReason::Timeout));
-    assert_eq!(report.log.unwrap().tail, "tidied");
+    assert_eq!(report.evidence.log.unwrap().tail, "tidied");
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
@@ -68,7 +68,7 @@ fn a_process_that_ignores_term_is_killed_with_its_children() {
 fn children_left_behind_are_killed_and_do_not_delay_the_result() {
     let mut bench = shell("sleep 600 & echo $! > child; echo done");
     let ((report, _), took) = timed(|| bench.succeed());
-    assert_eq!(report.log.unwrap().tail, "done");
+    assert_eq!(report.evidence.log.unwrap().tail, "done");
     assert!(took < Duration::from_secs(20), "{took:?}");
     check_gone(&noted(&bench, "child"));
 }
@@ -80,7 +80,7 @@ fn a_child_that_left_the_group_and_holds_the_output_open_does_not_hang_us() {
          while [ ! -s child ]; do sleep 0.01; done; echo done",
     );
     let ((report, _), took) = timed(|| bench.succeed());
-    assert_eq!(report.log.unwrap().tail, "done");
+    assert_eq!(report.evidence.log.unwrap().tail, "done");
     assert!(took < Duration::from_secs(20), "{took:?}");
     let child = noted(&bench, "child").parse().unwrap();
     rustix::process::kill_process(
@@ -150,7 +150,7 @@ fn a_flood_is_cut_counted_and_does_no_harm() {
     // 80 MiB: beyond what the log takes.
     let mut bench = shell("yes 0123456789abcde | head -c 83886080; echo; echo the end");
     let (report, _) = bench.succeed();
-    let log = report.log.unwrap();
+    let log = report.evidence.log.unwrap();
     assert_eq!(log.size, 83_886_080 + 9);
     assert!(log.tail.ends_with("0123456789abcde\n\nthe end") && log.tail.len() <= 4096, "{}", log.tail.len());
     let file = std::fs::read(bench.run_dir().join("log")).unwrap();

@@ -35,7 +35,7 @@ fn in_a_sandbox_the_work_is_done_as_outside() {
     bench.attempt.inputs.insert("a".to_owned(), json!(1));
     let (report, outputs) = bench.succeed();
     assert_eq!(outputs["n"], "12");
-    assert_eq!(report.artifacts.len(), 1);
+    assert_eq!(report.evidence.artifacts.len(), 1);
     assert!(bench.checkout().join("copy").exists());
 }
 
@@ -49,7 +49,7 @@ fn writes_outside_of_the_checkout_fail() {
     let line = format!("echo x > {}", path.display());
     let mut bench = sandboxed(&line, json!(true));
     let (report, _) = bench.fail(NodeReason::ProviderFailed);
-    assert!(report.log.unwrap().tail.contains("Read-only file system"));
+    assert!(report.evidence.log.unwrap().tail.contains("Read-only file system"));
     assert!(!path.exists());
     let mut allowed = sandboxed(&line, json!({"write": [outside.path().to_str().unwrap()]}));
     allowed.succeed();
@@ -70,7 +70,7 @@ fn there_is_no_network_unless_it_is_asked_for() {
         server.local_addr().unwrap().port()
     );
     let (report, _) = sandboxed(&line, json!(true)).fail(NodeReason::ProviderFailed);
-    assert!(report.log.unwrap().tail.contains("Error"));
+    assert!(report.evidence.log.unwrap().tail.contains("Error"));
     sandboxed(&line, json!({"network": true})).succeed();
     shell(&line).succeed();
 }

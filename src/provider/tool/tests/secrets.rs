@@ -29,7 +29,7 @@ fn the_log_its_tail_and_its_lines_are_redacted_also_across_writes() {
         bench_with_secret("printf 'token: hunter22'; sleep 0.2; echo '-s3cr3t.'; echo \"$TOKEN\" >&2");
     let (report, _) = bench.succeed();
     check_clean(&bench, &report);
-    assert_eq!(report.log.unwrap().tail, "token: ***.\n***");
+    assert_eq!(report.evidence.log.unwrap().tail, "token: ***.\n***");
     assert_eq!(bench.lines, ["token: ***.", "***"]);
 }
 
@@ -52,7 +52,7 @@ fn messages_and_evidence_are_redacted() {
     .unwrap();
     let (report, message) = bench.fail(NodeReason::CriterionFailed);
     check_clean(&bench, &report);
-    assert_eq!(report.criteria[0].evidence, "the output matches: <***>");
+    assert_eq!(report.evidence.criteria[0].evidence, "the output matches: <***>");
     assert_eq!(message, "acceptance criterion `part`: the output does not match");
 
     let mut bench = bench_with_secret("true");

@@ -1,0 +1,102 @@
+//! How an attempt ended: the one type that providers report, planning decides by and changes record.
+
+use std::time::Duration;
+
+use crate::model::{Artifact, CriterionResult, JsonMap, LogSummary, NodeReason};
+
+/// Why an attempt ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The node was cancelled.
+    Cancel,
+    /// The runner shuts down; another one will start the attempt again.
+    Shutdown,
+}
+
+/// How an attempt, or a poll of remote work, ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptOutcome {
+    /// The work is done.
+    Succeeded {
+        /// What it gave.
+        outputs: JsonMap,
+    },
+    /// The work failed.
+    Failed {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words; redacted.
+        message: String,
+        /// Whether another attempt may end otherwise.
+        retryable: bool,
+        /// How long the provider asks to be left alone before another attempt.
+        retry_after: Option<Duration>,
+    },
+    /// It was stopped early, and may have done anything by then.
+    Stopped(Stop),
+    /// Nothing of it began, for a reason that lies with this runner; the claim is given back and does not count.
+    NotStarted {
+        /// Why, in words.
+        message: String,
+    },
+    /// The remote work is no longer to be found, and nobody knows how it ended. Another attempt follows where the node is
+    /// repeatable, and does not count as a retry.
+    Lost {
+        /// What is gone, in words; redacted.
+        message: String,
+    },
+    /// It waits for the outside world.
+    Blocked {
+        /// Why, for programs.
+        reason: NodeReason,
+        /// Why, in words.
+        message: String,
+        /// What the provider needs to be polled.
+        handle: Option<String>,
+        /// When the provider wants to be polled; never by itself when absent.
+        poll_after: Option<Duration>,
+    },
+}
+
+/// What was seen of an attempt besides its outcome.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence {
+    /// The exit code, if a process ran and was not ended by a signal.
+    pub exit_code: Option<i32>,
+    /// The end of the log, if anything was printed.
+    pub log: Option<LogSummary>,
+    /// The results of the acceptance criteria.
+    pub criteria: Vec<CriterionResult>,
+    /// What was left in the artifacts directory.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// The end of an attempt, with what was seen of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptReport {
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+impl AttemptOutcome {
+    /// A failure that another attempt may overcome.
+    #[must_use]
+    pub fn failed(reason: NodeReason, message: impl Into<String>) -> Self {
+        Self::Failed { reason, message: message.into(), retryable: true, retry_after: None }
+    }
+
+    /// A failure that every attempt would meet.
+    #[must_use]
+    pub fn permanent(reason: NodeReason, message: impl Into<String>) -> Self {
+        Self::Failed { reason, message: message.into(), retryable: false, retry_after: None }
+    }
+}
+
+impl From<AttemptOutcome> for AttemptReport {
+    /// A report of nothing but the outcome.
+    fn from(outcome: AttemptOutcome) -> Self {
+        Self { outcome, evidence: Evidence::default() }
+    }
+}
