@@ -1,19 +1,19 @@
-//! What the commands that record a decision share: finding what it is about, recording it, saying what came of it.
+//! What the commands that record a decision share: finding what it is about, recording it, printing the result.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::Context;
-use super::drive::runner_name;
-use super::error::{CliError, Exit};
-use super::objects::Inventory;
-use super::options::OutputFormat;
-use super::repo_context::RepoContext;
-use super::selector::{ExecutionTarget, ResourceSelector};
-use crate::engine::{Branches, Clock, Decider, Decision, SystemClock, decide};
+use crate::cli::Context;
+use crate::cli::drive::runner_name;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector::{ExecutionTarget, ResourceSelector};
+use crate::engine::{Branches, Clock, Decider, Decision, RecordedDecision, SystemClock, decide};
 use crate::index::Index;
-use crate::model::{Kind, ResourceKey};
+use crate::model::ResourceKey;
 
 /// The key of the resource that a target names, which must be there.
 pub(crate) fn key_of(target: &ResourceSelector, context: &mut Context) -> Result<ResourceKey, CliError> {
@@ -25,23 +25,26 @@ pub(crate) fn key_of(target: &ResourceSelector, context: &mut Context) -> Result
 
 /// The key of the execution that a target names.
 pub(crate) fn execution_of(target: &ExecutionTarget, context: &mut Context) -> Result<ResourceKey, CliError> {
-    let ExecutionTarget { namespace, name, .. } = target;
-    let target = ResourceSelector {
-        namespace: namespace.clone(),
-        kind: Some(Kind::Execution),
-        name: Some(name.clone()),
-    };
-    key_of(&target, context)
+    key_of(&target.clone().into(), context)
 }
 
-/// Records a decision and says what it came to.
-pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit, CliError> {
+/// Records a decision of anybody: of the committer, or of a login that the host vouches for.
+pub(crate) fn record_as(
+    decider: &Decider,
+    decision: &Decision,
+    context: &Context,
+) -> Result<RecordedDecision, CliError> {
     let workspace = RepoContext::open(context)?;
-    let decider = Decider::Committer(workspace.repo.identity()?);
     let index = Index::open(Some(&workspace.repo.cache_dir()))?;
     let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let recorded = decide(&branches, index, decision, &decider, &clock, &runner_name())?;
+    Ok(decide(&branches, index, decision, decider, &clock, &runner_name())?)
+}
+
+/// Records a decision of the person at the terminal, and prints the result.
+pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit, CliError> {
+    let committer = RepoContext::open(context)?.repo.identity()?;
+    let recorded = record_as(&Decider::Committer(committer), decision, context)?;
     if context.options.format()? == OutputFormat::Json {
         context.out.json(&json!({
             "by": recorded.by, "commit": recorded.commit, "result": recorded.lines,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::Context;
-use super::error::{CliError, Exit};
-use super::options::OutputFormat;
-use super::repo_context::RepoContext;
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Environment};
 use crate::engine::{Branches, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;

@@ -1,8 +1,8 @@
 //! Printing diagnostics in the form that the user asked for.
 
-use super::Context;
-use super::error::CliError;
-use super::options::OutputFormat;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::options::OutputFormat;
 use crate::diagnostic::Diagnostic;
 use crate::report::diagnostics::{SeverityCounts, annotated, github, json, sarif};
 use crate::report::text;

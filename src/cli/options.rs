@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::error::CliError;
+use crate::cli::error::CliError;
 use crate::config::Environment;
 use crate::model::Name;
 

@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
-use super::error::CliError;
-use super::options::ColorWhen;
+use crate::cli::error::CliError;
+use crate::cli::options::ColorWhen;
 use crate::config::Environment;
 use crate::report::style::Tone;
 

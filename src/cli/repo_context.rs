@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Context;
-use super::error::CliError;
+use crate::cli::Context;
+use crate::cli::error::CliError;
 use crate::config::{CONFIG_FILE, Config, Environment};
 use crate::diagnostic::Severity;
 use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature};

@@ -4,8 +4,8 @@ use std::io;
 
 use tracing_subscriber::EnvFilter;
 
-use super::error::CliError;
-use super::options::GlobalOptions;
+use crate::cli::error::CliError;
+use crate::cli::options::GlobalOptions;
 use crate::config::Environment;
 
 /// Starts the trace where it is wanted. `PLANSPEC_LOG` takes directives such as `planspec::git=debug`.

@@ -34,7 +34,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "libraries, environment and processes stay at home",
-        path: "src/cli/commands/edit.rs",
+        path: "src/cli/commands/write/edit.rs",
         about: "std::process::Command",
         reason: "the user's editor, on the user's terminal: neither Git nor the work of a plan",
     },

@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 26 << 20;
 
 /// What happened, as far as it concerns us.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum HostEvent {
+pub(crate) enum HostEvent {
     /// A pull request was opened or changed.
     PullRequest(PullRef),
     /// It is time for a pass; on this desired branch, when the event says.
@@ -35,43 +35,43 @@ pub(super) enum HostEvent {
 
 /// A pull request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct PullRef {
-    pub(super) number: u64,
+pub(crate) struct PullRef {
+    pub(crate) number: u64,
     /// The branch that it is to be merged into.
-    pub(super) base: String,
+    pub(crate) base: String,
     /// The newest commit of the change.
-    pub(super) head: String,
+    pub(crate) head: String,
     /// Whether it comes from another repository.
-    pub(super) fork: bool,
+    pub(crate) fork: bool,
     /// Whether the job runs with the rights of the base (`pull_request_target`).
-    pub(super) trusted: bool,
+    pub(crate) trusted: bool,
 }
 
 /// Where a comment stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct CommentRef {
-    pub(super) id: u64,
+pub(crate) struct CommentRef {
+    pub(crate) id: u64,
     /// The issue or pull request.
-    pub(super) number: u64,
-    pub(super) branch: Option<String>,
+    pub(crate) number: u64,
+    pub(crate) branch: Option<String>,
 }
 
 /// Where a review stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ReviewRef {
-    pub(super) number: u64,
-    pub(super) branch: Option<String>,
+pub(crate) struct ReviewRef {
+    pub(crate) number: u64,
+    pub(crate) branch: Option<String>,
 }
 
 /// A run of another workflow.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TriggeringRun {
+pub(crate) struct TriggeringRun {
     /// The commit that it ran on.
-    pub(super) head: String,
+    pub(crate) head: String,
     /// `OWNER:BRANCH` of its head, when it says.
-    pub(super) origin: Option<String>,
+    pub(crate) origin: Option<String>,
     /// The repository of its head, when it says.
-    pub(super) repository: Option<String>,
+    pub(crate) repository: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -178,7 +178,7 @@ struct Owned {
 }
 
 /// Reads the event that the environment names.
-pub(super) fn read(actions: &Actions) -> Result<HostEvent, CliError> {
+pub(crate) fn read(actions: &Actions) -> Result<HostEvent, CliError> {
     let name = actions.event_name.as_deref().ok_or_else(|| {
         CliError::environment("GITHUB_EVENT_NAME is not set")
             .hint("`planspec ci` runs in a job of GitHub Actions")

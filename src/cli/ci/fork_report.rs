@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::event::TriggeringRun;
-use super::host::Host;
-use super::{CiOptions, step};
 use crate::cli::Context;
+use crate::cli::ci::event::TriggeringRun;
+use crate::cli::ci::host::Host;
+use crate::cli::ci::{CiOptions, step};
 use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
 use crate::github::PullRequest;
@@ -19,7 +19,7 @@ use crate::report::preview::{MARKER, Preview, render};
 const MAX_BYTES: u64 = 4 << 20;
 
 /// Comments on the pull request that a run was about.
-pub(super) fn run(
+pub(crate) fn run(
     run: &TriggeringRun,
     choices: &CiOptions,
     actions: &Actions,

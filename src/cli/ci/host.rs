@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::CiOptions;
+use crate::cli::ci::CiOptions;
 use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::github::{Access, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
@@ -13,17 +13,17 @@ use crate::github::{Access, Comment, CommentUpdate, GitHub, GitHubError, RepoNam
 const TELLING: Duration = Duration::from_secs(5 * 60);
 
 /// The host, and which repository this is about.
-pub(super) struct Host {
+pub(crate) struct Host {
     runtime: Runtime,
     github: GitHub,
-    pub(super) repo: RepoName,
+    pub(crate) repo: RepoName,
     /// Our own login, where the token says it.
     login: Option<String>,
 }
 
 impl Host {
     /// Opens the host that the environment names.
-    pub(super) fn open(actions: &Actions) -> Result<Self, CliError> {
+    pub(crate) fn open(actions: &Actions) -> Result<Self, CliError> {
         let repository = actions
             .repository
             .as_deref()
@@ -42,7 +42,7 @@ impl Host {
     }
 
     /// The same host, which is waited for no longer than the job lasts.
-    pub(super) fn within(mut self, choices: &CiOptions) -> Self {
+    pub(crate) fn within(mut self, choices: &CiOptions) -> Self {
         if let Some(most) = &choices.bounds.max_duration {
             self.github = self.github.within(most.span() + TELLING);
         }
@@ -50,7 +50,7 @@ impl Host {
     }
 
     /// Asks the host something, and waits for the answer.
-    pub(super) fn ask<'a, T, F>(
+    pub(crate) fn ask<'a, T, F>(
         &'a self,
         question: impl FnOnce(&'a GitHub, &'a RepoName) -> F,
     ) -> Result<T, GitHubError>
@@ -61,7 +61,7 @@ impl Host {
     }
 
     /// Keeps our one comment with this marker up to date.
-    pub(super) fn keep_comment(
+    pub(crate) fn keep_comment(
         &self,
         number: u64,
         marker: &str,

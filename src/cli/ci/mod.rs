@@ -1,30 +1,23 @@
 //! `planspec ci`: what a job of the Git host does about the event that started it. The event only says where to look;
 //! what counts is read from Git and from the host's API.
 
-mod approvals;
-mod authorize;
-mod command;
+mod authority;
 mod comment;
 mod event;
 mod fork_report;
 mod host;
-mod live_updates;
 mod origin;
 mod pass;
-mod pass_report;
 mod pass_view;
-mod progress;
 mod pull_request;
-mod record;
-mod resolve;
-mod review;
 mod step;
 
 use std::path::PathBuf;
 
-use super::Context;
-use super::drive::PassBounds;
-use super::error::{CliError, Exit};
+use crate::cli::Context;
+use crate::cli::drive::PassBounds;
+use crate::cli::error::{CliError, Exit};
+use crate::report::text;
 
 /// What the user may choose.
 #[derive(Debug, Clone, Default)]
@@ -47,10 +40,10 @@ pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, Cl
             pass::run(branch, choices, &actions, context)
         }
         event::HostEvent::Comment(place) => comment::run(&place, choices, &actions, context),
-        event::HostEvent::Review(place) => review::run(&place, choices, &actions, context),
+        event::HostEvent::Review(place) => pass::after_review(&place, choices, &actions, context),
         event::HostEvent::Report(run) => fork_report::run(&run, choices, &actions, context),
         event::HostEvent::Nothing(why) => {
-            context.out.note(format!("nothing to do: {}", crate::report::text::line(&why)))?;
+            context.out.note(format!("nothing to do: {}", text::line(&why)))?;
             Ok(Exit::Done)
         }
     }

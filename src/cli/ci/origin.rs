@@ -20,7 +20,7 @@ struct DeclarationSearch {
 
 /// The commits that brought what these files declare at the tip. Those are left out that lie too far back, or beyond where
 /// history is cut off.
-pub(super) fn origins(
+pub(crate) fn origins(
     repo: &Repo,
     tip: ObjectId,
     files: BTreeMap<String, BTreeSet<ResourceKey>>,

@@ -3,17 +3,17 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::host::Host;
-use super::{origin, step};
 use crate::cli::Context;
+use crate::cli::ci::host::Host;
+use crate::cli::ci::{origin, step};
 use crate::cli::desired::{self, Desired};
 use crate::cli::error::CliError;
-use crate::cli::execution_progress;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
-use crate::config::Actions;
+use crate::cli::view::execution_progress;
+use crate::cli::view::pinned_plan::pinned_graph;
+use crate::config::{Actions, Config};
 use crate::git::ObjectId;
 use crate::github::PullRequest;
-use crate::manifest;
 use crate::model::{Kind, PlanGraph, ResourceKey, Spec};
 use crate::record::StatusTree;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
@@ -23,7 +23,7 @@ use crate::report::progress_comment::render;
 const NEAR: usize = 250;
 
 /// What is known of the Executions of a pass.
-pub(super) struct PassView {
+pub(crate) struct PassView {
     workspace: RepoContext,
     tips: SelectedCommits,
     status: StatusTree,
@@ -33,66 +33,57 @@ pub(super) struct PassView {
 }
 
 impl PassView {
-    pub(super) fn open(context: &mut Context) -> Result<Self, CliError> {
-        let mut standing = Self::nowhere(RepoContext::open(context)?, &context.environment.actions())?;
-        let tips = standing.workspace.tips(context)?;
-        standing.move_to(tips)?;
-        Ok(standing)
+    pub(crate) fn open(context: &mut Context) -> Result<Self, CliError> {
+        let mut view = Self::nowhere(RepoContext::open(context)?, &context.environment.actions())?;
+        let tips = view.workspace.tips(context)?;
+        view.move_to(tips)?;
+        Ok(view)
     }
 
     /// Before anything is known.
-    pub(super) fn nowhere(workspace: RepoContext, actions: &Actions) -> Result<Self, CliError> {
-        let tips = SelectedCommits { desired: None, status: None, config: crate::config::Config::default() };
+    pub(crate) fn nowhere(workspace: RepoContext, actions: &Actions) -> Result<Self, CliError> {
+        let tips = SelectedCommits { desired: None, status: None, config: Config::default() };
         let status = workspace.status(&tips)?;
         let home = step::repository_address(actions);
         Ok(Self { workspace, tips, status, desired: OnceCell::new(), home })
     }
 
     /// The same, at other commits.
-    pub(super) fn move_to(&mut self, tips: SelectedCommits) -> Result<(), CliError> {
+    pub(crate) fn move_to(&mut self, tips: SelectedCommits) -> Result<(), CliError> {
         self.status = self.workspace.status(&tips)?;
         self.tips = tips;
         self.desired = OnceCell::new();
         Ok(())
     }
 
-    pub(super) fn workspace(&self) -> &RepoContext {
+    pub(crate) fn workspace(&self) -> &RepoContext {
         &self.workspace
     }
 
-    pub(super) fn tips(&self) -> &SelectedCommits {
+    pub(crate) fn tips(&self) -> &SelectedCommits {
         &self.tips
     }
 
     /// The record of a resource.
-    pub(super) fn record(&self, key: &ResourceKey) -> Result<Option<crate::model::StatusRecord>, CliError> {
+    pub(crate) fn record(&self, key: &ResourceKey) -> Result<Option<crate::model::StatusRecord>, CliError> {
         Ok(self.status.get(&self.workspace.repo, key)?)
     }
 
     /// Every Execution that has a record.
-    pub(super) fn executions(&self) -> Result<Vec<ResourceKey>, CliError> {
+    pub(crate) fn executions(&self) -> Result<Vec<ResourceKey>, CliError> {
         let listed = self.status.list(&self.workspace.repo, Some(Kind::Execution), None)?;
         Ok(listed.into_iter().map(|(key, _, _)| key).collect())
     }
 
     /// The graph that an Execution is pinned to.
-    pub(super) fn graph(&self, key: &ResourceKey) -> Result<Option<PlanGraph>, CliError> {
-        let record = self.record(key)?;
-        let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
-        let Some(pin) = pin else { return Ok(None) };
-        let Some(blob) = self.status.pinned(&self.workspace.repo, key)?.plan else { return Ok(None) };
-        let limits = &self.tips.config.limits;
-        let bytes = self.workspace.repo.blob(blob, limits.file_bytes)?;
-        let parsed = manifest::parse("pinned.yaml", &bytes, limits);
-        let plan = parsed.resources.into_iter().find(|resource| resource.key() == pin.plan);
-        Ok(plan.and_then(|plan| match plan.spec {
-            Spec::Plan(spec) => Some(spec.graph),
-            _ => None,
-        }))
+    pub(crate) fn graph(&self, key: &ResourceKey) -> Result<Option<PlanGraph>, CliError> {
+        let Some(record) = self.record(key)? else { return Ok(None) };
+        let Some(execution) = record.execution() else { return Ok(None) };
+        pinned_graph(&self.workspace.repo, &self.tips.config, &self.status, key, execution)
     }
 
     /// Where these Executions stand, as a comment and as a part of the summary.
-    pub(super) fn page(
+    pub(crate) fn page(
         &self,
         keys: &BTreeSet<ResourceKey>,
         full: Option<&str>,
@@ -129,7 +120,7 @@ impl PassView {
 
     /// The commit of the desired branch that brought each of these Executions, as far as can be told: else the one at
     /// which it was first seen.
-    pub(super) fn brought(
+    pub(crate) fn brought(
         &self,
         keys: &BTreeSet<ResourceKey>,
     ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
@@ -148,7 +139,7 @@ impl PassView {
 
     /// The commit of the desired branch that brought each of these Executions. Those are left out whose commit lies too
     /// far back, or beyond where history is cut off.
-    pub(super) fn origins(
+    pub(crate) fn origins(
         &self,
         keys: &BTreeSet<ResourceKey>,
     ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
@@ -174,7 +165,7 @@ impl PassView {
 
     /// The commits of the desired branch that a merged pull request can have brought: those between its base and its
     /// merge. None where they are too far apart to tell.
-    pub(super) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
+    pub(crate) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
         let id = |sha: &str| sha.parse::<ObjectId>().ok();
         let (Some(merge), Some(base)) = (pull.merge_commit_sha.as_deref().and_then(id), id(&pull.base.sha))
         else {
@@ -191,7 +182,7 @@ impl PassView {
     }
 
     /// The merged pull request that brought each of these Executions, where there is one.
-    pub(super) fn pulls(
+    pub(crate) fn pulls(
         &self,
         host: &Host,
         keys: &BTreeSet<ResourceKey>,
@@ -214,7 +205,7 @@ impl PassView {
 }
 
 /// The merged pull request that brought a commit.
-pub(super) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>, CliError> {
+pub(crate) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>, CliError> {
     let found = host.ask(|github, repo| github.pulls_of(repo, sha));
     match found {
         Ok(pulls) => Ok(pulls.into_iter().find(|pull| pull.merged_at.is_some())),

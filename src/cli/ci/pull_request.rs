@@ -1,14 +1,14 @@
 //! A pull request: what merging it would give is compared with what there is, and said in annotations, a check, a comment
 //! and the summary of the job. Nothing of the change is executed, and nothing of it chooses the rules.
 
-use super::event::PullRef;
-use super::host::Host;
-use super::{CiOptions, step};
 use crate::cli::Context;
+use crate::cli::ci::event::PullRef;
+use crate::cli::ci::host::Host;
+use crate::cli::ci::{CiOptions, step};
+use crate::cli::desired::difference::DesiredDiff;
+use crate::cli::desired::preview;
 use crate::cli::desired::{self, Desired};
-use crate::cli::difference::DesiredDiff;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::preview;
 use crate::cli::repo_context::RepoContext;
 use crate::config::{Actions, CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -35,7 +35,7 @@ struct MergePreview {
 }
 
 /// Says what merging a pull request would do.
-pub(super) fn run(
+pub(crate) fn run(
     pull: &PullRef,
     choices: &CiOptions,
     actions: &Actions,

@@ -13,13 +13,13 @@ const LARGEST: usize = (1 << 20) - 1024;
 
 /// Keeps the runner from taking what we print for commands: errors and what work prints may hold the words of strangers,
 /// and the runner obeys a line that begins with `::`, or that holds `##[`. It lasts until the step ends.
-pub(super) struct MutedRunner {
+pub(crate) struct MutedRunner {
     token: String,
 }
 
 impl MutedRunner {
     /// From here on.
-    pub(super) fn begin(out: &mut Output) -> Result<Self, CliError> {
+    pub(crate) fn begin(out: &mut Output) -> Result<Self, CliError> {
         let token = format!("planspec-{}", uuid::Uuid::new_v4().simple());
         out.line(format!("::stop-commands::{token}"))?;
         out.flush()?;
@@ -27,7 +27,7 @@ impl MutedRunner {
     }
 
     /// Prints commands of our own, lines that hold nothing unescaped.
-    pub(super) fn commands(&self, lines: &str, out: &mut Output) -> Result<(), CliError> {
+    pub(crate) fn commands(&self, lines: &str, out: &mut Output) -> Result<(), CliError> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -38,7 +38,7 @@ impl MutedRunner {
 }
 
 /// Sets outputs of the step. Values may hold anything: each stands between marks that nobody can guess.
-pub(super) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<(), CliError> {
+pub(crate) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<(), CliError> {
     let Some(path) = &actions.output else { return Ok(()) };
     let mut text = String::new();
     for (name, value) in values {
@@ -49,7 +49,7 @@ pub(super) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<()
 }
 
 /// Adds to the summary of the job.
-pub(super) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
+pub(crate) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
     let Some(path) = &actions.summary else { return Ok(()) };
     let mut end = text.len().min(LARGEST);
     while !text.is_char_boundary(end) {
@@ -59,12 +59,12 @@ pub(super) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
 }
 
 /// The address of the summary, for whoever reads a comment that was cut.
-pub(super) fn summary_address(actions: &Actions) -> Option<String> {
+pub(crate) fn summary_address(actions: &Actions) -> Option<String> {
     Some(format!("{}/actions/runs/{}", repository_address(actions)?, actions.run_id.as_deref()?))
 }
 
 /// The address of the repository on the host.
-pub(super) fn repository_address(actions: &Actions) -> Option<String> {
+pub(crate) fn repository_address(actions: &Actions) -> Option<String> {
     let (server, repository) = (actions.server.as_deref()?, actions.repository.as_deref()?);
     Some(format!("{server}/{repository}"))
 }

@@ -1,39 +1,21 @@
-//! The commands, one file each. A command reads its arguments, calls what does the work, and prints.
+//! The commands, in folders by purpose. A command reads its arguments, calls what does the work, and prints.
 
-mod answer;
-mod apply;
-mod approve;
-mod cancel;
 mod ci;
-mod complete;
-mod completions;
-mod delete;
-mod demo;
-mod describe;
-mod diff;
-mod edit;
-mod explain;
-mod fail;
+mod decide;
 mod gc;
-mod get;
-mod graph;
-mod history;
-mod init;
-mod logs;
-mod man;
+mod read;
 mod reconcile;
-mod retry;
-mod run;
-mod schema;
-mod suspend;
-mod validate;
-mod wait;
-mod watch;
+mod setup;
+mod write;
 
 use clap::Subcommand;
 
-use super::Context;
-use super::error::{CliError, Exit};
+use self::decide::{execution, gate, node};
+use self::read::{describe, explain, get, graph, history, logs, wait, watch};
+use self::setup::{demo, init, schema, shell_files};
+use self::write::{apply, delete, diff, edit, run, validate};
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
 
 /// The commands, in the order of the manual.
 #[derive(Debug, Subcommand)]
@@ -56,19 +38,19 @@ pub(crate) enum CliCommand {
     History(history::HistoryArguments),
     Logs(logs::LogsArguments),
     Graph(graph::GraphArguments),
-    Approve(approve::Approve),
-    Reject(approve::Reject),
-    Complete(complete::CompleteArguments),
-    Fail(fail::FailArguments),
-    Answer(answer::AnswerArguments),
-    Cancel(cancel::CancelArguments),
-    Retry(retry::RetryArguments),
-    Suspend(suspend::Suspend),
-    Resume(suspend::Resume),
+    Approve(gate::ApproveArguments),
+    Reject(gate::RejectArguments),
+    Complete(node::CompleteArguments),
+    Fail(node::FailArguments),
+    Answer(node::AnswerArguments),
+    Cancel(execution::CancelArguments),
+    Retry(execution::RetryArguments),
+    Suspend(execution::SuspendArguments),
+    Resume(execution::ResumeArguments),
     Gc(gc::GcArguments),
     Schema(schema::SchemaArguments),
-    Completions(completions::CompletionsArguments),
-    Man(man::ManArguments),
+    Completions(shell_files::CompletionsArguments),
+    Man(shell_files::ManArguments),
 }
 
 /// Runs a command.
@@ -92,18 +74,18 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::History(arguments) => history::run(arguments, context),
         CliCommand::Logs(arguments) => logs::run(arguments, context),
         CliCommand::Graph(arguments) => graph::run(arguments, context),
-        CliCommand::Approve(arguments) => approve::approve(arguments, context),
-        CliCommand::Reject(arguments) => approve::reject(arguments, context),
-        CliCommand::Complete(arguments) => complete::run(arguments, context),
-        CliCommand::Fail(arguments) => fail::run(arguments, context),
-        CliCommand::Answer(arguments) => answer::run(arguments, context),
-        CliCommand::Cancel(arguments) => cancel::run(arguments, context),
-        CliCommand::Retry(arguments) => retry::run(arguments, context),
-        CliCommand::Suspend(arguments) => suspend::suspend(arguments, context),
-        CliCommand::Resume(arguments) => suspend::resume(arguments, context),
+        CliCommand::Approve(arguments) => gate::approve(arguments, context),
+        CliCommand::Reject(arguments) => gate::reject(arguments, context),
+        CliCommand::Complete(arguments) => node::complete(arguments, context),
+        CliCommand::Fail(arguments) => node::fail(arguments, context),
+        CliCommand::Answer(arguments) => node::answer(arguments, context),
+        CliCommand::Cancel(arguments) => execution::cancel(arguments, context),
+        CliCommand::Retry(arguments) => execution::retry(arguments, context),
+        CliCommand::Suspend(arguments) => execution::suspend(arguments, context),
+        CliCommand::Resume(arguments) => execution::resume(arguments, context),
         CliCommand::Gc(arguments) => gc::run(arguments, context),
         CliCommand::Schema(arguments) => schema::run(arguments, context),
-        CliCommand::Completions(arguments) => completions::run(arguments, context),
-        CliCommand::Man(arguments) => man::run(arguments, context),
+        CliCommand::Completions(arguments) => shell_files::completions(arguments, context),
+        CliCommand::Man(arguments) => shell_files::man(arguments, context),
     }
 }

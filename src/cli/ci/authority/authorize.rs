@@ -1,0 +1,154 @@
+//! Who may decide: one answer for comments and for reviews. Everything rests on the login that the host vouches for; no
+//! text that anybody wrote is asked.
+
+use crate::cli::ci::host::Host;
+use crate::cli::ci::pass_view::{PassView, merged_pull};
+use crate::cli::error::CliError;
+use crate::github::{Account, GitHub, GitHubError, RepoName, RepoPermission};
+use crate::model::{GateSpec, NodeKind, NodePhase, NodeReason, ResourceKey};
+use crate::run::gate::{People, eligible};
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Permission<'a> {
+    /// Approve or reject a gate; with its spec, where it has a manifest.
+    Decide(Option<&'a GateSpec>),
+    /// Anything else that changes something.
+    Change,
+}
+
+/// Somebody who may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuthorizedActor {
+    /// The login.
+    pub(crate) login: String,
+    /// The teams among the gate's reviewers that the person is in, as the gate writes them, without `team:`.
+    pub(crate) teams: Vec<String>,
+}
+
+/// Whether somebody may: a named reviewer for a gate that names reviewers, else whoever may write. The inner error is a
+/// line for the one who asked.
+pub(crate) async fn authorise(
+    github: &GitHub,
+    repo: &RepoName,
+    who: &Account,
+    wish: Permission<'_>,
+    people: &People,
+) -> Result<Result<AuthorizedActor, String>, GitHubError> {
+    if who.is_bot() {
+        return Ok(Err("programs decide nothing".to_owned()));
+    }
+    let login = who.login.clone();
+    let name = match people.identify_login(&login) {
+        Ok(name) => name,
+        Err(refusal) => return Ok(Err(refusal.to_string())),
+    };
+    if let Permission::Decide(Some(spec)) = wish
+        && !spec.reviewers.is_empty()
+    {
+        let teams = teams_of(github, repo, &login, spec).await?;
+        return Ok(match eligible(&name, &teams, Some(spec), people) {
+            Ok(()) => Ok(AuthorizedActor { login, teams }),
+            Err(refusal) => Err(refusal.to_string()),
+        });
+    }
+    if github.permission(repo, &login).await? >= RepoPermission::Write {
+        return Ok(Ok(AuthorizedActor { login, teams: Vec::new() }));
+    }
+    Ok(Err(format!("{login} may not write to this repository")))
+}
+
+/// The teams among a gate's reviewers that the host says somebody is in: `team:SLUG` of the organisation that owns the
+/// repository, or `team:ORGANISATION/SLUG`.
+async fn teams_of(
+    github: &GitHub,
+    repo: &RepoName,
+    login: &str,
+    spec: &GateSpec,
+) -> Result<Vec<String>, GitHubError> {
+    let mut teams = Vec::new();
+    for entry in &spec.reviewers {
+        let Some(team) = entry.trim().strip_prefix("team:").map(str::trim) else { continue };
+        let (organisation, slug) = team.split_once('/').unwrap_or((repo.owner(), team));
+        match github.is_member(organisation, slug, login).await {
+            Ok(true) => teams.push(team.to_owned()),
+            Ok(false) | Err(GitHubError::Name(_)) => {}
+            // The token of a job cannot read teams; such a reviewer is then known by `identities` alone.
+            Err(error) if error.is_permission() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(teams)
+}
+
+/// Where the configuration does not let authors approve: whether the login is the author of the pull request that brought
+/// what waits at a gate, or the Execution that was named. A line for the one who asked.
+pub(crate) fn refuse_author(
+    host: &Host,
+    view: &PassView,
+    gate: &ResourceKey,
+    execution: Option<&ResourceKey>,
+    login: &str,
+) -> Result<Option<String>, CliError> {
+    if view.tips().config.gates.author_may_approve {
+        return Ok(None);
+    }
+    let waiting = match execution {
+        // It may not have come that far yet, and counts all the same.
+        Some(key) => vec![key.clone()],
+        None => waiting_at(view, gate)?,
+    };
+    let origins = view.origins(&waiting.iter().cloned().collect())?;
+    if let Some(key) = waiting.iter().find(|key| !origins.contains_key(key)) {
+        return Ok(Some(format!(
+            "it cannot be told who brought {key}, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
+        )));
+    }
+    let mut pulls: Vec<_> = view.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();
+    for key in &waiting {
+        let record = view.record(key)?;
+        let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
+        if let Some(pin) = pin {
+            pulls.extend(merged_pull(host, &pin.commit)?);
+        }
+    }
+    let author = |pull: &crate::github::PullRequest| {
+        pull.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(login))
+    };
+    Ok(pulls.iter().find(|pull| author(pull)).map(|pull| {
+        format!("{login} is the author of #{}, and `gates.authorMayApprove` is false", pull.number)
+    }))
+}
+
+/// The Executions that wait at a gate.
+pub(crate) fn waiting_at(view: &PassView, gate: &ResourceKey) -> Result<Vec<ResourceKey>, CliError> {
+    let mut waiting = Vec::new();
+    for key in view.executions()? {
+        if gates_of(view, &key)?.contains(gate) {
+            waiting.push(key);
+        }
+    }
+    Ok(waiting)
+}
+
+/// The gates that an Execution waits at.
+pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<ResourceKey>, CliError> {
+    let Some(record) = view.record(key)? else { return Ok(Vec::new()) };
+    let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else {
+        return Ok(Vec::new());
+    };
+    let waits = |id: &crate::model::NodeId| {
+        status.node_statuses.get(id).is_some_and(|state| {
+            state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingApproval)
+        })
+    };
+    if !status.node_statuses.keys().any(waits) {
+        return Ok(Vec::new());
+    }
+    let home = status.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
+    let graph = view.graph(key)?;
+    let nodes = graph.iter().flat_map(|graph| &graph.nodes);
+    let gates = nodes.filter(|node| node.kind == NodeKind::Gate && waits(&node.id));
+    let gates = gates.filter_map(|node| node.gate_ref.as_ref());
+    Ok(gates.map(|reference| reference.key(crate::model::Kind::Gate, home)).collect())
+}

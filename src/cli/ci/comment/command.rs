@@ -1,0 +1,328 @@
+//! Commands in comments: a closed grammar. One command a comment, in its first line; every word after it is data.
+
+use serde_json::Value;
+
+use crate::cli::view::selector::{self, ExecutionTarget, ResourceSelector};
+use crate::model::{JsonMap, Kind, NodeId};
+
+/// What begins a command.
+const PREFIX: &str = "/planspec";
+
+/// The longest line that is read, in bytes.
+const LONGEST: usize = 1000;
+
+/// What a comment may say, for people.
+pub(crate) const HELP: &str = "\
+| Command | What it does |
+| --- | --- |
+| `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution waits at |
+| `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
+| `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
+| `/planspec cancel EXECUTION` | calls an Execution off |
+| `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
+| `/planspec status` | says where the Executions stand |
+| `/planspec help` | shows this |
+
+One command a comment, in its first line. EXECUTION is needed where several wait. Who may: reviewers for their gates, and people with write permission for everything else.
+";
+
+/// A gate, as it is named.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum GateSelector {
+    /// By its own name.
+    Named(ResourceSelector),
+    /// By an Execution, and the name or the node of one of its gates.
+    Of(ExecutionTarget, NodeId),
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum CommentCommand {
+    /// A gate is approved.
+    Approve { gate: GateSelector, words: Option<String> },
+    /// A gate is rejected.
+    Reject { gate: GateSelector, words: Option<String> },
+    /// Nodes run again.
+    Retry { execution: ExecutionTarget, node: Option<NodeId> },
+    /// An execution is called off.
+    Cancel { execution: ExecutionTarget },
+    /// A person did the work of a node; of the only Execution that waits there, where none is named.
+    Complete { execution: Option<ExecutionTarget>, node: NodeId, outputs: JsonMap },
+    /// Where things stand.
+    Status,
+    /// What can be said.
+    Help,
+}
+
+/// Why a comment is no command that can be carried out; a line for whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CommandError {
+    /// It is not known; the help says what is.
+    Unknown,
+    /// It is known and wrong.
+    Wrong(String),
+}
+
+/// Reads a comment: none where it is no command at all.
+pub(crate) fn parse(comment: &str) -> Option<Result<CommentCommand, CommandError>> {
+    let line = comment.lines().next().unwrap_or_default();
+    let rest = line.strip_prefix(PREFIX)?;
+    if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
+        return None;
+    }
+    Some(if line.len() > LONGEST {
+        Err(CommandError::Wrong(format!("a command has at most {LONGEST} bytes")))
+    } else {
+        command(rest.trim())
+    })
+}
+
+fn command(rest: &str) -> Result<CommentCommand, CommandError> {
+    let (verb, rest) = split(rest);
+    match verb {
+        "approve" | "reject" => {
+            let (name, words) = split(rest);
+            let gate = gate(name)?;
+            let words = (!words.is_empty()).then(|| words.to_owned());
+            Ok(match verb {
+                "approve" => CommentCommand::Approve { gate, words },
+                _ => CommentCommand::Reject { gate, words },
+            })
+        }
+        "retry" => {
+            let (name, rest) = split(rest);
+            let execution = execution(name)?;
+            let (node, rest) = split(rest);
+            nothing_more(rest)?;
+            let node = match (node, &execution.node) {
+                ("", node) => node.clone(),
+                (id, None) => {
+                    Some(NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?)
+                }
+                (_, Some(_)) => return Err(wrong("the node is named twice".to_owned())),
+            };
+            Ok(CommentCommand::Retry { execution, node })
+        }
+        "cancel" => {
+            let (name, rest) = split(rest);
+            nothing_more(rest)?;
+            match execution(name)? {
+                ExecutionTarget { node: Some(_), .. } => {
+                    Err(wrong("only a whole Execution can be called off".to_owned()))
+                }
+                execution => Ok(CommentCommand::Cancel { execution }),
+            }
+        }
+        "complete" => complete(rest),
+        "status" => nothing_more(rest).map(|()| CommentCommand::Status),
+        "help" => nothing_more(rest).map(|()| CommentCommand::Help),
+        _ => Err(CommandError::Unknown),
+    }
+}
+
+fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
+    let (name, rest) = split(rest);
+    let (execution, node) = if name.contains('/') {
+        let execution = execution(name)?;
+        let Some(node) = execution.node.clone() else {
+            return Err(wrong("which node? Write EXECUTION/NODE".to_owned()));
+        };
+        (Some(execution), node)
+    } else {
+        let id = required(name, "which node?")?;
+        (None, NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?)
+    };
+    // Quotes only hold words together; nothing is expanded.
+    let words = shell_words::split(rest).map_err(|_| wrong("a quote is not closed".to_owned()))?;
+    let mut outputs = JsonMap::new();
+    for word in words {
+        let (key, value) = word.split_once('=').ok_or_else(|| wrong("outputs are key=value".to_owned()))?;
+        let (key, value) = match key.strip_suffix(':') {
+            Some(key) => {
+                let value = serde_json::from_str(value).map_err(|_| wrong(format!("{key}:= wants JSON")))?;
+                (key, value)
+            }
+            None => (key, Value::String(value.to_owned())),
+        };
+        if !is_output(key) {
+            return Err(wrong("an output is named with small letters, digits and underscores".to_owned()));
+        }
+        if outputs.insert(key.to_owned(), value).is_some() {
+            return Err(wrong(format!("{key} is given twice")));
+        }
+    }
+    Ok(CommentCommand::Complete { execution, node, outputs })
+}
+
+fn gate(name: &str) -> Result<GateSelector, CommandError> {
+    let parts: Vec<&str> = required(name, "which gate?")?.split('/').collect();
+    let kind = |word: &str| word.parse::<Kind>().ok();
+    let by_execution = match parts.as_slice() {
+        [first, _] => kind(first).is_none(),
+        [_, second, _] => kind(second).is_none(),
+        parts => parts.len() > 3,
+    };
+    if by_execution {
+        let target = execution(name)?;
+        return match target.node.clone() {
+            Some(id) => Ok(GateSelector::Of(target, id)),
+            None => Err(wrong("which gate? Write EXECUTION/GATE".to_owned())),
+        };
+    }
+    match selector::one(name, Some(Kind::Gate)) {
+        Ok(target) if target.kind == Some(Kind::Gate) => Ok(GateSelector::Named(target)),
+        Ok(_) => Err(wrong("only gates are approved or rejected".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn execution(name: &str) -> Result<ExecutionTarget, CommandError> {
+    selector::execution(required(name, "which Execution?")?).map_err(|error| wrong(error.to_string()))
+}
+
+fn required<'a>(word: &'a str, question: &str) -> Result<&'a str, CommandError> {
+    if word.is_empty() { Err(wrong(question.to_owned())) } else { Ok(word) }
+}
+
+fn nothing_more(rest: &str) -> Result<(), CommandError> {
+    if rest.is_empty() { Ok(()) } else { Err(wrong("there are words too many".to_owned())) }
+}
+
+fn wrong(why: String) -> CommandError {
+    CommandError::Wrong(why)
+}
+
+fn is_output(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The first word, and the rest without the space between.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    match text.split_once([' ', '\t']) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Result<CommentCommand, CommandError> {
+        parse(text).unwrap_or_else(|| panic!("{text} is no command"))
+    }
+
+    #[test]
+    fn commands_are_read_with_their_words_as_data() {
+        let Ok(CommentCommand::Approve { gate, words }) =
+            parsed("/planspec approve sso-review  looks `good` $(rm)\nmore")
+        else {
+            panic!()
+        };
+        let GateSelector::Named(gate) = gate else { panic!() };
+        assert_eq!(gate.name.unwrap().as_str(), "sso-review");
+        assert_eq!(words.as_deref(), Some("looks `good` $(rm)"));
+        let Ok(CommentCommand::Complete { node, outputs, .. }) =
+            parsed("/planspec complete exec-1/research findings='see the wiki' count:=3")
+        else {
+            panic!()
+        };
+        assert_eq!(node.as_str(), "research");
+        assert_eq!(serde_json::to_string(&outputs).unwrap(), r#"{"findings":"see the wiki","count":3}"#);
+        assert!(matches!(
+            parsed("/planspec retry exec-1 build"),
+            Ok(CommentCommand::Retry { node: Some(_), .. })
+        ));
+        assert!(matches!(
+            parsed("/planspec retry team/execution/exec-1"),
+            Ok(CommentCommand::Retry { node: None, .. })
+        ));
+        assert_eq!(parsed("/planspec status"), Ok(CommentCommand::Status));
+        assert_eq!(parsed("/planspec help\r\nthanks"), Ok(CommentCommand::Help));
+    }
+
+    #[test]
+    fn gates_and_nodes_are_named_alone_or_with_their_execution() {
+        let gate = |name: &str| match parsed(&format!("/planspec approve {name} yes")) {
+            Ok(CommentCommand::Approve { gate: GateSelector::Named(gate), .. }) => {
+                format!("{:?} {}", gate.namespace.map(|it| it.to_string()), gate.name.unwrap())
+            }
+            Ok(CommentCommand::Approve { gate: GateSelector::Of(of, id), .. }) => {
+                format!("{:?} {} / {id}", of.namespace.map(|it| it.to_string()), of.name)
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(gate("look"), "None look");
+        assert_eq!(gate("gate/look"), "None look");
+        assert_eq!(gate("team/gate/look"), "Some(\"team\") look");
+        assert_eq!(gate("ship-1/look"), "None ship-1 / look");
+        assert_eq!(gate("execution/ship-1/look"), "None ship-1 / look");
+        assert_eq!(gate("team/execution/ship-1/look"), "Some(\"team\") ship-1 / look");
+        let complete = |name: &str| match parsed(&format!("/planspec complete {name} a=1")) {
+            Ok(CommentCommand::Complete { execution, node, .. }) => {
+                format!("{:?} / {node}", execution.map(|it| it.name.to_string()))
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(complete("research"), "None / research");
+        assert_eq!(complete("exec-1/research"), "Some(\"exec-1\") / research");
+    }
+
+    #[test]
+    fn what_is_no_command_is_left_alone() {
+        for text in
+            ["", "hello", " /planspec help", "see /planspec help", "/planspecs", "x\n/planspec approve g"]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_grammar_lets_nothing_else_through() {
+        assert_eq!(parsed("/planspec"), Err(CommandError::Unknown));
+        assert_eq!(parsed("/planspec apply -f x"), Err(CommandError::Unknown));
+        for bad in [
+            "approve",
+            "approve --all",
+            "approve ../../etc",
+            "approve plan/x",
+            "approve execution/x",
+            "approve team/execution/x",
+            "approve a/b/c",
+            "approve a/b/c/d/e",
+            "approve e/",
+            "approve e/../g",
+            "retry",
+            "retry e a b",
+            "retry e/a b",
+            "cancel e --force",
+            "cancel e/n",
+            "complete",
+            "complete execution/e",
+            "complete E",
+            "complete e/n Key=1",
+            "complete e/n --failed",
+            "complete e/n a=1 a=2",
+            "complete e/n a='",
+            "status --all",
+            "help me",
+        ] {
+            assert!(matches!(parsed(&format!("/planspec {bad}")), Err(CommandError::Wrong(_))), "{bad}");
+        }
+        let long = format!("/planspec approve g {}", "x".repeat(2000));
+        assert!(matches!(parsed(&long), Err(CommandError::Wrong(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_comment_makes_the_parser_panic(text in "(/planspec )?(approve|complete|retry)?.{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

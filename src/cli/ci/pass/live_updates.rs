@@ -1,0 +1,99 @@
+//! What people are told while a pass goes on: the comments on their pull requests, brought up to date now and then beside
+//! the engine, which does not wait for the host.
+
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cli::ci::host::Host;
+use crate::cli::ci::pass::progress::{ReportedState, comment};
+use crate::cli::ci::pass_view::PassView;
+use crate::cli::error::CliError;
+use crate::cli::repo_context::SelectedCommits;
+use crate::event::Event;
+use crate::model::{Kind, ResourceKey};
+
+/// What happened, between the pass and whoever tells it.
+#[derive(Default)]
+pub(crate) struct UpdateQueue {
+    state: Mutex<UpdateState>,
+    over: Condvar,
+}
+
+#[derive(Default, Clone)]
+struct UpdateState {
+    desired: Option<String>,
+    status: Option<String>,
+    touched: BTreeSet<ResourceKey>,
+    /// Whether something was recorded that nobody was told yet.
+    fresh: bool,
+    over: bool,
+}
+
+impl UpdateQueue {
+    /// Takes an event in.
+    pub(crate) fn note(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::PassStarted { desired, .. } => state.desired = Some(desired.clone()),
+            Event::Published { commit, .. } => {
+                state.status = Some(commit.clone());
+                state.fresh = true;
+            }
+            Event::Execution { key, .. } | Event::Node { key, .. } if key.kind == Kind::Execution => {
+                state.touched.insert(key.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The pass is over.
+    pub(crate) fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+        self.over.notify_all();
+    }
+
+    /// Waits for the interval to pass, or for the end: what is to be told then, if it is not the end.
+    fn next(&self, interval: Duration) -> Option<UpdateState> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.over.wait_timeout_while(state, interval, |state| !state.over);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.over {
+            return None;
+        }
+        let told = state.clone();
+        state.fresh = false;
+        Some(told)
+    }
+}
+
+/// Tells what happens until the pass is over, at most once in an interval. What cannot be told now is told at the end.
+pub(crate) fn tell(
+    news: &UpdateQueue,
+    mut view: PassView,
+    host: &Host,
+    (interval, full): (Duration, Option<&str>),
+    told: &mut ReportedState,
+) {
+    while let Some(state) = news.next(interval) {
+        if state.fresh && !state.touched.is_empty() {
+            let found = tips(&view, &state).and_then(|tips| view.move_to(tips));
+            let done =
+                found.and_then(|()| comment(host, &view, (&state.touched, &state.touched), full, told));
+            if let Err(error) = done {
+                tracing::debug!(%error, "progress is not told yet");
+            }
+        }
+    }
+}
+
+/// The commits that the pass has come to. Nothing is fetched: the engine has them.
+fn tips(view: &PassView, state: &UpdateState) -> Result<SelectedCommits, CliError> {
+    let commit = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+    let desired = commit(&state.desired);
+    Ok(SelectedCommits {
+        desired,
+        status: commit(&state.status),
+        config: view.workspace().config_at(desired)?,
+    })
+}

@@ -1,0 +1,173 @@
+//! A pass in a job: everything is driven as far as it goes, and the people who brought it are told.
+
+mod live_updates;
+mod pass_report;
+mod progress;
+
+use std::time::Instant;
+
+use self::live_updates::UpdateQueue;
+use self::pass_report::PassReport;
+use self::progress::ReportedState;
+use crate::cli::Context;
+use crate::cli::ci::authority::approvals;
+use crate::cli::ci::event::ReviewRef;
+use crate::cli::ci::host::Host;
+use crate::cli::ci::pass_view::PassView;
+use crate::cli::ci::{CiOptions, step};
+use crate::cli::drive::{drive_with, verdict};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
+use crate::config::Actions;
+use crate::engine::{ReconcileOptions, ReconcileSummary, forget_looks};
+
+/// Drives everything and reports it.
+pub(crate) fn run(
+    branch: Option<String>,
+    choices: &CiOptions,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    follow(branch, context);
+    let host = open_host(actions, context)?.map(|host| host.within(choices));
+    drive_and_report(host.as_ref(), choices, actions, context)
+}
+
+/// A pull request was approved: once it is merged, that may open gates.
+pub(crate) fn after_review(
+    place: &ReviewRef,
+    choices: &CiOptions,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    follow(place.branch.clone(), context);
+    let host = Host::open(actions)?.within(choices);
+    let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
+    if pull.merged_at.is_none() {
+        context.out.note("the pull request is not merged; its reviews are read when it is")?;
+        return Ok(Exit::Done);
+    }
+    drive_and_report(Some(&host), choices, actions, context)
+}
+
+/// Lets the next pass look at everything that goes on elsewhere, however short ago the last look was.
+pub(crate) fn look_at_once(context: &Context) -> Result<(), CliError> {
+    Ok(forget_looks(&RepoContext::open(context)?.repo.cache_dir())?)
+}
+
+/// The host, where there is a token that may be used; a warning where there is none. A pass needs none.
+pub(crate) fn open_host(actions: &Actions, context: &mut Context) -> Result<Option<Host>, CliError> {
+    match Host::open(actions) {
+        Ok(host) => Ok(Some(host)),
+        Err(error) => {
+            let why = error.to_string();
+            context
+                .out
+                .warning(format!("nothing is written on the host: {}", crate::report::text::line(&why)))?;
+            Ok(None)
+        }
+    }
+}
+
+/// The desired branch is the one that the event names, unless the user named one.
+pub(crate) fn follow(branch: Option<String>, context: &mut Context) {
+    if context.options.reference.is_none() {
+        context.options.reference = branch;
+    }
+}
+
+/// One pass, one more when reviews opened gates, and the reports.
+pub(crate) fn drive_and_report(
+    host: Option<&Host>,
+    choices: &CiOptions,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let (mut passed, mut told, begun) = (PassReport::default(), ReportedState::default(), Instant::now());
+    let full = step::summary_address(actions);
+    let listener = PassObserver { host, full: full.as_deref() };
+    once(&mut passed, choices, begun, &listener, &mut told, context)?;
+    if let Some(host) = host
+        && !passed.summary.interrupted
+        && passed.summary.waiting_count > 0
+        && approvals::count_reviews(host, context)? > 0
+    {
+        once(&mut passed, choices, begun, &listener, &mut told, context)?;
+    }
+    let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut told, context)?;
+    step::summary(actions, &page)?;
+    let exit = verdict(&passed.summary);
+    step::outputs(
+        actions,
+        &[
+            ("result", word(&passed.summary).to_owned()),
+            ("executions", phases.to_string()),
+            ("status-commit", passed.commit.clone().unwrap_or_default()),
+        ],
+    )?;
+    Ok(exit)
+}
+
+/// Who is told what happens while it does.
+struct PassObserver<'a> {
+    host: Option<&'a Host>,
+    /// The address of the job's summary.
+    full: Option<&'a str>,
+}
+
+fn once(
+    passed: &mut PassReport,
+    choices: &CiOptions,
+    begun: Instant,
+    listener: &PassObserver<'_>,
+    told: &mut ReportedState,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    let workspace = RepoContext::open(context)?;
+    let interval = workspace.config_at(workspace.local_desired()?)?.publish.progress_interval.span();
+    let beside = PassView::nowhere(RepoContext::open(context)?, &context.environment.actions())?;
+    // Two passes of a job share its time.
+    let options = ReconcileOptions {
+        max_duration: choices.bounds.time().map(|most| most.saturating_sub(begun.elapsed())),
+        ..choices.bounds.options(context)
+    };
+    let mut seen = std::mem::take(passed);
+    let news = UpdateQueue::default();
+    let summary = std::thread::scope(|scope| {
+        if let Some(host) = listener.host {
+            let news = &news;
+            scope.spawn(move || live_updates::tell(news, beside, host, (interval, listener.full), told));
+        }
+        let summary = drive_with(workspace, options, context, |event| {
+            seen.note(event);
+            news.note(event);
+        });
+        news.end();
+        summary
+    })?;
+    seen.touched.extend(summary.waiting.iter().map(|waiting| waiting.key.clone()));
+    seen.touched.extend(summary.failed.iter().cloned());
+    let mut failed = std::mem::take(&mut seen.summary.failed);
+    failed.retain(|key| !summary.failed.contains(key));
+    seen.summary = summary;
+    seen.summary.failed.extend(failed);
+    *passed = seen;
+    Ok(())
+}
+
+/// How it went, in one word for later steps.
+fn word(summary: &ReconcileSummary) -> &'static str {
+    if summary.invalid > 0 {
+        "invalid"
+    } else if summary.held_back > 0 {
+        "held-back"
+    } else if summary.interrupted {
+        "interrupted"
+    } else if !summary.failed.is_empty() {
+        "failed"
+    } else if summary.waiting_count > 0 {
+        "waiting"
+    } else {
+        "done"
+    }
+}

@@ -1,0 +1,185 @@
+//! Where Executions stand, as the people see it who brought them: one comment on each pull request, and the summary of
+//! the job.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::Context;
+use crate::cli::ci::host::Host;
+use crate::cli::ci::pass::pass_report::PassReport;
+use crate::cli::ci::pass_view::{PassView, merged_pull};
+use crate::cli::error::CliError;
+use crate::git::ObjectId;
+use crate::github::{CommentUpdate, PullRequest};
+use crate::model::{Kind, ResourceKey};
+use crate::report::progress_comment::MARKER;
+use crate::report::text;
+
+/// The most comments that are written at once: the rest is told by the next pass.
+const MOST_WRITTEN: usize = 30;
+
+/// For how many commits the host is asked at once which pull request brought them.
+const MOST_ASKED: usize = 100;
+
+/// What the host was asked and told already in this job, so that it is not asked again.
+#[derive(Default)]
+pub(crate) struct ReportedState {
+    /// The merged pull request that brought a commit.
+    pulls: BTreeMap<ObjectId, Option<PullRequest>>,
+    /// Our comment on a pull request, and what it says.
+    comments: BTreeMap<u64, (u64, String)>,
+    /// For how many commits the host was asked, since the count began anew.
+    asked: usize,
+}
+
+impl ReportedState {
+    /// Takes nothing for granted that others may have changed since, or that the host did not know yet.
+    pub(crate) fn look_again(&mut self) {
+        self.pulls.retain(|_, pull| pull.is_some());
+        self.comments.clear();
+    }
+
+    fn pull(&mut self, host: &Host, commit: ObjectId) -> Result<Option<PullRequest>, CliError> {
+        if let Some(pull) = self.pulls.get(&commit) {
+            return Ok(pull.clone());
+        }
+        if self.asked >= MOST_ASKED {
+            return Ok(None);
+        }
+        self.asked += 1;
+        let pull = merged_pull(host, &commit.to_string())?;
+        self.pulls.insert(commit, pull.clone());
+        Ok(pull)
+    }
+
+    /// Writes or edits our comment, unless it says the same already; whether it did not.
+    fn write(&mut self, host: &Host, number: u64, body: &str) -> Result<bool, CliError> {
+        if let Some((id, said)) = self.comments.get(&number) {
+            let id = *id;
+            if said == body {
+                return Ok(false);
+            }
+            match host.ask(|github, repo| github.edit_comment(repo, id, body)) {
+                Ok(_) => {
+                    self.comments.insert(number, (id, body.to_owned()));
+                    return Ok(true);
+                }
+                // Somebody deleted it.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let written = host.keep_comment(number, MARKER, body)?;
+        self.comments.insert(number, (written.id(), body.to_owned()));
+        Ok(!matches!(written, CommentUpdate::Unchanged(_)))
+    }
+}
+
+/// Tells every pull request what became of what it brought, and gives the summary of the job and the phases for later
+/// steps.
+pub(crate) fn publish(
+    host: Option<&Host>,
+    passed: &PassReport,
+    full: Option<&str>,
+    told: &mut ReportedState,
+    context: &mut Context,
+) -> Result<(String, Value), CliError> {
+    let view = PassView::open(context)?;
+    let mut page = view.page(&passed.touched, None)?.summary;
+    if !passed.timeline.is_empty() {
+        page.push_str("\n## Timeline\n\n| Time | What | Became | Why |\n| --- | --- | --- | --- |\n");
+        page.extend(passed.timeline.iter().map(String::as_str));
+        if passed.left_out > 0 {
+            page.push_str(&format!("\n… and {} more.\n", passed.left_out));
+        }
+    }
+    told.look_again();
+    if let Some(host) = host
+        && let Err(error) = comment(host, &view, (&passed.changed, &passed.touched), full, told)
+    {
+        // The work is recorded; a comment that is missing is no reason to fail.
+        let why = error.to_string();
+        context.out.warning(format!("progress is not told on the host: {}", text::line(&why)))?;
+    }
+    Ok((page, phases(&view, passed)?))
+}
+
+/// Brings the comments on the pull requests up to date that brought these Executions; those that something happened to
+/// come first.
+pub(crate) fn comment(
+    host: &Host,
+    view: &PassView,
+    (changed, touched): (&BTreeSet<ResourceKey>, &BTreeSet<ResourceKey>),
+    full: Option<&str>,
+    told: &mut ReportedState,
+) -> Result<(), CliError> {
+    let (first, touched) = (executions_only(changed), executions_only(touched));
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let waiting: Vec<&ResourceKey> = touched.difference(&first).collect();
+    // Where there are more than one pass can ask about, each one begins elsewhere.
+    let begin = (uuid::Uuid::new_v4().as_u128() % (waiting.len().max(1) as u128)) as usize;
+    let begin = if waiting.len() > MOST_ASKED { begin } else { 0 };
+    let waiting = waiting.iter().cycle().skip(begin).take(waiting.len()).copied();
+    let order: Vec<&ResourceKey> = first.iter().chain(waiting).collect();
+    told.asked = 0;
+    let mut written = 0;
+    for (number, keys) in by_pull(host, view, &order, told)? {
+        if written == MOST_WRITTEN {
+            break;
+        }
+        written += usize::from(told.write(host, number, &view.page(&keys, full)?.comment)?);
+    }
+    Ok(())
+}
+
+/// The pull requests that brought these Executions, with everything else that they brought; in the same order.
+fn by_pull(
+    host: &Host,
+    view: &PassView,
+    order: &[&ResourceKey],
+    told: &mut ReportedState,
+) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
+    let mut rest: BTreeSet<ResourceKey> = view.executions()?.into_iter().collect();
+    rest.extend(order.iter().map(|key| (*key).clone()));
+    let mut origins = view.brought(&rest)?;
+    let mut found: Vec<(u64, BTreeSet<ResourceKey>)> = Vec::new();
+    let mut pulls: BTreeMap<u64, (PullRequest, usize)> = BTreeMap::new();
+    for key in order {
+        let Some(commit) = origins.remove(*key) else { continue };
+        let Some(pull) = told.pull(host, commit)? else { continue };
+        let (_, place) = pulls.entry(pull.number).or_insert_with(|| {
+            found.push((pull.number, BTreeSet::new()));
+            (pull, found.len() - 1)
+        });
+        found.get_mut(*place).map(|(_, keys)| keys.insert((*key).clone()));
+    }
+    // The host is asked only about commits that can be of one of these pull requests.
+    let near: BTreeSet<ObjectId> = pulls.values().flat_map(|(pull, _)| view.between(pull)).collect();
+    for (key, commit) in origins {
+        if (told.pulls.contains_key(&commit) || near.contains(&commit))
+            && let Some(pull) = told.pull(host, commit)?
+            && let Some((_, place)) = pulls.get(&pull.number)
+        {
+            found.get_mut(*place).map(|(_, keys)| keys.insert(key));
+        }
+    }
+    Ok(found)
+}
+
+fn executions_only(keys: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {
+    keys.iter().filter(|key| key.kind == Kind::Execution).cloned().collect()
+}
+
+/// The phases of the Executions of a pass, for later steps.
+fn phases(view: &PassView, passed: &PassReport) -> Result<Value, CliError> {
+    let mut phases = Map::new();
+    for key in executions_only(&passed.touched) {
+        let record = view.record(&key)?;
+        let phase = record.as_ref().and_then(|record| record.execution()).map(|status| status.phase.as_str());
+        phases.insert(format!("{}/{}", key.namespace, key.name), json!(phase.unwrap_or("Deleted")));
+    }
+    Ok(Value::Object(phases))
+}

@@ -1,0 +1,80 @@
+//! `planspec cancel`, `retry`, `suspend` and `resume`: decisions about a whole execution.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::decisions::{execution_of, key_of, record};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::view::selector;
+use crate::engine::Decision;
+use crate::model::{Kind, NodeId};
+
+/// Call off an execution, or every execution of a goal
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec cancel sso-exec-001 -m 'wrong tenant'
+  planspec cancel goal/enable-google-sso")]
+pub(crate) struct CancelArguments {
+    /// The execution, as NAME or execution/NAME; or goal/NAME
+    target: String,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+pub(crate) fn cancel(arguments: &CancelArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let target = key_of(&selector::one(&arguments.target, Some(Kind::Execution))?, context)?;
+    record(&Decision::Cancel { target, comment: arguments.message.clone() }, context)
+}
+
+/// Run again what did not succeed, or a node and everything after it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec retry sso-exec-001
+  planspec retry sso-exec-001 --from implement")]
+pub(crate) struct RetryArguments {
+    /// The execution, as NAME or execution/NAME
+    execution: String,
+    /// This node and everything after it, also what succeeded
+    #[arg(long, value_name = "NODE")]
+    from: Option<NodeId>,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.execution)?;
+    let from = arguments.from.clone().or_else(|| wanted.node.clone());
+    let execution = execution_of(&wanted, context)?;
+    record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)
+}
+
+/// Start no further nodes of an execution; what runs goes on
+#[derive(Debug, Args)]
+pub(crate) struct SuspendArguments {
+    /// The execution, as NAME or execution/NAME
+    execution: String,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+/// Let a suspended execution go on
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArguments {
+    /// The execution, as NAME or execution/NAME
+    execution: String,
+}
+
+pub(crate) fn suspend(arguments: &SuspendArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
+    record(&Decision::Suspend { execution, comment: arguments.message.clone() }, context)
+}
+
+pub(crate) fn resume(arguments: &ResumeArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
+    record(&Decision::Resume { execution }, context)
+}

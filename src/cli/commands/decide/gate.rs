@@ -1,0 +1,71 @@
+//! `planspec approve` and `planspec reject`: a review of a gate.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::decisions::{execution_of, key_of, record};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::view::selector;
+use crate::engine::Decision;
+use crate::model::{Kind, ReviewAction};
+
+/// Approve a gate, for the execution that waits at it
+///
+/// The approval is bound to the gate's generation and to the graph and commit that the execution is pinned to; when
+/// one of them changes, it no longer counts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec approve gate/sso-security-review
+  planspec approve sso-security-review -m 'checked the token storage'
+  planspec approve sso-security-review --execution sso-exec-001")]
+pub(crate) struct ApproveArguments {
+    #[command(flatten)]
+    review: ReviewArguments,
+}
+
+/// Reject a gate; the node that waits at it fails
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec reject gate/sso-security-review -m 'tokens are logged'")]
+pub(crate) struct RejectArguments {
+    #[command(flatten)]
+    review: ReviewArguments,
+}
+
+#[derive(Debug, Args)]
+struct ReviewArguments {
+    /// The gate, as NAME or gate/NAME
+    gate: String,
+    /// The execution, when several wait at the gate, or when it has not reached it yet
+    #[arg(long, value_name = "NAME")]
+    execution: Option<String>,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+pub(crate) fn approve(arguments: &ApproveArguments, context: &mut Context) -> Result<Exit, CliError> {
+    review(&arguments.review, ReviewAction::Approve, context)
+}
+
+pub(crate) fn reject(arguments: &RejectArguments, context: &mut Context) -> Result<Exit, CliError> {
+    review(&arguments.review, ReviewAction::Reject, context)
+}
+
+fn review(
+    arguments: &ReviewArguments,
+    action: ReviewAction,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let gate = key_of(&selector::one(&arguments.gate, Some(Kind::Gate))?, context)?;
+    if gate.kind != Kind::Gate {
+        return Err(CliError::usage(format!("{gate} is not a gate")));
+    }
+    let execution = match &arguments.execution {
+        Some(text) => Some(execution_of(&selector::execution(text)?, context)?),
+        None => None,
+    };
+    record(&Decision::Review { gate, action, execution, comment: arguments.message.clone() }, context)
+}

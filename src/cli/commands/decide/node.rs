@@ -1,0 +1,95 @@
+//! `planspec complete`, `planspec fail` and `planspec answer`: what a person says about the work of a node.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::Context;
+use crate::cli::decisions::{execution_of, record};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::view::selector;
+use crate::engine::Decision;
+use crate::model::{JsonMap, NodeId, ResourceKey};
+
+/// Record that a person did the work of a node, or that it cannot be done
+///
+/// Outputs have to be those that the node declares, and what its capabilities promise. Where the work goes on elsewhere, such
+/// as a remote job, the next reconcile calls that off first; then this counts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec complete sso-exec-001/research findings='see the wiki' count:=3
+  planspec complete sso-exec-001/research --failed -m 'no access to the tenant'")]
+pub(crate) struct CompleteArguments {
+    /// The node, as EXECUTION/NODE
+    node: String,
+    /// Outputs: NAME=TEXT, or NAME:=JSON for anything but text
+    #[arg(value_name = "NAME=TEXT", value_parser = parse_output)]
+    outputs: Vec<(String, Value)>,
+    /// The work failed
+    #[arg(long)]
+    failed: bool,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+fn parse_output(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=TEXT or NAME:=JSON")?;
+    match name.strip_suffix(':') {
+        Some(name) => {
+            let value = serde_json::from_str(value).map_err(|error| format!("not JSON: {error}"))?;
+            Ok((name.to_owned(), value))
+        }
+        None => Ok((name.to_owned(), Value::String(value.to_owned()))),
+    }
+}
+
+pub(crate) fn complete(arguments: &CompleteArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let (execution, node) = node_of(&arguments.node, context)?;
+    let outputs: JsonMap = arguments.outputs.iter().cloned().collect();
+    let comment = arguments.message.clone();
+    record(&Decision::Complete { execution, node, outputs, failed: arguments.failed, comment }, context)
+}
+
+/// Record that the work of a node cannot be done: the same as `planspec complete --failed`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec fail sso-exec-001/research --reason 'no access to the tenant'")]
+pub(crate) struct FailArguments {
+    /// The node
+    #[arg(value_name = "EXECUTION/NODE")]
+    node: String,
+    /// Why, for the record
+    #[arg(long, short = 'm', visible_alias = "message", value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(crate) fn fail(arguments: &FailArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let (execution, node) = node_of(&arguments.node, context)?;
+    let comment = arguments.reason.clone();
+    record(&Decision::Complete { execution, node, outputs: JsonMap::new(), failed: true, comment }, context)
+}
+
+/// Answer the question of an agent that waits for input
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec answer leaflet-1/write 'for nurses'")]
+pub(crate) struct AnswerArguments {
+    /// The node, as EXECUTION/NODE
+    node: String,
+    /// The answer, as it is passed on; it is recorded, so it must hold no secret
+    text: String,
+}
+
+pub(crate) fn answer(arguments: &AnswerArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let (execution, node) = node_of(&arguments.node, context)?;
+    record(&Decision::Answer { execution, node, text: arguments.text.clone() }, context)
+}
+
+/// The execution and the node that EXECUTION/NODE names.
+fn node_of(argument: &str, context: &mut Context) -> Result<(ResourceKey, NodeId), CliError> {
+    let (target, node) = selector::node(argument)?;
+    Ok((execution_of(&target, context)?, node))
+}

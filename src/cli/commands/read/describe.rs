@@ -1,0 +1,58 @@
+//! `planspec describe`: everything about some objects, for people.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector;
+use crate::cli::view::timeline::{self, HistoryFilter};
+use crate::report::describe::describe;
+use crate::report::object::list_value;
+
+/// Describe objects in detail: spec, status, conditions, nodes, what they wait for, and their history
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec describe execution/sso-exec-001
+  planspec describe gate sso-security-review -n team-platform")]
+pub(crate) struct DescribeArguments {
+    /// Kinds, a kind and names, or KIND/NAME
+    #[arg(required = true, value_name = "KIND|KIND/NAME")]
+    targets: Vec<String>,
+    /// How many of the newest history entries to show for each
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    history: usize,
+}
+
+pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let format = context.options.format()?;
+    let targets = selector::many(&arguments.targets)?;
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let inventory = Inventory::load(&workspace, &tips)?;
+    let objects = inventory.select(&targets, context)?;
+    match format {
+        OutputFormat::Json => context.out.json(&list_value(&objects))?,
+        OutputFormat::Yaml => context.out.yaml(&list_value(&objects))?,
+        _ if objects.is_empty() => context.out.note("no resources found")?,
+        _ => {
+            for (i, object) in objects.iter().enumerate() {
+                let filter = HistoryFilter {
+                    keys: vec![object.key.clone()],
+                    node: None,
+                    limit: Some(arguments.history),
+                };
+                let events = timeline::entries(&workspace.repo, tips.status, &filter)?;
+                if i > 0 {
+                    context.out.line("\n---")?;
+                }
+                let page = describe(object, &events, context.now());
+                context.out.text(&page)?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,142 @@
+//! `planspec graph`: the graph of a plan, or of an execution with its phases.
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::pinned_plan::pinned_plan;
+use crate::cli::view::resolve;
+use crate::cli::view::selector::{self, ResourceSelector};
+use crate::model::{ExecutionStatus, Kind, PlanSpec, Resource, ResourceKey, Spec, StringMap};
+use crate::report::graph::{GraphFormat, GraphView};
+use crate::report::object::LiveObject;
+
+/// Draw the graph of a plan, or of an execution with the phases of its nodes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec graph sso-implementation-v2
+  planspec graph execution/sso-exec-001
+  planspec graph plan/sso-implementation-v2 --format svg > plan.svg")]
+pub(crate) struct GraphArguments {
+    /// PLAN, EXECUTION, plan/NAME or execution/NAME
+    #[arg(value_name = "PLAN|EXECUTION")]
+    target: String,
+    /// The form of the drawing
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    format: GraphFormatArgument,
+}
+
+/// The form of the drawing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum GraphFormatArgument {
+    /// An indented tree
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown on a Git host
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+pub(crate) fn run(arguments: &GraphArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let inventory = Inventory::load(&workspace, &tips)?;
+    let object = find(&inventory, &arguments.target, context)?;
+    let (plan, status) = match object.key.kind {
+        Kind::Plan => (plan_of(object.resource.as_ref(), &object.key, None)?.plan, None),
+        Kind::Execution => {
+            let graph = execution_graph(&workspace, &tips, &inventory, &object)?;
+            (graph.plan, graph.status)
+        }
+        other => return Err(CliError::usage(format!("a {} has no graph", other.singular()))),
+    };
+    let title = format!("{}/{}", object.key.namespace, object.key.name);
+    let view = GraphView::new(&title, &plan.graph, status.as_ref(), context.now()).map_err(|errors| {
+        let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        CliError::no(format!("the graph of {title} is broken: {}", text.join("; ")))
+    })?;
+    let format = match arguments.format {
+        GraphFormatArgument::Text => GraphFormat::Text,
+        GraphFormatArgument::Dot => GraphFormat::Dot,
+        GraphFormatArgument::Mermaid => GraphFormat::Mermaid,
+        GraphFormatArgument::Svg => GraphFormat::Svg,
+    };
+    context.out.text(&view.render(format))?;
+    Ok(Exit::Done)
+}
+
+/// A bare name is a plan or an execution, whichever there is.
+fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<LiveObject, CliError> {
+    if argument.contains('/') {
+        return inventory.one(&selector::one(argument, None)?, context);
+    }
+    let plan = selector::one(argument, Some(Kind::Plan))?;
+    let execution = ResourceSelector { kind: Some(Kind::Execution), ..plan.clone() };
+    let namespace = context.options.namespace.as_ref();
+    let plans = inventory.keys(&plan, namespace)?;
+    let executions = inventory.keys(&execution, namespace)?;
+    match (plans.as_slice(), executions.as_slice(), &plan.name) {
+        ([_, ..], [_, ..], Some(name)) => {
+            Err(resolve::ambiguous(name, &plans.iter().chain(&executions).cloned().collect::<Vec<_>>()))
+        }
+        ([], [_, ..], _) => inventory.one(&execution, context),
+        _ => inventory.one(&plan, context),
+    }
+}
+
+/// The plan that an execution runs, and where it stands.
+pub(crate) struct ExecutionGraph {
+    /// The plan.
+    pub(crate) key: ResourceKey,
+    /// Its labels.
+    pub(crate) labels: StringMap,
+    /// Its spec.
+    pub(crate) plan: PlanSpec,
+    /// The status of the execution.
+    pub(crate) status: Option<ExecutionStatus>,
+}
+
+fn plan_of(
+    resource: Option<&Resource>,
+    key: &ResourceKey,
+    status: Option<ExecutionStatus>,
+) -> Result<ExecutionGraph, CliError> {
+    let no = || {
+        CliError::no(format!("the manifest of {key} is not there or has errors"))
+            .hint("`planspec validate` says what is wrong")
+    };
+    let resource = resource.ok_or_else(no)?;
+    let Spec::Plan(plan) = &resource.spec else { return Err(no()) };
+    let (key, labels) = (key.clone(), resource.metadata.labels.clone());
+    Ok(ExecutionGraph { key, labels, plan: plan.clone(), status })
+}
+
+/// The graph that an execution is pinned to; before it is, the graph of the plan that it names.
+pub(crate) fn execution_graph(
+    workspace: &RepoContext,
+    tips: &SelectedCommits,
+    inventory: &Inventory<'_>,
+    object: &LiveObject,
+) -> Result<ExecutionGraph, CliError> {
+    let status = object.record.as_ref().and_then(|record| record.execution()).cloned();
+    if let Some(execution) = &status
+        && let Some(pin) = &execution.extensions.pinned
+        && inventory.status().pinned(&workspace.repo, &object.key)?.plan.is_some()
+    {
+        let pinned = pinned_plan(&workspace.repo, &tips.config, inventory.status(), &object.key, execution)?;
+        let key = pin.plan.clone();
+        return plan_of(pinned.as_ref(), &key, status);
+    }
+    let Some(Spec::Execution(spec)) = object.resource.as_ref().map(|resource| &resource.spec) else {
+        return Err(CliError::no(format!("{} has no graph yet", object.key)));
+    };
+    let key = spec.plan_ref.key(Kind::Plan, &object.key.namespace);
+    let plan = inventory.object(&key)?;
+    plan_of(plan.as_ref().and_then(|plan| plan.resource.as_ref()), &key, status)
+}

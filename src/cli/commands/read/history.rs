@@ -1,0 +1,72 @@
+//! `planspec history`: what happened when, and who did it.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector;
+use crate::cli::view::timeline::{self, HistoryFilter};
+use crate::model::{Kind, NodeId, ResourceKey};
+use crate::report::history;
+
+/// Show what happened when, who or what did it, and from which desired commit
+///
+/// The entries come from the commits of the status branch.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec history
+  planspec history execution/sso-exec-001
+  planspec history sso-exec-001 --node review -o json")]
+pub(crate) struct HistoryArguments {
+    /// The resources, as KIND/NAME; a bare name is an execution. All when none is given
+    #[arg(value_name = "KIND/NAME")]
+    targets: Vec<String>,
+    /// Only this node
+    #[arg(long, value_name = "NODE")]
+    node: Option<NodeId>,
+    /// At most so many of the newest entries
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
+
+pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let format = context.options.format()?;
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let mut keys: Vec<ResourceKey> = Vec::new();
+    if !arguments.targets.is_empty() {
+        let inventory = Inventory::load(&workspace, &tips)?;
+        for argument in &arguments.targets {
+            let target = selector::one(argument, Some(Kind::Execution))?;
+            keys.push(inventory.one(&target, context)?.key);
+        }
+    }
+    let filter = HistoryFilter { keys, node: arguments.node.clone(), limit: arguments.limit };
+    let mut entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
+    if let (Some(namespace), true) = (&context.options.namespace, filter.keys.is_empty()) {
+        entries.retain(|entry| entry.resource.namespace == *namespace);
+    }
+    match format {
+        OutputFormat::Json => context.out.json(&entries)?,
+        OutputFormat::Yaml => context.out.yaml(&entries)?,
+        OutputFormat::Name => {
+            for entry in &entries {
+                context.out.line(&entry.commit)?;
+            }
+        }
+        _ if entries.is_empty() => {
+            context.out.note("nothing is recorded yet; `planspec reconcile` does the work")?;
+        }
+        format => {
+            let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);
+            for line in table.lines() {
+                context.out.line(line)?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,238 @@
+//! `planspec logs`: what the work printed.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector::{self, nearest};
+use crate::model::{NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::report::style::Tone;
+use crate::report::text;
+
+/// How often a log that grows is read, and with it the status: of this repository, and of a remote.
+const PAUSE: Duration = Duration::from_millis(200);
+const REMOTE_PAUSE: Duration = Duration::from_secs(3);
+
+/// The most that is read of a log at once.
+const CHUNK: u64 = 1 << 20;
+
+/// Show what the work of an execution printed
+///
+/// The whole log is on the machine that ran the node; elsewhere the recorded end of it is shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec logs sso-exec-001
+  planspec logs sso-exec-001/research --attempt 2
+  planspec logs sso-exec-001/research -f")]
+pub(crate) struct LogsArguments {
+    /// EXECUTION, or EXECUTION/NODE
+    #[arg(value_name = "EXECUTION[/NODE]")]
+    target: String,
+    /// Which attempt, from 1; the last when absent
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+    /// Go on until the node has ended, from attempt to attempt; with `--attempt`, until that one has
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let wanted = selector::execution(&arguments.target)?;
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let object = Inventory::load(&workspace, &tips)?.one(&wanted.clone().into(), context)?;
+    let Some(record) = object.record else {
+        return Err(CliError::no(format!("{} was not reconciled yet", object.key)));
+    };
+    let nodes = started(&record);
+    let Some(id) = wanted.node else {
+        if arguments.follow {
+            return Err(CliError::usage("`-f` follows one node").hint("write EXECUTION/NODE"));
+        }
+        return print_all(&workspace, &record, &nodes, arguments, context);
+    };
+    let Some(node) = record.execution().and_then(|status| status.node_statuses.get(&id)) else {
+        let ids = record.execution().into_iter().flat_map(|status| status.node_statuses.keys());
+        let error = CliError::no(format!("{} has no node `{id}`", object.key));
+        return Err(match nearest(id.as_str(), ids.map(NodeId::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        });
+    };
+    if arguments.follow {
+        return follow(&workspace, &object.key, &id, arguments.attempt, context);
+    }
+    if let Some(number) = arguments.attempt.filter(|number| *number > node.attempt) {
+        return Err(CliError::no(format!("{id} has had no attempt {number}"))
+            .hint(format!("attempts so far: {}; `-f` waits for one that is to come", node.attempt)));
+    }
+    if node.extensions.reason == Some(NodeReason::Reused) {
+        context.out.note(text::line(&node.message))?;
+    }
+    match LogSource::of(&workspace, &record, &id, node, arguments.attempt).read()? {
+        Some(content) => context.out.text(&ended(&content))?,
+        None => context.out.note(format!("there is no log of {id} here, and none is recorded"))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The nodes that have started, oldest first.
+fn started(record: &StatusRecord) -> Vec<(NodeId, NodeStatus)> {
+    let nodes = record.execution().into_iter().flat_map(|status| &status.node_statuses);
+    let mut nodes: Vec<(NodeId, NodeStatus)> =
+        nodes.filter(|(_, node)| node.attempt > 0).map(|(id, node)| (id.clone(), node.clone())).collect();
+    nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
+    nodes
+}
+
+fn print_all(
+    workspace: &RepoContext,
+    record: &StatusRecord,
+    nodes: &[(NodeId, NodeStatus)],
+    arguments: &LogsArguments,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    for (id, node) in nodes {
+        if let Some(content) = LogSource::of(workspace, record, id, node, arguments.attempt).read()? {
+            context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
+            context.out.text(&ended(&content))?;
+        }
+    }
+    if nodes.is_empty() {
+        context.out.note("no node has started yet")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Where the log of an attempt is, and what is recorded of it.
+struct LogSource {
+    path: PathBuf,
+    tail: Option<String>,
+}
+
+impl LogSource {
+    fn of(
+        workspace: &RepoContext,
+        record: &StatusRecord,
+        id: &NodeId,
+        node: &NodeStatus,
+        attempt: Option<u32>,
+    ) -> Self {
+        let number = attempt.unwrap_or(node.attempt);
+        let recorded = node.extensions.log.as_ref().filter(|_| number == node.attempt);
+        let runs = workspace.repo.cache_dir().join("runs");
+        // The uid comes from a file that anyone may have written; only a plain word may name a directory.
+        let uid: String =
+            record.metadata.uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let path = runs.join(uid).join(id.as_str()).join(number.to_string()).join("log");
+        Self { path, tail: recorded.map(|log| log.tail.clone()) }
+    }
+
+    fn read(&self) -> Result<Option<String>, CliError> {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.tail.clone()),
+            Err(error) => Err(CliError::caused(&format!("cannot read {}", self.path.display()), &error)),
+        }
+    }
+}
+
+/// Prints what comes until the node, or the attempt that was asked for, has ended and everything was read.
+fn follow(
+    workspace: &RepoContext,
+    key: &ResourceKey,
+    id: &NodeId,
+    wanted: Option<u32>,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let mut follower: Option<Follower> = None;
+    loop {
+        let tips = workspace.tips(context)?;
+        let record = workspace.status(&tips)?.get(&workspace.repo, key)?;
+        let Some((record, node)) = record.and_then(|record| {
+            let node = record.execution()?.node_statuses.get(id)?.clone();
+            Some((record, node))
+        }) else {
+            return Err(CliError::no(format!("the record of {key} was removed")));
+        };
+        let last = wanted.unwrap_or(node.attempt);
+        let follower = follower.get_or_insert(Follower { attempt: last, at: 0 });
+        loop {
+            let log = LogSource::of(workspace, &record, id, &node, Some(follower.attempt));
+            follower.print(&log.path, context)?;
+            if follower.attempt >= last {
+                if has_ended(&node, wanted) {
+                    if let (0, Some(tail)) = (follower.at, &log.tail) {
+                        context.out.text(&ended(tail))?;
+                    }
+                    return Ok(Exit::Done);
+                }
+                break;
+            }
+            *follower = Follower { attempt: follower.attempt.saturating_add(1), at: 0 };
+            context.out.note(format!("attempt {}", follower.attempt))?;
+        }
+        std::thread::sleep(if workspace.remote.is_some() { REMOTE_PAUSE } else { PAUSE });
+    }
+}
+
+/// Whether nothing more comes of the node, or of the attempt that was asked for.
+fn has_ended(node: &NodeStatus, wanted: Option<u32>) -> bool {
+    let passed =
+        |wanted: u32| node.attempt > wanted || (node.attempt == wanted && node.phase == NodePhase::Pending);
+    node.phase.is_terminal() || wanted.is_some_and(passed)
+}
+
+/// How far the log of an attempt was printed.
+struct Follower {
+    attempt: u32,
+    at: u64,
+}
+
+impl Follower {
+    /// Prints what has come since.
+    fn print(&mut self, path: &Path, context: &mut Context) -> Result<(), CliError> {
+        while let Some(chunk) = read_from(path, self.at)? {
+            self.at += u64::try_from(chunk.len()).unwrap_or(0);
+            context.out.text(&text::block(&String::from_utf8_lossy(&chunk)))?;
+            context.out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// The next piece of a file, up to its last line end where there is one, and never ending within a character; `None` when
+/// there is nothing new.
+fn read_from(path: &Path, at: u64) -> Result<Option<Vec<u8>>, CliError> {
+    let Ok(mut file) = File::open(path) else { return Ok(None) };
+    let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
+    file.seek(SeekFrom::Start(at)).map_err(failed)?;
+    let mut chunk = Vec::new();
+    file.take(CHUNK).read_to_end(&mut chunk).map_err(failed)?;
+    if let Some(end) = chunk.iter().rposition(|byte| *byte == b'\n') {
+        chunk.truncate(end + 1);
+    } else if let Err(error) = std::str::from_utf8(&chunk)
+        && error.error_len().is_none()
+    {
+        chunk.truncate(error.valid_up_to());
+    }
+    Ok((!chunk.is_empty()).then_some(chunk))
+}
+
+/// A log made safe, with a line end at its end.
+fn ended(content: &str) -> String {
+    let mut safe = text::block(content).into_owned();
+    if !safe.is_empty() && !safe.ends_with('\n') {
+        safe.push('\n');
+    }
+    safe
+}

@@ -1,0 +1,10 @@
+//! Commands that show what is declared and recorded, and change nothing.
+
+pub(crate) mod describe;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod graph;
+pub(crate) mod history;
+pub(crate) mod logs;
+pub(crate) mod wait;
+pub(crate) mod watch;

@@ -1,0 +1,204 @@
+//! `planspec wait`: until something is true of an object.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::polling::Polling;
+use crate::cli::view::selector::{self, ResourceSelector};
+use crate::model::{Condition, Duration, ResourceStatus};
+use crate::report::object::{LiveObject, short_name};
+use crate::report::style::Tone;
+
+/// Wait until something is true of an object
+///
+/// Exits with 1 when the time is over, or when an execution ended in another phase than the one waited for.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec wait execution/sso-exec-001 --for=phase=Succeeded --timeout 10m
+  planspec wait goal/enable-google-sso --for=condition=Accepted
+  planspec wait execution/sso-exec-001 --for=delete")]
+pub(crate) struct WaitArguments {
+    /// The objects, as KIND/NAME or a kind and names
+    #[arg(required = true, value_name = "KIND/NAME")]
+    targets: Vec<String>,
+    /// phase=PHASE[,PHASE…], condition=TYPE[=STATUS], or delete
+    #[arg(long = "for", value_name = "WHAT", value_parser = parse_goal, default_value = "phase=Succeeded")]
+    goal: WaitCondition,
+    /// How long to wait, as in `30s`, `10m`, `2h`
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    timeout: Duration,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WaitCondition {
+    /// One of these phases.
+    Phase(Vec<String>),
+    /// A condition of this type with this status.
+    Condition(String, String),
+    /// That it is gone.
+    Delete,
+}
+
+/// What is known so far.
+#[derive(Debug, PartialEq, Eq)]
+enum WaitState {
+    Yes,
+    NotYet,
+    /// It cannot become true any more without a retry.
+    Never(String),
+}
+
+fn parse_goal(text: &str) -> Result<WaitCondition, String> {
+    if text == "delete" {
+        return Ok(WaitCondition::Delete);
+    }
+    match text.split_once('=') {
+        Some(("phase", phases)) if !phases.is_empty() => {
+            Ok(WaitCondition::Phase(phases.split(',').map(str::to_owned).collect()))
+        }
+        Some(("condition", rest)) if !rest.is_empty() => {
+            let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
+            Ok(WaitCondition::Condition(kind.to_owned(), status.to_owned()))
+        }
+        _ => Err("write phase=PHASE, condition=TYPE[=STATUS] or delete".to_owned()),
+    }
+}
+
+pub(crate) fn run(arguments: &WaitArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let targets = selector::many(&arguments.targets)?;
+    if targets.iter().any(|target| target.name.is_none()) {
+        return Err(CliError::usage("name what to wait for, as in KIND/NAME"));
+    }
+    let workspace = RepoContext::open(context)?;
+    wait(&workspace, &targets, &arguments.goal, Some(&arguments.timeout), context)
+}
+
+/// Waits for all targets.
+pub(crate) fn wait(
+    workspace: &RepoContext,
+    targets: &[ResourceSelector],
+    goal: &WaitCondition,
+    timeout: Option<&Duration>,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let mut polling = Polling::new(workspace, timeout.map(Duration::span));
+    let mut tips = workspace.tips(context)?;
+    let mut pending: Vec<ResourceSelector> = targets.to_vec();
+    loop {
+        let inventory = Inventory::load(workspace, &tips)?;
+        let mut still = Vec::new();
+        for target in pending {
+            let object = match inventory.one(&target, context) {
+                Ok(object) => Some(object),
+                Err(_) if *goal == WaitCondition::Delete => None,
+                Err(error) => return Err(error),
+            };
+            match answer(object.as_ref(), goal) {
+                WaitState::Yes => context.out.line(met(&target, object.as_ref()))?,
+                WaitState::NotYet => still.push(target),
+                WaitState::Never(why) => return Err(CliError::no(why)),
+            }
+        }
+        if still.is_empty() {
+            return Ok(Exit::Done);
+        }
+        pending = still;
+        match polling.next(workspace, &tips, context)? {
+            Some(next) => tips = next,
+            None => return Err(timed_out(&pending, timeout)),
+        }
+    }
+}
+
+fn timed_out(pending: &[ResourceSelector], timeout: Option<&Duration>) -> CliError {
+    let names: Vec<String> = pending.iter().map(named).collect();
+    let after = timeout.map(|timeout| format!(" after {timeout}")).unwrap_or_default();
+    CliError::no(format!("still waiting for {}{after}", names.join(", ")))
+        .hint("`planspec describe` shows what it waits for; `planspec reconcile` drives it")
+}
+
+fn met(target: &ResourceSelector, object: Option<&LiveObject>) -> String {
+    match object {
+        Some(object) => {
+            let phase = object.phase();
+            format!("{} {}", short_name(&object.key), Tone::of_phase(&phase).paint(&phase))
+        }
+        None => format!("{} deleted", named(target)),
+    }
+}
+
+fn named(target: &ResourceSelector) -> String {
+    let kind = target.kind.map_or("resource", crate::model::Kind::singular);
+    format!("{kind}/{}", target.name.as_ref().map_or("", |name| name.as_str()))
+}
+
+fn answer(object: Option<&LiveObject>, goal: &WaitCondition) -> WaitState {
+    let Some(object) = object else {
+        return if *goal == WaitCondition::Delete { WaitState::Yes } else { WaitState::NotYet };
+    };
+    match goal {
+        WaitCondition::Delete => WaitState::NotYet,
+        WaitCondition::Phase(wanted) => {
+            let phase = object.phase();
+            if wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(&phase)) {
+                return WaitState::Yes;
+            }
+            match object.record.as_ref().and_then(|record| record.execution()) {
+                Some(status) if status.phase.is_terminal() => {
+                    let why = status.message.as_deref().map(|message| format!(": {message}"));
+                    WaitState::Never(format!(
+                        "{} is {phase}{}",
+                        short_name(&object.key),
+                        why.unwrap_or_default()
+                    ))
+                }
+                _ => WaitState::NotYet,
+            }
+        }
+        WaitCondition::Condition(kind, status) => {
+            let found = Condition::find(conditions(object), kind);
+            let holds = found.is_some_and(|found| format!("{:?}", found.status).eq_ignore_ascii_case(status));
+            if holds { WaitState::Yes } else { WaitState::NotYet }
+        }
+    }
+}
+
+fn conditions(object: &LiveObject) -> &[Condition] {
+    match object.record.as_ref().map(|record| &record.status) {
+        Some(ResourceStatus::Goal(status)) => &status.conditions,
+        Some(ResourceStatus::Plan(status)) => &status.conditions,
+        Some(ResourceStatus::Capability(status)) => &status.conditions,
+        Some(ResourceStatus::Binding(status)) => &status.conditions,
+        Some(ResourceStatus::Gate(status)) => &status.conditions,
+        Some(ResourceStatus::Execution(status)) => &status.conditions,
+        None => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_has_three_forms() {
+        assert_eq!(parse_goal("delete"), Ok(WaitCondition::Delete));
+        assert_eq!(
+            parse_goal("phase=Failed,Succeeded"),
+            Ok(WaitCondition::Phase(vec!["Failed".into(), "Succeeded".into()]))
+        );
+        assert_eq!(
+            parse_goal("condition=Valid"),
+            Ok(WaitCondition::Condition("Valid".into(), "True".into()))
+        );
+        assert_eq!(
+            parse_goal("condition=Valid=False"),
+            Ok(WaitCondition::Condition("Valid".into(), "False".into()))
+        );
+        assert!(parse_goal("phase=").is_err() && parse_goal("ready").is_err());
+    }
+}

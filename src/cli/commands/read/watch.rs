@@ -1,0 +1,97 @@
+//! `planspec watch`: objects as they change.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::commands::read::get::print_tables;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::polling::Polling;
+use crate::cli::view::selector;
+use crate::model::{Duration, ResourceKey};
+use crate::report::object::{LiveObject, short_name};
+
+/// Show objects, and again whenever they change
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec watch executions
+  planspec watch goals,executions -n team-platform -o json")]
+pub(crate) struct WatchArguments {
+    /// Kinds (`goals`, `goals,plans`, `all`), a kind and names, or KIND/NAME
+    #[arg(required = true, value_name = "KIND|KIND/NAME")]
+    targets: Vec<String>,
+    /// Stop after this long
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Duration>,
+}
+
+pub(crate) fn run(arguments: &WatchArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let targets = selector::many(&arguments.targets)?;
+    let workspace = RepoContext::open(context)?;
+    let mut polling = Polling::new(&workspace, arguments.timeout.as_ref().map(Duration::span));
+    let mut tips = workspace.tips(context)?;
+    let mut shown: BTreeMap<ResourceKey, String> = BTreeMap::new();
+    loop {
+        let inventory = Inventory::load(&workspace, &tips)?;
+        let objects = inventory.select(&targets, context)?;
+        let changed = changes(&objects, &mut shown);
+        print(&changed, context)?;
+        for gone in vanished(&objects, &mut shown) {
+            context.out.line(format!("{} deleted", short_name(&gone)))?;
+        }
+        context.out.flush()?;
+        match polling.next(&workspace, &tips, context)? {
+            Some(next) => tips = next,
+            None => return Ok(Exit::Done),
+        }
+    }
+}
+
+/// The objects that are not as they were last shown.
+fn changes(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<LiveObject> {
+    let mut changed = Vec::new();
+    for object in objects {
+        let state = object.to_value().to_string();
+        if shown.insert(object.key.clone(), state.clone()).is_none_or(|old| old != state) {
+            changed.push(object.clone());
+        }
+    }
+    changed
+}
+
+fn vanished(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
+    let here = |key: &ResourceKey| objects.iter().any(|object| object.key == *key);
+    let gone: Vec<ResourceKey> = shown.keys().filter(|key| !here(key)).cloned().collect();
+    for key in &gone {
+        shown.remove(key);
+    }
+    gone
+}
+
+fn print(objects: &[LiveObject], context: &mut Context) -> Result<(), CliError> {
+    match context.options.format()? {
+        OutputFormat::Json => {
+            for object in objects {
+                context.out.line(object.to_value())?;
+            }
+        }
+        OutputFormat::Yaml => {
+            for object in objects {
+                context.out.line("---")?;
+                context.out.yaml(&object.to_value())?;
+            }
+        }
+        OutputFormat::Name => {
+            for object in objects {
+                context.out.line(short_name(&object.key))?;
+            }
+        }
+        format => print_tables(objects, format == OutputFormat::Wide, context)?,
+    }
+    Ok(())
+}

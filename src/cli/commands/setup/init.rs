@@ -1,0 +1,127 @@
+//! `planspec init`: the first files of a repository.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::commands::setup::workflows;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::here;
+use crate::config::CONFIG_FILE;
+use crate::git::{GitError, Repo};
+use crate::report::style::Tone;
+
+/// The files, by path in the repository. The configuration comes with every default in a comment.
+const FILES: [(&str, &str); 2] = [
+    (CONFIG_FILE, include_str!("../../scaffold/planspec.yaml")),
+    ("planspec/hello.yaml", include_str!("../../scaffold/hello.yaml")),
+];
+
+/// Begin: write .planspec.yaml and an example below planspec/
+///
+/// Makes a Git repository where there is none. Files that are there are left as they are, and nothing is
+/// committed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec init
+  planspec -C new-project init --no-example
+  planspec init --github --no-example")]
+pub(crate) struct InitArguments {
+    /// The branch of a new repository, and the one that workflows follow: else `main`, or the current one
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+    /// Leave the example out
+    #[arg(long)]
+    no_example: bool,
+    /// Write the workflows for GitHub too, and say what to protect there
+    #[arg(long)]
+    github: bool,
+    /// The action that the workflows use: OWNER/planspec/action@COMMIT, or ./PATH; else that of this release
+    #[arg(long, value_name = "ACTION", requires = "github")]
+    action: Option<String>,
+    /// Write workflows anew that are there already
+    #[arg(long, requires = "github")]
+    force: bool,
+}
+
+pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let start = here(context)?;
+    let repo = match Repo::discover(&start) {
+        Ok(repo) => repo,
+        Err(GitError::NotARepository { .. }) => {
+            let repo = Repo::init(&start, arguments.branch.as_deref().unwrap_or("main"))?;
+            context.out.line(format!("made a Git repository in {}", start.display()))?;
+            repo
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(root) = repo.work_tree() else {
+        return Err(CliError::environment("this repository has no working tree")
+            .hint("run it in a clone, and push what it writes"));
+    };
+    // Whatever is wrong with the arguments shows before the first file is written.
+    let workflows = workflows(arguments, &repo)?;
+    for (path, content) in FILES {
+        if !arguments.no_example || path == CONFIG_FILE {
+            write(root, path, content, false, context)?;
+        }
+    }
+    for (path, content) in &workflows {
+        write(root, path, content, arguments.force, context)?;
+    }
+    if let Some(action) = arguments.action.as_deref().filter(|action| !workflows::is_pinned(action)) {
+        context.out.note(format!("`{action}` may be moved by its owner; a commit may not"))?;
+    }
+    if arguments.github {
+        context.out.note(workflows::PROTECT)?;
+    } else {
+        context.out.note("next: planspec validate, then commit, then planspec reconcile")?;
+    }
+    Ok(Exit::Done)
+}
+
+fn workflows(arguments: &InitArguments, repo: &Repo) -> Result<Vec<(&'static str, String)>, CliError> {
+    if !arguments.github {
+        return Ok(Vec::new());
+    }
+    let branch = match &arguments.branch {
+        Some(branch) => branch.clone(),
+        None => repo.head_branch()?.unwrap_or_else(|| "main".to_owned()),
+    };
+    workflows::files(&branch, arguments.action.as_deref())
+}
+
+/// Writes a file, and says so; one that is there is kept, unless it is to be replaced and is another.
+fn write(root: &Path, path: &str, content: &str, force: bool, context: &mut Context) -> Result<(), CliError> {
+    let place = root.join(path);
+    let created = Tone::Good.paint("created");
+    let word = if write_new(&place, content)? {
+        created
+    } else if force && std::fs::read(&place).is_ok_and(|found| found != content.as_bytes()) {
+        std::fs::remove_file(&place)
+            .map_err(|error| CliError::caused(&format!("cannot replace {path}"), &error))?;
+        write_new(&place, content)?;
+        Tone::Good.paint("replaced")
+    } else {
+        "kept".to_owned()
+    };
+    context.out.line(format!("{path} {word}"))
+}
+
+/// Writes a file that is not there yet; `false` when it is.
+fn write_new(path: &Path, content: &str) -> Result<bool, CliError> {
+    let failed =
+        |error: std::io::Error| CliError::caused(&format!("cannot write {}", path.display()), &error);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => file.write_all(content.as_bytes()).map(|()| true).map_err(failed),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,94 @@
+//! The workflow files that `planspec init --github` writes: templates with two words to fill in, and what the person
+//! who adds them has to know.
+
+use regex::Regex;
+
+use crate::cli::error::CliError;
+
+/// The action of the release that this binary belongs to, pinned by commit; releases are built with it.
+const OWN_ACTION: Option<&str> = option_env!("PLANSPEC_ACTION");
+
+/// The templates, by path in the repository.
+const TEMPLATES: [(&str, &str); 3] = [
+    (".github/workflows/planspec-validate.yml", include_str!("../../scaffold/github/validate.yml")),
+    (".github/workflows/planspec-report.yml", include_str!("../../scaffold/github/report.yml")),
+    (".github/workflows/planspec-apply.yml", include_str!("../../scaffold/github/apply.yml")),
+];
+
+/// What only the settings of the repository can do.
+pub(crate) const PROTECT: &str = "\
+next, on GitHub:
+  1. commit these files, and merge them to the default branch
+  2. Settings, Rules: a branch ruleset for `planspec/status` with \"Restrict deletions\"; leave pushes to it open for the
+     workflow's token, and forced pushes too if you run `planspec gc`
+  3. Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check `validate`
+  4. Settings, Actions, General: require approval for workflows of outside collaborators";
+
+/// The files for a default branch, with the action to use.
+pub(crate) fn files(branch: &str, action: Option<&str>) -> Result<Vec<(&'static str, String)>, CliError> {
+    let used = used(action)?;
+    if !matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", branch) {
+        return Err(CliError::usage("a workflow cannot name a branch that is called so")
+            .hint("name one of letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
+    }
+    let filled =
+        |template: &str| template.replace("PLANSPEC_ACTION", &used).replace("DEFAULT_BRANCH", branch);
+    Ok(TEMPLATES.iter().map(|(path, template)| (*path, filled(template))).collect())
+}
+
+/// Whether this names one commit for good; a branch or a tag may be moved by its owner.
+pub(crate) fn is_pinned(action: &str) -> bool {
+    action.starts_with("./") || matches(r"@[0-9a-f]{40}$", action)
+}
+
+fn used(action: Option<&str>) -> Result<String, CliError> {
+    let own = OWN_ACTION.map(|own| format!("{own} # v{}", env!("CARGO_PKG_VERSION")));
+    let Some(action) = action else {
+        return own.ok_or_else(|| {
+            CliError::usage("this binary is no release, so it does not know which action belongs to it")
+                .hint("name it: `--action OWNER/planspec/action@COMMIT`")
+        });
+    };
+    let local = r"\./[A-Za-z0-9_][A-Za-z0-9._/-]*";
+    let remote = r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*@[A-Za-z0-9._/-]+";
+    if matches(&format!("^({local}|{remote})$"), action) {
+        return Ok(action.to_owned());
+    }
+    Err(CliError::usage("`--action` is `OWNER/planspec/action@COMMIT` or a path that begins with `./`"))
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PINNED: &str = "wendy/planspec/action@08c6903cd8c0fde910a37f88322edcfb5dd907a8";
+
+    #[test]
+    fn nothing_of_a_template_is_left_to_fill_in() {
+        for (path, text) in files("trunk", Some(PINNED)).unwrap() {
+            assert!(text.contains(&format!("- uses: {PINNED}\n")), "{path}:\n{text}");
+            assert!(!text.contains("PLANSPEC_ACTION") && !text.contains("DEFAULT_BRANCH"), "{path}");
+        }
+        assert!(files("trunk", Some(PINNED)).unwrap()[2].1.contains("branches: [trunk]"));
+    }
+
+    #[test]
+    fn names_that_would_change_a_workflow_are_refused() {
+        for branch in ["", "*", "a]", "a\nb", "-a", "a b", "a'", "${{ x }}"] {
+            assert!(files(branch, Some(PINNED)).is_err(), "{branch:?}");
+        }
+        for action in ["", "planspec", "a/b", "a/b@c # d", "a/b@c\n", "../a", "${{ x }}/b@c", "./a b"] {
+            assert!(files("main", Some(action)).is_err(), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_commit_is_pinned() {
+        assert!(is_pinned(PINNED) && is_pinned("./action"));
+        assert!(!is_pinned("wendy/planspec/action@v0.1.0"));
+    }
+}

@@ -1,0 +1,85 @@
+//! `planspec apply`: manifests into the desired state.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::desired::Desired;
+use crate::cli::desired::change::DesiredChange;
+use crate::cli::desired::input::{self, InputFile, path_in_work_tree};
+use crate::cli::desired::publish::{self, Destination};
+use crate::cli::documents;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::findings::print_findings;
+use crate::cli::repo_context::RepoContext;
+use crate::diagnostic::Severity;
+
+/// Commit manifests to the desired state
+///
+/// A resource goes to where it stands already; a new one goes into a file of its own below planspec/. Files of
+/// the repository's own working tree are committed where they are. The whole is validated first, and
+/// everything goes into one commit.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec apply -f goal.yaml
+  planspec apply -f planspec/ -R --dry-run
+  cat goal.yaml | planspec apply -f - --push")]
+pub(crate) struct ApplyArguments {
+    /// A file, a directory, or `-` for standard input
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
+    filename: Vec<String>,
+    /// Look below directories too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+pub(crate) fn run(arguments: &ApplyArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let base = publish::base(&workspace, &arguments.destination, context)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
+    let limits = revision.config().limits.clone();
+    let files = input::read_named(&arguments.filename, arguments.recursive, &workspace.here, &limits)?;
+    let Desired { resources, diagnostics } = input::parse_all(&files, &limits);
+    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.bytes.clone());
+        print_findings(&diagnostics, "the input", text, context)?;
+        context.out.note("nothing was changed")?;
+        return Ok(Exit::No);
+    }
+    if resources.is_empty() {
+        return Err(CliError::no("there is no manifest in what was given"));
+    }
+    for file in &files {
+        take(&mut revision, &workspace, file, &limits)?;
+    }
+    let done = publish::publish(&workspace, &revision, "Apply", &arguments.destination, context)?;
+    Ok(if done { Exit::Done } else { Exit::No })
+}
+
+fn take(
+    revision: &mut DesiredChange<'_>,
+    workspace: &RepoContext,
+    file: &InputFile,
+    limits: &crate::config::Limits,
+) -> Result<(), CliError> {
+    let resources = file.parse(limits).resources;
+    if resources.is_empty() {
+        return Ok(());
+    }
+    let inside = file.place.as_deref().and_then(|place| path_in_work_tree(workspace, place));
+    if let Some(path) = inside.filter(|path| revision.accepts(path)) {
+        revision.take_file(&path, &file.bytes, &resources);
+        return Ok(());
+    }
+    let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+    for resource in &resources {
+        let index = usize::try_from(resource.source.document).unwrap_or(usize::MAX);
+        let document = documents::content(text, index).ok_or_else(|| {
+            CliError::no(format!("document {index} of {} cannot be taken out of its file", file.path))
+        })?;
+        revision.put(resource, document)?;
+    }
+    Ok(())
+}

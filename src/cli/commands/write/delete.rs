@@ -1,0 +1,82 @@
+//! `planspec delete`: manifests out of the desired state.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::desired::change::{ChangeKind, DesiredChange};
+use crate::cli::desired::input;
+use crate::cli::desired::publish::{self, Destination};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::resolve;
+use crate::cli::view::selector::{self, ResourceSelector};
+use crate::model::{Name, Resource, ResourceKey};
+use crate::report::object::short_name;
+
+/// Remove manifests from the desired state
+///
+/// Only the document of the resource is removed from its file; a file with nothing left is deleted. What is not
+/// there is reported as unchanged.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec delete goal/enable-google-sso
+  planspec delete execution sso-exec-001 sso-exec-002 --push
+  planspec delete -f goal.yaml --dry-run")]
+pub(crate) struct DeleteArguments {
+    /// A kind and names, or KIND/NAME
+    #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
+    targets: Vec<String>,
+    /// Remove the resources that this file, directory or standard input (`-`) declares
+    #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "targets")]
+    filename: Vec<String>,
+    /// Look below directories too
+    #[arg(short = 'R', long, requires = "filename")]
+    recursive: bool,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+pub(crate) fn run(arguments: &DeleteArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let base = publish::base(&workspace, &arguments.destination, context)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
+    let keys = if arguments.filename.is_empty() {
+        named(&revision, &selector::many(&arguments.targets)?, context)?
+    } else {
+        let limits = revision.config().limits.clone();
+        let files = input::read_named(&arguments.filename, arguments.recursive, &workspace.here, &limits)?;
+        input::parse_all(&files, &limits).resources.iter().map(Resource::key).collect()
+    };
+    revision.remove(&keys)?;
+    for (key, _) in revision.changes.iter().filter(|(_, change)| *change == ChangeKind::Unchanged) {
+        context.out.note(format!("there is no {} in the desired state", short_name(key)))?;
+    }
+    let done = publish::publish(&workspace, &revision, "Delete", &arguments.destination, context)?;
+    Ok(if done { Exit::Done } else { Exit::No })
+}
+
+fn named(
+    revision: &DesiredChange<'_>,
+    targets: &[ResourceSelector],
+    context: &mut Context,
+) -> Result<Vec<ResourceKey>, CliError> {
+    let mut keys = Vec::new();
+    for target in targets {
+        let (Some(kind), Some(name)) = (target.kind, &target.name) else {
+            return Err(CliError::usage("name the resources to delete, as in KIND/NAME"));
+        };
+        let namespace: Option<&Name> = target.namespace.as_ref().or(context.options.namespace.as_ref());
+        let mut found = revision.keys();
+        found.retain(|key| resolve::selects(target, namespace, key));
+        match (found.as_slice(), namespace) {
+            ([key], _) => keys.push(key.clone()),
+            ([], Some(namespace)) => keys.push(ResourceKey::new(kind, namespace.clone(), name.clone())),
+            ([], None) => {
+                context.out.note(format!("there is no {} `{name}` in the desired state", kind.singular()))?;
+            }
+            (several, _) => return Err(resolve::ambiguous(name, several)),
+        }
+    }
+    Ok(keys)
+}

@@ -1,0 +1,107 @@
+//! `planspec diff`: what a change means.
+
+use std::collections::HashMap;
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::desired::difference::DesiredDiff;
+use crate::cli::desired::input;
+use crate::cli::desired::preview;
+use crate::cli::desired::{self, Desired};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::findings::print_findings;
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::RepoContext;
+use crate::config::Config;
+use crate::git::ObjectId;
+use crate::report::markdown::COMMENT_LIMIT;
+use crate::report::preview::render;
+
+/// Show what a change means: resources, fields, and what the next reconcile would make of it
+///
+/// Compares BASE with HEAD. Without HEAD, the working tree is the new state; without BASE, the commit of the
+/// branch is the old one. Exits with 1 when there are differences. Nothing is executed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec diff
+  planspec diff origin/main
+  planspec diff origin/main HEAD -o json
+  planspec diff origin/main --markdown > preview.md")]
+pub(crate) struct DiffArguments {
+    /// The old state: a branch or commit
+    #[arg(value_name = "BASE")]
+    base: Option<String>,
+    /// The new state: a branch or commit
+    #[arg(value_name = "HEAD")]
+    head: Option<String>,
+    /// Print the page that a pull request gets, in Markdown
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let base = match &arguments.base {
+        Some(revision) => Some(workspace.repo.resolve_commit(revision)?),
+        None => workspace.local_desired()?,
+    };
+    let head = match (&arguments.head, workspace.repo.work_tree()) {
+        (Some(revision), _) => Some(workspace.repo.resolve_commit(revision)?),
+        (None, Some(_)) => None,
+        (None, None) => tips.desired,
+    };
+    // The configuration is the base's: a change does not choose the rules that it is read by.
+    let config = workspace.config_at(base)?;
+    let old = load(&workspace, base, &config)?;
+    let (new, texts) = match (head, workspace.repo.work_tree()) {
+        (None, Some(root)) => {
+            let files = input::read_work_tree(&workspace.repo, root, &config)?;
+            let new = input::parse_all(&files, &config.limits);
+            let texts: HashMap<String, Vec<u8>> =
+                files.into_iter().map(|file| (file.path, file.bytes)).collect();
+            (new, texts)
+        }
+        (head, _) => (load(&workspace, head, &config)?, HashMap::new()),
+    };
+    let read = |path: &str| match (texts.get(path), head.or(base)) {
+        (Some(bytes), _) => Some(bytes.clone()),
+        (None, Some(commit)) => desired::read_at(&workspace.repo, commit, path, &config.limits),
+        (None, None) => None,
+    };
+    let status = workspace.status(&tips)?;
+    let difference = DesiredDiff::of(&old, &new, &config, read, &workspace, &status)?;
+    if arguments.markdown {
+        let mut preview = preview::of_difference(&difference, &old, &new, &config);
+        (preview.base, preview.head) = (base.map(|id| id.to_string()), head.map(|id| id.to_string()));
+        context.out.text(&render(&preview, COMMENT_LIMIT, None).summary)?;
+        return Ok(exit(&difference));
+    }
+    match context.options.format()? {
+        OutputFormat::Json => context.out.json(&difference.to_value())?,
+        OutputFormat::Yaml => context.out.yaml(&difference.to_value())?,
+        _ if difference.is_empty() => context.out.note("no differences")?,
+        _ => {
+            context.out.text(&difference.render())?;
+            if !difference.findings.is_empty() {
+                context.out.line("")?;
+                print_findings(&difference.findings, "the change", read, context)?;
+            }
+        }
+    }
+    Ok(exit(&difference))
+}
+
+fn exit(difference: &DesiredDiff) -> Exit {
+    let same = difference.is_empty() && !difference.has_errors();
+    if same { Exit::Done } else { Exit::No }
+}
+
+fn load(workspace: &RepoContext, commit: Option<ObjectId>, config: &Config) -> Result<Desired, CliError> {
+    match commit {
+        Some(commit) => desired::load(&workspace.repo, commit, config),
+        None => Ok(Desired::default()),
+    }
+}

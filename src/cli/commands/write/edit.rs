@@ -1,0 +1,112 @@
+//! `planspec edit`: a manifest in the user's editor.
+
+use std::io::Write as _;
+use std::process::Command;
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::desired::change::DesiredChange;
+use crate::cli::desired::publish::{self, Destination};
+use crate::cli::documents;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::findings::print_findings;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
+use crate::cli::view::selector;
+use crate::diagnostic::Severity;
+use crate::manifest;
+use crate::model::ResourceKey;
+
+/// Edit a manifest in your editor, and commit it
+///
+/// The editor is VISUAL, else EDITOR. Only the document of the resource is edited.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec edit goal/enable-google-sso
+  EDITOR='code --wait' planspec edit plan/sso-implementation-v2 --push")]
+pub(crate) struct EditArguments {
+    /// The resource
+    #[arg(value_name = "KIND/NAME")]
+    target: String,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let base = publish::base(&workspace, &arguments.destination, context)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
+    let target = selector::one(&arguments.target, None)?;
+    let namespace = context.options.namespace.as_ref();
+    let key = resolve::one(&revision.keys(), &target, namespace, IN_DESIRED_STATE)?;
+    let source = revision.find(&key).map(|resource| resource.source.clone()).unwrap_or_default();
+    let whole =
+        revision.reader()(&source.path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let index = usize::try_from(source.document).unwrap_or(usize::MAX);
+    let old = documents::content(&whole, index)
+        .ok_or_else(|| CliError::no(format!("{} cannot be edited document by document", source.path)))?;
+    let new = edited(old, &key, context)?;
+    if new.trim() == old.trim() {
+        context.out.note("nothing was edited")?;
+        return Ok(Exit::Done);
+    }
+    let parsed = manifest::parse("edited.yaml", new.as_bytes(), &revision.config().limits);
+    let broken = parsed.diagnostics.iter().any(|found| found.severity == Severity::Error);
+    let [resource] = parsed.resources.as_slice() else {
+        print_findings(&parsed.diagnostics, "what was edited", |_| Some(new.clone().into_bytes()), context)?;
+        return Err(kept(&new, "what was edited is not one valid resource")?);
+    };
+    if broken || resource.key() != key {
+        return Err(kept(&new, "kind, namespace and name cannot be edited")?);
+    }
+    revision.put(resource, documents::content(&new, 0).unwrap_or(&new))?;
+    if publish::publish(&workspace, &revision, "Edit", &arguments.destination, context)? {
+        return Ok(Exit::Done);
+    }
+    Err(kept(&new, "the change was refused")?)
+}
+
+/// Lets the user edit a text in a file of its own.
+fn edited(text: &str, key: &ResourceKey, context: &Context) -> Result<String, CliError> {
+    let editor = context.environment.editor().ok_or_else(|| {
+        CliError::environment("there is no editor").hint("set EDITOR, as in `EDITOR=nano planspec edit …`")
+    })?;
+    let words = shell_words::split(editor)
+        .map_err(|error| CliError::environment(format!("EDITOR is no command line: {error}")))?;
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(CliError::environment("EDITOR is empty"));
+    };
+    let failed = |error: std::io::Error| CliError::caused("cannot make a file to edit", &error);
+    let mut file = tempfile::Builder::new()
+        .prefix(&format!("planspec-{}-", key.name))
+        .suffix(".yaml")
+        .tempfile()
+        .map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.flush().map_err(failed)?;
+    let status = Command::new(program)
+        .args(arguments)
+        .arg(file.path())
+        .status()
+        .map_err(|error| CliError::caused(&format!("cannot start the editor `{program}`"), &error))?;
+    if !status.success() {
+        return Err(
+            CliError::environment(format!("the editor `{program}` failed")).hint("nothing was changed")
+        );
+    }
+    // Editors replace the file, so it is read by its path.
+    std::fs::read_to_string(file.path()).map_err(failed)
+}
+
+/// Keeps what the user wrote where it can be found again.
+fn kept(text: &str, why: &str) -> Result<CliError, CliError> {
+    let failed = |error: std::io::Error| CliError::caused("cannot keep what was edited", &error);
+    let mut file =
+        tempfile::Builder::new().prefix("planspec-edit-").suffix(".yaml").tempfile().map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    let (_, path) = file.keep().map_err(|error| CliError::caused("cannot keep what was edited", &error))?;
+    Ok(CliError::no(why)
+        .hint(format!("your text is in {}; fix it and `planspec apply -f` it", path.display())))
+}

@@ -1,0 +1,10 @@
+//! Commands that check or change the desired state.
+
+pub(crate) mod apply;
+pub(crate) mod delete;
+pub(crate) mod diff;
+pub(crate) mod edit;
+pub(crate) mod run;
+pub(crate) mod validate;
+
+mod reuse;

@@ -1,0 +1,189 @@
+//! What a new Execution will take over from an earlier one, told before any reconcile decides it: the same decision,
+//! made of what is declared and recorded now.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::cli::Context;
+use crate::cli::desired::change::DesiredChange;
+use crate::cli::error::CliError;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector;
+use crate::graph::NodeIx;
+use crate::model::{
+    ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, PinnedGraph, ResolvedBinding, Resource,
+    ResourceKey, Reuse, ReviewBinding, Spec,
+};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::capability::Capability;
+use crate::plan::{
+    Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+    plan_execution,
+};
+use crate::report::object::LiveObject;
+use crate::run::{CompiledPlan, ExecutionChange, PlanSources};
+
+/// The execution whose work is to be taken over.
+pub(crate) fn earlier(
+    inventory: &Inventory<'_>,
+    named: &str,
+    namespace: Option<&Name>,
+    context: &Context,
+) -> Result<LiveObject, CliError> {
+    let mut target = selector::one(named, Some(Kind::Execution))?;
+    if target.kind != Some(Kind::Execution) {
+        return Err(CliError::usage(format!("`{named}` is no execution"))
+            .hint("`--from-execution` takes the name of one"));
+    }
+    target.namespace = target.namespace.or_else(|| namespace.cloned());
+    let object = inventory.one(&target, context)?;
+    if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
+        let message = format!("{} is not in the namespace {home} of what is to be run", object.key);
+        return Err(CliError::no(message).hint("work is taken over within a namespace only"));
+    }
+    let phase = object.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
+    match phase.filter(|phase| !phase.is_terminal()) {
+        Some(phase) => Err(CliError::no(format!("{} is {phase}, so its work is not at its end", object.key))
+            .hint(format!("wait for it, or call it off with `planspec cancel {}`", object.key.name))),
+        None => Ok(object),
+    }
+}
+
+/// The spec of an execution, as long as its manifest is there.
+pub(crate) fn spec_of(object: &LiveObject) -> Option<&ExecutionSpec> {
+    match object.resource.as_ref().map(|resource| &resource.spec) {
+        Some(Spec::Execution(spec)) => Some(spec),
+        _ => None,
+    }
+}
+
+/// What the execution will take over, as far as can be told now.
+pub(crate) fn forecast(
+    inventory: &Inventory<'_>,
+    revision: &DesiredChange<'_>,
+    execution: &Resource,
+    earlier: &LiveObject,
+    now: Timestamp,
+) -> Option<Reuse> {
+    let compiled = compiled(revision, execution)?;
+    let gone = format!("there is no record of {}, which never ran or was removed", earlier.key);
+    let record = earlier.record.as_ref();
+    let past = ReuseSource {
+        from: earlier.key.name.as_str(),
+        uid: record.map(|record| record.metadata.uid.as_str()),
+        status: record.and_then(|record| record.execution()).ok_or(gone.as_str()),
+    };
+    let mut draft = Draft::new(ExecutionStatus::default());
+    let graph = PinnedGraph {
+        commit: String::new(),
+        plan: compiled.plan_key.clone(),
+        graph_digest: compiled.plan.digest(),
+        goal: None,
+    };
+    draft.execution(ExecutionChange::Pin { graph, nodes: compiled.ids.clone() }, now);
+    let view = ExecutionView {
+        compiled: &compiled,
+        uid: "",
+        removed: false,
+        overdue: None,
+        runner: "",
+        remote_cancelled: &BTreeMap::new(),
+        reuse: Some(past),
+    };
+    plan_execution(view, &mut draft, &ReusePreview { inventory }, now);
+    draft.status.extensions.reuse
+}
+
+fn compiled(revision: &DesiredChange<'_>, execution: &Resource) -> Option<CompiledPlan> {
+    let Spec::Execution(spec) = &execution.spec else { return None };
+    let namespace = &execution.metadata.namespace;
+    let plan = revision.find(&spec.plan_ref.key(Kind::Plan, namespace))?;
+    let Spec::Plan(plan_spec) = &plan.spec else { return None };
+    let goal = spec.goal_ref.as_ref().and_then(|goal| {
+        let key = goal.key(Kind::Goal, namespace);
+        match &revision.find(&key)?.spec {
+            Spec::Goal(goal) => Some((key, goal.clone())),
+            _ => None,
+        }
+    });
+    let sources = PlanSources {
+        key: execution.key(),
+        spec: spec.clone(),
+        plan_key: plan.key(),
+        plan_labels: plan.metadata.labels.clone(),
+        plan: plan_spec.clone(),
+        goal,
+        annotations: execution.metadata.annotations.clone(),
+    };
+    CompiledPlan::build(sources).ok()
+}
+
+/// What is declared, asked as planning asks it.
+struct ReusePreview<'a> {
+    inventory: &'a Inventory<'a>,
+}
+
+impl ReusePreview<'_> {
+    fn found(&self, key: &ResourceKey) -> Option<(Spec, u64)> {
+        let object = self.inventory.object(key).ok().flatten()?;
+        let generation = object.record.as_ref().map_or(1, |record| record.metadata.generation);
+        object.resource.map(|resource| (resource.spec, generation))
+    }
+}
+
+impl PlanLookup for ReusePreview<'_> {
+    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
+        let Some(node) = compiled.node(node) else {
+            return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
+        };
+        let task = TaskToBind {
+            node,
+            plan: &compiled.plan_key,
+            plan_labels: &compiled.plan_labels,
+            execution: &compiled.spec,
+            namespace: &compiled.key.namespace,
+        };
+        let found = crate::plan::binding::binding_for(&task).and_then(|key| self.found(&key));
+        let view = match &found {
+            Some((Spec::Binding(spec), generation)) => Some(BindingView { spec, generation: *generation }),
+            _ => None,
+        };
+        match resolve(&task, |_| view).resolution {
+            Resolution::Bound { binding, generation, rule, target } => {
+                let resolved = ResolvedBinding {
+                    name: format!("{}/{}", binding.namespace, binding.name),
+                    generation,
+                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
+                    provider: target.provider.clone(),
+                };
+                ProviderResolution::Bound(resolved, target)
+            }
+            Resolution::Unbound { why } => ProviderResolution::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => ProviderResolution::Not(NodeReason::BindingConflict, why),
+        }
+    }
+
+    fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {
+        let references = compiled.node(node).map(|node| node.capability_refs.as_slice()).unwrap_or_default();
+        let keys =
+            references.iter().map(|reference| reference.key(Kind::Capability, &compiled.plan_key.namespace));
+        keys.filter_map(|key| match self.found(&key)? {
+            (Spec::Capability(spec), generation) => Some(Capability { key, generation, spec }),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+        GateVerdict::Waiting(String::new())
+    }
+
+    fn can_poll_addresses(&self) -> bool {
+        true
+    }
+
+    fn progress(&self, _: &ResourceKey) -> ResourceProgress {
+        ResourceProgress::Missing
+    }
+}

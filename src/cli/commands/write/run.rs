@@ -1,0 +1,312 @@
+//! `planspec run`: an Execution of a plan, or of the plan that serves a goal.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cli::Context;
+use crate::cli::commands::read::wait::{self, WaitCondition};
+use crate::cli::commands::write::reuse;
+use crate::cli::desired::change::{ChangeKind, DesiredChange};
+use crate::cli::desired::publish::{self, Destination};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
+use crate::cli::view::selector::{self, ResourceSelector};
+use crate::graph::Topology;
+use crate::manifest;
+use crate::model::{API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec};
+use crate::plan::goal::{GoalView, PlanView, select_plan};
+use crate::report::object::LiveObject;
+
+/// The longest name (RFC 1123 label).
+const NAME_LIMIT: usize = 63;
+
+/// Run a plan, or the plan that serves a goal: commits an Execution
+///
+/// `planspec reconcile` then drives it. With `--name`, running the same again changes nothing.
+///
+/// With `--from-execution`, the nodes that succeeded in an earlier execution are reused where their definition, inputs and
+/// provider are the same and everything before them is reused as well. What the earlier one was given (parameters, bindings,
+/// context) is given to the new one, unless options say otherwise; without a goal or plan, it runs the same plan.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec run goal/enable-google-sso
+  planspec run plan/sso-implementation-v2 -p dryRun=true -p 'tags=[\"a\", \"b\"]'
+  planspec run goal/enable-google-sso --name sso-exec-002 --push --wait
+  planspec run --from-execution sso-exec-001
+  planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
+pub(crate) struct RunArguments {
+    /// goal/NAME or plan/NAME
+    #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present = "from_execution")]
+    target: Option<String>,
+    /// Reuse what succeeded in this execution
+    #[arg(long, value_name = "EXECUTION")]
+    from_execution: Option<String>,
+    /// A parameter; the value is JSON where it reads as JSON, else text
+    #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = parse_parameter)]
+    parameter: Vec<(String, Value)>,
+    /// The name of the Execution; made from the plan's name and the time when absent
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// The Binding to use
+    #[arg(long, value_name = "NAME")]
+    binding: Option<Name>,
+    /// Wait until it has ended; exit with 1 unless it succeeded
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+fn parse_parameter(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("the key is empty".to_owned());
+    }
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let workspace = RepoContext::open(context)?;
+    let base = publish::base(&workspace, &arguments.destination, context)?;
+    let mut revision = DesiredChange::on(&workspace, base)?;
+    let inventory = match &arguments.from_execution {
+        Some(_) => Some(Inventory::load(&workspace, &workspace.tips(context)?)?),
+        None => None,
+    };
+    let mut planned = match &arguments.target {
+        Some(target) => Some(planned(&revision, target, context)?),
+        None => None,
+    };
+    let earlier = match (&inventory, &arguments.from_execution) {
+        (Some(inventory), Some(named)) => {
+            let namespace = planned.as_ref().map(|planned| &planned.namespace);
+            let earlier = reuse::earlier(inventory, named, namespace, context)?;
+            if planned.is_none() {
+                planned = Some(RunRequest::again(&earlier, &revision)?);
+            }
+            Some(earlier)
+        }
+        _ => None,
+    };
+    let Some(planned) = planned else { return Err(CliError::usage("name a goal or a plan to run")) };
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => generated_name(&planned.plan.name, context.now())?,
+    };
+    let namespace = planned.namespace.clone();
+    let text = manifest_text(arguments, &planned, earlier.as_ref(), &revision, &name)?;
+    let execution = parsed(&text, &revision)?;
+    if let (Some(inventory), Some(earlier)) = (&inventory, &earlier) {
+        revision.reuse = reuse::forecast(inventory, &revision, &execution, earlier, context.now());
+    }
+    let from = |resource: &Resource| resource.metadata.annotations.get(FROM_EXECUTION).cloned();
+    let same = |old: &Resource| old.spec == execution.spec && from(old) == from(&execution);
+    let same_name = revision.find(&execution.key()).map(same);
+    match same_name {
+        Some(true) => revision.changes.push((execution.key(), ChangeKind::Unchanged)),
+        Some(false) => {
+            return Err(CliError::no(format!(
+                "the execution `{name}` is there already, and runs something else"
+            ))
+            .hint("give another `--name`, or none"));
+        }
+        None => revision.put(&execution, &text)?,
+    }
+    if !publish::publish(&workspace, &revision, "Run", &arguments.destination, context)? {
+        return Ok(Exit::No);
+    }
+    if !arguments.wait || arguments.destination.dry_run {
+        return Ok(Exit::Done);
+    }
+    context.out.note("waiting until some `planspec reconcile` has driven it to its end")?;
+    context.out.flush()?;
+    let target =
+        ResourceSelector { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
+    let ended = WaitCondition::Phase(vec!["Succeeded".to_owned()]);
+    wait::wait(&workspace, &[target], &ended, arguments.timeout.as_ref(), context)
+}
+
+/// What is to be run.
+struct RunRequest {
+    plan: ResourceKey,
+    goal: Option<ResourceKey>,
+    /// Where the execution will be.
+    namespace: Name,
+}
+
+impl RunRequest {
+    /// What an earlier execution ran.
+    fn again(earlier: &LiveObject, revision: &DesiredChange<'_>) -> Result<Self, CliError> {
+        let (name, namespace) = (&earlier.key.name, earlier.key.namespace.clone());
+        let hint = format!("name a plan: planspec run plan/NAME --from-execution {name}");
+        let Some(spec) = reuse::spec_of(earlier) else {
+            return Err(CliError::no(format!("the manifest of {} is gone", earlier.key)).hint(hint));
+        };
+        let plan = spec.plan_ref.key(Kind::Plan, &namespace);
+        if revision.find(&plan).is_none() {
+            return Err(CliError::no(format!("{plan}, which {name} ran, is gone")).hint(hint));
+        }
+        let goal = spec.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, &namespace));
+        Ok(Self { plan, goal, namespace })
+    }
+}
+
+/// The plan that the user names, or the one that serves the goal that they name.
+fn planned(revision: &DesiredChange<'_>, target: &str, context: &Context) -> Result<RunRequest, CliError> {
+    let target = selector::one(target, None)?;
+    let namespace = context.options.namespace.as_ref();
+    let key = resolve::one(&revision.keys(), &target, namespace, IN_DESIRED_STATE)?;
+    let namespace = key.namespace.clone();
+    match key.kind {
+        Kind::Plan => Ok(RunRequest { plan: key, goal: None, namespace }),
+        Kind::Goal => {
+            let plan = serving_plan(revision, &key, context.now())?;
+            Ok(RunRequest { plan, goal: Some(key), namespace })
+        }
+        other => Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
+    }
+}
+
+/// The plan that serves a goal, as the next reconcile will choose it too. The last one may not have seen the newest plan.
+fn serving_plan(
+    revision: &DesiredChange<'_>,
+    goal: &ResourceKey,
+    now: Timestamp,
+) -> Result<ResourceKey, CliError> {
+    let keyed: Vec<(ResourceKey, &Resource)> =
+        revision.resources().iter().map(|resource| (resource.key(), resource)).collect();
+    let plans: Vec<PlanView<'_>> = keyed
+        .iter()
+        .filter_map(|(key, resource)| match &resource.spec {
+            Spec::Plan(spec) => {
+                let valid = Topology::build(&spec.graph).is_ok();
+                Some(PlanView::of(key, &resource.metadata.labels, spec, valid))
+            }
+            _ => None,
+        })
+        .collect();
+    let Some(Spec::Goal(spec)) = revision.find(goal).map(|resource| &resource.spec) else {
+        return Err(CliError::no(format!("there is no {goal}")));
+    };
+    let view = GoalView { key: goal, spec, generation: 1, created: now };
+    let selection = select_plan(&view, &plans);
+    let why = selection.candidates.iter().map(|one| format!("{} is {}", one.plan, one.standing));
+    let why = why.collect::<Vec<_>>().join("; ");
+    selection.plan.ok_or_else(|| {
+        let error = CliError::no(format!("no plan serves {goal}"));
+        if why.is_empty() {
+            return error.hint(
+                "a plan serves it when the goal's planSelector matches its labels, or its goalRef names the goal",
+            );
+        }
+        error.hint(why)
+    })
+}
+
+/// `<plan>-<date>-<time>`, cut to the length of a name.
+fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
+    let suffix = now.strftime("-%Y%m%d-%H%M%S").to_string();
+    let stem: String = plan.as_str().chars().take(NAME_LIMIT.saturating_sub(suffix.len())).collect();
+    let name = format!("{}{suffix}", stem.trim_end_matches('-'));
+    Name::new(&name).map_err(|error| CliError::bug(format!("the name `{name}` {error}")))
+}
+
+fn manifest_text(
+    arguments: &RunArguments,
+    planned: &RunRequest,
+    earlier: Option<&LiveObject>,
+    revision: &DesiredChange<'_>,
+    name: &Name,
+) -> Result<String, CliError> {
+    let RunRequest { plan, goal, namespace } = planned;
+    let reference = |key: &ResourceKey| {
+        if key.namespace == *namespace {
+            json!({ "name": key.name })
+        } else {
+            json!({ "name": key.name, "namespace": key.namespace })
+        }
+    };
+    let mut spec = earlier.and_then(|earlier| inherited(earlier, plan, revision)).unwrap_or_default();
+    spec.insert("planRef".to_owned(), reference(plan));
+    if let Some(goal) = goal {
+        spec.insert("goalRef".to_owned(), reference(goal));
+    }
+    if let Some(binding) = &arguments.binding {
+        spec.insert("bindingRef".to_owned(), json!({ "name": binding }));
+    }
+    if !arguments.parameter.is_empty() {
+        let mut parameters = match spec.remove("parameters") {
+            Some(Value::Object(inherited)) => inherited,
+            _ => JsonMap::new(),
+        };
+        parameters.extend(arguments.parameter.iter().cloned());
+        spec.insert("parameters".to_owned(), Value::Object(parameters));
+    }
+    let metadata = match earlier {
+        Some(earlier) => {
+            let annotations = json!({ FROM_EXECUTION: earlier.key.name });
+            json!({ "name": name, "namespace": namespace, "annotations": annotations })
+        }
+        None => json!({ "name": name, "namespace": namespace }),
+    };
+    let value = json!({
+        "apiVersion": API_VERSION,
+        "kind": Kind::Execution,
+        "metadata": metadata,
+        "spec": spec,
+    });
+    serde_yaml::to_string(&value)
+        .map_err(|error| CliError::bug(format!("an Execution cannot be written: {error}")))
+}
+
+/// What an earlier execution was given besides its plan and its goal; Bindings of nodes only as far as the plan has them.
+fn inherited(earlier: &LiveObject, plan: &ResourceKey, revision: &DesiredChange<'_>) -> Option<JsonMap> {
+    let mut spec = reuse::spec_of(earlier)?.clone();
+    if let Some(Spec::Plan(plan)) = revision.find(plan).map(|resource| &resource.spec) {
+        spec.node_bindings.retain(|id, _| plan.graph.nodes.iter().any(|node| node.id == *id));
+    }
+    spec.goal_ref = None;
+    match serde_json::to_value(spec).ok()? {
+        Value::Object(spec) => Some(spec),
+        _ => None,
+    }
+}
+
+fn parsed(text: &str, revision: &DesiredChange<'_>) -> Result<Resource, CliError> {
+    let parsed = manifest::parse("execution.yaml", text.as_bytes(), &revision.config().limits);
+    let found = parsed.diagnostics.into_iter().next();
+    parsed.resources.into_iter().next().ok_or_else(|| {
+        CliError::usage(found.map_or("the execution is not valid".to_owned(), |found| found.message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_json_where_they_read_as_json() {
+        let value = |text: &str| parse_parameter(text).unwrap().1;
+        assert_eq!(value("a=false"), json!(false));
+        assert_eq!(value("a=high"), json!("high"));
+        assert_eq!(value("a=\"5\""), json!("5"));
+        assert_eq!(value("a=x=y"), json!("x=y"));
+        assert!(parse_parameter("a").is_err() && parse_parameter("=1").is_err());
+    }
+
+    #[test]
+    fn a_generated_name_is_a_name_however_long_the_plan_s_is() {
+        let now = "2026-03-04T12:03:41Z".parse().unwrap();
+        let name = |plan: &str| generated_name(&Name::new(plan).unwrap(), now).unwrap().to_string();
+        assert_eq!(name("sso"), "sso-20260304-120341");
+        assert_eq!(name(&"x".repeat(63)).len(), 63);
+    }
+}

@@ -1,0 +1,190 @@
+//! `planspec validate`: all diagnostics, nothing executed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cli::Context;
+use crate::cli::desired::input::{self, InputFile};
+use crate::cli::desired::{self, Desired, DesiredFacts};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::findings::print_findings;
+use crate::cli::repo_context::{RepoContext, here, parse_config};
+use crate::config::{CONFIG_FILE, Config};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::git::{ObjectId, Repo};
+use crate::manifest;
+use crate::model::{Resource, ResourceKey};
+
+/// Check manifests: syntax, schema, references and graphs; nothing is executed
+///
+/// Without `-f`, the working tree is checked, or the commit that `--ref` names. Exits with 1 when there are
+/// errors.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec validate
+  planspec validate -f goal.yaml
+  planspec validate -f planspec/ -R -o sarif > findings.sarif
+  planspec validate --ref HEAD --base origin/main")]
+pub(crate) struct ValidateArguments {
+    /// A file, a directory, or `-` for standard input
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
+    filename: Vec<String>,
+    /// Look below directories too
+    #[arg(short = 'R', long, requires = "filename")]
+    recursive: bool,
+    /// Also check what may not change since this commit
+    #[arg(long, value_name = "REV", conflicts_with = "filename")]
+    base: Option<String>,
+    /// Exit with 1 also when there are only warnings
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// What is checked, and how to read it again to show excerpts.
+struct ValidationInput {
+    diagnostics: Vec<Diagnostic>,
+    resources: usize,
+    texts: CheckedTexts,
+    config: Config,
+}
+
+/// Where the texts are that were checked.
+enum CheckedTexts {
+    /// At hand, by path.
+    Read(HashMap<String, Vec<u8>>),
+    /// Below a directory.
+    Tree(PathBuf),
+    /// In a commit.
+    Commit(Repo, ObjectId),
+}
+
+pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let checked = if arguments.filename.is_empty() {
+        check_repository(arguments, context)?
+    } else {
+        check_files(arguments, context)?
+    };
+    let ValidationInput { mut diagnostics, resources, texts, config } = checked;
+    manifest::drop_consequences(&mut diagnostics);
+    let read = |path: &str| match &texts {
+        CheckedTexts::Read(texts) => texts.get(path).cloned(),
+        CheckedTexts::Tree(root) => input::read_text(root, path, &config.limits),
+        CheckedTexts::Commit(repo, id) => desired::read_at(repo, *id, path, &config.limits),
+    };
+    print_findings(&diagnostics, &counted(resources), read, context)?;
+    let refused = |found: &Diagnostic| {
+        found.severity == Severity::Error || (arguments.deny_warnings && found.severity == Severity::Warning)
+    };
+    Ok(if diagnostics.iter().any(refused) { Exit::No } else { Exit::Done })
+}
+
+/// Checks the files that `-f` names. What they refer to and do not hold is looked for in the repository.
+fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<ValidationInput, CliError> {
+    let workspace = RepoContext::open(context).ok();
+    let commit = workspace.as_ref().and_then(|workspace| workspace.local_desired().ok().flatten());
+    let config = match &workspace {
+        Some(workspace) => workspace.config_at(commit)?,
+        None => Config::default(),
+    };
+    let limits = &config.limits;
+    let files = input::read_named(&arguments.filename, arguments.recursive, &here(context)?, limits)?;
+    let Desired { mut resources, mut diagnostics } = input::parse_all(&files, limits);
+    let texts = texts_of(files);
+    let read = |path: &str| texts.get(path).cloned();
+    let count = resources.len();
+    let mut references = desired::check_references(&resources, limits, read);
+    if let (false, Some(workspace), Some(commit)) = (references.is_empty(), &workspace, commit) {
+        let given: BTreeSet<ResourceKey> = resources.iter().map(Resource::key).collect();
+        let mut around = desired::load(&workspace.repo, commit, &config)?.resources;
+        around.retain(|resource| !given.contains(&resource.key()));
+        for resource in &mut around {
+            resource.source.path = format!("{}:{}", commit.short(), resource.source.path);
+        }
+        resources.extend(around);
+        references = desired::check_references(&resources, limits, read);
+        references.retain(|found| texts.contains_key(&found.location.path));
+    }
+    diagnostics.extend(references);
+    Ok(ValidationInput { diagnostics, resources: count, texts: CheckedTexts::Read(texts), config })
+}
+
+/// Checks the whole repository: the working tree, or a commit.
+fn check_repository(
+    arguments: &ValidateArguments,
+    context: &mut Context,
+) -> Result<ValidationInput, CliError> {
+    let now = context.now();
+    let workspace = RepoContext::open(context)?;
+    match (workspace.repo.work_tree().map(Path::to_owned), &context.options.reference) {
+        (Some(root), None) => check_work_tree(arguments, &workspace, root, now),
+        _ => check_commit(arguments, workspace, context),
+    }
+}
+
+fn check_work_tree(
+    arguments: &ValidateArguments,
+    workspace: &RepoContext,
+    root: PathBuf,
+    now: Timestamp,
+) -> Result<ValidationInput, CliError> {
+    let config = match std::fs::read(root.join(CONFIG_FILE)) {
+        Ok(bytes) => parse_config(&bytes)?,
+        Err(_) => Config::default(),
+    };
+    let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
+    let mut diagnostics = survey.unwrap_or_default().diagnostics;
+    if let Some(base) = &arguments.base {
+        let files = input::read_work_tree(&workspace.repo, &root, &config)?;
+        let new = input::parse_all(&files, &config.limits);
+        let texts = texts_of(files);
+        let read = |path: &str| texts.get(path).cloned();
+        diagnostics.extend(moves_since(base, workspace, &new.resources, &config, read)?);
+    }
+    Ok(ValidationInput { diagnostics, resources, texts: CheckedTexts::Tree(root), config })
+}
+
+fn check_commit(
+    arguments: &ValidateArguments,
+    workspace: RepoContext,
+    context: &mut Context,
+) -> Result<ValidationInput, CliError> {
+    let commit = workspace.tips(context)?.desired;
+    let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
+    let config = workspace.config_at(Some(commit))?;
+    let DesiredFacts { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
+    let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
+    diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
+    if let Some(base) = &arguments.base {
+        let new = desired::load(&workspace.repo, commit, &config)?;
+        diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);
+    }
+    let texts = CheckedTexts::Commit(workspace.repo, commit);
+    Ok(ValidationInput { diagnostics, resources: facts.len(), texts, config })
+}
+
+/// What may not have changed since a commit, and did.
+fn moves_since(
+    base: &str,
+    workspace: &RepoContext,
+    new: &[Resource],
+    config: &Config,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Result<Vec<Diagnostic>, CliError> {
+    let base = workspace.repo.resolve_commit(base)?;
+    let old = desired::load(&workspace.repo, base, &workspace.config_at(Some(base))?)?;
+    let mut moved = desired::transitions(&old.resources, new);
+    manifest::locate(&mut moved, &config.limits, read);
+    Ok(moved)
+}
+
+fn texts_of(files: Vec<InputFile>) -> HashMap<String, Vec<u8>> {
+    files.into_iter().map(|file| (file.path, file.bytes)).collect()
+}
+
+fn counted(resources: usize) -> String {
+    if resources == 1 { "1 resource".to_owned() } else { format!("{resources} resources") }
+}

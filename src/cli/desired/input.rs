@@ -1,0 +1,245 @@
+//! Files that the user names with `-f`, and the files of a working tree: reading, with limits, without
+//! following links below the places that were named.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+use crate::cli::desired::{self, Desired, DesiredFacts, FileFacts, outline, refuse_large};
+use crate::cli::error::CliError;
+use crate::cli::repo_context::RepoContext;
+use crate::config::{Config, Limits};
+use crate::git::Repo;
+use crate::index::{FileStamp, ManifestFilter, ValidatedContent, ValidationCache};
+use crate::manifest::{Facts, Parsed, is_candidate, parse};
+use crate::model::SourceLocation;
+
+/// The name of standard input.
+pub(crate) const STDIN: &str = "-";
+
+/// A file that was read.
+pub(crate) struct InputFile {
+    /// The path as people see it; `-` for standard input.
+    pub(crate) path: String,
+    /// Where it is; absent for standard input.
+    pub(crate) place: Option<PathBuf>,
+    /// The content; empty when it is over the limit.
+    pub(crate) bytes: Vec<u8>,
+    /// The size, when it is over the limit.
+    pub(crate) too_large: Option<u64>,
+}
+
+impl InputFile {
+    /// Reads the manifests in it.
+    pub(crate) fn parse(&self, limits: &Limits) -> Parsed {
+        match self.too_large {
+            Some(size) => refuse_large(&self.path, size, limits.file_bytes),
+            None => parse(&self.path, &self.bytes, limits),
+        }
+    }
+}
+
+/// Reads what `-f` names: files, `-`, and the manifests in directories (with `recursive`, also below them).
+pub(crate) fn read_named(
+    names: &[String],
+    recursive: bool,
+    here: &Path,
+    limits: &Limits,
+) -> Result<Vec<InputFile>, CliError> {
+    let mut places: Vec<(String, PathBuf)> = Vec::new();
+    let mut files: Vec<InputFile> = Vec::new();
+    for name in names {
+        let place = here.join(name);
+        if name == STDIN {
+            files.push(read_stdin(limits)?);
+        } else if place.is_dir() {
+            let mut found = Vec::new();
+            walk(&place, name.trim_end_matches('/'), recursive, &mut |_, _| true, &mut found)?;
+            if found.is_empty() {
+                let error = CliError::no(format!("there are no manifests in {name}"));
+                return Err(if recursive { error } else { error.hint("look below it with `-R`") });
+            }
+            places.append(&mut found);
+        } else {
+            places.push((name.clone(), place));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    places.retain(|(_, place)| seen.insert(place.clone()));
+    let read: Result<Vec<InputFile>, CliError> =
+        places.into_par_iter().map(|(path, place)| read_file(path, place, limits)).collect();
+    files.extend(read?);
+    Ok(files)
+}
+
+/// The manifests of the working tree that the configuration lets through and Git does not ignore: the paths
+/// within the working tree, and where they are.
+pub(crate) fn list_work_tree(
+    repo: &Repo,
+    root: &Path,
+    config: &Config,
+) -> Result<Vec<(String, PathBuf)>, CliError> {
+    let filter = ManifestFilter::new(config).map_err(|error| CliError::no(error.to_string()))?;
+    let tracked = repo.tracked()?;
+    let mut places = Vec::new();
+    let ignored = |path: &str| repo.is_ignored(Path::new(path)).unwrap_or(false);
+    let mut wanted = |path: &str, directory: bool| match directory {
+        true => !ignored(path),
+        false => filter.accepts(path) && (tracked.contains(path.as_bytes()) || !ignored(path)),
+    };
+    walk(root, "", true, &mut wanted, &mut places)?;
+    Ok(places)
+}
+
+/// Reads the manifests of the working tree.
+pub(crate) fn read_work_tree(repo: &Repo, root: &Path, config: &Config) -> Result<Vec<InputFile>, CliError> {
+    let places = list_work_tree(repo, root, config)?;
+    places.into_par_iter().map(|(path, place)| read_file(path, place, &config.limits)).collect()
+}
+
+/// Looks through the manifests of the working tree; those that did not change since nothing was wrong with them are not
+/// read again. `None` when that holds for all of them together.
+pub(crate) fn survey_work_tree(
+    workspace: &RepoContext,
+    root: &Path,
+    config: &Config,
+    now: Timestamp,
+) -> Result<(Option<DesiredFacts>, usize), CliError> {
+    let known = ValidationCache::open(&workspace.repo.cache_dir(), config);
+    let places = list_work_tree(&workspace.repo, root, config)?;
+    let stamp = |place: &Path| std::fs::symlink_metadata(place).ok().as_ref().and_then(FileStamp::of);
+    let stamps: Vec<Option<FileStamp>> = places.par_iter().map(|(_, place)| stamp(place)).collect();
+    let paths = places.iter().map(|(path, _)| path.as_str());
+    if let Some(resources) = known.all_sound(paths.clone().zip(stamps.iter().copied())) {
+        return Ok((None, resources));
+    }
+    let outlines: Vec<(FileFacts, bool)> = places
+        .par_iter()
+        .zip(&stamps)
+        .map(|((path, place), stamp)| match stamp.and_then(|stamp| known.content(path, stamp)) {
+            Some(content) => Ok(((with_source(path, content), Vec::new()), true)),
+            None => read_file(path.clone(), place.clone(), &config.limits)
+                .map(|file| (outline(file.parse(&config.limits)), false)),
+        })
+        .collect::<Result<_, CliError>>()?;
+    let mut survey = DesiredFacts::default();
+    let mut counts = Vec::with_capacity(outlines.len());
+    let mut unchanged = true;
+    for (outline, cached) in outlines {
+        unchanged &= cached;
+        counts.push((outline.0.len(), outline.1.is_empty()));
+        survey.take(outline);
+    }
+    let read = |path: &str| read_text(root, path, &config.limits);
+    let found = desired::check_facts(survey.facts.iter(), &config.limits, read);
+    survey.diagnostics.extend(found);
+    let resources = survey.facts.len();
+    if unchanged && !survey.diagnostics.is_empty() {
+        return Ok((Some(survey), resources));
+    }
+    // A file counts as known only if it was left alone for a while before it was looked at, and while it was.
+    let settled = |place: &Path, old: Option<FileStamp>| {
+        old.filter(|old| old.is_settled(now) && stamp(place).as_ref() == Some(old))
+    };
+    let now_stamps: Vec<Option<FileStamp>> =
+        places.par_iter().zip(&stamps).map(|((_, place), old)| settled(place, *old)).collect();
+    let all = survey.diagnostics.is_empty() && now_stamps.iter().all(Option::is_some);
+    let mut facts = survey.facts.as_slice();
+    let files = paths.zip(now_stamps).zip(counts).filter_map(|((path, stamp), (count, sound))| {
+        let (own, rest) = facts.split_at_checked(count)?;
+        facts = rest;
+        Some((path, stamp.filter(|_| sound)?, own))
+    });
+    known.keep(files, all.then_some(resources));
+    Ok((Some(survey), resources))
+}
+
+/// The content of a file of the working tree, as far as the limit goes.
+pub(crate) fn read_text(root: &Path, path: &str, limits: &Limits) -> Option<Vec<u8>> {
+    read_file(path.to_owned(), root.join(path), limits).ok().map(|file| file.bytes)
+}
+
+fn with_source(path: &str, content: ValidatedContent) -> Vec<(Facts, SourceLocation)> {
+    let source = |document| SourceLocation { path: path.to_owned(), document };
+    content.into_iter().map(|(document, facts)| (facts, source(document))).collect()
+}
+
+/// Parses files, in parallel.
+pub(crate) fn parse_all(files: &[InputFile], limits: &Limits) -> Desired {
+    let parsed: Vec<Parsed> = files.par_iter().map(|file| file.parse(limits)).collect();
+    let mut desired = Desired::default();
+    for parsed in parsed {
+        desired.take(parsed);
+    }
+    desired
+}
+
+fn walk(
+    directory: &Path,
+    shown: &str,
+    recursive: bool,
+    wanted: &mut dyn FnMut(&str, bool) -> bool,
+    found: &mut Vec<(String, PathBuf)>,
+) -> Result<(), CliError> {
+    let failed =
+        |error: std::io::Error| CliError::caused(&format!("cannot read {}", directory.display()), &error);
+    let mut entries: Vec<std::fs::DirEntry> =
+        std::fs::read_dir(directory).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        // What is not UTF-8 cannot be named in a message or in a tree path of ours.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if shown.is_empty() { name.clone() } else { format!("{shown}/{name}") };
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            let inner = entry.path();
+            if recursive && name != ".git" && !inner.join(".git").exists() && wanted(&path, true) {
+                walk(&inner, &path, true, wanted, found)?;
+            }
+        } else if kind.is_file() && is_candidate(&name) && wanted(&path, false) {
+            found.push((path, entry.path()));
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: String, place: PathBuf, limits: &Limits) -> Result<InputFile, CliError> {
+    let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {path}"), &error);
+    let file = std::fs::File::open(&place).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let (bytes, too_large) = read_limited(file, size, limits).map_err(failed)?;
+    Ok(InputFile { path, place: Some(place), bytes, too_large })
+}
+
+fn read_stdin(limits: &Limits) -> Result<InputFile, CliError> {
+    let failed = |error: std::io::Error| CliError::caused("cannot read standard input", &error);
+    let (bytes, too_large) = read_limited(std::io::stdin().lock(), 0, limits).map_err(failed)?;
+    Ok(InputFile { path: STDIN.to_owned(), place: None, bytes, too_large })
+}
+
+/// Reads at most the limit; over it, nothing is kept.
+fn read_limited(
+    from: impl std::io::Read,
+    size: u64,
+    limits: &Limits,
+) -> Result<(Vec<u8>, Option<u64>), std::io::Error> {
+    let limit = limits.file_bytes;
+    if size > limit {
+        return Ok((Vec::new(), Some(size)));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if read > limit { Ok((Vec::new(), Some(read))) } else { Ok((bytes, None)) }
+}
+
+/// The path of a file within the working tree, with `/`; `None` when it is outside.
+pub(crate) fn path_in_work_tree(workspace: &RepoContext, place: &Path) -> Option<String> {
+    let root = std::fs::canonicalize(workspace.repo.work_tree()?).ok()?;
+    let directory = std::fs::canonicalize(place.parent()?).ok()?;
+    let inside = directory.join(place.file_name()?).strip_prefix(&root).ok()?.to_str()?.to_owned();
+    (!inside.starts_with(".git/")).then_some(inside)
+}

@@ -1,0 +1,200 @@
+//! The desired state at a commit: the one function through which commands read all manifests. The files beside this one
+//! make changes to it.
+
+pub(crate) mod change;
+pub(crate) mod difference;
+pub(crate) mod input;
+pub(crate) mod preview;
+pub(crate) mod publish;
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use crate::cli::error::CliError;
+use crate::config::{Config, Limits};
+use crate::diagnostic::{Diagnostic, Location};
+use crate::git::{GitError, ObjectId, Repo, TreeEntry};
+use crate::index::ManifestFilter;
+use crate::manifest::{self, Facts, Parsed, codes, parse};
+use crate::model::{Resource, ResourceKey, SourceLocation};
+
+/// All that a tree declares.
+#[derive(Debug, Default)]
+pub(crate) struct Desired {
+    /// The resources that nothing is wrong with, in the order of paths and documents.
+    pub(crate) resources: Vec<Resource>,
+    /// Everything that is wrong with files and documents, taken one by one.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Desired {
+    /// Adds what was found in one file.
+    pub(crate) fn take(&mut self, parsed: Parsed) {
+        self.resources.extend(parsed.resources);
+        self.diagnostics.extend(parsed.diagnostics);
+    }
+}
+
+/// Reads every manifest of a commit that the configuration's `paths` and `exclude` let through.
+pub(crate) fn load(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Desired, CliError> {
+    let mut desired = Desired::default();
+    for share in read_all(repo, commit, config, Desired::take)? {
+        desired.resources.extend(share.resources);
+        desired.diagnostics.extend(share.diagnostics);
+    }
+    Ok(desired)
+}
+
+/// What cross-checking needs of all that a tree declares; a fraction of the size of the resources themselves.
+#[derive(Debug, Default)]
+pub(crate) struct DesiredFacts {
+    /// The facts of the resources that nothing is wrong with, in the order of paths and documents.
+    pub(crate) facts: Vec<(Facts, SourceLocation)>,
+    /// Everything that is wrong with files and documents, taken one by one.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl DesiredFacts {
+    /// Adds what was found in one file.
+    pub(crate) fn take(&mut self, (facts, diagnostics): FileFacts) {
+        self.facts.extend(facts);
+        self.diagnostics.extend(diagnostics);
+    }
+}
+
+/// What was found in one file.
+pub(crate) type FileFacts = (Vec<(Facts, SourceLocation)>, Vec<Diagnostic>);
+
+/// The facts of what was found in a file.
+pub(crate) fn outline(parsed: Parsed) -> FileFacts {
+    let facts = |resource: Resource| (manifest::facts(&resource), resource.source);
+    (parsed.resources.into_iter().map(facts).collect(), parsed.diagnostics)
+}
+
+/// As [`load`], keeping only what cross-checking needs.
+pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<DesiredFacts, CliError> {
+    let shares =
+        read_all(repo, commit, config, |share: &mut DesiredFacts, parsed| share.take(outline(parsed)))?;
+    let mut survey = DesiredFacts::default();
+    // Room for all at once: growing by copying would be most of what a large repository needs.
+    survey.facts.reserve_exact(shares.iter().map(|share| share.facts.len()).sum());
+    for share in shares {
+        survey.facts.extend(share.facts);
+        survey.diagnostics.extend(share.diagnostics);
+    }
+    Ok(survey)
+}
+
+/// How many files a thread takes at a time: their contents then lie together in the pack, and no thread is left with the
+/// last large share.
+const SHARE: usize = 512;
+
+/// Reads every manifest; what was found in the files of each share is added up by `add`.
+fn read_all<T: Default + Send>(
+    repo: &Repo,
+    commit: ObjectId,
+    config: &Config,
+    add: impl Fn(&mut T, Parsed) + Sync,
+) -> Result<Vec<T>, CliError> {
+    let files = manifest_files(repo, commit, config)?;
+    let dir = repo.common_dir();
+    files
+        .par_chunks(SHARE)
+        .map_init(
+            || Repo::open(dir),
+            |repo, files| {
+                let Ok(repo) = repo else {
+                    return Err(CliError::from(GitError::NotARepository { path: dir.to_owned() }));
+                };
+                let mut share = T::default();
+                for (path, entry) in files {
+                    add(&mut share, read(repo, path, entry, config)?);
+                }
+                Ok(share)
+            },
+        )
+        .collect()
+}
+
+/// The candidates of a commit: paths and entries, in the order of the paths.
+fn manifest_files(
+    repo: &Repo,
+    commit: ObjectId,
+    config: &Config,
+) -> Result<Vec<(String, TreeEntry)>, CliError> {
+    let filter = ManifestFilter::new(config)
+        .map_err(|error| CliError::no(format!("{}: {error}", crate::config::CONFIG_FILE)))?;
+    let tree = repo.commit(commit)?.tree;
+    let mut files: Vec<(String, TreeEntry)> = Vec::new();
+    for change in repo.compare(None, Some(tree))? {
+        // A path that is not UTF-8 cannot be named in a manifest, a message or a status: it is no manifest.
+        if let (Ok(path), Some(entry)) = (String::from_utf8(change.path), change.new)
+            && filter.accepts(&path)
+        {
+            files.push((path, entry));
+        }
+    }
+    Ok(files)
+}
+
+/// Reads one file. What is no file, or too large, is a finding about that file and not a failure.
+fn read(repo: &Repo, path: &str, entry: &TreeEntry, config: &Config) -> Result<Parsed, CliError> {
+    let limit = config.limits.file_bytes;
+    if !entry.mode.is_file() {
+        return Ok(Parsed::default());
+    }
+    match repo.blob(entry.id, limit) {
+        Ok(bytes) => Ok(parse(path, &bytes, &config.limits)),
+        Err(GitError::TooLarge { size, limit }) => Ok(refuse_large(path, size, limit)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is said of a file that is too large to be read.
+pub(crate) fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
+    let location = Location { path: path.to_owned(), ..Location::default() };
+    let message = format!("the file has {size} bytes, the limit is {limit}");
+    let found = Diagnostic::error(codes::TOO_LARGE, location, message);
+    let found = found.with_hint("split it, or raise `limits.fileBytes` in .planspec.yaml");
+    Parsed { diagnostics: vec![found], manifest: true, broken: true, resources: Vec::new() }
+}
+
+/// Checks what resources say of each other, and finds the places of what is wrong. `read` gives the content
+/// of a path.
+pub(crate) fn check_references(
+    resources: &[Resource],
+    limits: &Limits,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let facts: Vec<(Facts, SourceLocation)> =
+        resources.par_iter().map(|resource| (manifest::facts(resource), resource.source.clone())).collect();
+    check_facts(facts.iter(), limits, read)
+}
+
+/// As [`check_references`], of what is known of the resources.
+pub(crate) fn check_facts<'a>(
+    facts: impl Iterator<Item = &'a (Facts, SourceLocation)>,
+    limits: &Limits,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let mut found = manifest::check_references(facts.map(|(facts, source)| (facts, source)));
+    manifest::locate(&mut found, limits, read);
+    found
+}
+
+/// The content of a file at a commit, as far as the limit goes.
+pub(crate) fn read_at(repo: &Repo, commit: ObjectId, path: &str, limits: &Limits) -> Option<Vec<u8>> {
+    let tree = repo.commit(commit).ok()?.tree;
+    let blob = repo.file(tree, path).ok()??;
+    repo.blob(blob, limits.file_bytes).ok()
+}
+
+/// What may not, or should not lightly, change from one set of resources to another.
+pub(crate) fn transitions(old: &[Resource], new: &[Resource]) -> Vec<Diagnostic> {
+    let after: HashMap<ResourceKey, &Resource> =
+        new.iter().map(|resource| (resource.key(), resource)).collect();
+    old.iter()
+        .flat_map(|before| manifest::check_transition(before, after.get(&before.key()).copied()))
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! Bringing a change of the desired state to where it counts: a commit on the branch, a push of it, or a
+//! branch of its own for a pull request.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::cli::desired::change::{ChangeKind, DesiredChange};
+use crate::cli::error::CliError;
+use crate::cli::findings::print_findings;
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::{RepoContext, full};
+use crate::git::{BranchCommit, ObjectId, PushResult, Remote};
+use crate::model::Reuse;
+use crate::report::object::short_name;
+use crate::report::style::Tone;
+use crate::report::table::Table;
+use crate::report::text;
+
+/// Where a change goes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Destination {
+    /// Say what would happen, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Push the branch to the remote
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) push: bool,
+    /// Push a new branch for a pull request; this repository's own branches stay as they are
+    #[arg(long, conflicts_with_all = ["dry_run", "push"])]
+    pub(crate) pr: bool,
+    /// The commit message
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+}
+
+/// The commit that a change is made on top of.
+pub(crate) fn base(
+    workspace: &RepoContext,
+    destination: &Destination,
+    context: &mut Context,
+) -> Result<Option<ObjectId>, CliError> {
+    // A pull request, and a repository that is only a cache, start from what the remote has.
+    if destination.pr || context.options.repo.is_some() && workspace.repo.work_tree().is_none() {
+        return Ok(workspace.tips(context)?.desired);
+    }
+    workspace.repo.read_ref(&full(&workspace.branch()?)).map_err(CliError::from)
+}
+
+/// Checks a change, makes it, and prints what became of each resource. `Ok(false)` when it was refused.
+pub(crate) fn publish(
+    workspace: &RepoContext,
+    revision: &DesiredChange<'_>,
+    verb: &str,
+    destination: &Destination,
+    context: &mut Context,
+) -> Result<bool, CliError> {
+    let findings = revision.findings();
+    if DesiredChange::is_refused(&findings) {
+        print_findings(&findings, "the change", revision.reader(), context)?;
+        context.out.note("nothing was changed")?;
+        return Ok(false);
+    }
+    for found in &findings {
+        context.out.warning(text::line(&format!("{}: {}", found.location.path, found.message)))?;
+    }
+    let commit = if revision.edits.is_empty() || destination.dry_run {
+        None
+    } else {
+        commit(workspace, revision, verb, destination, context)?
+    };
+    print_changes(revision, commit, destination, context)?;
+    Ok(true)
+}
+
+fn commit(
+    workspace: &RepoContext,
+    revision: &DesiredChange<'_>,
+    verb: &str,
+    destination: &Destination,
+    context: &mut Context,
+) -> Result<Option<ObjectId>, CliError> {
+    let message = message(revision, verb, destination);
+    if destination.pr {
+        return propose(workspace, revision, &message, destination, context).map(Some);
+    }
+    let branch = workspace.branch()?;
+    let author = workspace.repo.identity()?;
+    let made = workspace.repo.commit_on_branch(&branch, &revision.edits, &message, &author, context.now())?;
+    let commit = match made {
+        BranchCommit::Unchanged => return Ok(None),
+        BranchCommit::Committed(commit) => commit,
+    };
+    // A commit in a cache clone would be lost; it goes to where the user pointed.
+    if destination.push || context.options.repo.is_some() && workspace.repo.work_tree().is_none() {
+        push(workspace, &branch, commit)?;
+    }
+    Ok(Some(commit))
+}
+
+/// Pushes the branch, on top of what the remote has now.
+fn push(workspace: &RepoContext, branch: &str, commit: ObjectId) -> Result<(), CliError> {
+    let remote = remote_of(workspace)?;
+    let reference = full(branch);
+    let tip = remote.fetch(&workspace.repo, &[&reference])?.into_iter().next().flatten();
+    let behind = || {
+        CliError::race(format!("{} has commits on {branch} that are not here", remote.name()))
+            .hint(format!("the commit {} was made; `git pull --rebase`, then `git push`", commit.short()))
+    };
+    if let Some(tip) = tip
+        && workspace.repo.is_ancestor(tip, commit)? == Some(false)
+    {
+        return Err(behind());
+    }
+    match remote.push(&workspace.repo, &reference, tip, commit)? {
+        PushResult::Done => Ok(()),
+        PushResult::Moved(_) => Err(behind()),
+    }
+}
+
+/// Makes the commit and pushes it as a new branch.
+fn propose(
+    workspace: &RepoContext,
+    revision: &DesiredChange<'_>,
+    message: &str,
+    destination: &Destination,
+    context: &mut Context,
+) -> Result<ObjectId, CliError> {
+    let remote = remote_of(workspace)?;
+    let repo = &workspace.repo;
+    let base = base(workspace, destination, context)?;
+    let tree = base.map(|base| repo.commit(base).map(|commit| commit.tree)).transpose()?;
+    let tree = repo.edit_tree(tree, &repo.write_files(&revision.edits)?)?;
+    let parents: Vec<ObjectId> = base.into_iter().collect();
+    let commit = repo.write_user_commit(tree, &parents, message, &repo.identity()?, context.now())?;
+    let name = format!("planspec/change-{}", commit.short());
+    match remote.push(repo, &full(&name), None, commit)? {
+        PushResult::Done => {}
+        PushResult::Moved(_) => return Err(CliError::race(format!("the branch {name} exists already"))),
+    }
+    let into = workspace.branch()?;
+    context.out.note(format!("pushed {name} to {}", remote.name()))?;
+    context.out.note(format!("next: open a pull request from {name} into {into}"))?;
+    Ok(commit)
+}
+
+fn remote_of(workspace: &RepoContext) -> Result<&Remote, CliError> {
+    workspace.remote.as_ref().ok_or_else(|| {
+        CliError::environment("this repository has no remote to push to")
+            .hint("`git remote add origin URL`, or name one with `--remote`")
+    })
+}
+
+fn message(revision: &DesiredChange<'_>, verb: &str, destination: &Destination) -> String {
+    if let Some(message) = &destination.message {
+        return message.clone();
+    }
+    let changed: Vec<_> =
+        revision.changes.iter().filter(|(_, change)| *change != ChangeKind::Unchanged).collect();
+    match changed.as_slice() {
+        [(key, _)] => format!("{verb} {key}\n"),
+        [] => format!("{verb} files without a change of meaning\n"),
+        several => {
+            let lines: Vec<String> =
+                several.iter().map(|(key, change)| format!("{} {key}", change.word())).collect();
+            format!("{verb} {} resources\n\n{}\n", several.len(), lines.join("\n"))
+        }
+    }
+}
+
+fn print_changes(
+    revision: &DesiredChange<'_>,
+    commit: Option<ObjectId>,
+    destination: &Destination,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    let commit = commit.map(|id| id.to_string());
+    let rows = revision.changes.iter().map(|(key, change)| {
+        let mut row = json!({
+            "resource": key.to_string(), "outcome": change, "commit": commit, "dryRun": destination.dry_run,
+        });
+        if let (Some(reuse), Some(row)) = (&revision.reuse, row.as_object_mut()) {
+            row.insert("reuse".to_owned(), json!(reuse));
+        }
+        row
+    });
+    match context.options.format()? {
+        OutputFormat::Json => context.out.json(&rows.collect::<Vec<_>>())?,
+        OutputFormat::Yaml => context.out.yaml(&rows.collect::<Vec<_>>())?,
+        OutputFormat::Name => {
+            for (key, _) in &revision.changes {
+                context.out.line(short_name(key))?;
+            }
+        }
+        _ => {
+            let suffix = if destination.dry_run { " (dry run)" } else { "" };
+            for (key, change) in &revision.changes {
+                let tone = if *change == ChangeKind::Unchanged { Tone::Muted } else { Tone::Good };
+                context.out.line(format!("{} {}{suffix}", short_name(key), tone.paint(change.word())))?;
+            }
+            if let Some(reuse) = revision.reuse.as_ref().filter(|_| !context.options.quiet) {
+                context.out.note(text::line(&format!("forecast: {}", reuse.message)))?;
+                for line in reuse_table(reuse).lines() {
+                    context.out.line(line.trim_end())?;
+                }
+            }
+            if let Some(commit) = commit.as_deref().and_then(|id| id.get(..8)) {
+                context.out.note(format!("committed {commit}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The decisions as a table, one node a line.
+fn reuse_table(reuse: &Reuse) -> Table {
+    let mut table = Table::new(["node", "reused", "why not"]);
+    for (id, verdict) in &reuse.nodes {
+        let reused = verdict == Reuse::REUSED;
+        let (word, why) = if reused { ("yes", "") } else { ("no", verdict.as_str()) };
+        table.row(vec![id.as_str().into(), word.into(), why.into()]);
+    }
+    table
+}

@@ -1,0 +1,119 @@
+//! Finding live objects: declarations and records, joined and selected by what the user named.
+
+use std::collections::BTreeMap;
+
+use crate::cli::Context;
+use crate::cli::desired::{self, Desired};
+use crate::cli::error::CliError;
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::cli::view::resolve;
+use crate::cli::view::selector::ResourceSelector;
+use crate::diagnostic::Severity;
+use crate::model::{Kind, Name, Resource, ResourceKey};
+use crate::record::StatusTree;
+use crate::report::object::LiveObject;
+use crate::report::text;
+
+/// All that is declared and recorded.
+pub(crate) struct Inventory<'w> {
+    workspace: &'w RepoContext,
+    status: StatusTree,
+    declared: BTreeMap<ResourceKey, Resource>,
+    broken: usize,
+}
+
+impl<'w> Inventory<'w> {
+    /// Reads both trees.
+    pub(crate) fn load(workspace: &'w RepoContext, tips: &SelectedCommits) -> Result<Self, CliError> {
+        let desired = match tips.desired {
+            Some(commit) => desired::load(&workspace.repo, commit, &tips.config)?,
+            None => Desired::default(),
+        };
+        let broken = desired.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+        let declared = desired.resources.into_iter().map(|resource| (resource.key(), resource)).collect();
+        Ok(Self { workspace, status: workspace.status(tips)?, declared, broken })
+    }
+
+    /// The status tree.
+    pub(crate) fn status(&self) -> &StatusTree {
+        &self.status
+    }
+
+    /// One object, when anything is known of it.
+    pub(crate) fn object(&self, key: &ResourceKey) -> Result<Option<LiveObject>, CliError> {
+        let repo = &self.workspace.repo;
+        let located = self.status.locate(repo, key)?;
+        let resource = self.declared.get(key).cloned();
+        if located.is_none() && resource.is_none() {
+            return Ok(None);
+        }
+        let (record, resource_version) = match located {
+            Some((path, blob)) => (Some(StatusTree::read(repo, key, &path, blob)?), Some(blob.to_string())),
+            None => (None, None),
+        };
+        Ok(Some(LiveObject { key: key.clone(), resource, record, resource_version }))
+    }
+
+    /// The objects that the targets select, by namespace, kind and name, each once.
+    pub(crate) fn select(
+        &self,
+        targets: &[ResourceSelector],
+        context: &mut Context,
+    ) -> Result<Vec<LiveObject>, CliError> {
+        let mut objects: BTreeMap<ResourceKey, LiveObject> = BTreeMap::new();
+        let namespace = context.options.namespace.clone();
+        for target in targets {
+            let keys = self.keys(target, namespace.as_ref())?;
+            if let (Some(name), true) = (&target.name, keys.is_empty()) {
+                return Err(self.not_found(target.kind, name));
+            }
+            for key in keys {
+                match self.object(&key) {
+                    Ok(Some(object)) => {
+                        objects.insert(key, object);
+                    }
+                    Ok(None) => {}
+                    // One unreadable record hides no other.
+                    Err(error) => context.out.warning(text::line(&error.to_string()))?,
+                }
+            }
+        }
+        Ok(objects.into_values().collect())
+    }
+
+    /// The one object that a target names.
+    pub(crate) fn one(&self, target: &ResourceSelector, context: &Context) -> Result<LiveObject, CliError> {
+        let name = resolve::name_of(target)?;
+        let keys = self.keys(target, context.options.namespace.as_ref())?;
+        match keys.as_slice() {
+            [] => Err(self.not_found(target.kind, name)),
+            [key] => self.object(key)?.ok_or_else(|| self.not_found(target.kind, name)),
+            several => Err(resolve::ambiguous(name, several)),
+        }
+    }
+
+    /// The keys that a target selects; a namespace in the target takes precedence over `-n`.
+    pub(crate) fn keys(
+        &self,
+        target: &ResourceSelector,
+        namespace: Option<&Name>,
+    ) -> Result<Vec<ResourceKey>, CliError> {
+        let namespace = target.namespace.as_ref().or(namespace);
+        let recorded = self.status.list(&self.workspace.repo, target.kind, namespace)?;
+        let declared = self.declared.keys().cloned();
+        let mut keys: Vec<ResourceKey> =
+            declared.chain(recorded.into_iter().map(|(key, _, _)| key)).collect();
+        keys.retain(|key| resolve::selects(target, namespace, key));
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    fn not_found(&self, kind: Option<Kind>, name: &Name) -> CliError {
+        let error = resolve::not_found(self.declared.keys(), kind, name, "");
+        if self.broken == 0 {
+            return error;
+        }
+        error.hint("some manifests have errors and were left out; `planspec validate` lists them")
+    }
+}

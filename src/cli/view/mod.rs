@@ -1,0 +1,9 @@
+//! What commands show: declarations joined with records, found by what the user named, as they are now and over time.
+
+pub(crate) mod execution_progress;
+pub(crate) mod inventory;
+pub(crate) mod pinned_plan;
+pub(crate) mod polling;
+pub(crate) mod resolve;
+pub(crate) mod selector;
+pub(crate) mod timeline;

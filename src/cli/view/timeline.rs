@@ -1,0 +1,66 @@
+//! The history of the status branch as entries for people: who did what, when, from which desired commit.
+
+use crate::cli::error::CliError;
+use crate::git::{Commit, ObjectId, Repo};
+use crate::model::{NodeId, ResourceKey};
+use crate::record::{DESIRED_COMMIT, RUNNER, parse_message};
+use crate::report::history::HistoryEntry;
+
+/// What is looked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HistoryFilter {
+    /// Only these resources; all when empty.
+    pub(crate) keys: Vec<ResourceKey>,
+    /// Only this node.
+    pub(crate) node: Option<NodeId>,
+    /// At most so many of the newest entries.
+    pub(crate) limit: Option<usize>,
+}
+
+/// The entries up to the status commit `tip`, oldest first.
+pub(crate) fn entries(
+    repo: &Repo,
+    tip: Option<ObjectId>,
+    filter: &HistoryFilter,
+) -> Result<Vec<HistoryEntry>, CliError> {
+    let Some(tip) = tip else { return Ok(Vec::new()) };
+    let mut newest_first = Vec::new();
+    for commit in repo.log(tip) {
+        let commit = commit?;
+        newest_first.extend(of_commit(&commit, filter).into_iter().rev());
+        if filter.limit.is_some_and(|limit| newest_first.len() >= limit) {
+            break;
+        }
+    }
+    if let Some(limit) = filter.limit {
+        newest_first.truncate(limit);
+    }
+    newest_first.reverse();
+    Ok(newest_first)
+}
+
+/// The entries of one status commit, in its order.
+fn of_commit(commit: &Commit, filter: &HistoryFilter) -> Vec<HistoryEntry> {
+    let trailers = commit.trailers();
+    let trailer = |name: &str| trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let (desired, runner) = (trailer(DESIRED_COMMIT), trailer(RUNNER));
+    parse_message(commit)
+        .into_iter()
+        .filter(|transition| filter.keys.is_empty() || filter.keys.contains(&transition.key))
+        .filter(|transition| filter.node.is_none() || transition.node == filter.node)
+        .map(|transition| HistoryEntry {
+            at: commit.committer_time,
+            commit: commit.id.to_string(),
+            desired: desired.clone(),
+            runner: runner.clone(),
+            resource: transition.key,
+            node: transition.node,
+            from: transition.from,
+            to: transition.to,
+            reason: transition.reason,
+            message: transition.message,
+            attempt: transition.attempt,
+            by: transition.by,
+        })
+        .collect()
+}
