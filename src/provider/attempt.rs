@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::Workspace;
-use super::plain_text::plain_line;
-use super::redact::Redactor;
+use super::output::{Redactor, plain_line};
 use crate::model::{
     AcceptanceCriterion, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer, ResourceKey,
 };
@@ -62,6 +62,23 @@ pub struct Attempt {
     pub answer: Option<QuestionAnswer>,
     /// What the work is about, for whoever does it with understanding: an agent or a person.
     pub brief: Arc<Brief>,
+}
+
+impl Attempt {
+    /// The fields by which whoever is asked over HTTP knows the attempt: the same for services, webhooks and agents.
+    pub(super) fn document(&self) -> JsonMap {
+        let fields = [
+            ("namespace", json!(self.key.namespace)),
+            ("execution", json!(self.key.name)),
+            ("node", json!(self.node)),
+            ("attempt", json!(self.attempt)),
+            ("runId", json!(self.run_id)),
+            ("idempotencyKey", json!(self.idempotency_key)),
+            ("workKey", json!(self.work)),
+            ("inputs", Value::Object(self.inputs.clone())),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 /// What was promised of the outputs of an attempt beyond their names. The engine holds every provider to it; one that can

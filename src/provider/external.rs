@@ -7,10 +7,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::plain_text::plain_line;
-use super::presented;
-use super::redact::Redactor;
-use super::settings_reader::Settings;
+use super::output::{Redactor, plain_line};
+use super::settings::Settings;
 use super::web::{Answer, Request, Web, origin, parse_address};
 use super::{Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings};
 use crate::model::{JsonMap, NodeReason};
@@ -113,8 +111,8 @@ impl ExternalContext {
     }
 
     async fn ask(&self, mut request: Request, attempt: &Attempt) -> AttemptOutcome {
-        request.body = Some(Value::Object(presented::document(attempt)));
-        if let Err(error) = presented::mark(&mut request, attempt) {
+        request.body = Some(Value::Object(attempt.document()));
+        if let Err(error) = request.identify(attempt) {
             return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
         }
         let answer = match self.web.send(request).await {

@@ -2,34 +2,22 @@
 //! file (or folder) and one line of registration in `registry`. Nothing here reads the environment.
 
 mod agent;
-mod artifacts;
 mod attempt;
-mod command_line;
 mod criteria;
-mod endpoint;
 mod external;
 mod git_host;
 mod github_actions;
-mod headers;
 mod http;
 mod human;
-mod interrupt;
-mod log;
+mod local;
 mod mcp;
-mod outputs;
-mod plain_text;
+mod output;
 mod plugin;
-mod presented;
 mod process;
-mod redact;
 mod registry;
-mod relative_path;
-mod remote_criteria;
 #[cfg(test)]
 mod sample;
-mod sandbox;
 mod settings;
-mod settings_reader;
 mod tool;
 mod web;
 mod workspace;
@@ -39,8 +27,7 @@ use std::pin::Pin;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
-pub use settings::{ALWAYS_PASSED, HostRepository, ProviderSettings};
-pub use settings_reader::ConfigError;
+pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings};
 pub use workspace::{PrivateCheckout, Workspace, WorkspaceError};
 
 use crate::model::JsonMap;

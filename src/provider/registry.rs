@@ -6,8 +6,10 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::git_host::GitHost;
-use super::settings_reader::did_you_mean;
-use super::{Provider, ProviderSettings, agent, external, github_actions, http, human, mcp, plugin, tool};
+use super::settings::did_you_mean;
+use super::{
+    Provider, ProviderSettings, agent, external, github_actions, http, human, local, mcp, plugin, tool,
+};
 
 /// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
@@ -55,7 +57,7 @@ impl Registry {
         registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
         registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));
         let plugins = settings.plugins.clone();
-        let processes = tool::LocalProcesses::new(settings.clone());
+        let processes = local::LocalProcesses::new(settings.clone());
         registry.register(&(Arc::new(tool::Tool::new(processes.clone())) as Arc<dyn Provider>));
         registry.register(&(Arc::new(agent::Agent::new(processes.clone(), settings)) as Arc<dyn Provider>));
         let plugin: Arc<dyn Provider> = Arc::new(plugin::Plugin::new(processes));

@@ -28,7 +28,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "libraries, environment and processes stay at home",
-        path: "src/provider/command_line.rs",
+        path: "src/provider/process/command_line.rs",
         about: "std::env::split_paths",
         reason: "takes a value of PATH apart that was passed in; it reads no variable",
     },

@@ -98,7 +98,7 @@ fn reserved_things_are_found_elsewhere_and_allowed_at_home() {
         ("src/git/a.rs", "use git2::Repository;"),
         ("src/index/a.rs", "fn f(d: redb::Database) {}"),
         ("src/config/a.rs", "fn f() { std::env::var(\"HOME\"); }"),
-        ("src/provider/process.rs", "use std::process::{Command, Stdio};"),
+        ("src/provider/process/child.rs", "use std::process::{Command, Stdio};"),
         ("src/cli/a.rs", "use clap::Parser;"),
     ] {
         check_finds(boundaries::reserved, &[(home, text)], &[]);

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use self::a2a::{Address, RemoteAgents};
 pub(super) use self::brief::brief;
+use super::local::{Job, LocalProcesses, ToolConfig};
 use super::process::ProcessInput;
-use super::tool::{Job, LocalProcesses, ToolConfig};
 use super::{Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderSettings};
 use crate::model::JsonMap;
 

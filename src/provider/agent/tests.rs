@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::model::NodeReason;
-use crate::provider::tool::tests::{Bench, bench, map};
+use crate::provider::local::tests::{Bench, bench, map};
 use crate::provider::{Brief, Registry};
 
 fn agent(provider: &str, config: serde_json::Value) -> Bench {

@@ -11,8 +11,7 @@ use super::HttpContext;
 use super::config::HttpConfig;
 use super::reply::{HttpReply, HttpResult};
 use crate::model::NodeReason;
-use crate::provider::plain_text::plain_line;
-use crate::provider::presented;
+use crate::provider::output::plain_line;
 use crate::provider::web::{Request, WebError, origin, parse_address};
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport};
 
@@ -128,7 +127,7 @@ impl<'a> HttpExchange<'a> {
             .config
             .request(method, url, &self.shared.settings)
             .map_err(|error| bad(error.to_string()))?;
-        presented::mark(&mut request, self.attempt).map_err(|error| bad(error.to_string()))?;
+        request.identify(self.attempt).map_err(|error| bad(error.to_string()))?;
         if let Some(deadline) = self.deadline {
             request.timeout = request.timeout.min(deadline.saturating_duration_since(Instant::now()));
         }
@@ -147,7 +146,7 @@ impl<'a> HttpExchange<'a> {
             "taskContext": brief.task_context,
             "executionContext": brief.execution_context,
         });
-        let mut document = presented::document(attempt);
+        let mut document = attempt.document();
         let further = [
             ("fencingToken", json!(attempt.fencing_token)),
             ("commit", json!(attempt.commit)),

@@ -12,9 +12,8 @@ use tokio::sync::watch;
 
 use self::config::HttpConfig;
 use self::exchange::HttpExchange;
-use super::log::AttemptLog;
-use super::redact::Redactor;
-use super::remote_criteria::check_elsewhere;
+use super::criteria::check_elsewhere;
+use super::output::{AttemptLog, Redactor};
 use super::web::Web;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
-use crate::provider::plain_text::plain_line;
+use crate::provider::output::{check_outputs, plain_line};
 use crate::provider::web::{Answer, origin, parse_address};
-use crate::provider::{Attempt, AttemptOutcome, outputs};
+use crate::provider::{Attempt, AttemptOutcome};
 
 /// How many artifacts a service may name.
 const ARTIFACTS: usize = 100;
@@ -113,8 +113,8 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome>
         }
         _ => {}
     }
-    let outputs = outputs::checked(body.outputs, &attempt.declared_outputs)
-        .map_err(|error| invalid(error.to_string()))?;
+    let outputs =
+        check_outputs(body.outputs, &attempt.declared_outputs).map_err(|error| invalid(error.to_string()))?;
     let artifacts = artifacts(body.artifacts, attempt).map_err(invalid)?;
     Ok(HttpReply::Done(HttpResult { outputs, message: body.message, artifacts }))
 }

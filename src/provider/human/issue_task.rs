@@ -12,8 +12,8 @@ use super::{IssueContext, answer};
 use crate::github::{Account, Comment, GitHub, GitHubError, Issue, IssueChange, NewIssue, TokenIdentity};
 use crate::markup::{code, cut, markdown};
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::plain_text::plain_line;
-use crate::provider::{Attempt, AttemptOutcome, outputs};
+use crate::provider::output::{check_outputs, plain_line};
+use crate::provider::{Attempt, AttemptOutcome};
 
 /// The label of every issue of ours.
 const LABEL: &str = "planspec";
@@ -199,7 +199,7 @@ impl IssueTask {
         let given = found.or_else(filled_in).unwrap_or_else(|| Ok(JsonMap::new()));
         Ok(given.and_then(|given| {
             let given = self.attempt.output_contract.check(given)?;
-            outputs::checked(given, &self.attempt.declared_outputs).map_err(|error| error.to_string())
+            check_outputs(given, &self.attempt.declared_outputs).map_err(|error| error.to_string())
         }))
     }
 

@@ -14,12 +14,10 @@ use std::time::Duration;
 
 use self::assignee::Assignee;
 use self::issue_task::{IssueHandle, IssueTask};
+use super::criteria::check_elsewhere;
 use super::git_host::GitHost;
-use super::log::AttemptLog;
-use super::plain_text::plain_line;
-use super::redact::Redactor;
-use super::remote_criteria::check_elsewhere;
-use super::settings_reader::Settings;
+use super::output::{AttemptLog, Redactor, plain_line};
+use super::settings::Settings;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,
     HostRepository, Provider, ProviderSettings, Stop, check_criteria,

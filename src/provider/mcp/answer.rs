@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::hopeless;
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::{Attempt, AttemptOutcome, outputs};
+use crate::provider::output::{OUTPUT_LIMIT, check_outputs};
+use crate::provider::{Attempt, AttemptOutcome};
 
 /// The outcome of a call that was answered.
 pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutcome {
@@ -21,10 +22,10 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
         Some(other) => [("result".to_owned(), other.clone())].into_iter().collect(),
         None => from_text(text, attempt),
     };
-    if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > outputs::LIMIT {
-        return hopeless(format!("the answer of the tool has more than {} bytes", outputs::LIMIT));
+    if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
+        return hopeless(format!("the answer of the tool has more than {} bytes", OUTPUT_LIMIT));
     }
-    match outputs::checked(given, &attempt.declared_outputs) {
+    match check_outputs(given, &attempt.declared_outputs) {
         Ok(outputs) => AttemptOutcome::Succeeded { outputs },
         Err(error) => AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string()),
     }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::provider::tool::tests::{Bench, bench, map};
+use crate::provider::local::tests::{Bench, bench, map};
 use crate::provider::{AttemptOutcome, Control, Registry};
 
 fn desk(settings: Value, allowed: &[&str]) -> Bench {

@@ -16,9 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::server::Server;
-use super::log::AttemptLog;
-use super::redact::Redactor;
-use super::remote_criteria::check_there;
+use super::criteria::check_there;
+use super::output::{AttemptLog, Redactor};
 use super::web::Web;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderSettings,
@@ -58,7 +57,7 @@ impl McpContext {
             .and_then(|rest| rest.split_once('/'))
             .filter(|(name, tool)| !name.is_empty() && !tool.is_empty())
             .ok_or_else(|| wrong("must be `mcp://SERVER/TOOL`"))?;
-        super::settings_reader::Settings::new(config, &[])?;
+        super::settings::Settings::new(config, &[])?;
         let settings = self.servers.get(name).ok_or_else(|| {
             wrong("names a server that is not configured: write `command` or `url` below `providers.mcp.SERVER` in .planspec.yaml")
         })?;

@@ -3,10 +3,9 @@
 use reqwest::Url;
 
 use crate::model::JsonMap;
-use crate::provider::headers::Headers;
-use crate::provider::settings_reader::Settings;
-use crate::provider::tool::ToolConfig;
-use crate::provider::web::{Request, parse_address};
+use crate::provider::local::ToolConfig;
+use crate::provider::settings::Settings;
+use crate::provider::web::{Headers, Request, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
 
 /// A server.

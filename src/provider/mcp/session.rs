@@ -15,8 +15,9 @@ use super::error::{no_answer, no_greeting};
 use super::server::ServerAddress;
 use super::{McpContext, answer, hopeless};
 use crate::model::NodeReason;
+use crate::provider::output::OUTPUT_LIMIT;
 use crate::provider::web::Request;
-use crate::provider::{Attempt, AttemptOutcome, Stop, outputs};
+use crate::provider::{Attempt, AttemptOutcome, Stop};
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -97,7 +98,7 @@ fn transport(
     let client = client.map_err(|error| AttemptOutcome::broken(error.to_string(), error.may_pass()))?;
     let mut config =
         StreamableHttpClientTransportConfig::with_uri(address.url.as_str()).custom_headers(headers);
-    let limit = usize::try_from(4 * outputs::LIMIT).unwrap_or(usize::MAX);
+    let limit = usize::try_from(4 * OUTPUT_LIMIT).unwrap_or(usize::MAX);
     config = config.max_json_response_size(limit).max_sse_event_size(limit);
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }

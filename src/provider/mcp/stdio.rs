@@ -13,11 +13,9 @@ use tokio::task::JoinError;
 
 use super::{McpContext, hopeless, session};
 use crate::model::NodeReason;
-use crate::provider::command_line::EnvVars;
-use crate::provider::interrupt::{Interrupt, interrupt};
-use crate::provider::log::AttemptLog;
-use crate::provider::process::{self, OutputStream, ProcessEnd, ProcessInput};
-use crate::provider::tool::ToolConfig;
+use crate::provider::local::ToolConfig;
+use crate::provider::output::AttemptLog;
+use crate::provider::process::{self, EnvVars, Interrupt, OutputStream, ProcessEnd, ProcessInput, interrupt};
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, Stop};
 
 /// How much of what the server says is held until it is read.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::model::NodeReason;
-use crate::provider::tool::tests::{Bench, bench, map};
+use crate::provider::local::tests::{Bench, bench, map};
 use crate::provider::{AttemptOutcome, Registry, Stop};
 
 /// A server for standard input and output; `WORK` in it is what the tool does with `say` and `arguments`.

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::agent::brief;
+use super::local::{Job, LocalProcesses, ToolConfig};
 use super::process::ProcessInput;
-use super::tool::{Job, LocalProcesses, ToolConfig};
 use super::{Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider};
 use crate::model::JsonMap;
 

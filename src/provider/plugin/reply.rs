@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::{Attempt, AttemptOutcome, outputs};
+use crate::provider::output::{OUTPUT_LIMIT, check_outputs};
+use crate::provider::{Attempt, AttemptOutcome};
 
 /// When to look again, if the answer does not say.
 const POLL_AFTER: Duration = Duration::from_secs(30);
@@ -46,15 +47,15 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOu
         let message = format!("the answer of the provider cannot be used: {why}");
         AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
     };
-    if bytes.len() as u64 > outputs::LIMIT {
-        return Err(malformed(format!("it has more than {} bytes", outputs::LIMIT)));
+    if bytes.len() as u64 > OUTPUT_LIMIT {
+        return Err(malformed(format!("it has more than {} bytes", OUTPUT_LIMIT)));
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(malformed("nothing was written to standard output".to_owned()));
     }
     let answer: PluginReply = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     match answer.status {
-        PluginStatus::Succeeded => outputs::checked(answer.outputs, &attempt.declared_outputs)
+        PluginStatus::Succeeded => check_outputs(answer.outputs, &attempt.declared_outputs)
             .map_err(|error| AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string())),
         PluginStatus::Failed => {
             let message = or(answer.message, "the provider gave no reason");

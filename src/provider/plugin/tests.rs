@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::model::NodeReason;
-use crate::provider::tool::tests::{Bench, bench};
+use crate::provider::local::tests::{Bench, bench};
 use crate::provider::{AttemptOutcome, Control, Registry, Stop};
 
 fn plugin(script: &str) -> Bench {

@@ -13,6 +13,7 @@ use super::error::WebError;
 use super::guard::{Guard, parse_address};
 use super::retry_after::retry_after;
 use super::{REDIRECTS, origin};
+use crate::provider::Attempt;
 
 /// How many bytes of an answer are taken unless a request says otherwise.
 const ANSWER: usize = 1 << 20;
@@ -73,6 +74,13 @@ impl Request {
         value.set_sensitive(true);
         self.headers.insert(key, value);
         Ok(())
+    }
+
+    /// Adds the headers by which whoever is asked can tell what it has done already, and which lease is over.
+    pub(in crate::provider) fn identify(&mut self, attempt: &Attempt) -> Result<(), WebError> {
+        self.header("Idempotency-Key", &attempt.idempotency_key)?;
+        self.header("Planspec-Work-Key", &attempt.work)?;
+        self.header("Planspec-Fencing-Token", &attempt.fencing_token.to_string())
     }
 }
 

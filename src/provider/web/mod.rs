@@ -4,6 +4,7 @@ mod addresses;
 mod client;
 mod error;
 mod guard;
+mod headers;
 mod retry_after;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 pub(super) use client::{Answer, Request, Web};
 pub(super) use error::WebError;
 pub(super) use guard::parse_address;
+pub(super) use headers::Headers;
 pub(super) use retry_after::retry_after;
 
 /// How many redirects are followed.

@@ -12,7 +12,6 @@ use super::exchange::A2aExchange;
 use super::rpc::{self, RpcError, TASK_NOT_CANCELABLE, TASK_NOT_FOUND};
 use super::task::{A2aTask, A2aTaskList, A2aTaskState, SendMessageResponse};
 use crate::provider::agent::brief::for_remote;
-use crate::provider::presented;
 use crate::provider::web::{Request, origin};
 
 const VERSION: &str = "1.0";
@@ -122,7 +121,8 @@ impl A2aExchange<'_> {
         request.limit = ANSWER;
         let settings = &self.shared.settings;
         self.address.prepare(&mut request, settings).map_err(|error| RpcError::Final(error.to_string()))?;
-        presented::mark(&mut request, self.attempt)
+        request
+            .identify(self.attempt)
             .and_then(|()| request.header("A2A-Version", VERSION))
             .map_err(|error| RpcError::Final(error.to_string()))?;
         if let Some(deadline) = self.deadline {
@@ -139,7 +139,7 @@ impl A2aExchange<'_> {
             let data = json!({ "inputs": attempt.inputs, "outputs": attempt.declared_outputs });
             parts.push(json!({ "data": data, "mediaType": "application/json" }));
         }
-        let mut presented = presented::document(attempt);
+        let mut presented = attempt.document();
         presented.remove("inputs");
         presented.insert("fencingToken".to_owned(), json!(attempt.fencing_token));
         let mut message = json!({

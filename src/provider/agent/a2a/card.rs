@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::provider::plain_text::plain_line;
+use crate::provider::output::plain_line;
 use crate::provider::web::{origin, parse_address};
 
 /// How many interfaces are named when none fits.

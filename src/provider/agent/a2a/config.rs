@@ -6,9 +6,8 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::model::JsonMap;
-use crate::provider::headers::Headers;
-use crate::provider::settings_reader::{Settings, has_expression};
-use crate::provider::web::{Request, parse_address};
+use crate::provider::settings::{Settings, has_expression};
+use crate::provider::web::{Headers, Request, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
 
 const KEYS: [&str; 7] =

@@ -19,9 +19,8 @@ use tokio::sync::watch;
 pub(super) use self::config::Address;
 use self::exchange::{A2aExchange, FinalReport};
 use crate::model::NodeReason;
-use crate::provider::log::AttemptLog;
-use crate::provider::redact::Redactor;
-use crate::provider::remote_criteria::check_elsewhere;
+use crate::provider::criteria::check_elsewhere;
+use crate::provider::output::{AttemptLog, Redactor};
 use crate::provider::web::Web;
 use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::task::{A2aMessage, A2aPart, A2aTask, text_of};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
-use crate::provider::plain_text::plain_line;
+use crate::provider::output::{OUTPUT_LIMIT, check_outputs, plain_line};
 use crate::provider::web::parse_address;
-use crate::provider::{Attempt, AttemptOutcome, outputs};
+use crate::provider::{Attempt, AttemptOutcome};
 
 /// The output that takes a text.
 const RESULT: &str = "result";
@@ -64,11 +64,11 @@ impl Results {
                 None => from_text(&text_of(parts()), attempt),
             };
         }
-        if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > outputs::LIMIT {
-            let why = format!("the agent gives outputs of more than {} bytes", outputs::LIMIT);
+        if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
+            let why = format!("the agent gives outputs of more than {} bytes", OUTPUT_LIMIT);
             return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
         }
-        let outputs = outputs::checked(given, &attempt.declared_outputs)
+        let outputs = check_outputs(given, &attempt.declared_outputs)
             .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
         let artifacts =
             named.iter().filter_map(|(name, part)| link(*name, part, attempt)).take(LINKS).collect();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::provider::AttemptOutcome;
-use crate::provider::plain_text::plain_line;
+use crate::provider::output::plain_line;
 use crate::provider::web::{Answer, WebError, origin};
 
 /// What the protocol calls these errors.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::provider::plain_text::plain_line;
+use crate::provider::output::plain_line;
 
 /// How many characters of what an agent says are shown.
 const SHOWN: usize = 1000;

@@ -8,7 +8,7 @@ use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::model::{NodeReason, QuestionAnswer};
-use crate::provider::tool::tests::{Bench, bench, map};
+use crate::provider::local::tests::{Bench, bench, map};
 use crate::provider::{AttemptOutcome, AttemptReport, Control, Registry, Stop};
 
 struct Desk {

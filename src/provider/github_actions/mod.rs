@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::criteria::check_elsewhere;
 use super::git_host::GitHost;
-use super::log::AttemptLog;
-use super::plain_text::plain_line;
-use super::redact::Redactor;
-use super::remote_criteria::check_elsewhere;
-use super::settings_reader::{Settings, has_expression};
+use super::output::{AttemptLog, Redactor, plain_line};
+use super::settings::{Settings, has_expression};
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
     ProviderSettings, check_criteria,

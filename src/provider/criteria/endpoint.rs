@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use regex::bytes::Regex;
 use reqwest::Method;
 
-use super::web::{Request, Web, origin, parse_address};
 use crate::model::{CriterionCheck, ExpectedResponse};
+use crate::provider::web::{Request, Web, origin, parse_address};
 
 /// How much of an answer is searched.
 const SEARCHED: usize = 1 << 20;
 
 /// A question to an address, and the answer that is expected.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(in crate::provider) struct Endpoint {
     request: Request,
     status: u16,
     body_match: Option<Regex>,
@@ -21,18 +21,18 @@ pub(super) struct Endpoint {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(in crate::provider) struct Response {
     /// The status, and how long it took, in words.
-    pub(super) seen: String,
+    pub(in crate::provider) seen: String,
     /// What the pattern is looked for in, if there is one.
-    pub(super) body: Option<(Regex, Vec<u8>)>,
+    pub(in crate::provider) body: Option<(Regex, Vec<u8>)>,
     /// Whether the body is longer than what was taken of it.
-    pub(super) cut: bool,
+    pub(in crate::provider) cut: bool,
 }
 
 impl Endpoint {
     /// The question that a criterion asks; none if it asks no address.
-    pub(super) fn of(check: &CriterionCheck) -> Option<Result<Self, String>> {
+    pub(in crate::provider) fn of(check: &CriterionCheck) -> Option<Result<Self, String>> {
         match check {
             CriterionCheck::EndpointResponds { url, method, expected_status, body_match } => {
                 Some(Self::read(url, method.as_deref(), *expected_status, body_match.as_deref()))
@@ -77,7 +77,11 @@ impl Endpoint {
     ///
     /// # Errors
     /// Says why the answer is not the expected one.
-    pub(super) async fn ask(mut self, web: &Web, limit: Option<Duration>) -> Result<Response, String> {
+    pub(in crate::provider) async fn ask(
+        mut self,
+        web: &Web,
+        limit: Option<Duration>,
+    ) -> Result<Response, String> {
         if let Some(limit) = limit {
             self.request.timeout = limit;
         }

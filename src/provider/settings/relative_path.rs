@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// Whether a path as written stays below where it starts from.
-pub(super) fn is_inside(path: &str) -> bool {
+pub(in crate::provider) fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.contains('\0')
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
@@ -14,7 +14,7 @@ pub(super) fn is_inside(path: &str) -> bool {
 ///
 /// # Errors
 /// When there is nothing, and `PermissionDenied` when a link leads out of `root`.
-pub(super) fn resolve(root: &Path, path: &str) -> io::Result<PathBuf> {
+pub(in crate::provider) fn resolve(root: &Path, path: &str) -> io::Result<PathBuf> {
     let outside = || io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of the folder");
     if !is_inside(path) {
         return Err(outside());

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
-use crate::provider::command_line::CommandLine;
-use crate::provider::relative_path::is_inside;
-use crate::provider::sandbox::Sandbox;
-use crate::provider::settings_reader::{Settings, has_expression};
+use crate::provider::process::{CommandLine, Sandbox};
+use crate::provider::settings::{Settings, has_expression, is_inside};
 
 const KEYS: [&str; 8] =
     ["command", "args", "env", "shell", "workingDirectory", "grace", "checkout", "sandbox"];

@@ -15,7 +15,7 @@ use super::redact::{Redactor, Stream};
 use crate::model::{Digest, LogSummary};
 
 /// How many bytes the file takes; what comes after is counted only.
-pub(super) const CAP: u64 = 64 << 20;
+pub(in crate::provider) const CAP: u64 = 64 << 20;
 
 /// How many bytes of the end are kept as text.
 const TAIL: usize = 4 << 10;
@@ -24,7 +24,7 @@ const TAIL: usize = 4 << 10;
 const LINE: usize = 4 << 10;
 
 /// The log of one attempt.
-pub(super) struct AttemptLog {
+pub(in crate::provider) struct AttemptLog {
     path: PathBuf,
     cap: u64,
     redactor: Arc<Redactor>,
@@ -40,7 +40,11 @@ pub(super) struct AttemptLog {
 
 impl AttemptLog {
     /// A log that is written to `path` as soon as there is something to write.
-    pub(super) fn new(path: PathBuf, redactor: Arc<Redactor>, lines: mpsc::Sender<String>) -> Self {
+    pub(in crate::provider) fn new(
+        path: PathBuf,
+        redactor: Arc<Redactor>,
+        lines: mpsc::Sender<String>,
+    ) -> Self {
         Self {
             path,
             cap: CAP,
@@ -57,12 +61,12 @@ impl AttemptLog {
     }
 
     /// Takes what a process printed.
-    pub(super) fn write(&mut self, piece: &[u8]) {
+    pub(in crate::provider) fn write(&mut self, piece: &[u8]) {
         self.take(piece, false);
     }
 
     /// Ends a part of the log: what was held back is written, and a line is ended that has no end.
-    pub(super) fn end_part(&mut self) {
+    pub(in crate::provider) fn end_part(&mut self) {
         self.take(b"", true);
         if self.tail.last().is_some_and(|byte| *byte != b'\n') {
             self.put(b"\n");
@@ -70,7 +74,7 @@ impl AttemptLog {
     }
 
     /// Ends the log; nothing if nothing was printed.
-    pub(super) fn finish(mut self) -> Option<LogSummary> {
+    pub(in crate::provider) fn finish(mut self) -> Option<LogSummary> {
         self.take(b"", true);
         if !self.line.is_empty() {
             self.pass_on();

@@ -1,9 +1,15 @@
 //! What providers get from the configuration and, through it, from the environment.
 
+mod reader;
+mod relative_path;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use self::reader::ConfigError;
+pub(super) use self::reader::{Settings, did_you_mean, has_expression};
+pub(super) use self::relative_path::{is_inside, resolve};
 use crate::github::{Access, RepoName};
 use crate::model::JsonMap;
 

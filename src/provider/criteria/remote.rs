@@ -5,21 +5,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::command_line::EnvVars;
-use super::criteria::{Checker, needs_checkout};
-use super::interrupt::{Interrupt, interrupt};
-use super::log::AttemptLog;
-use super::process::ProcessEnd;
-use super::redact::Redactor;
-use super::web::Web;
-use super::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
+use super::checker::{Checker, needs_checkout};
 use crate::model::{CriterionResult, NodeReason};
+use crate::provider::output::{AttemptLog, Redactor};
+use crate::provider::process::{EnvVars, Interrupt, ProcessEnd, interrupt};
+use crate::provider::web::Web;
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
 
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Checks the criteria of an attempt that succeeded, and takes what came out into its report.
-pub(super) async fn check_elsewhere(
+pub(in crate::provider) async fn check_elsewhere(
     settings: &ProviderSettings,
     attempt: &Attempt,
     report: &mut AttemptReport,
@@ -30,7 +27,7 @@ pub(super) async fn check_elsewhere(
 }
 
 /// The same, where the work was done, if there is such a place.
-pub(super) async fn check_there(
+pub(in crate::provider) async fn check_there(
     settings: &ProviderSettings,
     attempt: &Attempt,
     place: Option<PrivateCheckout>,

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::child::ChildCommand;
 use super::command_line::{EnvVars, find_program};
-use super::process::ChildCommand;
-use super::settings_reader::{ConfigError, Settings};
+use crate::provider::settings::{ConfigError, Settings};
 
 /// What a sandbox lets through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Sandbox {
+pub(in crate::provider) struct Sandbox {
     /// Whether the network is there.
     network: bool,
     /// What can be written to, besides: absolute paths, or `~/…`.
@@ -21,7 +21,7 @@ pub(super) struct Sandbox {
 
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SandboxError {
+pub(in crate::provider) enum SandboxError {
     #[error("`config.sandbox` works on Linux only; remove it, or run this on Linux")]
     NotLinux,
     #[error(
@@ -34,14 +34,14 @@ pub(super) enum SandboxError {
 
 /// The sandbox of one attempt: the start of its command lines.
 #[derive(Debug)]
-pub(super) struct SandboxCommand {
+pub(in crate::provider) struct SandboxCommand {
     program: PathBuf,
     args: Vec<OsString>,
 }
 
 impl Sandbox {
     /// Reads the setting `sandbox`; nothing when it is `false`.
-    pub(super) fn read(value: &Value) -> Result<Option<Self>, ConfigError> {
+    pub(in crate::provider) fn read(value: &Value) -> Result<Option<Self>, ConfigError> {
         let map = match value {
             Value::Bool(false) => return Ok(None),
             Value::Bool(true) => return Ok(Some(Self::default())),
@@ -70,7 +70,7 @@ impl Sandbox {
     }
 
     /// The sandbox of an attempt, in which `writable` can be written to and `inputs` read.
-    pub(super) fn enclosure(
+    pub(in crate::provider) fn enclosure(
         &self,
         writable: &[&Path],
         inputs: &Path,
@@ -116,7 +116,7 @@ fn at_home(path: &str, environment: &EnvVars) -> PathBuf {
 
 impl SandboxCommand {
     /// The program inside the sandbox; as it is, where there is none.
-    pub(super) fn around(this: Option<&Self>, mut program: ChildCommand) -> ChildCommand {
+    pub(in crate::provider) fn around(this: Option<&Self>, mut program: ChildCommand) -> ChildCommand {
         let Some(this) = this else { return program };
         let mut args = this.args.clone();
         args.extend(["--chdir".into(), program.directory.clone().into_os_string()]);

@@ -9,18 +9,13 @@ use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
-use super::command_line::{CommandLine, EnvVars};
 use super::endpoint::{Endpoint, Response};
-use super::interrupt::Interrupt;
-use super::log::AttemptLog;
-use super::plain_text::plain_line;
-use super::process::{self, ProcessEnd};
-use super::redact::Redactor;
-use super::relative_path::{is_inside, resolve};
-use super::sandbox::SandboxCommand;
-use super::web::Web;
-use super::{ConfigError, Stop};
 use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
+use crate::provider::output::{AttemptLog, Redactor, plain_line};
+use crate::provider::process::{self, CommandLine, EnvVars, Interrupt, ProcessEnd, SandboxCommand};
+use crate::provider::settings::{is_inside, resolve};
+use crate::provider::web::Web;
+use crate::provider::{ConfigError, Stop};
 
 /// How much of a file, and of the end of what a command printed, is searched.
 const SEARCHED: usize = 8 << 20;
@@ -68,7 +63,7 @@ fn can_be_checked(check: &CriterionCheck) -> Result<(), String> {
 }
 
 /// Whether a criterion can only be checked where files are.
-pub(super) fn needs_checkout(check: &CriterionCheck) -> bool {
+pub(in crate::provider) fn needs_checkout(check: &CriterionCheck) -> bool {
     !matches!(check, CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. })
 }
 
@@ -79,27 +74,27 @@ fn pattern(pattern: Option<&str>, key: &str) -> Result<Option<Regex>, String> {
 }
 
 /// Checks criteria where the work was done.
-pub(super) struct Checker<'a> {
+pub(in crate::provider) struct Checker<'a> {
     /// The working directory of the process.
-    pub(super) directory: &'a Path,
+    pub(in crate::provider) directory: &'a Path,
     /// Its artifacts directory: a file may be in either.
-    pub(super) artifacts: &'a Path,
+    pub(in crate::provider) artifacts: &'a Path,
     /// Its environment.
-    pub(super) environment: &'a EnvVars,
+    pub(in crate::provider) environment: &'a EnvVars,
     /// From TERM to KILL.
-    pub(super) grace: Duration,
+    pub(in crate::provider) grace: Duration,
     /// The sandbox around their commands, if there is one.
-    pub(super) enclosure: Option<&'a SandboxCommand>,
+    pub(in crate::provider) enclosure: Option<&'a SandboxCommand>,
     /// The end of the time of the attempt.
-    pub(super) deadline: Option<Instant>,
+    pub(in crate::provider) deadline: Option<Instant>,
     /// Requests to stop.
-    pub(super) interrupt: &'a Interrupt,
+    pub(in crate::provider) interrupt: &'a Interrupt,
     /// Takes what the commands print.
-    pub(super) log: &'a mut AttemptLog,
+    pub(in crate::provider) log: &'a mut AttemptLog,
     /// Asks addresses.
-    pub(super) web: &'a Web,
+    pub(in crate::provider) web: &'a Web,
     /// Keeps secrets out of the evidence.
-    pub(super) redactor: &'a Redactor,
+    pub(in crate::provider) redactor: &'a Redactor,
 }
 
 /// What was seen: `Ok` when the criterion holds.
@@ -110,7 +105,7 @@ impl Checker<'_> {
     ///
     /// # Errors
     /// What ended the attempt meanwhile.
-    pub(super) fn check_all(
+    pub(in crate::provider) fn check_all(
         &mut self,
         criteria: &[AcceptanceCriterion],
         results: &mut Vec<CriterionResult>,

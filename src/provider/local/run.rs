@@ -8,22 +8,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::LocalRunContext;
 use super::config::ToolConfig;
-use super::environment::environment;
-use super::job::Job;
+use super::job::{Job, environment};
 use super::run_folder::RunFolder;
+use super::{LocalRunContext, artifacts};
 use crate::model::{CriterionResult, JsonMap, NodeReason};
-use crate::provider::command_line::{EnvVars, StartError};
 use crate::provider::criteria::{Checker, check_criteria};
-use crate::provider::interrupt::Interrupt;
-use crate::provider::log::AttemptLog;
-use crate::provider::process::{self, OutputStream, ProcessEnd};
-use crate::provider::relative_path::resolve;
-use crate::provider::sandbox::SandboxCommand;
-use crate::provider::{
-    Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout, artifacts, outputs,
+use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
+use crate::provider::process::{
+    self, EnvVars, Interrupt, OutputStream, ProcessEnd, SandboxCommand, StartError,
 };
+use crate::provider::settings::resolve;
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout};
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
@@ -97,7 +93,7 @@ impl<'a> LocalRun<'a> {
             OutputStream::Log => log.write(bytes),
             // One byte more than is allowed tells that there was more.
             OutputStream::Answer => {
-                let room = (outputs::LIMIT as usize + 1).saturating_sub(answer.len());
+                let room = (OUTPUT_LIMIT as usize + 1).saturating_sub(answer.len());
                 answer.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
             }
         };
@@ -111,7 +107,7 @@ impl<'a> LocalRun<'a> {
         }
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,
-            None => outputs::read(folder.output(), &self.attempt.declared_outputs)
+            None => read_outputs(folder.output(), &self.attempt.declared_outputs)
                 .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?,
         };
         folder.forget_output();

@@ -63,7 +63,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// The same, of a setting below `sandbox`.
-    pub(super) fn below_sandbox(mut self) -> Self {
+    pub(in crate::provider) fn below_sandbox(mut self) -> Self {
         if let Self::UnknownKey { key, .. } | Self::WrongType { key, .. } | Self::Invalid { key, .. } =
             &mut self
         {
@@ -74,11 +74,11 @@ impl ConfigError {
 }
 
 /// The settings of a provider, read key by key.
-pub(super) struct Settings<'a>(&'a JsonMap);
+pub(in crate::provider) struct Settings<'a>(&'a JsonMap);
 
 impl<'a> Settings<'a> {
     /// Refuses keys that are not among `known`.
-    pub(super) fn new(config: &'a JsonMap, known: &[&str]) -> Result<Self, ConfigError> {
+    pub(in crate::provider) fn new(config: &'a JsonMap, known: &[&str]) -> Result<Self, ConfigError> {
         match config.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(ConfigError::UnknownKey { key: key.clone(), hint: did_you_mean(key, known) }),
             None => Ok(Self(config)),
@@ -86,22 +86,22 @@ impl<'a> Settings<'a> {
     }
 
     /// Whatever is there.
-    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+    pub(in crate::provider) fn value(&self, key: &str) -> Option<&'a Value> {
         self.0.get(key)
     }
 
     /// A string.
-    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+    pub(in crate::provider) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
         self.read(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
     /// A boolean.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub(in crate::provider) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         self.read(key, "true or false", Value::as_bool)
     }
 
     /// A duration.
-    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, ConfigError> {
+    pub(in crate::provider) fn duration(&self, key: &str) -> Result<Option<Duration>, ConfigError> {
         self.read(key, "a duration such as `5s`", |value| {
             let parsed: crate::model::Duration = value.as_str()?.parse().ok()?;
             Some(parsed.span())
@@ -109,7 +109,7 @@ impl<'a> Settings<'a> {
     }
 
     /// A list of strings; numbers and booleans are taken as their text, so that expressions may give them.
-    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+    pub(in crate::provider) fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
         let list = self.read(key, "a list of strings", |value| {
             value.as_array()?.iter().map(scalar).collect::<Option<Vec<_>>>()
         })?;
@@ -117,7 +117,7 @@ impl<'a> Settings<'a> {
     }
 
     /// A map of strings, with the same leniency.
-    pub(super) fn pairs(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    pub(in crate::provider) fn pairs(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
         let pairs = self.read(key, "a map of strings", |value| {
             let pair = |(name, value): (&String, &Value)| Some((name.clone(), scalar(value)?));
             value.as_object()?.iter().map(pair).collect::<Option<Vec<_>>>()
@@ -150,7 +150,7 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// Whether `value` holds an expression that is replaced only when the node starts.
-pub(super) fn has_expression(value: &Value) -> bool {
+pub(in crate::provider) fn has_expression(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains("${{"),
         Value::Array(items) => items.iter().any(has_expression),
@@ -160,7 +160,7 @@ pub(super) fn has_expression(value: &Value) -> bool {
 }
 
 /// `; did you mean …?` when one of `known` is close to `word`, else what is known.
-pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
+pub(in crate::provider) fn did_you_mean(word: &str, known: &[&str]) -> String {
     let near = known
         .iter()
         .map(|candidate| {

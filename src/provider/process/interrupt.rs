@@ -6,26 +6,26 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::Stop;
+use crate::provider::Stop;
 
 /// The end that asks. Dropping it without a word asks for [`Stop::Shutdown`].
-pub(super) struct Interrupter(PipeWriter);
+pub(in crate::provider) struct Interrupter(PipeWriter);
 
 /// The end that listens.
-pub(super) struct Interrupt {
+pub(in crate::provider) struct Interrupt {
     pipe: PipeReader,
     heard: Cell<Option<Stop>>,
 }
 
 /// Makes both ends.
-pub(super) fn interrupt() -> io::Result<(Interrupter, Interrupt)> {
+pub(in crate::provider) fn interrupt() -> io::Result<(Interrupter, Interrupt)> {
     let (reader, writer) = io::pipe()?;
     Ok((Interrupter(writer), Interrupt { pipe: reader, heard: Cell::new(None) }))
 }
 
 impl Interrupter {
     /// Asks to stop.
-    pub(super) fn ask(&mut self, stop: Stop) {
+    pub(in crate::provider) fn ask(&mut self, stop: Stop) {
         let word: &[u8] = match stop {
             Stop::Cancel => b"c",
             Stop::Shutdown => b"s",
@@ -37,7 +37,7 @@ impl Interrupter {
 
 impl Interrupt {
     /// What was asked, if anything was. Does not wait.
-    pub(super) fn heard(&self) -> Option<Stop> {
+    pub(in crate::provider) fn heard(&self) -> Option<Stop> {
         if self.heard.get().is_none() {
             let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -51,7 +51,7 @@ impl Interrupt {
     }
 
     /// What to wait on for [`Self::heard`] to change; nothing once it has.
-    pub(super) fn waitable(&self) -> Option<BorrowedFd<'_>> {
+    pub(in crate::provider) fn waitable(&self) -> Option<BorrowedFd<'_>> {
         self.heard.get().is_none().then(|| self.pipe.as_fd())
     }
 }

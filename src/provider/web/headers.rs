@@ -1,8 +1,8 @@
 //! Headers that settings add to requests: as they are written, or with a secret of the runner as their last word.
 
-use super::settings_reader::Settings;
-use super::web::Request;
-use super::{ConfigError, ProviderSettings};
+use crate::provider::settings::Settings;
+use crate::provider::web::Request;
+use crate::provider::{ConfigError, ProviderSettings};
 
 /// Headers that are ours, or that would change what a request is.
 const RESERVED: [&str; 11] = [
@@ -21,7 +21,7 @@ const RESERVED: [&str; 11] = [
 
 /// The headers of settings; secrets are named, not held.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Headers {
+pub(in crate::provider) struct Headers {
     plain: Vec<(String, String)>,
     /// Name, what comes before the secret, and the variable that holds it.
     secret: Vec<(String, String, String)>,
@@ -29,7 +29,7 @@ pub(super) struct Headers {
 
 impl Headers {
     /// Reads `headers` and `secretHeaders`.
-    pub(super) fn read(settings: &Settings<'_>) -> Result<Self, ConfigError> {
+    pub(in crate::provider) fn read(settings: &Settings<'_>) -> Result<Self, ConfigError> {
         let headers = Self {
             plain: settings.pairs("headers")?,
             secret: settings
@@ -49,7 +49,7 @@ impl Headers {
     }
 
     /// Adds them to a request, secrets put in.
-    pub(super) fn add_to(
+    pub(in crate::provider) fn add_to(
         &self,
         request: &mut Request,
         settings: &ProviderSettings,

@@ -7,29 +7,29 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::process::{ChildCommand, ProcessInput};
+use super::child::{ChildCommand, ProcessInput};
 
 /// Where programs are looked for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Environment variables.
-pub(super) type EnvVars = BTreeMap<OsString, OsString>;
+pub(in crate::provider) type EnvVars = BTreeMap<OsString, OsString>;
 
 /// A program with arguments, or a line for the shell.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CommandLine<'a> {
+pub(in crate::provider) struct CommandLine<'a> {
     /// The program, or the shell line.
-    pub(super) command: &'a str,
+    pub(in crate::provider) command: &'a str,
     /// Arguments; positional parameters of a shell line.
-    pub(super) args: &'a [String],
+    pub(in crate::provider) args: &'a [String],
     /// Whether `command` is a shell line.
-    pub(super) shell: bool,
+    pub(in crate::provider) shell: bool,
 }
 
 /// Why a command cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start `{command}`: {}", explain(.command, .source))]
-pub(super) struct StartError {
+pub(in crate::provider) struct StartError {
     command: String,
     source: io::Error,
 }
@@ -37,13 +37,13 @@ pub(super) struct StartError {
 impl<'a> CommandLine<'a> {
     /// A command whose form tells whether it is meant for a shell: it holds spaces, and its arguments are
     /// not given apart.
-    pub(super) fn guess(command: &'a str, args: &'a [String]) -> Self {
+    pub(in crate::provider) fn guess(command: &'a str, args: &'a [String]) -> Self {
         let shell = args.is_empty() && command.trim().contains(char::is_whitespace);
         Self { command, args, shell }
     }
 
     /// What to start for it.
-    pub(super) fn program(
+    pub(in crate::provider) fn program(
         &self,
         environment: &EnvVars,
         directory: &Path,
@@ -65,14 +65,14 @@ impl<'a> CommandLine<'a> {
     }
 
     /// Says which command could not be started.
-    pub(super) fn start_error(&self, source: io::Error) -> StartError {
+    pub(in crate::provider) fn start_error(&self, source: io::Error) -> StartError {
         StartError { command: self.command.to_owned(), source }
     }
 }
 
 impl StartError {
     /// Whether another attempt may find the command.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(in crate::provider) fn may_pass(&self) -> bool {
         !matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
     }
 }
@@ -88,7 +88,11 @@ fn explain(command: &str, source: &io::Error) -> String {
 
 /// The executable file that a command names: one with a `/` as seen from `directory`, else the first on the
 /// environment's `PATH`. A full path also lets the standard library start the process without a fork.
-pub(super) fn find_program(command: &str, environment: &EnvVars, directory: &Path) -> io::Result<PathBuf> {
+pub(in crate::provider) fn find_program(
+    command: &str,
+    environment: &EnvVars,
+    directory: &Path,
+) -> io::Result<PathBuf> {
     if command.contains('/') {
         let path = directory.join(command);
         return match path.metadata()? {

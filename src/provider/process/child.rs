@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use super::Stop;
 use super::interrupt::Interrupt;
+use crate::provider::Stop;
 
 /// How long output is waited for after the process has ended and its group was killed: only a process
 /// that left the group can still hold the pipe open.
@@ -37,7 +37,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Kills every group of processes that runs, for a runner that ends at once.
-pub(super) fn kill_all() {
+pub(in crate::provider) fn kill_all() {
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
     for pid in groups.iter().filter_map(|&raw| Pid::from_raw(raw)) {
         // Errors mean that there is nobody left.
@@ -47,26 +47,26 @@ pub(super) fn kill_all() {
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub(super) struct ChildCommand {
+pub(in crate::provider) struct ChildCommand {
     /// The executable file, as an absolute path.
-    pub(super) path: PathBuf,
+    pub(in crate::provider) path: PathBuf,
     /// Its arguments, without its name.
-    pub(super) args: Vec<OsString>,
+    pub(in crate::provider) args: Vec<OsString>,
     /// Its whole environment.
-    pub(super) environment: BTreeMap<OsString, OsString>,
+    pub(in crate::provider) environment: BTreeMap<OsString, OsString>,
     /// Its working directory.
-    pub(super) directory: PathBuf,
+    pub(in crate::provider) directory: PathBuf,
     /// From TERM to KILL.
-    pub(super) grace: Duration,
+    pub(in crate::provider) grace: Duration,
     /// What it finds on its standard input.
-    pub(super) input: ProcessInput,
+    pub(in crate::provider) input: ProcessInput,
     /// Whether standard output is told apart from standard error.
-    pub(super) split: bool,
+    pub(in crate::provider) split: bool,
 }
 
 /// What a process finds on its standard input.
 #[derive(Debug, Clone, Default)]
-pub(super) enum ProcessInput {
+pub(in crate::provider) enum ProcessInput {
     /// Nothing.
     #[default]
     Empty,
@@ -78,7 +78,7 @@ pub(super) enum ProcessInput {
 
 /// Where a piece of output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OutputStream {
+pub(in crate::provider) enum OutputStream {
     /// Standard error, and standard output unless they are told apart.
     Log,
     /// Standard output, told apart.
@@ -86,11 +86,11 @@ pub(super) enum OutputStream {
 }
 
 /// Takes what a process writes.
-pub(super) type OutputSink<'a> = dyn FnMut(OutputStream, &[u8]) + 'a;
+pub(in crate::provider) type OutputSink<'a> = dyn FnMut(OutputStream, &[u8]) + 'a;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProcessEnd {
+pub(in crate::provider) enum ProcessEnd {
     /// By itself.
     Exited(ExitStatus),
     /// At the deadline.
@@ -104,7 +104,7 @@ pub(super) enum ProcessEnd {
 ///
 /// # Errors
 /// When the program cannot be started.
-pub(super) fn run(
+pub(in crate::provider) fn run(
     program: &ChildCommand,
     deadline: Option<Instant>,
     interrupt: &Interrupt,

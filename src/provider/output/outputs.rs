@@ -7,18 +7,18 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
-use super::settings_reader::did_you_mean;
 use crate::model::JsonMap;
+use crate::provider::settings::did_you_mean;
 
 /// The largest output file, in bytes.
-pub(super) const LIMIT: u64 = 1 << 20;
+pub(in crate::provider) const LIMIT: u64 = 1 << 20;
 
 /// The longest name of an output.
 const NAME_LIMIT: usize = 128;
 
 /// Why outputs are refused. Values are never part of a message.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OutputError {
+pub(in crate::provider) enum OutputError {
     #[error("the output file cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     #[error("the output file is not an ordinary file")]
@@ -52,7 +52,7 @@ pub(super) enum OutputError {
 }
 
 /// Reads the outputs at `path` and checks them against what the node declares; no file, no outputs.
-pub(super) fn read(path: &Path, declared: &[String]) -> Result<JsonMap, OutputError> {
+pub(in crate::provider) fn read_outputs(path: &Path, declared: &[String]) -> Result<JsonMap, OutputError> {
     let outputs = match open(path)? {
         Some(file) => {
             let mut bytes = Vec::new();
@@ -150,7 +150,10 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Outputs that came as JSON, checked against what the node declares.
-pub(super) fn checked(outputs: JsonMap, declared: &[String]) -> Result<JsonMap, OutputError> {
+pub(in crate::provider) fn check_outputs(
+    outputs: JsonMap,
+    declared: &[String],
+) -> Result<JsonMap, OutputError> {
     match outputs.keys().find(|name| !is_name(name)) {
         Some(name) => Err(OutputError::NotAName { name: name.clone() }),
         None => check(&outputs, declared).map(|()| outputs),
@@ -249,16 +252,16 @@ mod tests {
     fn only_ordinary_files_of_bounded_size_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("output");
-        assert_eq!(read(&path, &[]).unwrap(), JsonMap::new());
+        assert_eq!(read_outputs(&path, &[]).unwrap(), JsonMap::new());
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-        assert!(matches!(read(&path, &[]), Err(OutputError::NotAFile)));
+        assert!(matches!(read_outputs(&path, &[]), Err(OutputError::NotAFile)));
         std::fs::remove_file(&path).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from(0o600)).unwrap();
-        assert!(matches!(read(&path, &[]), Err(OutputError::NotAFile)));
+        assert!(matches!(read_outputs(&path, &[]), Err(OutputError::NotAFile)));
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, format!("a={}", "x".repeat(LIMIT as usize - 2))).unwrap();
-        assert!(read(&path, &[]).is_ok());
+        assert!(read_outputs(&path, &[]).is_ok());
         std::fs::write(&path, format!("a={}", "x".repeat(LIMIT as usize - 1))).unwrap();
-        assert!(matches!(read(&path, &[]), Err(OutputError::TooLarge)));
+        assert!(matches!(read_outputs(&path, &[]), Err(OutputError::TooLarge)));
     }
 }

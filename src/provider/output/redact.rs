@@ -18,7 +18,7 @@ const SEARCH_LIMIT: usize = 8 << 20;
 
 /// The values that must not be seen.
 #[derive(Debug, Default)]
-pub(super) struct Redactor {
+pub(in crate::provider) struct Redactor {
     needles: Vec<SecretPattern>,
 }
 
@@ -32,7 +32,7 @@ struct SecretPattern {
 impl Redactor {
     /// Redacts these values: each as it is, without surrounding white space, line by line, and in the form
     /// that it has inside a JSON string.
-    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub(in crate::provider) fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut values: Vec<Vec<u8>> = Vec::new();
         for secret in secrets {
             values.push(secret.to_vec());
@@ -48,7 +48,7 @@ impl Redactor {
     }
 
     /// A text without secrets.
-    pub(super) fn text(&self, text: &str) -> String {
+    pub(in crate::provider) fn text(&self, text: &str) -> String {
         if self.needles.is_empty() {
             return text.to_owned();
         }
@@ -56,7 +56,7 @@ impl Redactor {
     }
 
     /// Bytes without secrets.
-    pub(super) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(in crate::provider) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         if self.needles.is_empty() {
             return Cow::Borrowed(bytes);
         }
@@ -66,7 +66,7 @@ impl Redactor {
     }
 
     /// A map without secrets, in keys and values of every depth.
-    pub(super) fn map(&self, map: JsonMap) -> JsonMap {
+    pub(in crate::provider) fn map(&self, map: JsonMap) -> JsonMap {
         if self.needles.is_empty() {
             return map;
         }
@@ -152,7 +152,7 @@ impl SecretPattern {
 
 /// What is carried over from one piece of a stream to the next.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
+pub(in crate::provider) struct Stream {
     /// Bytes that may begin a secret; fewer than the longest secret has.
     carry: Vec<u8>,
     /// How many of them are part of a secret whose stars are out already.
@@ -161,7 +161,13 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Takes a piece and appends to `out` what can be decided; `last` says that no more will come.
-    pub(super) fn push(&mut self, redactor: &Redactor, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+    pub(in crate::provider) fn push(
+        &mut self,
+        redactor: &Redactor,
+        piece: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) {
         if redactor.needles.is_empty() {
             out.extend_from_slice(piece);
             return;

@@ -4,13 +4,13 @@
 use anstream::adapter::strip_str;
 
 /// One line: what a terminal would show of it in the end, without its end.
-pub(super) fn plain_line(line: &[u8]) -> String {
+pub(in crate::provider) fn plain_line(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     plain(last_state(text.trim_end_matches(['\n', '\r'])))
 }
 
 /// The last lines of a text, at most `limit` bytes; `cut` says that something stood before it.
-pub(super) fn last_lines(bytes: &[u8], limit: usize, cut: bool) -> String {
+pub(in crate::provider) fn last_lines(bytes: &[u8], limit: usize, cut: bool) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines =
         text.trim_end_matches(['\n', '\r']).split('\n').map(|line| last_state(line.trim_end_matches('\r')));

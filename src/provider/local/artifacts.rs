@@ -8,8 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::Attempt;
 use crate::model::{Artifact, ArtifactType, Digest, JsonMap};
+use crate::provider::Attempt;
 
 /// How many files are taken; an archive is the answer to more.
 const FILES: usize = 1_000;

@@ -1,10 +1,9 @@
-//! `tool://NAME`, or a plain word: a local process, as `docs/providers/tool.md` describes it; and what every provider
-//! that runs local processes is made of.
+//! Attempts by local processes: what `tool://`, agents with a command and plugins have in common.
 
+mod artifacts;
 mod config;
-mod environment;
 mod job;
-mod local_run;
+mod run;
 mod run_folder;
 #[cfg(test)]
 pub(super) mod tests;
@@ -13,19 +12,15 @@ use std::sync::Arc;
 
 pub(super) use self::config::ToolConfig;
 pub(super) use self::job::Job;
-use self::local_run::LocalRun;
+use self::run::LocalRun;
 use self::run_folder::RunFolders;
-use super::interrupt::interrupt;
-use super::redact::Redactor;
+use super::output::Redactor;
+use super::process::interrupt;
 use super::web::Web;
 use super::{
-    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderSettings,
-    Stop,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, ProviderSettings, Stop,
 };
-use crate::model::{JsonMap, NodeReason};
-
-/// The provider.
-pub(super) struct Tool(LocalProcesses);
+use crate::model::NodeReason;
 
 /// Runs jobs as local processes.
 #[derive(Clone)]
@@ -62,27 +57,6 @@ impl LocalProcesses {
                 Box::pin(std::future::ready(AttemptReport::from(outcome)))
             }
         }
-    }
-}
-
-impl Tool {
-    pub(super) fn new(processes: LocalProcesses) -> Self {
-        Self(processes)
-    }
-}
-
-impl Provider for Tool {
-    fn schemes(&self) -> &'static [&'static str] {
-        &["tool", ""]
-    }
-
-    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
-        ToolConfig::check(provider, config)
-    }
-
-    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
-        let job = ToolConfig::read(&attempt.provider, &attempt.config).map(Job::command);
-        self.0.run(attempt, job, control)
     }
 }
 

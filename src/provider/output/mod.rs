@@ -1,0 +1,11 @@
+//! What an attempt writes: its log and its outputs, as plain text and without secrets.
+
+mod log;
+mod outputs;
+mod plain_text;
+mod redact;
+
+pub(super) use self::log::AttemptLog;
+pub(super) use self::outputs::{LIMIT as OUTPUT_LIMIT, check_outputs, read_outputs};
+pub(super) use self::plain_text::plain_line;
+pub(super) use self::redact::Redactor;
