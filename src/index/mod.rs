@@ -2,30 +2,20 @@
 //! comparing trees. A cache below the Git directory that may be deleted at any time; the only user of redb.
 
 mod advance;
-mod dependents;
 mod error;
-mod file_entry;
-mod files;
-mod filter;
 mod links;
 mod lookup;
-mod parallel;
-mod quarantine;
-mod record_counts;
-mod records;
 mod store;
 mod tables;
-mod target;
 mod validation_cache;
 mod work;
 
 use std::path::Path;
 
+pub use advance::{Advance, IndexTarget, ManifestFilter};
 pub use error::IndexError;
-pub use filter::ManifestFilter;
 pub use links::{Topic, topics_of};
 pub use lookup::{Declaration, RecordSummary};
-pub use target::{Advance, IndexTarget};
 pub use validation_cache::{FileStamp, ValidatedContent, ValidationCache};
 pub use work::{WaitSet, WorkKey};
 

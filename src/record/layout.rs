@@ -15,32 +15,33 @@ pub const SPLIT_LIMIT: usize = 1_000;
 const RECORD_SUFFIX: &str = ".yaml";
 const PINS_SUFFIX: &str = ".pinned";
 
-/// A manifest that is kept beside a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A manifest that is kept beside a record, under the file name that is written here.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantArray,
+)]
 pub enum PinKind {
     /// The last good version of a resource whose newest one is not valid.
+    #[strum(serialize = "manifest.yaml")]
     Manifest,
     /// What an execution is pinned to: its own.
+    #[strum(serialize = "execution.yaml")]
     Execution,
     /// That of its plan.
+    #[strum(serialize = "plan.yaml")]
     Plan,
     /// That of its goal.
+    #[strum(serialize = "goal.yaml")]
     Goal,
 }
 
 impl PinKind {
     /// Every kind of pin.
-    pub const ALL: [Self; 4] = [Self::Manifest, Self::Execution, Self::Plan, Self::Goal];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The file in the record's directory of pins.
     #[must_use]
     pub fn file_name(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest.yaml",
-            Self::Execution => "execution.yaml",
-            Self::Plan => "plan.yaml",
-            Self::Goal => "goal.yaml",
-        }
+        self.into()
     }
 }
 
@@ -87,7 +88,7 @@ impl StatusPath {
         match deeper {
             None => Some(Self::Record(key)),
             Some(pin) => {
-                let pin = PinKind::ALL.into_iter().find(|kind| kind.file_name() == pin)?;
+                let pin = PinKind::ALL.iter().copied().find(|kind| kind.file_name() == pin)?;
                 Some(Self::Pin(key, pin))
             }
         }
@@ -169,7 +170,7 @@ mod tests {
         for split in [false, true] {
             let path = path_in(&key(), split);
             assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Record(key())), "{path}");
-            for pin in PinKind::ALL {
+            for &pin in PinKind::ALL {
                 let path = pin_path(&path, pin);
                 assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Pin(key(), pin)), "{path}");
             }

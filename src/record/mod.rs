@@ -3,7 +3,6 @@
 
 mod batch;
 mod dashboard;
-mod error;
 mod gc;
 mod layout;
 mod message;
@@ -16,7 +15,6 @@ mod writer;
 
 pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
-pub use error::RecordError;
 pub use gc::{SQUASHED, Squash, squash};
 pub use layout::{DASHBOARD, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path};
 pub use message::{
@@ -28,3 +26,27 @@ pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};
 pub use tree::{MAX_RECORD_BYTES, Pinned, StatusTree};
 pub use writer::Writer;
+
+use crate::git::GitError;
+
+/// Why a status record, or a commit of them, could not be read or made.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The text is not a status record.
+    #[error("not a status record")]
+    Malformed(#[source] serde_yaml::Error),
+    /// A record could not be put into YAML.
+    #[error("the status cannot be written as YAML")]
+    Render(#[source] serde_yaml::Error),
+    /// A file of the status branch is not the record that its path promises. Every other record stays readable.
+    #[error("the status record `{path}` cannot be read: {reason}")]
+    Unreadable {
+        /// The path in the status tree.
+        path: String,
+        /// What is wrong with it, as a lower-case fragment.
+        reason: String,
+    },
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}

@@ -184,7 +184,7 @@ impl StatusTree {
             return Ok(pinned);
         };
         for entry in repo.entries(directory.id)?.into_iter().filter(|entry| entry.mode.is_file()) {
-            let pin = PinKind::ALL.into_iter().find(|pin| pin.file_name().as_bytes() == entry.name);
+            let pin = PinKind::ALL.iter().find(|pin| pin.file_name().as_bytes() == entry.name);
             match pin {
                 Some(PinKind::Manifest) => pinned.manifest = Some(entry.id),
                 Some(PinKind::Execution) => pinned.execution = Some(entry.id),

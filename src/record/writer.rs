@@ -146,7 +146,7 @@ impl Directories {
                     && let Some(key) = layout::pins_name(&entry.name).map(key)
                 {
                     let pins = repo.entries(entry.id)?;
-                    for pin in PinKind::ALL {
+                    for &pin in PinKind::ALL {
                         let blob = pins.iter().find(|found| found.name == pin.file_name().as_bytes());
                         if let Some(blob) = blob.filter(|found| found.mode.is_file()) {
                             edits.insert(layout::pin_path(&layout::path_in(&key, false), pin), None);
@@ -172,7 +172,7 @@ impl Directory {
     ) {
         let path = layout::path_in(key, self.split);
         edits.insert(path.clone(), Some(blob));
-        for pin in pins.map(|_| PinKind::ALL).into_iter().flatten() {
+        for &pin in pins.map(|_| PinKind::ALL).into_iter().flatten() {
             let wanted = pins.into_iter().flatten().find(|(kind, _)| *kind == pin).map(|(_, blob)| *blob);
             edits.insert(layout::pin_path(&path, pin), wanted);
         }
@@ -189,7 +189,7 @@ impl Directory {
         let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
         for split in layouts {
             let path = layout::path_in(key, *split);
-            for pin in PinKind::ALL {
+            for &pin in PinKind::ALL {
                 edits.insert(layout::pin_path(&path, pin), None);
             }
             edits.insert(path, None);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Remote;
 use crate::git::command::GitOutput;
-use crate::git::lock::{OwnLock, PATIENCE, explain, lock_file};
+use crate::git::refs::{OwnLock, PATIENCE, explain, lock_file};
 use crate::git::{GitError, ObjectId, Repo};
 
 /// Our own lock around fetches into one repository; the program holds it too, and may outlive us.

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::command::{GitCommand, GitOutput};
 use super::error::printable;
-use super::reference::check_name;
+use super::refs::check_name;
 use super::url::{RemoteUrl, base64, redact};
 use super::{GitError, ObjectId, Repo};
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::Remote;
 use super::failure::is_final;
-use crate::git::reference::check_name;
+use crate::git::refs::check_name;
 use crate::git::{GitError, ObjectId, Repo};
 
 /// What became of a push.

@@ -11,10 +11,10 @@ use std::{io, thread};
 
 use git2::RepositoryState;
 
-use super::command::GitCommand;
-use super::error::printable;
-use super::lock::{PATIENCE, explain};
-use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
+use crate::git::command::GitCommand;
+use crate::git::error::printable;
+use crate::git::refs::{PATIENCE, explain};
+use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 /// How many paths go into the arguments of one run.
 const PATHS_AT_ONCE: usize = 500;

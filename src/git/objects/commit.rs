@@ -1,8 +1,9 @@
-//! Commits as values: who, when, what, and the trailers of the message.
+//! Commits: who, when, what, and the trailers of the message.
 
 use jiff::Timestamp;
 
-use super::{GitError, ObjectId, Repo, Signature};
+use crate::git::error::printable;
+use crate::git::{GitError, ObjectId, Repo, Signature};
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,12 +84,49 @@ impl Repo {
             message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
         })
     }
+
+    /// Writes a commit, with the same person and time as author and committer. The objects that it names are
+    /// the caller's to have written before.
+    ///
+    /// # Errors
+    /// When the object database cannot be written.
+    pub fn write_commit(
+        &self,
+        tree: ObjectId,
+        parents: &[ObjectId],
+        message: &str,
+        author: &Signature,
+        at: Timestamp,
+    ) -> Result<ObjectId, GitError> {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(message.len() + 512);
+        let person = format!("{} <{}> {} +0000", plain(&author.name), plain(&author.email), at.as_second());
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "tree {tree}");
+        for parent in parents {
+            let _ = writeln!(text, "parent {parent}");
+        }
+        let _ = write!(text, "author {person}\ncommitter {person}\n\n");
+        text.extend(message.chars().filter(|c| *c != '\0'));
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.write_object(git2::ObjectType::Commit, text.as_bytes())
+    }
 }
 
 fn person(signature: &git2::Signature<'_>) -> (Signature, Timestamp) {
     // A time that no calendar holds is a forged one; the epoch keeps the commit readable.
     let time = Timestamp::from_second(signature.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
     (Signature::of(signature), time)
+}
+
+/// A name or an address without what would end the field that it stands in.
+fn plain(text: &str) -> String {
+    let text = printable(text.as_bytes()).replace(['<', '>'], "");
+    let text =
+        text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '.' | ',' | ':' | ';' | '"' | '\''));
+    if text.is_empty() { "unknown".to_owned() } else { text.to_owned() }
 }
 
 #[cfg(test)]

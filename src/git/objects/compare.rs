@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 
 use super::raw_tree::{RawEntries, RawEntry};
-use super::{GitError, ObjectId, Repo, TreeEntry};
+use crate::git::{GitError, ObjectId, Repo, TreeEntry};
 
 /// A path that differs between two trees. Directories are never listed, only what is in them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,13 @@
-//! Asking what a working tree leaves to Git's ignore rules.
+//! Working trees: plain checkouts of a commit, commits on a checked-out branch, and what Git's ignore rules leave out.
+
+mod branch_commit;
+mod checkout;
+mod export;
 
 use std::collections::HashSet;
 use std::path::Path;
+
+pub use branch_commit::BranchCommit;
 
 use super::{GitError, Repo};
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::IndexError;
-use super::lookup::RecordSummary;
-use super::parallel::{CHUNK, in_parallel};
 use super::record_counts::RecordCounts;
-use super::tables::{BROKEN, RECORDED, decode, encode};
+use super::{CHUNK, in_parallel};
 use crate::git::{Repo, TreeChange};
-use crate::model::{ResourceKey, ResourceStatus, StatusMetadata};
+use crate::index::IndexError;
+use crate::index::lookup::RecordSummary;
+use crate::index::tables::{BROKEN, RECORDED, decode, encode};
+use crate::model::{GoalPhase, ResourceKey, ResourceStatus, StatusMetadata};
 use crate::record::{StatusPath, StatusTree};
 
 /// Reads the changed records of the status tree.
@@ -22,7 +22,7 @@ pub(super) fn apply_records(
 ) -> Result<usize, IndexError> {
     let mut table = write.open_table(RECORDED)?;
     let mut broken = write.open_table(BROKEN)?;
-    let mut standing = RecordCounts::open(write)?;
+    let mut counts = RecordCounts::open(write)?;
     let mut count = 0;
     for chunk in changes.chunks(CHUNK) {
         let read = in_parallel(repo, chunk, read_record)?;
@@ -37,12 +37,12 @@ pub(super) fn apply_records(
             }
             match found.record() {
                 Some(recorded) => {
-                    standing.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
+                    counts.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
                     table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
                 }
                 // A record that moved to another directory is there already, under its new path.
                 None if old.as_ref().is_none_or(|old| old.path == path) => {
-                    standing.replace(key.kind, &text, old.as_ref(), None)?;
+                    counts.replace(key.kind, &text, old.as_ref(), None)?;
                     table.remove(text.as_str())?;
                 }
                 None => {}
@@ -51,7 +51,7 @@ pub(super) fn apply_records(
             count += 1;
         }
     }
-    standing.close()?;
+    counts.close()?;
     Ok(count)
 }
 
@@ -117,7 +117,7 @@ fn phase_of(status: &ResourceStatus) -> String {
 /// Whether nothing happens to the resource unless something changes.
 fn is_over(status: &ResourceStatus) -> bool {
     match status {
-        ResourceStatus::Goal(status) => matches!(status.phase, crate::model::GoalPhase::Succeeded),
+        ResourceStatus::Goal(status) => matches!(status.phase, GoalPhase::Succeeded),
         ResourceStatus::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),
         _ => true,
     }

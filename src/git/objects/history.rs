@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use git2::ErrorCode;
 
-use super::error::printable;
-use super::{Commit, GitError, ObjectId, Repo};
+use super::Commit;
+use crate::git::error::printable;
+use crate::git::{GitError, ObjectId, Repo};
 
 /// Commits along first parents, newest first; see [`Repo::log`].
 pub struct CommitLog<'r> {

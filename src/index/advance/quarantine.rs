@@ -2,14 +2,14 @@
 
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::IndexError;
+use super::IndexTarget;
 use super::file_entry::{FileEntry, why_quarantined};
 use super::files::declare;
-use super::lookup::RecordSummary;
-use super::tables::{BAD, DECLARED, FILES, RECORDED, decode, encode};
-use super::target::IndexTarget;
 use crate::config::Limits;
 use crate::git::{ObjectId, Repo};
+use crate::index::IndexError;
+use crate::index::lookup::RecordSummary;
+use crate::index::tables::{BAD, DECLARED, FILES, RECORDED, decode, encode};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey};
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::error::printable;
+use super::path;
 use super::raw_tree::{RawEntries, RawEntry, order};
-use super::{EntryMode, GitError, ObjectId, Repo, path};
+use crate::git::error::printable;
+use crate::git::{EntryMode, GitError, ObjectId, Repo};
 
 /// What becomes of one directory: files by name, and deeper directories by name.
 #[derive(Default)]

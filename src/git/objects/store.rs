@@ -1,8 +1,8 @@
-//! Reading trees and blobs by path, straight from the object database.
+//! Blobs and single trees, read by id and by path and written, straight from and to the object database.
 
-use super::error::printable;
 use super::raw_tree::{RawEntries, RawEntry};
-use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
+use crate::git::error::printable;
+use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 impl Repo {
     /// The entry at a path of a tree, if there is one. Symbolic links are not followed.
@@ -71,5 +71,21 @@ impl Repo {
             Some(entry) if entry.mode.is_file() => Ok(Some(entry.id)),
             Some(entry) => Err(GitError::RefusedEntry { path: printable(path.as_bytes()), mode: entry.mode }),
         }
+    }
+
+    /// Writes a blob.
+    ///
+    /// # Errors
+    /// When the object database cannot be written.
+    pub fn write_blob(&self, bytes: &[u8]) -> Result<ObjectId, GitError> {
+        self.write_object(git2::ObjectType::Blob, bytes)
+    }
+
+    pub(super) fn write_object(&self, kind: git2::ObjectType, bytes: &[u8]) -> Result<ObjectId, GitError> {
+        let id = self
+            .odb()?
+            .write(kind, bytes)
+            .map_err(GitError::doing(format!("cannot write a {kind} to the object database")))?;
+        Ok(ObjectId::from_oid(id))
     }
 }

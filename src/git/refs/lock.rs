@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{GitError, Repo};
+use crate::git::{GitError, Repo};
 
 /// How long to wait for a lock that somebody holds; Git itself gives up on references after 0.1 s and on
 /// `packed-refs` after 1 s.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::git) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a lock of a dead predecessor must stand unchanged before it is removed.
 const SETTLED: Duration = Duration::from_millis(200);
@@ -23,7 +23,7 @@ const INTENT_WINDOW: Duration = Duration::from_secs(2);
 
 /// An advisory lock in the cache directory, given up by the kernel when the last holder ends. It holds a note
 /// of the reference that is about to be locked Git's way, so that the next holder knows a leftover as ours.
-pub(super) struct OwnLock {
+pub(in crate::git) struct OwnLock {
     file: File,
     /// A note that a dead predecessor left, and when it was made.
     leftover: Option<(String, SystemTime)>,
@@ -32,7 +32,7 @@ pub(super) struct OwnLock {
 impl OwnLock {
     /// Takes the lock `name`, waiting for it. `None` when it cannot be had: these locks make a crash easier to
     /// repair and contention cheaper, but nothing depends on them for correctness.
-    pub(super) fn take(repo: &Repo, name: &str, patience: Duration) -> Option<Self> {
+    pub(in crate::git) fn take(repo: &Repo, name: &str, patience: Duration) -> Option<Self> {
         let directory = repo.cache_dir();
         let open = || {
             let mut options = OpenOptions::new();
@@ -64,12 +64,12 @@ impl OwnLock {
     }
 
     /// Notes what is about to be locked.
-    pub(super) fn note(&mut self, what: &str) {
+    pub(in crate::git) fn note(&mut self, what: &str) {
         self.write(what);
     }
 
     /// Notes that it is done.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::git) fn clear(&mut self) {
         self.write("");
         self.leftover = None;
     }
@@ -86,7 +86,7 @@ impl OwnLock {
     }
 
     /// The locked file once more, for a child process to hold as well.
-    pub(super) fn share(&self) -> Option<File> {
+    pub(in crate::git) fn share(&self) -> Option<File> {
         self.file.try_clone().ok()
     }
 
@@ -103,7 +103,7 @@ impl OwnLock {
     }
 
     /// Removes Git's lock file for `what` if it is a predecessor's and has not moved for a moment.
-    pub(super) fn remove_leftover(&mut self, what: &str, path: &Path) -> bool {
+    pub(in crate::git) fn remove_leftover(&mut self, what: &str, path: &Path) -> bool {
         if !self.explains(what, path) {
             return false;
         }
@@ -116,14 +116,14 @@ impl OwnLock {
 }
 
 /// Git's lock file for a reference or another file of the repository.
-pub(super) fn lock_file(repo: &Repo, name: &str) -> PathBuf {
+pub(in crate::git) fn lock_file(repo: &Repo, name: &str) -> PathBuf {
     let mut path = repo.common_dir().join(name).into_os_string();
     path.push(".lock");
     path.into()
 }
 
 /// The error that explains a lock file, when it is there.
-pub(super) fn explain(path: &Path) -> Option<GitError> {
+pub(in crate::git) fn explain(path: &Path) -> Option<GitError> {
     let modified = std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok()?;
     // The age of a file is a matter between two clocks of this machine, and only ever shown.
     let age_seconds = modified.elapsed().unwrap_or_default().as_secs();

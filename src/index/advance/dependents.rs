@@ -3,9 +3,9 @@
 
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::lookup::Declaration;
-use super::tables::{DECLARED, MENTIONS, WORK, decode};
-use super::{IndexError, Topic};
+use crate::index::lookup::Declaration;
+use crate::index::tables::{DECLARED, MENTIONS, WORK, decode};
+use crate::index::{IndexError, Topic};
 use crate::model::{Kind, ResourceKey};
 
 /// Notes the goals that the declaration of `key` concerns: now, or before it changed or went.

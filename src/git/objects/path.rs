@@ -1,7 +1,7 @@
 //! Which paths may be written into a tree or a working tree.
 
-use super::GitError;
-use super::error::printable;
+use crate::git::GitError;
+use crate::git::error::printable;
 
 /// Checks a path of a file within a tree: relative, plain, nothing that Git or a file system treats as special.
 pub(super) fn check(path: &str) -> Result<(), GitError> {
@@ -22,7 +22,7 @@ fn problem_with(path: &str) -> Option<&'static str> {
 }
 
 /// What is wrong with one name of a tree, if something is.
-pub(super) fn problem_with_name(name: &[u8]) -> Option<&'static str> {
+pub(in crate::git) fn problem_with_name(name: &[u8]) -> Option<&'static str> {
     if name.is_empty() {
         return Some("has an empty part");
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
-use super::lookup::RecordSummary;
-use super::tables::{ACTIVE, ENDED, PHASES, decode, encode, timed_key};
-use super::{Index, IndexError};
+use crate::index::lookup::RecordSummary;
+use crate::index::tables::{ACTIVE, ENDED, PHASES, decode, encode, timed_key};
+use crate::index::{Index, IndexError};
 use crate::model::{Kind, ResourceKey};
 
 type OpenExecutions<'t> = Table<'t, &'static str, &'static [u8]>;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use git2::{ErrorCode, Oid};
 
-use super::command::GitCommand;
-use super::error::printable;
+use super::check_name;
 use super::lock::{OwnLock, PATIENCE, explain, lock_file};
-use super::{GitError, ObjectId, Repo};
+use crate::git::command::GitCommand;
+use crate::git::{GitError, ObjectId, Repo};
 
 /// Our own lock around every reference transaction of this program.
 const REFERENCES_LOCK: &str = "references.lock";
@@ -138,14 +138,6 @@ impl Repo {
         }
         let now = self.read_ref(full_name)?;
         Ok(if now == old { None } else { Some(SwapResult::Moved(now)) })
-    }
-}
-
-pub(super) fn check_name(name: &str) -> Result<(), GitError> {
-    if git2::Reference::is_valid_name(name) {
-        Ok(())
-    } else {
-        Err(GitError::BadReference { name: printable(name.as_bytes()) })
     }
 }
 

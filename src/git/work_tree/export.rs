@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::error::printable;
-use super::path::problem_with_name;
-use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
+use crate::git::error::printable;
+use crate::git::objects::problem_with_name;
+use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 /// Directories nested deeper than this were made to break something.
 const DEPTH_LIMIT: usize = 256;

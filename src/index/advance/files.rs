@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::dependents::add_goals;
-use super::file_entry::{FileEntry, PossibleDeclaration, why_quarantined};
-use super::lookup::Declaration;
-use super::parallel::{CHUNK, in_parallel};
-use super::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
-use super::target::Advance;
-use super::{IndexError, ManifestFilter, topics_of};
+use super::file_entry::{FileEntry, ManifestFilter, PossibleDeclaration, why_quarantined};
+use super::{Advance, CHUNK, in_parallel};
 use crate::config::Limits;
 use crate::git::{GitError, ObjectId, Repo, TreeChange};
+use crate::index::lookup::Declaration;
+use crate::index::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
+use crate::index::{IndexError, topics_of};
 use crate::manifest;
 use crate::model::{Kind, Resource, ResourceKey, Spec};
 

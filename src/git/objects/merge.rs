@@ -1,6 +1,6 @@
 //! What merging one commit into another would give, without touching a branch or a working tree.
 
-use super::{GitError, ObjectId, Repo, Signature};
+use crate::git::{GitError, ObjectId, Repo, Signature};
 
 /// What merging would give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,6 @@ impl Repo {
         let message = format!("What merging {theirs} into {ours} would give\n");
         Ok(MergeResult::Commit(self.write_commit(tree, &[ours, theirs], &message, &nobody, at)?))
     }
-}
-
-/// Whether this can be the name of a branch.
-#[must_use]
-pub fn is_branch_name(name: &str) -> bool {
-    !name.starts_with('-') && git2::Reference::is_valid_name(&format!("refs/heads/{name}"))
 }
 
 #[cfg(test)]

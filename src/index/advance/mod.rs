@@ -1,21 +1,61 @@
 //! Bringing the index to two commits: only what differs between the trees is read and parsed.
 
+mod dependents;
+mod file_entry;
+mod files;
+mod quarantine;
+mod record_counts;
+mod records;
+
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
 use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::dependents::add_goals;
-use super::files::apply_files;
+pub use self::file_entry::ManifestFilter;
+
+use self::dependents::add_goals;
+use self::files::apply_files;
+use self::quarantine::restore_held;
+use self::records::apply_records;
 use super::lookup::{Declaration, RecordSummary};
-use super::quarantine::restore_held;
-use super::records::apply_records;
-use super::tables::{DECLARED, MAPS, MENTIONS, META, RECORDED, WAYS, WORK, decode, encode};
-use super::target::{Advance, IndexTarget};
-use super::{Index, IndexError, ManifestFilter, Topic};
+use super::tables::{AWAITS, DECLARED, MAPS, MENTIONS, META, RECORDED, WAYS, WORK, decode, encode};
+use super::{Index, IndexError, Topic, WRITER};
 use crate::config::Config;
+use crate::diagnostic::Diagnostic;
 use crate::git::{ObjectId, Repo};
 use crate::model::{Kind, ResourceKey};
+use crate::record::StatusTree;
+
+/// The commits that the index is brought to.
+#[derive(Debug, Clone, Copy)]
+pub struct IndexTarget<'a> {
+    /// The tree of the desired commit.
+    pub desired: ObjectId,
+    /// The tree of the desired commit that the status branch was last written for, if it is known here.
+    pub previous: Option<ObjectId>,
+    /// The status branch.
+    pub status: &'a StatusTree,
+    /// The blob of `.planspec.yaml`: another one may mean other paths, and then everything is read again.
+    pub config: Option<ObjectId>,
+}
+
+/// What bringing the index up to date came to.
+#[derive(Debug, Clone, Default)]
+pub struct Advance {
+    /// What is wrong with the files that were read.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many files were read.
+    pub files: usize,
+    /// How many records were read.
+    pub records: usize,
+    /// Whether everything had to be read.
+    pub rebuilt: bool,
+}
+
+/// How many changes are read before what they hold is written down, so that memory stays bounded.
+const CHUNK: usize = 4_096;
 
 /// What the index describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +79,7 @@ impl Index {
     ) -> Result<Advance, IndexError> {
         let filter = ManifestFilter::new(config)?;
         let state = IndexedCommits {
-            version: super::WRITER.to_owned(),
+            version: WRITER.to_owned(),
             desired: target.desired,
             status: target.status.tree,
             config: target.config,
@@ -136,7 +176,7 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
         }
     }
     let mentions = write.open_multimap_table(MENTIONS)?;
-    let awaits = write.open_multimap_table(super::tables::AWAITS)?;
+    let awaits = write.open_multimap_table(AWAITS)?;
     let mut work = write.open_table(WORK)?;
     for key in touched {
         work.insert(key.to_string().as_str(), [].as_slice())?;
@@ -153,4 +193,26 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
         }
     }
     Ok(())
+}
+
+/// Runs `read` over items on all cores, each worker with a repository of its own.
+fn in_parallel<I: Sync, T: Send>(
+    repo: &Repo,
+    items: &[I],
+    read: impl Fn(&Repo, &I) -> Result<T, IndexError> + Sync,
+) -> Result<Vec<T>, IndexError> {
+    if items.len() < 32 {
+        return items.iter().map(|item| read(repo, item)).collect();
+    }
+    let dir = repo.common_dir();
+    items
+        .par_iter()
+        .map_init(
+            || Repo::open(dir),
+            |worker, item| match worker {
+                Ok(worker) => read(worker, item),
+                Err(_) => read(&Repo::open(dir)?, item),
+            },
+        )
+        .collect()
 }

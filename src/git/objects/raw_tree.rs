@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
+use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
 /// One entry, borrowed from the bytes of its tree.
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::checkout::WorkingTreeUpdate;
-use super::reference::check_name;
-use super::{GitError, ObjectId, Repo, Signature, SwapResult};
+use crate::git::refs::check_name;
+use crate::git::{GitError, ObjectId, Repo, Signature, SwapResult};
 
 /// What became of a commit on a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

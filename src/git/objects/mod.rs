@@ -1,0 +1,17 @@
+//! Objects: blobs, trees and commits, read, written and compared in the object database alone. Moves no reference and
+//! touches no file of a working tree.
+
+mod commit;
+mod compare;
+mod edit;
+mod history;
+mod merge;
+mod path;
+mod raw_tree;
+mod store;
+
+pub use commit::Commit;
+pub use compare::TreeChange;
+pub use history::CommitLog;
+pub use merge::MergeResult;
+pub(super) use path::problem_with_name;
