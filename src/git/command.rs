@@ -1,5 +1,5 @@
-//! Running the `git` program: a cleaned environment, no hooks, no prompts, a time limit, output bounded and
-//! freed of credentials.
+//! Running the `git` program: a clean environment, no hooks, no prompts, a time limit, bounded output without
+//! credentials.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,15 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::GitError;
 use super::url::redact;
 
 /// How much of what the program prints is kept; the rest is read and dropped.
+// `ls-remote` of a host with 100,000 references prints some 7 MB; a hostile server may send without end.
 const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// Variables that would point the program at another repository, or make it print what it sends.
+// Git sets most of them for its own hooks, so they are there whenever planspec runs inside one; the traces print
+// `Authorization` headers.
 const REMOVED: [&str; 20] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -40,8 +43,9 @@ const REMOVED: [&str; 20] = [
     "GIT_CURL_VERBOSE",
 ];
 
-/// Settings for every run: nothing of the repository is executed, nothing is asked, nothing runs on behind.
+/// Settings for every run: nothing of the repository is executed, nothing prompts, nothing goes on in the background.
 const SETTINGS: [&str; 12] = [
+    // Hooks and the file system monitor are programs that the repository's configuration names.
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "credential.interactive=false",
@@ -49,9 +53,11 @@ const SETTINGS: [&str; 12] = [
     "fetch.recurseSubmodules=false",
     "push.recurseSubmodules=no",
     "push.gpgSign=false",
+    // A background `gc` would outlive this run, hold `gc.pid`, and could prune objects that no reference names yet.
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.pushUpdateRejected=false",
+    // Without these, a connection that a firewall dropped is held until the time limit of the run.
     "http.lowSpeedLimit=1",
     "http.lowSpeedTime=60",
 ];
@@ -59,12 +65,14 @@ const SETTINGS: [&str; 12] = [
 /// One run of the program, being put together.
 pub(super) struct GitCommand {
     command: Command,
+    /// The subcommand with its arguments, for traces: settings and environment may hold credentials, arguments do not.
+    arguments: String,
     directory: PathBuf,
     timeout: Duration,
     input: Option<Vec<u8>>,
 }
 
-/// What a run left.
+/// What a run printed.
 pub(super) struct GitOutput {
     pub(super) success: bool,
     pub(super) stdout: Vec<u8>,
@@ -73,9 +81,10 @@ pub(super) struct GitOutput {
 }
 
 impl GitCommand {
-    /// A run in this directory. `settings` come before the subcommand, so that they are global options.
+    /// A run in this directory. `settings` come before the subcommand, as global options.
     pub(super) fn new(directory: &Path, settings: &[OsString]) -> Self {
         let mut command = Command::new("git");
+        // A file may be called `*.yaml` or `:(exclude)x`; no path of ours is ever a pattern.
         command.current_dir(directory).arg("--literal-pathspecs");
         for setting in SETTINGS {
             command.arg("-c").arg(setting);
@@ -84,15 +93,22 @@ impl GitCommand {
         for name in REMOVED {
             command.env_remove(name);
         }
+        // Messages are classified by their English text, see `remote::failure`.
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+        // No transport unless the caller names one: a local command on a partial clone would fetch from any address.
         command.env("GIT_ALLOW_PROTOCOL", "").stdin(Stdio::null());
         let timeout = Duration::from_secs(600);
-        Self { command, directory: directory.to_owned(), timeout, input: None }
+        let arguments = String::new();
+        Self { command, arguments, directory: directory.to_owned(), timeout, input: None }
     }
 
     /// Adds arguments.
     pub(super) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.command.args(args);
+        for argument in args {
+            self.arguments.push_str(&argument.as_ref().to_string_lossy());
+            self.arguments.push(' ');
+            self.command.arg(argument);
+        }
         self
     }
 
@@ -117,6 +133,8 @@ impl GitCommand {
 
     /// Hands it a locked file to hold for as long as it lives, even if this process dies before it.
     pub(super) fn holding(mut self, lock: File) -> Self {
+        // As its standard input: any other descriptor would have to lose its close-on-exec flag, and every child that
+        // another thread starts meanwhile would hold the lock too.
         self.command.stdin(Stdio::from(lock));
         self
     }
@@ -125,12 +143,14 @@ impl GitCommand {
     pub(super) fn run(mut self) -> Result<GitOutput, GitError> {
         let failed = |source| GitError::Io { doing: "run `git` in", path: self.directory.clone(), source };
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = Instant::now();
         let mut child = self.command.spawn().map_err(failed)?;
         let (sender, receiver) = mpsc::channel();
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), self.input.take()) {
             // A program that ends early closes its input; its exit code tells the rest.
             thread::spawn(move || stdin.write_all(&input).is_ok());
         }
+        // Both pipes are drained at once: a program that fills the one nobody reads would never end.
         let stdout = collect(child.stdout.take(), sender.clone());
         let stderr = collect(child.stderr.take(), sender);
         let mut timed_out = false;
@@ -142,6 +162,8 @@ impl GitCommand {
             }
         }
         let status = child.wait().map_err(failed)?;
+        let duration_ms = started.elapsed().as_millis();
+        tracing::debug!(args = %redact(self.arguments.trim_end()), %status, duration_ms, timed_out, "git exited");
         if timed_out {
             return Err(GitError::TimedOut { seconds: self.timeout.as_secs() });
         }
@@ -155,7 +177,7 @@ impl GitCommand {
 
 fn end(child: &mut Child) {
     if let Err(error) = child.kill() {
-        tracing::debug!(%error, "the git program had ended already");
+        tracing::debug!(%error, "git exited before it was killed");
     }
 }
 
@@ -169,7 +191,7 @@ fn collect<R: Read + Send + 'static>(
             let limit = u64::try_from(OUTPUT_LIMIT).unwrap_or(u64::MAX);
             let read = source.by_ref().take(limit).read_to_end(&mut kept);
             if read.is_ok() {
-                // Drained, so that the program does not stall on a full pipe.
+                // The program must not stall on a full pipe.
                 let _ = std::io::copy(&mut source, &mut std::io::sink());
             }
         }

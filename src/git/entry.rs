@@ -39,7 +39,7 @@ impl EntryMode {
         }
     }
 
-    /// What it is, for a message: `a symbolic link`.
+    /// For a message: `a symbolic link`.
     #[must_use]
     pub fn with_article(self) -> &'static str {
         match self {

@@ -1,10 +1,10 @@
-//! What can go wrong with Git. No message holds the content of an object, and none holds a credential.
+//! Errors of Git. No message holds the content of an object (Invariant 7), and none holds a credential.
 
 use std::path::PathBuf;
 
 use super::{EntryMode, ObjectId};
 
-/// A failure of Git, with what to do about it where something can be done.
+/// A failure of Git, with what a person can do about it where there is something.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// No repository here.
@@ -28,7 +28,7 @@ pub enum GitError {
         detail: String,
     },
     /// A revision that names no commit.
-    #[error("`{revision}` names no commit in this repository")]
+    #[error("`{revision}` is not a commit in this repository")]
     UnknownRevision {
         /// As it was given.
         revision: String,
@@ -43,8 +43,8 @@ pub enum GitError {
         /// Whether history is cut off here.
         shallow: bool,
     },
-    /// A clone that is too shallow to say what two commits have in common.
-    #[error("history is cut off here before {ours} and {theirs} meet")]
+    /// The common ancestor of two commits lies beyond the boundary of a shallow clone.
+    #[error("this clone is too shallow to find the common ancestor of {ours} and {theirs}")]
     CutOff {
         /// One commit.
         ours: ObjectId,
@@ -83,13 +83,13 @@ pub enum GitError {
         /// What is there.
         mode: EntryMode,
     },
-    /// A text that is no name of a reference.
-    #[error("`{name}` is no valid reference name")]
+    /// Not a valid name of a reference.
+    #[error("`{name}` is not a valid reference name")]
     BadReference {
         /// As it was given.
         name: String,
     },
-    /// Somebody holds the lock of a reference or of the index, or left it behind.
+    /// Another process holds the lock of a reference or of the index, or left it behind.
     #[error("`{}` has been locked for {age_seconds} s; if no Git process is running, remove that file", path.display())]
     Locked {
         /// The lock file.
@@ -97,8 +97,8 @@ pub enum GitError {
         /// How long it has been there.
         age_seconds: u64,
     },
-    /// A reference that others write all the time.
-    #[error("`{reference}` is being written by others; try again")]
+    /// Every compare-and-swap lost its race.
+    #[error("`{reference}` keeps being moved by other processes; try again")]
     Contended {
         /// The reference.
         reference: String,
@@ -117,10 +117,10 @@ pub enum GitError {
         /// The other working tree.
         path: PathBuf,
     },
-    /// A merge, a rebase or the like is going on.
+    /// A merge, a rebase or a similar operation is in progress.
     #[error("the working tree is in the middle of a {operation}; finish or abort it first")]
     Busy {
-        /// What is going on.
+        /// Its name.
         operation: &'static str,
     },
     /// An argument that names no remote.
@@ -129,17 +129,17 @@ pub enum GitError {
         /// As it was given.
         remote: String,
     },
-    /// The remote wants to know who asks, or does not believe it.
-    #[error("`{remote}` did not accept the credentials: {detail}; check the token, key or credential helper")]
+    /// The remote asks for credentials, or rejected them.
+    #[error("`{remote}` rejected the credentials: {detail}; check the token, key or credential helper")]
     Authentication {
         /// The remote, without credentials.
         remote: String,
         /// What Git said.
         detail: String,
     },
-    /// The remote knows who asks, and refuses.
+    /// The remote accepted the credentials, and refused the action.
     #[error(
-        "`{remote}` does not permit {action}: {detail}; ask for the permission, or let the branch's protection rules admit this user"
+        "`{remote}` refused {action}: {detail}; ask for permission, or add this user to the branch's protection rules"
     )]
     Permission {
         /// The remote, without credentials.
@@ -175,15 +175,15 @@ pub enum GitError {
         /// What Git said.
         detail: String,
     },
-    /// The `git` program did not end.
-    #[error("git did not end within {seconds} s")]
+    /// A run of the `git` program took too long, and was killed.
+    #[error("git did not finish within {seconds} s")]
     TimedOut {
         /// The limit.
         seconds: u64,
     },
-    /// Nobody said who commits.
+    /// No identity is configured.
     #[error(
-        "nobody to commit as: set `git config user.name` and `git config user.email`, or GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL"
+        "no identity to commit with: set `git config user.name` and `git config user.email`, or GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL"
     )]
     NoIdentity,
     /// Any other failure inside libgit2.

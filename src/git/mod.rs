@@ -13,7 +13,6 @@ mod refs;
 mod remote;
 mod repository;
 mod url;
-mod user_commit;
 mod work_tree;
 
 pub use entry::{EntryMode, TreeEntry};

@@ -1,4 +1,4 @@
-//! Opening and making repositories, where they are, what is checked out, who commits.
+//! Opening and initialising repositories: paths, the checked-out branch, configured remotes, the identity that commits.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 use super::error::printable;
 use super::{GitError, ObjectId};
 
-/// Somebody, as a commit names people.
+/// A person or a program, as commits name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// The name.
@@ -17,7 +17,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Whom a signature names; bytes that are not UTF-8 are replaced.
+    /// From libgit2; bytes that are not UTF-8 are replaced.
     pub(super) fn of(signature: &git2::Signature<'_>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { name: text(signature.name_bytes()), email: text(signature.email_bytes()) }
@@ -25,6 +25,7 @@ impl Signature {
 }
 
 /// A Git repository. It may move to another thread; [`Repo::reopen`] gives one to each that needs its own.
+// libgit2 lets one thread at a time use a repository; a mutex around one handle would serialise all reading.
 pub struct Repo {
     inner: Repository,
     identity: Option<Signature>,
@@ -56,6 +57,7 @@ impl Repo {
                 GitError::Open { path: path.to_owned(), source }
             }
         })?;
+        tracing::debug!(path = %inner.path().display(), bare = inner.is_bare(), shallow = inner.is_shallow(), "repository opened");
         Ok(Self { inner, identity: None })
     }
 
@@ -80,14 +82,14 @@ impl Repo {
             return Err(GitError::BadReference { name: printable(branch.as_bytes()) });
         }
         let mut options = RepositoryInitOptions::new();
-        // No template: it could bring hooks in.
+        // A template could bring hooks in.
         options.bare(bare).mkpath(true).external_template(false).initial_head(branch);
         let inner = Repository::init_opts(path, &options)
             .map_err(|source| GitError::Open { path: path.to_owned(), source })?;
         Ok(Self { inner, identity: None })
     }
 
-    /// The same repository once more, for another thread.
+    /// Another handle on the same repository, for another thread.
     ///
     /// # Errors
     /// When it is gone.
@@ -97,17 +99,17 @@ impl Repo {
         Ok(repo)
     }
 
-    /// Says who commits, over what the repository's configuration says; from `GIT_AUTHOR_*` and the like.
+    /// Sets who commits, before the repository's configuration; from `GIT_AUTHOR_*` and the like.
     #[must_use]
     pub fn with_identity(mut self, identity: Option<Signature>) -> Self {
         self.identity = identity;
         self
     }
 
-    /// Who commits: what [`Repo::with_identity`] said, else `user.name` and `user.email`.
+    /// Who commits: what [`Repo::with_identity`] set, else `user.name` and `user.email`.
     ///
     /// # Errors
-    /// [`GitError::NoIdentity`] when nobody is named.
+    /// [`GitError::NoIdentity`] when neither is set.
     pub fn identity(&self) -> Result<Signature, GitError> {
         if let Some(person) = &self.identity {
             return Ok(person.clone());
@@ -125,6 +127,7 @@ impl Repo {
         let mut config = self
             .inner
             .config()
+            // The merged view would write to the file with the highest priority, which may be the user's global one.
             .and_then(|config| config.open_level(git2::ConfigLevel::Local))
             .map_err(wrap)?;
         config.set_str("user.name", &person.name).map_err(wrap)?;
@@ -166,6 +169,7 @@ impl Repo {
     /// # Errors
     /// When `HEAD` cannot be read.
     pub fn head_branch(&self) -> Result<Option<String>, GitError> {
+        // `Repository::head` fails on an unborn branch; the symbolic target is there before the first commit.
         let head = self.inner.find_reference("HEAD").map_err(GitError::doing("cannot read HEAD"))?;
         let target = head.symbolic_target_bytes().map(String::from_utf8_lossy);
         Ok(target.and_then(|target| target.strip_prefix("refs/heads/").map(str::to_owned)))

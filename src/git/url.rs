@@ -1,6 +1,6 @@
-//! Addresses of remotes: credentials taken out of them, and which transport they need.
+//! Addresses of remotes: their credentials split off, and the transport that they need.
 
-/// A remote's address, with the credentials that stood in it apart.
+/// A remote's address, with the credentials in it split off.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RemoteUrl {
     /// The address without a password.
@@ -28,7 +28,7 @@ impl RemoteUrl {
                 },
                 credentials: http.then(|| format!("{}:{}", decode(user), decode(password))),
             },
-            // A lone user on HTTP is as often a token.
+            // On HTTP a user name without a password is often a token.
             None if http => Self {
                 url: format!("{scheme}://{host}{path}"),
                 credentials: Some(format!("{}:", decode(userinfo))),

@@ -1,4 +1,4 @@
-//! What can go wrong with the index.
+//! Errors of the index.
 
 use crate::git::GitError;
 use crate::record::RecordError;
@@ -7,13 +7,13 @@ use crate::record::RecordError;
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The store.
-    #[error("the index cannot be used; it is only a cache and may be deleted: {0}")]
+    #[error("the index cannot be used: {0}; it is a cache and can be deleted")]
     Store(#[source] Box<redb::Error>),
     /// It was opened for reading only.
-    #[error("the index was opened for reading only")]
+    #[error("the index is open for reading only")]
     ReadOnly,
     /// An entry cannot be read.
-    #[error("an entry of the index is damaged; it is only a cache and may be deleted: {0}")]
+    #[error("an entry of the index is damaged: {0}; it is a cache and can be deleted")]
     Entry(#[from] postcard::Error),
     /// Git.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The ways between resources: what a declaration mentions, so that a change finds what depends on it.
+//! Dependencies between resources: the topics that a declaration mentions, so that a change finds its dependents.
 
 use std::fmt;
 
@@ -33,6 +33,8 @@ impl fmt::Display for Topic {
 }
 
 /// The first label that every plan selected by `selector` must have.
+// One label is enough to find candidates: the selector itself is evaluated by planning. Indexing all of them would need an
+// intersection for each lookup.
 pub(super) fn leading_label(selector: &LabelSelector) -> Option<String> {
     selector.match_labels.iter().next().map(|(key, value)| format!("{key}={value}"))
 }

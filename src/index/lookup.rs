@@ -11,7 +11,7 @@ use crate::model::{Digest, Kind, Name, ResourceKey, SourceLocation};
 /// The declaration of a resource that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declaration {
-    /// Where it stands.
+    /// File, document and position.
     pub source: SourceLocation,
     /// The blob that holds it; for a quarantined resource, the last good one.
     pub blob: ObjectId,
@@ -27,7 +27,7 @@ pub struct Declaration {
     pub owners: Vec<ResourceKey>,
 }
 
-/// What the status branch says of a resource, in short.
+/// The record of a resource, in short: enough for listings and for planning its neighbours without reading a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSummary {
     /// The path of the record in the status tree.
@@ -42,11 +42,11 @@ pub struct RecordSummary {
     pub spec_digest: Option<String>,
     /// The phase, as text.
     pub phase: String,
-    /// Whether nothing will happen by itself any more.
+    /// Whether nothing happens to it any more unless something else changes.
     pub terminal: bool,
-    /// Where the manifest stood.
+    /// The path of its manifest.
     pub source: Option<String>,
-    /// When an execution was over, in milliseconds since the epoch.
+    /// When an execution ended, in milliseconds since the epoch.
     pub ended: Option<i64>,
 }
 
@@ -71,7 +71,7 @@ impl Index {
         found.map(|value| decode(value.value())).transpose()
     }
 
-    /// Whether somebody broke the record, so that what it was before counts.
+    /// Whether the record cannot be read, so that its last good version counts.
     ///
     /// # Errors
     /// The store.
@@ -141,6 +141,7 @@ impl Index {
         let mut keys = Vec::new();
         for entry in table.range(prefix.as_str()..)? {
             let (key, _) = entry?;
+            // Keys are sorted: behind the first one without the prefix there is none with it.
             if !key.value().starts_with(&prefix) {
                 break;
             }
@@ -149,7 +150,7 @@ impl Index {
         Ok(keys)
     }
 
-    /// Files of the desired tree that have something wrong with them.
+    /// Files of the desired tree with diagnostics.
     ///
     /// # Errors
     /// The store.

@@ -1,5 +1,5 @@
-//! The index: what is declared and what is recorded, by key, with the ways between them; kept up to date by
-//! comparing trees. A cache below the Git directory that may be deleted at any time; the only user of redb.
+//! The index: what is declared and what is recorded, by key and by dependency; kept up to date by comparing trees. A cache
+//! below the Git directory that may be deleted at any time (Invariants 1 and 17); the only user of redb.
 
 mod advance;
 mod error;
@@ -21,7 +21,7 @@ pub use work::{WaitSet, WorkKey};
 
 use self::store::Store;
 
-/// Which planspec wrote the index: what another one wrote is made anew. The number goes up with each change of the layout
+/// Which planspec wrote the index: any other writer means a rebuild. The number grows with each change of the layout
 /// between two releases.
 const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
 
@@ -31,11 +31,11 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index in `cache_dir`. Where that cannot be done (no directory, no permission, another process
-    /// holds it, a damaged file), an empty index in memory serves as well and costs only time.
+    /// Opens the index in `cache_dir`. Where that is not possible (no directory, no permission, used by another process,
+    /// damaged), an empty index in memory takes its place and costs only time.
     ///
     /// # Errors
-    /// Not even memory is to be had.
+    /// When not even that one can be created.
     pub fn open(cache_dir: Option<&Path>) -> Result<Self, IndexError> {
         Ok(Self { store: Store::open(cache_dir)? })
     }
@@ -49,8 +49,8 @@ impl Index {
         Ok(Self { store: Store::open_to_read(cache_dir)? })
     }
 
-    /// Makes the index ready for whatever comes. What was read from it before may not be so any more: somebody else may have
-    /// written to it, or it may be empty; [`Self::advance`] is to follow.
+    /// Makes the index writable. What was read before may have changed: another process may have written to it, or it may be
+    /// empty; call [`Self::advance`] next.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -58,7 +58,7 @@ impl Index {
         self.store.make_writable()
     }
 
-    /// Whether what is learnt outlives the process.
+    /// Whether the index outlives the process.
     #[must_use]
     pub fn persistent(&self) -> bool {
         !matches!(self.store, Store::Memory(_))

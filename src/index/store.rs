@@ -1,5 +1,5 @@
-//! The file of the index. Opened for reading as long as that is enough: opening for writing marks the file, and costs
-//! several waits for the disk even when nothing is written then.
+//! The file of the index. Opened for reading as long as that is enough: opening it for writing marks the file and costs
+//! several syncs of the disk, even when nothing is written then.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,31 +16,36 @@ use super::{IndexError, tables};
 const FILE: &str = "index-3.redb";
 
 /// The bytes that the index may hold in memory.
+// redb's default is 1 GiB; a pass touches few pages, and the file of 100,000 resources has some tens of megabytes.
 const CACHE_BYTES: usize = 32 << 20;
 
 /// How long to wait for another process that is using the index before going on without the cache.
+// A watching runner holds the file for its whole life; a second command would wait in vain.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The store.
+/// Where the index is.
 pub(super) enum Store {
     /// The file, for reading only so far.
     Reading(ReadOnlyDatabase, PathBuf),
     /// The file.
     Writing(Database),
-    /// An index that is gone with the process.
+    /// Memory: this index ends with the process.
     Memory(Database),
 }
 
 impl Store {
-    /// The file in `dir`, or memory where that cannot be had.
+    /// The file in `dir`, or memory where it is not available.
     pub(super) fn open(dir: Option<&Path>) -> Result<Self, IndexError> {
         match dir.and_then(open_file) {
             Some(database) => Ok(Self::Writing(database)),
-            None => Self::in_memory(),
+            None => {
+                tracing::info!(dir = ?dir, "the index file is not available; building one in memory");
+                Self::in_memory()
+            }
         }
     }
 
-    /// The file in `dir` for reading, if there is a sound one that nobody is writing to; else as [`Self::open`].
+    /// The file in `dir` for reading, if it is intact and no process is writing to it; else as [`Self::open`].
     pub(super) fn open_to_read(dir: &Path) -> Result<Self, IndexError> {
         let path = dir.join(FILE);
         match ReadOnlyDatabase::open(&path) {
@@ -67,7 +72,7 @@ impl Store {
     pub(super) fn make_writable(&mut self) -> Result<(), IndexError> {
         if let Self::Reading(_, dir) = self {
             let dir = std::mem::take(dir);
-            // The file must be closed first, and something must stand in its place.
+            // redb locks the file, also for reading: it is closed first, by putting something else in its place.
             *self = Self::in_memory()?;
             *self = Self::open(Some(&dir))?;
         }
@@ -83,7 +88,7 @@ impl Store {
     }
 }
 
-/// Opens the file of the cache, makes it anew when it is damaged, and gives up on any other trouble.
+/// Opens the file of the cache, replaces it when it is damaged, and gives up on any other failure.
 fn open_file(dir: &Path) -> Option<Database> {
     std::fs::create_dir_all(dir).ok()?;
     let path = dir.join(FILE);
@@ -94,8 +99,14 @@ fn open_file(dir: &Path) -> Option<Database> {
             Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            Err(DatabaseError::DatabaseAlreadyOpen) => return None,
-            Err(_) => return replace(&path),
+            Err(DatabaseError::DatabaseAlreadyOpen) => {
+                tracing::debug!(file = %path.display(), "another process is using the index");
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "the index is damaged and is replaced");
+                return replace(&path);
+            }
         }
     }
 }
@@ -103,10 +114,10 @@ fn open_file(dir: &Path) -> Option<Database> {
 fn try_open(path: &Path) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
-    // A file that was not closed properly would have to be read as a whole; making it anew costs no more.
+    // redb repairs a file that was not closed properly by reading all of it; a rebuild costs no more and cannot fail.
     builder.set_repair_callback(RepairSession::abort);
     let database = builder.create(path)?;
-    // A process that was killed right after it had made the file left it without tables; it makes them all at once.
+    // A process that was killed after creating the file left it without tables: those are created in one transaction.
     let empty = !database.begin_read().is_ok_and(|read| read.open_table(tables::META).is_ok());
     if empty {
         tables::create(&database)

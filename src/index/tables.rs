@@ -1,4 +1,5 @@
-//! The tables of the index. Keys are texts (`namespace/kind/name`, paths, topics); values are postcard.
+//! The tables of the index. Keys are texts (`namespace/kind/name`, paths, topics); values are postcard, which is smaller and
+//! faster to read than JSON but has no field names: any change of a stored type needs a new `WRITER` number.
 
 use redb::{Database, MultimapTableDefinition, TableDefinition};
 use serde::Serialize;
@@ -11,11 +12,11 @@ pub(super) type TextTable = TableDefinition<'static, &'static str, &'static [u8]
 /// A table from text to several texts.
 pub(super) type MultiTable = MultimapTableDefinition<'static, &'static str, &'static str>;
 
-/// What the index describes: one entry, `state`.
+/// One entry, `state`: the commits that the index describes.
 pub(super) const META: TextTable = TextTable::new("meta");
 /// Path → what the file holds.
 pub(super) const FILES: TextTable = TextTable::new("files");
-/// Path → the blob of a file that has something wrong with it.
+/// Path → the blob of a file with diagnostics.
 pub(super) const BAD: TextTable = TextTable::new("bad");
 /// Key → the paths that declare it.
 pub(super) const PLACES: MultiTable = MultiTable::new("places");
@@ -29,9 +30,9 @@ pub(super) const RECORDED: TextTable = TextTable::new("recorded");
 pub(super) const BROKEN: TextTable = TextTable::new("broken");
 /// `kind/phase` → how many records are in it.
 pub(super) const PHASES: TextTable = TextTable::new("phases");
-/// Key → nothing: executions that are not over.
+/// Key → nothing: executions that have not ended.
 pub(super) const ACTIVE: TextTable = TextTable::new("active");
-/// Time, as sortable text, then the key → nothing: executions that are over.
+/// Time, as sortable text, then the key → nothing: executions that have ended.
 pub(super) const ENDED: TextTable = TextTable::new("ended");
 /// Key → nothing: what has to be planned again.
 pub(super) const WORK: TextTable = TextTable::new("work");
@@ -50,12 +51,12 @@ pub(super) const WAYS: [MultiTable; 3] = [PLACES, MENTIONS, AWAITS];
 
 /// A time as text that sorts like the time, followed by the key.
 pub(super) fn timed_key(millis: i64, key: &str) -> String {
-    // Shifted, so that all of the clock's range is positive.
+    // Shifted to be positive: a minus sign would sort before the digits, and in the wrong order.
     let shifted = millis.saturating_add(1 << 60);
     format!("{shifted:020}/{key}")
 }
 
-/// Makes all tables, so that readers find them.
+/// Creates all tables: a read transaction fails on a table that does not exist.
 pub(super) fn create(database: &Database) -> Result<(), IndexError> {
     let transaction = database.begin_write()?;
     for map in MAPS {

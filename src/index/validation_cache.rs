@@ -1,5 +1,5 @@
-//! Files of a working tree in which nothing was wrong, recognised by what the system says of them, as Git's own index
-//! does. A cache in a file of its own beside the index; what it does not know is read again.
+//! Files of a working tree in which nothing was wrong, recognised by their `stat`, as Git's own index does. A file of its
+//! own beside the index, as `validate` must neither wait for a runner nor make it wait; unknown files are read again.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -18,13 +18,15 @@ use crate::model::SourceLocation;
 /// The name of the cache file; the number grows when the content changes its meaning.
 const FILE: &str = "sound-1";
 
-/// A file that changed this recently could change once more without looking any different.
+/// A file that changed this recently could change once more without a different `stat`: Git calls it racily clean. Two
+/// seconds is the coarsest tick of a common file system (FAT).
 const RACY_NANOSECONDS: i128 = 2_000_000_000;
 
+/// Bytes of the SHA-256 at the front. postcard would decode most damaged bytes to something, and `validate` would be wrong.
 const CHECKSUM: usize = 32;
 
-/// How a file looks from outside. Every change of its content changes this, but for one within the same tick of the
-/// clock, which [`Stamp::is_settled`] is about.
+/// The `stat` of a file. Every change of its content changes this, except one within the same tick of the clock, for which
+/// there is [`FileStamp::is_settled`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
     size: u64,
@@ -47,7 +49,7 @@ impl FileStamp {
         })
     }
 
-    /// Whether the file had been left alone for a while at `now`, a time before it was looked at.
+    /// Whether the file had not changed for a while at `now`, a time before its `stat` was read.
     #[must_use]
     pub fn is_settled(&self, now: Timestamp) -> bool {
         let nanoseconds =
@@ -56,10 +58,10 @@ impl FileStamp {
     }
 }
 
-/// What is in a file, of which nothing is wrong in itself; by the number of the document.
+/// The facts of a file in which nothing is wrong, by the number of the document.
 pub type ValidatedContent = Vec<(u32, Facts)>;
 
-/// What a verdict depends on besides the files.
+/// What the result depends on besides the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct CacheKey {
     version: String,
@@ -72,7 +74,7 @@ struct CacheKey {
 struct CacheEntry {
     path: String,
     stamp: FileStamp,
-    /// Where its content starts and ends among the contents.
+    /// Where its content starts and ends among the contents: decoded only for files that are checked again.
     content: (usize, usize),
 }
 
@@ -95,7 +97,7 @@ pub struct ValidationCache {
 }
 
 impl ValidationCache {
-    /// What is known, which is nothing when there is no cache, or one that is damaged or was made under other terms.
+    /// The cache in `cache_dir`; empty when there is none, or when it is damaged or has another key.
     #[must_use]
     pub fn open(cache_dir: &Path, config: &Config) -> Self {
         let terms = CacheKey {
@@ -132,8 +134,8 @@ impl ValidationCache {
         postcard::from_bytes(bytes).ok()
     }
 
-    /// Writes down what is known now: `files` are those in which nothing was wrong. `sound` is the number of
-    /// resources, when nothing was wrong at all and nothing is missing among `files`. A cache that cannot be written is none.
+    /// Stores `files`, those in which nothing was wrong. `sound` is the number of resources, when nothing was wrong at all and
+    /// `files` has all of them. A cache that cannot be written is not an error.
     pub fn keep<'a>(
         self,
         files: impl Iterator<Item = (&'a str, FileStamp, &'a [(Facts, SourceLocation)])>,
@@ -152,7 +154,7 @@ impl ValidationCache {
         let head = CacheHead { terms: self.terms, sound, entries };
         let Ok(head) = postcard::to_allocvec(&head) else { return };
         if let Err(error) = write(&self.file, &head, &contents) {
-            tracing::debug!(%error, "no cache of sound files");
+            tracing::debug!(%error, "the validation cache was not written");
         }
     }
 }
@@ -172,7 +174,7 @@ fn decode(bytes: &[u8], terms: &CacheKey) -> Option<DecodedContent> {
     Some((head.sound, entries.collect(), contents.to_vec()))
 }
 
-/// In one step, so that nobody ever reads half of it.
+/// Writes and renames, so that another `validate` never reads half of it.
 fn write(file: &Path, head: &[u8], contents: &[u8]) -> std::io::Result<()> {
     let Some(dir) = file.parent() else { return Ok(()) };
     std::fs::create_dir_all(dir)?;

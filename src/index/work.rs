@@ -1,4 +1,4 @@
-//! What has to be planned again: because something changed, because something it waits for changed, or because
+//! The work queue: what has to be planned again, because it changed, because a topic that it waits for changed, or because
 //! its time has come.
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::model::ResourceKey;
 /// The key of something to be planned.
 pub type WorkKey = ResourceKey;
 
-/// How a resource was left: nothing more to do until one of these things happens.
+/// What an idle resource waits for: nothing to do until one of these things happens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WaitSet {
     /// Topics whose change makes it worth planning again.
@@ -32,7 +32,7 @@ impl WaitSet {
 }
 
 impl Index {
-    /// What has to be planned, in the order of the keys' texts: pending work, and what is due at `now`.
+    /// What has to be planned, in the order of the keys as text: pending work, and what is due at `now`.
     ///
     /// # Errors
     /// The store.
@@ -47,6 +47,7 @@ impl Index {
             let (key, _) = entry?;
             keys.extend(key.value().split_once('/').and_then(|(_, key)| key.parse().ok()));
         }
+        tracing::trace!(keys = keys.len(), %now, "work queue read");
         Ok(keys.into_iter().collect())
     }
 
@@ -88,12 +89,13 @@ impl Index {
         Ok(write.commit()?)
     }
 
-    /// Records that these were planned, and how they were left; `None` for a resource that is gone or over.
+    /// Records that these were planned, and what they wait for; `None` for a resource that is gone or has ended.
     ///
     /// # Errors
     /// The store.
     pub fn settle(&mut self, keys: &[(ResourceKey, Option<WaitSet>)]) -> Result<(), IndexError> {
-        // An index that was only read had nothing to plan; what it does not learn costs time, no more.
+        // An index that was only read had no work, so there is nothing to take off the queue; opening it for writing would
+        // cost an idle pass several syncs.
         if keys.is_empty() || matches!(self.store, Store::Reading(..)) {
             return Ok(());
         }

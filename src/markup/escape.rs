@@ -60,7 +60,7 @@ pub(crate) fn fence(language: &str, text: &str, limit: usize) -> String {
     format!("{fence}{language}\n{}\n{fence}", text.trim_end())
 }
 
-/// The text as a code span that may stand in a table. A backtick becomes an apostrophe.
+/// The text as a code span that is safe in a table. A backtick becomes an apostrophe.
 #[must_use]
 pub(crate) fn code(text: &str, limit: usize) -> String {
     let line = one_line(text, limit).replace('`', "'").replace('|', "\\|");

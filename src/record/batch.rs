@@ -1,4 +1,4 @@
-//! What one status commit holds: records to put and remove, and the transitions that its message tells.
+//! The content of one status commit: records to put and remove, and the transitions for its message.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::model::{ResourceKey, StatusRecord};
 /// Everything that goes into one status commit.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The desired commit that was looked at.
+    /// The desired commit that was reconciled.
     pub desired: Option<ObjectId>,
     /// The name of the runner.
     pub runner: String,
     /// The time of the commit.
     pub at: Timestamp,
-    /// What becomes of the records.
+    /// The changes of records.
     pub changes: Vec<RecordEdit>,
     /// What happened, for the message.
     pub transitions: Vec<Transition>,
@@ -25,7 +25,7 @@ pub struct Batch {
     pub dashboard: Option<DashboardInput>,
 }
 
-/// What becomes of one record.
+/// A change of one record.
 #[derive(Debug, Clone)]
 pub enum RecordEdit {
     /// The record is written.
@@ -35,7 +35,7 @@ pub enum RecordEdit {
         /// The blobs pinned beside it, all of them; those that are there stay when absent.
         pins: Option<Vec<(PinKind, ObjectId)>>,
     },
-    /// The record and everything beside it go.
+    /// The record and its pins are removed.
     Remove(ResourceKey),
 }
 

@@ -1,5 +1,5 @@
-//! Squashing the old history of the status branch into one commit. Makes objects only; publishing the new
-//! tip by an exact lease is the caller's. What single records lose with age is `shrink`'s.
+//! Squashing the old history of the status branch into one commit. Makes objects only; the caller publishes the new tip with
+//! an exact lease. Old records themselves are shortened by `shrink`.
 
 use jiff::Timestamp;
 
@@ -21,10 +21,10 @@ pub struct Squash {
     pub kept: usize,
 }
 
-/// Puts the commits made before `cutoff` together into one, which becomes the root, and makes the later ones
-/// again on top of it. `None` when there are fewer than two to put together. A pure function of the history:
-/// two runners that squash at once make the
-/// same commits. In a shallow clone only what is there can be counted; the trees are the same.
+/// Squashes the commits made before `cutoff` into one, which becomes the root, and rewrites the later ones on top of it.
+/// `None` when there are fewer than two to squash. A pure function of the history: two runners that squash at once make the
+/// same commits, so one of them finds the branch up to date. In a shallow clone only the commits that are here are counted;
+/// the trees are the same.
 ///
 /// # Errors
 /// When Git fails.
@@ -40,7 +40,7 @@ pub fn squash(repo: &Repo, tip: ObjectId, cutoff: Timestamp) -> Result<Option<Sq
             squashed = 1;
             last_old = Some(commit);
         } else {
-            // Ids only: the part that is kept may be long.
+            // Ids only, as the part that is kept may be as long as a month of a busy repository.
             later.push(commit.id);
         }
     }
@@ -53,10 +53,12 @@ pub fn squash(repo: &Repo, tip: ObjectId, cutoff: Timestamp) -> Result<Option<Sq
     );
     let mut new =
         repo.write_commit(last_old.tree, &[], &message, &last_old.committer, last_old.committer_time)?;
+    // Author and time stay those of the runner that wrote the commit: `history` and the shared push budget read them.
     for id in later.iter().rev() {
         let commit = repo.commit(*id)?;
         new = repo.write_commit(commit.tree, &[new], &commit.message, &commit.author, commit.author_time)?;
     }
+    tracing::info!(old_tip = %tip, tip = %new, squashed, kept = later.len(), "history of the status branch squashed");
     Ok(Some(Squash { tip: new, squashed, kept: later.len() }))
 }
 

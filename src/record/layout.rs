@@ -1,4 +1,4 @@
-//! Where things stand in the status tree: `<namespace>/<plural>/<name>.yaml`, pinned blobs beside it in
+//! Paths in the status tree: `<namespace>/<plural>/<name>.yaml`, pinned blobs beside it in
 //! `<name>.pinned/`, and, in a directory that has grown large, both one level deeper under two hexadecimal
 //! digits of a hash of the name. Paths only; the objects are `tree`'s and `writer`'s.
 
@@ -9,7 +9,8 @@ use crate::model::{Kind, Name, ResourceKey};
 /// The path of the dashboard.
 pub const DASHBOARD: &str = "README.md";
 
-/// A directory with more entries than this is split (hosts recommend at most 3,000 in one).
+/// A directory with more entries than this is split. GitHub recommends at most 3,000, and each commit rewrites the tree object
+/// of a directory, about 40 bytes an entry.
 pub const SPLIT_LIMIT: usize = 1_000;
 
 const RECORD_SUFFIX: &str = ".yaml";
@@ -81,6 +82,7 @@ impl StatusPath {
             None => record_name(file.as_bytes())?,
             Some(_) => Name::new(file.strip_suffix(PINS_SUFFIX)?).ok()?,
         };
+        // A record under other digits than its own would be read here and never be found, replaced or removed by name.
         if digits.is_some_and(|digits| digits != prefix(&name)) {
             return None;
         }
@@ -109,8 +111,7 @@ pub fn key_of_path(path: &str) -> Option<ResourceKey> {
     }
 }
 
-/// The path of a record in a directory that is not split. Where a record really stands, only
-/// [`super::StatusTree::locate`] can say.
+/// The path of a record in a directory that is not split. [`super::StatusTree::locate`] gives the real one.
 #[must_use]
 pub fn record_path(key: &ResourceKey) -> String {
     path_in(key, false)
@@ -151,7 +152,7 @@ pub(super) fn is_prefix(name: &[u8]) -> bool {
     name.len() == 2 && name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The part of a split directory that holds `name`.
+/// The part of a split directory that holds `name`. By a hash, as names share long prefixes (`nightly-2026-01-…`).
 fn prefix(name: &Name) -> String {
     let hash = Sha256::digest(name.as_str());
     format!("{:02x}", hash.first().copied().unwrap_or_default())

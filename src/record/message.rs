@@ -1,5 +1,5 @@
-//! Commit messages of the status branch: the subject, one line a transition, trailers; and reading the
-//! lines back, which is what `planspec history` is built on.
+//! Commit messages of the status branch: the subject, one line per transition, trailers; and parsing these lines, on which
+//! `planspec history` is built.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::git::Commit;
 use crate::markup::{grouped, one_line};
 use crate::model::ResourceKey;
 
-/// Trailer: the desired commit that was looked at.
+/// Trailer: the desired commit that was reconciled.
 pub const DESIRED_COMMIT: &str = "Planspec-Desired-Commit";
 /// Trailer: a resource whose record changed.
 pub const RESOURCE: &str = "Planspec-Resource";
@@ -18,14 +18,14 @@ pub const RESOURCE_COUNT: &str = "Planspec-Resource-Count";
 /// Trailer: the runner that wrote the commit.
 pub const RUNNER: &str = "Planspec-Runner";
 
-/// The most transitions that a body tells one by one.
+/// The most transitions that a body lists. A message is part of every clone, and hosts cut long ones off.
 pub const TRANSITION_LIMIT: usize = 500;
 
-/// The most resources that trailers name.
+/// The most resources that trailers name. `git log --grep` over trailers stays useful, and a first commit stays short.
 pub const RESOURCE_LIMIT: usize = 20;
 
-/// The message of the commit that holds `batch`. Texts from outside stay on their line and cannot pass for
-/// another line or a trailer.
+/// The message of the commit that holds `batch`. Text from outside stays on its line and cannot imitate another line or a
+/// trailer (Invariant 8).
 #[must_use]
 pub fn message(batch: &Batch) -> String {
     use std::fmt::Write as _;
@@ -55,19 +55,19 @@ pub fn message(batch: &Batch) -> String {
     text
 }
 
-/// The transitions that a status commit tells, in their order. Lines that are none, such as those of a
-/// commit that somebody made by hand, are left out.
+/// The transitions in the message of a status commit, in their order. Other lines, such as those of a commit that somebody
+/// made by hand, are skipped.
 #[must_use]
 pub fn parse_message(commit: &Commit) -> Vec<Transition> {
     commit.message.lines().skip(1).filter_map(|line| line.parse().ok()).collect()
 }
 
-/// The resources of a batch, each once: first those that something is told of.
+/// The resources of a batch, each once: those with transitions first, as only some of them are named.
 fn keys(batch: &Batch) -> Vec<ResourceKey> {
     let mut seen = HashSet::new();
-    let told = batch.transitions.iter().map(|transition| transition.key.clone());
+    let moved = batch.transitions.iter().map(|transition| transition.key.clone());
     let changed = batch.changes.iter().map(RecordEdit::key);
-    told.chain(changed).filter(|key| seen.insert(key.clone())).collect()
+    moved.chain(changed).filter(|key| seen.insert(key.clone())).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The status branch: its layout, its records, its commit messages and its dashboard. Pure renderers, and
-//! one writer that makes objects; moving the branch is the caller's.
+//! The status branch: its layout, its records, its commit messages and its dashboard. Pure renderers, and one writer that
+//! makes objects; the caller moves the branch (Invariant 3).
 
 mod batch;
 mod dashboard;
@@ -38,7 +38,7 @@ pub enum RecordError {
     /// A record could not be put into YAML.
     #[error("the status cannot be written as YAML")]
     Render(#[source] serde_yaml::Error),
-    /// A file of the status branch is not the record that its path promises. Every other record stays readable.
+    /// A file of the status branch is not the record of its path. Every other record stays readable (Invariant 14).
     #[error("the status record `{path}` cannot be read: {reason}")]
     Unreadable {
         /// The path in the status tree.

@@ -1,5 +1,5 @@
-//! Status records to YAML and back. Keeps the rendered parts of executions, so that a change of a few
-//! nodes among thousands costs no more than those few. Knows nothing of paths and commits.
+//! Status records to YAML and back. Keeps the rendered parts of executions, so that a change of a few nodes among thousands
+//! costs no more than those few. Knows nothing of paths and commits.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,13 +44,17 @@ impl Renderer {
         rendered.update(status)?;
         let frame = yaml(&frame(record, status))?;
         let text = rendered.fill(&frame);
-        // A finished execution is not rendered again soon; what it needs in memory is given back.
+        // A finished execution is not rendered again soon, and a long-lived runner finishes many.
         if !status.phase.is_terminal() {
             self.executions.insert(key, rendered);
         }
         match text {
             Some(text) => Ok(text),
-            None => yaml(record),
+            // Another version of the emitter may write the samples differently: slower, and never wrong.
+            None => {
+                tracing::debug!(resource = %record.key(), "samples not found; rendering the whole record");
+                yaml(record)
+            }
         }
     }
 
@@ -97,7 +101,7 @@ impl RenderedParts {
         let nodes: usize = self.nodes.iter().map(|part| part.2.len()).sum();
         let artifacts: usize = self.artifacts.iter().map(|part| part.1.len()).sum();
         let mut text = String::with_capacity(frame.len() + nodes + artifacts);
-        // The keys of `status` alone stand after two spaces, so the first match after it is the one.
+        // Only keys of `status` are indented by two spaces, so text of a message cannot match: the first match is the sample.
         let (head, rest) = frame.split_once("\nstatus:\n")?;
         text.push_str(head);
         text.push_str("\nstatus:\n");

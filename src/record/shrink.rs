@@ -1,4 +1,4 @@
-//! What a finished execution keeps after its retention time. The full record stays in history until `gc`.
+//! Shortening the record of a finished execution after its retention time. The full record stays in history until `gc`.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,9 @@ const OUTPUT_LIMIT: usize = 256;
 const MESSAGE_LIMIT: usize = 300;
 
 /// The summary of a finished execution: phases, reasons, times, attempts, small outputs, and what identifies
-/// logs and artifacts. Log tails, criteria, bindings, large outputs and long messages go. What a later `retry`
-/// or a reuse by another execution stands on stays: the pinned graph, what attempts were begun with, and the highest
-/// fencing token; an output that went is an object that says
-/// how large it was. Shrinking a summary changes nothing.
+/// logs and artifacts. Log tails, criteria, bindings, large outputs and long messages are dropped. What a later `retry` or a
+/// reuse by another execution needs is kept: the pinned graph, input fingerprints, and the highest fencing token. An output
+/// that is dropped becomes an object with its size. Shrinking a summary changes nothing.
 #[must_use]
 pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
     let nodes = status.node_statuses.iter().map(|(id, node)| (id.clone(), shrink_node(node)));
@@ -42,6 +41,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             mutex: None,
             pinned: status.extensions.pinned.clone(),
             lease: None,
+            // A retry must get a higher one: an attempt of the old lease may still be running somewhere.
             last_token: status.extensions.last_token,
             cancel: status.extensions.cancel.clone(),
             suspend: None,

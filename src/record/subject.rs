@@ -1,14 +1,14 @@
-//! The subject of a status commit: what happened, in one line for `git log --oneline`.
+//! The subject of a status commit, for `git log --oneline`.
 
 use super::{Batch, RecordEdit, Transition};
 use crate::markup::{cut, grouped, one_line};
 use crate::model::{Kind, ResourceKey};
 
-/// How long a subject may get, in characters.
+/// The length limit of a subject, in characters: what Git hosts show of one in a list.
 const COLUMNS: usize = 72;
 
 /// The least that is kept of a resource's name when the line is too long.
-const PLACE_MIN: usize = 24;
+const NAME_MIN: usize = 24;
 
 /// The subject for a batch; `keys` are its resources, each once.
 pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
@@ -19,7 +19,7 @@ pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
     for transition in &batch.transitions {
         if transition.key.kind == Kind::Execution && !executions.contains(&&transition.key) {
             executions.push(&transition.key);
-            // One more than is shown tells nothing; the rest is counted below.
+            // Only the first one is named; the others are counted below.
             if executions.len() > 1 {
                 break;
             }
@@ -31,7 +31,7 @@ pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
             progressed(first, all.saturating_sub(1), batch)
         }
         (None, []) => "dashboard updated".to_owned(),
-        (None, [key]) => fit(&place(key), &format!("{} {}", key.kind.singular(), fate(key, batch)), ""),
+        (None, [key]) => fit(&place(key), &format!("{} {}", key.kind.singular(), latest(key, batch)), ""),
         (None, keys) => counted(batch, keys),
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
 fn decided(decision: &Transition) -> String {
     let by = one_line(decision.by.as_deref().unwrap_or_default(), 40);
     let verb = match decision.to.as_str() {
-        // A decision that takes a node or an execution back to the start is a retry.
+        // A decision that moves a node or an execution back to `Pending` is a retry.
         "Pending" if decision.from.is_some() => "retried".to_owned(),
         to => one_line(to, 24).to_lowercase(),
     };
@@ -71,7 +71,7 @@ fn progressed(key: &ResourceKey, others: usize, batch: &Batch) -> String {
     let ended = own.filter(|phase| nodes.is_empty() || is_end(phase)).map(|phase| one_line(phase, 24));
     let more = if others > 0 { format!(" (+{} more)", grouped(others)) } else { String::new() };
     let place = place(key);
-    // More than a few never fit, and a thousand must not be put together to find that out.
+    // More than a few never fit, and a thousand would be formatted in vain.
     if nodes.len() <= 8 {
         let each = nodes.iter().map(|(node, phase)| format!("{node} {}", one_line(phase, 24)));
         let detailed = ended.iter().cloned().chain(each).collect::<Vec<_>>().join(", ");
@@ -101,8 +101,8 @@ fn counted(batch: &Batch, keys: &[ResourceKey]) -> String {
     fit(&place, &format!("{} {}", kinds.collect::<Vec<_>>().join(", "), verb(batch)), "")
 }
 
-/// What happened to a single resource that is no execution on its way.
-fn fate(key: &ResourceKey, batch: &Batch) -> String {
+/// The new phase of a single resource, or what was done with its record.
+fn latest(key: &ResourceKey, batch: &Batch) -> String {
     match batch.transitions.iter().rfind(|transition| transition.key == *key) {
         Some(transition) => one_line(&transition.to, 24),
         None => verb(batch).to_owned(),
@@ -128,7 +128,7 @@ fn place(key: &ResourceKey) -> String {
     format!("{}/{}", key.namespace, key.name)
 }
 
-/// How often each value comes, in the order in which they first come.
+/// How often each value occurs, in the order of first occurrence.
 fn tally<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<(T, usize)> {
     let mut counts: Vec<(T, usize)> = Vec::new();
     for value in values {
@@ -153,10 +153,10 @@ fn shortened(place: &str, room: usize) -> String {
     }
 }
 
-/// Puts the parts together; a line that is too long loses the end of the place, then of the rest.
+/// Joins the parts; a line that is too long loses the end of the name, then of the rest.
 fn fit(place: &str, what: &str, more: &str) -> String {
     let rest = what.chars().count() + more.chars().count() + 2;
-    let place = shortened(place, COLUMNS.saturating_sub(rest).max(PLACE_MIN));
+    let place = shortened(place, COLUMNS.saturating_sub(rest).max(NAME_MIN));
     let room = COLUMNS.saturating_sub(place.chars().count() + more.chars().count() + 2);
     format!("{place}: {}{more}", cut(what, room))
 }

@@ -1,6 +1,6 @@
-//! One transition, and the line of a commit message that says it:
-//! `KEY[ NODE]: [FROM -> ]TO[ (REASON)][, attempt N][, by WHO][: MESSAGE]`. What would not survive as
-//! it is stands in quotes, with the escapes of JSON; so a line is always one line, and always reads back.
+//! One transition, and its line in a commit message:
+//! `KEY[ NODE]: [FROM -> ]TO[ (REASON)][, attempt N][, by WHO][: MESSAGE]`. Text with special characters is quoted, with the
+//! escapes of JSON: a line is always one line, and always parses back.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use std::str::FromStr;
 use crate::markup::{cut, is_hidden};
 use crate::model::{Kind, Name, NodeId, ResourceKey};
 
-/// The longest message that a line keeps whole, in characters; `…` ends what was longer.
+/// The longest message in a line, in characters; a longer one is cut and ends in `…`.
 pub const MESSAGE_LIMIT: usize = 500;
 
-/// The longest phase, reason or person that a line keeps whole, in characters.
+/// The longest phase, reason or person in a line, in characters.
 const WORD_LIMIT: usize = 200;
 
-/// A resource, or a node of an execution, went from one phase to another, or a person decided on it.
+/// A resource, or a node of an execution, moved from one phase to another, or a person decided on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The resource.
@@ -81,9 +81,10 @@ fn is_person(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '@' | '+' | '<' | '>')
 }
 
-/// The text as it is when all its characters are `plain` and its ends are safe; else in quotes.
+/// The text unchanged when all its characters are `plain` and its ends are safe; else in quotes.
 fn written(text: &str, limit: usize, plain: impl Fn(char) -> bool) -> String {
     let text = cut(text, limit);
+    // A bare text must not begin with a quote or lose its ends: the parser would read it as something else.
     let bare = !text.is_empty()
         && text.trim() == text
         && !text.starts_with('"')
@@ -100,6 +101,7 @@ fn quoted(text: &str) -> String {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
+            // Also what JSON leaves alone: U+202E would reverse the line in a terminal, and U+2028 end it for some tools.
             c if is_hidden(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     // Writing to a string cannot fail.
@@ -151,7 +153,9 @@ impl FromStr for Transition {
 /// `NAMESPACE/KIND/NAME`, as [`ResourceKey`] shows itself.
 fn parse_key(text: &str) -> Option<ResourceKey> {
     let mut parts = text.split('/');
-    let (namespace, kind, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let namespace = parts.next()?;
+    let kind = parts.next()?;
+    let name = parts.next()?;
     let kind = Kind::ALL.into_iter().find(|known| known.singular() == kind)?;
     let key = ResourceKey::new(kind, Name::new(namespace).ok()?, Name::new(name).ok()?);
     parts.next().is_none().then_some(key)

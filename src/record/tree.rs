@@ -1,16 +1,16 @@
-//! Reading the status tree: where a record stands, what it says, what is pinned beside it. One unreadable
-//! record is an error of its own and hides no other.
+//! Reading the status tree: the path of a record, its content, and what is pinned beside it. An unreadable record is an error
+//! of its own and hides no other (Invariant 14).
 
 use std::collections::BTreeMap;
 
 use super::{PinKind, RecordError, layout, parse_record};
-use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
+use crate::git::{Commit, EntryMode, GitError, ObjectId, Repo, TreeEntry};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
-/// The most bytes of a record that are read. Ours stay far below; a larger one was made by hand.
+/// The most bytes of a record that are read. Those that planspec writes stay far below; a larger one was made by hand.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 
-/// How far back a sound version of a broken record is looked for.
+/// How many commits are searched for the last good version of a broken record.
 const MOST_COMMITS: usize = 10_000;
 
 /// The status tree at one commit; empty before the first.
@@ -46,12 +46,13 @@ impl StatusTree {
         Ok(Self { commit, tree })
     }
 
-    /// Where the record of a resource stands: its path and its blob. The split layout goes before the flat one.
+    /// The path and the blob of a record. The split layout goes before the flat one.
     ///
     /// # Errors
     /// When a tree cannot be read, or the path holds something other than a file.
     pub fn locate(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<(String, ObjectId)>, RecordError> {
         let Some(tree) = self.tree else { return Ok(None) };
+        // Both, without asking whether the directory is split: a record that an older version left in the flat one still counts.
         for split in [true, false] {
             let path = layout::path_in(key, split);
             if let Some(blob) = repo.file(tree, &path)? {
@@ -72,7 +73,7 @@ impl StatusTree {
         }
     }
 
-    /// Reads the record of `key` from a blob that stands at `path`, as [`Self::locate`] and [`Self::list`] give them.
+    /// Reads the record of `key` from a blob at `path`, as returned by [`Self::locate`] and [`Self::list`].
     ///
     /// # Errors
     /// [`RecordError::Unreadable`] when the blob is not that record; or Git fails.
@@ -88,6 +89,7 @@ impl StatusTree {
             RecordError::Malformed(source) => unreadable(source.to_string()),
             other => other,
         })?;
+        // A record copied to another path would make two resources with one uid and one lease.
         let found = record.key();
         if found != *key {
             return Err(unreadable(format!("it is the record of {found}")));
@@ -110,12 +112,15 @@ impl StatusTree {
         }
         match Self::read(repo, key, path, entry.id) {
             Ok(record) => Ok(Some(record)),
-            Err(RecordError::Unreadable { .. } | RecordError::Git(GitError::TooLarge { .. })) => Ok(None),
+            Err(error @ (RecordError::Unreadable { .. } | RecordError::Git(GitError::TooLarge { .. }))) => {
+                tracing::debug!(resource = %key, path, %error, "record cannot be read");
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// The newest sound version of a record that somebody broke, from the commits before this one.
+    /// The last good version of a record that somebody broke, from the commits before this one.
     ///
     /// # Errors
     /// When Git fails.
@@ -123,14 +128,16 @@ impl StatusTree {
         let Some(tip) = self.commit else { return Ok(None) };
         let mut seen = None;
         for commit in repo.log(tip).take(MOST_COMMITS) {
-            let tree = commit?.tree;
+            let Commit { id, tree, .. } = commit?;
             for split in [true, false] {
                 let path = layout::path_in(key, split);
                 let Some(entry) = repo.entry(tree, &path)? else { continue };
+                // Most commits do not change this record; a broken blob is parsed once.
                 if seen.replace(entry.id) == Some(entry.id) {
                     continue;
                 }
                 if let Some(record) = Self::read_if_sound(repo, key, &path, &entry)? {
+                    tracing::info!(resource = %key, commit = %id, "found the last good version of a broken record");
                     return Ok(Some(record));
                 }
             }
@@ -138,8 +145,8 @@ impl StatusTree {
         Ok(None)
     }
 
-    /// Every record of a kind, or of all, in a namespace, or in all: key, path and blob, by key. Files that
-    /// the layout does not know are left out.
+    /// The records of one kind or all, in one namespace or all: key, path and blob, by key. Files that do not belong to the
+    /// layout are skipped.
     ///
     /// # Errors
     /// When a tree cannot be read.
@@ -223,7 +230,7 @@ fn list_directory(
         } else if entry.mode == EntryMode::Tree && layout::is_prefix(&entry.name) {
             for inner in repo.entries(entry.id)?.into_iter().filter(|inner| inner.mode.is_file()) {
                 let path = [entry.name.as_slice(), inner.name.as_slice()].join(&b'/');
-                // A file under the wrong digits is none of ours: nothing would ever find or remove it.
+                // A file under the wrong digits was not written by planspec; nothing would find or remove it.
                 if layout::record_name(&inner.name).is_some_and(|name| {
                     let key = ResourceKey::new(kind, namespace.clone(), name);
                     layout::path_in(&key, true).as_bytes().ends_with(&path)

@@ -1,14 +1,15 @@
-//! The writer: a batch becomes blobs, an edited tree and a commit on top of the tip that was read. It makes
-//! objects only; moving the branch by compare-and-swap is the caller's.
+//! The writer: a batch becomes blobs, an edited tree and a commit on top of the tip that was read. It makes objects only; the
+//! caller moves the branch by compare-and-swap (Invariant 3).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use super::{Batch, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message};
 use crate::git::{EntryMode, ObjectId, Repo, Signature};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
-/// Makes status commits. Remembers what it rendered, so that a next commit costs what changed since.
+/// Makes status commits. Remembers what it rendered, so that the next commit costs what has changed.
 #[derive(Debug, Default)]
 pub struct Writer {
     renderer: Renderer,
@@ -38,6 +39,7 @@ impl Writer {
         batch: &Batch,
         author: &Signature,
     ) -> Result<Option<ObjectId>, RecordError> {
+        let started = Instant::now();
         let mut directories = Directories::default();
         let mut edits = PathEdits::new();
         let mut blobs = HashMap::new();
@@ -66,11 +68,21 @@ impl Writer {
         }
         let tree = repo.edit_tree(base.tree, &edits)?;
         let tree = directories.split_the_large(repo, tree)?;
+        // A commit without a change would wake every other runner for nothing (Invariant 5).
         if Some(tree) == base.tree {
             return Ok(None);
         }
         let parents: Vec<ObjectId> = base.commit.into_iter().collect();
-        Ok(Some(repo.write_commit(tree, &parents, &message(batch), author, batch.at)?))
+        let commit = repo.write_commit(tree, &parents, &message(batch), author, batch.at)?;
+        tracing::debug!(
+            %commit,
+            parent = ?base.commit,
+            records = batch.changes.len(),
+            transitions = batch.transitions.len(),
+            duration_ms = started.elapsed().as_millis(),
+            "status commit written"
+        );
+        Ok(Some(commit))
     }
 
     fn blob(
@@ -88,7 +100,7 @@ impl Writer {
     }
 }
 
-/// The directories that a batch touches.
+/// The directories that a batch changes, each read once.
 #[derive(Default)]
 struct Directories(BTreeMap<(Name, Kind), Directory>);
 
@@ -134,6 +146,8 @@ impl Directories {
             if entries.len() <= layout::SPLIT_LIMIT {
                 continue;
             }
+            tracing::info!(directory = path, entries = entries.len(), "splitting a large directory");
+            // Moves only, by object id: no record is read, and the rest of the tree is untouched.
             let mut edits = PathEdits::new();
             for entry in entries {
                 let key = |name| ResourceKey::new(*kind, namespace.clone(), name);
@@ -179,9 +193,10 @@ impl Directory {
         let flat = format!("{}.yaml", key.name);
         let there = self.entries.contains(flat.as_bytes());
         if self.split && there {
-            // Left behind by somebody's hand; two records of one resource would contradict each other.
+            // Two records of one resource would contradict each other; this one was restored by hand or by a revert.
             edits.insert(layout::path_in(key, false), None);
         }
+        // A new record, or the first pins of a known one, adds an entry; a change of content does not.
         self.grows |= !self.split && (!there || pins.is_some());
     }
 

@@ -8,7 +8,7 @@ use crate::git::{GitError, ObjectId, Repo, Signature};
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// The commit's own id.
+    /// Its id.
     pub id: ObjectId,
     /// Its tree.
     pub tree: ObjectId,
@@ -85,8 +85,8 @@ impl Repo {
         })
     }
 
-    /// Writes a commit, with the same person and time as author and committer. The objects that it names are
-    /// the caller's to have written before.
+    /// Writes a commit, with the same person and time as author and committer. The caller has written the objects that
+    /// it names. Publishes nothing: that is [`Repo::swap_ref`]'s or a push's (Invariant 3).
     ///
     /// # Errors
     /// When the object database cannot be written.
@@ -99,6 +99,7 @@ impl Repo {
         at: Timestamp,
     ) -> Result<ObjectId, GitError> {
         use std::fmt::Write as _;
+        // As text rather than through libgit2, which would read every parent and the tree first to see that they exist.
         let mut text = String::with_capacity(message.len() + 512);
         let person = format!("{} <{}> {} +0000", plain(&author.name), plain(&author.email), at.as_second());
         // Writing to a string cannot fail.
@@ -107,6 +108,7 @@ impl Repo {
             let _ = writeln!(text, "parent {parent}");
         }
         let _ = write!(text, "author {person}\ncommitter {person}\n\n");
+        // Git ends a message at a NUL, and `fsck` on hosts refuses a commit that holds one.
         text.extend(message.chars().filter(|c| *c != '\0'));
         if !text.ends_with('\n') {
             text.push('\n');
@@ -121,7 +123,7 @@ fn person(signature: &git2::Signature<'_>) -> (Signature, Timestamp) {
     (Signature::of(signature), time)
 }
 
-/// A name or an address without what would end the field that it stands in.
+/// A name or an address without the characters that would end its field of a commit's header; trimmed as Git does it.
 fn plain(text: &str) -> String {
     let text = printable(text.as_bytes()).replace(['<', '>'], "");
     let text =

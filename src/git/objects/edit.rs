@@ -1,4 +1,4 @@
-//! Editing trees: files set and removed at paths. Only the trees on the way are read and written.
+//! Editing trees: files set and removed at paths. Only the trees along these paths are read and written.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::raw_tree::{RawEntries, RawEntry, order};
 use crate::git::error::printable;
 use crate::git::{EntryMode, GitError, ObjectId, Repo};
 
-/// What becomes of one directory: files by name, and deeper directories by name.
+/// The edits of one directory: files by name, and deeper directories by name.
 #[derive(Default)]
 struct TreeEdits<'e> {
     files: BTreeMap<&'e str, Option<ObjectId>>,
@@ -40,6 +40,7 @@ impl Repo {
         base: Option<ObjectId>,
         edits: &BTreeMap<String, Option<ObjectId>>,
     ) -> Result<ObjectId, GitError> {
+        // All edits of a directory at once: one after the other, a batch of n records would rewrite their tree n times.
         let mut root = TreeEdits::default();
         for (path, id) in edits {
             path::check(path)?;
@@ -75,6 +76,7 @@ impl Repo {
                 return Err(GitError::BadTree { id, problem: "is broken" });
             }
             self.add_edited(bytes, edits, prefix, &mut lines)?;
+            // Git's order, in which `a-b` goes before the directory `a`; `fsck` on hosts refuses a tree in another one.
             lines.sort_by(|a, b| order(a.name, a.is_tree(), b.name, b.is_tree()));
             if lines.is_empty() { Ok(None) } else { self.write_lines(&lines).map(Some) }
         };

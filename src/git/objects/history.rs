@@ -12,6 +12,7 @@ use crate::git::{GitError, ObjectId, Repo};
 pub struct CommitLog<'r> {
     repo: &'r Repo,
     next: Option<ObjectId>,
+    /// A start that is missing is an error, unlike a parent beyond the end of a shallow clone.
     first: bool,
 }
 
@@ -26,6 +27,7 @@ impl Iterator for CommitLog<'_> {
                 self.next = commit.parents.first().copied();
                 Some(Ok(commit))
             }
+            // A fetch with a depth between two reads may have moved the boundary past this commit.
             Err(GitError::Missing { shallow: true, .. }) if !first => None,
             Err(error) => Some(Err(error)),
         }
@@ -77,8 +79,10 @@ impl Repo {
             return self.is_ancestor_in_shallow(ancestor, of);
         }
         let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
-        let (ancestor_oid, of_oid) = (oid(ancestor)?, oid(of)?);
+        let ancestor_oid = oid(ancestor)?;
+        let of_oid = oid(of)?;
         self.git2().find_commit(of_oid).map_err(|error| self.missing("commit", of, error))?;
+        // History is complete here, so what is not in the object database cannot be an ancestor.
         if !self.odb()?.exists(ancestor_oid) {
             return Ok(Some(false));
         }
@@ -86,8 +90,9 @@ impl Repo {
         related.map(Some).map_err(|error| self.missing("commit", of, error))
     }
 
-    /// A walk that knows where a shallow clone ends, which that of libgit2 takes for damage.
+    /// Walks as far as a shallow clone reaches; libgit2's own walk takes the boundary for damage.
     fn is_ancestor_in_shallow(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
+        // The file itself: libgit2 tells that a repository is shallow, but not where it ends.
         let path = self.common_dir().join("shallow");
         let text = std::fs::read_to_string(&path).map_err(|source| GitError::Io {
             doing: "read",
@@ -111,6 +116,9 @@ impl Repo {
                 Err(GitError::Missing { .. }) if id != of => cut = true,
                 Err(error) => return Err(error),
             }
+        }
+        if cut {
+            tracing::debug!(%ancestor, commit = %of, seen = seen.len(), "history is too shallow to tell whether it is an ancestor");
         }
         Ok(if cut { None } else { Some(false) })
     }

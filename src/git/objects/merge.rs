@@ -1,13 +1,13 @@
-//! What merging one commit into another would give, without touching a branch or a working tree.
+//! Merging two commits in the object database, without touching a branch or a working tree.
 
 use crate::git::{GitError, ObjectId, Repo, Signature};
 
-/// What merging would give.
+/// The result of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeResult {
     /// This commit, which no reference names.
     Commit(ObjectId),
-    /// The two do not go together.
+    /// The two conflict.
     Conflicts,
 }
 
@@ -24,7 +24,7 @@ impl Repo {
             return Ok(MergeResult::Commit(ours));
         }
         let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
-        // Without a common ancestor, libgit2 merges as if there were none: what one side deleted would come back.
+        // Without the common ancestor, libgit2 merges as if there were none, and what one side deleted comes back.
         if self.is_shallow() && self.git2().merge_base(oid(ours)?, oid(theirs)?).is_err() {
             return Err(GitError::CutOff { ours, theirs });
         }
@@ -35,14 +35,16 @@ impl Repo {
         let merged = self.git2().merge_commits(&find(ours)?, &find(theirs)?, None);
         let mut index = merged.map_err(GitError::doing("cannot merge"))?;
         if index.has_conflicts() {
+            tracing::debug!(%ours, %theirs, "merge has conflicts");
             return Ok(MergeResult::Conflicts);
         }
         let tree = index.write_tree_to(self.git2()).map_err(GitError::doing("cannot write a merged tree"))?;
         let tree = ObjectId::from_oid(tree);
-        let nobody = Signature { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() };
+        let author = Signature { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() };
+        // No clock and no user: the same two commits always merge into the same commit, whoever asks.
         let at = self.commit(theirs)?.committer_time;
         let message = format!("What merging {theirs} into {ours} would give\n");
-        Ok(MergeResult::Commit(self.write_commit(tree, &[ours, theirs], &message, &nobody, at)?))
+        Ok(MergeResult::Commit(self.write_commit(tree, &[ours, theirs], &message, &author, at)?))
     }
 }
 

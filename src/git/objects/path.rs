@@ -1,4 +1,4 @@
-//! Which paths may be written into a tree or a working tree.
+//! Paths that may be written into a tree or a working tree.
 
 use crate::git::GitError;
 use crate::git::error::printable;
@@ -15,6 +15,7 @@ fn problem_with(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         return Some("is empty");
     }
+    // `PATH_MAX` and, below, `NAME_MAX` of Linux: a longer one could be committed, and then not be checked out.
     if path.len() > 4096 {
         return Some("is too long");
     }
@@ -32,6 +33,7 @@ pub(in crate::git) fn problem_with_name(name: &[u8]) -> Option<&'static str> {
     if name == b"." || name == b".." {
         return Some("leaves its directory");
     }
+    // A backslash is a separator on Windows, where people may check the branch out.
     if name.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) {
         return Some("has a separator inside a part");
     }
@@ -41,7 +43,7 @@ pub(in crate::git) fn problem_with_name(name: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// `.git` in the forms that some file system takes for it: any case, trailing dots and blanks, the short
+/// `.git` in every form that some file system resolves to it (CVE-2014-9390, CVE-2019-1352): any case, trailing dots and blanks, the short
 /// name of Windows, a stream, and characters that HFS+ ignores.
 fn is_dot_git(name: &[u8]) -> bool {
     let visible: Vec<char> = String::from_utf8_lossy(name)

@@ -1,5 +1,5 @@
-//! Locks: our own, which end with the process that holds them, and Git's lock files, which a crash leaves
-//! behind: telling whose they are and how old.
+//! Locks: advisory ones of our own, which end with the process, and Git's lock files, which a crash leaves behind:
+//! whose they are, how old, and when one may be removed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -15,14 +15,16 @@ use crate::git::{GitError, Repo};
 /// `packed-refs` after 1 s.
 pub(in crate::git) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a lock of a dead predecessor must stand unchanged before it is removed.
+/// How long a lock of a dead predecessor must stay unchanged before it is removed.
+// Longer than a live `git` process needs between making a lock file and renaming it into place.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// The lock file of a predecessor was made this soon after the intent was noted.
+/// How soon after the note the lock file of a predecessor was made.
+// A lock that is much younger than the note belongs to another process that came after the crash.
 const INTENT_WINDOW: Duration = Duration::from_secs(2);
 
-/// An advisory lock in the cache directory, given up by the kernel when the last holder ends. It holds a note
-/// of the reference that is about to be locked Git's way, so that the next holder knows a leftover as ours.
+/// An advisory lock in the cache directory, released by the kernel when the last holder ends. It holds a note
+/// of the reference that is about to be locked Git's way, by which the next holder recognises a leftover as ours.
 pub(in crate::git) struct OwnLock {
     file: File,
     /// A note that a dead predecessor left, and when it was made.
@@ -30,8 +32,8 @@ pub(in crate::git) struct OwnLock {
 }
 
 impl OwnLock {
-    /// Takes the lock `name`, waiting for it. `None` when it cannot be had: these locks make a crash easier to
-    /// repair and contention cheaper, but nothing depends on them for correctness.
+    /// Takes the lock `name`, waiting up to `patience`. `None` when it is not available: these locks make recovery from
+    /// a crash possible and contention cheap, but correctness never depends on them (Invariant 3 is Git's own lock).
     pub(in crate::git) fn take(repo: &Repo, name: &str, patience: Duration) -> Option<Self> {
         let directory = repo.cache_dir();
         let open = || {
@@ -44,18 +46,28 @@ impl OwnLock {
                 std::fs::create_dir_all(&directory)?;
                 open()
             })
-            .inspect_err(|error| tracing::debug!(%error, "no advisory lock"))
+            .inspect_err(|error| tracing::debug!(lock = name, %error, "no advisory lock"))
             .ok()?;
+        // Polled rather than blocking: a blocking `flock` has no time limit, and a stopped process may hold the lock.
         let mut waited = Duration::ZERO;
         let mut pause = Duration::from_micros(200);
         while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             if waited >= patience {
+                tracing::info!(
+                    lock = name,
+                    waited_ms = waited.as_millis(),
+                    "going on without a lock that another process holds"
+                );
                 return None;
             }
             thread::sleep(pause);
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
         }
+        if !waited.is_zero() {
+            tracing::debug!(lock = name, waited_ms = waited.as_millis(), "waited for a lock");
+        }
+        // The note is read after the lock is held: before that, a live holder may still be writing it.
         let mut note = String::new();
         let read = file.read_to_string(&mut note).is_ok() && !note.is_empty();
         let made = file.metadata().and_then(|metadata| metadata.modified()).ok();
@@ -68,7 +80,7 @@ impl OwnLock {
         self.write(what);
     }
 
-    /// Notes that it is done.
+    /// Removes the note: the transaction is over.
     pub(in crate::git) fn clear(&mut self) {
         self.write("");
         self.leftover = None;
@@ -81,11 +93,11 @@ impl OwnLock {
             .and_then(|()| self.file.seek(SeekFrom::Start(0)).map(drop))
             .and_then(|()| self.file.write_all(text.as_bytes()));
         if let Err(error) = result {
-            tracing::debug!(%error, "cannot note the intent to lock");
+            tracing::debug!(%error, "cannot write the note of a lock");
         }
     }
 
-    /// The locked file once more, for a child process to hold as well.
+    /// The locked file once more, for a child process to hold as well: `flock` belongs to the open file, not the process.
     pub(in crate::git) fn share(&self) -> Option<File> {
         self.file.try_clone().ok()
     }
@@ -110,8 +122,12 @@ impl OwnLock {
         let stamp = || std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         let before = stamp();
         thread::sleep(SETTLED);
-        let settled = before.is_some() && stamp() == before;
-        settled && std::fs::remove_file(path).is_ok()
+        let unchanged = before.is_some() && stamp() == before;
+        let removed = unchanged && std::fs::remove_file(path).is_ok();
+        if removed {
+            tracing::warn!(lock = %path.display(), "removed a lock that a killed process left");
+        }
+        removed
     }
 }
 

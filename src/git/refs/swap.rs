@@ -13,7 +13,7 @@ use crate::git::{GitError, ObjectId, Repo};
 /// Our own lock around every reference transaction of this program.
 const REFERENCES_LOCK: &str = "references.lock";
 
-/// What became of a compare-and-swap.
+/// The outcome of a compare-and-swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SwapResult {
     /// The reference has the new value.
@@ -36,8 +36,8 @@ impl Repo {
         }
     }
 
-    /// Moves a reference from one value to another in one step: lock, verify, write. `None` stands for its
-    /// absence. `why` goes into the reflog. A lock file that a killed process of ours left is removed.
+    /// Moves a reference from one value to another in one step: lock, verify, write (Invariant 3). `None` means
+    /// absent. `why` goes into the reflog. A lock file that a killed process of ours left is removed.
     ///
     /// # Errors
     /// When the name is invalid, or [`GitError::Locked`] when somebody else's lock does not go away.
@@ -49,10 +49,22 @@ impl Repo {
         why: &str,
     ) -> Result<SwapResult, GitError> {
         check_name(full_name)?;
+        // libgit2 does not wait for a reference's lock at all; with this one, local runners queue instead of colliding.
         let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE);
         let swapped = self.swap_patiently(full_name, old, new, why, own.as_mut());
         if let Some(own) = &mut own {
             own.clear();
+        }
+        match &swapped {
+            Ok(SwapResult::Done) => {
+                tracing::debug!(reference = full_name, ?old, ?new, why, "reference moved");
+            }
+            Ok(SwapResult::Moved(found)) => {
+                tracing::debug!(reference = full_name, expected = ?old, ?found, "lost race: reference moved by another writer");
+            }
+            Err(error) => {
+                tracing::debug!(reference = full_name, %error, "reference not moved");
+            }
         }
         swapped
     }
@@ -67,22 +79,29 @@ impl Repo {
     ) -> Result<SwapResult, GitError> {
         let lock = lock_file(self, full_name);
         if let Some(own) = &mut own {
-            if lock.exists() && own.remove_leftover(full_name, &lock) {
-                tracing::warn!(lock = %lock.display(), "removed a lock that a killed process left");
+            if lock.exists() {
+                own.remove_leftover(full_name, &lock);
             }
+            // Before Git's lock is made: a process killed in between leaves a note without a lock, which is harmless; the
+            // other order would leave a lock without an explanation.
             own.note(full_name);
         }
-        let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(2));
+        let mut waited = Duration::ZERO;
+        let mut pause = Duration::from_millis(2);
         loop {
             match self.try_swap(full_name, old, new, why)? {
                 Some(swap) => return Ok(swap),
                 None if waited >= PATIENCE => break,
                 None => {
+                    // The holder of the lock may have finished: then waiting on only delays the news of a lost race.
                     let now = self.read_ref(full_name)?;
                     if now != old {
                         return Ok(SwapResult::Moved(now));
                     }
                 }
+            }
+            if waited.is_zero() {
+                tracing::info!(reference = full_name, "waiting for another process to release the reference");
             }
             thread::sleep(pause);
             waited += pause;
@@ -106,7 +125,7 @@ impl Repo {
         let expected = expected.map_err(GitError::doing("bad object id"))?;
         let Some(new) = new else { return self.try_remove(full_name, old) };
         let new = new.oid().map_err(GitError::doing("bad object id"))?;
-        // libgit2 compares under the lock; an expected value of zeros stands for absence.
+        // libgit2 compares under the lock; an expected value of zeros means absent.
         match self.git2().reference_matching(full_name, new, true, expected, why) {
             Ok(_) => Ok(Some(SwapResult::Done)),
             Err(error) => match error.code() {

@@ -9,12 +9,11 @@ use crate::git::{GitError, ObjectId, Repo};
 const ORIGIN: &str = "origin";
 
 impl Remote {
-    /// A bare cache clone of `url` at `into`, made or brought up to date: `HEAD` names the remote's default
-    /// branch, and that branch is here. The clone's own configuration holds no credentials, so open its
-    /// remote by the same address.
+    /// A bare cache clone of `url` at `into`, created or updated: `HEAD` names the remote's default branch, and that branch
+    /// is here. Its configuration holds no credentials, so open its remote by the same address.
     ///
     /// # Errors
-    /// When the remote cannot be read, or the clone not be written.
+    /// When the remote cannot be read, or the clone cannot be written.
     pub fn clone_bare(url: &str, into: &Path, options: RemoteOptions) -> Result<Repo, GitError> {
         let address = Self::parse_address(url)?;
         let repo = match Repo::open(into) {
@@ -33,7 +32,7 @@ impl Remote {
     }
 }
 
-/// Makes the repository beside its place and moves it there, so that it is there whole or not at all.
+/// Creates the repository under a temporary name and renames it, so that it exists completely or not at all.
 fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
     let io = |doing: &'static str| move |source| GitError::Io { doing, path: into.to_owned(), source };
     let parent = into.parent().unwrap_or(Path::new("."));
@@ -52,14 +51,16 @@ fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
         if let Err(error) = std::fs::remove_dir_all(&path) {
             tracing::debug!(%error, "cannot remove an unfinished clone");
         }
-        // Somebody else was faster, which is as good.
+        // Another process created it meanwhile.
         return Repo::open(into).map_err(|_| GitError::Io { doing: "make", path: into.to_owned(), source });
     }
+    tracing::info!(clone = %into.display(), "created a cache clone");
     Repo::open(into)
 }
 
 fn follow(repo: &Repo, reference: &str, tip: Option<ObjectId>) -> Result<(), GitError> {
     let before = repo.read_ref(reference)?;
+    // A lost race means that another process fetched as well: its tip is as new as this one.
     if before != tip {
         repo.swap_ref(reference, before, tip, "planspec: fetched")?;
     }

@@ -1,11 +1,12 @@
-//! What a failed run of the `git` program means for the user. Lost races are not among it: they are
-//! recognised by reading the reference again, never by a message.
+//! Classifying a failed run of the `git` program. Lost races are not part of this: they are recognised by reading the
+//! reference again, never by a message.
 
 use crate::git::GitError;
 
 /// Turns what the program said into an error that says what to do.
 pub(super) fn explain(remote: &str, action: &str, said: &str) -> GitError {
-    let (remote, detail) = (remote.to_owned(), gist(said));
+    let remote = remote.to_owned();
+    let detail = gist(said);
     if is_authentication(said) {
         GitError::Authentication { remote, detail }
     } else if is_refusal(said) {
@@ -92,7 +93,7 @@ fn gist(said: &str) -> String {
         line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")).unwrap_or(line).trim()
     });
     let kept: Vec<&str> = stripped.filter(|line| !line.is_empty()).take(6).collect();
-    if kept.is_empty() { "git gave no reason".to_owned() } else { kept.join("; ") }
+    if kept.is_empty() { "git printed no reason".to_owned() } else { kept.join("; ") }
 }
 
 #[cfg(test)]

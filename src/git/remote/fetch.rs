@@ -1,29 +1,33 @@
 //! Fetching: the tips of named references, with their objects, kept under `refs/planspec/<remote>/`.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::Remote;
 use crate::git::command::GitOutput;
 use crate::git::refs::{OwnLock, PATIENCE, explain, lock_file};
 use crate::git::{GitError, ObjectId, Repo};
 
-/// Our own lock around fetches into one repository; the program holds it too, and may outlive us.
+/// Our own lock around fetches into one repository; the `git` program holds it too, as it may outlive this process.
 const FETCH_LOCK: &str = "fetch.lock";
 
 impl Remote {
-    /// Brings in these references (full names) of the remote. The answer has their tips in the same order;
-    /// `None` where the remote has no such reference, which is then forgotten here too.
+    /// Fetches these references (full names) of the remote. Returns their tips in the same order; `None` where the remote
+    /// has no such reference, and then the local copy is deleted too.
     ///
     /// # Errors
-    /// When the remote cannot be read, or what came cannot be written.
+    /// When the remote cannot be read, or the objects cannot be written.
     pub fn fetch(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
         let locals: Vec<String> = refs.iter().map(|name| self.local_name(name)).collect::<Result<_, _>>()?;
+        let started = Instant::now();
         let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
         let pairs: Vec<(&str, &str)> = refs.iter().copied().zip(locals.iter().map(String::as_str)).collect();
         let output = self.fetch_all(repo, &pairs, lock.as_ref())?;
         if !output.success {
+            tracing::debug!(remote = self.shown, refs = ?refs, said = output.stderr, "fetch failed; asking which references exist");
             self.clear_leftovers(repo, &locals, lock.is_some());
-            // One of them may not exist there, which the program takes for an error.
+            // One of them may not exist there, which `git fetch` reports as an error of the whole run. Asking first would cost
+            // a second connection for every fetch; this way only the rare failure pays.
             let tips = self.tips(refs)?;
             let (present, absent): (Vec<_>, Vec<_>) =
                 pairs.iter().zip(&tips).partition(|(_, tip)| tip.is_some());
@@ -38,28 +42,32 @@ impl Remote {
             }
         }
         drop(lock);
+        tracing::debug!(remote = self.shown, refs = ?refs, duration_ms = started.elapsed().as_millis(), "fetched");
         locals.iter().map(|local| repo.read_ref(local)).collect()
     }
 
-    /// Brings in one commit with its files, without its history where that is cut off anyway.
+    /// Fetches one commit with its files, without its history in a shallow clone.
     ///
     /// # Errors
-    /// When the remote does not have it, or does not give it away.
+    /// When the remote does not have it, or does not serve commits by id.
     pub fn fetch_commit(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
         let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
+        tracing::debug!(remote = self.shown, %commit, "fetching a single commit");
         let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
         let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
         if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
     }
 
-    /// Fetches pairs of a reference there and one here. History that is cut off anyway stays short: a branch
-    /// that is new here comes with the wanted depth, a known one with what it gained.
+    /// Fetches pairs of a remote reference and a local one. In a shallow clone, a branch that is new here comes with the
+    /// configured depth, a known one with the commits since.
     fn fetch_all(
         &self,
         repo: &Repo,
         pairs: &[(&str, &str)],
         lock: Option<&OwnLock>,
     ) -> Result<GitOutput, GitError> {
+        // Two runs, as `--depth` would cut a known branch off again at its new tip, and the pin of an Execution (Invariant 9)
+        // may be right behind that.
         let mut known = Vec::new();
         let mut new = Vec::new();
         let depth = self.options.depth.filter(|_| repo.is_shallow() || is_cache_clone(repo));
@@ -86,11 +94,14 @@ impl Remote {
         let mut program = self.program().args([
             "fetch",
             "--quiet",
+            // Tags would come with their commits, whatever references were asked for.
             "--no-tags",
+            // The user's own `git pull` reads this file.
             "--no-write-fetch-head",
             "--no-recurse-submodules",
             "--no-auto-maintenance",
             "--no-show-forced-updates",
+            // The user's configuration may prune or map references; only the given pairs may change.
             "--no-prune",
             "--refmap=",
         ]);
@@ -103,12 +114,13 @@ impl Remote {
         program.args(["--end-of-options", &self.target]).args(specs).run()
     }
 
-    /// Removes lock files that only our own fetches make: with our fetch lock held, nobody alive holds them.
+    /// Removes lock files that only our own fetches create: while we hold the fetch lock, no live process owns them.
     fn clear_leftovers(&self, repo: &Repo, locals: &[String], alone: bool) {
         if !alone {
             return;
         }
         let mut locks: Vec<PathBuf> = locals.iter().map(|local| lock_file(repo, local)).collect();
+        // In the user's own clone, `shallow.lock` may belong to a `git fetch` of the user.
         if is_cache_clone(repo) {
             locks.push(lock_file(repo, "shallow"));
         }
@@ -121,13 +133,15 @@ impl Remote {
 
     fn forget(&self, repo: &Repo, local: &str) -> Result<(), GitError> {
         if let Some(id) = repo.read_ref(local)? {
+            tracing::debug!(remote = self.shown, reference = local, "reference is gone from the remote");
             repo.swap_ref(local, Some(id), None, "planspec: gone from the remote")?;
         }
         Ok(())
     }
 }
 
-/// Whether the repository is one of our cache clones, where nobody's history is cut off by a shallow fetch.
+/// Whether the repository is one of our cache clones, which nobody else works in, so that a shallow fetch cuts nobody's
+/// history off.
 pub(super) fn is_cache_clone(repo: &Repo) -> bool {
     let config = repo.git2().config();
     config.and_then(|config| config.get_bool("planspec.cacheClone")).unwrap_or(false)

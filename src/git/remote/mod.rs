@@ -1,4 +1,4 @@
-//! Remotes: another repository, reached by the `git` program. What each may be told and what is read back.
+//! Remotes: another repository, reached by the `git` program: its addresses, credentials and tips.
 
 mod clone;
 mod failure;
@@ -20,14 +20,13 @@ use super::{GitError, ObjectId, Repo};
 
 pub use push::PushResult;
 
-/// How a remote is worked with.
+/// How to talk to a remote.
 #[derive(Clone)]
 pub struct RemoteOptions {
     /// The value of an `Authorization` header for an HTTP remote, from the environment; credential helpers do
     /// the rest.
     pub authorization: Option<String>,
-    /// How many commits of a branch are brought in when it is new here and history is cut off anyway: in a
-    /// shallow clone, or a new cache clone. Everything when absent.
+    /// How many commits of a branch are fetched when it is new in a shallow clone or in a cache clone. All when absent.
     pub depth: Option<u32>,
     /// How long one run of the `git` program may take.
     pub timeout: Duration,
@@ -69,6 +68,7 @@ pub struct Remote {
     /// What people are shown.
     shown: String,
     /// The part of `refs/planspec/` where its references are kept.
+    // Apart from `refs/remotes/`, which the user's own `git fetch` prunes and rewrites.
     space: String,
     address: RemoteUrl,
     /// The address as configured, when it holds credentials.
@@ -161,7 +161,7 @@ impl Remote {
         Ok(format!("refs/planspec/{}/{rest}", self.space))
     }
 
-    /// The tips of these references (full names) on the remote, without bringing anything in.
+    /// The tips of these references (full names) on the remote, without fetching anything.
     ///
     /// # Errors
     /// When the remote cannot be read.
@@ -176,7 +176,7 @@ impl Remote {
         let text = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
         let tip = |wanted: &&str| {
-            // Git matches the end of names; only the very name counts here.
+            // `ls-remote` matches the ends of names: `refs/heads/main` also finds `refs/x/refs/heads/main`.
             let (id, _) = lines.iter().find(|(_, name)| name == wanted)?;
             id.parse().ok()
         };
@@ -208,7 +208,8 @@ impl Remote {
             let basic = |pair: &String| format!("Authorization: Basic {}", base64(pair.as_bytes()));
             let given = self.options.authorization.as_ref().map(|value| format!("Authorization: {value}"));
             if let Some(header) = given.or_else(|| self.address.credentials.as_ref().map(basic)) {
-                // An empty value drops what the configuration holds: two such headers are refused by hosts.
+                // An empty value first drops what the configuration holds, as `actions/checkout` leaves a header there, and
+                // hosts refuse a request with two.
                 settings.push("-c".into());
                 settings.push(format!("http.{origin}.extraHeader=").into());
                 settings.push(format!("--config-env=http.{origin}.extraHeader=PLANSPEC_GIT_HEADER").into());
@@ -216,7 +217,8 @@ impl Remote {
             }
         }
         if let Some(original) = &self.original {
-            // The program hands the address on to its transport as an argument; this takes the password out.
+            // `git` passes the address to its transport helper as an argument, which every user of the machine can read in
+            // the list of processes; the helper gets it without the password this way.
             let setting = format!("--config-env=url.{}.insteadOf=PLANSPEC_GIT_URL", self.address.url);
             settings.push(setting.into());
             environment.push(("PLANSPEC_GIT_URL", original.clone()));

@@ -1,5 +1,5 @@
-//! A commit on a branch on a user's behalf: just these paths, by compare-and-swap, with index and working
-//! tree following where the branch is checked out.
+//! A commit on a branch on a user's behalf: these paths only, by compare-and-swap, with index and working tree updated
+//! where the branch is checked out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use super::checkout::WorkingTreeUpdate;
 use crate::git::refs::check_name;
 use crate::git::{GitError, ObjectId, Repo, Signature, SwapResult};
 
-/// What became of a commit on a branch.
+/// The outcome of a commit on a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BranchCommit {
-    /// The branch holds all this already.
+    /// The branch is already up to date.
     Unchanged,
     /// This commit was made.
     Committed(ObjectId),
 }
 
-/// How often a lost race is run again. Each means that somebody else committed in between.
+/// How often a lost race is repeated. Each means that somebody else committed in between.
 const ATTEMPTS: usize = 10;
 
 impl Repo {
@@ -42,14 +42,14 @@ impl Repo {
         let here = self.work_tree().is_some() && self.head_branch()?.as_deref() == Some(branch);
         self.refuse_other_checkouts(branch, &reference)?;
         let blobs = self.write_files(edits)?;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let tip = self.read_ref(&reference)?;
             let base = tip.map(|tip| self.commit(tip).map(|commit| commit.tree)).transpose()?;
             let tree = self.edit_tree(base, &blobs)?;
             let unchanged = base == Some(tree) || (base.is_none() && self.entries(tree)?.is_empty());
             if here {
-                // Before the branch: if this process dies in between, the paths hold what is to be committed,
-                // and running it again goes through.
+                // Before the branch moves: if this process dies in between, the paths hold what is to be committed, and a
+                // second run succeeds. The other order leaves a checkout that seems to revert the commit.
                 WorkingTreeUpdate::of(self)?.follow(base, tree, edits)?;
             }
             if unchanged {
@@ -60,14 +60,15 @@ impl Repo {
             let subject = message.lines().next().unwrap_or_default();
             let why = format!("commit: {subject}");
             if self.swap_ref(&reference, tip, Some(commit), &why)? == SwapResult::Done {
+                tracing::debug!(branch, %commit, paths = edits.len(), attempt, "committed on a branch");
                 return Ok(BranchCommit::Committed(commit));
             }
         }
         Err(GitError::Contended { reference })
     }
 
-    /// Refuses a branch that another working tree of this repository has checked out: moving it would make
-    /// that one look as if everything had been changed back.
+    /// Refuses a branch that another working tree of this repository has checked out: after moving it, `git status` there
+    /// would list a reversal of the commit.
     fn refuse_other_checkouts(&self, branch: &str, reference: &str) -> Result<(), GitError> {
         let common = self.common_dir();
         let linked = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
@@ -75,6 +76,7 @@ impl Repo {
         if !self.is_common_bare()? {
             others.push(common.to_owned());
         }
+        // Git lists linked working trees below `worktrees/`, the main one is the common directory itself.
         let mine = std::fs::canonicalize(self.git_dir()).ok();
         for directory in others {
             if std::fs::canonicalize(&directory).ok() == mine {

@@ -1,5 +1,5 @@
-//! The index and working tree of a checked-out branch, following a commit of a few paths. The index is read
-//! and written by the `git` program, which knows every form of it.
+//! Updating index and working tree of a checked-out branch to a commit of a few paths. The index is read and written by
+//! the `git` program, which knows split, sparse and untracked-cache forms; libgit2 drops what it does not know.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::git::error::printable;
 use crate::git::refs::{PATIENCE, explain};
 use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
-/// How many paths go into the arguments of one run.
+/// How many paths go into the arguments of one run, whose length the kernel limits.
 const PATHS_AT_ONCE: usize = 500;
 
 pub(super) struct WorkingTreeUpdate<'r> {
@@ -24,7 +24,7 @@ pub(super) struct WorkingTreeUpdate<'r> {
     work_tree: &'r Path,
 }
 
-/// What is in the place of one path in the working tree.
+/// What the working tree holds at one path.
 enum PathState {
     Nothing,
     File(Vec<u8>),
@@ -37,8 +37,7 @@ impl<'r> WorkingTreeUpdate<'r> {
         Ok(Self { repo, work_tree })
     }
 
-    /// Makes index and working tree of the edited paths what `tree` holds, if they are what `base` holds or
-    /// what `tree` holds.
+    /// Updates index and working tree of the edited paths to `tree`, if each is what `base` or `tree` holds.
     pub(super) fn follow(
         &self,
         base: Option<ObjectId>,
@@ -46,29 +45,31 @@ impl<'r> WorkingTreeUpdate<'r> {
         edits: &BTreeMap<String, Option<Vec<u8>>>,
     ) -> Result<(), GitError> {
         self.refuse_operations()?;
+        // Every path is checked before the first is written: a refusal leaves everything as it was.
         let staged = self.staged(edits)?;
-        let mut work = Vec::new();
+        let mut writes = Vec::new();
         let mut index = Vec::new();
         for (path, content) in edits {
             let old = base.map(|base| self.repo.entry(base, path)).transpose()?.flatten();
             let new = self.repo.entry(tree, path)?;
             let entry = staged.get(path.as_bytes());
             self.check_staged(path, entry, old.as_ref(), new.as_ref())?;
-            let found = self.look(path)?;
+            let found = self.inspect(path)?;
             if !self.is_as_wanted(&found, content.as_deref()) {
                 self.check_clean(path, &found, old.as_ref())?;
-                work.push((path, content, new.as_ref().map(|new| new.mode)));
+                writes.push((path, content, new.as_ref().map(|new| new.mode)));
             }
             if !same(entry, new.as_ref()) {
                 index.push((path, new));
             }
         }
-        for (path, content, mode) in work {
+        for (path, content, mode) in writes {
             match content {
                 Some(content) => self.write(path, content, mode == Some(EntryMode::Executable))?,
                 None => self.remove(path)?,
             }
         }
+        tracing::debug!(paths = edits.len(), staged = index.len(), "working tree updated");
         if index.is_empty() { Ok(()) } else { self.stage(&index) }
     }
 
@@ -92,6 +93,7 @@ impl<'r> WorkingTreeUpdate<'r> {
         let paths: Vec<&String> = edits.keys().collect();
         let mut staged = BTreeMap::new();
         for some in paths.chunks(PATHS_AT_ONCE) {
+            // `ls-files` shows all stages: a path in conflict has none with number 0.
             let output = GitCommand::new(self.work_tree, &[])
                 .args(["ls-files", "--stage", "-z", "--full-name", "--"])
                 .args(some)
@@ -102,7 +104,9 @@ impl<'r> WorkingTreeUpdate<'r> {
             for line in output.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
                 let text = String::from_utf8_lossy(line);
                 let mut fields = text.split([' ', '\t']);
-                let (mode, id, stage) = (fields.next(), fields.next(), fields.next());
+                let mode = fields.next();
+                let id = fields.next();
+                let stage = fields.next();
                 let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
                 let path = line.get(tab + 1..).unwrap_or_default().to_vec();
                 let entry = match (mode, id.and_then(|id| id.parse().ok()), stage) {
@@ -129,8 +133,8 @@ impl<'r> WorkingTreeUpdate<'r> {
         if same(staged, old) || same(staged, new) { Ok(()) } else { Err(dirty(path)) }
     }
 
-    /// What the working tree holds at a path. A link on the way or at the end is refused.
-    fn look(&self, path: &str) -> Result<PathState, GitError> {
+    /// Inspects a path of the working tree. A symbolic link in it is refused: it could lead out of the repository.
+    fn inspect(&self, path: &str) -> Result<PathState, GitError> {
         let mut place = self.work_tree.to_owned();
         let mut names = path.split('/').peekable();
         while let Some(name) = names.next() {
@@ -139,7 +143,7 @@ impl<'r> WorkingTreeUpdate<'r> {
             let metadata = match fs::symlink_metadata(&place) {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathState::Nothing),
-                Err(source) => return Err(GitError::Io { doing: "look at", path: place, source }),
+                Err(source) => return Err(GitError::Io { doing: "inspect", path: place, source }),
             };
             if metadata.is_symlink() {
                 return Err(refused(path, EntryMode::Symlink));
@@ -153,7 +157,7 @@ impl<'r> WorkingTreeUpdate<'r> {
                 });
             }
             if last && metadata.is_dir() {
-                // Git does not know empty directories, so one is no obstacle.
+                // Git does not track empty directories.
                 return if is_empty(&place) {
                     Ok(PathState::Nothing)
                 } else {
@@ -179,17 +183,18 @@ impl<'r> WorkingTreeUpdate<'r> {
     fn check_clean(&self, path: &str, found: &PathState, old: Option<&TreeEntry>) -> Result<(), GitError> {
         let clean = match (found, old) {
             (PathState::Nothing, None) => true,
-            // A file that the user removed without saying so to Git.
+            // Removed by the user without `git rm`, or not tracked: neither can be restored from Git.
             (PathState::Nothing, Some(_)) | (PathState::File(_), None) => false,
             (PathState::File(found), Some(old)) => {
                 let committed = self.repo.blob(old.id, u64::MAX)?;
+                // Line ends and clean filters make the file differ from the blob although nothing was edited.
                 *found == committed || self.repo.is_content_of(path, found, old.id)?
             }
         };
         if clean { Ok(()) } else { Err(dirty(path)) }
     }
 
-    /// Writes a file beside its place and moves it there.
+    /// Writes a file under a temporary name and renames it: an editor never reads half of it.
     fn write(&self, path: &str, content: &[u8], executable: bool) -> Result<(), GitError> {
         let place = self.work_tree.join(path);
         let directory = place.parent().unwrap_or(self.work_tree);
@@ -210,10 +215,10 @@ impl<'r> WorkingTreeUpdate<'r> {
         write().map_err(|source| GitError::Io { doing: "write", path: place.clone(), source })
     }
 
-    /// Nothing but directories stands on the way to `directory`; a file that the same edit removes does not.
+    /// Removes a file that is in the way of `directory`; the same edit removes it from the branch.
     fn make_room(&self, directory: &Path) -> io::Result<()> {
-        let mut on_the_way = directory.ancestors().take_while(|place| *place != self.work_tree);
-        match on_the_way.find(|place| place.is_file()) {
+        let mut ancestors = directory.ancestors().take_while(|place| *place != self.work_tree);
+        match ancestors.find(|place| place.is_file()) {
             Some(file) => fs::remove_file(file),
             None => Ok(()),
         }
@@ -228,7 +233,7 @@ impl<'r> WorkingTreeUpdate<'r> {
             _ => {}
         }
         for directory in place.ancestors().skip(1).take_while(|place| *place != self.work_tree) {
-            // Directories vanish with their last file, as with `git rm`.
+            // A directory goes with its last file, as with `git rm`; removing one with files in it fails.
             if fs::remove_dir(directory).is_err() {
                 break;
             }
@@ -254,8 +259,10 @@ impl<'r> WorkingTreeUpdate<'r> {
                 add(entry.mode.octal(), entry.id, path);
             }
         }
+        // Editors and prompts run `git status`, which takes this lock for some milliseconds.
         let lock: PathBuf = self.repo.git_dir().join("index.lock");
-        let (mut waited, pause) = (Duration::ZERO, Duration::from_millis(50));
+        let mut waited = Duration::ZERO;
+        let pause = Duration::from_millis(50);
         loop {
             let output = GitCommand::new(self.work_tree, &[])
                 .args(["update-index", "-z", "--index-info"])
@@ -266,6 +273,7 @@ impl<'r> WorkingTreeUpdate<'r> {
             }
             match explain(&lock) {
                 Some(_) if waited < PATIENCE => {
+                    tracing::debug!(lock = %lock.display(), waited_ms = waited.as_millis(), "waiting for the index");
                     thread::sleep(pause);
                     waited += pause;
                 }

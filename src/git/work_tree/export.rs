@@ -1,4 +1,4 @@
-//! A plain private checkout of a commit: files and directories, nothing of Git's own, nothing outside.
+//! A plain private checkout of a commit: regular files and directories, no `.git`, nothing outside the directory.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -6,22 +6,24 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 use crate::git::error::printable;
 use crate::git::objects::problem_with_name;
 use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 
-/// Directories nested deeper than this were made to break something.
+/// Directories nested deeper than this were made to break something: each level is a frame of recursion.
 const DEPTH_LIMIT: usize = 256;
 
 impl Repo {
     /// Writes the files of a commit into the directory `into`, which must be empty or absent. Executable
-    /// files may be run; symbolic links and submodules are left out, as they point elsewhere; filters and
-    /// line-end conversions that a repository asks for are not applied.
+    /// files stay executable; symbolic links and submodules are left out, as they point outside; filters and line-end
+    /// conversions are not applied, as filters are programs that the configuration names.
     ///
     /// # Errors
     /// When something is in the way, a name is unsafe, or an object is missing; what was written stays.
     pub fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
+        let started = Instant::now();
         let tree = self.commit(commit)?.tree;
         fs::create_dir_all(into).map_err(io("make the directory", into))?;
         let mut content = fs::read_dir(into).map_err(io("read the directory", into))?;
@@ -31,7 +33,9 @@ impl Repo {
                 problem: "is not empty",
             });
         }
-        self.export_tree(tree, into, 0)
+        self.export_tree(tree, into, 0)?;
+        tracing::debug!(%commit, into = %into.display(), duration_ms = started.elapsed().as_millis(), "commit exported");
+        Ok(())
     }
 
     fn export_tree(&self, tree: ObjectId, into: &Path, depth: usize) -> Result<(), GitError> {
@@ -45,13 +49,13 @@ impl Repo {
             let path = into.join(OsStr::from_bytes(&entry.name));
             match entry.mode {
                 EntryMode::Tree => {
-                    // Made here and now, so it cannot be a link that leads elsewhere.
+                    // `create_dir` fails on what exists, so this cannot be a symbolic link that somebody put there.
                     fs::create_dir(&path).map_err(io("make the directory", &path))?;
                     self.export_tree(entry.id, &path, depth + 1)?;
                 }
                 EntryMode::Blob | EntryMode::Executable => self.export_file(&entry, &path)?,
                 EntryMode::Symlink | EntryMode::Submodule => {
-                    tracing::debug!(path = %path.display(), "left out of the checkout");
+                    tracing::debug!(path = %path.display(), "left out of the export");
                 }
             }
         }
@@ -64,7 +68,7 @@ impl Repo {
         let object = odb.read(oid).map_err(|error| self.missing("blob", entry.id, error))?;
         let mode = if entry.mode == EntryMode::Executable { 0o777 } else { 0o666 };
         let mut options = OpenOptions::new();
-        // Never into something that is there already, be it a link or the same name in another case.
+        // Never into an existing file: a link, or the same name in another case on a file system that ignores case.
         options.write(true).create_new(true).mode(mode);
         let written = options.open(path).and_then(|mut file| file.write_all(object.data()));
         written.map_err(io("write", path))

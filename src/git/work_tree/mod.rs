@@ -1,8 +1,9 @@
-//! Working trees: plain checkouts of a commit, commits on a checked-out branch, and what Git's ignore rules leave out.
+//! Working trees: plain exports of a commit, commits on a checked-out branch, ignored and tracked paths.
 
 mod branch_commit;
 mod checkout;
 mod export;
+mod user_commit;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::{GitError, Repo};
 
 impl Repo {
     /// Whether `.gitignore` and the like exclude a path, given relative to the working tree. Tracked files
-    /// are not looked up: what is tracked in spite of a rule counts as excluded here.
+    /// are not considered: what is tracked in spite of a rule counts as excluded here.
     ///
     /// # Errors
     /// When the rules cannot be read.

@@ -1,5 +1,5 @@
-//! Who has to be planned again because of a declaration that names neither them nor is named by them: the goals that a plan or
-//! an execution serves, or served.
+//! Dependents without a reference in either direction: the goals that a plan or an execution serves, or served, and that
+//! have to be planned again.
 
 use redb::{ReadableTable as _, WriteTransaction};
 
@@ -8,7 +8,8 @@ use crate::index::tables::{DECLARED, MENTIONS, WORK, decode};
 use crate::index::{IndexError, Topic};
 use crate::model::{Kind, ResourceKey};
 
-/// Notes the goals that the declaration of `key` concerns: now, or before it changed or went.
+/// Adds the goals that a declaration of `key` concerns. Called with the old and the new one: a goal that lost its plan must
+/// notice as well as one that gained it.
 pub(super) fn add_goals(
     write: &WriteTransaction,
     key: &ResourceKey,

@@ -55,7 +55,7 @@ pub(super) struct FileEntry {
     pub(super) keys: Vec<ResourceKey>,
     /// The resources that it declared before it was broken; their last good versions stay in force.
     pub(super) held: Vec<ResourceKey>,
-    /// What it may declare as well, for all one can tell.
+    /// What it may declare as well.
     pub(super) doubt: PossibleDeclaration,
 }
 

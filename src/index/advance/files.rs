@@ -1,4 +1,4 @@
-//! Taking in what changed in the desired tree: which file declares what, and which declaration is in force.
+//! Applying changes of the desired tree: which file declares what, and which declaration is in force.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,8 @@ pub(super) fn apply_files(
         .filter_map(|change| Some((std::str::from_utf8(&change.path).ok()?, change)))
         .filter(|(path, _)| filter.accepts(path))
         .collect();
-    // A declaration that moves from one file to another within this change is not a removal: places first.
+    // All places before any removal: a declaration that moves to another file within this change was never gone, and its
+    // Execution must not be cancelled.
     let mut moved = BTreeSet::new();
     let mut fresh: Vec<(Resource, ObjectId)> = Vec::new();
     for chunk in wanted.chunks(CHUNK) {
@@ -45,7 +46,7 @@ pub(super) fn apply_files(
             advance.files += 1;
             note_file(write, file, advance, &mut moved, &mut fresh)?;
         }
-        // Resources with a single place can be written down at once; the rest waits for the whole change.
+        // Stored per chunk, so that memory stays bounded; a key with several places is corrected below.
         let chunk = std::mem::take(&mut fresh);
         for (resource, blob) in chunk {
             declare(write, &resource, blob, None)?;
@@ -72,7 +73,7 @@ fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result
     Ok(ParsedFile { path: path.to_owned(), entry: Some((entry.id, parsed)) })
 }
 
-/// Writes down what a file holds now, and collects the keys that it held or holds.
+/// Stores what a file declares now, and collects the keys that it declared or declares.
 fn note_file(
     write: &WriteTransaction,
     file: ParsedFile,
@@ -103,6 +104,7 @@ fn note_file(
     let doubt = PossibleDeclaration::about(&parsed);
     moved.extend(doubt.named());
     moved.extend(keys.iter().cloned());
+    // What it declared before and may declare still: a broken file keeps its resources (Invariant 6).
     let held: Vec<ResourceKey> =
         before.into_iter().filter(|key| !keys.contains(key) && doubt.covers(key)).collect();
     if !keys.is_empty() || !held.is_empty() || !parsed.diagnostics.is_empty() {
@@ -113,7 +115,8 @@ fn note_file(
     Ok(())
 }
 
-/// Puts a declaration into force, unless another file's is in force already and still stands.
+/// Puts a declaration into force, unless that of another file is in force and still exists: of two files that declare the
+/// same resource the first one keeps it, whatever changes in the other.
 pub(super) fn declare(
     write: &WriteTransaction,
     resource: &Resource,
@@ -149,7 +152,7 @@ pub(super) fn declare(
         owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
     };
     if let Some(old) = old.as_ref().filter(|old| old.topics != declared.topics) {
-        // Those whom it concerned before may find another one now.
+        // Goals that selected the plan by its old labels may select another one now.
         add_goals(write, &resource.key(), old)?;
     }
     let mut mentions = write.open_multimap_table(MENTIONS)?;
@@ -192,12 +195,12 @@ fn settle_place(
     {
         return Ok(());
     }
-    let elsewhere = {
+    let other = {
         let table = write.open_multimap_table(PLACES)?;
         let mut places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
         places.next().transpose()?.map(|place| place.value().to_owned())
     };
-    if let Some(path) = elsewhere {
+    if let Some(path) = other {
         let files = write.open_table(FILES)?;
         let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
         drop(files);
@@ -215,6 +218,11 @@ fn settle_place(
     let file = file.and_then(|file| decode::<FileEntry>(&file).ok());
     if file.is_some_and(|file| file.held.contains(key)) {
         // The last good version stays in force (Invariant 6).
+        tracing::info!(
+            resource = text,
+            path = old.source.path,
+            "manifest is broken; the last good version stays in force"
+        );
         old.quarantined = Some(why_quarantined(&old.source.path));
         write.open_table(DECLARED)?.insert(text.as_str(), encode(&old)?.as_slice())?;
         return Ok(());
@@ -227,6 +235,7 @@ fn remove_declared(write: &WriteTransaction, key: &str, old: Option<&Declaration
     for topic in old.iter().flat_map(|old| &old.topics) {
         mentions.remove(topic.as_str(), key)?;
     }
+    // `add_goals` opens the same table, and redb hands a table out once.
     drop(mentions);
     if let (Some(old), Ok(key)) = (old, key.parse()) {
         add_goals(write, &key, old)?;

@@ -1,4 +1,5 @@
-//! Bringing the index to two commits: only what differs between the trees is read and parsed.
+//! Advancing the index to two commits: only what differs between the trees is read and parsed (Invariant 17: the result is
+//! the same as reading everything).
 
 mod dependents;
 mod file_entry;
@@ -8,6 +9,7 @@ mod record_counts;
 mod records;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use rayon::prelude::*;
 use redb::{ReadableTable as _, WriteTransaction};
@@ -28,7 +30,7 @@ use crate::git::{ObjectId, Repo};
 use crate::model::{Kind, ResourceKey};
 use crate::record::StatusTree;
 
-/// The commits that the index is brought to.
+/// The commits that the index advances to.
 #[derive(Debug, Clone, Copy)]
 pub struct IndexTarget<'a> {
     /// The tree of the desired commit.
@@ -41,7 +43,7 @@ pub struct IndexTarget<'a> {
     pub config: Option<ObjectId>,
 }
 
-/// What bringing the index up to date came to.
+/// The result of an advance.
 #[derive(Debug, Clone, Default)]
 pub struct Advance {
     /// What is wrong with the files that were read.
@@ -54,10 +56,10 @@ pub struct Advance {
     pub rebuilt: bool,
 }
 
-/// How many changes are read before what they hold is written down, so that memory stays bounded.
+/// How many changes are parsed before the results are stored: bounds memory on a first run over 100,000 files.
 const CHUNK: usize = 4_096;
 
-/// What the index describes.
+/// The state that the index describes; any difference beside the two trees means a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct IndexedCommits {
     version: String,
@@ -67,7 +69,7 @@ struct IndexedCommits {
 }
 
 impl Index {
-    /// Brings the index to `target` and notes what has to be planned again because of it.
+    /// Advances the index to `target` and adds what has to be planned again because of it.
     ///
     /// # Errors
     /// Git or the store. Bad manifests are no error: they come back as diagnostics.
@@ -88,6 +90,8 @@ impl Index {
         if old.as_ref() == Some(&state) {
             return Ok(Advance::default());
         }
+        // Another process may have advanced the file while it was open for reading only, so its state is read again.
+        let started = Instant::now();
         self.make_writable()?;
         let old = self.state()?;
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
@@ -95,14 +99,16 @@ impl Index {
         let records = base.as_ref().map(|old| repo.compare(old.status, state.status));
         let (rebuilt, changes, records) = match (changes, records) {
             (Some(Ok(changes)), Some(Ok(records))) => (false, changes, records),
-            // The old trees may be gone (a pruned or another repository); then everything is read again.
+            // The old trees may be gone: pruned after a force push, or the cache was copied from another repository.
             _ => (true, repo.compare(None, Some(state.desired))?, repo.compare(None, state.status)?),
         };
         let mut advance = Advance { rebuilt, ..Advance::default() };
         let write = self.store.begin_write()?;
         if rebuilt {
+            tracing::info!(desired = %target.desired, files = changes.len(), records = records.len(), "the index is rebuilt");
             clear(&write)?;
         }
+        // Records first: a declaration that is new looks for the record that it belongs to.
         let mut touched = BTreeSet::new();
         advance.records = apply_records(&write, repo, &records, &mut touched)?;
         apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut touched)?;
@@ -113,14 +119,23 @@ impl Index {
             add_touched(&write, &touched)?;
         }
         write.open_table(META)?.insert("state", encode(&state)?.as_slice())?;
+        // One transaction: killed in between, the index is as it was, and the next pass starts from there.
         write.commit()?;
+        tracing::debug!(
+            files = advance.files,
+            records = advance.records,
+            touched = touched.len(),
+            rebuilt,
+            duration_ms = started.elapsed().as_millis(),
+            "index advanced"
+        );
         Ok(advance)
     }
 
     fn state(&self) -> Result<Option<IndexedCommits>, IndexError> {
         let table = self.store.begin_read()?.open_table(META)?;
         let found = table.get("state")?;
-        // An entry of another version may not decode; it counts as none.
+        // An entry that another version wrote may not decode, and means a rebuild like no entry.
         Ok(found.and_then(|value| decode(value.value()).ok()))
     }
 }
@@ -137,7 +152,7 @@ fn clear(write: &WriteTransaction) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// After reading everything: whatever is not recorded as it is declared, and whatever may still move by itself.
+/// After a rebuild: plans what is not recorded as it is declared, and what may still change by itself.
 fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     let declared = write.open_table(DECLARED)?;
     let recorded = write.open_table(RECORDED)?;
@@ -163,7 +178,7 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// After reading changes: what changed, and what depends on it.
+/// After an update: plans what changed, and what depends on it.
 fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Result<(), IndexError> {
     for key in touched {
         let entry: Option<Declaration> = {
@@ -185,6 +200,7 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
             topics.push(Topic::Bindings(key.namespace.clone()).to_string());
         }
         for topic in topics {
+            // A mention is permanent, a wait ends with the next plan: a resource can have either without the other.
             for ways in [&mentions, &awaits] {
                 for found in redb::ReadableMultimapTable::get(ways, topic.as_str())? {
                     work.insert(found?.value(), [].as_slice())?;
@@ -201,6 +217,7 @@ fn in_parallel<I: Sync, T: Send>(
     items: &[I],
     read: impl Fn(&Repo, &I) -> Result<T, IndexError> + Sync,
 ) -> Result<Vec<T>, IndexError> {
+    // Opening a repository for each core costs more than parsing a few files.
     if items.len() < 32 {
         return items.iter().map(|item| read(repo, item)).collect();
     }

@@ -1,4 +1,4 @@
-//! For an index that is made anew: the last good versions of resources whose files are broken.
+//! After a rebuild of the index: the last good versions of resources whose files are broken.
 
 use redb::{ReadableTable as _, WriteTransaction};
 
@@ -13,8 +13,8 @@ use crate::index::tables::{BAD, DECLARED, FILES, RECORDED, decode, encode};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey};
 
-/// After reading everything: recorded resources whose file is broken are declared as they were when they were good, as
-/// far as that can be found out (Invariant 6).
+/// Declares recorded resources whose file is broken as they were in their last good version, as far as that can be found
+/// (Invariants 6 and 17: an index that was updated step by step still holds it).
 pub(super) fn restore_held(
     write: &WriteTransaction,
     repo: &Repo,
@@ -23,6 +23,7 @@ pub(super) fn restore_held(
 ) -> Result<(), IndexError> {
     for (key, path, mut file) in held(write)? {
         if let Some((resource, blob)) = last_good(repo, target, &key, &path, limits)? {
+            tracing::info!(resource = %key, path, %blob, "restored the last good version of a broken manifest");
             declare(write, &resource, blob, Some(why_quarantined(&path)))?;
             file.held.push(key);
             write.open_table(FILES)?.insert(path.as_str(), encode(&file)?.as_slice())?;
@@ -33,12 +34,14 @@ pub(super) fn restore_held(
 
 /// The recorded resources that are not declared and whose file is broken.
 fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)>, IndexError> {
-    let (bad, files) = (write.open_table(BAD)?, write.open_table(FILES)?);
+    let bad = write.open_table(BAD)?;
+    let files = write.open_table(FILES)?;
     let mut held = Vec::new();
     if bad.first()?.is_none() {
         return Ok(held);
     }
-    let (recorded, declared) = (write.open_table(RECORDED)?, write.open_table(DECLARED)?);
+    let recorded = write.open_table(RECORDED)?;
+    let declared = write.open_table(DECLARED)?;
     for entry in recorded.iter()? {
         let (text, value) = entry?;
         let Some(path) = decode::<RecordSummary>(value.value())?.source else { continue };
@@ -52,7 +55,7 @@ fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)
     Ok(held)
 }
 
-/// The last good version of a resource: what is pinned beside its record, or what stood at the path in the desired
+/// The last good version of a resource: what is pinned beside its record, or the file at its path in the desired
 /// commit that the status branch was last written for.
 fn last_good(
     repo: &Repo,
@@ -67,6 +70,8 @@ fn last_good(
         Some(tree) => repo.file(tree, path).unwrap_or_default(),
         None => None,
     };
+    // The pin of a quarantine first: it was good when it was recorded. An Execution's own pin is as good (Invariant 9); the
+    // file of the previous commit is the last resort, as it may have been broken already.
     for blob in [pinned.manifest, pinned.execution, before].into_iter().flatten() {
         let Ok(bytes) = repo.blob(blob, limits.file_bytes) else { continue };
         let parsed = manifest::parse(path, &bytes, limits);

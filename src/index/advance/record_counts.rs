@@ -1,4 +1,4 @@
-//! How the records stand as a whole: how many are in which phase, which executions are active, which ended last.
+//! Totals of the records: how many are in each phase, which executions are active, which ended last.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::index::tables::{ACTIVE, ENDED, PHASES, decode, encode, timed_key};
 use crate::index::{Index, IndexError};
 use crate::model::{Kind, ResourceKey};
 
-type OpenExecutions<'t> = Table<'t, &'static str, &'static [u8]>;
+type CountTable<'t> = Table<'t, &'static str, &'static [u8]>;
 
-/// Keeps the totals while records change.
+/// Updates the totals while records change. Counting them anew for a dashboard would read every record of a year.
 pub(super) struct RecordCounts<'t> {
-    phases: OpenExecutions<'t>,
-    active: OpenExecutions<'t>,
-    ended: OpenExecutions<'t>,
+    phases: CountTable<'t>,
+    active: CountTable<'t>,
+    ended: CountTable<'t>,
     deltas: BTreeMap<String, i64>,
 }
 
@@ -29,7 +29,7 @@ impl<'t> RecordCounts<'t> {
         })
     }
 
-    /// Takes in that a record changed.
+    /// A record changed.
     pub(super) fn replace(
         &mut self,
         kind: Kind,
@@ -62,7 +62,7 @@ impl<'t> RecordCounts<'t> {
         Ok(())
     }
 
-    /// Writes the totals down.
+    /// Stores the totals.
     pub(super) fn close(mut self) -> Result<(), IndexError> {
         for (phase, delta) in std::mem::take(&mut self.deltas) {
             let old: i64 = match self.phases.get(phase.as_str())? {

@@ -1,4 +1,4 @@
-//! Taking in what changed on the status branch.
+//! Applying changes of the status branch.
 
 use std::collections::BTreeSet;
 
@@ -31,6 +31,11 @@ pub(super) fn apply_records(
             let old: Option<RecordSummary> =
                 table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
             if matches!(found, RecordFile::Broken) {
+                tracing::warn!(
+                    resource = text,
+                    path,
+                    "a record on the status branch cannot be read; the last good one counts"
+                );
                 broken.insert(text.as_str(), [].as_slice())?;
             } else {
                 broken.remove(text.as_str())?;
@@ -40,7 +45,8 @@ pub(super) fn apply_records(
                     counts.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
                     table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
                 }
-                // A record that moved to another directory is there already, under its new path.
+                // The split of a directory removes the old path and adds a new one, in any order: the record that was stored
+                // under the new path stays.
                 None if old.as_ref().is_none_or(|old| old.path == path) => {
                     counts.replace(key.kind, &text, old.as_ref(), None)?;
                     table.remove(text.as_str())?;
@@ -57,11 +63,11 @@ pub(super) fn apply_records(
 
 type RecordTreeChange = (ResourceKey, String, RecordFile);
 
-/// What stands at the path of a record.
+/// The content at the path of a record.
 enum RecordFile {
     /// The record.
     Record(Box<RecordSummary>),
-    /// Something that somebody made of it by hand; what it was before counts, and will be written anew.
+    /// Not that record: somebody edited it by hand. The last good version counts, and will be written again (Invariant 14).
     Broken,
     /// Nothing.
     Nothing,

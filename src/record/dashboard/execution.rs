@@ -75,7 +75,7 @@ fn execution(card: &ExecutionCard, status: &ExecutionStatus, page: &mut String) 
     }
 }
 
-/// The nodes that failed and why: what a reader looks for first. The first five will do.
+/// The first five nodes that failed, and why: what a reader opens the page for.
 fn failures(status: &ExecutionStatus, page: &mut String) {
     let failed = status.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Failed);
     for (index, (id, node)) in failed.take(5).enumerate() {

@@ -22,22 +22,22 @@ struct PhaseStyle {
     style: &'static str,
 }
 
-const LOOKS: [PhaseStyle; 7] = [
-    look(NodePhase::Failed, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
-    look(NodePhase::Running, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
-    look(NodePhase::Blocked, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
-    look(NodePhase::Cancelled, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
-    look(NodePhase::Pending, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
-    look(NodePhase::Succeeded, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
-    look(NodePhase::Skipped, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
+const STYLES: [PhaseStyle; 7] = [
+    style(NodePhase::Failed, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
+    style(NodePhase::Running, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
+    style(NodePhase::Blocked, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
+    style(NodePhase::Cancelled, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
+    style(NodePhase::Pending, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+    style(NodePhase::Succeeded, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
+    style(NodePhase::Skipped, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
 ];
 
-const fn look(phase: NodePhase, class: &'static str, mark: &'static str, style: &'static str) -> PhaseStyle {
+const fn style(phase: NodePhase, class: &'static str, mark: &'static str, style: &'static str) -> PhaseStyle {
     PhaseStyle { phase, class, mark, style }
 }
 
 fn rank(phase: NodePhase) -> usize {
-    LOOKS.iter().position(|look| look.phase == phase).unwrap_or(LOOKS.len())
+    STYLES.iter().position(|style| style.phase == phase).unwrap_or(STYLES.len())
 }
 
 /// How many nodes are in each phase, in words: `3 Succeeded, 1 Running`.
@@ -46,9 +46,9 @@ pub(super) fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
     for phase in phases {
         *counts.entry(rank(phase)).or_default() += 1;
     }
-    let words = counts
-        .into_iter()
-        .filter_map(|(rank, count)| LOOKS.get(rank).map(|look| format!("{} {}", grouped(count), look.phase)));
+    let words = counts.into_iter().filter_map(|(rank, count)| {
+        STYLES.get(rank).map(|style| format!("{} {}", grouped(count), style.phase))
+    });
     words.collect::<Vec<_>>().join(", ")
 }
 
@@ -73,21 +73,21 @@ pub(super) fn flowchart(graph: &PlanGraph, status: &ExecutionStatus) -> String {
     }
     let shown: HashMap<&NodeId, usize> = order.iter().map(|(index, node)| (&node.id, *index)).collect();
     arrows(graph, &shown, &mut text);
-    for look in &LOOKS {
+    for style in &STYLES {
         let of_phase: Vec<String> = order
             .iter()
-            .filter(|(_, node)| phase(node) == look.phase)
+            .filter(|(_, node)| phase(node) == style.phase)
             .map(|(index, _)| format!("n{index}"))
             .collect();
         if !of_phase.is_empty() {
-            let _ = writeln!(text, "  classDef {} {}", look.class, look.style);
-            let _ = writeln!(text, "  class {} {}", of_phase.join(","), look.class);
+            let _ = writeln!(text, "  classDef {} {}", style.class, style.style);
+            let _ = writeln!(text, "  class {} {}", of_phase.join(","), style.class);
         }
     }
     text
 }
 
-/// The shape tells the kind of the node, the label what it is and where it stands.
+/// The shape shows the kind of the node, the label its name and phase.
 fn shape(node: &Node, phase: NodePhase, attempt: u32) -> String {
     let (open, close) = match node.kind {
         NodeKind::Task => ("[\"", "\"]"),
@@ -95,7 +95,7 @@ fn shape(node: &Node, phase: NodePhase, attempt: u32) -> String {
         NodeKind::Group => ("[[\"", "\"]]"),
         NodeKind::External => ("([\"", "\"])"),
     };
-    let mark = LOOKS.get(rank(phase)).map(|look| look.mark).unwrap_or_default();
+    let mark = STYLES.get(rank(phase)).map(|style| style.mark).unwrap_or_default();
     let mut text = format!("{open}{mark} {}", label(node.id.as_str(), 63));
     if attempt > 1 {
         let _ = write!(text, " ×{attempt}");

@@ -43,7 +43,7 @@ pub struct WaitingFor {
     pub node: Option<NodeId>,
     /// What it waits for, in words.
     pub message: String,
-    /// Whom it waits for, as a gate names reviewers; empty when it is nobody in particular.
+    /// The reviewers that a gate names; empty for anybody.
     pub people: Vec<String>,
     /// The command that lets it go on, if there is one.
     pub command: Option<String>,

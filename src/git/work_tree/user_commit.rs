@@ -6,8 +6,8 @@ use std::ffi::OsString;
 
 use jiff::Timestamp;
 
-use super::command::GitCommand;
-use super::{GitError, ObjectId, Repo, Signature};
+use crate::git::command::GitCommand;
+use crate::git::{GitError, ObjectId, Repo, Signature};
 
 /// The attributes that change the bytes between working tree and object database (gitattributes(5)).
 const CONVERTING: [&str; 6] = ["text", "eol", "crlf", "ident", "filter", "working-tree-encoding"];
