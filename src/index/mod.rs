@@ -1,5 +1,5 @@
 //! The index: what is declared and what is recorded, by key and by dependency; kept up to date by comparing trees. A cache
-//! below the Git directory that may be deleted at any time (Invariants 1 and 17); the only user of redb.
+//! below the Git directory that may be deleted at any time (Invariant 1); the only user of redb.
 
 mod advance;
 mod error;

@@ -38,7 +38,7 @@ pub enum RecordError {
     /// A record could not be put into YAML.
     #[error("the status cannot be written as YAML")]
     Render(#[source] serde_yaml::Error),
-    /// A file of the status branch is not the record of its path. Every other record stays readable (Invariant 14).
+    /// A file of the status branch is not the record of its path. Every other record stays readable.
     #[error("the status record `{path}` cannot be read: {reason}")]
     Unreadable {
         /// The path in the status tree.

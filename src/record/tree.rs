@@ -1,5 +1,5 @@
 //! Reading the status tree: the path of a record, its content, and what is pinned beside it. An unreadable record is an error
-//! of its own and hides no other (Invariant 14).
+//! of its own and hides no other.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Advancing the index to two commits: only what differs between the trees is read and parsed (Invariant 17: the result is
-//! the same as reading everything).
+//! Advancing the index to two commits: only what differs between the trees is read and parsed. The result is the same as
+//! of reading everything.
 
 mod dependents;
 mod file_entry;

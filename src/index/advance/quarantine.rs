@@ -14,7 +14,7 @@ use crate::manifest;
 use crate::model::{Resource, ResourceKey};
 
 /// Declares recorded resources whose file is broken as they were in their last good version, as far as that can be found
-/// (Invariants 6 and 17: an index that was updated step by step still holds it).
+/// (Invariant 6), as an index that was updated step by step still holds it.
 pub(super) fn restore_held(
     write: &WriteTransaction,
     repo: &Repo,

@@ -67,7 +67,7 @@ type RecordTreeChange = (ResourceKey, String, RecordFile);
 enum RecordFile {
     /// The record.
     Record(Box<RecordSummary>),
-    /// Not that record: somebody edited it by hand. The last good version counts, and will be written again (Invariant 14).
+    /// Not that record: somebody edited it by hand. The last good version counts, and will be written again.
     Broken,
     /// Nothing.
     Nothing,
