@@ -5,7 +5,6 @@ mod ci;
 mod commands;
 mod decisions;
 mod desired;
-mod documents;
 mod drive;
 mod error;
 mod findings;

@@ -31,11 +31,11 @@ codes! {
     COMPLEX_KEY = "PS1008", "key is not a string";
     /// A value has a tag that means nothing here.
     UNKNOWN_TAG = "PS1009", "unknown tag";
-    /// A number that JSON cannot hold.
+    /// A number that JSON cannot hold: `.inf`, or an integer beyond 64 bits.
     BAD_NUMBER = "PS1010", "number out of range";
     /// `<<` with something that is not a mapping.
     BAD_MERGE = "PS1011", "nothing to merge";
-    /// A symbolic link or a submodule where a file was looked for.
+    /// A symbolic link or a submodule where a file was expected.
     NOT_A_FILE = "PS1012", "not a regular file";
     /// More is wrong with a document than is worth listing.
     TOO_MANY_PROBLEMS = "PS1013", "too many problems";
@@ -50,7 +50,7 @@ codes! {
     MISSING_FIELD = "PS2004", "missing field";
     /// A value has another type than the field.
     WRONG_TYPE = "PS2005", "wrong type";
-    /// A value is none of those that the field may have.
+    /// A value is not one of those that the field may have.
     UNKNOWN_VALUE = "PS2006", "unknown value";
     /// A text does not have the form that the field asks for.
     BAD_FORMAT = "PS2007", "malformed value";
@@ -58,7 +58,7 @@ codes! {
     OUT_OF_RANGE = "PS2008", "value out of range";
     /// A field that does not go with another one.
     CONFLICTING_FIELDS = "PS2009", "fields that exclude each other";
-    /// Something that must be unique is there twice.
+    /// Something that must be unique occurs twice.
     NOT_UNIQUE = "PS2010", "not unique";
     /// A field that only the reconciler sets; it is ignored.
     IGNORED_FIELD = "PS2011", "ignored field";
@@ -79,15 +79,15 @@ codes! {
     UNKNOWN_NODE = "PS3005", "unknown node";
     /// A node depends on itself.
     SELF_LOOP = "PS3006", "node depends on itself";
-    /// Nodes depend on each other in a circle.
+    /// Nodes depend on each other in a cycle.
     CYCLE = "PS3007", "cycle of nodes";
-    /// An edge leads into a Group, where it orders nothing.
+    /// An edge leads into a Group, where it has no effect.
     EDGE_INTO_GROUP = "PS3008", "edge into a group";
     /// The graph is not the one that `graphDigest` was computed for.
     DIGEST_MISMATCH = "PS3009", "graph digest mismatch";
-    /// Capabilities require each other in a circle.
+    /// Capabilities require each other in a cycle.
     REQUIREMENT_CYCLE = "PS3010", "cycle of capability requirements";
-    /// Plans supersede each other in a circle.
+    /// Plans supersede each other in a cycle.
     SUPERSEDES_CYCLE = "PS3011", "cycle of superseded plans";
     /// A task lacks an input that its capability requires.
     MISSING_INPUT = "PS3012", "missing input";

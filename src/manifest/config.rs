@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::locate::SourceText;
 use super::problem::Problem;
-use super::read::{self, ManifestFormat, RawDocument, ReadError};
+use super::read::{self, RawDocument, ReadError};
 use super::{codes, decode_text, document, rules, schema};
 use crate::config::{CONFIG_FILE, Config, Limits};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -25,8 +25,7 @@ pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
 }
 
 fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
-    text.check_first(limits).map_err(|diagnostic| vec![*diagnostic])?;
-    let documents = read::read(text.content, ManifestFormat::Yaml, limits);
+    let documents = text.read(limits);
     if let Some((index, broken)) = first_broken(&documents) {
         return Err(vec![text.broken(broken, index, limits)]);
     }

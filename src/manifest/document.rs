@@ -1,18 +1,17 @@
-//! One document: is it ours, which resource is it, and everything that can be told about it alone.
+//! One document: whether it is ours, which resource it declares, and every check that needs no other document.
 
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use super::read::{self, RawDocument};
+use super::read::{self, FindingKind, RawDocument, ReadFinding};
 use super::suggest::short;
-use super::value::{FindingKind, ReadFinding};
 use super::{codes, rules, schema, suggest};
 use crate::diagnostic::Severity;
 use crate::model::{
     API_GROUP, API_VERSION, Digest, Kind, Metadata, Name, Resource, ResourceKey, SourceLocation, Spec,
 };
 
-/// What became of a document.
+/// The result of checking a document.
 #[derive(Debug, Default)]
 pub(super) struct DocumentOutcome {
     /// Whether it is a PlanSpec document.
@@ -171,25 +170,30 @@ pub(super) fn explain(finding: &ReadFinding) -> Problem {
         FindingKind::DuplicateKey => {
             let key = super::pointer::split_last(pointer).map(|(_, key)| short(&key)).unwrap_or_default();
             let mut problem =
-                Problem::new(codes::DUPLICATE_KEY, pointer, format!("`{key}` is there twice")).at_key();
+                Problem::new(codes::DUPLICATE_KEY, pointer, format!("duplicate key `{key}`")).at_key();
             problem.occurrence = 1;
             if pointer == "/apiVersion" {
                 let hint = "if another resource begins here, write `---` on the line before it";
                 problem = problem.hint(hint.to_owned());
+            } else if key == "<<" {
+                problem = problem.hint("merge several mappings with one `<<: [*a, *b]`".to_owned());
             }
             problem.related(pointer, "first here")
         }
-        FindingKind::TooDeep => Problem::new(codes::TOO_DEEP, pointer, "nested too deeply"),
+        FindingKind::TooDeep => Problem::new(codes::TOO_DEEP, pointer, "nested too deeply").at_start(),
         FindingKind::Tag(tag) => Problem::new(
             codes::UNKNOWN_TAG,
             pointer,
             format!("unknown tag `!{}`", short(tag.trim_start_matches('!'))),
         )
         .hint("put text that starts with `!` in quotes".to_owned()),
-        FindingKind::BadNumber => Problem::new(codes::BAD_NUMBER, pointer, "a number that JSON cannot hold")
-            .hint("put it in quotes if text is meant".to_owned()),
+        FindingKind::TagMismatch(tag) => {
+            Problem::new(codes::UNKNOWN_TAG, pointer, format!("the value does not fit its tag `{tag}`"))
+        }
+        FindingKind::BadNumber => Problem::new(codes::BAD_NUMBER, pointer, "the number is out of range")
+            .hint("put it in quotes if it is text".to_owned()),
         FindingKind::BadMerge => {
-            Problem::new(codes::BAD_MERGE, pointer, "`<<` merges mappings, and this is none").at_key()
+            Problem::new(codes::BAD_MERGE, pointer, "`<<` takes a mapping or a list of mappings").at_key()
         }
     }
 }

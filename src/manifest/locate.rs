@@ -3,11 +3,13 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use super::lines::{LineIndex, Position};
+use tracing::trace;
+
+use super::codes;
 use super::problem::{EntryPart, Problem};
-use super::read::ReadError;
-use super::spans::{SpanError, SpanLocation, SpanTree};
-use super::{codes, prescan, suggest};
+use super::read::{
+    self, EntryLocation, LineIndex, ManifestFormat, Position, RawDocument, ReadError, TextRange, YamlTree,
+};
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location, Related, Severity, Span};
 
@@ -15,34 +17,41 @@ const MARK: char = '\u{feff}';
 
 const QUOTE_TEMPLATE: &str = "put `{{ }}` in quotes";
 
-/// The text of a file, and its spans once somebody asked.
+/// The text of a file, and where its keys and values stand once somebody asked.
 pub(super) struct SourceText<'t> {
     path: &'t str,
+    pub(super) format: ManifestFormat,
     /// The text without its byte order mark.
     pub(super) content: &'t str,
     skipped: usize,
     lines: OnceCell<LineIndex<'t>>,
-    tree: OnceCell<Option<SpanTree>>,
+    tree: OnceCell<YamlTree>,
 }
 
 impl<'t> SourceText<'t> {
     pub(super) fn new(path: &'t str, text: &'t str) -> Self {
         let content = text.strip_prefix(MARK).unwrap_or(text);
         let skipped = text.len() - content.len();
-        Self { path, content, skipped, lines: OnceCell::new(), tree: OnceCell::new() }
+        let format = ManifestFormat::of(path, content);
+        Self { path, format, content, skipped, lines: OnceCell::new(), tree: OnceCell::new() }
     }
 
     fn lines(&self) -> &LineIndex<'t> {
         self.lines.get_or_init(|| LineIndex::new(self.content, self.skipped))
     }
 
-    /// Where the two parsers disagree there is no tree, and diagnostics go without a span. How deep it is, has been
-    /// told already.
-    fn tree(&self, limits: &Limits) -> Option<&SpanTree> {
-        let build = || {
-            SpanTree::build(self.content, self.lines(), &Limits { depth: u32::MAX, ..limits.clone() }).ok()
-        };
-        self.tree.get_or_init(build).as_ref()
+    /// Reads every document.
+    pub(super) fn read(&self, limits: &Limits) -> Vec<Result<RawDocument, ReadError>> {
+        let text = read::read(self.content, self.format, limits);
+        if let Some(tree) = text.tree {
+            // A text that is read again has the same tree.
+            let _ = self.tree.set(tree);
+        }
+        text.documents
+    }
+
+    fn tree(&self, limits: &Limits) -> &YamlTree {
+        self.tree.get_or_init(|| read::places(self.content, self.format, limits))
     }
 
     fn location(&self, span: Option<Span>, document: usize, pointer: &str) -> Location {
@@ -58,51 +67,19 @@ impl<'t> SourceText<'t> {
         self.location(Some(span), 0, "")
     }
 
-    /// Refuses aliases and nesting beyond the limits before the fast reader sees them: it would expand the ones, and take
-    /// time that grows with the square of the other. Where neither can be there this costs a scan of the bytes.
-    pub(super) fn check_first(&self, limits: &Limits) -> Result<(), Box<Diagnostic>> {
-        if !prescan::may_hold_aliases(self.content) && !prescan::may_be_deep(self.content) {
-            return Ok(());
-        }
-        let tree = SpanTree::build(self.content, self.lines(), limits)
-            .map_err(|refusal| Box::new(self.refused(refusal)))?;
-        let _ = self.tree.set(Some(tree));
-        Ok(())
-    }
-
-    fn refused(&self, refusal: SpanError) -> Diagnostic {
-        match refusal {
-            SpanError::Aliases { at, document, message, hint } => {
-                let location = self.location(Some(at), document, "");
-                Diagnostic::error(codes::ALIASES, location, message).with_hint(hint)
-            }
-            SpanError::Depth { at, document } => {
-                Diagnostic::error(codes::TOO_DEEP, self.location(Some(at), document, ""), "nested too deeply")
-            }
-            SpanError::Syntax { at, message } => {
-                let location = self.location(Some(at), 0, "");
-                Diagnostic::error(codes::SYNTAX, location, suggest::short(&message))
-            }
-        }
-    }
-
     /// The diagnostic for a document that could not be read.
     pub(super) fn broken(&self, broken: &ReadError, document: usize, limits: &Limits) -> Diagnostic {
-        let point = |at: &Option<Position>| at.map(|at| self.lines().point(at));
+        let point = |at: &Position| self.location(Some(self.lines().point(*at)), document, "");
         match broken {
             ReadError::Syntax { at, message } => {
-                let location = self.location(point(at), document, "");
-                let diagnostic = Diagnostic::error(codes::SYNTAX, location, message.clone());
-                match at.and_then(|at| self.syntax_hint(at)) {
-                    Some(hint) => diagnostic.with_hint(hint),
-                    None => diagnostic,
-                }
+                let mut diagnostic = Diagnostic::error(codes::SYNTAX, point(at), message.clone());
+                diagnostic.hint = self.syntax_hint(*at);
+                diagnostic
             }
             ReadError::ComplexKey { at } => {
-                let location = self.location(point(at), document, "");
                 let message = "the key of a mapping must be a string";
-                let diagnostic = Diagnostic::error(codes::COMPLEX_KEY, location, message);
-                match at.is_some_and(|at| self.lines().line(at.line).contains("{{")) {
+                let diagnostic = Diagnostic::error(codes::COMPLEX_KEY, point(at), message);
+                match self.lines().line(at.line).contains("{{") {
                     true => diagnostic.with_hint(QUOTE_TEMPLATE),
                     false => diagnostic,
                 }
@@ -112,6 +89,11 @@ impl<'t> SourceText<'t> {
                 let hint = "split it, or raise `limits.documents` in .planspec.yaml";
                 Diagnostic::error(codes::TOO_MANY_DOCUMENTS, self.location(None, document, ""), message)
                     .with_hint(hint)
+            }
+            ReadError::TooDeep { at } => Diagnostic::error(codes::TOO_DEEP, point(at), "nested too deeply"),
+            ReadError::Aliases { at, message, hint } => {
+                let location = self.location(Some(self.lines().span(*at)), document, "");
+                Diagnostic::error(codes::ALIASES, location, message.clone()).with_hint(*hint)
             }
         }
     }
@@ -142,10 +124,11 @@ impl<'t> SourceText<'t> {
     pub(super) fn locate(&self, problem: &Problem, document: usize, limits: &Limits) -> Diagnostic {
         let tree = self.tree(limits);
         let find = |pointer: &str, occurrence: usize| {
-            let tree = tree?;
-            tree.find(document, pointer, occurrence).or_else(|| tree.nearest(document, pointer))
+            let entry = tree.find(document, pointer, occurrence);
+            let entry = entry.or_else(|| tree.nearest(document, pointer))?;
+            Some(self.lines().span(pick(entry, problem.at)))
         };
-        let span = find(&problem.pointer, problem.occurrence).map(|place| pick(place, problem.at));
+        let span = find(&problem.pointer, problem.occurrence);
         let location = self.location(span, document, &problem.pointer);
         let mut diagnostic = match problem.severity {
             Severity::Error => Diagnostic::error(problem.code, location, problem.message.clone()),
@@ -154,8 +137,7 @@ impl<'t> SourceText<'t> {
         diagnostic.severity = problem.severity;
         diagnostic.hint.clone_from(&problem.hint);
         for (pointer, message) in &problem.related {
-            let span = find(pointer, 0).map(|place| pick(place, problem.at));
-            let location = self.location(span, document, pointer);
+            let location = self.location(find(pointer, 0), document, pointer);
             diagnostic.related.push(Related { location, message: message.clone() });
         }
         diagnostic
@@ -179,23 +161,24 @@ pub fn locate(
         }
     }
     for (path, locations) in missing {
+        trace!(path, locations = locations.len(), "finding the lines of diagnostics");
         let Some(bytes) = read(&path) else { continue };
         let Ok(content) = std::str::from_utf8(&bytes) else { continue };
         let text = SourceText::new(&path, content);
-        let Some(tree) = text.tree(limits) else { continue };
         for location in locations {
             let document = usize::try_from(location.document).unwrap_or(usize::MAX);
-            location.span =
-                tree.nearest(document, &location.pointer).map(|place| pick(place, EntryPart::Value));
+            let entry = text.tree(limits).nearest(document, &location.pointer);
+            location.span = entry.map(|entry| text.lines().span(pick(entry, EntryPart::Value)));
         }
     }
 }
 
 /// The key or the value. Of a mapping or list, the key says more than its first line.
-fn pick(place: SpanLocation, at: EntryPart) -> Span {
-    match (at, place.key) {
+fn pick(entry: EntryLocation, at: EntryPart) -> TextRange {
+    match (at, entry.key) {
+        (EntryPart::Start, _) => entry.start,
         (EntryPart::Key, Some(key)) => key,
-        (EntryPart::Value, Some(key)) if !place.scalar => key,
-        _ => place.value,
+        (EntryPart::Value, Some(key)) if !entry.scalar => key,
+        _ => entry.value,
     }
 }

@@ -5,15 +5,11 @@ pub mod codes;
 mod config;
 mod document;
 mod facts;
-mod fast_yaml;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test asks whether to write its expectations")]
 mod fixtures;
-mod legacy_fields;
-mod lines;
 mod locate;
 mod pointer;
-mod prescan;
 mod problem;
 mod read;
 mod references;
@@ -21,22 +17,21 @@ mod references;
 mod robustness;
 mod rules;
 mod schema;
-mod schema_error;
-mod spans;
 mod suggest;
 mod transition;
-mod value;
 
 pub use config::load_config;
 pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
+pub(crate) use read::documents;
 pub use references::{DeclaredResource, ResourceSet, check_references, drop_consequences};
 pub use schema::{PublishedSchema, schemas};
 pub use transition::check_transition;
 
+use tracing::debug;
+
 use self::locate::SourceText;
 use self::problem::Problem;
-use self::read::ManifestFormat;
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::{API_GROUP, Resource, SourceLocation};
@@ -78,15 +73,8 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
             return parsed;
         }
     };
-    let format = ManifestFormat::of(path, text.content);
-    if let (ManifestFormat::Yaml, Err(diagnostic)) = (format, text.check_first(limits)) {
-        if declares_group(text.content) {
-            parsed.refuse(*diagnostic);
-        }
-        return parsed;
-    }
-    let reread = |index| Some(read::read(text.content, format, limits).into_iter().nth(index)?.ok()?.value);
-    for (index, document) in read::read(text.content, format, limits).into_iter().enumerate() {
+    let reread = |index| Some(text.read(limits).into_iter().nth(index)?.ok()?.value);
+    for (index, document) in text.read(limits).into_iter().enumerate() {
         match document {
             Ok(document) => {
                 let source = SourceLocation {
@@ -131,6 +119,7 @@ fn whole(path: &str) -> Location {
 
 impl Parsed {
     fn refuse(&mut self, diagnostic: Diagnostic) {
+        debug!(path = diagnostic.location.path, code = diagnostic.code.id, "the rest of a file is not read");
         self.diagnostics.push(diagnostic);
         self.manifest = true;
         self.broken = true;
@@ -147,11 +136,7 @@ impl Parsed {
         self.broken |= outcome.ours && outcome.resource.is_none() && outcome.key.is_none();
         let left = outcome.problems.len().saturating_sub(MOST_PROBLEMS);
         let more = (left > 0).then(|| {
-            Problem::new(
-                codes::TOO_MANY_PROBLEMS,
-                "",
-                format!("{left} more things are wrong with this document"),
-            )
+            Problem::new(codes::TOO_MANY_PROBLEMS, "", format!("{left} more problems in this document"))
         });
         for problem in outcome.problems.iter().take(MOST_PROBLEMS).chain(&more) {
             let mut diagnostic = text.locate(problem, index, limits);
@@ -162,7 +147,7 @@ impl Parsed {
     }
 }
 
-/// Whether the text could hold a PlanSpec document at all: by far most files of a repository do not, and are not parsed.
+/// Whether the text could hold a PlanSpec document: most files of a repository do not, and are not parsed.
 fn mentions_group(bytes: &[u8]) -> bool {
     let group = API_GROUP.as_bytes();
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -176,7 +161,7 @@ fn mentions_group(bytes: &[u8]) -> bool {
     )
 }
 
-/// Whether a text that cannot be parsed looks like a manifest all the same: it says `apiVersion: planspec.io…` somewhere.
+/// Whether a text that cannot be parsed looks like a manifest: it says `apiVersion: planspec.io…` somewhere.
 fn declares_group(text: &str) -> bool {
     text.match_indices(API_GROUP).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default().trim_end_matches(['"', '\'', ' ', '\t']);

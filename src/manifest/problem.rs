@@ -2,11 +2,13 @@
 
 use crate::diagnostic::{Code, Severity};
 
-/// Whether the key of an entry is meant, or its value.
+/// Which part of an entry a problem points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryPart {
     Key,
     Value,
+    /// The start of the value: what stands first in a list that is nested too deeply may be far away.
+    Start,
 }
 
 /// One problem.
@@ -48,6 +50,12 @@ impl Problem {
     /// The same, at the key.
     pub(super) fn at_key(mut self) -> Self {
         self.at = EntryPart::Key;
+        self
+    }
+
+    /// The same, at the start of the value.
+    pub(super) fn at_start(mut self) -> Self {
+        self.at = EntryPart::Start;
         self
     }
 

@@ -21,7 +21,7 @@ pub fn check_transition(old: &Resource, new: Option<&Resource>) -> Vec<Diagnosti
         (Spec::Plan(before), Spec::Plan(after)) if before.graph != after.graph => Some(note(
             codes::PINNED_PLAN_CHANGED,
             location(&new.source, "/spec/graph"),
-            "executions that are under way keep the graph that they started with",
+            "running executions keep the graph that they started with",
         )),
         _ => None,
     };
@@ -44,7 +44,7 @@ fn removed(old: &Resource) -> Option<Diagnostic> {
         Spec::Execution(_) => Diagnostic::warning(
             codes::RESOURCE_REMOVED,
             at,
-            "the execution is removed: it is cancelled if it is under way, and its status is deleted",
+            "the execution is removed: it is cancelled if it is running, and its status is deleted",
         ),
         Spec::Goal(_) => note(
             codes::RESOURCE_REMOVED,
@@ -73,7 +73,7 @@ fn immutable(before: &ExecutionSpec, after: &ExecutionSpec, source: &SourceLocat
     let at = location(source, &format!("/spec/{first}"));
     Some(
         Diagnostic::error(codes::IMMUTABLE_SPEC, at, message)
-            .with_hint("make a new Execution under another name"),
+            .with_hint("create another Execution with a new name"),
     )
 }
 

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::cli::desired::{self, Desired};
-use crate::cli::documents;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
@@ -12,6 +11,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::ObjectId;
 use crate::index::ManifestFilter;
 use crate::manifest;
+use crate::manifest::documents;
 use crate::model::{Resource, ResourceKey, Reuse};
 
 /// What a change does to a resource.

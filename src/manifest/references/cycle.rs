@@ -1,4 +1,4 @@
-//! Circles between resources: capabilities that require each other, plans that supersede each other.
+//! Cycles between resources: capabilities that require each other, plans that supersede each other.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use crate::manifest::codes;
 use crate::manifest::facts::KindFacts;
 use crate::model::ResourceKey;
 
-/// Reports each circle once, at the resource whose step closes it.
+/// Reports each cycle once, at the resource whose reference closes it.
 pub(super) fn check(universe: &ResourceSet<'_>, all: &[DeclaredResource<'_>], found: &mut Vec<Diagnostic>) {
-    // Most repositories have no such step at all.
+    // Most repositories have no such reference, and then this costs one pass and no allocation.
     let mut marks: HashMap<&ResourceKey, VisitState> = HashMap::new();
     for (facts, _) in all.iter().filter(|(facts, _)| step(&facts.detail, 0).is_some()) {
         if !marks.contains_key(&facts.key) {
@@ -82,9 +82,7 @@ fn walk<'a>(
 
 fn words(detail: &KindFacts) -> (Code, &'static str, &'static str) {
     match detail {
-        KindFacts::Plan { .. } => {
-            (codes::SUPERSEDES_CYCLE, "plans supersede each other in a circle", "supersedes")
-        }
-        _ => (codes::REQUIREMENT_CYCLE, "capabilities require each other in a circle", "requirements"),
+        KindFacts::Plan { .. } => (codes::SUPERSEDES_CYCLE, "cycle of superseded plans", "supersedes"),
+        _ => (codes::REQUIREMENT_CYCLE, "cycle of required capabilities", "requirements"),
     }
 }

@@ -64,7 +64,7 @@ fn wrong(
     };
     if kind != declaration.kind {
         let message = format!(
-            "the input `{name}` is {}, the capability `{}` wants {}",
+            "the input `{name}` is {}, the capability `{}` expects {}",
             in_words(kind),
             capability.name,
             in_words(declaration.kind)
@@ -77,7 +77,7 @@ fn wrong(
     {
         let (format, of) = (&declaration.format, &capability.name);
         let message =
-            format!("the input `{name}` is {scalar}, the capability `{of}` wants the format {format}");
+            format!("the input `{name}` is {scalar}, the capability `{of}` expects the format {format}");
         return Some(Diagnostic::error(codes::BAD_INPUT, at(), message));
     }
     if declaration.values.is_empty() || declaration.values.contains(scalar) {

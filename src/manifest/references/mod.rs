@@ -1,4 +1,4 @@
-//! References between resources: duplicates, targets that are missing, circles, inputs against capabilities.
+//! References between resources: duplicates, missing targets, cycles, inputs against capabilities.
 //! Works on facts; one hash table over borrowed keys, and one pass.
 
 mod cycle;
@@ -6,6 +6,8 @@ mod inputs;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+
+use tracing::debug;
 
 use super::facts::{FactRef, Facts, KindFacts, NodeFacts, Requirement};
 use super::{codes, suggest};
@@ -66,11 +68,11 @@ impl<'a> ResourceSet<'a> {
         }
     }
 
-    /// The name nearest to a missing one, among resources of its kind and namespace; looked for only when asked.
+    /// The name nearest to a missing one, among resources of its kind and namespace; a walk over all keys.
     fn hint(&self, missing: &ResourceKey) -> Option<String> {
         let same_name = self.by_key.keys().find(|key| key.kind == missing.kind && key.name == missing.name);
-        if let Some(elsewhere) = same_name {
-            return Some(format!("there is one in the namespace `{}`; add `namespace`", elsewhere.namespace));
+        if let Some(other) = same_name {
+            return Some(format!("there is one in the namespace `{}`; add `namespace`", other.namespace));
         }
         let here = |key: &&&ResourceKey| key.kind == missing.kind && key.namespace == missing.namespace;
         suggest::did_you_mean(
@@ -84,7 +86,7 @@ fn place<'a>(declared: &DeclaredResource<'a>) -> (&'a str, u32) {
     (declared.1.path.as_str(), declared.1.document)
 }
 
-/// How many hints are looked for: each one walks over all keys.
+/// How many hints are given: each one walks over all keys.
 const HINTS: usize = 50;
 
 /// Checks everything that one resource says of another.
@@ -102,6 +104,7 @@ pub fn check_references<'a>(all: impl IntoIterator<Item = DeclaredResource<'a>>)
     cycle::check(&universe, &all, &mut check.found);
     let mut found = check.found;
     found.sort_by(|a, b| order(a).cmp(&order(b)));
+    debug!(resources = all.len(), findings = found.len(), "checked references");
     found
 }
 
@@ -110,12 +113,14 @@ fn order(found: &Diagnostic) -> (&str, u32, &str, &str) {
     (&at.path, at.document, &at.pointer, found.code.id)
 }
 
-/// Drops what is said of references to a resource that is there and has an error of its own: mending that one mends them.
+/// Drops findings about references to a resource that exists and has an error of its own: fixing that one fixes them.
 pub fn drop_consequences(found: &mut Vec<Diagnostic>) {
     let broken = found.iter().filter(|found| found.severity == Severity::Error);
     let said: HashSet<String> =
         broken.filter_map(|found| found.resource.as_ref()).map(missing_message).collect();
+    let before = found.len();
     found.retain(|found| found.code != codes::MISSING_RESOURCE || !said.contains(&found.message));
+    debug!(dropped = before - found.len(), "dropped findings that follow from others");
 }
 
 fn missing_message(target: &ResourceKey) -> String {
@@ -140,7 +145,7 @@ enum CachedCapability<'a> {
 }
 
 impl<'a> CapabilityCache<'a> {
-    /// Beyond so many, looking through the list would take longer than a look into the table.
+    /// Beyond so many, a linear search would take longer than the hash table.
     const LONGEST: usize = 16;
 
     fn get(&mut self, universe: &ResourceSet<'a>, key: &'a ResourceKey) -> CachedCapability<'a> {
@@ -190,7 +195,7 @@ impl<'a> ReferenceCheck<'_, 'a> {
             }
         }
         if self.found.len() > count {
-            // It counts as removed, together with its owner; what else it refers to is no matter any more.
+            // It is removed together with its owner, so that its other references cannot matter.
             return;
         }
         for reference in &facts.references {

@@ -135,9 +135,9 @@ fn circles_are_reported_once_with_their_path() {
     check(
         &documents,
         &[
-            "5: b: PS3010 capabilities require each other in a circle: b → c → b",
-            "9: p: PS3011 plans supersede each other in a circle: p → q → p",
-            "11: r: PS3011 plans supersede each other in a circle: r → r",
+            "5: b: PS3010 cycle of required capabilities: b → c → b",
+            "9: p: PS3011 cycle of superseded plans: p → q → p",
+            "11: r: PS3011 cycle of superseded plans: r → r",
         ],
     );
 }
@@ -150,7 +150,7 @@ fn inputs_are_checked_against_the_capability() {
         &[capability("c", inputs), plan("p", nodes, "")],
         &[
             "3: a: PS3012 the task `a` lacks the input `env`, which the capability `c` requires (is `evn` meant to be `env`?)",
-            "3: \"3\": PS3013 the input `count` is a string, the capability `c` wants a number",
+            "3: \"3\": PS3013 the input `count` is a string, the capability `c` expects a number",
             "3: raect: PS3013 the input `framework` is \"raect\", the capability `c` takes `react` or `vue` (did you mean `react`?)",
             "3: none: PS3003 there is no Capability `none` in the namespace `n`",
         ],
@@ -168,7 +168,7 @@ fn a_deprecated_capability_warns_with_its_replacement() {
         &[old, plan("p", nodes, "")],
         &[
             "3: old: PS3016 the task `a` needs the capability `old`, which is deprecated: too slow (use `new`)",
-            "3: yesterday: PS3013 the input `day` is \"yesterday\", the capability `old` wants the format date",
+            "3: yesterday: PS3013 the input `day` is \"yesterday\", the capability `old` expects the format date",
         ],
     );
 }

@@ -30,7 +30,7 @@ fn values(parameter: &CapabilityParameter, at: &str, problems: &mut Vec<Problem>
         if !fits(default) {
             refuse(format!("{at}/default"), "the default is not of the parameter's type");
         } else if !parameter.values.is_empty() && !parameter.values.contains(default) {
-            refuse(format!("{at}/default"), "the default is none of the values of `enum`");
+            refuse(format!("{at}/default"), "the default is not one of the values of `enum`");
         }
     }
 }

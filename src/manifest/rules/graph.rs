@@ -86,7 +86,7 @@ fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     }
     let mut warn = |pointer: String, group: &NodeId| {
         let message =
-            format!("this orders nothing: `{group}` is a group, and its children do not wait for it");
+            format!("this edge has no effect: `{group}` is a group, and its children do not wait for it");
         let problem = Problem::new(codes::EDGE_INTO_GROUP, pointer, message).warning();
         problems.push(problem.hint("let the group's children depend on it instead".to_owned()));
     };

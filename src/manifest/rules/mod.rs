@@ -1,25 +1,26 @@
-//! The rules of each kind that a schema cannot express, one file a kind.
+//! The rules of each kind that a schema cannot express. Those of a few lines are here.
 
 mod capability;
-mod expression;
-mod gate;
-mod goal;
 mod graph;
-mod metadata;
 mod task;
 mod unusable;
 
 pub(super) use unusable::unusable;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::codes;
 use super::problem::Problem;
 use super::suggest::short;
-use crate::model::{Resource, Spec};
+use super::{codes, pointer};
+use crate::graph::Topology;
+use crate::model::{GateSpec, Metadata, PlanSpec, Resource, Spec};
+use crate::run::expression;
+
+/// The largest value of an annotation, in bytes (contract).
+const LARGEST_ANNOTATION: usize = 64 * 1024;
 
 /// The fields of `metadata` that only the reconciler sets.
 const SYSTEM_METADATA: [&str; 6] = [
@@ -31,7 +32,7 @@ const SYSTEM_METADATA: [&str; 6] = [
     "deletionGracePeriodSeconds",
 ];
 
-/// Warns about what a manifest may hold and nobody reads.
+/// Warns about fields that are allowed and ignored.
 pub(super) fn ignored(map: &Map<String, Value>, problems: &mut Vec<Problem>) {
     let mut warn = |pointer: String, field: &str| {
         let message = format!("`{field}` is set by the reconciler and ignored here");
@@ -50,21 +51,51 @@ pub(super) fn ignored(map: &Map<String, Value>, problems: &mut Vec<Problem>) {
 
 /// Checks a decoded resource.
 pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
-    metadata::check(&resource.metadata, problems);
+    annotations(&resource.metadata, problems);
     match &resource.spec {
-        Spec::Goal(spec) => goal::check(spec, problems),
+        Spec::Goal(spec) => {
+            let ids = spec.acceptance_criteria.iter().map(|criterion| criterion.id.as_deref());
+            unique(ids, "/spec/acceptanceCriteria", "id", problems);
+        }
         Spec::Plan(spec) => {
             let topology = graph::check(spec, problems);
             task::check(&spec.graph, problems);
-            expression::check(spec, topology.as_ref(), problems);
+            expressions(spec, topology.as_ref(), problems);
         }
         Spec::Capability(spec) => capability::check(spec, problems),
-        Spec::Gate(spec) => gate::check(spec, problems),
+        Spec::Gate(spec) => approvers(spec, problems),
         Spec::Binding(_) | Spec::Execution(_) => {}
     }
 }
 
-/// Reports values that must be unique within a list, and are not: `field` of each item, where it is there.
+/// Checks the size of annotations in bytes; a schema counts characters.
+fn annotations(metadata: &Metadata, problems: &mut Vec<Problem>) {
+    for (key, _) in metadata.annotations.iter().filter(|(_, value)| value.len() > LARGEST_ANNOTATION) {
+        let pointer = pointer::join("/metadata/annotations", key);
+        problems.push(Problem::new(codes::OUT_OF_RANGE, pointer, "must have at most 65536 bytes").at_key());
+    }
+}
+
+fn expressions(spec: &PlanSpec, topology: Option<&Topology>, problems: &mut Vec<Problem>) {
+    for found in expression::check(spec, topology) {
+        problems.push(Problem::new(codes::BAD_EXPRESSION, found.pointer, found.message).hint(found.hint));
+    }
+}
+
+/// Warns about a Gate that requires more approvals than it has reviewers. A team may have any number of members.
+fn approvers(spec: &GateSpec, problems: &mut Vec<Problem>) {
+    let people: HashSet<&str> =
+        spec.reviewers.iter().map(|name| name.strip_prefix("user:").unwrap_or(name)).collect();
+    let teams = spec.reviewers.iter().any(|name| name.starts_with("team:"));
+    let required = spec.required_approvers;
+    if !people.is_empty() && !teams && (people.len() as u64) < u64::from(required) {
+        let message = format!("{required} approvals are required, but only {} may approve", people.len());
+        let problem = Problem::new(codes::UNDECIDABLE_GATE, "/spec/requiredApprovers", message).warning();
+        problems.push(problem.hint("add reviewers, or require fewer approvals".to_owned()));
+    }
+}
+
+/// Reports duplicates of `field` among the items of a list.
 fn unique<'a>(
     items: impl Iterator<Item = Option<&'a str>>,
     list: &str,
@@ -79,7 +110,7 @@ fn unique<'a>(
                 slot.insert(index);
             }
             Entry::Occupied(first) => {
-                let message = format!("the {field} `{}` is there twice", short(value));
+                let message = format!("duplicate {field} `{}`", short(value));
                 let problem = Problem::new(codes::NOT_UNIQUE, format!("{list}/{index}/{field}"), message);
                 problems.push(problem.related(format!("{list}/{}/{field}", first.get()), "first here"));
             }

@@ -1,4 +1,4 @@
-//! Values that pass the schema and still cannot be held: looked for only when decoding failed.
+//! Values that pass the schema and cannot be decoded; searched only after decoding failed.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::model::Duration;
 const FREE: [&str; 8] =
     ["inputs", "config", "parameters", "constraints", "context", "properties", "payload", "default"];
 
-/// The values in `value`, which stands at `at`, that a model type refuses; `reason` when none can be told.
+/// The values below `at` that a model type refuses; `reason` when none is found.
 pub(in crate::manifest) fn unusable(value: &Value, at: &str, reason: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     search(value, at, &mut problems);
@@ -29,7 +29,7 @@ fn search(value: &Value, at: &str, problems: &mut Vec<Problem>) {
                 if let (true, Value::String(text)) = (is_duration(field), value)
                     && text.parse::<Duration>().is_err()
                 {
-                    let message = format!("`{}` is longer than can be counted", short(text));
+                    let message = format!("the duration `{}` is too long", short(text));
                     problems.push(Problem::new(codes::UNUSABLE_VALUE, pointer, message));
                 } else {
                     search(value, &pointer, problems);

@@ -35,7 +35,7 @@ fn annotated_source_shows_the_place_and_the_hint() {
        |
        = help: did you mean `priority`?
 
-    error[PS1002]: `description` is there twice
+    error[PS1002]: duplicate key `description`
       --> goals/a.yaml:10:3
        |
      8 |   description: x

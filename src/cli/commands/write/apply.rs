@@ -7,11 +7,11 @@ use crate::cli::desired::Desired;
 use crate::cli::desired::change::DesiredChange;
 use crate::cli::desired::input::{self, InputFile, path_in_work_tree};
 use crate::cli::desired::publish::{self, Destination};
-use crate::cli::documents;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::repo_context::RepoContext;
 use crate::diagnostic::Severity;
+use crate::manifest::documents;
 
 /// Commit manifests to the desired state
 ///

@@ -8,7 +8,6 @@ use clap::Args;
 use crate::cli::Context;
 use crate::cli::desired::change::DesiredChange;
 use crate::cli::desired::publish::{self, Destination};
-use crate::cli::documents;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::repo_context::RepoContext;
@@ -16,6 +15,7 @@ use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
 use crate::cli::view::selector;
 use crate::diagnostic::Severity;
 use crate::manifest;
+use crate::manifest::documents;
 use crate::model::ResourceKey;
 
 /// Edit a manifest in your editor, and commit it

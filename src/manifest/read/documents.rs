@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// One document of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DocumentRange {
+struct DocumentRange {
     /// From its marker line, or the start of the text, to the next marker line.
     whole: Range<usize>,
     /// From the first to the last line that is neither empty nor a comment.
@@ -14,7 +14,7 @@ pub(crate) struct DocumentRange {
 
 /// Finds the documents, in the order and with the count of a YAML reader: what stands before the first marker
 /// is one only when it has content.
-pub(crate) fn split(text: &str) -> Vec<DocumentRange> {
+fn split(text: &str) -> Vec<DocumentRange> {
     let mut documents = Vec::new();
     let mut open = OpenDocument { start: 0, marked: false, first: None, last: 0 };
     let mut at = 0;
@@ -32,6 +32,8 @@ pub(crate) fn split(text: &str) -> Vec<DocumentRange> {
         } else if bare == "..." {
             documents.extend(open.close(at + line.len()));
             open = OpenDocument { start: at + line.len(), marked: false, first: None, last: 0 };
+        } else if open.first.is_none() && bare.trim_start().starts_with('#') {
+            // An indented comment; further down it could be the text of a block scalar.
         } else if !bare.trim().is_empty() && !bare.starts_with(['#', '%', '\u{feff}']) {
             open.note(at, at + line.len());
         } else if let Some(rest) = bare.strip_prefix('\u{feff}')
@@ -67,6 +69,12 @@ impl OpenDocument {
             None => None,
         }
     }
+}
+
+/// How many documents there are.
+#[cfg(test)]
+pub(super) fn count(text: &str) -> usize {
+    split(text).len()
 }
 
 /// The content of a document.

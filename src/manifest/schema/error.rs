@@ -1,4 +1,4 @@
-//! What a schema validator reports, in the words of somebody who writes manifests.
+//! Turns the errors of the schema validator into messages and hints for authors of manifests.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,11 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
-use super::problem::Problem;
-use super::suggest::short;
-use super::{codes, legacy_fields, pointer, suggest};
+use super::legacy_fields;
+use crate::manifest::problem::Problem;
+use crate::manifest::suggest::short;
+use crate::manifest::{codes, pointer, suggest};
+use crate::model::{Name, NodeId};
 
 /// Turns validation errors into problems: unexpected fields one by one, and nothing twice.
 pub(super) fn problems<'e>(
@@ -28,7 +30,7 @@ pub(super) fn problems<'e>(
     all
 }
 
-const SELECTOR: &str = "a selector has exactly one shape";
+const SELECTOR: &str = "a selector must have exactly one form";
 
 fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
     let at = error.instance_path().as_str();
@@ -56,7 +58,7 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
         Kind::Pattern { pattern } => malformed(at, value, pattern),
         Kind::PropertyNames { error } => malformed_key(at, error),
         Kind::FalseSchema => conflicting(at, schema, error.schema_path().as_str()),
-        Kind::UniqueItems => Problem::new(codes::NOT_UNIQUE, at, "holds the same item twice").at_key(),
+        Kind::UniqueItems => Problem::new(codes::NOT_UNIQUE, at, "the same item is listed twice").at_key(),
         Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
             Problem::new(codes::CONFLICTING_FIELDS, at, SELECTOR).at_key().hint(
                 "write one of {capabilityRef}, {planRef}, {planRef, nodeId}, {planRef, capabilityRef} or {matchLabels}"
@@ -70,7 +72,7 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
     vec![one]
 }
 
-/// The names of the fields that the schema of an object knows, from the place of its `additionalProperties`.
+/// The fields of an object by its schema, found from the path of its `additionalProperties`.
 fn siblings<'s>(schema: &'s Value, place: &str) -> Vec<&'s str> {
     let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
     let fields =
@@ -184,14 +186,14 @@ fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
     Problem::new(codes::BAD_FORMAT, at, format!("`{}` {message}", short(text))).hint(hint)
 }
 
-/// What a pattern of ours asks for, and how the text may be mended.
+/// What a pattern of ours asks for, and how the text could be corrected.
 fn words_for(pattern: &str, text: &str) -> (String, Option<String>) {
     let lower = text.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    if pattern == crate::model::Name::PATTERN {
-        let hint = crate::model::Name::new(&lower).ok().map(|name| format!("write `{name}`"));
+    if pattern == Name::PATTERN {
+        let hint = Name::new(&lower).ok().map(|name| format!("write `{name}`"));
         ("is not a name: lower-case letters, digits and `-`, letters or digits at both ends".to_owned(), hint)
-    } else if pattern == crate::model::NodeId::PATTERN {
-        let hint = crate::model::NodeId::new(&lower).ok().map(|id| format!("write `{id}`"));
+    } else if pattern == NodeId::PATTERN {
+        let hint = NodeId::new(&lower).ok().map(|id| format!("write `{id}`"));
         (
             "is not a node id: lower-case letters, digits, `-` and `_`, letters or digits at both ends"
                 .to_owned(),
@@ -244,10 +246,10 @@ fn conflicting(at: &str, schema: &Value, place: &str) -> Problem {
             Some(list) => list.iter().filter_map(Value::as_str).collect(),
             None => allowed.get("const").and_then(Value::as_str).into_iter().collect(),
         };
-        format!(" where `{name}` is {}", suggest::one_of(words))
+        format!(" when `{name}` is {}", suggest::one_of(words))
     });
     let message =
-        format!("`{field}` has no place{}", because.unwrap_or_else(|| " beside another field".to_owned()));
+        format!("`{field}` is not allowed{}", because.unwrap_or_else(|| " beside another field".to_owned()));
     Problem::new(codes::CONFLICTING_FIELDS, at, message).at_key()
 }
 

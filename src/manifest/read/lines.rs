@@ -4,7 +4,7 @@ use crate::diagnostic::Span;
 
 /// A text with the starts of its lines. A line ends with LF, CR LF or CR.
 #[derive(Debug)]
-pub(super) struct LineIndex<'t> {
+pub(in crate::manifest) struct LineIndex<'t> {
     text: &'t str,
     starts: Vec<usize>,
     /// The bytes that stand before `text` in the file: a byte order mark.
@@ -13,13 +13,20 @@ pub(super) struct LineIndex<'t> {
 
 /// A position: line and column from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(in crate::manifest) struct Position {
+    pub(in crate::manifest) line: usize,
+    pub(in crate::manifest) column: usize,
+}
+
+/// What stands between two positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::manifest) struct TextRange {
+    pub(super) from: Position,
+    pub(super) to: Position,
 }
 
 impl<'t> LineIndex<'t> {
-    pub(super) fn new(text: &'t str, skipped: usize) -> Self {
+    pub(in crate::manifest) fn new(text: &'t str, skipped: usize) -> Self {
         let mut starts = vec![0];
         let mut bytes = text.bytes().enumerate().peekable();
         while let Some((at, byte)) = bytes.next() {
@@ -32,7 +39,7 @@ impl<'t> LineIndex<'t> {
     }
 
     /// The text of a line, without its end; empty beyond the last.
-    pub(super) fn line(&self, line: usize) -> &'t str {
+    pub(in crate::manifest) fn line(&self, line: usize) -> &'t str {
         let index = line.saturating_sub(1);
         let start = self.starts.get(index).copied().unwrap_or(self.text.len());
         let end = self.starts.get(index + 1).copied().unwrap_or(self.text.len());
@@ -40,7 +47,7 @@ impl<'t> LineIndex<'t> {
     }
 
     /// The number of lines.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::manifest) fn count(&self) -> usize {
         self.starts.len()
     }
 
@@ -52,8 +59,8 @@ impl<'t> LineIndex<'t> {
         start + within
     }
 
-    /// The span between two positions.
-    pub(super) fn span(&self, from: Position, to: Position) -> Span {
+    /// The span of a range. Finding the bytes of a column takes a walk along its line, so ask only for what is shown.
+    pub(in crate::manifest) fn span(&self, TextRange { from, to }: TextRange) -> Span {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Span {
             line: number(from.line),
@@ -66,10 +73,11 @@ impl<'t> LineIndex<'t> {
     }
 
     /// The span of one character, or of nothing at the end of a line.
-    pub(super) fn point(&self, at: Position) -> Span {
+    pub(in crate::manifest) fn point(&self, at: Position) -> Span {
         let last = self.line(at.line).chars().count() + 1;
         let column = at.column.min(last);
-        self.span(Position { column, ..at }, Position { column: (column + 1).min(last), ..at })
+        let to = Position { column: (column + 1).min(last), ..at };
+        self.span(TextRange { from: Position { column, ..at }, to })
     }
 }
 
@@ -82,7 +90,8 @@ mod tests {
         let lines = LineIndex::new("ä: 1\r\nb: ü\rc", 3);
         assert_eq!(lines.count(), 3);
         assert_eq!(lines.line(2), "b: ü");
-        let span = lines.span(Position { line: 2, column: 4 }, Position { line: 2, column: 5 });
+        let range = TextRange { from: Position { line: 2, column: 4 }, to: Position { line: 2, column: 5 } };
+        let span = lines.span(range);
         assert_eq!((span.start, span.end), (13, 15));
         assert_eq!(lines.point(Position { line: 3, column: 9 }).start, 3 + 14);
     }

@@ -1,15 +1,16 @@
-//! The library is the judge: what is read here is what it reads.
+//! What is read here is what the walk reads.
 
 use proptest::prelude::*;
 
 use super::read;
 use crate::config::Limits;
-use crate::manifest::read::{RawDocument, read_by_library};
+use crate::manifest::read::{RawDocument, read_by_walk};
 
-/// What both say of a text; the library alone where it is not everyday.
+/// Whether the text is usual; then both read the same.
 fn check_agrees(text: &str) -> bool {
     let Some(ours) = read(text, 64, 1_000) else { return false };
-    let theirs: Vec<_> = read_by_library(text, &Limits::default())
+    let theirs: Vec<_> = read_by_walk(text, &Limits::default())
+        .documents
         .into_iter()
         .map(|document| {
             let RawDocument { value, findings } =
@@ -23,8 +24,8 @@ fn check_agrees(text: &str) -> bool {
 }
 
 #[test]
-fn most_manifests_are_everyday() {
-    let mut everyday = 0;
+fn most_manifests_are_usual() {
+    let mut usual = 0;
     let mut all = 0;
     for folder in ["tests/fixtures/valid", "examples/sso/planspec", "examples/feature-release/planspec"] {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -34,10 +35,10 @@ fn most_manifests_are_everyday() {
                 continue;
             }
             all += 1;
-            everyday += u32::from(check_agrees(&std::fs::read_to_string(path).unwrap()));
+            usual += u32::from(check_agrees(&std::fs::read_to_string(path).unwrap()));
         }
     }
-    assert!(everyday * 2 > all, "{everyday} of {all}");
+    assert!(usual * 2 > all, "{usual} of {all}");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn fixtures_that_are_refused_are_not_read_otherwise() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/invalid");
     for entry in std::fs::read_dir(root).unwrap() {
         let Ok(text) = std::fs::read_to_string(entry.unwrap().path()) else { continue };
-        if read_by_library(&text, &Limits::default()).iter().all(Result::is_ok)
+        if read_by_walk(&text, &Limits::default()).documents.iter().all(Result::is_ok)
             && read(&text, 64, 1_000).is_some()
         {
             check_agrees(&text);
@@ -54,7 +55,7 @@ fn fixtures_that_are_refused_are_not_read_otherwise() {
 }
 
 #[test]
-fn constructs_of_every_day_are_read() {
+fn usual_constructs_are_read() {
     for text in [
         "a: b\n",
         "a:\n  b: 1\n  c: true\n  d: null\n  e:\nf: 'it'\n",
@@ -71,7 +72,7 @@ fn constructs_of_every_day_are_read() {
 }
 
 #[test]
-fn what_is_unusual_is_left_to_the_library() {
+fn what_is_unusual_is_left_to_the_walk() {
     for text in [
         "a: b\n  c\n",
         "a: &x b\n",
@@ -116,7 +117,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn whatever_is_read_is_what_the_library_reads(lines in prop::collection::vec(line(), 0..8)) {
+    fn whatever_is_read_is_what_the_walk_reads(lines in prop::collection::vec(line(), 0..8)) {
         check_agrees(&lines.concat());
     }
 
@@ -126,7 +127,7 @@ proptest! {
     }
 }
 
-fn line() -> impl Strategy<Value = String> {
+pub(in crate::manifest::read) fn line() -> impl Strategy<Value = String> {
     let indent = prop::sample::select(vec!["", "  ", "    ", "- ", "  - ", "   ", " "]);
     let key = prop::sample::select(vec!["", "a: ", "b:", "c-1: ", "\"d e\": ", "'f': ", "1: "]);
     let value = prop::sample::select(vec![

@@ -28,7 +28,7 @@ pub(super) fn read<'t>(head: &str, below: &'t str, parent: usize) -> Option<(Str
         }
         let base = *indent.get_or_insert(depth);
         if depth < base || base < least {
-            // Anything between the two indentations, such as a comment, is not everyday.
+            // Anything between the two indentations, such as a comment, is not usual.
             let over = base >= least && depth < least;
             return (over && !content.starts_with('#')).then(|| (end(text, strip), rest));
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Takes `key:` off a line: the key, and what follows it. Nothing where the line is no everyday entry.
+/// Takes `key:` off a line: the key, and what follows it. Nothing where the line is no usual entry.
 pub(super) fn key(line: &str) -> Option<(&str, &str)> {
     let (key, rest) = if line.starts_with(['"', '\'']) {
         let (key, rest) = quoted(line)?;
@@ -15,7 +15,7 @@ pub(super) fn key(line: &str) -> Option<(&str, &str)> {
         }
         (key, rest.strip_prefix(':')?)
     };
-    if key == super::super::value::MERGE_KEY || !(rest.is_empty() || rest.starts_with(' ')) {
+    if key == "<<" || !(rest.is_empty() || rest.starts_with(' ')) {
         return None;
     }
     Some((key, rest.trim_start_matches(' ')))

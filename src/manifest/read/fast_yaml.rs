@@ -1,6 +1,9 @@
-//! The everyday part of YAML, read in one walk over the lines: block mappings and lists, one-line scalars and flow
-//! collections, literal and folded text. Whatever looks in the least unusual is left to the library, which is the judge
-//! of what a text means: a property test compares the two. Reading this way costs a tenth of libyaml's events.
+//! The usual part of YAML, read line by line: block mappings and lists, one-line scalars and flow collections, literal
+//! and folded text. Whatever looks in the least unusual is left to the walk over events, which decides what a text
+//! means: a property test compares the two.
+//!
+//! It is here for one figure: the 10,000 manifests of the benchmark, 11.6 MB, take 0.13 s this way, 0.52 s by events with
+//! their tree, and 0.67 s by serde_yaml, each to `serde_json::Value`, on one core.
 
 mod flow;
 mod scalar;
@@ -8,9 +11,9 @@ mod text_block;
 
 use serde_json::{Map, Value};
 
-/// The documents of a text, or nothing where the library has to read it.
+/// The documents of a text, or nothing where the text has to be read by its events.
 pub(super) fn read(text: &str, depth: u32, documents: u32) -> Option<Vec<Value>> {
-    if !is_everyday(text) {
+    if !is_usual(text) {
         return None;
     }
     let mut lines = YamlLines::new(text);
@@ -30,7 +33,7 @@ pub(super) fn read(text: &str, depth: u32, documents: u32) -> Option<Vec<Value>>
 }
 
 /// No tabs, carriage returns or other control characters, and nothing that YAML takes for a line break of its own.
-fn is_everyday(text: &str) -> bool {
+fn is_usual(text: &str) -> bool {
     let plain = |byte: &u8| (0x20..0x7f).contains(byte) || *byte == b'\n';
     text.as_bytes().iter().all(plain)
         || text.chars().all(|c| {
@@ -124,7 +127,7 @@ fn mapping(lines: &mut YamlLines<'_>, indent: usize, depth: u32) -> Option<Value
             return None;
         }
     }
-    // A line that is deeper goes on with something that is not everyday, or is a mistake.
+    // A line that is deeper goes on with something that is not usual, or is a mistake.
     let ends = lines.peek().is_none_or(|line| line.indent < indent || line.is_separator());
     ends.then_some(Value::Object(map))
 }
@@ -201,4 +204,4 @@ fn inline(text: &str, depth: u32) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::suggest::short;
+use crate::manifest::suggest::short;
 
 /// What to write for a field that a draft had at this place.
 pub(super) fn instead_of(at: &str, field: &str, object: &Value) -> Option<String> {
@@ -17,10 +17,9 @@ pub(super) fn instead_of(at: &str, field: &str, object: &Value) -> Option<String
             Some(format!("write `name: {}`", short(name)))
         }
         "metadata" if is_gate && at == "/spec" => Some("write `context`, which takes any fields".to_owned()),
-        "timeout" if is_gate && at == "/spec" => Some(
-            "a Gate itself waits for ever; give `timeout` to the node of the Plan that waits for it"
-                .to_owned(),
-        ),
+        "timeout" if is_gate && at == "/spec" => {
+            Some("a Gate has no timeout; set `timeout` on the node of the Plan that waits for it".to_owned())
+        }
         _ => None,
     }
 }

@@ -1,26 +1,29 @@
 //! The JSON Schemas: embedded, compiled once, and what they find turned into problems with hints.
 
+mod error;
+mod legacy_fields;
+
 use std::sync::OnceLock;
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+use tracing::debug;
 
 use super::problem::Problem;
-use super::schema_error;
 use crate::model::Kind;
 
 /// A schema as it is published: its name and its text.
 pub type PublishedSchema = (&'static str, &'static str);
 
 const SCHEMAS: [PublishedSchema; 8] = [
-    ("manifest", include_str!("../../schemas/manifest.schema.json")),
-    ("goal", include_str!("../../schemas/goal.schema.json")),
-    ("plan", include_str!("../../schemas/plan.schema.json")),
-    ("capability", include_str!("../../schemas/capability.schema.json")),
-    ("binding", include_str!("../../schemas/binding.schema.json")),
-    ("gate", include_str!("../../schemas/gate.schema.json")),
-    ("execution", include_str!("../../schemas/execution.schema.json")),
-    ("config", include_str!("../../schemas/config.schema.json")),
+    ("manifest", include_str!("../../../schemas/manifest.schema.json")),
+    ("goal", include_str!("../../../schemas/goal.schema.json")),
+    ("plan", include_str!("../../../schemas/plan.schema.json")),
+    ("capability", include_str!("../../../schemas/capability.schema.json")),
+    ("binding", include_str!("../../../schemas/binding.schema.json")),
+    ("gate", include_str!("../../../schemas/gate.schema.json")),
+    ("execution", include_str!("../../../schemas/execution.schema.json")),
+    ("config", include_str!("../../../schemas/config.schema.json")),
 ];
 
 /// The embedded schemas by name: `manifest`, the six kinds in lower case, `config`.
@@ -45,6 +48,7 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex())
             .build(&document)
             .ok();
+        debug!(schema = name, compiled = validator.is_some(), "compiled a schema");
         Self { document, validator }
     }
 
@@ -54,7 +58,7 @@ impl Schema {
         if validator.is_valid(value) {
             return Vec::new();
         }
-        schema_error::problems(validator.iter_errors(value), &self.document)
+        error::problems(validator.iter_errors(value), &self.document)
     }
 }
 

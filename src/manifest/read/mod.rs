@@ -1,0 +1,104 @@
+//! From text to documents: YAML with several documents, or JSON. No schema.
+//!
+//! Usual YAML is read line by line (`fast_yaml`), all other YAML, and every place, comes from one walk over the events of
+//! a parser (`walk`).
+
+pub(crate) mod documents;
+mod fast_yaml;
+mod finding;
+mod json;
+mod lines;
+mod plain;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod value;
+mod walk;
+
+pub(super) use finding::{FindingKind, ReadFinding};
+pub(super) use lines::{LineIndex, Position, TextRange};
+pub(super) use tree::{EntryLocation, YamlTree};
+
+use serde_json::Value;
+use tracing::trace;
+
+use crate::config::Limits;
+
+/// The format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ManifestFormat {
+    Yaml,
+    Json,
+}
+
+impl ManifestFormat {
+    /// By the name of the file; text on standard input that starts like JSON is JSON.
+    pub(super) fn of(path: &str, text: &str) -> Self {
+        let json = path.to_ascii_lowercase().ends_with(".json")
+            || (path == "-" && text.trim_start().starts_with('{'));
+        if json { Self::Json } else { Self::Yaml }
+    }
+}
+
+/// One document.
+#[derive(Debug)]
+pub(super) struct RawDocument {
+    pub(super) value: Value,
+    pub(super) findings: Vec<ReadFinding>,
+}
+
+/// Why a document could not be read. But for `ComplexKey`, nothing of what follows it was read either.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// The text is malformed.
+    Syntax { at: Position, message: String },
+    /// A key is a list or a mapping.
+    ComplexKey { at: Position },
+    /// There are more documents than the limit.
+    TooMany,
+    /// Brackets are nested deeper than the parser goes.
+    TooDeep { at: Position },
+    /// Aliases are too many, expand too far, or hold themselves.
+    Aliases { at: TextRange, message: String, hint: &'static str },
+}
+
+/// What is read from a text.
+pub(super) struct ReadText {
+    pub(super) documents: Vec<Result<RawDocument, ReadError>>,
+    /// Where everything stands, if that came with the values.
+    pub(super) tree: Option<YamlTree>,
+}
+
+/// Reads every document.
+pub(super) fn read(text: &str, format: ManifestFormat, limits: &Limits) -> ReadText {
+    if format == ManifestFormat::Json {
+        return ReadText { documents: vec![json::read(text, limits.depth)], tree: None };
+    }
+    if let Some(values) = fast_yaml::read(text, limits.depth, limits.documents) {
+        let documents = values.into_iter().map(|value| Ok(RawDocument { value, findings: Vec::new() }));
+        return ReadText { documents: documents.collect(), tree: None };
+    }
+    let read = read_by_walk(text, limits);
+    trace!(bytes = text.len(), documents = read.documents.len(), "read unusual YAML by its events");
+    read
+}
+
+fn read_by_walk(text: &str, limits: &Limits) -> ReadText {
+    let (tree, error) = walk::walk(text, limits);
+    let documents = tree.roots.iter().map(|root| value::read(&tree, *root, limits.depth));
+    let documents = documents.chain(error.map(Err)).collect();
+    ReadText { documents, tree: Some(tree) }
+}
+
+/// Where the keys and values of a text stand, as far as it can be read.
+pub(super) fn places(text: &str, format: ManifestFormat, limits: &Limits) -> YamlTree {
+    match format {
+        ManifestFormat::Yaml => walk::walk(text, limits).0,
+        ManifestFormat::Json => walk::walk_json(text, limits),
+    }
+}
+
+/// Deserializes a value of a document into a model type.
+pub(super) fn decode<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
