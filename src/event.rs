@@ -1,9 +1,10 @@
 //! What outputs may see of a reconcile: one typed stream between `engine` and `report`.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::diagnostic::Diagnostic;
+pub use crate::model::Waiting;
 use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, ResourceKey};
 
 /// Something that happened during a reconcile. Everything here has been published before it is sent
@@ -121,25 +122,4 @@ pub enum ResourceChange {
     Configured,
     /// It is gone.
     Deleted,
-}
-
-/// Something that cannot go on by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Waiting {
-    /// The execution, or another resource.
-    pub key: ResourceKey,
-    /// The node, when it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<NodeId>,
-    /// What it waits for, for programs: a [`NodeReason`], or `Leased`, `Suspended`, `PlanNotFound`.
-    pub reason: String,
-    /// What it waits for, in words.
-    pub message: String,
-    /// What the user may run to let it go on, if there is something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    /// When it goes on by itself, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
 }

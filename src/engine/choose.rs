@@ -13,7 +13,7 @@ use super::snapshot::Snapshot;
 use super::step::{ExecutionStep, PreparedStep};
 use crate::graph::NodeIx;
 use crate::model::{Name, ResourceKey};
-use crate::plan::{Capacity, StartCandidate, basis, schedule};
+use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
 
 /// A candidate, known by the place of its step and by its node.
 type StartRequest = StartCandidate<(usize, NodeIx)>;
@@ -103,7 +103,7 @@ fn start_picked(
         let basis = match &step.compiled {
             Some(compiled) => {
                 let capabilities = capabilities_of(snapshot, compiled, ready.node)?;
-                basis(compiled, &step.draft.status, ready.node, &capabilities, &ready.target)
+                fingerprint(compiled, &step.draft.status, ready.node, &capabilities, &ready.target)
             }
             None => None,
         };

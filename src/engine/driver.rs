@@ -23,7 +23,7 @@ use super::unsaved_waits::UnsavedWaits;
 use super::workspace::Checkouts;
 use super::{Branches, EngineError, ReconcileOptions};
 use crate::diagnostic::Severity;
-use crate::event::{Event, Waiting};
+use crate::event::Event;
 use crate::model::{ResourceKey, after};
 use crate::plan::LeaseTerms;
 use crate::provider::Registry;
@@ -324,8 +324,6 @@ impl<'a> Driver<'a> {
 
     fn end(mut self) -> ReconcileSummary {
         let (count, waiting) = self.snapshot.index.waiting(WAITING_SHOWN).unwrap_or_default();
-        let waiting: Vec<Waiting> =
-            waiting.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect();
         self.summary.waiting_count = count;
         self.summary.waiting = waiting.clone();
         self.summary.started = self.attempts.started;

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::EngineError;
 use super::driver::Driver;
-use crate::event::Waiting;
 use crate::model::{NodeReason, after};
 
 /// Retries that are due this soon are waited for instead of being left to the next reconcile.
@@ -51,8 +50,7 @@ impl Driver<'_> {
         let patience = NEAR.saturating_sub(self.moved.elapsed());
         let patient_until = after(self.clock.now(), patience);
         let (_, waiting) = self.snapshot.index.waiting(RETRIES_LOOKED_AT)?;
-        let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
-        let retries = waiting.filter(|one| {
+        let retries = waiting.into_iter().filter(|one| {
             one.reason == NodeReason::RetryBackoff.to_string()
                 || (one.reason == NodeReason::AwaitingProvider.to_string()
                     && one.until.is_some_and(|until| until < patient_until))

@@ -19,8 +19,8 @@ use crate::model::{
     LabelSelector, PlanSpec, ResourceKey, ResourceStatus, Spec, StatusMetadata, StatusRecord, StringMap,
     UnboundReason,
 };
+use crate::plan::derived_status::{binding_status, capability_status, plan_status};
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
-use crate::plan::simple::{binding_status, capability_status, plan_status};
 use crate::provider::Registry;
 use crate::record::PinKind;
 

@@ -10,10 +10,9 @@ use jiff::Timestamp;
 use super::EngineError;
 use super::capabilities::checked;
 use super::snapshot::Snapshot;
-use crate::event::Waiting;
 use crate::index::Index;
 use crate::model::{ExecutionStatus, NodeId, NodeReason};
-use crate::plan::{Draft, after_poll, is_looked_at};
+use crate::plan::{Draft, after_poll, poll_applies};
 use crate::run::{AttemptReport, CompiledPlan};
 
 /// How much of the file of times is read.
@@ -47,7 +46,7 @@ impl PollResult {
         let Some(ix) = compiled.topology.find(self.node.as_str()) else { return Ok(()) };
         let Some(node) = compiled.node(ix) else { return Ok(()) };
         let Some(state) = draft.status.node_statuses.get(&self.node) else { return Ok(()) };
-        if !is_looked_at(node, state, self.attempt, self.handle.as_deref()) {
+        if !poll_applies(node, state, self.attempt, self.handle.as_deref()) {
             return Ok(());
         }
         let report = checked(snapshot, compiled, ix, report)?;
@@ -83,9 +82,9 @@ pub(crate) fn forget_looks(cache: &Path) -> Result<(), EngineError> {
     let _ = fs::remove_file(file(cache));
     let mut index = Index::open(Some(cache))?;
     let (_, waiting) = index.waiting(MOST_TIMES)?;
-    let waiting = waiting.into_iter().filter_map(|one| serde_json::from_value::<Waiting>(one).ok());
     let elsewhere = [NodeReason::AwaitingPerson, NodeReason::AwaitingProvider, NodeReason::AwaitingEvent];
-    let due = waiting.filter(|one| elsewhere.iter().any(|reason| one.reason == reason.to_string()));
+    let due =
+        waiting.into_iter().filter(|one| elsewhere.iter().any(|reason| one.reason == reason.to_string()));
     Ok(index.add_work(due.map(|one| one.key))?)
 }
 

@@ -9,16 +9,10 @@ use crate::plan::{Dependency, Draft};
 
 pub(super) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> WaitSet {
     let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
-    let waiting = Waiting {
-        key: key.clone(),
-        node: None,
-        reason: "Leased".to_owned(),
-        message: format!("runner {holder} drives it"),
-        command: None,
-        until: Some(until),
-    };
+    let message = format!("runner {holder} drives it");
+    let waiting = Waiting { until: Some(until), ..Waiting::of(key.clone(), "Leased", message) };
     let mut settled = WaitSet { wake: Some(until), ..WaitSet::default() };
-    settled.waiting.extend(serde_json::to_value(waiting));
+    settled.waiting.push(waiting);
     settled
 }
 
@@ -73,7 +67,7 @@ fn push(
     until: Option<Timestamp>,
 ) {
     let (key, node, reason) = (key.clone(), node.cloned(), reason.to_owned());
-    settled.waiting.extend(serde_json::to_value(Waiting { key, node, reason, message, command, until }));
+    settled.waiting.push(Waiting { key, node, reason, message, command, until });
 }
 
 /// The command that lets a node go on.

@@ -15,6 +15,9 @@ pub enum IndexError {
     /// An entry cannot be read.
     #[error("an entry of the index is damaged: {0}; it is a cache and can be deleted")]
     Entry(#[from] postcard::Error),
+    /// How a resource was left cannot be read.
+    #[error("an entry of the index is damaged; it is only a cache and may be deleted: {0}")]
+    WaitSet(#[from] serde_json::Error),
     /// Git.
     #[error(transparent)]
     Git(#[from] GitError),

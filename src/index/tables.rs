@@ -38,7 +38,7 @@ pub(super) const ENDED: TextTable = TextTable::new("ended");
 pub(super) const WORK: TextTable = TextTable::new("work");
 /// Topic → the keys that wait for it.
 pub(super) const AWAITS: MultiTable = MultiTable::new("awaits");
-/// Key → what it waits for, and until when.
+/// Key → what it waits for, and until when, as JSON.
 pub(super) const SETTLED: TextTable = TextTable::new("settled");
 /// Time, as sortable text, then the key → nothing: what has to be planned again then.
 pub(super) const WAKES: TextTable = TextTable::new("wakes");

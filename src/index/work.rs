@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::store::Store;
 use super::tables::{AWAITS, SETTLED, WAKES, WORK, timed_key};
 use super::{Index, IndexError, Topic};
-use crate::model::ResourceKey;
+use crate::model::{ResourceKey, Waiting};
 
 /// The key of something to be planned.
 pub type WorkKey = ResourceKey;
@@ -20,8 +20,8 @@ pub struct WaitSet {
     pub on: Vec<String>,
     /// When to plan again in any case.
     pub wake: Option<Timestamp>,
-    /// What it waits for: `event::Waiting` as JSON, for the summary of a pass in which nothing happens.
-    pub waiting: Vec<serde_json::Value>,
+    /// What it waits for, for the summary of a pass in which nothing happens.
+    pub waiting: Vec<Waiting>,
 }
 
 impl WaitSet {
@@ -110,16 +110,14 @@ impl Index {
     ///
     /// # Errors
     /// The store.
-    pub fn waiting(&self, most: usize) -> Result<(u64, Vec<serde_json::Value>), IndexError> {
+    pub fn waiting(&self, most: usize) -> Result<(u64, Vec<Waiting>), IndexError> {
         let table = self.store.begin_read()?.open_table(SETTLED)?;
         let mut first = Vec::new();
         for entry in table.iter()? {
             if first.len() >= most {
                 break;
             }
-            if let Ok(settled) = serde_json::from_slice::<WaitSet>(entry?.1.value()) {
-                first.extend(settled.waiting);
-            }
+            first.extend(read_wait_set(entry?.1.value())?.waiting);
         }
         Ok((table.len()?, first))
     }
@@ -132,12 +130,18 @@ fn time_and_key(text: &str) -> Option<(Timestamp, &str)> {
     Some((Timestamp::from_millisecond(millis).ok()?, key))
 }
 
+/// JSON, unlike the other tables: an event leaves out what a [`Waiting`] does not say, and postcard cannot read back
+/// fields that may be left out.
+fn read_wait_set(bytes: &[u8]) -> Result<WaitSet, IndexError> {
+    Ok(serde_json::from_slice(bytes)?)
+}
+
 fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) -> Result<(), IndexError> {
     write.open_table(WORK)?.remove(key)?;
     let mut table = write.open_table(SETTLED)?;
     let mut awaits = write.open_multimap_table(AWAITS)?;
     let mut wakes = write.open_table(WAKES)?;
-    let old = table.remove(key)?.and_then(|old| serde_json::from_slice::<WaitSet>(old.value()).ok());
+    let old = table.remove(key)?.map(|old| read_wait_set(old.value())).transpose()?;
     for topic in old.iter().flat_map(|old| &old.on) {
         awaits.remove(topic.as_str(), key)?;
     }
@@ -151,7 +155,7 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) ->
     if let Some(at) = settled.wake {
         wakes.insert(timed_key(at.as_millisecond(), key).as_str(), [].as_slice())?;
     }
-    let bytes = serde_json::to_vec(settled).unwrap_or_default();
+    let bytes = serde_json::to_vec(settled)?;
     table.insert(key, bytes.as_slice())?;
     Ok(())
 }

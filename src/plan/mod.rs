@@ -4,31 +4,19 @@
 #[cfg(test)]
 mod against_rules;
 pub(crate) mod binding;
-pub(crate) mod capability;
-mod draft;
+pub(crate) mod derived_status;
 mod execution;
-pub(crate) mod explain;
-mod fingerprint;
 pub(crate) mod goal;
 mod lease;
-mod node;
-mod outcome;
 #[cfg(test)]
 mod properties;
-mod remote_work;
-mod reuse;
 mod schedule;
-pub(crate) mod simple;
-mod view;
 
-pub(crate) use draft::{CancelResult, Dependency, Draft, GateRequest, RemoteWork};
-pub(crate) use execution::{finish, hold, plan_execution, sum_groups};
-pub(crate) use fingerprint::{basis, settings};
-pub(crate) use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
-pub(crate) use node::inputs;
-pub(crate) use outcome::{after_attempt, after_poll};
-pub(crate) use remote_work::is_looked_at;
-pub(crate) use schedule::{Capacity, StartCandidate, schedule};
-pub(crate) use view::{
-    ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+pub(crate) use binding::capability;
+pub(crate) use execution::{
+    CancelResult, Dependency, Draft, ExecutionView, GateRequest, GateVerdict, PlanLookup, ProviderResolution,
+    RemoteWork, ResourceProgress, ReuseSource, after_attempt, after_poll, explain, fingerprint, finish, hold,
+    inputs, plan_execution, poll_applies, settings, sum_groups,
 };
+pub(crate) use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
+pub(crate) use schedule::{Capacity, StartCandidate, schedule};

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup, ProviderResolution,
-    ResourceProgress, ReuseSource, after_attempt, finish, lease_state, next_lease, plan_execution,
+    ResourceProgress, ReuseSource, after_attempt, fingerprint, finish, lease_state, next_lease,
+    plan_execution,
 };
 use crate::graph::NodeIx;
 use crate::model::{
@@ -305,7 +306,12 @@ impl<'a> Simulation<'a> {
         self.plan(&mut draft);
         for ready in draft.ready.clone() {
             if self.choices.of("slot", self.rounds * 128 + ready.node, 3) != 0 {
-                assert!(draft.start(&ready, self.basis(&draft, &ready), self.runner, self.now));
+                assert!(draft.start(
+                    &ready,
+                    self.basis(&draft, ready.node, &ready.target),
+                    self.runner,
+                    self.now
+                ));
             }
         }
         let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
@@ -356,9 +362,10 @@ impl<'a> Simulation<'a> {
     fn basis(
         &self,
         draft: &Draft,
-        ready: &crate::plan::draft::ReadyNode,
+        node: NodeIx,
+        target: &BindingTarget,
     ) -> Option<crate::model::InputFingerprint> {
-        super::basis(self.compiled, &draft.status, ready.node, &[], &ready.target)
+        fingerprint(self.compiled, &draft.status, node, &[], target)
     }
 
     /// Planning again right away changes nothing (Invariant 5).

@@ -57,7 +57,7 @@ pub(crate) enum ExecutionChange {
         /// The token of the lease that is given back.
         token: u64,
     },
-    /// Somebody asks to call it off.
+    /// Somebody asks to cancel it.
     RequestCancel(PersonRequest),
     /// Somebody asks that nothing further starts.
     Suspend(PersonRequest),
@@ -98,7 +98,7 @@ pub(crate) enum NodeChange {
     Reuse {
         /// Which, in words.
         message: String,
-        /// What became of it there.
+        /// Its state there.
         state: Box<NodeStatus>,
         /// What it produced there.
         artifacts: Vec<Artifact>,
@@ -131,12 +131,12 @@ pub(crate) enum NodeChange {
         reason: NodeReason,
         /// For what, in words.
         message: String,
-        /// When to look again, if looking helps.
+        /// When to poll, if polling helps.
         retry_at: Option<Timestamp>,
         /// What the provider needs to go on.
         handle: Option<String>,
     },
-    /// A person decided about it while its work goes on elsewhere; that is called off first.
+    /// A person decided about it while its work goes on remotely; that is cancelled first.
     Decide(Box<NodeDecision>),
     /// Somebody answers what its provider asks.
     Answer(QuestionAnswer),
@@ -147,7 +147,7 @@ pub(crate) enum NodeChange {
         /// Why, in words.
         message: String,
     },
-    /// It is called off.
+    /// It is cancelled.
     Cancel {
         /// Why, for programs.
         reason: NodeReason,

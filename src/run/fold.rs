@@ -247,9 +247,9 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.extensions.criteria.clone_from(&there.criteria);
 }
 
-/// Keeps what a person decided until the work elsewhere is called off.
+/// Keeps what a person decided until the remote work is cancelled.
 fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
-    node.message = format!("{}; its work elsewhere is called off first", decided.message);
+    node.message = format!("{}; its remote work is cancelled first", decided.message);
     node.extensions.decided = Some(decided.clone());
 }
 

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::CompiledPlan;
 use crate::graph::NodeIx;
-use crate::model::{Condition, Node};
 use crate::model::{
-    ConditionStatus, ExecutionPhase, ExecutionStatus, MutexHold, NodeKind, NodePhase, NodeReason, NodeStatus,
+    Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, MutexHold, Node, NodeKind, NodePhase,
+    NodeReason, NodeStatus,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -20,15 +20,22 @@ pub(crate) fn allows_failure(node: &Node) -> bool {
 
 /// The phase that the phases of a group's children add up to.
 pub(crate) fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhase {
-    let mut seen = [false; NodePhase::ALL.len()];
     let mut any = false;
+    let mut ended = false;
+    let [mut pending, mut running, mut blocked, mut succeeded, mut failed, mut cancelled] = [false; 6];
     for phase in children {
         any = true;
-        for (flag, candidate) in seen.iter_mut().zip(NodePhase::ALL) {
-            *flag |= candidate == phase;
+        ended |= phase.is_terminal();
+        match phase {
+            NodePhase::Pending => pending = true,
+            NodePhase::Running => running = true,
+            NodePhase::Blocked => blocked = true,
+            NodePhase::Succeeded => succeeded = true,
+            NodePhase::Failed => failed = true,
+            NodePhase::Cancelled => cancelled = true,
+            NodePhase::Skipped => {}
         }
     }
-    let [pending, running, blocked, succeeded, failed, skipped, cancelled] = seen;
     if !any {
         NodePhase::Succeeded
     } else if running {
@@ -36,7 +43,7 @@ pub(crate) fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhas
     } else if blocked {
         NodePhase::Blocked
     } else if pending {
-        if succeeded || failed || skipped || cancelled { NodePhase::Running } else { NodePhase::Pending }
+        if ended { NodePhase::Running } else { NodePhase::Pending }
     } else if failed {
         NodePhase::Failed
     } else if cancelled {

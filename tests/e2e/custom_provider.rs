@@ -115,7 +115,7 @@ fn work_elsewhere_that_fails_is_another_attempt_or_none_as_the_provider_says() {
 
 #[test]
 fn work_elsewhere_is_called_off_with_its_node_and_at_its_timeout() {
-    for (stuck, expected) in [(false, "cancelled by"), (true, "calling it off failed: the arm is stuck")] {
+    for (stuck, expected) in [(false, "cancelled by"), (true, "cancelling it failed: the arm is stuck")] {
         let stage = stage(&json!({}));
         stage.reconcile(&["--max-duration", "3s"]).succeeds();
         if stuck {

@@ -275,7 +275,7 @@ fn what_is_cancelled_is_called_off_first_whatever_that_says() {
         (Ok(()), "cancelled by wendy@example.com: enough"),
         (
             Err("no such job".to_owned()),
-            "cancelled by wendy@example.com: enough; calling it off failed: no such job",
+            "cancelled by wendy@example.com: enough; cancelling it failed: no such job",
         ),
     ] {
         let stage = stage(&json!({}));

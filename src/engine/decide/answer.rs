@@ -23,7 +23,7 @@ pub(super) fn answer(
         return refuse(format!("{key} has no node `{id}`"));
     };
     let extensions = &state.extensions;
-    if !(state.goes_on_elsewhere() && extensions.reason == Some(NodeReason::InputRequired)) {
+    if !(state.is_remote() && extensions.reason == Some(NodeReason::InputRequired)) {
         return refuse(format!("nobody asks anything at node `{id}`, which is {}", state.phase));
     }
     if let Some(decided) = &extensions.decided {

@@ -42,7 +42,7 @@ pub(super) fn complete(
     let message = format!("{word} by {}{words}", actor.name);
     let outputs = if failed { JsonMap::new() } else { checked(snapshot, &compiled, ix, node, outputs)? };
     let state = case.status().node_statuses.get(id);
-    let elsewhere = state.is_some_and(|state| state.goes_on_elsewhere() && state.extensions.handle.is_some());
+    let elsewhere = state.is_some_and(|state| state.is_remote() && state.extensions.handle.is_some());
     let (evidence, reason) = (Evidence::default(), NodeReason::CompletedByPerson);
     let (change, said) = if elsewhere {
         // Only a reconcile knows the providers; and nothing that comes after may run beside what is called off.
@@ -195,7 +195,7 @@ fn cancel_one(
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
             let mut elsewhere = Vec::new();
             for id in ids.into_iter().filter(|id| !groups.contains(id)) {
-                if case.status().node_statuses.get(&id).is_some_and(NodeStatus::goes_on_elsewhere) {
+                if case.status().node_statuses.get(&id).is_some_and(NodeStatus::is_remote) {
                     elsewhere.push(id);
                     continue;
                 }
@@ -243,8 +243,7 @@ pub(super) fn retry(
     if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
         return refuse(format!("node `{running}` is running; cancel the execution first, or wait for it"));
     }
-    let elsewhere =
-        |id: &&NodeId| case.status().node_statuses.get(*id).is_some_and(NodeStatus::goes_on_elsewhere);
+    let elsewhere = |id: &&NodeId| case.status().node_statuses.get(*id).is_some_and(NodeStatus::is_remote);
     if let Some(away) = again.iter().find(elsewhere) {
         return refuse(format!(
             "the work of node `{away}` goes on elsewhere; cancel the execution first, or wait for it"

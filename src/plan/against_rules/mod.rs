@@ -405,7 +405,7 @@ impl<'a> Drive<'a> {
             reset[index] && !matches!(self.specs[index].kind, case::Kind::Group { .. })
         };
         let again: Vec<NodeId> = self.compiled.ids.iter().filter(|id| wanted(id)).cloned().collect();
-        if again.iter().any(|id| self.status.node_statuses[id].goes_on_elsewhere()) {
+        if again.iter().any(|id| self.status.node_statuses[id].is_remote()) {
             return false;
         }
         let mut draft = Draft::new(self.status.clone());

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, InputFingerprint, NodeId, NodePhase, NodeReason, ResolvedBinding,
+    BindingTarget, ExecutionStatus, InputFingerprint, Name, NodeId, NodePhase, NodeReason, ResolvedBinding,
     ResourceKey, ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, apply};
 
-/// What planning an Execution came to.
+/// The result of planning an Execution.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     /// The status with all `changes` applied.
@@ -30,9 +30,9 @@ pub(crate) struct Draft {
     pub gates: Vec<GateRequest>,
     /// What would make it worth planning again.
     pub on: Vec<Dependency>,
-    /// Work that goes on elsewhere and is looked at when it is time.
+    /// Remote work to be polled when it is due.
     pub polls: Vec<RemoteWork>,
-    /// Work that goes on elsewhere and has to be called off before its node can go on.
+    /// Remote work that has to be cancelled before its node can go on.
     pub remote_cancels: Vec<RemoteWork>,
 }
 
@@ -68,24 +68,24 @@ pub(crate) struct ReadyNode {
     pub target: BindingTarget,
 }
 
-/// Work that goes on without a runner here.
+/// Work that goes on without a process of this runner.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RemoteWork {
     /// The index of its node.
     pub node: NodeIx,
     /// The id of its node.
     pub id: NodeId,
-    /// The attempt that was handed over; 0 where looking is all there is to do.
+    /// The attempt that was handed over; 0 where polling is all there is to do.
     pub attempt: u32,
-    /// Not to be looked at before this time, as recorded.
+    /// Not to be polled before this time, as recorded.
     pub due: Timestamp,
-    /// How often it is looked at, at most.
+    /// How often it is polled, at most.
     pub interval: Option<std::time::Duration>,
-    /// Who looks: the provider and its settings.
+    /// Who is asked: the provider and its settings.
     pub target: BindingTarget,
 }
 
-/// How calling off an attempt went.
+/// The result of cancelling remote work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CancelResult {
     /// The attempt.
@@ -113,26 +113,24 @@ pub(crate) enum Dependency {
     /// This resource: its spec or its status.
     Resource(ResourceKey),
     /// Any Binding of this namespace.
-    Bindings(crate::model::Name),
+    Bindings(Name),
 }
 
 impl Draft {
     /// Starts from a recorded status.
     #[must_use]
     pub(crate) fn new(status: ExecutionStatus) -> Self {
-        let (changes, moves, ready) = (Vec::new(), Vec::new(), Vec::new());
-        let (gates, on, looks, call_offs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self {
             status,
-            changes,
-            moves,
-            ready,
+            changes: Vec::new(),
+            moves: Vec::new(),
+            ready: Vec::new(),
             crowded: None,
             wake: None,
-            gates,
-            on,
-            polls: looks,
-            remote_cancels: call_offs,
+            gates: Vec::new(),
+            on: Vec::new(),
+            polls: Vec::new(),
+            remote_cancels: Vec::new(),
         }
     }
 
@@ -142,7 +140,10 @@ impl Draft {
             Change::Node(node, _) => Some((node.clone(), self.phase(node))),
             Change::Execution(_) => None,
         };
-        if apply(&mut self.status, &change, now).is_err() {
+        // A person may have cancelled or decided meanwhile: what was planned from an older record is then left out, and
+        // the next pass plans from the true one.
+        if let Err(error) = apply(&mut self.status, &change, now) {
+            tracing::debug!(%error, "left out a change that does not fit");
             return false;
         }
         if let Some((node, from)) = node

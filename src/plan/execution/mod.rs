@@ -1,12 +1,32 @@
 //! Planning one Execution: cancellation, every node in the order of the graph, and the state of the whole.
 
+mod context;
+mod draft;
+pub(crate) mod explain;
+mod external;
+mod fingerprint;
+mod lookup;
+mod node;
+mod outcome;
+mod readiness;
+mod remote_work;
+mod reuse;
+mod task;
+
 use jiff::Timestamp;
 
-use super::draft::{Dependency, Draft};
-use super::node::{plan_group, plan_node};
-use super::remote_work::call_off;
-use super::reuse::ReuseDecision;
-use super::view::{ExecutionView, PlanLookup};
+pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateRequest, RemoteWork};
+pub(crate) use self::fingerprint::{fingerprint, inputs, settings};
+pub(crate) use self::lookup::{
+    ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+};
+pub(crate) use self::outcome::{after_attempt, after_poll};
+pub(crate) use self::remote_work::poll_applies;
+
+use self::context::PlanContext;
+use self::node::plan_node;
+use self::remote_work::cancel_remote;
+use self::reuse::ReuseDecision;
 use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeStatus, ResourceKey};
 use crate::run::{Change, CompiledPlan, ExecutionChange, NodeChange, derive_phase};
 
@@ -18,27 +38,43 @@ pub(crate) fn plan_execution(
     lookup: &dyn PlanLookup,
     now: Timestamp,
 ) {
-    if let Some((reason, message)) = called_off(&view, &draft.status) {
-        for (ix, node) in view.compiled.plan.graph.nodes.iter().enumerate() {
-            let phase = draft.status.node_statuses.get(&node.id).map(|state| state.phase);
-            if node.kind != NodeKind::Group && phase.is_some_and(|phase| !phase.is_terminal()) {
-                let Some(said) = call_off(&view, lookup, draft, ix, now) else { continue };
-                let message = format!("{message}{said}");
-                draft.node(&node.id, NodeChange::Cancel { reason, message }, now);
+    let compiled = view.compiled;
+    let span = tracing::debug_span!("plan", execution = %compiled.key, nodes = compiled.ids.len());
+    let _entered = span.enter();
+    let mut context = PlanContext { view, lookup, draft: &mut *draft, now };
+    if let Some((reason, message)) = cancellation(&context.view, &context.draft.status) {
+        tracing::debug!(%reason, message, "cancelling");
+        cancel_nodes(&mut context, reason, &message);
+    } else {
+        let mut reuse = view.reuse.map(ReuseDecision::new);
+        for &ix in compiled.topology.order() {
+            // Before the node is planned: what is reused must never have been offered to the scheduler.
+            if let Some(reuse) = &mut reuse {
+                reuse.consider(&mut context, ix);
             }
+            plan_node(&mut context, ix);
         }
-        sum_groups(view.compiled, draft, now);
-        return;
-    }
-    let mut takeover = view.reuse.map(ReuseDecision::new);
-    for &ix in view.compiled.topology.order() {
-        if let Some(takeover) = &mut takeover {
-            takeover.consider(&view, lookup, draft, ix, now);
+        if let Some(reuse) = reuse {
+            reuse.close(context.draft, now);
         }
-        plan_node(&view, lookup, draft, ix, now);
     }
-    if let Some(takeover) = takeover {
-        takeover.close(draft, now);
+    tracing::debug!(
+        changes = draft.changes.len(), ready = draft.ready.len(), polls = draft.polls.len(),
+        cancels = draft.remote_cancels.len(), wake = ?draft.wake, "planned"
+    );
+}
+
+/// Cancels every node that has not ended. One with remote work is left until that is cancelled: afterwards nobody would
+/// know its handle any more.
+fn cancel_nodes(context: &mut PlanContext<'_>, reason: NodeReason, message: &str) {
+    for (ix, node) in context.compiled().plan.graph.nodes.iter().enumerate() {
+        let ended = context.state(&node.id).is_none_or(|state| state.phase.is_terminal());
+        if node.kind == NodeKind::Group || ended {
+            continue;
+        }
+        let Some(note) = cancel_remote(context, ix) else { continue };
+        let message = format!("{message}{note}");
+        context.change(&node.id, NodeChange::Cancel { reason, message });
     }
 }
 
@@ -59,7 +95,7 @@ pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, 
 }
 
 /// Whether, and why, everything is to be cancelled.
-fn called_off(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(NodeReason, String)> {
+fn cancellation(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(NodeReason, String)> {
     if let Some(request) = &status.extensions.cancel {
         let comment = request.comment.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         return Some((NodeReason::CancelRequested, format!("cancelled by {}{comment}", request.by)));
@@ -75,7 +111,7 @@ fn called_off(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(Nod
 pub(crate) fn sum_groups(compiled: &CompiledPlan, draft: &mut Draft, now: Timestamp) {
     for &ix in compiled.topology.order() {
         if compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Group) {
-            plan_group(compiled, draft, ix, now);
+            node::sum_group(compiled, draft, ix, now);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Which provider does the work of a task: the rules of precedence, and why every other rule lost.
 //! Decides by names, labels and priorities alone; whether the provider can be used is asked elsewhere.
 
+pub(crate) mod capability;
+
 use std::cmp::Reverse;
 use std::fmt;
 

@@ -1,12 +1,12 @@
 //! Execution: run this plan now. The spec never changes; the status does.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
 
-use super::{Condition, ContextItem, Digest, JsonMap, NodeId, NodeStatus, Reference, ResourceKey};
+use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, NodeStatus, Reference, ResourceKey};
 
 /// The spec of an Execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,7 +35,9 @@ pub struct ExecutionSpec {
 }
 
 /// Where an Execution stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+)]
 pub enum ExecutionPhase {
     /// Nothing has started.
     #[default]
@@ -62,20 +64,7 @@ impl ExecutionPhase {
     /// The name as written in a status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Running => "Running",
-            Self::Blocked => "Blocked",
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-}
-
-impl fmt::Display for ExecutionPhase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        self.into()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, JsonMap, Name, NodeId, Reference, StringMap};
+use crate::model::{Condition, JsonMap, Name, NodeId, Reference, StringMap};
 
 /// The spec of a Binding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,15 +1,17 @@
 //! The status of one node of an Execution.
 
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
 
-use super::{Digest, JsonMap};
+use crate::model::{Digest, JsonMap};
 
 /// Where a node stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+)]
 pub enum NodePhase {
     /// It waits for other nodes, for a slot, or for its next attempt.
     #[default]
@@ -24,7 +26,7 @@ pub enum NodePhase {
     Failed,
     /// It was not needed, or could not be.
     Skipped,
-    /// It was called off.
+    /// It was cancelled.
     Cancelled,
 }
 
@@ -49,26 +51,12 @@ impl NodePhase {
     /// The name as written in a status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Running => "Running",
-            Self::Blocked => "Blocked",
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Skipped => "Skipped",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-}
-
-impl fmt::Display for NodePhase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        self.into()
     }
 }
 
 /// Why a node is in its phase, as one word for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
 pub enum NodeReason {
     /// Pending: the next attempt waits for its time.
     RetryBackoff,
@@ -78,7 +66,7 @@ pub enum NodeReason {
     AwaitingPerson,
     /// Blocked: something outside has not happened yet.
     AwaitingEvent,
-    /// Blocked: the work goes on elsewhere, and is looked at from time to time.
+    /// Blocked: the work goes on remotely, and is polled.
     AwaitingProvider,
     /// Blocked: no binding rule matches.
     Unbound,
@@ -122,12 +110,6 @@ pub enum NodeReason {
     DeadlineExceeded,
 }
 
-impl fmt::Display for NodeReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
 /// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
 /// key, and the size in bytes of JSON.
 pub const OMITTED: &str = "omittedBytes";
@@ -165,10 +147,9 @@ impl NodeStatus {
         self.phase == NodePhase::Running && self.attempt > 0
     }
 
-    /// Whether an attempt was handed over and goes on without a runner here: somebody has to look at it again, or to call
-    /// it off.
+    /// Whether an attempt was handed over and goes on without a process of the runner: it has to be polled, or cancelled.
     #[must_use]
-    pub fn goes_on_elsewhere(&self) -> bool {
+    pub fn is_remote(&self) -> bool {
         let NodeExtensions { reason, handle, retry_at, .. } = &self.extensions;
         let awaited = match reason {
             Some(NodeReason::AwaitingProvider) => handle.is_some() || retry_at.is_some(),
@@ -221,7 +202,7 @@ pub struct NodeExtensions {
     /// How the acceptance criteria came out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<CriterionResult>,
-    /// What a person decided about work that goes on elsewhere; it counts once the work is called off.
+    /// What a person decided about remote work; it counts once the work is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<NodeDecision>,
     /// Something of the provider's own that a later pass needs to go on, such as the address of a job.

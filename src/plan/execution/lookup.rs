@@ -1,18 +1,18 @@
-//! What planning an Execution looks at: the execution itself, and its surroundings.
+//! What planning an Execution reads: the Execution itself, and what it may ask about the rest of the repository.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::capability::Capability;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
+use crate::plan::binding::capability::Capability;
 use crate::run::CompiledPlan;
 
-/// What planning an Execution looks at.
+/// What planning an Execution reads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExecutionView<'a> {
     /// The compiled plan.
@@ -25,7 +25,7 @@ pub(crate) struct ExecutionView<'a> {
     pub overdue: Option<Timestamp>,
     /// The name of the runner that holds the lease now: the one that plans.
     pub runner: &'a str,
-    /// What was called off already.
+    /// Remote work that was cancelled already.
     pub remote_cancelled: &'a BTreeMap<NodeId, CancelResult>,
     /// An earlier execution whose work may be taken over; present until that is decided.
     pub reuse: Option<ReuseSource<'a>>,
@@ -50,13 +50,13 @@ pub(crate) trait PlanLookup {
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict;
     /// The declared capabilities of a task.
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability>;
-    /// Whether somebody here can look at addresses.
+    /// Whether a provider here can poll addresses.
     fn can_poll_addresses(&self) -> bool;
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
 }
 
-/// The outcome of looking for a provider.
+/// The provider that was found for a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ProviderResolution {
     /// This one.

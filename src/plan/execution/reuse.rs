@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::capability::check_outputs;
+use super::context::PlanContext;
 use super::draft::Draft;
-use super::fingerprint::basis;
-use super::node::{condition, is_open};
-use super::view::{ExecutionView, PlanLookup, ProviderResolution, ReuseSource};
+use super::fingerprint::fingerprint;
+use super::lookup::{ProviderResolution, ReuseSource};
+use super::readiness::{EdgeState, condition, edge_state};
 use crate::graph::NodeIx;
 use crate::model::{
     Artifact, ExecutionStatus, InputFingerprint, JsonMap, Node, NodeId, NodeKind, NodePhase, NodeReason,
     NodeStatus, OMITTED, Reuse,
 };
+use crate::plan::binding::capability::check_outputs;
 use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
 
 /// The decision about every node, in the order of the graph.
@@ -29,27 +30,21 @@ impl<'a> ReuseDecision<'a> {
     }
 
     /// Takes a node over if that may be, and keeps why not. What comes before it has been planned.
-    pub(super) fn consider(
-        &mut self,
-        view: &ExecutionView<'_>,
-        lookup: &dyn PlanLookup,
-        draft: &mut Draft,
-        ix: NodeIx,
-        now: Timestamp,
-    ) {
-        let Some(node) = view.compiled.node(ix).filter(|node| node.kind != NodeKind::Group) else { return };
+    pub(super) fn consider(&mut self, context: &mut PlanContext<'_>, ix: NodeIx) {
+        let Some(node) = context.node(ix).filter(|node| node.kind != NodeKind::Group) else { return };
         let Ok(status) = self.past.status else { return };
-        let verdict = match judge(view.compiled, lookup, draft, (ix, node), (self.past.from, status)) {
+        let verdict = match reusable_state(context, ix, node, self.past.from, status) {
             Ok(state) => {
                 let attempt =
                     if state.attempt > 0 { format!(", attempt {}", state.attempt) } else { String::new() };
                 let message = format!("reused from {}{attempt}", self.past.from);
                 let artifacts = artifacts(status, &node.id, self.past.from);
-                draft.node(&node.id, NodeChange::Reuse { message, state: Box::new(state), artifacts }, now);
+                context.change(&node.id, NodeChange::Reuse { message, state: Box::new(state), artifacts });
                 Reuse::REUSED.to_owned()
             }
             Err(why) => why,
         };
+        tracing::debug!(node = %node.id, from = self.past.from, verdict, "considered for reuse");
         self.verdicts.insert(node.id.clone(), verdict);
     }
 
@@ -70,16 +65,18 @@ impl<'a> ReuseDecision<'a> {
 }
 
 /// The state of the node there, when it would do the same here; else why not.
-fn judge(
-    compiled: &CompiledPlan,
-    lookup: &dyn PlanLookup,
-    draft: &Draft,
-    (ix, node): (NodeIx, &Node),
-    (from, past): (&str, &ExecutionStatus),
+fn reusable_state(
+    context: &PlanContext<'_>,
+    ix: NodeIx,
+    node: &Node,
+    from: &str,
+    past: &ExecutionStatus,
 ) -> Result<NodeStatus, String> {
+    let compiled = context.compiled();
+    let status = &context.draft.status;
     match node.kind {
         NodeKind::Gate => return Err("an approval counts for one execution".to_owned()),
-        NodeKind::External => return Err("what it waits for is looked at anew".to_owned()),
+        NodeKind::External => return Err("what it waits for is polled anew".to_owned()),
         NodeKind::Task | NodeKind::Group => {}
     }
     if !node.reusable() {
@@ -89,20 +86,21 @@ fn judge(
     if state.phase != NodePhase::Succeeded {
         return Err(format!("it is {} in {from}", state.phase));
     }
-    if let Some(source) = changed_source(compiled, draft, ix, past) {
+    if let Some(source) = changed_source(compiled, status, ix, past) {
         return Err(format!("`{source}`, which comes before it, was not reused"));
     }
-    if !is_open(compiled, draft, ix) || condition(compiled, draft, ix) != Ok(true) {
+    let open = matches!(edge_state(compiled, status, ix), EdgeState::Open);
+    if !open || condition(compiled, status, ix) != Ok(true) {
         return Err("it is not to run here".to_owned());
     }
     let then = state.extensions.basis.as_deref();
     let then = then.ok_or_else(|| format!("{from} does not say what it was begun with"))?;
-    let target = match lookup.resolve(compiled, ix) {
+    let target = match context.lookup.resolve(compiled, ix) {
         ProviderResolution::Bound(_, target) => target,
         ProviderResolution::Not(_, why) => return Err(why),
     };
-    let capabilities = lookup.capabilities(compiled, ix);
-    let now = basis(compiled, &draft.status, ix, &capabilities, &target);
+    let capabilities = context.lookup.capabilities(compiled, ix);
+    let now = fingerprint(compiled, status, ix, &capabilities, &target);
     let now = now.ok_or("its inputs cannot be worked out")?;
     if let Some(what) = difference(then, &now) {
         return Err(what.to_owned());
@@ -127,7 +125,7 @@ fn difference(then: &InputFingerprint, now: &InputFingerprint) -> Option<&'stati
 /// The first node before this one that was neither taken over nor left out in both.
 fn changed_source<'p>(
     compiled: &'p CompiledPlan,
-    draft: &Draft,
+    status: &ExecutionStatus,
     ix: NodeIx,
     past: &ExecutionStatus,
 ) -> Option<&'p NodeId> {
@@ -139,7 +137,7 @@ fn changed_source<'p>(
             sources.extend(compiled.topology.children(source));
             continue;
         }
-        let Some(state) = draft.status.node_statuses.get(&node.id) else { return Some(&node.id) };
+        let Some(state) = status.node_statuses.get(&node.id) else { return Some(&node.id) };
         let skipped = |state: &NodeStatus| state.phase == NodePhase::Skipped;
         let same = state.extensions.reason == Some(NodeReason::Reused)
             || (skipped(state) && past.node_statuses.get(&node.id).is_some_and(skipped));

@@ -3,15 +3,28 @@
 
 use serde_json::{Value, json};
 
-use super::capability::{Capability, complete_inputs};
-use super::node::inputs;
 use crate::graph::NodeIx;
 use crate::model::{BindingTarget, Digest, ExecutionStatus, InputFingerprint, JsonMap, ResolvedCapability};
+use crate::plan::binding::capability::{Capability, complete_inputs};
 use crate::run::CompiledPlan;
 use crate::run::expression::{Scope, Template};
 
-/// How many hexadecimal digits of a digest are kept.
+/// How many hexadecimal digits of a digest are kept. 64 bits tell apart the versions of one node, and a plan of 10,000
+/// nodes has 30,000 of them in its record.
 const DIGITS: usize = 16;
+
+/// The inputs of a node with every expression replaced.
+///
+/// # Errors
+/// An expression cannot be evaluated; says which and why.
+pub(crate) fn inputs(
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    ix: NodeIx,
+) -> Result<JsonMap, String> {
+    let Some(template) = compiled.inputs(ix) else { return Ok(JsonMap::new()) };
+    template.render_map(&compiled.scope(status)).map_err(|error| format!("inputs: {error}"))
+}
 
 /// A provider's settings with every expression replaced.
 ///
@@ -36,7 +49,7 @@ pub(crate) fn settings(
 
 /// What an attempt of a task would be begun with now; none when an expression fails, as the attempt then will.
 #[must_use]
-pub(crate) fn basis(
+pub(crate) fn fingerprint(
     compiled: &CompiledPlan,
     status: &ExecutionStatus,
     ix: NodeIx,
@@ -52,14 +65,14 @@ pub(crate) fn basis(
     });
     Some(InputFingerprint {
         node: short(&node),
-        inputs: short(&json!({ "inputs": inputs, "told": told(compiled) })),
+        inputs: short(&json!({ "inputs": inputs, "told": task_context(compiled) })),
         target: short(&json!({ "provider": target.provider, "config": config })),
         capabilities: resolved.collect(),
     })
 }
 
 /// What whoever does the work is told besides the inputs. When and how urgently a goal is wanted changes no result.
-fn told(compiled: &CompiledPlan) -> Value {
+fn task_context(compiled: &CompiledPlan) -> Value {
     let goal = compiled.goal.as_ref().map(|(_, goal)| {
         json!({
             "description": goal.description,
@@ -91,7 +104,7 @@ mod tests {
         ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
     }
 
-    /// The basis of a task that hands the parameter `x` on, in a plan with this description.
+    /// The fingerprint of a task that hands the parameter `x` on, in a plan with this description.
     fn of(description: &str, node: &Value, x: &Value, config: &Value) -> InputFingerprint {
         let mut whole = json!({ "id": "a", "kind": "Task", "inputs": { "x": "${{ parameters.x }}" } });
         whole.as_object_mut().unwrap().extend(node.as_object().unwrap().clone());
@@ -116,11 +129,11 @@ mod tests {
         };
         let target = json!({ "provider": "tool://t", "config": config });
         let target = serde_json::from_value(target).unwrap();
-        basis(&compiled, &ExecutionStatus::default(), 0, &[capability], &target).unwrap()
+        fingerprint(&compiled, &ExecutionStatus::default(), 0, &[capability], &target).unwrap()
     }
 
     #[test]
-    fn a_basis_differs_in_just_what_changed() {
+    fn a_fingerprint_differs_in_just_what_changed() {
         let (plain, config) = (json!({}), json!({ "args": ["${{ inputs.width }}"] }));
         let first = of("d", &plain, &json!(1), &config);
         assert_eq!(first, of("d", &plain, &json!(1), &config));

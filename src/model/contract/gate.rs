@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Digest, JsonMap, Kind, Name, NodeId};
+use crate::model::{Condition, Digest, JsonMap, Kind, Name, NodeId};
 
 /// The spec of a Gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, ContextItem, Duration, JsonMap, LabelSelector, Reference};
+use crate::model::{Condition, ContextItem, Duration, JsonMap, LabelSelector, Reference};
 
 /// The spec of a Goal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference};
+use crate::model::{
+    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, StringMap,
+};
 
 /// The spec of a Plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,8 +81,8 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// Annotations such as `planspec.io/repeatable`, on the node itself.
-    #[serde(default, skip_serializing_if = "super::StringMap::is_empty")]
-    pub annotations: super::StringMap,
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    pub annotations: StringMap,
     /// Task: what the provider must be able to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capability_refs: Vec<Reference>,

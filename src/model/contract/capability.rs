@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Condition, JsonMap, Name, Reference};
+use crate::model::{Condition, JsonMap, Name, Reference};
 
 /// Annotation of a Capability: that it should no longer be used; `true`, or why.
 pub const DEPRECATED: &str = "planspec.io/deprecated";

@@ -1,0 +1,35 @@
+//! The specs and statuses of the contract, one file a kind; a node has its status in a file of its own.
+
+mod binding;
+mod capability;
+mod execution;
+mod gate;
+mod goal;
+mod node;
+mod plan;
+
+pub use binding::{
+    BindingPhase, BindingRule, BindingSelector, BindingSpec, BindingStatus, BindingStrategy, BindingTarget,
+    UnboundCapability, UnboundReason,
+};
+pub use capability::{
+    CapabilityParameter, CapabilityPhase, CapabilityRequirement, CapabilitySpec, CapabilityStatus,
+    DEPRECATED, ParameterType, REPLACEMENT,
+};
+pub use execution::{
+    Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
+    FROM_EXECUTION, Lease, MUTEX, MutexHold, PersonRequest, PinnedGraph, Reuse,
+};
+pub use gate::{
+    GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, Review, ReviewAction,
+    ReviewBinding,
+};
+pub use goal::{GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
+pub use node::{
+    CriterionResult, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason,
+    NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
+};
+pub use plan::{
+    AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,
+    Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, ResourceRef,
+};

@@ -1,0 +1,89 @@
+//! The planning context: all that planning one node reads and writes, and the few ways in which it may write.
+
+use jiff::Timestamp;
+
+use super::draft::{Dependency, Draft, ReadyNode};
+use super::lookup::{ExecutionView, PlanLookup};
+use crate::graph::NodeIx;
+use crate::model::{
+    BindingTarget, JsonMap, Kind, Node, NodeId, NodePhase, NodeReason, NodeStatus, ResolvedBinding,
+};
+use crate::run::{CompiledPlan, Evidence, NodeChange};
+
+/// What planning an Execution works with: the pinned plan, what surrounds it, the draft, and one reading of the clock.
+pub(super) struct PlanContext<'a> {
+    pub(super) view: ExecutionView<'a>,
+    pub(super) lookup: &'a dyn PlanLookup,
+    pub(super) draft: &'a mut Draft,
+    /// Read once for the whole pass: two nodes must not disagree about whether a time has passed.
+    pub(super) now: Timestamp,
+}
+
+impl<'a> PlanContext<'a> {
+    pub(super) fn compiled(&self) -> &'a CompiledPlan {
+        self.view.compiled
+    }
+
+    pub(super) fn node(&self, ix: NodeIx) -> Option<&'a Node> {
+        self.view.compiled.node(ix)
+    }
+
+    pub(super) fn state(&self, id: &NodeId) -> Option<&NodeStatus> {
+        self.draft.status.node_statuses.get(id)
+    }
+
+    pub(super) fn phase(&self, ix: NodeIx) -> NodePhase {
+        self.view.compiled.phase_of(&self.draft.status, ix)
+    }
+
+    /// The name of an attempt, under which providers know it.
+    pub(super) fn attempt_name(&self, node: &Node, state: &NodeStatus) -> String {
+        format!("{}/{}/{}", self.view.uid, node.id, state.attempt)
+    }
+
+    pub(super) fn change(&mut self, id: &NodeId, change: NodeChange) {
+        self.draft.node(id, change, self.now);
+    }
+
+    /// Succeeds a node that no provider worked for.
+    pub(super) fn succeed(&mut self, id: &NodeId, message: String) {
+        let change = NodeChange::Succeed {
+            reason: None,
+            message,
+            outputs: JsonMap::new(),
+            evidence: Evidence::default(),
+        };
+        self.change(id, change);
+    }
+
+    pub(super) fn fail(&mut self, id: &NodeId, reason: NodeReason, message: String) {
+        self.change(id, NodeChange::Fail { reason, message, evidence: Evidence::default() });
+    }
+
+    pub(super) fn skip(&mut self, id: &NodeId, reason: NodeReason, message: String) {
+        self.change(id, NodeChange::Skip { reason, message });
+    }
+
+    pub(super) fn block(&mut self, id: &NodeId, reason: NodeReason, message: String) {
+        self.draft.block(id, reason, message, self.now);
+    }
+
+    /// Offers a node to the scheduler. A suspended Execution goes on with what runs and starts nothing.
+    pub(super) fn offer(&mut self, ix: NodeIx, node: &Node, binding: ResolvedBinding, target: BindingTarget) {
+        if self.draft.status.extensions.suspend.is_none() {
+            let rank = self.compiled().topology.rank(ix);
+            self.draft.ready.push(ReadyNode { node: ix, id: node.id.clone(), rank, binding, target });
+        }
+    }
+
+    /// Plans the Execution again once a Binding changes that the node may be resolved with. Any Binding of the namespace
+    /// counts: the one that is missing now may be created under a name that nothing mentions yet.
+    pub(super) fn wait_for_bindings(&mut self, node: &Node) {
+        let compiled = self.compiled();
+        let home = &compiled.key.namespace;
+        self.draft.on.push(Dependency::Bindings(home.clone()));
+        let named = compiled.spec.node_bindings.get(&node.id).into_iter().chain(&compiled.spec.binding_ref);
+        let named = named.map(|reference| Dependency::Resource(reference.key(Kind::Binding, home)));
+        self.draft.on.extend(named);
+    }
+}

@@ -1,0 +1,152 @@
+//! Planning one node: what its phase, its edges and its condition allow, and then what its kind asks for.
+
+use jiff::Timestamp;
+
+use super::context::PlanContext;
+use super::draft::{Dependency, Draft};
+use super::lookup::{GateVerdict, demand};
+use super::readiness::{EdgeState, condition, edge_state};
+use super::{external, remote_work, task};
+use crate::graph::NodeIx;
+use crate::model::{Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
+use crate::run::{CompiledPlan, Evidence, NodeChange, group_phase};
+
+/// Decides everything about a node that can be decided now.
+pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
+    let Some(node) = context.node(ix) else { return };
+    if node.kind == NodeKind::Group {
+        // Right away, whatever its phase: what depends on a group that has just ended is planned next.
+        return sum_group(context.compiled(), context.draft, ix, context.now);
+    }
+    if context.phase(ix) == NodePhase::Running {
+        recover_lost_runner(context, node);
+    }
+    if is_remote(context, node) {
+        remote_work::plan(context, ix, node);
+        if is_remote(context, node) {
+            return;
+        }
+        // Its time was up or a person decided: what follows, such as the pause before a retry, is planned at once.
+    }
+    if !matches!(context.phase(ix), NodePhase::Pending | NodePhase::Blocked) {
+        return;
+    }
+    match edge_state(context.compiled(), &context.draft.status, ix) {
+        EdgeState::Waiting => {}
+        EdgeState::Blocked { source, phase } => {
+            let source = context.compiled().ids.get(source).map(ToString::to_string).unwrap_or_default();
+            context.skip(&node.id, NodeReason::UpstreamNotSucceeded, format!("`{source}` is {phase}"));
+        }
+        EdgeState::Open => plan_open(context, ix, node),
+    }
+}
+
+fn is_remote(context: &PlanContext<'_>, node: &Node) -> bool {
+    context.state(&node.id).is_some_and(NodeStatus::is_remote)
+}
+
+/// A group takes the phase of its children.
+pub(super) fn sum_group(compiled: &CompiledPlan, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
+    let Some(id) = compiled.ids.get(ix) else { return };
+    let phase_of = |ix: NodeIx| compiled.phase_of(&draft.status, ix);
+    let children = compiled.topology.children(ix);
+    let phase = group_phase(children.iter().map(|&child| phase_of(child)));
+    if phase == phase_of(ix) {
+        return;
+    }
+    let succeeded = children.iter().filter(|&&child| phase_of(child) == NodePhase::Succeeded).count();
+    // Only at the end: on the way the count would change with every child, and each change would be recorded.
+    let message = if phase.is_terminal() {
+        format!("{succeeded} of {} succeeded", children.len())
+    } else {
+        String::new()
+    };
+    draft.node(id, NodeChange::Sum { phase, message }, now);
+}
+
+/// An attempt of a runner that no longer holds the lease is lost: its result can never be recorded. Whoever plans holds
+/// the lease now (Invariant 4), so a Running node that names another runner was abandoned.
+fn recover_lost_runner(context: &mut PlanContext<'_>, node: &Node) {
+    let Some(state) = context.state(&node.id) else { return };
+    if state.extensions.runner.as_deref() == Some(context.view.runner) {
+        return;
+    }
+    let runner = state.extensions.runner.as_deref().unwrap_or("unknown");
+    let message = format!("runner {runner} was lost during attempt {}", state.attempt);
+    tracing::debug!(
+        execution = %context.compiled().key, node = %node.id, attempt = state.attempt, runner,
+        repeatable = node.repeatable(), "runner lost"
+    );
+    let reason = NodeReason::RunnerLost;
+    let change = if node.repeatable() {
+        // Uncounted: a node must not run out of retries because machines are taken away.
+        NodeChange::Retry { reason, message, at: context.now, counted: false, evidence: Evidence::default() }
+    } else {
+        let message = format!("{message}; not repeatable, so a person must decide");
+        NodeChange::Block { reason, message, retry_at: None, handle: None }
+    };
+    context.change(&node.id, change);
+}
+
+/// A node whose sources are done with: its condition, then what its kind asks for.
+fn plan_open(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
+    match condition(context.compiled(), &context.draft.status, ix) {
+        Ok(true) => {}
+        Ok(false) => {
+            let message = "its condition `when` is false".to_owned();
+            return context.skip(&node.id, NodeReason::ConditionFalse, message);
+        }
+        Err(message) => return context.fail(&node.id, NodeReason::ExpressionError, message),
+    }
+    if timed_out(context, node) {
+        return;
+    }
+    match node.kind {
+        NodeKind::Task => task::plan(context, ix, node),
+        NodeKind::Gate => plan_gate(context, ix, node),
+        NodeKind::External => external::plan(context, ix, node),
+        NodeKind::Group => {}
+    }
+}
+
+/// A timeout covers one attempt; for a node that waits outside any attempt, it covers the wait.
+fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
+    let Some(state) = context.state(&node.id) else { return false };
+    let (Some(timeout), Some(since)) = (&node.timeout, state.extensions.blocked_since) else { return false };
+    // What is blocked for want of a Binding has not begun, and a person is to decide about a lost runner without haste.
+    if !matches!(
+        state.extensions.reason,
+        Some(NodeReason::AwaitingApproval | NodeReason::AwaitingEvent | NodeReason::AwaitingPerson)
+    ) {
+        return false;
+    }
+    let end = after(since, timeout.span());
+    if context.now < end {
+        context.draft.wake_at(end);
+        return false;
+    }
+    context.fail(&node.id, NodeReason::Timeout, format!("waited for longer than {timeout}"));
+    true
+}
+
+fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
+    let home = &context.compiled().plan_key.namespace;
+    let Some(gate) = node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, home)) else {
+        let message = "the node names no gate".to_owned();
+        return context.fail(&node.id, NodeReason::ExpressionError, message);
+    };
+    let Some(demand) = demand(&context.view, &context.draft.status, gate.clone(), ix) else { return };
+    // After a `retry` the gate is asked anew: an approval from before it was for a run that is over (Invariant 11).
+    let since = context.state(&node.id).and_then(|state| state.extensions.reset_at);
+    match context.lookup.gate(&gate, &demand.binding, since) {
+        GateVerdict::Approved(by) => context.succeed(&node.id, format!("approved by {}", by.join(", "))),
+        GateVerdict::Rejected(by) => {
+            context.fail(&node.id, NodeReason::Rejected, format!("rejected by {by}"));
+        }
+        GateVerdict::Waiting(message) => {
+            context.draft.on.push(Dependency::Resource(gate));
+            context.draft.gates.push(demand);
+            context.block(&node.id, NodeReason::AwaitingApproval, message);
+        }
+    }
+}

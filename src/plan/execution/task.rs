@@ -1,0 +1,29 @@
+//! Planning a task that nobody works on: whether its next attempt may start, and who would do it.
+
+use super::context::PlanContext;
+use super::lookup::ProviderResolution;
+use crate::graph::NodeIx;
+use crate::model::{Node, NodePhase, NodeReason};
+
+pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
+    let Some(state) = context.state(&node.id) else { return };
+    let waits_for_person = matches!(
+        state.extensions.reason,
+        Some(NodeReason::AwaitingPerson | NodeReason::RunnerLost | NodeReason::InputRequired)
+    );
+    if state.phase == NodePhase::Blocked && waits_for_person {
+        return;
+    }
+    if let Some(at) = state.extensions.retry_at.filter(|&at| at > context.now) {
+        context.draft.wake_at(at);
+        return;
+    }
+    match context.lookup.resolve(context.compiled(), ix) {
+        ProviderResolution::Bound(binding, target) => context.offer(ix, node, binding, target),
+        ProviderResolution::Not(reason, message) => {
+            tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
+            context.wait_for_bindings(node);
+            context.block(&node.id, reason, message);
+        }
+    }
+}
