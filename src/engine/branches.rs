@@ -144,7 +144,8 @@ impl Branches {
     fn read(&self, desired: ObjectId) -> Result<BranchTips, EngineError> {
         let desired = self.repo.commit(desired)?;
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;
-        let (mut config, mut warnings) = (Config::default(), Vec::new());
+        let mut config = Config::default();
+        let mut warnings = Vec::new();
         if let Some(blob) = config_blob {
             let bytes = self.repo.blob(blob, MAX_CONFIG_BYTES)?;
             (config, warnings) = manifest::load_config(&bytes);
@@ -200,7 +201,8 @@ impl Branches {
     /// # Errors
     /// Git.
     pub fn reopen(&self) -> Result<Self, EngineError> {
-        let (repo, remote) = (self.repo.reopen()?, self.remote.clone());
+        let repo = self.repo.reopen()?;
+        let remote = self.remote.clone();
         Ok(Self { repo, remote, branch: self.branch.clone() })
     }
 }

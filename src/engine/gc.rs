@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::publisher::{PublishOutcome, Publisher};
 use super::{Branches, Clock, EngineError, RefUpdate};
+use crate::engine::commit::publisher::{PublishOutcome, Publisher};
 use crate::git::{ObjectId, Repo};
 use crate::model::{Kind, ResourceStatus, StatusRecord};
 use crate::record::{Batch, RecordEdit, StatusTree, parse_record, shrink, squash};

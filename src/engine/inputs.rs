@@ -1,6 +1,7 @@
-//! What a reconcile is made of, and what it comes to.
+//! What a reconcile is given, and what it reports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -48,4 +49,23 @@ pub struct ReconcileInputs<'a> {
     pub stop: watch::Receiver<bool>,
     /// Takes events.
     pub sink: EventSink<'a>,
+}
+
+/// What a caller may choose about a reconcile.
+#[derive(Debug, Clone, Default)]
+pub struct ReconcileOptions {
+    /// How many local attempts run at once; what the configuration says when absent.
+    pub jobs: Option<usize>,
+    /// The same, when the configuration says nothing either.
+    pub default_jobs: usize,
+    /// Go on when everything waits, and look again this often.
+    pub watch: Option<Duration>,
+    /// Stop cleanly before this much time has passed.
+    pub max_duration: Option<Duration>,
+    /// Carry out a deletion of more than the configured share of all resources.
+    pub allow_mass_delete: bool,
+    /// The name of this runner: unique to the process.
+    pub runner: String,
+    /// Pass the lines on that providers print.
+    pub stream_output: bool,
 }

@@ -14,7 +14,7 @@ pub enum Stop {
 }
 
 /// How an attempt, or a poll of remote work, ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
 pub enum AttemptOutcome {
     /// The work is done.
     Succeeded {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::target::DecisionTarget;
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
-use crate::engine::active::terms;
-use crate::engine::capabilities::capabilities_of;
+use crate::engine::execution::active::terms;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::index::Topic;
 use crate::model::{
     ExecutionPhase, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
@@ -43,7 +43,8 @@ pub(super) fn complete(
     let outputs = if failed { JsonMap::new() } else { checked(snapshot, &compiled, ix, node, outputs)? };
     let state = case.status().node_statuses.get(id);
     let elsewhere = state.is_some_and(|state| state.is_remote() && state.extensions.handle.is_some());
-    let (evidence, reason) = (Evidence::default(), NodeReason::CompletedByPerson);
+    let evidence = Evidence::default();
+    let reason = NodeReason::CompletedByPerson;
     let (change, said) = if elsewhere {
         // Only a reconcile knows the providers; and nothing that comes after may run beside what is called off.
         let said = format!("{word}, as soon as the next reconcile has called off its work elsewhere");

@@ -1,10 +1,12 @@
 //! Reviews of gates.
 
 use super::{Actor, DecisionEffect, listed, refuse};
-use crate::engine::gates::{author_of, decide_with, gate_status, generation, people, settle, spec_of};
-use crate::engine::pin::program_of;
-use crate::engine::snapshot::Snapshot;
-use crate::engine::{EngineError, metadata};
+use crate::engine::EngineError;
+use crate::engine::execution::pin::program_of;
+use crate::engine::snapshot::gates::{
+    author_of, decide_with, gate_status, generation, people, settle, spec_of,
+};
+use crate::engine::snapshot::{Snapshot, metadata};
 use crate::model::{
     GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, ResourceStatus, Review, ReviewAction,
     ReviewBinding, StatusMetadata, StatusRecord,

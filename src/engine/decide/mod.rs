@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::commit_builder::CommitBuilder;
-use super::publisher::{PublishOutcome, Publisher};
+use super::commit::builder::CommitBuilder;
+use super::commit::publisher::{PublishOutcome, Publisher};
 use super::snapshot::Snapshot;
 use super::{Branches, EngineError};
 use crate::git::Signature;
@@ -148,7 +148,7 @@ pub fn decide(
     let mut publisher = Publisher::new(branches)?;
     let (mut snapshot, _) = Snapshot::open(branches.repo().reopen()?, index, branches.tips()?)?;
     for races in 0..MOST_RACES {
-        let people = super::gates::people(&snapshot);
+        let people = super::snapshot::gates::people(&snapshot);
         let (name, teams) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), Vec::new()),
             Decider::Login { login, teams } => (people.identify_login(login), teams.clone()),

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
-use crate::engine::metadata::observe;
-use crate::engine::pin::program_of;
+use crate::engine::execution::pin::program_of;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::metadata::observe;
 use crate::model::{ExecutionStatus, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
 use crate::plan::Draft;
 use crate::run::{CompiledPlan, ExecutionChange, derive_phase};
@@ -37,7 +37,8 @@ impl DecisionTarget {
             Some(pinned) => program_of(snapshot, key, pinned)?.ok(),
             None => None,
         };
-        let (draft, metadata) = (Draft::new(status), record.metadata.clone());
+        let draft = Draft::new(status);
+        let metadata = record.metadata.clone();
         Ok(Self { key: key.clone(), record: Some(record), metadata, draft, compiled })
     }
 
@@ -54,7 +55,8 @@ impl DecisionTarget {
         let Some(declared) = declared else { return Self::open(snapshot, key) };
         let metadata = observe(key, &declared, &snapshot.desired, None);
         let mut draft = Draft::new(ExecutionStatus::default());
-        let (spec_hash, run_id) = (declared.spec_digest.clone(), metadata.uid.clone());
+        let spec_hash = declared.spec_digest.clone();
+        let run_id = metadata.uid.clone();
         draft.execution(ExecutionChange::Queue { spec_hash, run_id }, at);
         draft.status.observed_generation = Some(metadata.generation);
         Ok(Self { key: key.clone(), record: None, metadata, draft, compiled: None })

@@ -19,7 +19,7 @@ use crate::cli::drive::{drive_with, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::config::Actions;
-use crate::engine::{ReconcileOptions, ReconcileSummary, forget_looks};
+use crate::engine::{ReconcileOptions, ReconcileSummary, forget_poll_times};
 
 /// Drives everything and reports it.
 pub(crate) fn run(
@@ -52,7 +52,7 @@ pub(crate) fn after_review(
 
 /// Lets the next pass look at everything that goes on elsewhere, however short ago the last look was.
 pub(crate) fn look_at_once(context: &Context) -> Result<(), CliError> {
-    Ok(forget_looks(&RepoContext::open(context)?.repo.cache_dir())?)
+    Ok(forget_poll_times(&RepoContext::open(context)?.repo.cache_dir())?)
 }
 
 /// The host, where there is a token that may be used; a warning where there is none. A pass needs none.

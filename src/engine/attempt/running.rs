@@ -1,0 +1,276 @@
+//! Attempts: what was claimed, what runs, and how its end comes back to the driver.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, trace};
+
+use crate::engine::attempt::factory::{AttemptFactory, Claim};
+use crate::engine::clock::Clock;
+use crate::engine::message::{AttemptEnd, AttemptMessage};
+use crate::model::{NodeId, NodeReason, ResourceKey};
+use crate::provider::{Control, Registry};
+use crate::run::{AttemptOutcome, Stop};
+
+/// How many lines of a provider may wait to be shown.
+pub(crate) const OUTPUT_LINES: usize = 256;
+
+struct RunningAttempt {
+    stop: watch::Sender<Option<Stop>>,
+    attempt: u32,
+    provider: String,
+}
+
+/// Everything that is claimed or runs.
+pub(crate) struct Attempts {
+    jobs: usize,
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    factory: Arc<AttemptFactory>,
+    claimed: VecDeque<Claim>,
+    running: HashMap<(ResourceKey, NodeId), RunningAttempt>,
+    sender: mpsc::UnboundedSender<AttemptMessage>,
+    stream: bool,
+    /// A moving average of how long attempts take.
+    mean: Option<Duration>,
+    started: u32,
+}
+
+impl Attempts {
+    pub(crate) fn new(
+        jobs: usize,
+        clock: Arc<dyn Clock>,
+        registry: Registry,
+        factory: Arc<AttemptFactory>,
+        stream: bool,
+    ) -> (Self, mpsc::UnboundedReceiver<AttemptMessage>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let claimed = VecDeque::new();
+        let running = HashMap::new();
+        let attempts = Self {
+            jobs: jobs.max(1),
+            clock,
+            registry,
+            factory,
+            claimed,
+            running,
+            sender,
+            stream,
+            mean: None,
+            started: 0,
+        };
+        (attempts, receiver)
+    }
+
+    /// The providers.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub(crate) fn factory(&self) -> &Arc<AttemptFactory> {
+        &self.factory
+    }
+
+    /// Where to send what the loop has to take in.
+    pub(crate) fn sender(&self) -> &mpsc::UnboundedSender<AttemptMessage> {
+        &self.sender
+    }
+
+    /// Whether printed lines are passed on.
+    pub(crate) fn streams(&self) -> bool {
+        self.stream
+    }
+
+    /// How many attempts were started so far.
+    pub(crate) fn started(&self) -> u32 {
+        self.started
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.claimed.is_empty()
+    }
+
+    /// How many attempts run.
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether an attempt of an execution is claimed or runs.
+    pub(crate) fn works_on(&self, key: &ResourceKey) -> bool {
+        self.running.keys().any(|(owner, _)| owner == key)
+            || self.claimed.iter().any(|claim| claim.key == *key)
+    }
+
+    /// How many nodes may be claimed now. Beyond free slots, claims are taken ahead for as many attempts as will
+    /// probably end within `span`, until the next commit is published, so that no slot waits for a publication.
+    pub(crate) fn room(&self, span: Duration) -> usize {
+        let ahead = self.mean.map_or(0, |mean| {
+            let per_slot = span.as_secs_f64() / mean.as_secs_f64().max(0.000_1);
+            // A bound, so that a runner that dies leaves no more behind than it could have finished soon.
+            (per_slot * 1.5 * self.jobs as f64).ceil().min(512.0) as usize
+        });
+        (self.jobs + ahead).saturating_sub(self.running.len() + self.claimed.len())
+    }
+
+    /// Whether what is claimed probably keeps every slot busy for longer than `span`.
+    pub(crate) fn last_for(&self, span: Duration) -> bool {
+        let per_slot = self.claimed.len() as f64 / self.jobs as f64;
+        self.mean.is_some_and(|mean| mean.as_secs_f64() * per_slot > span.as_secs_f64())
+    }
+
+    /// How many attempts of each provider are claimed or run.
+    pub(crate) fn by_provider(&self) -> BTreeMap<String, u32> {
+        let mut counts = BTreeMap::new();
+        let claimed = self.claimed.iter().map(|claim| &claim.target.provider);
+        for provider in self.running.values().map(|running| &running.provider).chain(claimed) {
+            let count: &mut u32 = counts.entry(provider.clone()).or_default();
+            *count += 1;
+        }
+        counts
+    }
+
+    /// Takes a claim, unless that very attempt is under way: in relaxed mode it may have gone ahead of a commit that then
+    /// lost its race and was made again.
+    pub(crate) fn claim(&mut self, claim: Claim) {
+        let node = claim.compiled.ids.get(claim.node).cloned();
+        let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
+        let same = |other: &Claim| {
+            other.key == claim.key && other.node == claim.node && other.attempt == claim.attempt
+        };
+        if running.is_some_and(|running| running.attempt == claim.attempt) || self.claimed.iter().any(same) {
+            return;
+        }
+        trace!(execution = %claim.key, node = claim.node, attempt = claim.attempt, "claim is published");
+        self.claimed.push_back(claim);
+    }
+
+    /// Starts claimed nodes while there are slots.
+    pub(crate) fn pump(&mut self) {
+        while self.running.len() < self.jobs {
+            let Some(claim) = self.claimed.pop_front() else { break };
+            self.start(claim);
+        }
+    }
+
+    /// Ends every attempt of an execution that `keep` does not want.
+    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, u32) -> bool) {
+        self.claimed.retain(|claim| {
+            claim.key != *key
+                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, claim.attempt))
+        });
+        for ((owner, node), running) in &self.running {
+            if owner == key && !keep(node, running.attempt) {
+                info!(execution = %key, %node, attempt = running.attempt, "stop attempt: the record does not know it any more");
+                running.stop.send_replace(Some(Stop::Cancel));
+            }
+        }
+    }
+
+    /// The runner goes away: what runs is ended, what was only claimed is given back.
+    pub(crate) fn shut_down(&mut self) {
+        debug!(running = self.running.len(), claimed = self.claimed.len(), "stop all attempts");
+        for running in self.running.values() {
+            running.stop.send_if_modified(|stop| {
+                let first = stop.is_none();
+                if first {
+                    *stop = Some(Stop::Shutdown);
+                }
+                first
+            });
+        }
+        for claim in std::mem::take(&mut self.claimed) {
+            let message = "the runner stopped before it began".to_owned();
+            self.end(&claim, AttemptOutcome::NotStarted { message });
+        }
+    }
+
+    /// Takes in that an attempt ended.
+    pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) {
+        self.running.remove(&(key.clone(), finished.node.clone()));
+        let node = &finished.node;
+        let attempt = finished.attempt;
+        if let Some(started) = finished.started {
+            let span = Duration::try_from(finished.at.duration_since(started)).unwrap_or_default();
+            let outcome: &str = (&finished.report.outcome).into();
+            info!(execution = %key, %node, attempt, outcome, duration_ms = span.as_millis(), "attempt ended");
+            self.mean = Some(self.mean.map_or(span, |mean| (mean * 7 + span) / 8));
+        }
+    }
+
+    fn end(&self, claim: &Claim, outcome: AttemptOutcome) {
+        let Some(node) = claim.compiled.ids.get(claim.node) else { return };
+        let finished = AttemptEnd {
+            node: node.clone(),
+            attempt: claim.attempt,
+            report: outcome.into(),
+            started: None,
+            at: self.clock.now(),
+        };
+        // The receiver lives as long as the driver; when it is gone nobody wants to know.
+        let _ = self.sender.send(AttemptMessage::Ended(claim.key.clone(), Box::new(finished)));
+    }
+
+    fn start(&mut self, claim: Claim) {
+        let Some(id) = claim.compiled.ids.get(claim.node).cloned() else { return };
+        let attempt = match self.factory.attempt(&claim, &id) {
+            Ok(attempt) => attempt,
+            Err((reason, message)) => {
+                self.end(&claim, AttemptOutcome::permanent(reason, message));
+                return;
+            }
+        };
+        let provider = match self.registry.find(&claim.target.provider) {
+            Ok(provider) => Arc::clone(provider),
+            Err(error) => {
+                let reason = NodeReason::ProviderUnavailable;
+                let message = error.to_string();
+                self.end(&claim, AttemptOutcome::permanent(reason, message));
+                return;
+            }
+        };
+        let provider_name = &claim.target.provider;
+        info!(execution = %claim.key, node = %id, attempt = claim.attempt, provider = provider_name, "start attempt");
+        self.started = self.started.saturating_add(1);
+        let (stop, stopped) = watch::channel(None);
+        let (lines, shown) = mpsc::channel(OUTPUT_LINES);
+        let running =
+            RunningAttempt { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
+        self.running.insert((claim.key.clone(), id.clone()), running);
+        if self.stream {
+            forward(&self.sender, claim.key.clone(), id.clone(), shown);
+        }
+        let clock = Arc::clone(&self.clock);
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let started = clock.now();
+            let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
+            let started = Some(started);
+            let at = clock.now();
+            let finished = AttemptEnd { node: id, attempt: claim.attempt, report, started, at };
+            let _ = sender.send(AttemptMessage::Ended(claim.key, Box::new(finished)));
+        });
+    }
+}
+
+/// Passes on what an attempt prints.
+pub(crate) fn forward(
+    sender: &mpsc::UnboundedSender<AttemptMessage>,
+    key: ResourceKey,
+    node: NodeId,
+    mut lines: mpsc::Receiver<String>,
+) {
+    let sender = sender.clone();
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            if sender.send(AttemptMessage::Line(key.clone(), node.clone(), line)).is_err() {
+                break;
+            }
+        }
+    });
+}

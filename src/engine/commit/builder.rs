@@ -1,0 +1,260 @@
+//! One commit in the making: records to put and remove, what its message tells, and what outputs will be told once it
+//! is published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::engine::execution::step::PreparedStep;
+use crate::event::{Event, ResourceChange};
+use crate::git::ObjectId;
+use crate::model::{ExecutionPhase, ResourceKey, ResourceStatus, StatusRecord};
+use crate::plan::Draft;
+use crate::record::{self, DashboardInput, PinKind, RecordEdit, Transition};
+
+/// One commit in the making.
+#[derive(Debug, Default)]
+pub(crate) struct CommitBuilder {
+    pub(crate) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    changes: Vec<RecordEdit>,
+    transitions: Vec<Transition>,
+    events: Vec<Event>,
+    pub(crate) dashboard: Option<DashboardInput>,
+}
+
+impl CommitBuilder {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Puts the record of a resource that is not an execution.
+    pub(crate) fn put(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
+        self.put_pinned(old, record, None, by, at);
+    }
+
+    /// The same with blobs pinned beside it; those that are there stay when absent.
+    pub(crate) fn put_pinned(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        pins: Option<Vec<(PinKind, ObjectId)>>,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
+        let key = record.key();
+        let from = old.map(|old| phase_of(&old.status));
+        let to = phase_of(&record.status);
+        let message = message_of(&record.status);
+        self.transitions.push(Transition {
+            key: key.clone(),
+            node: None,
+            from,
+            to: to.clone(),
+            reason: None,
+            message: message.clone(),
+            attempt: 0,
+            by: by.map(ToOwned::to_owned),
+        });
+        let change = if old.is_some() { ResourceChange::Configured } else { ResourceChange::Created };
+        self.events.push(Event::Resource { at, key: key.clone(), change, phase: to, message });
+        self.push(key, record, pins);
+    }
+
+    /// Puts the record of an execution, with the moves of its nodes.
+    pub(crate) fn put_execution(
+        &mut self,
+        old: Option<ExecutionPhase>,
+        step: &PreparedStep,
+        record: StatusRecord,
+        at: Timestamp,
+    ) {
+        let key = record.key();
+        self.tell_execution(&key, old, &step.draft, None, at);
+        self.push(key, record, step.pins.clone());
+    }
+
+    /// Tells what moved in an execution.
+    fn tell_execution(
+        &mut self,
+        key: &ResourceKey,
+        old: Option<ExecutionPhase>,
+        draft: &Draft,
+        by: Option<&str>,
+        at: Timestamp,
+    ) {
+        let status = &draft.status;
+        for change in &draft.moves {
+            let reason = change.reason;
+            let message = change.message.clone();
+            self.transitions.push(Transition {
+                key: key.clone(),
+                node: Some(change.node.clone()),
+                from: Some(change.from.to_string()),
+                to: change.to.to_string(),
+                reason: reason.map(|reason| reason.to_string()),
+                message: message.clone(),
+                attempt: change.attempt,
+                by: by.map(ToOwned::to_owned),
+            });
+            let node = change.node.clone();
+            let from = change.from;
+            let to = change.to;
+            let attempt = change.attempt;
+            self.events.push(Event::Node { at, key: key.clone(), node, from, to, reason, message, attempt });
+        }
+        if old != Some(status.phase) {
+            let message = status.message.clone().unwrap_or_default();
+            self.transitions.push(Transition {
+                key: key.clone(),
+                node: None,
+                from: old.map(|old| old.to_string()),
+                to: status.phase.to_string(),
+                reason: status.reason.clone(),
+                message: message.clone(),
+                attempt: 0,
+                by: by.map(ToOwned::to_owned),
+            });
+            let nodes = status.node_statuses.len();
+            self.events.push(Event::Execution {
+                at,
+                key: key.clone(),
+                from: old,
+                to: status.phase,
+                message,
+                nodes,
+            });
+        }
+    }
+
+    /// Puts the record of a gate after a person's review.
+    pub(crate) fn put_decision(
+        &mut self,
+        old: Option<&StatusRecord>,
+        record: StatusRecord,
+        by: &str,
+        said: &str,
+        at: Timestamp,
+    ) {
+        self.put(old, record, Some(by), at);
+        if let Some(transition) = self.transitions.last_mut() {
+            said.clone_into(&mut transition.message);
+        }
+    }
+
+    /// Puts the record of an execution after a person's decision; where it changes no phase, `word` is what became of
+    /// the execution.
+    pub(crate) fn put_decided(
+        &mut self,
+        old: Option<ExecutionPhase>,
+        draft: &Draft,
+        record: StatusRecord,
+        by: &str,
+        (word, said): (&str, &str),
+        at: Timestamp,
+    ) {
+        let before = self.transitions.len();
+        self.tell_execution(&record.key(), old, draft, Some(by), at);
+        if self.transitions.len() == before {
+            self.transitions.push(Transition {
+                key: record.key(),
+                node: None,
+                from: Some(draft.status.phase.to_string()),
+                to: word.to_owned(),
+                reason: None,
+                message: said.to_owned(),
+                attempt: 0,
+                by: Some(by.to_owned()),
+            });
+        }
+        self.push(record.key(), record, None);
+    }
+
+    fn push(&mut self, key: ResourceKey, record: StatusRecord, pins: Option<Vec<(PinKind, ObjectId)>>) {
+        let record = Arc::new(record);
+        self.puts.insert(key, Some(Arc::clone(&record)));
+        self.changes.push(RecordEdit::Put { record, pins });
+    }
+
+    /// Removes the record of a resource.
+    pub(crate) fn remove(&mut self, old: &StatusRecord, at: Timestamp) {
+        let key = old.key();
+        let phase = phase_of(&old.status);
+        self.transitions.push(Transition {
+            key: key.clone(),
+            node: None,
+            from: Some(phase.clone()),
+            to: "Deleted".to_owned(),
+            reason: None,
+            message: String::new(),
+            attempt: 0,
+            by: None,
+        });
+        let change = ResourceChange::Deleted;
+        let message = String::new();
+        self.events.push(Event::Resource { at, key: key.clone(), change, phase, message });
+        self.puts.insert(key.clone(), None);
+        self.changes.push(RecordEdit::Remove(key));
+    }
+
+    /// The commit, and what to tell once it is published.
+    pub(crate) fn split(
+        self,
+        desired: ObjectId,
+        runner: &str,
+        at: Timestamp,
+    ) -> (record::Batch, CommitEffects) {
+        let Self { puts, changes, transitions, events, dashboard } = self;
+        let desired = Some(desired);
+        let runner = runner.to_owned();
+        (
+            record::Batch { desired, runner, at, changes, transitions, dashboard },
+            CommitEffects { puts, events },
+        )
+    }
+}
+
+/// What follows from a commit once it is published.
+#[derive(Debug)]
+pub(crate) struct CommitEffects {
+    pub(crate) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// The phase, as written in a status.
+pub(crate) fn phase_of(status: &ResourceStatus) -> String {
+    match status {
+        ResourceStatus::Goal(status) => format!("{:?}", status.phase),
+        ResourceStatus::Plan(status) => format!("{:?}", status.phase),
+        ResourceStatus::Capability(status) => format!("{:?}", status.phase),
+        ResourceStatus::Binding(status) => format!("{:?}", status.phase),
+        ResourceStatus::Gate(status) => format!("{:?}", status.phase),
+        ResourceStatus::Execution(status) => status.phase.to_string(),
+    }
+}
+
+/// What the conditions say that is not as it should be.
+fn message_of(status: &ResourceStatus) -> String {
+    let conditions = match status {
+        ResourceStatus::Goal(status) => &status.conditions,
+        ResourceStatus::Plan(status) => &status.conditions,
+        ResourceStatus::Capability(status) => &status.conditions,
+        ResourceStatus::Binding(status) => &status.conditions,
+        ResourceStatus::Gate(status) => &status.conditions,
+        ResourceStatus::Execution(status) => return status.message.clone().unwrap_or_default(),
+    };
+    let last = conditions.iter().rev().find(|condition| {
+        condition.status == crate::model::ConditionStatus::False || condition.kind == "Waiting"
+    });
+    last.map(|condition| condition.message.clone()).unwrap_or_default()
+}

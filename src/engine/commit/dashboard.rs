@@ -1,0 +1,143 @@
+//! What the dashboard shows, gathered from the index and from the commit in the making.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+use crate::engine::commit::builder::phase_of;
+use crate::engine::commit::resources::PendingRecords;
+use crate::engine::execution::active::ActiveExecution;
+use crate::engine::snapshot::Snapshot;
+use crate::model::{ExecutionPhase, Kind, NodePhase, NodeReason, PlanGraph, ResourceKey, Spec, StatusRecord};
+use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
+
+/// Gathers what the dashboard shows once the records in `newer` are published.
+pub(crate) fn input(
+    snapshot: &Snapshot,
+    newer: PendingRecords<'_>,
+    active: &BTreeMap<ResourceKey, ActiveExecution>,
+) -> Result<DashboardInput, EngineError> {
+    let mut phases = snapshot.index.phases()?;
+    let overlay = snapshot.newer_records().chain(newer.iter());
+    let mut last: BTreeMap<&ResourceKey, &Option<Arc<StatusRecord>>> = BTreeMap::new();
+    last.extend(overlay);
+    for (key, record) in &last {
+        if let Some(old) = snapshot.index.recorded(key)?
+            && let Some(count) = phases.get_mut(&(key.kind, old.phase))
+        {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(record) = record {
+            *phases.entry((key.kind, phase_of(&record.status))).or_default() += 1;
+        }
+    }
+    let mut wanted: BTreeSet<ResourceKey> =
+        snapshot.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
+    wanted.extend(last.keys().filter(|key| key.kind == Kind::Execution).map(|key| (*key).clone()));
+    let mut cards = Vec::new();
+    for key in wanted {
+        let record = match last.get(&key) {
+            Some(record) => (*record).clone(),
+            None => snapshot.record(&key)?,
+        };
+        cards.extend(record.map(|record| (key, record)));
+    }
+    cards.sort_by_key(|(_, record)| std::cmp::Reverse(interest(record)));
+    cards.truncate(EXECUTION_LIMIT);
+    let mut waiting = Vec::new();
+    let mut executions = Vec::new();
+    for (key, record) in cards {
+        add_waiting(snapshot, &key, &record, &mut waiting)?;
+        let graph = match active.get(&key).and_then(|active| active.compiled.as_ref()) {
+            Some(compiled) => Some(Arc::new(compiled.plan.graph.clone())),
+            None => pinned_graph(snapshot, &key, &record)?.map(Arc::new),
+        };
+        let path = snapshot.path_of(&key)?;
+        executions.push(ExecutionCard { record, path, graph });
+    }
+    waiting.truncate(WAITING_LIMIT);
+    Ok(DashboardInput { phases, waiting, executions })
+}
+
+/// What goes first: what is not over, then what ended last.
+fn interest(record: &StatusRecord) -> (bool, Option<jiff::Timestamp>) {
+    let Some(status) = record.execution() else { return (false, None) };
+    (!status.phase.is_terminal(), status.completion_time.or(status.last_phase_transition_time))
+}
+
+fn pinned_graph(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    record: &StatusRecord,
+) -> Result<Option<PlanGraph>, EngineError> {
+    let pinned = record.execution().and_then(|status| status.extensions.pinned.as_ref());
+    let Some(pinned) = pinned else { return Ok(None) };
+    let Some(blob) = snapshot.status.pinned(&snapshot.repo, key)?.plan else { return Ok(None) };
+    let plan = snapshot.read(blob, "pinned", &pinned.plan)?;
+    Ok(plan.and_then(|plan| match plan.spec {
+        Spec::Plan(spec) => Some(spec.graph),
+        _ => None,
+    }))
+}
+
+fn add_waiting(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    record: &StatusRecord,
+    waiting: &mut Vec<WaitingFor>,
+) -> Result<(), EngineError> {
+    let Some(status) = record.execution() else { return Ok(()) };
+    if status.phase == ExecutionPhase::Blocked && status.node_statuses.is_empty() {
+        waiting.push(WaitingFor {
+            key: key.clone(),
+            node: None,
+            message: status.message.clone().unwrap_or_default(),
+            people: Vec::new(),
+            command: None,
+            since: status.last_phase_transition_time,
+        });
+    }
+    for (node, state) in &status.node_statuses {
+        if state.phase != NodePhase::Blocked {
+            continue;
+        }
+        let reason = state.extensions.reason;
+        let gate = if reason == Some(NodeReason::AwaitingApproval) {
+            gate_of(snapshot, key, record, node)?
+        } else {
+            None
+        };
+        let people = match &gate {
+            Some(gate) => crate::engine::snapshot::gates::spec_of(snapshot, gate)?
+                .map(|spec| spec.reviewers)
+                .unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let command = reason
+            .and_then(|reason| crate::engine::execution::waiting::remedy(key, node, reason, gate.as_ref()));
+        waiting.push(WaitingFor {
+            key: key.clone(),
+            node: Some(node.clone()),
+            message: state.message.clone(),
+            people,
+            command,
+            since: state.extensions.blocked_since,
+        });
+    }
+    Ok(())
+}
+
+fn gate_of(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    record: &StatusRecord,
+    node: &crate::model::NodeId,
+) -> Result<Option<ResourceKey>, EngineError> {
+    let Some(graph) = pinned_graph(snapshot, key, record)? else { return Ok(None) };
+    let home = record
+        .execution()
+        .and_then(|status| status.extensions.pinned.as_ref())
+        .map(|pinned| &pinned.plan.namespace);
+    let found = graph.nodes.iter().find(|other| other.id == *node);
+    Ok(found.and_then(|node| node.gate_ref.as_ref()).zip(home).map(|(gate, home)| gate.key(Kind::Gate, home)))
+}

@@ -1,0 +1,8 @@
+//! Status commits: what goes into one, and how it gets onto the branch.
+
+pub(crate) mod builder;
+pub(crate) mod dashboard;
+pub(crate) mod lane;
+pub(crate) mod pacing;
+pub(crate) mod publisher;
+pub(crate) mod resources;

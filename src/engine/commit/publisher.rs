@@ -1,0 +1,60 @@
+//! Publishing: the one place where status commits are made and the branch is moved. Works on a thread of its own, so
+//! that ends of attempts gather meanwhile and go out together in the next commit.
+
+use crate::config::Config;
+use crate::engine::{Branches, EngineError, RefUpdate};
+use crate::git::{ObjectId, Signature};
+use crate::record::{Batch, StatusTree, Writer};
+
+/// Makes status commits and moves the branch.
+pub(crate) struct Publisher {
+    branches: Branches,
+    writer: Writer,
+    author: Signature,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) enum PublishOutcome {
+    /// It is on the branch, as this commit.
+    Done {
+        /// The commit.
+        commit: ObjectId,
+        /// Its subject.
+        subject: String,
+    },
+    /// It would have changed nothing.
+    Unchanged,
+    /// Somebody else was faster; the branch is here now.
+    Moved(Option<ObjectId>),
+}
+
+impl Publisher {
+    pub(crate) fn new(branches: &Branches) -> Result<Self, EngineError> {
+        let branches = branches.reopen()?;
+        // A runner needs no name of its own: what it writes is signed by its trailer.
+        let author = branches.repo().identity().unwrap_or_else(|_| Signature {
+            name: "planspec".to_owned(),
+            email: "planspec@localhost".to_owned(),
+        });
+        Ok(Self { branches, writer: Writer::new(), author })
+    }
+
+    /// Makes the commit on top of `base` and moves the branch to it.
+    pub(crate) fn deliver(
+        &mut self,
+        config: &Config,
+        base: StatusTree,
+        batch: &Batch,
+    ) -> Result<PublishOutcome, EngineError> {
+        let repo = self.branches.repo();
+        let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
+            return Ok(PublishOutcome::Unchanged);
+        };
+        let subject = repo.commit(commit)?.subject().to_owned();
+        Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
+            RefUpdate::Done => PublishOutcome::Done { commit, subject },
+            RefUpdate::Moved(tip) => PublishOutcome::Moved(tip),
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! An Execution that this reconcile is driving.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::step::PreparedStep;
+use crate::engine::message::{AttemptEnd, PollResult};
+use crate::engine::snapshot::Snapshot;
+use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, StatusRecord};
+use crate::plan::{CancelResult, LeaseTerms};
+use crate::run::CompiledPlan;
+
+/// An Execution that is being driven.
+#[derive(Debug)]
+pub(crate) struct ActiveExecution {
+    pub(crate) key: ResourceKey,
+    /// The record as it is published.
+    pub(crate) record: Option<Arc<StatusRecord>>,
+    /// What it runs, once it is pinned.
+    pub(crate) compiled: Option<Arc<CompiledPlan>>,
+    /// What the compiled plan was made of.
+    pub(crate) pinned: Option<PinnedGraph>,
+    /// The priority of its goal.
+    pub(crate) priority: u16,
+    /// Attempts that ended and are not published yet.
+    pub(crate) finished: Vec<AttemptEnd>,
+    /// Results of polls that are not considered yet.
+    pub(crate) poll_results: Vec<PollResult>,
+    /// Remote work that was cancelled, and is not published as such yet.
+    pub(crate) remote_cancelled: BTreeMap<NodeId, CancelResult>,
+    /// When it has to be planned again because of the time alone: a retry, a poll, a timeout, a deadline.
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Something happened since it was last planned.
+    pub(crate) dirty: bool,
+    /// It has nodes that could start if there were a slot.
+    pub(crate) hungry: bool,
+    /// When its lease has to be renewed.
+    pub(crate) renew_at: Option<Timestamp>,
+}
+
+impl ActiveExecution {
+    pub(crate) fn new(key: ResourceKey, record: Option<Arc<StatusRecord>>, priority: u16) -> Self {
+        Self {
+            key,
+            record,
+            compiled: None,
+            pinned: None,
+            priority,
+            finished: Vec::new(),
+            poll_results: Vec::new(),
+            remote_cancelled: BTreeMap::new(),
+            wake_at: None,
+            dirty: true,
+            hungry: false,
+            renew_at: None,
+        }
+    }
+
+    /// The status as it is published.
+    pub(crate) fn status(&self) -> Option<&ExecutionStatus> {
+        self.record.as_ref().and_then(|record| record.execution())
+    }
+
+    /// Whose turn it is first: the more urgent, then the older.
+    pub(crate) fn turn(&self) -> (std::cmp::Reverse<u16>, Timestamp) {
+        let queued = self.status().and_then(|status| status.queued_time);
+        (std::cmp::Reverse(self.priority), queued.unwrap_or(Timestamp::MAX))
+    }
+
+    /// The number of the lease that `runner` holds.
+    pub(crate) fn token(&self, runner: &str) -> Option<u64> {
+        let lease = self.status()?.extensions.lease.as_ref()?;
+        (lease.holder == runner).then_some(lease.token)
+    }
+
+    /// Whether the lease has to be renewed now.
+    pub(crate) fn needs_renewal(&self, now: Timestamp) -> bool {
+        self.renew_at.is_some_and(|at| at <= now)
+    }
+
+    /// Forgets what a step has taken up.
+    pub(crate) fn taken_up(&mut self, step: &PreparedStep) {
+        self.finished.drain(..step.finished.min(self.finished.len()));
+        self.poll_results.drain(..step.polled.min(self.poll_results.len()));
+    }
+
+    /// Whether something that happened to it is still to be considered.
+    pub(crate) fn has_news(&self) -> bool {
+        self.dirty || !self.finished.is_empty() || !self.poll_results.is_empty()
+    }
+
+    /// Whether the node runs here, as far as the record says.
+    pub(crate) fn runs(&self, node: &NodeId, attempt: u32, runner: &str) -> bool {
+        self.status().and_then(|status| status.node_statuses.get(node)).is_some_and(|state| {
+            state.phase == NodePhase::Running
+                && state.attempt == attempt
+                && state.extensions.runner.as_deref() == Some(runner)
+        })
+    }
+}
+
+/// How leases are handled here.
+pub(crate) fn terms(snapshot: &Snapshot) -> LeaseTerms {
+    let default = std::time::Duration::from_secs(if snapshot.remote { 300 } else { 60 });
+    let config = &snapshot.config.lease;
+    let duration = config.duration.as_ref().map_or(default, crate::model::Duration::span);
+    LeaseTerms { duration, skew: config.skew.span() }
+}

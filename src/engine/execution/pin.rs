@@ -1,0 +1,98 @@
+//! The compiled plan of an Execution: from what is pinned on the status branch, or from what is declared now.
+
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+use crate::engine::snapshot::Snapshot;
+use crate::git::ObjectId;
+use crate::index::Declaration;
+use crate::model::{Kind, PinnedGraph, Resource, ResourceKey, Spec};
+use crate::record::PinKind;
+use crate::run::{CompiledPlan, PlanSources};
+
+/// The compiled plan of what is pinned on the status branch; why there is none, in words.
+#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
+pub(crate) fn program_of(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    pinned: &PinnedGraph,
+) -> Result<Result<Arc<CompiledPlan>, String>, EngineError> {
+    let blobs = snapshot.status.pinned(&snapshot.repo, key)?;
+    let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
+        blob.map_or(Ok(None), |blob| snapshot.read(blob, "pinned", key))
+    };
+    let execution = read(blobs.execution, key)?;
+    let plan = read(blobs.plan, &pinned.plan)?;
+    let goal = match &pinned.goal {
+        Some(key) => read(blobs.goal, key)?,
+        None => None,
+    };
+    Ok(match (execution, plan) {
+        (Some(execution), Some(plan)) => {
+            assemble(key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
+        }
+        _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
+    })
+}
+
+/// What is missing, for programs and in words, and what to wait for.
+pub(crate) type MissingPrerequisite = (&'static str, String, Vec<ResourceKey>);
+
+/// The compiled plan of what is declared now, and the blobs to pin.
+#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
+pub(crate) fn sources(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    declared: &Declaration,
+) -> Result<Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite>, EngineError> {
+    let Some(execution) = snapshot.read(declared.blob, &declared.source.path, key)? else {
+        return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
+    };
+    let Spec::Execution(spec) = &execution.spec else {
+        return Ok(Err(("ManifestLost", "its manifest is of another kind".to_owned(), Vec::new())));
+    };
+    let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
+    let Some(plan) = snapshot.resource(&plan_key)? else {
+        return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
+    };
+    let mut pins = vec![(PinKind::Execution, declared.blob), (PinKind::Plan, plan.declared.blob)];
+    let mut goal = None;
+    if let Some(reference) = &spec.goal_ref {
+        let goal_key = reference.key(Kind::Goal, &key.namespace);
+        let Some(found) = snapshot.resource(&goal_key)? else {
+            return Ok(Err(("GoalNotFound", format!("there is no {goal_key}"), vec![goal_key])));
+        };
+        pins.push((PinKind::Goal, found.declared.blob));
+        goal = Some(found.resource);
+    }
+    Ok(match assemble(key, execution, plan.resource, goal) {
+        Ok(compiled) => Ok((compiled, pins)),
+        Err(error) => Err(("PlanInvalid", format!("{plan_key}: {error}"), vec![plan_key])),
+    })
+}
+
+fn assemble(
+    key: &ResourceKey,
+    execution: Resource,
+    plan: Resource,
+    goal: Option<Resource>,
+) -> Result<CompiledPlan, crate::run::CompileError> {
+    let plan_key = plan.key();
+    let goal_key = goal.as_ref().map(Resource::key);
+    let goal = goal.and_then(|goal| match goal.spec {
+        Spec::Goal(spec) => goal_key.map(|key| (key, spec)),
+        _ => None,
+    });
+    match (execution.spec, plan.spec) {
+        (Spec::Execution(spec), Spec::Plan(plan_spec)) => CompiledPlan::build(PlanSources {
+            key: key.clone(),
+            spec,
+            plan_key,
+            plan_labels: plan.metadata.labels,
+            plan: plan_spec,
+            goal,
+            annotations: execution.metadata.annotations,
+        }),
+        _ => Err(crate::run::CompileError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
+    }
+}

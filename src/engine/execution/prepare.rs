@@ -1,0 +1,265 @@
+//! How the next step of an Execution is prepared: from the record and the manifest to a draft in which everything is
+//! decided but the choice of nodes to start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::engine::EngineError;
+use crate::engine::execution::active::ActiveExecution;
+use crate::engine::execution::manifest_change::{note_immutable, removed_request};
+use crate::engine::execution::pin::{program_of, sources};
+use crate::engine::execution::reuse::ReuseCandidate;
+use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
+use crate::engine::execution::waiting::{leased, wait_set};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::checked;
+use crate::engine::snapshot::lookup::SnapshotLookup;
+use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
+use crate::engine::snapshot::mutex::exclude;
+use crate::index::Declaration;
+use crate::model::{ExecutionStatus, NodePhase, PinnedGraph};
+use crate::plan::{
+    Draft, ExecutionView, LeaseState, after_attempt, hold, lease_state, next_lease, plan_execution,
+};
+use crate::run::{CompiledPlan, ExecutionChange};
+
+impl ActiveExecution {
+    /// Prepares the next step: everything but the choice of nodes to start.
+    pub(crate) fn prepare(
+        &mut self,
+        lookup: &SnapshotLookup<'_>,
+        planner: PlannerTerms<'_>,
+    ) -> Result<ExecutionStep, EngineError> {
+        let snapshot = lookup.snapshot;
+        let declared = snapshot.present(&self.key)?;
+        let Some(mut step) = self.begin(snapshot, declared.as_ref(), planner)? else {
+            return Ok(ExecutionStep::Idle(None));
+        };
+        let over = step.draft.status.phase.is_terminal() && step.draft.status.extensions.lease.is_none();
+        let removed = declared.is_none() && !planner.holding_back;
+        if removed && over {
+            return Ok(ExecutionStep::Remove);
+        }
+        if declared.is_none() && !removed && step.draft.status.extensions.pinned.is_none() {
+            return Ok(ExecutionStep::Idle(None));
+        }
+        if over && step.draft.changes.is_empty() {
+            return Ok(if step.noted { step.into_go() } else { ExecutionStep::Idle(None) });
+        }
+        // A compiled plan that was made for a commit which lost its race is not what is recorded as pinned.
+        if self.compiled.is_none() || self.pinned != step.draft.status.extensions.pinned {
+            self.compiled = self.pin(snapshot, declared.as_ref(), &mut step, planner.now)?;
+            self.pinned.clone_from(&step.draft.status.extensions.pinned);
+        }
+        let Some(compiled) = self.compiled.clone() else {
+            return Ok(held(step));
+        };
+        step.compiled = Some(Arc::clone(&compiled));
+        if let Some(until) = self.lease(&mut step, planner) {
+            return Ok(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until))));
+        }
+        self.apply_ended(snapshot, &compiled, &mut step, planner)?;
+        self.apply_polled(snapshot, &compiled, &mut step)?;
+        let deadline = snapshot.deadline(&compiled)?;
+        if let Some(end) = deadline.filter(|&end| end > planner.now) {
+            step.draft.wake_at(end);
+        }
+        let earlier = ReuseCandidate::of(snapshot, &compiled, &step.draft.status)?;
+        let view = ExecutionView {
+            compiled: &compiled,
+            uid: &step.metadata.uid,
+            removed,
+            overdue: deadline.filter(|&end| end <= planner.now),
+            runner: planner.runner,
+            remote_cancelled: &self.remote_cancelled,
+            reuse: earlier.as_ref().map(ReuseCandidate::past),
+        };
+        plan_execution(view, &mut step.draft, lookup, planner.now);
+        let holder = |mutex: &str| lookup.holder(&self.key, mutex);
+        exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
+        if planner.leaving && !step.draft.ready.is_empty() {
+            // It is left to the next reconcile, which finds it due at once.
+            step.draft.ready.clear();
+            step.draft.wake_at(planner.now);
+        }
+        Ok(step.into_go())
+    }
+
+    /// The record to start from, or a new one.
+    fn begin(
+        &self,
+        snapshot: &Snapshot,
+        declared: Option<&Declaration>,
+        planner: PlannerTerms<'_>,
+    ) -> Result<Option<PreparedStep>, EngineError> {
+        let (mut metadata, mut draft, fresh) = match (&self.record, declared) {
+            (Some(record), _) => {
+                let Some(status) = record.execution() else { return Ok(None) };
+                (record.metadata.clone(), Draft::new(status.clone()), false)
+            }
+            (None, Some(declared)) => {
+                let metadata = observe(&self.key, declared, &snapshot.desired, None);
+                (metadata, Draft::new(ExecutionStatus::default()), true)
+            }
+            (None, None) => return Ok(None),
+        };
+        let mut noted = snapshot.is_broken(&self.key)?;
+        if let (true, Some(declared)) = (fresh, declared) {
+            let spec_hash = declared.spec_digest.clone();
+            let run_id = metadata.uid.clone();
+            draft.execution(ExecutionChange::Queue { spec_hash, run_id }, planner.now);
+            draft.status.observed_generation = Some(metadata.generation);
+        } else if let Some(declared) = declared {
+            noted |= note_immutable(&mut draft.status, declared, planner.now);
+            note_source(&mut metadata, declared);
+        }
+        let old = self.record.as_ref().map(|record| &record.metadata);
+        let moved = old.is_some_and(|old| *old != metadata);
+        noted |= moved;
+        let mut pins = None;
+        // What is pinned to be run serves as the last good version as well.
+        if draft.status.extensions.pinned.is_none()
+            && (moved || old.is_none())
+            && let Some(declared) = declared
+        {
+            pins = pins_for(declared, old);
+        }
+        let compiled = None;
+        let targets = BTreeMap::new();
+        let acquired = false;
+        let finished = 0;
+        let polled = 0;
+        Ok(Some(PreparedStep { draft, metadata, pins, compiled, targets, acquired, finished, polled, noted }))
+    }
+
+    /// The compiled plan: from what is pinned, or by pinning what is declared now.
+    fn pin(
+        &self,
+        snapshot: &Snapshot,
+        declared: Option<&Declaration>,
+        step: &mut PreparedStep,
+        now: Timestamp,
+    ) -> Result<Option<Arc<CompiledPlan>>, EngineError> {
+        if let Some(pinned) = step.draft.status.extensions.pinned.clone() {
+            return match program_of(snapshot, &self.key, &pinned)? {
+                Ok(compiled) => Ok(Some(compiled)),
+                Err(why) => {
+                    step.draft = hold(&step.draft.status, "PinnedManifestLost", &why, Vec::new(), now);
+                    Ok(None)
+                }
+            };
+        }
+        let Some(declared) = declared else {
+            // It was never started, so there is nothing to call off.
+            step.draft.status.extensions.cancel.get_or_insert_with(|| removed_request(now));
+            step.draft.execution(
+                ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() },
+                now,
+            );
+            crate::run::derive_phase(None, &mut step.draft.status, now);
+            return Ok(None);
+        };
+        match sources(snapshot, &self.key, declared)? {
+            Err((reason, message, on)) => {
+                let mut held = hold(&step.draft.status, reason, &message, on, now);
+                let mut changes = std::mem::take(&mut step.draft.changes);
+                changes.append(&mut held.changes);
+                held.changes = changes;
+                step.draft = held;
+                Ok(None)
+            }
+            Ok((compiled, pins)) => {
+                let graph = PinnedGraph {
+                    commit: snapshot.desired.id.to_string(),
+                    plan: compiled.plan_key.clone(),
+                    graph_digest: compiled.plan.digest(),
+                    goal: compiled.goal.as_ref().map(|(key, _)| key.clone()),
+                };
+                let nodes = Arc::clone(&compiled.ids);
+                step.draft.execution(ExecutionChange::Pin { graph, nodes }, now);
+                step.pins = Some(pins);
+                Ok(Some(Arc::new(compiled)))
+            }
+        }
+    }
+
+    /// Takes the lease where it is free. Says until when it is another's.
+    fn lease(&self, step: &mut PreparedStep, planner: PlannerTerms<'_>) -> Option<Timestamp> {
+        let extensions = &step.draft.status.extensions;
+        match lease_state(extensions.lease.as_ref(), planner.runner, planner.terms, planner.now) {
+            LeaseState::Held(until) => return Some(until),
+            LeaseState::Free => {
+                let lease = next_lease(extensions, planner.runner, planner.terms, planner.now);
+                step.draft.execution(ExecutionChange::AcquireLease(lease), planner.now);
+                // A dead runner's lease is worth a commit: it is not to stand there for ever.
+                step.acquired = self.status().is_none_or(|status| status.extensions.lease.is_none());
+            }
+            LeaseState::Mine(token) => {
+                if self.renew_at.is_some_and(|at| at <= planner.now) {
+                    let at = planner.now;
+                    step.draft.execution(ExecutionChange::RenewLease { token, at }, planner.now);
+                }
+            }
+        }
+        None
+    }
+
+    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record tells.
+    fn apply_ended(
+        &self,
+        snapshot: &Snapshot,
+        compiled: &CompiledPlan,
+        step: &mut PreparedStep,
+        planner: PlannerTerms<'_>,
+    ) -> Result<(), EngineError> {
+        step.finished = self.finished.len();
+        for finished in &self.finished {
+            let Some(ix) = compiled.topology.find(finished.node.as_str()) else { continue };
+            let Some(node) = compiled.node(ix) else { continue };
+            let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
+            let current = state.phase == NodePhase::Running
+                && state.attempt == finished.attempt
+                && state.extensions.runner.as_deref() == Some(planner.runner);
+            if !current {
+                continue;
+            }
+            let key = format!("{}/{}/{}", step.metadata.uid, finished.node, finished.attempt);
+            let report = checked(snapshot, compiled, ix, finished.report.clone())?;
+            let change = after_attempt(node, state, report, &key, finished.at);
+            if step.draft.node(&finished.node, change, finished.at)
+                && let (Some(started), Some(state)) =
+                    (finished.started, step.draft.status.node_statuses.get_mut(&finished.node))
+            {
+                // A claim may have waited for its slot; the record says when the work really began.
+                state.start_time = Some(started);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ActiveExecution {
+    /// Applies the results of polls.
+    fn apply_polled(
+        &self,
+        snapshot: &Snapshot,
+        compiled: &CompiledPlan,
+        step: &mut PreparedStep,
+    ) -> Result<(), EngineError> {
+        step.polled = self.poll_results.len();
+        for result in &self.poll_results {
+            result.apply(snapshot, compiled, &step.metadata.uid, &mut step.draft)?;
+        }
+        Ok(())
+    }
+}
+
+/// A step of an execution that cannot be pinned yet.
+fn held(step: PreparedStep) -> ExecutionStep {
+    if step.draft.changes.is_empty() && !step.noted {
+        return ExecutionStep::Idle(Some(wait_set(&step.draft, None)));
+    }
+    ExecutionStep::Go(Box::new(step))
+}

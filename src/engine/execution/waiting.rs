@@ -1,0 +1,99 @@
+//! How an Execution is left when nothing more can be done for it now: what it waits for, and what lets it go on.
+
+use jiff::Timestamp;
+
+use crate::event::Waiting;
+use crate::index::{Topic, WaitSet};
+use crate::model::{ExecutionStatus, MutexHold, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::plan::{Dependency, Draft};
+
+pub(crate) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> WaitSet {
+    let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
+    let message = format!("runner {holder} drives it");
+    let waiting = Waiting { until: Some(until), ..Waiting::of(key.clone(), "Leased", message) };
+    let mut waits = WaitSet { wake: Some(until), ..WaitSet::default() };
+    waits.waiting.push(waiting);
+    waits
+}
+
+/// How an execution is left after a draft: what would make it worth planning again, and what it waits for.
+pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
+    let mut waits = WaitSet { wake: draft.wake, ..WaitSet::default() };
+    for dependency in &draft.on {
+        waits.on(&match dependency {
+            Dependency::Resource(key) => Topic::Resource(key.clone()),
+            Dependency::Bindings(namespace) => Topic::Bindings(namespace.clone()),
+        });
+    }
+    let Some(key) = key else { return waits };
+    let status = &draft.status;
+    if let Some(request) = &status.extensions.suspend {
+        let message = format!("suspended by {}", request.by);
+        let command = format!("planspec resume execution/{} -n {}", key.name, key.namespace);
+        push(&mut waits, key, None, "Suspended", message, Some(command), None);
+    }
+    let mutex = status.extensions.mutex.as_ref().filter(|_| !status.phase.is_terminal());
+    if let Some(message) = mutex.and_then(MutexHold::waiting) {
+        push(&mut waits, key, None, "MutexHeld", message, None, None);
+    }
+    if let Some(message) = &draft.crowded {
+        push(&mut waits, key, None, "NamespaceLimit", message.clone(), None, None);
+    }
+    if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
+        let reason = status.reason.clone().unwrap_or_default();
+        push(&mut waits, key, None, &reason, status.message.clone().unwrap_or_default(), None, None);
+    }
+    for (node, state) in &status.node_statuses {
+        let blocked = state.phase == NodePhase::Blocked
+            || (state.phase == NodePhase::Pending && state.extensions.retry_at.is_some());
+        if let (true, Some(reason)) = (blocked, state.extensions.reason) {
+            let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
+            let command = remedy(key, node, reason, gate);
+            let look = draft.polls.iter().find(|look| look.id == *node).map(|look| look.due);
+            let until = look.or(state.extensions.retry_at);
+            push(&mut waits, key, Some(node), &reason.to_string(), state.message.clone(), command, until);
+        }
+    }
+    waits
+}
+
+fn push(
+    waits: &mut WaitSet,
+    key: &ResourceKey,
+    node: Option<&NodeId>,
+    reason: &str,
+    message: String,
+    command: Option<String>,
+    until: Option<Timestamp>,
+) {
+    waits.waiting.push(Waiting {
+        key: key.clone(),
+        node: node.cloned(),
+        reason: reason.to_owned(),
+        message,
+        command,
+        until,
+    });
+}
+
+/// The command that lets a node go on.
+pub(crate) fn remedy(
+    key: &ResourceKey,
+    node: &NodeId,
+    reason: NodeReason,
+    gate: Option<&ResourceKey>,
+) -> Option<String> {
+    let name = &key.name;
+    let namespace = &key.namespace;
+    match reason {
+        NodeReason::AwaitingApproval => {
+            gate.map(|gate| format!("planspec approve gate/{} -n {}", gate.name, gate.namespace))
+        }
+        NodeReason::InputRequired => Some(format!("planspec answer {name}/{node} -n {namespace} TEXT")),
+        NodeReason::AwaitingPerson | NodeReason::Unbound => {
+            Some(format!("planspec complete {name}/{node} -n {namespace}"))
+        }
+        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {namespace}")),
+        _ => None,
+    }
+}

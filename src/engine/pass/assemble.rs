@@ -1,0 +1,303 @@
+//! Assembling a commit: everything that can be decided now, for all that has to be planned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::{debug, debug_span, trace};
+
+use super::driver::Driver;
+use crate::config::PublishMode;
+use crate::engine::EngineError;
+use crate::engine::attempt::factory::Claim;
+use crate::engine::commit::builder::CommitBuilder;
+use crate::engine::commit::dashboard;
+use crate::engine::commit::resources::{ResourceStep, gate_waiting, plan_resource, priority_of};
+use crate::engine::execution::active::terms;
+use crate::engine::execution::step::{ExecutionStep, PreparedStep};
+use crate::engine::execution::waiting::wait_set;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::lookup::SnapshotLookup;
+use crate::model::{Node, NodeStatus, ResourceKey, StatusRecord, after};
+use crate::plan::finish;
+use crate::run::{Change, ExecutionChange};
+
+/// How many records go into one commit at most, so that memory and the size of a push stay bounded in a first pass over
+/// a large repository.
+const BATCH: usize = 5_000;
+
+/// A commit in the making with what follows from it.
+#[derive(Debug)]
+pub(super) struct PendingCommit {
+    pub(super) assembly: CommitBuilder,
+    pub(super) steps: Vec<(ResourceKey, Box<PreparedStep>)>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) at: Timestamp,
+}
+
+impl Driver<'_> {
+    /// The next commit, if there is anything to say.
+    pub(super) fn assemble(&mut self) -> Result<Option<PendingCommit>, EngineError> {
+        let now = self.clock.now();
+        let _span = debug_span!("plan").entered();
+        let mut assembly = CommitBuilder::default();
+        self.plan_simple(&mut assembly, now)?;
+        self.admit()?;
+        let mut steps = self.prepare_steps(now)?;
+        self.choose(&mut steps, now)?;
+        let steps = self.conclude(steps, &mut assembly, now)?;
+        self.plan_goals(&mut assembly, now)?;
+        if assembly.is_empty() {
+            return Ok(None);
+        }
+        if self.wants_dashboard(&steps) {
+            assembly.dashboard = Some(dashboard::input(&self.snapshot, &assembly.puts, self.queue.active())?);
+            self.lane.dashboard_drawn();
+        }
+        let claims = claims_of(&self.snapshot, &steps, &assembly.puts)?;
+        debug!(
+            records = assembly.len(),
+            executions = steps.len(),
+            claims = claims.len(),
+            "assembled a commit"
+        );
+        Ok(Some(PendingCommit { assembly, steps, claims, at: now }))
+    }
+
+    fn plan_simple(&mut self, assembly: &mut CommitBuilder, now: Timestamp) -> Result<(), EngineError> {
+        while assembly.len() < BATCH
+            && let Some(key) = self.queue.pop_simple()
+        {
+            self.plan_one(key, assembly, now)?;
+        }
+        Ok(())
+    }
+
+    fn plan_goals(&mut self, assembly: &mut CommitBuilder, now: Timestamp) -> Result<(), EngineError> {
+        while assembly.len() < BATCH
+            && let Some(key) = self.queue.pop_goal()
+        {
+            self.plan_one(key, assembly, now)?;
+        }
+        Ok(())
+    }
+
+    fn plan_one(
+        &mut self,
+        key: ResourceKey,
+        assembly: &mut CommitBuilder,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let old = self.snapshot.record(&key)?;
+        let planned = plan_resource(
+            &self.snapshot,
+            self.attempts.registry(),
+            &assembly.puts,
+            &key,
+            old.as_deref(),
+            now,
+        )?;
+        trace!(resource = %key, "plan resource");
+        match planned {
+            ResourceStep::Same(waits) => self.queue.leave(key, waits),
+            ResourceStep::Put(record, pins, waits) => {
+                assembly.put_pinned(old.as_deref(), *record, pins, None, now);
+                self.queue.leave(key, waits);
+            }
+            ResourceStep::Remove => {
+                if let Some(old) = old {
+                    assembly.remove(&old, now);
+                }
+                self.queue.leave(key, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes Executions that wait into the window.
+    fn admit(&mut self) -> Result<(), EngineError> {
+        let snapshot = &self.snapshot;
+        self.queue
+            .admit(|key| Ok((priority(snapshot, key)?, snapshot.record(key)?)), |key| priority(snapshot, key))
+    }
+
+    /// Prepares every execution that something happened to, or that could use a free slot.
+    fn prepare_steps(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, ExecutionStep)>, EngineError> {
+        let runner = self.options.runner.clone();
+        let planner = self.planner(&runner, now);
+        let slots = self.slots() > 0;
+        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
+        let mut steps = Vec::new();
+        for (key, active) in self.queue.active_in_turn() {
+            if active.dirty || (active.hungry && slots) {
+                active.dirty = false;
+                trace!(execution = %key, "plan execution");
+                steps.push((key.clone(), active.prepare(&lookup, planner)?));
+            }
+        }
+        lookup.check()?;
+        Ok(steps)
+    }
+
+    /// How many nodes may be claimed now.
+    pub(super) fn slots(&self) -> usize {
+        if self.shutdown.takes_no_work() { 0 } else { self.attempts.room(self.lane.cycle()) }
+    }
+
+    /// Completes the steps, drops those that say nothing, and puts the rest into the commit.
+    fn conclude(
+        &mut self,
+        steps: Vec<(ResourceKey, ExecutionStep)>,
+        assembly: &mut CommitBuilder,
+        now: Timestamp,
+    ) -> Result<Vec<(ResourceKey, Box<PreparedStep>)>, EngineError> {
+        let mut kept = Vec::new();
+        for (key, step) in steps {
+            match step {
+                ExecutionStep::Idle(waits) => self.queue.park(&key, waits),
+                ExecutionStep::Remove => {
+                    if let Some(record) = self.queue.get(&key).and_then(|active| active.record.clone()) {
+                        assembly.remove(&record, now);
+                    }
+                    self.queue.park(&key, None);
+                }
+                ExecutionStep::Go(mut step) => {
+                    if self.complete(&key, &mut step, now)? {
+                        self.put_step(&key, &step, assembly, now)?;
+                        kept.push((key, step));
+                    }
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Completes a step after nodes were chosen. Says whether it has to be written; an Execution for which nothing can
+    /// be done is parked.
+    fn complete(
+        &mut self,
+        key: &ResourceKey,
+        step: &mut PreparedStep,
+        now: Timestamp,
+    ) -> Result<bool, EngineError> {
+        let leaving = self.shutdown.is_leaving();
+        if let Some(compiled) = &step.compiled {
+            finish(&mut step.draft, compiled, leaving, now);
+        }
+        self.start_polls(key, step, now)?;
+        let hungry = !step.draft.ready.is_empty();
+        let nothing = says_nothing(step);
+        if let Some(active) = self.queue.get_mut(key) {
+            active.hungry = hungry;
+            active.wake_at = step.draft.wake.filter(|&at| at > now);
+            if nothing {
+                active.taken_up(step);
+            }
+        }
+        if !nothing {
+            return Ok(true);
+        }
+        // What runs here still has to report its end to the Execution.
+        let busy = self.attempts.works_on(key) || self.polls.works_on(key);
+        if !busy && (!hungry || leaving) {
+            self.queue.park(key, Some(wait_set(&step.draft, Some(key))));
+        }
+        Ok(false)
+    }
+
+    fn put_step(
+        &mut self,
+        key: &ResourceKey,
+        step: &PreparedStep,
+        assembly: &mut CommitBuilder,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        for request in &step.draft.gates {
+            if let Some((old, new)) = gate_waiting(&self.snapshot, &assembly.puts, request, now)? {
+                assembly.put(old.as_deref(), new, None, now);
+            }
+        }
+        let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
+        assembly.put_execution(old, step, step.record(), now);
+        // The phase of a goal follows from its Executions, and goes into the same commit as theirs.
+        let goal = self.snapshot.index.declared(key)?.and_then(|declared| declared.goal);
+        self.queue.add(goal);
+        Ok(())
+    }
+
+    /// The dashboard is drawn when nothing is under way any more, and now and then before.
+    fn wants_dashboard(&self, steps: &[(ResourceKey, Box<PreparedStep>)]) -> bool {
+        if self.lane.is_dashboard_due() {
+            return true;
+        }
+        let busy = |step: &PreparedStep| {
+            !step.draft.ready.is_empty()
+                || step.draft.status.node_statuses.values().any(NodeStatus::is_under_way)
+        };
+        self.attempts.running() == 0 && !steps.iter().any(|(_, step)| busy(step))
+    }
+
+    /// When a lease has to be renewed: after a third of its duration, so that one lost race or one slow push costs nothing.
+    pub(super) fn renewal(&self, at: Timestamp) -> Timestamp {
+        after(at, terms(&self.snapshot).duration / 3)
+    }
+
+    /// Whether a start may go ahead of its publication: in relaxed mode, for a repeatable node, under a lease that is
+    /// published already.
+    pub(super) fn may_go_ahead(&self, key: &ResourceKey, claim: &Claim) -> bool {
+        self.snapshot.config.publish.mode == PublishMode::Relaxed
+            && self.queue.get(key).is_some_and(|active| active.token(&self.options.runner).is_some())
+            && claim.compiled.node(claim.node).is_some_and(Node::repeatable)
+    }
+}
+
+/// The priority of the goal that an Execution serves. Asked again at every pass for all that wait for their turn, so the
+/// answer is kept until the commits change.
+fn priority(snapshot: &Snapshot, execution: &ResourceKey) -> Result<u16, EngineError> {
+    if let Some(known) = snapshot.answers.priority(execution) {
+        return Ok(known);
+    }
+    let goal = snapshot.index.declared(execution)?.and_then(|declared| declared.goal);
+    let priority = priority_of(snapshot, goal.as_ref())?;
+    snapshot.answers.keep_priority(execution, priority);
+    Ok(priority)
+}
+
+/// Whether a step would change nothing but take and return the lease.
+fn says_nothing(step: &PreparedStep) -> bool {
+    let only_lease = step.draft.changes.iter().all(|change| {
+        matches!(
+            change,
+            Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::ReleaseLease { .. })
+        )
+    });
+    !step.noted && (step.draft.changes.is_empty() || (only_lease && step.acquired))
+}
+
+/// The claims of the steps, for starting them once the commit is published.
+fn claims_of(
+    snapshot: &Snapshot,
+    steps: &[(ResourceKey, Box<PreparedStep>)],
+    records: &BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
+) -> Result<Vec<Claim>, EngineError> {
+    let mut claims = Vec::new();
+    for (key, step) in steps {
+        let (Some(compiled), Some(Some(record))) = (&step.compiled, records.get(key)) else { continue };
+        for (&node, target) in &step.targets {
+            let Some(id) = compiled.ids.get(node) else { continue };
+            let attempt = step.draft.status.node_statuses.get(id).map_or(0, |state| state.attempt);
+            let capabilities = capabilities_of(snapshot, compiled, node)?;
+            claims.push(Claim {
+                key: key.clone(),
+                node,
+                attempt,
+                target: target.clone(),
+                compiled: Arc::clone(compiled),
+                record: Arc::clone(record),
+                capabilities,
+            });
+        }
+    }
+    Ok(claims)
+}

@@ -1,0 +1,119 @@
+//! Which of the ready nodes of all Executions start now: the scheduler's choice within the limits of runner, providers and
+//! namespaces, and the claims that follow from it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use tracing::debug;
+
+use super::driver::Driver;
+use crate::engine::EngineError;
+use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
+use crate::engine::execution::step::{ExecutionStep, PreparedStep};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::graph::NodeIx;
+use crate::model::{Name, ResourceKey};
+use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
+
+/// A candidate, known by the place of its step and by its node.
+type StartRequest = StartCandidate<(usize, NodeIx)>;
+
+impl Driver<'_> {
+    /// Picks the nodes that start, and claims them.
+    pub(super) fn choose(
+        &mut self,
+        steps: &mut [(ResourceKey, ExecutionStep)],
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let slots = self.slots();
+        let candidates = self.candidates(steps, now);
+        if candidates.is_empty() || slots == 0 {
+            return Ok(());
+        }
+        let crowds = crowds(&self.snapshot, self.queue.active(), steps, &self.options.runner)?;
+        let limits = self.snapshot.config.providers.limits.clone();
+        let room = crowds.iter().map(|(name, crowd)| (name.clone(), crowd.room())).collect();
+        let capacity = Capacity { slots, limits, running: self.attempts.by_provider(), room };
+        self.start(steps, schedule(candidates, &capacity), &crowds, now)
+    }
+
+    /// Every node that could start.
+    fn candidates(&self, steps: &[(ResourceKey, ExecutionStep)], now: Timestamp) -> Vec<StartRequest> {
+        let mut candidates = Vec::new();
+        for (index, (key, step)) in steps.iter().enumerate() {
+            let ExecutionStep::Go(step) = step else { continue };
+            let priority = self.queue.get(key).map_or(0, |active| active.priority);
+            let queued = step.draft.status.queued_time.unwrap_or(now);
+            for ready in &step.draft.ready {
+                let provider = ready.target.provider.clone();
+                let namespace = key.namespace.clone();
+                let rank = ready.rank;
+                let item = (index, ready.node);
+                candidates.push(StartCandidate { priority, rank, queued, provider, namespace, item });
+            }
+        }
+        candidates
+    }
+
+    /// Claims what was picked. What waits for the attempts of other runners alone is left to when they end.
+    fn start(
+        &mut self,
+        steps: &mut [(ResourceKey, ExecutionStep)],
+        chosen: Vec<(usize, NodeIx)>,
+        crowds: &BTreeMap<Name, NamespaceQuota>,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let mut picked: BTreeMap<usize, Vec<NodeIx>> = BTreeMap::new();
+        let mut begun: BTreeMap<Name, u32> = BTreeMap::new();
+        for (index, node) in chosen {
+            picked.entry(index).or_default().push(node);
+            if let Some((key, _)) = steps.get(index) {
+                *begun.entry(key.namespace.clone()).or_default() += 1;
+            }
+        }
+        for (index, nodes) in picked {
+            let Some((_, ExecutionStep::Go(step))) = steps.get_mut(index) else { continue };
+            start_picked(&self.snapshot, step, &nodes, &self.options.runner, now)?;
+        }
+        for (key, step) in steps {
+            let ExecutionStep::Go(step) = step else { continue };
+            let here = begun.get(&key.namespace).copied().unwrap_or_default();
+            if let Some(crowd) = crowds.get(&key.namespace).filter(|crowd| here == 0 && crowd.is_others()) {
+                hold_back(key, &mut step.draft, crowd);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts the picked ones among the ready nodes, in the order in which they were picked.
+fn start_picked(
+    snapshot: &Snapshot,
+    step: &mut PreparedStep,
+    nodes: &[NodeIx],
+    runner: &str,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let place: HashMap<NodeIx, usize> =
+        nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
+    let ready = std::mem::take(&mut step.draft.ready);
+    let (mut chosen, left): (Vec<_>, Vec<_>) =
+        ready.into_iter().partition(|ready| place.contains_key(&ready.node));
+    chosen.sort_by_key(|ready| place.get(&ready.node).copied());
+    for ready in chosen {
+        let basis = match &step.compiled {
+            Some(compiled) => {
+                let capabilities = capabilities_of(snapshot, compiled, ready.node)?;
+                fingerprint(compiled, &step.draft.status, ready.node, &capabilities, &ready.target)
+            }
+            None => None,
+        };
+        if step.draft.start(&ready, basis, runner, now) {
+            debug!(node = %ready.id, provider = ready.target.provider, rank = ready.rank, "claim node");
+            step.targets.insert(ready.node, ready.target);
+        }
+    }
+    step.draft.ready = left;
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! The driver: the one owner of all run state. Takes in what changed, has it planned, publishes, starts what was
+//! claimed, and waits for what happens next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tracing::{debug, info, info_span, trace};
+
+use super::shutdown::Shutdown;
+use super::tips::TipReader;
+use super::work_queue::WorkQueue;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::engine::EngineError;
+use crate::engine::attempt::factory::AttemptFactory;
+use crate::engine::attempt::running::Attempts;
+use crate::engine::attempt::workspace::Checkouts;
+use crate::engine::clock::Clock;
+use crate::engine::commit::lane::CommitLane;
+use crate::engine::commit::pacing::PushLimiter;
+use crate::engine::execution::active::terms;
+use crate::engine::execution::step::PlannerTerms;
+use crate::engine::inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};
+use crate::engine::message::AttemptMessage;
+use crate::engine::remote_work::poll_times::PollTimes;
+use crate::engine::remote_work::polls::Polls;
+use crate::engine::snapshot::Snapshot;
+use crate::event::Event;
+use crate::manifest;
+use crate::model::after;
+
+/// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
+const SOON: Duration = Duration::from_secs(120);
+/// How many waiting things are named at the end.
+const WAITING_SHOWN: usize = 50;
+
+/// The driver of one reconcile.
+pub(super) struct Driver<'a> {
+    pub(super) tips: TipReader,
+    pub(super) snapshot: Snapshot,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: ReconcileOptions,
+    pub(super) queue: WorkQueue,
+    pub(super) lane: CommitLane,
+    pub(super) shutdown: Shutdown,
+    pub(super) attempts: Attempts,
+    pub(super) polls: Polls,
+    pub(super) messages: mpsc::UnboundedReceiver<AttemptMessage>,
+    pub(super) sink: EventSink<'a>,
+    pub(super) summary: ReconcileSummary,
+}
+
+/// Reconciles until nothing more can progress without the outside world.
+///
+/// # Errors
+/// Git, the index, an invalid configuration. Bad manifests and failed executions are in the summary.
+pub async fn reconcile(
+    inputs: ReconcileInputs<'_>,
+    options: ReconcileOptions,
+) -> Result<ReconcileSummary, EngineError> {
+    let mut driver = Driver::begin(inputs, options)?;
+    if !driver.is_late()? {
+        driver.run().await?;
+    }
+    Ok(driver.end())
+}
+
+impl<'a> Driver<'a> {
+    fn begin(inputs: ReconcileInputs<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
+        let ReconcileInputs { branches, mut index, registry, clock, stop, mut sink } = inputs;
+        let tips = branches.tips()?;
+        let repo = branches.repo().reopen()?;
+        let cache = repo.cache_dir();
+        let checkouts = cache.join("checkouts").join(&options.runner);
+        let checkouts = Checkouts::new(repo.common_dir(), branches.remote().cloned(), checkouts);
+        for warning in &tips.warnings {
+            sink(Event::Diagnostic(Box::new(warning.clone())));
+        }
+        let registry = registry(&tips.config);
+        let configured = tips.config.jobs.map(|jobs| jobs as usize);
+        let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
+        // A writable index takes a lock and a transaction. One with nothing to plan is only read, unless this reconcile
+        // goes on for longer than that holds.
+        let soon = after(clock.now(), SOON);
+        if options.watch.is_some() || index.is_busy(soon)? {
+            index.make_writable()?;
+        }
+        let (snapshot, diagnostics) = Snapshot::open(repo, index, tips)?;
+        let factory = AttemptFactory::new(checkouts, cache.join("runs"));
+        let (attempts, messages) =
+            Attempts::new(jobs, Arc::clone(&clock), registry, factory, options.stream_output);
+        let polls = Polls::beside(&attempts, PollTimes::load(&cache));
+        let limiter = PushLimiter::new(&snapshot.config, branches.remote().is_some());
+        let mut driver = Self {
+            tips: TipReader::new(branches),
+            snapshot,
+            clock,
+            queue: WorkQueue::default(),
+            lane: CommitLane::new(limiter),
+            shutdown: Shutdown::new(stop, options.max_duration),
+            options,
+            attempts,
+            polls,
+            messages,
+            sink,
+            summary: ReconcileSummary::default(),
+        };
+        driver.announce(diagnostics)?;
+        Ok(driver)
+    }
+
+    /// Says at which commits a pass begins, and what is wrong with the manifests there.
+    pub(super) fn announce(&mut self, fresh: Vec<Diagnostic>) -> Result<(), EngineError> {
+        let desired = self.snapshot.desired.id;
+        let status = self.snapshot.status.commit;
+        info!(%desired, status = status.map(tracing::field::display), runner = self.options.runner, "start pass");
+        self.emit(Event::PassStarted {
+            at: self.clock.now(),
+            desired: desired.to_string(),
+            status: status.map(|id| id.to_string()),
+            runner: self.options.runner.clone(),
+        });
+        let mut all = fresh;
+        if all.is_empty() {
+            // Files that were bad before still are: they were not read again because they did not change.
+            for (path, blob) in self.snapshot.index.bad_files()? {
+                let bytes = self.snapshot.repo.blob(blob, self.snapshot.config.limits.file_bytes);
+                let Ok(bytes) = bytes else { continue };
+                all.extend(manifest::parse(&path, &bytes, &self.snapshot.config.limits).diagnostics);
+            }
+        }
+        self.summary.invalid = all.iter().filter(|found| found.severity == Severity::Error).count();
+        for diagnostic in all {
+            self.emit(Event::Diagnostic(Box::new(diagnostic)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        (self.sink)(event);
+    }
+
+    pub(super) fn planner<'s>(&self, runner: &'s str, now: Timestamp) -> PlannerTerms<'s> {
+        let leaving = self.shutdown.is_leaving();
+        let holding_back = self.summary.held_back > 0;
+        PlannerTerms { runner, terms: terms(&self.snapshot), leaving, holding_back, now }
+    }
+
+    async fn run(&mut self) -> Result<(), EngineError> {
+        loop {
+            self.take_work()?;
+            self.work().await?;
+            self.catch_up()?;
+            if self.shutdown.is_leaving() {
+                self.summary.interrupted = true;
+                return Ok(());
+            }
+            let work = self.snapshot.index.work(self.clock.now())?;
+            if !work.iter().all(|key| self.queue.is_left_over(key) || self.is_held_back(key)) {
+                debug!(resources = work.len(), "plan what became due meanwhile");
+                continue;
+            }
+            if !self.idle().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Works until nothing moves by itself.
+    async fn work(&mut self) -> Result<(), EngineError> {
+        loop {
+            self.check_shutdown();
+            self.drain();
+            self.attempts.pump();
+            if let Some(deadline) = self.gathering() {
+                self.gather(deadline, true).await;
+                continue;
+            }
+            if !self.may_publish().await {
+                continue;
+            }
+            if let Some(commit) = self.assemble()? {
+                self.publish(commit).await?;
+                continue;
+            }
+            let idle = self.attempts.is_idle() && self.polls.is_idle();
+            if idle && !self.queue.has_news() {
+                // What is left has no slot and will get none here, such as that of a provider whose limit is 0. It stays
+                // in the index as work for the next reconcile.
+                self.queue.leave_over();
+                return Ok(());
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Stops when asked to, or when the time is up.
+    pub(super) fn check_shutdown(&mut self) {
+        if self.shutdown.begin_if_due(self.attempts.is_idle()) {
+            self.attempts.shut_down();
+            self.polls.shut_down();
+            // Every lease that is held has to be given back.
+            self.queue.touch_all();
+        }
+    }
+
+    /// Takes in, without waiting, what attempts have sent.
+    fn drain(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.take(message);
+        }
+    }
+
+    pub(super) fn take(&mut self, message: AttemptMessage) {
+        match message {
+            AttemptMessage::Ended(key, end) => {
+                self.attempts.ended(&key, &end);
+                if let Some(active) = self.queue.get_mut(&key) {
+                    active.finished.push(*end);
+                    active.dirty = true;
+                } else {
+                    debug!(execution = %key, node = %end.node, "drop the end of an attempt that nobody waits for");
+                }
+            }
+            AttemptMessage::Polled(key, result) => self.take_poll_result(&key, *result),
+            AttemptMessage::RemoteCancelled(key, node, done) => self.take_cancel_result(&key, node, done),
+            AttemptMessage::Line(key, node, line) => self.emit(Event::Output { key, node, line }),
+        }
+    }
+
+    /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen.
+    async fn may_publish(&mut self) -> bool {
+        // The last commit of a runner that leaves gives its leases back: held back, it would make every other wait.
+        if self.shutdown.is_leaving() || !self.queue.has_work() {
+            return true;
+        }
+        // A renewal that waits behind the limit loses the lease of a healthy runner. What waits with it goes along.
+        let renewal = self.queue.renewal_due(self.clock.now());
+        let pause = self.lane.pause();
+        if pause.is_zero() || renewal {
+            return true;
+        }
+        debug!(pause_ms = pause.as_millis(), "wait: the limit of pushes is reached");
+        self.wait_for_message(pause).await;
+        false
+    }
+
+    /// Waits for a message or a request to stop, at most for `pause` and for what is left of the allowed time.
+    async fn wait_for_message(&mut self, pause: Duration) {
+        let message = tokio::select! {
+            message = self.messages.recv() => message,
+            () = tokio::time::sleep(self.shutdown.limit(pause)) => None,
+            () = self.shutdown.requested() => None,
+        };
+        if let Some(message) = message {
+            self.take(message);
+        }
+    }
+
+    /// Waits for the next thing to happen.
+    async fn wait(&mut self) -> Result<(), EngineError> {
+        let pause = self.queue.until_due(self.clock.now(), self.tips.until_due());
+        let pause = pause.max(Duration::from_millis(1));
+        trace!(pause_ms = pause.as_millis(), attempts = self.attempts.running(), "wait for the next event");
+        self.wait_for_message(pause).await;
+        self.queue.wake_due(self.clock.now());
+        if !self.tips.is_fresh() {
+            self.read_tips().await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the index to what was published.
+    pub(super) fn catch_up(&mut self) -> Result<(), EngineError> {
+        let _span = info_span!("catch_up").entered();
+        self.snapshot.advance()?;
+        self.polls.save_times(self.clock.now());
+        self.save_waits()
+    }
+
+    fn end(mut self) -> ReconcileSummary {
+        let (count, waiting) = self.snapshot.index.waiting(WAITING_SHOWN).unwrap_or_default();
+        self.summary.waiting_count = count;
+        self.summary.waiting.clone_from(&waiting);
+        self.summary.started = self.attempts.started();
+        let finished = Event::Finished {
+            at: self.clock.now(),
+            commits: self.summary.commits,
+            started: self.summary.started,
+            waiting,
+            failed: self.summary.failed.clone(),
+        };
+        info!(commits = self.summary.commits, started = self.summary.started, waiting = count, "end pass");
+        self.emit(finished);
+        self.summary
+    }
+}

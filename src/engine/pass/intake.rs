@@ -1,0 +1,169 @@
+//! Taking in what changed: new commits on either branch, records that others wrote, and what has to be planned because
+//! of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::driver::Driver;
+use crate::engine::{BranchTips, EngineError};
+use crate::event::Event;
+use crate::index::Topic;
+use crate::model::{Kind, ResourceKey, StatusRecord};
+
+impl Driver<'_> {
+    /// Reads the tips of both branches, and takes in what others changed.
+    pub(super) async fn read_tips(&mut self) -> Result<(), EngineError> {
+        let tips = self.tips.read().await?;
+        let desired = self.snapshot.desired.id;
+        let status = self.snapshot.status.commit;
+        if tips.desired.id == desired && tips.status == status {
+            return Ok(());
+        }
+        if tips.desired.id != desired {
+            self.note_rewritten(&tips)?;
+        }
+        // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
+        self.save_waits()?;
+        let diagnostics = self.snapshot.move_to(tips)?;
+        self.announce(diagnostics)?;
+        self.reload_active()?;
+        self.take_work()
+    }
+
+    /// Whether this is a run of an older commit than the status branch was written for already. Then it yields: desired
+    /// state never runs backwards (Invariant 13). A branch is different: its tip is what is desired, even after
+    /// it was set back.
+    pub(super) fn is_late(&mut self) -> Result<bool, EngineError> {
+        let ours = self.snapshot.desired.id;
+        if self.tips.branches().follows_branch() {
+            return Ok(false);
+        }
+        let Some(newer) = self.snapshot.recorded_desired()?.filter(|&newer| newer != ours) else {
+            return Ok(false);
+        };
+        if self.snapshot.repo.is_ancestor(ours, newer).unwrap_or_default() != Some(true) {
+            return Ok(false);
+        }
+        warn!(desired = %ours, recorded = %newer, "yield to a newer desired commit");
+        let message = format!(
+            "the newer commit {} is recorded already; this run of {} leaves everything to it",
+            newer.short(),
+            ours.short()
+        );
+        self.emit(Event::Note { message });
+        Ok(true)
+    }
+
+    /// Reports a desired branch that was rewritten. Its new tip is what is desired all the same (Invariant 13).
+    fn note_rewritten(&mut self, tips: &BranchTips) -> Result<(), EngineError> {
+        let old = self.snapshot.desired.id;
+        let new = tips.desired.id;
+        if self.snapshot.repo.is_ancestor(old, new)? != Some(true) {
+            let branch = self.tips.branches().branch();
+            let message =
+                format!("branch `{branch}` was rewritten: {} is not ahead of {}", new.short(), old.short());
+            warn!(branch, %old, %new, "desired branch was rewritten");
+            self.emit(Event::Note { message });
+        }
+        Ok(())
+    }
+
+    /// After others moved the status branch: every driven Execution as it is recorded now.
+    fn reload_active(&mut self) -> Result<(), EngineError> {
+        let keys: Vec<ResourceKey> = self.queue.active().keys().cloned().collect();
+        for key in keys {
+            let record = self.snapshot.record(&key)?;
+            self.reload(&key, record);
+        }
+        Ok(())
+    }
+
+    /// One driven Execution as it is recorded now. Attempts that the record no longer knows are stopped.
+    pub(super) fn reload(&mut self, key: &ResourceKey, record: Option<Arc<StatusRecord>>) {
+        let Some(active) = self.queue.get_mut(key) else { return };
+        if active.record == record {
+            return;
+        }
+        debug!(execution = %key, "record was changed by others");
+        let had = active.token(&self.options.runner);
+        active.record = record;
+        active.dirty = true;
+        let runner = &self.options.runner;
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
+        if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
+            warn!(execution = %key, token = had, "lost the lease to another runner");
+            let message = format!("another runner took over {key}");
+            self.emit(Event::Note { message });
+        }
+    }
+
+    /// Everything that has to be planned, from the index.
+    pub(super) fn take_work(&mut self) -> Result<(), EngineError> {
+        let work = self.snapshot.index.work(self.clock.now())?;
+        debug!(resources = work.len(), "take work from the index");
+        let held_back = self.hold_back(&work)?;
+        let due = work.into_iter().filter(|key| !held_back.contains(key) && !self.queue.is_left_over(key));
+        let due: Vec<ResourceKey> = due.collect();
+        self.queue.add(due);
+        Ok(())
+    }
+
+    /// Deletions that are too many to be carried out without being asked for.
+    fn hold_back(&mut self, work: &[ResourceKey]) -> Result<BTreeSet<ResourceKey>, EngineError> {
+        let mut gone = BTreeSet::new();
+        for key in work {
+            let declared = self.snapshot.present(key)?.is_some();
+            if !declared && self.snapshot.index.recorded(key)?.is_some_and(|record| record.source.is_some()) {
+                gone.insert(key.clone());
+            }
+        }
+        let (declared, recorded) = self.snapshot.index.counts()?;
+        let share = gone.len() as f64 / (recorded.max(1) as f64);
+        let many = gone.len() >= 10 && share > self.snapshot.config.limits.deletions;
+        let empty = declared == 0 && !gone.is_empty();
+        if self.options.allow_mass_delete || !(many || empty) {
+            self.summary.held_back = 0;
+            return Ok(BTreeSet::new());
+        }
+        if self.summary.held_back != gone.len() {
+            self.summary.held_back = gone.len();
+            let message = format!(
+                "{} of {recorded} resources are no longer declared; that many are only removed with --allow-mass-delete",
+                gone.len()
+            );
+            self.emit(Event::Note { message });
+        }
+        Ok(gone)
+    }
+
+    pub(super) fn is_held_back(&self, key: &ResourceKey) -> bool {
+        self.summary.held_back > 0 && !matches!(self.snapshot.present(key), Ok(Some(_)))
+    }
+
+    /// The resources whose planning depends on `key`.
+    pub(super) fn dependents(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
+        let mut topics = vec![Topic::Resource(key.clone())];
+        if key.kind == Kind::Binding {
+            topics.push(Topic::Bindings(key.namespace.clone()));
+        }
+        let mut keys = Vec::new();
+        for topic in &topics {
+            keys.extend(self.snapshot.index.waiters(topic)?);
+        }
+        if key.kind == Kind::Execution
+            && let Some(goal) = self.snapshot.index.declared(key)?.and_then(|declared| declared.goal)
+        {
+            keys.push(goal);
+        }
+        // What waits in this very process is not in the index yet.
+        keys.extend(topics.iter().flat_map(|topic| self.queue.waiters(topic)).cloned());
+        Ok(keys)
+    }
+
+    /// Writes down how everything was left.
+    pub(super) fn save_waits(&mut self) -> Result<(), EngineError> {
+        Ok(self.snapshot.index.settle(&self.queue.take_unsaved())?)
+    }
+}

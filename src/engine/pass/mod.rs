@@ -1,0 +1,13 @@
+//! The loop: takes in what changed, plans it, publishes it, and starts what was claimed.
+
+mod assemble;
+mod choose;
+pub(crate) mod driver;
+mod idle;
+mod intake;
+mod publish;
+mod remote_polls;
+mod shutdown;
+mod tips;
+mod unsaved_waits;
+mod work_queue;

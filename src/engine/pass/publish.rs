@@ -1,0 +1,232 @@
+//! Publishing a commit, and what follows: emitted events and started attempts, or, after a lost race, another plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, info_span};
+
+use super::assemble::PendingCommit;
+use super::driver::Driver;
+use crate::engine::EngineError;
+use crate::engine::commit::builder::CommitEffects;
+use crate::engine::commit::publisher::PublishOutcome;
+use crate::engine::execution::step::PreparedStep;
+use crate::engine::execution::waiting::wait_set;
+use crate::event::Event;
+use crate::git::ObjectId;
+use crate::model::{ExecutionPhase, NodeStatus, ResourceKey, StatusRecord};
+use crate::run::{Change, ExecutionChange};
+
+/// In relaxed mode, commits are at least this far apart while work is under way.
+const RELAXED_SPACING: Duration = Duration::from_secs(1);
+
+impl Driver<'_> {
+    /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
+    pub(super) async fn publish(&mut self, ready: PendingCommit) -> Result<(), EngineError> {
+        let PendingCommit { assembly, steps, mut claims, at } = ready;
+        let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, at);
+        let ahead: Vec<_> = claims.extract_if(.., |claim| self.may_go_ahead(&claim.key, claim)).collect();
+        let relaxed = !ahead.is_empty();
+        for claim in ahead {
+            self.attempts.claim(claim);
+        }
+        self.attempts.pump();
+        if relaxed {
+            self.gather(Instant::now() + RELAXED_SPACING, false).await;
+        }
+        let mut publisher = self.lane.take_publisher(self.tips.branches())?;
+        let config = self.snapshot.config.clone();
+        let base = self.snapshot.status;
+        self.lane.count_push();
+        let begun = Instant::now();
+        let span = info_span!("publish", base = base.commit.map(tracing::field::display));
+        let mut delivery = tokio::task::spawn_blocking(move || {
+            let _entered = span.entered();
+            let delivered = publisher.deliver(&config, base, &batch);
+            (publisher, delivered)
+        });
+        let (publisher, delivered) = loop {
+            tokio::select! {
+                joined = &mut delivery => break joined.map_err(|_| EngineError::WorkerLost)?,
+                // Slots that fall free during a push are filled with what was claimed before it.
+                Some(message) = self.messages.recv() => {
+                    self.take(message);
+                    self.attempts.pump();
+                }
+            }
+        };
+        let duration_ms = begun.elapsed().as_millis();
+        self.lane.give_back(publisher);
+        match delivered? {
+            PublishOutcome::Done { commit, subject } => {
+                info!(%commit, subject, duration_ms, claims = claims.len(), "published");
+                self.lane.published(begun);
+                self.summary.commits = self.summary.commits.saturating_add(1);
+                self.delivered(Some((commit, subject)), steps, outcome)?;
+                // Only now: a start that nobody else can read of could be made twice (Invariant 4).
+                for claim in claims {
+                    self.attempts.claim(claim);
+                }
+                self.attempts.pump();
+                if self.shutdown.is_leaving() {
+                    self.attempts.shut_down();
+                }
+                Ok(())
+            }
+            PublishOutcome::Unchanged => {
+                debug!(duration_ms, "nothing to publish:");
+                self.delivered(None, steps, outcome)
+            }
+            PublishOutcome::Moved(tip) => {
+                info!(
+                    tip = tip.map(tracing::field::display),
+                    duration_ms, "lost the race for the status branch"
+                );
+                self.lost_race(tip, outcome).await
+            }
+        }
+    }
+
+    /// Until when ends of attempts should gather, if they should: a commit costs about the same for one and for a hundred,
+    /// so as long as what is claimed keeps every slot busy, publishing takes only a share of the time.
+    pub(super) fn gathering(&self) -> Option<Instant> {
+        let calm = !self.shutdown.is_leaving() && self.queue.is_empty();
+        let deadline = self.lane.gather_until().filter(|_| calm)?;
+        self.attempts.last_for(self.lane.lead_time()).then_some(deadline)
+    }
+
+    /// Lets ends of attempts gather for a while, until nothing runs, or, with `stocked`, until what is claimed runs short.
+    pub(super) async fn gather(&mut self, deadline: Instant, stocked: bool) {
+        while !self.attempts.is_idle() && !self.shutdown.is_leaving() {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return,
+                Some(message) = self.messages.recv() => {
+                    self.take(message);
+                    self.attempts.pump();
+                }
+                () = self.shutdown.requested() => return,
+            }
+            if stocked && !self.attempts.last_for(self.lane.lead_time()) {
+                return;
+            }
+        }
+    }
+
+    /// A commit is on the branch: what was planned is recorded now.
+    fn delivered(
+        &mut self,
+        commit: Option<(ObjectId, String)>,
+        steps: Vec<(ResourceKey, Box<PreparedStep>)>,
+        effects: CommitEffects,
+    ) -> Result<(), EngineError> {
+        let CommitEffects { puts, events } = effects;
+        let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
+        if let Some((commit, subject)) = commit {
+            self.snapshot.published(commit, puts.clone())?;
+            // Events come after the commit: nobody is told of what might still be lost (Invariant 4).
+            for event in events {
+                self.emit(event);
+            }
+            let at = self.clock.now();
+            self.emit(Event::Published { at, commit: commit.to_string(), subject });
+        }
+        for (key, step) in steps {
+            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten());
+        }
+        for key in changed {
+            let dependents = self.dependents(&key)?;
+            self.queue.add(dependents);
+        }
+        if self.snapshot.is_far_ahead() && self.queue.active().is_empty() {
+            self.catch_up()?;
+        }
+        Ok(())
+    }
+
+    fn step_delivered(&mut self, key: &ResourceKey, step: &PreparedStep, record: Option<Arc<StatusRecord>>) {
+        let status = &step.draft.status;
+        if status.phase == ExecutionPhase::Failed
+            && step.draft.moves.iter().any(|change| change.to.is_terminal())
+        {
+            self.summary.failed.push(key.clone());
+        }
+        let renew_at = self.renewal(self.clock.now());
+        let runner = &self.options.runner;
+        let Some(active) = self.queue.get_mut(key) else { return };
+        active.record = record;
+        active.taken_up(step);
+        trace_lease(key, step);
+        if holds_lease_anew(step) {
+            active.renew_at = Some(renew_at);
+        }
+        if active.token(runner).is_none() {
+            active.renew_at = None;
+        }
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
+        let running = status.node_statuses.values().any(NodeStatus::is_under_way);
+        if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
+            let waits = (!status.phase.is_terminal()).then(|| wait_set(&step.draft, Some(key)));
+            self.queue.park(key, waits);
+            // One that was cancelled because its manifest is gone is removed next.
+            let present = matches!(self.snapshot.present(key), Ok(Some(_)));
+            if status.phase.is_terminal() && !present && self.summary.held_back == 0 {
+                self.queue.add([key.clone()]);
+            }
+        }
+    }
+
+    /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
+    async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
+        let pause = self.lane.lost_race()?;
+        for key in self.snapshot.moved_by_others(tip)? {
+            let record = self.snapshot.record(&key)?;
+            self.reload(&key, record);
+            let dependents = self.dependents(&key)?;
+            self.queue.add(dependents);
+            self.queue.add([key]);
+        }
+        // Whoever was faster may have read a newer desired commit.
+        let ours = self.snapshot.desired.id;
+        if let Some(theirs) = self.snapshot.recorded_desired()?.filter(|&theirs| theirs != ours)
+            && self.snapshot.repo.is_ancestor(theirs, ours).unwrap_or_default() != Some(true)
+        {
+            self.read_tips().await?;
+        }
+        // Nothing of the lost commit was recorded. Plans depend on each other through gates, mutexes and quotas, so all
+        // of it is planned again, and nothing is merged (Invariant 3).
+        for key in effects.puts.into_keys() {
+            self.queue.forget_wait(&key);
+            self.queue.add([key]);
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Whether a step takes or renews the lease.
+fn holds_lease_anew(step: &PreparedStep) -> bool {
+    step.draft.changes.iter().any(|change| {
+        matches!(
+            change,
+            Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::RenewLease { .. })
+        )
+    })
+}
+
+fn trace_lease(execution: &ResourceKey, step: &PreparedStep) {
+    for change in &step.draft.changes {
+        match change {
+            Change::Execution(ExecutionChange::AcquireLease(lease)) => {
+                debug!(%execution, token = lease.token, lease_ms = lease.duration_millis, "acquired lease");
+            }
+            Change::Execution(ExecutionChange::RenewLease { token, .. }) => {
+                debug!(%execution, token, "renewed lease");
+            }
+            Change::Execution(ExecutionChange::ReleaseLease { token }) => {
+                debug!(%execution, token, "released lease");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the driver does about remote work: polls it when that is due, and has it cancelled.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::{debug, trace};
+
+use super::driver::Driver;
+use crate::engine::EngineError;
+use crate::engine::attempt::factory::Claim;
+use crate::engine::execution::step::PreparedStep;
+use crate::engine::message::PollResult;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::model::{NodeId, ResourceKey};
+use crate::plan::{CancelResult, RemoteWork};
+
+impl Driver<'_> {
+    /// Starts the polls and cancellations of a step that are due, and notes when the next ones are.
+    pub(super) fn start_polls(
+        &mut self,
+        key: &ResourceKey,
+        step: &mut PreparedStep,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let Some(compiled) = step.compiled.clone().filter(|_| has_remote_work(step)) else { return Ok(()) };
+        let record = Arc::new(step.record());
+        let claim = |snapshot: &Snapshot, work: &RemoteWork| {
+            let capabilities = capabilities_of(snapshot, &compiled, work.node)?;
+            Ok::<_, EngineError>(Claim {
+                key: key.clone(),
+                node: work.node,
+                attempt: work.attempt,
+                target: work.target.clone(),
+                compiled: Arc::clone(&compiled),
+                record: Arc::clone(&record),
+                capabilities,
+            })
+        };
+        let leaving = self.shutdown.is_leaving();
+        let mut polls = std::mem::take(&mut step.draft.polls);
+        for poll in &mut polls {
+            poll.due = self.polls.due(&step.metadata.uid, &poll.id, poll.attempt, poll.due);
+            if poll.due > now {
+                trace!(execution = %key, node = %poll.id, due = %poll.due, "next poll");
+                step.draft.wake_at(poll.due);
+            } else if leaving {
+                // The next reconcile finds it due at once.
+                step.draft.wake_at(now);
+            } else {
+                self.polls.poll(claim(&self.snapshot, poll)?, poll.interval);
+            }
+        }
+        step.draft.polls = polls;
+        if leaving && !step.draft.remote_cancels.is_empty() {
+            step.draft.wake_at(now);
+        }
+        for cancel in step.draft.remote_cancels.iter().filter(|_| !leaving) {
+            self.polls.cancel(claim(&self.snapshot, cancel)?);
+        }
+        Ok(())
+    }
+
+    /// Takes in the result of a poll.
+    pub(super) fn take_poll_result(&mut self, key: &ResourceKey, result: PollResult) {
+        let learned = result.report.is_some();
+        debug!(execution = %key, node = %result.node, attempt = result.attempt, learned, next = %result.next, "polled");
+        self.polls.polled(key, &result);
+        if let Some(active) = self.queue.get_mut(key) {
+            active.poll_results.push(result);
+            active.dirty = true;
+        }
+    }
+
+    /// Takes in whether remote work was cancelled.
+    pub(super) fn take_cancel_result(&mut self, key: &ResourceKey, node: NodeId, done: CancelResult) {
+        debug!(execution = %key, %node, error = done.error, "cancelled remote work");
+        self.polls.answered(key, &node);
+        if let Some(active) = self.queue.get_mut(key) {
+            active.remote_cancelled.insert(node, done);
+            active.dirty = true;
+        }
+    }
+}
+
+fn has_remote_work(step: &PreparedStep) -> bool {
+    !step.draft.polls.is_empty() || !step.draft.remote_cancels.is_empty()
+}

@@ -1,0 +1,299 @@
+//! What has to be planned and when: resources that wait for their turn, Executions that are being driven, and how the
+//! others were left until the index takes that in.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{debug, trace};
+
+use super::unsaved_waits::UnsavedWaits;
+use crate::engine::execution::active::ActiveExecution;
+use crate::index::{Topic, WaitSet};
+use crate::model::{Kind, ResourceKey, StatusRecord};
+
+/// How many Executions are driven at a time. Each one costs memory and a place in every plan, so the others wait.
+const WINDOW: usize = 1_000;
+
+/// Resources that have to be planned, and Executions that are being driven.
+#[derive(Debug, Default)]
+pub(super) struct WorkQueue {
+    /// Bindings, capabilities, plans and gates: planned before what refers to them.
+    simple: BTreeSet<ResourceKey>,
+    /// Executions that wait for a place in the window.
+    executions: BTreeSet<ResourceKey>,
+    /// Goals: planned last, because their phase follows from their Executions.
+    goals: BTreeSet<ResourceKey>,
+    active: BTreeMap<ResourceKey, ActiveExecution>,
+    /// How resources were left that the index does not know of yet.
+    unsaved: UnsavedWaits,
+    /// When parked resources have to be planned again, as far as this process knows.
+    wakes: BTreeSet<(Timestamp, ResourceKey)>,
+    /// Executions that got no slot. Without this set the index would offer them again at once, for ever.
+    left_over: BTreeSet<ResourceKey>,
+}
+
+impl WorkQueue {
+    /// Plans these again, or for the first time.
+    pub(super) fn add(&mut self, keys: impl IntoIterator<Item = ResourceKey>) {
+        for key in keys {
+            if let Some(active) = self.active.get_mut(&key) {
+                active.dirty = true;
+                continue;
+            }
+            match key.kind {
+                Kind::Execution => self.executions.insert(key),
+                Kind::Goal => self.goals.insert(key),
+                _ => self.simple.insert(key),
+            };
+        }
+    }
+
+    /// Whether nothing waits for its turn. Executions that are driven do not count.
+    pub(super) fn is_empty(&self) -> bool {
+        self.simple.is_empty() && self.executions.is_empty() && self.goals.is_empty()
+    }
+
+    /// Whether the next commit could say anything.
+    pub(super) fn has_work(&self) -> bool {
+        !self.is_empty() || self.active.values().any(|active| active.dirty || active.hungry)
+    }
+
+    /// Whether something happened that was not planned yet.
+    pub(super) fn has_news(&self) -> bool {
+        !self.is_empty() || self.active.values().any(ActiveExecution::has_news)
+    }
+
+    /// The next resource to plan before Executions.
+    pub(super) fn pop_simple(&mut self) -> Option<ResourceKey> {
+        self.simple.pop_first()
+    }
+
+    /// The next goal, once everything that goals are derived from had its turn.
+    pub(super) fn pop_goal(&mut self) -> Option<ResourceKey> {
+        if self.simple.is_empty() { self.goals.pop_first() } else { None }
+    }
+
+    /// Takes Executions that wait into the window, the most urgent first.
+    pub(super) fn admit<E>(
+        &mut self,
+        mut load: impl FnMut(&ResourceKey) -> Result<(u16, Option<Arc<StatusRecord>>), E>,
+        mut priority: impl FnMut(&ResourceKey) -> Result<u16, E>,
+    ) -> Result<(), E> {
+        let free = WINDOW.saturating_sub(self.active.len());
+        if self.executions.is_empty() || free == 0 {
+            return Ok(());
+        }
+        let mut ordered = Vec::with_capacity(self.executions.len());
+        for key in std::mem::take(&mut self.executions) {
+            ordered.push((Reverse(priority(&key)?), key));
+        }
+        ordered.sort();
+        let rest = ordered.split_off(free.min(ordered.len()));
+        self.executions.extend(rest.into_iter().map(|(_, key)| key));
+        for (_, key) in ordered {
+            let (priority, record) = load(&key)?;
+            debug!(execution = %key, priority, "drive execution");
+            self.active.insert(key.clone(), ActiveExecution::new(key, record, priority));
+        }
+        Ok(())
+    }
+
+    /// The Executions that are being driven.
+    pub(super) fn active(&self) -> &BTreeMap<ResourceKey, ActiveExecution> {
+        &self.active
+    }
+
+    /// The same, the one whose turn is first in front.
+    pub(super) fn active_in_turn(&mut self) -> Vec<(&ResourceKey, &mut ActiveExecution)> {
+        let mut all: Vec<_> = self.active.iter_mut().collect();
+        all.sort_by_key(|(_, active)| active.turn());
+        all
+    }
+
+    /// One Execution that is being driven.
+    pub(super) fn get(&self, key: &ResourceKey) -> Option<&ActiveExecution> {
+        self.active.get(key)
+    }
+
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, key: &ResourceKey) -> Option<&mut ActiveExecution> {
+        self.active.get_mut(key)
+    }
+
+    /// Plans every driven Execution again.
+    pub(super) fn touch_all(&mut self) {
+        self.active.values_mut().for_each(|active| active.dirty = true);
+    }
+
+    /// Stops driving an Execution for which nothing can be done now.
+    pub(super) fn park(&mut self, key: &ResourceKey, waits: Option<WaitSet>) {
+        self.active.remove(key);
+        let wake = waits.as_ref().and_then(|waits| waits.wake);
+        match &waits {
+            Some(waits) => debug!(execution = %key, ?wake, on = ?waits.on, "park execution"),
+            None => debug!(execution = %key, "execution has nothing left to do"),
+        }
+        self.wakes.extend(wake.map(|at| (at, key.clone())));
+        self.unsaved.insert(key.clone(), waits);
+    }
+
+    /// Notes how a resource that is not an Execution was left.
+    pub(super) fn leave(&mut self, key: ResourceKey, waits: Option<WaitSet>) {
+        self.unsaved.insert(key, waits);
+    }
+
+    /// Forgets how a resource was left, because the commit that said so lost its race.
+    pub(super) fn forget_wait(&mut self, key: &ResourceKey) {
+        self.unsaved.remove(key);
+    }
+
+    /// Resources that wait for `topic` and that the index does not know of yet.
+    pub(super) fn waiters(&self, topic: &Topic) -> impl Iterator<Item = &ResourceKey> {
+        self.unsaved.waiters(topic)
+    }
+
+    /// How everything was left since the last call, for the index.
+    pub(super) fn take_unsaved(&mut self) -> Vec<(ResourceKey, Option<WaitSet>)> {
+        self.unsaved.take()
+    }
+
+    /// Gives up all driven Executions for now: what is left of them has no slot here. They stay work in the index.
+    pub(super) fn leave_over(&mut self) {
+        self.left_over.extend(std::mem::take(&mut self.active).into_keys());
+    }
+
+    /// Whether an Execution was given up for now.
+    pub(super) fn is_left_over(&self, key: &ResourceKey) -> bool {
+        self.left_over.contains(key)
+    }
+
+    /// Tries again what was given up.
+    pub(super) fn retry_left_over(&mut self) {
+        self.left_over.clear();
+    }
+
+    /// How long until something has to be planned again because of the time alone; `most` at most.
+    pub(super) fn until_due(&self, now: Timestamp, most: Duration) -> Duration {
+        let active = self.active.values().flat_map(|active| [active.renew_at, active.wake_at]).flatten();
+        let wakes = self.wakes.first().map(|(at, _)| *at);
+        active.chain(wakes).map(|at| until(now, at)).fold(most, Duration::min)
+    }
+
+    /// Plans everything again whose time has come.
+    pub(super) fn wake_due(&mut self, now: Timestamp) {
+        for (key, active) in &mut self.active {
+            let woken = active.wake_at.take_if(|at| *at <= now).is_some();
+            let renew = active.needs_renewal(now);
+            active.dirty |= woken || renew;
+            if woken || renew {
+                trace!(execution = %key, woken, renew, "execution is due");
+            }
+        }
+        while let Some((_, key)) = self.wakes.first().filter(|(at, _)| *at <= now).cloned() {
+            self.wakes.pop_first();
+            self.add([key]);
+        }
+    }
+
+    /// Whether a lease has to be renewed now.
+    pub(super) fn renewal_due(&self, now: Timestamp) -> bool {
+        self.active.values().any(|active| active.needs_renewal(now))
+    }
+}
+
+/// How long it is from `now` until `at`; nothing when that has passed.
+pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> ResourceKey {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn admit(queue: &mut WorkQueue) {
+        queue.admit(|_| Ok::<_, ()>((0, None)), |_| Ok(0)).unwrap();
+    }
+
+    #[test]
+    fn goals_are_planned_after_what_they_are_derived_from() {
+        let mut queue = WorkQueue::default();
+        queue.add([key("n/goal/g"), key("n/plan/p")]);
+        assert_eq!(queue.pop_goal(), None);
+        assert_eq!(queue.pop_simple(), Some(key("n/plan/p")));
+        assert_eq!(queue.pop_goal(), Some(key("n/goal/g")));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_most_urgent_executions_get_the_places_in_the_window() {
+        let mut queue = WorkQueue::default();
+        queue.add((0..=WINDOW).map(|number| key(&format!("n/execution/e{number:04}"))));
+        let urgent = key("n/execution/e1000");
+        let priority = |key: &ResourceKey| Ok::<_, ()>(u16::from(*key == urgent));
+        queue.admit(|key| Ok((priority(key)?, None)), priority).unwrap();
+        assert_eq!(queue.active().len(), WINDOW);
+        assert!(queue.get(&urgent).is_some());
+        assert!(queue.get(&key("n/execution/e0999")).is_none());
+        assert!(!queue.is_empty());
+    }
+
+    #[test]
+    fn a_driven_execution_is_planned_again_instead_of_being_queued_twice() {
+        let mut queue = WorkQueue::default();
+        queue.add([key("n/execution/e")]);
+        admit(&mut queue);
+        queue.get_mut(&key("n/execution/e")).unwrap().dirty = false;
+        assert!(!queue.has_work());
+        queue.add([key("n/execution/e")]);
+        assert!(queue.is_empty() && queue.has_work());
+    }
+
+    #[test]
+    fn a_parked_execution_comes_back_at_its_time() {
+        let mut queue = WorkQueue::default();
+        queue.add([key("n/execution/e")]);
+        admit(&mut queue);
+        queue.park(&key("n/execution/e"), Some(WaitSet { wake: Some(at(100)), ..WaitSet::default() }));
+        assert_eq!(queue.until_due(at(40), Duration::from_secs(300)), Duration::from_secs(60));
+        queue.wake_due(at(99));
+        assert!(queue.is_empty());
+        queue.wake_due(at(100));
+        assert!(!queue.is_empty());
+        assert_eq!(queue.take_unsaved().len(), 1);
+    }
+
+    #[test]
+    fn a_lease_is_renewed_at_its_time() {
+        let mut queue = WorkQueue::default();
+        queue.add([key("n/execution/e")]);
+        admit(&mut queue);
+        let active = queue.get_mut(&key("n/execution/e")).unwrap();
+        active.dirty = false;
+        active.renew_at = Some(at(20));
+        assert!(!queue.renewal_due(at(19)));
+        queue.wake_due(at(20));
+        assert!(queue.renewal_due(at(20)) && queue.has_work());
+    }
+
+    #[test]
+    fn what_got_no_slot_is_left_until_it_is_tried_again() {
+        let mut queue = WorkQueue::default();
+        queue.add([key("n/execution/e")]);
+        admit(&mut queue);
+        queue.leave_over();
+        assert!(queue.active().is_empty() && queue.is_left_over(&key("n/execution/e")));
+        queue.retry_left_over();
+        assert!(!queue.is_left_over(&key("n/execution/e")));
+    }
+}

@@ -1,0 +1,90 @@
+//! When remote work is polled next on this machine, kept across runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::engine::EngineError;
+use crate::index::Index;
+use crate::model::{NodeId, NodeReason};
+
+/// The most entries that are read from the file.
+const MOST_TIMES: usize = 100_000;
+
+/// When remote work is polled next on this machine: kept beside the index, so that intervals hold across runs although a
+/// poll that learns nothing is not recorded. Losing the file costs early polls, no more.
+#[derive(Debug)]
+pub(crate) struct PollTimes {
+    path: PathBuf,
+    next: BTreeMap<String, i64>,
+    changed: bool,
+}
+
+/// The file of times in a cache.
+fn file(cache: &Path) -> PathBuf {
+    cache.join("polls.json")
+}
+
+/// Makes all remote work due at once on this machine, for a pass that was started because something happened there.
+///
+/// # Errors
+/// The index.
+pub(crate) fn forget_poll_times(cache: &Path) -> Result<(), EngineError> {
+    // Without the file nothing was put off.
+    let _ = fs::remove_file(file(cache));
+    let mut index = Index::open(Some(cache))?;
+    let (_, waiting) = index.waiting(MOST_TIMES)?;
+    let remote = [NodeReason::AwaitingPerson, NodeReason::AwaitingProvider, NodeReason::AwaitingEvent];
+    let due = waiting.into_iter().filter(|one| remote.iter().any(|reason| one.reason == reason.to_string()));
+    Ok(index.add_work(due.map(|one| one.key))?)
+}
+
+impl PollTimes {
+    pub(crate) fn load(cache: &Path) -> Self {
+        let path = file(cache);
+        let next = read(&path);
+        Self { path, next, changed: false }
+    }
+
+    /// The name of an attempt among the times.
+    pub(crate) fn name(uid: &str, node: &NodeId, attempt: u32) -> String {
+        format!("{uid}/{node}/{attempt}")
+    }
+
+    /// When to poll next; not before `recorded`.
+    pub(crate) fn due(&self, name: &str, recorded: Timestamp) -> Timestamp {
+        let kept = self.next.get(name).and_then(|&millis| Timestamp::from_millisecond(millis).ok());
+        kept.map_or(recorded, |kept| kept.max(recorded))
+    }
+
+    pub(crate) fn set(&mut self, name: String, at: Timestamp) {
+        self.next.insert(name, at.as_millisecond());
+        self.changed = true;
+    }
+
+    /// Writes the times down, without those that are over. Other runners on this machine may have written theirs meanwhile.
+    pub(crate) fn save(&mut self, now: Timestamp) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        for (name, at) in read(&self.path) {
+            let kept = self.next.entry(name).or_insert(at);
+            *kept = at.max(*kept);
+        }
+        self.next.retain(|_, &mut at| at > now.as_millisecond());
+        let fresh = self.path.with_extension(format!("{}.new", std::process::id()));
+        let bytes = serde_json::to_vec(&self.next).unwrap_or_default();
+        // A cache that cannot be written only costs early polls.
+        if fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &self.path)).is_err() {
+            let _ = fs::remove_file(&fresh);
+        }
+    }
+}
+
+fn read(path: &Path) -> BTreeMap<String, i64> {
+    let bytes = fs::read(path).unwrap_or_default();
+    let times: BTreeMap<String, i64> = serde_json::from_slice(&bytes).unwrap_or_default();
+    if times.len() > MOST_TIMES { BTreeMap::new() } else { times }
+}

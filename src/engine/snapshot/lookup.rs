@@ -1,0 +1,190 @@
+//! What planning an Execution may ask about its surroundings, answered from the snapshot.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+
+use crate::engine::EngineError;
+use crate::engine::snapshot::LoadedResource;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::gates;
+use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
+use crate::graph::NodeIx;
+use crate::model::{
+    BindingTarget, ExecutionPhase, GoalPhase, NodeReason, ResolvedBinding, ResourceKey, ResourceStatus,
+    ReviewBinding, Spec,
+};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::capability::Capability;
+use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress};
+use crate::provider::Registry;
+use crate::run::CompiledPlan;
+use crate::run::gate::GateDecision;
+
+/// The snapshot as planning sees it. A failure to read is kept, and ends the pass.
+pub(crate) struct SnapshotLookup<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) registry: &'a Registry,
+    failure: RefCell<Option<EngineError>>,
+    bindings: RefCell<HashMap<ResourceKey, Option<LoadedBinding>>>,
+    /// Who holds which mutex; found out when somebody asks.
+    holders: RefCell<Option<MutexHolders>>,
+}
+
+/// A Binding as it stands during a pass.
+#[derive(Clone)]
+struct LoadedBinding {
+    loaded: Rc<LoadedResource>,
+    generation: u64,
+}
+
+impl<'a> SnapshotLookup<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry) -> Self {
+        let (failure, bindings, holders) = Default::default();
+        Self { snapshot, registry, failure, bindings, holders }
+    }
+
+    /// Who holds a mutex; where nobody does, `key` takes it.
+    pub(crate) fn holder(&self, key: &ResourceKey, mutex: &str) -> Option<ResourceKey> {
+        let mut holders = self.holders.borrow_mut();
+        if holders.is_none() {
+            *holders = self.keep(holders_of(self.snapshot).map(Some));
+        }
+        let name = (key.namespace.clone(), mutex.to_owned());
+        let holder = holders.as_mut()?.entry(name).or_insert_with(|| key.clone());
+        (holder != key).then(|| holder.clone())
+    }
+
+    /// The failure, if something could not be read.
+    pub(crate) fn check(self) -> Result<(), EngineError> {
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
+        result.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+
+    /// A Binding, read once a pass: many nodes ask for the same one.
+    fn binding(&self, key: &ResourceKey) -> Option<LoadedBinding> {
+        if let Some(known) = self.bindings.borrow().get(key) {
+            return known.clone();
+        }
+        let loaded = self.keep(self.snapshot.cached(key));
+        let found = loaded.map(|loaded| {
+            let generation =
+                self.keep(self.snapshot.generation(key, &loaded.declared).map(Some)).unwrap_or(1);
+            LoadedBinding { loaded, generation }
+        });
+        self.bindings.borrow_mut().insert(key.clone(), found.clone());
+        found
+    }
+
+    fn resolve_now(&self, task: &TaskToBind<'_>, binding: Option<&LoadedBinding>) -> ProviderResolution {
+        let explained =
+            resolve(task, |_| match binding.map(|binding| (&binding.loaded.resource.spec, binding)) {
+                Some((Spec::Binding(spec), binding)) => {
+                    Some(BindingView { spec, generation: binding.generation })
+                }
+                _ => None,
+            });
+        match explained.resolution {
+            Resolution::Bound { binding, generation, rule, target } => {
+                if let Err(why) = usable(self.registry, &target) {
+                    return ProviderResolution::Not(NodeReason::ProviderUnavailable, why);
+                }
+                let resolved = ResolvedBinding {
+                    name: format!("{}/{}", binding.namespace, binding.name),
+                    generation,
+                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
+                    provider: target.provider.clone(),
+                };
+                ProviderResolution::Bound(resolved, target)
+            }
+            Resolution::Unbound { why } => ProviderResolution::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => ProviderResolution::Not(NodeReason::BindingConflict, why),
+        }
+    }
+}
+
+impl PlanLookup for SnapshotLookup<'_> {
+    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
+        let Some(entry) = compiled.node(node) else {
+            return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
+        };
+        let task = TaskToBind {
+            node: entry,
+            plan: &compiled.plan_key,
+            plan_labels: &compiled.plan_labels,
+            execution: &compiled.spec,
+            namespace: &compiled.key.namespace,
+        };
+        let binding = crate::plan::binding::binding_for(&task).and_then(|key| self.binding(&key));
+        // Planning asks again for every node that is ready but has no slot yet; the answer follows from what is
+        // pinned and from the Binding alone.
+        let stamp = binding.as_ref().map(|binding| (binding.loaded.declared.blob, binding.generation));
+        if let Some(known) = self.snapshot.answers.resolved(&compiled.key, node, stamp) {
+            return known;
+        }
+        let resolved = self.resolve_now(&task, binding.as_ref());
+        self.snapshot.answers.keep_resolved(&compiled.key, node, stamp, &resolved);
+        resolved
+    }
+
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
+        let Some(decided) = self.keep(gates::decide(self.snapshot, gate, binding, since).map(Some)) else {
+            return GateVerdict::Waiting("the gate cannot be read".to_owned());
+        };
+        match decided.decision {
+            GateDecision::Approved { by } => GateVerdict::Approved(by),
+            GateDecision::Rejected { by, comment: None } => GateVerdict::Rejected(by),
+            GateDecision::Rejected { by, comment: Some(comment) } => {
+                GateVerdict::Rejected(format!("{by}: {comment}"))
+            }
+            GateDecision::Waiting { approvals, needed } => {
+                let name =
+                    if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
+                GateVerdict::Waiting(format!("gate `{name}` has {} of {needed} approvals", approvals.len()))
+            }
+        }
+    }
+
+    fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {
+        self.keep(capabilities_of(self.snapshot, compiled, node).map(Some)).unwrap_or_default()
+    }
+
+    fn can_poll_addresses(&self) -> bool {
+        self.registry.external().is_some()
+    }
+
+    fn progress(&self, key: &ResourceKey) -> ResourceProgress {
+        let record = self.keep(self.snapshot.record(key));
+        match record.as_ref().map(|record| &record.status) {
+            None => ResourceProgress::Missing,
+            Some(ResourceStatus::Execution(status)) => match status.phase {
+                ExecutionPhase::Succeeded => ResourceProgress::Succeeded,
+                phase if phase.is_terminal() => ResourceProgress::Failed(phase.to_string()),
+                phase => ResourceProgress::Ongoing(phase.to_string()),
+            },
+            Some(ResourceStatus::Goal(status)) => match status.phase {
+                GoalPhase::Succeeded => ResourceProgress::Succeeded,
+                GoalPhase::Failed | GoalPhase::Cancelled => {
+                    ResourceProgress::Failed(format!("{:?}", status.phase))
+                }
+                phase => ResourceProgress::Ongoing(format!("{phase:?}")),
+            },
+            Some(_) => ResourceProgress::Failed("of a kind that never succeeds".to_owned()),
+        }
+    }
+}
+
+/// Whether a provider is known here, allowed, and takes these settings.
+pub(crate) fn usable(registry: &Registry, target: &BindingTarget) -> Result<(), String> {
+    let provider = registry.find(&target.provider).map_err(|error| error.to_string())?;
+    provider.check(&target.provider, &target.config).map_err(|error| error.to_string())
+}

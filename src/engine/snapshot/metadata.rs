@@ -1,0 +1,75 @@
+//! Metadata of a record: derived from Git, so that two racing reconcilers compute the same.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::git::{Commit, ObjectId};
+use crate::index::Declaration;
+use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
+use crate::record::PinKind;
+
+/// The namespace of our name-based uids.
+const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
+
+/// The metadata of a resource that was declared in this way, at this desired commit; continues `old`.
+pub(crate) fn observe(
+    key: &ResourceKey,
+    declared: &Declaration,
+    desired: &Commit,
+    old: Option<&StatusRecord>,
+) -> StatusMetadata {
+    let digest = declared.spec_digest.as_str();
+    let mut metadata = old.map_or_else(|| first_seen(key, desired), |old| old.metadata.clone());
+    if metadata.spec_digest() != Some(digest) {
+        if metadata.annotations.contains_key(StatusMetadata::SPEC_DIGEST) || old.is_some() {
+            metadata.generation = metadata.generation.saturating_add(1);
+        }
+        metadata.annotations.insert(StatusMetadata::SPEC_DIGEST.to_owned(), digest.to_owned());
+    }
+    note_source(&mut metadata, declared);
+    metadata
+}
+
+/// Writes down where the manifest stands, and whether its newest version is in force.
+pub(crate) fn note_source(metadata: &mut StatusMetadata, declared: &Declaration) {
+    metadata.annotations.insert(StatusMetadata::SOURCE.to_owned(), declared.source.path.clone());
+    metadata.annotations.remove(StatusMetadata::IMPLICIT);
+    match &declared.quarantined {
+        Some(why) => {
+            metadata.annotations.insert(StatusMetadata::QUARANTINED.to_owned(), why.clone());
+        }
+        None => {
+            metadata.annotations.remove(StatusMetadata::QUARANTINED);
+        }
+    }
+}
+
+/// What has to be pinned beside a record so that the last good version of a quarantined resource is not lost with the
+/// index; absent when nothing changes in that.
+pub(crate) fn pins_for(
+    declared: &Declaration,
+    old: Option<&StatusMetadata>,
+) -> Option<Vec<(PinKind, ObjectId)>> {
+    let was = old.is_some_and(|old| old.annotations.contains_key(StatusMetadata::QUARANTINED));
+    match &declared.quarantined {
+        Some(_) => Some(vec![(PinKind::Manifest, declared.blob)]),
+        None => was.then(Vec::new),
+    }
+}
+
+/// The metadata of a resource that is first seen at this desired commit.
+pub(crate) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata {
+    let name = format!("{key}@{}", desired.id);
+    StatusMetadata {
+        name: key.name.clone(),
+        namespace: key.namespace.clone(),
+        uid: Uuid::new_v5(&UID_NAMESPACE, name.as_bytes()).to_string(),
+        generation: 1,
+        creation_timestamp: whole_millis(desired.committer_time),
+        annotations: StringMap::new(),
+    }
+}
+
+fn whole_millis(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}

@@ -1,0 +1,282 @@
+//! What a reconcile knows: the two commits, the index over them, and records newer than the index.
+
+pub(crate) mod capabilities;
+pub(crate) mod gates;
+pub(crate) mod lookup;
+pub(crate) mod metadata;
+pub(crate) mod mutex;
+mod resolve_cache;
+
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::diagnostic::Diagnostic;
+use crate::git::{Commit, ObjectId, Repo};
+use crate::index::{Declaration, Index, IndexTarget};
+use crate::manifest;
+use crate::model::{Resource, ResourceKey, StatusRecord, after};
+use crate::record::{self, StatusPath, StatusTree};
+use crate::run::CompiledPlan;
+
+use crate::engine::{BranchTips, EngineError};
+use metadata::first_seen;
+use resolve_cache::ResolveCache;
+
+/// How many records may be newer than the index before it is brought up to date.
+const OVERLAY_LIMIT: usize = 20_000;
+
+/// How many commits of the status branch are looked at for the desired commit that they name.
+const TRAILERS_LOOKED_AT: usize = 20;
+
+/// A declared resource with its declaration.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadedResource {
+    pub(crate) resource: Resource,
+    pub(crate) declared: Declaration,
+}
+
+/// What a reconcile knows.
+pub(crate) struct Snapshot {
+    pub(crate) repo: Repo,
+    pub(crate) index: Index,
+    pub(crate) config: Config,
+    config_blob: Option<ObjectId>,
+    pub(crate) desired: Commit,
+    /// Whether the branches live on a remote.
+    pub(crate) remote: bool,
+    pub(crate) status: StatusTree,
+    records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    pub(crate) answers: ResolveCache,
+    /// Records that somebody broke since the index was brought up to date.
+    broken: BTreeSet<ResourceKey>,
+}
+
+impl Snapshot {
+    pub(crate) fn open(
+        repo: Repo,
+        index: Index,
+        tips: BranchTips,
+    ) -> Result<(Self, Vec<Diagnostic>), EngineError> {
+        let status = StatusTree::at(&repo, tips.status)?;
+        let mut snapshot = Self {
+            repo,
+            index,
+            config: tips.config,
+            config_blob: tips.config_blob,
+            desired: tips.desired,
+            remote: tips.remote,
+            status,
+            records: HashMap::new(),
+            answers: ResolveCache::default(),
+            broken: BTreeSet::new(),
+        };
+        let diagnostics = snapshot.advance()?;
+        Ok((snapshot, diagnostics))
+    }
+
+    /// The desired commit for which the status branch was last written.
+    pub(crate) fn recorded_desired(&self) -> Result<Option<ObjectId>, EngineError> {
+        recorded_desired(&self.repo, self.status.commit)
+    }
+
+    /// Takes newer commits in.
+    pub(crate) fn move_to(&mut self, tips: BranchTips) -> Result<Vec<Diagnostic>, EngineError> {
+        self.status = StatusTree::at(&self.repo, tips.status)?;
+        self.config = tips.config;
+        self.config_blob = tips.config_blob;
+        self.desired = tips.desired;
+        self.advance()
+    }
+
+    /// Brings the index to the commits that are known. What is wrong with manifests comes back.
+    pub(crate) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
+        let previous =
+            self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
+        let desired = self.desired.tree;
+        let status = &self.status;
+        let config = self.config_blob;
+        let target = IndexTarget { desired, previous, status, config };
+        let advance = self.index.advance(&self.repo, target, &self.config)?;
+        self.records.clear();
+        self.answers = ResolveCache::default();
+        self.broken.clear();
+        Ok(advance.diagnostics)
+    }
+
+    /// Whether so much was written that the index should catch up.
+    pub(crate) fn is_far_ahead(&self) -> bool {
+        self.records.len() > OVERLAY_LIMIT
+    }
+
+    /// Takes in that this runner published `commit` with these records.
+    pub(crate) fn published(
+        &mut self,
+        commit: ObjectId,
+        records: impl IntoIterator<Item = (ResourceKey, Option<Arc<StatusRecord>>)>,
+    ) -> Result<(), EngineError> {
+        self.status = StatusTree::at(&self.repo, Some(commit))?;
+        for (key, record) in records {
+            self.broken.remove(&key);
+            self.records.insert(key, record);
+        }
+        Ok(())
+    }
+
+    /// Takes in that somebody else moved the status branch; says whose records changed.
+    pub(crate) fn moved_by_others(
+        &mut self,
+        tip: Option<ObjectId>,
+    ) -> Result<BTreeSet<ResourceKey>, EngineError> {
+        let new = StatusTree::at(&self.repo, tip)?;
+        let changes = self.repo.compare(self.status.tree, new.tree)?;
+        self.status = new;
+        let mut keys = BTreeSet::new();
+        for change in changes {
+            if let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) {
+                keys.insert(key);
+            }
+        }
+        for key in &keys {
+            let record = match self.status.get(&self.repo, key) {
+                Ok(record) => {
+                    self.broken.remove(key);
+                    record
+                }
+                Err(_) => {
+                    self.broken.insert(key.clone());
+                    self.restored(key)?
+                }
+            };
+            self.records.insert(key.clone(), record.map(Arc::new));
+        }
+        Ok(keys)
+    }
+
+    /// The deadline of the goal that a compiled plan serves, counted from its creation.
+    pub(crate) fn deadline(&self, compiled: &CompiledPlan) -> Result<Option<Timestamp>, EngineError> {
+        let Some((key, spec)) = &compiled.goal else { return Ok(None) };
+        let Some(timeout) = &spec.timeout else { return Ok(None) };
+        let created = match self.record(key)? {
+            Some(record) => record.metadata.creation_timestamp,
+            // It is recorded in the very commit that begins the execution.
+            None if self.index.declared(key)?.is_some() => first_seen(key, &self.desired).creation_timestamp,
+            None => return Ok(None),
+        };
+        Ok(Some(after(created, timeout.span())))
+    }
+
+    /// Records that are newer than the index.
+    pub(crate) fn newer_records(&self) -> impl Iterator<Item = (&ResourceKey, &Option<Arc<StatusRecord>>)> {
+        self.records.iter()
+    }
+
+    /// Where the record of a resource stands, or will stand.
+    pub(crate) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
+        let found = self.status.locate(&self.repo, key)?;
+        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
+    }
+
+    /// The record of a resource.
+    pub(crate) fn record(&self, key: &ResourceKey) -> Result<Option<Arc<StatusRecord>>, EngineError> {
+        if let Some(known) = self.records.get(key) {
+            return Ok(known.clone());
+        }
+        let record = match self.index.recorded(key)? {
+            Some(recorded) => Some(StatusTree::read(&self.repo, key, &recorded.path, recorded.blob)?),
+            None if self.index.is_broken(key)? => self.restored(key)?,
+            None => None,
+        };
+        Ok(record.map(Arc::new))
+    }
+
+    /// What a record was before somebody broke it: what ended by then must not run again (Invariant 10).
+    fn restored(&self, key: &ResourceKey) -> Result<Option<StatusRecord>, EngineError> {
+        Ok(self.status.last_sound(&self.repo, key)?)
+    }
+
+    /// Whether the file of a record does not hold it, so that it has to be written whatever it says.
+    pub(crate) fn is_broken(&self, key: &ResourceKey) -> Result<bool, EngineError> {
+        Ok(if self.records.contains_key(key) {
+            self.broken.contains(key)
+        } else {
+            self.index.is_broken(key)?
+        })
+    }
+
+    /// The declaration of a resource; none when an owner of it is gone.
+    pub(crate) fn present(&self, key: &ResourceKey) -> Result<Option<Declaration>, EngineError> {
+        let Some(declared) = self.index.declared(key)? else { return Ok(None) };
+        for owner in &declared.owners {
+            if self.index.declared(owner)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(declared))
+    }
+
+    /// The declaration of a resource, with the resource itself.
+    pub(crate) fn resource(&self, key: &ResourceKey) -> Result<Option<LoadedResource>, EngineError> {
+        let Some(declared) = self.index.declared(key)? else { return Ok(None) };
+        let resource = self.read(declared.blob, &declared.source.path, key)?;
+        Ok(resource.map(|resource| LoadedResource { resource, declared }))
+    }
+
+    /// A declared Binding or Capability, read once while the same commits are looked at.
+    pub(crate) fn cached(&self, key: &ResourceKey) -> Result<Option<Rc<LoadedResource>>, EngineError> {
+        if let Some(known) = self.answers.binding(key) {
+            return Ok(Some(known));
+        }
+        let loaded = self.resource(key)?.map(Rc::new);
+        if let Some(loaded) = &loaded {
+            self.answers.keep_binding(key, loaded);
+        }
+        Ok(loaded)
+    }
+
+    /// The generation of a resource as it is declared now: that of its record, one more when the spec has changed since.
+    pub(crate) fn generation(&self, key: &ResourceKey, declared: &Declaration) -> Result<u64, EngineError> {
+        let (generation, digest) = match self.records.get(key) {
+            Some(None) => return Ok(1),
+            Some(Some(record)) => {
+                (record.metadata.generation, record.metadata.spec_digest().map(ToOwned::to_owned))
+            }
+            None => match self.index.recorded(key)? {
+                Some(recorded) => (recorded.generation, recorded.spec_digest),
+                None => return Ok(1),
+            },
+        };
+        let changed = digest.as_deref() != Some(declared.spec_digest.as_str());
+        Ok(generation.saturating_add(u64::from(changed)))
+    }
+
+    /// A resource out of a blob, which may hold others as well.
+    pub(crate) fn read(
+        &self,
+        blob: ObjectId,
+        path: &str,
+        key: &ResourceKey,
+    ) -> Result<Option<Resource>, EngineError> {
+        let bytes = self.repo.blob(blob, self.config.limits.file_bytes)?;
+        let parsed = manifest::parse(path, &bytes, &self.config.limits);
+        Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
+    }
+}
+
+/// The desired commit for which the status branch was last written, as the commits at its tip tell.
+pub(crate) fn recorded_desired(
+    repo: &Repo,
+    status: Option<ObjectId>,
+) -> Result<Option<ObjectId>, EngineError> {
+    let Some(tip) = status else { return Ok(None) };
+    for commit in repo.log(tip).take(TRAILERS_LOOKED_AT) {
+        let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);
+        if let Some((_, value)) = named {
+            return Ok(value.parse().ok());
+        }
+    }
+    Ok(None)
+}

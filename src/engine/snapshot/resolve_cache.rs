@@ -1,0 +1,78 @@
+//! Answers that planning gets again and again while the same commits are looked at: Bindings as they are declared, what
+//! was resolved for nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is brought to other commits.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::engine::snapshot::LoadedResource;
+use crate::git::ObjectId;
+use crate::graph::NodeIx;
+use crate::model::ResourceKey;
+use crate::plan::ProviderResolution;
+
+/// The blob and the generation of the Binding that was looked at; none when there is no such Binding.
+pub(crate) type BindingVersion = Option<(ObjectId, u64)>;
+
+/// How many executions are remembered at most.
+const MOST: usize = 10_000;
+
+/// What was resolved for the nodes of an execution, and when it was so.
+type ResolvedNodes = HashMap<NodeIx, (BindingVersion, ProviderResolution)>;
+
+/// Answers so far.
+#[derive(Debug, Default)]
+pub(crate) struct ResolveCache {
+    bindings: RefCell<HashMap<ResourceKey, Rc<LoadedResource>>>,
+    resolved: RefCell<HashMap<ResourceKey, ResolvedNodes>>,
+    priorities: RefCell<HashMap<ResourceKey, u16>>,
+}
+
+impl ResolveCache {
+    /// The Binding, if it was read before.
+    pub(crate) fn binding(&self, key: &ResourceKey) -> Option<Rc<LoadedResource>> {
+        self.bindings.borrow().get(key).cloned()
+    }
+
+    /// Remembers a Binding.
+    pub(crate) fn keep_binding(&self, key: &ResourceKey, loaded: &Rc<LoadedResource>) {
+        self.bindings.borrow_mut().insert(key.clone(), Rc::clone(loaded));
+    }
+
+    /// What was resolved for a node, if that was with the Binding as it is now.
+    pub(crate) fn resolved(
+        &self,
+        execution: &ResourceKey,
+        node: NodeIx,
+        stamp: BindingVersion,
+    ) -> Option<ProviderResolution> {
+        let resolved = self.resolved.borrow();
+        let (known, answer) = resolved.get(execution)?.get(&node)?;
+        (*known == stamp).then(|| answer.clone())
+    }
+
+    /// Remembers what was resolved for a node.
+    pub(crate) fn keep_resolved(
+        &self,
+        execution: &ResourceKey,
+        node: NodeIx,
+        stamp: BindingVersion,
+        answer: &ProviderResolution,
+    ) {
+        let mut resolved = self.resolved.borrow_mut();
+        if resolved.len() >= MOST && !resolved.contains_key(execution) {
+            resolved.clear();
+        }
+        resolved.entry(execution.clone()).or_default().insert(node, (stamp, answer.clone()));
+    }
+
+    /// The priority of an execution, if it was looked up before.
+    pub(crate) fn priority(&self, execution: &ResourceKey) -> Option<u16> {
+        self.priorities.borrow().get(execution).copied()
+    }
+
+    /// Remembers the priority of an execution.
+    pub(crate) fn keep_priority(&self, execution: &ResourceKey, priority: u16) {
+        self.priorities.borrow_mut().insert(execution.clone(), priority);
+    }
+}
