@@ -145,6 +145,8 @@ impl Context {
 }
 
 #[cfg(test)]
+mod printed_commands;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -52,6 +52,7 @@ mod http_service;
 mod human_issue;
 mod logs;
 mod mcp;
+mod next_steps;
 mod pages;
 mod provider_hostile;
 mod reading;

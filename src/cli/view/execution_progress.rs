@@ -5,7 +5,8 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::Config;
 use crate::model::{
-    ExecutionPhase, ExecutionStatus, Kind, NodeId, NodePhase, NodeReason, PlanGraph, ResourceKey,
+    ExecutionPhase, ExecutionStatus, NextStep, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey,
+    next_steps, required_step,
 };
 use crate::record::StatusTree;
 use crate::report::progress_comment::{ExecutionProgress, WaitLine};
@@ -34,45 +35,19 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
         let message = execution.message.clone().unwrap_or_default();
         waits.push(WaitLine { message, ..WaitLine::default() });
     }
+    let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
     for (id, node) in execution.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked) {
-        let command = node.extensions.reason.and_then(|reason| command(key, id, reason, graph));
-        let asks = node.extensions.reason == Some(NodeReason::AwaitingApproval);
-        let gate = if asks { gate(execution, key, id, graph) } else { None };
+        let reason = node.extensions.reason;
+        let gate = graph
+            .filter(|_| reason == Some(NodeReason::AwaitingApproval))
+            .and_then(|graph| graph.gate_of(id, home));
+        let situation =
+            NodeSituation { execution: key, node: id, phase: node.phase, reason, gate: gate.as_ref() };
+        // A step that only explains has no form as a comment; the next one that changes something has.
+        let required = required_step(&situation).is_some();
+        let command = next_steps(&situation).iter().filter(|_| required).find_map(NextStep::comment);
         let (node, message) = (Some(id.clone()), node.message.clone());
         waits.push(WaitLine { node, message, command, gate, ..WaitLine::default() });
     }
     waits
-}
-
-/// The gate that a node waits at.
-fn gate(
-    execution: &ExecutionStatus,
-    key: &ResourceKey,
-    node: &NodeId,
-    graph: Option<&PlanGraph>,
-) -> Option<ResourceKey> {
-    let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
-    let found = graph?.nodes.iter().find(|other| other.id == *node)?;
-    Some(found.gate_ref.as_ref()?.key(Kind::Gate, home))
-}
-
-/// What somebody writes to let a node go on.
-fn command(
-    key: &ResourceKey,
-    node: &NodeId,
-    reason: NodeReason,
-    graph: Option<&PlanGraph>,
-) -> Option<String> {
-    match reason {
-        NodeReason::AwaitingApproval => {
-            let found = graph?.nodes.iter().find(|other| other.id == *node)?;
-            let gate = found.gate_ref.as_ref()?.key(Kind::Gate, &key.namespace);
-            Some(format!("/planspec approve {}/{}", key.name, gate.name))
-        }
-        NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
-            Some(format!("/planspec complete {}/{node}", key.name))
-        }
-        NodeReason::RunnerLost => Some(format!("/planspec retry {} {node}", key.name)),
-        _ => None,
-    }
 }

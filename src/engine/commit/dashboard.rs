@@ -8,7 +8,10 @@ use crate::engine::commit::builder::phase_of;
 use crate::engine::commit::resources::PendingRecords;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::snapshot::Snapshot;
-use crate::model::{ExecutionPhase, Kind, NodePhase, NodeReason, PlanGraph, ResourceKey, Spec, StatusRecord};
+use crate::model::{
+    ExecutionPhase, Kind, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec, StatusRecord,
+    required_step,
+};
 use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
 
 /// Gathers what the dashboard shows once the records in `newer` are published.
@@ -113,8 +116,9 @@ fn add_waiting(
                 .unwrap_or_default(),
             None => Vec::new(),
         };
-        let command = reason
-            .and_then(|reason| crate::engine::execution::waiting::remedy(key, node, reason, gate.as_ref()));
+        let situation =
+            NodeSituation { execution: key, node, phase: state.phase, reason, gate: gate.as_ref() };
+        let command = required_step(&situation).map(|step| step.to_string());
         waiting.push(WaitingFor {
             key: key.clone(),
             node: Some(node.clone()),
@@ -138,6 +142,5 @@ fn gate_of(
         .execution()
         .and_then(|status| status.extensions.pinned.as_ref())
         .map(|pinned| &pinned.plan.namespace);
-    let found = graph.nodes.iter().find(|other| other.id == *node);
-    Ok(found.and_then(|node| node.gate_ref.as_ref()).zip(home).map(|(gate, home)| gate.key(Kind::Gate, home)))
+    Ok(home.and_then(|home| graph.gate_of(node, home)))
 }

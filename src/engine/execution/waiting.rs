@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use crate::event::Waiting;
 use crate::index::{Topic, WaitSet};
-use crate::model::{ExecutionStatus, MutexHold, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::model::{
+    ExecutionStatus, MutexHold, NextStep, NodeId, NodePhase, NodeSituation, ResourceKey, required_step,
+};
 use crate::plan::{Dependency, Draft};
 
 pub(crate) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> WaitSet {
@@ -29,7 +31,7 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
     let status = &draft.status;
     if let Some(request) = &status.extensions.suspend {
         let message = format!("suspended by {}", request.by);
-        let command = format!("planspec resume execution/{} -n {}", key.name, key.namespace);
+        let command = NextStep::resume(key).to_string();
         push(&mut waits, key, None, "Suspended", message, Some(command), None);
     }
     let mutex = status.extensions.mutex.as_ref().filter(|_| !status.phase.is_terminal());
@@ -48,7 +50,9 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
             || (state.phase == NodePhase::Pending && state.extensions.retry_at.is_some());
         if let (true, Some(reason)) = (blocked, state.extensions.reason) {
             let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
-            let command = remedy(key, node, reason, gate);
+            let situation =
+                NodeSituation { execution: key, node, phase: state.phase, reason: Some(reason), gate };
+            let command = required_step(&situation).map(|step| step.to_string());
             let look = draft.polls.iter().find(|look| look.id == *node).map(|look| look.due);
             let until = look.or(state.extensions.retry_at);
             push(&mut waits, key, Some(node), &reason.to_string(), state.message.clone(), command, until);
@@ -74,26 +78,4 @@ fn push(
         command,
         until,
     });
-}
-
-/// The command that lets a node go on.
-pub(crate) fn remedy(
-    key: &ResourceKey,
-    node: &NodeId,
-    reason: NodeReason,
-    gate: Option<&ResourceKey>,
-) -> Option<String> {
-    let name = &key.name;
-    let namespace = &key.namespace;
-    match reason {
-        NodeReason::AwaitingApproval => {
-            gate.map(|gate| format!("planspec approve gate/{} -n {}", gate.name, gate.namespace))
-        }
-        NodeReason::InputRequired => Some(format!("planspec answer {name}/{node} -n {namespace} TEXT")),
-        NodeReason::AwaitingPerson | NodeReason::Unbound => {
-            Some(format!("planspec complete {name}/{node} -n {namespace}"))
-        }
-        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {namespace}")),
-        _ => None,
-    }
 }

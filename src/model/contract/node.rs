@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, IntoStaticStr};
+use strum::{Display, EnumIter, IntoStaticStr};
 
 use crate::model::{Digest, JsonMap};
 
 /// Where a node stands.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumIter, IntoStaticStr,
 )]
 pub enum NodePhase {
     /// It waits for other nodes, for a slot, or for its next attempt.
@@ -56,7 +56,7 @@ impl NodePhase {
 }
 
 /// Why a node is in its phase, as one word for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumIter)]
 pub enum NodeReason {
     /// Pending: the next attempt waits for its time.
     RetryBackoff,

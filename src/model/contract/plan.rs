@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, StringMap,
+    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -52,6 +52,15 @@ pub struct PlanGraph {
     /// The edges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Edge>,
+}
+
+impl PlanGraph {
+    /// The Gate that a node waits at; `home` is the namespace of the plan, where references without one point.
+    #[must_use]
+    pub fn gate_of(&self, node: &NodeId, home: &Name) -> Option<ResourceKey> {
+        let node = self.nodes.iter().find(|other| other.id == *node)?;
+        Some(node.gate_ref.as_ref()?.key(Kind::Gate, home))
+    }
 }
 
 /// A node. Which fields may be present depends on `kind`; the schema says.

@@ -23,7 +23,7 @@ use super::{
     HostRepository, Provider, ProviderSettings, Stop, check_criteria,
 };
 use crate::github::GitHubError;
-use crate::model::{JsonMap, NodeReason};
+use crate::model::{JsonMap, NextStep, NodeReason};
 
 const SCHEME: &str = "human://";
 
@@ -164,11 +164,9 @@ fn local(attempt: &Attempt) -> AttemptOutcome {
 
 fn message(attempt: &Attempt) -> String {
     let mut message = format!(
-        "waits for {} to run `planspec complete {}/{} -n {}`",
+        "waits for {} to run `{}`",
         plain_line(person(&attempt.provider).as_bytes()),
-        attempt.key.name,
-        attempt.node,
-        attempt.key.namespace,
+        NextStep::complete(&attempt.key, &attempt.node),
     );
     if !attempt.declared_outputs.is_empty() {
         message.push_str(" and give the outputs ");

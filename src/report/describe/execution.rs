@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{DescribePage, dash, waits};
-use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeStatus, ResourceKey};
+use super::{DescribePage, dash};
+use crate::model::{
+    ExecutionStatus, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PlanGraph, ResourceKey,
+    next_steps,
+};
 use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
 use crate::report::{age, text};
@@ -11,7 +14,12 @@ use crate::report::{age, text};
 /// How much of an output is shown.
 const OUTPUT: usize = 100;
 
-pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
+pub(super) fn describe(
+    (key, status): (&ResourceKey, &ExecutionStatus),
+    graph: Option<&PlanGraph>,
+    now: Timestamp,
+    page: &mut DescribePage,
+) {
     page.heading("Status");
     if let Some(reason) = &status.reason {
         page.field("Reason", reason);
@@ -38,7 +46,7 @@ pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timesta
         }
     }
     nodes(status, now, page);
-    waiting(key, status, page);
+    attention(key, status, graph, page);
     outputs(status, page);
     artifacts(status, page);
 }
@@ -49,7 +57,7 @@ fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
     }
     page.heading("Nodes");
     let mut table = Table::new(["node", "phase", "attempt", "elapsed", "provider", "reason", "message"]);
-    // In the order of their starts: a page is read like a story.
+    // In the order of their starts, because a page is read from the cause to its effect.
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
     nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
     for (id, node) in nodes {
@@ -79,24 +87,51 @@ fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
     ]
 }
 
-fn waiting(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
-    let blocked: Vec<(&NodeId, &NodeStatus)> =
-        status.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked).collect();
-    if blocked.is_empty() {
-        return;
+/// The nodes that wait or failed, and what a person can do about each.
+fn attention(
+    key: &ResourceKey,
+    status: &ExecutionStatus,
+    graph: Option<&PlanGraph>,
+    page: &mut DescribePage,
+) {
+    let home = status.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
+    for (phase, heading) in [(NodePhase::Blocked, "Waits"), (NodePhase::Failed, "Failures")] {
+        let mut nodes = status.node_statuses.iter().filter(|(_, node)| node.phase == phase).peekable();
+        if nodes.peek().is_some() {
+            page.heading(heading);
+        }
+        for (id, node) in nodes {
+            let reason = node.extensions.reason;
+            let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
+            let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
+            page.block(&format!("{id} {what}{message}"));
+            let gate = graph.and_then(|graph| graph.gate_of(id, home));
+            let situation = NodeSituation { execution: key, node: id, phase, reason, gate: gate.as_ref() };
+            for step in next_steps(&situation) {
+                let command = Tone::Strong.paint(&step);
+                let purpose = Tone::Muted.paint(format!("# {}", step.purpose()));
+                page.out.push_str(&format!("    run: {command}  {purpose}\n"));
+            }
+            if let Some(at) = node.extensions.retry_at {
+                page.block(&format!("  polled again at {}", age::moment(at)));
+            }
+        }
     }
-    page.heading("Waits");
-    for (id, node) in blocked {
-        let reason = node.extensions.reason;
-        let what = reason.map_or("the outside world", waits::what);
-        let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
-        page.block(&format!("{id} waits for {what}{message}"));
-        if let Some(command) = reason.and_then(|reason| waits::command(reason, key, id)) {
-            page.out.push_str(&format!("    run: {}\n", Tone::Strong.paint(text::line(&command))));
-        }
-        if let Some(at) = node.extensions.retry_at {
-            page.block(&format!("  looks again at {}", age::moment(at)));
-        }
+}
+
+fn waits_for(reason: Option<NodeReason>) -> &'static str {
+    match reason {
+        Some(NodeReason::AwaitingApproval) => "waits for an approval",
+        Some(NodeReason::AwaitingPerson) => "waits for a person",
+        Some(NodeReason::AwaitingEvent) => "waits for an external event",
+        Some(NodeReason::AwaitingProvider) => "waits for remote work",
+        Some(NodeReason::Unbound) => "waits for a Binding with a matching rule",
+        Some(NodeReason::BindingConflict) => "waits for a Binding whose rules do not conflict",
+        Some(NodeReason::ProviderUnavailable) => "waits for a provider that is known and allowed here",
+        Some(NodeReason::RunnerLost) => "waits for a decision, because its runner was lost",
+        Some(NodeReason::InputRequired) => "waits for an answer",
+        // A group waits for its children.
+        _ => "waits",
     }
 }
 
@@ -139,7 +174,7 @@ mod tests {
     use crate::model::{Kind, Name};
 
     #[test]
-    fn a_blocked_node_shows_what_to_run() {
+    fn nodes_that_wait_or_failed_show_what_to_run() {
         let status: ExecutionStatus = serde_json::from_value(json!({
             "phase": "Blocked",
             "startTime": "2026-03-04T12:00:00Z",
@@ -150,13 +185,20 @@ mod tests {
                                                         "provider": "tool://research"}}},
                 "review": {"phase": "Blocked", "message": "needs 1 approval",
                            "extensions": {"reason": "AwaitingApproval"}},
+                "lint": {"phase": "Failed", "attempt": 2, "message": "exit code 1",
+                         "startTime": "2026-03-04T12:00:01Z", "completionTime": "2026-03-04T12:00:05Z",
+                         "extensions": {"reason": "ProviderFailed"}},
             },
         }))
         .unwrap();
         let name = |text: &str| Name::new(text).unwrap();
         let key = ResourceKey::new(Kind::Execution, name("team"), name("run"));
         let mut page = DescribePage::default();
-        describe(&key, &status, "2026-03-04T12:01:00Z".parse().unwrap(), &mut page);
+        let graph: PlanGraph = serde_json::from_value(json!({
+            "nodes": [{"id": "review", "kind": "Gate", "gateRef": {"name": "security"}}],
+        }))
+        .unwrap();
+        describe((&key, &status), Some(&graph), "2026-03-04T12:01:00Z".parse().unwrap(), &mut page);
         insta::assert_snapshot!(anstream::adapter::strip_str(&page.out).to_string(), @r#"
         Status
         Elapsed:       1m00s
@@ -164,11 +206,18 @@ mod tests {
         Nodes
           NODE       PHASE       ATTEMPT   ELAPSED   PROVIDER          REASON             MESSAGE
           research   Succeeded   1         12s       tool://research   -
+          lint       Failed      2         4s        -                 ProviderFailed     exit code 1
           review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
 
         Waits
           review waits for an approval: needs 1 approval
-            run: planspec approve run/review -n team
+            run: planspec approve gate/security --execution run -n team  # approve the gate
+            run: planspec reject gate/security --execution run -n team  # reject the gate; the node fails
+
+        Failures
+          lint failed: exit code 1
+            run: planspec logs run/lint -n team  # show its output
+            run: planspec retry run --from lint -n team  # run it and everything after it again
 
         Outputs
           NODE       OUTPUT    VALUE

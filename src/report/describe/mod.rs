@@ -3,7 +3,6 @@
 
 mod execution;
 mod gate;
-mod waits;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,11 +12,18 @@ use super::object::{LiveObject, spec_value};
 use super::style::Tone;
 use super::table::Table;
 use super::{age, text};
-use crate::model::{Condition, ConditionStatus, Kind, ResourceStatus, Spec, StatusMetadata};
+use crate::model::{
+    Condition, ConditionStatus, Kind, NodeId, PlanGraph, ResourceStatus, Spec, StatusMetadata,
+};
 
-/// The text, with a line end at its end.
+/// The text, with a line end at its end. `graph` is the one that an execution runs, where it is at hand: it names the gates.
 #[must_use]
-pub(crate) fn describe(object: &LiveObject, events: &[HistoryEntry], now: Timestamp) -> String {
+pub(crate) fn describe(
+    object: &LiveObject,
+    graph: Option<&PlanGraph>,
+    events: &[HistoryEntry],
+    now: Timestamp,
+) -> String {
     let mut page = DescribePage::default();
     identity(object, now, &mut page);
     if let Some(resource) = &object.resource {
@@ -25,7 +31,9 @@ pub(crate) fn describe(object: &LiveObject, events: &[HistoryEntry], now: Timest
     }
     let plan = object.resource.as_ref().map(|resource| &resource.spec);
     match object.record.as_ref().map(|record| &record.status) {
-        Some(ResourceStatus::Execution(status)) => execution::describe(&object.key, status, now, &mut page),
+        Some(ResourceStatus::Execution(status)) => {
+            execution::describe((&object.key, status), graph, now, &mut page);
+        }
         Some(ResourceStatus::Gate(status)) => gate::describe(plan, status, &mut page),
         Some(ResourceStatus::Goal(status)) => {
             let active = status.active_plan_ref.as_ref().map_or("-".to_owned(), |plan| plan.name.to_string());
@@ -45,7 +53,7 @@ pub(crate) fn describe(object: &LiveObject, events: &[HistoryEntry], now: Timest
             }
         }
         Some(ResourceStatus::Plan(_)) => {}
-        None => page.out.push_str("\nNot reconciled yet; `planspec reconcile` does it.\n"),
+        None => page.out.push_str("\nNot reconciled yet; run `planspec reconcile`.\n"),
     }
     conditions(conditions_of(object), now, &mut page);
     if !events.is_empty() {
@@ -135,8 +143,7 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
     let mut table = Table::new(["node", "kind", "after", "needs", "description"]);
     for node in &plan.graph.nodes {
         let edges = plan.graph.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.as_str());
-        let after: Vec<&str> =
-            edges.chain(node.depends_on.iter().map(crate::model::NodeId::as_str)).collect();
+        let after: Vec<&str> = edges.chain(node.depends_on.iter().map(NodeId::as_str)).collect();
         let needs: Vec<&str> = node.capability_refs.iter().map(|needed| needed.name.as_str()).collect();
         let description = node.description.as_deref().or(node.name.as_deref()).unwrap_or_default();
         table.row(vec![
@@ -201,7 +208,7 @@ mod tests {
     #[test]
     fn a_goal_is_described_from_name_to_conditions() {
         let now = "2026-03-04T12:05:00Z".parse().unwrap();
-        insta::assert_snapshot!(plain(&describe(&samples::goal(), &[], now)), @r#"
+        insta::assert_snapshot!(plain(&describe(&samples::goal(), None, &[], now)), @r#"
         Name:          sso
         Namespace:     team
         Kind:          Goal

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::DetailLevel;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, ResourceChange, Waiting};
-use crate::model::{NodePhase, ResourceKey};
+use crate::model::{NextStep, NodePhase, ResourceKey};
 use crate::report::style::Tone;
 use crate::report::{age, text};
 
@@ -64,10 +64,9 @@ fn finished(
     let mut lines: Vec<String> = failed
         .iter()
         .flat_map(|key| {
-            let command = format!("planspec logs {} -n {}", key.name, key.namespace);
             [
                 format!("{} {}", Tone::Bad.paint("failed:"), subject(key)),
-                format!("  run: {}", Tone::Strong.paint(command)),
+                format!("  run: {}", Tone::Strong.paint(NextStep::logs(key))),
             ]
         })
         .chain(waiting.iter().flat_map(waits))

@@ -1,7 +1,6 @@
 //! A reconcile as it happens: the event stream as plain lines, as a live tree on a terminal, or as JSON.
 //! Each form has its own file; all but JSON share the wording of `lines`.
 
-mod json;
 mod lines;
 mod live;
 mod plain;
@@ -9,9 +8,8 @@ mod tree;
 
 use std::io;
 
-pub(crate) use json::JsonProgress;
 pub(crate) use live::LiveProgress;
-pub(crate) use plain::PlainProgress;
+pub(crate) use plain::{JsonProgress, PlainProgress};
 
 use crate::event::Event;
 

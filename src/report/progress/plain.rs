@@ -1,4 +1,4 @@
-//! One plain line per transition, for logs and pipes.
+//! One line per event, for logs and pipes: plain text for people, JSON for programs.
 
 use std::io::{self, Write};
 
@@ -27,6 +27,27 @@ impl<W: Write + Send> ProgressReporter for PlainProgress<W> {
         // In one write: a pass may end with many lines.
         lines.push(String::new());
         self.out.write_all(lines.join("\n").as_bytes())?;
+        self.out.flush()
+    }
+}
+
+/// Writes a JSON object per event.
+pub(crate) struct JsonProgress<W> {
+    out: W,
+}
+
+impl<W: Write> JsonProgress<W> {
+    /// Writes to `out`.
+    pub(crate) fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write + Send> ProgressReporter for JsonProgress<W> {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_string(event).map_err(io::Error::other)?;
+        line.push('\n');
+        self.out.write_all(line.as_bytes())?;
         self.out.flush()
     }
 }
@@ -108,7 +129,7 @@ mod tests {
     #[test]
     fn json_has_one_event_a_line() {
         let mut out = Vec::new();
-        super::super::JsonProgress::new(&mut out).show(&running("a\nb")).unwrap();
+        JsonProgress::new(&mut out).show(&running("a\nb")).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();

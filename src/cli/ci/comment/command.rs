@@ -20,6 +20,7 @@ pub(crate) const HELP: &str = "\
 | `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
 | `/planspec cancel EXECUTION` | calls an Execution off |
 | `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
+| `/planspec answer EXECUTION/NODE TEXT` | answers the question of an agent that waits for input |
 | `/planspec status` | says where the Executions stand |
 | `/planspec help` | shows this |
 
@@ -48,6 +49,8 @@ pub(crate) enum CommentCommand {
     Cancel { execution: ExecutionTarget },
     /// A person did the work of a node; of the only Execution that waits there, where none is named.
     Complete { execution: Option<ExecutionTarget>, node: NodeId, outputs: JsonMap },
+    /// The question that a node asks is answered.
+    Answer { execution: ExecutionTarget, node: NodeId, text: String },
     /// Where things stand.
     Status,
     /// What can be said.
@@ -114,6 +117,15 @@ fn command(rest: &str) -> Result<CommentCommand, CommandError> {
             }
         }
         "complete" => complete(rest),
+        "answer" => {
+            let (name, text) = split(rest);
+            let execution = execution(name)?;
+            let Some(node) = execution.node.clone() else {
+                return Err(wrong("which node? Write EXECUTION/NODE".to_owned()));
+            };
+            let text = required(text, "which answer?")?.to_owned();
+            Ok(CommentCommand::Answer { execution, node, text })
+        }
         "status" => nothing_more(rest).map(|()| CommentCommand::Status),
         "help" => nothing_more(rest).map(|()| CommentCommand::Help),
         _ => Err(CommandError::Unknown),
@@ -209,8 +221,13 @@ fn split(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
+    use strum::IntoEnumIterator as _;
+
+    use super::*;
+    use crate::model::{NextStep, NodePhase, NodeReason, NodeSituation, ResourceKey, next_steps};
 
     fn parsed(text: &str) -> Result<CommentCommand, CommandError> {
         parse(text).unwrap_or_else(|| panic!("{text} is no command"))
@@ -241,6 +258,13 @@ mod tests {
             parsed("/planspec retry team/execution/exec-1"),
             Ok(CommentCommand::Retry { node: None, .. })
         ));
+        let Ok(CommentCommand::Answer { execution, node, text }) =
+            parsed("/planspec answer leaflet-1/write  for `nurses`; and $(rm)")
+        else {
+            panic!()
+        };
+        assert_eq!((execution.name.as_str(), node.as_str()), ("leaflet-1", "write"));
+        assert_eq!(text, "for `nurses`; and $(rm)");
         assert_eq!(parsed("/planspec status"), Ok(CommentCommand::Status));
         assert_eq!(parsed("/planspec help\r\nthanks"), Ok(CommentCommand::Help));
     }
@@ -308,6 +332,9 @@ mod tests {
             "complete e/n --failed",
             "complete e/n a=1 a=2",
             "complete e/n a='",
+            "answer",
+            "answer e",
+            "answer e/n",
             "status --all",
             "help me",
         ] {
@@ -315,6 +342,25 @@ mod tests {
         }
         let long = format!("/planspec approve g {}", "x".repeat(2000));
         assert!(matches!(parsed(&long), Err(CommandError::Wrong(_))));
+    }
+
+    #[test]
+    fn every_next_step_that_a_comment_shows_is_a_command() {
+        let name = |kind, name: &str| ResourceKey::new(kind, "team".parse().unwrap(), name.parse().unwrap());
+        let (execution, gate) = (name(Kind::Execution, "run-1"), name(Kind::Gate, "review"));
+        let node = NodeId::new("write_up").unwrap();
+        let mut comments = BTreeSet::new();
+        for phase in NodePhase::iter() {
+            for reason in NodeReason::iter().map(Some).chain([None]) {
+                let gate = Some(&gate);
+                let situation = NodeSituation { execution: &execution, node: &node, phase, reason, gate };
+                comments.extend(next_steps(&situation).iter().filter_map(NextStep::comment));
+            }
+        }
+        assert_eq!(comments.len(), 5, "{comments:?}");
+        for comment in comments {
+            assert!(parsed(&comment).is_ok(), "{comment}");
+        }
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use crate::config::Actions;
 use crate::engine::Decision;
 use crate::github::{Account, Reaction};
 use crate::markup::{code, markdown};
-use crate::model::ReviewAction;
+use crate::model::{NodeId, ResourceKey, ReviewAction};
 use crate::report::text;
 
 /// Does what a comment says.
@@ -143,17 +143,16 @@ fn carry_out(
         CommentCommand::Cancel { execution } => {
             Decision::Cancel { target: resolve::execution(execution, &inventory, context)?, comment: None }
         }
+        CommentCommand::Answer { execution, node, text } => {
+            let execution = resolve::execution(execution, &inventory, context)?;
+            Decision::Answer { execution, node: node.clone(), text: text.clone() }
+        }
         CommentCommand::Complete { execution, node, outputs } => {
             let waiting = match execution {
                 Some(target) => vec![resolve::execution(target, &inventory, context)?],
                 None => resolve::waiting_at_node(&view, node)?,
             };
-            let [execution] = waiting.as_slice() else {
-                return Ok(CommandAnswer::No(match waiting.as_slice() {
-                    [] => format!("No Execution waits at {}.", code(node.as_str(), 63)),
-                    several => resolve::choices("complete", several, node.as_str()),
-                }));
-            };
+            let [execution] = waiting.as_slice() else { return Ok(which_execution(&waiting, node)) };
             let (execution, node, outputs) = (execution.clone(), node.clone(), outputs.clone());
             Decision::Complete { execution, node, outputs, failed: false, comment: None }
         }
@@ -162,6 +161,14 @@ fn carry_out(
         Ok(permit) => record(&decision, &permit, context).map(CommandAnswer::Done),
         Err(why) => Ok(CommandAnswer::No(markdown(&why, 300))),
     }
+}
+
+/// What is said when not exactly one Execution waits at a node.
+fn which_execution(waiting: &[ResourceKey], node: &NodeId) -> CommandAnswer {
+    CommandAnswer::No(match waiting {
+        [] => format!("No Execution waits at {}.", code(node.as_str(), 63)),
+        several => resolve::choices("complete", several, node.as_str()),
+    })
 }
 
 /// What is recorded for a gate; the inner error is a line of Markdown for the one who asked.

@@ -7,6 +7,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::selector;
 use crate::cli::view::timeline::{self, HistoryFilter};
 use crate::report::describe::describe;
@@ -49,7 +50,15 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                 if i > 0 {
                     context.out.line("\n---")?;
                 }
-                let page = describe(object, &events, context.now());
+                let execution = object.record.as_ref().and_then(|record| record.execution());
+                let graph = match execution {
+                    Some(execution) => {
+                        let status = inventory.status();
+                        pinned_graph(&workspace.repo, &tips.config, status, &object.key, execution)?
+                    }
+                    None => None,
+                };
+                let page = describe(object, graph.as_ref(), &events, context.now());
                 context.out.text(&page)?;
             }
         }

@@ -12,8 +12,8 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ResourceSelector, nearest};
 use crate::graph::Topology;
 use crate::model::{
-    BindingRule, BindingSelector, BindingSpec, ExecutionSpec, ExecutionStatus, Kind, Node, NodeKind,
-    NodePhase, NodeStatus, ResourceKey, Spec,
+    BindingRule, BindingSelector, BindingSpec, ExecutionSpec, ExecutionStatus, Kind, NextStep, Node,
+    NodeKind, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec, next_steps,
 };
 use crate::plan::binding::{BindingExplanation, BindingView, Resolution, TaskToBind, resolve};
 use crate::plan::explain::{ConcurrencyLimits, NodeWait, waits};
@@ -39,6 +39,8 @@ struct NodeExplanation {
     node: Node,
     state: NodeStatus,
     waits: Vec<NodeWait>,
+    /// What a person can do about it.
+    next: Vec<NextStep>,
     /// Whether its work was taken over from an earlier execution, and why not.
     reuse: Option<String>,
     binding: Option<(BindingExplanation, &'static str, Option<BindingSpec>)>,
@@ -101,7 +103,17 @@ fn account(
     let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());
     let (key, state) = (object.key.clone(), state_of(&status, node));
     let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
-    Ok(NodeExplanation { key, node: node.clone(), state, waits, reuse, binding })
+    let gate = graph.plan.graph.gate_of(&node.id, &graph.key.namespace);
+    let mut next = next_steps(&NodeSituation {
+        execution: &key,
+        node: &node.id,
+        phase: state.phase,
+        reason: state.extensions.reason,
+        gate: gate.as_ref(),
+    });
+    // This page is what an explaining step leads to.
+    next.retain(|step| !step.explains());
+    Ok(NodeExplanation { key, node: node.clone(), state, waits, next, reuse, binding })
 }
 
 /// The namespace, how many attempts are under way in it, and how many may be.
@@ -211,6 +223,12 @@ impl NodeExplanation {
                 }
             }
         }
+        if !self.next.is_empty() {
+            page.push_str("\nNext steps\n");
+            for step in &self.next {
+                page.push_str(&format!("  {step}  # {}\n", step.purpose()));
+            }
+        }
         page
     }
 
@@ -243,6 +261,7 @@ impl NodeExplanation {
             "reuse": self.reuse,
             "binding": binding,
             "waits": self.waits,
+            "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
 }

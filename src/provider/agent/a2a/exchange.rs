@@ -10,7 +10,7 @@ use super::config::{Address, AgentLocation};
 use super::results::Results;
 use super::rpc::{RpcError, TASK_NOT_FOUND};
 use super::task::{A2aTask, A2aTaskState, SendMessageResponse};
-use crate::model::NodeReason;
+use crate::model::{NextStep, NodeReason};
 use crate::provider::web::{origin, parse_address};
 use crate::provider::{Attempt, AttemptOutcome, Stop};
 
@@ -227,10 +227,7 @@ impl<'a> A2aExchange<'a> {
 
     fn with_next_step(&self, question: &str, task: &A2aTask) -> String {
         let Attempt { key, node, .. } = self.attempt;
-        format!(
-            "{question} (`planspec answer {}/{node} -n {} TEXT`, or there, as task {})",
-            key.name, key.namespace, task.id
-        )
+        format!("{question} (`{}`, or there, as task {})", NextStep::answer(key, node), task.id)
     }
 
     /// What is kept of a task: everybody can read it, so it must hold no secret.

@@ -1,0 +1,284 @@
+//! What a person can do about a node that waits or failed: the only place that says it. Summaries, `describe`, `explain`, the
+//! dashboard and comments print these commands and never make up their own, so that they agree and all of them work.
+
+use std::fmt;
+
+use super::{NodeId, NodePhase, NodeReason, ResourceKey};
+
+/// A node, as far as it decides what can be done about it.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeSituation<'a> {
+    /// The Execution.
+    pub execution: &'a ResourceKey,
+    /// The node.
+    pub node: &'a NodeId,
+    /// Its phase.
+    pub phase: NodePhase,
+    /// The reason of its phase.
+    pub reason: Option<NodeReason>,
+    /// The Gate that it waits at, where it is a Gate node and its plan is at hand.
+    pub gate: Option<&'a ResourceKey>,
+}
+
+/// One command that changes or explains what a node waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextStep {
+    action: NextAction,
+    execution: ResourceKey,
+    node: Option<NodeId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NextAction {
+    Approve(ResourceKey),
+    Reject(ResourceKey),
+    Answer,
+    Complete,
+    Fail,
+    Retry,
+    Explain,
+    Logs,
+    Resume,
+}
+
+/// Everything that a person can do about a node; the most usual step first, none where it goes on by itself.
+#[must_use]
+pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
+    use NextAction as Do;
+    let actions = match (situation.phase, situation.reason) {
+        (NodePhase::Blocked, Some(reason)) => match reason {
+            NodeReason::AwaitingApproval => match situation.gate {
+                Some(gate) => vec![Do::Approve(gate.clone()), Do::Reject(gate.clone())],
+                None => vec![Do::Explain],
+            },
+            NodeReason::InputRequired => vec![Do::Answer, Do::Complete, Do::Fail],
+            NodeReason::RunnerLost => vec![Do::Retry, Do::Complete, Do::Fail],
+            // A commit that changes the Binding is the other way out; `explain` shows what to change.
+            NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
+                vec![Do::Complete, Do::Explain, Do::Fail]
+            }
+            _ => vec![Do::Complete, Do::Fail],
+        },
+        (NodePhase::Failed | NodePhase::Cancelled, reason) => match reason {
+            // A group ends with its children, and what another process ends would end again.
+            Some(NodeReason::ChildFailed | NodeReason::ManifestRemoved | NodeReason::DeadlineExceeded) => {
+                vec![]
+            }
+            // No attempt ran, or a person ended it: there is no log worth reading.
+            Some(
+                NodeReason::ExpressionError
+                | NodeReason::InputInvalid
+                | NodeReason::Rejected
+                | NodeReason::CompletedByPerson
+                | NodeReason::CancelRequested,
+            ) => vec![Do::Retry],
+            _ => vec![Do::Logs, Do::Retry],
+        },
+        _ => vec![],
+    };
+    actions
+        .into_iter()
+        .map(|action| NextStep::of(action, situation.execution, Some(situation.node)))
+        .collect()
+}
+
+/// The step without which a blocked node never goes on; none where it waits for work or an event that can still come.
+#[must_use]
+pub fn required_step(situation: &NodeSituation<'_>) -> Option<NextStep> {
+    let by_itself =
+        matches!(situation.reason, Some(NodeReason::AwaitingProvider | NodeReason::AwaitingEvent));
+    if situation.phase != NodePhase::Blocked || by_itself {
+        return None;
+    }
+    next_steps(situation).into_iter().next()
+}
+
+impl NextStep {
+    fn of(action: NextAction, execution: &ResourceKey, node: Option<&NodeId>) -> Self {
+        Self { action, execution: execution.clone(), node: node.cloned() }
+    }
+
+    /// A suspended Execution goes on.
+    #[must_use]
+    pub fn resume(execution: &ResourceKey) -> Self {
+        Self::of(NextAction::Resume, execution, None)
+    }
+
+    /// The logs of an Execution that failed.
+    #[must_use]
+    pub fn logs(execution: &ResourceKey) -> Self {
+        Self::of(NextAction::Logs, execution, None)
+    }
+
+    /// A person reports the work of a node as done.
+    #[must_use]
+    pub fn complete(execution: &ResourceKey, node: &NodeId) -> Self {
+        Self::of(NextAction::Complete, execution, Some(node))
+    }
+
+    /// A person answers the question of a node's provider.
+    #[must_use]
+    pub fn answer(execution: &ResourceKey, node: &NodeId) -> Self {
+        Self::of(NextAction::Answer, execution, Some(node))
+    }
+
+    /// What the step does.
+    #[must_use]
+    pub fn purpose(&self) -> &'static str {
+        match &self.action {
+            NextAction::Approve(_) => "approve the gate",
+            NextAction::Reject(_) => "reject the gate; the node fails",
+            NextAction::Answer => "answer the question",
+            NextAction::Complete => "report the work as done",
+            NextAction::Fail => "report that the work cannot be done",
+            NextAction::Retry => "run it and everything after it again",
+            NextAction::Explain => "show what it waits for",
+            NextAction::Logs => "show its output",
+            NextAction::Resume => "resume the Execution",
+        }
+    }
+
+    /// Whether it only leads to `planspec explain`.
+    #[must_use]
+    pub fn explains(&self) -> bool {
+        self.action == NextAction::Explain
+    }
+
+    /// The arguments of `planspec`.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let ResourceKey { namespace, name, .. } = &self.execution;
+        let target = match &self.node {
+            Some(node) => format!("{name}/{node}"),
+            None => name.to_string(),
+        };
+        let verb = match &self.action {
+            NextAction::Approve(gate) => return self.review("approve", gate),
+            NextAction::Reject(gate) => return self.review("reject", gate),
+            NextAction::Answer => "answer",
+            NextAction::Complete => "complete",
+            NextAction::Fail => "fail",
+            NextAction::Retry => "retry",
+            NextAction::Explain => "explain",
+            NextAction::Logs => "logs",
+            NextAction::Resume => "resume",
+        };
+        let mut arguments = vec![verb.to_owned()];
+        match (&self.action, &self.node) {
+            (NextAction::Retry, Some(node)) => {
+                arguments.extend([name.to_string(), "--from".to_owned(), node.to_string()]);
+            }
+            (NextAction::Resume, _) => arguments.push(format!("execution/{name}")),
+            _ => arguments.push(target),
+        }
+        arguments.extend(["-n".to_owned(), namespace.to_string()]);
+        if self.action == NextAction::Answer {
+            arguments.push("TEXT".to_owned());
+        }
+        arguments
+    }
+
+    /// The Execution is always named: another one may reach the same gate before the command is run.
+    fn review(&self, verb: &str, gate: &ResourceKey) -> Vec<String> {
+        let ResourceKey { namespace, name, .. } = &self.execution;
+        let execution = if gate.namespace == *namespace {
+            name.to_string()
+        } else {
+            format!("{namespace}/execution/{name}")
+        };
+        [verb, &format!("gate/{}", gate.name), "--execution", &execution, "-n", gate.namespace.as_str()]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// The same as a command in a comment on the Git host, whose grammar knows only what changes something.
+    #[must_use]
+    pub fn comment(&self) -> Option<String> {
+        let name = &self.execution.name;
+        let node = self.node.as_ref();
+        match &self.action {
+            NextAction::Approve(gate) => Some(format!("/planspec approve {name}/{}", gate.name)),
+            NextAction::Reject(gate) => Some(format!("/planspec reject {name}/{}", gate.name)),
+            NextAction::Answer => node.map(|node| format!("/planspec answer {name}/{node} TEXT")),
+            NextAction::Complete => node.map(|node| format!("/planspec complete {name}/{node}")),
+            NextAction::Retry => Some(match node {
+                Some(node) => format!("/planspec retry {name} {node}"),
+                None => format!("/planspec retry {name}"),
+            }),
+            NextAction::Fail | NextAction::Explain | NextAction::Logs | NextAction::Resume => None,
+        }
+    }
+}
+
+/// As a line for a shell; names hold nothing that a shell could take for its own.
+impl fmt::Display for NextStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "planspec {}", self.arguments().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Kind;
+
+    fn key(kind: Kind, namespace: &str, name: &str) -> ResourceKey {
+        ResourceKey::new(kind, namespace.parse().unwrap(), name.parse().unwrap())
+    }
+
+    fn said(phase: NodePhase, reason: Option<NodeReason>, gate: Option<&ResourceKey>) -> Vec<String> {
+        let execution = key(Kind::Execution, "team", "run");
+        let node = NodeId::new("review").unwrap();
+        let situation = NodeSituation { execution: &execution, node: &node, phase, reason, gate };
+        next_steps(&situation).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_approval_names_the_execution_and_the_gate_where_they_are() {
+        let near = key(Kind::Gate, "team", "security");
+        let far = key(Kind::Gate, "legal", "security");
+        let waits = |gate| said(NodePhase::Blocked, Some(NodeReason::AwaitingApproval), gate);
+        assert_eq!(
+            waits(Some(&near)),
+            [
+                "planspec approve gate/security --execution run -n team",
+                "planspec reject gate/security --execution run -n team"
+            ]
+        );
+        assert_eq!(
+            waits(Some(&far)).first().unwrap(),
+            "planspec approve gate/security --execution team/execution/run -n legal"
+        );
+        assert_eq!(waits(None), ["planspec explain run/review -n team"]);
+    }
+
+    #[test]
+    fn what_goes_on_by_itself_requires_no_step() {
+        let execution = key(Kind::Execution, "team", "run");
+        let node = NodeId::new("a").unwrap();
+        let required = |phase, reason| {
+            let situation = NodeSituation { execution: &execution, node: &node, phase, reason, gate: None };
+            required_step(&situation).map(|step| step.to_string())
+        };
+        let blocked = |reason| required(NodePhase::Blocked, Some(reason));
+        assert_eq!(blocked(NodeReason::AwaitingProvider), None);
+        assert_eq!(blocked(NodeReason::AwaitingEvent), None);
+        assert_eq!(required(NodePhase::Pending, Some(NodeReason::RetryBackoff)), None);
+        assert_eq!(required(NodePhase::Failed, Some(NodeReason::Timeout)), None);
+        assert_eq!(blocked(NodeReason::AwaitingPerson).unwrap(), "planspec complete run/a -n team");
+        assert_eq!(blocked(NodeReason::InputRequired).unwrap(), "planspec answer run/a -n team TEXT");
+        assert_eq!(blocked(NodeReason::Unbound).unwrap(), "planspec complete run/a -n team");
+        assert_eq!(blocked(NodeReason::RunnerLost).unwrap(), "planspec retry run --from a -n team");
+    }
+
+    #[test]
+    fn a_failed_node_shows_its_output_only_where_an_attempt_ran() {
+        let failed = |reason| said(NodePhase::Failed, Some(reason), None);
+        assert_eq!(
+            failed(NodeReason::ProviderFailed),
+            ["planspec logs run/review -n team", "planspec retry run --from review -n team"]
+        );
+        assert_eq!(failed(NodeReason::Rejected), ["planspec retry run --from review -n team"]);
+        assert!(failed(NodeReason::ChildFailed).is_empty());
+    }
+}
