@@ -165,6 +165,9 @@ impl Default for GateConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Identity {
+    /// The login on the Git host. A name is never taken for a login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// The email addresses that Git knows the person by.
     pub emails: Vec<String>,
     /// The teams the person is in.

@@ -17,9 +17,10 @@ mod snapshot;
 
 pub use branches::{BranchTips, Branches, RefUpdate, status_ref};
 pub use clock::{Clock, SystemClock};
-pub use decide::{Decider, Decision, RecordedDecision, decide};
+pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};
 pub use error::EngineError;
 pub use gc::{GcReport, collect};
 pub use inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};
 pub use pass::driver::reconcile;
 pub(crate) use remote_work::poll_times::forget_poll_times;
+pub(crate) use snapshot::gates::people_of;

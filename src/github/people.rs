@@ -11,6 +11,9 @@ use super::{GitHub, GitHubError, RepoName};
 pub(crate) struct Account {
     /// The login: what the host vouches for.
     pub login: String,
+    /// The number, which stays when the login changes.
+    #[serde(default)]
+    pub id: u64,
     /// `User`, `Bot` or `Organization`.
     #[serde(default, rename = "type")]
     pub kind: String,

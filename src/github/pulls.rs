@@ -79,6 +79,9 @@ pub(crate) struct PullRequestReview {
     /// The commit that was reviewed.
     #[serde(default)]
     pub commit_id: Option<String>,
+    /// When it was submitted; absent while it is pending.
+    #[serde(default)]
+    pub submitted_at: Option<String>,
 }
 
 impl GitHub {

@@ -58,6 +58,9 @@ pub fn topics_of(resource: &Resource) -> Vec<Topic> {
                 topics.push(Topic::PlanLabel(home.clone(), format!("{key}={value}")));
             }
             topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
+            // The record of a Gate outlives its manifest while a plan names it.
+            let gates = spec.graph.nodes.iter().filter_map(|node| node.gate_ref.as_ref());
+            topics.extend(gates.map(|gate| Topic::Resource(gate.key(Kind::Gate, home))));
             topics.extend(spec.supersedes.iter().map(|old| Topic::Resource(old.key(Kind::Plan, home))));
         }
         Spec::Capability(spec) => {

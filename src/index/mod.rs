@@ -23,7 +23,7 @@ use self::store::Store;
 
 /// Which planspec wrote the index: any other writer means a rebuild. The number grows with each change of the layout
 /// between two releases.
-const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
+const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+3");
 
 /// The index.
 pub struct Index {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::environment::{Outcome, TestEnvironment};
 
-const CONFIG: &str = "
+pub(crate) const CONFIG: &str = "
 identities:
   wendy: {emails: [wendy@example.com], teams: [security]}
   rosa: {emails: [rosa@example.com], teams: [security]}
@@ -13,7 +13,7 @@ identities:
 ";
 
 /// A gate with two approvers between two tasks, and a task that only a person does.
-const WORK: &str = "
+pub(crate) const WORK: &str = "
 apiVersion: planspec.io/v1alpha1
 kind: Gate
 metadata: {name: look, namespace: team}
@@ -52,7 +52,7 @@ spec: {planRef: {name: p}}
 ";
 
 /// The work is committed; `fixed` decides whether its first task succeeds.
-fn environment(fixed: bool) -> TestEnvironment {
+pub(crate) fn environment(fixed: bool) -> TestEnvironment {
     let mut files = vec![(".planspec.yaml", CONFIG), ("work.yaml", WORK)];
     if fixed {
         files.push(("fixed", ""));
@@ -61,7 +61,7 @@ fn environment(fixed: bool) -> TestEnvironment {
 }
 
 /// Runs a command as somebody.
-fn by(environment: &TestEnvironment, who: &str, arguments: &[&str]) -> Outcome {
+pub(crate) fn by(environment: &TestEnvironment, who: &str, arguments: &[&str]) -> Outcome {
     let mut command = environment.planspec_command(&environment.repo());
     command.args(arguments);
     for name in ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"] {
@@ -76,23 +76,23 @@ fn by(environment: &TestEnvironment, who: &str, arguments: &[&str]) -> Outcome {
     }
 }
 
-fn object(environment: &TestEnvironment, what: &str) -> Value {
+pub(crate) fn object(environment: &TestEnvironment, what: &str) -> Value {
     environment.planspec(&["get", what, "-n", "team", "-o", "json"]).succeeds().json()
 }
 
-fn phases(environment: &TestEnvironment) -> Value {
+pub(crate) fn phases(environment: &TestEnvironment) -> Value {
     let nodes = object(environment, "execution/e")["status"]["nodeStatuses"].clone();
     let phase = |node: &str| nodes[node]["phase"].clone();
     json!([phase("build"), phase("look"), phase("ship"), phase("tell")])
 }
 
 #[track_caller]
-fn check_phases(environment: &TestEnvironment, expected: [&str; 4]) {
+pub(crate) fn check_phases(environment: &TestEnvironment, expected: [&str; 4]) {
     assert_eq!(phases(environment), json!(expected));
 }
 
 #[track_caller]
-fn check_refused(outcome: &Outcome, why: &str) {
+pub(crate) fn check_refused(outcome: &Outcome, why: &str) {
     assert_eq!(outcome.code, 1, "{outcome:?}");
     assert!(outcome.stderr.contains(why), "{outcome:?}");
 }

@@ -12,7 +12,7 @@ pub(crate) const TOKEN: &str = "ghs_sEcReT0123456789";
 
 pub(crate) const CONFIG: &str = "
 identities:
-  rosa: {emails: [rosa@example.com]}
+  rosa: {login: rosa, emails: [rosa@example.com]}
 ";
 
 pub(crate) const GATE: &str = "
@@ -131,11 +131,16 @@ impl World {
     /// Somebody writes a comment, and the job runs that it starts.
     pub(crate) fn says(&self, login: &str, text: &str) -> (u64, Outcome) {
         let id = self.host.comment(7, login, text);
+        (id, self.runs_again(id))
+    }
+
+    /// The job of a comment runs, perhaps not for the first time.
+    pub(crate) fn runs_again(&self, id: u64) -> Outcome {
         let event = json!({
             "action": "created", "issue": { "number": 7 }, "comment": { "id": id, "body": "forged" },
             "repository": { "default_branch": "main" },
         });
-        (id, self.ci("issue_comment", &event, &[]))
+        self.ci("issue_comment", &event, &[])
     }
 
     pub(crate) fn reaction(&self, id: u64) -> Option<String> {
@@ -657,7 +662,12 @@ fn an_approving_review_counts_where_the_gate_says_so_and_for_the_reviewed_commit
     let counts = "annotations: {planspec.io/approve-by-review: 'true'}, name: look,";
     let world = World::new(CONFIG, &GATE.replace("name: look,", counts));
     let head = world.host.with(|state| state.pulls[0]["head"]["sha"].clone());
-    let review = |login: &str, commit: &Value| json!({ "id": 1, "state": "APPROVED", "commit_id": commit, "user": { "login": login, "type": "User" } });
+    let review = |login: &str, commit: &Value| {
+        json!({
+            "id": 1, "state": "APPROVED", "commit_id": commit, "submitted_at": "2026-01-01T00:00:00Z",
+            "user": { "login": login, "type": "User" },
+        })
+    };
     // By somebody who is no reviewer, and of an older commit.
     world.host.with(|state| {
         state.reviews = vec![review("wendy", &head), review("rosa", &json!("b".repeat(40)))];
@@ -688,7 +698,9 @@ fn an_approving_review_does_not_count_for_another_graph_than_the_merge_brought()
     assert_ne!(json!(world.environment.git_output(&["rev-parse", "HEAD"])), merge);
     world.host.with(|state| {
         let user = json!({ "login": "rosa", "type": "User" });
-        state.reviews = vec![json!({ "id": 1, "state": "APPROVED", "commit_id": head, "user": user })];
+        state.reviews = vec![json!({
+            "id": 1, "state": "APPROVED", "commit_id": head, "submitted_at": "2026-01-01T00:00:00Z", "user": user,
+        })];
     });
     let outcome = world.pass().succeeds();
     assert!(outcome.stderr.contains("it runs another graph than the merge brought"), "{outcome:?}");

@@ -119,12 +119,18 @@ impl GitHubHost {
     }
 }
 
+/// The number of an account, which is the same for a login however it is written.
+fn account_id(login: &str) -> u64 {
+    login.to_lowercase().bytes().fold(7, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte))
+}
+
 impl State {
     fn add_comment(&mut self, number: u64, login: &str, text: &str) -> Value {
         let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let comment = json!({
-            "id": 1000 + self.comments.len(), "body": text, "user": { "login": login, "type": kind },
-            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+            "id": 1000 + self.comments.len(), "body": text, "user": { "login": login, "id": account_id(login), "type": kind },
+            "created_at": now, "updated_at": now,
             "issue_url": format!("https://api.github.com/repos/acme/app/issues/{number}"),
         });
         self.comments.push(comment.clone());

@@ -14,7 +14,8 @@ use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::{Actions, Config};
 use crate::git::ObjectId;
 use crate::github::PullRequest;
-use crate::model::{Kind, PlanGraph, ResourceKey, Spec};
+use crate::manifest;
+use crate::model::{GateSpec, Kind, PlanGraph, ResourceKey, Spec};
 use crate::record::StatusTree;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::progress_comment::render;
@@ -80,6 +81,19 @@ impl PassView {
         let Some(record) = self.record(key)? else { return Ok(None) };
         let Some(execution) = record.execution() else { return Ok(None) };
         pinned_graph(&self.workspace.repo, &self.tips.config, &self.status, key, execution)
+    }
+
+    /// The last valid version of a gate, which is pinned beside its record.
+    pub(crate) fn kept_gate(&self, gate: &ResourceKey) -> Result<Option<GateSpec>, CliError> {
+        let Some(blob) = self.status.pinned(&self.workspace.repo, gate)?.manifest else { return Ok(None) };
+        let limits = &self.tips.config.limits;
+        let bytes = self.workspace.repo.blob(blob, limits.file_bytes)?;
+        let parsed = manifest::parse("pinned.yaml", &bytes, limits);
+        let found = parsed.resources.into_iter().find(|resource| resource.key() == *gate);
+        Ok(found.and_then(|resource| match resource.spec {
+            Spec::Gate(spec) => Some(spec),
+            _ => None,
+        }))
     }
 
     /// Where these Executions stand, as a comment and as a part of the summary.

@@ -8,6 +8,7 @@ use crate::engine::commit::builder::phase_of;
 use crate::engine::commit::resources::PendingRecords;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::gate_in_force::in_force;
 use crate::model::{
     ExecutionPhase, Kind, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec, StatusRecord,
     required_step,
@@ -111,9 +112,11 @@ fn add_waiting(
             None
         };
         let people = match &gate {
-            Some(gate) => crate::engine::snapshot::gates::spec_of(snapshot, gate)?
-                .map(|spec| spec.reviewers)
-                .unwrap_or_default(),
+            Some(gate) => {
+                let record = snapshot.record(gate)?;
+                let version = in_force(snapshot, gate, record.as_deref())?;
+                version.spec().map(|spec| spec.reviewers.clone()).unwrap_or_default()
+            }
             None => Vec::new(),
         };
         let situation =

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::engine::EngineError;
+use crate::engine::execution::pin::program_of;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::lookup::usable;
 use crate::engine::snapshot::metadata::{observe, pins_for};
@@ -48,9 +50,14 @@ pub(crate) fn plan_resource(
     old: Option<&StatusRecord>,
     now: Timestamp,
 ) -> Result<ResourceStep, EngineError> {
+    if key.kind == Kind::Gate {
+        return plan_gate(snapshot, key, old, now);
+    }
     let present = snapshot.present(key)?;
     let loaded = if present.is_some() { snapshot.resource(key)? } else { None };
-    let Some(loaded) = loaded else { return Ok(absent(old)) };
+    let Some(loaded) = loaded else {
+        return Ok(if old.is_some() { ResourceStep::Remove } else { ResourceStep::Same(None) });
+    };
     let metadata = observe(key, &loaded.declared, &snapshot.desired, old);
     let mut settled = WaitSet::default();
     let status = status_of(snapshot, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
@@ -64,13 +71,67 @@ pub(crate) fn plan_resource(
     }
 }
 
-/// A resource that is not declared: its record goes, but for a gate that never had a manifest.
-fn absent(old: Option<&StatusRecord>) -> ResourceStep {
-    let implicit = |record: &StatusRecord| record.metadata.annotations.contains_key(StatusMetadata::IMPLICIT);
-    match old {
-        Some(record) if !implicit(record) => ResourceStep::Remove,
-        _ => ResourceStep::Same(None),
+/// The record of a gate: it outlives its manifest while anything names it (Invariant 11).
+fn plan_gate(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    old: Option<&StatusRecord>,
+    now: Timestamp,
+) -> Result<ResourceStep, EngineError> {
+    let version = in_force(snapshot, key, old)?;
+    let mut settled = None;
+    let mut pins = None;
+    match (&version, old) {
+        (GateInForce::Declared(loaded), _) => {
+            // Always pinned, not only once it is broken: when a manifest is deleted, a shallow clone has no commit to read
+            // the last version from.
+            let declared = &loaded.declared;
+            let current = match snapshot.status.pinned(&snapshot.repo, key)?.manifest {
+                Some(blob) if blob == declared.blob => true,
+                Some(blob) => snapshot
+                    .read(blob, "pinned", key)?
+                    .is_some_and(|pinned| pinned.spec_digest == declared.spec_digest),
+                None => false,
+            };
+            pins = (!current).then(|| vec![(PinKind::Manifest, declared.blob)]);
+        }
+        (GateInForce::Implicit, _) | (_, None) => return Ok(ResourceStep::Same(None)),
+        (GateInForce::Kept { .. } | GateInForce::Closed { .. }, Some(_)) => {
+            if snapshot.index.places(key)?.is_empty() {
+                let Some(referrer) = referrer(snapshot, key)? else { return Ok(ResourceStep::Remove) };
+                settled.get_or_insert_with(WaitSet::default).on(&Topic::Resource(referrer));
+            }
+        }
     }
+    let metadata = gates::metadata_of(snapshot, key, &version, old);
+    let previous = old.and_then(gates::gate_status);
+    let status = ResourceStatus::Gate(gate_of(previous, metadata.generation, now));
+    let record = StatusRecord { metadata, status };
+    if old == Some(&record) && pins.is_none() && !snapshot.is_broken(key)? {
+        return Ok(ResourceStep::Same(settled));
+    }
+    Ok(ResourceStep::Put(Box::new(record), pins, settled))
+}
+
+/// Something that still names a Gate: a declared Plan, or the plan that a recorded Execution is pinned to. An Execution that is
+/// over counts, because a retry leads to its gates again.
+fn referrer(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option<ResourceKey>, EngineError> {
+    if let Some(plan) = snapshot.index.mentions(&Topic::Resource(gate.clone()))?.into_iter().next() {
+        return Ok(Some(plan));
+    }
+    for (key, _) in snapshot.index.records()?.into_iter().filter(|(key, _)| key.kind == Kind::Execution) {
+        let Some(record) = snapshot.record(&key)? else { continue };
+        let Some(pinned) = record.execution().and_then(|status| status.extensions.pinned.as_ref()) else {
+            continue;
+        };
+        let Ok(compiled) = program_of(snapshot, &key, pinned)? else { continue };
+        let home = &pinned.plan.namespace;
+        let mut gates = compiled.plan.graph.nodes.iter().filter_map(|node| node.gate_ref.as_ref());
+        if gates.any(|reference| reference.key(Kind::Gate, home) == *gate) {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 #[allow(clippy::too_many_arguments, reason = "one call, from the function above")]
@@ -115,17 +176,14 @@ fn status_of(
                 now,
             ))
         }
-        Spec::Gate(_) => {
-            let previous =
-                old.and_then(|old| if let ResourceStatus::Gate(old) = old { Some(old) } else { None });
-            ResourceStatus::Gate(gate_of(previous, generation, now))
-        }
         Spec::Goal(spec) => {
             let previous =
                 old.and_then(|old| if let ResourceStatus::Goal(old) = old { Some(old) } else { None });
             ResourceStatus::Goal(goal_of(snapshot, newer, key, spec, metadata, previous, now, settled)?)
         }
-        Spec::Execution(_) => return Err(EngineError::Refused(format!("{key} is driven, not planned"))),
+        Spec::Gate(_) | Spec::Execution(_) => {
+            return Err(EngineError::Refused(format!("{key} is not planned like this")));
+        }
     })
 }
 

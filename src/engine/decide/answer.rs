@@ -26,6 +26,7 @@ pub(super) fn answer(
     if !(state.is_remote() && extensions.reason == Some(NodeReason::InputRequired)) {
         return refuse(format!("nobody asks anything at node `{id}`, which is {}", state.phase));
     }
+    actor.answers(extensions.blocked_since, "the question")?;
     if let Some(decided) = &extensions.decided {
         return refuse(format!("node `{id}` is {} already", decided.message));
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::target::DecisionTarget;
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
@@ -10,8 +12,8 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::index::Topic;
 use crate::model::{
-    ExecutionPhase, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus,
-    PersonRequest, ResourceKey,
+    ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase,
+    NodeReason, NodeStatus, PersonRequest, ResourceKey,
 };
 use crate::plan::{LeaseState, capability, lease_state};
 use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
@@ -37,6 +39,8 @@ pub(super) fn complete(
         return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&compiled)));
     };
     may_complete(&case, node)?;
+    let began = case.status().node_statuses.get(id).and_then(|state| state.extensions.blocked_since);
+    actor.answers(began, "the wait of the node")?;
     let word = if failed { "failed" } else { "completed" };
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     let message = format!("{word} by {}{words}", actor.name);
@@ -165,13 +169,24 @@ pub(super) fn cancel(
             phase if phase.is_terminal() => {
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
             }
-            _ => cancel_one(snapshot, actor, case, comment, &mut verdict),
+            _ => {
+                if target.kind == Kind::Execution {
+                    actor.answers(restarted(case.status()), "the last start of the execution")?;
+                }
+                cancel_one(snapshot, actor, case, comment, &mut verdict);
+            }
         }
     }
     if verdict.lines.is_empty() {
         return refuse(format!("no execution of {target} is under way"));
     }
     Ok(verdict)
+}
+
+/// When an execution was queued or last retried: a comment from before that asked to cancel something else.
+fn restarted(status: &ExecutionStatus) -> Option<Timestamp> {
+    let retried = status.node_statuses.values().filter_map(|state| state.extensions.reset_at).max();
+    retried.max(status.queued_time)
 }
 
 fn cancel_one(
@@ -226,6 +241,7 @@ pub(super) fn retry(
 ) -> Result<DecisionEffect, EngineError> {
     let mut case = DecisionTarget::open(snapshot, key)?;
     let compiled = Arc::clone(case.compiled()?);
+    actor.answers(ended(&case, &compiled, from), "the end of what it would run again")?;
     let chosen = chosen(&case, &compiled, from)?;
     let again: Vec<NodeId> = chosen
         .iter()
@@ -263,6 +279,18 @@ pub(super) fn retry(
     let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Retried", &said);
     Ok(verdict)
+}
+
+/// When the first of what is retried came to an end: a comment from before that asked to retry an earlier run of it.
+fn ended(case: &DecisionTarget, compiled: &CompiledPlan, from: Option<&NodeId>) -> Option<Timestamp> {
+    let ids = compiled.ids.iter().enumerate().filter(|(ix, id)| match from {
+        Some(from) => *id == from,
+        None => wants_retry(case, compiled, *ix),
+    });
+    let states = ids.filter_map(|(_, id)| case.status().node_statuses.get(id));
+    let ends = states
+        .map(|state| state.completion_time.or(state.extensions.blocked_since).max(state.extensions.reset_at));
+    ends.min().flatten()
 }
 
 /// Which nodes run again, by index.

@@ -1,15 +1,16 @@
 //! Reviews of gates.
 
+use jiff::Timestamp;
+
 use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::EngineError;
 use crate::engine::execution::pin::program_of;
-use crate::engine::snapshot::gates::{
-    author_of, decide_with, gate_status, generation, people, settle, spec_of,
-};
-use crate::engine::snapshot::{Snapshot, metadata};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
+use crate::engine::snapshot::gates::{author_of, decide_with, gate_status, metadata_of, people, settle};
 use crate::model::{
     GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, ResourceStatus, Review, ReviewAction,
-    ReviewBinding, StatusMetadata, StatusRecord,
+    ReviewBinding, StatusRecord,
 };
 use crate::run::gate::{GateDecision, eligible};
 
@@ -17,7 +18,9 @@ use crate::run::gate::{GateDecision, eligible};
 struct GatedExecution {
     key: ResourceKey,
     binding: ReviewBinding,
-    since: Option<jiff::Timestamp>,
+    since: Option<Timestamp>,
+    /// When what is answered began: the wait, or the Execution where it has not come to the gate yet.
+    began: Option<Timestamp>,
     waits: bool,
 }
 
@@ -30,32 +33,38 @@ pub(super) fn review(
     execution: Option<&ResourceKey>,
     comment: Option<&str>,
 ) -> Result<DecisionEffect, EngineError> {
-    let spec = spec_of(snapshot, gate)?;
-    eligible(&actor.name, &actor.teams, spec.as_ref(), &people(snapshot))
+    let old = snapshot.record(gate)?;
+    let version = in_force(snapshot, gate, old.as_deref())?;
+    if let GateInForce::Closed { why } = &version {
+        return refuse(format!("gate `{}` is closed: {why}; fix the manifest first", gate.name));
+    }
+    let teams = actor.host.map(|host| host.teams.clone()).unwrap_or_default();
+    eligible(&actor.name, &teams, version.spec(), &people(snapshot))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
     let visitor = visitor(snapshot, gate, execution)?;
-    know_author(snapshot, &visitor.binding)?;
-    let old = snapshot.record(gate)?;
-    let mut metadata = match (snapshot.index.declared(gate)?, old.as_deref()) {
-        (Some(declared), old) => metadata::observe(gate, &declared, &snapshot.desired, old),
-        (None, Some(old)) => old.metadata.clone(),
-        (None, None) => metadata::first_seen(gate, &snapshot.desired),
-    };
-    if spec.is_none() {
-        metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
+    if let Some(line) = counted(actor, old.as_deref(), &visitor)? {
+        return Ok(DecisionEffect { lines: vec![line], ..DecisionEffect::default() });
     }
-    let generation = generation(snapshot, gate, old.as_deref())?;
+    actor.answers(visitor.began, "the wait at the gate")?;
+    know_author(snapshot, &visitor.binding)?;
+    let metadata = metadata_of(snapshot, gate, &version, old.as_deref());
+    let generation = version.generation(old.as_deref());
     let mut status = old.as_deref().and_then(gate_status).cloned().unwrap_or_default();
     status.observed_generation = Some(generation);
     status.review_history.push(Review {
         reviewer: actor.name.clone(),
         action,
-        timestamp: actor.at,
+        timestamp: actor.made_at(),
         comment: comment.map(ToOwned::to_owned),
         target_generation: Some(generation),
-        extensions: Some(ReviewBinding { teams: actor.teams.clone(), ..visitor.binding.clone() }),
+        extensions: Some(ReviewBinding {
+            teams,
+            account: actor.host.map(|host| host.account.clone()),
+            source: actor.host.map(|host| host.source.clone()),
+            ..visitor.binding.clone()
+        }),
     });
-    let decided = decide_with(snapshot, gate, Some(&status), generation, &visitor.binding, visitor.since)?;
+    let decided = decide_with(snapshot, &version, Some(&status), generation, &visitor.binding, visitor.since);
     let latest = status.review_history.len().saturating_sub(1);
     if let Some(voided) = decided.voided.iter().find(|voided| voided.review == latest) {
         return refuse(format!("this review would not count: {}", voided.reason));
@@ -64,19 +73,43 @@ pub(super) fn review(
         status.phase = GatePhase::Waiting;
     }
     settle(&mut status, &decided.decision, generation, actor.at);
-    let said = match (&decided.decision, action) {
+    let said = outcome(&decided.decision, action);
+    let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
+    let mut verdict = DecisionEffect::default();
+    verdict.lines.push(format!("gate/{} {said} for execution/{}", gate.name, visitor.key.name));
+    verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&said), actor.at);
+    Ok(verdict)
+}
+
+/// What a review leads to, in words.
+fn outcome(decision: &GateDecision, action: ReviewAction) -> String {
+    match (decision, action) {
         (GateDecision::Approved { by }, _) => format!("approved by {}", by.join(", ")),
         (GateDecision::Rejected { by, .. }, _) => format!("rejected by {by}"),
         (GateDecision::Waiting { .. }, ReviewAction::Comment) => "commented".to_owned(),
         (GateDecision::Waiting { approvals, needed }, _) => {
             format!("has {} of {needed} approvals", approvals.len())
         }
-    };
-    let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
-    let mut verdict = DecisionEffect::default();
-    verdict.lines.push(format!("gate/{} {said} for execution/{}", gate.name, visitor.key.name));
-    verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&said), actor.at);
-    Ok(verdict)
+    }
+}
+
+/// Whether the comment or review is recorded already: a job that runs again changes nothing for the same Execution, and a
+/// decision is not carried over to another one (Invariant 11). The answer is a line for the person.
+fn counted(
+    actor: &Actor<'_>,
+    record: Option<&StatusRecord>,
+    visitor: &GatedExecution,
+) -> Result<Option<String>, EngineError> {
+    let (Some(host), Some(status)) = (actor.host, record.and_then(gate_status)) else { return Ok(None) };
+    let bindings = status.review_history.iter().filter_map(|review| review.extensions.as_ref());
+    let mut recorded = bindings.filter(|binding| binding.source.as_deref() == Some(&host.source)).peekable();
+    if recorded.peek().is_none() {
+        return Ok(None);
+    }
+    if recorded.any(|binding| binding.execution == visitor.binding.execution) {
+        return Ok(Some(format!("{} is recorded already for execution/{}", host.source, visitor.key.name)));
+    }
+    refuse(format!("{} is recorded already for another execution, and counts once", host.source))
 }
 
 /// Where authors may not approve, it has to be known who the author is.
@@ -153,8 +186,16 @@ fn visit(
                 graph_digest: pinned.graph_digest.clone(),
                 commit: pinned.commit.clone(),
                 teams: Vec::new(),
+                account: None,
+                source: None,
             },
             since: state.extensions.reset_at,
+            began: state
+                .extensions
+                .blocked_since
+                .filter(|_| waits)
+                .or(status.queued_time)
+                .max(state.extensions.reset_at),
             waits,
         }));
     }

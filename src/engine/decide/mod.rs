@@ -6,8 +6,11 @@ mod execution;
 mod gate;
 mod target;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::clock::Clock;
 use super::commit::builder::CommitBuilder;
@@ -16,7 +19,7 @@ use super::snapshot::Snapshot;
 use super::{Branches, EngineError};
 use crate::git::Signature;
 use crate::index::Index;
-use crate::model::{JsonMap, Name, NodeId, ResourceKey, ReviewAction};
+use crate::model::{HostAccount, JsonMap, Name, NodeId, ResourceKey, ReviewAction};
 
 /// How often a lost race is tried again.
 const MOST_RACES: u32 = 60;
@@ -110,13 +113,24 @@ struct DecisionEffect {
 pub enum Decider {
     /// Whoever the local Git says: people who may push to the status branch are taken at their word.
     Committer(Signature),
-    /// A login that the Git host vouches for.
-    Login {
-        /// The login.
-        login: String,
-        /// Teams of the gate's reviewers that the host says the person is in, without `team:`.
-        teams: Vec<String>,
-    },
+    /// Somebody whom the Git host vouches for.
+    Host(HostDecision),
+}
+
+/// What the Git host vouches for: who decided, where, and when. A job that is run again finds the same comment, so that its
+/// id and time tell whether it still answers anything (Invariant 11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostDecision {
+    /// The account.
+    pub account: HostAccount,
+    /// Teams of the gate's reviewers that the host says the person is in, without `team:`.
+    pub teams: Vec<String>,
+    /// The comment or review, as `comment ID`.
+    pub source: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Whether it may be older than the wait: a review of the pull request that brought the Execution always is.
+    pub in_advance: bool,
 }
 
 /// Who decides, and when.
@@ -124,12 +138,42 @@ pub enum Decider {
 struct Actor<'a> {
     /// Who, as recorded: a name of the configuration, or an email address.
     name: String,
-    /// Teams that the Git host vouches for.
-    teams: Vec<String>,
+    /// What the Git host vouches for.
+    host: Option<&'a HostDecision>,
     /// The time.
-    at: jiff::Timestamp,
+    at: Timestamp,
     /// The name of this process, for the trailers.
     runner: &'a str,
+    /// When the wait that is answered began, as first seen.
+    first_seen: &'a Cell<Option<Timestamp>>,
+}
+
+impl Actor<'_> {
+    /// When the decision was made.
+    fn made_at(&self) -> Timestamp {
+        self.host.map_or(self.at, |host| host.at)
+    }
+
+    /// Refuses a decision that was made before what it answers began (Invariant 11). A decision on the command line is made now,
+    /// but another wait may begin while it loses a race; clocks are not compared for it, since that of the runner that recorded
+    /// the wait may be ahead.
+    fn answers(&self, began: Option<Timestamp>, what: &str) -> Result<(), EngineError> {
+        let older = match self.host {
+            // GitHub gives times in whole seconds.
+            Some(host) => {
+                !host.in_advance && began.is_some_and(|began| host.at.as_second() < began.as_second())
+            }
+            None => {
+                let first = self.first_seen.get().or(began);
+                self.first_seen.set(first);
+                first != began
+            }
+        };
+        if older {
+            return refuse(format!("the decision is older than {what}, so it does not count; decide again"));
+        }
+        Ok(())
+    }
 }
 
 /// Records a decision (Invariant 3 and 11). After a lost race everything is looked at again, so
@@ -147,14 +191,15 @@ pub fn decide(
 ) -> Result<RecordedDecision, EngineError> {
     let mut publisher = Publisher::new(branches)?;
     let (mut snapshot, _) = Snapshot::open(branches.repo().reopen()?, index, branches.tips()?)?;
+    let first_seen = Cell::new(None);
     for races in 0..MOST_RACES {
         let people = super::snapshot::gates::people(&snapshot);
-        let (name, teams) = match decider {
-            Decider::Committer(person) => (people.identify(&person.email), Vec::new()),
-            Decider::Login { login, teams } => (people.identify_login(login), teams.clone()),
+        let (name, host) = match decider {
+            Decider::Committer(person) => (people.identify(&person.email), None),
+            Decider::Host(host) => (people.identify_login(&host.account.login), Some(host)),
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
-        let actor = Actor { name, teams, at: clock.now(), runner };
+        let actor = Actor { name, host, at: clock.now(), runner, first_seen: &first_seen };
         let DecisionEffect { assembly, lines } = weigh(&snapshot, decision, &actor)?;
         let by = actor.name.clone();
         if assembly.is_empty() {
@@ -204,4 +249,46 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, EngineError> {
 /// The names of resources, for a message.
 fn listed<'a>(names: impl Iterator<Item = &'a Name>) -> String {
     names.map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_decision_of_the_host_answers_only_what_began_before_it() {
+        let host = |in_advance| HostDecision {
+            account: HostAccount { login: "rosa".to_owned(), id: 7 },
+            teams: Vec::new(),
+            source: "comment 1".to_owned(),
+            at: at(100),
+            in_advance,
+        };
+        let first_seen = Cell::new(None);
+        let answers = |host: &HostDecision, began| {
+            let host = Some(host);
+            let actor =
+                Actor { name: "rosa".into(), host, at: at(500), runner: "r", first_seen: &first_seen };
+            actor.answers(began, "the wait")
+        };
+        assert!(answers(&host(false), Some(at(100))).is_ok());
+        assert!(answers(&host(false), None).is_ok());
+        let refused = answers(&host(false), Some(at(101))).unwrap_err().to_string();
+        assert_eq!(refused, "the decision is older than the wait, so it does not count; decide again");
+        assert!(answers(&host(true), Some(at(101))).is_ok());
+    }
+
+    #[test]
+    fn a_decision_on_the_command_line_answers_the_wait_that_it_saw_first_whatever_its_clock_says() {
+        let first_seen = Cell::new(None);
+        let actor =
+            Actor { name: "ada".into(), host: None, at: at(100), runner: "r", first_seen: &first_seen };
+        assert!(actor.answers(Some(at(900)), "the wait").is_ok());
+        assert!(actor.answers(Some(at(900)), "the wait").is_ok());
+        assert!(actor.answers(Some(at(901)), "the wait").is_err());
+    }
 }

@@ -2,30 +2,33 @@
 
 use jiff::Timestamp;
 
+use crate::config::Config;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
+use crate::engine::snapshot::metadata::{first_seen, observe};
 use crate::model::{
-    Condition, ConditionStatus, GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, ResourceKey,
-    ResourceStatus, ReviewBinding, Spec, StatusMetadata, StatusRecord,
+    Condition, ConditionStatus, GateOutcome, GatePhase, GateResolution, GateStatus, ResourceKey,
+    ResourceStatus, ReviewBinding, StatusMetadata, StatusRecord,
 };
 use crate::plan::GateRequest;
 use crate::run::gate::{
-    GateDecision, GateEvaluation, People, ReviewRequirements, decide as decide_reviews, void_message,
+    GateDecision, GateEvaluation, KnownPerson, People, ReviewRequirements, decide as decide_reviews,
+    void_message,
 };
 
 /// The people that the configuration knows.
 pub(crate) fn people(snapshot: &Snapshot) -> People {
-    let identities = &snapshot.config.identities;
-    People::new(
-        identities.iter().map(|(name, who)| (name.as_str(), who.emails.as_slice(), who.teams.as_slice())),
-    )
+    people_of(&snapshot.config)
 }
 
-/// The spec of a gate, if it has a manifest.
-pub(crate) fn spec_of(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option<GateSpec>, EngineError> {
-    Ok(snapshot.resource(gate)?.and_then(|loaded| match loaded.resource.spec {
-        Spec::Gate(spec) => Some(spec),
-        _ => None,
+/// The people that a configuration knows.
+pub(crate) fn people_of(config: &Config) -> People {
+    People::new(config.identities.iter().map(|(name, who)| KnownPerson {
+        name,
+        login: who.login.as_deref(),
+        emails: &who.emails,
+        teams: &who.teams,
     }))
 }
 
@@ -35,29 +38,31 @@ pub(crate) fn decide(
     gate: &ResourceKey,
     binding: &ReviewBinding,
     since: Option<Timestamp>,
-) -> Result<GateEvaluation, EngineError> {
+) -> Result<(GateEvaluation, GateInForce), EngineError> {
     let record = snapshot.record(gate)?;
     let status = record.as_ref().and_then(|record| gate_status(record));
-    decide_with(snapshot, gate, status, generation(snapshot, gate, record.as_deref())?, binding, since)
+    let version = in_force(snapshot, gate, record.as_deref())?;
+    let generation = version.generation(record.as_deref());
+    Ok((decide_with(snapshot, &version, status, generation, binding, since), version))
 }
 
 /// The same, with a gate status and generation that are not recorded yet.
 pub(crate) fn decide_with(
     snapshot: &Snapshot,
-    gate: &ResourceKey,
+    version: &GateInForce,
     status: Option<&GateStatus>,
     generation: u64,
     binding: &ReviewBinding,
     since: Option<Timestamp>,
-) -> Result<GateEvaluation, EngineError> {
-    let spec = spec_of(snapshot, gate)?;
+) -> GateEvaluation {
     let author = author_of(snapshot, binding);
     // Where it cannot be told who the author is, nobody's review counts: better closed than open to the author.
     let known = snapshot.config.gates.author_may_approve || author.is_some();
+    let open = known && !matches!(version, GateInForce::Closed { .. });
     let asked =
-        ReviewRequirements { spec: spec.as_ref(), generation, binding, since, author: author.as_deref() };
-    let reviews = status.filter(|_| known).map(|status| status.review_history.as_slice()).unwrap_or_default();
-    Ok(decide_reviews(&asked, reviews, &people(snapshot)))
+        ReviewRequirements { spec: version.spec(), generation, binding, since, author: author.as_deref() };
+    let reviews = status.filter(|_| open).map(|status| status.review_history.as_slice()).unwrap_or_default();
+    decide_reviews(&asked, reviews, &people(snapshot))
 }
 
 /// The author of the commit that is to be approved, where the configuration does not let authors approve; none also
@@ -70,25 +75,34 @@ pub(crate) fn author_of(snapshot: &Snapshot, binding: &ReviewBinding) -> Option<
     people(snapshot).identify(&commit.author.email).ok()
 }
 
-/// The generation of a gate as it is declared now: that of its record, one more when the spec has changed since.
-pub(crate) fn generation(
-    snapshot: &Snapshot,
-    gate: &ResourceKey,
-    record: Option<&StatusRecord>,
-) -> Result<u64, EngineError> {
-    let Some(record) = record else { return Ok(1) };
-    let declared = snapshot.index.declared(gate)?;
-    let changed =
-        declared.is_some_and(|declared| record.metadata.spec_digest() != Some(declared.spec_digest.as_str()));
-    Ok(record.metadata.generation.saturating_add(u64::from(changed)))
-}
-
 /// The gate status of a record.
 pub(crate) fn gate_status(record: &StatusRecord) -> Option<&GateStatus> {
     match &record.status {
         ResourceStatus::Gate(status) => Some(status),
         _ => None,
     }
+}
+
+/// The metadata of a gate's record while this version is in force.
+pub(crate) fn metadata_of(
+    snapshot: &Snapshot,
+    gate: &ResourceKey,
+    version: &GateInForce,
+    old: Option<&StatusRecord>,
+) -> StatusMetadata {
+    if let GateInForce::Declared(loaded) = version {
+        return observe(gate, &loaded.declared, &snapshot.desired, old);
+    }
+    let mut metadata = old.map_or_else(|| first_seen(gate, &snapshot.desired), |old| old.metadata.clone());
+    match version.problem() {
+        Some(why) => {
+            metadata.annotations.insert(StatusMetadata::QUARANTINED.to_owned(), why.to_owned());
+        }
+        None => {
+            metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
+        }
+    }
+    metadata
 }
 
 /// The record of a gate when an execution waits at it.
@@ -98,26 +112,14 @@ pub(crate) fn waiting(
     old: Option<&StatusRecord>,
     now: Timestamp,
 ) -> Result<Option<StatusRecord>, EngineError> {
-    let declared = snapshot.index.declared(&demand.gate)?;
-    let mut metadata = match &declared {
-        Some(declared) => {
-            crate::engine::snapshot::metadata::observe(&demand.gate, declared, &snapshot.desired, old)
-        }
-        None => old.map_or_else(
-            || crate::engine::snapshot::metadata::first_seen(&demand.gate, &snapshot.desired),
-            |old| old.metadata.clone(),
-        ),
-    };
-    if declared.is_none() {
-        metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
-    }
+    let version = in_force(snapshot, &demand.gate, old)?;
+    let metadata = metadata_of(snapshot, &demand.gate, &version, old);
     let mut status = old.and_then(gate_status).cloned().unwrap_or_default();
     status.phase = GatePhase::Waiting;
     status.resolution = None;
     status.decided_generation = None;
     status.observed_generation = Some(metadata.generation);
-    let decided =
-        decide_with(snapshot, &demand.gate, Some(&status), metadata.generation, &demand.binding, None)?;
+    let decided = decide_with(snapshot, &version, Some(&status), metadata.generation, &demand.binding, None);
     let waits = format!("{} waits at node {}", demand.execution, demand.node);
     set(&mut status, "Waiting", "ExecutionWaits", waits, metadata.generation, now);
     match void_message(&decided.voided) {

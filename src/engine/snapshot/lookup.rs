@@ -10,6 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
 use crate::graph::NodeIx;
@@ -137,10 +138,14 @@ impl PlanLookup for SnapshotLookup<'_> {
     }
 
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
-        let Some(decided) = self.keep(gates::decide(self.snapshot, gate, binding, since).map(Some)) else {
+        let found = gates::decide(self.snapshot, gate, binding, since);
+        let Some((evaluation, version)) = self.keep(found.map(Some)) else {
             return GateVerdict::Waiting("the gate cannot be read".to_owned());
         };
-        match decided.decision {
+        if let GateInForce::Closed { why } = &version {
+            return GateVerdict::Waiting(format!("gate `{}` is closed: {why}", gate.name));
+        }
+        match evaluation.decision {
             GateDecision::Approved { by } => GateVerdict::Approved(by),
             GateDecision::Rejected { by, comment: None } => GateVerdict::Rejected(by),
             GateDecision::Rejected { by, comment: Some(comment) } => {
@@ -149,7 +154,11 @@ impl PlanLookup for SnapshotLookup<'_> {
             GateDecision::Waiting { approvals, needed } => {
                 let name =
                     if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
-                GateVerdict::Waiting(format!("gate `{name}` has {} of {needed} approvals", approvals.len()))
+                let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
+                GateVerdict::Waiting(format!(
+                    "gate `{name}` has {} of {needed} approvals{problem}",
+                    approvals.len()
+                ))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
 pub(crate) mod capabilities;
+pub(crate) mod gate_in_force;
 pub(crate) mod gates;
 pub(crate) mod lookup;
 pub(crate) mod metadata;

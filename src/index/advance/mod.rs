@@ -4,6 +4,7 @@
 mod dependents;
 mod file_entry;
 mod files;
+mod places;
 mod quarantine;
 mod record_counts;
 mod records;

@@ -137,6 +137,21 @@ pub struct ReviewBinding {
     /// `team:`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub teams: Vec<String>,
+    /// The account on the Git host that made the review there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<HostAccount>,
+    /// The comment or review on the Git host that says it, as `comment ID`; it counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// An account on the Git host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAccount {
+    /// The login, which the account's owner can change and somebody else can then take.
+    pub login: String,
+    /// The number, which stays.
+    pub id: u64,
 }
 
 /// What a reviewer said.

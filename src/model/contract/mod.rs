@@ -21,8 +21,8 @@ pub use execution::{
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PersonRequest, PinnedGraph, Reuse,
 };
 pub use gate::{
-    GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, Review, ReviewAction,
-    ReviewBinding,
+    GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, Review,
+    ReviewAction, ReviewBinding,
 };
 pub use goal::{GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{

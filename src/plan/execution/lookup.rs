@@ -98,6 +98,8 @@ impl ExecutionView<'_> {
             graph_digest: pinned.graph_digest.clone(),
             commit: pinned.commit.clone(),
             teams: Vec::new(),
+            account: None,
+            source: None,
         })
     }
 }

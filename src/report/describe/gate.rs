@@ -5,7 +5,7 @@ use crate::model::{GateStatus, Spec};
 use crate::report::age;
 use crate::report::table::Table;
 
-pub(super) fn describe(spec: Option<&Spec>, status: &GateStatus, page: &mut DescribePage) {
+pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus, page: &mut DescribePage) {
     page.heading("Status");
     if let Some(Spec::Gate(spec)) = spec {
         let target = &spec.target_ref;
@@ -13,8 +13,8 @@ pub(super) fn describe(spec: Option<&Spec>, status: &GateStatus, page: &mut Desc
         page.field("Guards", &format!("{}/{}{node}", target.kind.singular(), target.name));
         let count = spec.required_approvers;
         page.field("Needs", &format!("{count} {}", if count == 1 { "approval" } else { "approvals" }));
-    } else {
-        page.field("Needs", "1 approval by anybody who may write, as no manifest says otherwise");
+    } else if implicit {
+        page.field("Needs", "1 approval by anyone who may write, because it has no manifest");
     }
     if let Some(resolution) = &status.resolution {
         let outcome = format!("{:?}", resolution.outcome).to_lowercase();

@@ -34,7 +34,11 @@ pub(crate) fn describe(
         Some(ResourceStatus::Execution(status)) => {
             execution::describe((&object.key, status), graph, now, &mut page);
         }
-        Some(ResourceStatus::Gate(status)) => gate::describe(plan, status, &mut page),
+        Some(ResourceStatus::Gate(status)) => {
+            let annotations = object.record.as_ref().map(|record| &record.metadata.annotations);
+            let implicit = annotations.is_some_and(|all| all.contains_key(StatusMetadata::IMPLICIT));
+            gate::describe(plan, implicit, status, &mut page);
+        }
         Some(ResourceStatus::Goal(status)) => {
             let active = status.active_plan_ref.as_ref().map_or("-".to_owned(), |plan| plan.name.to_string());
             page.heading("Status");

@@ -198,6 +198,7 @@ pub(crate) fn void_message(voided: &[VoidedReview]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::model::Digest;
+    use crate::run::gate::KnownPerson;
     use ReviewAction::{Approve, Comment, Reject};
     use proptest::prelude::*;
     use serde_json::json;
@@ -208,6 +209,8 @@ mod tests {
             graph_digest: Digest::of_bytes(b"g"),
             commit: "c0ffee".into(),
             teams: Vec::new(),
+            account: None,
+            source: None,
         }
     }
 
@@ -233,7 +236,12 @@ mod tests {
     fn people() -> People {
         let emails = ["ann@x.org".to_owned(), "ann@home.org".to_owned()];
         let team = ["sec".to_owned()];
-        People::new([("ann", emails.as_slice(), team.as_slice()), ("bob", &[], &team), ("eve", &[], &[])])
+        let person = |name| KnownPerson { name, login: None, emails: &[], teams: &[] };
+        People::new([
+            KnownPerson { emails: &emails, teams: &team, ..person("ann") },
+            KnownPerson { teams: &team, ..person("bob") },
+            person("eve"),
+        ])
     }
 
     fn decided(spec: Option<&GateSpec>, reviews: &[Review]) -> GateEvaluation {

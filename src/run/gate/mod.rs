@@ -5,4 +5,4 @@ mod decision;
 mod people;
 
 pub(crate) use decision::{GateDecision, GateEvaluation, ReviewRequirements, decide, eligible, void_message};
-pub(crate) use people::People;
+pub(crate) use people::{KnownPerson, People};

@@ -11,6 +11,9 @@ pub(crate) enum ReviewRefusal {
     /// What the host gives as a login is none.
     #[error("`{0}` is not a login")]
     NotALogin(String),
+    /// Somebody on the host has the login that is a person's name here, and may be anybody.
+    #[error("login `{0}` is not linked to the identity of that name; set `identities.{0}.login`")]
+    UnlinkedLogin(String),
     /// The gate names its reviewers, and this is none of them.
     #[error("{reviewer} is not a reviewer of this gate; reviewers: {}", .reviewers.join(", "))]
     NotAReviewer {
@@ -24,11 +27,26 @@ pub(crate) enum ReviewRefusal {
     Author(String),
 }
 
-/// The people that the configuration knows (`identities`): a name, and the addresses and teams that are theirs.
+/// A person that the configuration knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownPerson<'a> {
+    /// The name, which only the configuration and gates use.
+    pub name: &'a str,
+    /// The login on the Git host.
+    pub login: Option<&'a str>,
+    /// Email addresses.
+    pub emails: &'a [String],
+    /// Teams.
+    pub teams: &'a [String],
+}
+
+/// The people that the configuration knows (`identities`): a name, and the login, addresses and teams that are theirs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct People {
     /// Names by address, in lower case.
     by_email: BTreeMap<String, String>,
+    /// Names by login, in lower case.
+    by_login: BTreeMap<String, String>,
     /// Names by their own lower case.
     names: BTreeMap<String, String>,
     /// Teams by name, both in lower case.
@@ -36,14 +54,15 @@ pub(crate) struct People {
 }
 
 impl People {
-    /// Takes over `identities`: name, email addresses, teams.
-    pub(crate) fn new<'a>(
-        identities: impl IntoIterator<Item = (&'a str, &'a [String], &'a [String])>,
-    ) -> Self {
+    /// Takes over `identities`.
+    pub(crate) fn new<'a>(identities: impl IntoIterator<Item = KnownPerson<'a>>) -> Self {
         let mut people = Self::default();
-        for (name, emails, teams) in identities {
+        for KnownPerson { name, login, emails, teams } in identities {
             for email in emails {
                 people.by_email.entry(fold(email)).or_insert_with(|| name.to_owned());
+            }
+            if let Some(login) = login {
+                people.by_login.entry(fold(login)).or_insert_with(|| name.to_owned());
             }
             people.names.entry(fold(name)).or_insert_with(|| name.to_owned());
             people.teams.entry(fold(name)).or_default().extend(teams.iter().map(|team| fold(team)));
@@ -80,14 +99,24 @@ impl People {
             ));
         }
         let login = fold(login);
-        Ok(self.names.get(&login).cloned().unwrap_or(login))
+        match self.by_login.get(&login) {
+            Some(name) => Ok(name.clone()),
+            // Anybody may take a login that is free, also one that is somebody's name here.
+            None if self.names.contains_key(&login) => Err(ReviewRefusal::UnlinkedLogin(login)),
+            None => Ok(login),
+        }
     }
 
-    /// What makes two reviewers the same person: the name for each of a person's addresses, without regard to case.
+    /// What makes two reviewers the same person: the name for each of a person's addresses and for their login, without regard
+    /// to case. What is a person's name is never another one's login.
     #[must_use]
     pub(crate) fn person(&self, reviewer: &str) -> String {
         let reviewer = fold(reviewer);
-        self.by_email.get(&reviewer).map_or(reviewer, |name| fold(name))
+        if self.names.contains_key(&reviewer) {
+            return reviewer;
+        }
+        let name = self.by_email.get(&reviewer).or_else(|| self.by_login.get(&reviewer));
+        name.map_or(reviewer, |name| fold(name))
     }
 
     /// Whether an entry of a gate's `reviewers` means this reviewer: `user:NAME`, `team:NAME`, an address, or a login.
@@ -120,7 +149,10 @@ mod tests {
     fn people() -> People {
         let emails = ["Wendy@Example.com".to_owned(), "w@home.example".to_owned()];
         let teams = ["Security".to_owned()];
-        People::new([("wendy", emails.as_slice(), teams.as_slice()), ("max", &[], &[])])
+        People::new([
+            KnownPerson { name: "wendy", login: Some("Wendy-W"), emails: &emails, teams: &teams },
+            KnownPerson { name: "max", login: None, emails: &[], teams: &[] },
+        ])
     }
 
     #[test]
@@ -133,13 +165,29 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_the_person_of_that_name_and_never_an_address() {
+    fn a_login_is_a_person_only_where_it_is_linked_and_never_an_address() {
         let people = people();
-        assert_eq!(people.identify_login("Wendy").as_deref(), Ok("wendy"));
+        assert_eq!(people.identify_login("wendy-w").as_deref(), Ok("wendy"));
         assert_eq!(people.identify_login("Octocat").as_deref(), Ok("octocat"));
+        for name in ["wendy", "Max"] {
+            let refused = people.identify_login(name).unwrap_err();
+            assert_eq!(refused, ReviewRefusal::UnlinkedLogin(name.to_lowercase()));
+        }
+        assert_eq!(
+            people.identify_login("max").unwrap_err().to_string(),
+            "login `max` is not linked to the identity of that name; set `identities.max.login`"
+        );
         for bad in ["", "wendy@example.com", "user:wendy", "a b", "a\u{1b}"] {
             assert!(matches!(people.identify_login(bad), Err(ReviewRefusal::NotALogin(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_is_never_the_login_of_another_person() {
+        let person = |name, login| KnownPerson { name, login, emails: &[], teams: &[] };
+        let people = People::new([person("rosa", None), person("eve", Some("rosa"))]);
+        assert_eq!(people.identify_login("rosa").as_deref(), Ok("eve"));
+        assert!(people.means("user:rosa", "rosa") && !people.means("user:rosa", "eve"));
     }
 
     #[test]
@@ -152,8 +200,7 @@ mod tests {
     #[test]
     fn entries_mean_users_teams_addresses_and_logins() {
         let people = people();
-        for entry in
-            ["user:wendy", "user:Wendy", "wendy", "team:security", "w@home.example", "user:w@home.example"]
+        for entry in ["user:wendy", "user:Wendy", "wendy", "team:security", "w@home.example", "user:wendy-w"]
         {
             assert!(people.means(entry, "wendy"), "{entry}");
             assert!(!people.means(entry, "max"), "{entry}");

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::cli::Context;
 use crate::cli::ci::authority::authorize::{Permission, authorise, gates_of, refuse_author};
-use crate::cli::ci::authority::{people, record};
+use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::{CliError, Exit};
-use crate::engine::Decision;
+use crate::engine::{Decision, people_of};
 use crate::git::ObjectId;
 use crate::github::{Account, PullRequest};
 use crate::model::{GateSpec, ResourceKey, ResourceStatus, ReviewAction, Spec};
@@ -31,8 +31,10 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
     let mut asked: BTreeMap<ResourceKey, Vec<(ResourceKey, GateSpec)>> = BTreeMap::new();
     for (execution, gates) in waiting {
         for resource in desired.resources.iter().filter(|resource| gates.contains(&resource.key())) {
+            // Of a Gate that is declared twice, no declaration may let reviews count that another one does not.
+            let declared = desired.resources.iter().filter(|other| other.key() == resource.key()).count();
             let counts = resource.metadata.annotations.get(COUNTS).is_some_and(|value| value == "true");
-            if let (true, Spec::Gate(spec)) = (counts, &resource.spec) {
+            if let (true, 1, Spec::Gate(spec)) = (counts, declared, &resource.spec) {
                 asked.entry(execution.clone()).or_default().push((resource.key(), spec.clone()));
             }
         }
@@ -49,8 +51,9 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
         }
         let approvers = approvers(host, &pull)?;
         for (gate, spec) in asked.remove(&execution).unwrap_or_default() {
-            for who in &approvers {
-                recorded += usize::from(count(host, &view, &execution, (&gate, &spec), who, &pull, context)?);
+            for (who, source) in &approvers {
+                let on = (&gate, &spec);
+                recorded += usize::from(count(host, &view, &execution, on, (who, source), &pull, context)?);
             }
         }
     }
@@ -62,11 +65,11 @@ fn count(
     view: &PassView,
     execution: &ResourceKey,
     (gate, spec): (&ResourceKey, &GateSpec),
-    who: &Account,
+    (who, source): (&Account, &DecisionSource),
     pull: &PullRequest,
     context: &mut Context,
 ) -> Result<bool, CliError> {
-    let people = people(&view.tips().config);
+    let people = people_of(&view.tips().config);
     if already(view, gate, execution, &people.identify_login(&who.login).unwrap_or_default())? {
         return Ok(false);
     }
@@ -89,7 +92,7 @@ fn count(
         execution: Some(execution.clone()),
         comment: Some(format!("approved #{}", pull.number)),
     };
-    match record(&decision, &permit, context) {
+    match record(&decision, &permit, source, context) {
         Ok(lines) => {
             for line in &lines {
                 context.out.line(text::line(line))?;
@@ -157,17 +160,22 @@ fn is_what_was_reviewed(
     }))
 }
 
-/// Who approved the newest commit of a pull request, and did not take that back.
-fn approvers(host: &Host, pull: &PullRequest) -> Result<Vec<Account>, CliError> {
+/// Who approved the newest commit of a pull request, and did not take that back. Such a review is older than the Execution
+/// that its merge brings; what it is about follows from the commit, not from its time.
+fn approvers(host: &Host, pull: &PullRequest) -> Result<Vec<(Account, DecisionSource)>, CliError> {
     let reviews = host.ask(|github, repo| github.reviews(repo, pull.number))?;
-    let mut latest: BTreeMap<String, (Account, bool)> = BTreeMap::new();
+    let mut latest: BTreeMap<String, Option<(Account, DecisionSource)>> = BTreeMap::new();
     for review in reviews {
         let Some(user) = review.user else { continue };
-        let approves = review.state == "APPROVED" && review.commit_id.as_deref() == Some(&pull.head.sha);
         // A comment leaves what was said before as it is, as the host has it.
-        if review.state != "COMMENTED" && review.state != "PENDING" {
-            latest.insert(user.login.to_lowercase(), (user, approves));
+        if review.state == "COMMENTED" || review.state == "PENDING" {
+            continue;
         }
+        let approves = review.state == "APPROVED" && review.commit_id.as_deref() == Some(&pull.head.sha);
+        let at = review.submitted_at.and_then(|at| at.parse().ok()).filter(|_| approves);
+        let source =
+            at.map(|at| DecisionSource { name: format!("review {}", review.id), at, in_advance: true });
+        latest.insert(user.login.to_lowercase(), source.map(|source| (user, source)));
     }
-    Ok(latest.into_values().filter(|(_, approves)| *approves).map(|(user, _)| user).collect())
+    Ok(latest.into_values().flatten().collect())
 }

@@ -22,6 +22,8 @@ pub(crate) enum Permission<'a> {
 pub(crate) struct AuthorizedActor {
     /// The login.
     pub(crate) login: String,
+    /// The number of the account.
+    pub(crate) id: u64,
     /// The teams among the gate's reviewers that the person is in, as the gate writes them, without `team:`.
     pub(crate) teams: Vec<String>,
 }
@@ -48,12 +50,12 @@ pub(crate) async fn authorise(
     {
         let teams = teams_of(github, repo, &login, spec).await?;
         return Ok(match eligible(&name, &teams, Some(spec), people) {
-            Ok(()) => Ok(AuthorizedActor { login, teams }),
+            Ok(()) => Ok(AuthorizedActor { login, id: who.id, teams }),
             Err(refusal) => Err(refusal.to_string()),
         });
     }
     if github.permission(repo, &login).await? >= RepoPermission::Write {
-        return Ok(Ok(AuthorizedActor { login, teams: Vec::new() }));
+        return Ok(Ok(AuthorizedActor { login, id: who.id, teams: Vec::new() }));
     }
     Ok(Err(format!("{login} may not write to this repository")))
 }

@@ -3,28 +3,39 @@
 pub(crate) mod approvals;
 pub(crate) mod authorize;
 
+use jiff::Timestamp;
+
 use crate::cli::Context;
 use crate::cli::ci::authority::authorize::AuthorizedActor;
 use crate::cli::decisions::record_as;
 use crate::cli::error::CliError;
-use crate::config::Config;
-use crate::engine::{Decider, Decision};
-use crate::run::gate::People;
+use crate::engine::{Decider, Decision, HostDecision};
+use crate::model::HostAccount;
 
-/// The people that the configuration of the desired branch knows.
-pub(crate) fn people(config: &Config) -> People {
-    let identities = &config.identities;
-    People::new(
-        identities.iter().map(|(name, who)| (name.as_str(), who.emails.as_slice(), who.teams.as_slice())),
-    )
+/// Where on the host a decision was made, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct DecisionSource {
+    /// The comment or review, as `comment ID`.
+    pub(crate) name: String,
+    /// When it was made.
+    pub(crate) at: Timestamp,
+    /// Whether it may be older than what it answers.
+    pub(crate) in_advance: bool,
 }
 
 /// Records a decision of somebody whom the host vouches for.
 pub(crate) fn record(
     decision: &Decision,
     permit: &AuthorizedActor,
+    source: &DecisionSource,
     context: &Context,
 ) -> Result<Vec<String>, CliError> {
-    let decider = Decider::Login { login: permit.login.clone(), teams: permit.teams.clone() };
+    let decider = Decider::Host(HostDecision {
+        account: HostAccount { login: permit.login.clone(), id: permit.id },
+        teams: permit.teams.clone(),
+        source: source.name.clone(),
+        at: source.at,
+        in_advance: source.in_advance,
+    });
     Ok(record_as(&decider, decision, context)?.lines)
 }

@@ -9,7 +9,7 @@ use crate::cli::Context;
 use crate::cli::ci::authority::authorize::{
     AuthorizedActor, Permission, authorise, refuse_author, waiting_at,
 };
-use crate::cli::ci::authority::{people, record};
+use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP, parse};
 use crate::cli::ci::event::CommentRef;
 use crate::cli::ci::host::Host;
@@ -18,7 +18,7 @@ use crate::cli::ci::{CiOptions, pass};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
 use crate::config::Actions;
-use crate::engine::Decision;
+use crate::engine::{Decision, people_of};
 use crate::github::{Account, Reaction};
 use crate::markup::{code, markdown};
 use crate::model::{NodeId, ResourceKey, ReviewAction};
@@ -47,7 +47,14 @@ pub(crate) fn run(
         return Ok(Exit::Done);
     };
     let answer = match command {
-        Ok(command) => carry_out(&command, &author, &host, context),
+        Ok(command) => match comment.created_at.parse() {
+            Ok(at) => {
+                let source =
+                    DecisionSource { name: format!("comment {}", comment.id), at, in_advance: false };
+                carry_out(&command, &author, &source, &host, context)
+            }
+            Err(_) => Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned())),
+        },
         Err(CommandError::Unknown) => Ok(CommandAnswer::Confused(format!("That is no command.\n\n{HELP}"))),
         Err(CommandError::Wrong(why)) => Ok(CommandAnswer::Confused(markdown(&why, 300))),
     };
@@ -106,11 +113,12 @@ fn tell(host: &Host, place: &CommentRef, answer: &CommandAnswer) -> Result<(), C
 fn carry_out(
     command: &CommentCommand,
     author: &Account,
+    source: &DecisionSource,
     host: &Host,
     context: &mut Context,
 ) -> Result<CommandAnswer, CliError> {
     let view = PassView::open(context)?;
-    let people = people(&view.tips().config);
+    let people = people_of(&view.tips().config);
     let inventory = Inventory::load(view.workspace(), view.tips())?;
     let allowed =
         |wish: Permission<'_>| host.ask(|github, repo| authorise(github, repo, author, wish, &people));
@@ -123,7 +131,7 @@ fn carry_out(
             };
             let approves = matches!(command, CommentCommand::Approve { .. });
             return match review(chosen, approves, words.as_deref(), &permit, host, &view)? {
-                Ok(decision) => record(&decision, &permit, context).map(CommandAnswer::Done),
+                Ok(decision) => record(&decision, &permit, source, context).map(CommandAnswer::Done),
                 Err(why) => Ok(CommandAnswer::No(why)),
             };
         }
@@ -158,7 +166,7 @@ fn carry_out(
         }
     };
     match allowed(Permission::Change)? {
-        Ok(permit) => record(&decision, &permit, context).map(CommandAnswer::Done),
+        Ok(permit) => record(&decision, &permit, source, context).map(CommandAnswer::Done),
         Err(why) => Ok(CommandAnswer::No(markdown(&why, 300))),
     }
 }

@@ -42,6 +42,11 @@ pub(crate) fn gate(
         Spec::Gate(spec) => Some(spec),
         _ => None,
     });
+    // Without a manifest, the reviewers of its last valid version may still decide.
+    let spec = match spec {
+        Some(spec) => Some(spec),
+        None => view.kept_gate(&gate)?,
+    };
     Ok(ResolvedGate { gate, spec, execution })
 }
 
