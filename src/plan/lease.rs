@@ -1,4 +1,7 @@
 //! Leases: who may drive an Execution, for how long, and when somebody else may take over.
+//!
+//! `plan/lease_model` checks these functions, and the protocol around them, in every order of events for three runners: a
+//! rule that changes here, or in what the engine does under a lease, changes there first.
 
 use std::time::Duration;
 

@@ -9,6 +9,8 @@ mod execution;
 pub(crate) mod goal;
 mod lease;
 #[cfg(test)]
+mod lease_model;
+#[cfg(test)]
 mod properties;
 mod schedule;
 
