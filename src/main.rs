@@ -9,7 +9,7 @@ use planspec::config::Environment;
 fn main() -> ExitCode {
     let environment = Environment::read();
     let run = || cli::main(std::env::args_os(), environment);
-    // The panic hook has already apologised; only the exit code is left to set.
+    // The panic hook has already said so; only the exit code is left to set.
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     ExitCode::from(code.unwrap_or_else(|_| cli::bug_exit_code()))
 }

@@ -31,14 +31,14 @@ use crate::engine::{Clock as _, SystemClock};
 #[derive(Debug, Parser)]
 #[command(name = "planspec", version, propagate_version = true, max_term_width = 100)]
 #[command(after_long_help = "\
-Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal` and `goal/NAME` mean what they look like.
+Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal` and `goal/NAME` are accepted too.
 
 Exit codes: 0 yes or done; 1 a clear no; 2 wrong usage; 3 the environment (Git, network, permission);
 4 lost a race after all retries; 70 a bug in planspec.
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
 PLANSPEC_COLOR are defaults of the global options of these names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
-and the GIT_* variables mean what they always mean.")]
+and the GIT_* variables have their usual meaning.")]
 struct Cli {
     #[command(flatten)]
     options: GlobalOptions,
@@ -64,7 +64,7 @@ pub fn command() -> clap::Command {
 
 /// Runs the program and returns the exit code of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
-    apologise_for_panics();
+    report_panics();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         // clap prints help and version on standard output, and mistakes on standard error.
@@ -111,16 +111,16 @@ pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, Cl
     commands::run(&cli.command, context)
 }
 
-/// A panic is a bug of ours: it gets a short apology in place of a back trace. The process then ends with
+/// A panic is a bug of ours: it gets a short message in place of a back trace. The process then ends with
 /// the exit code of a bug, which `main.rs` sees to.
-fn apologise_for_panics() {
+fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         let mut stderr = std::io::stderr().lock();
         let _ = writeln!(
             stderr,
-            "error: planspec {} met a bug of its own{place}; nothing that was recorded in Git is lost\nhint: \
-             please report it, with the command line and this message",
+            "error: internal error in planspec {}{place}; nothing recorded in Git is lost\nhint: please report it, \
+             with the command line and this message",
             env!("CARGO_PKG_VERSION")
         );
     }));

@@ -126,7 +126,7 @@ fn an_editor_changes_one_document() {
     assert_eq!(outcome.lines(), ["goal/one configured"]);
     assert_eq!(environment.read("goals.yaml"), TWO.replace("One", "Uno"));
     let outcome = environment.planspec(&["edit", "goal/one"]).succeeds();
-    assert!(outcome.stderr.contains("nothing was edited"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("no changes made"), "{}", outcome.stderr);
     environment.set("EDITOR", "sed -i s/kind/kin/");
     let outcome = environment.planspec(&["edit", "goal/one"]).exits(1);
     assert!(outcome.stderr.contains("your text is in"), "{}", outcome.stderr);

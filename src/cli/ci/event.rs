@@ -21,7 +21,7 @@ pub(crate) enum HostEvent {
     PullRequest(PullRef),
     /// It is time for a pass; on this desired branch, when the event says.
     Pass(Option<String>),
-    /// A task for a person was closed or opened again: time for a pass that looks at what goes on elsewhere.
+    /// A task for a person was closed or opened again: time for a pass that polls remote work.
     Answer(Option<String>),
     /// Somebody wrote a comment.
     Comment(CommentRef),
@@ -47,7 +47,7 @@ pub(crate) struct PullRef {
     pub(crate) trusted: bool,
 }
 
-/// Where a comment stands.
+/// The address of a comment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CommentRef {
     pub(crate) id: u64,
@@ -56,7 +56,7 @@ pub(crate) struct CommentRef {
     pub(crate) branch: Option<String>,
 }
 
-/// Where a review stands.
+/// The address of a review.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ReviewRef {
     pub(crate) number: u64,
@@ -185,11 +185,11 @@ pub(crate) fn read(actions: &Actions) -> Result<HostEvent, CliError> {
     })?;
     let mut bytes = Vec::new();
     if let Some(path) = &actions.event_path {
-        let file = File::open(path)
-            .map_err(|error| CliError::caused("cannot open the file of the event", &error))?;
+        let file =
+            File::open(path).map_err(|error| CliError::caused("cannot open the event file", &error))?;
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)
-            .map_err(|error| CliError::caused("cannot read the file of the event", &error))?;
+            .map_err(|error| CliError::caused("cannot read the event file", &error))?;
     }
     if bytes.len() as u64 > MAX_BYTES {
         return Err(CliError::environment(format!("the event has more than {MAX_BYTES} bytes")));
@@ -204,7 +204,7 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
             let event: PullEvent = parse(name, bytes)?;
             if event.action == "closed" {
                 return Ok(HostEvent::Nothing(
-                    "the pull request was closed; what it brought is another event".to_owned(),
+                    "the pull request was closed; its merge is an event of its own".to_owned(),
                 ));
             }
             let fork = event.pull_request.is_from_fork();
@@ -238,7 +238,7 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
         "issue_comment" => comment(name, bytes),
         "pull_request_review" => review(name, bytes),
         "workflow_run" => report(name, bytes),
-        other => Ok(HostEvent::Nothing(format!("`{other}` is no event that planspec knows"))),
+        other => Ok(HostEvent::Nothing(format!("planspec does not handle the event `{other}`"))),
     }
 }
 
@@ -248,14 +248,14 @@ fn issue(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     // What the issue is, the pass asks the host; here it is only about saving one.
     let ours = event.issue.labels.iter().any(|label| label.name == "planspec");
     if !ours || !matches!(action.as_str(), "closed" | "reopened") {
-        return Ok(HostEvent::Nothing("no task for a person was closed or opened again".to_owned()));
+        return Ok(HostEvent::Nothing("no issue of planspec was closed or reopened".to_owned()));
     }
     Ok(HostEvent::Answer(event.repository.default_branch.as_deref().map(branch).transpose()?))
 }
 
 fn comment(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     if parse::<Action>(name, bytes)?.action != "created" {
-        return Ok(HostEvent::Nothing("comments that are edited or deleted are no commands".to_owned()));
+        return Ok(HostEvent::Nothing("edited and deleted comments are not commands".to_owned()));
     }
     let event: CommentEvent = parse(name, bytes)?;
     let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
@@ -276,13 +276,15 @@ fn report(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     let action = parse::<Action>(name, bytes)?.action;
     let RunEvent { workflow_run: run, repository: own } = parse(name, bytes)?;
     if action != "completed" || run.event != "pull_request" {
-        return Ok(HostEvent::Nothing("only the end of a pull request's run leaves a report".to_owned()));
+        return Ok(HostEvent::Nothing("only a completed run of a pull request leaves a report".to_owned()));
     }
     let repository = run.head_repository.as_ref().and_then(|repository| repository.full_name.clone());
     if let (Some(head), Some(own)) = (&repository, own)
         && head.eq_ignore_ascii_case(&own.full_name)
     {
-        return Ok(HostEvent::Nothing("a run of this repository's own branch comments itself".to_owned()));
+        return Ok(HostEvent::Nothing(
+            "runs for branches of this repository comment by themselves".to_owned(),
+        ));
     }
     let owner = run.head_repository.map(|repository| repository.owner.login);
     let origin = owner.zip(run.head_branch).map(|(owner, branch)| format!("{owner}:{branch}"));
@@ -292,8 +294,8 @@ fn report(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, CliError> {
     serde_json::from_slice(bytes).map_err(|error| {
         let why = error.to_string();
-        CliError::environment(format!("this is no event `{name}`: {}", text::line(&why)))
-            .hint("GITHUB_EVENT_PATH names the file; the host writes it")
+        CliError::environment(format!("cannot read the event `{name}`: {}", text::line(&why)))
+            .hint("GITHUB_EVENT_PATH names the file, which GitHub writes")
     })
 }
 
@@ -302,13 +304,13 @@ fn commit(sha: &str) -> Result<String, CliError> {
     if matches!(sha.len(), 40 | 64) && sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(sha.to_ascii_lowercase());
     }
-    Err(CliError::environment("the event names something that is no commit"))
+    Err(CliError::environment("the event names an invalid commit id"))
 }
 
 /// The name of a branch, and no option, revision or path in disguise.
 fn branch(name: &str) -> Result<String, CliError> {
     if !crate::git::is_branch_name(name) {
-        return Err(CliError::environment("the event names something that is no branch"));
+        return Err(CliError::environment("the event names an invalid branch"));
     }
     Ok(name.to_owned())
 }

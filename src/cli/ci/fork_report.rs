@@ -25,9 +25,10 @@ pub(crate) fn run(
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let path = choices.report.as_ref().ok_or_else(|| {
-        CliError::usage("which report? Name the file that the other run left with `--report FILE`")
-    })?;
+    let path = choices
+        .report
+        .as_ref()
+        .ok_or_else(|| CliError::usage("name the report of the other run with `--report FILE`"))?;
     let bytes = read(path)?;
     let mut preview = Preview::parse(&bytes).map_err(|error| CliError::no(error.to_string()))?;
     // What the file says of commits is not believed: the event and the host say which they are.
@@ -35,12 +36,12 @@ pub(crate) fn run(
     preview.base = None;
     preview.warnings.insert(
         0,
-        "This was worked out by a job of the fork, whose author controls it. Check it before you rely on it."
+        "This report was made by a job of the fork, whose author controls it. Check it before you rely on it."
             .to_owned(),
     );
     let host = Host::open(actions)?.within(choices);
     let Some(number) = pull_of(run, &host)? else {
-        context.out.note("no open pull request has that commit as its head any more")?;
+        context.out.note("no open pull request has that commit as its head")?;
         return Ok(Exit::Done);
     };
     let rendered = render(&preview, COMMENT_LIMIT, step::summary_address(actions).as_deref());
@@ -54,7 +55,7 @@ pub(crate) fn run(
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let failed = |error: std::io::Error| CliError::caused("cannot read the report", &error);
     if !path.symlink_metadata().map_err(failed)?.is_file() {
-        return Err(CliError::no("the report is no ordinary file"));
+        return Err(CliError::no("the report is not a regular file"));
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;

@@ -81,12 +81,12 @@ impl Host {
 
 impl From<GitHubError> for CliError {
     fn from(error: GitHubError) -> Self {
-        let told = Self::environment(error.to_string());
+        let reported = Self::environment(error.to_string());
         match error {
             GitHubError::Permission { needs, .. } => {
-                told.hint(format!("give the job `permissions: {{ {needs} }}` in its workflow file"))
+                reported.hint(format!("give the job `permissions: {{ {needs} }}` in its workflow file"))
             }
-            _ => told,
+            _ => reported,
         }
     }
 }

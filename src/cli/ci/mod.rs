@@ -36,7 +36,7 @@ pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, Cl
         event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
         event::HostEvent::Pass(branch) => pass::run(branch, choices, &actions, context),
         event::HostEvent::Answer(branch) => {
-            pass::look_at_once(context)?;
+            pass::poll_at_once(context)?;
             pass::run(branch, choices, &actions, context)
         }
         event::HostEvent::Comment(place) => comment::run(&place, choices, &actions, context),

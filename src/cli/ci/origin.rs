@@ -8,17 +8,17 @@ use crate::git::{ObjectId, Repo};
 use crate::manifest;
 use crate::model::ResourceKey;
 
-/// How far back is looked.
+/// How many commits are searched.
 const FAR: usize = 2000;
 
-/// What a file is looked through for.
+/// The resources that are searched for in a file.
 struct DeclarationSearch {
     /// The file as the commit before had it, looking back.
     blob: Option<ObjectId>,
     keys: BTreeSet<ResourceKey>,
 }
 
-/// The commits that brought what these files declare at the tip. Those are left out that lie too far back, or beyond where
+/// The commits that brought what these files declare at the tip. Those are left out whose commit is older than the search goes, or beyond where
 /// history is cut off.
 pub(crate) fn origins(
     repo: &Repo,

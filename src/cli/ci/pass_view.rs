@@ -1,4 +1,4 @@
-//! Where Executions stand, read once: their records, their graphs, and the pull requests that brought them.
+//! The state of Executions, read once: their records, their graphs, and the pull requests that brought them.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +96,7 @@ impl PassView {
         }))
     }
 
-    /// Where these Executions stand, as a comment and as a part of the summary.
+    /// The progress of these Executions, as a comment and as a part of the summary.
     pub(crate) fn page(
         &self,
         keys: &BTreeSet<ResourceKey>,

@@ -57,7 +57,7 @@ pub(crate) fn run(
         std::fs::write(path, bytes).map_err(|error| CliError::caused("cannot write the report", &error))?;
     }
     if pull.fork && !pull.trusted {
-        context.out.note("a change from a fork is told in the summary and in annotations only")?;
+        context.out.note("a change from a fork is reported in the summary and in annotations only")?;
     } else {
         tell(pull, &outcome, &rendered, actions, context)?;
     }
@@ -77,7 +77,7 @@ fn tell(
         Err(error) => return warn(&error, context),
     };
     match host.keep_comment(pull.number, MARKER, &rendered.comment) {
-        Ok(CommentUpdate::Unchanged(_)) => context.out.note("the comment says so already")?,
+        Ok(CommentUpdate::Unchanged(_)) => context.out.note("the comment is already up to date")?,
         Ok(_) => context.out.note(format!("commented on #{}", pull.number))?,
         Err(error) => warn(&error.into(), context)?,
     }
@@ -143,14 +143,15 @@ fn annotation(found: &Diagnostic) -> Option<Annotation> {
 
 fn warn(error: &CliError, context: &mut Context) -> Result<(), CliError> {
     let why = error.to_string();
-    context.out.warning(format!("not told on the host: {}", text::line(&why)))
+    context.out.warning(format!("cannot report on the host: {}", text::line(&why)))
 }
 
 /// Compares what merging would give with the newest commit of the base.
 fn compare(pull: &PullRef, context: &mut Context) -> Result<MergePreview, CliError> {
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
-    let base = tips.desired.ok_or_else(|| CliError::environment("the base has no commit here"))?;
+    let base =
+        tips.desired.ok_or_else(|| CliError::environment("the base commit is not in this repository"))?;
     let head = head(&workspace, pull)?;
     let stale = workspace.repo.is_ancestor(base, head)? == Some(false);
     let Some((base, merged)) = merge(&workspace, base, head)? else {
@@ -215,15 +216,13 @@ fn configuration(
 
 /// The newest commit of the change, brought in where it is not here.
 fn head(workspace: &RepoContext, pull: &PullRef) -> Result<ObjectId, CliError> {
-    let head: ObjectId = pull
-        .head
-        .parse()
-        .map_err(|_| CliError::environment("the event names something that is no commit"))?;
+    let head: ObjectId =
+        pull.head.parse().map_err(|_| CliError::environment("the event names an invalid commit id"))?;
     if workspace.repo.commit(head).is_ok() {
         return Ok(head);
     }
     let Some(remote) = &workspace.remote else {
-        return Err(CliError::environment(format!("commit {head} is not here")));
+        return Err(CliError::environment(format!("commit {head} is not in this repository")));
     };
     let reference = format!("refs/pull/{}/head", pull.number);
     if remote.fetch(&workspace.repo, &[&reference]).is_err() || workspace.repo.commit(head).is_err() {

@@ -71,7 +71,7 @@ pub(crate) fn repository_address(actions: &Actions) -> Option<String> {
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
     let write = || OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes());
-    write().map_err(|error| CliError::caused("cannot write what the step leaves", &error))
+    write().map_err(|error| CliError::caused("cannot write the outputs of the step", &error))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ Examples:
   planspec reconcile --watch 30s
   planspec reconcile --max-duration 50m --jobs 4 -o json")]
 pub(crate) struct ReconcileArguments {
-    /// Go on, and look again this often (default: 10s; on a remote 1m)
+    /// Keep running, and poll this often (default: 10s; on a remote 1m)
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "")]
     watch: Option<String>,
     #[command(flatten)]

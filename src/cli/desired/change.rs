@@ -112,7 +112,7 @@ impl<'w> DesiredChange<'w> {
         }
     }
 
-    /// Puts one resource where it stands already, else into a file of its own. `text` is its document.
+    /// Puts one resource into the file that declares it, else into a file of its own. `text` is its document.
     pub(crate) fn put(&mut self, resource: &Resource, text: &str) -> Result<(), CliError> {
         let key = resource.key();
         let change = self.kind_of_change(resource);
@@ -130,8 +130,9 @@ impl<'w> DesiredChange<'w> {
         } else {
             let whole = self.text(&old.path)?;
             let index = usize::try_from(old.document).unwrap_or(usize::MAX);
-            documents::replace(&whole, index, text)
-                .ok_or_else(|| CliError::no(format!("{} cannot be edited document by document", old.path)))?
+            documents::replace(&whole, index, text).ok_or_else(|| {
+                CliError::no(format!("{} cannot be edited one document at a time", old.path))
+            })?
         };
         self.edits.insert(old.path, Some(new.into_bytes()));
         Ok(())
@@ -174,7 +175,7 @@ impl<'w> DesiredChange<'w> {
                 .hint("add `planspec/**` to `paths` in .planspec.yaml, or put the file into the repository yourself"));
         }
         if self.content(&path).is_some() {
-            return Err(CliError::no(format!("{path} holds something else already"))
+            return Err(CliError::no(format!("{path} already exists and holds something else"))
                 .hint("a file whose name suggests this resource declares another one, or is broken"));
         }
         Ok(path)

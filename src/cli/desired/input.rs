@@ -59,8 +59,8 @@ pub(crate) fn read_named(
             let mut found = Vec::new();
             walk(&place, name.trim_end_matches('/'), recursive, &mut |_, _| true, &mut found)?;
             if found.is_empty() {
-                let error = CliError::no(format!("there are no manifests in {name}"));
-                return Err(if recursive { error } else { error.hint("look below it with `-R`") });
+                let error = CliError::no(format!("no manifests found in {name}"));
+                return Err(if recursive { error } else { error.hint("`-R` reads subdirectories too") });
             }
             places.append(&mut found);
         } else {

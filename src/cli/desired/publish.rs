@@ -1,4 +1,4 @@
-//! Bringing a change of the desired state to where it counts: a commit on the branch, a push of it, or a
+//! Publishing a change of the desired state: a commit on the branch, a push of it, or a
 //! branch of its own for a pull request.
 
 use clap::Args;
@@ -47,7 +47,7 @@ pub(crate) fn base(
     workspace.repo.read_ref(&full(&workspace.branch()?)).map_err(CliError::from)
 }
 
-/// Checks a change, makes it, and prints what became of each resource. `Ok(false)` when it was refused.
+/// Checks a change, makes it, and prints what happened to each resource. `Ok(false)` when it was refused.
 pub(crate) fn publish(
     workspace: &RepoContext,
     revision: &DesiredChange<'_>,
@@ -104,7 +104,7 @@ fn push(workspace: &RepoContext, branch: &str, commit: ObjectId) -> Result<(), C
     let reference = full(branch);
     let tip = remote.fetch(&workspace.repo, &[&reference])?.into_iter().next().flatten();
     let behind = || {
-        CliError::race(format!("{} has commits on {branch} that are not here", remote.name()))
+        CliError::race(format!("{} has commits on {branch} that are not in this repository", remote.name()))
             .hint(format!("the commit {} was made; `git pull --rebase`, then `git push`", commit.short()))
     };
     if let Some(tip) = tip
@@ -136,7 +136,7 @@ fn propose(
     let name = format!("planspec/change-{}", commit.short());
     match remote.push(repo, &full(&name), None, commit)? {
         PushResult::Done => {}
-        PushResult::Moved(_) => return Err(CliError::race(format!("the branch {name} exists already"))),
+        PushResult::Moved(_) => return Err(CliError::race(format!("the branch {name} already exists"))),
     }
     let into = workspace.branch()?;
     context.out.note(format!("pushed {name} to {}", remote.name()))?;

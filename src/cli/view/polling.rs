@@ -1,4 +1,4 @@
-//! Waiting for the status branch to move: a look at a local reference is cheap, a look at a remote one is not.
+//! Waiting for the status branch to move. Reading a local reference is cheap; asking a remote is not, and hosts limit it.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 
-/// How often a local reference is looked at.
+/// How often a local reference is read.
 const LOCAL: Duration = Duration::from_millis(200);
 
 /// How often a remote is asked at first, and at most in the end, when nothing happens for long.

@@ -6,7 +6,7 @@ use crate::model::{NodeId, ResourceKey};
 use crate::record::{DESIRED_COMMIT, RUNNER, parse_message};
 use crate::report::history::HistoryEntry;
 
-/// What is looked for.
+/// Which entries are wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HistoryFilter {
     /// Only these resources; all when empty.

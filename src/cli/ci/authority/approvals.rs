@@ -44,7 +44,7 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
         if !is_what_was_reviewed(&view, &execution, &pull)? {
             let name = format!("{}/{}", execution.namespace, execution.name);
             context.out.note(format!(
-                "reviews of #{} do not count for {name}: it runs another graph than the merge brought",
+                "reviews of #{} do not count for {name}: it runs a different graph than the merge introduced",
                 pull.number
             ))?;
             continue;

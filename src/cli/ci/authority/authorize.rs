@@ -38,7 +38,7 @@ pub(crate) async fn authorise(
     people: &People,
 ) -> Result<Result<AuthorizedActor, String>, GitHubError> {
     if who.is_bot() {
-        return Ok(Err("programs decide nothing".to_owned()));
+        return Ok(Err("bots cannot decide".to_owned()));
     }
     let login = who.login.clone();
     let name = match people.identify_login(&login) {
@@ -103,7 +103,7 @@ pub(crate) fn refuse_author(
     let origins = view.origins(&waiting.iter().cloned().collect())?;
     if let Some(key) = waiting.iter().find(|key| !origins.contains_key(key)) {
         return Ok(Some(format!(
-            "it cannot be told who brought {key}, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
+            "the author of {key} is unknown, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
         )));
     }
     let mut pulls: Vec<_> = view.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();

@@ -18,10 +18,10 @@ pub(crate) const HELP: &str = "\
 | `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution waits at |
 | `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
 | `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
-| `/planspec cancel EXECUTION` | calls an Execution off |
+| `/planspec cancel EXECUTION` | cancels an Execution |
 | `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
 | `/planspec answer EXECUTION/NODE TEXT` | answers the question of an agent that waits for input |
-| `/planspec status` | says where the Executions stand |
+| `/planspec status` | shows the progress of the Executions |
 | `/planspec help` | shows this |
 
 One command a comment, in its first line. EXECUTION is needed where several wait. Who may: reviewers for their gates, and people with write permission for everything else.
@@ -45,13 +45,13 @@ pub(crate) enum CommentCommand {
     Reject { gate: GateSelector, words: Option<String> },
     /// Nodes run again.
     Retry { execution: ExecutionTarget, node: Option<NodeId> },
-    /// An execution is called off.
+    /// An execution is cancelled.
     Cancel { execution: ExecutionTarget },
     /// A person did the work of a node; of the only Execution that waits there, where none is named.
     Complete { execution: Option<ExecutionTarget>, node: NodeId, outputs: JsonMap },
     /// The question that a node asks is answered.
     Answer { execution: ExecutionTarget, node: NodeId, text: String },
-    /// Where things stand.
+    /// The progress of the Executions.
     Status,
     /// What can be said.
     Help,
@@ -111,7 +111,7 @@ fn command(rest: &str) -> Result<CommentCommand, CommandError> {
             nothing_more(rest)?;
             match execution(name)? {
                 ExecutionTarget { node: Some(_), .. } => {
-                    Err(wrong("only a whole Execution can be called off".to_owned()))
+                    Err(wrong("only a whole Execution can be cancelled".to_owned()))
                 }
                 execution => Ok(CommentCommand::Cancel { execution }),
             }
@@ -137,11 +137,11 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
     let (execution, node) = if name.contains('/') {
         let execution = execution(name)?;
         let Some(node) = execution.node.clone() else {
-            return Err(wrong("which node? Write EXECUTION/NODE".to_owned()));
+            return Err(wrong("name a node, as EXECUTION/NODE".to_owned()));
         };
         (Some(execution), node)
     } else {
-        let id = required(name, "which node?")?;
+        let id = required(name, "name a node")?;
         (None, NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?)
     };
     // Quotes only hold words together; nothing is expanded.
@@ -151,7 +151,7 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
         let (key, value) = word.split_once('=').ok_or_else(|| wrong("outputs are key=value".to_owned()))?;
         let (key, value) = match key.strip_suffix(':') {
             Some(key) => {
-                let value = serde_json::from_str(value).map_err(|_| wrong(format!("{key}:= wants JSON")))?;
+                let value = serde_json::from_str(value).map_err(|_| wrong(format!("{key}:= needs JSON")))?;
                 (key, value)
             }
             None => (key, Value::String(value.to_owned())),
@@ -167,7 +167,7 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
 }
 
 fn gate(name: &str) -> Result<GateSelector, CommandError> {
-    let parts: Vec<&str> = required(name, "which gate?")?.split('/').collect();
+    let parts: Vec<&str> = required(name, "name a gate")?.split('/').collect();
     let kind = |word: &str| word.parse::<Kind>().ok();
     let by_execution = match parts.as_slice() {
         [first, _] => kind(first).is_none(),
@@ -178,7 +178,7 @@ fn gate(name: &str) -> Result<GateSelector, CommandError> {
         let target = execution(name)?;
         return match target.node.clone() {
             Some(id) => Ok(GateSelector::Of(target, id)),
-            None => Err(wrong("which gate? Write EXECUTION/GATE".to_owned())),
+            None => Err(wrong("name a gate, as EXECUTION/GATE".to_owned())),
         };
     }
     match selector::one(name, Some(Kind::Gate)) {
@@ -189,7 +189,7 @@ fn gate(name: &str) -> Result<GateSelector, CommandError> {
 }
 
 fn execution(name: &str) -> Result<ExecutionTarget, CommandError> {
-    selector::execution(required(name, "which Execution?")?).map_err(|error| wrong(error.to_string()))
+    selector::execution(required(name, "name an Execution")?).map_err(|error| wrong(error.to_string()))
 }
 
 fn required<'a>(word: &'a str, question: &str) -> Result<&'a str, CommandError> {
@@ -197,7 +197,7 @@ fn required<'a>(word: &'a str, question: &str) -> Result<&'a str, CommandError> 
 }
 
 fn nothing_more(rest: &str) -> Result<(), CommandError> {
-    if rest.is_empty() { Ok(()) } else { Err(wrong("there are words too many".to_owned())) }
+    if rest.is_empty() { Ok(()) } else { Err(wrong("too many words".to_owned())) }
 }
 
 fn wrong(why: String) -> CommandError {

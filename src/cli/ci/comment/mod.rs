@@ -35,15 +35,15 @@ pub(crate) fn run(
     let host = Host::open(actions)?.within(choices);
     let comment = host.ask(|github, repo| github.comment(repo, place.id))?;
     let Some(author) = comment.user.clone().filter(|user| !user.is_bot()) else {
-        context.out.note("the comment is a program's")?;
+        context.out.note("the comment was written by a bot")?;
         return Ok(Exit::Done);
     };
     if comment.is_edited() || comment.issue_number() != Some(place.number) {
-        context.out.note("the comment was changed since, so it is no command")?;
+        context.out.note("the comment was edited, so it is not a command")?;
         return Ok(Exit::Done);
     }
     let Some(command) = parse(comment.body.as_deref().unwrap_or_default()) else {
-        context.out.note("the comment is no command")?;
+        context.out.note("the comment is not a command")?;
         return Ok(Exit::Done);
     };
     let answer = match command {
@@ -55,7 +55,7 @@ pub(crate) fn run(
             }
             Err(_) => Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned())),
         },
-        Err(CommandError::Unknown) => Ok(CommandAnswer::Confused(format!("That is no command.\n\n{HELP}"))),
+        Err(CommandError::Unknown) => Ok(CommandAnswer::Confused(format!("That is not a command.\n\n{HELP}"))),
         Err(CommandError::Wrong(why)) => Ok(CommandAnswer::Confused(markdown(&why, 300))),
     };
     let answer = match answer {
@@ -83,7 +83,7 @@ pub(crate) fn run(
     }
 }
 
-/// What became of a command. Texts are Markdown, and safe.
+/// The outcome of a command. Texts are Markdown, and safe.
 enum CommandAnswer {
     /// It is recorded.
     Done(Vec<String>),

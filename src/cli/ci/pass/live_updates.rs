@@ -25,7 +25,7 @@ struct UpdateState {
     desired: Option<String>,
     status: Option<String>,
     touched: BTreeSet<ResourceKey>,
-    /// Whether something was recorded that nobody was told yet.
+    /// Whether something was recorded that was not reported yet.
     fresh: bool,
     over: bool,
 }
@@ -53,7 +53,7 @@ impl UpdateQueue {
         self.over.notify_all();
     }
 
-    /// Waits for the interval to pass, or for the end: what is to be told then, if it is not the end.
+    /// Waits for the interval to pass, or for the end: what is to be reported then, if it is not the end.
     fn next(&self, interval: Duration) -> Option<UpdateState> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.over.wait_timeout_while(state, interval, |state| !state.over);
@@ -61,33 +61,33 @@ impl UpdateQueue {
         if state.over {
             return None;
         }
-        let told = state.clone();
+        let due = state.clone();
         state.fresh = false;
-        Some(told)
+        Some(due)
     }
 }
 
-/// Tells what happens until the pass is over, at most once in an interval. What cannot be told now is told at the end.
+/// Reports progress until the pass is over, at most once in an interval. What cannot be reported now is reported at the end.
 pub(crate) fn tell(
     news: &UpdateQueue,
     mut view: PassView,
     host: &Host,
     (interval, full): (Duration, Option<&str>),
-    told: &mut ReportedState,
+    reported: &mut ReportedState,
 ) {
     while let Some(state) = news.next(interval) {
         if state.fresh && !state.touched.is_empty() {
             let found = tips(&view, &state).and_then(|tips| view.move_to(tips));
             let done =
-                found.and_then(|()| comment(host, &view, (&state.touched, &state.touched), full, told));
+                found.and_then(|()| comment(host, &view, (&state.touched, &state.touched), full, reported));
             if let Err(error) = done {
-                tracing::debug!(%error, "progress is not told yet");
+                tracing::debug!(%error, "progress not reported yet");
             }
         }
     }
 }
 
-/// The commits that the pass has come to. Nothing is fetched: the engine has them.
+/// The commits that the pass has reached. Nothing is fetched: the engine has them.
 fn tips(view: &PassView, state: &UpdateState) -> Result<SelectedCommits, CliError> {
     let commit = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
     let desired = commit(&state.desired);

@@ -16,13 +16,13 @@ use crate::model::{Kind, ResourceKey};
 use crate::report::progress_comment::MARKER;
 use crate::report::text;
 
-/// The most comments that are written at once: the rest is told by the next pass.
+/// The most comments that are written at once: the next pass writes the rest.
 const MOST_WRITTEN: usize = 30;
 
 /// For how many commits the host is asked at once which pull request brought them.
 const MOST_ASKED: usize = 100;
 
-/// What the host was asked and told already in this job, so that it is not asked again.
+/// What this job has asked and reported already, so that it is not asked again.
 #[derive(Default)]
 pub(crate) struct ReportedState {
     /// The merged pull request that brought a commit.
@@ -35,7 +35,7 @@ pub(crate) struct ReportedState {
 
 impl ReportedState {
     /// Takes nothing for granted that others may have changed since, or that the host did not know yet.
-    pub(crate) fn look_again(&mut self) {
+    pub(crate) fn ask_again(&mut self) {
         self.pulls.retain(|_, pull| pull.is_some());
         self.comments.clear();
     }
@@ -76,13 +76,13 @@ impl ReportedState {
     }
 }
 
-/// Tells every pull request what became of what it brought, and gives the summary of the job and the phases for later
+/// Reports to every pull request the progress of what it introduced, and gives the summary of the job and the phases for later
 /// steps.
 pub(crate) fn publish(
     host: Option<&Host>,
     passed: &PassReport,
     full: Option<&str>,
-    told: &mut ReportedState,
+    reported: &mut ReportedState,
     context: &mut Context,
 ) -> Result<(String, Value), CliError> {
     let view = PassView::open(context)?;
@@ -94,13 +94,13 @@ pub(crate) fn publish(
             page.push_str(&format!("\n… and {} more.\n", passed.left_out));
         }
     }
-    told.look_again();
+    reported.ask_again();
     if let Some(host) = host
-        && let Err(error) = comment(host, &view, (&passed.changed, &passed.touched), full, told)
+        && let Err(error) = comment(host, &view, (&passed.changed, &passed.touched), full, reported)
     {
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();
-        context.out.warning(format!("progress is not told on the host: {}", text::line(&why)))?;
+        context.out.warning(format!("cannot report progress on the host: {}", text::line(&why)))?;
     }
     Ok((page, phases(&view, passed)?))
 }
@@ -112,7 +112,7 @@ pub(crate) fn comment(
     view: &PassView,
     (changed, touched): (&BTreeSet<ResourceKey>, &BTreeSet<ResourceKey>),
     full: Option<&str>,
-    told: &mut ReportedState,
+    reported: &mut ReportedState,
 ) -> Result<(), CliError> {
     let (first, touched) = (executions_only(changed), executions_only(touched));
     if touched.is_empty() {
@@ -124,13 +124,13 @@ pub(crate) fn comment(
     let begin = if waiting.len() > MOST_ASKED { begin } else { 0 };
     let waiting = waiting.iter().cycle().skip(begin).take(waiting.len()).copied();
     let order: Vec<&ResourceKey> = first.iter().chain(waiting).collect();
-    told.asked = 0;
+    reported.asked = 0;
     let mut written = 0;
-    for (number, keys) in by_pull(host, view, &order, told)? {
+    for (number, keys) in by_pull(host, view, &order, reported)? {
         if written == MOST_WRITTEN {
             break;
         }
-        written += usize::from(told.write(host, number, &view.page(&keys, full)?.comment)?);
+        written += usize::from(reported.write(host, number, &view.page(&keys, full)?.comment)?);
     }
     Ok(())
 }
@@ -140,7 +140,7 @@ fn by_pull(
     host: &Host,
     view: &PassView,
     order: &[&ResourceKey],
-    told: &mut ReportedState,
+    reported: &mut ReportedState,
 ) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
     let mut rest: BTreeSet<ResourceKey> = view.executions()?.into_iter().collect();
     rest.extend(order.iter().map(|key| (*key).clone()));
@@ -149,7 +149,7 @@ fn by_pull(
     let mut pulls: BTreeMap<u64, (PullRequest, usize)> = BTreeMap::new();
     for key in order {
         let Some(commit) = origins.remove(*key) else { continue };
-        let Some(pull) = told.pull(host, commit)? else { continue };
+        let Some(pull) = reported.pull(host, commit)? else { continue };
         let (_, place) = pulls.entry(pull.number).or_insert_with(|| {
             found.push((pull.number, BTreeSet::new()));
             (pull, found.len() - 1)
@@ -159,8 +159,8 @@ fn by_pull(
     // The host is asked only about commits that can be of one of these pull requests.
     let near: BTreeSet<ObjectId> = pulls.values().flat_map(|(pull, _)| view.between(pull)).collect();
     for (key, commit) in origins {
-        if (told.pulls.contains_key(&commit) || near.contains(&commit))
-            && let Some(pull) = told.pull(host, commit)?
+        if (reported.pulls.contains_key(&commit) || near.contains(&commit))
+            && let Some(pull) = reported.pull(host, commit)?
             && let Some((_, place)) = pulls.get(&pull.number)
         {
             found.get_mut(*place).map(|(_, keys)| keys.insert(key));

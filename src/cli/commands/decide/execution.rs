@@ -9,7 +9,7 @@ use crate::cli::view::selector;
 use crate::engine::Decision;
 use crate::model::{Kind, NodeId};
 
-/// Call off an execution, or every execution of a goal
+/// Cancel an execution, or every execution of a goal
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
 pub(crate) struct CancelArguments {
     /// The execution, as NAME or execution/NAME; or goal/NAME
     target: String,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct RetryArguments {
     /// This node and everything after it, also what succeeded
     #[arg(long, value_name = "NODE")]
     from: Option<NodeId>,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }
@@ -52,17 +52,17 @@ pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result
     record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)
 }
 
-/// Start no further nodes of an execution; what runs goes on
+/// Start no further nodes of an execution; running ones continue
 #[derive(Debug, Args)]
 pub(crate) struct SuspendArguments {
     /// The execution, as NAME or execution/NAME
     execution: String,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }
 
-/// Let a suspended execution go on
+/// Resume a suspended execution
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArguments {
     /// The execution, as NAME or execution/NAME

@@ -41,7 +41,7 @@ struct ReviewArguments {
     /// The execution, when several wait at the gate, or when it has not reached it yet
     #[arg(long, value_name = "NAME")]
     execution: Option<String>,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }

@@ -12,8 +12,8 @@ use crate::model::{JsonMap, NodeId, ResourceKey};
 
 /// Record that a person did the work of a node, or that it cannot be done
 ///
-/// Outputs have to be those that the node declares, and what its capabilities promise. Where the work goes on elsewhere, such
-/// as a remote job, the next reconcile calls that off first; then this counts.
+/// Outputs have to be those that the node declares, and what its capabilities promise. Where the work runs
+/// remotely, the next reconcile cancels it first; then the decision takes effect.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub(crate) struct CompleteArguments {
     /// The work failed
     #[arg(long)]
     failed: bool,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct FailArguments {
     /// The node
     #[arg(value_name = "EXECUTION/NODE")]
     node: String,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short = 'm', visible_alias = "message", value_name = "TEXT")]
     reason: Option<String>,
 }

@@ -21,7 +21,7 @@ use crate::report::object::LiveObject;
 use crate::report::table::Table;
 use crate::report::{age, text};
 
-/// Say why a node is where it is: its Binding rules, and what it waits for
+/// Explain the state of a node: its Binding rules, and what it waits for
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -98,7 +98,7 @@ fn account(
     let bounds = ConcurrencyLimits {
         provider,
         providers: &tips.config.providers.limits,
-        namespace: crowd(inventory, tips, &object.key)?,
+        namespace: namespace_quota(inventory, tips, &object.key)?,
     };
     let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());
     let (key, state) = (object.key.clone(), state_of(&status, node));
@@ -117,7 +117,7 @@ fn account(
 }
 
 /// The namespace, how many attempts are under way in it, and how many may be.
-fn crowd<'k>(
+fn namespace_quota<'k>(
     inventory: &Inventory<'_>,
     tips: &SelectedCommits,
     key: &'k ResourceKey,
@@ -140,7 +140,7 @@ fn state_of(status: &ExecutionStatus, node: &Node) -> NodeStatus {
     status.node_statuses.get(&node.id).cloned().unwrap_or_default()
 }
 
-/// What becomes of the rules now, and how the Binding came to be looked at.
+/// What the rules resolve to now, and how the Binding was chosen.
 fn explained(
     inventory: &Inventory<'_>,
     object: &LiveObject,

@@ -90,7 +90,7 @@ fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<
     }
 }
 
-/// The plan that an execution runs, and where it stands.
+/// The plan that an execution runs, and the status of the execution.
 pub(crate) struct ExecutionGraph {
     /// The plan.
     pub(crate) key: ResourceKey,
@@ -108,7 +108,7 @@ fn plan_of(
     status: Option<ExecutionStatus>,
 ) -> Result<ExecutionGraph, CliError> {
     let no = || {
-        CliError::no(format!("the manifest of {key} is not there or has errors"))
+        CliError::no(format!("the manifest of {key} is missing or has errors"))
             .hint("`planspec validate` says what is wrong")
     };
     let resource = resource.ok_or_else(no)?;

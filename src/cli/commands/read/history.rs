@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
             }
         }
         _ if entries.is_empty() => {
-            context.out.note("nothing is recorded yet; `planspec reconcile` does the work")?;
+            context.out.note("nothing is recorded yet; run `planspec reconcile`")?;
         }
         format => {
             let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);

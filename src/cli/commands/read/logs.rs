@@ -26,7 +26,7 @@ const CHUNK: u64 = 1 << 20;
 
 /// Show what the work of an execution printed
 ///
-/// The whole log is on the machine that ran the node; elsewhere the recorded end of it is shown.
+/// The whole log is on the machine that ran the node; other machines show the recorded end of it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ pub(crate) struct LogsArguments {
     /// Which attempt, from 1; the last when absent
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
-    /// Go on until the node has ended, from attempt to attempt; with `--attempt`, until that one has
+    /// Keep printing until the node has ended, from attempt to attempt; with `--attempt`, until that one has
     #[arg(short, long)]
     follow: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     let tips = workspace.tips(context)?;
     let object = Inventory::load(&workspace, &tips)?.one(&wanted.clone().into(), context)?;
     let Some(record) = object.record else {
-        return Err(CliError::no(format!("{} was not reconciled yet", object.key)));
+        return Err(CliError::no(format!("{} has not been reconciled yet", object.key)));
     };
     let nodes = started(&record);
     let Some(id) = wanted.node else {
@@ -72,15 +72,15 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
         return follow(&workspace, &object.key, &id, arguments.attempt, context);
     }
     if let Some(number) = arguments.attempt.filter(|number| *number > node.attempt) {
-        return Err(CliError::no(format!("{id} has had no attempt {number}"))
-            .hint(format!("attempts so far: {}; `-f` waits for one that is to come", node.attempt)));
+        return Err(CliError::no(format!("{id} has no attempt {number}"))
+            .hint(format!("attempts so far: {}; `-f` waits for the next one", node.attempt)));
     }
     if node.extensions.reason == Some(NodeReason::Reused) {
         context.out.note(text::line(&node.message))?;
     }
     match LogSource::of(&workspace, &record, &id, node, arguments.attempt).read()? {
         Some(content) => context.out.text(&ended(&content))?,
-        None => context.out.note(format!("there is no log of {id} here, and none is recorded"))?,
+        None => context.out.note(format!("no log of {id} on this machine, and none recorded"))?,
     }
     Ok(Exit::Done)
 }

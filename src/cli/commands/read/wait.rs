@@ -12,9 +12,9 @@ use crate::model::{Condition, Duration, ResourceStatus};
 use crate::report::object::{LiveObject, short_name};
 use crate::report::style::Tone;
 
-/// Wait until something is true of an object
+/// Wait until objects meet a condition
 ///
-/// Exits with 1 when the time is over, or when an execution ended in another phase than the one waited for.
+/// Exits with 1 when the timeout expires, or when an execution ended in another phase than the one waited for.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -49,7 +49,9 @@ pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Ex
     let dir = directory(arguments.dir.as_deref())?;
     make_repository(&dir, context)?;
     context.options.directory = Some(dir.clone());
-    (context.options.repo, context.options.reference, context.options.remote) = (None, None, None);
+    context.options.repo = None;
+    context.options.reference = None;
+    context.options.remote = None;
     context.out.line(format!("made {} with a goal, a plan, a binding and an execution\n", dir.display()))?;
 
     step("planspec reconcile", context)?;
@@ -92,7 +94,7 @@ fn directory(wanted: Option<&Path>) -> Result<PathBuf, CliError> {
     std::fs::create_dir_all(dir).map_err(failed)?;
     if std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
         return Err(CliError::no(format!("{} is not empty", dir.display()))
-            .hint("name a directory that does not exist yet; the demo writes into no other"));
+            .hint("name a directory that is empty or does not exist"));
     }
     std::path::absolute(dir).map_err(failed)
 }
@@ -127,7 +129,7 @@ fn go_on(context: &mut Context) -> Result<(), CliError> {
     Ok(())
 }
 
-/// On a terminal the user is asked; elsewhere only `--approve` goes on.
+/// On a terminal the user is asked; without one, only `--approve` approves.
 fn wants_approval(arguments: &DemoArguments, command: &str, context: &mut Context) -> Result<bool, CliError> {
     if arguments.approve {
         return Ok(true);

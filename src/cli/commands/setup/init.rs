@@ -20,7 +20,7 @@ const FILES: [(&str, &str); 2] = [
     ("planspec/hello.yaml", include_str!("../../scaffold/hello.yaml")),
 ];
 
-/// Begin: write .planspec.yaml and an example below planspec/
+/// Write .planspec.yaml and an example below planspec/
 ///
 /// Makes a Git repository where there is none. Files that are there are left as they are, and nothing is
 /// committed.
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Ex
         write(root, path, content, arguments.force, context)?;
     }
     if let Some(action) = arguments.action.as_deref().filter(|action| !workflows::is_pinned(action)) {
-        context.out.note(format!("`{action}` may be moved by its owner; a commit may not"))?;
+        context.out.note(format!("`{action}` is not pinned, so its owner can change it; name a commit"))?;
     }
     if arguments.github {
         context.out.note(workflows::PROTECT)?;

@@ -28,8 +28,8 @@ next, on GitHub:
 pub(crate) fn files(branch: &str, action: Option<&str>) -> Result<Vec<(&'static str, String)>, CliError> {
     let used = used(action)?;
     if !matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", branch) {
-        return Err(CliError::usage("a workflow cannot name a branch that is called so")
-            .hint("name one of letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
+        return Err(CliError::usage("this branch name cannot be used in a workflow")
+            .hint("name one that has only letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
     }
     let filled =
         |template: &str| template.replace("PLANSPEC_ACTION", &used).replace("DEFAULT_BRANCH", branch);
@@ -45,7 +45,7 @@ fn used(action: Option<&str>) -> Result<String, CliError> {
     let own = OWN_ACTION.map(|own| format!("{own} # v{}", env!("CARGO_PKG_VERSION")));
     let Some(action) = action else {
         return own.ok_or_else(|| {
-            CliError::usage("this binary is no release, so it does not know which action belongs to it")
+            CliError::usage("this binary is not a release build, so it does not know its action")
                 .hint("name it: `--action OWNER/planspec/action@COMMIT`")
         });
     };

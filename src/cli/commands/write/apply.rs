@@ -15,9 +15,9 @@ use crate::manifest::documents;
 
 /// Commit manifests to the desired state
 ///
-/// A resource goes to where it stands already; a new one goes into a file of its own below planspec/. Files of
-/// the repository's own working tree are committed where they are. The whole is validated first, and
-/// everything goes into one commit.
+/// A resource that exists is replaced in its file; a new one gets a file of its own below planspec/. Files of the
+/// repository's own working tree are committed where they are. Everything is validated first, and goes into one
+/// commit.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub(crate) struct ApplyArguments {
     /// A file, a directory, or `-` for standard input
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     filename: Vec<String>,
-    /// Look below directories too
+    /// Read subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &ApplyArguments, context: &mut Context) -> Result<E
         return Ok(Exit::No);
     }
     if resources.is_empty() {
-        return Err(CliError::no("there is no manifest in what was given"));
+        return Err(CliError::no("no manifests found in the input"));
     }
     for file in &files {
         take(&mut revision, &workspace, file, &limits)?;
@@ -76,9 +76,8 @@ fn take(
     let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
     for resource in &resources {
         let index = usize::try_from(resource.source.document).unwrap_or(usize::MAX);
-        let document = documents::content(text, index).ok_or_else(|| {
-            CliError::no(format!("document {index} of {} cannot be taken out of its file", file.path))
-        })?;
+        let document = documents::content(text, index)
+            .ok_or_else(|| CliError::no(format!("cannot extract document {index} of {}", file.path)))?;
         revision.put(resource, document)?;
     }
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) struct DeleteArguments {
     /// Remove the resources that this file, directory or standard input (`-`) declares
     #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "targets")]
     filename: Vec<String>,
-    /// Look below directories too
+    /// Read subdirectories too
     #[arg(short = 'R', long, requires = "filename")]
     recursive: bool,
     #[command(flatten)]

@@ -46,39 +46,39 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         revision.reader()(&source.path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let index = usize::try_from(source.document).unwrap_or(usize::MAX);
     let old = documents::content(&whole, index)
-        .ok_or_else(|| CliError::no(format!("{} cannot be edited document by document", source.path)))?;
+        .ok_or_else(|| CliError::no(format!("{} cannot be edited one document at a time", source.path)))?;
     let new = edited(old, &key, context)?;
     if new.trim() == old.trim() {
-        context.out.note("nothing was edited")?;
+        context.out.note("no changes made")?;
         return Ok(Exit::Done);
     }
     let parsed = manifest::parse("edited.yaml", new.as_bytes(), &revision.config().limits);
     let broken = parsed.diagnostics.iter().any(|found| found.severity == Severity::Error);
     let [resource] = parsed.resources.as_slice() else {
-        print_findings(&parsed.diagnostics, "what was edited", |_| Some(new.clone().into_bytes()), context)?;
-        return Err(kept(&new, "what was edited is not one valid resource")?);
+        print_findings(&parsed.diagnostics, "the edited text", |_| Some(new.clone().into_bytes()), context)?;
+        return Err(kept(&new, "the edited text is not a single valid resource")?);
     };
     if broken || resource.key() != key {
-        return Err(kept(&new, "kind, namespace and name cannot be edited")?);
+        return Err(kept(&new, "kind, namespace and name cannot be changed")?);
     }
     revision.put(resource, documents::content(&new, 0).unwrap_or(&new))?;
     if publish::publish(&workspace, &revision, "Edit", &arguments.destination, context)? {
         return Ok(Exit::Done);
     }
-    Err(kept(&new, "the change was refused")?)
+    Err(kept(&new, "the change was rejected")?)
 }
 
 /// Lets the user edit a text in a file of its own.
 fn edited(text: &str, key: &ResourceKey, context: &Context) -> Result<String, CliError> {
     let editor = context.environment.editor().ok_or_else(|| {
-        CliError::environment("there is no editor").hint("set EDITOR, as in `EDITOR=nano planspec edit …`")
+        CliError::environment("no editor is set").hint("set EDITOR, as in `EDITOR=nano planspec edit …`")
     })?;
     let words = shell_words::split(editor)
-        .map_err(|error| CliError::environment(format!("EDITOR is no command line: {error}")))?;
+        .map_err(|error| CliError::environment(format!("EDITOR is not a valid command line: {error}")))?;
     let Some((program, arguments)) = words.split_first() else {
         return Err(CliError::environment("EDITOR is empty"));
     };
-    let failed = |error: std::io::Error| CliError::caused("cannot make a file to edit", &error);
+    let failed = |error: std::io::Error| CliError::caused("cannot create a file to edit", &error);
     let mut file = tempfile::Builder::new()
         .prefix(&format!("planspec-{}-", key.name))
         .suffix(".yaml")
@@ -102,11 +102,11 @@ fn edited(text: &str, key: &ResourceKey, context: &Context) -> Result<String, Cl
 
 /// Keeps what the user wrote where it can be found again.
 fn kept(text: &str, why: &str) -> Result<CliError, CliError> {
-    let failed = |error: std::io::Error| CliError::caused("cannot keep what was edited", &error);
+    let failed = |error: std::io::Error| CliError::caused("cannot save the edited text", &error);
     let mut file =
         tempfile::Builder::new().prefix("planspec-edit-").suffix(".yaml").tempfile().map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
-    let (_, path) = file.keep().map_err(|error| CliError::caused("cannot keep what was edited", &error))?;
+    let (_, path) = file.keep().map_err(|error| CliError::caused("cannot save the edited text", &error))?;
     Ok(CliError::no(why)
         .hint(format!("your text is in {}; fix it and `planspec apply -f` it", path.display())))
 }

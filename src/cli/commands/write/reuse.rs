@@ -33,19 +33,19 @@ pub(crate) fn earlier(
 ) -> Result<LiveObject, CliError> {
     let mut target = selector::one(named, Some(Kind::Execution))?;
     if target.kind != Some(Kind::Execution) {
-        return Err(CliError::usage(format!("`{named}` is no execution"))
+        return Err(CliError::usage(format!("`{named}` is not an execution"))
             .hint("`--from-execution` takes the name of one"));
     }
     target.namespace = target.namespace.or_else(|| namespace.cloned());
     let object = inventory.one(&target, context)?;
     if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
-        let message = format!("{} is not in the namespace {home} of what is to be run", object.key);
-        return Err(CliError::no(message).hint("work is taken over within a namespace only"));
+        let message = format!("{} is not in the namespace {home} of the new execution", object.key);
+        return Err(CliError::no(message).hint("work is reused within a namespace only"));
     }
     let phase = object.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
     match phase.filter(|phase| !phase.is_terminal()) {
-        Some(phase) => Err(CliError::no(format!("{} is {phase}, so its work is not at its end", object.key))
-            .hint(format!("wait for it, or call it off with `planspec cancel {}`", object.key.name))),
+        Some(phase) => Err(CliError::no(format!("{} is {phase}; it has not ended yet", object.key))
+            .hint(format!("wait for it, or cancel it with `planspec cancel {}`", object.key.name))),
         None => Ok(object),
     }
 }
@@ -58,7 +58,7 @@ pub(crate) fn spec_of(object: &LiveObject) -> Option<&ExecutionSpec> {
     }
 }
 
-/// What the execution will take over, as far as can be told now.
+/// What the execution will reuse, as far as is known now.
 pub(crate) fn forecast(
     inventory: &Inventory<'_>,
     revision: &DesiredChange<'_>,

@@ -113,10 +113,8 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     match same_name {
         Some(true) => revision.changes.push((execution.key(), ChangeKind::Unchanged)),
         Some(false) => {
-            return Err(CliError::no(format!(
-                "the execution `{name}` is there already, and runs something else"
-            ))
-            .hint("give another `--name`, or none"));
+            return Err(CliError::no(format!("execution `{name}` already exists and runs something else"))
+                .hint("use another `--name`, or leave it out"));
         }
         None => revision.put(&execution, &text)?,
     }
@@ -126,7 +124,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     if !arguments.wait || arguments.destination.dry_run {
         return Ok(Exit::Done);
     }
-    context.out.note("waiting until some `planspec reconcile` has driven it to its end")?;
+    context.out.note("waiting for a `planspec reconcile` to drive it to its end")?;
     context.out.flush()?;
     let target =
         ResourceSelector { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
@@ -152,7 +150,7 @@ impl RunRequest {
         };
         let plan = spec.plan_ref.key(Kind::Plan, &namespace);
         if revision.find(&plan).is_none() {
-            return Err(CliError::no(format!("{plan}, which {name} ran, is gone")).hint(hint));
+            return Err(CliError::no(format!("{plan}, which {name} ran, no longer exists")).hint(hint));
         }
         let goal = spec.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, &namespace));
         Ok(Self { plan, goal, namespace })

@@ -33,7 +33,7 @@ pub(crate) struct ValidateArguments {
     /// A file, a directory, or `-` for standard input
     #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
     filename: Vec<String>,
-    /// Look below directories too
+    /// Read subdirectories too
     #[arg(short = 'R', long, requires = "filename")]
     recursive: bool,
     /// Also check what may not change since this commit
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Resul
     Ok(if diagnostics.iter().any(refused) { Exit::No } else { Exit::Done })
 }
 
-/// Checks the files that `-f` names. What they refer to and do not hold is looked for in the repository.
+/// Checks the files that `-f` names. References to resources outside them are resolved in the repository.
 fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<ValidationInput, CliError> {
     let workspace = RepoContext::open(context).ok();
     let commit = workspace.as_ref().and_then(|workspace| workspace.local_desired().ok().flatten());
