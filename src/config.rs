@@ -23,6 +23,8 @@ pub struct Config {
     pub paths: Vec<String>,
     /// Globs of paths that are left out.
     pub exclude: Vec<String>,
+    /// The desired branch, without `refs/heads/`; the remote's default branch when absent.
+    pub desired_branch: Option<String>,
     /// The status branch, without `refs/heads/`.
     pub status_branch: String,
     /// How many local processes run at once; the number of cores when absent.
@@ -48,6 +50,7 @@ impl Default for Config {
         Self {
             paths: Vec::new(),
             exclude: Vec::new(),
+            desired_branch: None,
             status_branch: "planspec/status".to_owned(),
             jobs: None,
             lease: LeaseConfig::default(),

@@ -11,7 +11,7 @@ use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{ExecutionTarget, ResourceSelector};
-use crate::engine::{Branches, Clock, Decider, Decision, RecordedDecision, SystemClock, decide};
+use crate::engine::{Clock, Decider, Decision, RecordedDecision, SystemClock, decide};
 use crate::index::Index;
 use crate::model::ResourceKey;
 
@@ -32,11 +32,11 @@ pub(crate) fn execution_of(target: &ExecutionTarget, context: &mut Context) -> R
 pub(crate) fn record_as(
     decider: &Decider,
     decision: &Decision,
-    context: &Context,
+    context: &mut Context,
 ) -> Result<RecordedDecision, CliError> {
     let workspace = RepoContext::open(context)?;
     let index = Index::open(Some(&workspace.repo.cache_dir()))?;
-    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let branches = workspace.branches(context)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(decide(&branches, index, decision, decider, &clock, &runner_name())?)
 }
@@ -55,9 +55,7 @@ pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit,
         context.out.line(crate::report::text::line(line))?;
     }
     if recorded.commit.is_some() {
-        context
-            .out
-            .note("recorded on the status branch; the next `planspec reconcile` goes on from there")?;
+        context.out.note("recorded on the status branch; the next `planspec reconcile` continues")?;
     }
     Ok(Exit::Done)
 }

@@ -13,7 +13,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Environment};
-use crate::engine::{Branches, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
+use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;
 use crate::github::{Access, RepoName};
 use crate::index::Index;
@@ -30,7 +30,7 @@ pub(crate) struct PassBounds {
     /// How many local commands run at once (default: `jobs` of .planspec.yaml, else the number of cores)
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: Option<u32>,
-    /// Carry out the removal of more than the configured share of all resources
+    /// Allow the removal of more than the configured share of all resources
     #[arg(long)]
     allow_mass_delete: bool,
 }
@@ -75,7 +75,7 @@ pub(crate) fn drive_with(
     mut watch_events: impl FnMut(&Event),
 ) -> Result<ReconcileSummary, CliError> {
     let cache = workspace.repo.cache_dir();
-    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let branches = workspace.branches(context)?;
     let mut progress = progress(context)?;
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();

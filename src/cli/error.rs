@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::engine::EngineError;
+use crate::engine::{BranchError, EngineError};
 use crate::git::GitError;
 use crate::index::IndexError;
 use crate::record::RecordError;
@@ -169,16 +169,22 @@ impl From<GitError> for CliError {
             GitError::NotARepository { .. } => Some(
                 "go to a repository, name one with `-C DIR` or `--repo`, or make one with `planspec init`",
             ),
+            GitError::Distrusted { .. } => {
+                Some("if you trust it: `git config --global --add safe.directory DIRECTORY`")
+            }
+            GitError::UnsupportedFormat { .. } => Some(
+                "planspec works with SHA-1 objects and references in files: clone into a repository of that format",
+            ),
             GitError::UnknownRevision { .. } => Some("`git branch --all` lists what there is"),
             GitError::Signing { .. } => Some(
                 "`git commit -S` shows the same failure; `commit.gpgSign` and `user.signingKey` say how commits are signed",
             ),
             _ => None,
         };
-        let told = Self::environment(chain(&error));
+        let shown = Self::environment(chain(&error));
         match hint {
-            Some(hint) => told.hint(hint),
-            None => told,
+            Some(hint) => shown.hint(hint),
+            None => shown,
         }
     }
 }
@@ -208,17 +214,39 @@ impl From<EngineError> for CliError {
             EngineError::NothingDesired { .. } => Self::environment(chain(&error)).hint(
                 "commit a manifest first: `planspec init` makes one, `planspec apply -f FILE` commits one",
             ),
-            EngineError::NoBranch => Self::environment(chain(&error)).hint("name one with `--ref BRANCH`"),
+            EngineError::Branch(error) => error.into(),
             EngineError::Config { .. } => {
                 Self::no(chain(&error)).hint("`planspec validate` shows everything that is wrong with it")
             }
-            EngineError::Contended { .. } => {
-                Self::race(chain(&error)).hint("others write as fast as we do; try again in a moment")
-            }
+            EngineError::Contended { .. } => Self::race(chain(&error))
+                .hint("other runners are writing at the same time; try again in a moment"),
             EngineError::Refused(message) => Self::no(message),
             EngineError::WorkerLost => Self::bug(chain(&error)),
             EngineError::Io { .. } => Self::environment(chain(&error)),
         }
+    }
+}
+
+impl From<BranchError> for CliError {
+    fn from(error: BranchError) -> Self {
+        let hint = match &error {
+            BranchError::Detached => "name a branch with `--ref BRANCH`",
+            BranchError::Undetermined { .. } => {
+                "set the default branch of the remote, and `desiredBranch` in its .planspec.yaml for another one; \
+                 `--ref BRANCH` names one for this command"
+            }
+            BranchError::Empty { .. } => "push the branch that holds the manifests",
+            BranchError::NotFound { .. } => "`git branch --all` lists the branches",
+            BranchError::Circular { .. } => "let `desiredBranch` name the same branch on both",
+            BranchError::Ours { .. } => {
+                "name the branch that holds the manifests: `desiredBranch` in .planspec.yaml, or `--ref BRANCH`"
+            }
+            BranchError::StatusCheckedOut { .. } => {
+                "check out the branch that holds the manifests, and try again"
+            }
+            BranchError::Overlap { .. } => "rename that branch, or set `statusBranch` in .planspec.yaml",
+        };
+        Self::environment(error.to_string()).hint(hint)
     }
 }
 

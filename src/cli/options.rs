@@ -19,9 +19,12 @@ pub(crate) struct GlobalOptions {
     /// The repository; a URL is cloned into the cache
     #[arg(long, value_name = "PATH|URL", global = true, help_heading = HEADING)]
     pub(crate) repo: Option<String>,
-    /// The branch or commit that holds the desired state
+    /// Read this branch or commit instead of the desired branch, for one command
     #[arg(long = "ref", value_name = "REV", global = true, help_heading = HEADING)]
     pub(crate) reference: Option<String>,
+    /// The default branch as the Git host names it in an event.
+    #[arg(skip)]
+    pub(crate) host_default: Option<String>,
     /// The remote whose branches count; `.` for this repository's own branches
     #[arg(long, value_name = "NAME|URL", global = true, help_heading = HEADING)]
     pub(crate) remote: Option<String>,
@@ -37,10 +40,10 @@ pub(crate) struct GlobalOptions {
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", global = true, help_heading = HEADING)]
     pub(crate) color: Option<ColorWhen>,
-    /// Say more; twice for a trace of what happens inside
+    /// Log what is waited for and why, on standard error; -vv logs every step
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = HEADING)]
     pub(crate) verbose: u8,
-    /// Say only what matters
+    /// Print only errors and results
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = HEADING)]
     pub(crate) quiet: bool,
 }
@@ -121,7 +124,7 @@ fn fill<T: ValueEnum>(
     match (given, environment.override_for(name)) {
         (None, Some(text)) => match T::from_str(text, true) {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(CliError::usage(format!("PLANSPEC_{name} has no value `{text}`"))),
+            Err(_) => Err(CliError::usage(format!("invalid value `{text}` for PLANSPEC_{name}"))),
         },
         (given, _) => Ok(given),
     }

@@ -1,15 +1,18 @@
 //! Which repository a command works on, and which commits count as desired state and as status.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::config::{CONFIG_FILE, Config, Environment};
 use crate::diagnostic::Severity;
+use crate::engine::{BranchChoice, BranchError, Branches, EngineError, redirect, starting_branch};
 use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature};
 use crate::manifest::load_config;
 use crate::model::Digest;
 use crate::record::StatusTree;
+use crate::report::text;
 
 /// The value of `--remote` that means this repository's own branches.
 const NO_REMOTE: &str = ".";
@@ -22,7 +25,9 @@ pub(crate) struct RepoContext {
     pub(crate) remote: Option<Remote>,
     /// The directory that relative paths are relative to.
     pub(crate) here: PathBuf,
-    reference: Option<String>,
+    choice: BranchChoice,
+    /// The desired branch, as far as it is known here; asked for once.
+    branch: OnceCell<String>,
 }
 
 /// The commits that a command reads.
@@ -53,28 +58,113 @@ impl RepoContext {
                 None => None,
             },
         };
-        Ok(Self { repo, remote, here, reference: options.reference.clone() })
+        tracing::debug!(
+            repository = %repo.common_dir().display(),
+            remote = remote.as_ref().map_or("none", Remote::name),
+            "opened the repository"
+        );
+        let choice = match (&options.reference, &options.host_default) {
+            (Some(name), _) => BranchChoice::Given(name.clone()),
+            (None, Some(name)) => BranchChoice::HostDefault(name.clone()),
+            (None, None) => BranchChoice::Repository,
+        };
+        Ok(Self { repo, remote, here, choice, branch: OnceCell::new() })
     }
 
-    /// The branch that holds the desired state: `--ref`, else the one that is checked out.
-    pub(crate) fn branch(&self) -> Result<String, CliError> {
-        if let Some(name) = &self.reference {
-            return Ok(name.strip_prefix("refs/heads/").unwrap_or(name).to_owned());
+    /// Both branches, for the engine. With `--ref`, and where another branch is checked out, the user is told which branch is
+    /// read: nothing else on the screen would show it.
+    pub(crate) fn branches(self, context: &mut Context) -> Result<Branches, CliError> {
+        let head = self.repo.head_branch()?;
+        let branches = Branches::open(self.repo, self.remote, self.choice)?;
+        let read = branches.branch();
+        if branches.is_given() {
+            let desired = starting_branch(branches.repo(), branches.remote()).ok();
+            if let Some(desired) = desired.filter(|desired| desired != read) {
+                let warning = format!("--ref: reading `{read}` instead of the desired branch `{desired}`");
+                context.out.warning(text::line(&warning))?;
+            }
+        } else if head.as_deref() != Some(read) {
+            let place = branches.remote().map(|remote| format!(" of {}", remote.name())).unwrap_or_default();
+            let instead =
+                head.map(|head| format!(", not the checked-out branch `{head}`")).unwrap_or_default();
+            context.out.note(text::line(&format!("reading branch `{read}`{place}{instead}")))?;
         }
-        self.repo.head_branch()?.ok_or_else(|| {
-            CliError::environment("no branch is checked out").hint("name one with `--ref BRANCH`")
-        })
+        tracing::debug!(branch = read, given = branches.is_given(), "found the desired branch");
+        Ok(branches)
+    }
+
+    /// The branch that holds the desired state: `--ref`, else what the repository, its remote and the configuration say.
+    pub(crate) fn branch(&self) -> Result<String, CliError> {
+        if let Some(branch) = self.branch.get() {
+            return Ok(branch.clone());
+        }
+        let start = match &self.choice {
+            BranchChoice::Given(name) => name.strip_prefix("refs/heads/").unwrap_or(name).to_owned(),
+            BranchChoice::HostDefault(name) => name.clone(),
+            BranchChoice::Repository => match starting_branch(&self.repo, self.remote.as_ref()) {
+                Ok(start) => start,
+                // Nothing is known of a remote that is empty or out of reach, and nothing of it can be run by mistake: what
+                // is here can be read, and committed to. A reconcile asks the remote itself.
+                Err(EngineError::Git(_) | EngineError::Branch(BranchError::Empty { .. })) => {
+                    self.repo.head_branch()?.ok_or(BranchError::Detached)?
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let branch = self.redirected(start)?;
+        let _ = self.branch.set(branch.clone());
+        Ok(branch)
+    }
+
+    /// The branch to which the configuration that is known here points.
+    fn redirected(&self, start: String) -> Result<String, CliError> {
+        if matches!(self.choice, BranchChoice::Given(_)) {
+            return Ok(start);
+        }
+        let known = match &self.remote {
+            Some(remote) => self.repo.read_ref(&remote.local_name(&full(&start))?)?,
+            None => self.repo.read_ref(&full(&start))?,
+        };
+        let config = self.config_at(known)?;
+        Ok(redirect(&config, &start).map(str::to_owned).unwrap_or(start))
     }
 
     /// The commits to read. With a remote, its branches are fetched first; where it cannot be reached, what
     /// was fetched last is used, with a warning.
     pub(crate) fn tips(&self, context: &mut Context) -> Result<SelectedCommits, CliError> {
-        let local = self.local_desired()?;
         let Some(remote) = &self.remote else {
+            let local = self.local_desired()?;
             let config = self.config_at(local)?;
             let status = self.repo.read_ref(&full(&config.status_branch))?;
             return Ok(SelectedCommits { desired: local, status, config });
         };
+        let tips = self.remote_tips(remote, context)?;
+        // The configuration that was fetched may name another branch than the one that was known here.
+        let branch = self.branch()?;
+        match redirect(&tips.config, &branch) {
+            Some(named) if !matches!(self.choice, BranchChoice::Given(_)) => {
+                let named = named.to_owned();
+                let theirs = self.fetch(remote, &[full(&named)], context)?.first().copied().flatten();
+                let desired = theirs.ok_or_else(|| {
+                    CliError::environment(format!("there is no branch `{named}` on `{}`", remote.name()))
+                        .hint("`desiredBranch` in .planspec.yaml names it")
+                })?;
+                Ok(SelectedCommits { desired: Some(desired), config: self.config_at(Some(desired))?, ..tips })
+            }
+            _ => Ok(tips),
+        }
+    }
+
+    /// The desired branch as the configuration says now; with a remote it is asked.
+    pub(crate) fn current_branch(&self, context: &mut Context) -> Result<String, CliError> {
+        let branch = self.branch()?;
+        let Some(remote) = &self.remote else { return Ok(branch) };
+        let tips = self.remote_tips(remote, context)?;
+        Ok(redirect(&tips.config, &branch).map(str::to_owned).unwrap_or(branch))
+    }
+
+    fn remote_tips(&self, remote: &Remote, context: &mut Context) -> Result<SelectedCommits, CliError> {
+        let local = self.local_desired()?;
         let branch = self.remote_branch()?;
         let guess = self.config_at(local)?.status_branch;
         let wanted = branch.iter().chain([&guess]).map(|name| full(name)).collect::<Vec<_>>();
@@ -87,32 +177,30 @@ impl RepoContext {
         } else {
             self.fetch(remote, &[full(&config.status_branch)], context)?.first().copied().flatten()
         };
+        tracing::debug!(?desired, ?status, status_branch = %config.status_branch, "read branch tips");
         Ok(SelectedCommits { desired, status, config })
     }
 
     /// The desired commit as this repository has it.
     pub(crate) fn local_desired(&self) -> Result<Option<ObjectId>, CliError> {
-        match &self.reference {
-            Some(name) => match self.repo.resolve_commit(name) {
-                Ok(id) => Ok(Some(id)),
-                // A branch that only the remote has.
-                Err(GitError::UnknownRevision { .. }) if self.remote.is_some() => Ok(None),
-                Err(error) => Err(error.into()),
-            },
-            None => match self.repo.head_branch()? {
-                Some(branch) => Ok(self.repo.read_ref(&full(&branch))?),
-                None => Ok(Some(self.repo.resolve_commit("HEAD")?)),
-            },
+        let BranchChoice::Given(name) = &self.choice else {
+            return Ok(self.repo.read_ref(&full(&self.branch()?))?);
+        };
+        match self.repo.resolve_commit(name) {
+            Ok(id) => Ok(Some(id)),
+            // A branch that only the remote has.
+            Err(GitError::UnknownRevision { .. }) if self.remote.is_some() => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// The branch to look for on the remote; none when the user named a commit that is no branch.
+    /// The branch to fetch from the remote; none when the user named a commit that is no branch.
     fn remote_branch(&self) -> Result<Option<String>, CliError> {
-        let Some(name) = &self.reference else { return Ok(self.repo.head_branch()?) };
-        let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+        let branch = self.branch()?;
+        let BranchChoice::Given(name) = &self.choice else { return Ok(Some(branch)) };
         let is_commit =
-            self.repo.resolve_commit(name).is_ok() && self.repo.read_ref(&full(branch))?.is_none();
-        Ok((!is_commit).then(|| branch.to_owned()))
+            self.repo.resolve_commit(name).is_ok() && self.repo.read_ref(&full(&branch))?.is_none();
+        Ok((!is_commit).then_some(branch))
     }
 
     /// The remote's commit, unless the local branch holds it and goes further: then the local one, so that
@@ -135,7 +223,7 @@ impl RepoContext {
             Err(error) => {
                 let why = CliError::from(error);
                 let warning = format!("{why}; showing what was fetched last");
-                context.out.warning(crate::report::text::line(&warning))?;
+                context.out.warning(text::line(&warning))?;
                 let last = |name: &str| Ok(self.repo.read_ref(&remote.local_name(name)?)?);
                 names.into_iter().map(last).collect()
             }
@@ -183,7 +271,7 @@ fn open_place(
         return Err(CliError::environment(format!("there is no repository at {place}")));
     }
     let cache = environment.cache_home().ok_or_else(|| {
-        CliError::environment("there is no place for a clone of that repository")
+        CliError::environment("no cache directory for a clone of that repository")
             .hint("set HOME or XDG_CACHE_HOME, or clone it yourself")
     })?;
     let name: String = Digest::of_bytes(place.as_bytes()).as_str().chars().skip(7).take(20).collect();

@@ -4,23 +4,33 @@
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{Commit, GitError, ObjectId, PushResult, Remote, Repo, SwapResult};
-use crate::manifest;
+use crate::manifest::{self, overlaps};
+use crate::record::is_status_commit;
 
-use super::EngineError;
-
-/// The largest `.planspec.yaml`, in bytes.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
+use super::desired_branch::{
+    BranchChoice, MAX_CONFIG_BYTES, ask_remote, check_names, recorded_branch, redirect, starting_branch,
+};
+use super::{BranchError, EngineError};
 
 /// Where the two branches live.
 pub struct Branches {
     repo: Repo,
     remote: Option<Remote>,
-    branch: String,
+    /// The branch, or a revision, at which the search for the desired branch begins.
+    start: String,
+    choice: BranchChoice,
+    /// The branch to which the configuration at `start` pointed when it was last read here: fetched together with `start`,
+    /// so that a redirect costs no round trip of its own.
+    redirect: Option<String>,
+    /// The branch that status commits record; absent where a remote says it.
+    recorded: Option<String>,
 }
 
 /// The newest commits, and what the desired one says about configuration.
 #[derive(Debug, Clone)]
 pub struct BranchTips {
+    /// The desired branch, or the revision that the user gave.
+    pub branch: String,
     /// The desired commit.
     pub desired: Commit,
     /// The status commit, if there is a status branch.
@@ -45,22 +55,51 @@ pub enum RefUpdate {
 }
 
 impl Branches {
-    /// The branches of a repository. `branch` is the desired branch, or any revision where there is no remote; the
-    /// branch of HEAD when absent.
+    /// The branches of a repository.
     ///
     /// # Errors
-    /// HEAD is detached and no branch is named.
-    pub fn open(repo: Repo, remote: Option<Remote>, branch: Option<&str>) -> Result<Self, EngineError> {
-        let branch = match branch {
-            Some(branch) => branch.strip_prefix("refs/heads/").unwrap_or(branch).to_owned(),
-            None => match (repo.head_branch()?, &remote) {
-                (Some(branch), _) => branch,
-                // A CI job checks out a commit, not a branch; then the remote's own default is meant.
-                (None, Some(remote)) => remote.default_branch()?.ok_or(EngineError::NoBranch)?,
-                (None, None) => "HEAD".to_owned(),
-            },
+    /// Git; [`BranchError`] when there is no desired branch.
+    pub fn open(repo: Repo, remote: Option<Remote>, choice: BranchChoice) -> Result<Self, EngineError> {
+        let start = match &choice {
+            BranchChoice::Given(name) => name.strip_prefix("refs/heads/").unwrap_or(name).to_owned(),
+            BranchChoice::HostDefault(name) => name.clone(),
+            BranchChoice::Repository => starting_branch(&repo, remote.as_ref())?,
         };
-        Ok(Self { repo, remote, branch })
+        let recorded = match (&remote, &choice) {
+            (Some(_), _) => None,
+            // One command with another branch changes nothing for the next one.
+            (None, BranchChoice::Given(_)) => recorded_branch(&repo)?,
+            (None, _) => Some(start.clone()),
+        };
+        let mut branches = Self { repo, remote, start, choice, redirect: None, recorded };
+        branches.redirect = branches.known_redirect();
+        Ok(branches)
+    }
+
+    /// The branch to which the newest configuration that is known here points.
+    fn known_redirect(&self) -> Option<String> {
+        if self.is_given() {
+            return None;
+        }
+        let branch = format!("refs/heads/{}", self.start);
+        let name = match &self.remote {
+            Some(remote) => remote.local_name(&branch).ok()?,
+            None => branch,
+        };
+        let tips = self.read(&self.start, self.repo.read_ref(&name).ok()??).ok()?;
+        redirect(&tips.config, &self.start).map(str::to_owned)
+    }
+
+    /// Whether the user named the branch for this command.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        matches!(self.choice, BranchChoice::Given(_))
+    }
+
+    /// The branch that status commits record.
+    #[must_use]
+    pub fn recorded(&self) -> Option<&str> {
+        self.recorded.as_deref()
     }
 
     /// The repository, which for a remote is its mirror.
@@ -75,16 +114,16 @@ impl Branches {
         self.remote.as_ref()
     }
 
-    /// The desired branch, or another revision.
+    /// The desired branch as far as it is known here, or the revision that the user gave.
     #[must_use]
     pub fn branch(&self) -> &str {
-        &self.branch
+        self.redirect.as_deref().unwrap_or(&self.start)
     }
 
-    /// Whether the desired commit is the tip of a branch, and not one that was named or is checked out.
+    /// Whether the desired commit is the tip of a branch, and not a revision that was given.
     #[must_use]
     pub fn follows_branch(&self) -> bool {
-        let branch = format!("refs/heads/{}", self.branch);
+        let branch = format!("refs/heads/{}", self.start);
         self.remote.is_some() || matches!(self.repo.read_ref(&branch), Ok(Some(_)))
     }
 
@@ -92,20 +131,45 @@ impl Branches {
     /// to check out (Invariant 13).
     ///
     /// # Errors
-    /// Git; no commit; an invalid configuration.
+    /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
     pub fn tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
+        if let Some(tips) = self.remote_tips(remote, &self.start)? {
+            return Ok(tips);
+        }
+        // The default branch that this clone remembers may have been renamed or deleted since.
+        if self.choice == BranchChoice::Repository {
+            let now = ask_remote(remote)?;
+            if now != self.start
+                && let Some(tips) = self.remote_tips(remote, &now)?
+            {
+                return Ok(tips);
+            }
+        }
+        Err(self.nothing())
+    }
+
+    fn remote_tips(&self, remote: &Remote, start: &str) -> Result<Option<BranchTips>, EngineError> {
         let guess = Config::default().status_branch;
-        let heads = [format!("refs/heads/{}", self.branch), format!("refs/heads/{guess}")];
-        let fetched = remote.fetch(&self.repo, &[heads[0].as_str(), heads[1].as_str()])?;
-        let desired = fetched.first().copied().flatten().ok_or_else(|| self.nothing())?;
-        let mut tips = self.read(desired)?;
-        tips.status = if tips.config.status_branch == guess {
-            fetched.get(1).copied().flatten()
+        let names = [Some(start), Some(guess.as_str()), self.redirect.as_deref()];
+        let heads: Vec<String> =
+            names.into_iter().flatten().map(|name| format!("refs/heads/{name}")).collect();
+        let wanted: Vec<&str> = heads.iter().map(String::as_str).collect();
+        let fetched = remote.fetch(&self.repo, &wanted)?;
+        let tip = |index: usize| fetched.get(index).copied().flatten();
+        let Some(desired) = tip(0) else { return Ok(None) };
+        let tips = self.follow(self.read(start, desired)?, |named| {
+            if self.redirect.as_deref() == Some(named) {
+                return Ok(tip(2));
+            }
+            Ok(remote.fetch(&self.repo, &[&format!("refs/heads/{named}")])?.first().copied().flatten())
+        })?;
+        let status = if tips.config.status_branch == guess {
+            tip(1)
         } else {
             remote.fetch(&self.repo, &[&status_ref(&tips.config)])?.first().copied().flatten()
         };
-        Ok(tips)
+        self.checked(BranchTips { status, ..tips }).map(Some)
     }
 
     /// The commits that are known here, without asking a remote.
@@ -114,34 +178,92 @@ impl Branches {
     /// As [`Self::tips`].
     pub fn known_tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
-        let known = remote.local_name(&format!("refs/heads/{}", self.branch))?;
+        let known = remote.local_name(&format!("refs/heads/{}", self.branch()))?;
         let Some(desired) = self.repo.read_ref(&known)? else { return self.tips() };
-        let mut tips = self.read(desired)?;
+        let mut tips = self.read(self.branch(), desired)?;
         tips.status = self.repo.read_ref(&remote.local_name(&status_ref(&tips.config))?)?;
         Ok(tips)
     }
 
     fn local_tips(&self) -> Result<BranchTips, EngineError> {
-        let branch = format!("refs/heads/{}", self.branch);
+        let branch = format!("refs/heads/{}", self.start);
         let desired = match self.repo.read_ref(&branch) {
             Ok(Some(id)) => id,
-            _ => self.repo.resolve_commit(&self.branch).map_err(|error| match error {
+            _ if !self.is_given() => return Err(self.nothing()),
+            _ => self.repo.resolve_commit(&self.start).map_err(|error| match error {
                 GitError::UnknownRevision { .. } => self.nothing(),
                 other => other.into(),
             })?,
         };
-        let mut tips = self.read(desired)?;
+        let mut tips = self.follow(self.read(&self.start, desired)?, |named| {
+            Ok(self.repo.read_ref(&format!("refs/heads/{named}"))?)
+        })?;
         tips.status = self.repo.read_ref(&status_ref(&tips.config))?;
+        self.checked(tips)
+    }
+
+    /// The tips of the branch that the configuration names, where that is another one. The second branch has to agree, so
+    /// that every runner ends at the same one wherever it begins.
+    fn follow(
+        &self,
+        tips: BranchTips,
+        tip_of: impl FnOnce(&str) -> Result<Option<ObjectId>, EngineError>,
+    ) -> Result<BranchTips, EngineError> {
+        if self.is_given() {
+            return Ok(tips);
+        }
+        let Some(named) = redirect(&tips.config, &tips.branch) else { return Ok(tips) };
+        let remote = self.remote.as_ref().map(|remote| remote.name().to_owned());
+        let desired =
+            tip_of(named)?.ok_or_else(|| BranchError::NotFound { branch: named.to_owned(), remote })?;
+        let next = self.read(named, desired)?;
+        match redirect(&next.config, named) {
+            Some(other) => Err(BranchError::Circular {
+                at: tips.branch,
+                named: named.to_owned(),
+                other: other.to_owned(),
+            }
+            .into()),
+            None => Ok(next),
+        }
+    }
+
+    /// Refuses a status branch as the desired one, and a status branch that Git could not make.
+    fn checked(&self, tips: BranchTips) -> Result<BranchTips, EngineError> {
+        check_names(&tips.branch, &tips.config, is_status_commit(&tips.desired))?;
+        let status = tips.config.status_branch.as_str();
+        // Git refuses to move a branch under its working tree for the same reason: every file would look changed.
+        if self.remote.is_none()
+            && self.repo.work_tree().is_some()
+            && self.repo.head_branch()?.as_deref() == Some(status)
+        {
+            return Err(BranchError::StatusCheckedOut { branch: status.to_owned() }.into());
+        }
+        // Once the status branch exists, Git itself keeps other names out of its way.
+        if tips.status.is_none() {
+            let others = match &self.remote {
+                Some(remote) => remote.branches()?,
+                None => self.repo.branches()?,
+            };
+            if let Some(other) = others.iter().find(|other| overlaps(other, status)) {
+                let other = other.clone();
+                return Err(BranchError::Overlap { status: status.to_owned(), other }.into());
+            }
+        }
         Ok(tips)
     }
 
     fn nothing(&self) -> EngineError {
         let remote = self.remote.as_ref().map(|remote| remote.name().to_owned());
-        EngineError::NothingDesired { branch: self.branch.clone(), remote }
+        let branch = self.start.clone();
+        if self.is_given() {
+            return BranchError::NotFound { branch, remote }.into();
+        }
+        EngineError::NothingDesired { branch, remote }
     }
 
     /// The desired commit and its configuration; never that of a pull request's head.
-    fn read(&self, desired: ObjectId) -> Result<BranchTips, EngineError> {
+    fn read(&self, branch: &str, desired: ObjectId) -> Result<BranchTips, EngineError> {
         let desired = self.repo.commit(desired)?;
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;
         let mut config = Config::default();
@@ -157,7 +279,8 @@ impl Branches {
             }
         }
         let remote = self.remote.is_some();
-        Ok(BranchTips { desired, status: None, config, config_blob, remote, warnings })
+        let branch = branch.to_owned();
+        Ok(BranchTips { branch, desired, status: None, config, config_blob, remote, warnings })
     }
 
     /// The tip of the status branch now. On a remote this costs a request.
@@ -203,7 +326,14 @@ impl Branches {
     pub fn reopen(&self) -> Result<Self, EngineError> {
         let repo = self.repo.reopen()?;
         let remote = self.remote.clone();
-        Ok(Self { repo, remote, branch: self.branch.clone() })
+        Ok(Self {
+            repo,
+            remote,
+            start: self.start.clone(),
+            choice: self.choice.clone(),
+            redirect: self.redirect.clone(),
+            recorded: self.recorded.clone(),
+        })
     }
 }
 

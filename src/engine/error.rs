@@ -24,9 +24,9 @@ pub enum EngineError {
         /// The remote.
         remote: Option<String>,
     },
-    /// HEAD is detached and no branch was named.
-    #[error("HEAD is detached, so there is no branch to take the desired state from")]
-    NoBranch,
+    /// There is no desired branch, or none that can be used.
+    #[error(transparent)]
+    Branch(#[from] BranchError),
     /// The configuration is not valid.
     #[error("`.planspec.yaml` at commit {commit} is not valid: {message}")]
     Config {
@@ -57,4 +57,72 @@ pub enum EngineError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+/// Why there is no desired branch, or none that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BranchError {
+    /// HEAD is detached, and nothing is recorded yet.
+    #[error("HEAD is detached, so there is no branch to take the desired state from")]
+    Detached,
+    /// The remote names no default branch and has several.
+    #[error(
+        "cannot tell which branch of `{remote}` holds the desired state: its HEAD names none of {branches}"
+    )]
+    Undetermined {
+        /// The remote.
+        remote: String,
+        /// Its branches, as a list for people.
+        branches: String,
+    },
+    /// The remote has no branch besides ours.
+    #[error("`{remote}` has no branch yet")]
+    Empty {
+        /// The remote.
+        remote: String,
+    },
+    /// The branch that the user or the configuration named does not exist.
+    #[error("there is no branch `{branch}`{}", on(remote.as_deref()))]
+    NotFound {
+        /// The branch.
+        branch: String,
+        /// The remote.
+        remote: Option<String>,
+    },
+    /// The configurations of two branches name each other, or a third one.
+    #[error("`desiredBranch` on branch `{at}` names `{named}`, whose own `desiredBranch` names `{other}`")]
+    Circular {
+        /// The branch where the search began.
+        at: String,
+        /// The branch that it names.
+        named: String,
+        /// The branch that this one names.
+        other: String,
+    },
+    /// The desired branch is a status branch or a work branch.
+    #[error("`{branch}` is {what}, so it cannot hold the desired state")]
+    Ours {
+        /// The branch.
+        branch: String,
+        /// What it is, with its article.
+        what: &'static str,
+    },
+    /// The working tree shows the status branch, which is about to move.
+    #[error("the status branch `{branch}` is checked out here")]
+    StatusCheckedOut {
+        /// The status branch.
+        branch: String,
+    },
+    /// The names of the two branches cannot exist beside each other, or are the same.
+    #[error("`statusBranch` `{status}` cannot be used beside the branch `{other}`")]
+    Overlap {
+        /// The status branch.
+        status: String,
+        /// The other branch.
+        other: String,
+    },
+}
+
+fn on(remote: Option<&str>) -> String {
+    remote.map(|name| format!(" on `{name}`")).unwrap_or_default()
 }

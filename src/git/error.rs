@@ -21,6 +21,20 @@ pub enum GitError {
         /// Why.
         source: git2::Error,
     },
+    /// Another user owns the repository, and Git is not told to trust it.
+    #[error("the Git repository `{}` belongs to another user", path.display())]
+    Distrusted {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// The repository has an object format or a reference format that libgit2 cannot read.
+    #[error("the Git repository `{}` has a format that is not supported", path.display())]
+    UnsupportedFormat {
+        /// The repository.
+        path: PathBuf,
+        /// Which one.
+        source: git2::Error,
+    },
     /// The user's Git is set up to sign commits, and could not.
     #[error("git could not sign the commit: {detail}")]
     Signing {

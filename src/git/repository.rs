@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
+use super::command::GitCommand;
 use super::error::printable;
 use super::{GitError, ObjectId};
 
@@ -50,14 +51,11 @@ impl Repo {
 
     fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
         let none: [&Path; 0] = [];
-        let inner = Repository::open_ext(path, flags, none).map_err(|source| {
-            if source.code() == ErrorCode::NotFound {
-                GitError::NotARepository { path: path.to_owned() }
-            } else {
-                GitError::Open { path: path.to_owned(), source }
-            }
-        })?;
-        tracing::debug!(path = %inner.path().display(), bare = inner.is_bare(), shallow = inner.is_shallow(), "repository opened");
+        let inner = match Repository::open_ext(path, flags, none) {
+            Ok(inner) => inner,
+            Err(error) if error.code() == ErrorCode::Owner => open_trusted(path, error)?,
+            Err(source) => return Err(cannot_open(path, source)),
+        };
         Ok(Self { inner, identity: None })
     }
 
@@ -175,6 +173,22 @@ impl Repo {
         Ok(target.and_then(|target| target.strip_prefix("refs/heads/").map(str::to_owned)))
     }
 
+    /// The local branches, without `refs/heads/`. Names that are not UTF-8 are left out: no setting can name them.
+    ///
+    /// # Errors
+    /// When the references cannot be read.
+    pub fn branches(&self) -> Result<Vec<String>, GitError> {
+        let failed = || GitError::doing("cannot list the branches");
+        let found = self.inner.references_glob("refs/heads/*").map_err(failed())?;
+        let mut branches = Vec::new();
+        for reference in found {
+            let reference = reference.map_err(failed())?;
+            let name = std::str::from_utf8(reference.name_bytes()).ok();
+            branches.extend(name.and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned));
+        }
+        Ok(branches)
+    }
+
     /// The names of the configured remotes.
     ///
     /// # Errors
@@ -184,8 +198,8 @@ impl Repo {
         Ok(names.iter().filter_map(|name| name.ok().flatten().map(str::to_owned)).collect())
     }
 
-    /// The remote to work with: the wanted one; else the one that the current branch follows; else the only
-    /// one; else `origin`. `None` when there is nothing to choose from.
+    /// The remote to work with: the wanted one; else the only one; else `origin`; else the one that the current branch
+    /// follows. `None` when there is nothing to choose from.
     ///
     /// # Errors
     /// When the configuration cannot be read.
@@ -194,6 +208,14 @@ impl Repo {
             return Ok(Some(wanted.to_owned()));
         }
         let names = self.remote_names()?;
+        if let [only] = names.as_slice() {
+            return Ok(Some(only.clone()));
+        }
+        // Before the branch's own remote: a work branch often follows a fork, and what is checked out must not decide
+        // whose manifests run.
+        if let Some(origin) = names.iter().find(|name| *name == "origin") {
+            return Ok(Some(origin.clone()));
+        }
         if let Some(branch) = self.head_branch()?
             && let Ok(config) = self.inner.config()
             && let Ok(remote) = config.get_string(&format!("branch.{branch}.remote"))
@@ -201,10 +223,7 @@ impl Repo {
         {
             return Ok(Some(remote));
         }
-        Ok(match names.as_slice() {
-            [only] => Some(only.clone()),
-            several => several.iter().find(|name| *name == "origin").cloned(),
-        })
+        Ok(None)
     }
 
     pub(super) fn git2(&self) -> &Repository {
@@ -222,5 +241,35 @@ impl Repo {
         } else {
             GitError::Git { doing: format!("cannot read the {kind} {id}"), source }
         }
+    }
+}
+
+/// Opens a repository that another user owns, if the `git` program does: it heeds `safe.directory` in all its forms, with
+/// prefixes and from `GIT_CONFIG_*`, and libgit2 only the plain ones.
+fn open_trusted(path: &Path, refused: git2::Error) -> Result<Repository, GitError> {
+    let ask = |question: &str| -> Result<Option<PathBuf>, GitError> {
+        let output = GitCommand::new(path, &[]).args(["rev-parse", question]).run()?;
+        let answer = String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned();
+        Ok((output.success && !answer.is_empty()).then(|| PathBuf::from(answer)))
+    };
+    let Some(directory) = ask("--absolute-git-dir")? else { return Err(cannot_open(path, refused)) };
+    let failed = |source| GitError::Open { path: path.to_owned(), source };
+    // Opening the directory itself asks nothing about its owner; the working tree is told afterwards.
+    let inner = Repository::open_bare(&directory).map_err(failed)?;
+    if let Some(work_tree) = ask("--show-toplevel")? {
+        inner.set_workdir(&work_tree, false).map_err(failed)?;
+    }
+    Ok(inner)
+}
+
+fn cannot_open(path: &Path, source: git2::Error) -> GitError {
+    let path = path.to_owned();
+    // libgit2 has no code of its own for formats that it does not know.
+    let unsupported = ["extension", "object format"].iter().any(|word| source.message().contains(word));
+    match source.code() {
+        ErrorCode::NotFound => GitError::NotARepository { path },
+        ErrorCode::Owner => GitError::Distrusted { path },
+        _ if unsupported => GitError::UnsupportedFormat { path, source },
+        _ => GitError::Open { path, source },
     }
 }

@@ -79,10 +79,33 @@ fn check(config: &Config, problems: &mut Vec<Problem>) {
             }
         }
     }
-    if !is_branch(&config.status_branch) {
-        let message = "not the name of a branch";
+    let named = [
+        ("/desiredBranch", config.desired_branch.as_deref()),
+        ("/statusBranch", Some(&*config.status_branch)),
+    ];
+    for (pointer, name) in named {
+        let Some(name) = name else { continue };
+        if name.starts_with("refs/") {
+            let message = "a full reference name; write the branch without `refs/heads/`";
+            problems.push(Problem::new(codes::BAD_FORMAT, pointer, message));
+        } else if !is_branch(name) {
+            problems.push(Problem::new(codes::BAD_FORMAT, pointer, "not the name of a branch"));
+        }
+    }
+    if config.desired_branch.as_deref().is_some_and(|desired| overlaps(desired, &config.status_branch)) {
+        let message =
+            "the status branch cannot be the desired branch, nor can one name be a folder of the other";
         problems.push(Problem::new(codes::BAD_FORMAT, "/statusBranch", message));
     }
+}
+
+/// Whether Git cannot hold both names: they are the same, or one is a directory of the other.
+#[must_use]
+pub fn overlaps(one: &str, other: &str) -> bool {
+    let within = |name: &str, folder: &str| {
+        name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    within(one, other) || within(other, one)
 }
 
 /// The rules of `git check-ref-format --branch`.
@@ -122,6 +145,13 @@ mod tests {
     }
 
     #[test]
+    fn names_overlap_when_git_cannot_hold_both() {
+        assert!(overlaps("main", "main"));
+        assert!(overlaps("planspec", "planspec/status") && overlaps("planspec/status", "planspec"));
+        assert!(!overlaps("planspec-old", "planspec/status") && !overlaps("main", "maintenance"));
+    }
+
+    #[test]
     fn every_key_has_a_default() {
         for text in ["", "# nothing\n", "---\n", "{}\n"] {
             assert_eq!(load_config(text.as_bytes()), (Config::default(), Vec::new()), "{text:?}");
@@ -154,6 +184,10 @@ mod tests {
         check_refused("jobs: 1\njobs: 2\n", "PS1002", 2, 1, "/jobs");
         check_refused("paths: [\"a{\"]\n", "PS2012", 1, 9, "/paths/0");
         check_refused("statusBranch: a..b\n", "PS2007", 1, 15, "/statusBranch");
+        check_refused("statusBranch: refs/heads/s\n", "PS2007", 1, 15, "/statusBranch");
+        check_refused("desiredBranch: a..b\n", "PS2007", 1, 16, "/desiredBranch");
+        check_refused("desiredBranch: ops\nstatusBranch: ops/status\n", "PS2007", 2, 15, "/statusBranch");
+        check_refused("desiredBranch: planspec/status\n", "PS2007", 1, 1, "/statusBranch");
         check_refused("retention: 9999999d\n", "PS2013", 1, 12, "/retention");
         check_refused("- a\n", "PS2005", 1, 3, "");
         check_refused("a: [\n", "PS1001", 2, 1, "");

@@ -20,7 +20,7 @@ mod schema;
 mod suggest;
 mod transition;
 
-pub use config::load_config;
+pub use config::{load_config, overlaps};
 pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
 pub(crate) use read::documents;

@@ -4,11 +4,9 @@
 use jiff::Timestamp;
 
 use super::RecordError;
+use super::message::{DESIRED_BRANCH, SQUASHED, desired_branch};
 use crate::git::{Commit, ObjectId, Repo};
 use crate::markup::grouped;
-
-/// Trailer: the last of the commits that a squash put together.
-pub const SQUASHED: &str = "Planspec-Squashed";
 
 /// A history made shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +43,15 @@ pub fn squash(repo: &Repo, tip: ObjectId, cutoff: Timestamp) -> Result<Option<Sq
         }
     }
     let Some(last_old) = last_old.filter(|_| squashed > 1) else { return Ok(None) };
-    let message = format!(
+    let mut message = format!(
         "{} status commits up to {}\n\nThe state of this branch at that time; what led to it was squashed by `planspec gc`.\n\n{SQUASHED}: {}\n",
         grouped(squashed),
         last_old.committer_time,
         last_old.id,
     );
+    if let Some(branch) = desired_branch(&last_old) {
+        message.push_str(&format!("{DESIRED_BRANCH}: {branch}\n"));
+    }
     let mut new =
         repo.write_commit(last_old.tree, &[], &message, &last_old.committer, last_old.committer_time)?;
     // Author and time stay those of the runner that wrote the commit: `history` and the shared push budget read them.

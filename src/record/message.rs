@@ -11,12 +11,17 @@ use crate::model::ResourceKey;
 
 /// Trailer: the desired commit that was reconciled.
 pub const DESIRED_COMMIT: &str = "Planspec-Desired-Commit";
+/// Trailer: the desired branch, in a repository without a remote that would name it.
+pub const DESIRED_BRANCH: &str = "Planspec-Desired-Branch";
 /// Trailer: a resource whose record changed.
 pub const RESOURCE: &str = "Planspec-Resource";
 /// Trailer: how many resources changed, when not all of them are named.
 pub const RESOURCE_COUNT: &str = "Planspec-Resource-Count";
 /// Trailer: the runner that wrote the commit.
 pub const RUNNER: &str = "Planspec-Runner";
+
+/// Trailer: the last of the commits that a squash put together.
+pub const SQUASHED: &str = "Planspec-Squashed";
 
 /// The most transitions that a body lists. A message is part of every clone, and hosts cut long ones off.
 pub const TRANSITION_LIMIT: usize = 500;
@@ -60,6 +65,20 @@ pub fn message(batch: &Batch) -> String {
 #[must_use]
 pub fn parse_message(commit: &Commit) -> Vec<Transition> {
     commit.message.lines().skip(1).filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The desired branch that a status commit records.
+#[must_use]
+pub fn desired_branch(commit: &Commit) -> Option<String> {
+    let trailers = commit.trailers();
+    let (_, branch) = trailers.into_iter().find(|(name, _)| name == DESIRED_BRANCH)?;
+    Some(branch)
+}
+
+/// Whether a commit was made by a writer of the status branch.
+#[must_use]
+pub fn is_status_commit(commit: &Commit) -> bool {
+    commit.trailers().iter().any(|(name, _)| name == RUNNER || name == SQUASHED)
 }
 
 /// The resources of a batch, each once: those with transitions first, as only some of them are named.

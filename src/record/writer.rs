@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::{Batch, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message};
+use super::{
+    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message,
+};
 use crate::git::{EntryMode, ObjectId, Repo, Signature};
 use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 
@@ -13,6 +15,8 @@ use crate::model::{Kind, Name, ResourceKey, StatusRecord};
 #[derive(Debug, Default)]
 pub struct Writer {
     renderer: Renderer,
+    /// The desired branch that every commit records, where no remote names it.
+    branch: Option<String>,
     /// The blobs of the last batch: a batch that lost a race comes again with the same records. Weak, so that
     /// the owner of a record can go on changing it in place.
     blobs: HashMap<ResourceKey, (Weak<StatusRecord>, ObjectId)>,
@@ -25,6 +29,13 @@ impl Writer {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Records this desired branch in every commit from here on.
+    #[must_use]
+    pub fn recording(mut self, branch: Option<&str>) -> Self {
+        self.branch = branch.map(str::to_owned);
+        self
     }
 
     /// Makes the commit that holds `batch`, with `base` as its parent, and publishes nothing. `None` when the
@@ -73,7 +84,12 @@ impl Writer {
             return Ok(None);
         }
         let parents: Vec<ObjectId> = base.commit.into_iter().collect();
-        let commit = repo.write_commit(tree, &parents, &message(batch), author, batch.at)?;
+        let mut message = message(batch);
+        if let Some(branch) = &self.branch {
+            // The message ends with its trailers.
+            message.push_str(&format!("{DESIRED_BRANCH}: {branch}\n"));
+        }
+        let commit = repo.write_commit(tree, &parents, &message, author, batch.at)?;
         tracing::debug!(
             %commit,
             parent = ?base.commit,

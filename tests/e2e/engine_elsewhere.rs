@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use planspec::engine::{
-    Branches, Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile,
+    BranchChoice, Branches, Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock,
+    reconcile,
 };
 use planspec::git::Repo;
 use planspec::index::Index;
@@ -128,7 +129,7 @@ fn pass_until(
 ) -> Option<ReconcileSummary> {
     let repo = Repo::open(repository).unwrap();
     let index = Index::open_to_read(&repo.cache_dir()).unwrap();
-    let branches = Branches::open(repo, None, None).unwrap();
+    let branches = Branches::open(repo, None, BranchChoice::Repository).unwrap();
     let fake: Arc<dyn Provider> = Arc::new(fake.clone());
     let environment = [("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into())].into();
     let runs = std::path::absolute(Repo::open(repository).unwrap().cache_dir().join("runs")).unwrap();

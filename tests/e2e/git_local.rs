@@ -314,7 +314,7 @@ fn revisions_are_resolved_as_git_does_and_unknown_ones_named() {
 }
 
 #[test]
-fn the_remote_to_work_with_is_the_wanted_the_followed_the_only_or_origin() {
+fn the_remote_to_work_with_is_the_wanted_the_only_origin_or_the_followed() {
     let world = TestEnvironment::with_files(&[("a", "1")]);
     let repo = Repo::open(&world.repo()).unwrap();
     let default = || repo.default_remote(None).unwrap();
@@ -323,10 +323,11 @@ fn the_remote_to_work_with_is_the_wanted_the_followed_the_only_or_origin() {
     assert_eq!(default().as_deref(), Some("upstream"));
     world.git(&["remote", "add", "fork", "/nowhere"]).succeeds();
     assert_eq!(default(), None);
-    world.git(&["remote", "add", "origin", "/nowhere"]).succeeds();
-    assert_eq!(default().as_deref(), Some("origin"));
     world.git(&["config", "branch.main.remote", "fork"]).succeeds();
     assert_eq!(default().as_deref(), Some("fork"));
+    // A work branch that follows a fork does not decide whose manifests run.
+    world.git(&["remote", "add", "origin", "/nowhere"]).succeeds();
+    assert_eq!(default().as_deref(), Some("origin"));
     assert_eq!(repo.default_remote(Some("x")).unwrap().as_deref(), Some("x"));
 }
 

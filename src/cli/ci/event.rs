@@ -19,8 +19,15 @@ const MAX_BYTES: u64 = 26 << 20;
 pub(crate) enum HostEvent {
     /// A pull request was opened or changed.
     PullRequest(PullRef),
-    /// It is time for a pass; on this desired branch, when the event says.
+    /// It is time for a pass; with the host's default branch, when the event says.
     Pass(Option<String>),
+    /// A branch was pushed that is not the default one: time for a pass if it is the desired branch.
+    Push {
+        /// The branch.
+        pushed: String,
+        /// The host's default branch.
+        default: String,
+    },
     /// A task for a person was closed or opened again: time for a pass that polls remote work.
     Answer(Option<String>),
     /// Somebody wrote a comment.
@@ -224,9 +231,12 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
                     Ok(HostEvent::Pass(Some(branch(default)?)))
                 }
                 (Some(pushed), None) => Ok(HostEvent::Pass(Some(branch(pushed)?))),
-                (Some(pushed), Some(default)) => Ok(HostEvent::Nothing(format!(
-                    "{pushed} was pushed, and the desired branch is {default}"
-                ))),
+                (Some(ours), _) if ours.starts_with("planspec/") => {
+                    Ok(HostEvent::Nothing(format!("{ours} was pushed, which planspec writes itself")))
+                }
+                (Some(pushed), Some(default)) => {
+                    Ok(HostEvent::Push { pushed: branch(pushed)?, default: branch(default)? })
+                }
                 (None, _) => Ok(HostEvent::Nothing("no branch was pushed".to_owned())),
             }
         }
@@ -379,6 +389,8 @@ mod tests {
         let push = |name: &str| json!({ "ref": name, "repository": { "default_branch": "main" } });
         assert_eq!(event("push", &push("refs/heads/main")), Ok(HostEvent::Pass(Some("main".to_owned()))));
         assert!(matches!(event("push", &push("refs/heads/planspec/status")), Ok(HostEvent::Nothing(_))));
+        let other = HostEvent::Push { pushed: "release".to_owned(), default: "main".to_owned() };
+        assert_eq!(event("push", &push("refs/heads/release")), Ok(other));
         assert!(matches!(event("push", &push("refs/tags/main")), Ok(HostEvent::Nothing(_))));
         assert_eq!(event("schedule", &json!({ "schedule": "1 * * * *" })), Ok(HostEvent::Pass(None)));
     }

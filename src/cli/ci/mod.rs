@@ -35,6 +35,9 @@ pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, Cl
     match event::read(&actions)? {
         event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
         event::HostEvent::Pass(branch) => pass::run(branch, choices, &actions, context),
+        event::HostEvent::Push { pushed, default } => {
+            pass::after_push(&pushed, default, choices, &actions, context)
+        }
         event::HostEvent::Answer(branch) => {
             pass::poll_at_once(context)?;
             pass::run(branch, choices, &actions, context)

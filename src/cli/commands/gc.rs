@@ -11,7 +11,7 @@ use crate::cli::drive::runner_name;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
-use crate::engine::{Branches, Clock, GcReport, SystemClock, collect};
+use crate::engine::{Clock, GcReport, SystemClock, collect};
 use crate::model::Duration;
 
 /// Shrink finished executions to a summary, and squash old history of the status branch into one commit
@@ -34,7 +34,7 @@ pub(crate) struct GcArguments {
 
 pub(crate) fn run(arguments: &GcArguments, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = RepoContext::open(context)?;
-    let branches = Branches::open(workspace.repo, workspace.remote, context.options.reference.as_deref())?;
+    let branches = workspace.branches(context)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let age = match &arguments.older_than {
         Some(age) => age.span(),

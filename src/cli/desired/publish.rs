@@ -44,7 +44,24 @@ pub(crate) fn base(
     if destination.pr || context.options.repo.is_some() && workspace.repo.work_tree().is_none() {
         return Ok(workspace.tips(context)?.desired);
     }
-    workspace.repo.read_ref(&full(&workspace.branch()?)).map_err(CliError::from)
+    let branch = workspace.branch()?;
+    let tip = workspace.repo.read_ref(&full(&branch))?;
+    // A commit without a parent would be a second history beside the one that the remote has.
+    if tip.is_none()
+        && let Some(remote) = &workspace.remote
+        && workspace.tips(context)?.desired.is_some()
+    {
+        let error = format!("the desired branch `{branch}` of `{}` is not in this repository", remote.name());
+        return Err(CliError::environment(error).hint(format!(
+            "`git branch {branch} {}/{branch}`, or `--pr` for a pull request",
+            remote.name()
+        )));
+    }
+    if let Some(head) = workspace.repo.head_branch()?.filter(|head| *head != branch) {
+        let note = format!("the change goes to branch `{branch}`, not to the checked-out branch `{head}`");
+        context.out.note(text::line(&note))?;
+    }
+    Ok(tip)
 }
 
 /// Checks a change, makes it, and prints what happened to each resource. `Ok(false)` when it was refused.

@@ -37,7 +37,8 @@ impl Publisher {
             name: "planspec".to_owned(),
             email: "planspec@localhost".to_owned(),
         });
-        Ok(Self { branches, writer: Writer::new(), author })
+        let writer = Writer::new().recording(branches.recorded());
+        Ok(Self { branches, writer, author })
     }
 
     /// Makes the commit on top of `base` and moves the branch to it.

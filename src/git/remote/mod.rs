@@ -200,6 +200,44 @@ impl Remote {
         Ok(branch.filter(|branch| check_name(&format!("refs/heads/{branch}")).is_ok()))
     }
 
+    /// The remote's default branch as `git clone` or `git remote set-head` wrote it down here; nothing is contacted.
+    ///
+    /// # Errors
+    /// When the reference cannot be read.
+    pub fn known_default_branch(&self, repo: &Repo) -> Result<Option<String>, GitError> {
+        let folder = format!("refs/remotes/{}/", self.space);
+        let head = match repo.git2().find_reference(&format!("{folder}HEAD")) {
+            Ok(head) => head,
+            Err(error)
+                if matches!(error.code(), git2::ErrorCode::NotFound | git2::ErrorCode::InvalidSpec) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(GitError::doing("cannot read the remote's HEAD")(error)),
+        };
+        let target = head.symbolic_target_bytes().map(String::from_utf8_lossy);
+        let branch = target.and_then(|target| target.strip_prefix(&folder).map(str::to_owned));
+        Ok(branch.filter(|branch| check_name(&format!("refs/heads/{branch}")).is_ok()))
+    }
+
+    /// The remote's branches, without `refs/heads/`.
+    ///
+    /// # Errors
+    /// When the remote cannot be read.
+    pub fn branches(&self) -> Result<Vec<String>, GitError> {
+        let args = ["ls-remote", "--heads", "--end-of-options", &self.target];
+        let output = self.program().args(args).run()?;
+        if !output.success {
+            return Err(self.failure("reading", &output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let names = text.lines().filter_map(|line| line.split_once('\t')?.1.strip_prefix("refs/heads/"));
+        Ok(names
+            .filter(|name| check_name(&format!("refs/heads/{name}")).is_ok())
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// A run of the program that may talk to this remote, with its credentials in the environment.
     fn program(&self) -> GitCommand {
         let mut settings: Vec<OsString> = Vec::new();

@@ -28,7 +28,7 @@ pub(crate) fn record(
     decision: &Decision,
     permit: &AuthorizedActor,
     source: &DecisionSource,
-    context: &Context,
+    context: &mut Context,
 ) -> Result<Vec<String>, CliError> {
     let decider = Decider::Host(HostDecision {
         account: HostAccount { login: permit.login.clone(), id: permit.id },

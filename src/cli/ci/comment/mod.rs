@@ -55,7 +55,9 @@ pub(crate) fn run(
             }
             Err(_) => Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned())),
         },
-        Err(CommandError::Unknown) => Ok(CommandAnswer::Confused(format!("That is not a command.\n\n{HELP}"))),
+        Err(CommandError::Unknown) => {
+            Ok(CommandAnswer::Confused(format!("That is not a command.\n\n{HELP}")))
+        }
         Err(CommandError::Wrong(why)) => Ok(CommandAnswer::Confused(markdown(&why, 300))),
     };
     let answer = match answer {

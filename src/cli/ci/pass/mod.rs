@@ -1,4 +1,4 @@
-//! A pass in a job: everything is driven as far as it goes, and the people who brought it are told.
+//! A pass in a job: drives everything as far as it goes, and reports to the pull requests that introduced it.
 
 mod live_updates;
 mod pass_report;
@@ -20,6 +20,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::config::Actions;
 use crate::engine::{ReconcileOptions, ReconcileSummary, forget_poll_times};
+use crate::report::text;
 
 /// Drives everything and reports it.
 pub(crate) fn run(
@@ -31,6 +32,27 @@ pub(crate) fn run(
     follow(branch, context);
     let host = open_host(actions, context)?.map(|host| host.within(choices));
     drive_and_report(host.as_ref(), choices, actions, context)
+}
+
+/// A branch other than the host's default was pushed, which the configuration may name as the desired branch.
+pub(crate) fn after_push(
+    pushed: &str,
+    default: String,
+    choices: &CiOptions,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    follow(Some(default.clone()), context);
+    let desired = match &context.options.reference {
+        Some(given) => given.clone(),
+        None => RepoContext::open(context)?.current_branch(context)?,
+    };
+    if pushed == desired {
+        return run(Some(default), choices, actions, context);
+    }
+    let note = format!("nothing to do: {pushed} was pushed, and the desired branch is {desired}");
+    context.out.note(text::line(&note))?;
+    Ok(Exit::Done)
 }
 
 /// A pull request was approved: once it is merged, that may open gates.
@@ -50,8 +72,8 @@ pub(crate) fn after_review(
     drive_and_report(Some(&host), choices, actions, context)
 }
 
-/// Lets the next pass look at everything that goes on elsewhere, however short ago the last look was.
-pub(crate) fn look_at_once(context: &Context) -> Result<(), CliError> {
+/// Lets the next pass poll all remote work, however recent the last poll was.
+pub(crate) fn poll_at_once(context: &Context) -> Result<(), CliError> {
     Ok(forget_poll_times(&RepoContext::open(context)?.repo.cache_dir())?)
 }
 
@@ -61,19 +83,15 @@ pub(crate) fn open_host(actions: &Actions, context: &mut Context) -> Result<Opti
         Ok(host) => Ok(Some(host)),
         Err(error) => {
             let why = error.to_string();
-            context
-                .out
-                .warning(format!("nothing is written on the host: {}", crate::report::text::line(&why)))?;
+            context.out.warning(format!("cannot write to the host: {}", text::line(&why)))?;
             Ok(None)
         }
     }
 }
 
-/// The desired branch is the one that the event names, unless the user named one.
+/// Takes the default branch from the event, which saves asking the host; the configuration may name another branch.
 pub(crate) fn follow(branch: Option<String>, context: &mut Context) {
-    if context.options.reference.is_none() {
-        context.options.reference = branch;
-    }
+    context.options.host_default = branch;
 }
 
 /// One pass, one more when reviews opened gates, and the reports.
@@ -83,18 +101,20 @@ pub(crate) fn drive_and_report(
     actions: &Actions,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let (mut passed, mut told, begun) = (PassReport::default(), ReportedState::default(), Instant::now());
+    let begun = Instant::now();
+    let mut passed = PassReport::default();
+    let mut reported = ReportedState::default();
     let full = step::summary_address(actions);
     let listener = PassObserver { host, full: full.as_deref() };
-    once(&mut passed, choices, begun, &listener, &mut told, context)?;
+    once(&mut passed, choices, begun, &listener, &mut reported, context)?;
     if let Some(host) = host
         && !passed.summary.interrupted
         && passed.summary.waiting_count > 0
         && approvals::count_reviews(host, context)? > 0
     {
-        once(&mut passed, choices, begun, &listener, &mut told, context)?;
+        once(&mut passed, choices, begun, &listener, &mut reported, context)?;
     }
-    let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut told, context)?;
+    let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut reported, context)?;
     step::summary(actions, &page)?;
     let exit = verdict(&passed.summary);
     step::outputs(
@@ -108,7 +128,7 @@ pub(crate) fn drive_and_report(
     Ok(exit)
 }
 
-/// Who is told what happens while it does.
+/// Who is notified during a pass.
 struct PassObserver<'a> {
     host: Option<&'a Host>,
     /// The address of the job's summary.
@@ -120,7 +140,7 @@ fn once(
     choices: &CiOptions,
     begun: Instant,
     listener: &PassObserver<'_>,
-    told: &mut ReportedState,
+    reported: &mut ReportedState,
     context: &mut Context,
 ) -> Result<(), CliError> {
     let workspace = RepoContext::open(context)?;
@@ -136,7 +156,7 @@ fn once(
     let summary = std::thread::scope(|scope| {
         if let Some(host) = listener.host {
             let news = &news;
-            scope.spawn(move || live_updates::tell(news, beside, host, (interval, listener.full), told));
+            scope.spawn(move || live_updates::tell(news, beside, host, (interval, listener.full), reported));
         }
         let summary = drive_with(workspace, options, context, |event| {
             seen.note(event);
