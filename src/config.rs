@@ -15,6 +15,9 @@ use crate::model::{Duration, JsonMap};
 /// The name of the configuration file, at the root of the desired tree.
 pub const CONFIG_FILE: &str = ".planspec.yaml";
 
+/// Names that people give the configuration file by mistake. They are refused, because rules without effect are worse than none.
+pub const MISNAMED_CONFIG_FILES: [&str; 2] = [".planspec.yml", ".planspec.json"];
+
 /// The content of `.planspec.yaml`; every key has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

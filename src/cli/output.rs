@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::error::CliError;
 use crate::cli::options::ColorWhen;
 use crate::config::Environment;
+use crate::markup;
 use crate::report::style::Tone;
 
 /// The lines of a terminal whose height nobody knows.
@@ -80,7 +81,7 @@ impl Output {
 
     /// Prints a value as one YAML document.
     pub(crate) fn yaml(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        let text = serde_yaml::to_string(value)
+        let text = markup::yaml(value)
             .map_err(|error| CliError::bug(format!("a value cannot be written as YAML: {error}")))?;
         self.text(&text)
     }

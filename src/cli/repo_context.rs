@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
-use crate::config::{CONFIG_FILE, Config, Environment};
-use crate::diagnostic::Severity;
+use crate::config::{Config, Environment};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{BranchChoice, BranchError, Branches, EngineError, redirect, starting_branch};
 use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature};
-use crate::manifest::load_config;
+use crate::manifest;
 use crate::model::Digest;
 use crate::record::StatusTree;
 use crate::report::text;
@@ -234,8 +234,11 @@ impl RepoContext {
     pub(crate) fn config_at(&self, commit: Option<ObjectId>) -> Result<Config, CliError> {
         let Some(commit) = commit else { return Ok(Config::default()) };
         let tree = self.repo.commit(commit)?.tree;
-        let Some(blob) = self.repo.file(tree, CONFIG_FILE)? else { return Ok(Config::default()) };
-        parse_config(&self.repo.blob(blob, Config::default().limits.file_bytes)?)
+        let most = Config::default().limits.file_bytes;
+        checked_config(manifest::read_config(|name| {
+            let blob = self.repo.file(tree, name)?;
+            blob.map(|blob| self.repo.blob(blob, most)).transpose()
+        })?)
     }
 
     /// The status tree at its tip.
@@ -299,12 +302,11 @@ pub(crate) fn full(branch: &str) -> String {
     format!("refs/heads/{branch}")
 }
 
-/// Reads `.planspec.yaml`; anything wrong with it is a clear no, because everything else follows from it.
-pub(crate) fn parse_config(bytes: &[u8]) -> Result<Config, CliError> {
-    let (config, diagnostics) = load_config(bytes);
+/// The configuration, if nothing is wrong with it: everything else follows from it.
+pub(crate) fn checked_config((config, diagnostics): (Config, Vec<Diagnostic>)) -> Result<Config, CliError> {
     let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
     let Some(first) = errors.next() else { return Ok(config) };
     let line = first.location.span.map(|span| format!(":{}:{}", span.line, span.column)).unwrap_or_default();
-    let error = CliError::no(format!("{CONFIG_FILE}{line}: {}", first.message));
+    let error = CliError::no(format!("{}{line}: {}", first.location.path, first.message));
     Err(first.hint.iter().fold(error, |error, hint| error.hint(hint.clone())))
 }

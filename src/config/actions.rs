@@ -47,6 +47,7 @@ impl Environment {
             token: text("GITHUB_TOKEN"),
             api: text("GITHUB_API_URL").unwrap_or_else(|| PUBLIC_API.to_owned()),
             server: text("GITHUB_SERVER_URL"),
+            // It becomes a part of addresses.
             run_id: text("GITHUB_RUN_ID").filter(|id| id.bytes().all(|byte| byte.is_ascii_digit())),
             output: path("GITHUB_OUTPUT"),
             summary: path("GITHUB_STEP_SUMMARY"),

@@ -82,6 +82,7 @@ impl Environment {
     /// The continuous integration service, if this runs in one.
     #[must_use]
     pub fn ci(&self) -> Option<Ci> {
+        // `CI=false` is how people make a program behave as on their own machine.
         let on = |name| self.text(name).is_some_and(|value| value != "false" && value != "0");
         if on("GITHUB_ACTIONS") {
             Some(Ci::GitHubActions)

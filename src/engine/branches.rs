@@ -266,17 +266,15 @@ impl Branches {
     fn read(&self, branch: &str, desired: ObjectId) -> Result<BranchTips, EngineError> {
         let desired = self.repo.commit(desired)?;
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;
-        let mut config = Config::default();
-        let mut warnings = Vec::new();
-        if let Some(blob) = config_blob {
-            let bytes = self.repo.blob(blob, MAX_CONFIG_BYTES)?;
-            (config, warnings) = manifest::load_config(&bytes);
-            if let Some(error) = warnings.iter().find(|found| found.severity == Severity::Error) {
-                let place =
-                    error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
-                let message = format!("{place}{}", error.message);
-                return Err(EngineError::Config { commit: desired.id.short(), message });
-            }
+        let (config, warnings) = manifest::read_config(|name| {
+            let blob = self.repo.file(desired.tree, name)?;
+            blob.map(|blob| self.repo.blob(blob, MAX_CONFIG_BYTES)).transpose()
+        })?;
+        if let Some(error) = warnings.iter().find(|found| found.severity == Severity::Error) {
+            let place = error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
+            let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let message = format!("{place}{}{hint}", error.message);
+            return Err(EngineError::Config { commit: desired.id.short(), message });
         }
         let remote = self.remote.is_some();
         let branch = branch.to_owned();

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{AWAITS, BAD, BROKEN, DECLARED, MENTIONS, RECORDED, decode};
 use super::{Index, IndexError, Topic};
-use crate::git::ObjectId;
+use crate::config::Limits;
+use crate::diagnostic::Diagnostic;
+use crate::git::{ObjectId, Repo};
+use crate::manifest;
 use crate::model::{Digest, Kind, Name, ResourceKey, SourceLocation};
 
 /// The declaration of a resource that is in force.
@@ -150,11 +153,35 @@ impl Index {
         Ok(keys)
     }
 
+    /// What is wrong with the files of the desired tree, one by one, and where they declare what another one declares. They
+    /// are read again: the index keeps only which ones they are.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn findings(&self, repo: &Repo, limits: &Limits) -> Result<Vec<Diagnostic>, IndexError> {
+        let mut all = Vec::new();
+        for (path, blob) in self.bad_files()? {
+            let Ok(bytes) = repo.blob(blob, manifest::most_bytes(limits)) else { continue };
+            let parsed = manifest::parse(&path, &bytes, limits);
+            let mut again = Vec::new();
+            for resource in &parsed.resources {
+                let declared = self.declared(&resource.key())?;
+                if let Some(first) = declared.filter(|declared| declared.source.path != path) {
+                    again.push(manifest::duplicate(&resource.key(), &resource.source, &first.source));
+                }
+            }
+            manifest::locate(&mut again, limits, |other| (other == path).then(|| bytes.clone()));
+            all.extend(parsed.diagnostics);
+            all.extend(again);
+        }
+        Ok(all)
+    }
+
     /// Files of the desired tree with diagnostics.
     ///
     /// # Errors
     /// The store.
-    pub fn bad_files(&self) -> Result<Vec<(String, ObjectId)>, IndexError> {
+    fn bad_files(&self) -> Result<Vec<(String, ObjectId)>, IndexError> {
         let table = self.store.begin_read()?.open_table(BAD)?;
         let mut all = Vec::new();
         for entry in table.iter()? {

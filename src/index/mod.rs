@@ -12,7 +12,7 @@ mod work;
 
 use std::path::Path;
 
-pub use advance::{Advance, IndexTarget, ManifestFilter};
+pub use advance::{Advance, IndexTarget, ManifestFilter, read_entry};
 pub use error::IndexError;
 pub use links::{Topic, topics_of};
 pub use lookup::{Declaration, RecordSummary};

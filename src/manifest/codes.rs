@@ -66,6 +66,8 @@ codes! {
     BAD_PATTERN = "PS2012", "malformed regular expression";
     /// A value has the right form, and still cannot be used.
     UNUSABLE_VALUE = "PS2013", "unusable value";
+    /// A file that looks like the configuration, under a name that is not read.
+    MISNAMED_CONFIG = "PS2014", "misnamed configuration file";
 
     /// Two manifests declare the same resource.
     DUPLICATE_RESOURCE = "PS3001", "duplicate resource";

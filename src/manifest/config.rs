@@ -7,12 +7,13 @@ use super::locate::SourceText;
 use super::problem::Problem;
 use super::read::{self, RawDocument, ReadError};
 use super::{codes, decode_text, document, rules, schema};
-use crate::config::{CONFIG_FILE, Config, Limits};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::config::{CONFIG_FILE, Config, Limits, MISNAMED_CONFIG_FILES};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 
 /// Reads the configuration. Where a diagnostic is an error, the configuration is the default one and must not be used.
 #[must_use]
 pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
+    // A second document would be settings that nothing reads.
     let limits = Limits { documents: 1, ..Limits::default() };
     let text = match decode_text(CONFIG_FILE, bytes, &limits) {
         Ok(text) => text,
@@ -22,6 +23,25 @@ pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
         Ok(config) => (config, Vec::new()),
         Err(diagnostics) => (Config::default(), diagnostics),
     }
+}
+
+/// Reads the configuration of a tree; `file` gives the content of a file at its root, if that is there.
+///
+/// # Errors
+/// Those of `file`.
+pub fn read_config<E>(
+    mut file: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+) -> Result<(Config, Vec<Diagnostic>), E> {
+    for name in MISNAMED_CONFIG_FILES {
+        if file(name)?.is_some() {
+            let location = Location { path: name.to_owned(), ..Location::default() };
+            let message = format!("`{name}` is not read");
+            let diagnostic = Diagnostic::error(codes::MISNAMED_CONFIG, location, message);
+            let diagnostic = diagnostic.with_hint(format!("rename it to `{CONFIG_FILE}`"));
+            return Ok((Config::default(), vec![diagnostic]));
+        }
+    }
+    Ok(file(CONFIG_FILE)?.map(|bytes| load_config(&bytes)).unwrap_or_default())
 }
 
 fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
@@ -112,6 +132,7 @@ pub fn overlaps(one: &str, other: &str) -> bool {
 fn is_branch(name: &str) -> bool {
     let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
     let forbidden = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
+    // Git has the same check, but nothing here may know a repository.
     name != "@"
         && name != "HEAD"
         && !name.starts_with('-')
@@ -149,6 +170,18 @@ mod tests {
         assert!(overlaps("main", "main"));
         assert!(overlaps("planspec", "planspec/status") && overlaps("planspec/status", "planspec"));
         assert!(!overlaps("planspec-old", "planspec/status") && !overlaps("main", "maintenance"));
+    }
+
+    #[test]
+    fn a_file_under_a_name_that_is_not_read_is_an_error() {
+        let tree = |present: &'static [&str]| {
+            read_config(|name| Ok::<_, ()>(present.contains(&name).then(|| b"jobs: 3\n".to_vec()))).unwrap()
+        };
+        assert_eq!(tree(&[]), (Config::default(), Vec::new()));
+        assert_eq!(tree(&[".planspec.yaml"]).0.jobs, Some(3));
+        let (config, found) = tree(&[".planspec.yml", ".planspec.yaml"]);
+        assert_eq!((config, found[0].message.as_str()), (Config::default(), "`.planspec.yml` is not read"));
+        assert_eq!(found[0].hint.as_deref(), Some("rename it to `.planspec.yaml`"));
     }
 
     #[test]

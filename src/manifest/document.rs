@@ -10,6 +10,7 @@ use crate::diagnostic::Severity;
 use crate::model::{
     API_GROUP, API_VERSION, Digest, Kind, Metadata, Name, Resource, ResourceKey, SourceLocation, Spec,
 };
+use crate::run::json::pointer;
 
 /// The result of checking a document.
 #[derive(Debug, Default)]
@@ -43,12 +44,14 @@ pub(super) fn examine(
     outcome.problems.extend(findings.iter().map(explain));
     if let Version::Wrong(problem) = version {
         outcome.problems.push(problem);
+        // Fields of another version cannot be judged by the schema of this one.
         return outcome;
     }
     let Some(kind) = kind else {
         outcome.problems.push(unknown_kind(&map));
         return outcome;
     };
+    // What was cut off would be reported as missing.
     let cut_short = findings.iter().any(|finding| finding.kind == FindingKind::TooDeep);
     if !cut_short {
         examine_kind(kind, map, source, &mut outcome, reread);
@@ -71,11 +74,14 @@ fn examine_kind(
     let found = schema::of_kind(kind).check(&value);
     let valid = found.is_empty();
     outcome.problems.extend(found);
+    // Decoding would find the first of the same problems again, without its place.
     if !valid {
         return;
     }
+    // Moved out rather than cloned: specs may be large, and most manifests are valid.
     let mut take = |field: &str| value.as_object_mut().and_then(|map| map.remove(field)).unwrap_or_default();
     let (metadata, spec) = (take("metadata"), take("spec"));
+    // Of the value as it is written: defaults that a later version adds must not change the digest.
     let spec_digest = Digest::of_value(&spec);
     let decoded =
         read::decode::<Metadata>(metadata).and_then(|metadata| Ok((metadata, decode_spec(kind, spec)?)));
@@ -130,11 +136,31 @@ fn api_version(map: &Map<String, Value>) -> Version {
             });
             misspelt.map_or(Version::Foreign, |(key, _)| {
                 let message = format!("unknown field `{}`", short(key));
-                let problem = Problem::new(codes::UNKNOWN_FIELD, super::pointer::join("", key), message);
+                let problem = Problem::new(codes::UNKNOWN_FIELD, pointer::join("", key), message);
                 Version::Wrong(problem.at_key().hint("did you mean `apiVersion`?".to_owned()))
             })
         }
     }
+}
+
+/// Why a document is not ours, when it looks as if it were meant to be something.
+pub(super) fn why_foreign(value: &Value) -> Option<Problem> {
+    let map = value.as_object().filter(|map| !map.is_empty())?;
+    if map.get("kind").and_then(Value::as_str) == Some("List") {
+        let problem = Problem::new(codes::UNKNOWN_KIND, "/kind", "`kind: List` is not read");
+        let hint = "write each item as a document of its own, with `---` between them";
+        return Some(problem.hint(hint.to_owned()));
+    }
+    Some(match map.get("apiVersion") {
+        Some(version) => {
+            let version = version.as_str().map_or_else(|| version.to_string(), str::to_owned);
+            let message = format!("unknown apiVersion `{}`", short(&version));
+            Problem::new(codes::UNKNOWN_VERSION, "/apiVersion", message)
+                .hint(format!("write `{API_VERSION}`"))
+        }
+        None => Problem::new(codes::UNKNOWN_VERSION, "", "missing field `apiVersion`")
+            .hint(format!("write `apiVersion: {API_VERSION}`")),
+    })
 }
 
 fn kind_of(text: &str) -> Option<Kind> {
@@ -168,7 +194,7 @@ pub(super) fn explain(finding: &ReadFinding) -> Problem {
     let pointer = finding.pointer.as_str();
     match &finding.kind {
         FindingKind::DuplicateKey => {
-            let key = super::pointer::split_last(pointer).map(|(_, key)| short(&key)).unwrap_or_default();
+            let key = pointer::split_last(pointer).map(|(_, key)| short(&key)).unwrap_or_default();
             let mut problem =
                 Problem::new(codes::DUPLICATE_KEY, pointer, format!("duplicate key `{key}`")).at_key();
             problem.occurrence = 1;

@@ -196,6 +196,7 @@ fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> KindFacts {
         optional: requirement.optional,
     });
     let annotation = |name: &str| metadata.annotations.get(name);
+    // An annotation is text, and `false` is how people take it back.
     let deprecated = annotation(DEPRECATED).filter(|why| why.as_str() != "false").map(|why| {
         let why = if why == "true" { "" } else { why };
         (why.to_owned(), annotation(REPLACEMENT).cloned().unwrap_or_default())
@@ -238,6 +239,7 @@ fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts
 fn inputs(map: &JsonMap) -> Vec<InputFacts> {
     let fact = |(name, value): (&String, &Value)| {
         let kind = match value {
+            // What an expression gives is known only when the task starts.
             Value::String(text) if text.contains("${{") => None,
             value => type_of(value),
         };

@@ -107,6 +107,7 @@ impl<'t> SourceText<'t> {
         let here = self.lines().line(at.line).trim_start();
         let template = here.starts_with("{{") || here.contains(": {{");
         let unquoted = |start: char| here.split_once(": ").is_some_and(|(_, value)| value.starts_with(start));
+        // A parser reports where it gave up, which is often the line after the mistake.
         if (at.line.saturating_sub(1)..=at.line).any(tabbed) {
             Some("YAML is indented with spaces, never with tabs".to_owned())
         } else if template {

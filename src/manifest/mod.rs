@@ -9,7 +9,6 @@ mod facts;
 #[allow(clippy::disallowed_methods, reason = "a test asks whether to write its expectations")]
 mod fixtures;
 mod locate;
-mod pointer;
 mod problem;
 mod read;
 mod references;
@@ -20,11 +19,11 @@ mod schema;
 mod suggest;
 mod transition;
 
-pub use config::{load_config, overlaps};
+pub use config::{load_config, overlaps, read_config};
 pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
 pub(crate) use read::documents;
-pub use references::{DeclaredResource, ResourceSet, check_references, drop_consequences};
+pub use references::{DeclaredResource, ResourceSet, check_references, drop_consequences, duplicate};
 pub use schema::{PublishedSchema, schemas};
 pub use transition::check_transition;
 
@@ -34,7 +33,11 @@ use self::locate::SourceText;
 use self::problem::Problem;
 use crate::config::Limits;
 use crate::diagnostic::{Diagnostic, Location};
-use crate::model::{API_GROUP, Resource, SourceLocation};
+use crate::model::{API_GROUP, API_VERSION, Resource, SourceLocation};
+
+/// Files up to this size are read although they are over the limit: to see whether they are manifests at all. A lock file
+/// of a package manager may be large, and is none.
+const SEARCHED_BYTES: u64 = 16 << 20;
 
 /// How many problems of a document are listed.
 const MOST_PROBLEMS: usize = 100;
@@ -62,7 +65,9 @@ pub fn is_candidate(path: &str) -> bool {
 /// Reads a file: YAML with any number of documents, or JSON. Documents of other projects are passed over.
 #[must_use]
 pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
-    if !mentions_group(bytes) {
+    // Before anything is decoded: a repository may hold any number of large files of other programs.
+    let large = bytes.len() as u64 > limits.file_bytes;
+    if !mentions_group(bytes) || (large && !declares_group(&String::from_utf8_lossy(bytes))) {
         return Parsed::default();
     }
     let mut parsed = Parsed::default();
@@ -84,20 +89,59 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
                 parsed.take(document::examine(document, source, || reread(index)), &text, index, limits);
             }
             Err(broken) => {
+                // Repositories are full of templates that are no YAML yet; a broken file is ours only if it says so.
                 if parsed.manifest || declares_group(text.content) {
                     parsed.refuse(text.broken(&broken, index, limits));
                 }
             }
         }
     }
+    // Problems are found rule by rule, and read from top to bottom.
     parsed.diagnostics.sort_by_key(|found| found.location.span.map_or(0, |span| span.start));
     parsed
 }
 
-/// What to say of a file that is too large to be read at all. Whether it is a manifest is not known.
+/// As [`parse`], for a file that somebody names: that it holds no manifest is an error, with the reason.
 #[must_use]
-pub fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
-    let message = format!("the file has {size} bytes, the limit is {limit}; it is not read");
+pub fn parse_named(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
+    let mut parsed = parse(path, bytes, limits);
+    if !parsed.manifest && parsed.diagnostics.is_empty() {
+        parsed.diagnostics.push(no_manifest(path, bytes, limits));
+    }
+    parsed
+}
+
+/// Why a file holds no manifest.
+fn no_manifest(path: &str, bytes: &[u8], limits: &Limits) -> Diagnostic {
+    let text = match decode_text(path, bytes, limits) {
+        Ok(text) => text,
+        Err(diagnostic) => return *diagnostic,
+    };
+    let mut problem = Problem::new(codes::UNKNOWN_VERSION, "", "the file holds no manifest");
+    for (index, document) in text.read(limits).into_iter().enumerate() {
+        match document {
+            Ok(document) => {
+                if let Some(found) = document::why_foreign(&document.value) {
+                    return text.locate(&found, index, limits);
+                }
+            }
+            Err(broken) => return text.broken(&broken, index, limits),
+        }
+    }
+    problem = problem.hint(format!("a manifest begins with `apiVersion: {API_VERSION}`"));
+    text.locate(&problem, 0, limits)
+}
+
+/// Up to how many bytes of a file are read. Over `limits.fileBytes`, [`parse`] only says whether it is a manifest.
+#[must_use]
+pub fn most_bytes(limits: &Limits) -> u64 {
+    limits.file_bytes.max(SEARCHED_BYTES)
+}
+
+/// What to say of a file over [`most_bytes`], which is not read. Whether it is a manifest is not known.
+#[must_use]
+pub fn refuse_large(path: &str, size: u64) -> Parsed {
+    let message = format!("the file has {size} bytes and is not read");
     let hint = "split it, raise `limits.fileBytes`, or list it under `exclude` in .planspec.yaml";
     unread(Diagnostic::warning(codes::TOO_LARGE, whole(path), message).with_hint(hint))
 }
@@ -133,6 +177,8 @@ impl Parsed {
         limits: &Limits,
     ) {
         self.manifest |= outcome.ours;
+        // Without a key nobody knows which resource is meant, so that everything the file declared before stays in
+        // force (Invariant 6).
         self.broken |= outcome.ours && outcome.resource.is_none() && outcome.key.is_none();
         let left = outcome.problems.len().saturating_sub(MOST_PROBLEMS);
         let more = (left > 0).then(|| {
@@ -176,7 +222,9 @@ fn decode_text<'t>(
     limits: &Limits,
 ) -> Result<SourceText<'t>, Box<Diagnostic>> {
     if bytes.len() as u64 > limits.file_bytes {
-        let message = format!("the file has {} bytes, the limit is {}", bytes.len(), limits.file_bytes);
+        let size = bytes.len();
+        let message =
+            format!("the file has {size} bytes, more than `limits.fileBytes` ({})", limits.file_bytes);
         let hint = "split it, or raise `limits.fileBytes` in .planspec.yaml";
         return Err(Box::new(Diagnostic::error(codes::TOO_LARGE, whole(path), message).with_hint(hint)));
     }
@@ -194,6 +242,7 @@ fn decode_text<'t>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Severity;
     use crate::model::Spec;
 
     fn check(text: &str, expected: &[(&str, u32, u32)]) -> Parsed {
@@ -243,7 +292,11 @@ mod tests {
     #[test]
     fn limits_come_from_the_configuration() {
         let limits = Limits { file_bytes: 50, ..Limits::default() };
-        check_limit(&limits, GOAL, &format!("PS1005 the file has {} bytes, the limit is 50", GOAL.len()));
+        check_limit(
+            &limits,
+            GOAL,
+            &format!("PS1005 the file has {} bytes, more than `limits.fileBytes` (50)", GOAL.len()),
+        );
         let limits = Limits { documents: 2, ..Limits::default() };
         let text = format!("{GOAL}---\n{GOAL}---\n{GOAL}");
         check_limit(&limits, &text, "PS1006 the file has more than 2 documents");
@@ -279,13 +332,61 @@ mod tests {
     #[test]
     fn what_is_not_read_is_named_and_may_have_held_anything() {
         for (parsed, code) in
-            [(refuse_large("a.yaml", 9, 5), "PS1005"), (refuse_entry("a.yaml", "a symbolic link"), "PS1012")]
+            [(refuse_large("a.yaml", 9), "PS1005"), (refuse_entry("a.yaml", "a symbolic link"), "PS1012")]
         {
             assert!(parsed.broken && !parsed.manifest && parsed.resources.is_empty());
             assert_eq!(
                 (parsed.diagnostics[0].code.id, parsed.diagnostics[0].location.path.as_str()),
                 (code, "a.yaml")
             );
+        }
+    }
+
+    #[test]
+    fn a_named_file_without_a_manifest_is_an_error_that_says_why() {
+        for (text, expected) in [
+            (
+                "",
+                "- PS2001 the file holds no manifest (a manifest begins with `apiVersion: planspec.io/v1alpha1`)",
+            ),
+            (
+                "kind: Goal\n",
+                "1 PS2001 missing field `apiVersion` (write `apiVersion: planspec.io/v1alpha1`)",
+            ),
+            (
+                "---\n---\nkind: Goal\n",
+                "3 PS2001 missing field `apiVersion` (write `apiVersion: planspec.io/v1alpha1`)",
+            ),
+            (
+                "apiVersion: planspec/v1alpha1\n",
+                "1 PS2001 unknown apiVersion `planspec/v1alpha1` (write `planspec.io/v1alpha1`)",
+            ),
+            (
+                "apiVersion: v1\nkind: List\nitems: []\n",
+                "2 PS2002 `kind: List` is not read (write each item as a document of its own, with `---` between them)",
+            ),
+            (
+                "apiVersion: apps/v1\nkind: Deployment\n",
+                "1 PS2001 unknown apiVersion `apps/v1` (write `planspec.io/v1alpha1`)",
+            ),
+            ("a: [\n", "2 PS1001 did not find expected node content, while parsing a node"),
+        ] {
+            let parsed = parse_named("a.yaml", text.as_bytes(), &Limits::default());
+            let [found] = parsed.diagnostics.as_slice() else { panic!("{parsed:?}") };
+            let line = found.location.span.map_or("-".to_owned(), |span| span.line.to_string());
+            let hint = found.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            assert_eq!(format!("{line} {} {}{hint}", found.code, found.message), expected);
+            assert_eq!(found.severity, Severity::Error);
+        }
+        assert_eq!(parse_named("a.yaml", GOAL.as_bytes(), &Limits::default()).diagnostics, Vec::new());
+    }
+
+    #[test]
+    fn a_large_file_is_refused_when_it_declares_a_manifest_and_ignored_when_it_does_not() {
+        let limits = Limits { file_bytes: 10, ..Limits::default() };
+        for (text, refused) in [(GOAL, true), ("{\"planspec.io/goal\": \"a lock file\"}", false)] {
+            let parsed = parse("a.yaml", text.as_bytes(), &limits);
+            assert_eq!((parsed.broken, parsed.diagnostics.len()), (refused, usize::from(refused)), "{text}");
         }
     }
 

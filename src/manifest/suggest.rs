@@ -2,6 +2,7 @@
 
 /// The known word that is nearest to `word`, if one is near enough to be a slip of the keyboard.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // The comparison takes time with the product of the lengths, and the word is anybody's.
     if word.len() > 64 {
         return None;
     }
@@ -9,6 +10,7 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     let mut best: Option<(f64, &str)> = None;
     for candidate in known {
         let score = strsim::jaro_winkler(&lower, &candidate.to_lowercase());
+        // Two slips turn a short word into another one.
         let near = score > 0.85
             || strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()) <= 2.min(word.len() / 3);
         if near && best.is_none_or(|(other, _)| score > other) {

@@ -8,6 +8,7 @@ use crate::model::{ExecutionSpec, Resource, SourceLocation, Spec};
 #[must_use]
 pub fn check_transition(old: &Resource, new: Option<&Resource>) -> Vec<Diagnostic> {
     let Some(new) = new else { return removed(old).into_iter().collect() };
+    // Labels and annotations may change at any time.
     if old.spec_digest == new.spec_digest || old.key() != new.key() {
         return Vec::new();
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::RecordError;
+use crate::markup;
 use crate::model::{
     Artifact, ExecutionStatus, NodeId, NodeStatus, ResourceKey, ResourceStatus, StatusRecord,
 };
@@ -190,7 +191,7 @@ fn ends_line(c: char) -> bool {
 }
 
 fn yaml(value: &impl Serialize) -> Result<String, RecordError> {
-    serde_yaml::to_string(value).map_err(RecordError::Render)
+    markup::yaml(value).map_err(RecordError::Render)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod compiled;
 pub(crate) mod expression;
 mod fold;
 pub(crate) mod gate;
+pub(crate) mod json;
 pub(crate) mod parameter;
 mod phase;
 mod reads;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::json as strict_json;
 use crate::model::{CapabilityParameter, JsonMap, ParameterType};
 
 /// Values longer than this are not repeated in a message.
@@ -85,6 +86,23 @@ fn short(value: &Value) -> String {
     format!("{head}…")
 }
 
+/// Reads a value that somebody gives by name: `NAME=TEXT`, or `NAME:=JSON` for anything but text. A text stays what was
+/// typed: `1e3`, `007` and `true` are not taken for numbers or booleans.
+///
+/// # Errors
+/// What is wrong, for the person who typed it.
+pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=TEXT, or NAME:=JSON for anything but text")?;
+    let (name, value) = match name.strip_suffix(':') {
+        Some(name) => (name, strict_json::read(value).map_err(|why| format!("{name}:= takes JSON: {why}"))?),
+        None => (name, Value::String(value.to_owned())),
+    };
+    if name.is_empty() {
+        return Err("the name is empty".to_owned());
+    }
+    Ok((name.to_owned(), value))
+}
+
 /// Reads texts as the types that parameters declare: `key=value` lines can say nothing but text. A text that cannot be
 /// read so stays, for [`misfit`] to refuse.
 pub(crate) fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter]) {
@@ -102,6 +120,28 @@ pub(crate) fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_stays_what_was_typed_and_json_is_asked_for() {
+        for text in [
+            "1234e56",
+            "123456789012345678901234567890",
+            "1.10",
+            "true",
+            "null",
+            "007",
+            "x=y",
+            "\"5\"",
+            "[1]",
+            "",
+        ] {
+            assert_eq!(assignment(&format!("a={text}")), Ok(("a".to_owned(), json!(text))));
+        }
+        assert_eq!(assignment("a:=[1, true]"), Ok(("a".to_owned(), json!([1, true]))));
+        assert_eq!(assignment("a:=x").unwrap_err(), "a:= takes JSON: expected value at line 1 column 1");
+        assert_eq!(assignment("a:={\"b\": 1, \"b\": 2}").unwrap_err(), "a:= takes JSON: duplicate key at /b");
+        assert!(assignment("a").is_err() && assignment("=1").is_err() && assignment(":=1").is_err());
+    }
 
     #[track_caller]
     #[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]

@@ -455,7 +455,7 @@ fn the_example_of_everything_prints_its_report_and_takes_back_what_it_cannot_pri
     assert_eq!(fs::read_dir(press.join("May")).unwrap().count(), 3);
 
     let run = ["run", "goal/weather-in-print", "-n", "weather", "--name", "june"];
-    environment.planspec(&[&run[..], &["-p", "month=June", "-p", "copies=900"]].concat()).succeeds();
+    environment.planspec(&[&run[..], &["-p", "month=June", "-p", "copies:=900"]].concat()).succeeds();
     let done = print_the_report(&environment, "june");
     assert_eq!(done["status"]["phase"], "Failed", "{done:#}");
     let all = phases(&done);

@@ -183,7 +183,7 @@ fn a_wrong_answer_is_told_once_and_the_issue_is_open_again() {
     world.pass();
     for (answer, why) in [
         ("```yaml\nwidth: broad\n```", "must be a number"),
-        ("```json\n{\"width\": \n```", "no JSON object"),
+        ("```json\n{\"width\": \n```", "not a JSON object"),
         ("```yaml\nwidth: 1\nheight: 2\n```", "not declared"),
         ("```yaml\nwidth:\n```\n", "is missing"),
     ] {

@@ -1,5 +1,8 @@
 //! `planspec validate` with the real binary.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use crate::environment::TestEnvironment;
 use crate::fixtures::{SSO, goal, plan};
 
@@ -123,4 +126,117 @@ fn schemas_are_printed_by_kind() {
     assert!(environment.planspec(&["schema"]).succeeds().json().is_object());
     let outcome = environment.planspec(&["schema", "gaol"]).exits(2);
     assert!(outcome.stderr.contains("did you mean `goal`"), "{}", outcome.stderr);
+}
+
+/// Findings as `PATH CODE LINE:COLUMN MESSAGE`, whatever form they were printed in.
+fn findings<'v>(all: impl Iterator<Item = &'v serde_json::Value>) -> BTreeSet<String> {
+    all.map(|found| {
+        let place = found.get("location").unwrap_or(found);
+        let span = place.get("span").unwrap_or(place);
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let number = |field: &str| span.get(field).map(ToString::to_string).unwrap_or_default();
+        let message = text(&found["message"]);
+        format!(
+            "{} {} {}:{} {message}",
+            text(&place["path"]),
+            text(&found["code"]),
+            number("line"),
+            number("column")
+        )
+    })
+    .collect()
+}
+
+/// What only a look at all resources together can find, which a pass meets as things to wait for.
+const ABOUT_OTHERS: [&str; 8] =
+    ["PS3002", "PS3003", "PS3005", "PS3010", "PS3011", "PS3012", "PS3013", "PS3016"];
+
+#[test]
+fn validate_and_reconcile_judge_every_file_alike() {
+    let environment = TestEnvironment::with_repository();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for folder in ["valid", "invalid"] {
+        for entry in std::fs::read_dir(fixtures.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let to = environment.repo().join(folder);
+            std::fs::create_dir_all(&to).unwrap();
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    environment.write("dup/a.yaml", &goal("dup", "Once"));
+    environment.write("dup/b.yaml", &goal("dup", "Twice"));
+    environment.write("package-lock.json", &lock_file(""));
+    environment.write("large.json", &lock_file("\"apiVersion\":\"planspec.io/v1alpha1\","));
+    std::os::unix::fs::symlink("dup/a.yaml", environment.repo().join("link.yaml")).unwrap();
+    environment.commit_files(&[], "Everything");
+
+    let validated = |arguments: &[&str]| {
+        let outcome = environment.planspec(&[&["validate", "-o", "json"], arguments].concat()).exits(1);
+        findings(outcome.json()["diagnostics"].as_array().unwrap().iter())
+    };
+    let work_tree = validated(&[]);
+    assert_eq!(work_tree, validated(&["--ref", "HEAD"]));
+    for _pass in 0..2 {
+        let outcome = environment.planspec(&["reconcile", "-o", "json"]).exits(1);
+        let events: Vec<serde_json::Value> =
+            outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let reconciled = findings(events.iter().filter(|event| event["event"] == "diagnostic"));
+        let differ: Vec<&String> = work_tree
+            .symmetric_difference(&reconciled)
+            // Which of two declarations is in force depends on history, and the one of a link is read once.
+            .filter(|found| !found.contains("PS3001") && !found.contains("PS1012"))
+            .filter(|found| !ABOUT_OTHERS.iter().any(|code| found.contains(code)))
+            .collect();
+        assert_eq!(differ, Vec::<&String>::new());
+        assert!(reconciled.iter().any(|found| found.contains("Goal `dup` is declared twice")));
+    }
+    assert!(work_tree.iter().any(|found| found.starts_with("link.yaml PS1012")));
+    assert!(work_tree.iter().any(|found| found.starts_with("large.json PS1005")));
+    assert!(!work_tree.iter().any(|found| found.contains("package-lock.json")));
+}
+
+/// A file of more than a mebibyte, as package managers write them.
+fn lock_file(head: &str) -> String {
+    let package = "\"p\":{\"version\":\"1.0.0\",\"integrity\":\"sha512-xxxxxxxxxxxx\"},".repeat(20_000);
+    format!("{{{head}\"packages\":{{{package}\"x\":{{}}}}}}")
+}
+
+#[test]
+fn a_large_file_is_nobody_s_error_unless_it_declares_a_manifest() {
+    let environment = TestEnvironment::with_files(&[("package-lock.json", &lock_file(""))]);
+    environment.planspec(&["validate", "--deny-warnings"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    environment.write("large.json", &lock_file("\"apiVersion\":\"planspec.io/v1alpha1\","));
+    let outcome = environment.planspec(&["validate"]).exits(1);
+    assert!(outcome.stdout.contains("more than `limits.fileBytes` (1048576)"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_named_file_without_a_manifest_is_an_error_that_says_why() {
+    let environment = TestEnvironment::with_repository();
+    for (content, reason) in [
+        ("apiVersion: planspec/v1alpha1\nkind: Goal\n", "unknown apiVersion `planspec/v1alpha1`"),
+        ("kind: Goal\n", "missing field `apiVersion`"),
+        ("apiVersion: v1\nkind: List\nitems: []\n", "`kind: List` is not read"),
+    ] {
+        environment.write("x.yaml", content);
+        let outcome = environment.planspec(&["validate", "-f", "x.yaml"]).exits(1);
+        assert!(outcome.stdout.contains(reason), "{}", outcome.stdout);
+        let outcome = environment.planspec(&["apply", "-f", "x.yaml"]).exits(1);
+        assert!((outcome.stdout + &outcome.stderr).contains(reason));
+        // As one file among others of the repository it is somebody else's.
+        environment.planspec(&["validate"]).succeeds();
+    }
+}
+
+#[test]
+fn a_configuration_under_another_name_is_an_error() {
+    for name in [".planspec.yml", ".planspec.json"] {
+        let environment = TestEnvironment::with_files(&[(name, "{}\n")]);
+        for arguments in [&["validate"][..], &["validate", "--ref", "HEAD"], &["reconcile"]] {
+            let outcome = environment.planspec(arguments).exits(1);
+            assert!(outcome.stderr.contains(&format!("`{name}` is not read")), "{}", outcome.stderr);
+            assert!(outcome.stderr.contains("rename it to `.planspec.yaml`"), "{}", outcome.stderr);
+        }
+    }
 }

@@ -138,7 +138,7 @@ fn running_a_goal_commits_an_execution_of_the_plan_that_serves_it() {
         plan("ship-v1").replace("  description: Build", "  goalRef: {name: ship}\n  description: Build");
     let environment =
         TestEnvironment::with_files(&[("goal.yaml", &goal("ship", "Ship")), ("plan.yaml", &serving)]);
-    let arguments = ["run", "goal/ship", "-p", "dryRun=false", "-p", "who=wendy", "--name", "run-1"];
+    let arguments = ["run", "goal/ship", "-p", "dryRun:=false", "-p", "who=wendy", "--name", "run-1"];
     assert_eq!(environment.planspec(&arguments).succeeds().lines(), ["execution/run-1 created"]);
     let value = environment.planspec(&["get", "execution/run-1", "-o", "json"]).succeeds().json();
     assert_eq!(value["spec"]["planRef"]["name"], "ship-v1");

@@ -10,11 +10,11 @@ use crate::cli::desired::preview;
 use crate::cli::desired::{self, Desired};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
-use crate::config::{Actions, CONFIG_FILE, Config};
+use crate::config::{Actions, CONFIG_FILE, Config, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{MergeResult, ObjectId};
 use crate::github::{Annotation, AnnotationLevel, CheckResult, CommentUpdate, CommitState, GitHubError};
-use crate::manifest::load_config;
+use crate::manifest;
 use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::preview::{MARKER, Preview, render};
@@ -198,19 +198,22 @@ fn configuration(
     findings: &mut Vec<Diagnostic>,
 ) -> Result<(), CliError> {
     let repo = &workspace.repo;
-    let blob = |commit| Ok::<_, CliError>(repo.file(repo.commit(commit)?.tree, CONFIG_FILE)?);
-    let (old, new) = (blob(base)?, blob(merged)?);
-    if old == new {
+    let (old, new) = (repo.commit(base)?.tree, repo.commit(merged)?.tree);
+    let mut changed = false;
+    for name in std::iter::once(CONFIG_FILE).chain(MISNAMED_CONFIG_FILES) {
+        changed |= repo.file(old, name)? != repo.file(new, name)?;
+    }
+    if !changed {
         return Ok(());
     }
     preview.warnings.push(format!(
         "The change edits {CONFIG_FILE}: reviewers, providers and rules. It is read by the old rules until it is merged."
     ));
-    if let Some(new) = new {
-        let (_, found) = load_config(&repo.blob(new, Config::default().limits.file_bytes)?);
-        preview.diagnostics.extend(found.iter().map(preview::finding));
-        findings.extend(found);
-    }
+    let most = Config::default().limits.file_bytes;
+    let (_, found) =
+        manifest::read_config(|name| repo.file(new, name)?.map(|blob| repo.blob(blob, most)).transpose())?;
+    preview.diagnostics.extend(found.iter().map(preview::finding));
+    findings.extend(found);
     Ok(())
 }
 

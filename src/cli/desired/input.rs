@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use crate::cli::desired::{self, Desired, DesiredFacts, FileFacts, outline, refuse_large};
+use crate::cli::desired::{self, Desired, DesiredFacts, FileFacts, outline};
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Limits};
 use crate::git::Repo;
 use crate::index::{FileStamp, ManifestFilter, ValidatedContent, ValidationCache};
-use crate::manifest::{Facts, Parsed, is_candidate, parse};
+use crate::manifest::{self, Facts, Parsed, is_candidate};
 use crate::model::SourceLocation;
 
 /// The name of standard input.
@@ -26,18 +26,28 @@ pub(crate) struct InputFile {
     pub(crate) path: String,
     /// Where it is; absent for standard input.
     pub(crate) place: Option<PathBuf>,
-    /// The content; empty when it is over the limit.
+    /// The content; empty when it is not read.
     pub(crate) bytes: Vec<u8>,
-    /// The size, when it is over the limit.
-    pub(crate) too_large: Option<u64>,
+    /// Whether somebody named it, rather than a directory that it is in.
+    named: bool,
+    unread: Option<Unread>,
+}
+
+/// Why the content of a file is not read.
+enum Unread {
+    /// It has so many bytes.
+    TooLarge(u64),
+    SymbolicLink,
 }
 
 impl InputFile {
     /// Reads the manifests in it.
     pub(crate) fn parse(&self, limits: &Limits) -> Parsed {
-        match self.too_large {
-            Some(size) => refuse_large(&self.path, size, limits.file_bytes),
-            None => parse(&self.path, &self.bytes, limits),
+        match self.unread {
+            Some(Unread::TooLarge(size)) => manifest::refuse_large(&self.path, size),
+            Some(Unread::SymbolicLink) => manifest::refuse_entry(&self.path, "a symbolic link"),
+            None if self.named => manifest::parse_named(&self.path, &self.bytes, limits),
+            None => manifest::parse(&self.path, &self.bytes, limits),
         }
     }
 }
@@ -49,7 +59,7 @@ pub(crate) fn read_named(
     here: &Path,
     limits: &Limits,
 ) -> Result<Vec<InputFile>, CliError> {
-    let mut places: Vec<(String, PathBuf)> = Vec::new();
+    let mut places: Vec<(String, PathBuf, bool)> = Vec::new();
     let mut files: Vec<InputFile> = Vec::new();
     for name in names {
         let place = here.join(name);
@@ -62,15 +72,15 @@ pub(crate) fn read_named(
                 let error = CliError::no(format!("no manifests found in {name}"));
                 return Err(if recursive { error } else { error.hint("`-R` reads subdirectories too") });
             }
-            places.append(&mut found);
+            places.extend(found.into_iter().map(|(path, place)| (path, place, false)));
         } else {
-            places.push((name.clone(), place));
+            places.push((name.clone(), place, true));
         }
     }
     let mut seen = BTreeSet::new();
-    places.retain(|(_, place)| seen.insert(place.clone()));
+    places.retain(|(_, place, _)| seen.insert(place.clone()));
     let read: Result<Vec<InputFile>, CliError> =
-        places.into_par_iter().map(|(path, place)| read_file(path, place, limits)).collect();
+        places.into_par_iter().map(|(path, place, named)| read_file(path, place, named, limits)).collect();
     files.extend(read?);
     Ok(files)
 }
@@ -97,7 +107,7 @@ pub(crate) fn list_work_tree(
 /// Reads the manifests of the working tree.
 pub(crate) fn read_work_tree(repo: &Repo, root: &Path, config: &Config) -> Result<Vec<InputFile>, CliError> {
     let places = list_work_tree(repo, root, config)?;
-    places.into_par_iter().map(|(path, place)| read_file(path, place, &config.limits)).collect()
+    places.into_par_iter().map(|(path, place)| read_file(path, place, false, &config.limits)).collect()
 }
 
 /// Looks through the manifests of the working tree; those that did not change since nothing was wrong with them are not
@@ -121,7 +131,7 @@ pub(crate) fn survey_work_tree(
         .zip(&stamps)
         .map(|((path, place), stamp)| match stamp.and_then(|stamp| known.content(path, stamp)) {
             Some(content) => Ok(((with_source(path, content), Vec::new()), true)),
-            None => read_file(path.clone(), place.clone(), &config.limits)
+            None => read_file(path.clone(), place.clone(), false, &config.limits)
                 .map(|file| (outline(file.parse(&config.limits)), false)),
         })
         .collect::<Result<_, CliError>>()?;
@@ -159,7 +169,7 @@ pub(crate) fn survey_work_tree(
 
 /// The content of a file of the working tree, as far as the limit goes.
 pub(crate) fn read_text(root: &Path, path: &str, limits: &Limits) -> Option<Vec<u8>> {
-    read_file(path.to_owned(), root.join(path), limits).ok().map(|file| file.bytes)
+    read_file(path.to_owned(), root.join(path), false, limits).ok().map(|file| file.bytes)
 }
 
 fn with_source(path: &str, content: ValidatedContent) -> Vec<(Facts, SourceLocation)> {
@@ -199,25 +209,30 @@ fn walk(
             if recursive && name != ".git" && !inner.join(".git").exists() && wanted(&path, true) {
                 walk(&inner, &path, true, wanted, found)?;
             }
-        } else if kind.is_file() && is_candidate(&name) && wanted(&path, false) {
+        } else if (kind.is_file() || kind.is_symlink()) && is_candidate(&name) && wanted(&path, false) {
             found.push((path, entry.path()));
         }
     }
     Ok(())
 }
 
-fn read_file(path: String, place: PathBuf, limits: &Limits) -> Result<InputFile, CliError> {
+/// Links are followed only where somebody names them.
+fn read_file(path: String, place: PathBuf, named: bool, limits: &Limits) -> Result<InputFile, CliError> {
     let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {path}"), &error);
+    if !named && std::fs::symlink_metadata(&place).map_err(failed)?.is_symlink() {
+        let unread = Some(Unread::SymbolicLink);
+        return Ok(InputFile { path, place: Some(place), bytes: Vec::new(), named, unread });
+    }
     let file = std::fs::File::open(&place).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let (bytes, too_large) = read_limited(file, size, limits).map_err(failed)?;
-    Ok(InputFile { path, place: Some(place), bytes, too_large })
+    let (bytes, unread) = read_limited(file, size, limits).map_err(failed)?;
+    Ok(InputFile { path, place: Some(place), bytes, named, unread })
 }
 
 fn read_stdin(limits: &Limits) -> Result<InputFile, CliError> {
     let failed = |error: std::io::Error| CliError::caused("cannot read standard input", &error);
-    let (bytes, too_large) = read_limited(std::io::stdin().lock(), 0, limits).map_err(failed)?;
-    Ok(InputFile { path: STDIN.to_owned(), place: None, bytes, too_large })
+    let (bytes, unread) = read_limited(std::io::stdin().lock(), 0, limits).map_err(failed)?;
+    Ok(InputFile { path: STDIN.to_owned(), place: None, bytes, named: true, unread })
 }
 
 /// Reads at most the limit; over it, nothing is kept.
@@ -225,15 +240,15 @@ fn read_limited(
     from: impl std::io::Read,
     size: u64,
     limits: &Limits,
-) -> Result<(Vec<u8>, Option<u64>), std::io::Error> {
-    let limit = limits.file_bytes;
+) -> Result<(Vec<u8>, Option<Unread>), std::io::Error> {
+    let limit = manifest::most_bytes(limits);
     if size > limit {
-        return Ok((Vec::new(), Some(size)));
+        return Ok((Vec::new(), Some(Unread::TooLarge(size))));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
     from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if read > limit { Ok((Vec::new(), Some(read))) } else { Ok((bytes, None)) }
+    if read > limit { Ok((Vec::new(), Some(Unread::TooLarge(read)))) } else { Ok((bytes, None)) }
 }
 
 /// The path of a file within the working tree, with `/`; `None` when it is outside.

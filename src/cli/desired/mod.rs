@@ -13,10 +13,10 @@ use rayon::prelude::*;
 
 use crate::cli::error::CliError;
 use crate::config::{Config, Limits};
-use crate::diagnostic::{Diagnostic, Location};
+use crate::diagnostic::Diagnostic;
 use crate::git::{GitError, ObjectId, Repo, TreeEntry};
-use crate::index::ManifestFilter;
-use crate::manifest::{self, Facts, Parsed, codes, parse};
+use crate::index::{ManifestFilter, read_entry};
+use crate::manifest::{self, Facts, Parsed};
 use crate::model::{Resource, ResourceKey, SourceLocation};
 
 /// All that a tree declares.
@@ -109,7 +109,7 @@ fn read_all<T: Default + Send>(
                 };
                 let mut share = T::default();
                 for (path, entry) in files {
-                    add(&mut share, read(repo, path, entry, config)?);
+                    add(&mut share, read_entry(repo, path, entry, &config.limits)?);
                 }
                 Ok(share)
             },
@@ -136,28 +136,6 @@ fn manifest_files(
         }
     }
     Ok(files)
-}
-
-/// Reads one file. What is no file, or too large, is a finding about that file and not a failure.
-fn read(repo: &Repo, path: &str, entry: &TreeEntry, config: &Config) -> Result<Parsed, CliError> {
-    let limit = config.limits.file_bytes;
-    if !entry.mode.is_file() {
-        return Ok(Parsed::default());
-    }
-    match repo.blob(entry.id, limit) {
-        Ok(bytes) => Ok(parse(path, &bytes, &config.limits)),
-        Err(GitError::TooLarge { size, limit }) => Ok(refuse_large(path, size, limit)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What is said of a file that is too large to be read.
-pub(crate) fn refuse_large(path: &str, size: u64, limit: u64) -> Parsed {
-    let location = Location { path: path.to_owned(), ..Location::default() };
-    let message = format!("the file has {size} bytes, the limit is {limit}");
-    let found = Diagnostic::error(codes::TOO_LARGE, location, message);
-    let found = found.with_hint("split it, or raise `limits.fileBytes` in .planspec.yaml");
-    Parsed { diagnostics: vec![found], manifest: true, broken: true, resources: Vec::new() }
 }
 
 /// Checks what resources say of each other, and finds the places of what is wrong. `read` gives the content

@@ -1,6 +1,7 @@
 //! The driver: the one owner of all run state. Takes in what changed, has it planned, publishes, starts what was
 //! claimed, and waits for what happens next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::engine::remote_work::poll_times::PollTimes;
 use crate::engine::remote_work::polls::Polls;
 use crate::engine::snapshot::Snapshot;
 use crate::event::Event;
-use crate::manifest;
+use crate::manifest::codes;
 use crate::model::after;
 
 /// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
@@ -122,14 +123,12 @@ impl<'a> Driver<'a> {
             runner: self.options.runner.clone(),
         });
         let mut all = fresh;
-        if all.is_empty() {
-            // Files that were bad before still are: they were not read again because they did not change.
-            for (path, blob) in self.snapshot.index.bad_files()? {
-                let bytes = self.snapshot.repo.blob(blob, self.snapshot.config.limits.file_bytes);
-                let Ok(bytes) = bytes else { continue };
-                all.extend(manifest::parse(&path, &bytes, &self.snapshot.config.limits).diagnostics);
-            }
-        }
+        // Files that were bad before still are: the advance did not read them, because they did not change. That a file
+        // declares what another one declares is known only once both are read.
+        let read: HashSet<String> = all.iter().map(|found| found.location.path.clone()).collect();
+        let mut known = self.snapshot.index.findings(&self.snapshot.repo, &self.snapshot.config.limits)?;
+        known.retain(|found| found.code == codes::DUPLICATE_RESOURCE || !read.contains(&found.location.path));
+        all.append(&mut known);
         self.summary.invalid = all.iter().filter(|found| found.severity == Severity::Error).count();
         for diagnostic in all {
             self.emit(Event::Diagnostic(Box::new(diagnostic)));

@@ -8,17 +8,17 @@ use super::dependents::add_goals;
 use super::file_entry::{FileEntry, ManifestFilter, PossibleDeclaration, why_quarantined};
 use super::{Advance, CHUNK, in_parallel};
 use crate::config::Limits;
-use crate::git::{GitError, ObjectId, Repo, TreeChange};
+use crate::git::{GitError, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::lookup::Declaration;
 use crate::index::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
 use crate::index::{IndexError, topics_of};
-use crate::manifest;
+use crate::manifest::{self, Parsed};
 use crate::model::{Kind, Resource, ResourceKey, Spec};
 
 /// A file after parsing.
 struct ParsedFile {
     path: String,
-    entry: Option<(ObjectId, manifest::Parsed)>,
+    entry: Option<(ObjectId, Parsed)>,
 }
 
 /// Reads the changed files of the desired tree.
@@ -54,6 +54,7 @@ pub(super) fn apply_files(
     }
     for key in &moved {
         settle_place(write, repo, key, limits)?;
+        mark_duplicates(write, key)?;
     }
     touched.extend(moved);
     Ok(())
@@ -61,16 +62,24 @@ pub(super) fn apply_files(
 
 fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<ParsedFile, IndexError> {
     let Some(entry) = &change.new else { return Ok(ParsedFile { path: path.to_owned(), entry: None }) };
-    let parsed = if entry.mode.is_file() {
-        match repo.blob(entry.id, limits.file_bytes) {
-            Ok(bytes) => manifest::parse(path, &bytes, limits),
-            Err(GitError::TooLarge { size, limit }) => manifest::refuse_large(path, size, limit),
-            Err(error) => return Err(error.into()),
-        }
-    } else {
-        manifest::refuse_entry(path, entry.mode.with_article())
-    };
+    let parsed = read_entry(repo, path, entry, limits)?;
     Ok(ParsedFile { path: path.to_owned(), entry: Some((entry.id, parsed)) })
+}
+
+/// Reads the manifests in an entry of a tree. What is no file, or too large, is a finding about it and not a failure.
+/// Commands and passes both read through here, so that they judge alike.
+///
+/// # Errors
+/// Git.
+pub fn read_entry(repo: &Repo, path: &str, entry: &TreeEntry, limits: &Limits) -> Result<Parsed, GitError> {
+    if !entry.mode.is_file() {
+        return Ok(manifest::refuse_entry(path, entry.mode.with_article()));
+    }
+    match repo.blob(entry.id, manifest::most_bytes(limits)) {
+        Ok(bytes) => Ok(manifest::parse(path, &bytes, limits)),
+        Err(GitError::TooLarge { size, .. }) => Ok(manifest::refuse_large(path, size)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Stores what a file declares now, and collects the keys that it declared or declares.
@@ -166,6 +175,28 @@ pub(super) fn declare(
     Ok(())
 }
 
+/// Counts the files that declare a key again among the bad ones: what is wrong with those is found at every pass.
+fn mark_duplicates(write: &WriteTransaction, key: &ResourceKey) -> Result<(), IndexError> {
+    let text = key.to_string();
+    let places = {
+        let table = write.open_multimap_table(PLACES)?;
+        let places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
+        places.map(|place| place.map(|place| place.value().to_owned())).collect::<Result<Vec<String>, _>>()?
+    };
+    if places.len() < 2 {
+        return Ok(());
+    }
+    let files = write.open_table(FILES)?;
+    let mut bad = write.open_table(BAD)?;
+    for path in places {
+        let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
+        if let Some(entry) = entry {
+            bad.insert(path.as_str(), encode(&entry.blob)?.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
 fn has_place(write: &WriteTransaction, key: &str, path: &str) -> Result<bool, IndexError> {
     let table = write.open_multimap_table(PLACES)?;
     for place in redb::ReadableMultimapTable::get(&table, key)? {
@@ -205,7 +236,7 @@ fn settle_place(
         let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
         drop(files);
         let Some(entry) = entry else { return Ok(()) };
-        let bytes = repo.blob(entry.blob, limits.file_bytes)?;
+        let bytes = repo.blob(entry.blob, manifest::most_bytes(limits))?;
         let parsed = manifest::parse(&path, &bytes, limits);
         if let Some(resource) = parsed.resources.iter().find(|resource| resource.key() == *key) {
             remove_declared(write, &text, old.as_ref())?;

@@ -17,6 +17,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 pub use self::file_entry::ManifestFilter;
+pub use self::files::read_entry;
 
 use self::dependents::add_goals;
 use self::files::apply_files;

@@ -124,6 +124,7 @@ fn mapping(lines: &mut YamlLines<'_>, indent: usize, depth: u32) -> Option<Value
         let (key, rest) = scalar::key(line.text)?;
         let value = entry(lines, rest, indent, depth)?;
         if map.insert(key.to_owned(), value).is_some() {
+            // A duplicate key, which the walk reports with both places.
             return None;
         }
     }
@@ -140,6 +141,7 @@ fn entry(lines: &mut YamlLines<'_>, rest: &str, indent: usize, depth: u32) -> Op
     lines.advance();
     let below = lines.peek().filter(|line| !line.is_separator());
     if !rest.is_empty() {
+        // A deeper line would continue the scalar.
         return if below.is_some_and(|line| line.indent > indent) { None } else { inline(rest, depth) };
     }
     match below {

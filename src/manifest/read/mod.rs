@@ -5,8 +5,6 @@
 
 pub(crate) mod documents;
 mod fast_yaml;
-mod finding;
-mod json;
 mod lines;
 mod plain;
 #[cfg(test)]
@@ -15,7 +13,6 @@ mod tree;
 mod value;
 mod walk;
 
-pub(super) use finding::{FindingKind, ReadFinding};
 pub(super) use lines::{LineIndex, Position, TextRange};
 pub(super) use tree::{EntryLocation, YamlTree};
 
@@ -23,6 +20,7 @@ use serde_json::Value;
 use tracing::trace;
 
 use crate::config::Limits;
+use crate::run::json::{self, JsonFault};
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +43,25 @@ impl ManifestFormat {
 pub(super) struct RawDocument {
     pub(super) value: Value,
     pub(super) findings: Vec<ReadFinding>,
+}
+
+/// Something that a manifest may not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReadFinding {
+    pub(super) kind: FindingKind,
+    pub(super) pointer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FindingKind {
+    DuplicateKey,
+    TooDeep,
+    /// A tag that means nothing here.
+    Tag(String),
+    /// A tag of YAML itself, such as `!!int`, on a value that is no such thing.
+    TagMismatch(String),
+    BadNumber,
+    BadMerge,
 }
 
 /// Why a document could not be read. But for `ComplexKey`, nothing of what follows it was read either.
@@ -72,7 +89,7 @@ pub(super) struct ReadText {
 /// Reads every document.
 pub(super) fn read(text: &str, format: ManifestFormat, limits: &Limits) -> ReadText {
     if format == ManifestFormat::Json {
-        return ReadText { documents: vec![json::read(text, limits.depth)], tree: None };
+        return ReadText { documents: vec![read_json(text, limits.depth)], tree: None };
     }
     if let Some(values) = fast_yaml::read(text, limits.depth, limits.documents) {
         let documents = values.into_iter().map(|value| Ok(RawDocument { value, findings: Vec::new() }));
@@ -81,6 +98,26 @@ pub(super) fn read(text: &str, format: ManifestFormat, limits: &Limits) -> ReadT
     let read = read_by_walk(text, limits);
     trace!(bytes = text.len(), documents = read.documents.len(), "read unusual YAML by its events");
     read
+}
+
+fn read_json(text: &str, depth: u32) -> Result<RawDocument, ReadError> {
+    let read = json::check(text, depth).map_err(|error| {
+        let message = error.to_string();
+        ReadError::Syntax {
+            // The column counts bytes; beyond ASCII it may be late, and is cut at the end of the line.
+            at: Position { line: error.line(), column: error.column().max(1) },
+            message: message.split(" at line ").next().unwrap_or_default().to_owned(),
+        }
+    })?;
+    let findings = read.faults.into_iter().map(|(fault, pointer)| {
+        let kind = match fault {
+            JsonFault::DuplicateKey => FindingKind::DuplicateKey,
+            JsonFault::TooDeep => FindingKind::TooDeep,
+            JsonFault::WideInteger => FindingKind::BadNumber,
+        };
+        ReadFinding { kind, pointer }
+    });
+    Ok(RawDocument { value: read.value, findings: findings.collect() })
 }
 
 fn read_by_walk(text: &str, limits: &Limits) -> ReadText {

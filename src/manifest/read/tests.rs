@@ -31,6 +31,7 @@ fn unusual_yaml_is_read() {
     check("a: {\"<<\": {b: 1}}\n", r#"[{"a": {"<<": {"b": 1}}}]"#);
     check("a: !!str 12\nb: !!int \"12\"\n", r#"[{"a": "12", "b": 12}]"#);
     check("a: |\n\n  b", "[{\"a\": \"\\nb\"}]");
+    check("a: |\n  x\nb: 1", "[{\"a\": \"x\\n\", \"b\": 1}]");
     check("? a\n: 1\n~: 2\n1.10: 3\n", r#"[{"a": 1, "~": 2, "1.10": 3}]"#);
     check("a: \"\\x41\\u00e4\\n\"\n", "[{\"a\": \"Aä\\n\"}]");
 }
@@ -82,7 +83,7 @@ fn places_in_json_are_found_beside_escapes_that_yaml_does_not_know() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn both_libraries_read_the_same(lines in prop::collection::vec(line(), 0..8)) {

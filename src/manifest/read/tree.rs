@@ -2,7 +2,7 @@
 //! JSON pointer.
 
 use super::lines::{Position, TextRange};
-use crate::manifest::pointer;
+use crate::run::json::pointer;
 
 /// The documents of a file.
 #[derive(Debug, Default)]

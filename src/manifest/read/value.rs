@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::finding::{FindingKind, ReadFinding, ValuePath};
 use super::lines::Position;
 use super::tree::{YamlContent, YamlTree};
-use super::{RawDocument, ReadError, plain};
+use super::{FindingKind, RawDocument, ReadError, ReadFinding, plain};
+use crate::run::json::ValuePath;
 
 /// What the tags of YAML itself begin with, `!!` being the short form.
 const CORE: &str = "tag:yaml.org,2002:";
@@ -29,7 +29,7 @@ struct ValueBuilder<'t> {
 
 impl ValueBuilder<'_> {
     fn note(&mut self, kind: FindingKind, path: &ValuePath<'_>) {
-        self.findings.push(path.finding(kind));
+        self.findings.push(ReadFinding { kind, pointer: path.pointer() });
     }
 
     /// `levels` bounds the recursion, through aliases too.

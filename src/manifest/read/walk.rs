@@ -23,10 +23,10 @@ const TEXT_UNIT: u64 = 100;
 pub(super) fn walk(text: &str, limits: &Limits) -> (YamlTree, Option<ReadError>) {
     // The parser ends block text at the end of the file with a line break, even where the file has none.
     let unterminated =
-        text.lines().next_back().is_some_and(|line| !line.trim().is_empty()) && !text.ends_with('\n');
-    let last_line = if unterminated { text.lines().count() } else { usize::MAX };
+        text.lines().next_back().is_some_and(|line| !line.trim().is_empty() && text.ends_with(line));
+    let open_end = unterminated.then(|| text.chars().count());
     let mut builder = TreeBuilder {
-        last_line,
+        open_end,
         tree: YamlTree::default(),
         root: None,
         open: Vec::new(),
@@ -87,8 +87,8 @@ struct OpenCollection {
 }
 
 struct TreeBuilder<'l> {
-    /// The number of the last line, when no line break ends it.
-    last_line: usize,
+    /// The number of characters, when no line break ends the last line.
+    open_end: Option<usize>,
     tree: YamlTree,
     /// The root of the document that is being read.
     root: Option<usize>,
@@ -112,7 +112,7 @@ impl TreeBuilder<'_> {
                 let plain = style == ScalarStyle::Plain;
                 let mut text = text.into_owned();
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                if block && range.to.line >= self.last_line && text.ends_with('\n') {
+                if block && self.open_end.is_some_and(|end| span.end.index() >= end) && text.ends_with('\n') {
                     text.pop();
                 }
                 let node = self.add(range, YamlContent::Scalar { text, plain }, anchor, tag);

@@ -61,6 +61,7 @@ fn walk<'a>(
         };
         top.next += 1;
         match marks.get(target) {
+            // Seen from another start: its cycles have been reported.
             Some(VisitState::Done) => {}
             Some(VisitState::Open) => {
                 let mut path: Vec<&str> = way

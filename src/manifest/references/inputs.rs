@@ -5,6 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::manifest::facts::{Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts};
 use crate::manifest::{codes, suggest};
 use crate::model::ResourceKey;
+use crate::run::json::pointer;
 use crate::run::parameter::{has_format, in_words};
 
 /// Checks one node against one of its capabilities. Where an expression gives a value, its type is known only when the
@@ -59,9 +60,7 @@ fn wrong(
 ) -> Option<Diagnostic> {
     let name = &input.name;
     let kind = input.kind?;
-    let at = || {
-        location(declared.1, &super::super::pointer::join(&format!("/spec/graph/nodes/{index}/inputs"), name))
-    };
+    let at = || location(declared.1, &pointer::join(&format!("/spec/graph/nodes/{index}/inputs"), name));
     if kind != declaration.kind {
         let message = format!(
             "the input `{name}` is {}, the capability `{}` expects {}",

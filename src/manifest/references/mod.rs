@@ -96,13 +96,14 @@ pub fn check_references<'a>(all: impl IntoIterator<Item = DeclaredResource<'a>>)
     let (universe, again) = ResourceSet::new(all.iter().copied());
     let mut check = ReferenceCheck { universe: &universe, hints: HINTS, found: Vec::new() };
     for (declared, first) in again {
-        check.duplicate(&declared, &first);
+        check.found.push(duplicate(&declared.0.key, declared.1, first.1));
     }
     for declared in &all {
         check.resource(declared);
     }
     cycle::check(&universe, &all, &mut check.found);
     let mut found = check.found;
+    // By place, whatever check it came from, so that the output is the same at each run.
     found.sort_by(|a, b| order(a).cmp(&order(b)));
     debug!(resources = all.len(), findings = found.len(), "checked references");
     found
@@ -125,6 +126,17 @@ pub fn drop_consequences(found: &mut Vec<Diagnostic>) {
 
 fn missing_message(target: &ResourceKey) -> String {
     format!("there is no {} `{}` in the namespace `{}`", target.kind, target.name, target.namespace)
+}
+
+/// That a resource is declared again.
+#[must_use]
+pub fn duplicate(key: &ResourceKey, again: &SourceLocation, first: &SourceLocation) -> Diagnostic {
+    let message =
+        format!("{} `{}` is declared twice in the namespace `{}`", key.kind, key.name, key.namespace);
+    Diagnostic::error(codes::DUPLICATE_RESOURCE, location(again, "/metadata/name"), message)
+        .with_related(location(first, "/metadata/name"), "first here")
+        .with_hint("remove one, or give it another name")
+        .about(key)
 }
 
 /// A place in a manifest; its span is found later, with the text at hand.
@@ -173,18 +185,6 @@ struct ReferenceCheck<'u, 'a> {
 }
 
 impl<'a> ReferenceCheck<'_, 'a> {
-    fn duplicate(&mut self, declared: &DeclaredResource<'a>, first: &DeclaredResource<'a>) {
-        let key = &declared.0.key;
-        let message =
-            format!("{} `{}` is declared twice in the namespace `{}`", key.kind, key.name, key.namespace);
-        let diagnostic =
-            Diagnostic::error(codes::DUPLICATE_RESOURCE, location(declared.1, "/metadata/name"), message)
-                .with_related(location(first.1, "/metadata/name"), "first here")
-                .with_hint("remove one, or give it another name")
-                .about(key);
-        self.found.push(diagnostic);
-    }
-
     fn resource(&mut self, declared: &DeclaredResource<'a>) {
         let (facts, source) = *declared;
         let count = self.found.len();

@@ -12,12 +12,13 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use super::codes;
 use super::problem::Problem;
 use super::suggest::short;
-use super::{codes, pointer};
 use crate::graph::Topology;
 use crate::model::{GateSpec, Metadata, PlanSpec, Resource, Spec};
 use crate::run::expression;
+use crate::run::json::pointer;
 
 /// The largest value of an annotation, in bytes (contract).
 const LARGEST_ANNOTATION: usize = 64 * 1024;

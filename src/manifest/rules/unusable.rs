@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use crate::manifest::codes;
 use crate::manifest::problem::Problem;
 use crate::manifest::suggest::short;
-use crate::manifest::{codes, pointer};
 use crate::model::Duration;
+use crate::run::json::pointer;
 
 /// Fields below which everything belongs to the user.
 const FREE: [&str; 8] =
@@ -41,6 +42,7 @@ fn search(value: &Value, at: &str, problems: &mut Vec<Problem>) {
                 search(item, &format!("{at}/{index}"), problems);
             }
         }
+        // A schema takes `1.0` for a whole number, and the model types do not.
         Value::Number(number) if number.is_f64() => {
             let problem =
                 Problem::new(codes::UNUSABLE_VALUE, at, format!("`{number}` is not a whole number"));

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::legacy_fields;
 use crate::manifest::problem::Problem;
 use crate::manifest::suggest::short;
-use crate::manifest::{codes, pointer, suggest};
+use crate::manifest::{codes, suggest};
 use crate::model::{Name, NodeId};
+use crate::run::json::pointer;
 
 /// Turns validation errors into problems: unexpected fields one by one, and nothing twice.
 pub(super) fn problems<'e>(
@@ -19,6 +20,7 @@ pub(super) fn problems<'e>(
 ) -> Vec<Problem> {
     let mut seen = HashSet::new();
     let mut all: Vec<Problem> = errors.flat_map(|error| explain(&error, schema)).collect();
+    // The branches of `allOf` and `if` report the same thing several times.
     all.retain(|problem| seen.insert((problem.pointer.clone(), problem.message.clone())));
     // Where a selector has an unknown field, that it also has the wrong shape says nothing more.
     let unknown: HashSet<String> = all

@@ -45,6 +45,7 @@ impl Schema {
         let document = serde_json::from_str(text).unwrap_or(Value::Bool(true));
         let validator = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
+            // The default engine backtracks, and a hostile text could make it take forever.
             .with_pattern_options(PatternOptions::regex())
             .build(&document)
             .ok();
@@ -55,6 +56,7 @@ impl Schema {
     /// What is wrong with `value`; nothing when it is valid.
     pub(super) fn check(&self, value: &Value) -> Vec<Problem> {
         let Some(validator) = &self.validator else { return Vec::new() };
+        // Most values are valid, and then nothing has to be collected.
         if validator.is_valid(value) {
             return Vec::new();
         }
@@ -64,6 +66,7 @@ impl Schema {
 
 /// The schema of a kind.
 pub(super) fn of_kind(kind: Kind) -> &'static Schema {
+    // At first use: compiling all of them would be most of the time of checking a single file.
     static COMPILED: [OnceLock<Schema>; 6] = [const { OnceLock::new() }; 6];
     let [goal, plan, capability, binding, gate, execution] = &COMPILED;
     let slot = match kind {

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::model::JsonMap;
+use crate::run::json;
 
 /// The most bytes that are read as YAML, whose reading takes longer than its length.
 const LARGEST_YAML: usize = 16 << 10;
@@ -35,9 +36,14 @@ pub(super) fn outputs(text: &str, asked: bool) -> Option<Result<JsonMap, String>
 }
 
 fn json_map(text: &str) -> Result<JsonMap, String> {
-    serde_json::from_str(text).map_err(|error| {
-        format!("the block is no JSON object (line {}, column {})", error.line(), error.column())
-    })
+    let read = json::check(text, json::DEPTH).map_err(|error| {
+        format!("the block is not a JSON object (line {}, column {})", error.line(), error.column())
+    })?;
+    match (read.faults.first(), read.value) {
+        (Some((fault, _)), _) => Err(format!("the block is not read: {fault}")),
+        (None, Value::Object(map)) => Ok(map),
+        (None, _) => Err("the block is not a JSON object".to_owned()),
+    }
 }
 
 fn yaml_map(text: &str) -> Result<JsonMap, String> {
@@ -150,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_told_without_repeating_it() {
-        check("```json\n{\"a\": @team}\n```", Some(Err("the block is no JSON object (line 1, column 7)")));
+        check("```json\n{\"a\": @team}\n```", Some(Err("the block is not a JSON object (line 1, column 7)")));
         check("```yaml\na: [1\n```", Some(Err("the block is no YAML (line 2, column 1)")));
         check("```\n- 1\n```", Some(Err("the block holds no `name: value` lines")));
         check(

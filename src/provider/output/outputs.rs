@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::model::JsonMap;
 use crate::provider::settings::did_you_mean;
+use crate::run::json;
 
 /// The largest output file, in bytes.
 pub(in crate::provider) const LIMIT: u64 = 1 << 20;
@@ -92,7 +93,7 @@ fn parse(bytes: &[u8]) -> Result<JsonMap, OutputError> {
 
 fn parse_json(text: &str) -> Result<JsonMap, OutputError> {
     let bad = |line, problem: String| OutputError::BadJson { line, problem };
-    let outputs: JsonMap = serde_json::from_str(text).map_err(|error| {
+    let json::CheckedJson { value, faults } = json::check(text, json::DEPTH).map_err(|error| {
         let kind = match error.classify() {
             serde_json::error::Category::Eof => "it ends too early",
             serde_json::error::Category::Syntax => "syntax error",
@@ -100,6 +101,10 @@ fn parse_json(text: &str) -> Result<JsonMap, OutputError> {
         };
         bad(error.line(), format!("{kind} at column {}", error.column()))
     })?;
+    if let Some((fault, _)) = faults.first() {
+        return Err(bad(1, fault.to_string()));
+    }
+    let Value::Object(outputs) = value else { return Err(bad(1, "it is not an object".to_owned())) };
     match outputs.keys().find(|name| !is_name(name)) {
         Some(_) => Err(bad(1, "a name holds characters other than letters, digits, `_` and `-`".to_owned())),
         None => Ok(outputs),

@@ -12,6 +12,7 @@ use super::object::{LiveObject, spec_value};
 use super::style::Tone;
 use super::table::Table;
 use super::{age, text};
+use crate::markup;
 use crate::model::{
     Condition, ConditionStatus, Kind, NodeId, PlanGraph, ResourceStatus, Spec, StatusMetadata,
 };
@@ -141,7 +142,7 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
         fields.shift_remove("graph");
     }
     page.heading("Spec");
-    page.block(&serde_yaml::to_string(&value).unwrap_or_default());
+    page.block(&markup::yaml(&value).unwrap_or_default());
     let Spec::Plan(plan) = spec else { return };
     page.heading("Nodes");
     let mut table = Table::new(["node", "kind", "after", "needs", "description"]);

@@ -8,11 +8,14 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 
 use super::in_order;
-use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::report::text;
 
 /// How many lines of a file may be given to the renderer at once, around the place that is meant.
 const CONTEXT: usize = 2;
+
+/// How many warnings or notes of one code are shown; more would push the rest off the screen.
+const MOST_OF_A_CODE: usize = 20;
 
 /// Renders diagnostics; `read` gives the text of a path where it is at hand. `color` asks for escape sequences.
 /// The outcome ends with a line end unless there is nothing to say.
@@ -27,7 +30,15 @@ pub(crate) fn annotated(
     let renderer = renderer.decor_style(DecorStyle::Ascii).term_width(width.max(60));
     let mut sources: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut out = String::new();
+    let mut counts: BTreeMap<Code, usize> = BTreeMap::new();
     for found in in_order(diagnostics) {
+        if found.severity != Severity::Error {
+            let count = counts.entry(found.code).or_default();
+            *count += 1;
+            if *count > MOST_OF_A_CODE {
+                continue;
+            }
+        }
         let places =
             std::iter::once(&found.location).chain(found.related.iter().map(|other| &other.location));
         for location in places {
@@ -38,6 +49,10 @@ pub(crate) fn annotated(
         let find = |path: &str| sources.get(path).and_then(Option::as_deref);
         out.push_str(&one(found, find, &renderer));
         out.push_str("\n\n");
+    }
+    for (code, count) in counts.into_iter().filter(|(_, count)| *count > MOST_OF_A_CODE) {
+        let left = count - MOST_OF_A_CODE;
+        out.push_str(&format!("{code}: … and {left} more ({}); `-o json` lists all\n\n", code.title));
     }
     out.truncate(out.trim_end_matches('\n').len());
     if !out.is_empty() {

@@ -53,6 +53,20 @@ fn without_the_text_the_place_is_named() {
 }
 
 #[test]
+fn many_warnings_of_one_code_are_summed_up_and_errors_are_not() {
+    let mut many: Vec<Diagnostic> = (0..23).flat_map(|_| found()).collect();
+    let errors = annotated(&many, |_| None, 100, false);
+    assert_eq!(errors.matches("error[PS2003]").count(), 23);
+    for diagnostic in &mut many {
+        diagnostic.severity = Severity::Warning;
+    }
+    let warnings = annotated(&many, |_| None, 100, false);
+    assert_eq!(warnings.matches("warning[PS2003]").count(), 20);
+    assert!(warnings.ends_with("PS2003: … and 3 more (unknown field); `-o json` lists all\n"), "{warnings}");
+    assert_eq!(json(&many).matches("\"PS2003\"").count(), 23);
+}
+
+#[test]
 fn nothing_wrong_is_nothing_said() {
     assert_eq!(annotated(&[], |_| None, 100, true), "");
     assert_eq!(github(&[]), "");

@@ -1,9 +1,8 @@
 //! Commands in comments: a closed grammar. One command a comment, in its first line; every word after it is data.
 
-use serde_json::Value;
-
 use crate::cli::view::selector::{self, ExecutionTarget, ResourceSelector};
 use crate::model::{JsonMap, Kind, NodeId};
+use crate::run::parameter::assignment;
 
 /// What begins a command.
 const PREFIX: &str = "/planspec";
@@ -148,20 +147,14 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
     let words = shell_words::split(rest).map_err(|_| wrong("a quote is not closed".to_owned()))?;
     let mut outputs = JsonMap::new();
     for word in words {
-        let (key, value) = word.split_once('=').ok_or_else(|| wrong("outputs are key=value".to_owned()))?;
-        let (key, value) = match key.strip_suffix(':') {
-            Some(key) => {
-                let value = serde_json::from_str(value).map_err(|_| wrong(format!("{key}:= needs JSON")))?;
-                (key, value)
-            }
-            None => (key, Value::String(value.to_owned())),
-        };
-        if !is_output(key) {
+        let (key, value) = assignment(&word).map_err(wrong)?;
+        if !is_output(&key) {
             return Err(wrong("an output is named with small letters, digits and underscores".to_owned()));
         }
-        if outputs.insert(key.to_owned(), value).is_some() {
+        if outputs.contains_key(&key) {
             return Err(wrong(format!("{key} is given twice")));
         }
+        outputs.insert(key, value);
     }
     Ok(CommentCommand::Complete { execution, node, outputs })
 }

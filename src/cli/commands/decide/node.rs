@@ -9,6 +9,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::view::selector;
 use crate::engine::Decision;
 use crate::model::{JsonMap, NodeId, ResourceKey};
+use crate::run::parameter::assignment;
 
 /// Record that a person did the work of a node, or that it cannot be done
 ///
@@ -23,7 +24,7 @@ pub(crate) struct CompleteArguments {
     /// The node, as EXECUTION/NODE
     node: String,
     /// Outputs: NAME=TEXT, or NAME:=JSON for anything but text
-    #[arg(value_name = "NAME=TEXT", value_parser = parse_output)]
+    #[arg(value_name = "NAME=TEXT", value_parser = assignment)]
     outputs: Vec<(String, Value)>,
     /// The work failed
     #[arg(long)]
@@ -31,17 +32,6 @@ pub(crate) struct CompleteArguments {
     /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
-}
-
-fn parse_output(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=TEXT or NAME:=JSON")?;
-    match name.strip_suffix(':') {
-        Some(name) => {
-            let value = serde_json::from_str(value).map_err(|error| format!("not JSON: {error}"))?;
-            Ok((name.to_owned(), value))
-        }
-        None => Ok((name.to_owned(), Value::String(value.to_owned()))),
-    }
 }
 
 pub(crate) fn complete(arguments: &CompleteArguments, context: &mut Context) -> Result<Exit, CliError> {

@@ -16,9 +16,11 @@ use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
 use crate::cli::view::selector::{self, ResourceSelector};
 use crate::graph::Topology;
 use crate::manifest;
+use crate::markup;
 use crate::model::{API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec};
 use crate::plan::goal::{GoalView, PlanView, select_plan};
 use crate::report::object::LiveObject;
+use crate::run::parameter::assignment;
 
 /// The longest name (RFC 1123 label).
 const NAME_LIMIT: usize = 63;
@@ -34,7 +36,7 @@ const NAME_LIMIT: usize = 63;
 #[command(after_help = "\
 Examples:
   planspec run goal/enable-google-sso
-  planspec run plan/sso-implementation-v2 -p dryRun=true -p 'tags=[\"a\", \"b\"]'
+  planspec run plan/sso-implementation-v2 -p dryRun:=true -p 'tags:=[\"a\", \"b\"]'
   planspec run goal/enable-google-sso --name sso-exec-002 --push --wait
   planspec run --from-execution sso-exec-001
   planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
@@ -45,8 +47,8 @@ pub(crate) struct RunArguments {
     /// Reuse what succeeded in this execution
     #[arg(long, value_name = "EXECUTION")]
     from_execution: Option<String>,
-    /// A parameter; the value is JSON where it reads as JSON, else text
-    #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = parse_parameter)]
+    /// A parameter: NAME=TEXT, or NAME:=JSON for anything but text
+    #[arg(short, long = "parameter", value_name = "NAME=TEXT", value_parser = assignment)]
     parameter: Vec<(String, Value)>,
     /// The name of the Execution; made from the plan's name and the time when absent
     #[arg(long, value_name = "NAME")]
@@ -62,15 +64,6 @@ pub(crate) struct RunArguments {
     timeout: Option<Duration>,
     #[command(flatten)]
     destination: Destination,
-}
-
-fn parse_parameter(text: &str) -> Result<(String, Value), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
-    if key.is_empty() {
-        return Err("the key is empty".to_owned());
-    }
-    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-    Ok((key.to_owned(), value))
 }
 
 pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -261,8 +254,7 @@ fn manifest_text(
         "metadata": metadata,
         "spec": spec,
     });
-    serde_yaml::to_string(&value)
-        .map_err(|error| CliError::bug(format!("an Execution cannot be written: {error}")))
+    markup::yaml(&value).map_err(|error| CliError::bug(format!("an Execution cannot be written: {error}")))
 }
 
 /// What an earlier execution was given besides its plan and its goal; Bindings of nodes only as far as the plan has them.
@@ -289,16 +281,6 @@ fn parsed(text: &str, revision: &DesiredChange<'_>) -> Result<Resource, CliError
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parameters_are_json_where_they_read_as_json() {
-        let value = |text: &str| parse_parameter(text).unwrap().1;
-        assert_eq!(value("a=false"), json!(false));
-        assert_eq!(value("a=high"), json!("high"));
-        assert_eq!(value("a=\"5\""), json!("5"));
-        assert_eq!(value("a=x=y"), json!("x=y"));
-        assert!(parse_parameter("a").is_err() && parse_parameter("=1").is_err());
-    }
 
     #[test]
     fn a_generated_name_is_a_name_however_long_the_plan_s_is() {

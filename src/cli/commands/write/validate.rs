@@ -11,8 +11,8 @@ use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
-use crate::cli::repo_context::{RepoContext, here, parse_config};
-use crate::config::{CONFIG_FILE, Config};
+use crate::cli::repo_context::{RepoContext, checked_config, here};
+use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
@@ -131,10 +131,8 @@ fn check_work_tree(
     root: PathBuf,
     now: Timestamp,
 ) -> Result<ValidationInput, CliError> {
-    let config = match std::fs::read(root.join(CONFIG_FILE)) {
-        Ok(bytes) => parse_config(&bytes)?,
-        Err(_) => Config::default(),
-    };
+    let read = |name: &str| Ok::<_, CliError>(std::fs::read(root.join(name)).ok());
+    let config = checked_config(manifest::read_config(read)?)?;
     let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
     if let Some(base) = &arguments.base {

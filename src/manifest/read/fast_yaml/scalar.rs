@@ -10,6 +10,7 @@ pub(super) fn key(line: &str) -> Option<(&str, &str)> {
     } else {
         let end = line.bytes().position(|byte| !is_of_a_key(byte))?;
         let (key, rest) = line.split_at_checked(end)?;
+        // `- ` begins an item, and `...` ends a document.
         if key.is_empty() || key.starts_with(['-', '.']) {
             return None;
         }
@@ -63,6 +64,7 @@ pub(super) fn resolve(text: &str) -> Option<Value> {
 /// A text that begins with a digit: a short decimal number, or something that can be no number at all.
 fn number_or_text(text: &str) -> Option<Value> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits may not fit in 64 bits, and a leading zero makes a text of them.
         let short = text.len() <= 18 && (text == "0" || !text.starts_with('0'));
         return short.then(|| text.parse::<u64>().ok().map(Value::from)).flatten();
     }

@@ -32,6 +32,7 @@ pub(super) fn read<'t>(head: &str, below: &'t str, parent: usize) -> Option<(Str
             let over = base >= least && depth < least;
             return (over && !content.starts_with('#')).then(|| (end(text, strip), rest));
         }
+        // Lines that are indented further keep their breaks in folded text.
         if folded && depth > base {
             return None;
         }

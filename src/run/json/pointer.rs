@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The pointer to `key` below `parent`.
-pub(super) fn join(parent: &str, key: &str) -> String {
+pub(crate) fn join(parent: &str, key: &str) -> String {
     if key.contains(['~', '/']) {
         format!("{parent}/{}", key.replace('~', "~0").replace('/', "~1"))
     } else {
@@ -12,12 +12,12 @@ pub(super) fn join(parent: &str, key: &str) -> String {
 }
 
 /// The segments of a pointer, unescaped.
-pub(super) fn segments(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
+pub(crate) fn segments(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
     pointer.split('/').skip(1).map(unescape)
 }
 
 /// The pointer without its last segment, and that segment, unescaped; nothing for the root.
-pub(super) fn split_last(pointer: &str) -> Option<(&str, Cow<'_, str>)> {
+pub(crate) fn split_last(pointer: &str) -> Option<(&str, Cow<'_, str>)> {
     pointer.rsplit_once('/').map(|(parent, last)| (parent, unescape(last)))
 }
 
