@@ -69,11 +69,13 @@ pub struct LeaseConfig {
     pub duration: Option<Duration>,
     /// How far the clocks of two runners may be apart; 10 s.
     pub skew: Duration,
+    /// The longest duration that a lease of another runner is granted, whatever its record says; 10 min.
+    pub longest: Duration,
 }
 
 impl Default for LeaseConfig {
     fn default() -> Self {
-        Self { duration: None, skew: Duration::from_secs(10) }
+        Self { duration: None, skew: Duration::from_secs(10), longest: Duration::from_secs(600) }
     }
 }
 

@@ -45,6 +45,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             last_token: status.extensions.last_token,
             cancel: status.extensions.cancel.clone(),
             suspend: None,
+            unlocked: None,
             retries: status.extensions.retries,
             reuse: status
                 .extensions

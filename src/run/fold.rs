@@ -1,13 +1,10 @@
 //! The fold: one change applied to the status of an Execution. The status is the sum of its changes.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    ExecutionStatus, InputFingerprint, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason,
-    NodeStatus, ResolvedBinding, Reuse,
+    ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
 };
 
 /// A change that does not fit the status.
@@ -87,6 +84,10 @@ fn apply_execution(
         ExecutionChange::AcquireLease(_)
         | ExecutionChange::RenewLease { .. }
         | ExecutionChange::ReleaseLease { .. } => return apply_lease(status, change),
+        ExecutionChange::Unlock(request) => {
+            status.extensions.lease = None;
+            status.extensions.unlocked = Some(request.clone());
+        }
         ExecutionChange::RequestCancel(_) | ExecutionChange::Suspend(_) if over => {
             return Err(IllegalChange::Over(status.phase));
         }
@@ -187,8 +188,12 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         message.clone_into(&mut node.message);
     };
     match change {
-        NodeChange::Start { binding, basis, runner } => {
-            start(node, (binding.as_ref(), basis.as_ref()), runner, at);
+        NodeChange::Start { binding, basis, runner, token } => {
+            start(node, at);
+            node.extensions.binding.clone_from(binding);
+            node.extensions.basis.clone_from(basis);
+            node.extensions.runner = Some(runner.clone());
+            node.extensions.token = *token;
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
@@ -261,12 +266,7 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
 }
 
 /// What an attempt before it left for this one stays: its handle, and the answer to its question.
-fn start(
-    node: &mut NodeStatus,
-    (binding, basis): (Option<&Arc<ResolvedBinding>>, Option<&Arc<InputFingerprint>>),
-    runner: &str,
-    at: Timestamp,
-) {
+fn start(node: &mut NodeStatus, at: Timestamp) {
     node.attempt = node.attempt.saturating_add(1);
     node.start_time = Some(at);
     node.message.clear();
@@ -275,9 +275,6 @@ fn start(
         reset_at: node.extensions.reset_at,
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
-        binding: binding.cloned(),
-        basis: basis.cloned(),
-        runner: Some(runner.to_owned()),
         ..NodeExtensions::default()
     };
 }
@@ -337,8 +334,12 @@ mod tests {
     fn attempts_count_on_through_retries_and_resets() {
         let (mut status, id) = status();
         let at = Timestamp::UNIX_EPOCH;
-        let start =
-            || Change::Node(id.clone(), NodeChange::Start { binding: None, basis: None, runner: "r".into() });
+        let start = || {
+            Change::Node(
+                id.clone(),
+                NodeChange::Start { binding: None, basis: None, runner: "r".into(), token: None },
+            )
+        };
         let retry = |counted| {
             let (reason, evidence) = (NodeReason::ProviderFailed, Evidence::default());
             Change::Node(

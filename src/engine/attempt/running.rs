@@ -19,7 +19,7 @@ pub(crate) const OUTPUT_LINES: usize = 256;
 
 struct RunningAttempt {
     stop: watch::Sender<Option<Stop>>,
-    attempt: u32,
+    attempt_id: String,
     provider: String,
 }
 
@@ -141,9 +141,11 @@ impl Attempts {
         let node = claim.compiled.ids.get(claim.node).cloned();
         let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
         let same = |other: &Claim| {
-            other.key == claim.key && other.node == claim.node && other.attempt == claim.attempt
+            other.key == claim.key && other.node == claim.node && other.attempt_id() == claim.attempt_id()
         };
-        if running.is_some_and(|running| running.attempt == claim.attempt) || self.claimed.iter().any(same) {
+        if running.is_some_and(|running| running.attempt_id == claim.attempt_id())
+            || self.claimed.iter().any(same)
+        {
             return;
         }
         trace!(execution = %claim.key, node = claim.node, attempt = claim.attempt, "claim is published");
@@ -158,15 +160,25 @@ impl Attempts {
         }
     }
 
+    /// The attempts of an execution that are claimed or run here, by node.
+    pub(crate) fn of(&self, key: &ResourceKey) -> BTreeMap<NodeId, String> {
+        let running = self.running.iter().filter(|((owner, _), _)| owner == key);
+        let running = running.map(|((_, node), running)| (node.clone(), running.attempt_id.clone()));
+        let claimed = self.claimed.iter().filter(|claim| claim.key == *key);
+        let claimed = claimed
+            .filter_map(|claim| Some((claim.compiled.ids.get(claim.node)?.clone(), claim.attempt_id())));
+        running.chain(claimed).collect()
+    }
+
     /// Ends every attempt of an execution that `keep` does not want.
-    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, u32) -> bool) {
+    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, &str) -> bool) {
         self.claimed.retain(|claim| {
             claim.key != *key
-                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, claim.attempt))
+                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, &claim.attempt_id()))
         });
         for ((owner, node), running) in &self.running {
-            if owner == key && !keep(node, running.attempt) {
-                info!(execution = %key, %node, attempt = running.attempt, "stop attempt: the record does not know it any more");
+            if owner == key && !keep(node, &running.attempt_id) {
+                info!(execution = %key, %node, attempt = running.attempt_id, "stop attempt: the record does not know it any more");
                 running.stop.send_replace(Some(Stop::Cancel));
             }
         }
@@ -194,7 +206,7 @@ impl Attempts {
     pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) {
         self.running.remove(&(key.clone(), finished.node.clone()));
         let node = &finished.node;
-        let attempt = finished.attempt;
+        let attempt = &finished.attempt_id;
         if let Some(started) = finished.started {
             let span = Duration::try_from(finished.at.duration_since(started)).unwrap_or_default();
             let outcome: &str = (&finished.report.outcome).into();
@@ -207,7 +219,7 @@ impl Attempts {
         let Some(node) = claim.compiled.ids.get(claim.node) else { return };
         let finished = AttemptEnd {
             node: node.clone(),
-            attempt: claim.attempt,
+            attempt_id: claim.attempt_id(),
             report: outcome.into(),
             started: None,
             at: self.clock.now(),
@@ -240,7 +252,7 @@ impl Attempts {
         let (stop, stopped) = watch::channel(None);
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
         let running =
-            RunningAttempt { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
+            RunningAttempt { stop, attempt_id: claim.attempt_id(), provider: claim.target.provider.clone() };
         self.running.insert((claim.key.clone(), id.clone()), running);
         if self.stream {
             forward(&self.sender, claim.key.clone(), id.clone(), shown);
@@ -252,7 +264,7 @@ impl Attempts {
             let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
             let started = Some(started);
             let at = clock.now();
-            let finished = AttemptEnd { node: id, attempt: claim.attempt, report, started, at };
+            let finished = AttemptEnd { node: id, attempt_id: claim.attempt_id(), report, started, at };
             let _ = sender.send(AttemptMessage::Ended(claim.key, Box::new(finished)));
         });
     }

@@ -92,12 +92,10 @@ impl ActiveExecution {
     }
 
     /// Whether the node runs here, as far as the record says.
-    pub(crate) fn runs(&self, node: &NodeId, attempt: u32, runner: &str) -> bool {
-        self.status().and_then(|status| status.node_statuses.get(node)).is_some_and(|state| {
-            state.phase == NodePhase::Running
-                && state.attempt == attempt
-                && state.extensions.runner.as_deref() == Some(runner)
-        })
+    pub(crate) fn runs(&self, node: &NodeId, attempt_id: &str) -> bool {
+        self.status()
+            .and_then(|status| status.node_statuses.get(node))
+            .is_some_and(|state| state.phase == NodePhase::Running && state.attempt_id() == attempt_id)
     }
 }
 
@@ -106,5 +104,5 @@ pub(crate) fn terms(snapshot: &Snapshot) -> LeaseTerms {
     let default = std::time::Duration::from_secs(if snapshot.remote { 300 } else { 60 });
     let config = &snapshot.config.lease;
     let duration = config.duration.as_ref().map_or(default, crate::model::Duration::span);
-    LeaseTerms { duration, skew: config.skew.span() }
+    LeaseTerms { duration, skew: config.skew.span(), longest: config.longest.span() }
 }

@@ -133,7 +133,7 @@ impl Driver<'_> {
             if active.dirty || (active.hungry && slots) {
                 active.dirty = false;
                 trace!(execution = %key, "plan execution");
-                steps.push((key.clone(), active.prepare(&lookup, planner)?));
+                steps.push((key.clone(), active.prepare(&lookup, planner, &self.attempts.of(key))?));
             }
         }
         lookup.check()?;
@@ -183,7 +183,7 @@ impl Driver<'_> {
     ) -> Result<bool, EngineError> {
         let leaving = self.shutdown.is_leaving();
         if let Some(compiled) = &step.compiled {
-            finish(&mut step.draft, compiled, leaving, now);
+            step.noted |= finish(&mut step.draft, compiled, leaving, now);
         }
         self.start_polls(key, step, now)?;
         let hungry = !step.draft.ready.is_empty();

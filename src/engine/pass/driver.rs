@@ -276,6 +276,7 @@ impl<'a> Driver<'a> {
         let _span = info_span!("catch_up").entered();
         self.snapshot.advance()?;
         self.polls.save_times(self.clock.now());
+        self.snapshot.sightings.save();
         self.save_waits()
     }
 

@@ -91,7 +91,7 @@ impl Driver<'_> {
         active.record = record;
         active.dirty = true;
         let runner = &self.options.runner;
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
             warn!(execution = %key, token = had, "lost the lease to another runner");
             let message = format!("another runner took over {key}");

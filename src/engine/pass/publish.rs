@@ -163,7 +163,7 @@ impl Driver<'_> {
         if active.token(runner).is_none() {
             active.renew_at = None;
         }
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
             let waits = (!status.phase.is_terminal()).then(|| wait_set(&step.draft, Some(key)));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr};
 
-use crate::model::{Digest, JsonMap};
+use crate::model::{Digest, JsonMap, NodeId};
 
 /// Where a node stands.
 #[derive(
@@ -141,6 +141,22 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
+    /// The last part of the name of the current or last attempt: `<lease token>.<n>`. A token is never published twice, so
+    /// two runners that both start an attempt `n` never use one name; records from before tokens were kept have `n` alone.
+    #[must_use]
+    pub fn attempt_id(&self) -> String {
+        match self.extensions.token {
+            Some(token) => format!("{token}.{}", self.attempt),
+            None => self.attempt.to_string(),
+        }
+    }
+
+    /// The name of the current or last attempt, by which services recognise what belongs to it.
+    #[must_use]
+    pub fn attempt_name(&self, execution_uid: &str, node: &NodeId) -> String {
+        format!("{execution_uid}/{node}/{}", self.attempt_id())
+    }
+
     /// Whether an attempt is under way. A group is Running as well while its children are on their way, without any.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
@@ -193,6 +209,9 @@ pub struct NodeExtensions {
     /// Who runs or ran the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
+    /// The fencing token of the lease under which the attempt was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

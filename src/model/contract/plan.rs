@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, StringMap,
+    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -221,6 +221,15 @@ pub struct ResourceRef {
     /// Its uid, when the very same incarnation is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+}
+
+impl ResourceRef {
+    /// The key that this reference means in a plan of namespace `home`.
+    #[must_use]
+    pub(crate) fn key(&self, home: &Name) -> ResourceKey {
+        let namespace = self.namespace.as_ref().unwrap_or(home);
+        ResourceKey::new(self.kind.unwrap_or(Kind::Execution), namespace.clone(), self.name.clone())
+    }
 }
 
 /// An edge.

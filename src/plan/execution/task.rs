@@ -14,7 +14,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     if state.phase == NodePhase::Blocked && waits_for_person {
         return;
     }
-    if let Some(at) = state.extensions.retry_at.filter(|&at| at > context.now) {
+    if let Some(at) = context.due(state).filter(|&at| at > context.now) {
         context.draft.wake_at(at);
         return;
     }

@@ -31,8 +31,11 @@ pub(super) fn describe(key: &ResourceKey, status: &ExecutionStatus, now: Timesta
     if let Some(lease) = &status.extensions.lease {
         page.field("Runner", &format!("{} (token {})", lease.holder, lease.token));
     }
-    for (name, request) in [("Cancel", &status.extensions.cancel), ("Suspended", &status.extensions.suspend)]
-    {
+    for (name, request) in [
+        ("Cancel", &status.extensions.cancel),
+        ("Suspended", &status.extensions.suspend),
+        ("Unlocked", &status.extensions.unlocked),
+    ] {
         if let Some(request) = request {
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
         }

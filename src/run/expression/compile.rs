@@ -394,6 +394,18 @@ mod tests {
         assert!(!check("parameters.a.phase == 'Failed'", "a"));
     }
 
+    /// A hash table has another order in each process and for each map, so that once would be luck.
+    #[test]
+    fn macros_go_through_a_map_in_the_order_of_its_keys() {
+        let map = "{'d': 4, 'b': 2, 'e': 5, 'a': 1, 'c': 3, 'g': 7, 'f': 6}";
+        for _ in 0..20 {
+            check(&format!("{map}.map(k, k)"), json!(["a", "b", "c", "d", "e", "f", "g"]));
+            check(&format!("{map}.filter(k, k > 'd')"), json!(["e", "f", "g"]));
+            check("{10: 'x', 9: 'y', -1: 'z'}.map(k, k)", json!([-1, 9, 10]));
+        }
+        check("parameters.map(k, k) == parameters.map(k, k)", json!(true));
+    }
+
     /// Nothing that fits into an expression may take long or much memory.
     #[test]
     fn work_without_end_is_stopped() {
