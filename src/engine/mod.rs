@@ -15,7 +15,7 @@ mod pass;
 mod remote_work;
 mod snapshot;
 
-pub use branches::{BranchTips, Branches, RefUpdate, status_ref};
+pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, RecordedDecision, decide};
 pub use error::EngineError;

@@ -91,12 +91,14 @@ impl Writer {
         key: &ResourceKey,
         record: &Arc<StatusRecord>,
     ) -> Result<ObjectId, RecordError> {
-        match self.blobs.get(key) {
-            Some((known, blob)) if known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, record)) => {
-                Ok(*blob)
-            }
-            _ => Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?),
+        // The batch before was not published, so no reference names its blobs, and `git gc` may have removed them.
+        if let Some((known, blob)) = self.blobs.get(key)
+            && known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, record))
+            && repo.contains(*blob)?
+        {
+            return Ok(*blob);
         }
+        Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?)
     }
 }
 

@@ -72,7 +72,9 @@ fn command(
         NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::Unbound => {
             Some(format!("/planspec complete {}/{node}", key.name))
         }
-        NodeReason::RunnerLost => Some(format!("/planspec retry {} {node}", key.name)),
+        NodeReason::RunnerLost | NodeReason::ContentRefused => {
+            Some(format!("/planspec retry {} {node}", key.name))
+        }
         _ => None,
     }
 }

@@ -7,7 +7,9 @@ use tracing::debug;
 
 use super::pacing::{CommitPacer, PushLimiter};
 use super::publisher::Publisher;
+use super::refusals::Refusals;
 use crate::engine::{Branches, EngineError};
+use crate::model::ResourceKey;
 
 /// How many races may be lost in a row.
 const MOST_RACES: u32 = 200;
@@ -22,6 +24,7 @@ pub(crate) struct CommitLane {
     limiter: Option<PushLimiter>,
     pacer: CommitPacer,
     races: u32,
+    refusals: Refusals,
     dashboard_at: Option<Instant>,
     /// When something was last recorded or begun here.
     moved_at: Instant,
@@ -36,6 +39,7 @@ impl CommitLane {
             limiter,
             pacer: CommitPacer::new(),
             races: 0,
+            refusals: Refusals::default(),
             dashboard_at,
             moved_at: Instant::now(),
         }
@@ -65,8 +69,19 @@ impl CommitLane {
         }
     }
 
-    /// A commit that was begun at `begun` is on the branch.
-    pub(crate) fn published(&mut self, begun: Instant) {
+    /// What the remote refused of late.
+    pub(crate) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
+    }
+
+    /// How many Executions may go into the next commit.
+    pub(crate) fn most_executions(&self) -> usize {
+        self.refusals.limit()
+    }
+
+    /// A commit of these resources that was begun at `begun` is on the branch.
+    pub(crate) fn published<'k>(&mut self, begun: Instant, keys: impl Iterator<Item = &'k ResourceKey>) {
+        self.refusals.published(keys);
         self.pacer.took(begun);
         self.races = 0;
         self.moved_at = Instant::now();
@@ -142,7 +157,7 @@ mod tests {
     fn a_published_commit_ends_a_run_of_lost_races() {
         let mut lane = CommitLane::new(None);
         lane.lost_race().unwrap();
-        lane.published(Instant::now());
+        lane.published(Instant::now(), std::iter::empty());
         assert_eq!(lane.races, 0);
         assert!(lane.gather_until().is_some());
     }

@@ -294,7 +294,9 @@ fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> boo
     let Some(node) = compiled.node(ix).filter(|node| node.kind != NodeKind::Group) else { return false };
     case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
         NodePhase::Failed | NodePhase::Cancelled => true,
-        NodePhase::Blocked => state.extensions.reason == Some(NodeReason::RunnerLost),
+        NodePhase::Blocked => {
+            matches!(state.extensions.reason, Some(NodeReason::RunnerLost | NodeReason::ContentRefused))
+        }
         _ => false,
     })
 }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use super::step::PreparedStep;
 use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
-use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, StatusRecord};
+use crate::git::GitError;
+use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, PinnedGraph, ResourceKey, StatusRecord};
 use crate::plan::{CancelResult, LeaseTerms};
-use crate::run::CompiledPlan;
+use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -84,6 +85,23 @@ impl ActiveExecution {
     pub(crate) fn taken_up(&mut self, step: &PreparedStep) {
         self.finished.drain(..step.finished.min(self.finished.len()));
         self.poll_results.drain(..step.polled.min(self.poll_results.len()));
+    }
+
+    /// Replaces what attempts gave that are not published yet by the note that the remote refused it. Whether there are any.
+    pub(crate) fn withdraw(&mut self, refusal: &GitError) -> bool {
+        for end in &mut self.finished {
+            end.report = AttemptReport {
+                outcome: AttemptOutcome::Blocked {
+                    reason: NodeReason::ContentRefused,
+                    message: format!("what this attempt gave cannot be recorded: {refusal}"),
+                    handle: None,
+                    poll_after: None,
+                },
+                evidence: Evidence::default(),
+            };
+        }
+        self.dirty = true;
+        !self.finished.is_empty()
     }
 
     /// Whether something that happened to it is still to be considered.

@@ -93,7 +93,9 @@ pub(crate) fn remedy(
         NodeReason::AwaitingPerson | NodeReason::Unbound => {
             Some(format!("planspec complete {name}/{node} -n {namespace}"))
         }
-        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {namespace}")),
+        NodeReason::RunnerLost | NodeReason::ContentRefused => {
+            Some(format!("planspec retry {name} --from {node} -n {namespace}"))
+        }
         _ => None,
     }
 }

@@ -129,7 +129,12 @@ impl Driver<'_> {
         let slots = self.slots() > 0;
         let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
         let mut steps = Vec::new();
+        let most = self.lane.most_executions();
         for (key, active) in self.queue.active_in_turn() {
+            // While the remote refuses somebody's content, the others wait for their turn to be tried.
+            if steps.len() >= most {
+                break;
+            }
             if active.dirty || (active.hungry && slots) {
                 active.dirty = false;
                 trace!(execution = %key, "plan execution");

@@ -9,13 +9,18 @@ use tracing::{debug, warn};
 use super::driver::Driver;
 use crate::engine::{BranchTips, EngineError};
 use crate::event::Event;
+use crate::git::GitError;
 use crate::index::Topic;
 use crate::model::{Kind, ResourceKey, StatusRecord};
 
 impl Driver<'_> {
     /// Reads the tips of both branches, and takes in what others changed.
     pub(super) async fn read_tips(&mut self) -> Result<(), EngineError> {
-        let tips = self.tips.read().await?;
+        let tips = match self.tips.read().await {
+            // The stop that interrupted it is heeded next.
+            Err(EngineError::Git(GitError::Interrupted)) => return Ok(()),
+            tips => tips?,
+        };
         let desired = self.snapshot.desired.id;
         let status = self.snapshot.status.commit;
         if tips.desired.id == desired && tips.status == status {

@@ -11,10 +11,11 @@ use super::driver::Driver;
 use crate::engine::EngineError;
 use crate::engine::commit::builder::CommitEffects;
 use crate::engine::commit::publisher::PublishOutcome;
+use crate::engine::commit::refusals::RefusalStep;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
-use crate::git::ObjectId;
+use crate::git::{GitError, ObjectId};
 use crate::model::{ExecutionPhase, NodeStatus, ResourceKey, StatusRecord};
 use crate::run::{Change, ExecutionChange};
 
@@ -58,10 +59,19 @@ impl Driver<'_> {
         };
         let duration_ms = begun.elapsed().as_millis();
         self.lane.give_back(publisher);
-        match delivered? {
+        let delivered = match delivered {
+            // Asked to end meanwhile: planned again on the tip that is known. If the branch did move, the push of this runner's
+            // last words finds out (Invariant 4); when those are interrupted, no time is left.
+            Err(EngineError::Git(GitError::Interrupted)) if !self.shutdown.is_leaving() => {
+                PublishOutcome::Moved(self.snapshot.status.commit)
+            }
+            Err(EngineError::Git(error @ GitError::Refused { .. })) => return self.refused(error, outcome),
+            delivered => delivered?,
+        };
+        match delivered {
             PublishOutcome::Done { commit, subject } => {
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
-                self.lane.published(begun);
+                self.lane.published(begun, outcome.puts.keys());
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.delivered(Some((commit, subject)), steps, outcome)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
@@ -174,6 +184,32 @@ impl Driver<'_> {
                 self.queue.add([key.clone()]);
             }
         }
+    }
+
+    /// The remote refused the commit for its content. Whoever's content that is must not hold up the others.
+    fn refused(&mut self, error: GitError, effects: CommitEffects) -> Result<(), EngineError> {
+        let step = self.lane.refusals().refused(effects.puts.keys());
+        info!(%error, records = effects.puts.len(), ?step, "the remote refused a commit");
+        let suspect = match step {
+            RefusalStep::Divide => None,
+            RefusalStep::Withdraw(key) => {
+                // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
+                let withdrawn = self.queue.get_mut(&key).is_some_and(|active| active.withdraw(&error));
+                (!withdrawn).then_some(key)
+            }
+            RefusalStep::LeaveOut(key) => Some(key),
+            RefusalStep::GiveUp => return Err(error.into()),
+        };
+        for key in effects.puts.into_keys() {
+            self.queue.forget_wait(&key);
+            self.queue.add([key]);
+        }
+        if let Some(key) = suspect {
+            let message = format!("the record of {key} was refused and is left out: {error}");
+            self.emit(Event::Note { message });
+            self.queue.leave_out(key);
+        }
+        Ok(())
     }
 
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).

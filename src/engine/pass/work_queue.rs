@@ -165,6 +165,15 @@ impl WorkQueue {
         self.left_over.extend(std::mem::take(&mut self.active).into_keys());
     }
 
+    /// Gives up a resource for now, because its record is refused.
+    pub(super) fn leave_out(&mut self, key: ResourceKey) {
+        self.active.remove(&key);
+        self.simple.remove(&key);
+        self.executions.remove(&key);
+        self.goals.remove(&key);
+        self.left_over.insert(key);
+    }
+
     /// Whether an Execution was given up for now.
     pub(super) fn is_left_over(&self, key: &ResourceKey) -> bool {
         self.left_over.contains(key)

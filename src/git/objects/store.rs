@@ -77,6 +77,15 @@ impl Repo {
         }
     }
 
+    /// Whether an object is here.
+    ///
+    /// # Errors
+    /// When the object database cannot be opened.
+    pub fn contains(&self, id: ObjectId) -> Result<bool, GitError> {
+        let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+        Ok(self.odb()?.exists(oid))
+    }
+
     /// Writes a blob.
     ///
     /// # Errors

@@ -76,6 +76,8 @@ pub enum NodeReason {
     ProviderUnavailable,
     /// Blocked: the runner vanished and the node is not repeatable.
     RunnerLost,
+    /// Blocked: the remote refused what the attempt gave, such as a text that looks like a secret.
+    ContentRefused,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.

@@ -9,7 +9,12 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
     let waits_for_person = matches!(
         state.extensions.reason,
-        Some(NodeReason::AwaitingPerson | NodeReason::RunnerLost | NodeReason::InputRequired)
+        Some(
+            NodeReason::AwaitingPerson
+                | NodeReason::RunnerLost
+                | NodeReason::ContentRefused
+                | NodeReason::InputRequired
+        )
     );
     if state.phase == NodePhase::Blocked && waits_for_person {
         return;

@@ -13,6 +13,7 @@ pub(super) fn what(reason: NodeReason) -> &'static str {
         NodeReason::BindingConflict => "a Binding whose rules do not contradict each other",
         NodeReason::ProviderUnavailable => "a provider that is known and allowed here",
         NodeReason::RunnerLost => "a decision, because its runner was lost",
+        NodeReason::ContentRefused => "a decision, because the remote refused what it gave",
         NodeReason::InputRequired => "an answer",
         _ => "the outside world",
     }
@@ -25,7 +26,9 @@ pub(super) fn command(reason: NodeReason, key: &ResourceKey, node: &NodeId) -> O
         NodeReason::AwaitingApproval => Some(format!("planspec approve {name}/{node} -n {space}")),
         NodeReason::InputRequired => Some(format!("planspec answer {name}/{node} -n {space} TEXT")),
         NodeReason::AwaitingPerson => Some(format!("planspec complete {name}/{node} -n {space}")),
-        NodeReason::RunnerLost => Some(format!("planspec retry {name} --from {node} -n {space}")),
+        NodeReason::RunnerLost | NodeReason::ContentRefused => {
+            Some(format!("planspec retry {name} --from {node} -n {space}"))
+        }
         _ => None,
     }
 }
