@@ -171,6 +171,7 @@ impl GitCommand {
         let started = Instant::now();
         let mut child = self.command.spawn().map_err(failed)?;
         let (sender, receiver) = mpsc::channel();
+        // On a thread of its own: a program that prints before it has read everything would block on us, and we on it.
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), self.input.take()) {
             // A program that ends early closes its input; its exit code tells the rest.
             thread::spawn(move || stdin.write_all(&input).is_ok());
@@ -220,6 +221,7 @@ impl GitCommand {
 const GRACE: Duration = Duration::from_millis(200);
 
 fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
+    // Asked before it is killed: only a live `git` removes its lock files, which the next fetch would stumble over.
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
         && kill_process(pid, Signal::TERM).is_ok()
     {

@@ -114,6 +114,7 @@ impl Repo {
         if let Some(person) = &self.identity {
             return Ok(person.clone());
         }
+        // libgit2 fails where Git would guess from the host name; a guessed author in a shared history helps nobody.
         let signature = self.inner.signature().map_err(|_| GitError::NoIdentity)?;
         Ok(Signature::of(&signature))
     }
@@ -201,6 +202,7 @@ impl Repo {
         {
             return Ok(Some(remote));
         }
+        // As `git fetch` decides it without an argument.
         Ok(match names.as_slice() {
             [only] => Some(only.clone()),
             several => several.iter().find(|name| *name == "origin").cloned(),

@@ -38,6 +38,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
         conditions: status.conditions.clone(),
         observed_generation: status.observed_generation,
         extensions: ExecutionExtensions {
+            // Nothing waits for an ended Execution any more.
             mutex: None,
             pinned: status.extensions.pinned.clone(),
             lease: None,
@@ -68,6 +69,7 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
         extensions: NodeExtensions {
             reason: node.extensions.reason,
             failures: node.extensions.failures,
+            // A later Execution compares with it to see whether it may reuse the node.
             basis: node.extensions.basis.clone(),
             exit_code: node.extensions.exit_code,
             log: log.map(|log| LogSummary {

@@ -58,11 +58,13 @@ impl Writer {
                 }
             }
         }
+        // Replaced, not extended: only the batch that comes next can be the same one again.
         self.blobs = blobs;
         if let Some(input) = &batch.dashboard {
             let blob = repo.write_blob(dashboard(input).as_bytes())?;
             edits.insert(layout::DASHBOARD.to_owned(), Some(blob));
         }
+        // Removing nothing from nothing would make an empty root commit.
         if base.tree.is_none() && edits.values().all(Option::is_none) {
             return Ok(None);
         }
@@ -203,6 +205,7 @@ impl Directory {
     }
 
     fn remove(&self, key: &ResourceKey, edits: &mut PathEdits) {
+        // Also the flat path of a split directory: a revert by hand may have brought it back.
         let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
         for split in layouts {
             let path = layout::path_in(key, *split);

@@ -7,6 +7,7 @@ use crate::git::GitError;
 pub(super) fn explain(remote: &str, action: &str, said: &str) -> GitError {
     let remote = remote.to_owned();
     let detail = gist(said);
+    // The most specific first: a host that refuses credentials often says `not found`, too.
     if is_authentication(said) {
         GitError::Authentication { remote, detail }
     } else if is_denied(said) {
@@ -156,6 +157,7 @@ fn is_absence(said: &str) -> bool {
 
 /// The lines that carry the message, in one.
 fn gist(said: &str) -> String {
+    // Advice for people at a terminal, and lines that only repeat the address.
     let noise =
         ["hint:", "To ", "error: failed to push some refs", "and the repository exists", "Please make sure"];
     let lines = said.lines().filter(|line| !noise.iter().any(|noise| line.starts_with(noise)));

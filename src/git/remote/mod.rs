@@ -106,6 +106,7 @@ impl Remote {
         let names = repo.remote_names()?;
         if names.iter().any(|name| name == name_or_url) {
             check_name(&format!("refs/planspec/{name_or_url}/heads/x"))?;
+            // It would be taken for an option by the program.
             if name_or_url.starts_with('-') {
                 return Err(unknown(name_or_url));
             }
@@ -124,6 +125,7 @@ impl Remote {
             });
         }
         let address = Self::parse_address(name_or_url)?;
+        // The address of a configured remote is that remote: two names would keep two copies of every tip.
         let mut space = None;
         for name in names {
             if RemoteUrl::parse(&configured_url(repo, &name)?).url == address.url {
@@ -150,6 +152,7 @@ impl Remote {
         }
         let mut address = RemoteUrl::parse(text);
         if address.is_local() && !address.url.contains("://") {
+            // Runs of the program start in the repository, not where the user stood.
             let path = std::path::absolute(&address.url).map_err(|_| unknown(text))?;
             if !path.exists() {
                 return Err(unknown(text));
@@ -204,6 +207,7 @@ impl Remote {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+        // A remote may name references that nobody asked for; only wanted ones are looked up.
         let tip = |wanted: &&str| {
             // `ls-remote` matches the ends of names: `refs/heads/main` also finds `refs/x/refs/heads/main`.
             let (id, _) = lines.iter().find(|(_, name)| name == wanted)?;
@@ -226,6 +230,7 @@ impl Remote {
         let branch = text.lines().find_map(|line| {
             line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned)
         });
+        // A hostile server could answer with a name that leads out of `refs/heads/`.
         Ok(branch.filter(|branch| check_name(&format!("refs/heads/{branch}")).is_ok()))
     }
 
