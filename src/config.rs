@@ -81,7 +81,7 @@ impl Default for LeaseConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PublishConfig {
-    /// Whether every start is published before it happens.
+    /// Whether a start is published before it happens.
     pub mode: PublishMode,
     /// How many pushes may go out at once on a remote.
     pub burst: u32,
@@ -94,7 +94,7 @@ pub struct PublishConfig {
 impl Default for PublishConfig {
     fn default() -> Self {
         Self {
-            mode: PublishMode::Strict,
+            mode: PublishMode::Adaptive,
             burst: 30,
             per_minute: 6,
             progress_interval: Duration::from_secs(5 * 60),
@@ -102,14 +102,16 @@ impl Default for PublishConfig {
     }
 }
 
-/// Whether every start is published before it happens.
+/// Whether a start is published before it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublishMode {
-    /// It is.
+    /// It is, as long as the budget of pushes lasts; then local repeatable nodes start under the Execution's lease alone.
+    /// `relaxed` is an older name for it.
+    #[serde(alias = "relaxed")]
+    Adaptive,
+    /// It is, always.
     Strict,
-    /// Repeatable nodes start under the execution's lease alone.
-    Relaxed,
 }
 
 /// Limits on what is read, against hostile or broken input, and on what runs at once in a namespace.

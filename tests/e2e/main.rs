@@ -24,6 +24,7 @@ mod engine_lease;
 mod engine_limits;
 mod engine_many;
 mod engine_pass;
+mod engine_publish;
 mod engine_rig;
 mod engine_signals;
 mod engine_table;

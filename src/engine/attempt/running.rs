@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info, trace};
+use tracing::{debug, info, trace, warn};
 
-use crate::engine::attempt::factory::{AttemptFactory, Claim};
-use crate::engine::clock::Clock;
+use super::factory::{AttemptFactory, Claim};
+use super::fence::{LeaseFence, stop_at_fence};
+use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
 use crate::model::{NodeId, NodeReason, ResourceKey};
 use crate::provider::{Control, Registry};
@@ -30,6 +31,10 @@ pub(crate) struct Attempts {
     registry: Registry,
     factory: Arc<AttemptFactory>,
     claimed: VecDeque<Claim>,
+    /// Until when the work of each Execution may run.
+    fences: HashMap<ResourceKey, watch::Sender<LeaseFence>>,
+    /// Executions whose lease was over when a node was to start.
+    fenced: Vec<ResourceKey>,
     running: HashMap<(ResourceKey, NodeId), RunningAttempt>,
     sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
@@ -55,6 +60,8 @@ impl Attempts {
             registry,
             factory,
             claimed,
+            fences: HashMap::new(),
+            fenced: Vec::new(),
             running,
             sender,
             stream,
@@ -135,7 +142,7 @@ impl Attempts {
         counts
     }
 
-    /// Takes a claim, unless that very attempt is under way: in relaxed mode it may have gone ahead of a commit that then
+    /// Takes a claim, unless that very attempt is under way: it may have gone ahead of a commit that then
     /// lost its race and was made again.
     pub(crate) fn claim(&mut self, claim: Claim) {
         let node = claim.compiled.ids.get(claim.node).cloned();
@@ -150,11 +157,46 @@ impl Attempts {
         self.claimed.push_back(claim);
     }
 
+    /// Moves the fence of an Execution, after its lease was taken or renewed.
+    pub(crate) fn set_fence(&mut self, key: &ResourceKey, fence: LeaseFence) {
+        match self.fences.get(key) {
+            Some(sender) => {
+                sender.send_replace(fence);
+            }
+            None => {
+                self.fences.insert(key.clone(), watch::Sender::new(fence));
+            }
+        }
+    }
+
+    /// Forgets the fence of an Execution whose lease is given back or lost. What runs keeps the fence that it has.
+    pub(crate) fn remove_fence(&mut self, key: &ResourceKey) {
+        self.fences.remove(key);
+    }
+
+    /// Executions for which a node was not started because the lease was over.
+    pub(crate) fn take_fenced(&mut self) -> Vec<ResourceKey> {
+        std::mem::take(&mut self.fenced)
+    }
+
     /// Starts claimed nodes while there are slots.
     pub(crate) fn pump(&mut self) {
         while self.running.len() < self.jobs {
             let Some(claim) = self.claimed.pop_front() else { break };
-            self.start(claim);
+            // The clocks are read for each start: between two of them this process may have been stopped for an hour.
+            let reading = ClockReading::of(self.clock.as_ref());
+            match self.fences.get(&claim.key).filter(|fence| fence.borrow().is_open(reading)) {
+                Some(fence) => {
+                    let fence = fence.subscribe();
+                    self.start(claim, fence);
+                }
+                None => {
+                    warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
+                    self.fenced.push(claim.key.clone());
+                    let message = "the lease was over before it began".to_owned();
+                    self.end(&claim, AttemptOutcome::NotStarted { message });
+                }
+            }
         }
     }
 
@@ -216,7 +258,7 @@ impl Attempts {
         let _ = self.sender.send(AttemptMessage::Ended(claim.key.clone(), Box::new(finished)));
     }
 
-    fn start(&mut self, claim: Claim) {
+    fn start(&mut self, claim: Claim, fence: watch::Receiver<LeaseFence>) {
         let Some(id) = claim.compiled.ids.get(claim.node).cloned() else { return };
         let attempt = match self.factory.attempt(&claim, &id) {
             Ok(attempt) => attempt,
@@ -238,6 +280,7 @@ impl Attempts {
         info!(execution = %claim.key, node = %id, attempt = claim.attempt, provider = provider_name, "start attempt");
         self.started = self.started.saturating_add(1);
         let (stop, stopped) = watch::channel(None);
+        let guard = stop_at_fence(claim.key.clone(), fence, Arc::clone(&self.clock), stop.clone());
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
         let running =
             RunningAttempt { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
@@ -249,7 +292,12 @@ impl Attempts {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let started = clock.now();
-            let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
+            let mut run = provider.run(attempt, Control { stop: stopped, output: lines });
+            let report = tokio::select! {
+                report = &mut run => report,
+                // A provider that was told to stop still has to end its process and to say how that went.
+                () = guard => run.await,
+            };
             let started = Some(started);
             let at = clock.now();
             let finished = AttemptEnd { node: id, attempt: claim.attempt, report, started, at };

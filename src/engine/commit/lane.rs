@@ -1,18 +1,30 @@
 //! The commit lane: when the next status commit may go out, who makes it, and how often the last ones lost their race.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::builder::CommitBuilder;
 use super::pacing::{CommitPacer, PushLimiter};
 use super::publisher::Publisher;
+use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
+use crate::git::{Commit, ObjectId, Repo};
+use crate::model::{ExecutionPhase, ResourceKey, StatusRecord};
+use crate::record::{RUNNER, parse_message};
 
 /// How many races may be lost in a row.
 const MOST_RACES: u32 = 200;
 /// How often the dashboard is drawn while work is under way: it lists everything, where a transition writes one record.
 const DASHBOARD_EVERY: Duration = Duration::from_secs(10);
+
+/// How many commits are read to learn what others pushed. More than a burst makes no difference.
+const HISTORY_READ: usize = 200;
 
 /// When and how status commits go out.
 pub(crate) struct CommitLane {
@@ -21,7 +33,13 @@ pub(crate) struct CommitLane {
     /// None for a local repository.
     limiter: Option<PushLimiter>,
     pacer: CommitPacer,
+    /// What went ahead of its publication, and goes out with the next commit.
+    unpublished: CommitBuilder,
+    /// The published records on which that was planned.
+    bases: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     races: u32,
+    /// How often this runner drew for its turn.
+    draws: u64,
     dashboard_at: Option<Instant>,
     /// When something was last recorded or begun here.
     moved_at: Instant,
@@ -29,21 +47,108 @@ pub(crate) struct CommitLane {
 
 impl CommitLane {
     pub(crate) fn new(limiter: Option<PushLimiter>) -> Self {
-        let publisher = None;
-        let dashboard_at = None;
         Self {
-            publisher,
+            publisher: None,
             limiter,
             pacer: CommitPacer::new(),
+            unpublished: CommitBuilder::default(),
+            bases: BTreeMap::new(),
             races: 0,
-            dashboard_at,
+            draws: 0,
+            dashboard_at: None,
             moved_at: Instant::now(),
         }
+    }
+
+    /// What goes out with the next commit, whatever else does.
+    pub(crate) fn unpublished(&self) -> &CommitBuilder {
+        &self.unpublished
+    }
+
+    /// Keeps a step for the next commit; `base` is the record on which the first step of its Execution was planned.
+    pub(crate) fn keep_unpublished(
+        &mut self,
+        base: Option<Arc<StatusRecord>>,
+        old: Option<ExecutionPhase>,
+        step: &PreparedStep,
+        at: Timestamp,
+    ) -> Arc<StatusRecord> {
+        let record = Arc::new(step.record());
+        self.bases.entry(record.key()).or_insert(base);
+        self.unpublished.put_execution(old, step, Arc::clone(&record), at);
+        record
+    }
+
+    /// The published record on which unpublished steps of an Execution were planned, if there are any.
+    pub(crate) fn unpublished_base(&self, key: &ResourceKey) -> Option<&Option<Arc<StatusRecord>>> {
+        self.bases.get(key)
+    }
+
+    /// Drops what is not published of an Execution. Steps of one Execution are published as a prefix or not at all.
+    pub(crate) fn withdraw(&mut self, key: &ResourceKey) {
+        self.bases.remove(key);
+        self.unpublished.drop_resource(key);
+    }
+
+    /// Everything that went ahead is published now. Whose it is.
+    pub(crate) fn take_unpublished(&mut self) -> Vec<ResourceKey> {
+        self.unpublished = CommitBuilder::default();
+        std::mem::take(&mut self.bases).into_keys().collect()
     }
 
     /// How long until the limit of pushes allows the next one.
     pub(crate) fn pause(&mut self) -> Duration {
         self.limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.pause(Instant::now()))
+    }
+
+    /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
+    pub(crate) fn count_others(
+        &mut self,
+        repo: &Repo,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+        runner: &str,
+    ) -> Result<(), EngineError> {
+        let (Some(limiter), Some(new)) = (&mut self.limiter, new) else { return Ok(()) };
+        let mut pushes = 0_usize;
+        for commit in repo.log(new).take(HISTORY_READ) {
+            let commit = commit?;
+            if Some(commit.id) == old {
+                break;
+            }
+            pushes += usize::from(!is_by(&commit, runner) && is_counted(&commit));
+        }
+        if pushes > 0 {
+            debug!(pushes, "other runners pushed");
+            self.draws = self.draws.wrapping_add(1);
+            limiter.count_others(pushes, Instant::now(), draw(runner, self.draws));
+        }
+        Ok(())
+    }
+
+    /// Counts what was pushed before this process began, by whomever.
+    pub(crate) fn count_history(
+        &mut self,
+        repo: &Repo,
+        tip: Option<ObjectId>,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let (Some(limiter), Some(tip)) = (&mut self.limiter, tip) else { return Ok(()) };
+        let window = limiter.window();
+        let mut ages = Vec::new();
+        for commit in repo.log(tip).take(HISTORY_READ) {
+            let commit = commit?;
+            let age = Duration::try_from(now.duration_since(commit.committer_time)).unwrap_or_default();
+            if age > window {
+                break;
+            }
+            if is_counted(&commit) {
+                ages.push(age);
+            }
+        }
+        ages.reverse();
+        limiter.replay(&ages);
+        Ok(())
     }
 
     /// Whoever makes the commit. It has to be given back.
@@ -112,6 +217,23 @@ impl CommitLane {
     pub(crate) fn idle_for(&self) -> Duration {
         self.moved_at.elapsed()
     }
+}
+
+/// Whether `runner` made a status commit.
+fn is_by(commit: &Commit, runner: &str) -> bool {
+    commit.trailers().iter().any(|(name, value)| name == RUNNER && value == runner)
+}
+
+/// Whether a status commit counts against the budget: one without transitions renews leases, and those go out in any case.
+fn is_counted(commit: &Commit) -> bool {
+    !parse_message(commit).is_empty()
+}
+
+/// A number from 0 to 1 that differs between runners and from one draw to the next.
+fn draw(runner: &str, number: u64) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (runner, number).hash(&mut hasher);
+    (hasher.finish() % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]

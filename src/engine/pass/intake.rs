@@ -24,6 +24,7 @@ impl Driver<'_> {
         if tips.desired.id != desired {
             self.note_rewritten(&tips)?;
         }
+        self.lane.count_others(&self.snapshot.repo, status, tips.status, &self.options.runner)?;
         // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
         self.save_waits()?;
         let diagnostics = self.snapshot.move_to(tips)?;
@@ -75,7 +76,9 @@ impl Driver<'_> {
         let keys: Vec<ResourceKey> = self.queue.active().keys().cloned().collect();
         for key in keys {
             let record = self.snapshot.record(&key)?;
-            self.reload(&key, record);
+            if self.withdraw_if_changed(&key, record.as_ref()) {
+                self.reload(&key, record);
+            }
         }
         Ok(())
     }
@@ -93,6 +96,7 @@ impl Driver<'_> {
         let runner = &self.options.runner;
         self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
+            self.attempts.remove_fence(key);
             warn!(execution = %key, token = had, "lost the lease to another runner");
             let message = format!("another runner took over {key}");
             self.emit(Event::Note { message });

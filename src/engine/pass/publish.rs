@@ -1,7 +1,6 @@
 //! Publishing a commit, and what follows: emitted events and started attempts, or, after a lost race, another plan.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, info, info_span};
@@ -9,8 +8,11 @@ use tracing::{debug, info, info_span};
 use super::assemble::PendingCommit;
 use super::driver::Driver;
 use crate::engine::EngineError;
+use crate::engine::attempt::fence::LeaseFence;
+use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitEffects;
 use crate::engine::commit::publisher::PublishOutcome;
+use crate::engine::execution::active::terms;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
@@ -18,23 +20,11 @@ use crate::git::ObjectId;
 use crate::model::{ExecutionPhase, NodeStatus, ResourceKey, StatusRecord};
 use crate::run::{Change, ExecutionChange};
 
-/// In relaxed mode, commits are at least this far apart while work is under way.
-const RELAXED_SPACING: Duration = Duration::from_secs(1);
-
 impl Driver<'_> {
     /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
     pub(super) async fn publish(&mut self, ready: PendingCommit) -> Result<(), EngineError> {
-        let PendingCommit { assembly, steps, mut claims, at } = ready;
-        let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, at);
-        let ahead: Vec<_> = claims.extract_if(.., |claim| self.may_go_ahead(&claim.key, claim)).collect();
-        let relaxed = !ahead.is_empty();
-        for claim in ahead {
-            self.attempts.claim(claim);
-        }
-        self.attempts.pump();
-        if relaxed {
-            self.gather(Instant::now() + RELAXED_SPACING, false).await;
-        }
+        let PendingCommit { assembly, steps, claims, reading } = ready;
+        let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, reading.wall);
         let mut publisher = self.lane.take_publisher(self.tips.branches())?;
         let config = self.snapshot.config.clone();
         let base = self.snapshot.status;
@@ -62,8 +52,11 @@ impl Driver<'_> {
             PublishOutcome::Done { commit, subject } => {
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
                 self.lane.published(begun);
+                // What went ahead is planned again: now that it is published, its Execution may end or be parked.
+                let ahead = self.lane.take_unpublished();
+                self.queue.add(ahead);
                 self.summary.commits = self.summary.commits.saturating_add(1);
-                self.delivered(Some((commit, subject)), steps, outcome)?;
+                self.delivered(Some((commit, subject)), steps, outcome, reading)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
                 for claim in claims {
                     self.attempts.claim(claim);
@@ -76,7 +69,7 @@ impl Driver<'_> {
             }
             PublishOutcome::Unchanged => {
                 debug!(duration_ms, "nothing to publish:");
-                self.delivered(None, steps, outcome)
+                self.delivered(None, steps, outcome, reading)
             }
             PublishOutcome::Moved(tip) => {
                 info!(
@@ -96,8 +89,8 @@ impl Driver<'_> {
         self.attempts.last_for(self.lane.lead_time()).then_some(deadline)
     }
 
-    /// Lets ends of attempts gather for a while, until nothing runs, or, with `stocked`, until what is claimed runs short.
-    pub(super) async fn gather(&mut self, deadline: Instant, stocked: bool) {
+    /// Lets ends of attempts gather for a while, until nothing runs or until what is claimed runs short.
+    pub(super) async fn gather(&mut self, deadline: Instant) {
         while !self.attempts.is_idle() && !self.shutdown.is_leaving() {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return,
@@ -107,7 +100,7 @@ impl Driver<'_> {
                 }
                 () = self.shutdown.requested() => return,
             }
-            if stocked && !self.attempts.last_for(self.lane.lead_time()) {
+            if !self.attempts.last_for(self.lane.lead_time()) {
                 return;
             }
         }
@@ -119,6 +112,7 @@ impl Driver<'_> {
         commit: Option<(ObjectId, String)>,
         steps: Vec<(ResourceKey, Box<PreparedStep>)>,
         effects: CommitEffects,
+        reading: ClockReading,
     ) -> Result<(), EngineError> {
         let CommitEffects { puts, events } = effects;
         let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
@@ -132,7 +126,7 @@ impl Driver<'_> {
             self.emit(Event::Published { at, commit: commit.to_string(), subject });
         }
         for (key, step) in steps {
-            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten());
+            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten(), reading);
         }
         for key in changed {
             let dependents = self.dependents(&key)?;
@@ -144,14 +138,21 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn step_delivered(&mut self, key: &ResourceKey, step: &PreparedStep, record: Option<Arc<StatusRecord>>) {
+    fn step_delivered(
+        &mut self,
+        key: &ResourceKey,
+        step: &PreparedStep,
+        record: Option<Arc<StatusRecord>>,
+        reading: ClockReading,
+    ) {
         let status = &step.draft.status;
         if status.phase == ExecutionPhase::Failed
             && step.draft.moves.iter().any(|change| change.to.is_terminal())
         {
             self.summary.failed.push(key.clone());
         }
-        let renew_at = self.renewal(self.clock.now());
+        let renew_at = self.renewal(reading.wall);
+        let lease = terms(&self.snapshot).duration;
         let runner = &self.options.runner;
         let Some(active) = self.queue.get_mut(key) else { return };
         active.record = record;
@@ -159,9 +160,11 @@ impl Driver<'_> {
         trace_lease(key, step);
         if holds_lease_anew(step) {
             active.renew_at = Some(renew_at);
+            self.attempts.set_fence(key, LeaseFence::new(reading, lease));
         }
         if active.token(runner).is_none() {
             active.renew_at = None;
+            self.attempts.remove_fence(key);
         }
         self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
@@ -179,9 +182,13 @@ impl Driver<'_> {
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
     async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
         let pause = self.lane.lost_race()?;
+        let old = self.snapshot.status.commit;
+        self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;
         for key in self.snapshot.moved_by_others(tip)? {
             let record = self.snapshot.record(&key)?;
-            self.reload(&key, record);
+            if self.withdraw_if_changed(&key, record.as_ref()) {
+                self.reload(&key, record);
+            }
             let dependents = self.dependents(&key)?;
             self.queue.add(dependents);
             self.queue.add([key]);

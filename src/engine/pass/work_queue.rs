@@ -198,6 +198,14 @@ impl WorkQueue {
         }
     }
 
+    /// Renews the lease of an Execution with the next commit, whatever the wall clock says.
+    pub(super) fn renew_now(&mut self, key: &ResourceKey, now: Timestamp) {
+        if let Some(active) = self.active.get_mut(key) {
+            active.renew_at = Some(now);
+            active.dirty = true;
+        }
+    }
+
     /// Whether a lease has to be renewed now.
     pub(super) fn renewal_due(&self, now: Timestamp) -> bool {
         self.active.values().any(|active| active.needs_renewal(now))
