@@ -75,11 +75,13 @@ pub struct LeaseConfig {
     pub duration: Option<Duration>,
     /// How far the clocks of two runners may be apart; 10 s.
     pub skew: Duration,
+    /// The longest duration that a lease of another runner is granted, whatever its record says; 10 min.
+    pub longest: Duration,
 }
 
 impl Default for LeaseConfig {
     fn default() -> Self {
-        Self { duration: None, skew: Duration::from_secs(10) }
+        Self { duration: None, skew: Duration::from_secs(10), longest: Duration::from_secs(600) }
     }
 }
 
@@ -87,7 +89,7 @@ impl Default for LeaseConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PublishConfig {
-    /// Whether every start is published before it happens.
+    /// Whether a start is published before it happens.
     pub mode: PublishMode,
     /// How many pushes may go out at once on a remote.
     pub burst: u32,
@@ -100,7 +102,7 @@ pub struct PublishConfig {
 impl Default for PublishConfig {
     fn default() -> Self {
         Self {
-            mode: PublishMode::Strict,
+            mode: PublishMode::Adaptive,
             burst: 30,
             per_minute: 6,
             progress_interval: Duration::from_secs(5 * 60),
@@ -108,14 +110,16 @@ impl Default for PublishConfig {
     }
 }
 
-/// Whether every start is published before it happens.
+/// Whether a start is published before it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublishMode {
-    /// It is.
+    /// It is, as long as the budget of pushes lasts; then local repeatable nodes start under the Execution's lease alone.
+    /// `relaxed` is an older name for it.
+    #[serde(alias = "relaxed")]
+    Adaptive,
+    /// It is, always.
     Strict,
-    /// Repeatable nodes start under the execution's lease alone.
-    Relaxed,
 }
 
 /// Limits on what is read, against hostile or broken input, and on what runs at once in a namespace.

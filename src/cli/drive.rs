@@ -15,6 +15,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Environment};
 use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;
+use crate::git::{OutagePatience, StopSignal};
 use crate::github::{Access, RepoName};
 use crate::index::Index;
 use crate::model::Duration;
@@ -55,6 +56,9 @@ impl PassBounds {
     }
 }
 
+/// How long a pass without `--watch` and `--max-duration` waits for a remote that cannot be reached.
+const OUTAGE: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+
 /// A second signal ends the process at once, with the exit code that shells expect of an interrupted program.
 const KILLED: i32 = 130;
 
@@ -75,6 +79,10 @@ pub(crate) fn drive_with(
     mut watch_events: impl FnMut(&Event),
 ) -> Result<ReconcileSummary, CliError> {
     let cache = workspace.repo.cache_dir();
+    let stop_git = StopSignal::default();
+    let mut workspace = workspace;
+    workspace.remote = workspace.remote.map(|remote| remote.bounded(stop_git.clone(), patience(&options)));
+    let repo = workspace.repo.reopen()?;
     let branches = workspace.branches(context)?;
     let mut progress = progress(context)?;
     let mut broken: Option<io::Error> = None;
@@ -86,7 +94,7 @@ pub(crate) fn drive_with(
     let summary = runtime.block_on(async {
         let (stopper, stop) = watch::channel(false);
         let broken_pipe = stopper.clone();
-        tokio::spawn(heed_signals(stopper));
+        tokio::spawn(heed_signals(stopper, stop_git));
         let sink = Box::new(|event: Event| {
             watch_events(&event);
             if broken.is_none()
@@ -106,24 +114,46 @@ pub(crate) fn drive_with(
         .await
     })?;
     drop(progress);
+    if summary.commits > 0
+        && let Err(error) = repo.pack_when_grown()
+    {
+        tracing::warn!(%error, "the repository was not packed");
+    }
     match broken {
         Some(error) => Err(error.into()),
         None => Ok(summary),
     }
 }
 
+/// How long this reconcile waits for an outage of its remote.
+fn patience(options: &ReconcileOptions) -> OutagePatience {
+    let until = options.max_duration.and_then(|most| std::time::Instant::now().checked_add(most));
+    let endless = options.watch.is_some() || until.is_some();
+    OutagePatience::new(if endless { std::time::Duration::MAX } else { OUTAGE }, until)
+}
+
 /// The first signal asks for a clean stop, the second ends the process.
-async fn heed_signals(stop: watch::Sender<bool>) {
+async fn heed_signals(stop: watch::Sender<bool>, stop_git: StopSignal) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
+    // A terminal that is closed, or a lost SSH session: without a handler, tasks would outlive this process. Under `nohup`,
+    // the signal is ignored, and stays so.
+    let mut hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
     for second in [false, true] {
+        let hung_up = async {
+            match hangup.as_mut() {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hung_up => {}
         }
         if second {
             kill_processes();
@@ -131,7 +161,15 @@ async fn heed_signals(stop: watch::Sender<bool>) {
             std::process::exit(KILLED);
         }
         stop.send_replace(true);
+        stop_git.stop();
     }
+}
+
+/// Whether this process was started with SIGHUP ignored, as `nohup` does; the first bit of the kernel's mask.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 fn progress(context: &Context) -> Result<Box<dyn ProgressReporter>, CliError> {

@@ -3,7 +3,7 @@
 
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::git::{Commit, GitError, ObjectId, PushResult, Remote, Repo, SwapResult};
+use crate::git::{Commit, GitError, ObjectId, Remote, Repo, SwapResult};
 use crate::manifest::{self, overlaps};
 use crate::record::is_status_commit;
 
@@ -43,15 +43,6 @@ pub struct BranchTips {
     pub remote: bool,
     /// Warnings about it.
     pub warnings: Vec<Diagnostic>,
-}
-
-/// What became of publishing a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefUpdate {
-    /// The branch has it.
-    Done,
-    /// Somebody else was faster; the branch is here now.
-    Moved(Option<ObjectId>),
 }
 
 impl Branches {
@@ -303,17 +294,11 @@ impl Branches {
         base: Option<ObjectId>,
         new: ObjectId,
         why: &str,
-    ) -> Result<RefUpdate, EngineError> {
+    ) -> Result<SwapResult, EngineError> {
         let reference = status_ref(config);
-        let Some(remote) = &self.remote else {
-            return Ok(match self.repo.swap_ref(&reference, base, Some(new), why)? {
-                SwapResult::Done => RefUpdate::Done,
-                SwapResult::Moved(tip) => RefUpdate::Moved(tip),
-            });
-        };
-        Ok(match remote.push(&self.repo, &reference, base, new)? {
-            PushResult::Done => RefUpdate::Done,
-            PushResult::Moved(tip) => RefUpdate::Moved(tip),
+        Ok(match &self.remote {
+            Some(remote) => remote.push(&self.repo, &reference, base, new)?,
+            None => self.repo.swap_ref(&reference, base, Some(new), why)?,
         })
     }
 

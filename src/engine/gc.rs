@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Branches, Clock, EngineError, RefUpdate};
+use super::{Branches, Clock, EngineError};
 use crate::engine::commit::publisher::{PublishOutcome, Publisher};
-use crate::git::{ObjectId, Repo};
+use crate::git::{ObjectId, Repo, SwapResult};
 use crate::model::{Kind, ResourceStatus, StatusRecord};
 use crate::record::{Batch, RecordEdit, StatusTree, parse_record, shrink, squash};
 
@@ -75,7 +75,7 @@ pub fn collect(
             return Ok(collected);
         }
         let why = format!("planspec gc: squash {} commits", squash.squashed);
-        if branches.publish(&tips.config, Some(tip), squash.tip, &why)? == RefUpdate::Done {
+        if branches.publish(&tips.config, Some(tip), squash.tip, &why)? == SwapResult::Done {
             collected.tip = Some(squash.tip.to_string());
             return Ok(collected);
         }

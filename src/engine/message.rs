@@ -23,7 +23,8 @@ pub(crate) enum AttemptMessage {
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptEnd {
     pub(crate) node: NodeId,
-    pub(crate) attempt: u32,
+    /// Its name within the node, as `NodeStatus::attempt_id`: a result counts by its token and number.
+    pub(crate) attempt_id: String,
     pub(crate) report: AttemptReport,
     /// When the provider was called; none when it never was.
     pub(crate) started: Option<Timestamp>,

@@ -16,7 +16,7 @@ mod pass;
 mod remote_work;
 mod snapshot;
 
-pub use branches::{BranchTips, Branches, RefUpdate, status_ref};
+pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};
 pub use desired_branch::{BranchChoice, redirect, starting_branch};

@@ -5,12 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::GitError;
+use super::stop::{POLL, StopSignal};
 use super::url::redact;
 
 /// How much of what the program prints is kept; the rest is read and dropped.
@@ -69,6 +72,7 @@ pub(super) struct GitCommand {
     arguments: String,
     directory: PathBuf,
     timeout: Duration,
+    stop: StopSignal,
     input: Option<Vec<u8>>,
 }
 
@@ -78,6 +82,15 @@ pub(super) struct GitOutput {
     pub(super) stdout: Vec<u8>,
     /// One line or more, without credentials and control characters.
     pub(super) stderr: String,
+    /// How long an HTTP host asked to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl GitOutput {
+    /// As of a successful run that printed nothing.
+    pub(super) fn nothing() -> Self {
+        Self { success: true, stdout: Vec::new(), stderr: String::new(), retry_after: None }
+    }
 }
 
 impl GitCommand {
@@ -99,7 +112,8 @@ impl GitCommand {
         command.env("GIT_ALLOW_PROTOCOL", "").stdin(Stdio::null());
         let timeout = Duration::from_secs(600);
         let arguments = String::new();
-        Self { command, arguments, directory: directory.to_owned(), timeout, input: None }
+        let stop = StopSignal::default();
+        Self { command, arguments, directory: directory.to_owned(), timeout, stop, input: None }
     }
 
     /// Adds arguments.
@@ -124,6 +138,17 @@ impl GitCommand {
         self
     }
 
+    /// Ends it early when this process is asked to end.
+    pub(super) fn heeding(mut self, stop: StopSignal) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Adds what HTTP responses say to standard error, for [`GitOutput::retry_after`]: `git` itself does not tell it.
+    pub(super) fn watching_headers(self) -> Self {
+        self.env("GIT_TRACE_CURL", "1").env("GIT_TRACE_CURL_NO_DATA", "1").env("GIT_TRACE_REDACT", "1")
+    }
+
     /// What it reads.
     pub(super) fn input(mut self, input: Vec<u8>) -> Self {
         self.input = Some(input);
@@ -146,6 +171,7 @@ impl GitCommand {
         let started = Instant::now();
         let mut child = self.command.spawn().map_err(failed)?;
         let (sender, receiver) = mpsc::channel();
+        // On a thread of its own: a program that prints before it has read everything would block on us, and we on it.
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), self.input.take()) {
             // A program that ends early closes its input; its exit code tells the rest.
             thread::spawn(move || stdin.write_all(&input).is_ok());
@@ -153,32 +179,64 @@ impl GitCommand {
         // Both pipes are drained at once: a program that fills the one nobody reads would never end.
         let stdout = collect(child.stdout.take(), sender.clone());
         let stderr = collect(child.stderr.take(), sender);
-        let mut timed_out = false;
-        for _ in 0..2 {
-            if receiver.recv_timeout(self.timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
-                timed_out = true;
-                end(&mut child);
-                break;
+        let mut open = 2;
+        let too_long = loop {
+            let left = self.left(started);
+            if open == 0 || left.is_zero() {
+                break open > 0;
             }
-        }
-        let status = child.wait().map_err(failed)?;
+            match receiver.recv_timeout(left.min(POLL)) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => open -= 1,
+            }
+        };
+        let status = if too_long { end(&mut child) } else { child.wait() }.map_err(failed)?;
         let duration_ms = started.elapsed().as_millis();
-        tracing::debug!(args = %redact(self.arguments.trim_end()), %status, duration_ms, timed_out, "git exited");
-        if timed_out {
+        let args = redact(self.arguments.trim_end());
+        tracing::debug!(%args, %status, duration_ms, too_long, "git exited");
+        if too_long {
+            // The pipes are left to their threads: a transport helper of the killed program may keep them open.
+            if self.stop.left(started).is_some() {
+                self.stop.has_cut();
+                return Err(GitError::Interrupted);
+            }
             return Err(GitError::TimedOut { seconds: self.timeout.as_secs() });
         }
+        let stderr = stderr.join().unwrap_or_default();
         Ok(GitOutput {
             success: status.success(),
             stdout: stdout.join().unwrap_or_default(),
-            stderr: clean(&stderr.join().unwrap_or_default()),
+            retry_after: retry_after(&stderr),
+            stderr: clean(&stderr),
         })
+    }
+
+    fn left(&self, started: Instant) -> Duration {
+        let left = self.timeout.saturating_sub(started.elapsed());
+        self.stop.left(started).map_or(left, |stop| left.min(stop))
     }
 }
 
-fn end(child: &mut Child) {
+/// How long the program may take to remove its lock files and temporary packs.
+const GRACE: Duration = Duration::from_millis(200);
+
+fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
+    // Asked before it is killed: only a live `git` removes its lock files, which the next fetch would stumble over.
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        && kill_process(pid, Signal::TERM).is_ok()
+    {
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
     if let Err(error) = child.kill() {
         tracing::debug!(%error, "git exited before it was killed");
     }
+    child.wait()
 }
 
 fn collect<R: Read + Send + 'static>(
@@ -203,8 +261,73 @@ fn collect<R: Read + Send + 'static>(
 /// What the program said, fit for an error: credentials and control characters gone, not too long.
 fn clean(bytes: &[u8]) -> String {
     let text = redact(&String::from_utf8_lossy(bytes));
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && header(line).is_none());
     let plain = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
     let kept: Vec<String> = lines.map(plain).take(20).collect();
     kept.join("\n").chars().take(4_000).collect()
+}
+
+/// The traced part of a line: `12:00:00.000000 http.c:800             <= Recv header: Retry-After: 5`.
+fn header(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(' ')?;
+    rest.trim_start().strip_prefix("http.c:")
+}
+
+/// The last `Retry-After` in traced responses. Only seconds: a date would need the host's clock.
+fn retry_after(stderr: &[u8]) -> Option<Duration> {
+    let text = String::from_utf8_lossy(stderr);
+    // A proxy and the host may both answer: the later one counts.
+    let mut values = text.lines().rev().filter_map(|line| {
+        let (_, received) = header(line)?.split_once("<= Recv header: ")?;
+        let (name, value) = received.split_once(':')?;
+        name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok()).flatten()
+    });
+    values.next().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACED: &str = "12:00:00.000000 http.c:800              => Send header: Authorization: Basic <redacted>\n\
+        12:00:00.000000 http.c:800              <= Recv header: HTTP/1.1 503 Service Unavailable\n\
+        12:00:00.000000 http.c:800              <= Recv header: retry-after: 7\n\
+        fatal: unable to access 'http://u:p@h/': The requested URL returned error: 503\n";
+
+    #[test]
+    fn traced_headers_tell_when_to_retry_and_are_no_part_of_the_message() {
+        assert_eq!(retry_after(TRACED.as_bytes()), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(b"12:0 http.c:8 <= Recv header: Retry-After: Wed, 21 Oct 2026\n"), None);
+        assert_eq!(
+            clean(TRACED.as_bytes()),
+            "fatal: unable to access 'http://***@h/': The requested URL returned error: 503"
+        );
+    }
+
+    #[test]
+    fn a_run_ends_soon_after_the_process_is_asked_to_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = StopSignal::default();
+        thread::scope(|scope| {
+            let asked = stop.clone();
+            scope.spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                asked.stop();
+            });
+            let began = Instant::now();
+            // An alias that begins with `!` is a command: `sleep` stands for a host that never answers.
+            let slow = GitCommand::new(directory.path(), &["-c".into(), "alias.slow=!exec sleep 60".into()]);
+            let ended = slow.args(["slow"]).heeding(stop.clone()).run();
+            assert!(matches!(ended, Err(GitError::Interrupted)));
+            assert!(began.elapsed() < Duration::from_secs(10));
+        });
+    }
+
+    #[test]
+    fn a_run_that_takes_too_long_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let slow = GitCommand::new(directory.path(), &["-c".into(), "alias.slow=!exec sleep 60".into()]);
+        let ended = slow.args(["slow"]).timeout(Duration::from_millis(50)).run();
+        assert!(matches!(ended, Err(GitError::TimedOut { .. })));
+    }
 }

@@ -163,6 +163,16 @@ pub enum GitError {
         /// What Git said.
         detail: String,
     },
+    /// The remote examined the push and refused its content: a hook, a limit of size, a secret, a rule.
+    #[error("`{remote}` refused {action}: {detail}")]
+    Refused {
+        /// The remote, without credentials.
+        remote: String,
+        /// What was tried.
+        action: String,
+        /// What the server said.
+        detail: String,
+    },
     /// The remote is not there, or not a repository.
     #[error("cannot reach `{remote}`: {detail}; check the address and the network")]
     Unreachable {
@@ -195,6 +205,9 @@ pub enum GitError {
         /// The limit.
         seconds: u64,
     },
+    /// This process was asked to end while the `git` program ran.
+    #[error("git was interrupted")]
+    Interrupted,
     /// No identity is configured.
     #[error(
         "no identity to commit with: set `git config user.name` and `git config user.email`, or GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL"

@@ -7,11 +7,13 @@
 mod command;
 mod entry;
 mod error;
+mod maintenance;
 mod object_id;
 mod objects;
 mod refs;
 mod remote;
 mod repository;
+mod stop;
 mod url;
 mod work_tree;
 
@@ -20,6 +22,7 @@ pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{Commit, CommitLog, MergeResult, TreeChange};
 pub use refs::{SwapResult, is_branch_name};
-pub use remote::{PushResult, Remote, RemoteOptions};
+pub use remote::{OutagePatience, PushResult, RefUpdate, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};
+pub use stop::StopSignal;
 pub use work_tree::BranchCommit;

@@ -112,6 +112,7 @@ impl Repo {
         if let Some(person) = &self.identity {
             return Ok(person.clone());
         }
+        // libgit2 fails where Git would guess from the host name; a guessed author in a shared history helps nobody.
         let signature = self.inner.signature().map_err(|_| GitError::NoIdentity)?;
         Ok(Signature::of(&signature))
     }

@@ -17,6 +17,7 @@ impl RemoteUrl {
             Some(end) => rest.split_at_checked(end).unwrap_or((rest, "")),
             None => (rest, ""),
         };
+        // The last `@`: a password may hold one that nobody encoded.
         let Some((userinfo, host)) = authority.rsplit_once('@') else { return whole };
         let http = matches!(scheme, "http" | "https");
         match userinfo.split_once(':') {
@@ -47,6 +48,7 @@ impl RemoteUrl {
     /// The value of `GIT_ALLOW_PROTOCOL` for this remote: the file transport only when the user named a path.
     pub(super) fn protocols(&self) -> String {
         let network = "http:https:ssh:git";
+        // `file` only for a path that the user named: a server that redirects there could read this machine.
         if self.is_local() {
             return "file".to_owned();
         }
@@ -67,6 +69,7 @@ impl RemoteUrl {
         if let Some((scheme, _)) = self.url.split_once("://") {
             return scheme == "file";
         }
+        // `host:path` is SSH, unless a slash comes before the colon, as Git decides it.
         match (self.url.find(':'), self.url.find('/')) {
             (Some(colon), Some(slash)) => slash < colon,
             (Some(_), None) => false,

@@ -1,12 +1,15 @@
 //! The graph of a plan: nodes and edges resolved to indexes, cycles with their path, ranks.
 //! Knows nothing of phases; `run` folds those over a [`Topology`].
 
+mod walk;
+
 use std::collections::HashMap;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
 
+pub(crate) use self::walk::cycles;
 use crate::model::{EdgeType, Node, NodeId, NodeKind, PlanGraph};
 
 /// What is wrong with a graph. Each names the place as a JSON pointer below `/spec/graph`.

@@ -139,6 +139,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn declared_in(&self, kind: Kind, namespace: &Name) -> Result<Vec<ResourceKey>, IndexError> {
+        // Keys begin with namespace and kind, so a range replaces another table.
         let table = self.store.begin_read()?.open_table(DECLARED)?;
         let prefix = format!("{namespace}/{}/", kind.singular());
         let mut keys = Vec::new();

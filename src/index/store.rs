@@ -48,6 +48,7 @@ impl Store {
     /// The file in `dir` for reading, if it is intact and no process is writing to it; else as [`Self::open`].
     pub(super) fn open_to_read(dir: &Path) -> Result<Self, IndexError> {
         let path = dir.join(FILE);
+        // Several readers share the file, so `status` and `get` work beside each other; a writer excludes them.
         match ReadOnlyDatabase::open(&path) {
             Ok(database) => Ok(Self::Reading(database, dir.to_owned())),
             Err(_) => Self::open(Some(dir)),
@@ -127,6 +128,7 @@ fn try_open(path: &Path) -> Result<Database, DatabaseError> {
 }
 
 fn replace(path: &Path) -> Option<Database> {
+    // Once: if a new file cannot be opened either, the disk is full or read-only, and memory serves.
     std::fs::remove_file(path).ok()?;
     try_open(path).ok()
 }

@@ -38,6 +38,7 @@ pub struct FileStamp {
 
 impl FileStamp {
     /// The stamp of a regular file.
+    // With the time of change, which no program can set back, and the inode, which an editor that renames changes.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Option<Self> {
         metadata.is_file().then(|| Self {
@@ -121,6 +122,7 @@ impl ValidationCache {
         let known = |(path, stamp): (&str, Option<FileStamp>)| {
             stamp.is_some() && self.entries.get(path).map(|(known, _)| *known) == stamp
         };
+        // As many as were known, and each of them known: then none was added and none removed.
         let sound = self.sound.filter(|_| files.len() == self.entries.len())?;
         let mut files = files;
         files.all(known).then_some(sound)
@@ -167,6 +169,7 @@ fn decode(bytes: &[u8], terms: &CacheKey) -> Option<DecodedContent> {
         return None;
     }
     let (head, contents) = postcard::take_from_bytes::<CacheHead>(rest).ok()?;
+    // Other limits or globs may make a valid file invalid, and another version may know more rules.
     if head.terms != *terms {
         return None;
     }
@@ -181,6 +184,7 @@ fn write(file: &Path, head: &[u8], contents: &[u8]) -> std::io::Result<()> {
     let mut checksum = Sha256::new();
     checksum.update(head);
     checksum.update(contents);
+    // In the same directory: a rename across file systems is a copy.
     let mut new = tempfile::NamedTempFile::new_in(dir)?;
     new.write_all(&checksum.finalize())?;
     new.write_all(head)?;

@@ -38,10 +38,12 @@ impl Index {
     /// The store.
     pub fn work(&self, now: Timestamp) -> Result<Vec<ResourceKey>, IndexError> {
         let read = self.store.begin_read()?;
+        // A set: a key may be pending and due at the same time.
         let mut keys = std::collections::BTreeSet::new();
         for entry in read.open_table(WORK)?.iter()? {
             keys.extend(entry?.0.value().parse::<ResourceKey>());
         }
+        // The largest character, so that every key of this very millisecond is included.
         let end = timed_key(now.as_millisecond(), "\u{10ffff}");
         for entry in read.open_table(WAKES)?.range(..=end.as_str())? {
             let (key, _) = entry?;
@@ -75,6 +77,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn add_work(&mut self, keys: impl IntoIterator<Item = ResourceKey>) -> Result<(), IndexError> {
+        // A write transaction syncs the file even when nothing was written.
         let mut keys = keys.into_iter().peekable();
         if keys.peek().is_none() {
             return Ok(());

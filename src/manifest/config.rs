@@ -10,6 +10,9 @@ use super::{codes, decode_text, document, rules, schema};
 use crate::config::{CONFIG_FILE, Config, Limits, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 
+/// Where the mode of publishing stands.
+const PUBLISH_MODE: &str = "/publish/mode";
+
 /// Reads the configuration. Where a diagnostic is an error, the configuration is the default one and must not be used.
 #[must_use]
 pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
@@ -20,7 +23,7 @@ pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
         Err(diagnostic) => return (Config::default(), vec![*diagnostic]),
     };
     match read_text(&text, &limits) {
-        Ok(config) => (config, Vec::new()),
+        Ok(read) => read,
         Err(diagnostics) => (Config::default(), diagnostics),
     }
 }
@@ -44,16 +47,17 @@ pub fn read_config<E>(
     Ok(file(CONFIG_FILE)?.map(|bytes| load_config(&bytes)).unwrap_or_default())
 }
 
-fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
+/// The configuration with its warnings, or what is wrong with it.
+fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let documents = text.read(limits);
     if let Some((index, broken)) = first_broken(&documents) {
         return Err(vec![text.broken(broken, index, limits)]);
     }
     let Some(document) = documents.into_iter().next().and_then(Result::ok) else {
-        return Ok(Config::default());
+        return Ok((Config::default(), Vec::new()));
     };
     if document.value.is_null() && document.findings.is_empty() {
-        return Ok(Config::default());
+        return Ok((Config::default(), Vec::new()));
     }
     let mut problems: Vec<Problem> = document.findings.iter().map(document::explain).collect();
     problems.extend(schema::of_config().check(&document.value));
@@ -61,9 +65,16 @@ fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<Config, Vec<Diagn
     if let Some(config) = &config {
         check(config, &mut problems);
     }
+    if document.value.pointer(PUBLISH_MODE).is_some_and(|mode| mode == "relaxed") {
+        let message = "`relaxed` is an older name for `adaptive`".to_owned();
+        problems.push(Problem::new(codes::UNKNOWN_VALUE, PUBLISH_MODE, message).warning());
+    }
+    let found = problems.iter().map(|problem| text.locate(problem, 0, limits)).collect();
     match config {
-        Some(config) if problems.iter().all(|problem| problem.severity != Severity::Error) => Ok(config),
-        _ => Err(problems.iter().map(|problem| text.locate(problem, 0, limits)).collect()),
+        Some(config) if problems.iter().all(|problem| problem.severity != Severity::Error) => {
+            Ok((config, found))
+        }
+        _ => Err(found),
     }
 }
 
@@ -166,13 +177,6 @@ mod tests {
     }
 
     #[test]
-    fn names_overlap_when_git_cannot_hold_both() {
-        assert!(overlaps("main", "main"));
-        assert!(overlaps("planspec", "planspec/status") && overlaps("planspec/status", "planspec"));
-        assert!(!overlaps("planspec-old", "planspec/status") && !overlaps("main", "maintenance"));
-    }
-
-    #[test]
     fn a_file_under_a_name_that_is_not_read_is_an_error() {
         let tree = |present: &'static [&str]| {
             read_config(|name| Ok::<_, ()>(present.contains(&name).then(|| b"jobs: 3\n".to_vec()))).unwrap()
@@ -182,6 +186,13 @@ mod tests {
         let (config, found) = tree(&[".planspec.yml", ".planspec.yaml"]);
         assert_eq!((config, found[0].message.as_str()), (Config::default(), "`.planspec.yml` is not read"));
         assert_eq!(found[0].hint.as_deref(), Some("rename it to `.planspec.yaml`"));
+    }
+
+    #[test]
+    fn names_overlap_when_git_cannot_hold_both() {
+        assert!(overlaps("main", "main"));
+        assert!(overlaps("planspec", "planspec/status") && overlaps("planspec/status", "planspec"));
+        assert!(!overlaps("planspec-old", "planspec/status") && !overlaps("main", "maintenance"));
     }
 
     #[test]
@@ -202,12 +213,21 @@ mod tests {
 
     #[test]
     fn keys_are_read() {
-        let text = "paths: [\"ops/**\"]\nlease: {duration: 2s, skew: 100ms}\npublish: {mode: relaxed}\nlimits: {depth: 20}\n";
+        let text = "paths: [\"ops/**\"]\nlease: {duration: 2s, skew: 100ms}\npublish: {mode: adaptive}\nlimits: {depth: 20}\n";
         let (config, found) = load_config(text.as_bytes());
         assert_eq!(found, Vec::new());
         assert_eq!(config.paths, ["ops/**"]);
         assert_eq!(config.lease.skew.span().as_millis(), 100);
         assert_eq!((config.limits.depth, config.limits.documents), (20, 1_000));
+    }
+
+    #[test]
+    fn the_older_name_of_a_mode_is_read_with_a_warning() {
+        let (config, found) = load_config(b"publish: {mode: relaxed}\n");
+        assert_eq!(config, Config::default());
+        let [only] = found.as_slice() else { panic!("{found:#?}") };
+        assert_eq!((only.severity, only.location.pointer.as_str()), (Severity::Warning, "/publish/mode"));
+        assert_eq!(only.message, "`relaxed` is an older name for `adaptive`");
     }
 
     #[test]

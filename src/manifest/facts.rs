@@ -217,9 +217,7 @@ fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
 
 fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
     if let Some(ExternalRef::Resource { resource_ref, .. }) = &node.external_ref {
-        let namespace = resource_ref.namespace.as_ref().unwrap_or(references.home).clone();
-        let kind = resource_ref.kind.unwrap_or(Kind::Execution);
-        let target = ResourceKey::new(kind, namespace, resource_ref.name.clone());
+        let target = resource_ref.key(references.home);
         let pointer = format!("/spec/graph/nodes/{index}/externalRef/resourceRef/name");
         references.list.push(FactRef { target, pointer, required: false });
     }

@@ -3,9 +3,11 @@
 //! `plan/lease_model` checks these functions, and the protocol around them, in every order of events for three runners: a
 //! rule that changes here, or in what the engine does under a lease, changes there first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{ExecutionExtensions, Lease, after};
 
@@ -16,6 +18,8 @@ pub(crate) struct LeaseTerms {
     pub duration: Duration,
     /// How far the clocks of two runners may be apart.
     pub skew: Duration,
+    /// The longest duration that a lease of another runner is granted, whatever its record says.
+    pub longest: Duration,
 }
 
 /// Whose lease it is.
@@ -29,12 +33,18 @@ pub(crate) enum LeaseState {
     Held(Timestamp),
 }
 
-/// Whose lease it is, from the point of view of `runner` at `now`.
+/// Whose lease it is, from the point of view of `runner` at `now`; `first_seen` is when this machine first saw the renewal
+/// that is recorded.
+///
+/// Another runner's lease ends at the earlier of two moments: the recorded renewal, or its first sight, each plus the
+/// duration and the skew. A clock that is a year ahead would else lock everybody out for that year (Invariant 16); the
+/// duration is recorded too, so it is bounded as well.
 #[must_use]
 pub(crate) fn lease_state(
     lease: Option<&Lease>,
     runner: &str,
     terms: LeaseTerms,
+    first_seen: Timestamp,
     now: Timestamp,
 ) -> LeaseState {
     let Some(lease) = lease else { return LeaseState::Free };
@@ -42,8 +52,41 @@ pub(crate) fn lease_state(
         return LeaseState::Mine(lease.token);
     }
     // The holder's own duration counts, not ours: the two may run with different configurations.
-    let until = after(after(lease.renew_time, Duration::from_millis(lease.duration_millis)), terms.skew);
+    let duration = Duration::from_millis(lease.duration_millis).min(terms.longest);
+    let until = after(after(lease.renew_time.min(first_seen), duration), terms.skew);
+    tracing::trace!(holder = lease.holder, token = lease.token, %until, expired = now > until, "lease of another runner");
     if now > until { LeaseState::Free } else { LeaseState::Held(until) }
+}
+
+/// When renewals whose recorded time lies in the future were first seen, by the uid of the Execution. Others need no
+/// memory: their own time is the earlier one. Losing it costs at most one more duration of waiting (Invariant 1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseSightings {
+    seen: BTreeMap<String, LeaseSighting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LeaseSighting {
+    token: u64,
+    renewed: Timestamp,
+    first_seen: Timestamp,
+}
+
+impl LeaseSightings {
+    /// When the renewal that `lease` records was first seen: now, unless it is remembered.
+    pub(crate) fn first_seen(&mut self, uid: &str, lease: &Lease, now: Timestamp) -> Timestamp {
+        if lease.renew_time <= now {
+            self.seen.remove(uid);
+            return now;
+        }
+        let fresh = LeaseSighting { token: lease.token, renewed: lease.renew_time, first_seen: now };
+        let known = self.seen.entry(uid.to_owned()).or_insert_with(|| fresh.clone());
+        // A renewal since then is a sign of life. A sighting from a future of our own clock, which was set back, is none.
+        if known.token != fresh.token || known.renewed != fresh.renewed || known.first_seen > now {
+            *known = fresh;
+        }
+        known.first_seen
+    }
 }
 
 /// A new lease for `runner`, with a token higher than every one before.
@@ -71,15 +114,52 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
+    const TERMS: LeaseTerms = LeaseTerms {
+        duration: Duration::from_secs(60),
+        skew: Duration::from_secs(10),
+        longest: Duration::from_secs(600),
+    };
+
+    fn lease_at(second: i64) -> Lease {
+        next_lease(&ExecutionExtensions::default(), "a", TERMS, at(second))
+    }
+
     #[test]
     fn a_lease_is_taken_over_only_beyond_expiry_and_skew() {
-        let terms = LeaseTerms { duration: Duration::from_secs(60), skew: Duration::from_secs(10) };
-        let lease = next_lease(&ExecutionExtensions::default(), "a", terms, at(100));
-        let state = |runner, now| lease_state(Some(&lease), runner, terms, at(now));
+        let lease = lease_at(100);
+        let state = |runner, now| lease_state(Some(&lease), runner, TERMS, at(now), at(now));
         assert_eq!(state("a", 500), LeaseState::Mine(1));
         assert_eq!(state("b", 101), LeaseState::Held(at(170)));
         assert_eq!(state("b", 170), LeaseState::Held(at(170)));
         assert_eq!(state("b", 171), LeaseState::Free);
-        assert_eq!(lease_state(None, "b", terms, at(0)), LeaseState::Free);
+        assert_eq!(lease_state(None, "b", TERMS, at(0), at(0)), LeaseState::Free);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_locks_nobody_out_for_longer_than_the_lease_lasts() {
+        let year = 31_536_000;
+        let lease = lease_at(year);
+        let state = |now| lease_state(Some(&lease), "b", TERMS, at(100), at(now));
+        assert_eq!([state(100), state(171)], [LeaseState::Held(at(170)), LeaseState::Free]);
+    }
+
+    #[test]
+    fn a_recorded_duration_is_bounded_by_the_longest_that_is_granted() {
+        let lease = Lease { duration_millis: u64::MAX, ..lease_at(100) };
+        let state = |now| lease_state(Some(&lease), "b", TERMS, at(now), at(now));
+        assert_eq!([state(101), state(711)], [LeaseState::Held(at(710)), LeaseState::Free]);
+    }
+
+    #[test]
+    fn a_renewal_is_a_sign_of_life_and_its_first_sight_is_remembered() {
+        let mut sightings = LeaseSightings::default();
+        let mut lease = lease_at(1_000);
+        assert_eq!(sightings.first_seen("u", &lease, at(10)), at(10));
+        assert_eq!(sightings.first_seen("u", &lease, at(50)), at(10));
+        lease.renew_time = at(1_020);
+        assert_eq!(sightings.first_seen("u", &lease, at(60)), at(60), "it was renewed");
+        assert_eq!(sightings.first_seen("u", &lease, at(20)), at(20), "our own clock was set back");
+        assert_eq!(sightings.first_seen("u", &lease, at(1_020)), at(1_020));
+        assert_eq!(sightings, LeaseSightings::default(), "a time that has come needs no memory");
     }
 }

@@ -20,5 +20,5 @@ pub(crate) use execution::{
     RemoteWork, ResourceProgress, ReuseSource, after_attempt, after_poll, explain, fingerprint, finish, hold,
     inputs, plan_execution, poll_applies, settings, sum_groups,
 };
-pub(crate) use lease::{LeaseState, LeaseTerms, lease_state, next_lease};
+pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};

@@ -1,6 +1,9 @@
 //! Properties of planning and of the fold, over random graphs with random outcomes: everything ends or waits for
 //! something that is named, planning again changes nothing, and a log cut off anywhere replays and goes on.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,13 +15,16 @@ use super::{
 };
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeKind, NodePhase, NodeReason,
+    BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeId, NodeKind, NodePhase, NodeReason,
     NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::run::{AttemptOutcome, Change, CompiledPlan, ExecutionChange, PlanSources, apply, derive_phase};
 
-const TERMS: LeaseTerms =
-    LeaseTerms { duration: std::time::Duration::from_secs(5), skew: std::time::Duration::from_secs(1) };
+const TERMS: LeaseTerms = LeaseTerms {
+    duration: Duration::from_secs(5),
+    skew: Duration::from_secs(1),
+    longest: Duration::from_secs(600),
+};
 
 /// When what comes late is there.
 fn arrival() -> Timestamp {
@@ -176,6 +182,10 @@ impl PlanLookup for Around {
         false
     }
 
+    fn awaited_by(&self, _: &ResourceKey) -> Vec<ResourceKey> {
+        Vec::new()
+    }
+
     fn progress(&self, key: &ResourceKey) -> ResourceProgress {
         if !self.is_there("resource", number(key)) {
             return ResourceProgress::Missing;
@@ -206,6 +216,15 @@ fn result(choices: Choices, node: usize, failures: u32) -> AttemptOutcome {
             AttemptOutcome::Succeeded { outputs }
         }
     }
+}
+
+/// The attempts that a runner of this name has under way, as its process would know them.
+pub(super) fn attempts_of(status: &ExecutionStatus, runner: &str) -> BTreeMap<NodeId, String> {
+    let mine = |state: &NodeStatus| {
+        state.phase == NodePhase::Running && state.extensions.runner.as_deref() == Some(runner)
+    };
+    let nodes = status.node_statuses.iter().filter(|(_, state)| mine(state));
+    nodes.map(|(id, state)| (id.clone(), state.attempt_id())).collect()
 }
 
 /// One batch of changes, as one commit would hold it.
@@ -261,17 +280,16 @@ impl<'a> Simulation<'a> {
     }
 
     fn plan(&self, draft: &mut Draft) {
-        let (compiled, runner) = (self.compiled, self.runner);
-        let called_off = &Default::default();
+        let local_attempts = attempts_of(&draft.status, self.runner);
         let past = self.past.as_ref().filter(|_| draft.status.extensions.reuse.is_none());
         let past = past.map(|status| ReuseSource { from: "earlier", uid: None, status: Ok(status) });
         let view = ExecutionView {
-            compiled,
+            compiled: self.compiled,
             uid: "u",
             removed: false,
             overdue: None,
-            runner,
-            remote_cancelled: called_off,
+            local_attempts: &local_attempts,
+            remote_cancelled: &Default::default(),
             reuse: past,
         };
         plan_execution(view, draft, &self.lookup(), self.now);
@@ -291,7 +309,7 @@ impl<'a> Simulation<'a> {
         if self.status.phase.is_terminal() {
             return false;
         }
-        match lease_state(self.status.extensions.lease.as_ref(), self.runner, TERMS, self.now) {
+        match lease_state(self.status.extensions.lease.as_ref(), self.runner, TERMS, self.now, self.now) {
             LeaseState::Mine(_) => {}
             LeaseState::Free => {
                 let lease = next_lease(&self.status.extensions, self.runner, TERMS, self.now);
@@ -464,7 +482,7 @@ proptest! {
         second.past = Some(first.status.clone());
         second.run();
         second.check_rest();
-        let reused = |id: &crate::model::NodeId| {
+        let reused = |id: &NodeId| {
             second.status.node_statuses[id].extensions.reason == Some(NodeReason::Reused)
         };
         let reuse = second.status.extensions.reuse.as_ref().unwrap();

@@ -26,10 +26,10 @@ pub struct Attempt {
     pub attempt: u32,
     /// The id of the run.
     pub run_id: String,
-    /// `<execution uid>/<node>/<attempt>`: the same whenever this attempt is started again.
+    /// The name of the attempt, `<execution uid>/<node>/<lease token>.<n>`: no other runner ever uses it.
     pub idempotency_key: String,
-    /// The same for attempts that follow each other because a runner was lost, and no longer after a failure: what one of
-    /// them began, another may go on with.
+    /// The same for the same work, also after a runner was lost, and another one after a failure: what one attempt began,
+    /// another with this key may go on with.
     pub work: String,
     /// The token of the lease under which the attempt was started.
     pub fencing_token: u64,

@@ -61,7 +61,7 @@ pub trait Provider: Send + Sync {
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture;
 
     /// Looks again at work that goes on elsewhere and that `attempt.handle` names. Nothing is claimed for it, and two
-    /// runners may look at once, so whatever it changes outside must be as good when it is done twice. [`Outcome::Stopped`]
+    /// runners may look at once, so whatever it changes outside must be as good when it is done twice. [`AttemptOutcome::Stopped`]
     /// says that nothing was learned.
     fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.run(attempt, control)

@@ -61,6 +61,7 @@ impl StatusPath {
     /// Reads a path, in the flat or the split layout; `None` for what the layout does not know.
     #[must_use]
     pub fn parse(path: &[u8]) -> Option<Self> {
+        // Every part is checked: anybody who can push the branch chooses these names (Invariant 8).
         let path = str::from_utf8(path).ok()?;
         if path == DASHBOARD {
             return Some(Self::Dashboard);
@@ -120,6 +121,7 @@ pub fn record_path(key: &ResourceKey) -> String {
 /// The path of a record in a flat or a split directory.
 pub(super) fn path_in(key: &ResourceKey, split: bool) -> String {
     let directory = directory(key.kind, &key.namespace);
+    // Two digits give 256 directories, and so room for a quarter of a million records of one kind in a namespace.
     if split {
         format!("{directory}/{}/{}{RECORD_SUFFIX}", prefix(&key.name), key.name)
     } else {

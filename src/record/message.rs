@@ -38,6 +38,7 @@ pub fn message(batch: &Batch) -> String {
     let mut text = subject(batch, &keys);
     text.push_str("\n\n");
     // Writing to a string cannot fail, here and below.
+    // Transitions before trailers: Git takes only the last paragraph for trailers.
     for transition in batch.transitions.iter().take(TRANSITION_LIMIT) {
         let _ = writeln!(text, "{transition}");
     }
@@ -64,6 +65,7 @@ pub fn message(batch: &Batch) -> String {
 /// made by hand, are skipped.
 #[must_use]
 pub fn parse_message(commit: &Commit) -> Vec<Transition> {
+    // The subject may look like a transition and is only a summary of them.
     commit.message.lines().skip(1).filter_map(|line| line.parse().ok()).collect()
 }
 

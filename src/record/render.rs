@@ -41,6 +41,7 @@ impl Renderer {
             return yaml(record);
         };
         let key = record.key();
+        // Taken out while it changes: an error half-way must not leave parts of two versions behind.
         let mut rendered = self.executions.remove(&key).unwrap_or_default();
         rendered.update(status)?;
         let frame = yaml(&frame(record, status))?;
@@ -79,6 +80,7 @@ impl RenderedParts {
         let mut known = std::mem::take(&mut self.nodes).into_iter().peekable();
         self.nodes.reserve(status.node_statuses.len());
         for (id, node) in &status.node_statuses {
+            // Both are in the order of ids, so one walk finds what was removed, what is new and what changed.
             while known.next_if(|part| part.0 < *id).is_some() {}
             let part = match known.next_if(|part| part.0 == *id) {
                 Some(part) if part.1 == *node => part,
@@ -142,6 +144,7 @@ fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
         media_type: None,
         metadata: crate::model::JsonMap::new(),
     };
+    // Field by field rather than a clone: the point is not to copy thousands of nodes.
     let status = ExecutionStatus {
         phase: status.phase,
         run_id: status.run_id.clone(),

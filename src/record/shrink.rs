@@ -38,6 +38,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
         conditions: status.conditions.clone(),
         observed_generation: status.observed_generation,
         extensions: ExecutionExtensions {
+            // Nothing waits for an ended Execution any more.
             mutex: None,
             pinned: status.extensions.pinned.clone(),
             lease: None,
@@ -45,6 +46,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             last_token: status.extensions.last_token,
             cancel: status.extensions.cancel.clone(),
             suspend: None,
+            unlocked: None,
             retries: status.extensions.retries,
             reuse: status
                 .extensions
@@ -68,6 +70,7 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
         extensions: NodeExtensions {
             reason: node.extensions.reason,
             failures: node.extensions.failures,
+            // A later Execution compares with it to see whether it may reuse the node.
             basis: node.extensions.basis.clone(),
             exit_code: node.extensions.exit_code,
             log: log.map(|log| LogSummary {

@@ -12,6 +12,7 @@ const NAME_MIN: usize = 24;
 
 /// The subject for a batch; `keys` are its resources, each once.
 pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
+    // A decision is a commit of its own, and the person is what a reader of the log looks for.
     if let Some(decision) = batch.transitions.iter().find(|transition| transition.by.is_some()) {
         return decided(decision);
     }
@@ -52,6 +53,7 @@ fn decided(decision: &Transition) -> String {
 fn progressed(key: &ResourceKey, others: usize, batch: &Batch) -> String {
     let mut nodes: Vec<(&str, &str)> = Vec::new();
     let mut own = None;
+    // A node may move twice in one commit, from ended to retried; the subject names where it got to.
     let mut last = std::collections::HashMap::new();
     for (index, transition) in batch.transitions.iter().enumerate().filter(|(_, t)| t.key == *key) {
         match &transition.node {

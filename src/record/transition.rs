@@ -119,6 +119,7 @@ impl FromStr for Transition {
     type Err = NotATransition;
 
     fn from_str(line: &str) -> Result<Self, NotATransition> {
+        // Neither a key nor a node id can hold a colon, so the first one ends them.
         let (subject, rest) = line.split_once(": ").ok_or(NotATransition)?;
         let (key, node) = match subject.split_once(' ') {
             Some((key, node)) => (key, Some(NodeId::new(node).map_err(|_| NotATransition)?)),
@@ -189,6 +190,7 @@ impl<'a> Cursor<'a> {
             let bare = self.bare(plain);
             return if bare.is_empty() { Err(NotATransition) } else { Ok(bare.to_owned()) };
         }
+        // The closing quote by hand, as the JSON reader wants exactly the text up to it.
         let mut escaped = false;
         let end = self.0.char_indices().skip(1).find(|&(_, c)| {
             let closes = c == '"' && !escaped;

@@ -186,6 +186,7 @@ impl StatusTree {
         let (Some(tree), Some((path, _))) = (self.tree, self.locate(repo, execution)?) else {
             return Ok(pinned);
         };
+        // Beside the record as it was found: during a split, the two layouts must not be mixed.
         let directory = repo.entry(tree, &layout::pins_directory(&path))?;
         let Some(directory) = directory.filter(|entry| entry.mode == EntryMode::Tree) else {
             return Ok(pinned);
@@ -217,6 +218,7 @@ fn list_directory(
         if let Some(name) = layout::record_name(file) {
             let key = ResourceKey::new(kind, namespace.clone(), name);
             let path = layout::path_in(&key, split);
+            // In the order of `locate`, whichever of the two is listed first.
             if split {
                 found.insert(key, (path, blob));
             } else {

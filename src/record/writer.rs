@@ -69,11 +69,13 @@ impl Writer {
                 }
             }
         }
+        // Replaced, not extended: only the batch that comes next can be the same one again.
         self.blobs = blobs;
         if let Some(input) = &batch.dashboard {
             let blob = repo.write_blob(dashboard(input).as_bytes())?;
             edits.insert(layout::DASHBOARD.to_owned(), Some(blob));
         }
+        // Removing nothing from nothing would make an empty root commit.
         if base.tree.is_none() && edits.values().all(Option::is_none) {
             return Ok(None);
         }
@@ -107,12 +109,14 @@ impl Writer {
         key: &ResourceKey,
         record: &Arc<StatusRecord>,
     ) -> Result<ObjectId, RecordError> {
-        match self.blobs.get(key) {
-            Some((known, blob)) if known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, record)) => {
-                Ok(*blob)
-            }
-            _ => Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?),
+        // The batch before was not published, so no reference names its blobs, and `git gc` may have removed them.
+        if let Some((known, blob)) = self.blobs.get(key)
+            && known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, record))
+            && repo.contains(*blob)?
+        {
+            return Ok(*blob);
         }
+        Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?)
     }
 }
 
@@ -217,6 +221,7 @@ impl Directory {
     }
 
     fn remove(&self, key: &ResourceKey, edits: &mut PathEdits) {
+        // Also the flat path of a split directory: a revert by hand may have brought it back.
         let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
         for split in layouts {
             let path = layout::path_in(key, *split);

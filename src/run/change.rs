@@ -59,6 +59,8 @@ pub(crate) enum ExecutionChange {
     },
     /// Somebody asks to cancel it.
     RequestCancel(PersonRequest),
+    /// Somebody frees the lease of a runner that will not come back.
+    Unlock(PersonRequest),
     /// Somebody asks that nothing further starts.
     Suspend(PersonRequest),
     /// Somebody asks to go on.
@@ -82,6 +84,8 @@ pub(crate) enum NodeChange {
         basis: Option<Arc<InputFingerprint>>,
         /// The runner that claims it.
         runner: String,
+        /// The token of the lease under which it is claimed.
+        token: Option<u64>,
     },
     /// The work is done.
     Succeed {

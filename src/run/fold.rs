@@ -1,13 +1,10 @@
 //! The fold: one change applied to the status of an Execution. The status is the sum of its changes.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    ExecutionStatus, InputFingerprint, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason,
-    NodeStatus, ResolvedBinding, Reuse,
+    ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
 };
 
 /// A change that does not fit the status.
@@ -73,10 +70,14 @@ fn apply_execution(
             status.last_phase_transition_time = Some(at);
         }
         ExecutionChange::Pin { graph, nodes } => {
+            // Invariant 9: the graph of an Execution is decided once. A second runner that pinned another commit in the
+            // meantime loses here, not later.
             if status.extensions.pinned.is_some() {
                 return Err(IllegalChange::AlreadyPinned);
             }
             status.extensions.pinned = Some(graph.clone());
+            // Every node has a record from the first commit on, so a node that somebody adds to or takes from a record
+            // by hand can be told from one that has not started.
             status.node_statuses = nodes.iter().map(|id| (id.clone(), NodeStatus::default())).collect();
             (status.reason, status.message) = (None, None);
         }
@@ -87,6 +88,11 @@ fn apply_execution(
         ExecutionChange::AcquireLease(_)
         | ExecutionChange::RenewLease { .. }
         | ExecutionChange::ReleaseLease { .. } => return apply_lease(status, change),
+        ExecutionChange::Unlock(request) => {
+            status.extensions.lease = None;
+            status.extensions.unlocked = Some(request.clone());
+        }
+        // Invariant 10: a request that arrives after the end must not look as if it had an effect.
         ExecutionChange::RequestCancel(_) | ExecutionChange::Suspend(_) if over => {
             return Err(IllegalChange::Over(status.phase));
         }
@@ -97,6 +103,8 @@ fn apply_execution(
         ExecutionChange::Resume(_) => status.extensions.suspend = None,
         ExecutionChange::Retry(_) => {
             status.extensions.retries = status.extensions.retries.saturating_add(1);
+            // A retry of a cancelled Execution would otherwise be cancelled again by the request that already had its
+            // effect.
             status.extensions.cancel = None;
             if over {
                 // It gave the mutex up when it ended, and has to wait for it again.
@@ -113,6 +121,7 @@ fn take_note(status: &mut ExecutionStatus, reuse: &Reuse) {
     for (id, verdict) in &reuse.nodes {
         if let Some(node) = status.node_statuses.get_mut(id)
             && node.phase == NodePhase::Pending
+            // A node that already says something more important, such as what it waits for, keeps that.
             && node.message.is_empty()
         {
             node.message = format!("not reused: {verdict}");
@@ -127,6 +136,8 @@ fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result
     let extensions = &mut status.extensions;
     match change {
         ExecutionChange::AcquireLease(lease) => {
+            // Tokens only grow, also over a released lease: a runner that slept for a while must find that its own
+            // token is no longer the highest.
             if lease.token <= extensions.last_token {
                 return Err(IllegalChange::TokenNotHigher { new: lease.token, last: extensions.last_token });
             }
@@ -138,6 +149,7 @@ fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result
                 return Err(IllegalChange::LeaseNotHeld(*token));
             }
             if let Some(lease) = &mut extensions.lease {
+                // Only the time moves. With a new token, work that is under way would count as that of a lost runner.
                 lease.renew_time = *at;
             }
         }
@@ -158,20 +170,26 @@ fn apply_node(
     change: &NodeChange,
     at: Timestamp,
 ) -> Result<(), IllegalChange> {
+    // A record that was edited by hand may lack nodes of its plan; the caller decides, the fold never invents one.
     let Some(node) = status.node_statuses.get_mut(id) else {
         return Err(IllegalChange::UnknownNode(id.clone()));
     };
     let to = next_phase(node.phase, change)
         .map_err(|source| IllegalChange::Transition { node: id.clone(), source })?;
+    // After the transition was found legal: a change that is refused leaves the node as it was.
     change_node(node, change, at);
     node.phase = to;
     node.completion_time = to.is_terminal().then(|| node.completion_time.unwrap_or(at));
+    // The first start of any node starts the Execution; queueing and pinning do not count as running.
     if matches!(change, NodeChange::Start { .. }) && status.start_time.is_none() {
         status.start_time = Some(at);
     }
+    // Artifacts are listed on the Execution by contract, not on the node, and those of a reused node are as good as its
+    // own.
     if let NodeChange::Reuse { artifacts, .. } = change {
         status.artifacts.extend(artifacts.iter().cloned());
     }
+    // Once a node is to run again, `describe` must not go on calling it reused.
     if let (NodeChange::Reset { .. }, Some(reuse)) = (change, &mut status.extensions.reuse) {
         reuse.forget(id);
     }
@@ -187,8 +205,12 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         message.clone_into(&mut node.message);
     };
     match change {
-        NodeChange::Start { binding, basis, runner } => {
-            start(node, (binding.as_ref(), basis.as_ref()), runner, at);
+        NodeChange::Start { binding, basis, runner, token } => {
+            start(node, at);
+            let begun = &mut node.extensions;
+            begun.binding.clone_from(binding);
+            begun.basis.clone_from(basis);
+            (begun.runner, begun.token) = (Some(runner.clone()), *token);
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
@@ -206,12 +228,16 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, Some(NodeReason::RetryBackoff), message);
             keep(node, evidence);
             node.extensions.retry_at = Some(*at);
+            // A lost runner is not the work's failure: it uses up no retry, and the next attempt may still use the
+            // answer that a person gave.
             if *counted {
                 node.extensions.answer = None;
                 node.extensions.failures = node.extensions.failures.saturating_add(1);
             }
         }
         NodeChange::Block { reason, message, retry_at, handle } => {
+            // Timeouts of waits count from when the wait began. A new message for the same reason (1 of 2 approvals)
+            // does not begin it anew.
             let same = node.extensions.reason == Some(*reason);
             say(node, Some(*reason), message);
             node.extensions.retry_at = *retry_at;
@@ -241,6 +267,7 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.outputs.clone_from(&state.outputs);
     let there = &state.extensions;
     node.extensions.binding.clone_from(&there.binding);
+    // The fingerprint comes along, so that a third Execution can compare itself with the work that was really done.
     node.extensions.basis.clone_from(&there.basis);
     node.extensions.exit_code = there.exit_code;
     node.extensions.log.clone_from(&there.log);
@@ -255,29 +282,24 @@ fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
 
 /// Back to the beginning, with the number of attempts kept.
 fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
+    // `reset_at` is kept apart from the rest because reviews from before it must not count again (Invariant 11).
     let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
     let (attempt, message) = (node.attempt, message.to_owned());
     *node = NodeStatus { attempt, message, extensions, ..NodeStatus::default() };
 }
 
 /// What an attempt before it left for this one stays: its handle, and the answer to its question.
-fn start(
-    node: &mut NodeStatus,
-    (binding, basis): (Option<&Arc<ResolvedBinding>>, Option<&Arc<InputFingerprint>>),
-    runner: &str,
-    at: Timestamp,
-) {
+fn start(node: &mut NodeStatus, at: Timestamp) {
+    // The number never goes back, not even over a reset: logs and run folders of different attempts must not collide.
     node.attempt = node.attempt.saturating_add(1);
     node.start_time = Some(at);
     node.message.clear();
     node.extensions = NodeExtensions {
         failures: node.extensions.failures,
         reset_at: node.extensions.reset_at,
+        // The provider that was asked before finds its remote work again by the handle instead of beginning it twice.
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
-        binding: binding.cloned(),
-        basis: basis.cloned(),
-        runner: Some(runner.to_owned()),
         ..NodeExtensions::default()
     };
 }
@@ -337,8 +359,12 @@ mod tests {
     fn attempts_count_on_through_retries_and_resets() {
         let (mut status, id) = status();
         let at = Timestamp::UNIX_EPOCH;
-        let start =
-            || Change::Node(id.clone(), NodeChange::Start { binding: None, basis: None, runner: "r".into() });
+        let start = || {
+            Change::Node(
+                id.clone(),
+                NodeChange::Start { binding: None, basis: None, runner: "r".into(), token: None },
+            )
+        };
         let retry = |counted| {
             let (reason, evidence) = (NodeReason::ProviderFailed, Evidence::default());
             Change::Node(

@@ -38,11 +38,15 @@ pub(crate) fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhas
     }
     if !any {
         NodePhase::Succeeded
+    // In this order because a person wants to see first what is moving, then what needs them, and an outcome only when
+    // nothing can change it any more.
     } else if running {
         NodePhase::Running
     } else if blocked {
         NodePhase::Blocked
     } else if pending {
+        // Between two children that run one after the other nothing runs for a moment; the group must not flicker back
+        // to Pending.
         if ended { NodePhase::Running } else { NodePhase::Pending }
     } else if failed {
         NodePhase::Failed
@@ -64,6 +68,7 @@ pub(crate) fn derive_phase(
 ) -> bool {
     let phase = match compiled {
         Some(compiled) if status.extensions.pinned.is_some() => of_nodes(compiled, status),
+        // Nothing has been pinned, so nothing can be under way: there is nothing to wait for.
         _ if status.extensions.cancel.is_some() => ExecutionPhase::Cancelled,
         _ if status.reason.is_some() => ExecutionPhase::Blocked,
         _ => ExecutionPhase::Pending,
@@ -73,6 +78,8 @@ pub(crate) fn derive_phase(
         status.phase = phase;
         status.last_phase_transition_time = Some(at);
     }
+    // Kept when it is there: deriving the phase again must change nothing, or every pass would make a commit (Invariant
+    // 5).
     status.completion_time = phase.is_terminal().then(|| status.completion_time.unwrap_or(at));
     if let Some(compiled) = compiled.filter(|_| status.extensions.pinned.is_some()) {
         explain(compiled, status);

@@ -42,6 +42,7 @@ pub(super) fn named(
             // A computed index may mean every node.
             Some(Segment::Computed) | None => None,
         };
+        // A source is waited for anyway.
         if one.is_some_and(|one| topology.sources(ix).any(|(source, _)| source == one)) {
             continue;
         }

@@ -113,6 +113,10 @@ impl Clock for Ahead {
     fn now(&self) -> Timestamp {
         SystemClock.now().saturating_add(self.0).unwrap()
     }
+
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot()
+    }
 }
 
 /// Reconciles a repository within this process, `ahead` seconds from now.

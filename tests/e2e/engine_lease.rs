@@ -54,6 +54,27 @@ fn an_expired_lease_is_taken_over_and_the_lost_attempt_does_not_count() {
 }
 
 #[test]
+fn a_lease_that_somebody_frees_is_taken_over_at_once_and_its_token_stays_used_up() {
+    let stage = stage("lease: {duration: 1h}\n", &json!({ "outputs": ["token"] }));
+    begin_and_kill(&stage);
+    let waiting = stage.reconcile(&[]).succeeds();
+    assert!(waiting.stdout.contains("drives it"), "{}", waiting.stdout);
+    let holder = stage.status("long").extensions.lease.unwrap().holder;
+    let unlock = || stage.environment.planspec(&["unlock", "long", "-m", "its machine is gone"]).succeeds();
+    let said = unlock().stdout;
+    assert!(said.contains(&format!("unlocked; runner {holder} held token 1")), "{said}");
+    let request = stage.status("long").extensions.unlocked.unwrap();
+    assert_eq!(request.comment.as_deref(), Some("its machine is gone"));
+    let again = unlock().stdout;
+    assert!(again.contains("execution/long is not locked"), "{again}");
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node("long", "only");
+    assert_eq!((node.phase, node.attempt), (NodePhase::Succeeded, 2));
+    assert_eq!(node.outputs["token"], json!("2"));
+    check_history(&stage.environment.repo());
+}
+
+#[test]
 fn a_live_lease_is_left_alone_and_renewed_while_work_lasts() {
     let config = "lease: {duration: 600ms, skew: 100ms}\n";
     let stage = stage(config, &json!({}));

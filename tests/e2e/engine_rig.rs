@@ -402,10 +402,13 @@ pub(crate) fn check_trace(repository: &Path, executions: &[&str], trace: &[Strin
     for name in executions {
         let record = record_in(repository, Kind::Execution, name).unwrap();
         let uid = &record.metadata.uid;
-        for (id, node) in &record.execution().unwrap().node_statuses {
-            known.extend((1..=node.attempt).map(|attempt| format!("{uid}/{id}/{attempt}")));
+        let status = record.execution().unwrap();
+        for (id, node) in &status.node_statuses {
+            let tokens = 1..=status.extensions.last_token;
+            let attempts = tokens.flat_map(|token| (1..=node.attempt).map(move |n| format!("{token}.{n}")));
+            known.extend(attempts.map(|attempt| format!("{uid}/{id}/{attempt}")));
             if node.attempt > 0 && node.phase == NodePhase::Succeeded {
-                let last = format!("{uid}/{id}/{}", node.attempt);
+                let last = node.attempt_name(uid, id);
                 assert!(seen.contains(&last), "{last} never ran");
             }
         }

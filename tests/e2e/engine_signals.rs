@@ -75,6 +75,11 @@ fn a_termination_leaves_a_clean_state() {
 }
 
 #[test]
+fn a_hangup_leaves_a_clean_state() {
+    check_signal(Signal::HUP);
+}
+
+#[test]
 fn the_end_of_the_allowed_time_leaves_a_clean_state() {
     let stage = stage();
     let begun = Instant::now();

@@ -10,7 +10,8 @@ use std::thread;
 
 /// Serves the repositories below `root` on a free port, to the people of `tests/rig/gitusers.json`, until the process
 /// ends. A token comes as the password of Basic; the user name is ignored, as on Git hosts. A file
-/// `drop-acknowledgement` in a repository makes the server hang up once after a push, before it says so.
+/// `drop-acknowledgement` in a repository makes the server hang up once after a push, before it says so; a file `fail`
+/// makes it answer the next requests with an error, and a file `hang` not at all.
 pub(crate) fn serve(root: PathBuf) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -72,6 +73,17 @@ fn read(connection: &TcpStream) -> std::io::Result<Request> {
 
 fn answer(mut connection: &TcpStream, root: &Path) -> std::io::Result<()> {
     let request = read(connection)?;
+    let hang = repository(root, &request.path).join("hang");
+    if hang.exists() {
+        std::fs::write(hang.with_file_name("hangs"), "")?;
+        while hang.exists() {
+            thread::sleep(std::time::Duration::from_millis(50));
+        }
+        return Ok(());
+    }
+    if let Some(status) = outage(root, &request.path) {
+        return refuse(connection, &status, "", "not now");
+    }
     let pushing = request.path.contains("git-receive-pack") || request.query.contains("git-receive-pack");
     let Some((login, may_push)) = request.headers.get("authorization").and_then(|value| person(value)) else {
         return refuse(
@@ -170,6 +182,23 @@ fn refuse(mut connection: &TcpStream, status: &str, headers: &str, words: &str) 
 
 /// Whether this push is one whose acknowledgement gets lost.
 fn drops(root: &Path, path: &str) -> bool {
-    let repository = Path::new(path.trim_start_matches('/')).parent().unwrap_or_else(|| Path::new(""));
-    std::fs::remove_file(root.join(repository).join("drop-acknowledgement")).is_ok()
+    std::fs::remove_file(repository(root, path).join("drop-acknowledgement")).is_ok()
+}
+
+/// The status that a file `fail` demands for this request: how often on its first line, then the status and headers.
+fn outage(root: &Path, path: &str) -> Option<String> {
+    let file = repository(root, path).join("fail");
+    let text = std::fs::read_to_string(&file).ok()?;
+    let (times, status) = text.split_once('\n')?;
+    match times.parse::<usize>().ok()?.checked_sub(1)? {
+        0 => std::fs::remove_file(file).ok()?,
+        left => std::fs::write(file, format!("{left}\n{status}")).ok()?,
+    }
+    Some(status.to_owned())
+}
+
+/// The repository of a request: its path up to `.git`.
+fn repository(root: &Path, path: &str) -> PathBuf {
+    let end = path.find(".git").map_or(path.len(), |at| at + ".git".len());
+    root.join(path[..end].trim_start_matches('/'))
 }

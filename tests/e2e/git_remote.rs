@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use planspec::git::{GitError, ObjectId, PushResult, Remote, RemoteOptions, Repo, Signature, SwapResult};
+use planspec::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature, SwapResult};
 
 use crate::git_server::{GitServer, write_hook};
 
@@ -64,8 +64,8 @@ fn what_one_pushes_another_fetches() {
         let remote = Remote::open(&repo, url, options()).unwrap();
         let commits = chain(&repo, 2);
         assert_eq!(remote.fetch(&repo, &[STATUS]).unwrap(), [None]);
-        assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), PushResult::Done);
-        assert_eq!(remote.push(&repo, STATUS, Some(commits[0]), commits[1]).unwrap(), PushResult::Done);
+        assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), SwapResult::Done);
+        assert_eq!(remote.push(&repo, STATUS, Some(commits[0]), commits[1]).unwrap(), SwapResult::Done);
         assert_eq!(tip(server, STATUS), Some(commits[1]));
 
         let (_two, other) = local();
@@ -108,8 +108,8 @@ fn a_race_lost_before_the_push_changes_nothing() {
         remote.fetch(&late, &[STATUS]).unwrap();
         let ours_there = commit(&late, &[first], "ours");
         assert_eq!(ours, ours_there);
-        assert_eq!(remote.push(&late, STATUS, Some(first), ours).unwrap(), PushResult::Moved(Some(theirs)));
-        assert_eq!(remote.push(&late, STATUS, None, ours).unwrap(), PushResult::Moved(Some(theirs)));
+        assert_eq!(remote.push(&late, STATUS, Some(first), ours).unwrap(), SwapResult::Moved(Some(theirs)));
+        assert_eq!(remote.push(&late, STATUS, None, ours).unwrap(), SwapResult::Moved(Some(theirs)));
         assert_eq!(tip(server, STATUS), Some(theirs));
     });
 }
@@ -122,7 +122,7 @@ fn of_many_pushes_that_hold_the_same_correct_lease_exactly_one_wins() {
         Remote::open(&repo, url, options()).unwrap().push(&repo, STATUS, None, first).unwrap();
         // All are past the lease's check on their side before any of them updates.
         server.steer("hold", "0.3");
-        let results: Vec<(ObjectId, PushResult)> = std::thread::scope(|scope| {
+        let results: Vec<(ObjectId, SwapResult)> = std::thread::scope(|scope| {
             let run = |number: usize| {
                 let repo = repo.reopen().unwrap();
                 scope.spawn(move || {
@@ -136,7 +136,7 @@ fn of_many_pushes_that_hold_the_same_correct_lease_exactly_one_wins() {
         });
         let winner = tip(server, STATUS).unwrap();
         for (ours, push) in results {
-            let expected = if ours == winner { PushResult::Done } else { PushResult::Moved(Some(winner)) };
+            let expected = if ours == winner { SwapResult::Done } else { SwapResult::Moved(Some(winner)) };
             assert_eq!(push, expected);
         }
     });
@@ -150,13 +150,13 @@ fn a_push_whose_acknowledgement_is_lost_counts_as_done() {
     let commits = chain(&repo, 3);
     // The references are updated when this hook runs; the answer is never sent.
     server.hook("post-receive", "[ -f once ] || { touch once; kill -9 $PPID; }");
-    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), PushResult::Done);
+    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), SwapResult::Done);
     assert!(server.bare().join("once").exists());
 
     let server = GitServer::over_http();
     let remote = Remote::open(&repo, &server.http_url(Some("tok-write")), options()).unwrap();
     server.steer("drop-acknowledgement", "");
-    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), PushResult::Done);
+    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), SwapResult::Done);
     assert!(!server.bare().join("drop-acknowledgement").exists());
     assert_eq!(tip(&server, STATUS), Some(commits[0]));
 }
@@ -173,7 +173,7 @@ fn a_lost_acknowledgement_counts_even_when_somebody_went_on_from_there() {
         "post-receive",
         &format!("git update-ref {STATUS} {} {}; kill -9 $PPID", commits[1], commits[0]),
     );
-    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), PushResult::Done);
+    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), SwapResult::Done);
     assert_eq!(Repo::open(&bare).unwrap().read_ref(STATUS).unwrap(), Some(commits[1]));
 }
 
@@ -184,7 +184,7 @@ fn a_failure_in_which_nothing_moved_is_tried_again_and_then_reported() {
     let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
     let commits = chain(&repo, 2);
     server.hook("pre-receive", "echo x >> tries; [ $(wc -l < tries) -ge 3 ] || kill -9 $PPID");
-    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), PushResult::Done);
+    assert_eq!(remote.push(&repo, STATUS, None, commits[0]).unwrap(), SwapResult::Done);
     server.hook("pre-receive", "echo x >> more; kill -9 $PPID");
     let error = remote.push(&repo, STATUS, Some(commits[0]), commits[1]).unwrap_err();
     assert!(matches!(error, GitError::Remote { .. }), "{error}");
@@ -233,7 +233,7 @@ fn a_token_may_come_as_a_header() {
     assert!(!format!("{with_header:?}").contains("tok-write"));
     let remote = Remote::open(&repo, &server.http_url(None), with_header).unwrap();
     let ours = commit(&repo, &[], "ours");
-    assert_eq!(remote.push(&repo, STATUS, None, ours).unwrap(), PushResult::Done);
+    assert_eq!(remote.push(&repo, STATUS, None, ours).unwrap(), SwapResult::Done);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_token_in_a_configured_address_reaches_no_argument_of_any_process() {
         let remote = Remote::open(&repo, name, options()).unwrap();
         let before = remote.tips(&[STATUS]).unwrap()[0];
         let next = before.map_or(ours, |before| commit(&repo, &[before], "next"));
-        assert_eq!(remote.push(&repo, STATUS, before, next).unwrap(), PushResult::Done);
+        assert_eq!(remote.push(&repo, STATUS, before, next).unwrap(), SwapResult::Done);
         let processes = std::fs::read_to_string(server.bare().join("processes")).unwrap();
         let git: Vec<&str> = processes.lines().filter(|line| line.contains(&server.http_url(None))).collect();
         assert!(!git.is_empty(), "the push itself is among the processes");
@@ -327,7 +327,7 @@ fn a_branch_whose_name_looks_like_an_option_is_a_branch() {
     let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
     let ours = commit(&repo, &[], "ours");
     let reference = "refs/heads/--upload-pack=x";
-    assert_eq!(remote.push(&repo, reference, None, ours).unwrap(), PushResult::Done);
+    assert_eq!(remote.push(&repo, reference, None, ours).unwrap(), SwapResult::Done);
     assert_eq!(remote.fetch(&repo, &[reference]).unwrap(), [Some(ours)]);
     for bad in ["main", "refs/heads/a b", "refs/heads/*", "refs/heads/a..b", "--all", "refs/heads/x:y"] {
         assert!(remote.fetch(&repo, &[bad]).is_err(), "{bad}");
@@ -387,7 +387,7 @@ fn a_shallow_clone_stays_short_and_says_what_it_cannot_know() {
     assert_eq!(clone.log(commits[5]).count(), 4);
     // A shallow clone can push on.
     let ours = commit(&clone, &[commits[5]], "ours");
-    assert_eq!(there.push(&clone, STATUS, Some(commits[5]), ours).unwrap(), PushResult::Done);
+    assert_eq!(there.push(&clone, STATUS, Some(commits[5]), ours).unwrap(), SwapResult::Done);
 }
 
 #[test]

@@ -50,6 +50,17 @@ impl GitServer {
         fs::write(self.bare().join(file), content).unwrap();
     }
 
+    /// Makes the HTTP server answer the next requests with this status line (and headers) instead.
+    pub(crate) fn fail(&self, status: &str, times: usize) {
+        self.steer("fail", &format!("{times}\n{status}"));
+    }
+
+    /// How many requests will still be answered like that.
+    pub(crate) fn failures_left(&self) -> usize {
+        fs::read_to_string(self.bare().join("fail"))
+            .map_or(0, |text| text.lines().next().unwrap().parse().unwrap())
+    }
+
     /// Puts a hook into the bare repository.
     pub(crate) fn hook(&self, name: &str, script: &str) {
         write_hook(&self.bare().join("hooks"), name, script);

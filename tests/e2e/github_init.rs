@@ -43,7 +43,7 @@ fn an_action_that_is_not_named_is_asked_for_before_anything_is_written() {
     environment.planspec(&["init", "--github", "--action", "a b"]).exits(2);
     assert!(!environment.repo().join(".planspec.yaml").exists());
     let outcome = environment.planspec(&["init", "--github", "--action", "a/planspec/action@v1"]).succeeds();
-    assert!(outcome.stderr.contains("may be moved by its owner"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("is not pinned, so its owner can change it"), "{}", outcome.stderr);
 }
 
 #[test]

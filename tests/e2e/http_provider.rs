@@ -89,7 +89,7 @@ fn a_service_does_the_work_and_no_secret_is_left_anywhere() {
     assert!(node.to_string().contains("the body matches: well ***"), "{node:#}");
     let asked = service.asked();
     assert_eq!(asked[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
-    assert!(asked[0].header("idempotency-key").unwrap().ends_with("/build/1"));
+    assert!(asked[0].header("idempotency-key").unwrap().ends_with("/build/1.1"));
     assert_eq!(asked[0].body["inputs"], json!({ "ref": "v1" }));
     check_no_secret(&stage, &[outcome]);
 }

@@ -115,7 +115,7 @@ fn where_the_log_is_not_at_hand_the_recorded_end_of_it_is_shown() {
     let runs = stage.environment.repo().join(".git/planspec/runs");
     stage.wait_until("it has said something", || {
         let record = record_in(&stage.environment.repo(), Kind::Execution, "work");
-        record.is_some_and(|record| runs.join(record.metadata.uid).join("only/1/log").exists())
+        record.is_some_and(|record| runs.join(record.metadata.uid).join("only/1.1/log").exists())
     });
     // As on another machine: the runs are somewhere else.
     let moved = stage.outside("runs");

@@ -212,6 +212,8 @@ fn normal(lines: &[String]) -> Vec<String> {
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UID"),
         (r"[A-Za-z0-9._-]+-\d+-[0-9a-f]{6}\b", "RUNNER"),
         (r"\b\d{8}-\d{6}\b", "STAMP"),
+        // The name of an attempt begins with the token of a lease, and how many of those there were depends on the pace.
+        (r"/\d+\.\d+/", "/ATTEMPT/"),
         (r"planspec-demo-\w+", "DEMO"),
         (r"\b[0-9a-f]{7,64}\b", "HASH"),
         (r"\b(\d+ms|\d+h)?(\d+m)?\d+(\.\d+)?s\b|\b\d+ms\b", "SPAN"),

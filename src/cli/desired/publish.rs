@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::findings::print_findings;
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::{RepoContext, full};
-use crate::git::{BranchCommit, ObjectId, PushResult, Remote};
+use crate::git::{BranchCommit, ObjectId, Remote, SwapResult};
 use crate::model::Reuse;
 use crate::report::object::short_name;
 use crate::report::style::Tone;
@@ -130,8 +130,8 @@ fn push(workspace: &RepoContext, branch: &str, commit: ObjectId) -> Result<(), C
         return Err(behind());
     }
     match remote.push(&workspace.repo, &reference, tip, commit)? {
-        PushResult::Done => Ok(()),
-        PushResult::Moved(_) => Err(behind()),
+        SwapResult::Done => Ok(()),
+        SwapResult::Moved(_) => Err(behind()),
     }
 }
 
@@ -152,8 +152,8 @@ fn propose(
     let commit = repo.write_user_commit(tree, &parents, message, &repo.identity()?, context.now())?;
     let name = format!("planspec/change-{}", commit.short());
     match remote.push(repo, &full(&name), None, commit)? {
-        PushResult::Done => {}
-        PushResult::Moved(_) => return Err(CliError::race(format!("the branch {name} already exists"))),
+        SwapResult::Done => {}
+        SwapResult::Moved(_) => return Err(CliError::race(format!("the branch {name} already exists"))),
     }
     let into = workspace.branch()?;
     context.out.note(format!("pushed {name} to {}", remote.name()))?;

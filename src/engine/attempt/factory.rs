@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::engine::attempt::workspace::Checkouts;
 use crate::git::ObjectId;
-use crate::model::{BindingTarget, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{BindingTarget, Digest, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::run::CompiledPlan;
 use crate::run::parameter::hint;
+
+/// How many hexadecimal digits of a digest are in a work key: services put it into titles and labels that people read.
+const WORK_DIGITS: usize = 16;
 
 /// A node that was claimed; the claim is published.
 #[derive(Debug, Clone)]
@@ -28,6 +33,15 @@ pub(crate) struct Claim {
 pub(crate) struct AttemptFactory {
     checkouts: Arc<Checkouts>,
     runs_dir: PathBuf,
+}
+
+impl Claim {
+    /// The name of the attempt within its node.
+    pub(super) fn attempt_id(&self) -> String {
+        let id = self.compiled.ids.get(self.node);
+        let state = id.and_then(|id| self.record.execution()?.node_statuses.get(id));
+        state.map(NodeStatus::attempt_id).unwrap_or_default()
+    }
 }
 
 impl AttemptFactory {
@@ -61,8 +75,8 @@ impl AttemptFactory {
             node: id.clone(),
             attempt: claim.attempt,
             run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
-            idempotency_key: format!("{uid}/{id}/{}", claim.attempt),
-            work: work(uid, id, state),
+            idempotency_key: format!("{uid}/{id}/{}", claim.attempt_id()),
+            work: work_key(uid, id, state, &commit),
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
             provider: claim.target.provider.clone(),
             config,
@@ -71,7 +85,7 @@ impl AttemptFactory {
             criteria: node.acceptance_criteria.clone(),
             timeout: node.timeout.as_ref().map(crate::model::Duration::span),
             commit,
-            run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt.to_string()),
+            run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id()),
             workspace: self.checkouts.of(parsed),
             handle: state.and_then(|state| state.extensions.handle.clone()),
             age: std::time::Duration::ZERO,
@@ -82,13 +96,21 @@ impl AttemptFactory {
     }
 }
 
-/// A name for what is to be done: it outlives runners, and changes with each failure and each wish to begin anew.
-fn work(uid: &str, id: &NodeId, state: Option<&NodeStatus>) -> String {
-    let failures = state.map_or(0, |state| state.extensions.failures);
-    match state.and_then(|state| state.extensions.reset_at) {
-        Some(reset) => format!("{uid}/{id}/{failures}/{reset}"),
-        None => format!("{uid}/{id}/{failures}"),
-    }
+/// A name for what is to be done: a digest of the task with its inputs, of the provider with its settings, and of the
+/// pinned commit, so that the same key means the same work. It outlives runners, because what a lost one began may be found
+/// by it, and changes with each failure and each `retry`: a service would else answer with the failed work once more.
+fn work_key(uid: &str, id: &NodeId, state: Option<&NodeStatus>, commit: &str) -> String {
+    let extensions = state.map(|state| &state.extensions);
+    let begun_with = extensions.and_then(|extensions| extensions.basis.as_deref());
+    let all = json!({
+        "failures": extensions.map_or(0, |extensions| extensions.failures),
+        "reset": extensions.and_then(|extensions| extensions.reset_at),
+        "begunWith": begun_with.map(|begun| [&begun.node, &begun.inputs, &begun.target]),
+        "commit": commit,
+    });
+    let digest = Digest::of_value(&all);
+    let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
+    format!("{uid}/{id}/{}", hex.chars().take(WORK_DIGITS).collect::<String>())
 }
 
 /// What capabilities say to the outputs of a node.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info, trace};
+use tracing::{debug, info, trace, warn};
 
-use crate::engine::attempt::factory::{AttemptFactory, Claim};
-use crate::engine::clock::Clock;
+use super::factory::{AttemptFactory, Claim};
+use super::fence::{LeaseFence, stop_at_fence};
+use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
 use crate::model::{NodeId, NodeReason, ResourceKey};
 use crate::provider::{Control, Registry};
@@ -19,7 +20,7 @@ pub(crate) const OUTPUT_LINES: usize = 256;
 
 struct RunningAttempt {
     stop: watch::Sender<Option<Stop>>,
-    attempt: u32,
+    attempt_id: String,
     provider: String,
 }
 
@@ -30,6 +31,10 @@ pub(crate) struct Attempts {
     registry: Registry,
     factory: Arc<AttemptFactory>,
     claimed: VecDeque<Claim>,
+    /// Until when the work of each Execution may run.
+    fences: HashMap<ResourceKey, watch::Sender<LeaseFence>>,
+    /// Executions whose lease was over when a node was to start.
+    fenced: Vec<ResourceKey>,
     running: HashMap<(ResourceKey, NodeId), RunningAttempt>,
     sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
@@ -55,6 +60,8 @@ impl Attempts {
             registry,
             factory,
             claimed,
+            fences: HashMap::new(),
+            fenced: Vec::new(),
             running,
             sender,
             stream,
@@ -135,38 +142,85 @@ impl Attempts {
         counts
     }
 
-    /// Takes a claim, unless that very attempt is under way: in relaxed mode it may have gone ahead of a commit that then
+    /// Takes a claim, unless that very attempt is under way: it may have gone ahead of a commit that then
     /// lost its race and was made again.
     pub(crate) fn claim(&mut self, claim: Claim) {
         let node = claim.compiled.ids.get(claim.node).cloned();
         let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
         let same = |other: &Claim| {
-            other.key == claim.key && other.node == claim.node && other.attempt == claim.attempt
+            other.key == claim.key && other.node == claim.node && other.attempt_id() == claim.attempt_id()
         };
-        if running.is_some_and(|running| running.attempt == claim.attempt) || self.claimed.iter().any(same) {
+        if running.is_some_and(|running| running.attempt_id == claim.attempt_id())
+            || self.claimed.iter().any(same)
+        {
             return;
         }
         trace!(execution = %claim.key, node = claim.node, attempt = claim.attempt, "claim is published");
         self.claimed.push_back(claim);
     }
 
+    /// Moves the fence of an Execution, after its lease was taken or renewed.
+    pub(crate) fn set_fence(&mut self, key: &ResourceKey, fence: LeaseFence) {
+        match self.fences.get(key) {
+            Some(sender) => {
+                sender.send_replace(fence);
+            }
+            None => {
+                self.fences.insert(key.clone(), watch::Sender::new(fence));
+            }
+        }
+    }
+
+    /// Forgets the fence of an Execution whose lease is given back or lost. What runs keeps the fence that it has.
+    pub(crate) fn remove_fence(&mut self, key: &ResourceKey) {
+        self.fences.remove(key);
+    }
+
+    /// Executions for which a node was not started because the lease was over.
+    pub(crate) fn take_fenced(&mut self) -> Vec<ResourceKey> {
+        std::mem::take(&mut self.fenced)
+    }
+
     /// Starts claimed nodes while there are slots.
     pub(crate) fn pump(&mut self) {
         while self.running.len() < self.jobs {
             let Some(claim) = self.claimed.pop_front() else { break };
-            self.start(claim);
+            // The clocks are read for each start: between two of them this process may have been stopped for an hour.
+            let reading = ClockReading::of(self.clock.as_ref());
+            match self.fences.get(&claim.key).filter(|fence| fence.borrow().is_open(reading)) {
+                Some(fence) => {
+                    let fence = fence.subscribe();
+                    self.start(claim, fence);
+                }
+                None => {
+                    warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
+                    self.fenced.push(claim.key.clone());
+                    let message = "the lease was over before it began".to_owned();
+                    self.end(&claim, AttemptOutcome::NotStarted { message });
+                }
+            }
         }
     }
 
+    /// The attempts of an execution that are claimed or run here, by node.
+    pub(crate) fn of(&self, key: &ResourceKey) -> BTreeMap<NodeId, String> {
+        let running = self.running.iter().filter(|((owner, _), _)| owner == key);
+        let running = running.map(|((_, node), running)| (node.clone(), running.attempt_id.clone()));
+        let claimed = self.claimed.iter().filter(|claim| claim.key == *key);
+        let claimed = claimed
+            .filter_map(|claim| Some((claim.compiled.ids.get(claim.node)?.clone(), claim.attempt_id())));
+        running.chain(claimed).collect()
+    }
+
     /// Ends every attempt of an execution that `keep` does not want.
-    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, u32) -> bool) {
+    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, &str) -> bool) {
         self.claimed.retain(|claim| {
             claim.key != *key
-                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, claim.attempt))
+                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, &claim.attempt_id()))
         });
         for ((owner, node), running) in &self.running {
-            if owner == key && !keep(node, running.attempt) {
-                info!(execution = %key, %node, attempt = running.attempt, "stop attempt: the record does not know it any more");
+            if owner == key && !keep(node, &running.attempt_id) {
+                info!(execution = %key, %node, attempt = running.attempt_id, "stop attempt: the record does not know it any more");
                 running.stop.send_replace(Some(Stop::Cancel));
             }
         }
@@ -194,7 +248,7 @@ impl Attempts {
     pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) {
         self.running.remove(&(key.clone(), finished.node.clone()));
         let node = &finished.node;
-        let attempt = finished.attempt;
+        let attempt = finished.attempt_id.as_str();
         if let Some(started) = finished.started {
             let span = Duration::try_from(finished.at.duration_since(started)).unwrap_or_default();
             let outcome: &str = (&finished.report.outcome).into();
@@ -207,7 +261,7 @@ impl Attempts {
         let Some(node) = claim.compiled.ids.get(claim.node) else { return };
         let finished = AttemptEnd {
             node: node.clone(),
-            attempt: claim.attempt,
+            attempt_id: claim.attempt_id(),
             report: outcome.into(),
             started: None,
             at: self.clock.now(),
@@ -216,7 +270,7 @@ impl Attempts {
         let _ = self.sender.send(AttemptMessage::Ended(claim.key.clone(), Box::new(finished)));
     }
 
-    fn start(&mut self, claim: Claim) {
+    fn start(&mut self, claim: Claim, fence: watch::Receiver<LeaseFence>) {
         let Some(id) = claim.compiled.ids.get(claim.node).cloned() else { return };
         let attempt = match self.factory.attempt(&claim, &id) {
             Ok(attempt) => attempt,
@@ -238,9 +292,10 @@ impl Attempts {
         info!(execution = %claim.key, node = %id, attempt = claim.attempt, provider = provider_name, "start attempt");
         self.started = self.started.saturating_add(1);
         let (stop, stopped) = watch::channel(None);
+        let guard = stop_at_fence(claim.key.clone(), fence, Arc::clone(&self.clock), stop.clone());
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
         let running =
-            RunningAttempt { stop, attempt: claim.attempt, provider: claim.target.provider.clone() };
+            RunningAttempt { stop, attempt_id: claim.attempt_id(), provider: claim.target.provider.clone() };
         self.running.insert((claim.key.clone(), id.clone()), running);
         if self.stream {
             forward(&self.sender, claim.key.clone(), id.clone(), shown);
@@ -249,10 +304,15 @@ impl Attempts {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let started = clock.now();
-            let report = provider.run(attempt, Control { stop: stopped, output: lines }).await;
+            let mut run = provider.run(attempt, Control { stop: stopped, output: lines });
+            let report = tokio::select! {
+                report = &mut run => report,
+                // A provider that was told to stop still has to end its process and to say how that went.
+                () = guard => run.await,
+            };
             let started = Some(started);
             let at = clock.now();
-            let finished = AttemptEnd { node: id, attempt: claim.attempt, report, started, at };
+            let finished = AttemptEnd { node: id, attempt_id: claim.attempt_id(), report, started, at };
             let _ = sender.send(AttemptMessage::Ended(claim.key, Box::new(finished)));
         });
     }

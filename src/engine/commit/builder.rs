@@ -14,7 +14,7 @@ use crate::plan::Draft;
 use crate::record::{self, DashboardInput, PinKind, RecordEdit, Transition};
 
 /// One commit in the making.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct CommitBuilder {
     pub(crate) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     changes: Vec<RecordEdit>,
@@ -68,7 +68,7 @@ impl CommitBuilder {
         });
         let change = if old.is_some() { ResourceChange::Configured } else { ResourceChange::Created };
         self.events.push(Event::Resource { at, key: key.clone(), change, phase: to, message });
-        self.push(key, record, pins);
+        self.push(&key, record, pins);
     }
 
     /// Puts the record of an execution, with the moves of its nodes.
@@ -76,12 +76,12 @@ impl CommitBuilder {
         &mut self,
         old: Option<ExecutionPhase>,
         step: &PreparedStep,
-        record: StatusRecord,
+        record: Arc<StatusRecord>,
         at: Timestamp,
     ) {
         let key = record.key();
         self.tell_execution(&key, old, &step.draft, None, at);
-        self.push(key, record, step.pins.clone());
+        self.push(&key, record, step.pins.clone());
     }
 
     /// Tells what moved in an execution.
@@ -177,13 +177,34 @@ impl CommitBuilder {
                 by: Some(by.to_owned()),
             });
         }
-        self.push(record.key(), record, None);
+        self.push(&record.key(), record, None);
     }
 
-    fn push(&mut self, key: ResourceKey, record: StatusRecord, pins: Option<Vec<(PinKind, ObjectId)>>) {
-        let record = Arc::new(record);
-        self.puts.insert(key, Some(Arc::clone(&record)));
+    /// Puts a record; one of the same resource that was put before gives way, but its pins stay where there are no newer.
+    fn push(
+        &mut self,
+        key: &ResourceKey,
+        record: impl Into<Arc<StatusRecord>>,
+        pins: Option<Vec<(PinKind, ObjectId)>>,
+    ) {
+        let record = record.into();
+        let mut pins = pins;
+        if self.puts.insert(key.clone(), Some(Arc::clone(&record))).is_some() {
+            for earlier in self.changes.extract_if(.., |change| change.key() == *key) {
+                if let RecordEdit::Put { pins: Some(earlier), .. } = earlier {
+                    pins.get_or_insert(earlier);
+                }
+            }
+        }
         self.changes.push(RecordEdit::Put { record, pins });
+    }
+
+    /// Drops everything about a resource.
+    pub(crate) fn drop_resource(&mut self, key: &ResourceKey) {
+        self.puts.remove(key);
+        self.changes.retain(|change| change.key() != *key);
+        self.transitions.retain(|transition| transition.key != *key);
+        self.events.retain(|event| resource_of(event) != Some(key));
     }
 
     /// Removes the record of a resource.
@@ -221,6 +242,14 @@ impl CommitBuilder {
             record::Batch { desired, runner, at, changes, transitions, dashboard },
             CommitEffects { puts, events },
         )
+    }
+}
+
+/// The resource that an event of a commit is about.
+fn resource_of(event: &Event) -> Option<&ResourceKey> {
+    match event {
+        Event::Resource { key, .. } | Event::Node { key, .. } | Event::Execution { key, .. } => Some(key),
+        _ => None,
     }
 }
 

@@ -1,18 +1,31 @@
 //! The commit lane: when the next status commit may go out, who makes it, and how often the last ones lost their race.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::builder::CommitBuilder;
 use super::pacing::{CommitPacer, PushLimiter};
 use super::publisher::Publisher;
+use super::refusals::Refusals;
+use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
+use crate::git::{Commit, ObjectId, Repo};
+use crate::model::{ExecutionPhase, ResourceKey, StatusRecord};
+use crate::record::{RUNNER, parse_message};
 
 /// How many races may be lost in a row.
 const MOST_RACES: u32 = 200;
 /// How often the dashboard is drawn while work is under way: it lists everything, where a transition writes one record.
 const DASHBOARD_EVERY: Duration = Duration::from_secs(10);
+
+/// How many commits are read to learn what others pushed. More than a burst makes no difference.
+const HISTORY_READ: usize = 200;
 
 /// When and how status commits go out.
 pub(crate) struct CommitLane {
@@ -21,7 +34,14 @@ pub(crate) struct CommitLane {
     /// None for a local repository.
     limiter: Option<PushLimiter>,
     pacer: CommitPacer,
+    /// What went ahead of its publication, and goes out with the next commit.
+    unpublished: CommitBuilder,
+    /// The published records on which that was planned.
+    bases: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     races: u32,
+    refusals: Refusals,
+    /// How often this runner drew for its turn.
+    draws: u64,
     dashboard_at: Option<Instant>,
     /// When something was last recorded or begun here.
     moved_at: Instant,
@@ -29,21 +49,109 @@ pub(crate) struct CommitLane {
 
 impl CommitLane {
     pub(crate) fn new(limiter: Option<PushLimiter>) -> Self {
-        let publisher = None;
-        let dashboard_at = None;
         Self {
-            publisher,
+            publisher: None,
             limiter,
             pacer: CommitPacer::new(),
+            unpublished: CommitBuilder::default(),
+            bases: BTreeMap::new(),
             races: 0,
-            dashboard_at,
+            refusals: Refusals::default(),
+            draws: 0,
+            dashboard_at: None,
             moved_at: Instant::now(),
         }
+    }
+
+    /// What goes out with the next commit, whatever else does.
+    pub(crate) fn unpublished(&self) -> &CommitBuilder {
+        &self.unpublished
+    }
+
+    /// Keeps a step for the next commit; `base` is the record on which the first step of its Execution was planned.
+    pub(crate) fn keep_unpublished(
+        &mut self,
+        base: Option<Arc<StatusRecord>>,
+        old: Option<ExecutionPhase>,
+        step: &PreparedStep,
+        at: Timestamp,
+    ) -> Arc<StatusRecord> {
+        let record = Arc::new(step.record());
+        self.bases.entry(record.key()).or_insert(base);
+        self.unpublished.put_execution(old, step, Arc::clone(&record), at);
+        record
+    }
+
+    /// The published record on which unpublished steps of an Execution were planned, if there are any.
+    pub(crate) fn unpublished_base(&self, key: &ResourceKey) -> Option<&Option<Arc<StatusRecord>>> {
+        self.bases.get(key)
+    }
+
+    /// Drops what is not published of an Execution. Steps of one Execution are published as a prefix or not at all.
+    pub(crate) fn withdraw(&mut self, key: &ResourceKey) {
+        self.bases.remove(key);
+        self.unpublished.drop_resource(key);
+    }
+
+    /// Everything that went ahead is published now. Whose it is.
+    pub(crate) fn take_unpublished(&mut self) -> Vec<ResourceKey> {
+        self.unpublished = CommitBuilder::default();
+        std::mem::take(&mut self.bases).into_keys().collect()
     }
 
     /// How long until the limit of pushes allows the next one.
     pub(crate) fn pause(&mut self) -> Duration {
         self.limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.pause(Instant::now()))
+    }
+
+    /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
+    pub(crate) fn count_others(
+        &mut self,
+        repo: &Repo,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+        runner: &str,
+    ) -> Result<(), EngineError> {
+        let (Some(limiter), Some(new)) = (&mut self.limiter, new) else { return Ok(()) };
+        let mut pushes = 0_usize;
+        for commit in repo.log(new).take(HISTORY_READ) {
+            let commit = commit?;
+            if Some(commit.id) == old {
+                break;
+            }
+            pushes += usize::from(!is_by(&commit, runner) && is_counted(&commit));
+        }
+        if pushes > 0 {
+            debug!(pushes, "other runners pushed");
+            self.draws = self.draws.wrapping_add(1);
+            limiter.count_others(pushes, Instant::now(), draw(runner, self.draws));
+        }
+        Ok(())
+    }
+
+    /// Counts what was pushed before this process began, by whomever.
+    pub(crate) fn count_history(
+        &mut self,
+        repo: &Repo,
+        tip: Option<ObjectId>,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let (Some(limiter), Some(tip)) = (&mut self.limiter, tip) else { return Ok(()) };
+        let window = limiter.window();
+        let mut ages = Vec::new();
+        for commit in repo.log(tip).take(HISTORY_READ) {
+            let commit = commit?;
+            let age = Duration::try_from(now.duration_since(commit.committer_time)).unwrap_or_default();
+            if age > window {
+                break;
+            }
+            if is_counted(&commit) {
+                ages.push(age);
+            }
+        }
+        ages.reverse();
+        limiter.replay(&ages);
+        Ok(())
     }
 
     /// Whoever makes the commit. It has to be given back.
@@ -65,8 +173,19 @@ impl CommitLane {
         }
     }
 
-    /// A commit that was begun at `begun` is on the branch.
-    pub(crate) fn published(&mut self, begun: Instant) {
+    /// What the remote refused of late.
+    pub(crate) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
+    }
+
+    /// How many Executions may go into the next commit.
+    pub(crate) fn most_executions(&self) -> usize {
+        self.refusals.limit()
+    }
+
+    /// A commit of these resources that was begun at `begun` is on the branch.
+    pub(crate) fn published<'k>(&mut self, begun: Instant, keys: impl Iterator<Item = &'k ResourceKey>) {
+        self.refusals.published(keys);
         self.pacer.took(begun);
         self.races = 0;
         self.moved_at = Instant::now();
@@ -114,6 +233,23 @@ impl CommitLane {
     }
 }
 
+/// Whether `runner` made a status commit.
+fn is_by(commit: &Commit, runner: &str) -> bool {
+    commit.trailers().iter().any(|(name, value)| name == RUNNER && value == runner)
+}
+
+/// Whether a status commit counts against the budget: one without transitions renews leases, and those go out in any case.
+fn is_counted(commit: &Commit) -> bool {
+    !parse_message(commit).is_empty()
+}
+
+/// A number from 0 to 1 that differs between runners and from one draw to the next.
+fn draw(runner: &str, number: u64) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (runner, number).hash(&mut hasher);
+    (hasher.finish() % 1_000) as f64 / 1_000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +278,7 @@ mod tests {
     fn a_published_commit_ends_a_run_of_lost_races() {
         let mut lane = CommitLane::new(None);
         lane.lost_race().unwrap();
-        lane.published(Instant::now());
+        lane.published(Instant::now(), std::iter::empty());
         assert_eq!(lane.races, 0);
         assert!(lane.gather_until().is_some());
     }

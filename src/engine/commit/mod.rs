@@ -5,4 +5,5 @@ pub(crate) mod dashboard;
 pub(crate) mod lane;
 pub(crate) mod pacing;
 pub(crate) mod publisher;
+pub(crate) mod refusals;
 pub(crate) mod resources;

@@ -6,13 +6,16 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 
-/// Spaces pushes to a remote: a token bucket. A local repository has no spacing.
+/// Spaces pushes to a remote: a token bucket. Hosts count the pushes to a repository, whoever makes them, so the bucket is
+/// shared: every runner takes from its own copy what it reads of the others' commits.
 #[derive(Debug)]
 pub(crate) struct PushLimiter {
     tokens: f64,
     burst: f64,
     per_second: f64,
     last: Instant,
+    /// Before this time it is another runner's turn.
+    not_before: Option<Instant>,
 }
 
 impl PushLimiter {
@@ -20,25 +23,57 @@ impl PushLimiter {
     pub(crate) fn new(config: &Config, remote: bool) -> Option<Self> {
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
-        remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now() })
+        remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now(), not_before: None })
+    }
+
+    /// How far back a push still counts.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_secs_f64(self.burst / self.per_second)
+    }
+
+    /// Takes in how long ago pushes were made before this process began, the oldest first.
+    pub(crate) fn replay(&mut self, ages: &[Duration]) {
+        let mut before = self.window();
+        for age in ages {
+            self.refill(before.saturating_sub(*age));
+            before = *age;
+            self.tokens = (self.tokens - 1.0).max(0.0);
+        }
+        self.refill(before);
     }
 
     /// How long to wait before the next push.
     pub(crate) fn pause(&mut self, now: Instant) -> Duration {
-        let elapsed = now.saturating_duration_since(self.last).as_secs_f64();
+        self.refill(now.saturating_duration_since(self.last));
         self.last = now;
-        self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
+        let turn = self.not_before.map(|at| at.saturating_duration_since(now)).unwrap_or_default();
         if self.tokens >= 1.0 {
-            Duration::ZERO
+            turn
         } else {
-            Duration::from_secs_f64((1.0 - self.tokens) / self.per_second)
+            turn.max(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
         }
     }
 
-    /// Takes the token for a push.
+    /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
         self.pause(now);
-        self.tokens -= 1.0;
+        self.tokens = (self.tokens - 1.0).max(0.0);
+        self.not_before = None;
+    }
+
+    /// Takes in that others pushed. All runners see the next token at the same moment: a random wait keeps one of them
+    /// from winning every time, and the others from pushing in vain.
+    pub(crate) fn count_others(&mut self, pushes: usize, now: Instant, jitter: f64) {
+        self.pause(now);
+        self.tokens = (self.tokens - pushes as f64).max(0.0);
+        if self.tokens < 1.0 {
+            let next = (1.0 - self.tokens + jitter / 2.0) / self.per_second;
+            self.not_before = Some(now + Duration::from_secs_f64(next));
+        }
+    }
+
+    fn refill(&mut self, elapsed: Duration) {
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * self.per_second).min(self.burst);
     }
 }
 
@@ -77,5 +112,64 @@ impl CommitPacer {
     pub(crate) fn took(&mut self, since: Instant) {
         self.mean = (self.mean + since.elapsed()) / 2;
         self.last = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter() -> PushLimiter {
+        PushLimiter::new(&Config::default(), true).unwrap()
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_burst_goes_out_at_once_and_then_six_a_minute() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        for _ in 0..30 {
+            assert_eq!(limiter.pause(now), Duration::ZERO);
+            limiter.take(now);
+        }
+        assert!(limiter.pause(now) > seconds(9));
+        assert_eq!(limiter.pause(now + seconds(11)), Duration::ZERO);
+    }
+
+    #[test]
+    fn pushes_of_other_runners_are_taken_from_the_same_budget() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        limiter.count_others(29, now, 0.0);
+        assert_eq!(limiter.pause(now), Duration::ZERO);
+        limiter.take(now);
+        assert!(limiter.pause(now) > seconds(9));
+    }
+
+    #[test]
+    fn after_anothers_push_the_turn_is_drawn_by_lot() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        limiter.count_others(40, now, 0.8);
+        assert!(limiter.pause(now + seconds(11)) > seconds(2));
+        assert_eq!(limiter.pause(now + seconds(15)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_was_pushed_before_this_process_began_counts() {
+        let mut fresh = limiter();
+        fresh.replay(&[seconds(1); 30]);
+        assert!(fresh.pause(Instant::now()) > seconds(8));
+        let mut old = limiter();
+        old.replay(&[seconds(299); 30]);
+        assert_eq!(old.pause(Instant::now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_local_repository_has_no_limiter() {
+        assert!(PushLimiter::new(&Config::default(), false).is_none());
     }
 }

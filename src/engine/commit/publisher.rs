@@ -2,8 +2,8 @@
 //! that ends of attempts gather meanwhile and go out together in the next commit.
 
 use crate::config::Config;
-use crate::engine::{Branches, EngineError, RefUpdate};
-use crate::git::{ObjectId, Signature};
+use crate::engine::{Branches, EngineError};
+use crate::git::{ObjectId, Signature, SwapResult};
 use crate::record::{Batch, StatusTree, Writer};
 
 /// Makes status commits and moves the branch.
@@ -54,8 +54,8 @@ impl Publisher {
         };
         let subject = repo.commit(commit)?.subject().to_owned();
         Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
-            RefUpdate::Done => PublishOutcome::Done { commit, subject },
-            RefUpdate::Moved(tip) => PublishOutcome::Moved(tip),
+            SwapResult::Done => PublishOutcome::Done { commit, subject },
+            SwapResult::Moved(tip) => PublishOutcome::Moved(tip),
         })
     }
 }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::engine::EngineError;
-use crate::engine::execution::pin::program_of;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
+use crate::engine::snapshot::gate_in_force::{GateInForce, in_force, referrer};
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::lookup::usable;
 use crate::engine::snapshot::metadata::{observe, pins_for};
@@ -111,27 +110,6 @@ fn plan_gate(
         return Ok(ResourceStep::Same(settled));
     }
     Ok(ResourceStep::Put(Box::new(record), pins, settled))
-}
-
-/// Something that still names a Gate: a declared Plan, or the plan that a recorded Execution is pinned to. An Execution that is
-/// over counts, because a retry leads to its gates again.
-fn referrer(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option<ResourceKey>, EngineError> {
-    if let Some(plan) = snapshot.index.mentions(&Topic::Resource(gate.clone()))?.into_iter().next() {
-        return Ok(Some(plan));
-    }
-    for (key, _) in snapshot.index.records()?.into_iter().filter(|(key, _)| key.kind == Kind::Execution) {
-        let Some(record) = snapshot.record(&key)? else { continue };
-        let Some(pinned) = record.execution().and_then(|status| status.extensions.pinned.as_ref()) else {
-            continue;
-        };
-        let Ok(compiled) = program_of(snapshot, &key, pinned)? else { continue };
-        let home = &pinned.plan.namespace;
-        let mut gates = compiled.plan.graph.nodes.iter().filter_map(|node| node.gate_ref.as_ref());
-        if gates.any(|reference| reference.key(Kind::Gate, home) == *gate) {
-            return Ok(Some(key));
-        }
-    }
-    Ok(None)
 }
 
 #[allow(clippy::too_many_arguments, reason = "one call, from the function above")]

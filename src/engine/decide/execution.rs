@@ -200,7 +200,7 @@ fn cancel_one(
         case.draft.execution(ExecutionChange::RequestCancel(request(actor, comment)), actor.at);
     }
     let lease = case.status().extensions.lease.clone();
-    let held = lease_state(lease.as_ref(), actor.runner, terms(snapshot), actor.at);
+    let held = lease_state(lease.as_ref(), actor.runner, terms(snapshot), actor.at, actor.at);
     let said = match (held, lease) {
         // Its runner ends what runs and records it; nobody else can.
         (LeaseState::Held(_), Some(lease)) => format!("cancellation requested; {} ends it", lease.holder),
@@ -322,9 +322,31 @@ fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> boo
     let Some(node) = compiled.node(ix).filter(|node| node.kind != NodeKind::Group) else { return false };
     case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
         NodePhase::Failed | NodePhase::Cancelled => true,
-        NodePhase::Blocked => state.extensions.reason == Some(NodeReason::RunnerLost),
+        NodePhase::Blocked => {
+            matches!(state.extensions.reason, Some(NodeReason::RunnerLost | NodeReason::ContentRefused))
+        }
         _ => false,
     })
+}
+
+/// The lease is nobody's any more. Its token stays used up, so what its runner still writes cannot count as the work of the
+/// next one.
+pub(super) fn unlock(
+    snapshot: &Snapshot,
+    actor: &Actor<'_>,
+    key: &ResourceKey,
+    comment: Option<&str>,
+) -> Result<DecisionEffect, EngineError> {
+    let mut target = DecisionTarget::open(snapshot, key)?;
+    let mut effect = DecisionEffect::default();
+    let Some(lease) = target.status().extensions.lease.clone() else {
+        effect.lines.push(format!("execution/{} is not locked", key.name));
+        return Ok(effect);
+    };
+    target.draft.execution(ExecutionChange::Unlock(request(actor, comment)), actor.at);
+    let said = format!("unlocked; runner {} held token {}", lease.holder, lease.token);
+    target.close(&mut effect, actor, "Unlocked", &said);
+    Ok(effect)
 }
 
 /// Nothing further starts; what runs goes on.

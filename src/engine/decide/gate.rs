@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::EngineError;
-use crate::engine::execution::pin::program_of;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
 use crate::engine::snapshot::gates::{author_of, decide_with, gate_status, metadata_of, people, settle};
+use crate::engine::snapshot::pin::program_of;
 use crate::model::{
     GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, ResourceStatus, Review, ReviewAction,
     ReviewBinding, StatusRecord,
@@ -81,7 +81,7 @@ pub(super) fn review(
     Ok(verdict)
 }
 
-/// What a review leads to, in words.
+/// What the person is told about the gate after their review.
 fn outcome(decision: &GateDecision, action: ReviewAction) -> String {
     match (decision, action) {
         (GateDecision::Approved { by }, _) => format!("approved by {}", by.join(", ")),

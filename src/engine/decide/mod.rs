@@ -1,4 +1,4 @@
-//! Decisions of people: approve, reject, complete, answer, cancel, retry, suspend, resume. Each is one commit on the status
+//! Decisions of people: approve, reject, complete, answer, cancel, retry, unlock, suspend, resume. Each is one commit on the status
 //! branch, made by compare-and-swap; what follows from it is the next reconcile's business.
 
 mod answer;
@@ -73,6 +73,13 @@ pub enum Decision {
         execution: ResourceKey,
         /// This node and everything after it; whatever did not succeed when absent.
         from: Option<NodeId>,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// The lease of a runner that will not come back is freed.
+    Unlock {
+        /// The execution.
+        execution: ResourceKey,
         /// In their words.
         comment: Option<String>,
     },
@@ -234,6 +241,9 @@ fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<
         }
         Decision::Retry { execution, from, comment } => {
             execution::retry(snapshot, actor, execution, from.as_ref(), comment.as_deref())
+        }
+        Decision::Unlock { execution, comment } => {
+            execution::unlock(snapshot, actor, execution, comment.as_deref())
         }
         Decision::Suspend { execution, comment } => {
             execution::suspend(snapshot, actor, execution, comment.as_deref())

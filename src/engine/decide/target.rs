@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
-use crate::engine::execution::pin::program_of;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::metadata::observe;
+use crate::engine::snapshot::pin::program_of;
 use crate::model::{ExecutionStatus, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
 use crate::plan::Draft;
 use crate::run::{CompiledPlan, ExecutionChange, derive_phase};

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use super::step::PreparedStep;
 use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
-use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph, ResourceKey, StatusRecord};
+use crate::git::GitError;
+use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, PinnedGraph, ResourceKey, StatusRecord};
 use crate::plan::{CancelResult, LeaseTerms};
-use crate::run::CompiledPlan;
+use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -86,18 +87,33 @@ impl ActiveExecution {
         self.poll_results.drain(..step.polled.min(self.poll_results.len()));
     }
 
+    /// Replaces what attempts gave that are not published yet by the note that the remote refused it. Whether there are any.
+    pub(crate) fn withdraw(&mut self, refusal: &GitError) -> bool {
+        for end in &mut self.finished {
+            end.report = AttemptReport {
+                outcome: AttemptOutcome::Blocked {
+                    reason: NodeReason::ContentRefused,
+                    message: format!("what this attempt gave cannot be recorded: {refusal}"),
+                    handle: None,
+                    poll_after: None,
+                },
+                evidence: Evidence::default(),
+            };
+        }
+        self.dirty = true;
+        !self.finished.is_empty()
+    }
+
     /// Whether something that happened to it is still to be considered.
     pub(crate) fn has_news(&self) -> bool {
         self.dirty || !self.finished.is_empty() || !self.poll_results.is_empty()
     }
 
     /// Whether the node runs here, as far as the record says.
-    pub(crate) fn runs(&self, node: &NodeId, attempt: u32, runner: &str) -> bool {
-        self.status().and_then(|status| status.node_statuses.get(node)).is_some_and(|state| {
-            state.phase == NodePhase::Running
-                && state.attempt == attempt
-                && state.extensions.runner.as_deref() == Some(runner)
-        })
+    pub(crate) fn runs(&self, node: &NodeId, attempt_id: &str) -> bool {
+        self.status()
+            .and_then(|status| status.node_statuses.get(node))
+            .is_some_and(|state| state.phase == NodePhase::Running && state.attempt_id() == attempt_id)
     }
 }
 
@@ -106,5 +122,5 @@ pub(crate) fn terms(snapshot: &Snapshot) -> LeaseTerms {
     let default = std::time::Duration::from_secs(if snapshot.remote { 300 } else { 60 });
     let config = &snapshot.config.lease;
     let duration = config.duration.as_ref().map_or(default, crate::model::Duration::span);
-    LeaseTerms { duration, skew: config.skew.span() }
+    LeaseTerms { duration, skew: config.skew.span(), longest: config.longest.span() }
 }

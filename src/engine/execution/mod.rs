@@ -2,7 +2,6 @@
 
 pub(crate) mod active;
 pub(crate) mod manifest_change;
-pub(crate) mod pin;
 pub(crate) mod prepare;
 pub(crate) mod quota;
 pub(crate) mod reuse;

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::manifest_change::{note_immutable, removed_request};
-use crate::engine::execution::pin::{program_of, sources};
 use crate::engine::execution::reuse::ReuseCandidate;
 use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::{leased, wait_set};
@@ -18,8 +17,9 @@ use crate::engine::snapshot::capabilities::checked;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
+use crate::engine::snapshot::pin::{program_of, sources};
 use crate::index::Declaration;
-use crate::model::{ExecutionStatus, NodePhase, PinnedGraph};
+use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph};
 use crate::plan::{
     Draft, ExecutionView, LeaseState, after_attempt, hold, lease_state, next_lease, plan_execution,
 };
@@ -31,6 +31,7 @@ impl ActiveExecution {
         &mut self,
         lookup: &SnapshotLookup<'_>,
         planner: PlannerTerms<'_>,
+        local_attempts: &BTreeMap<NodeId, String>,
     ) -> Result<ExecutionStep, EngineError> {
         let snapshot = lookup.snapshot;
         let declared = snapshot.present(&self.key)?;
@@ -57,10 +58,10 @@ impl ActiveExecution {
             return Ok(held(step));
         };
         step.compiled = Some(Arc::clone(&compiled));
-        if let Some(until) = self.lease(&mut step, planner) {
+        if let Some(until) = self.lease(snapshot, &mut step, planner) {
             return Ok(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until))));
         }
-        self.apply_ended(snapshot, &compiled, &mut step, planner)?;
+        self.apply_ended(snapshot, &compiled, &mut step)?;
         self.apply_polled(snapshot, &compiled, &mut step)?;
         let deadline = snapshot.deadline(&compiled)?;
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
@@ -72,7 +73,7 @@ impl ActiveExecution {
             uid: &step.metadata.uid,
             removed,
             overdue: deadline.filter(|&end| end <= planner.now),
-            runner: planner.runner,
+            local_attempts,
             remote_cancelled: &self.remote_cancelled,
             reuse: earlier.as_ref().map(ReuseCandidate::past),
         };
@@ -186,9 +187,16 @@ impl ActiveExecution {
     }
 
     /// Takes the lease where it is free. Says until when it is another's.
-    fn lease(&self, step: &mut PreparedStep, planner: PlannerTerms<'_>) -> Option<Timestamp> {
+    fn lease(
+        &self,
+        snapshot: &Snapshot,
+        step: &mut PreparedStep,
+        planner: PlannerTerms<'_>,
+    ) -> Option<Timestamp> {
         let extensions = &step.draft.status.extensions;
-        match lease_state(extensions.lease.as_ref(), planner.runner, planner.terms, planner.now) {
+        let lease = extensions.lease.as_ref();
+        let first_seen = snapshot.sightings.first_seen(&step.metadata.uid, lease, planner.now);
+        match lease_state(lease, planner.runner, planner.terms, first_seen, planner.now) {
             LeaseState::Held(until) => return Some(until),
             LeaseState::Free => {
                 let lease = next_lease(extensions, planner.runner, planner.terms, planner.now);
@@ -212,20 +220,16 @@ impl ActiveExecution {
         snapshot: &Snapshot,
         compiled: &CompiledPlan,
         step: &mut PreparedStep,
-        planner: PlannerTerms<'_>,
     ) -> Result<(), EngineError> {
         step.finished = self.finished.len();
         for finished in &self.finished {
             let Some(ix) = compiled.topology.find(finished.node.as_str()) else { continue };
             let Some(node) = compiled.node(ix) else { continue };
             let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
-            let current = state.phase == NodePhase::Running
-                && state.attempt == finished.attempt
-                && state.extensions.runner.as_deref() == Some(planner.runner);
-            if !current {
+            if state.phase != NodePhase::Running || state.attempt_id() != finished.attempt_id {
                 continue;
             }
-            let key = format!("{}/{}/{}", step.metadata.uid, finished.node, finished.attempt);
+            let key = state.attempt_name(&step.metadata.uid, &finished.node);
             let report = checked(snapshot, compiled, ix, finished.report.clone())?;
             let change = after_attempt(node, state, report, &key, finished.at);
             if step.draft.node(&finished.node, change, finished.at)

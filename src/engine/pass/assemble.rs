@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use tracing::{debug, debug_span, trace};
 
 use super::driver::Driver;
-use crate::config::PublishMode;
 use crate::engine::EngineError;
 use crate::engine::attempt::factory::Claim;
+use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitBuilder;
 use crate::engine::commit::dashboard;
 use crate::engine::commit::resources::{ResourceStep, gate_waiting, plan_resource, priority_of};
@@ -19,7 +19,7 @@ use crate::engine::execution::waiting::wait_set;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::engine::snapshot::lookup::SnapshotLookup;
-use crate::model::{Node, NodeStatus, ResourceKey, StatusRecord, after};
+use crate::model::{NodeStatus, ResourceKey, StatusRecord, after};
 use crate::plan::finish;
 use crate::run::{Change, ExecutionChange};
 
@@ -33,15 +33,18 @@ pub(super) struct PendingCommit {
     pub(super) assembly: CommitBuilder,
     pub(super) steps: Vec<(ResourceKey, Box<PreparedStep>)>,
     pub(super) claims: Vec<Claim>,
-    pub(super) at: Timestamp,
+    /// What the clocks said when it was planned.
+    pub(super) reading: ClockReading,
 }
 
 impl Driver<'_> {
     /// The next commit, if there is anything to say.
     pub(super) fn assemble(&mut self) -> Result<Option<PendingCommit>, EngineError> {
-        let now = self.clock.now();
+        let reading = ClockReading::of(self.clock.as_ref());
+        let now = reading.wall;
         let _span = debug_span!("plan").entered();
-        let mut assembly = CommitBuilder::default();
+        // What went ahead is published before anything that was planned after it.
+        let mut assembly = self.lane.unpublished().clone();
         self.plan_simple(&mut assembly, now)?;
         self.admit()?;
         let mut steps = self.prepare_steps(now)?;
@@ -62,7 +65,7 @@ impl Driver<'_> {
             claims = claims.len(),
             "assembled a commit"
         );
-        Ok(Some(PendingCommit { assembly, steps, claims, at: now }))
+        Ok(Some(PendingCommit { assembly, steps, claims, reading }))
     }
 
     fn plan_simple(&mut self, assembly: &mut CommitBuilder, now: Timestamp) -> Result<(), EngineError> {
@@ -129,11 +132,16 @@ impl Driver<'_> {
         let slots = self.slots() > 0;
         let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
         let mut steps = Vec::new();
+        let most = self.lane.most_executions();
         for (key, active) in self.queue.active_in_turn() {
+            // While the remote refuses somebody's content, the others wait for their turn to be tried.
+            if steps.len() >= most {
+                break;
+            }
             if active.dirty || (active.hungry && slots) {
                 active.dirty = false;
                 trace!(execution = %key, "plan execution");
-                steps.push((key.clone(), active.prepare(&lookup, planner)?));
+                steps.push((key.clone(), active.prepare(&lookup, planner, &self.attempts.of(key))?));
             }
         }
         lookup.check()?;
@@ -183,7 +191,9 @@ impl Driver<'_> {
     ) -> Result<bool, EngineError> {
         let leaving = self.shutdown.is_leaving();
         if let Some(compiled) = &step.compiled {
-            finish(&mut step.draft, compiled, leaving, now);
+            // The lease goes back as soon as nothing of the Execution runs here, although nodes may be ready: a runner with
+            // free slots takes it over then, and of sixteen runners not one does everything.
+            step.noted |= finish(&mut step.draft, compiled, true, now);
         }
         self.start_polls(key, step, now)?;
         let hungry = !step.draft.ready.is_empty();
@@ -219,7 +229,7 @@ impl Driver<'_> {
             }
         }
         let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
-        assembly.put_execution(old, step, step.record(), now);
+        assembly.put_execution(old, step, Arc::new(step.record()), now);
         // The phase of a goal follows from its Executions, and goes into the same commit as theirs.
         let goal = self.snapshot.index.declared(key)?.and_then(|declared| declared.goal);
         self.queue.add(goal);
@@ -241,14 +251,6 @@ impl Driver<'_> {
     /// When a lease has to be renewed: after a third of its duration, so that one lost race or one slow push costs nothing.
     pub(super) fn renewal(&self, at: Timestamp) -> Timestamp {
         after(at, terms(&self.snapshot).duration / 3)
-    }
-
-    /// Whether a start may go ahead of its publication: in relaxed mode, for a repeatable node, under a lease that is
-    /// published already.
-    pub(super) fn may_go_ahead(&self, key: &ResourceKey, claim: &Claim) -> bool {
-        self.snapshot.config.publish.mode == PublishMode::Relaxed
-            && self.queue.get(key).is_some_and(|active| active.token(&self.options.runner).is_some())
-            && claim.compiled.node(claim.node).is_some_and(Node::repeatable)
     }
 }
 
@@ -276,7 +278,7 @@ fn says_nothing(step: &PreparedStep) -> bool {
 }
 
 /// The claims of the steps, for starting them once the commit is published.
-fn claims_of(
+pub(super) fn claims_of(
     snapshot: &Snapshot,
     steps: &[(ResourceKey, Box<PreparedStep>)],
     records: &BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,

@@ -94,7 +94,7 @@ impl<'a> Driver<'a> {
         let polls = Polls::beside(&attempts, PollTimes::load(&cache));
         let limiter = PushLimiter::new(&snapshot.config, branches.remote().is_some());
         let mut driver = Self {
-            tips: TipReader::new(branches),
+            tips: TipReader::new(branches, Arc::clone(&clock)),
             snapshot,
             clock,
             queue: WorkQueue::default(),
@@ -107,6 +107,8 @@ impl<'a> Driver<'a> {
             sink,
             summary: ReconcileSummary::default(),
         };
+        let tip = driver.snapshot.status.commit;
+        driver.lane.count_history(&driver.snapshot.repo, tip, driver.clock.now())?;
         driver.announce(diagnostics)?;
         Ok(driver)
     }
@@ -171,12 +173,19 @@ impl<'a> Driver<'a> {
         loop {
             self.check_shutdown();
             self.drain();
+            if self.tips.is_stale(terms(&self.snapshot).duration / 3) {
+                // After a gap, such as a suspended machine, others may have taken over what this process thinks it holds.
+                self.read_tips().await?;
+            }
             self.attempts.pump();
+            for key in self.attempts.take_fenced() {
+                self.queue.renew_now(&key, self.clock.now());
+            }
             if let Some(deadline) = self.gathering() {
-                self.gather(deadline, true).await;
+                self.gather(deadline).await;
                 continue;
             }
-            if !self.may_publish().await {
+            if !self.may_publish().await? {
                 continue;
             }
             if let Some(commit) = self.assemble()? {
@@ -229,20 +238,29 @@ impl<'a> Driver<'a> {
     }
 
     /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen.
-    async fn may_publish(&mut self) -> bool {
+    async fn may_publish(&mut self) -> Result<bool, EngineError> {
         // The last commit of a runner that leaves gives its leases back: held back, it would make every other wait.
-        if self.shutdown.is_leaving() || !self.queue.has_work() {
-            return true;
+        let anything = self.queue.has_work() || !self.lane.unpublished().is_empty();
+        if self.shutdown.is_leaving() || !anything {
+            return Ok(true);
         }
         // A renewal that waits behind the limit loses the lease of a healthy runner. What waits with it goes along.
         let renewal = self.queue.renewal_due(self.clock.now());
         let pause = self.lane.pause();
         if pause.is_zero() || renewal {
-            return true;
+            return Ok(true);
+        }
+        if self.go_ahead().await? {
+            return Ok(false);
         }
         debug!(pause_ms = pause.as_millis(), "wait: the limit of pushes is reached");
-        self.wait_for_message(pause).await;
-        false
+        let pause = self.queue.until_due(self.clock.now(), pause.min(self.tips.until_due()));
+        self.wait_for_message(pause.max(Duration::from_millis(1))).await;
+        self.queue.wake_due(self.clock.now());
+        if !self.tips.is_fresh() {
+            self.read_tips().await?;
+        }
+        Ok(false)
     }
 
     /// Waits for a message or a request to stop, at most for `pause` and for what is left of the allowed time.
@@ -275,6 +293,7 @@ impl<'a> Driver<'a> {
         let _span = info_span!("catch_up").entered();
         self.snapshot.advance()?;
         self.polls.save_times(self.clock.now());
+        self.snapshot.sightings.save();
         self.save_waits()
     }
 

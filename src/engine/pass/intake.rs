@@ -9,13 +9,18 @@ use tracing::{debug, warn};
 use super::driver::Driver;
 use crate::engine::{BranchTips, EngineError};
 use crate::event::Event;
+use crate::git::GitError;
 use crate::index::Topic;
 use crate::model::{Kind, ResourceKey, StatusRecord};
 
 impl Driver<'_> {
     /// Reads the tips of both branches, and takes in what others changed.
     pub(super) async fn read_tips(&mut self) -> Result<(), EngineError> {
-        let tips = self.tips.read().await?;
+        let tips = match self.tips.read().await {
+            // The stop that interrupted it is heeded next.
+            Err(EngineError::Git(GitError::Interrupted)) => return Ok(()),
+            tips => tips?,
+        };
         let desired = self.snapshot.desired.id;
         let status = self.snapshot.status.commit;
         if tips.desired.id == desired && tips.status == status {
@@ -24,6 +29,7 @@ impl Driver<'_> {
         if tips.desired.id != desired {
             self.note_rewritten(&tips)?;
         }
+        self.lane.count_others(&self.snapshot.repo, status, tips.status, &self.options.runner)?;
         // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
         self.save_waits()?;
         let diagnostics = self.snapshot.move_to(tips)?;
@@ -75,7 +81,9 @@ impl Driver<'_> {
         let keys: Vec<ResourceKey> = self.queue.active().keys().cloned().collect();
         for key in keys {
             let record = self.snapshot.record(&key)?;
-            self.reload(&key, record);
+            if self.withdraw_if_changed(&key, record.as_ref()) {
+                self.reload(&key, record);
+            }
         }
         Ok(())
     }
@@ -91,8 +99,9 @@ impl Driver<'_> {
         active.record = record;
         active.dirty = true;
         let runner = &self.options.runner;
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
+            self.attempts.remove_fence(key);
             warn!(execution = %key, token = had, "lost the lease to another runner");
             let message = format!("another runner took over {key}");
             self.emit(Event::Note { message });

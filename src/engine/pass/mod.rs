@@ -1,5 +1,6 @@
 //! The loop: takes in what changed, plans it, publishes it, and starts what was claimed.
 
+mod ahead;
 mod assemble;
 mod choose;
 pub(crate) mod driver;

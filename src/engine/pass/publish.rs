@@ -1,7 +1,6 @@
 //! Publishing a commit, and what follows: emitted events and started attempts, or, after a lost race, another plan.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, info, info_span};
@@ -9,37 +8,76 @@ use tracing::{debug, info, info_span};
 use super::assemble::PendingCommit;
 use super::driver::Driver;
 use crate::engine::EngineError;
+use crate::engine::attempt::fence::LeaseFence;
+use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitEffects;
 use crate::engine::commit::publisher::PublishOutcome;
+use crate::engine::commit::refusals::RefusalStep;
+use crate::engine::execution::active::terms;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
-use crate::git::ObjectId;
+use crate::git::{GitError, ObjectId};
 use crate::model::{ExecutionPhase, NodeStatus, ResourceKey, StatusRecord};
+use crate::record::Batch;
 use crate::run::{Change, ExecutionChange};
-
-/// In relaxed mode, commits are at least this far apart while work is under way.
-const RELAXED_SPACING: Duration = Duration::from_secs(1);
 
 impl Driver<'_> {
     /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
     pub(super) async fn publish(&mut self, ready: PendingCommit) -> Result<(), EngineError> {
-        let PendingCommit { assembly, steps, mut claims, at } = ready;
-        let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, at);
-        let ahead: Vec<_> = claims.extract_if(.., |claim| self.may_go_ahead(&claim.key, claim)).collect();
-        let relaxed = !ahead.is_empty();
-        for claim in ahead {
-            self.attempts.claim(claim);
+        let PendingCommit { assembly, steps, claims, reading } = ready;
+        let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, reading.wall);
+        let begun = Instant::now();
+        let delivered = self.deliver(batch).await;
+        let duration_ms = begun.elapsed().as_millis();
+        let delivered = match delivered {
+            // Asked to end meanwhile: planned again on the tip that is known. If the branch did move, the push of this runner's
+            // last words finds out (Invariant 4); when those are interrupted, no time is left.
+            Err(EngineError::Git(GitError::Interrupted)) if !self.shutdown.is_leaving() => {
+                PublishOutcome::Moved(self.snapshot.status.commit)
+            }
+            Err(EngineError::Git(error @ GitError::Refused { .. })) => return self.refused(error, outcome),
+            delivered => delivered?,
+        };
+        match delivered {
+            PublishOutcome::Done { commit, subject } => {
+                info!(%commit, subject, duration_ms, claims = claims.len(), "published");
+                self.lane.published(begun, outcome.puts.keys());
+                // What went ahead is planned again: now that it is published, its Execution may end or be parked.
+                let ahead = self.lane.take_unpublished();
+                self.queue.add(ahead);
+                self.summary.commits = self.summary.commits.saturating_add(1);
+                self.delivered(Some((commit, subject)), steps, outcome, reading)?;
+                // Only now: a start that nobody else can read of could be made twice (Invariant 4).
+                for claim in claims {
+                    self.attempts.claim(claim);
+                }
+                self.attempts.pump();
+                if self.shutdown.is_leaving() {
+                    self.attempts.shut_down();
+                }
+                Ok(())
+            }
+            PublishOutcome::Unchanged => {
+                debug!(duration_ms, "nothing to publish:");
+                self.delivered(None, steps, outcome, reading)
+            }
+            PublishOutcome::Moved(tip) => {
+                info!(
+                    tip = tip.map(tracing::field::display),
+                    duration_ms, "lost the race for the status branch"
+                );
+                self.lost_race(tip, outcome).await
+            }
         }
-        self.attempts.pump();
-        if relaxed {
-            self.gather(Instant::now() + RELAXED_SPACING, false).await;
-        }
+    }
+
+    /// Has a batch published by the thread that does so, and takes in meanwhile what attempts send.
+    async fn deliver(&mut self, batch: Batch) -> Result<PublishOutcome, EngineError> {
         let mut publisher = self.lane.take_publisher(self.tips.branches())?;
         let config = self.snapshot.config.clone();
         let base = self.snapshot.status;
         self.lane.count_push();
-        let begun = Instant::now();
         let span = info_span!("publish", base = base.commit.map(tracing::field::display));
         let mut delivery = tokio::task::spawn_blocking(move || {
             let _entered = span.entered();
@@ -56,36 +94,8 @@ impl Driver<'_> {
                 }
             }
         };
-        let duration_ms = begun.elapsed().as_millis();
         self.lane.give_back(publisher);
-        match delivered? {
-            PublishOutcome::Done { commit, subject } => {
-                info!(%commit, subject, duration_ms, claims = claims.len(), "published");
-                self.lane.published(begun);
-                self.summary.commits = self.summary.commits.saturating_add(1);
-                self.delivered(Some((commit, subject)), steps, outcome)?;
-                // Only now: a start that nobody else can read of could be made twice (Invariant 4).
-                for claim in claims {
-                    self.attempts.claim(claim);
-                }
-                self.attempts.pump();
-                if self.shutdown.is_leaving() {
-                    self.attempts.shut_down();
-                }
-                Ok(())
-            }
-            PublishOutcome::Unchanged => {
-                debug!(duration_ms, "nothing to publish:");
-                self.delivered(None, steps, outcome)
-            }
-            PublishOutcome::Moved(tip) => {
-                info!(
-                    tip = tip.map(tracing::field::display),
-                    duration_ms, "lost the race for the status branch"
-                );
-                self.lost_race(tip, outcome).await
-            }
-        }
+        delivered
     }
 
     /// Until when ends of attempts should gather, if they should: a commit costs about the same for one and for a hundred,
@@ -96,8 +106,8 @@ impl Driver<'_> {
         self.attempts.last_for(self.lane.lead_time()).then_some(deadline)
     }
 
-    /// Lets ends of attempts gather for a while, until nothing runs, or, with `stocked`, until what is claimed runs short.
-    pub(super) async fn gather(&mut self, deadline: Instant, stocked: bool) {
+    /// Lets ends of attempts gather for a while, until nothing runs or until what is claimed runs short.
+    pub(super) async fn gather(&mut self, deadline: Instant) {
         while !self.attempts.is_idle() && !self.shutdown.is_leaving() {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return,
@@ -107,7 +117,7 @@ impl Driver<'_> {
                 }
                 () = self.shutdown.requested() => return,
             }
-            if stocked && !self.attempts.last_for(self.lane.lead_time()) {
+            if !self.attempts.last_for(self.lane.lead_time()) {
                 return;
             }
         }
@@ -119,6 +129,7 @@ impl Driver<'_> {
         commit: Option<(ObjectId, String)>,
         steps: Vec<(ResourceKey, Box<PreparedStep>)>,
         effects: CommitEffects,
+        reading: ClockReading,
     ) -> Result<(), EngineError> {
         let CommitEffects { puts, events } = effects;
         let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
@@ -132,7 +143,7 @@ impl Driver<'_> {
             self.emit(Event::Published { at, commit: commit.to_string(), subject });
         }
         for (key, step) in steps {
-            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten());
+            self.step_delivered(&key, &step, puts.get(&key).cloned().flatten(), reading);
         }
         for key in changed {
             let dependents = self.dependents(&key)?;
@@ -144,14 +155,21 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn step_delivered(&mut self, key: &ResourceKey, step: &PreparedStep, record: Option<Arc<StatusRecord>>) {
+    fn step_delivered(
+        &mut self,
+        key: &ResourceKey,
+        step: &PreparedStep,
+        record: Option<Arc<StatusRecord>>,
+        reading: ClockReading,
+    ) {
         let status = &step.draft.status;
         if status.phase == ExecutionPhase::Failed
             && step.draft.moves.iter().any(|change| change.to.is_terminal())
         {
             self.summary.failed.push(key.clone());
         }
-        let renew_at = self.renewal(self.clock.now());
+        let renew_at = self.renewal(reading.wall);
+        let lease = terms(&self.snapshot).duration;
         let runner = &self.options.runner;
         let Some(active) = self.queue.get_mut(key) else { return };
         active.record = record;
@@ -159,11 +177,13 @@ impl Driver<'_> {
         trace_lease(key, step);
         if holds_lease_anew(step) {
             active.renew_at = Some(renew_at);
+            self.attempts.set_fence(key, LeaseFence::new(reading, lease));
         }
         if active.token(runner).is_none() {
             active.renew_at = None;
+            self.attempts.remove_fence(key);
         }
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt, runner));
+        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
             let waits = (!status.phase.is_terminal()).then(|| wait_set(&step.draft, Some(key)));
@@ -176,12 +196,42 @@ impl Driver<'_> {
         }
     }
 
+    /// The remote refused the commit for its content. Whoever's content that is must not hold up the others.
+    fn refused(&mut self, error: GitError, effects: CommitEffects) -> Result<(), EngineError> {
+        let step = self.lane.refusals().refused(effects.puts.keys());
+        info!(%error, records = effects.puts.len(), ?step, "the remote refused a commit");
+        let suspect = match step {
+            RefusalStep::Divide => None,
+            RefusalStep::Withdraw(key) => {
+                // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
+                let withdrawn = self.queue.get_mut(&key).is_some_and(|active| active.withdraw(&error));
+                (!withdrawn).then_some(key)
+            }
+            RefusalStep::LeaveOut(key) => Some(key),
+            RefusalStep::GiveUp => return Err(error.into()),
+        };
+        for key in effects.puts.into_keys() {
+            self.queue.forget_wait(&key);
+            self.queue.add([key]);
+        }
+        if let Some(key) = suspect {
+            let message = format!("the record of {key} was refused and is left out: {error}");
+            self.emit(Event::Note { message });
+            self.queue.leave_out(key);
+        }
+        Ok(())
+    }
+
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
     async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
         let pause = self.lane.lost_race()?;
+        let old = self.snapshot.status.commit;
+        self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;
         for key in self.snapshot.moved_by_others(tip)? {
             let record = self.snapshot.record(&key)?;
-            self.reload(&key, record);
+            if self.withdraw_if_changed(&key, record.as_ref()) {
+                self.reload(&key, record);
+            }
             let dependents = self.dependents(&key)?;
             self.queue.add(dependents);
             self.queue.add([key]);

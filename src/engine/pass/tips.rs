@@ -1,10 +1,12 @@
 //! Reading the tips of the two branches, and how old that reading is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, trace};
 
+use crate::engine::clock::Clock;
 use crate::engine::{BranchTips, Branches, EngineError};
 
 /// How often a local repository is read while attempts run.
@@ -15,12 +17,15 @@ const REMOTE_POLL: Duration = Duration::from_secs(5);
 /// The branches, and when their tips were last read.
 pub(super) struct TipReader {
     branches: Branches,
-    read_at: Instant,
+    clock: Arc<dyn Clock>,
+    /// By the clock that goes on while the machine is suspended: a process that slept has old tips.
+    read_at: Duration,
 }
 
 impl TipReader {
-    pub(super) fn new(branches: Branches) -> Self {
-        Self { branches, read_at: Instant::now() }
+    pub(super) fn new(branches: Branches, clock: Arc<dyn Clock>) -> Self {
+        let read_at = clock.since_boot();
+        Self { branches, clock, read_at }
     }
 
     pub(super) fn branches(&self) -> &Branches {
@@ -34,7 +39,16 @@ impl TipReader {
     /// How long until the tips should be read again.
     pub(super) fn until_due(&self) -> Duration {
         let every = if self.is_remote() { REMOTE_POLL } else { LOCAL_POLL };
-        every.saturating_sub(self.read_at.elapsed())
+        every.saturating_sub(self.age())
+    }
+
+    fn age(&self) -> Duration {
+        self.clock.since_boot().saturating_sub(self.read_at)
+    }
+
+    /// Whether the last reading is older than `most`.
+    pub(super) fn is_stale(&self, most: Duration) -> bool {
+        self.age() > most
     }
 
     /// Whether the last reading still counts as what the branches are now.
@@ -45,6 +59,8 @@ impl TipReader {
     /// The tips as they are now. A remote is asked on a thread of its own, so that the loop is not blocked by a slow one.
     pub(super) async fn read(&mut self) -> Result<BranchTips, EngineError> {
         let begun = Instant::now();
+        // What was true when the question was asked may be false by the time of the answer.
+        let asked_at = self.clock.since_boot();
         let tips = if self.is_remote() {
             let branches = self.branches.reopen()?;
             tokio::task::spawn_blocking(move || branches.tips())
@@ -53,8 +69,7 @@ impl TipReader {
         } else {
             self.branches.tips()?
         };
-        // What was true when the question was asked may be false by the time of the answer.
-        self.read_at = begun;
+        self.read_at = asked_at;
         let duration_ms = begun.elapsed().as_millis();
         if self.is_remote() {
             debug!(desired = %tips.desired.id, status = ?tips.status, duration_ms, "read branch tips");

@@ -165,6 +165,15 @@ impl WorkQueue {
         self.left_over.extend(std::mem::take(&mut self.active).into_keys());
     }
 
+    /// Gives up a resource for now, because its record is refused.
+    pub(super) fn leave_out(&mut self, key: ResourceKey) {
+        self.active.remove(&key);
+        self.simple.remove(&key);
+        self.executions.remove(&key);
+        self.goals.remove(&key);
+        self.left_over.insert(key);
+    }
+
     /// Whether an Execution was given up for now.
     pub(super) fn is_left_over(&self, key: &ResourceKey) -> bool {
         self.left_over.contains(key)
@@ -195,6 +204,14 @@ impl WorkQueue {
         while let Some((_, key)) = self.wakes.first().filter(|(at, _)| *at <= now).cloned() {
             self.wakes.pop_first();
             self.add([key]);
+        }
+    }
+
+    /// Renews the lease of an Execution with the next commit, whatever the wall clock says.
+    pub(super) fn renew_now(&mut self, key: &ResourceKey, now: Timestamp) {
+        if let Some(active) = self.active.get_mut(key) {
+            active.renew_at = Some(now);
+            active.dirty = true;
         }
     }
 

@@ -25,7 +25,7 @@ impl PollResult {
             return Ok(());
         }
         let report = checked(snapshot, compiled, ix, report)?;
-        let key = format!("{uid}/{}/{}", self.node, self.attempt);
+        let key = state.attempt_name(uid, &self.node);
         for change in after_poll(node, state, report, &key, self.at) {
             draft.node(&self.node, change, self.at);
         }

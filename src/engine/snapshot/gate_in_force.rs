@@ -1,9 +1,12 @@
 //! Which version of a Gate decides now. A Gate fails closed (Invariant 11): a manifest that is deleted, excluded, broken or
 //! declared twice leaves the last valid version in charge, and where there is none to be read, nobody can decide.
 
+use super::LoadedResource;
+use super::Snapshot;
+use super::pin::program_of;
 use crate::engine::EngineError;
-use crate::engine::snapshot::{LoadedResource, Snapshot};
-use crate::model::{GateSpec, ResourceKey, Spec, StatusMetadata, StatusRecord};
+use crate::index::Topic;
+use crate::model::{GateSpec, Kind, ResourceKey, Spec, StatusMetadata, StatusRecord};
 
 /// The version of a Gate that decides.
 #[derive(Debug, Clone)]
@@ -67,8 +70,8 @@ pub(crate) fn in_force(
     record: Option<&StatusRecord>,
 ) -> Result<GateInForce, EngineError> {
     let places = snapshot.index.places(gate)?;
-    // Which of several declarations the index took first depends on the order of changes that a machine saw: its cache would
-    // decide, and a fresh clone might decide otherwise.
+    // Which of several declarations the index took first depends on the order of changes that a machine saw, and may not
+    // decide (Invariant 1); the weaker one could be anybody's mistake.
     if places.len() > 1 {
         return kept(
             snapshot,
@@ -111,4 +114,25 @@ fn kept(
         }
         _ => GateInForce::Closed { why },
     })
+}
+
+/// Something that still names a Gate: a declared Plan, or the plan that a recorded Execution is pinned to. An Execution that is
+/// over counts, because a retry leads to its gates again.
+pub(crate) fn referrer(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option<ResourceKey>, EngineError> {
+    if let Some(plan) = snapshot.index.mentions(&Topic::Resource(gate.clone()))?.into_iter().next() {
+        return Ok(Some(plan));
+    }
+    for (key, _) in snapshot.index.records()?.into_iter().filter(|(key, _)| key.kind == Kind::Execution) {
+        let Some(record) = snapshot.record(&key)? else { continue };
+        let Some(pinned) = record.execution().and_then(|status| status.extensions.pinned.as_ref()) else {
+            continue;
+        };
+        let Ok(compiled) = program_of(snapshot, &key, pinned)? else { continue };
+        let home = &pinned.plan.namespace;
+        let mut gates = compiled.plan.graph.nodes.iter().filter_map(|node| node.gate_ref.as_ref());
+        if gates.any(|reference| reference.key(Kind::Gate, home) == *gate) {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }

@@ -14,9 +14,10 @@ use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
 use crate::graph::NodeIx;
+use crate::index::Topic;
 use crate::model::{
-    BindingTarget, ExecutionPhase, GoalPhase, NodeReason, ResolvedBinding, ResourceKey, ResourceStatus,
-    ReviewBinding, Spec,
+    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason, ResolvedBinding,
+    ResourceKey, ResourceStatus, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
 use crate::plan::capability::Capability;
@@ -189,6 +190,48 @@ impl PlanLookup for SnapshotLookup<'_> {
             },
             Some(_) => ResourceProgress::Failed("of a kind that never succeeds".to_owned()),
         }
+    }
+
+    fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey> {
+        let awaited = match key.kind {
+            // A goal succeeds by an execution that serves it.
+            Kind::Goal => {
+                self.snapshot.index.mentions(&Topic::Resource(key.clone())).map_err(EngineError::from)
+            }
+            _ => self.awaited_by_execution(key),
+        };
+        let mut awaited = self.keep(awaited.map(Some)).unwrap_or_default();
+        awaited.retain(|other| matches!(other.kind, Kind::Execution | Kind::Goal));
+        awaited
+    }
+}
+
+impl SnapshotLookup<'_> {
+    /// What the External nodes of an execution that have not ended wait for, by its plan as it is declared now.
+    fn awaited_by_execution(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
+        let Some(execution) = self.snapshot.cached(key)? else { return Ok(Vec::new()) };
+        let Spec::Execution(spec) = &execution.resource.spec else { return Ok(Vec::new()) };
+        let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
+        let Some(plan) = self.snapshot.cached(&plan_key)? else { return Ok(Vec::new()) };
+        let Spec::Plan(plan) = &plan.resource.spec else { return Ok(Vec::new()) };
+        let record = self.snapshot.record(key)?;
+        let status = record.as_ref().and_then(|record| record.execution());
+        let open = |node: &&Node| {
+            let state = status.and_then(|status| status.node_statuses.get(&node.id));
+            state.is_none_or(|state| !state.phase.is_terminal())
+        };
+        Ok(plan
+            .graph
+            .nodes
+            .iter()
+            .filter(open)
+            .filter_map(|node| match &node.external_ref {
+                Some(ExternalRef::Resource { resource_ref, .. }) => {
+                    Some(resource_ref.key(&plan_key.namespace))
+                }
+                _ => None,
+            })
+            .collect())
     }
 }
 

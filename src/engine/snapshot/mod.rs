@@ -3,9 +3,11 @@
 pub(crate) mod capabilities;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
+mod lease_memory;
 pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod mutex;
+pub(crate) mod pin;
 mod resolve_cache;
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,6 +26,7 @@ use crate::record::{self, StatusPath, StatusTree};
 use crate::run::CompiledPlan;
 
 use crate::engine::{BranchTips, EngineError};
+use lease_memory::LeaseMemory;
 use metadata::first_seen;
 use resolve_cache::ResolveCache;
 
@@ -52,6 +55,8 @@ pub(crate) struct Snapshot {
     pub(crate) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
     pub(crate) answers: ResolveCache,
+    /// When leases were first seen whose recorded times lie in the future.
+    pub(crate) sightings: LeaseMemory,
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
 }
@@ -64,6 +69,7 @@ impl Snapshot {
     ) -> Result<(Self, Vec<Diagnostic>), EngineError> {
         let status = StatusTree::at(&repo, tips.status)?;
         let mut snapshot = Self {
+            sightings: LeaseMemory::load(&repo.cache_dir()),
             repo,
             index,
             config: tips.config,

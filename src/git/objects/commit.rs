@@ -37,6 +37,7 @@ impl Commit {
     #[must_use]
     pub fn trailers(&self) -> Vec<(String, String)> {
         let message = self.message.trim_end();
+        // The last paragraph only, and only if all of it is trailers: prose with a colon is not one.
         let Some((_, paragraph)) = message.rsplit_once("\n\n") else { return Vec::new() };
         let mut found: Vec<(String, String)> = Vec::new();
         for line in paragraph.lines() {
@@ -101,6 +102,7 @@ impl Repo {
         use std::fmt::Write as _;
         // As text rather than through libgit2, which would read every parent and the tree first to see that they exist.
         let mut text = String::with_capacity(message.len() + 512);
+        // UTC: the zone of a CI machine says nothing, and the same commit must come out everywhere.
         let person = format!("{} <{}> {} +0000", plain(&author.name), plain(&author.email), at.as_second());
         // Writing to a string cannot fail.
         let _ = writeln!(text, "tree {tree}");

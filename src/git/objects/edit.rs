@@ -52,6 +52,7 @@ impl Repo {
             }
             directory.files.insert(rest, *id);
         }
+        // Git knows no empty directories, but a commit must have a tree.
         match self.edit_directory(base, &root, "")? {
             Some(tree) => Ok(tree),
             None => self.write_object(git2::ObjectType::Tree, &[]),

@@ -75,6 +75,7 @@ impl Repo {
         if ancestor == of {
             return Ok(Some(true));
         }
+        // `false` of libgit2 would be a guess there: the ancestor may lie behind the boundary (Invariant 13).
         if self.is_shallow() {
             return self.is_ancestor_in_shallow(ancestor, of);
         }

@@ -53,6 +53,7 @@ impl Repo {
         let odb = self.odb()?;
         // The header first: a blob of some gigabytes, or a small one that inflates to as many, is never in memory.
         let (size, kind) = odb.read_header(oid).map_err(|error| self.missing("blob", id, error))?;
+        // A tree under the name of a file would be parsed as a manifest.
         if kind != git2::ObjectType::Blob {
             return Err(GitError::BadPath { path: id.to_string(), problem: "is not a blob" });
         }
@@ -75,6 +76,15 @@ impl Repo {
             Some(entry) if entry.mode.is_file() => Ok(Some(entry.id)),
             Some(entry) => Err(GitError::RefusedEntry { path: printable(path.as_bytes()), mode: entry.mode }),
         }
+    }
+
+    /// Whether an object is here.
+    ///
+    /// # Errors
+    /// When the object database cannot be opened.
+    pub fn contains(&self, id: ObjectId) -> Result<bool, GitError> {
+        let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+        Ok(self.odb()?.exists(oid))
     }
 
     /// Writes a blob.

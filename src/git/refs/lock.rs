@@ -62,6 +62,7 @@ impl OwnLock {
             }
             thread::sleep(pause);
             waited += pause;
+            // A transaction takes a fraction of a millisecond; a fetch may hold its lock for minutes.
             pause = (pause * 2).min(Duration::from_millis(20));
         }
         if !waited.is_zero() {
@@ -140,6 +141,7 @@ pub(in crate::git) fn lock_file(repo: &Repo, name: &str) -> PathBuf {
 
 /// The error that explains a lock file, when it is there.
 pub(in crate::git) fn explain(path: &Path) -> Option<GitError> {
+    // Not followed: somebody could have put a link there.
     let modified = std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok()?;
     // The age of a file is a matter between two clocks of this machine, and only ever shown.
     let age_seconds = modified.elapsed().unwrap_or_default().as_secs();

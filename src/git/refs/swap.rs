@@ -135,6 +135,7 @@ impl Repo {
                     Ok(if now == old { None } else { Some(SwapResult::Moved(now)) })
                 }
                 ErrorCode::Locked => Ok(None),
+                // libgit2 reports some held locks as other errors; the file tells what it was.
                 _ if lock_file(self, full_name).exists() => Ok(None),
                 _ => Err(GitError::Git { doing: format!("cannot write {full_name}"), source: error }),
             },
@@ -149,6 +150,7 @@ impl Repo {
             return Ok(Some(if now.is_none() { SwapResult::Done } else { SwapResult::Moved(now) }));
         };
         let expected = expected.to_string();
+        // With the old value, so that this is a compare-and-swap as well (Invariant 3).
         let output = GitCommand::new(self.git_dir(), &[])
             .args(["update-ref", "--no-deref", "-d", "--end-of-options", full_name, &expected])
             .run()?;

@@ -7,10 +7,13 @@ use crate::git::GitError;
 pub(super) fn explain(remote: &str, action: &str, said: &str) -> GitError {
     let remote = remote.to_owned();
     let detail = gist(said);
+    // The most specific first: a host that refuses credentials often says `not found`, too.
     if is_authentication(said) {
         GitError::Authentication { remote, detail }
-    } else if is_refusal(said) {
+    } else if is_denied(said) {
         GitError::Permission { remote, action: action.to_owned(), detail }
+    } else if is_refusal(said) {
+        GitError::Refused { remote, action: action.to_owned(), detail }
     } else if is_absence(said) {
         GitError::Unreachable { remote, detail }
     } else {
@@ -20,7 +23,60 @@ pub(super) fn explain(remote: &str, action: &str, said: &str) -> GitError {
 
 /// Whether trying again cannot help: who we are, what we may do, or where the remote is must change first.
 pub(super) fn is_final(error: &GitError) -> bool {
-    matches!(error, GitError::Authentication { .. } | GitError::Permission { .. })
+    matches!(error, GitError::Authentication { .. } | GitError::Permission { .. } | GitError::Interrupted)
+}
+
+/// Whether a failure usually passes by itself: the network, an overloaded or restarting host.
+pub(super) fn is_transient(error: &GitError) -> bool {
+    match error {
+        GitError::TimedOut { .. } => true,
+        GitError::Unreachable { detail, .. } | GitError::Remote { detail, .. } => has(
+            detail,
+            &[
+                "could not resolve",
+                "temporary failure in name resolution",
+                "couldn't connect",
+                "could not connect",
+                "failed to connect",
+                "connection refused",
+                "connection reset",
+                "connection closed",
+                "connection timed out",
+                "timed out",
+                "no route to host",
+                "network is unreachable",
+                "broken pipe",
+                "empty reply from server",
+                "transfer closed",
+                "hung up",
+                "early eof",
+                "unexpected disconnect",
+                "operation too slow",
+                "service unavailable",
+                "returned error: 408",
+                "returned error: 429",
+                "returned error: 5",
+            ],
+        ),
+        _ => false,
+    }
+}
+
+/// Whether a failure that is permanent by itself is what hosts answer during an outage, too.
+pub(super) fn may_be_an_outage(error: &GitError) -> bool {
+    match error {
+        GitError::Authentication { .. } | GitError::Unreachable { .. } => true,
+        GitError::Permission { detail, .. } => has(detail, &["returned error: 403"]),
+        _ => false,
+    }
+}
+
+/// Whether a server's reason for not moving a reference is another writer, and not the content.
+pub(super) fn is_contention(reason: &str) -> bool {
+    has(
+        reason,
+        &["lock", "failed to update ref", "incorrect old value", "reference already exists", "stale info"],
+    )
 }
 
 fn has(said: &str, parts: &[&str]) -> bool {
@@ -44,15 +100,31 @@ fn is_authentication(said: &str) -> bool {
     )
 }
 
+/// A hook, a rule or a limit that looked at what was pushed.
 fn is_refusal(said: &str) -> bool {
+    has(
+        said,
+        &[
+            "hook declined",
+            "unpacker error",
+            "pack exceeds maximum allowed size",
+            "returned error: 413",
+            "gh001",
+            "gh009",
+            "gh013",
+            "push rule",
+        ],
+    )
+}
+
+/// A refusal because of who pushes and where to, whatever the content.
+fn is_denied(said: &str) -> bool {
     has(
         said,
         &[
             "returned error: 403",
             "gh006",
-            "gh013",
             "protected branch",
-            "hook declined",
             "permission to ",
             "not allowed to push",
             "you are not allowed",
@@ -85,6 +157,7 @@ fn is_absence(said: &str) -> bool {
 
 /// The lines that carry the message, in one.
 fn gist(said: &str) -> String {
+    // Advice for people at a terminal, and lines that only repeat the address.
     let noise =
         ["hint:", "To ", "error: failed to push some refs", "and the repository exists", "Please make sure"];
     let lines = said.lines().filter(|line| !noise.iter().any(|noise| line.starts_with(noise)));
@@ -117,6 +190,31 @@ mod tests {
         check("fatal: '/x' does not appear to be a git repository", "Unreachable");
         check("fatal: unable to access 'http://h/': Could not resolve host: h", "Unreachable");
         check("fatal: the remote end hung up unexpectedly", "Remote");
+        check("remote: no secrets here\npre-receive hook declined", "Refused");
+        check(
+            "remote: error: GH013: Repository rule violations found for refs/heads/x.\npush declined",
+            "Refused",
+        );
+        check("error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413", "Refused");
         check("", "Remote");
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_a_person_must_change() {
+        let check = |said: &str, transient: bool, outage: bool| {
+            let error = explain("origin", "pushing", said);
+            assert_eq!((is_transient(&error), may_be_an_outage(&error)), (transient, outage), "{said}");
+        };
+        check("fatal: unable to access 'http://h/': The requested URL returned error: 503", true, false);
+        check("error: RPC failed; HTTP 429 curl 22 The requested URL returned error: 429", true, false);
+        check("fatal: unable to access 'http://h/': Could not resolve host: h", true, true);
+        check("fatal: unable to access 'http://h/': Failed to connect to h port 80", true, true);
+        check("fatal: the remote end hung up unexpectedly", true, false);
+        check("fatal: repository 'http://h/a/' not found", false, true);
+        check("fatal: unable to access 'http://h/': The requested URL returned error: 403", false, true);
+        check("fatal: Authentication failed for 'http://h/a'", false, true);
+        check("remote: error: GH006: Protected branch update failed for refs/heads/main.", false, false);
+        check("remote: no secrets here\npre-receive hook declined", false, false);
+        check("fatal: couldn't find remote ref refs/heads/x", false, false);
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Remote;
+use super::outage::RemoteAccess;
 use crate::git::command::GitOutput;
 use crate::git::refs::{OwnLock, PATIENCE, explain, lock_file};
 use crate::git::{GitError, ObjectId, Repo};
@@ -18,6 +19,10 @@ impl Remote {
     /// # Errors
     /// When the remote cannot be read, or the objects cannot be written.
     pub fn fetch(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+        self.patiently(RemoteAccess::Read, || self.fetch_refs(repo, refs))
+    }
+
+    fn fetch_refs(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
         let locals: Vec<String> = refs.iter().map(|name| self.local_name(name)).collect::<Result<_, _>>()?;
         let started = Instant::now();
         let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
@@ -28,7 +33,7 @@ impl Remote {
             self.clear_leftovers(repo, &locals, lock.is_some());
             // One of them may not exist there, which `git fetch` reports as an error of the whole run. Asking first would cost
             // a second connection for every fetch; this way only the rare failure pays.
-            let tips = self.tips(refs)?;
+            let tips = self.read_tips(refs)?;
             let (present, absent): (Vec<_>, Vec<_>) =
                 pairs.iter().zip(&tips).partition(|(_, tip)| tip.is_some());
             for ((_, local), _) in absent {
@@ -51,11 +56,13 @@ impl Remote {
     /// # Errors
     /// When the remote does not have it, or does not serve commits by id.
     pub fn fetch_commit(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
-        let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
-        tracing::debug!(remote = self.shown, %commit, "fetching a single commit");
-        let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
-        let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
-        if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
+        self.patiently(RemoteAccess::Read, || {
+            let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
+            tracing::debug!(remote = self.shown, %commit, "fetching a single commit");
+            let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
+            let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
+            if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
+        })
     }
 
     /// Fetches pairs of a remote reference and a local one. In a shallow clone, a branch that is new here comes with the
@@ -75,7 +82,7 @@ impl Remote {
             let list = if depth.is_none() || repo.read_ref(ours)?.is_some() { &mut known } else { &mut new };
             list.push(format!("+{theirs}:{ours}"));
         }
-        let mut output = GitOutput { success: true, stdout: Vec::new(), stderr: String::new() };
+        let mut output = GitOutput::nothing();
         if !known.is_empty() {
             output = self.fetch_specs(&known, None, lock)?;
         }
@@ -111,7 +118,7 @@ impl Remote {
         if let Some(file) = lock.and_then(OwnLock::share) {
             program = program.holding(file);
         }
-        program.args(["--end-of-options", &self.target]).args(specs).run()
+        self.finish(program.args(["--end-of-options", &self.target]).args(specs))
     }
 
     /// Removes lock files that only our own fetches create: while we hold the fetch lock, no live process owns them.

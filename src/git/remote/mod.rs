@@ -3,11 +3,13 @@
 mod clone;
 mod failure;
 mod fetch;
+mod outage;
 mod push;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -16,9 +18,12 @@ use super::command::{GitCommand, GitOutput};
 use super::error::printable;
 use super::refs::check_name;
 use super::url::{RemoteUrl, base64, redact};
-use super::{GitError, ObjectId, Repo};
+use super::{GitError, ObjectId, Repo, StopSignal};
 
-pub use push::PushResult;
+pub use self::outage::OutagePatience;
+pub use self::push::{PushResult, RefUpdate};
+
+use self::outage::{Connection, RemoteAccess};
 
 /// How to talk to a remote.
 #[derive(Clone)]
@@ -34,6 +39,10 @@ pub struct RemoteOptions {
     pub retries: u32,
     /// The pause before the first retry; each further one is twice as long.
     pub backoff: Duration,
+    /// How long an outage is waited for.
+    pub patience: OutagePatience,
+    /// Ends runs of the `git` program, and waits for them.
+    pub stop: StopSignal,
 }
 
 impl Default for RemoteOptions {
@@ -44,6 +53,8 @@ impl Default for RemoteOptions {
             timeout: Duration::from_secs(600),
             retries: 4,
             backoff: Duration::from_millis(250),
+            patience: OutagePatience::default(),
+            stop: StopSignal::default(),
         }
     }
 }
@@ -56,7 +67,8 @@ impl fmt::Debug for RemoteOptions {
             .field("timeout", &self.timeout)
             .field("retries", &self.retries)
             .field("backoff", &self.backoff)
-            .finish()
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,6 +87,7 @@ pub struct Remote {
     original: Option<String>,
     directory: PathBuf,
     options: RemoteOptions,
+    connection: Arc<Connection>,
 }
 
 impl fmt::Debug for Remote {
@@ -93,6 +106,7 @@ impl Remote {
         let names = repo.remote_names()?;
         if names.iter().any(|name| name == name_or_url) {
             check_name(&format!("refs/planspec/{name_or_url}/heads/x"))?;
+            // It would be taken for an option by the program.
             if name_or_url.starts_with('-') {
                 return Err(unknown(name_or_url));
             }
@@ -107,9 +121,11 @@ impl Remote {
                 address,
                 directory,
                 options,
+                connection: Arc::default(),
             });
         }
         let address = Self::parse_address(name_or_url)?;
+        // The address of a configured remote is that remote: two names would keep two copies of every tip.
         let mut space = None;
         for name in names {
             if RemoteUrl::parse(&configured_url(repo, &name)?).url == address.url {
@@ -125,6 +141,7 @@ impl Remote {
             address,
             directory,
             options,
+            connection: Arc::default(),
         })
     }
 
@@ -135,6 +152,7 @@ impl Remote {
         }
         let mut address = RemoteUrl::parse(text);
         if address.is_local() && !address.url.contains("://") {
+            // Runs of the program start in the repository, not where the user stood.
             let path = std::path::absolute(&address.url).map_err(|_| unknown(text))?;
             if !path.exists() {
                 return Err(unknown(text));
@@ -142,6 +160,14 @@ impl Remote {
             address.url = path.to_str().ok_or_else(|| unknown(text))?.to_owned();
         }
         Ok(address)
+    }
+
+    /// The same remote, with a signal that ends its work and patience for its outages.
+    #[must_use]
+    pub fn bounded(mut self, stop: StopSignal, patience: OutagePatience) -> Self {
+        self.options.stop = stop;
+        self.options.patience = patience;
+        self
     }
 
     /// What people are shown: the remote's name or its address, without credentials.
@@ -169,12 +195,19 @@ impl Remote {
         for name in refs {
             check_name(name)?;
         }
-        let output = self.program().args(["ls-remote", "--end-of-options", &self.target]).args(refs).run()?;
+        self.patiently(RemoteAccess::Read, || self.read_tips(refs))
+    }
+
+    /// [`Remote::tips`] without waiting for an outage.
+    fn read_tips(&self, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+        let output =
+            self.finish(self.program().args(["ls-remote", "--end-of-options", &self.target]).args(refs))?;
         if !output.success {
             return Err(self.failure("reading", &output));
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+        // A remote may name references that nobody asked for; only wanted ones are looked up.
         let tip = |wanted: &&str| {
             // `ls-remote` matches the ends of names: `refs/heads/main` also finds `refs/x/refs/heads/main`.
             let (id, _) = lines.iter().find(|(_, name)| name == wanted)?;
@@ -189,14 +222,15 @@ impl Remote {
     /// When the remote cannot be read.
     pub fn default_branch(&self) -> Result<Option<String>, GitError> {
         let args = ["ls-remote", "--symref", "--end-of-options", &self.target, "HEAD"];
-        let output = self.program().args(args).run()?;
-        if !output.success {
-            return Err(self.failure("reading", &output));
-        }
+        let output = self.patiently(RemoteAccess::Read, || {
+            let output = self.finish(self.program().args(args))?;
+            if output.success { Ok(output) } else { Err(self.failure("reading", &output)) }
+        })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let branch = text.lines().find_map(|line| {
             line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned)
         });
+        // A hostile server could answer with a name that leads out of `refs/heads/`.
         Ok(branch.filter(|branch| check_name(&format!("refs/heads/{branch}")).is_ok()))
     }
 
@@ -263,11 +297,22 @@ impl Remote {
         }
         let mut program = GitCommand::new(&self.directory, &settings)
             .timeout(self.options.timeout)
+            .heeding(self.options.stop.clone())
             .env("GIT_ALLOW_PROTOCOL", self.address.protocols());
+        if self.address.origin().is_some() {
+            program = program.watching_headers();
+        }
         for (name, value) in environment {
             program = program.env(name, value);
         }
         program
+    }
+
+    /// Runs the program, and remembers when the host wants to be asked again.
+    fn finish(&self, program: GitCommand) -> Result<GitOutput, GitError> {
+        let output = program.run()?;
+        self.connection.retry_after(output.retry_after);
+        Ok(output)
     }
 
     fn failure(&self, action: &str, output: &GitOutput) -> GitError {

@@ -74,6 +74,7 @@ impl<'r> WorkingTreeUpdate<'r> {
     }
 
     fn refuse_operations(&self) -> Result<(), GitError> {
+        // In the middle of a merge, the next `git commit` of the user would take our paths for its own.
         let operation = match self.repo.git2().state() {
             RepositoryState::Clean => return Ok(()),
             RepositoryState::Merge => "merge",
@@ -130,6 +131,7 @@ impl<'r> WorkingTreeUpdate<'r> {
         old: Option<&TreeEntry>,
         new: Option<&TreeEntry>,
     ) -> Result<(), GitError> {
+        // What is staged and different exists nowhere else; what is staged as `new` comes from a run that was killed.
         if same(staged, old) || same(staged, new) { Ok(()) } else { Err(dirty(path)) }
     }
 
@@ -265,6 +267,7 @@ impl<'r> WorkingTreeUpdate<'r> {
         let pause = Duration::from_millis(50);
         loop {
             let output = GitCommand::new(self.work_tree, &[])
+                // From standard input: paths of any length and number, and no check against the working tree.
                 .args(["update-index", "-z", "--index-info"])
                 .input(input.clone())
                 .run()?;
@@ -293,6 +296,7 @@ fn same(staged: Option<&Option<TreeEntry>>, entry: Option<&TreeEntry>) -> bool {
     }
 }
 
+// A directory that cannot be read counts as full: nothing in it may get lost.
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }

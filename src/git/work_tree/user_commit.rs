@@ -62,7 +62,7 @@ impl Repo {
         if !output.success {
             return Err(GitError::Program { doing: "read the attributes of files", detail: output.stderr });
         }
-        // Triples: path, attribute, value.
+        // Triples: path, attribute, value. `unset` switches a conversion off, `unspecified` says nothing.
         let fields: Vec<&[u8]> = output.stdout.split(|byte| *byte == 0).collect();
         let set = fields
             .chunks_exact(3)
@@ -110,6 +110,7 @@ impl Repo {
         if self.setting(&["--type=bool", "commit.gpgsign"])?.as_deref() != Some("true") {
             return self.write_commit(tree, parents, message, author, at);
         }
+        // `commit-tree` rather than `commit`: no index, no working tree, and no hook takes part.
         let mut arguments: Vec<OsString> = vec!["commit-tree".into(), "-S".into(), tree.to_string().into()];
         for parent in parents {
             arguments.extend(["-p".into(), parent.to_string().into()]);

@@ -33,6 +33,7 @@ pub(super) fn apply_files(
 ) -> Result<(), IndexError> {
     let wanted: Vec<(&str, &TreeChange)> = changes
         .iter()
+        // A path that is not UTF-8 cannot match a glob of the configuration.
         .filter_map(|change| Some((std::str::from_utf8(&change.path).ok()?, change)))
         .filter(|(path, _)| filter.accepts(path))
         .collect();
@@ -116,6 +117,7 @@ fn note_file(
     // What it declared before and may declare still: a broken file keeps its resources (Invariant 6).
     let held: Vec<ResourceKey> =
         before.into_iter().filter(|key| !keys.contains(key) && doubt.covers(key)).collect();
+    // Most YAML files of a repository are no manifests; an entry for each would be most of the index.
     if !keys.is_empty() || !held.is_empty() || !parsed.diagnostics.is_empty() {
         files.insert(path, encode(&FileEntry { blob, keys, held, doubt })?.as_slice())?;
     }
@@ -165,6 +167,7 @@ pub(super) fn declare(
         add_goals(write, &resource.key(), old)?;
     }
     let mut mentions = write.open_multimap_table(MENTIONS)?;
+    // The topics of the old declaration first: a reference that was dropped must not requeue this resource for ever.
     for topic in old.iter().flat_map(|old| &old.topics) {
         mentions.remove(topic.as_str(), key.as_str())?;
     }
@@ -236,6 +239,7 @@ fn settle_place(
         let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
         drop(files);
         let Some(entry) = entry else { return Ok(()) };
+        // Parsed again: the index keeps no manifests, which would double what Git has.
         let bytes = repo.blob(entry.blob, manifest::most_bytes(limits))?;
         let parsed = manifest::parse(&path, &bytes, limits);
         if let Some(resource) = parsed.resources.iter().find(|resource| resource.key() == *key) {

@@ -89,6 +89,7 @@ impl Index {
             config: target.config,
         };
         let old = self.state()?;
+        // The usual idle pass: nothing is opened for writing, and no tree is read.
         if old.as_ref() == Some(&state) {
             return Ok(Advance::default());
         }
@@ -143,6 +144,7 @@ impl Index {
 }
 
 fn clear(write: &WriteTransaction) -> Result<(), IndexError> {
+    // Deleted and created again: removing the entries one by one would take longer than the rebuild.
     for map in MAPS {
         write.delete_table(map)?;
         write.open_table(map)?;
@@ -163,6 +165,7 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
         let (key, value) = entry?;
         let old: Option<RecordSummary> = recorded.get(key.value())?.and_then(|old| decode(old.value()).ok());
         let declared: Declaration = decode(value.value())?;
+        // Only an ended Execution with the same spec has nothing left to plan; a goal follows from others.
         let same = old.is_some_and(|old| {
             old.terminal && old.spec_digest.as_deref() == Some(declared.spec_digest.as_str())
         });
@@ -173,6 +176,7 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     for entry in recorded.iter()? {
         let (key, value) = entry?;
         let old: RecordSummary = decode(value.value())?;
+        // A record without a declaration: its manifest was removed while nobody looked.
         if !old.terminal || declared.get(key.value())?.is_none() {
             work.insert(key.value(), [].as_slice())?;
         }
@@ -198,6 +202,7 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
     for key in touched {
         work.insert(key.to_string().as_str(), [].as_slice())?;
         let mut topics = vec![Topic::Resource(key.clone()).to_string()];
+        // A new Binding may match a node that waits for any; nothing mentions it by name yet.
         if key.kind == Kind::Binding {
             topics.push(Topic::Bindings(key.namespace.clone()).to_string());
         }
@@ -228,6 +233,7 @@ fn in_parallel<I: Sync, T: Send>(
         .par_iter()
         .map_init(
             || Repo::open(dir),
+            // A worker that could not open it tries once more for its own error: `map_init` cannot return one.
             |worker, item| match worker {
                 Ok(worker) => read(worker, item),
                 Err(_) => read(&Repo::open(dir)?, item),

@@ -37,6 +37,7 @@ fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)
     let bad = write.open_table(BAD)?;
     let files = write.open_table(FILES)?;
     let mut held = Vec::new();
+    // Nothing is broken, as nearly always: then the records are not walked.
     if bad.first()?.is_none() {
         return Ok(held);
     }

@@ -24,6 +24,7 @@ pub(super) fn apply_records(
     let mut broken = write.open_table(BROKEN)?;
     let mut counts = RecordCounts::open(write)?;
     let mut count = 0;
+    // Chunks bound memory: the first pass of a new machine may read a year of records.
     for chunk in changes.chunks(CHUNK) {
         let read = in_parallel(repo, chunk, read_record)?;
         for (key, path, found) in read.into_iter().flatten() {
@@ -124,6 +125,7 @@ fn phase_of(status: &ResourceStatus) -> String {
 fn is_over(status: &ResourceStatus) -> bool {
     match status {
         ResourceStatus::Goal(status) => matches!(status.phase, GoalPhase::Succeeded),
+        // An ended Execution that still has a lease was left by a runner that died before it released it.
         ResourceStatus::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),
         _ => true,
     }

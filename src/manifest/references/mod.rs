@@ -3,6 +3,7 @@
 
 mod cycle;
 mod inputs;
+mod waits;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -102,6 +103,7 @@ pub fn check_references<'a>(all: impl IntoIterator<Item = DeclaredResource<'a>>)
         check.resource(declared);
     }
     cycle::check(&universe, &all, &mut check.found);
+    waits::check(&universe, &all, &mut check.found);
     let mut found = check.found;
     // By place, whatever check it came from, so that the output is the same at each run.
     found.sort_by(|a, b| order(a).cmp(&order(b)));

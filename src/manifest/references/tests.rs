@@ -142,6 +142,38 @@ fn circles_are_reported_once_with_their_path() {
     );
 }
 
+fn waits_for(kind: &str, name: &str) -> String {
+    format!(
+        "{{id: x, kind: External, externalRef: {{type: resource, resourceRef: {{kind: {kind}, name: {name}}}}}}}"
+    )
+}
+
+#[test]
+fn executions_that_wait_for_each_other_are_named() {
+    let documents = [
+        plan("p", &waits_for("Execution", "f"), ""),
+        plan("q", &waits_for("Execution", "e"), ""),
+        execution("e", "planRef: {name: p}"),
+        execution("f", "planRef: {name: q}"),
+        execution("late", "planRef: {name: q}"),
+    ];
+    check(&documents, &["3: e: PS3017 executions wait for each other: e → f → e"]);
+    check(
+        &[plan("p", &waits_for("Execution", "e"), ""), execution("e", "planRef: {name: p}")],
+        &["1: e: PS3017 executions wait for each other: e → e"],
+    );
+}
+
+#[test]
+fn a_wait_for_a_goal_is_a_wait_for_the_executions_that_serve_it() {
+    let documents = [
+        GOAL.to_owned(),
+        plan("p", &waits_for("Goal", "g"), ""),
+        execution("e", "planRef: {name: p}, goalRef: {name: g}"),
+    ];
+    check(&documents, &["3: g: PS3017 executions wait for each other: e → goal/g → e"]);
+}
+
 #[test]
 fn inputs_are_checked_against_the_capability() {
     let inputs = "inputs: [{name: framework, type: string, required: true, enum: [react, vue]}, {name: count, type: number}, {name: env, type: string, required: true}]";

@@ -50,7 +50,7 @@ pub enum ExecutionPhase {
     Succeeded,
     /// A node failed.
     Failed,
-    /// It was called off.
+    /// It was cancelled.
     Cancelled,
 }
 
@@ -169,12 +169,15 @@ pub struct ExecutionExtensions {
     /// The highest fencing token ever given out; a lease's token only grows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub last_token: u64,
-    /// Somebody asked to call it off.
+    /// Somebody asked to cancel it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<PersonRequest>,
     /// Somebody asked that no further node starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<PersonRequest>,
+    /// Somebody freed the lease of a runner; the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlocked: Option<PersonRequest>,
     /// The mutex that it holds or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutex: Option<MutexHold>,

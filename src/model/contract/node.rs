@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use crate::model::{Digest, JsonMap};
+use crate::model::{Digest, JsonMap, NodeId};
 
 /// Where a node stands.
 #[derive(
@@ -76,6 +76,8 @@ pub enum NodeReason {
     ProviderUnavailable,
     /// Blocked: the runner vanished and the node is not repeatable.
     RunnerLost,
+    /// Blocked: the remote refused what the attempt gave, such as a text that looks like a secret.
+    ContentRefused,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -141,6 +143,22 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
+    /// The last part of the name of the current or last attempt: `<lease token>.<n>`. A token is never published twice, so
+    /// two runners that both start an attempt `n` never use one name; records from before tokens were kept have `n` alone.
+    #[must_use]
+    pub fn attempt_id(&self) -> String {
+        match self.extensions.token {
+            Some(token) => format!("{token}.{}", self.attempt),
+            None => self.attempt.to_string(),
+        }
+    }
+
+    /// The name of the current or last attempt, by which services recognise what belongs to it.
+    #[must_use]
+    pub fn attempt_name(&self, execution_uid: &str, node: &NodeId) -> String {
+        format!("{execution_uid}/{node}/{}", self.attempt_id())
+    }
+
     /// Whether an attempt is under way. A group is Running as well while its children are on their way, without any.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
@@ -193,6 +211,9 @@ pub struct NodeExtensions {
     /// Who runs or ran the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
+    /// The fencing token of the lease under which the attempt was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

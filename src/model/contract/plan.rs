@@ -232,6 +232,15 @@ pub struct ResourceRef {
     pub uid: Option<String>,
 }
 
+impl ResourceRef {
+    /// The key that this reference means in a plan of namespace `home`.
+    #[must_use]
+    pub(crate) fn key(&self, home: &Name) -> ResourceKey {
+        let namespace = self.namespace.as_ref().unwrap_or(home);
+        ResourceKey::new(self.kind.unwrap_or(Kind::Execution), namespace.clone(), self.name.clone())
+    }
+}
+
 /// An edge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Edge {

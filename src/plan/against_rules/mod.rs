@@ -13,6 +13,7 @@ use serde_json::json;
 
 use self::case::{Answer, Bound, Case, End, Spec, Then, case, id, mix};
 use self::expected::{Expected, Fate, expected, expected_again, reset};
+use super::properties::attempts_of;
 use super::{
     CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, RemoteWork,
     ResourceProgress, after_attempt, after_poll, finish, inputs, plan_execution, sum_groups,
@@ -102,6 +103,10 @@ impl PlanLookup for Around<'_> {
         true
     }
 
+    fn awaited_by(&self, _: &ResourceKey) -> Vec<ResourceKey> {
+        Vec::new()
+    }
+
     fn progress(&self, key: &ResourceKey) -> ResourceProgress {
         let case::Kind::External { answer, .. } = self.specs[number(key.name.as_str())].kind else {
             panic!("only externals look at resources")
@@ -160,14 +165,14 @@ impl<'a> Drive<'a> {
 
     fn plan(&self, draft: &mut Draft) {
         let lookup = Around { specs: self.specs, now: self.now };
-        let (compiled, called_off) = (self.compiled, &self.called_off);
+        let local_attempts = attempts_of(&draft.status, RUNNER);
         let view = ExecutionView {
-            compiled,
+            compiled: self.compiled,
             uid: "u",
             removed: false,
             overdue: None,
-            runner: RUNNER,
-            remote_cancelled: called_off,
+            local_attempts: &local_attempts,
+            remote_cancelled: &self.called_off,
             reuse: None,
         };
         plan_execution(view, draft, &lookup, self.now);

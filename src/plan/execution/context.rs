@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft, ReadyNode};
 use super::lookup::{ExecutionView, PlanLookup};
+use super::outcome::LONGEST_DELAY;
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, JsonMap, Kind, Node, NodeId, NodePhase, NodeReason, NodeStatus, ResolvedBinding,
+    BindingTarget, JsonMap, Kind, Node, NodeId, NodePhase, NodeReason, NodeStatus, ResolvedBinding, after,
 };
 use crate::run::{CompiledPlan, Evidence, NodeChange};
 
@@ -36,9 +37,15 @@ impl<'a> PlanContext<'a> {
         self.view.compiled.phase_of(&self.draft.status, ix)
     }
 
-    /// The name of an attempt, under which providers know it.
-    pub(super) fn attempt_name(&self, node: &Node, state: &NodeStatus) -> String {
-        format!("{}/{}/{}", self.view.uid, node.id, state.attempt)
+    /// When the pause before the next attempt or poll of a node is over, as recorded. The clock that wrote the time may have
+    /// been wrong, so it makes nobody wait for longer than pauses last (Invariant 16): where what came before the pause lies
+    /// in the future too, a time beyond the longest pause has come. A service may ask for a longer one, and is believed
+    /// where the record is of a sane clock.
+    pub(super) fn due(&self, state: &NodeStatus) -> Option<Timestamp> {
+        let at = state.extensions.retry_at?;
+        let began = state.start_time.max(state.extensions.blocked_since);
+        let from_the_future = began.is_some_and(|began| began > after(self.now, LONGEST_DELAY));
+        Some(if from_the_future && at > after(self.now, LONGEST_DELAY) { self.now } else { at })
     }
 
     pub(super) fn change(&mut self, id: &NodeId, change: NodeChange) {

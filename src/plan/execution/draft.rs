@@ -197,7 +197,8 @@ impl Draft {
         now: Timestamp,
     ) -> bool {
         let (binding, basis) = (Some(Arc::new(ready.binding.clone())), basis.map(Arc::new));
-        let change = NodeChange::Start { binding, basis, runner: runner.to_owned() };
+        let token = self.status.extensions.lease.as_ref().map(|lease| lease.token);
+        let change = NodeChange::Start { binding, basis, runner: runner.to_owned(), token };
         let started = self.node(&ready.id, change, now);
         self.ready.retain(|other| other.node != ready.node);
         started

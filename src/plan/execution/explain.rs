@@ -142,7 +142,10 @@ fn ids(node: &Node) -> String {
 fn on(reason: NodeReason) -> &'static str {
     match reason {
         NodeReason::AwaitingApproval => "approval",
-        NodeReason::AwaitingPerson | NodeReason::InputRequired | NodeReason::RunnerLost => "person",
+        NodeReason::AwaitingPerson
+        | NodeReason::InputRequired
+        | NodeReason::RunnerLost
+        | NodeReason::ContentRefused => "person",
         NodeReason::AwaitingEvent => "event",
         NodeReason::AwaitingProvider => "provider",
         NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => "binding",

@@ -7,9 +7,11 @@ use serde_json::json;
 use super::context::PlanContext;
 use super::draft::{Dependency, RemoteWork};
 use super::lookup::ResourceProgress;
-use crate::graph::NodeIx;
-use crate::model::{BindingTarget, ExternalRef, Kind, Node, NodePhase, NodeReason, ResourceKey};
+use crate::graph::{NodeIx, cycles};
+use crate::model::{BindingTarget, ExternalRef, Node, NodePhase, NodeReason, ResourceKey};
 
+/// How many resources a search for a cycle looks at. It repeats with every pass over a node that waits.
+const MOST_AWAITED: usize = 200;
 /// How often an address is polled when its node does not say.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -18,12 +20,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let first = context.phase(ix) == NodePhase::Pending;
     let (form, url, interval) = match &node.external_ref {
         Some(ExternalRef::Resource { resource_ref, .. }) => {
-            let home = &context.compiled().plan_key.namespace;
-            let key = ResourceKey::new(
-                resource_ref.kind.unwrap_or(Kind::Execution),
-                resource_ref.namespace.clone().unwrap_or_else(|| home.clone()),
-                resource_ref.name.clone(),
-            );
+            let key = resource_ref.key(&context.compiled().plan_key.namespace);
             return plan_resource(context, node, key);
         }
         Some(ExternalRef::Uri { uri, poll_interval }) => ("uri", uri, poll_interval),
@@ -37,7 +34,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     if !context.lookup.can_poll_addresses() {
         return cannot_poll(context, node);
     }
-    let due = context.state(&node.id).and_then(|state| state.extensions.retry_at).unwrap_or(context.now);
+    let due = context.state(&node.id).and_then(|state| context.due(state)).unwrap_or(context.now);
     let interval = interval.as_ref().map_or(POLL_INTERVAL, crate::model::Duration::span);
     let config = [("type", form), ("url", url.as_str())];
     let config = config.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
@@ -63,8 +60,28 @@ fn plan_resource(context: &mut PlanContext<'_>, node: &Node, key: ResourceKey) {
             return context.fail(&node.id, NodeReason::ProviderFailed, format!("{key} is {phase}"));
         }
         ResourceProgress::Missing => format!("waits for {key}, which does not exist"),
-        ResourceProgress::Ongoing(phase) => format!("waits for {key}, which is {phase}"),
+        ResourceProgress::Ongoing(phase) => match wait_cycle(context, &key) {
+            Some(cycle) => format!("waits for {key}, which waits for this execution; cycle: {cycle}"),
+            None => format!("waits for {key}, which is {phase}"),
+        },
     };
     context.draft.on.push(Dependency::Resource(key));
     context.block(&node.id, NodeReason::AwaitingEvent, message);
+}
+
+/// The way from `key` back to this Execution, if there is one: nobody on it can ever go on by itself.
+fn wait_cycle(context: &PlanContext<'_>, key: &ResourceKey) -> Option<String> {
+    let own = &context.compiled().key;
+    let mut left = MOST_AWAITED;
+    let found = cycles([own.clone()], |from| {
+        left = left.saturating_sub(1);
+        match from {
+            _ if left == 0 => Vec::new(),
+            from if from == own => vec![key.clone()],
+            from => context.lookup.awaited_by(from),
+        }
+    });
+    let cycle = found.into_iter().find(|cycle| cycle.first() == Some(own))?;
+    tracing::info!(execution = %own, on = %key, "executions wait for each other");
+    Some(cycle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → "))
 }

@@ -23,8 +23,9 @@ pub(crate) struct ExecutionView<'a> {
     pub removed: bool,
     /// Since when the deadline of its goal is over, if it is.
     pub overdue: Option<Timestamp>,
-    /// The name of the runner that holds the lease now: the one that plans.
-    pub runner: &'a str,
+    /// The attempts that this process has claimed or runs, by node, as [`NodeStatus::attempt_id`](crate::model::NodeStatus::attempt_id): it holds the lease, so
+    /// every other one is lost.
+    pub local_attempts: &'a BTreeMap<NodeId, String>,
     /// Remote work that was cancelled already.
     pub remote_cancelled: &'a BTreeMap<NodeId, CancelResult>,
     /// An earlier execution whose work may be taken over; present until that is decided.
@@ -54,6 +55,8 @@ pub(crate) trait PlanLookup {
     fn can_poll_addresses(&self) -> bool;
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
+    /// The resources that another one waits for, as far as is known; for the diagnosis of cycles alone.
+    fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey>;
 }
 
 /// The provider that was found for a task.

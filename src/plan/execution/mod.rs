@@ -80,18 +80,21 @@ fn cancel_nodes(context: &mut PlanContext<'_>, reason: NodeReason, message: &str
 
 /// Completes a draft after the scheduler added its starts: the phases of groups and of the execution, and the lease,
 /// which is given back as soon as nothing is left that this runner could do; when it is `leaving`, as soon as nothing
-/// of its own runs any more.
-pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, now: Timestamp) {
+/// of its own runs any more. Says whether the phase of the execution changed: a record whose nodes have all ended and that
+/// is Running nevertheless is healed by a commit, although no change leads there.
+pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, now: Timestamp) -> bool {
     sum_groups(compiled, draft, now);
-    derive_phase(Some(compiled), &mut draft.status, now);
+    let moved = derive_phase(Some(compiled), &mut draft.status, now);
     let running = draft.status.node_statuses.values().any(NodeStatus::is_under_way);
     let idle = !running && (leaving || draft.ready.is_empty());
     if (idle || draft.status.phase.is_terminal())
         && let Some(lease) = &draft.status.extensions.lease
     {
         let token = lease.token;
+        tracing::debug!(execution = %compiled.key, token, phase = %draft.status.phase, idle, "releasing the lease");
         draft.execution(ExecutionChange::ReleaseLease { token }, now);
     }
+    moved
 }
 
 /// Whether, and why, everything is to be cancelled.

@@ -64,11 +64,12 @@ pub(super) fn sum_group(compiled: &CompiledPlan, draft: &mut Draft, ix: NodeIx, 
     draft.node(id, NodeChange::Sum { phase, message }, now);
 }
 
-/// An attempt of a runner that no longer holds the lease is lost: its result can never be recorded. Whoever plans holds
-/// the lease now (Invariant 4), so a Running node that names another runner was abandoned.
+/// An attempt that this process does not run is lost: whoever plans holds the lease (Invariant 4), so nobody else may go on
+/// with it. That its record names this very runner makes no difference: a start that was never followed up would otherwise
+/// stay Running for ever, since nobody but its runner would be asked.
 fn recover_lost_runner(context: &mut PlanContext<'_>, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
-    if state.extensions.runner.as_deref() == Some(context.view.runner) {
+    if context.view.local_attempts.get(&node.id) == Some(&state.attempt_id()) {
         return;
     }
     let runner = state.extensions.runner.as_deref().unwrap_or("unknown");

@@ -13,7 +13,7 @@ const STOPPED: &str = "the runner stopped";
 /// The first delay before another attempt; doubled for each further failure.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The longest delay before another attempt.
-const LONGEST_DELAY: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 /// The change that follows from the end of an attempt. `key` is the idempotency key: it seeds the jitter, so that
 /// the same attempt always waits for the same time and planning stays pure (Invariant 5).

@@ -29,7 +29,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     if state.extensions.answer.is_some() {
         return pass_on_answer(context, ix, node, &state);
     }
-    let Some(due) = state.extensions.retry_at else { return };
+    let Some(due) = context.due(&state) else { return };
     match same_provider(context, ix, &state) {
         Ok((_, target)) => {
             context.draft.polls.push(RemoteWork {
@@ -57,7 +57,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
 fn time_out(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, state: &NodeStatus, timeout: &Duration) {
     let Some(note) = cancel_remote(context, ix) else { return };
     let outcome = AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {timeout}{note}"));
-    let name = context.attempt_name(node, state);
+    let name = state.attempt_name(context.view.uid, &node.id);
     let change = after_attempt(node, state, outcome.into(), &name, context.now);
     context.change(&node.id, change);
 }
@@ -202,6 +202,10 @@ mod tests {
             true
         }
 
+        fn awaited_by(&self, _: &ResourceKey) -> Vec<ResourceKey> {
+            Vec::new()
+        }
+
         fn progress(&self, _: &ResourceKey) -> ResourceProgress {
             ResourceProgress::Missing
         }
@@ -241,8 +245,12 @@ mod tests {
             retry_at: Some(at(10)),
             handle: Some("job".to_owned()),
         };
-        let started =
-            NodeChange::Start { binding: Some(binding.into()), basis: None, runner: "gone".to_owned() };
+        let started = NodeChange::Start {
+            binding: Some(binding.into()),
+            basis: None,
+            runner: "gone".to_owned(),
+            token: Some(3),
+        };
         for change in [started, blocked] {
             apply(&mut status, &Change::Node(id.clone(), change), at(0)).unwrap();
         }
@@ -257,13 +265,12 @@ mod tests {
         now: Timestamp,
     ) -> Draft {
         let mut draft = Draft::new(status.clone());
-        let (removed, overdue) = (false, None);
         let view = ExecutionView {
             compiled,
             uid: "u",
-            removed,
-            overdue,
-            runner: "r",
+            removed: false,
+            overdue: None,
+            local_attempts: &BTreeMap::new(),
             remote_cancelled: cancelled,
             reuse: None,
         };
@@ -379,7 +386,7 @@ mod tests {
             "another provider does not know the question"
         );
         let binding = Some(draft.ready.remove(0).binding.into());
-        let start = NodeChange::Start { binding, basis: None, runner: "r".to_owned() };
+        let start = NodeChange::Start { binding, basis: None, runner: "r".to_owned(), token: Some(4) };
         let lost = NodeChange::Retry {
             reason: NodeReason::RunnerLost,
             message: String::new(),
@@ -402,11 +409,29 @@ mod tests {
             retry_at: None,
             handle: None,
         };
-        let start = NodeChange::Start { binding: None, basis: None, runner: "r".to_owned() };
+        let start = NodeChange::Start { binding: None, basis: None, runner: "r".to_owned(), token: Some(4) };
         for change in [start, works] {
             apply(&mut status, &Change::Node(id.clone(), change), at(42)).unwrap();
         }
         assert_eq!(status.node_statuses[&id].extensions.answer, None);
+    }
+
+    /// A year ahead, as the clock of the runner that recorded it was; a pause that a service asked for is kept (Invariant 16).
+    #[test]
+    fn a_pause_that_a_wrong_clock_recorded_has_come() {
+        let year = 31_536_000;
+        let paused = |began: i64, at_second: i64| {
+            let (compiled, mut status, id) = handed_over(&json!({ "retries": 3 }));
+            let state = status.node_statuses.get_mut(&id).unwrap();
+            *state = NodeStatus { start_time: Some(at(began)), attempt: 1, ..NodeStatus::default() };
+            state.extensions.reason = Some(NodeReason::RetryBackoff);
+            state.extensions.retry_at = Some(at(at_second));
+            let draft = plan(&compiled, &status, &FixedProvider(Some("x://y")), &BTreeMap::new(), at(50));
+            (draft.ready.len(), draft.wake)
+        };
+        assert_eq!(paused(year, year + 2), (1, None));
+        assert_eq!(paused(40, 60), (0, Some(at(60))));
+        assert_eq!(paused(40, 7_200), (0, Some(at(7_200))), "`Retry-After: 7200`");
     }
 
     #[test]

@@ -9,12 +9,17 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
     let waits_for_person = matches!(
         state.extensions.reason,
-        Some(NodeReason::AwaitingPerson | NodeReason::RunnerLost | NodeReason::InputRequired)
+        Some(
+            NodeReason::AwaitingPerson
+                | NodeReason::RunnerLost
+                | NodeReason::ContentRefused
+                | NodeReason::InputRequired
+        )
     );
     if state.phase == NodePhase::Blocked && waits_for_person {
         return;
     }
-    if let Some(at) = state.extensions.retry_at.filter(|&at| at > context.now) {
+    if let Some(at) = context.due(state).filter(|&at| at > context.now) {
         context.draft.wake_at(at);
         return;
     }

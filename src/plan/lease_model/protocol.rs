@@ -209,7 +209,8 @@ fn at(time: usize) -> Timestamp {
 }
 
 fn terms(skew: usize) -> LeaseTerms {
-    LeaseTerms { duration: Duration::from_secs(DURATION.into()), skew: Duration::from_secs(skew as u64) }
+    let duration = Duration::from_secs(DURATION.into());
+    LeaseTerms { duration, skew: Duration::from_secs(skew as u64), longest: duration }
 }
 
 /// What [`lease_state`] says to a stranger, by allowance, time of renewal and clock. Asked once for each: the checker
@@ -229,7 +230,9 @@ fn is_free(skew: usize, renewed: usize, clock: usize) -> bool {
         duration_millis: u64::from(DURATION) * 1000,
         token: 1,
     };
-    lease_state(Some(&lease), "stranger", terms(skew), at(clock)) == LeaseState::Free
+    // By the recorded renewal alone. The other moment, the stranger's own first sight of it, is never before the renewal
+    // itself, so counting from there by one clock cannot end the lease too early.
+    lease_state(Some(&lease), "stranger", terms(skew), at(renewed), at(clock)) == LeaseState::Free
 }
 
 fn expired(lease: Held, skew: u8, clock: u8) -> bool {

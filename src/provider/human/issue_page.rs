@@ -47,7 +47,8 @@ impl IssueMarker {
         };
         let (key, _) = rest.split_once(" -->")?;
         let (task, attempt) = key.rsplit_once('/')?;
-        attempt.parse::<u32>().ok()?;
+        // `TOKEN.N`, or the number alone in an issue that was opened before attempts were named by their lease.
+        attempt.split('.').try_for_each(|part| part.parse::<u64>().map(|_| ())).ok()?;
         Some(Self { task: task.to_owned(), over })
     }
 

@@ -94,6 +94,26 @@ impl Bench {
 }
 
 #[test]
+fn a_blob_that_garbage_collection_removed_between_two_attempts_is_written_again() {
+    let mut bench = Bench::new();
+    let run = execution("run", &[("a", NodePhase::Running)]);
+    let lost =
+        bench.writer.write(&bench.repo, &bench.tip, &batch(vec![put(Arc::clone(&run))]), &author()).unwrap();
+    assert!(lost.is_some());
+    // What `git gc --prune=now` does to objects that no reference names.
+    for entry in std::fs::read_dir(bench.repo.common_dir().join("objects")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name.len() == 2) {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+    let reopened = bench.repo.reopen().unwrap();
+    bench.repo = reopened;
+    bench.write(vec![put(Arc::clone(&run))]).unwrap();
+    assert_eq!(bench.tip.get(&bench.repo, &key(Kind::Execution, "run")).unwrap().as_ref(), Some(&*run));
+}
+
+#[test]
 fn what_is_written_is_read_back_with_its_pins() {
     let mut bench = Bench::new();
     let run = execution("run", &[("a", NodePhase::Running)]);

@@ -39,8 +39,11 @@ pub(super) fn describe(
     if let Some(lease) = &status.extensions.lease {
         page.field("Runner", &format!("{} (token {})", lease.holder, lease.token));
     }
-    for (name, request) in [("Cancel", &status.extensions.cancel), ("Suspended", &status.extensions.suspend)]
-    {
+    for (name, request) in [
+        ("Cancel", &status.extensions.cancel),
+        ("Suspended", &status.extensions.suspend),
+        ("Unlocked", &status.extensions.unlocked),
+    ] {
         if let Some(request) = request {
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
         }
@@ -129,6 +132,7 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::BindingConflict) => "waits for a Binding whose rules do not conflict",
         Some(NodeReason::ProviderUnavailable) => "waits for a provider that is known and allowed here",
         Some(NodeReason::RunnerLost) => "waits for a decision, because its runner was lost",
+        Some(NodeReason::ContentRefused) => "waits for a decision, because the remote refused what it gave",
         Some(NodeReason::InputRequired) => "waits for an answer",
         // A group waits for its children.
         _ => "waits",

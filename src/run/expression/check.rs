@@ -54,6 +54,7 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
             }
         }
     }
+    // By place, because a map of fields has no order that a reader of the manifest would recognise.
     findings.sort_by(|a, b| (&a.pointer, a.offset).cmp(&(&b.pointer, b.offset)));
     findings
 }
@@ -67,6 +68,8 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
         match Expression::compile(when) {
             Ok(expression) => all.push(ExpressionAt { expression, pointer, offset: 0 }),
             Err(mut error) => {
+                // The habit of GitHub Actions, where `if: ${{ … }}` is usual; the parser's own message would only point
+                // at the `$`.
                 if when.trim_start().starts_with("${{") {
                     error.hint =
                         Some("`when` is an expression already; write it without `${{ }}`".to_owned());

@@ -59,6 +59,8 @@ impl Expression {
     /// # Errors
     /// When the text is too large, is not CEL, or calls a function that there is not.
     pub(crate) fn compile(text: &str) -> Result<Self, ExpressionError> {
+        // Before the parser: it recurses over its input, and a deep or long text would overflow the stack, which no
+        // error handling survives.
         scan::check_size(text)?;
         // The macros come with the parser; the environment holds the functions.
         let parser = cel::parser::Parser::new().enable_ident_escape_syntax(true).error_recovery_limit(4);
@@ -69,12 +71,16 @@ impl Expression {
             let offset = names::offset_of(text, &source, refused);
             return Err(ExpressionError::new(offset, "messages with typed fields are not supported"));
         }
+        // Functions are checked when the plan is read; the evaluator would notice only when the call is reached, which
+        // may be after a deployment.
         for call in &names.calls {
             check_function(call.name)
                 .map_err(|error| error.shifted(names::offset_of_call(text, &source, call)))?;
         }
         let mentions = names.mentions;
         let needs = Need::of(&mentions);
+        // Last, because the counters that it adds are calls themselves, and must appear neither among the names nor
+        // among the functions.
         meter::instrument(&mut tree);
         Ok(Self { text: text.to_owned(), tree: Arc::new(tree), mentions, needs })
     }
@@ -98,6 +104,8 @@ impl Expression {
         self.mentions.iter().filter(|mention| mention.root == "nodes").any(|mention| {
             let same = match mention.path.first() {
                 Some(Segment::Field(id)) => id == node,
+                // A computed step may name any node. Asking once too often evaluates a condition; asking once too
+                // rarely skips a node that was meant to run.
                 Some(Segment::Computed) | None => true,
             };
             let phase = match mention.path.get(1) {
@@ -129,6 +137,7 @@ impl Expression {
         meter::install(&mut context, budget);
         context::fill(&mut context, scope, &self.needs);
         let result = cel::Value::resolve(&self.tree, &context);
+        // Before the result: a spent budget shows as an ordinary evaluation error inside, whose text would mislead.
         if budget.is_spent() {
             let error = ExpressionError::new(0, "the expression does too much work");
             return Err(error.with_hint("let a task compute it, and use its output"));
@@ -187,6 +196,8 @@ fn check_function(name: &str) -> Result<(), ExpressionError> {
 pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let scored = known.into_iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate));
     let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
+    // A third of the shorter word: more would suggest words that have nothing in common, less would miss swapped
+    // letters in long names.
     let allowed = 1.max(word.chars().count().min(candidate.chars().count()) / 3);
     (distance <= allowed).then_some(candidate)
 }
@@ -195,6 +206,7 @@ fn syntax_error(text: &str, errors: &ParseErrors) -> ExpressionError {
     let Some(first) = errors.errors.first() else {
         return ExpressionError::new(0, "not a CEL expression");
     };
+    // The parser counts lines and columns in characters from 1; diagnostics need bytes from 0.
     let (line, column) = first.pos;
     let line = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
     let column = usize::try_from(column.saturating_sub(1)).unwrap_or(0);
@@ -214,6 +226,7 @@ fn plain_words(message: &str) -> String {
         "no viable alternative at input ",
         "token recognition error at: ",
     ];
+    // The messages are those of the ANTLR runtime. A wording that is not known here is passed on as it is.
     match prefixes.iter().find_map(|prefix| seen.strip_prefix(prefix)) {
         Some("'<EOF>'") => "the expression ends too early".to_owned(),
         Some(token) => format!("`{}` is not expected here", token.trim_matches('\'')),
@@ -232,6 +245,7 @@ fn evaluation_error(error: &ExecutionError) -> ExpressionError {
         }
         other => {
             let text = other.to_string();
+            // House style: messages are lower-case fragments, and the library's are sentences.
             let mut letters = text.chars();
             let lower =
                 letters.next().map(|first| first.to_lowercase().collect::<String>()).unwrap_or_default();
@@ -392,6 +406,18 @@ mod tests {
         assert!(!check("nodes.a.outputs.x == 1", "a"));
         assert!(!check("nodes.a.phase == 'Failed'", "b"));
         assert!(!check("parameters.a.phase == 'Failed'", "a"));
+    }
+
+    /// A hash table has another order in each process and for each map, so that once would be luck.
+    #[test]
+    fn macros_go_through_a_map_in_the_order_of_its_keys() {
+        let map = "{'d': 4, 'b': 2, 'e': 5, 'a': 1, 'c': 3, 'g': 7, 'f': 6}";
+        for _ in 0..20 {
+            check(&format!("{map}.map(k, k)"), json!(["a", "b", "c", "d", "e", "f", "g"]));
+            check(&format!("{map}.filter(k, k > 'd')"), json!(["e", "f", "g"]));
+            check("{10: 'x', 9: 'y', -1: 'z'}.map(k, k)", json!([-1, 9, 10]));
+        }
+        check("parameters.map(k, k) == parameters.map(k, k)", json!(true));
     }
 
     /// Nothing that fits into an expression may take long or much memory.

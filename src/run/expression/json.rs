@@ -16,6 +16,7 @@ pub(super) fn to_cel(value: &Value, need: &Need) -> cel::Value {
         Value::Number(number) => number_to_cel(number),
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),
         Value::Array(items) => {
+            // All of every item: an index is rarely known when the expression is compiled.
             cel::Value::List(Arc::new(items.iter().map(|item| to_cel(item, &Need::ALL)).collect()))
         }
         Value::Object(map) => object_to_cel(map, need),
@@ -58,6 +59,8 @@ pub(super) fn from_cel(value: &cel::Value) -> Result<Value, &'static str> {
         cel::Value::Int(int) => Value::from(*int),
         cel::Value::UInt(uint) => Value::from(*uint),
         cel::Value::Float(float) => {
+            // JSON has no infinity and no NaN. Turning them into null would let a failed division pass for a missing
+            // value.
             Number::from_f64(*float).map(Value::Number).ok_or("a number that is infinite or not a number")?
         }
         cel::Value::String(text) => Value::String(text.as_ref().clone()),

@@ -85,7 +85,7 @@ pub(super) fn install(context: &mut Context<'_, '_>, budget: &Budget) {
             call.args.first().and_then(|body| body.as_ref().downcast_ref::<CelInt>().map(|i| *i.inner()));
         let items = length(value.as_ref());
         let price = items.saturating_mul(u64::try_from(body.unwrap_or(1)).unwrap_or(u64::MAX));
-        if own.charge(price.saturating_add(1)) { Ok(value) } else { Err(spent()) }
+        if own.charge(price.saturating_add(1)) { Ok(in_order(value)) } else { Err(spent()) }
     });
     let own = budget.clone();
     let matches: Charged = Box::new(move |call| match call.args.as_slice() {
@@ -97,6 +97,16 @@ pub(super) fn install(context: &mut Context<'_, '_>, budget: &Budget) {
         // The names cannot clash: no function of the library starts with `@` but the operators.
         let _ = context.add_function(name, function);
     }
+}
+
+/// The keys of a map, sorted; anything else as it is. The library keeps maps in hash tables and hands their keys to macros
+/// in another order each time, and planning has to come to the same result from the same input (Invariant 5).
+fn in_order<'c, 'v>(value: CowVal<'c, 'v>) -> CowVal<'c, 'v> {
+    let Some(map) = value.as_ref().downcast_ref::<CelMap>() else { return value };
+    let mut keys: Vec<_> = map.inner().keys().collect();
+    keys.sort_unstable();
+    let keys: Vec<Box<dyn Val + 'v>> = keys.into_iter().map(|key| key.inner().clone_as_boxed()).collect();
+    CowVal::owned(CelList::from(keys))
 }
 
 /// Whether a pattern is found in a text.

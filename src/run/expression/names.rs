@@ -54,6 +54,7 @@ pub(super) struct Names<'e> {
 /// The byte offset in `text` of a node of the tree.
 pub(super) fn offset_of(text: &str, source: &SourceInfo, id: u64) -> usize {
     let offset = source.offset_for(id).map_or(0, |(start, _)| start as usize);
+    // The parser's offset may point into the middle of a character; a slice there would panic.
     (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
@@ -98,11 +99,15 @@ impl<'e> Walk<'e> {
                         self.visit(&pair.key);
                         self.visit(&pair.value);
                     } else {
+                        // Optional entries (`{?key: value}`) are an extension that is switched off in the environment
+                        // and would fail only at run time.
                         self.names.refused.push(entry.id);
                     }
                 }
             }
             Expr::Comprehension(loop_) => {
+                // The range and the start value are evaluated outside of the macro, where its variable does not exist
+                // yet.
                 self.visit(&loop_.iter_range);
                 self.visit(&loop_.accu_init);
                 let outer = self.local.len();
@@ -142,6 +147,7 @@ impl<'e> Walk<'e> {
                 }
                 Expr::Ident(name) => {
                     let name = name.strip_prefix('.').unwrap_or(name);
+                    // Names with `@` are the parser's own accumulators of macros.
                     if !name.starts_with('@') && !self.local.contains(&name) {
                         path.reverse();
                         let offset = offset_of(self.text, self.source, at.id);

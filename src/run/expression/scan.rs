@@ -60,6 +60,8 @@ impl Scanner<'_> {
             }
             let quoted = matches!(self.byte(0), Some(b'\'' | b'"'));
             let prefix = self.text.get(start..self.at).unwrap_or_default();
+            // `r'…'` and `b'…'` are literals, `rb` in either order too; a longer word before a quote is an error that
+            // the parser explains better.
             if quoted && prefix.len() <= 2 && prefix.bytes().all(|b| matches!(b, b'r' | b'R' | b'b' | b'B')) {
                 let raw = prefix.bytes().any(|b| matches!(b, b'r' | b'R'));
                 return Some(self.string(raw));
@@ -90,6 +92,8 @@ impl Scanner<'_> {
         loop {
             match self.byte(0) {
                 None => return Token::Unterminated,
+                // CEL ends a plain string at the line; without this check a missing quote would swallow the rest of the
+                // text.
                 Some(b'\n' | b'\r') if !triple => return Token::Unterminated,
                 Some(b'\\') if !raw => self.at += 2,
                 Some(byte) if byte == quote => {
@@ -122,6 +126,7 @@ pub(super) fn check_size(text: &str) -> Result<(), ExpressionError> {
         scanner.skip_blank();
         let start = scanner.at;
         let Some(token) = scanner.next() else { break };
+        // Counted here because chains such as `a + b + c` nest in the tree although no bracket shows it.
         tokens += 1;
         if tokens > MAX_TOKENS {
             let message = format!("the expression has more than {MAX_TOKENS} parts");
@@ -129,6 +134,7 @@ pub(super) fn check_size(text: &str) -> Result<(), ExpressionError> {
         }
         match token {
             Token::Open => depth += 1,
+            // More closing than opening brackets are left to the parser, which says where.
             Token::Close(_) => depth = depth.saturating_sub(1),
             Token::Unterminated => return Err(ExpressionError::new(start, "this string has no end")),
             Token::Other => {}

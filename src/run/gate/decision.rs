@@ -128,6 +128,7 @@ pub(crate) fn decide(asked: &ReviewRequirements<'_>, reviews: &[Review], people:
     let mut voided = Vec::new();
     let mut latest: Vec<(String, &Review)> = Vec::new();
     for (index, review) in reviews.iter().enumerate() {
+        // A comment is no change of mind: whoever approved and then asks a question has still approved.
         if review.action == ReviewAction::Comment || is_about_another(review, asked) {
             continue;
         }
@@ -136,10 +137,13 @@ pub(crate) fn decide(asked: &ReviewRequirements<'_>, reviews: &[Review], people:
             continue;
         }
         let person = people.person(&review.reviewer);
+        // By person and not by address: one person with two addresses is one approval.
         latest.retain(|(other, _)| *other != person);
         latest.push((person, review));
     }
+    // Zero would be a gate that is open before anybody looked; the schema refuses it, and a record could still say it.
     let needed = asked.spec.map_or(1, |spec| spec.required_approvers).max(1);
+    // Before counting approvals, so that the order in which people answer decides nothing.
     let rejection = latest.iter().find(|(_, review)| review.action == ReviewAction::Reject);
     let decision = if let Some((_, review)) = rejection {
         GateDecision::Rejected { by: review.reviewer.clone(), comment: review.comment.clone() }
@@ -162,23 +166,30 @@ fn is_about_another(review: &Review, asked: &ReviewRequirements<'_>) -> bool {
 /// Whether a review of this execution counts: bound to the generation, the graph and the commit that are asked about,
 /// by somebody who may review.
 fn counts(review: &Review, asked: &ReviewRequirements<'_>, people: &People) -> Result<(), VoidReason> {
+    // Reviews that an older version recorded, or somebody wrote by hand, say nothing about what was seen. They are
+    // shown, and do not count.
     let (Some(binding), Some(generation)) = (&review.extensions, review.target_generation) else {
         return Err(VoidReason::Unbound);
     };
+    // Invariant 11: the gate's own text is part of what was agreed to, such as its description and its reviewers.
     if generation != asked.generation {
         return Err(VoidReason::GateChanged { from: generation, to: asked.generation });
     }
     if binding.graph_digest != asked.binding.graph_digest {
         return Err(VoidReason::GraphChanged);
     }
+    // The same graph at another commit runs other scripts.
     if binding.commit != asked.binding.commit {
         return Err(VoidReason::CommitChanged);
     }
     if asked.since.is_some_and(|since| review.timestamp < since) {
         return Err(VoidReason::Retried);
     }
+    // Judged again each time and not only when the review was recorded: somebody who is no longer a reviewer no longer
+    // opens the gate.
     eligible(&review.reviewer, &binding.teams, asked.spec, people).map_err(VoidReason::NotEligible)?;
     let own = asked.author.is_some_and(|author| people.person(author) == people.person(&review.reviewer));
+    // An author may always reject: holding back one's own work needs nobody's leave.
     if own && review.action == ReviewAction::Approve {
         return Err(VoidReason::NotEligible(ReviewRefusal::Author(review.reviewer.clone())));
     }

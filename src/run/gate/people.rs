@@ -59,6 +59,8 @@ impl People {
         let mut people = Self::default();
         for KnownPerson { name, login, emails, teams } in identities {
             for email in emails {
+                // The first name that claims an address keeps it. Two claims are an error of the configuration's
+                // schema, and must not depend on the order of a map here.
                 people.by_email.entry(fold(email)).or_insert_with(|| name.to_owned());
             }
             if let Some(login) = login {
@@ -124,6 +126,8 @@ impl People {
     pub(crate) fn means(&self, entry: &str, reviewer: &str) -> bool {
         let person = self.person(reviewer);
         match entry.trim().split_once(':') {
+            // Teams of the configuration; those that the host vouches for are compared in `is_team`, because only the
+            // entry point knows them.
             Some(("team", team)) => self.teams.get(&person).is_some_and(|teams| teams.contains(&fold(team))),
             Some(("user", user)) => self.person(user) == person,
             _ => self.person(entry) == person,

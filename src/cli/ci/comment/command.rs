@@ -17,7 +17,7 @@ pub(crate) const HELP: &str = "\
 | `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution waits at |
 | `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
 | `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
-| `/planspec cancel EXECUTION` | cancels an Execution |
+| `/planspec cancel EXECUTION` | calls an Execution off |
 | `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
 | `/planspec answer EXECUTION/NODE TEXT` | answers the question of an agent that waits for input |
 | `/planspec status` | shows the progress of the Executions |

@@ -1,4 +1,4 @@
-//! `planspec cancel`, `retry`, `suspend` and `resume`: decisions about a whole execution.
+//! `planspec cancel`, `retry`, `unlock`, `suspend` and `resume`: decisions about a whole execution.
 
 use clap::Args;
 
@@ -50,6 +50,27 @@ pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result
     let from = arguments.from.clone().or_else(|| wanted.node.clone());
     let execution = execution_of(&wanted, context)?;
     record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)
+}
+
+/// Free the lease of a runner that will not come back
+///
+/// Another runner takes over at once instead of waiting for the lease to end. Make sure that the runner is gone: one that still
+/// works goes on until it sees that its lease is not its own any more, and its tasks may run twice until then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec unlock sso-exec-001 -m 'the machine was taken away'")]
+pub(crate) struct UnlockArguments {
+    /// The execution, as NAME or execution/NAME
+    execution: String,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+pub(crate) fn unlock(arguments: &UnlockArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
+    record(&Decision::Unlock { execution, comment: arguments.message.clone() }, context)
 }
 
 /// Start no further nodes of an execution; running ones continue

@@ -133,7 +133,10 @@ impl LogSource {
         // The uid comes from a file that anyone may have written; only a plain word may name a directory.
         let uid: String =
             record.metadata.uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        let path = runs.join(uid).join(id.as_str()).join(number.to_string()).join("log");
+        let folder = runs.join(uid).join(id.as_str());
+        let current = (number == node.attempt).then(|| folder.join(node.attempt_id()));
+        let run = current.filter(|run| run.exists()).or_else(|| run_of(&folder, number));
+        let path = run.unwrap_or_else(|| folder.join(number.to_string())).join("log");
         Self { path, tail: recorded.map(|log| log.tail.clone()) }
     }
 
@@ -144,6 +147,19 @@ impl LogSource {
             Err(error) => Err(CliError::caused(&format!("cannot read {}", self.path.display()), &error)),
         }
     }
+}
+
+/// The newest run of an attempt below the folder of its node: `<lease token>.<n>`. A summary of what has ended keeps no
+/// tokens, and attempts before the last one have none in the record.
+fn run_of(folder: &Path, number: u32) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let runs = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (token, attempt) = name.split_once('.').unwrap_or(("0", &name));
+        let run = (token.parse::<u64>().ok()?, entry.path());
+        (attempt.parse() == Ok(number)).then_some(run)
+    });
+    runs.max().map(|(_, path)| path)
 }
 
 /// Prints what comes until the node, or the attempt that was asked for, has ended and everything was read.

@@ -87,7 +87,7 @@ pub(crate) fn forecast(
         uid: "",
         removed: false,
         overdue: None,
-        runner: "",
+        local_attempts: &BTreeMap::new(),
         remote_cancelled: &BTreeMap::new(),
         reuse: Some(past),
     };
@@ -181,6 +181,10 @@ impl PlanLookup for ReusePreview<'_> {
 
     fn can_poll_addresses(&self) -> bool {
         true
+    }
+
+    fn awaited_by(&self, _: &ResourceKey) -> Vec<ResourceKey> {
+        Vec::new()
     }
 
     fn progress(&self, _: &ResourceKey) -> ResourceProgress {

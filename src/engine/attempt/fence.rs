@@ -1,0 +1,94 @@
+//! Fencing: work goes on only as long as this machine's own clocks are before the end of the lease. Whoever takes the
+//! Execution over cannot stop it here; only this runner can.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::engine::clock::{Clock, ClockReading};
+use crate::model::{ResourceKey, after};
+use crate::run::Stop;
+
+/// How long a task may take to end after it was asked to. A longer lease is cut by this much, a shorter one by a quarter.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// How often the clocks are read while work runs. A timer alone would sleep on after the machine was suspended.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Until when work may run under a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseFence {
+    wall: Timestamp,
+    boot: Duration,
+}
+
+impl LeaseFence {
+    /// The fence of a lease that was taken or renewed at `reading`. The reading is from before the publication, so that
+    /// a slow push shortens the time for work and never the time that others wait.
+    pub(crate) fn new(reading: ClockReading, lease: Duration) -> Self {
+        let span = lease.saturating_sub(STOP_TIME.min(lease / 4));
+        Self { wall: after(reading.wall, span), boot: reading.boot.saturating_add(span) }
+    }
+
+    /// How long work may still run: nothing as soon as either clock is past the end. The wall clock may be set back, and
+    /// then the other one tells.
+    pub(crate) fn left(&self, reading: ClockReading) -> Duration {
+        let wall = Duration::try_from(self.wall.duration_since(reading.wall)).unwrap_or_default();
+        wall.min(self.boot.saturating_sub(reading.boot))
+    }
+
+    pub(crate) fn is_open(&self, reading: ClockReading) -> bool {
+        !self.left(reading).is_zero()
+    }
+}
+
+/// Stops an attempt when its fence closes; a renewed lease moves the fence. Runs beside the attempt, so that a loop that
+/// hangs in a push cannot keep it from being stopped.
+pub(super) async fn stop_at_fence(
+    execution: ResourceKey,
+    fence: watch::Receiver<LeaseFence>,
+    clock: Arc<dyn Clock>,
+    stop: watch::Sender<Option<Stop>>,
+) {
+    loop {
+        let left = fence.borrow().left(ClockReading::of(clock.as_ref()));
+        if left.is_zero() {
+            break;
+        }
+        tokio::time::sleep(left.min(CHECK_EVERY)).await;
+    }
+    warn!(%execution, "stop attempt: the lease is about to end and was not renewed");
+    stop.send_if_modified(|stop| stop.is_none().then(|| *stop = Some(Stop::Shutdown)).is_some());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(wall: i64, boot: u64) -> ClockReading {
+        ClockReading { wall: Timestamp::from_second(wall).unwrap(), boot: Duration::from_secs(boot) }
+    }
+
+    #[test]
+    fn a_fence_closes_before_the_lease_ends_by_the_time_that_a_stop_takes() {
+        let fence = LeaseFence::new(reading(100, 5), Duration::from_secs(300));
+        assert_eq!(fence.left(reading(100, 5)), Duration::from_secs(290));
+        assert!(fence.is_open(reading(389, 294)));
+        assert!(!fence.is_open(reading(390, 295)));
+    }
+
+    #[test]
+    fn a_short_lease_is_cut_by_a_quarter_at_most() {
+        let fence = LeaseFence::new(reading(100, 5), Duration::from_secs(8));
+        assert_eq!(fence.left(reading(100, 5)), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn either_clock_closes_it() {
+        let fence = LeaseFence::new(reading(100, 5), Duration::from_secs(300));
+        assert!(!fence.is_open(reading(50, 295)), "the wall clock was set back");
+        assert!(!fence.is_open(reading(390, 6)), "the wall clock was set forward");
+    }
+}

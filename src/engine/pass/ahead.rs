@@ -1,0 +1,170 @@
+//! Going ahead of publication, in `adaptive` mode: while the budget of pushes is spent, a node may start under the
+//! published lease of its Execution alone. What is planned here is published later, in order and as a whole; until then it
+//! is shown to nobody (Invariant 4).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::{debug, debug_span, info};
+
+use super::assemble::claims_of;
+use super::driver::Driver;
+use crate::config::PublishMode;
+use crate::engine::EngineError;
+use crate::engine::execution::step::{ExecutionStep, PreparedStep};
+use crate::engine::snapshot::lookup::SnapshotLookup;
+use crate::graph::NodeIx;
+use crate::model::{BindingTarget, NodeKind, ResourceKey, StatusRecord};
+use crate::plan::finish;
+use crate::run::{Change, CompiledPlan};
+
+impl Driver<'_> {
+    /// Plans and starts what may go ahead of its publication. Says whether anything did.
+    pub(super) async fn go_ahead(&mut self) -> Result<bool, EngineError> {
+        let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
+        if !adaptive || self.shutdown.takes_no_work() {
+            return Ok(false);
+        }
+        if !self.tips.is_fresh() {
+            // A cancellation or a takeover has to be seen before work starts that nobody else knows of.
+            self.read_tips().await?;
+        }
+        let now = self.clock.now();
+        let _span = debug_span!("go_ahead").entered();
+        let mut steps = self.prepare_ahead(now)?;
+        let held = hold_back_ready(&mut steps);
+        self.choose(&mut steps, now)?;
+        let mut kept = Vec::new();
+        for (index, (key, step)) in steps.into_iter().enumerate() {
+            let ExecutionStep::Go(mut step) = step else { continue };
+            let hungry = !step.draft.ready.is_empty() || held.contains(&index);
+            if self.keep_unpublished(&key, &mut step, hungry, now) {
+                kept.push((key, step));
+            }
+        }
+        let claims = claims_of(&self.snapshot, &kept, &self.lane.unpublished().puts)?;
+        for claim in claims {
+            info!(execution = %claim.key, node = claim.node, attempt = claim.attempt, "start ahead of publication");
+            self.attempts.claim(claim);
+        }
+        self.attempts.pump();
+        Ok(!kept.is_empty())
+    }
+
+    /// Prepares the Executions under a published lease of this runner to which something happened.
+    fn prepare_ahead(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, ExecutionStep)>, EngineError> {
+        let runner = self.options.runner.clone();
+        let planner = self.planner(&runner, now);
+        let slots = self.slots() > 0;
+        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
+        let limits = &self.snapshot.config.limits;
+        let mut steps = Vec::new();
+        for (key, active) in self.queue.active_in_turn() {
+            let wanted = active.dirty || (active.hungry && slots);
+            // How much of a limit is taken is known from what is published; unpublished starts would exceed it.
+            let limited = limits.of_namespace(key.namespace.as_str()).is_some();
+            if !wanted || limited || active.token(&runner).is_none() || active.needs_renewal(now) {
+                continue;
+            }
+            let step = active.prepare(&lookup, planner, &self.attempts.of(key))?;
+            if matches!(&step, ExecutionStep::Go(step) if is_local(step)) {
+                steps.push((key.clone(), step));
+            }
+        }
+        lookup.check()?;
+        Ok(steps)
+    }
+
+    /// Keeps a step for the next publication, and goes on from it. A step that has to be published first stays undone: the
+    /// Execution is still dirty, and the next commit plans it again.
+    fn keep_unpublished(
+        &mut self,
+        key: &ResourceKey,
+        step: &mut PreparedStep,
+        hungry: bool,
+        now: Timestamp,
+    ) -> bool {
+        let Some(compiled) = &step.compiled else { return false };
+        step.noted |= finish(&mut step.draft, compiled, false, now);
+        // The end of an Execution, or giving its lease back, is for others to see.
+        if step.draft.changes.is_empty() || !is_local(step) {
+            return false;
+        }
+        let Some(active) = self.queue.get_mut(key) else { return false };
+        let base = active.record.clone();
+        let old = active.status().map(|status| status.phase);
+        let record = self.lane.keep_unpublished(base, old, step, now);
+        debug!(execution = %key, changes = step.draft.changes.len(), "kept for the next publication");
+        active.record = Some(record);
+        active.taken_up(step);
+        active.dirty = false;
+        active.hungry = hungry;
+        active.wake_at = step.draft.wake.filter(|&at| at > now);
+        true
+    }
+
+    /// Whether the record of an Execution was changed by others since this runner went ahead of it. What it planned on the
+    /// old record is withdrawn then. True also where nothing was planned ahead.
+    pub(super) fn withdraw_if_changed(
+        &mut self,
+        key: &ResourceKey,
+        recorded: Option<&Arc<StatusRecord>>,
+    ) -> bool {
+        match self.lane.unpublished_base(key) {
+            Some(base) if base.as_ref() == recorded => false,
+            Some(_) => {
+                info!(execution = %key, "withdraw what was not published: others changed the record");
+                self.lane.withdraw(key);
+                true
+            }
+            None => true,
+        }
+    }
+}
+
+/// Whether a step changes nothing but nodes, and asks nothing of anybody.
+fn is_local(step: &PreparedStep) -> bool {
+    let draft = &step.draft;
+    step.pins.is_none()
+        && !step.noted
+        && draft.gates.is_empty()
+        && draft.polls.is_empty()
+        && draft.remote_cancels.is_empty()
+        && draft.changes.iter().all(|change| matches!(change, Change::Node(..)))
+}
+
+/// Leaves only nodes ready that may start ahead. Says in which steps others had to be left out.
+fn hold_back_ready(steps: &mut [(ResourceKey, ExecutionStep)]) -> Vec<usize> {
+    let mut held = Vec::new();
+    for (index, (_, step)) in steps.iter_mut().enumerate() {
+        let ExecutionStep::Go(step) = step else { continue };
+        let Some(compiled) = step.compiled.clone() else { continue };
+        let before = step.draft.ready.len();
+        step.draft.ready.retain(|ready| may_go_ahead(&compiled, ready.node, &ready.target));
+        if step.draft.ready.len() < before {
+            held.push(index);
+        }
+    }
+    held
+}
+
+/// Whether a node may start although its claim is not published: it can be done twice, it is a process of this machine
+/// that gets no declared secret, and no person was asked before it.
+fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget) -> bool {
+    let Some(found) = compiled.node(node) else { return false };
+    let config = &target.config;
+    let local = match target.provider.split_once("://") {
+        Some(("tool", _)) => true,
+        Some(("agent", _)) => config.contains_key("command"),
+        _ => false,
+    };
+    let secrets = config.get("secrets");
+    let secret = secrets.is_some_and(|secrets| secrets.as_array().is_none_or(|names| !names.is_empty()));
+    local && !secret && found.kind == NodeKind::Task && found.repeatable() && !is_behind_gate(compiled, node)
+}
+
+fn is_behind_gate(compiled: &CompiledPlan, node: NodeIx) -> bool {
+    let is_gate = |ix: NodeIx| compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Gate);
+    let upstream = compiled.topology.upstream(node);
+    upstream.iter().enumerate().any(|(ix, &before)| before && is_gate(ix))
+}

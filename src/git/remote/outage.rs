@@ -1,0 +1,195 @@
+//! Waiting for a remote that cannot be reached: which failures pass by themselves, how long they are waited for, and how far
+//! apart attempts are.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Remote;
+use super::failure::{is_transient, may_be_an_outage};
+use crate::git::GitError;
+
+/// The most that is waited for a remote that has never answered: its address or the credentials may simply be wrong.
+const FIRST_CONTACT: Duration = Duration::from_secs(30);
+
+/// The longest pause between two attempts: an hour's outage costs 240 of them, and its end is noticed soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The longest `Retry-After` that is obeyed; hosts name seconds to a few minutes, and a wrong one must not stop this runner.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// How long an outage of a remote is waited for. Not at all by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutagePatience {
+    longest: Duration,
+    until: Option<Instant>,
+}
+
+impl OutagePatience {
+    /// At most `longest` for each outage, and never beyond `until`.
+    #[must_use]
+    pub fn new(longest: Duration, until: Option<Instant>) -> Self {
+        Self { longest, until }
+    }
+
+    fn left(self, began: Instant, most: Duration) -> Duration {
+        let longest = self.longest.min(most).saturating_sub(began.elapsed());
+        self.until.map_or(longest, |until| longest.min(until.saturating_duration_since(Instant::now())))
+    }
+}
+
+/// What is wanted of the remote. Many tokens may read and not write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RemoteAccess {
+    Read,
+    Write,
+}
+
+/// What is known of the connection; shared by the clones of a remote.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    has_read: AtomicBool,
+    has_written: AtomicBool,
+    not_before: Mutex<Option<Instant>>,
+}
+
+impl Connection {
+    pub(super) fn succeeded(&self, access: RemoteAccess) {
+        match access {
+            RemoteAccess::Read => self.has_read.store(true, Ordering::Relaxed),
+            RemoteAccess::Write => self.has_written.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// The host asked, by `Retry-After`, not to be contacted for a while.
+    pub(super) fn retry_after(&self, pause: Option<Duration>) {
+        let Some(pause) = pause else { return };
+        let until = Instant::now() + pause.min(LONGEST_RETRY_AFTER);
+        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    fn succeeded_before(&self, access: RemoteAccess) -> bool {
+        match access {
+            RemoteAccess::Read => self.has_read.load(Ordering::Relaxed),
+            RemoteAccess::Write => self.has_written.load(Ordering::Relaxed),
+        }
+    }
+
+    fn asked_pause(&self) -> Duration {
+        let until = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// The waits of one operation.
+pub(super) struct OutageWait<'r> {
+    remote: &'r Remote,
+    access: RemoteAccess,
+    began: Option<Instant>,
+    pause: Duration,
+}
+
+impl<'r> OutageWait<'r> {
+    pub(super) fn new(remote: &'r Remote, access: RemoteAccess) -> Self {
+        Self { remote, access, began: None, pause: remote.options.backoff }
+    }
+
+    /// Waits for the next attempt after this failure; returns the failure when it does not pass by itself, or was waited for
+    /// long enough.
+    pub(super) fn wait(&mut self, error: GitError) -> Result<(), GitError> {
+        let Remote { connection, options, shown, .. } = self.remote;
+        let before = connection.succeeded_before(self.access);
+        // A token that worked a moment ago and is refused now, or a repository that is gone: hosts answer so while they fail
+        // over. Before the first success, it is what it says.
+        let passes = is_transient(&error) || (before && may_be_an_outage(&error));
+        if !passes {
+            return Err(error);
+        }
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let left = options.patience.left(began, if before { Duration::MAX } else { FIRST_CONTACT });
+        let asked = connection.asked_pause();
+        if left.is_zero() || asked > left {
+            return Err(error);
+        }
+        let pause = jittered(self.pause).max(asked).min(left);
+        tracing::warn!(remote = shown, %error, pause_ms = pause.as_millis(), "cannot reach the remote; trying again");
+        if !options.stop.sleep(pause) {
+            return Err(GitError::Interrupted);
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// The operation succeeded.
+    pub(super) fn over(self) {
+        self.remote.connection.succeeded(self.access);
+        if let Some(began) = self.began {
+            let outage_ms = began.elapsed().as_millis();
+            tracing::info!(remote = self.remote.shown, outage_ms, "the remote can be reached again");
+        }
+    }
+}
+
+impl Remote {
+    /// Repeats `attempt` through an outage.
+    pub(super) fn patiently<T>(
+        &self,
+        access: RemoteAccess,
+        mut attempt: impl FnMut() -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        let mut outage = OutageWait::new(self, access);
+        loop {
+            match attempt() {
+                Ok(value) => {
+                    outage.over();
+                    return Ok(value);
+                }
+                Err(error) => outage.wait(error)?,
+            }
+        }
+    }
+}
+
+/// Between three quarters and five quarters of a pause: runners that lost the same host at the same moment do not all come
+/// back at the same moment.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 512;
+    pause * u32::try_from(768 + random).unwrap_or(1_024) / 1_024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_after_its_time_and_at_its_moment() {
+        let now = Instant::now();
+        assert_eq!(OutagePatience::default().left(now, Duration::MAX), Duration::ZERO);
+        let minutes = OutagePatience::new(Duration::from_secs(300), None);
+        assert!(minutes.left(now, Duration::MAX) > Duration::from_secs(200));
+        assert!(minutes.left(now, FIRST_CONTACT) <= FIRST_CONTACT);
+        assert_eq!(OutagePatience::new(Duration::MAX, Some(now)).left(now, Duration::MAX), Duration::ZERO);
+        let endless = OutagePatience::new(Duration::MAX, None);
+        assert!(endless.left(now, Duration::MAX) > Duration::from_secs(1 << 40));
+    }
+
+    #[test]
+    fn pauses_differ_a_little() {
+        let pauses: Vec<Duration> = (0..64).map(|_| jittered(Duration::from_secs(4))).collect();
+        assert!(pauses.iter().all(|pause| (3..=5).contains(&pause.as_secs())));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+
+    #[test]
+    fn a_host_that_asks_for_a_pause_gets_it_within_reason() {
+        let connection = Connection::default();
+        assert_eq!(connection.asked_pause(), Duration::ZERO);
+        connection.retry_after(Some(Duration::from_secs(30)));
+        assert!(connection.asked_pause() > Duration::from_secs(20));
+        connection.retry_after(None);
+        assert!(connection.asked_pause() > Duration::from_secs(20));
+        connection.retry_after(Some(Duration::from_secs(1 << 40)));
+        assert!(connection.asked_pause() <= LONGEST_RETRY_AFTER);
+    }
+}

@@ -1,0 +1,108 @@
+//! A remote that fails for a while, falls silent, or refuses what one task gave: waited for, never in the way of a stop, and
+//! nobody's work but that one's is held up.
+
+use std::time::{Duration, Instant};
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use rustix::process::Signal;
+
+use crate::engine_rig::{Graph, Stage, bindings, check_history, check_trace, execution, status_in, yaml};
+use crate::git_server::GitServer;
+
+const CONFIG: &str = "publish: {burst: 1000, perMinute: 6000}\n";
+
+/// A graph of one task on a remote over HTTP, and a clone to reconcile it from.
+fn stage(server: &GitServer, script: &str) -> (Stage, std::path::PathBuf) {
+    let url = server.http_url(Some("tok-write"));
+    let stage = Stage::new(CONFIG, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let graph = Graph::new("work").task("a", &[], &format!("{key}; {script}"));
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("work", "work"), bindings(&[&graph])]));
+    stage.environment.git(&["push", "--quiet", &url, "main"]).succeeds();
+    let clone = stage.clone_to(&url, "clone");
+    (stage, clone)
+}
+
+#[test]
+fn an_outage_of_the_remote_is_waited_for_and_nothing_runs_twice() {
+    for outage in ["503 Service Unavailable", "401 Unauthorized", "404 Not Found"] {
+        let server = GitServer::over_http();
+        let go = tempfile::NamedTempFile::new().unwrap();
+        let wait = format!("while [ -e '{}' ]; do sleep 0.05; done", go.path().display());
+        let (stage, clone) = stage(&server, &wait);
+        let mut runner = stage.start_in(&clone, &[]);
+        stage.wait_until("the task runs", || !stage.trace("trace").is_empty());
+        server.fail(outage, 6);
+        drop(go);
+        runner.succeeds();
+        assert_eq!(server.failures_left(), 0, "{outage}");
+        assert_eq!(status_in(&server.bare(), "work").phase, ExecutionPhase::Succeeded, "{outage}");
+        check_history(&server.bare());
+        check_trace(&server.bare(), &["work"], &stage.trace("trace"));
+        assert_eq!(stage.trace("trace").len(), 1);
+    }
+}
+
+#[test]
+fn a_remote_that_falls_silent_does_not_delay_a_stop() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let server = GitServer::over_http();
+        let (stage, clone) = stage(&server, "true");
+        let mut runner = stage.start_in(&clone, &["--watch", "100ms"]);
+        stage.wait_until("it is done", || {
+            let record =
+                crate::engine_rig::record_in(&server.bare(), planspec::model::Kind::Execution, "work");
+            record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
+        });
+        server.steer("hang", "");
+        stage.wait_until("a request hangs", || server.bare().join("hangs").exists());
+        let asked = Instant::now();
+        runner.signal(signal);
+        runner.ends();
+        assert!(asked.elapsed() < Duration::from_secs(8), "{signal:?}: {:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn what_a_remote_refuses_of_one_execution_holds_up_no_other() {
+    let server = GitServer::new();
+    let stage = Stage::new(CONFIG, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let names = ["one", "two", "three", "four", "five"];
+    let mut documents = Vec::new();
+    let mut graphs = Vec::new();
+    for name in names {
+        // Put together when it runs: the manifest itself is recorded, too.
+        let text = if name == "three" { "printf 'looks%slike-a-key\\n' -" } else { "true" };
+        graphs.push(Graph::new(name).task("a", &[], &format!("{key}; {text}")).task("b", &["a"], &key));
+    }
+    documents.extend(graphs.iter().map(Graph::plan));
+    documents.extend(names.map(|name| execution(name, name)));
+    documents.push(bindings(&graphs.iter().collect::<Vec<_>>()));
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clone = stage.clone_to(&server.file_url(), "clone");
+    server.hook(
+        "pre-receive",
+        "while read old new ref; do git grep -q looks-like-a-key $new && { echo no keys here >&2; exit 1; }; done; exit 0",
+    );
+    stage.start_in(&clone, &[]).succeeds();
+    for name in names {
+        let status = status_in(&server.bare(), name);
+        let nodes: Vec<_> = status.node_statuses.values().collect();
+        if name == "three" {
+            assert_eq!(nodes[0].phase, NodePhase::Blocked);
+            assert_eq!(nodes[0].extensions.reason, Some(NodeReason::ContentRefused));
+            assert!(nodes[0].message.contains("no keys here"), "{}", nodes[0].message);
+            assert_eq!(nodes[0].outputs.len(), 0);
+            assert_eq!(nodes[1].phase, NodePhase::Pending);
+        } else {
+            assert_eq!(status.phase, ExecutionPhase::Succeeded, "{name}");
+        }
+    }
+    assert_eq!(stage.trace("trace").len(), 2 * names.len() - 1, "everything ran once");
+    check_history(&server.bare());
+    // It waits for a person, and does not run again by itself.
+    stage.start_in(&clone, &[]).succeeds();
+    assert_eq!(stage.trace("trace").len(), 2 * names.len() - 1);
+}

@@ -1,0 +1,80 @@
+//! Publishing on a remote: what may go ahead of its publication while the budget of pushes is spent, and what may not; and
+//! a runner that was stopped for longer than its lease.
+
+use std::time::Duration;
+
+use planspec::model::ExecutionPhase;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::engine_rig::{Graph, Stage, bindings, check_history, execution, yaml};
+
+/// A budget that is spent at once, and refilled every 4 s.
+const SPENT: &str = "lease: {duration: 5m}\npublish: {burst: 1, perMinute: 15}\n";
+
+/// A stage with a chain of `length` tasks that each leave their key.
+fn chain(config: &str, length: usize, fields: &serde_json::Value) -> Stage {
+    let stage = Stage::new(config, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let mut graph = Graph::new("chain");
+    for number in 0..length {
+        let before = number.checked_sub(1).map(|before| format!("n{before}"));
+        let after: Vec<&str> = before.iter().map(String::as_str).collect();
+        graph = graph.task_with(&format!("n{number}"), &after, &key, fields);
+    }
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("chain", "chain"), bindings(&[&graph])]));
+    stage
+}
+
+/// Reconciles in a clone, so that every commit is a push; how many there were.
+fn pushes(stage: &Stage) -> usize {
+    let clone = stage.clone_to(stage.environment.repo().to_str().unwrap(), "clone");
+    stage.reconcile_in(&clone, &[]).succeeds();
+    assert_eq!(stage.status("chain").phase, ExecutionPhase::Succeeded);
+    assert_eq!(stage.status("chain").extensions.lease, None);
+    check_history(&stage.environment.repo());
+    let count = ["rev-list", "--count", "planspec/status"];
+    stage.environment.git_in(&stage.environment.repo(), &count).succeeds().stdout.trim().parse().unwrap()
+}
+
+#[test]
+fn a_chain_goes_on_while_the_budget_of_pushes_is_spent() {
+    let stage = chain(SPENT, 12, &json!({}));
+    let pushes = pushes(&stage);
+    assert!(pushes <= 6, "{pushes} pushes for 12 nodes");
+    assert_eq!(stage.trace("trace").len(), 12, "every node ran once");
+}
+
+#[test]
+fn what_may_not_be_repeated_waits_for_its_publication() {
+    let stage = chain(SPENT, 3, &json!({ "annotations": { "planspec.io/repeatable": "false" } }));
+    let pushes = pushes(&stage);
+    assert!(pushes >= 4, "{pushes} pushes: each start has to be published");
+}
+
+#[test]
+fn strict_publishing_publishes_every_start() {
+    let stage = chain(&SPENT.replace("burst: 1", "mode: strict, burst: 1"), 3, &json!({}));
+    let pushes = pushes(&stage);
+    assert!(pushes >= 4, "{pushes} pushes: each start has to be published");
+}
+
+#[test]
+fn a_runner_that_was_stopped_beyond_its_lease_starts_nothing_more() {
+    let stage = Stage::new("lease: {duration: 2s, skew: 100ms}\n", &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let script = format!("{key}; sleep 1");
+    let graph = Graph::new("two").task("first", &[], &script).task("second", &["first"], &script);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("two", "two"), bindings(&[&graph])]));
+    let mut stopped = stage.start(&[]);
+    stage.wait_until("the first attempt runs", || !stage.trace("trace").is_empty());
+    stopped.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(2500));
+    stage.reconcile_to_the_end(&stage.environment.repo());
+    let ended = stage.trace("trace");
+    assert_eq!(stage.status("two").phase, ExecutionPhase::Succeeded);
+    stopped.signal(Signal::CONT);
+    let output = stopped.succeeds();
+    assert_eq!(stage.trace("trace"), ended, "it started work under a lease that was over:\n{output}");
+    check_history(&stage.environment.repo());
+}
