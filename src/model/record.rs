@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    API_VERSION, BindingStatus, CapabilityStatus, ExecutionStatus, GateStatus, GoalStatus, Kind, PlanStatus,
-    ResourceKey, StatusMetadata,
+    API_VERSION, BindingStatus, CapabilityStatus, Condition, ExecutionStatus, GateStatus, GoalStatus, Kind,
+    PlanStatus, ResourceKey, StatusMetadata,
 };
 
 /// The recorded status of one resource.
@@ -26,6 +26,34 @@ pub enum ResourceStatus {
     Binding(BindingStatus),
     Gate(GateStatus),
     Execution(Box<ExecutionStatus>),
+}
+
+impl ResourceStatus {
+    /// The conditions.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        match self {
+            Self::Goal(status) => &status.conditions,
+            Self::Plan(status) => &status.conditions,
+            Self::Capability(status) => &status.conditions,
+            Self::Binding(status) => &status.conditions,
+            Self::Gate(status) => &status.conditions,
+            Self::Execution(status) => &status.conditions,
+        }
+    }
+
+    /// The phase, as it is written in a status.
+    #[must_use]
+    pub fn phase(&self) -> String {
+        match self {
+            Self::Goal(status) => format!("{:?}", status.phase),
+            Self::Plan(status) => format!("{:?}", status.phase),
+            Self::Capability(status) => format!("{:?}", status.phase),
+            Self::Binding(status) => format!("{:?}", status.phase),
+            Self::Gate(status) => format!("{:?}", status.phase),
+            Self::Execution(status) => status.phase.to_string(),
+        }
+    }
 }
 
 impl ResourceStatus {

@@ -53,8 +53,8 @@ impl CommitBuilder {
         at: Timestamp,
     ) {
         let key = record.key();
-        let from = old.map(|old| phase_of(&old.status));
-        let to = phase_of(&record.status);
+        let from = old.map(|old| old.status.phase());
+        let to = record.status.phase();
         let message = message_of(&record.status);
         self.transitions.push(Transition {
             key: key.clone(),
@@ -210,7 +210,7 @@ impl CommitBuilder {
     /// Removes the record of a resource.
     pub(crate) fn remove(&mut self, old: &StatusRecord, at: Timestamp) {
         let key = old.key();
-        let phase = phase_of(&old.status);
+        let phase = old.status.phase();
         self.transitions.push(Transition {
             key: key.clone(),
             node: None,
@@ -258,18 +258,6 @@ fn resource_of(event: &Event) -> Option<&ResourceKey> {
 pub(crate) struct CommitEffects {
     pub(crate) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     pub(crate) events: Vec<Event>,
-}
-
-/// The phase, as written in a status.
-pub(crate) fn phase_of(status: &ResourceStatus) -> String {
-    match status {
-        ResourceStatus::Goal(status) => format!("{:?}", status.phase),
-        ResourceStatus::Plan(status) => format!("{:?}", status.phase),
-        ResourceStatus::Capability(status) => format!("{:?}", status.phase),
-        ResourceStatus::Binding(status) => format!("{:?}", status.phase),
-        ResourceStatus::Gate(status) => format!("{:?}", status.phase),
-        ResourceStatus::Execution(status) => status.phase.to_string(),
-    }
 }
 
 /// What the conditions say that is not as it should be.

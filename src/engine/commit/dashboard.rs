@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::EngineError;
-use crate::engine::commit::builder::phase_of;
 use crate::engine::commit::resources::PendingRecords;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::snapshot::Snapshot;
@@ -32,7 +31,7 @@ pub(crate) fn input(
             *count = count.saturating_sub(1);
         }
         if let Some(record) = record {
-            *phases.entry((key.kind, phase_of(&record.status))).or_default() += 1;
+            *phases.entry((key.kind, record.status.phase())).or_default() += 1;
         }
     }
     let mut wanted: BTreeSet<ResourceKey> =

@@ -97,7 +97,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChan
         uid: parsed.metadata.uid.clone(),
         generation: parsed.metadata.generation,
         spec_digest: parsed.metadata.spec_digest().map(ToOwned::to_owned),
-        phase: phase_of(&parsed.status),
+        phase: parsed.status.phase(),
         terminal: is_over(&parsed.status),
         source: annotations.get(StatusMetadata::SOURCE).cloned(),
         ended: parsed
@@ -106,19 +106,6 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChan
             .map(jiff::Timestamp::as_millisecond),
     };
     Ok(Some((key, path.to_owned(), RecordFile::Record(Box::new(recorded)))))
-}
-
-/// The phase, as written in a status.
-#[must_use]
-fn phase_of(status: &ResourceStatus) -> String {
-    match status {
-        ResourceStatus::Goal(status) => format!("{:?}", status.phase),
-        ResourceStatus::Plan(status) => format!("{:?}", status.phase),
-        ResourceStatus::Capability(status) => format!("{:?}", status.phase),
-        ResourceStatus::Binding(status) => format!("{:?}", status.phase),
-        ResourceStatus::Gate(status) => format!("{:?}", status.phase),
-        ResourceStatus::Execution(status) => status.phase.to_string(),
-    }
 }
 
 /// Whether nothing happens to the resource unless something changes.

@@ -163,15 +163,7 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
 }
 
 fn conditions_of(object: &LiveObject) -> &[Condition] {
-    match object.record.as_ref().map(|record| &record.status) {
-        Some(ResourceStatus::Goal(status)) => &status.conditions,
-        Some(ResourceStatus::Plan(status)) => &status.conditions,
-        Some(ResourceStatus::Capability(status)) => &status.conditions,
-        Some(ResourceStatus::Binding(status)) => &status.conditions,
-        Some(ResourceStatus::Gate(status)) => &status.conditions,
-        Some(ResourceStatus::Execution(status)) => &status.conditions,
-        None => &[],
-    }
+    object.record.as_ref().map(|record| record.status.conditions()).unwrap_or_default()
 }
 
 fn conditions(list: &[Condition], now: Timestamp, page: &mut DescribePage) {

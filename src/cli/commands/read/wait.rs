@@ -8,7 +8,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::polling::Polling;
 use crate::cli::view::selector::{self, ResourceSelector};
-use crate::model::{Condition, Duration, ResourceStatus};
+use crate::model::{Condition, Duration};
 use crate::report::object::{LiveObject, short_name};
 use crate::report::style::Tone;
 
@@ -169,15 +169,7 @@ fn answer(object: Option<&LiveObject>, goal: &WaitCondition) -> WaitState {
 }
 
 fn conditions(object: &LiveObject) -> &[Condition] {
-    match object.record.as_ref().map(|record| &record.status) {
-        Some(ResourceStatus::Goal(status)) => &status.conditions,
-        Some(ResourceStatus::Plan(status)) => &status.conditions,
-        Some(ResourceStatus::Capability(status)) => &status.conditions,
-        Some(ResourceStatus::Binding(status)) => &status.conditions,
-        Some(ResourceStatus::Gate(status)) => &status.conditions,
-        Some(ResourceStatus::Execution(status)) => &status.conditions,
-        None => &[],
-    }
+    object.record.as_ref().map(|record| record.status.conditions()).unwrap_or_default()
 }
 
 #[cfg(test)]
