@@ -1,5 +1,5 @@
 //! Which provider does the work of a task: the rules of precedence, and why every other rule lost.
-//! Decides by names, labels and priorities alone; whether the provider can be used is asked elsewhere.
+//! Decides by names, labels and priorities alone; whether the provider can be used is for the caller to ask.
 
 pub(crate) mod capability;
 
@@ -69,7 +69,7 @@ pub(crate) enum Resolution {
 pub(crate) struct BindingExplanation {
     /// The outcome.
     pub resolution: Resolution,
-    /// The Binding whose rules were looked at, if one could be named.
+    /// The Binding whose rules were considered, if one could be named.
     pub binding: Option<ResourceKey>,
     /// Every rule of that Binding, in its order.
     pub considered: Vec<RuleExplanation>,

@@ -130,7 +130,7 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
     waits
 }
 
-/// What the node itself was blocked for, and the time of its next attempt or look.
+/// What the node itself was blocked for, and the time of its next attempt or poll.
 fn own(node: &Node, state: &NodeStatus, now: Timestamp) -> Option<NodeWait> {
     // A time that has passed is not shown as a wait: the next pass acts on it.
     let until = state.extensions.retry_at.filter(|&at| at > now);

@@ -10,7 +10,7 @@ use super::lookup::ResourceProgress;
 use crate::graph::{NodeIx, cycles};
 use crate::model::{BindingTarget, ExternalRef, Node, NodePhase, NodeReason, ResourceKey};
 
-/// How many resources a search for a cycle looks at. It repeats with every pass over a node that waits.
+/// How many resources a search for a cycle visits. It repeats with every pass over a node that waits.
 const MOST_AWAITED: usize = 200;
 /// How often an address is polled when its node does not say.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);

@@ -80,7 +80,7 @@ pub(crate) fn fingerprint(
     })
 }
 
-/// What whoever does the work is told besides the inputs. When and how urgently a goal is wanted changes no result.
+/// What whoever does the work learns besides the inputs. When and how urgently a goal is wanted changes no result.
 fn task_context(compiled: &CompiledPlan) -> Value {
     let goal = compiled.goal.as_ref().map(|(_, goal)| {
         json!({

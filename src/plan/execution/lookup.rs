@@ -1,4 +1,4 @@
-//! What planning an Execution reads: the Execution itself, and what it may ask about the rest of the repository.
+//! What planning an Execution reads: the Execution itself, and what it may ask about everything else in the repository.
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ pub(crate) struct GoalView<'a> {
     pub created: Timestamp,
 }
 
-/// What choosing a plan looks at.
+/// What choosing a plan depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanView<'a> {
     /// Its key.
@@ -40,7 +40,7 @@ pub(crate) struct PlanView<'a> {
 }
 
 impl<'a> PlanView<'a> {
-    /// Looks at a plan.
+    /// What a plan says of itself, as far as choosing one depends on it.
     #[must_use]
     pub(crate) fn of(key: &'a ResourceKey, labels: &'a StringMap, spec: &'a PlanSpec, valid: bool) -> Self {
         Self {

@@ -501,14 +501,14 @@ impl Runner {
 }
 
 impl State {
-    /// The branch is elsewhere now: whatever was made for where it was can only be refused.
+    /// The branch has another tip now: whatever was made for the one before can only be refused.
     fn move_to(&mut self, tip: Tip) {
         self.tip = tip;
         // A stray commit has the old tip as its parent and can only be refused from now on; forgotten, it makes no
         // states.
         self.stray = [None; 2];
         for runner in &mut self.runners {
-            // Nobody is told: a runner learns it by reading, or from a refusal.
+            // Nobody is notified: a runner learns it by reading, or from a refusal.
             runner.current = false;
             if let Push::Sent(commit) = &mut runner.push {
                 *commit = None;
@@ -734,7 +734,7 @@ impl Protocol {
             Action::Deliver(me) => {
                 if let Push::Sent(Some(commit)) = state.runners[me].push {
                     self.apply(state, commit);
-                    // A push that is acknowledged tells the runner where the branch is, so it needs no further read.
+                    // A push that is acknowledged shows the runner where the branch is, so it needs no further read.
                     self.read(state, me);
                 } else {
                     state.runners[me].push = Push::Unsure;
