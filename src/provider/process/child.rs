@@ -24,6 +24,7 @@ use crate::provider::Stop;
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// How long a killed process may take to vanish before it is left alone.
+// A process in an uninterruptible wait, as on a network file system that is gone, does not react to KILL.
 const ABANDON: Duration = Duration::from_secs(10);
 
 /// How often a process is looked after where the system cannot tell of its end through a descriptor.
@@ -110,6 +111,7 @@ pub(in crate::provider) fn run(
     interrupt: &Interrupt,
     sink: &mut OutputSink<'_>,
 ) -> io::Result<ProcessEnd> {
+    // One pipe for both streams keeps the order of writing, which is lost between two.
     let (output, writer) = io::pipe()?;
     let (answer, answers) = if program.split {
         let (reader, writer) = io::pipe()?;
@@ -120,9 +122,12 @@ pub(in crate::provider) fn run(
     let mut command = Command::new(&program.path);
     command
         .args(&program.args)
+        // The runner's environment holds the token of the Git host; a command gets only what the configuration names.
         .env_clear()
         .envs(&program.environment)
         .current_dir(&program.directory)
+        // A group of its own: TERM and KILL reach whatever the command starts, and Ctrl-C on a terminal reaches the
+        // runner alone, which ends its processes in order.
         .process_group(0)
         .stdin(input(&program.input)?)
         .stdout(answers)
@@ -205,6 +210,8 @@ impl<'a> WatchedProcess<'a> {
         loop {
             let now = Instant::now();
             if self.told.is_none() {
+                // A request to stop counts more than a deadline that is reached at the same moment: such an attempt was
+                // ended and did not fail.
                 let stop = self.interrupt.heard().map(ProcessEnd::Stopped);
                 self.told = stop.or_else(|| deadline.filter(|at| *at <= now).map(|_| ProcessEnd::TimedOut));
                 if self.told.is_some() && !self.exited {
@@ -281,6 +288,7 @@ impl<'a> WatchedProcess<'a> {
         if let Some(pid) = self.group {
             // Errors mean that there is nobody left.
             let _ = kill_process_group(pid, signal);
+            // The process may have moved to another group; then only its own id reaches it.
             let _ = kill_process(pid, signal);
         }
     }
@@ -293,6 +301,8 @@ impl<'a> WatchedProcess<'a> {
             GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_nonzero().get());
         }
         let end = if self.exited {
+            // A process that answers TERM with exit code 0 was ended all the same: the reason counts more than the
+            // status.
             let status = self.child.wait()?;
             self.told.unwrap_or(ProcessEnd::Exited(status))
         } else {
@@ -327,6 +337,7 @@ fn ready<const N: usize>(fds: [Option<BorrowedFd<'_>>; N], timeout: Option<Durat
 
 #[cfg(target_os = "linux")]
 fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
+    // Linux has it since 5.3. An older kernel gives none, and then the process is asked about every `SLICE`.
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 
