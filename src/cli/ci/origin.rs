@@ -42,6 +42,8 @@ pub(crate) fn origins(
             if blob == search.blob {
                 continue;
             }
+            // Parsed only where the blob differs from that of the newer commit: most commits touch none of
+            // these files.
             let there = blob.map(|blob| declared(repo, path, blob, limits)).unwrap_or_default();
             let gone = search.keys.iter().filter(|key| !there.contains(key));
             origins.extend(gone.map(|key| (key.clone(), newer)));

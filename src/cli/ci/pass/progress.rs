@@ -44,6 +44,7 @@ impl ReportedState {
         if let Some(pull) = self.pulls.get(&commit) {
             return Ok(pull.clone());
         }
+        // Not remembered, so that the next pass asks.
         if self.asked >= MOST_ASKED {
             return Ok(None);
         }
@@ -142,6 +143,7 @@ fn by_pull(
     order: &[&ResourceKey],
     reported: &mut ReportedState,
 ) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
+    // A comment shows everything that its pull request brought, not only what this pass touched.
     let mut rest: BTreeSet<ResourceKey> = view.executions()?.into_iter().collect();
     rest.extend(order.iter().map(|key| (*key).clone()));
     let mut origins = view.brought(&rest)?;
