@@ -1,4 +1,4 @@
-//! What a new Execution will take over from an earlier one, told before any reconcile decides it: the same decision,
+//! What a new Execution will take over from an earlier one, shown before any reconcile decides it: the same decision,
 //! made of what is declared and recorded now.
 
 use std::collections::BTreeMap;
