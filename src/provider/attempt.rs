@@ -54,7 +54,7 @@ pub struct Attempt {
     pub workspace: Arc<dyn Workspace>,
     /// What this provider gave as `handle` when it was blocked before.
     pub handle: Option<String>,
-    /// How long ago it was started, when it is looked at again.
+    /// How long ago it was started, when it is polled.
     pub age: Duration,
     /// What the capabilities of the task say to its outputs.
     pub output_contract: OutputContract,

@@ -1,4 +1,4 @@
-//! External nodes: looks at an address, or asks a webhook, whether what a plan waits for has happened. No Binding names
+//! External nodes: asks an address or a webhook whether what a plan waits for has happened. No Binding names
 //! this provider; the engine does, for nodes of kind External.
 
 use std::sync::Arc;
@@ -154,7 +154,7 @@ impl ExternalContext {
         self.waits(&message, after)
     }
 
-    /// Looks again after the node's interval, or later if that is asked for.
+    /// Asks again after the node's interval, or later if that is asked for.
     fn waits(&self, message: &str, poll_after: Option<Duration>) -> AttemptOutcome {
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingEvent,

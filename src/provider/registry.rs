@@ -11,7 +11,7 @@ use super::{
     Provider, ProviderSettings, agent, external, github_actions, http, human, local, mcp, plugin, tool,
 };
 
-/// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
+/// The scheme of the provider that asks the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
 
 /// Why a provider cannot be used.
@@ -113,7 +113,7 @@ impl Registry {
         }
     }
 
-    /// The provider that looks at the addresses of External nodes, when this build has one: it serves the scheme
+    /// The provider that asks the addresses of External nodes, when this build has one: it serves the scheme
     /// `external`. Its `config` is `{"type": "uri" | "webhook", "url": …}`.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<dyn Provider>> {

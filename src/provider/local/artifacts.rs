@@ -15,7 +15,7 @@ use crate::provider::Attempt;
 // Each becomes an entry of the record.
 const FILES: usize = 1_000;
 
-/// How many entries are looked at, folders and all.
+/// How many entries are read, folders and all.
 // Folders alone would never reach the limit of files, and a tree of them could keep the runner busy for ever.
 const ENTRIES: usize = 10_000;
 
@@ -31,7 +31,7 @@ pub(super) enum ArtifactError {
 }
 
 /// The ordinary files below `folder`, by name, with the paths that they will have in the attempt's own
-/// folder below `runs`. Links and special files are not looked at.
+/// folder below `runs`. Links and special files are left out.
 pub(super) fn collect(folder: &Path, runs: &Path, attempt: &Attempt) -> Result<Vec<Artifact>, ArtifactError> {
     // A process may have put a link in the place of its folder; what lies behind it is none of its artifacts.
     if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {

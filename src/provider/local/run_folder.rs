@@ -164,7 +164,7 @@ impl RunFolder<'_> {
     }
 
     /// Moves what is worth keeping to the attempt's own folder: artifacts, outputs that could not be read,
-    /// and, if there is anything else to look at, the inputs and the brief.
+    /// and, if anything else is kept, the inputs and the brief.
     pub(super) fn keep(&self) -> io::Result<()> {
         let artifacts = !is_empty_folder(&self.artifacts);
         if artifacts {
@@ -223,7 +223,7 @@ fn is_empty_folder(path: &Path) -> bool {
         && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Makes a folder that others cannot look into, and those on the way.
+/// Makes a folder that other users cannot read, and those on the way.
 fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

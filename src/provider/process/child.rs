@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 // A process in an uninterruptible wait, as on a network file system that is gone, does not react to KILL.
 const ABANDON: Duration = Duration::from_secs(10);
 
-/// How often a process is looked after where the system cannot tell of its end through a descriptor.
+/// How often a process is asked about where the system has no descriptor that becomes readable at its end.
 const SLICE: Duration = Duration::from_millis(5);
 
 /// How often a program that is still being written is tried again, and how long it is left alone in between.
@@ -61,7 +61,7 @@ pub(in crate::provider) struct ChildCommand {
     pub(in crate::provider) grace: Duration,
     /// What it finds on its standard input.
     pub(in crate::provider) input: ProcessInput,
-    /// Whether standard output is told apart from standard error.
+    /// Whether standard output is kept apart from standard error.
     pub(in crate::provider) split: bool,
 }
 
@@ -80,9 +80,9 @@ pub(in crate::provider) enum ProcessInput {
 /// Where a piece of output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::provider) enum OutputStream {
-    /// Standard error, and standard output unless they are told apart.
+    /// Standard error, and standard output unless they are kept apart.
     Log,
-    /// Standard output, told apart.
+    /// Standard output, kept apart.
     Answer,
 }
 
@@ -101,7 +101,7 @@ pub(in crate::provider) enum ProcessEnd {
 }
 
 /// Runs a program to its end. Blocks; `sink` gets standard output and error in the order of writing, or, where they
-/// are told apart, each in its own order.
+/// are kept apart, each in its own order.
 ///
 /// # Errors
 /// When the program cannot be started.
@@ -165,17 +165,17 @@ fn input(input: &ProcessInput) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// A process that is being looked after.
+/// A process that is being watched.
 struct WatchedProcess<'a> {
     child: Child,
     group: Option<Pid>,
     /// Readable once the process has ended, where the system has that.
     exit: Option<OwnedFd>,
-    /// What is not at its end: the log, and the answer if it is told apart.
+    /// What is not at its end: the log, and the answer if it is kept apart.
     output: [Option<PipeReader>; 2],
     grace: Duration,
     interrupt: &'a Interrupt,
-    /// Why it was told to end, once it was.
+    /// Why it was asked to end, once it was.
     told: Option<ProcessEnd>,
     /// When the next signal is due, or the wait is given up.
     next_step: Option<Instant>,
@@ -205,7 +205,7 @@ impl<'a> WatchedProcess<'a> {
         }
     }
 
-    /// Follows the process until it has ended, or until it was told to and gave no sign.
+    /// Follows the process until it has ended, or until it was asked to and did not.
     fn follow(&mut self, deadline: Option<Instant>, sink: &mut OutputSink<'_>) {
         loop {
             let now = Instant::now();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::child::{ChildCommand, ProcessInput};
 
-/// Where programs are looked for when there is no `PATH`.
+/// Where programs are searched for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Environment variables.
@@ -35,7 +35,7 @@ pub(in crate::provider) struct StartError {
 }
 
 impl<'a> CommandLine<'a> {
-    /// A command whose form tells whether it is meant for a shell: it holds spaces, and its arguments are
+    /// A command whose form shows whether it is meant for a shell: it holds spaces, and its arguments are
     /// not given apart.
     pub(in crate::provider) fn guess(command: &'a str, args: &'a [String]) -> Self {
         // The published examples write `command: npm test`. Arguments that are given apart show that the command is a
