@@ -130,6 +130,7 @@ pub fn facts(resource: &Resource) -> Facts {
     Facts {
         key: resource.key(),
         references: references.list,
+        // An owner reference has no namespace: an owner lives beside what it owns, as in Kubernetes.
         owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
         detail,
     }
@@ -158,6 +159,7 @@ fn other(resource: &Resource, references: &mut References<'_>) -> KindFacts {
             for (index, rule) in spec.rules.iter().enumerate() {
                 let at = |field: &str| format!("/spec/rules/{index}/selector/{field}/name");
                 if let Some(plan) = &rule.selector.plan_ref {
+                    // A rule for something that is not declared matches nothing, and does no harm.
                     references.add(Kind::Plan, plan, at("planRef"), false);
                 }
                 if let Some(capability) = &rule.selector.capability_ref {
@@ -217,6 +219,7 @@ fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
 
 fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
     if let Some(ExternalRef::Resource { resource_ref, .. }) = &node.external_ref {
+        // A node may wait for something that only a later commit declares.
         let target = resource_ref.key(references.home);
         let pointer = format!("/spec/graph/nodes/{index}/externalRef/resourceRef/name");
         references.list.push(FactRef { target, pointer, required: false });

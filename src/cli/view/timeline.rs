@@ -27,6 +27,8 @@ pub(crate) fn entries(
     let mut newest_first = Vec::new();
     for commit in repo.log(tip) {
         let commit = commit?;
+        // From the tip backwards, so that a limit ends the walk early. The lines of a commit are in order,
+        // and turned round for that.
         newest_first.extend(of_commit(&commit, filter).into_iter().rev());
         if filter.limit.is_some_and(|limit| newest_first.len() >= limit) {
             break;

@@ -16,6 +16,8 @@ pub(super) fn check(spec: &PlanSpec, problems: &mut Vec<Problem>) -> Option<Topo
     edges_into_groups(graph, problems);
     if let Some(given) = &spec.graph_digest {
         let actual = spec.digest();
+        // Whoever gives the digest wants exactly the graph that was reviewed, so that a difference is an
+        // error.
         if *given != actual {
             let message = "the graph is not the one that `graphDigest` was computed for";
             let problem = Problem::new(codes::DIGEST_MISMATCH, "/spec/graphDigest", message);
@@ -84,6 +86,7 @@ fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     if groups.is_empty() {
         return;
     }
+    // A warning, because the published contract takes such edges, and its manifests load here unchanged.
     let mut warn = |pointer: String, group: &NodeId| {
         let message =
             format!("this edge has no effect: `{group}` is a group, and its children do not wait for it");

@@ -27,10 +27,10 @@ use crate::model::{JsonMap, NextStep, NodeReason};
 
 const SCHEME: &str = "human://";
 
-/// The longest that one look may take, waits for the host's limits included.
+/// The longest that one poll may take, waits for the host's limits included.
 const ONE_LOOK: Duration = Duration::from_secs(60);
 
-/// The longest that calling off may take.
+/// The longest that cancelling may take.
 const CALLING_OFF: Duration = Duration::from_secs(45);
 
 /// The provider.
@@ -121,7 +121,7 @@ impl Provider for Human {
     }
 }
 
-/// One look at the issue, and the checks of an answer.
+/// One poll of the issue, and the checks of an answer.
 async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> AttemptReport {
     let nothing = || AttemptReport::from(AttemptOutcome::Stopped(Stop::Shutdown));
     let mut report: AttemptReport = match task.look(handle).await {

@@ -17,6 +17,7 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
         let message = if text.is_empty() { "it says no more".to_owned() } else { text };
         return AttemptOutcome::failed(NodeReason::ProviderFailed, format!("the tool failed: {message}"));
     }
+    // Servers repeat it as text for older clients; only here do values keep their types.
     let given = match &result.structured_content {
         Some(Value::Object(map)) => map.clone(),
         Some(other) => [("result".to_owned(), other.clone())].into_iter().collect(),

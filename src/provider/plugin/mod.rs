@@ -19,7 +19,7 @@ use crate::model::JsonMap;
 /// The version of the exchange.
 const VERSION: &str = "planspec.provider/v1";
 
-/// How long calling off may take.
+/// How long cancelling may take.
 const CALLING_OFF: Duration = Duration::from_secs(30);
 
 /// The providers that users write.

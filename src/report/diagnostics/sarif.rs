@@ -27,6 +27,7 @@ pub(crate) fn sarif(diagnostics: &[Diagnostic]) -> String {
         .build();
     let run = Run::builder()
         .tool(Tool::builder().driver(driver).build())
+        // SARIF has two units for columns; ours are characters.
         .column_kind(json!("unicodeCodePoints"))
         .results(results)
         .build();

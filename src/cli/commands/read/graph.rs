@@ -80,6 +80,7 @@ fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<
     let execution = ResourceSelector { kind: Some(Kind::Execution), ..plan.clone() };
     let namespace = context.options.namespace.as_ref();
     let plans = inventory.keys(&plan, namespace)?;
+    // Both are searched before one is taken, so that a name that both have is noticed.
     let executions = inventory.keys(&execution, namespace)?;
     match (plans.as_slice(), executions.as_slice(), &plan.name) {
         ([_, ..], [_, ..], Some(name)) => {
@@ -131,6 +132,8 @@ pub(crate) fn execution_graph(
     {
         let pinned = pinned_plan(&workspace.repo, &tips.config, inventory.status(), &object.key, execution)?;
         let key = pin.plan.clone();
+        // Where a pin exists, the plan as it is now would be another graph than the one that runs (Invariant
+        // 9).
         return plan_of(pinned.as_ref(), &key, status);
     }
     let Some(Spec::Execution(spec)) = object.resource.as_ref().map(|resource| &resource.spec) else {

@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
             context.out.note("nothing is recorded yet; run `planspec reconcile`")?;
         }
         format => {
+            // For a single resource, the column would repeat its name.
             let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);
             for line in table.lines() {
                 context.out.line(line)?;
