@@ -57,6 +57,7 @@ impl Branches {
             BranchChoice::Repository => starting_branch(&repo, remote.as_ref())?,
         };
         let recorded = match (&remote, &choice) {
+            // A remote names its default branch itself, and a trailer would be wrong once that is renamed.
             (Some(_), _) => None,
             // One command with another branch changes nothing for the next one.
             (None, BranchChoice::Given(_)) => recorded_branch(&repo)?,
@@ -69,6 +70,7 @@ impl Branches {
 
     /// The branch to which the newest configuration that is known here points.
     fn known_redirect(&self) -> Option<String> {
+        // What a user names for one command is read as it is, whatever its configuration says.
         if self.is_given() {
             return None;
         }
@@ -77,6 +79,7 @@ impl Branches {
             Some(remote) => remote.local_name(&branch).ok()?,
             None => branch,
         };
+        // A hint for the next fetch, no more: what is wrong here is found and reported then.
         let tips = self.read(&self.start, self.repo.read_ref(&name).ok()??).ok()?;
         redirect(&tips.config, &self.start).map(str::to_owned)
     }
@@ -141,6 +144,8 @@ impl Branches {
     }
 
     fn remote_tips(&self, remote: &Remote, start: &str) -> Result<Option<BranchTips>, EngineError> {
+        // The configuration that names the status branch is only being fetched. With the default fetched
+        // along, nearly everybody is spared a second round trip.
         let guess = Config::default().status_branch;
         let names = [Some(start), Some(guess.as_str()), self.redirect.as_deref()];
         let heads: Vec<String> =
@@ -170,6 +175,7 @@ impl Branches {
     pub fn known_tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
         let known = remote.local_name(&format!("refs/heads/{}", self.branch()))?;
+        // Nothing was fetched yet, so that the remote has to be asked once.
         let Some(desired) = self.repo.read_ref(&known)? else { return self.tips() };
         let mut tips = self.read(self.branch(), desired)?;
         tips.status = self.repo.read_ref(&remote.local_name(&status_ref(&tips.config))?)?;
@@ -180,6 +186,8 @@ impl Branches {
         let branch = format!("refs/heads/{}", self.start);
         let desired = match self.repo.read_ref(&branch) {
             Ok(Some(id)) => id,
+            // Only what the user gives may be a revision: a missing branch must not be taken for a tag of its
+            // name.
             _ if !self.is_given() => return Err(self.nothing()),
             _ => self.repo.resolve_commit(&self.start).map_err(|error| match error {
                 GitError::UnknownRevision { .. } => self.nothing(),
@@ -261,6 +269,8 @@ impl Branches {
             let blob = self.repo.file(desired.tree, name)?;
             blob.map(|blob| self.repo.blob(blob, MAX_CONFIG_BYTES)).transpose()
         })?;
+        // Not quarantined as a manifest is: without its limits and its list of providers nothing else may be
+        // read or run.
         if let Some(error) = warnings.iter().find(|found| found.severity == Severity::Error) {
             let place = error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
             let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -297,6 +307,8 @@ impl Branches {
     ) -> Result<SwapResult, EngineError> {
         let reference = status_ref(config);
         Ok(match &self.remote {
+            // Exact in both cases. `None` means that the branch must not exist, so of two first commits one
+            // loses as well.
             Some(remote) => remote.push(&self.repo, &reference, base, new)?,
             None => self.repo.swap_ref(&reference, base, Some(new), why)?,
         })

@@ -35,6 +35,8 @@ pub enum EngineError {
         /// The first thing that is wrong.
         message: String,
     },
+    // Apart from the environment's errors, for an exit code of its own: the same command may win the next
+    // time.
     /// The status branch kept moving.
     #[error("lost {attempts} races for the status branch in a row")]
     Contended {

@@ -41,6 +41,7 @@ pub struct ReconcileInputs<'a> {
     pub branches: Branches,
     /// The index.
     pub index: Index,
+    // A function, because the configuration is known only once the desired commit has been read.
     /// The providers, made from the configuration of the desired branch.
     pub registry: Box<dyn Fn(&crate::config::Config) -> Registry + 'a>,
     /// The clock.
@@ -64,6 +65,7 @@ pub struct ReconcileOptions {
     pub max_duration: Option<Duration>,
     /// Carry out a deletion of more than the configured share of all resources.
     pub allow_mass_delete: bool,
+    // Leases are told apart by it alone: a second process of the same name would take them for its own.
     /// The name of this runner: unique to the process.
     pub runner: String,
     /// Pass the lines on that providers print.

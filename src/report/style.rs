@@ -61,6 +61,7 @@ impl Tone {
             "Running" | "Executing" | "Planning" => Self::Active,
             "Blocked" | "Waiting" | "PartiallyBound" | "Deprecated" => Self::Waiting,
             "Pending" | "Skipped" | "Cancelled" => Self::Muted,
+            // The history may name phases that another version has written.
             _ => Self::Plain,
         }
     }
@@ -70,6 +71,7 @@ impl Tone {
 #[must_use]
 pub(crate) fn node_sign(phase: NodePhase) -> &'static str {
     match phase {
+        // Each phase has a sign of its own, because colours may be off, and are not for everybody.
         NodePhase::Pending => "○",
         NodePhase::Running => "●",
         NodePhase::Blocked => "◍",

@@ -200,6 +200,7 @@ pub fn decide(
     let (mut snapshot, _) = Snapshot::open(branches.repo().reopen()?, index, branches.tips()?)?;
     let first_seen = Cell::new(None);
     for races in 0..MOST_RACES {
+        // In the loop: what is read after a lost race may bring another configuration with other people.
         let people = super::snapshot::gates::people(&snapshot);
         let (name, host) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), None),
@@ -209,6 +210,7 @@ pub fn decide(
         let actor = Actor { name, host, at: clock.now(), runner, first_seen: &first_seen };
         let DecisionEffect { assembly, lines } = weigh(&snapshot, decision, &actor)?;
         let by = actor.name.clone();
+        // Asked for twice it is so already, which makes no commit (Invariant 5).
         if assembly.is_empty() {
             return Ok(RecordedDecision { lines, commit: None, by });
         }
@@ -219,7 +221,11 @@ pub fn decide(
             }
             PublishOutcome::Unchanged => return Ok(RecordedDecision { lines, commit: None, by }),
             PublishOutcome::Moved(_) => {
+                // Longer with each loss, so that a runner which publishes all the time does not win every
+                // race.
                 std::thread::sleep(Duration::from_millis(20 * u64::from(races.min(20)) + 5));
+                // All is read again, because the decision may be impossible by now. Nothing is merged
+                // (Invariant 3).
                 snapshot.move_to(branches.tips()?)?;
             }
         }

@@ -48,6 +48,7 @@ impl ResolveCache {
     ) -> Option<ProviderResolution> {
         let resolved = self.resolved.borrow();
         let (known, answer) = resolved.get(execution)?.get(&node)?;
+        // Also within the same commits: the generation changes as soon as the Binding's record is published.
         (*known == stamp).then(|| answer.clone())
     }
 
@@ -60,6 +61,7 @@ impl ResolveCache {
         answer: &ProviderResolution,
     ) {
         let mut resolved = self.resolved.borrow_mut();
+        // All of it at once: what is dropped is only resolved again, and no order of use has to be kept.
         if resolved.len() >= MOST && !resolved.contains_key(execution) {
             resolved.clear();
         }

@@ -258,9 +258,12 @@ impl Preview {
     /// # Errors
     /// When it is too large, of another form or of another version.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PreviewError> {
+        // Before parsing, since the values take several times the memory of the text.
         if bytes.len() > MAX_BYTES {
             return Err(PreviewError::TooLarge(bytes.len()));
         }
+        // Unknown fields are refused in every part: a newer form must not be shown by halves, and a fork
+        // cannot add any.
         let preview: Self = serde_json::from_slice(bytes)?;
         if preview.api_version == API_VERSION { Ok(preview) } else { Err(PreviewError::Version) }
     }

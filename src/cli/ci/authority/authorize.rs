@@ -1,4 +1,4 @@
-//! Who may decide: one answer for comments and for reviews. Everything rests on the login that the host vouches for; no
+//! Who may decide: one answer for comments and for reviews. Everything depends on the login that the host vouches for; no
 //! text that anybody wrote is asked.
 
 use crate::cli::ci::host::Host;
