@@ -208,6 +208,7 @@ fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> KindFacts {
 
 fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
     references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
+    // A plan that was replaced may well be gone.
     for (index, old) in spec.supersedes.iter().enumerate() {
         references.add(Kind::Plan, old, format!("/spec/supersedes/{index}/name"), false);
     }

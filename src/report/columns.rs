@@ -179,7 +179,7 @@ fn wider(object: &LiveObject) -> Vec<String> {
 
 fn approvals(spec: Option<&Spec>, status: Option<&ResourceStatus>) -> String {
     let Some(ResourceStatus::Gate(status)) = status else { return "-".to_owned() };
-    // A gate without a manifest takes one approval.
+    // An implicit gate takes one approval (contract).
     let needed = gate(spec).map_or(1, |spec| spec.required_approvers);
     // After the decision those count who made it; the history keeps voided reviews as well.
     if let Some(resolution) = status.resolution.as_ref().filter(|_| status.phase == GatePhase::Approved) {

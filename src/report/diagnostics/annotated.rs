@@ -159,6 +159,7 @@ impl Excerpt {
         Snippet::source(self.text.clone())
             .line_start(self.first_line)
             .path(Cow::Owned(text::line(path).into_owned()))
+            // The excerpt is short already, and folding would hide some of its lines.
             .fold(false)
     }
 }

@@ -111,6 +111,7 @@ fn list(title: &str, items: Vec<String>) -> Option<PageSection> {
     if items.is_empty() {
         return None;
     }
+    // A long list would push all that follows out of sight.
     let folded = (items.len() > OPEN_ITEMS).then(|| counted(items.len(), "item"));
     Some(PageSection { title: title.to_owned(), folded, lead: String::new(), items })
 }

@@ -132,10 +132,11 @@ pub(crate) fn execution_graph(
     {
         let pinned = pinned_plan(&workspace.repo, &tips.config, inventory.status(), &object.key, execution)?;
         let key = pin.plan.clone();
-        // Where a pin exists, the plan as it is now would be another graph than the one that runs (Invariant
-        // 9).
+        // Where a pin exists, the plan as it is now would be another graph than the one that runs
+        // (Invariant 9).
         return plan_of(pinned.as_ref(), &key, status);
     }
+    // Before the pin, this is the plan that the next reconcile would pin.
     let Some(Spec::Execution(spec)) = object.resource.as_ref().map(|resource| &resource.spec) else {
         return Err(CliError::no(format!("{} has no graph yet", object.key)));
     };

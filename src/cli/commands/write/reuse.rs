@@ -36,6 +36,7 @@ pub(crate) fn earlier(
         return Err(CliError::usage(format!("`{named}` is not an execution"))
             .hint("`--from-execution` takes the name of one"));
     }
+    // Beside the new one, because work is reused within a namespace only.
     target.namespace = target.namespace.or_else(|| namespace.cloned());
     let object = inventory.one(&target, context)?;
     if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
