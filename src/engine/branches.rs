@@ -53,6 +53,7 @@ impl Branches {
     pub fn open(repo: Repo, remote: Option<Remote>, choice: BranchChoice) -> Result<Self, EngineError> {
         let start = match &choice {
             BranchChoice::Given(name) => name.strip_prefix("refs/heads/").unwrap_or(name).to_owned(),
+            // The event names it, which saves asking the remote.
             BranchChoice::HostDefault(name) => name.clone(),
             BranchChoice::Repository => starting_branch(&repo, remote.as_ref())?,
         };
@@ -197,6 +198,7 @@ impl Branches {
         let mut tips = self.follow(self.read(&self.start, desired)?, |named| {
             Ok(self.repo.read_ref(&format!("refs/heads/{named}"))?)
         })?;
+        // After the redirect: the configuration in force names the status branch.
         tips.status = self.repo.read_ref(&status_ref(&tips.config))?;
         self.checked(tips)
     }
@@ -264,6 +266,7 @@ impl Branches {
     /// The desired commit and its configuration; never that of a pull request's head.
     fn read(&self, branch: &str, desired: ObjectId) -> Result<BranchTips, EngineError> {
         let desired = self.repo.commit(desired)?;
+        // By tree path: a link of this name is refused, wherever it leads (Invariant 7).
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;
         let (config, warnings) = manifest::read_config(|name| {
             let blob = self.repo.file(desired.tree, name)?;

@@ -32,7 +32,7 @@ pub enum BranchChoice {
 /// The branch at which the search begins, before its configuration is read.
 ///
 /// # Errors
-/// Git; [`BranchError`] when no branch can be told.
+/// Git; [`BranchError`] when no branch can be determined.
 pub fn starting_branch(repo: &Repo, remote: Option<&Remote>) -> Result<String, EngineError> {
     let Some(remote) = remote else { return of_repository(repo) };
     // `git clone` writes down what the remote's HEAD names. Asking costs a round trip, so it comes second.
@@ -81,7 +81,7 @@ fn of_repository(repo: &Repo) -> Result<String, EngineError> {
 /// Git.
 pub(super) fn recorded_branch(repo: &Repo) -> Result<Option<String>, EngineError> {
     // The name of the status branch is configured on the branch that is being searched for. The default comes first;
-    // else the configuration of what is checked out only says where to look, and the record there decides.
+    // else the configuration of what is checked out only says where to search, and the record there decides.
     let mut names = vec![Config::default().status_branch];
     if let Some(config) = checked_out_config(repo)?
         && !names.contains(&config.status_branch)

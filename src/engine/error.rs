@@ -43,6 +43,8 @@ pub enum EngineError {
         /// How often it was tried.
         attempts: u32,
     },
+    // It may have been publishing, and nobody knows whether the branch moved: the process ends, and the next
+    // one reads the truth (Invariant 4).
     /// A thread of ours died.
     #[error("a worker ended without an answer")]
     WorkerLost,

@@ -59,7 +59,7 @@ pub struct ReconcileOptions {
     pub jobs: Option<usize>,
     /// The same, when the configuration says nothing either.
     pub default_jobs: usize,
-    /// Go on when everything waits, and look again this often.
+    /// Go on when everything waits, and read the branches again this often.
     pub watch: Option<Duration>,
     /// Stop cleanly before this much time has passed.
     pub max_duration: Option<Duration>,

@@ -74,7 +74,7 @@ impl AttemptFactory {
             commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
-        // Nobody holds the lease while work goes on elsewhere; the last one is that under which it was begun.
+        // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;
         Ok(Attempt {
             key: claim.key.clone(),

@@ -34,7 +34,7 @@ impl LeaseFence {
     }
 
     /// How long work may still run: nothing as soon as either clock is past the end. The wall clock may be set back, and
-    /// then the other one tells.
+    /// and then the other one decides.
     pub(crate) fn left(&self, reading: ClockReading) -> Duration {
         let wall = Duration::try_from(self.wall.duration_since(reading.wall)).unwrap_or_default();
         wall.min(self.boot.saturating_sub(reading.boot))

@@ -328,7 +328,7 @@ impl Attempts {
             let mut run = provider.run(attempt, Control { stop: stopped, output: lines });
             let report = tokio::select! {
                 report = &mut run => report,
-                // A provider that was told to stop still has to end its process and to say how that went.
+                // A provider that was asked to stop still has to end its process and to report how that went.
                 () = guard => run.await,
             };
             let started = Some(started);

@@ -1,4 +1,4 @@
-//! One commit in the making: records to put and remove, what its message tells, and what outputs will be told once it
+//! One commit in the making: records to put and remove, what its message says, and the events that outputs get once it
 //! is published.
 
 use std::collections::BTreeMap;
@@ -19,13 +19,14 @@ pub(crate) struct CommitBuilder {
     pub(crate) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     changes: Vec<RecordEdit>,
     transitions: Vec<Transition>,
-    // Held until the commit is on the branch: nobody is told of what might still be lost (Invariant 4).
+    // Held until the commit is on the branch: nobody may see what might still be lost (Invariant 4).
     events: Vec<Event>,
     pub(crate) dashboard: Option<DashboardInput>,
 }
 
 impl CommitBuilder {
     pub(crate) fn is_empty(&self) -> bool {
+        // Not the transitions, of which a renewal has none.
         self.changes.is_empty()
     }
 
@@ -85,7 +86,7 @@ impl CommitBuilder {
         self.push(&key, record, step.pins.clone());
     }
 
-    /// Tells what moved in an execution.
+    /// Adds the lines and events of what moved in an execution.
     fn tell_execution(
         &mut self,
         key: &ResourceKey,
@@ -95,6 +96,7 @@ impl CommitBuilder {
         at: Timestamp,
     ) {
         let status = &draft.status;
+        // Line and event are made side by side, so that history and screen say the same.
         for change in &draft.moves {
             let reason = change.reason;
             let message = change.message.clone();
@@ -211,7 +213,7 @@ impl CommitBuilder {
         self.puts.remove(key);
         self.changes.retain(|change| change.key() != *key);
         self.transitions.retain(|transition| transition.key != *key);
-        // What was withdrawn was never true for anybody else, so nobody is told of it.
+        // What was withdrawn was never true for anybody else, so no output gets it.
         self.events.retain(|event| resource_of(event) != Some(key));
     }
 
@@ -237,7 +239,7 @@ impl CommitBuilder {
         self.changes.push(RecordEdit::Remove(key));
     }
 
-    /// The commit, and what to tell once it is published.
+    /// The commit, and what follows from it once it is published.
     pub(crate) fn split(
         self,
         desired: ObjectId,

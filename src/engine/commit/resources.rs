@@ -107,7 +107,7 @@ fn plan_gate(
             // the gate (Invariant 11).
             if snapshot.index.places(key)?.is_empty() {
                 let Some(referrer) = referrer(snapshot, key)? else { return Ok(ResourceStep::Remove) };
-                // When that goes, the record is looked at again.
+                // When that goes, the record is planned again.
                 settled.get_or_insert_with(WaitSet::default).on(&Topic::Resource(referrer));
             }
         }

@@ -47,11 +47,13 @@ pub(super) fn complete(
     // What failed gives no outputs, so the declared ones are not asked for.
     let outputs = if failed { JsonMap::new() } else { checked(snapshot, &compiled, ix, node, outputs)? };
     let state = case.status().node_statuses.get(id);
+    // Without a handle nothing was given to the provider that could be cancelled.
     let elsewhere = state.is_some_and(|state| state.is_remote() && state.extensions.handle.is_some());
     let evidence = Evidence::default();
     let reason = NodeReason::CompletedByPerson;
     let (change, said) = if elsewhere {
-        // Only a reconcile knows the providers; and nothing that comes after may run beside what is called off.
+        // Only a reconcile knows the providers; and nothing that comes after may run beside work that is still to be
+        // cancelled.
         let said = format!("{word}, as soon as the next reconcile has called off its work elsewhere");
         (NodeChange::Decide(Box::new(NodeDecision { failed, outputs, message })), said)
     } else if failed {
@@ -90,11 +92,13 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
             )),
             None => Ok(()),
         },
+        // Its attempt and this decision would be two ends of one node (Invariant 10).
         (_, NodePhase::Running) => refuse(format!(
             "node `{}` is being worked on by {}",
             node.id,
             state.extensions.runner.as_deref().unwrap_or("a runner")
         )),
+        // It may still be skipped, which its sources decide.
         (_, NodePhase::Pending) => {
             refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
@@ -143,7 +147,7 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Calls off an execution, or every execution of a goal that is under way.
+/// Cancels an execution, or every execution of a goal that is under way.
 pub(super) fn cancel(
     snapshot: &Snapshot,
     actor: &Actor<'_>,
@@ -175,6 +179,7 @@ pub(super) fn cancel(
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
             }
             _ => {
+                // Comments on a host, which may be found again later, name Executions alone.
                 if target.kind == Kind::Execution {
                     actor.answers(restarted(case.status()), "the last start of the execution")?;
                 }

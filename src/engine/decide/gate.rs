@@ -90,7 +90,7 @@ pub(super) fn review(
     Ok(verdict)
 }
 
-/// What the person is told about the gate after their review.
+/// What the command prints about the gate after the review.
 fn outcome(decision: &GateDecision, action: ReviewAction) -> String {
     match (decision, action) {
         (GateDecision::Approved { by }, _) => format!("approved by {}", by.join(", ")),

@@ -60,7 +60,7 @@ pub enum Decision {
         /// The answer.
         text: String,
     },
-    /// An execution is called off, or every execution of a goal.
+    /// An execution is cancelled, or every execution of a goal.
     Cancel {
         /// The execution or goal.
         target: ResourceKey,
@@ -183,7 +183,7 @@ impl Actor<'_> {
     }
 }
 
-/// Records a decision (Invariant 3 and 11). After a lost race everything is looked at again, so
+/// Records a decision (Invariant 3 and 11). After a lost race everything is read again, so
 /// that what is recorded is a decision about what is so now.
 ///
 /// # Errors
@@ -204,6 +204,7 @@ pub fn decide(
         let people = super::snapshot::gates::people(&snapshot);
         let (name, host) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), None),
+            // By the login that the host vouches for. A name under `identities` is nobody's login by itself.
             Decider::Host(host) => (people.identify_login(&host.account.login), Some(host)),
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
@@ -214,6 +215,7 @@ pub fn decide(
         if assembly.is_empty() {
             return Ok(RecordedDecision { lines, commit: None, by });
         }
+        // The events are for those who follow a reconcile; whoever decides gets lines.
         let (batch, _) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
         match publisher.deliver(&snapshot.config, snapshot.status, &batch)? {
             PublishOutcome::Done { commit, .. } => {

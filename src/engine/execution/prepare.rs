@@ -167,7 +167,7 @@ impl ActiveExecution {
             };
         }
         let Some(declared) = declared else {
-            // It was never started, so there is nothing to call off.
+            // It was never started, so there is nothing to cancel.
             step.draft.status.extensions.cancel.get_or_insert_with(|| removed_request(now));
             step.draft.execution(
                 ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() },
@@ -233,7 +233,7 @@ impl ActiveExecution {
         None
     }
 
-    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record tells.
+    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record says.
     fn apply_ended(
         &self,
         snapshot: &Snapshot,

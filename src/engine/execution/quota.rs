@@ -1,5 +1,5 @@
 //! How many attempts are under way in the namespaces that have a limit, according to the records and to what this very pass
-//! decided already. A runner that overlooks another's claim loses the race for the branch, and looks again.
+//! decided already. A runner that overlooks another's claim loses the race for the branch, and plans again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

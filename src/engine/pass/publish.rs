@@ -148,7 +148,7 @@ impl Driver<'_> {
             // Before anything is planned again: the index does not hold the new records yet, and dependents
             // read them from here.
             self.snapshot.published(commit, puts.clone())?;
-            // Events come after the commit: nobody is told of what might still be lost (Invariant 4).
+            // Events come after the commit: nobody may see what might still be lost (Invariant 4).
             for event in events {
                 self.emit(event);
             }

@@ -70,6 +70,7 @@ impl TipReader {
         } else {
             self.branches.tips()?
         };
+        // Not after a failure, which leaves the tips as old as they are.
         self.read_at = asked_at;
         let duration_ms = begun.elapsed().as_millis();
         if self.is_remote() {

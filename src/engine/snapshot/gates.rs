@@ -42,6 +42,8 @@ pub(crate) fn decide(
     let record = snapshot.record(gate)?;
     let status = record.as_ref().and_then(|record| gate_status(record));
     let version = in_force(snapshot, gate, record.as_deref())?;
+    // Of the version in force, which may be newer than the record: reviews of the spec before do not count
+    // for it (Invariant 11).
     let generation = version.generation(record.as_deref());
     Ok((decide_with(snapshot, &version, status, generation, binding, since), version))
 }
@@ -56,7 +58,7 @@ pub(crate) fn decide_with(
     since: Option<Timestamp>,
 ) -> GateEvaluation {
     let author = author_of(snapshot, binding);
-    // Where it cannot be told who the author is, nobody's review counts: better closed than open to the author.
+    // Where the author is not known, nobody's review counts: better closed than open to the author.
     let known = snapshot.config.gates.author_may_approve || author.is_some();
     let open = known && !matches!(version, GateInForce::Closed { .. });
     let asked =

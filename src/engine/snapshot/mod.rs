@@ -33,7 +33,7 @@ use resolve_cache::ResolveCache;
 /// How many records may be newer than the index before it is brought up to date.
 const OVERLAY_LIMIT: usize = 20_000;
 
-/// How many commits of the status branch are looked at for the desired commit that they name.
+/// How many commits of the status branch are read in search of one that names a desired commit.
 const TRAILERS_LOOKED_AT: usize = 20;
 
 /// A declared resource with its declaration.
@@ -242,7 +242,8 @@ impl Snapshot {
         Ok(resource.map(|resource| LoadedResource { resource, declared }))
     }
 
-    /// A declared Binding or Capability, read once while the same commits are looked at.
+    /// A declared resource, read once until the index is brought to other commits. For what is asked for many times: Bindings
+    /// and Capabilities, and the Plans and Executions in which cycles of waits are searched.
     pub(crate) fn cached(&self, key: &ResourceKey) -> Result<Option<Rc<LoadedResource>>, EngineError> {
         // Thousands of nodes ask for the same few resources.
         if let Some(known) = self.answers.binding(key) {
@@ -288,7 +289,7 @@ impl Snapshot {
     }
 }
 
-/// The desired commit for which the status branch was last written, as the commits at its tip tell.
+/// The desired commit for which the status branch was last written, as the commits at its tip record it.
 pub(crate) fn recorded_desired(
     repo: &Repo,
     status: Option<ObjectId>,

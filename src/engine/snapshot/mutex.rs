@@ -1,5 +1,5 @@
 //! Mutual exclusion between Executions: who holds which mutex, according to the records and to what this very pass
-//! decided already. A runner that overlooks another's decision loses the race for the branch, and looks again.
+//! decided already. A runner that overlooks another's decision loses the race for the branch, and plans again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
-//! Answers that planning gets again and again while the same commits are looked at: Bindings as they are declared, what
-//! was resolved for nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is brought to other commits.
+//! Answers that planning needs again and again at the same commits: resources as they are declared, what was resolved for
+//! nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is
+//! brought to other commits.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use crate::graph::NodeIx;
 use crate::model::ResourceKey;
 use crate::plan::ProviderResolution;
 
-/// The blob and the generation of the Binding that was looked at; none when there is no such Binding.
+/// The blob and the generation of the Binding that was resolved with; none when there is no such Binding.
 pub(crate) type BindingVersion = Option<(ObjectId, u64)>;
 
 /// How many executions are remembered at most.

@@ -29,7 +29,7 @@ pub(crate) struct ExpressionError {
     pub offset: usize,
     /// What is wrong, as a lower-case fragment.
     pub message: String,
-    /// What to write instead, when that can be told.
+    /// What to write instead, when that is known.
     pub hint: Option<String>,
 }
 
