@@ -28,7 +28,7 @@ impl SetChange {
 /// A resource that is there in both sets and differs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ResourceDiff {
-    /// Which.
+    /// The key that both versions have.
     pub key: ResourceKey,
     /// Whether the spec as written changed, so that the generation grows. That alone may be: a spec may be written
     /// anew without meaning anything else, and then `fields` is empty.

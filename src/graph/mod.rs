@@ -18,7 +18,7 @@ pub(crate) enum GraphError {
     /// Two nodes share an id.
     #[error("node id `{id}` is used twice")]
     DuplicateNode {
-        /// The id.
+        /// The id that both have.
         id: NodeId,
         /// The index of the second node.
         node: usize,
@@ -38,7 +38,7 @@ pub(crate) enum GraphError {
     SelfLoop {
         /// The id.
         id: NodeId,
-        /// Where.
+        /// The edge, or the item of `dependsOn` or `children`.
         pointer: String,
     },
     /// Nodes depend on each other in a cycle.

@@ -15,7 +15,7 @@ pub(crate) const SUMMARY_LIMIT: usize = 1 << 20;
 pub(crate) struct RenderedComment {
     /// The comment, with its marker.
     pub comment: String,
-    /// The summary.
+    /// The summary, without marker and digest: the host keeps one for each run.
     pub summary: String,
 }
 

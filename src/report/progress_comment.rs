@@ -19,9 +19,9 @@ const OPEN_NODES: usize = 25;
 /// An execution, and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct ExecutionProgress {
-    /// Which.
+    /// Which execution; shown as `NAMESPACE/KIND/NAME`.
     pub key: ResourceKey,
-    /// Its status.
+    /// Its status as it was published last.
     pub status: ExecutionStatus,
     /// The graph that it runs, when it is at hand.
     pub graph: Option<PlanGraph>,

@@ -27,7 +27,7 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
-    /// Every tone.
+    /// Every tone; the position of one is its mark in a table.
     pub(crate) const ALL: [Self; 7] =
         [Self::Plain, Self::Good, Self::Bad, Self::Active, Self::Waiting, Self::Muted, Self::Strong];
 

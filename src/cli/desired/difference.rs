@@ -133,7 +133,7 @@ impl DesiredDiff {
         out
     }
 
-    /// For programs.
+    /// For programs: keys as `NAMESPACE/KIND/NAME`, fields with their old and new values.
     pub(crate) fn to_value(&self) -> Value {
         let keys = |keys: &[ResourceKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
         let changed: Vec<Value> = self

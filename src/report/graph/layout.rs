@@ -19,7 +19,7 @@ pub(super) struct Layout {
     pub(super) rows: usize,
 }
 
-/// A place.
+/// A place in the picture, in units of a node and its gap.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct GridCell {
     /// The layer, from 0.

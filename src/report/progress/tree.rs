@@ -18,7 +18,7 @@ pub(super) struct ProgressTree {
     executions: BTreeMap<ResourceKey, ExecutionBranch>,
 }
 
-/// One execution.
+/// One execution that has not ended.
 #[derive(Debug)]
 struct ExecutionBranch {
     phase: ExecutionPhase,
@@ -29,7 +29,7 @@ struct ExecutionBranch {
     leaves: BTreeMap<NodeId, NodeLeaf>,
 }
 
-/// One node.
+/// One node that runs or waits for somebody.
 #[derive(Debug)]
 struct NodeLeaf {
     phase: NodePhase,

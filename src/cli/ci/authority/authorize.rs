@@ -20,9 +20,9 @@ pub(crate) enum Permission<'a> {
 /// Somebody who may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuthorizedActor {
-    /// The login.
+    /// The login, as the host writes it.
     pub(crate) login: String,
-    /// The number of the account.
+    /// The number of the account, which outlives a change of the login.
     pub(crate) id: u64,
     /// The teams among the gate's reviewers that the person is in, as the gate writes them, without `team:`.
     pub(crate) teams: Vec<String>,

@@ -93,11 +93,11 @@ fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<
 
 /// The plan that an execution runs, and the status of the execution.
 pub(crate) struct ExecutionGraph {
-    /// The plan.
+    /// The plan that is pinned; before that, the one that the execution names.
     pub(crate) key: ResourceKey,
-    /// Its labels.
+    /// Its labels, which rules of Bindings may select by.
     pub(crate) labels: StringMap,
-    /// Its spec.
+    /// Its spec as of the pin.
     pub(crate) plan: PlanSpec,
     /// The status of the execution.
     pub(crate) status: Option<ExecutionStatus>,
