@@ -100,7 +100,7 @@ impl Output {
         Ok(writeln!(self.stderr, "{} {line}", Tone::Waiting.paint("warning:"))?)
     }
 
-    /// Prints what an error has to say; where even that fails, there is nobody to tell.
+    /// Prints what an error has to say; where even that fails, there is nowhere left to report it.
     pub(crate) fn error(&mut self, rendered: &str) {
         let _ = self.stderr.write_all(rendered.as_bytes());
         let _ = self.stderr.flush();

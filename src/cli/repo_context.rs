@@ -19,9 +19,9 @@ const NO_REMOTE: &str = ".";
 
 /// A repository, and the remote whose branches count, when there is one.
 pub(crate) struct RepoContext {
-    /// The repository.
+    /// The user's own, or a bare clone in the cache for a URL.
     pub(crate) repo: Repo,
-    /// The remote.
+    /// The remote whose branches count; without one, the local branches do.
     pub(crate) remote: Option<Remote>,
     /// The directory that relative paths are relative to.
     pub(crate) here: PathBuf,

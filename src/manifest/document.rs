@@ -154,7 +154,7 @@ fn api_version(map: &Map<String, Value>) -> Version {
     }
 }
 
-/// Why a document is not ours, when it looks as if it were meant to be something.
+/// Why a document is not ours, when it seems to be meant as a resource.
 pub(super) fn why_foreign(value: &Value) -> Option<Problem> {
     let map = value.as_object().filter(|map| !map.is_empty())?;
     // kubectl prints several objects as one such document, which people then save as it is.

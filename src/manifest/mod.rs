@@ -214,7 +214,7 @@ fn mentions_group(bytes: &[u8]) -> bool {
     )
 }
 
-/// Whether a text that cannot be parsed looks like a manifest: it says `apiVersion: planspec.io…` somewhere.
+/// Whether a text that cannot be parsed is meant as a manifest: it says `apiVersion: planspec.io…` somewhere.
 fn declares_group(text: &str) -> bool {
     text.match_indices(API_GROUP).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default().trim_end_matches(['"', '\'', ' ', '\t']);

@@ -218,8 +218,8 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
             let fork = event.pull_request.is_from_fork();
             Ok(HostEvent::PullRequest(PullRef {
                 number: event.pull_request.number,
-                // Both become arguments of Git, so that nothing but a branch and a commit may pass (Invariant
-                // 8).
+                // Both become arguments of Git, so that nothing but a branch and a commit may pass
+                // (Invariant 8).
                 base: branch(&event.pull_request.base.branch)?,
                 head: commit(&event.pull_request.head.sha)?,
                 fork,

@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::github::{Access, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
 
-/// How long a job has for telling what a pass did, when the pass has taken all of its time.
+/// How long a job has for reporting what a pass did, when the pass has taken all of its time.
 const TELLING: Duration = Duration::from_secs(5 * 60);
 
 /// The host, and which repository this is about.

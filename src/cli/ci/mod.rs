@@ -1,4 +1,4 @@
-//! `planspec ci`: what a job of the Git host does about the event that started it. The event only says where to look;
+//! `planspec ci`: what a job of the Git host does about the event that started it. The event only says what it is about;
 //! what counts is read from Git and from the host's API.
 
 mod authority;

@@ -134,7 +134,7 @@ impl PassView {
         })
     }
 
-    /// The commit of the desired branch that brought each of these Executions, as far as can be told: else the one at
+    /// The commit of the desired branch that brought each of these Executions, as far as that is known: else the one at
     /// which it was first seen.
     pub(crate) fn brought(
         &self,
@@ -181,7 +181,7 @@ impl PassView {
     }
 
     /// The commits of the desired branch that a merged pull request can have brought: those between its base and its
-    /// merge. None where they are too far apart to tell.
+    /// merge. None where they are too far apart to be sure.
     pub(crate) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
         let id = |sha: &str| sha.parse::<ObjectId>().ok();
         let (Some(merge), Some(base)) = (pull.merge_commit_sha.as_deref().and_then(id), id(&pull.base.sha))

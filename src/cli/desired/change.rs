@@ -40,7 +40,7 @@ impl ChangeKind {
     }
 }
 
-/// The change.
+/// The change, with everything at its base that it is checked against.
 pub(crate) struct DesiredChange<'w> {
     workspace: &'w RepoContext,
     base: Option<ObjectId>,

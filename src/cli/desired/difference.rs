@@ -78,6 +78,7 @@ impl DesiredDiff {
         findings.extend(desired::check_references(&new.resources, &config.limits, &read));
         manifest::drop_consequences(&mut findings);
         findings.retain(|found| !before(found));
+        // After the comparison: a transition is about the change itself, and was never there before.
         let mut moved = desired::transitions(&old.resources, &new.resources);
         manifest::locate(&mut moved, &config.limits, &read);
         findings.extend(moved);
@@ -132,7 +133,7 @@ impl DesiredDiff {
         out
     }
 
-    /// For programs.
+    /// For programs: keys as `NAMESPACE/KIND/NAME`, fields with their old and new values.
     pub(crate) fn to_value(&self) -> Value {
         let keys = |keys: &[ResourceKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
         let changed: Vec<Value> = self

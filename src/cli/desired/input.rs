@@ -154,7 +154,7 @@ pub(crate) fn survey_work_tree(
     if unchanged && !survey.diagnostics.is_empty() {
         return Ok((Some(survey), resources));
     }
-    // A file counts as known only if it was left alone for a while before it was looked at, and while it was.
+    // A file counts as known only if it was left alone for a while before it was read, and while it was.
     let settled = |place: &Path, old: Option<FileStamp>| {
         old.filter(|old| old.is_settled(now) && stamp(place).as_ref() == Some(old))
     };

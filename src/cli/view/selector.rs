@@ -28,7 +28,7 @@ pub(crate) struct ExecutionTarget {
     pub(crate) namespace: Option<Name>,
     /// The execution's name.
     pub(crate) name: Name,
-    /// The node.
+    /// The node; whether there is one of that id is checked against the pinned graph.
     pub(crate) node: Option<NodeId>,
 }
 

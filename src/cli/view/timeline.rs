@@ -45,6 +45,7 @@ pub(crate) fn entries(
 fn of_commit(commit: &Commit, filter: &HistoryFilter) -> Vec<HistoryEntry> {
     let trailers = commit.trailers();
     let trailer = |name: &str| trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    // Trailers are about the whole commit, and hold for each of its lines.
     let (desired, runner) = (trailer(DESIRED_COMMIT), trailer(RUNNER));
     parse_message(commit)
         .into_iter()

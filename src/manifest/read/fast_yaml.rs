@@ -1,5 +1,5 @@
 //! The usual part of YAML, read line by line: block mappings and lists, one-line scalars and flow collections, literal
-//! and folded text. Whatever looks in the least unusual is left to the walk over events, which decides what a text
+//! and folded text. Whatever is in the least unusual is left to the walk over events, which decides what a text
 //! means: a property test compares the two.
 //!
 //! It is here for one figure: the 10,000 manifests of the benchmark, 11.6 MB, take 0.13 s this way, 0.52 s by events with
@@ -62,11 +62,11 @@ impl YamlLine<'_> {
     }
 }
 
-/// The lines of a text; the next one that holds something is looked at before it is taken.
+/// The lines of a text; the next one that holds something can be read before it is taken.
 struct YamlLines<'t> {
     rest: &'t str,
     next: Option<YamlLine<'t>>,
-    /// What follows the line that is looked at.
+    /// What follows the next line.
     after: &'t str,
 }
 
@@ -110,7 +110,7 @@ impl<'t> YamlLines<'t> {
         self.next = Some(line);
     }
 
-    /// Takes literal or folded text whose head stands in the line that is looked at.
+    /// Takes literal or folded text whose head stands in the next line.
     fn text_block(&mut self, head: &str, parent: usize) -> Option<String> {
         let (text, after) = text_block::read(head, self.after, parent)?;
         self.after = after;
@@ -136,7 +136,7 @@ fn mapping(lines: &mut YamlLines<'_>, indent: usize, depth: u32) -> Option<Value
     ends.then_some(Value::Object(map))
 }
 
-/// What follows `key:` in the line that is looked at, or below it.
+/// What follows `key:` in the next line, or below it.
 fn entry(lines: &mut YamlLines<'_>, rest: &str, indent: usize, depth: u32) -> Option<Value> {
     if rest.starts_with(['|', '>']) {
         return lines.text_block(rest, indent).map(Value::String);

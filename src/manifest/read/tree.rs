@@ -127,6 +127,7 @@ impl YamlTree {
                 if let Some((key, value)) = own {
                     return Some((Some(*key), *value));
                 }
+                // A field that came by a merge is shown where it is written.
                 let merges = entries.iter().filter(|(key, _)| self.is_merge(*key));
                 merges.flat_map(|(_, value)| self.merged(*value)).find_map(|map| self.step(map, segment, 0))
             }

@@ -10,6 +10,7 @@ use crate::model::{Node, NodeId, NodeKind, PlanGraph, PlanSpec};
 /// Checks ids, edges, cycles, and the digest; gives back the graph if it is sound.
 pub(super) fn check(spec: &PlanSpec, problems: &mut Vec<Problem>) -> Option<Topology> {
     let graph = &spec.graph;
+    // All of them at once, so that a plan can be fixed in one go.
     let topology = Topology::build(graph).map_err(|errors| {
         problems.extend(errors.iter().map(|error| explain(error, graph)));
     });

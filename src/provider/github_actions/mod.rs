@@ -296,8 +296,7 @@ impl WorkflowAttempt {
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingProvider,
             message: message.to_owned(),
-            // `null` says that it was started and has not been found: a handle there must be, or it would be started
-            // again.
+            // `null` says that it was started and has not been found: work without a handle is never polled.
             handle: Some(json!({ "run": run }).to_string()),
             poll_after: Some(AGAIN),
         }

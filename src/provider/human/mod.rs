@@ -142,6 +142,8 @@ async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> Att
         let log = AttemptLog::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
         check_elsewhere(&task.office.settings, &task.attempt, &mut report, &mut stop, log).await;
     }
+    // Marked before the end is published. A runner that is lost in between leaves the handle, by which the next poll
+    // finds the same issue and the same answer.
     if matches!(report.outcome, AttemptOutcome::Stopped(_)) || task.end(handle).await.is_err() {
         return nothing();
     }
@@ -157,6 +159,7 @@ fn local(attempt: &Attempt) -> AttemptOutcome {
     AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingPerson,
         message: message(attempt),
+        // Nothing to poll: a command of the person ends the wait.
         handle: None,
         poll_after: None,
     }

@@ -1,4 +1,4 @@
-//! Who may decide: one answer for comments and for reviews. Everything rests on the login that the host vouches for; no
+//! Who may decide: one answer for comments and for reviews. Everything depends on the login that the host vouches for; no
 //! text that anybody wrote is asked.
 
 use crate::cli::ci::host::Host;
@@ -20,9 +20,9 @@ pub(crate) enum Permission<'a> {
 /// Somebody who may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuthorizedActor {
-    /// The login.
+    /// The login, as the host writes it.
     pub(crate) login: String,
-    /// The number of the account.
+    /// The number of the account, which outlives a change of the login.
     pub(crate) id: u64,
     /// The teams among the gate's reviewers that the person is in, as the gate writes them, without `team:`.
     pub(crate) teams: Vec<String>,

@@ -35,7 +35,7 @@ pub(crate) enum GateSelector {
     Of(ExecutionTarget, NodeId),
 }
 
-/// A command.
+/// A command, with everything in it that can be checked without the repository checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CommentCommand {
     /// A gate is approved.

@@ -64,7 +64,7 @@ pub(crate) fn run(
     };
     let answer = match answer {
         Ok(answer) => answer,
-        // A clear no is for the one who asked; anything else is for whoever looks after the job.
+        // A clear no is for the one who asked; anything else is for whoever runs the job.
         Err(error) if error.exit() == Exit::No || error.exit() == Exit::Usage => {
             CommandAnswer::No(markdown(&error.to_string(), 300))
         }

@@ -1,4 +1,4 @@
-//! What people are told while a pass goes on: the comments on their pull requests, brought up to date now and then beside
+//! What people see while a pass goes on: the comments on their pull requests, brought up to date now and then beside
 //! the engine, which does not wait for the host.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::cli::repo_context::SelectedCommits;
 use crate::event::Event;
 use crate::model::{Kind, ResourceKey};
 
-/// What happened, between the pass and whoever tells it.
+/// What happened, between the pass and the thread that reports it.
 #[derive(Default)]
 pub(crate) struct UpdateQueue {
     state: Mutex<UpdateState>,

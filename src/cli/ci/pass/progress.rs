@@ -120,7 +120,7 @@ pub(crate) fn comment(
         return Ok(());
     }
     let waiting: Vec<&ResourceKey> = touched.difference(&first).collect();
-    // Where there are more than one pass can ask about, each one begins elsewhere.
+    // Where there are more than one pass can ask about, each one begins at another place.
     let begin = (uuid::Uuid::new_v4().as_u128() % (waiting.len().max(1) as u128)) as usize;
     let begin = if waiting.len() > MOST_ASKED { begin } else { 0 };
     let waiting = waiting.iter().cycle().skip(begin).take(waiting.len()).copied();

@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
     }
     let filter = HistoryFilter { keys, node: arguments.node.clone(), limit: arguments.limit };
     let mut entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
+    // Resources that are named were resolved within `-n` already.
     if let (Some(namespace), true) = (&context.options.namespace, filter.keys.is_empty()) {
         entries.retain(|entry| entry.resource.namespace == *namespace);
     }

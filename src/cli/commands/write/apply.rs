@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &ApplyArguments, context: &mut Context) -> Result<E
         context.out.note("nothing was changed")?;
         return Ok(Exit::No);
     }
+    // Without this, the wrong files would be applied with success.
     if resources.is_empty() {
         return Err(CliError::no("no manifests found in the input"));
     }

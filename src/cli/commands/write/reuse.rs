@@ -1,4 +1,4 @@
-//! What a new Execution will take over from an earlier one, told before any reconcile decides it: the same decision,
+//! What a new Execution will take over from an earlier one, shown before any reconcile decides it: the same decision,
 //! made of what is declared and recorded now.
 
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ pub(crate) fn earlier(
         return Err(CliError::usage(format!("`{named}` is not an execution"))
             .hint("`--from-execution` takes the name of one"));
     }
+    // Beside the new one, because work is reused within a namespace only.
     target.namespace = target.namespace.or_else(|| namespace.cloned());
     let object = inventory.one(&target, context)?;
     if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
