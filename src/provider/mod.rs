@@ -39,6 +39,7 @@ pub fn kill_processes() {
 }
 
 /// The result of an attempt, as it becomes known.
+// Boxed, so that the registry can hold providers of every kind.
 pub type AttemptFuture = Pin<Box<dyn Future<Output = AttemptReport> + Send>>;
 
 /// Cancelling remote work.
@@ -70,6 +71,7 @@ pub trait Provider: Send + Sync {
     /// Cancels the remote work that `attempt.handle` names; may be asked more than once. The answer is
     /// what went wrong, in words; the node is cancelled in any case.
     fn cancel_remote(&self, _attempt: Attempt) -> CancelFuture {
+        // A local process ends with its attempt, and leaves nothing to cancel.
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct CompiledPlan {
     pub topology: Topology,
     /// The ids of the nodes, by index.
     pub ids: Arc<[NodeId]>,
+    // By the index of the node, as in the topology: each pass asks for nearly all of them.
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
     reads: Vec<Vec<NodeIx>>,

@@ -103,6 +103,7 @@ impl Provider for GitHubActions {
             };
             let run = match job.known() {
                 Some(id) => Some(id),
+                // It was started and not found; it may have appeared since.
                 None => job.find().await.map_err(|error| error.to_string())?.map(|run| run.id),
             };
             match run {

@@ -98,6 +98,7 @@ pub(super) fn body(attempt: &Attempt, person: &Assignee, dashboard: Option<&str>
     criteria(&mut about, &attempt.criteria);
     belongs(&mut about, attempt);
     text.push_str(&about);
+    // Last and always whole: what stands above is bounded so that this fits into what the host takes.
     answer(&mut text, attempt, person);
     text
 }

@@ -122,6 +122,7 @@ impl IssueTask {
     async fn open(&self) -> Result<Issue, GitHubError> {
         let home = &self.office.home;
         let text = body(&self.attempt, &self.person, home.dashboard.as_deref());
+        // Everybody who can read the repository can read the issue, and an input may hold what another task printed.
         let redact = |text: &str| self.office.redactor.text(text);
         let mut issue = NewIssue {
             title: redact(&title(&self.attempt)),
@@ -232,6 +233,7 @@ impl IssueTask {
         why: &str,
     ) -> Result<AttemptOutcome, GitHubError> {
         let repo = &self.office.home.repo;
+        // The time comes from the host, and becomes part of a hidden comment that it must not be able to end.
         let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.');
         let closed: String =
             issue.closed_at.iter().flat_map(|at| at.chars()).filter(plain).take(40).collect();
@@ -331,6 +333,7 @@ impl IssueTask {
 
     /// What the node waits for while the token is too weak to read the issue.
     pub(super) fn cannot_look(&self, handle: &IssueHandle, error: &GitHubError) -> AttemptOutcome {
+        // Blocked and not failed: somebody can give the token what it lacks, and the answer may be there already.
         let mut outcome = self.waits(handle, AGAIN);
         if let AttemptOutcome::Blocked { message, .. } = &mut outcome {
             message.push_str("; it cannot be looked at: ");

@@ -23,6 +23,7 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
         Some(other) => [("result".to_owned(), other.clone())].into_iter().collect(),
         None => from_text(text, attempt),
     };
+    // The limit of an output file, so that no provider can give more than a local command.
     if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
         return hopeless(format!("the answer of the tool has more than {} bytes", OUTPUT_LIMIT));
     }

@@ -51,6 +51,7 @@ pub(super) async fn call(
         runtime: tokio::runtime::Handle::current(),
     };
     let mut running = tokio::task::spawn_blocking(move || process.run(&heard));
+    // A write to the pipe may block, so it is left to the runtime's threads for files.
     let to_server = tokio::fs::File::from_std(File::from(OwnedFd::from(to_server)));
     let stopped = async {
         match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {

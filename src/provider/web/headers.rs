@@ -90,6 +90,7 @@ fn secret_header((name, value): (String, String)) -> Result<(String, String, Str
         && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !variable.starts_with(|c: char| c.is_ascii_digit());
     if !is_variable {
+        // The value is not repeated: somebody may have pasted the secret itself.
         let why = "must name a variable of `providers.secrets`, such as `API_TOKEN` or `Bearer API_TOKEN`";
         return Err(invalid(&format!("secretHeaders.{name}"), &why));
     }

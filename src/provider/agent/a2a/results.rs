@@ -12,6 +12,7 @@ use crate::provider::{Attempt, AttemptOutcome};
 const RESULT: &str = "result";
 
 /// How many links are kept.
+// Each becomes an entry of the record.
 const LINKS: usize = 100;
 
 /// What a task gave.
@@ -60,11 +61,13 @@ impl Results {
         }
         // Named values count more than a text beside them, which is mostly an explanation for people.
         if given.is_empty() {
+            // The last one, as of two named values the later counts.
             given = match other.pop() {
                 Some(last) => [(RESULT.to_owned(), last)].into_iter().collect(),
                 None => from_text(&text_of(parts()), attempt),
             };
         }
+        // The limit of an output file, so that no provider can give more than a local command.
         if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
             let why = format!("the agent gives outputs of more than {} bytes", OUTPUT_LIMIT);
             return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
