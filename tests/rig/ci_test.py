@@ -182,7 +182,7 @@ class PullRequests(unittest.TestCase):
         self.assertIn("phase: Blocked", self.status())
         self.assertIn("```mermaid", text.split("Summary - ", 1)[1])
         # The commit came by no pull request, so nobody is told.
-        self.asked("a pass whose commits came by no pull request")
+        self.asked("a pass whose commits came from no pull request")
         tip = self.world.git("--git-dir", self.world.bare, "rev-parse", "planspec/status")
         code, text = self.apply("workflow_dispatch", {"inputs": {}})
         self.assertEqual((code, self.world.git("--git-dir", self.world.bare, "rev-parse", "planspec/status")), (0, tip), text)
