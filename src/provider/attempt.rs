@@ -178,6 +178,7 @@ impl AttemptOutcome {
             Self::Succeeded { outputs } => *outputs = redactor.map(std::mem::take(outputs)),
             Self::Failed { message, .. }
             | Self::NotStarted { message }
+            | Self::RunnerFailed { message, .. }
             | Self::Lost { message }
             | Self::Blocked { message, .. } => line(message),
             Self::Stopped(_) => {}
