@@ -32,6 +32,7 @@ impl Checkouts {
         let spare = self.repos.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
         let exported = self.bring_in(&repo, commit).and_then(|()| repo.export(commit, into));
+        // Back also after a failure, which is about the commit and not about the handle.
         self.repos.lock().unwrap_or_else(PoisonError::into_inner).push(repo);
         exported
     }
@@ -52,6 +53,7 @@ impl Checkouts {
 
 impl Drop for Checkouts {
     fn drop(&mut self) {
+        // Best effort: files of a task that cannot be removed must not fail a reconcile that did its work.
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -67,6 +69,7 @@ impl Workspace for CommitWorkspace {
         let path = self.checkouts.dir.join(number.to_string());
         let disk = |error| WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), error);
         std::fs::create_dir_all(&path).map_err(disk)?;
+        // Before the export, so that dropping it removes what a failed one has left.
         let checkout = PrivateCheckout::new(path, |path| {
             let _ = std::fs::remove_dir_all(path);
         });

@@ -50,6 +50,7 @@ impl<'a> LocalRun<'a> {
     }
 
     fn prepare_and_run(&mut self, lines: mpsc::Sender<String>) -> Result<AttemptReport, AttemptOutcome> {
+        // Work whose result cannot be judged is not begun.
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
         let shared = self.shared;
@@ -68,6 +69,7 @@ impl<'a> LocalRun<'a> {
         self.deadline = self.attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut log = AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
+        // Whatever the work came to, its log and artifacts are kept below: after a failure they are what explains it.
         report.outcome = match self.work(&folder, &place, &mut log, &mut report) {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
@@ -75,6 +77,7 @@ impl<'a> LocalRun<'a> {
         report.evidence.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
+            // A success would list artifacts in the record that are not there.
             let message = format!("what the attempt left cannot be kept: {error}");
             report.override_success(AttemptOutcome::broken_off_here(message));
         }
@@ -111,6 +114,7 @@ impl<'a> LocalRun<'a> {
             .map_err(|error| line.start_error(error).outcome())?;
         log.end_part();
         let status = self.exited(end)?;
+        // Before it is judged: a failure is explained by its code.
         report.evidence.exit_code = status.code();
         if !status.success() {
             return Err(failed_on(folder.path(), log, how_it_ended(status)));
@@ -162,6 +166,7 @@ impl<'a> LocalRun<'a> {
         let writable = [place.root.as_path(), folder.path()];
         let enclosure = sandbox
             .enclosure(&writable, folder.inputs(), environment)
+            // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
     }
@@ -222,6 +227,7 @@ impl<'a> LocalRun<'a> {
         let redactor = &self.shared.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.evidence.artifacts {
+            // The name of a file is the process's own words, and may hold a secret like any other text.
             artifact.name = redactor.text(&artifact.name);
             artifact.path = artifact.path.take().map(|path| redactor.text(&path));
         }
@@ -234,6 +240,7 @@ struct WorkingFolder {
     directory: PathBuf,
     /// The checkout, or the folder in its place.
     root: PathBuf,
+    // Kept until the criteria are checked: dropping it gives the checkout to another attempt.
     _checkout: Option<PrivateCheckout>,
 }
 
@@ -256,6 +263,7 @@ impl WorkingFolder {
                 let message = format!("`config.workingDirectory` is `{below}`: {why}");
                 AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
             };
+            // A folder that the pinned commit does not have will be in no later attempt, either (Invariant 9).
             place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
             if !place.directory.is_dir() {
                 return Err(refuse("it is not a folder".to_owned()));

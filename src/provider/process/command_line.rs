@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::child::{ChildCommand, ProcessInput, RunError};
 use crate::run::AttemptOutcome;
 
-/// Where programs are looked for when there is no `PATH`.
+/// Where programs are searched for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Environment variables.
@@ -42,9 +42,11 @@ pub(in crate::provider) struct StartError {
 }
 
 impl<'a> CommandLine<'a> {
-    /// A command whose form tells whether it is meant for a shell: it holds spaces, and its arguments are
+    /// A command whose form shows whether it is meant for a shell: it holds spaces, and its arguments are
     /// not given apart.
     pub(in crate::provider) fn guess(command: &'a str, args: &'a [String]) -> Self {
+        // The published examples write `command: npm test`. Arguments that are given apart show that the command is a
+        // program's name.
         let shell = args.is_empty() && command.trim().contains(char::is_whitespace);
         Self { command, args, shell }
     }
@@ -59,6 +61,7 @@ impl<'a> CommandLine<'a> {
         let command = if self.shell { "sh" } else { self.command };
         let path = find_program(command, environment, directory)
             .map_err(|error| self.start_error(RunError::Program(error)))?;
+        // The `sh` after the line becomes `$0`; without it the first argument would, and `$1` would be the second.
         let shell = self.shell.then(|| ["-c".into(), self.command.into(), "sh".into()]);
         Ok(ChildCommand {
             path,
