@@ -170,8 +170,8 @@ impl NodeStatus {
     pub fn is_remote(&self) -> bool {
         let NodeExtensions { reason, handle, retry_at, .. } = &self.extensions;
         let awaited = match reason {
-            // Without a handle the provider finds the work by the name of the attempt; the time of the next poll shows
-            // that there is some.
+            // Either shows that something goes on. With neither, no poll would ever come, and the node would be taken
+            // for remote for good.
             Some(NodeReason::AwaitingProvider) => handle.is_some() || retry_at.is_some(),
             // A person is waited for also where no provider knows of it. Only a handle says that something can be
             // polled or cancelled.

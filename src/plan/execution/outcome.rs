@@ -115,8 +115,7 @@ pub(crate) fn after_poll(
 
 /// Exponential backoff with jitter between half and the whole of the delay.
 fn delay(failures: u32, key: &str) -> Duration {
-    // Capped before the shift, which is undefined beyond the width of the number; 2^16 seconds are far above the
-    // longest delay.
+    // Capped before the shift, which would overflow; 2^16 seconds are far above the longest delay.
     let whole = FIRST_DELAY.saturating_mul(1u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
     let whole = whole.min(LONGEST_DELAY);
     // From the attempt's name and not from a random source: planning again, here or on another runner, must give the

@@ -169,8 +169,8 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
 /// and the later answer may find that the node went on.
 #[must_use]
 pub(crate) fn poll_applies(node: &Node, state: &NodeStatus, attempt: u32, handle: Option<&str>) -> bool {
-    // The handle as well as the number: an attempt that was answered goes on under a new handle, and the old one's
-    // state says nothing about it.
+    // The handle as well as the number: a service may go on under a new one, and the state of the old one says nothing
+    // then.
     let current = state.attempt == attempt && state.extensions.handle.as_deref() == handle;
     let open = match node.kind {
         NodeKind::External => matches!(state.phase, NodePhase::Pending | NodePhase::Blocked),
