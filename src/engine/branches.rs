@@ -246,7 +246,9 @@ impl Branches {
                 Some(remote) => remote.branches()?,
                 None => self.repo.branches()?,
             };
-            if let Some(other) = others.iter().find(|other| overlaps(other, status)) {
+            // Another runner may have made the status branch since the tips were read; the next pass finds it.
+            let other = others.iter().find(|other| *other != status && overlaps(other, status));
+            if let Some(other) = other {
                 let other = other.clone();
                 return Err(BranchError::Overlap { status: status.to_owned(), other }.into());
             }
