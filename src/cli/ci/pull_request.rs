@@ -59,6 +59,7 @@ pub(crate) fn run(
     };
     let outcome = compare(&proposal, context)?;
     let rendered = say(&outcome, choices, actions, muted, context)?;
+    // The token of such a job may only read; the report takes the answer to a job that may comment.
     if pull.fork && !pull.trusted {
         context.out.note("a change from a fork is reported in the summary and in annotations only")?;
     } else {
@@ -141,12 +142,14 @@ fn warn(error: &CliError, context: &mut Context) -> Result<(), CliError> {
 /// Compares what merging would give with the newest commit of the base.
 fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePreview, CliError> {
     let desired_branch = desired_branch(proposal, context)?;
+    // The base, whatever the job has checked out: usually that is the merge result, which must not choose the rules.
     context.options.reference = Some(proposal.base.to_owned());
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let base =
         tips.desired.ok_or_else(|| CliError::environment("the base commit is not in this repository"))?;
     let head = head(&workspace, proposal)?;
+    // A shallow clone may not know, and then nothing is claimed.
     let stale = workspace.repo.is_ancestor(base, head)? == Some(false);
     let Some((base, merged)) = merge(&workspace, base, head)? else {
         let mut preview = Preview::empty();
@@ -155,6 +158,7 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
         preview.conflict = true;
         return Ok(MergePreview { preview, findings: Vec::new(), passed: false });
     };
+    // Of the base for both sides: a change does not choose the rules that it is read by.
     let config = workspace.config_at(Some(base))?;
     let before = desired::load(&workspace.repo, base, &config)?;
     let after = desired::load(&workspace.repo, merged, &config)?;
@@ -191,6 +195,7 @@ fn difference(
     let status = workspace.status(tips)?;
     let read = |path: &str| {
         let at = |commit| desired::read_at(&workspace.repo, commit, path, &config.limits);
+        // A finding about something that is removed is in a file that only the base has.
         at(merged).or_else(|| at(base))
     };
     DesiredDiff::of(before, after, config, read, workspace, &status)
@@ -207,6 +212,7 @@ fn configuration(
     let repo = &workspace.repo;
     let (old, new) = (repo.commit(base)?.tree, repo.commit(merged)?.tree);
     let mut changed = false;
+    // A misnamed file counts too, since it would stop every reconcile after the merge.
     for name in std::iter::once(CONFIG_FILE).chain(MISNAMED_CONFIG_FILES) {
         changed |= repo.file(old, name)? != repo.file(new, name)?;
     }
@@ -260,6 +266,8 @@ fn merge(
     };
     let checked_out = repo.commit(repo.resolve_commit("HEAD")?)?;
     match checked_out.parents.as_slice() {
+        // Nothing else that is checked out is taken for the merge: its second parent has to be exactly this
+        // head.
         [base, other] if *other == head && repo.commit(*base).is_ok() => Ok(Some((*base, checked_out.id))),
         _ => Err(CliError::from(error)
             .hint("check out with `fetch-depth: 0`, so that the base and the change can be merged")),

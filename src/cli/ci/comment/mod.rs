@@ -34,6 +34,7 @@ pub(crate) fn run(
 ) -> Result<Exit, CliError> {
     pass::follow(place.branch.clone(), context);
     let host = Host::open(actions)?.within(choices);
+    // The event only says which comment; what it says and who wrote it is asked of the host.
     let comment = host.ask(|github, repo| github.comment(repo, place.id))?;
     let Some(author) = comment.user.clone().filter(|user| !user.is_bot()) else {
         context.out.note("the comment was written by a bot")?;
@@ -69,6 +70,7 @@ pub(crate) fn run(
             return Err(error);
         }
     };
+    // Before the pass, which may take all the time that the job has.
     tell(&host, place, &answer, context)?;
     match answer {
         CommandAnswer::Done(lines) => {
@@ -169,6 +171,7 @@ fn carry_out(
     choices: &CiOptions,
     context: &mut Context,
 ) -> Result<CommandAnswer, CliError> {
+    // A decision answers one wait, and without a time nobody knows which (Invariant 11).
     let Ok(at) = comment.created_at.parse() else {
         return Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned()));
     };
@@ -245,6 +248,7 @@ fn decision(
             };
             match waiting.as_slice() {
                 [execution] => ending(command, execution, node),
+                // Never a guess between several, since completing a node cannot be taken back.
                 _ => return Ok(Err(which_execution(command, &waiting, node))),
             }
         }
@@ -286,11 +290,13 @@ fn review(
     view: &PassView,
 ) -> Result<Result<Decision, String>, CliError> {
     let ResolvedGate { gate, execution, .. } = chosen;
+    // An author may reject: that only stops work.
     if approves && let Some(why) = refuse_author(host, view, &gate, execution.as_ref(), &permit.login)? {
         return Ok(Err(markdown(&why, 300)));
     }
     if execution.is_none() {
         let waiting = waiting_at(view, &gate)?;
+        // A review is bound to one Execution (Invariant 11), so that somebody has to say which.
         if waiting.len() > 1 {
             let verb = if approves { "approve" } else { "reject" };
             return Ok(Err(resolve::choices(verb, &waiting, gate.name.as_str())));
