@@ -240,7 +240,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
 pub(crate) fn verdict(summary: &ReconcileSummary) -> Result<Exit, CliError> {
     if let Some(fault) = &summary.runner_fault {
         return Err(CliError::environment(format!("this machine cannot do the work: {fault}")).hint(
-            "nothing failed and no retry was used up; free disk space or fix the permissions, then reconcile again, here or elsewhere",
+            "nothing failed and no retry was used up; free disk space or fix the permissions, then reconcile again, here or on another machine",
         ));
     }
     Ok(if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done })

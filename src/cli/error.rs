@@ -184,9 +184,9 @@ impl From<GitError> for CliError {
                 Some("if you trust it: `git config --global --add safe.directory DIRECTORY`")
             }
             GitError::UnsupportedFormat { .. } => Some(
-                "planspec works with SHA-1 objects and references in files: clone into a repository of that format",
+                "planspec supports only SHA-1 objects and file-based references: clone into a repository with that format",
             ),
-            GitError::UnknownRevision { .. } => Some("`git branch --all` lists what there is"),
+            GitError::UnknownRevision { .. } => Some("`git branch --all` lists the branches"),
             GitError::Signing { .. } => Some(
                 "`git commit -S` shows the same failure; `commit.gpgSign` and `user.signingKey` say how commits are signed",
             ),
@@ -229,7 +229,7 @@ impl From<EngineError> for CliError {
             // Exit code 1: the content of the branch is at fault, and the same command fails again until it
             // is changed.
             EngineError::Config { .. } => {
-                Self::no(chain(&error)).hint("`planspec validate` shows everything that is wrong with it")
+                Self::no(chain(&error)).hint("`planspec validate` lists all problems")
             }
             EngineError::Contended { .. } => Self::race(chain(&error))
                 .hint("other runners are writing at the same time; try again in a moment"),
@@ -250,7 +250,7 @@ impl From<BranchError> for CliError {
             }
             BranchError::Empty { .. } => "push the branch that holds the manifests",
             BranchError::NotFound { .. } => "`git branch --all` lists the branches",
-            BranchError::Circular { .. } => "let `desiredBranch` name the same branch on both",
+            BranchError::Circular { .. } => "set `desiredBranch` to the same branch on both",
             BranchError::Ours { .. } => {
                 "name the branch that holds the manifests: `desiredBranch` in .planspec.yaml, or `--ref BRANCH`"
             }

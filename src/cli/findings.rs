@@ -45,7 +45,7 @@ pub(crate) fn print_findings(
                 true,
             );
             context.out.text(&text)?;
-            let verdict = if found.is_empty() { "nothing wrong".to_owned() } else { tally.to_string() };
+            let verdict = if found.is_empty() { "no problems found".to_owned() } else { tally.to_string() };
             context.out.note(format!("checked {what}: {verdict}"))?;
         }
     }

@@ -46,7 +46,7 @@ pub enum EngineError {
     // It may have been publishing, and nobody knows whether the branch moved: the process ends, and the next
     // one reads the truth (Invariant 4).
     /// A thread of ours died.
-    #[error("a worker ended without an answer")]
+    #[error("a worker ended without a result")]
     WorkerLost,
     /// A decision was asked for that cannot be made.
     #[error("{0}")]

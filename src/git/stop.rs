@@ -38,7 +38,7 @@ impl StopSignal {
         // Counted from the signal and not from the start of the run, so that all that was in progress ends together.
         let until = if began < given {
             given + IN_PROGRESS
-        // A remote that did not answer in time once will not do so ten times; the process would seem to hang after
+        // A remote that did not respond in time once will not do so ten times; the process would seem to hang after
         // Ctrl-C.
         } else if self.has_cut.load(Ordering::Relaxed) {
             began + LAST_TRY

@@ -305,7 +305,7 @@ impl GitHub {
         };
         match tokio::time::timeout_at(limit, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err("no answer in time".to_owned()),
+            Err(_) => Err("no response in time".to_owned()),
         }
     }
 

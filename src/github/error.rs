@@ -12,19 +12,19 @@ pub enum GitHubError {
     )]
     NoToken,
     /// The address of the API is none.
-    #[error("`{0}` is no address of an API")]
+    #[error("`{0}` is not an API address")]
     Address(String),
     /// A name that cannot stand in an address.
-    #[error("`{0}` is no name of a repository, person, team or workflow")]
+    #[error("`{0}` is not the name of a repository, person, team or workflow")]
     Name(String),
     /// The host does not know the token.
-    #[error("the host does not accept the token, to {what}")]
+    #[error("cannot {what}: the host rejected the token")]
     Token {
         /// What was asked for.
         what: String,
     },
     /// The token may not.
-    #[error("the token may not {what}: it needs the permission `{needs}` ({said})")]
+    #[error("cannot {what}: the token needs the permission `{needs}` ({said})")]
     Permission {
         /// What was asked for.
         what: String,
@@ -35,7 +35,7 @@ pub enum GitHubError {
     },
     /// It is not there, or the token may not see it.
     // The host hides what a token may not see, so a 404 has to name the permission as well.
-    #[error("not found, to {what}; where it does exist, the token lacks the permission `{needs}`")]
+    #[error("cannot {what}: not found; if it does exist, the token lacks the permission `{needs}`")]
     NotFound {
         /// What was asked for.
         what: String,
@@ -43,7 +43,7 @@ pub enum GitHubError {
         needs: &'static str,
     },
     /// The host wants us to wait longer than there is time.
-    #[error("the host limits how often it is asked, and wants {} s of patience, to {what}", .wait.as_secs())]
+    #[error("cannot {what}: the host's rate limit is reached; it asks for a pause of {} s", .wait.as_secs())]
     RateLimited {
         /// What was asked for.
         what: String,
@@ -51,7 +51,7 @@ pub enum GitHubError {
         wait: Duration,
     },
     /// The host cannot be reached, or fails.
-    #[error("the host cannot be reached or fails, to {what}: {said}")]
+    #[error("cannot {what}: the host cannot be reached or fails: {said}")]
     Down {
         /// What was asked for.
         what: String,
@@ -59,7 +59,7 @@ pub enum GitHubError {
         said: String,
     },
     /// The host does not take the request.
-    #[error("the host refuses to {what}: {status}: {said}")]
+    #[error("cannot {what}: the host responded {status}: {said}")]
     Refused {
         /// What was asked for.
         what: String,
@@ -69,7 +69,7 @@ pub enum GitHubError {
         said: String,
     },
     /// The answer is not what the host documents.
-    #[error("the host's answer cannot be read, to {what}: {said}")]
+    #[error("cannot {what}: the host's response cannot be read: {said}")]
     Answer {
         /// What was asked for.
         what: String,

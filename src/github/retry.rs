@@ -115,7 +115,7 @@ mod tests {
         assert!(error.is_permission());
         assert_eq!(
             error.to_string(),
-            "the token may not comment: it needs the permission `issues: write` (Resource not accessible by integration)"
+            "cannot comment: the token needs the permission `issues: write` (Resource not accessible by integration)"
         );
     }
 

@@ -159,7 +159,7 @@ pub(super) fn why_foreign(value: &Value) -> Option<Problem> {
     let map = value.as_object().filter(|map| !map.is_empty())?;
     // kubectl prints several objects as one such document, which people then save as it is.
     if map.get("kind").and_then(Value::as_str) == Some("List") {
-        let problem = Problem::new(codes::UNKNOWN_KIND, "/kind", "`kind: List` is not read");
+        let problem = Problem::new(codes::UNKNOWN_KIND, "/kind", "`kind: List` is not supported");
         let hint = "write each item as a document of its own, with `---` between them";
         return Some(problem.hint(hint.to_owned()));
     }

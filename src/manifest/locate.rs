@@ -121,7 +121,7 @@ impl<'t> SourceText<'t> {
             Some("put the value in quotes".to_owned())
         } else if here.matches(": ").count() > 1 {
             // `key: text: more` would be a mapping inside of a value in one line, which YAML does not allow.
-            Some("put a text that holds `: ` in quotes".to_owned())
+            Some("put text that contains `: ` in quotes".to_owned())
         } else {
             None
         }

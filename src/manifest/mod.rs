@@ -371,7 +371,7 @@ mod tests {
             ),
             (
                 "apiVersion: v1\nkind: List\nitems: []\n",
-                "2 PS2002 `kind: List` is not read (write each item as a document of its own, with `---` between them)",
+                "2 PS2002 `kind: List` is not supported (write each item as a document of its own, with `---` between them)",
             ),
             (
                 "apiVersion: apps/v1\nkind: Deployment\n",

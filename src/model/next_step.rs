@@ -134,7 +134,7 @@ impl NextStep {
             NextAction::Answer => "answer the question",
             NextAction::Complete => "report the work as done",
             NextAction::Fail => "report that the work cannot be done",
-            NextAction::Retry => "run it and everything after it again",
+            NextAction::Retry => "rerun it and everything after it",
             NextAction::Explain => "show what it waits for",
             NextAction::Logs => "show its output",
             NextAction::Resume => "resume the Execution",

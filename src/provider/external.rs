@@ -74,7 +74,7 @@ impl ExternalQuery {
         let settings = Settings::new(config, &["type", "url"])?;
         let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
         let url = settings.text("url")?.unwrap_or_default();
-        let url = parse_address(&url).map_err(|error| invalid("url", format!("cannot be asked: {error}")))?;
+        let url = parse_address(&url).map_err(|error| invalid("url", format!("cannot be used: {error}")))?;
         match settings.text("type")?.as_deref() {
             Some("uri") => {
                 let mut request = Request::new(Method::GET, url);
@@ -135,12 +135,12 @@ impl ExternalContext {
         // A page of a proxy in front of the webhook is no answer of the webhook. Only an explicit `failed` ends the
         // node.
         let Ok(Value::Object(mut said)) = serde_json::from_slice(&answer.body) else {
-            return self.waits(&format!("{from} answers with something else than a JSON object"), after);
+            return self.waits(&format!("{from} did not return a JSON object"), after);
         };
         let status = said.get("status").and_then(Value::as_str).unwrap_or_default();
         let message = said.get("message").and_then(Value::as_str);
         if status == "failed" {
-            let message = message.map_or_else(|| format!("{from} says that it failed"), str::to_owned);
+            let message = message.map_or_else(|| format!("{from} reported a failure"), str::to_owned);
             return AttemptOutcome::permanent(NodeReason::ProviderFailed, self.line(&message));
         }
         if status == "succeeded" || said.get("done") == Some(&Value::Bool(true)) {
@@ -150,7 +150,7 @@ impl ExternalContext {
             };
             return AttemptOutcome::Succeeded { outputs: self.redactor.map(outputs) };
         }
-        let message = message.map_or_else(|| format!("{from} says that it is not done"), str::to_owned);
+        let message = message.map_or_else(|| format!("{from} is not done yet"), str::to_owned);
         self.waits(&message, after)
     }
 

@@ -156,7 +156,7 @@ fn wider(object: &LiveObject) -> Vec<String> {
         Kind::Gate => {
             let reviewers = gate(spec).map(|spec| match spec.reviewers.as_slice() {
                 // An empty cell would read as if nobody could.
-                [] => "anyone who may write".to_owned(),
+                [] => "anyone with write access".to_owned(),
                 some => some.join(","),
             });
             vec![or_dash(gate(spec).map(|spec| kebab(&format!("{:?}", spec.gate_type)))), or_dash(reviewers)]

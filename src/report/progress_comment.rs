@@ -77,7 +77,7 @@ fn head(executions: &[ExecutionProgress]) -> String {
         (false, true) => "✅",
         (false, false) => "⏳",
     };
-    format!("## {sign} planspec: {words}\n\nThe executions that this change brought.\n")
+    format!("## {sign} planspec: {words}\n\nExecutions introduced by this change.\n")
 }
 
 fn place(phase: ExecutionPhase) -> usize {
@@ -127,7 +127,7 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         let mut people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
         // A gate without reviewers is open to whoever may write.
         if people.is_empty() && wait.command.is_some() {
-            people.push("whoever may write".to_owned());
+            people.push("anyone with write access".to_owned());
         }
         let command = wait.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
         format!("| {what} | {} | {} | {command} |\n", markdown(&wait.message, 300), people.join(", "))
@@ -138,7 +138,7 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         .collect();
     (!items.is_empty()).then(|| PageSection {
         title: "What waits".to_owned(),
-        lead: "| What | Waits for | Whom | Goes on with the comment |\n| --- | --- | --- | --- |\n"
+        lead: "| What | Waits for | Who | Comment to continue |\n| --- | --- | --- | --- |\n"
             .to_owned(),
         items,
         folded: None,
@@ -317,7 +317,7 @@ mod tests {
         insta::assert_snapshot!(body.join("\n"), @r#"
         ## ⏳ planspec: 1 Blocked
 
-        The executions that this change brought.
+        Executions introduced by this change.
 
         | Execution | Phase | Nodes | Started | Ended |
         | --- | --- | --- | --- | --- |
@@ -325,7 +325,7 @@ mod tests {
 
         ### What waits
 
-        | What | Waits for | Whom | Goes on with the comment |
+        | What | Waits for | Who | Comment to continue |
         | --- | --- | --- | --- |
         | [`search-2/review`](https://github.example/octo/repo/issues/7) | release | `release` | `/planspec approve release` |
 

@@ -33,10 +33,10 @@ pub(crate) enum IllegalChange {
         last: u64,
     },
     /// The execution is pinned already.
-    #[error("the execution is pinned already")]
+    #[error("the execution is already pinned")]
     AlreadyPinned,
     /// The execution is over.
-    #[error("the execution is {0} already")]
+    #[error("the execution is already {0}")]
     Over(crate::model::ExecutionPhase),
 }
 

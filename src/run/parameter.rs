@@ -94,7 +94,7 @@ fn short(value: &Value) -> String {
 /// # Errors
 /// What is wrong, for the person who typed it.
 pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=TEXT, or NAME:=JSON for anything but text")?;
+    let (name, value) = text.split_once('=').ok_or("write NAME=TEXT, or NAME:=JSON for other types")?;
     let (name, value) = match name.strip_suffix(':') {
         Some(name) => (name, strict_json::read(value).map_err(|why| format!("{name}:= takes JSON: {why}"))?),
         None => (name, Value::String(value.to_owned())),

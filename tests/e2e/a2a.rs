@@ -115,7 +115,7 @@ fn what_an_agent_refuses_is_not_tried_again_and_what_breaks_is() {
     desk.stage.environment.planspec(&["reconcile"]);
     let node = desk.stage.node("e", "t");
     assert_eq!((node.phase, desk.count("begun")), (NodePhase::Failed, 1), "{node:?}");
-    assert!(node.message.ends_with("will not do it: not my trade"), "{}", node.message);
+    assert!(node.message.ends_with("rejected the task: not my trade"), "{}", node.message);
 
     let Some(desk) = Desk::new(&json!({ "do": "break" }), &retries) else { return };
     desk.stage.environment.planspec(&["reconcile"]);
@@ -164,7 +164,7 @@ fn a_question_of_an_agent_is_answered_from_here() {
     answer(" ").exits(1);
     let done = answer("blue & 'green'").succeeds();
     assert_eq!(done.lines()[0], "execution/e node t answered");
-    assert!(answer("red").exits(1).stderr.contains("answered already"));
+    assert!(answer("red").exits(1).stderr.contains("already answered"));
     environment.planspec(&["reconcile"]).succeeds();
     let node = desk.stage.node("e", "t");
     assert_eq!(
@@ -173,7 +173,7 @@ fn a_question_of_an_agent_is_answered_from_here() {
         "{node:?}"
     );
     assert_eq!((node.attempt, node.extensions.failures, desk.count("begun")), (2, 0, 1));
-    assert!(answer("late").exits(1).stderr.contains("nobody asks anything at node `t`, which is Succeeded"));
+    assert!(answer("late").exits(1).stderr.contains("node `t` has no open question; it is Succeeded"));
     check_history(&environment.repo());
 }
 
@@ -183,7 +183,7 @@ fn a_question_can_be_settled_without_the_agent() {
     let environment = &desk.stage.environment;
     environment.planspec(&["reconcile"]).succeeds();
     let early = environment.planspec(&["retry", "e", "--from", "t", "-n", "team"]).exits(1);
-    assert!(early.stderr.contains("goes on elsewhere"), "{}", early.stderr);
+    assert!(early.stderr.contains("is still running"), "{}", early.stderr);
     environment.planspec(&["complete", "e/t", "-n", "team", "--failed", "-m", "nobody knows"]).succeeds();
     environment.planspec(&["reconcile"]);
     assert_eq!(desk.count("cancelled"), 1, "what a person decided ends the work elsewhere");

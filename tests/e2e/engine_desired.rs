@@ -304,7 +304,7 @@ fn a_late_run_of_an_older_commit_yields() {
     let tip = stage.status_tip();
     for round in ["with what it knows", "without a cache"] {
         let outcome = stage.reconcile(&["--ref", &older]).succeeds();
-        assert!(outcome.stdout.contains("is recorded already"), "{round}: {}", outcome.stdout);
+        assert!(outcome.stdout.contains("is already recorded"), "{round}: {}", outcome.stdout);
         assert_eq!(stage.status_tip(), tip, "{round}");
         let _ = std::fs::remove_dir_all(stage.environment.repo().join(".git/planspec"));
     }

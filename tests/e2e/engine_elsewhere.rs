@@ -289,7 +289,7 @@ fn what_is_cancelled_is_called_off_first_whatever_that_says() {
         pass(&repo, &fake, 0);
         let cancelled =
             stage.environment.planspec(&["cancel", "away", "-n", "team", "-m", "enough"]).succeeds();
-        assert!(cancelled.stdout.contains("the next reconcile calls it off: job"), "{}", cancelled.stdout);
+        assert!(cancelled.stdout.contains("which the next reconcile cancels: job"), "{}", cancelled.stdout);
         assert_eq!(stage.node("away", "job").phase, NodePhase::Blocked);
         fake.asked();
         pass(&repo, &fake, 1);
@@ -314,7 +314,7 @@ fn what_a_person_decides_about_work_elsewhere_counts_once_that_is_called_off() {
         let (fake, repo) = (Fake::new([]), stage.environment.repo());
         pass(&repo, &fake, 0);
         let said = stage.environment.planspec(arguments).succeeds().stdout;
-        assert!(said.contains("as soon as the next reconcile has called off its work"), "{said}");
+        assert!(said.contains("as soon as the next reconcile has cancelled its remote work"), "{said}");
         let node = stage.node("away", "job");
         assert_eq!((node.phase, node.extensions.handle.as_deref()), (NodePhase::Blocked, Some("job-1")));
         let again = stage.environment.planspec(arguments).exits(1);

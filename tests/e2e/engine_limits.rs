@@ -91,13 +91,13 @@ fn what_waits_for_the_attempts_of_another_runner_is_left_with_its_reason_and_goe
     holder.signal(rustix::process::Signal::STOP);
     stage.commit("more.yaml", &yaml(&[execution("short", "short")]));
     let outcome = stage.reconcile(&[]).succeeds();
-    let said = "namespace team has 1 attempts under way, its limit";
+    let said = "namespace team has 1 running attempts, its limit";
     assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
     let status = stage.status("short");
     assert_eq!(stage.node("short", "only").phase, NodePhase::Pending);
     assert_eq!(status.extensions.lease, None, "nobody holds what cannot go on");
     let explained = stage.environment.planspec(&["explain", "short/only", "-n", "team"]).succeeds();
-    let said = "limit: namespace team has at most 1 attempts under way at once, and has 1";
+    let said = "limit: namespace team runs at most 1 attempts at once, and has 1";
     assert!(explained.stdout.contains(said), "{}", explained.stdout);
     // Another pass says nothing new.
     let tip = stage.status_tip();

@@ -320,7 +320,7 @@ fn what_a_change_breaks_is_told_on_its_lines_as_it_is_after_the_merge() {
     let obeyed = obeyed(&outcome);
     assert_eq!(obeyed.len(), 1, "{outcome:?}");
     assert!(obeyed[0].starts_with("::error file=gate.yaml,line=6,"), "{outcome:?}");
-    assert!(world.host.own_comments()[0].contains("The branch has moved on"));
+    assert!(world.host.own_comments()[0].contains("The branch has moved since"));
     assert!(world.left("output").contains("invalid"));
 }
 
@@ -335,10 +335,10 @@ fn a_change_that_cannot_be_merged_is_told_so_and_fails() {
     world.ci("pull_request", &opened(8, &head), &[]).exits(1);
     let [comment] = world.host.own_comments().try_into().unwrap();
     assert!(comment.contains("## ❌ planspec: cannot be merged\n"), "{comment}");
-    assert!(comment.contains("has conflicts with its base"), "{comment}");
+    assert!(comment.contains("conflicts with its base"), "{comment}");
     assert!(comment.contains(&base[..12]) && comment.contains(&head[..12]), "{comment}");
     assert!(!comment.contains("approval"), "{comment}");
-    assert!(world.left("summary").contains("has conflicts") && world.left("output").contains("invalid"));
+    assert!(world.left("summary").contains("conflicts with") && world.left("output").contains("invalid"));
     // Put right, the same comment says what it would do.
     world.environment.git(&["switch", "--quiet", "-C", "feat", "main"]).succeeds();
     world
@@ -475,10 +475,10 @@ fn a_change_from_a_fork_writes_nothing_and_its_report_is_told_by_another_job() {
     hostile["x\n::set-output name=y::z\u{1b}[2J"] = json!(1);
     std::fs::write(report, hostile.to_string()).unwrap();
     let refused = world.ci("workflow_run", &done, &["--report", report]).exits(1);
-    assert!(refused.stderr.contains("is no preview") && !refused.stderr.contains('\u{1b}'), "{refused:?}");
+    assert!(refused.stderr.contains("is not a preview") && !refused.stderr.contains('\u{1b}'), "{refused:?}");
     // The one command is our own: what the file holds is text in it.
     let [command] = obeyed(&refused).try_into().unwrap();
-    assert!(command.starts_with("::error title=planspec::the file is no preview"), "{command}");
+    assert!(command.starts_with("::error title=planspec::the file is not a preview"), "{command}");
     hostile.as_object_mut().unwrap().retain(|key, _| !key.starts_with('x'));
     hostile["number"] = json!(7);
     std::fs::write(report, hostile.to_string()).unwrap();

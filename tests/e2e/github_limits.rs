@@ -56,7 +56,7 @@ fn a_limit_that_outlasts_the_job_costs_the_comment_and_not_the_work() {
     let begun = Instant::now();
     let outcome = world.pass().succeeds();
     assert!(begun.elapsed() < Duration::from_secs(30));
-    assert!(outcome.stderr.contains("limits how often it is asked"), "{outcome:?}");
+    assert!(outcome.stderr.contains("rate limit is reached"), "{outcome:?}");
     assert_eq!((world.phase(), world.host.own_comments().len()), (json!("Blocked"), 0));
     assert!(world.left("output").contains("waiting") && world.left("summary").contains("Blocked"));
     // The next pass tells it, though nothing happens in it.

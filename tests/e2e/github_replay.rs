@@ -42,7 +42,7 @@ fn an_approval_that_is_replayed_opens_no_other_execution() {
     check_refused(
         &world,
         id,
-        &format!("{source} is recorded already for another execution, and counts once"),
+        &format!("{source} is already recorded for another execution, and counts once"),
     );
     check_refused(&world, early, "the decision is older than the wait at the gate");
     assert_eq!(world.phase_of("e2"), json!("Blocked"));
@@ -72,7 +72,7 @@ fn an_approval_that_a_retry_made_void_is_not_brought_back() {
     assert_eq!(world.phase(), "Succeeded");
     // And the retry is not repeated either.
     a_second_later();
-    check_refused(&world, retry, "the decision is older than the end of what it would run again");
+    check_refused(&world, retry, "the decision is older than the end of what it would rerun");
     assert_eq!(world.phase(), "Succeeded");
 }
 

@@ -337,7 +337,7 @@ fn cancelling_a_goal_cancels_everything_under_it_also_what_no_reconcile_has_seen
     assert_eq!(stage.trace("trace"), ["running"]);
     check_goal(&stage, "g", "Cancelled", "ExecutionCancelled");
     let again = stage.environment.planspec(&["cancel", "goal/g", "-n", "team"]).exits(1);
-    assert!(again.stderr.contains("no execution of team/goal/g is under way"), "{}", again.stderr);
+    assert!(again.stderr.contains("no execution of team/goal/g is running"), "{}", again.stderr);
     check_history(&stage.environment.repo());
 }
 

@@ -134,7 +134,7 @@ fn a_service_that_hangs_or_floods_fails_its_node_alone() {
         "/hangs" => Answer::Silence,
         _ => Answer::Flood,
     });
-    for (path, expected) in [("/hangs", "did not answer in time"), ("/floods", "more than 1048576 bytes")] {
+    for (path, expected) in [("/hangs", "did not respond in time"), ("/floods", "more than 1048576 bytes")] {
         let config = json!({ "requestTimeout": "1s", "headers": { "X-Team": "web" } });
         let stage = stage(&format!("{}{path}", service.url), &config, &json!({}), "127.0.0.1");
         let started = Instant::now();
@@ -162,9 +162,9 @@ fn private_addresses_are_not_reached_directly_or_by_a_redirect() {
     };
     let query = format!("{}/jobs?token=x", service.url);
     check(query.clone(), &json!({}), "", "`127.0.0.1` is a private address");
-    check(query.replace("127.0.0.1", "localhost"), &json!({}), "", "`localhost` leads to a private address");
+    check(query.replace("127.0.0.1", "localhost"), &json!({}), "", "`localhost` resolves to a private address");
     assert!(service.asked().is_empty());
-    check(format!("{}/away", service.url), &json!({}), "127.0.0.1", "redirects to another place");
+    check(format!("{}/away", service.url), &json!({}), "127.0.0.1", "redirects to another origin");
     let criterion = json!({ "acceptanceCriteria": [
         { "name": "meta", "type": "endpoint_responds", "url": format!("{}/away", service.url) },
     ] });

@@ -101,7 +101,7 @@ fn a_rerun_takes_over_what_succeeded_and_runs_the_rest() {
     stage.environment.planspec(&["retry", "second", "--from", "build", "-n", "team"]).succeeds();
     stage.reconcile(&[]).succeeds();
     assert_eq!(ran(&stage, "second"), ["build", "test", "test"]);
-    assert_eq!(explained("build")["reuse"], "not reused from first: somebody asked to run it again");
+    assert_eq!(explained("build")["reuse"], "not reused from first: a retry asked for a rerun");
     assert_eq!(stage.status("second").phase, ExecutionPhase::Succeeded);
     // What was taken over is taken over again, from the one that took it over.
     run(&stage, &["--from-execution", "second", "--name", "third"]).succeeds();
@@ -137,7 +137,7 @@ const AFTER_FETCH: &str = "`fetch`, which comes before it, was not reused";
 #[test]
 fn other_inputs_run_a_node_and_all_that_follows_it() {
     let stage = failed();
-    let inputs = "its inputs differ, or what it is told of the goal and the plan";
+    let inputs = "its inputs differ, or the data that it gets from the goal and the plan";
     let after_build = "it is Failed in first";
     let expected = [("fetch", inputs), ("build", AFTER_FETCH), ("test", after_build), ("lint", "-")];
     check_verdicts(&stage, &["-p", "of=next"], &expected);
@@ -153,7 +153,7 @@ fn another_definition_or_provider_runs_a_node_anew() {
     binding["spec"]["rules"][0]["target"]["config"]["env"] = json!({ "A": "b" });
     stage.commit("work.yaml", &yaml(&[plan, binding, first()]));
     let expected = [
-        ("fetch", "its provider or the settings of that differ"),
+        ("fetch", "its provider or the provider's settings differ"),
         ("build", AFTER_FETCH),
         ("test", "it is Failed in first"),
         ("lint", "its definition in the plan differs"),
@@ -250,5 +250,5 @@ fn a_record_from_which_the_bulk_is_gone_gives_what_is_left() {
     let large = stage.node("second", "large");
     assert_eq!((large.phase, large.attempt), (NodePhase::Succeeded, 1));
     let reuse = stage.status("second").extensions.reuse.unwrap();
-    assert_eq!(reuse.nodes["large"], "its output `big` is not kept in first any more");
+    assert_eq!(reuse.nodes["large"], "its output `big` is no longer kept in first");
 }

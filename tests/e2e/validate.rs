@@ -217,7 +217,7 @@ fn a_named_file_without_a_manifest_is_an_error_that_says_why() {
     for (content, reason) in [
         ("apiVersion: planspec/v1alpha1\nkind: Goal\n", "unknown apiVersion `planspec/v1alpha1`"),
         ("kind: Goal\n", "missing field `apiVersion`"),
-        ("apiVersion: v1\nkind: List\nitems: []\n", "`kind: List` is not read"),
+        ("apiVersion: v1\nkind: List\nitems: []\n", "`kind: List` is not supported"),
     ] {
         environment.write("x.yaml", content);
         let outcome = environment.planspec(&["validate", "-f", "x.yaml"]).exits(1);

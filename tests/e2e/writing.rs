@@ -210,7 +210,7 @@ fn init_scaffolds_a_valid_example_and_overwrites_nothing() {
     let outcome = environment.planspec(&["init"]).succeeds();
     assert!(outcome.stdout.contains(".planspec.yaml created"), "{}", outcome.stdout);
     let outcome = environment.planspec(&["validate", "--deny-warnings"]).succeeds();
-    assert!(outcome.stderr.contains("4 resources: nothing"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("4 resources: no problems"), "{}", outcome.stderr);
     environment.write(".planspec.yaml", "jobs: 3\n");
     environment.planspec(&["init"]).succeeds();
     assert_eq!(environment.read(".planspec.yaml"), "jobs: 3\n");

@@ -179,7 +179,7 @@ impl<'w> DesiredChange<'w> {
         }
         // Writing over it would remove what it declares.
         if self.content(&path).is_some() {
-            return Err(CliError::no(format!("{path} already exists and holds something else"))
+            return Err(CliError::no(format!("{path} already exists and contains something else"))
                 .hint("a file whose name suggests this resource declares another one, or is broken"));
         }
         Ok(path)

@@ -227,7 +227,7 @@ fn kept(plan: &ResourceKey, workspace: &RepoContext, status: &StatusTree) -> Res
         let Some(execution) = record.execution() else { continue };
         let pinned = execution.extensions.pinned.as_ref().is_some_and(|pin| pin.plan == *plan);
         if pinned && !execution.phase.is_terminal() {
-            lines.push(format!("goes on with {key} on the graph of {plan} as it was when it started"));
+            lines.push(format!("continues {key} on the graph that {plan} had when it started"));
         }
     }
     Ok(lines)

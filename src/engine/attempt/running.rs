@@ -359,7 +359,7 @@ impl Attempts {
                 () = guard => run.await,
             };
             let report = report.unwrap_or_else(|error| {
-                AttemptOutcome::broken_off_here(format!("the attempt broke off: {error}")).into()
+                AttemptOutcome::broken_off_here(format!("the attempt was aborted: {error}")).into()
             });
             let started = Some(started);
             let at = clock.now();

@@ -24,19 +24,19 @@ pub(super) fn answer(
     };
     let extensions = &state.extensions;
     if !(state.is_remote() && extensions.reason == Some(NodeReason::InputRequired)) {
-        return refuse(format!("nobody asks anything at node `{id}`, which is {}", state.phase));
+        return refuse(format!("node `{id}` has no open question; it is {}", state.phase));
     }
     // A text that is older than the question answers an earlier one (Invariant 11).
     actor.answers(extensions.blocked_since, "the question")?;
     if let Some(decided) = &extensions.decided {
-        return refuse(format!("node `{id}` is {} already", decided.message));
+        return refuse(format!("node `{id}` is already {}", decided.message));
     }
     // Not replaced: a reconcile may be passing it on just now.
     if let Some(given) = &extensions.answer {
-        return refuse(format!("{} answered already; the next `planspec reconcile` passes it on", given.by));
+        return refuse(format!("{} already answered; the next `planspec reconcile` passes it on", given.by));
     }
     if text.trim().is_empty() || text.len() > LONGEST_ANSWER || text.contains('\0') {
-        return refuse(format!("an answer has some text, and at most {LONGEST_ANSWER} bytes"));
+        return refuse(format!("an answer must not be empty, and may have at most {LONGEST_ANSWER} bytes"));
     }
     let given = QuestionAnswer { by: actor.name.clone(), at: actor.at, text: text.to_owned() };
     case.draft.node(id, NodeChange::Answer(given), actor.at);

@@ -54,7 +54,7 @@ pub(super) fn complete(
     let (change, said) = if elsewhere {
         // Only a reconcile knows the providers; and nothing that comes after may run beside work that is still to be
         // cancelled.
-        let said = format!("{word}, as soon as the next reconcile has called off its work elsewhere");
+        let said = format!("{word}, as soon as the next reconcile has cancelled its remote work");
         (NodeChange::Decide(Box::new(NodeDecision { failed, outputs, message })), said)
     } else if failed {
         (NodeChange::Fail { reason, message, evidence }, word.to_owned())
@@ -87,7 +87,7 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
         (NodeKind::Group, _) => refuse(format!("node `{}` is a group; complete its children", node.id)),
         (_, NodePhase::Blocked) => match &state.extensions.decided {
             Some(decided) => refuse(format!(
-                "node `{}` is {} already; the next reconcile calls off its work elsewhere",
+                "node `{}` is already {}; the next reconcile cancels its remote work",
                 node.id, decided.message
             )),
             None => Ok(()),
@@ -103,7 +103,7 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
             refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
         (_, phase) => {
-            refuse(format!("node `{}` is {phase} already; `planspec retry` runs it again", node.id))
+            refuse(format!("node `{}` is already {phase}; `planspec retry` reruns it", node.id))
         }
     }
 }
@@ -120,7 +120,7 @@ fn checked(
     check_outputs(node, outputs)?;
     let capabilities = capabilities_of(snapshot, compiled, ix)?;
     capability::check_outputs(outputs.clone(), &capabilities).or_else(|why| {
-        refuse(format!("{why}; give outputs as NAME=TEXT, or NAME:=JSON for anything but text"))
+        refuse(format!("{why}; pass outputs as NAME=TEXT, or NAME:=JSON for other types"))
     })
 }
 
@@ -129,7 +129,7 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
         node.outputs.iter().filter(|name| !outputs.contains_key(*name)).map(String::as_str).collect();
     if !missing.is_empty() {
         return refuse(format!(
-            "node `{}` declares outputs that are not given: {}",
+            "node `{}` declares outputs that are missing: {}",
             node.id,
             missing.join(", ")
         ));
@@ -173,10 +173,10 @@ pub(super) fn cancel(
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
             // Asked for twice it is no error, as with a job that is run again.
             ExecutionPhase::Cancelled => {
-                verdict.lines.push(format!("execution/{} is cancelled already", key.name));
+                verdict.lines.push(format!("execution/{} is already cancelled", key.name));
             }
             phase if phase.is_terminal() => {
-                return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
+                return refuse(format!("{key} is already {phase}; there is nothing to cancel"));
             }
             _ => {
                 // Comments on a host, which may be found again later, name Executions alone.
@@ -188,7 +188,7 @@ pub(super) fn cancel(
         }
     }
     if verdict.lines.is_empty() {
-        return refuse(format!("no execution of {target} is under way"));
+        return refuse(format!("no execution of {target} is running"));
     }
     Ok(verdict)
 }
@@ -238,7 +238,7 @@ fn cancel_one(
             } else {
                 // Only a reconcile knows the providers.
                 let ids = elsewhere.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
-                format!("cancelled, but for work elsewhere; the next reconcile calls it off: {ids}")
+                format!("cancelled, except for remote work, which the next reconcile cancels: {ids}")
             }
         }
     };
@@ -256,7 +256,7 @@ pub(super) fn retry(
     let mut case = DecisionTarget::open(snapshot, key)?;
     let compiled = Arc::clone(case.compiled()?);
     // An old comment that is found again must not start what has failed since then anew (Invariant 10).
-    actor.answers(ended(&case, &compiled, from), "the end of what it would run again")?;
+    actor.answers(ended(&case, &compiled, from), "the end of what it would rerun")?;
     let chosen = chosen(&case, &compiled, from)?;
     let again: Vec<NodeId> = chosen
         .iter()
@@ -280,11 +280,11 @@ pub(super) fn retry(
     // Its handle would be lost, and with it the only way to end the remote work.
     if let Some(away) = again.iter().find(elsewhere) {
         return refuse(format!(
-            "the work of node `{away}` goes on elsewhere; cancel the execution first, or wait for it"
+            "the remote work of node `{away}` is still running; cancel the execution first, or wait for it"
         ));
     }
     if again.is_empty() {
-        return refuse(format!("every node of {key} succeeded; name one to run again with --from"));
+        return refuse(format!("every node of {key} succeeded; name one to rerun with --from"));
     }
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     // Before the nodes: it takes a recorded cancellation back, which would end them again.
@@ -381,12 +381,12 @@ pub(super) fn suspend(
     let mut case = DecisionTarget::open(snapshot, key)?;
     let mut verdict = DecisionEffect::default();
     if case.status().extensions.suspend.is_some() {
-        verdict.lines.push(format!("execution/{} is suspended already", key.name));
+        verdict.lines.push(format!("execution/{} is already suspended", key.name));
         return Ok(verdict);
     }
     // The fold refuses it for what is over (Invariant 10).
     if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
-        return refuse(format!("{key} is {} already", case.status().phase));
+        return refuse(format!("{key} is already {}", case.status().phase));
     }
     case.close(&mut verdict, actor, "Suspended", "suspended");
     Ok(verdict)

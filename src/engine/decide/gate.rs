@@ -116,10 +116,10 @@ fn counted(
         return Ok(None);
     }
     if recorded.any(|binding| binding.execution == visitor.binding.execution) {
-        return Ok(Some(format!("{} is recorded already for execution/{}", host.source, visitor.key.name)));
+        return Ok(Some(format!("{} is already recorded for execution/{}", host.source, visitor.key.name)));
     }
     // An error and not a line: whoever re-runs an old job must not take this for an approval.
-    refuse(format!("{} is recorded already for another execution, and counts once", host.source))
+    refuse(format!("{} is already recorded for another execution, and counts once", host.source))
 }
 
 /// Where authors may not approve, it has to be known who the author is.
@@ -144,7 +144,7 @@ fn visitor(
         let found = visit(snapshot, key, gate)?;
         return match found {
             Some(visitor) => Ok(visitor),
-            None => refuse(format!("{key} is not under way, or has no gate `{}` on its way", gate.name)),
+            None => refuse(format!("{key} is not running, or has no gate `{}` ahead", gate.name)),
         };
     }
     let mut waiting = Vec::new();
@@ -163,7 +163,7 @@ fn visitor(
             gate.name
         )),
         (None, _) => refuse(format!(
-            "no execution waits at gate `{}`; run `planspec reconcile` first, or name an execution that is on its way to it \
+            "no execution waits at gate `{}`; run `planspec reconcile` first, or name an execution that has not reached it yet \
              with --execution",
             gate.name
         )),

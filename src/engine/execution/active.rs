@@ -98,7 +98,7 @@ impl ActiveExecution {
             end.report = AttemptReport {
                 outcome: AttemptOutcome::Blocked {
                     reason: NodeReason::ContentRefused,
-                    message: format!("what this attempt gave cannot be recorded: {refusal}"),
+                    message: format!("the result of this attempt cannot be recorded: {refusal}"),
                     handle: None,
                     poll_after: None,
                 },

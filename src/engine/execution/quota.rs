@@ -100,6 +100,6 @@ pub(crate) fn hold_back(key: &ResourceKey, draft: &mut Draft, crowd: &NamespaceQ
     // It is planned again at changes of its own anyway.
     let others = crowd.others.keys().filter(|other| *other != key).cloned();
     draft.on.extend(others.map(Dependency::Resource));
-    let message = format!("namespace {} has {} attempts under way, its limit", key.namespace, crowd.limit);
+    let message = format!("namespace {} has {} running attempts, its limit", key.namespace, crowd.limit);
     draft.crowded = Some(message);
 }

@@ -172,7 +172,7 @@ impl<'a> Driver<'a> {
             // What is left over or held back stays work in the index. Counted here, it would keep this
             // reconcile busy for ever.
             if !work.iter().all(|key| self.queue.is_left_over(key) || self.is_held_back(key)) {
-                debug!(resources = work.len(), "plan what became due meanwhile");
+                debug!(resources = work.len(), "plan what has become due");
                 continue;
             }
             if !self.idle().await? {

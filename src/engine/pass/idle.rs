@@ -35,7 +35,7 @@ impl Driver<'_> {
                 _ => return Ok(false),
             },
         };
-        info!(pause_ms = pause.as_millis(), "nothing can go on by itself; wait");
+        info!(pause_ms = pause.as_millis(), "nothing can continue without an external event; wait");
         // Messages are not awaited: a driver that comes here has no attempt and no poll under way.
         tokio::select! {
             () = tokio::time::sleep(self.shutdown.limit(pause)) => {}

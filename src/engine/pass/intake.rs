@@ -60,7 +60,7 @@ impl Driver<'_> {
         }
         warn!(desired = %ours, recorded = %newer, "yield to a newer desired commit");
         let message = format!(
-            "the newer commit {} is recorded already; this run of {} leaves everything to it",
+            "the newer commit {} is already recorded; this run of {} does nothing",
             newer.short(),
             ours.short()
         );

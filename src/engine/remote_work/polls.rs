@@ -165,7 +165,7 @@ impl Polls {
                     // that a provider that is gone does not hold its Execution for ever.
                     match tokio::time::timeout(LONGEST_CANCEL, provider.cancel_remote(attempt)).await {
                         Ok(done) => done.err(),
-                        Err(_) => Some(format!("no answer within {} s", LONGEST_CANCEL.as_secs())),
+                        Err(_) => Some(format!("no response within {} s", LONGEST_CANCEL.as_secs())),
                     }
                 }
             };

@@ -33,7 +33,7 @@ pub(crate) fn program_of(
             assemble(key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
         }
         // In words, because it holds this Execution alone and no other (Invariant 6).
-        _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
+        _ => Err("its pinned manifests are no longer on the status branch".to_owned()),
     })
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn sources(
         return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
     };
     let Spec::Execution(spec) = &execution.spec else {
-        return Ok(Err(("ManifestLost", "its manifest is of another kind".to_owned(), Vec::new())));
+        return Ok(Err(("ManifestLost", "its manifest has another kind".to_owned(), Vec::new())));
     };
     let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
     let Some(plan) = snapshot.resource(&plan_key)? else {

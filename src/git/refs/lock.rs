@@ -56,7 +56,7 @@ impl OwnLock {
                 tracing::info!(
                     lock = name,
                     waited_ms = waited.as_millis(),
-                    "going on without a lock that another process holds"
+                    "continuing without a lock that another process holds"
                 );
                 return None;
             }

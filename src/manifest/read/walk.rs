@@ -188,13 +188,13 @@ impl TreeBuilder<'_> {
             return refuse(format!("more than {most} aliases"), hint);
         }
         let Some(target) = self.anchors.get(id).copied().flatten() else {
-            return refuse("an alias of an anchor that is not there".to_owned(), "write the value out");
+            return refuse("an alias of an undefined anchor".to_owned(), "write the value out");
         };
         // An anchor is known from the start of its collection, so an alias inside of it would make a value
         // that holds itself.
         if self.open.iter().any(|open| open.node == target) {
             return refuse(
-                "an alias of something that it is itself a part of".to_owned(),
+                "an alias that contains itself".to_owned(),
                 "write the value out",
             );
         }

@@ -115,7 +115,7 @@ fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &
             place.get(..at).and_then(|parent| schema.pointer(parent)?.get("dependentRequired")?.as_object());
         let asks = |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|name| name == field));
         let other = rules.and_then(|rules| rules.iter().find(|(_, list)| asks(list)));
-        return problem.hint(other.map(|(other, _)| format!("`{other}` and `{field}` go together")));
+        return problem.hint(other.map(|(other, _)| format!("`{other}` and `{field}` must be set together")));
     }
     let known = siblings(schema, place);
     let unknown = object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));

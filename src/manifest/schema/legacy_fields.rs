@@ -30,7 +30,7 @@ pub(super) fn missing(field: &str, object: &Value) -> Option<String> {
         "gateRef" => {
             let id = object.get("id").and_then(Value::as_str)?;
             Some(format!(
-                "name a Gate, as in `gateRef: {{name: {}}}`; one without a manifest takes one approval by anybody who may write",
+                "name a Gate, as in `gateRef: {{name: {}}}`; one without a manifest takes one approval by anyone with write access",
                 short(id)
             ))
         }
@@ -49,7 +49,7 @@ pub(super) fn output(at: &str, text: &str) -> Option<String> {
     // A path is no slip in a name: drafts listed files among the outputs.
     if text.contains(['/', '.']) {
         return Some(
-            "an output is a value; a file that the task leaves is asked for by the criterion `artifact_exists`"
+            "an output is a value; to require a file, use the criterion `artifact_exists`"
                 .to_owned(),
         );
     }

@@ -231,7 +231,7 @@ impl Reuse {
     pub fn forget(&mut self, node: &NodeId) {
         // Only where it was reused: why another node was not stays true.
         if let Some(verdict) = self.nodes.get_mut(node).filter(|verdict| *verdict == Self::REUSED) {
-            "somebody asked to run it again".clone_into(verdict);
+            "a retry asked for a rerun".clone_into(verdict);
         }
     }
 

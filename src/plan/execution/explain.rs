@@ -60,7 +60,7 @@ pub(crate) fn waits(
     let mut waits = whole(status);
     if state.phase == NodePhase::Running {
         let runner = state.extensions.runner.as_deref().unwrap_or("unknown");
-        let message = format!("attempt {} is under way on {runner}", state.attempt);
+        let message = format!("attempt {} is running on {runner}", state.attempt);
         waits.push(NodeWait::new("attempt", message));
         // The edges are satisfied and the slot is taken. Only the end of the attempt is left to wait for.
         return waits;
@@ -181,7 +181,7 @@ fn slot(status: &ExecutionStatus, bounds: ConcurrencyLimits<'_>) -> Vec<NodeWait
     // up.
     if let Some((name, under_way, limit)) = bounds.namespace {
         let message =
-            format!("namespace {name} has at most {limit} attempts under way at once, and has {under_way}");
+            format!("namespace {name} runs at most {limit} attempts at once, and has {under_way}");
         waits.push(NodeWait::new("limit", message));
     }
     let limit = bounds.provider.and_then(|name| Some((name, bounds.providers.get(name)?)));
@@ -228,12 +228,12 @@ mod tests {
             "a": { "phase": "Running", "attempt": 2, "extensions": { "runner": "r1" } },
             "b": { "phase": "Pending" }, "c": { "phase": "Pending" }, "d": { "phase": "Pending" },
         } });
-        assert_eq!(said("a", &status), ["attempt: attempt 2 is under way on r1"]);
+        assert_eq!(said("a", &status), ["attempt: attempt 2 is running on r1"]);
         assert_eq!(
             said("b", &status),
             [
                 "reconcile: the next `planspec reconcile`",
-                "limit: namespace n has at most 3 attempts under way at once, and has 3",
+                "limit: namespace n runs at most 3 attempts at once, and has 3",
                 "limit: a runner has at most 2 attempts of tool://t at once"
             ]
         );

@@ -135,7 +135,7 @@ fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
         context.draft.wake_at(end);
         return false;
     }
-    context.fail(&node.id, NodeReason::Timeout, format!("waited for longer than {timeout}"));
+    context.fail(&node.id, NodeReason::Timeout, format!("waited longer than {timeout}"));
     true
 }
 

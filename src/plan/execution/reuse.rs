@@ -83,7 +83,7 @@ fn reusable_state(
         // Invariant 11: the approval is bound to the uid of the earlier Execution, so it could not count here anyway.
         NodeKind::Gate => return Err("an approval counts for one execution".to_owned()),
         // What was true outside then may not be true now, and asking again costs nothing.
-        NodeKind::External => return Err("what it waits for is polled anew".to_owned()),
+        NodeKind::External => return Err("what it waits for is polled again".to_owned()),
         NodeKind::Task | NodeKind::Group => {}
     }
     if !node.reusable() {
@@ -101,11 +101,11 @@ fn reusable_state(
     // A node that its condition would skip here must be skipped, although it succeeded there.
     let open = matches!(edge_state(compiled, status, ix), EdgeState::Open);
     if !open || condition(compiled, status, ix) != Ok(true) {
-        return Err("it is not to run here".to_owned());
+        return Err("it does not run here".to_owned());
     }
     // Absent on nodes that ran before fingerprints were recorded, or that a person completed. Unknown is not equal.
     let then = state.extensions.basis.as_deref();
-    let then = then.ok_or_else(|| format!("{from} does not say what it was begun with"))?;
+    let then = then.ok_or_else(|| format!("{from} does not record what it started with"))?;
     // Resolved now, as if the node were to start: a result of a provider that would not be asked today is not taken
     // over.
     let target = match context.lookup.resolve(compiled, ix) {
@@ -115,14 +115,14 @@ fn reusable_state(
     let capabilities = context.lookup.capabilities(compiled, ix);
     let now = fingerprint(compiled, status, ix, &capabilities, &target);
     // Not reused rather than failed: the attempt that follows fails by the same error, with evidence.
-    let now = now.ok_or("its inputs cannot be worked out")?;
+    let now = now.ok_or("its inputs cannot be computed")?;
     if let Some(what) = difference(then, &now) {
         return Err(what.to_owned());
     }
     // The summary of a finished Execution drops large outputs. What comes after would read a placeholder as if it were
     // the value.
     if let Some(name) = omitted(&state.outputs) {
-        return Err(format!("its output `{name}` is not kept in {from} any more"));
+        return Err(format!("its output `{name}` is no longer kept in {from}"));
     }
     // The capability may ask for more of its outputs today than it did then.
     let outputs = check_outputs(state.outputs.clone(), &capabilities)?;
@@ -135,9 +135,9 @@ fn difference(then: &InputFingerprint, now: &InputFingerprint) -> Option<&'stati
         return Some("its definition in the plan differs");
     }
     if then.inputs != now.inputs {
-        return Some("its inputs differ, or what it is told of the goal and the plan");
+        return Some("its inputs differ, or the data that it gets from the goal and the plan");
     }
-    (then.target != now.target).then_some("its provider or the settings of that differ")
+    (then.target != now.target).then_some("its provider or the provider's settings differ")
 }
 
 /// The first node before this one that was neither taken over nor left out in both.

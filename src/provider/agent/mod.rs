@@ -67,7 +67,7 @@ impl Agent {
 fn split(provider: &str, mut settings: JsonMap) -> Result<(JsonMap, bool), ConfigError> {
     // A Binding that could name an address could send the secrets anywhere.
     if let Some(key) = ["url", "card"].into_iter().find(|key| settings.contains_key(*key)) {
-        let why = "is for `providers.agents` of .planspec.yaml alone".to_owned();
+        let why = "is allowed only in `providers.agents` of .planspec.yaml".to_owned();
         return Err(ConfigError::Invalid { key: key.to_owned(), why });
     }
     if !settings.contains_key("command") {

@@ -48,7 +48,7 @@ fn can_be_checked(check: &CriterionCheck) -> Result<(), String> {
     };
     match check {
         CriterionCheck::ArtifactExists { path, .. } if !is_inside(path) => {
-            Err("has a `path` that is not relative, or holds `..`".to_owned())
+            Err("has a `path` that is not relative, or contains `..`".to_owned())
         }
         CriterionCheck::ArtifactExists { content_match, .. } => {
             pattern(content_match.as_deref(), "contentMatch").map(|_| ())
@@ -179,15 +179,15 @@ impl Checker<'_> {
         // Links that lead out of these folders are refused: a criterion would read any file of the runner, and its
         // evidence show it.
         let found = [self.directory, self.artifacts].into_iter().find_map(|root| resolve(root, path).ok());
-        let file = found.ok_or_else(|| format!("`{path}` is not there"))?;
+        let file = found.ok_or_else(|| format!("`{path}` does not exist"))?;
         let metadata = file.metadata().map_err(|error| format!("`{path}` cannot be read: {error}"))?;
         let Some(pattern) = pattern(content_match, "contentMatch")? else {
             let what =
                 if metadata.is_dir() { "a folder".to_owned() } else { format!("{} bytes", metadata.len()) };
-            return Ok(format!("`{path}` is there, {what}"));
+            return Ok(format!("`{path}` exists, {what}"));
         };
         if !metadata.is_file() {
-            return Err(format!("`{path}` is not an ordinary file"));
+            return Err(format!("`{path}` is not a regular file"));
         }
         let mut content = Vec::new();
         File::open(&file)

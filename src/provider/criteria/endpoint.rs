@@ -92,7 +92,7 @@ impl Endpoint {
         let from = origin(&self.request.url);
         let started = Instant::now();
         let answer = web.send(self.request).await.map_err(|error| error.to_string())?;
-        let seen = format!("{from} answers {} after {} ms", answer.status, started.elapsed().as_millis());
+        let seen = format!("{from} responded {} after {} ms", answer.status, started.elapsed().as_millis());
         if answer.status.as_u16() != self.status {
             return Err(format!("{seen}, expected {}", self.status));
         }

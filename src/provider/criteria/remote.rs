@@ -38,7 +38,7 @@ pub(in crate::provider) async fn check_there(
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
         Err(error) => {
-            let message = format!("no pipe for the checks: {error}");
+            let message = format!("cannot create a pipe for the checks: {error}");
             return report.override_success(AttemptOutcome::broken_off_here(message));
         }
     };
@@ -61,7 +61,7 @@ pub(in crate::provider) async fn check_there(
             }
         }
         Err(error) => {
-            let message = format!("the checks broke off: {error}");
+            let message = format!("the checks were aborted: {error}");
             report.override_success(AttemptOutcome::broken_off_here(message));
         }
     }

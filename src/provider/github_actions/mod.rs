@@ -168,7 +168,7 @@ impl WorkflowAttempt {
     async fn start(&self) -> AttemptReport {
         match self.started().await {
             Ok(Some(run)) => self.report(&run).await,
-            Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
+            Ok(None) => self.blocked(None, "the workflow was started, but its run is not listed yet"),
             Err(error) => failure(&error).into(),
         }
     }
@@ -240,10 +240,10 @@ impl WorkflowAttempt {
         };
         match found {
             Ok(Some(run)) => self.report(&run).await,
-            Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
+            Ok(None) => self.blocked(None, "the workflow was started, but its run is not listed yet"),
             // Work that is under way is not given up because the host cannot be asked.
             Err(error) if error.is_passing() => {
-                self.blocked(self.known(), "the host cannot be asked just now")
+                self.blocked(self.known(), "the host cannot be reached at the moment")
             }
             Err(error) => gone_or_failed(&error).into(),
         }
@@ -252,7 +252,7 @@ impl WorkflowAttempt {
     async fn report(&self, run: &WorkflowRun) -> AttemptReport {
         if run.status.as_deref() != Some("completed") {
             // The same words at each poll, so that a poll without news makes no commit.
-            let message = format!("a workflow does the work: {}", plain_line(run.html_url.as_bytes()));
+            let message = format!("a workflow is doing the work: {}", plain_line(run.html_url.as_bytes()));
             return self.blocked(Some(run.id), &message);
         }
         let conclusion = plain_line(run.conclusion.as_deref().unwrap_or("unknown").as_bytes());
@@ -283,7 +283,7 @@ impl WorkflowAttempt {
         // A workflow cannot return values by the API, so only what the host knows of a run can be declared.
         if let Some(missing) = declared.iter().find(|name| !outputs.contains_key(*name)) {
             let why = format!(
-                "a workflow gives the outputs url, conclusion, run_id and commit, and no `{missing}`"
+                "a workflow has the outputs url, conclusion, run_id and commit, but not `{missing}`"
             );
             return AttemptOutcome::permanent(NodeReason::OutputInvalid, why);
         }
@@ -314,7 +314,7 @@ fn failure(error: &GitHubError) -> AttemptOutcome {
 fn gone_or_failed(error: &GitHubError) -> AttemptOutcome {
     match error {
         GitHubError::NotFound { .. } => {
-            AttemptOutcome::Lost { message: "the run of the workflow is no longer there".to_owned() }
+            AttemptOutcome::Lost { message: "the workflow run no longer exists".to_owned() }
         }
         error => failure(error),
     }

@@ -45,7 +45,7 @@ impl HttpConfig {
             request_timeout: read.duration("requestTimeout")?.unwrap_or(REQUEST),
         };
         if config.request_timeout.is_zero() {
-            return Err(invalid("requestTimeout", "must be longer than nothing"));
+            return Err(invalid("requestTimeout", "must be greater than zero"));
         }
         // Made for nothing but its errors: a secret that is not set, or a header that cannot be sent, is found by
         // `validate`.
@@ -106,7 +106,7 @@ fn address(provider: &str, settings: &ProviderSettings) -> Result<Url, ConfigErr
     };
     parse_address(&text).map_err(|error| match error {
         crate::provider::web::WebError::Credentials => {
-            wrong("holds a user or a password; name a variable in `config.secretHeaders` instead")
+            wrong("contains a user or a password; name a variable in `config.secretHeaders` instead")
         }
         _ => wrong("is not an http or https URL"),
     })
@@ -191,7 +191,7 @@ mod tests {
         check_refused(
             "https://mia:hunter22@x.example/a?b=hunter22",
             &json!({}),
-            "`https://***@x.example/a` holds a user or a password; name a variable in `config.secretHeaders` instead",
+            "`https://***@x.example/a` contains a user or a password; name a variable in `config.secretHeaders` instead",
         );
         check_refused("https://", &json!({}), "`https://` is not an http or https URL");
         check_refused("https://x.example", &json!({"method": "GET"}), "`config.method` must be POST or PUT");

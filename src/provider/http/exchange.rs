@@ -64,7 +64,7 @@ impl<'a> HttpExchange<'a> {
         match answer.status.as_u16() {
             // What is gone, or cannot be cancelled, needs nothing more from us.
             200..=299 | 404 | 405 | 410 | 501 => Ok(()),
-            _ => Err(format!("{from} answers {} to the request to call it off", answer.status)),
+            _ => Err(format!("{from} responded {} to the cancellation", answer.status)),
         }
     }
 
@@ -87,7 +87,7 @@ impl<'a> HttpExchange<'a> {
                 // For good: nobody could ask for the result, and another attempt would begin the work again.
                 HttpReply::Accepted { location: None, .. } => {
                     let from = origin(&answer.url);
-                    let why = format!("{from} accepts the work and does not say where its result will be");
+                    let why = format!("{from} accepted the work but did not say where to poll for its result");
                     return Err(AttemptOutcome::permanent(NodeReason::ProviderFailed, why));
                 }
                 HttpReply::Busy { after: Some(after), .. } if asked < AGAIN && self.has_time_for(after) => {
@@ -168,16 +168,16 @@ impl<'a> HttpExchange<'a> {
         let bad = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
         let from = origin(base);
         let joined =
-            base.join(location).map_err(|_| bad(format!("{from} gives a location that is no URL")))?;
+            base.join(location).map_err(|_| bad(format!("{from} returned a location that is not a URL")))?;
         let url = parse_address(joined.as_str()).map_err(|error| bad(error.to_string()))?;
         if url.origin() != self.config.url.origin() {
             let why =
-                format!("{from} gives a location at another place, {}, which is not asked", origin(&url));
+                format!("{from} returned a location at another origin, {}, which is not polled", origin(&url));
             return Err(bad(why));
         }
         // The location is recorded, where everybody can read it.
         if self.shared.redactor.text(url.as_str()) != url.as_str() {
-            return Err(bad(format!("{from} gives a location that holds a secret")));
+            return Err(bad(format!("{from} returned a location that contains a secret")));
         }
         Ok(url)
     }
@@ -186,7 +186,7 @@ impl<'a> HttpExchange<'a> {
     fn location(&self) -> Result<Url, String> {
         let kept = self.attempt.handle.as_deref().unwrap_or_default();
         let handle: HttpWorkHandle =
-            serde_json::from_str(kept).map_err(|_| "it is not known where the work goes on".to_owned())?;
+            serde_json::from_str(kept).map_err(|_| "the location of the work is unknown".to_owned())?;
         self.checked(&self.config.url, &handle.location).map_err(in_words)
     }
 
@@ -197,8 +197,8 @@ impl<'a> HttpExchange<'a> {
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingProvider,
             message: match message.filter(|message| !message.trim().is_empty()) {
-                Some(message) => format!("{place} works on it: {}", plain_line(message.as_bytes())),
-                None => format!("{place} works on it"),
+                Some(message) => format!("{place} is working on it: {}", plain_line(message.as_bytes())),
+                None => format!("{place} is working on it"),
             },
             handle: Some(handle),
             poll_after: Some(after.unwrap_or(LOOK)),

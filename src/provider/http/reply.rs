@@ -94,19 +94,19 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome>
         ReplyBody::default()
     } else {
         let value: Value = serde_json::from_slice(&answer.body)
-            .map_err(|_| invalid(format!("{from} answers with something else than JSON")))?;
+            .map_err(|_| invalid(format!("{from} did not return JSON")))?;
         // Apart from a field of the wrong type: a page in the place of a result is another fault, often of a proxy.
         if !value.is_object() {
-            return Err(invalid(format!("{from} answers with something else than a JSON object")));
+            return Err(invalid(format!("{from} did not return a JSON object")));
         }
         // The position and the kind of what is wrong, never a value.
         serde_json::from_value(value).map_err(|_| {
-            invalid(format!("{from} answers with a field of the wrong type: `outputs` is an object, `message` a string, `artifacts` a list of `name` and `url`"))
+            invalid(format!("{from} returned a field of the wrong type: `outputs` is an object, `message` a string, `artifacts` a list of `name` and `url`"))
         })?
     };
     match body.status.as_deref() {
         Some("failed") => {
-            let message = body.message.unwrap_or_else(|| format!("{from} says that it failed"));
+            let message = body.message.unwrap_or_else(|| format!("{from} reported a failure"));
             let retryable = body.retryable.unwrap_or(true);
             return Err(AttemptOutcome::broken(message, retryable).not_before(answer.retry_after()));
         }

@@ -208,7 +208,7 @@ async fn accepted_work_is_looked_at_until_it_is_done() {
     let place = bench.server.uri();
     let waiting = AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingProvider,
-        message: format!("{place} works on it"),
+        message: format!("{place} is working on it"),
         handle: Some(json!({"location": format!("{place}/jobs/1")}).to_string()),
         poll_after: Some(Duration::from_secs(3)),
     };
@@ -302,7 +302,7 @@ async fn criteria_are_checked_after_the_work_elsewhere() {
     let report = bench.run().await;
     let results: Vec<(bool, &str)> =
         report.evidence.criteria.iter().map(|it| (it.passed, it.evidence.as_str())).collect();
-    assert!(results[0].0 && results[0].1.contains("answers 200 OK after "), "{results:?}");
+    assert!(results[0].0 && results[0].1.contains("responded 200 OK after "), "{results:?}");
     assert!(results[0].1.ends_with("the body matches: well ***"), "{results:?}");
     assert!(!results[1].0 && results[1].1.ends_with(", expected 200"), "{results:?}");
     assert!(!results[2].0 && results[2].1.contains("private address"), "{results:?}");

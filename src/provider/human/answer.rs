@@ -42,7 +42,7 @@ fn json_map(text: &str) -> Result<JsonMap, String> {
         format!("the block is not a JSON object (line {}, column {})", error.line(), error.column())
     })?;
     match (read.faults.first(), read.value) {
-        (Some((fault, _)), _) => Err(format!("the block is not read: {fault}")),
+        (Some((fault, _)), _) => Err(format!("the block cannot be parsed: {fault}")),
         (None, Value::Object(map)) => Ok(map),
         (None, _) => Err("the block is not a JSON object".to_owned()),
     }
@@ -54,20 +54,20 @@ fn yaml_map(text: &str) -> Result<JsonMap, String> {
         return Ok(JsonMap::new());
     }
     if text.len() > LARGEST_YAML {
-        return Err(format!("the block has more than {LARGEST_YAML} bytes; give it as JSON"));
+        return Err(format!("the block has more than {LARGEST_YAML} bytes; use JSON instead"));
     }
     if has_anchor(text) {
-        return Err("the block uses anchors (`&name`), which are not read here".to_owned());
+        return Err("the block uses anchors (`&name`), which are not supported here".to_owned());
     }
     serde_yaml::from_str::<Value>(text)
         // Only the place: the words of the parser repeat the text, which anybody may have written.
         .map_err(|error| match error.location() {
-            Some(at) => format!("the block is no YAML (line {}, column {})", at.line(), at.column()),
-            None => "the block is no YAML".to_owned(),
+            Some(at) => format!("the block is not valid YAML (line {}, column {})", at.line(), at.column()),
+            None => "the block is not valid YAML".to_owned(),
         })
         .and_then(|value| match value {
             Value::Object(map) => Ok(map),
-            _ => Err("the block holds no `name: value` lines".to_owned()),
+            _ => Err("the block contains no `name: value` lines".to_owned()),
         })
 }
 
@@ -160,11 +160,11 @@ mod tests {
     #[test]
     fn what_is_malformed_is_told_without_repeating_it() {
         check("```json\n{\"a\": @team}\n```", Some(Err("the block is not a JSON object (line 1, column 7)")));
-        check("```yaml\na: [1\n```", Some(Err("the block is no YAML (line 2, column 1)")));
-        check("```\n- 1\n```", Some(Err("the block holds no `name: value` lines")));
+        check("```yaml\na: [1\n```", Some(Err("the block is not valid YAML (line 2, column 1)")));
+        check("```\n- 1\n```", Some(Err("the block contains no `name: value` lines")));
         check(
             "```yaml\n!!python/object:os.system x\n```",
-            Some(Err("the block holds no `name: value` lines")),
+            Some(Err("the block contains no `name: value` lines")),
         );
     }
 
@@ -175,7 +175,7 @@ mod tests {
             let before = format!("*a{},", level - 1).repeat(9);
             bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
-        let refused = Err("the block uses anchors (`&name`), which are not read here".to_owned());
+        let refused = Err("the block uses anchors (`&name`), which are not supported here".to_owned());
         assert_eq!(outputs(&bomb, true), Some(refused));
         for (piece, times) in [("[", 16_000), ("- ", 8_000), ("[", 50_000)] {
             let deep = format!("```yaml\na:\n {}\n```", piece.repeat(times));

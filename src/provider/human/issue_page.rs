@@ -86,7 +86,7 @@ pub(super) fn body(attempt: &Attempt, person: &Assignee, dashboard: Option<&str>
     );
     match dashboard {
         Some(address) => {
-            let _ = writeln!(text, " ([its graph and where it stands]({address})).");
+            let _ = writeln!(text, " ([its graph and status]({address})).");
         }
         None => text.push_str(".\n"),
     }
@@ -133,7 +133,7 @@ fn criteria(about: &mut String, criteria: &[AcceptanceCriterion]) {
     if criteria.is_empty() {
         return;
     }
-    let mut list = String::from("\n## What has to hold\n\n");
+    let mut list = String::from("\n## Acceptance criteria\n\n");
     for criterion in criteria.iter().take(ENTRIES) {
         let weight = if criterion.required { "" } else { " (advisory)" };
         let _ = write!(list, "- [ ] {}{weight}", markdown(&criterion.name, 200));
@@ -142,21 +142,21 @@ fn criteria(about: &mut String, criteria: &[AcceptanceCriterion]) {
         }
         list.push('\n');
     }
-    list.push_str("\nThis is checked again once the issue is closed.\n");
+    list.push_str("\nThese are checked after the issue is closed.\n");
     push(about, &list);
 }
 
 fn belongs(about: &mut String, attempt: &Attempt) {
     let brief = &attempt.brief;
     if !brief.plan.trim().is_empty() {
-        push(about, &format!("\n## The plan that it belongs to\n\n{}\n", paragraphs(&brief.plan, TEXT)));
+        push(about, &format!("\n## The plan\n\n{}\n", paragraphs(&brief.plan, TEXT)));
     }
     context(about, &brief.plan_context);
     if let Some(goal) = &brief.goal {
         let mut part =
-            format!("\n## The goal that the plan serves\n\n{}\n", paragraphs(&goal.description, TEXT));
+            format!("\n## The goal of the plan\n\n{}\n", paragraphs(&goal.description, TEXT));
         if !goal.acceptance_criteria.is_empty() {
-            part.push_str("\nIt counts as reached when:\n\n");
+            part.push_str("\nIt is reached when:\n\n");
         }
         for criterion in goal.acceptance_criteria.iter().take(ENTRIES) {
             let _ = writeln!(part, "- {}", markdown(&criterion.description, 500));
@@ -200,13 +200,13 @@ pub(super) fn form(body: &str) -> &str {
 
 fn answer(text: &mut String, attempt: &Attempt, person: &Assignee) {
     let who = match person {
-        Assignee::Login(_) => "the person named above, whoever is assigned",
-        Assignee::Team { .. } => "members of the team named above, whoever is assigned",
-        Assignee::Words(_) => "whoever is assigned",
+        Assignee::Login(_) => "the person named above, assignees",
+        Assignee::Team { .. } => "members of the team named above, assignees",
+        Assignee::Words(_) => "assignees",
     };
     let _ = write!(
         text,
-        "{ANSWER}\n\nAn answer counts from {who}, and people who may write to this repository.\n\n"
+        "{ANSWER}\n\nWho may answer: {who}, and people with write access to this repository.\n\n"
     );
     let declared = &attempt.declared_outputs;
     if declared.is_empty() {
@@ -215,12 +215,12 @@ fn answer(text: &mut String, attempt: &Attempt, person: &Assignee) {
         let names: Vec<String> = declared.iter().map(|name| code(name, 100)).collect();
         let _ = writeln!(
             text,
-            "- Done: give {} in a fenced block of YAML or JSON, in a comment or in the one below (the last one counts), \
+            "- Done: put {} in a fenced block of YAML or JSON, in a comment or in the block below (the last one counts), \
              and **close the issue as completed**.",
             names.join(", ")
         );
     }
-    text.push_str("- Not to be done: say why in a comment, and **close the issue as not planned**.\n");
+    text.push_str("- Cannot be done: say why in a comment, and **close the issue as not planned**.\n");
     if !declared.is_empty() {
         let form: Vec<String> = declared
             .iter()

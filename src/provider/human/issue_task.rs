@@ -148,7 +148,7 @@ impl IssueTask {
         let issue = match self.host.issue(&self.office.home.repo, handle.issue).await {
             Ok(issue) => issue,
             Err(error) if is_gone(&error) => {
-                let message = format!("the issue {} is gone", handle.url);
+                let message = format!("the issue {} no longer exists", handle.url);
                 return Ok(AttemptOutcome::Lost { message });
             }
             Err(error) => return Err(error),
@@ -163,7 +163,7 @@ impl IssueTask {
             return self.reopen(&issue, &comments, handle, "the host does not say who closed it").await;
         };
         if !who.may_answer(closer).await? {
-            let why = format!("{} closed it, whose answer does not count", closer.login);
+            let why = format!("{} closed it but may not answer", closer.login);
             return self.reopen(&issue, &comments, handle, &why).await;
         }
         if matches!(issue.state_reason.as_deref(), Some("not_planned" | "duplicate")) {
@@ -241,7 +241,7 @@ impl IssueTask {
         let marker = format!("<!-- planspec:answer {closed} -->");
         if !self.said(comments, &marker).await? {
             let text = format!(
-                "{marker}\n{}\n\nThe issue is open again; what an answer has to be stands at its end.",
+                "{marker}\n{}\n\nThe issue was reopened; its last section says how to answer.",
                 markdown(&self.office.redactor.text(why), WORDS)
             );
             // The comment comes before the change: a runner that is lost in between leaves an issue that is still
@@ -265,7 +265,7 @@ impl IssueTask {
         let comments = self.host.comments(&self.office.home.repo, issue.number).await?;
         if !self.said(&comments, REMINDER).await? {
             let text = format!(
-                "{REMINDER}\nA reminder: half of the time that this task may take is over. {}",
+                "{REMINDER}\nReminder: half of the time for this task is over. {}",
                 code(&self.person.to_string(), 200)
             );
             self.host.comment_on_issue(&self.office.home.repo, issue.number, &text).await?;
@@ -299,7 +299,7 @@ impl IssueTask {
             let comments = self.host.comments(repo, issue.number).await?;
             if !self.said(&comments, OFF).await? {
                 let text = format!(
-                    "{OFF}\nThe task is over: it was settled elsewhere, called off, or took too long. Nobody has to do it any more; an answer no longer counts."
+                    "{OFF}\nThis task has ended: it was settled in another way, cancelled, or timed out. Nothing remains to be done, and answers no longer count."
                 );
                 self.host.comment_on_issue(repo, issue.number, &text).await?;
             }
@@ -336,7 +336,7 @@ impl IssueTask {
         // Blocked and not failed: somebody can give the token what it lacks, and the answer may be there already.
         let mut outcome = self.waits(handle, AGAIN);
         if let AttemptOutcome::Blocked { message, .. } = &mut outcome {
-            message.push_str("; it cannot be looked at: ");
+            message.push_str("; it cannot be polled: ");
             message.push_str(&plain_line(error.to_string().as_bytes()));
         }
         outcome

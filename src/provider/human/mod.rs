@@ -172,7 +172,7 @@ fn message(attempt: &Attempt) -> String {
         NextStep::complete(&attempt.key, &attempt.node),
     );
     if !attempt.declared_outputs.is_empty() {
-        message.push_str(" and give the outputs ");
+        message.push_str(" and provide the outputs ");
         message.push_str(&attempt.declared_outputs.join(", "));
     }
     if let Some(instructions) = attempt.config.get("instructions").and_then(|value| value.as_str()) {

@@ -55,7 +55,7 @@ async fn without_a_host_the_node_is_blocked_and_says_what_ends_that() {
     assert_eq!((reason, handle), (NodeReason::AwaitingPerson, None));
     assert_eq!(
         message,
-        "waits for mia to run `planspec complete exec-1/sign -n team` and give the outputs place: read the contract"
+        "waits for mia to run `planspec complete exec-1/sign -n team` and provide the outputs place: read the contract"
     );
 }
 

@@ -24,9 +24,9 @@ const ENTRIES: usize = 10_000;
 pub(super) enum ArtifactError {
     #[error("the artifacts cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    #[error("the artifacts directory holds more than {FILES} files; put them into an archive")]
+    #[error("the artifacts directory contains more than {FILES} files; put them into an archive")]
     TooMany,
-    #[error("the artifacts directory holds a file whose name is not plain text")]
+    #[error("the artifacts directory contains a file whose name is not plain text")]
     BadName,
 }
 

@@ -93,10 +93,10 @@ impl ToolConfig {
         }
         // Starting the process would fail, too, but only in an attempt; here `validate` says it.
         if self.command.contains('\0') {
-            return Err(invalid("command", "must not hold a NUL character"));
+            return Err(invalid("command", "must not contain a NUL character"));
         }
         if self.args.iter().any(|arg| arg.contains('\0')) {
-            return Err(invalid("args", "must not hold a NUL character"));
+            return Err(invalid("args", "must not contain a NUL character"));
         }
         for (name, value) in &self.env {
             let key = format!("env.{name}");
@@ -166,7 +166,7 @@ mod tests {
         check_refused(&json!({"command": "x", "args": [{}]}), "`config.args` must be a list of strings");
         check_refused(
             &json!({"command": "x", "args": ["\0"]}),
-            "`config.args` must not hold a NUL character",
+            "`config.args` must not contain a NUL character",
         );
         check_refused(&json!({"command": "x", "shell": "yes"}), "`config.shell` must be true or false");
         check_refused(&json!({"command": "x", "grace": 5}), "`config.grace` must be a duration such as `5s`");

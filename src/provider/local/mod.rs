@@ -70,7 +70,7 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
         Err(error) => {
-            let message = format!("no pipe for the process: {error}");
+            let message = format!("cannot create a pipe for the process: {error}");
             return AttemptOutcome::not_possible_here(message).into();
         }
     };
@@ -95,7 +95,7 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
     };
     // Nobody knows how far the thread came.
     done.unwrap_or_else(|error| {
-        AttemptOutcome::broken_off_here(format!("the attempt broke off: {error}")).into()
+        AttemptOutcome::broken_off_here(format!("the attempt was aborted: {error}")).into()
     })
 }
 

@@ -14,7 +14,7 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
         result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
     let text = texts.join("\n");
     if result.is_error == Some(true) {
-        let message = if text.is_empty() { "it says no more".to_owned() } else { text };
+        let message = if text.is_empty() { "no details".to_owned() } else { text };
         return AttemptOutcome::failed(NodeReason::ProviderFailed, format!("the tool failed: {message}"));
     }
     // Servers repeat it as text for older clients; only here do values keep their types.
@@ -25,7 +25,7 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
     };
     // The limit of an output file, so that no provider can give more than a local command.
     if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
-        return hopeless(format!("the answer of the tool has more than {} bytes", OUTPUT_LIMIT));
+        return hopeless(format!("the tool result has more than {} bytes", OUTPUT_LIMIT));
     }
     match check_outputs(given, &attempt.declared_outputs) {
         Ok(outputs) => AttemptOutcome::Succeeded { outputs },

@@ -17,7 +17,7 @@ pub(super) fn no_greeting(error: ClientInitializeError, at: Option<&Url>) -> Att
     match error {
         ClientInitializeError::JsonRpcError(error) => refused(&error),
         ClientInitializeError::TransportError { error, .. } => transport(error.error, at),
-        other => broken(format!("no session with the server: {other}")),
+        other => broken(format!("cannot open a session with the server: {other}")),
     }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn no_answer(error: ServiceError, at: Option<&Url>) -> AttemptOutcome
     match error {
         ServiceError::McpError(error) => refused(&error),
         ServiceError::TransportSend(error) => transport(error.error, at),
-        other => broken(format!("no answer from the server: {other}")),
+        other => broken(format!("no response from the server: {other}")),
     }
 }
 
@@ -43,24 +43,24 @@ fn broken(message: String) -> AttemptOutcome {
 
 /// A connection may be better next time; what the way itself refuses is not.
 fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOutcome {
-    let Some(url) = at else { return broken(format!("the server cannot be spoken to: {error}")) };
+    let Some(url) = at else { return broken(format!("cannot communicate with the server: {error}")) };
     let from = origin(url);
     let error = match error.downcast::<StreamableHttpError<reqwest::Error>>() {
         Ok(error) => *error,
         // Its words may hold the address with its query, so they are not shown.
-        Err(_) => return broken(format!("{from}: the connection broke off")),
+        Err(_) => return broken(format!("{from}: the connection was interrupted")),
     };
     match error {
         StreamableHttpError::HttpStatus(said) => {
             // The library hands on no date of the answer, so only seconds can be understood.
             let after = said.retry_after.as_deref().and_then(|text| retry_after(text, None));
-            broken(format!("{from} answers with status {}", said.status)).not_before(after)
+            broken(format!("{from} responded with status {}", said.status)).not_before(after)
         }
         StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => {
-            hopeless(format!("{from} asks for an authorization; `secretHeaders` can send one"))
+            hopeless(format!("{from} requires authorization; set `secretHeaders`"))
         }
         StreamableHttpError::Client(error) => match error.status() {
-            Some(status) => hopeless(format!("{from} answers with status {status}")),
+            Some(status) => hopeless(format!("{from} responded with status {status}")),
             None => {
                 let error = WebError::of(error, url);
                 AttemptOutcome::broken(error.to_string(), error.may_pass())
@@ -68,13 +68,13 @@ fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOu
         },
         // In this case the library gives the status in words only.
         StreamableHttpError::UnexpectedServerResponse(said) if said.starts_with("HTTP 4") => {
-            hopeless(format!("{from} answers with {}", said.chars().take(100).collect::<String>()))
+            hopeless(format!("{from} responded with {}", said.chars().take(100).collect::<String>()))
         }
         StreamableHttpError::ResponseBodyTooLarge { max_size } => {
-            hopeless(format!("{from} answers with more than {max_size} bytes"))
+            hopeless(format!("{from} returned more than {max_size} bytes"))
         }
         StreamableHttpError::UnexpectedContentType(_) | StreamableHttpError::Deserialize(_) => {
-            hopeless(format!("{from} answers with something else than the protocol"))
+            hopeless(format!("{from} violates the protocol"))
         }
         other => broken(format!("{from}: {other}")),
     }

@@ -41,7 +41,7 @@ async fn a_server_at_a_private_address_is_not_reached_unless_that_is_allowed() {
     let port = server.address().port();
     for (host, expected) in [
         ("127.0.0.1", "`127.0.0.1` is a private address"),
-        ("localhost", "`localhost` leads to a private address"),
+        ("localhost", "`localhost` resolves to a private address"),
     ] {
         let url = format!("http://{host}:{port}/mcp?token=x");
         let settings = json!({"url": url, "secretHeaders": {"X-Key": "Bearer KEY"}});
@@ -104,9 +104,9 @@ fn an_address_that_cannot_be_asked_and_a_secret_that_is_missing_are_refused() {
         let found = registry.find("mcp://desk/work").unwrap();
         found.check("mcp://desk/work", &map(json!({}))).map_err(|error| error.to_string()).unwrap_err()
     };
-    assert!(refused(json!({"url": "ftp://x.example"})).starts_with("`config.url` cannot be asked"));
+    assert!(refused(json!({"url": "ftp://x.example"})).starts_with("`config.url` cannot be used"));
     assert!(
-        refused(json!({"url": "https://mia:hunter22@x.example"})).starts_with("`config.url` cannot be asked")
+        refused(json!({"url": "https://mia:hunter22@x.example"})).starts_with("`config.url` cannot be used")
     );
     let missing = refused(json!({"url": "https://x.example", "secretHeaders": {"X-Key": "HOME"}}));
     assert!(missing.contains("needs the variable HOME"), "{missing}");

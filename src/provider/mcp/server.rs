@@ -37,7 +37,7 @@ impl Server {
         }
         let read = Settings::new(settings, &["url", "headers", "secretHeaders"])?;
         let url = parse_address(&read.text("url")?.unwrap_or_default()).map_err(|error| {
-            ConfigError::Invalid { key: "url".to_owned(), why: format!("cannot be asked: {error}") }
+            ConfigError::Invalid { key: "url".to_owned(), why: format!("cannot be used: {error}") }
         })?;
         let address = ServerAddress { url, headers: Headers::read(&read)? };
         // Made for nothing but its errors, so that `validate` finds a secret that is not set.

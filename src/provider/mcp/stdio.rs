@@ -38,7 +38,7 @@ pub(super) async fn call(
     let ((mut asker, heard), (input, to_server)) = match ends {
         Ok(ends) => ends,
         Err(error) => {
-            let message = format!("no pipe for the server: {error}");
+            let message = format!("cannot create a pipe for the server: {error}");
             return (AttemptOutcome::not_possible_here(message).into(), Some(log), None);
         }
     };
@@ -82,7 +82,7 @@ pub(super) async fn call(
 fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -> CallResult {
     let ServerExit { end, log, checkout } = match ended {
         Ok(ended) => ended,
-        Err(error) => return (failed(format!("the attempt broke off: {error}")).into(), None, None),
+        Err(error) => return (failed(format!("the attempt was aborted: {error}")).into(), None, None),
     };
     let mut exit_code = None;
     let early = match end {
@@ -95,7 +95,7 @@ fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -
         Ok(ProcessEnd::Stopped(_)) => None,
         Ok(ProcessEnd::Exited(status)) => {
             exit_code = status.code();
-            Some(failed(format!("the server ended before it answered: {status}")))
+            Some(failed(format!("the server exited before it responded: {status}")))
         }
     };
     let outcome = match (session, early) {
@@ -105,7 +105,7 @@ fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -
         ) => done,
         (_, Some(early)) => early,
         (Some(outcome), None) => outcome,
-        (None, None) => failed("the session ended without an answer".to_owned()),
+        (None, None) => failed("the session ended without a response".to_owned()),
     };
     let evidence = Evidence { exit_code, ..Evidence::default() };
     (AttemptReport { outcome, evidence }, Some(log), checkout)

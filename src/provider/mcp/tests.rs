@@ -68,7 +68,7 @@ fn check_failure(work: &str, expected: &str, expected_retryable: bool) {
 #[test]
 fn failures_are_told_apart() {
     check_failure(r#"say(m["id"], text("no ink", isError=True))"#, "the tool failed: no ink", true);
-    check_failure("sys.exit(3)", "the server ended before it answered: exit status: 3", true);
+    check_failure("sys.exit(3)", "the server exited before it responded: exit status: 3", true);
     check_failure(
         r#"print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "error": {"code": -32602, "message": "no such argument"}}), flush=True)"#,
         "the server refuses the call: no such argument",
@@ -76,7 +76,7 @@ fn failures_are_told_apart() {
     );
     check_failure(
         r#"say(m["id"], text("x" * 2000000))"#,
-        "the answer of the tool has more than 1048576 bytes",
+        "the tool result has more than 1048576 bytes",
         false,
     );
     let mut bench = server("pass");

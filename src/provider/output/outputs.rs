@@ -24,7 +24,7 @@ const NAME_LIMIT: usize = 128;
 pub(in crate::provider) enum OutputError {
     #[error("the output file cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    #[error("the output file is not an ordinary file")]
+    #[error("the output file is not a regular file")]
     NotAFile,
     #[error("the output file has more than {LIMIT} bytes")]
     TooLarge,
@@ -33,19 +33,19 @@ pub(in crate::provider) enum OutputError {
     #[error("output file, line {line}: expected `name=value` or `name<<END`")]
     NotAPair { line: usize },
     #[error(
-        "output file, line {line}: the name before `{separator}` must begin with a letter or `_` and hold only letters, digits, `_` and `-`"
+        "output file, line {line}: the name before `{separator}` must start with a letter or `_` and contain only letters, digits, `_` and `-`"
     )]
     BadName { line: usize, separator: &'static str },
-    #[error("output file, line {line}: the word that ends the block is missing after `<<`")]
+    #[error("output file, line {line}: the delimiter is missing after `<<`")]
     NoEndWord { line: usize },
     #[error(
-        "output file, line {line}: the block that begins here is not ended by its word on a line of its own"
+        "output file, line {line}: the block that starts here has no closing delimiter on its own line"
     )]
     OpenBlock { line: usize },
     #[error("output file, line {line}: not a JSON object: {problem}")]
     BadJson { line: usize, problem: String },
     #[error(
-        "`{name}` is no name of an output: it must begin with a letter or `_` and hold only letters, digits, `_` and `-`"
+        "`{name}` is not an output name: it must start with a letter or `_` and contain only letters, digits, `_` and `-`"
     )]
     NotAName { name: String },
     #[error("output `{name}` is not declared by the node{hint}")]
@@ -234,13 +234,13 @@ mod tests {
         check_err(b"a=1\nnonsense\n", "line 2: expected `name=value` or `name<<END`");
         check_err(
             b"a b=1",
-            "line 1: the name before `=` must begin with a letter or `_` and hold only letters, digits, `_` and `-`",
+            "line 1: the name before `=` must start with a letter or `_` and contain only letters, digits, `_` and `-`",
         );
         check_err(
             b"a=1\nb<<EOF\nx\n",
-            "line 2: the block that begins here is not ended by its word on a line of its own",
+            "line 2: the block that starts here has no closing delimiter on its own line",
         );
-        check_err(b"a<<\n", "line 1: the word that ends the block is missing after `<<`");
+        check_err(b"a<<\n", "line 1: the delimiter is missing after `<<`");
         check_err(b"a=1\nb=\xff\n", "line 2: not valid UTF-8");
         check_err(b"{\"a\": 1,\n\"b\": }", "line 2: not a JSON object: syntax error at column 6");
         check_err(b"{\"a\": 1", "line 1: not a JSON object: it ends too early at column 7");

@@ -45,7 +45,7 @@ enum PluginStatus {
 /// The outputs, or how else the attempt ended.
 pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOutcome> {
     let malformed = |why: String| {
-        let message = format!("the answer of the provider cannot be used: {why}");
+        let message = format!("the provider's response cannot be used: {why}");
         // The same program would write the same again.
         AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
     };
@@ -71,7 +71,7 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOu
             }
             Err(AttemptOutcome::Blocked {
                 reason: NodeReason::AwaitingProvider,
-                message: or(answer.message, "the work goes on elsewhere"),
+                message: or(answer.message, "the work continues remotely"),
                 // Work without a handle is never polled, and the last one stays good.
                 handle: answer.handle.or_else(|| attempt.handle.clone()).or_else(|| Some(String::new())),
                 poll_after: Some(answer.poll_after.map_or(POLL_AFTER, |after| after.span())),

@@ -84,7 +84,7 @@ fn work_elsewhere_is_looked_at_again_and_called_off() {
 fn check_malformed(script: &str, expected: &str) {
     let report = plugin(script).run();
     let AttemptOutcome::Failed { message, retryable, .. } = report.outcome else { panic!("{report:?}") };
-    assert_eq!(message, format!("the answer of the provider cannot be used: {expected}"));
+    assert_eq!(message, format!("the provider's response cannot be used: {expected}"));
     assert!(!retryable);
 }
 

@@ -28,7 +28,7 @@ pub(in crate::provider) enum SandboxError {
         "`config.sandbox` needs the program `bwrap`, which is not on the PATH; install the package bubblewrap"
     )]
     NoProgram,
-    #[error("`config.sandbox.write` names `{0}`, which is not there")]
+    #[error("`config.sandbox.write` names `{0}`, which does not exist")]
     NotThere(String),
 }
 
@@ -62,7 +62,7 @@ impl Sandbox {
             Some(path) => Err(ConfigError::Invalid {
                 key: "sandbox.write".to_owned(),
                 why: format!(
-                    "holds `{path}`: it takes absolute paths and `~/…`; the checkout can be written to"
+                    "holds `{path}`: use absolute paths or `~/…`; the checkout is always writable"
                 ),
             }),
             None => Ok(Some(read)),

@@ -12,7 +12,7 @@ pub(in crate::provider) enum Refused {
     )]
     Address { host: String },
     #[error(
-        "`{host}` leads to a private address, which `providers.network.allowPrivate` of .planspec.yaml does not allow"
+        "`{host}` resolves to a private address, which `providers.network.allowPrivate` of .planspec.yaml does not allow"
     )]
     Name { host: String },
     #[error("`{host}` is not a known name")]
@@ -24,17 +24,17 @@ pub(in crate::provider) enum Refused {
 pub(in crate::provider) enum WebError {
     #[error("the address is not an http or https URL")]
     NotHttp,
-    #[error("the address holds a user or a password; name a variable in `secretHeaders` instead")]
+    #[error("the address contains a user or a password; name a variable in `secretHeaders` instead")]
     Credentials,
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("{from} redirects more than {limit} times")]
     TooManyRedirects { from: String, limit: usize },
-    #[error("{from} redirects to another place, {to}, which is not followed with a body")]
+    #[error("{from} redirects to another origin, {to}, which is not followed with a body")]
     RedirectedAway { from: String, to: String },
-    #[error("{from} answers with more than {limit} bytes")]
+    #[error("{from} returned more than {limit} bytes")]
     TooLarge { from: String, limit: usize },
-    #[error("{from} did not answer in time")]
+    #[error("{from} did not respond in time")]
     TimedOut { from: String },
     #[error("{from} cannot be reached: {why}")]
     Unreachable { from: String, why: String },
@@ -42,7 +42,7 @@ pub(in crate::provider) enum WebError {
     Broken { from: String, why: String },
     #[error("header `{name}` cannot be sent")]
     BadHeader { name: String },
-    #[error("no client for HTTP: {0}")]
+    #[error("cannot create an HTTP client: {0}")]
     NoClient(String),
 }
 

@@ -36,7 +36,7 @@ async fn private_addresses_are_refused_unless_allowed() {
     let port = server.address().port();
     let named = format!("http://localhost:{port}/?token=hunter22");
     let refused = ask(&[], &named).await.unwrap_err();
-    assert!(refused.starts_with("`localhost` leads to a private address"), "{refused}");
+    assert!(refused.starts_with("`localhost` resolves to a private address"), "{refused}");
     let here = format!("127.0.0.1:{port}");
     assert_eq!(ask(&[&here], &server.uri()).await.unwrap().body, b"hello");
     assert!(ask(&["127.0.0.1:1"], &server.uri()).await.is_err());
@@ -111,7 +111,7 @@ fn endless(body: Option<&'static [u8]>) -> String {
 #[tokio::test]
 async fn a_flood_is_cut_off() {
     let refused = ask(&["127.0.0.1"], &endless(Some(&[b'x'; 65536]))).await.unwrap_err();
-    assert!(refused.ends_with("answers with more than 1048576 bytes"), "{refused}");
+    assert!(refused.ends_with("returned more than 1048576 bytes"), "{refused}");
     let mut request = get(&endless(Some(b"abc")));
     (request.limit, request.cut) = (4, true);
     let answer = web(&["127.0.0.1"]).send(request).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_server_that_hangs_is_given_up() {
     request.timeout = Duration::from_millis(200);
     let started = Instant::now();
     let error = web(&["127.0.0.1"]).send(request).await.unwrap_err();
-    assert!(error.to_string().ends_with("did not answer in time") && error.may_pass(), "{error}");
+    assert!(error.to_string().ends_with("did not respond in time") && error.may_pass(), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 

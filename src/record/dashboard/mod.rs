@@ -67,7 +67,7 @@ pub struct ExecutionCard {
 pub fn dashboard(input: &DashboardInput) -> String {
     let mut page = String::from(
         "# PlanSpec status\n\n\
-         Written by `planspec reconcile` from the state of this branch; changes made by hand are overwritten.\n",
+         Written by `planspec reconcile` from the state of this branch; manual changes are overwritten.\n",
     );
     summary(input, &mut page);
     waiting(input, &mut page);
@@ -114,7 +114,7 @@ fn waiting(input: &DashboardInput, page: &mut String) {
     let mut rows: Vec<&WaitingFor> = input.waiting.iter().collect();
     // By key and not by time: a row that stays keeps its place, so that the page changes only where something changed.
     rows.sort_by(|a, b| (&a.key, &a.node, &a.message).cmp(&(&b.key, &b.node, &b.message)));
-    page.push_str("\n## Waiting\n\n| What | Waits for | Since | Goes on with |\n| --- | --- | --- | --- |\n");
+    page.push_str("\n## Waiting\n\n| What | Waits for | Since | To continue |\n| --- | --- | --- | --- |\n");
     for row in rows.iter().take(WAITING_LIMIT) {
         // Keys and node ids hold nothing that ends a code span or a cell. All other text passes through `markup`
         // (Invariant 8).

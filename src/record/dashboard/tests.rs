@@ -104,7 +104,7 @@ fn the_page_says_what_runs_what_waits_and_what_to_do() {
     insta::assert_snapshot!(dashboard(&input), @r##"
     # PlanSpec status
 
-    Written by `planspec reconcile` from the state of this branch; changes made by hand are overwritten.
+    Written by `planspec reconcile` from the state of this branch; manual changes are overwritten.
 
     ## Summary
 
@@ -115,7 +115,7 @@ fn the_page_says_what_runs_what_waits_and_what_to_do() {
 
     ## Waiting
 
-    | What | Waits for | Since | Goes on with |
+    | What | Waits for | Since | To continue |
     | --- | --- | --- | --- |
     | `team-platform/execution/sso-exec-001` node `review` | 1 of 2 approvals (user&#58;wendy, team&#58;security) | 2026-02-02 02:41:00 UTC | `planspec approve gate/sso-security-review -n team-platform` |
 
@@ -156,7 +156,7 @@ fn an_empty_repository_has_a_page_too() {
     insta::assert_snapshot!(dashboard(&DashboardInput::default()), @r##"
     # PlanSpec status
 
-    Written by `planspec reconcile` from the state of this branch; changes made by hand are overwritten.
+    Written by `planspec reconcile` from the state of this branch; manual changes are overwritten.
 
     ## Summary
 

@@ -135,7 +135,7 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::BindingConflict) => "waits for a Binding whose rules do not conflict",
         Some(NodeReason::ProviderUnavailable) => "waits for a provider that is known and allowed here",
         Some(NodeReason::RunnerLost) => "waits for a decision, because its runner was lost",
-        Some(NodeReason::ContentRefused) => "waits for a decision, because the remote refused what it gave",
+        Some(NodeReason::ContentRefused) => "waits for a decision, because the remote rejected its result",
         Some(NodeReason::InputRequired) => "waits for an answer",
         // A group waits for its children.
         _ => "waits",
@@ -225,7 +225,7 @@ mod tests {
         Failures
           lint failed: exit code 1
             run: planspec logs run/lint -n team  # show its output
-            run: planspec retry run --from lint -n team  # run it and everything after it again
+            run: planspec retry run --from lint -n team  # rerun it and everything after it
 
         Outputs
           NODE       OUTPUT    VALUE

@@ -16,7 +16,7 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
     } else if implicit {
         // Only of a Gate that never had a manifest: where one is gone, its last version decides
         // (Invariant 11).
-        page.field("Needs", "1 approval by anyone who may write, because it has no manifest");
+        page.field("Needs", "1 approval by anyone with write access, because it has no manifest");
     }
     if let Some(resolution) = &status.resolution {
         let outcome = format!("{:?}", resolution.outcome).to_lowercase();

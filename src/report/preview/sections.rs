@@ -81,16 +81,16 @@ fn head(preview: &Preview) -> String {
         alert(
             &mut text,
             "CAUTION",
-            "The change has conflicts with its base. Bring the branch up to date and resolve them.",
+            "The change conflicts with its base. Update the branch and resolve the conflicts.",
         );
     } else if preview.stale_base {
         let message =
-            "The branch has moved on since the change was based on it: what is said here may be out of date.";
+            "The branch has moved since the change was based on it: this preview may be out of date.";
         alert(&mut text, "WARNING", message);
     }
     if let Some(held) = &preview.held_back {
         let message = format!(
-            "This deletes {} of {} resources. The reconciler holds that many deletions back. To carry them out after the merge, comment `/planspec allow-mass-delete`, or run `planspec reconcile --allow-mass-delete`.",
+            "This deletes {} of {} resources. The reconciler holds back that many deletions. To apply them after the merge, comment `/planspec allow-mass-delete`, or run `planspec reconcile --allow-mass-delete`.",
             grouped(held.deleted),
             grouped(held.total)
         );

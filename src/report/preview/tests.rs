@@ -153,7 +153,7 @@ fn a_preview_survives_the_way_through_a_file_and_a_strange_file_is_refused() {
     assert!(
         refused("{\"apiVersion\": \"planspec.io/preview/v1\", \"run\": \"rm\"}").contains("unknown field")
     );
-    assert!(refused(&"[".repeat(100_000)).contains("no preview"));
+    assert!(refused(&"[".repeat(100_000)).contains("not a preview"));
     let large = vec![b' '; 17 << 20];
     assert!(Preview::parse(&large).unwrap_err().to_string().contains("the limit is"));
 }
@@ -282,7 +282,7 @@ fn example() -> Preview {
             reviewers: vec!["mia".to_owned()],
         }],
         consequences: vec![
-            "goes on with shop/execution/search-1 on the graph of shop/plan/search as it was when it started"
+            "continues shop/execution/search-1 on the graph that shop/plan/search had when it started"
                 .to_owned(),
         ],
         ..Preview::empty()

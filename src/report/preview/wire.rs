@@ -20,10 +20,10 @@ pub(crate) enum PreviewError {
     #[error("the preview has {0} bytes, the limit is {MAX_BYTES}")]
     TooLarge(usize),
     /// It has another form.
-    #[error("the file is no preview: {0}")]
+    #[error("the file is not a preview: {0}")]
     Malformed(#[from] serde_json::Error),
     /// It is of another version.
-    #[error("the preview is of a version that this planspec does not know; it knows {API_VERSION}")]
+    #[error("unknown preview version; this planspec supports {API_VERSION}")]
     Version,
 }
 

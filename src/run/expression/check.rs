@@ -73,7 +73,7 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
                 // at the `$`.
                 if when.trim_start().starts_with("${{") {
                     error.hint =
-                        Some("`when` is an expression already; write it without `${{ }}`".to_owned());
+                        Some("`when` is already an expression; write it without `${{ }}`".to_owned());
                 }
                 findings.push(ExpressionFinding::from_error(pointer, error));
             }
@@ -328,7 +328,7 @@ mod tests {
         check_when(
             "${{ true }}",
             &[
-                "3/when@0: `$` is not expected here (`when` is an expression already; write it without `${{ }}`)",
+                "3/when@0: `$` is not expected here (`when` is already an expression; write it without `${{ }}`)",
             ],
         );
     }

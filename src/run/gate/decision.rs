@@ -91,11 +91,11 @@ pub(crate) enum VoidReason {
 impl fmt::Display for VoidReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unbound => f.write_str("it does not say what it was about"),
+            Self::Unbound => f.write_str("it does not say what it applies to"),
             Self::GateChanged { from, to } => write!(f, "the gate changed (generation {from}, now {to})"),
-            Self::GraphChanged => f.write_str("the graph is another one"),
+            Self::GraphChanged => f.write_str("the graph has changed"),
             Self::CommitChanged => f.write_str("the execution is pinned to another commit"),
-            Self::Retried => f.write_str("the gate was asked again since"),
+            Self::Retried => f.write_str("the gate has been retried since"),
             Self::NotEligible(refusal) => refusal.fmt(f),
         }
     }
@@ -340,14 +340,14 @@ mod tests {
             |review| review.target_generation = Some(1),
             &why("the gate changed (generation 1, now 2)"),
         );
-        check_void(|review| review.target_generation = None, &why("it does not say what it was about"));
-        check_void(|review| review.extensions = None, &why("it does not say what it was about"));
+        check_void(|review| review.target_generation = None, &why("it does not say what it applies to"));
+        check_void(|review| review.extensions = None, &why("it does not say what it applies to"));
         let edit = |change: fn(&mut ReviewBinding)| {
             move |review: &mut Review| change(review.extensions.as_mut().unwrap())
         };
         check_void(
             edit(|binding| binding.graph_digest = Digest::of_bytes(b"h")),
-            &why("the graph is another one"),
+            &why("the graph has changed"),
         );
         check_void(
             edit(|binding| binding.commit = "beef".into()),

@@ -154,7 +154,7 @@ fn whole(verb: &str, rest: &str) -> Result<CommentCommand, CommandError> {
     let execution = execution(name)?;
     // Otherwise `cancel EXECUTION/NODE` would end more than was asked for.
     if execution.node.is_some() {
-        return Err(wrong(format!("`{verb}` is for a whole Execution: name no node")));
+        return Err(wrong(format!("`{verb}` applies to a whole Execution; do not name a node")));
     }
     if verb == "unlock" {
         return Ok(CommentCommand::Unlock { execution, words: said(rest) });
@@ -185,12 +185,12 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
     let (name, rest) = split(rest);
     let (execution, node) = waiting_node(name)?;
     // Quotes only hold words together; nothing is expanded.
-    let words = shell_words::split(rest).map_err(|_| wrong("a quote is not closed".to_owned()))?;
+    let words = shell_words::split(rest).map_err(|_| wrong("unclosed quote".to_owned()))?;
     let mut outputs = JsonMap::new();
     for word in words {
         let (key, value) = assignment(&word).map_err(wrong)?;
         if !is_output(&key) {
-            return Err(wrong("an output is named with small letters, digits and underscores".to_owned()));
+            return Err(wrong("an output name has only lower-case letters, digits and underscores".to_owned()));
         }
         if outputs.contains_key(&key) {
             return Err(wrong(format!("{key} is given twice")));

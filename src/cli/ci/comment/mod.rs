@@ -113,7 +113,7 @@ fn go_on(
     match pass::drive_and_report(Some(host), choices, actions, context) {
         Ok(_) => Ok(Exit::Done),
         Err(error) => {
-            let answer = failed("It is recorded, but the pass after it failed", &error, actions);
+            let answer = failed("It was recorded, but the pass that followed failed", &error, actions);
             tell(host, place, &answer, context)?;
             Err(error)
         }
@@ -160,7 +160,7 @@ fn react(host: &Host, place: &CommentRef, reaction: Reaction, context: &mut Cont
 
 fn untold(error: &GitHubError, context: &mut Context) -> Result<(), CliError> {
     let why = error.to_string();
-    context.out.warning(format!("cannot answer on the host: {}", text::line(&why)))
+    context.out.warning(format!("cannot reply on the host: {}", text::line(&why)))
 }
 
 fn carry_out(

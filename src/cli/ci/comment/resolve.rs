@@ -107,7 +107,7 @@ pub(crate) fn choices(verb: &str, executions: &[ResourceKey], last: &str) -> Str
     });
     let more = executions.len().saturating_sub(MOST);
     let more = if more > 0 { format!(", or one of {more} more") } else { String::new() };
-    format!("Several Executions wait there. Say which: {}{more}", written.collect::<Vec<_>>().join(", "))
+    format!("Several Executions are waiting there. Name one: {}{more}", written.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -123,7 +123,7 @@ mod tests {
         let some = [key("team", "a"), key("team", "b"), key("other", "b")];
         assert_eq!(
             choices("approve", &some, "look"),
-            "Several Executions wait there. Say which: `/planspec approve a/look`, `/planspec approve team/execution/b/look`, \
+            "Several Executions are waiting there. Name one: `/planspec approve a/look`, `/planspec approve team/execution/b/look`, \
              `/planspec approve other/execution/b/look`"
         );
         let many: Vec<ResourceKey> = (0..25).map(|index| key("team", &format!("e{index}"))).collect();

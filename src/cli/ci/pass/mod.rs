@@ -67,7 +67,7 @@ pub(crate) fn after_review(
     let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
     // What is not merged does not exist yet, so that no gate can wait for this review.
     if pull.merged_at.is_none() {
-        context.out.note("the pull request is not merged; its reviews are read when it is")?;
+        context.out.note("the pull request is not merged yet; its reviews are read after the merge")?;
         return Ok(Exit::Done);
     }
     drive_and_report(Some(&host), choices, actions, context)

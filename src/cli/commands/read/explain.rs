@@ -218,11 +218,11 @@ impl NodeExplanation {
         }
         match self.waits.as_slice() {
             [] if state.phase == NodePhase::Skipped => {
-                page.push_str("\nIt waits for nothing: it was not needed.\n");
+                page.push_str("\nNot waiting: it was not needed.\n");
             }
-            [] => page.push_str("\nIt waits for nothing.\n"),
+            [] => page.push_str("\nNot waiting for anything.\n"),
             waits => {
-                page.push_str("\nIt waits for\n");
+                page.push_str("\nWaiting for\n");
                 for wait in waits {
                     let until =
                         wait.until.map(|at| format!(", until {}", age::moment(at))).unwrap_or_default();
@@ -287,7 +287,7 @@ fn bindings(explained: &BindingExplanation, how: &str, spec: Option<&BindingSpec
     let name = explained.binding.as_ref().map(ToString::to_string).unwrap_or_default();
     let strategy = spec.map(|spec| format!(", {:?}", spec.strategy)).unwrap_or_default();
     let outcome = outcome(&explained.resolution);
-    let mut page = format!("\nBinding {name} ({how}{strategy}) gives {}\n", text::line(&outcome));
+    let mut page = format!("\nBinding {name} ({how}{strategy}) selects {}\n", text::line(&outcome));
     let mut table = Table::new(["rule", "priority", "selector", "provider", "verdict"]);
     for one in &explained.considered {
         let rule = spec.and_then(|spec| spec.rules.get(one.rule));

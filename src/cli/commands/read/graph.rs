@@ -110,7 +110,7 @@ fn plan_of(
 ) -> Result<ExecutionGraph, CliError> {
     let no = || {
         CliError::no(format!("the manifest of {key} is missing or has errors"))
-            .hint("`planspec validate` says what is wrong")
+            .hint("`planspec validate` lists the problems")
     };
     let resource = resource.ok_or_else(no)?;
     let Spec::Plan(plan) = &resource.spec else { return Err(no()) };

@@ -36,12 +36,12 @@ pub(crate) fn earlier(
         return Err(CliError::usage(format!("`{named}` is not an execution"))
             .hint("`--from-execution` takes the name of one"));
     }
-    // Beside the new one, because work is reused within a namespace only.
+    // Beside the new one, because work is reused only within a namespace.
     target.namespace = target.namespace.or_else(|| namespace.cloned());
     let object = inventory.one(&target, context)?;
     if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
         let message = format!("{} is not in the namespace {home} of the new execution", object.key);
-        return Err(CliError::no(message).hint("work is reused within a namespace only"));
+        return Err(CliError::no(message).hint("work is reused only within a namespace"));
     }
     let phase = object.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
     // What still runs may yet change what there is to take over.

@@ -42,7 +42,7 @@ impl AgentInterface {
     pub(super) fn of(card: &[u8], at: &Url) -> Result<Self, String> {
         let from = origin(at);
         let card: AgentCard = serde_json::from_slice(card)
-            .map_err(|_| format!("{from} gives something else than an agent card of A2A 1.0"))?;
+            .map_err(|_| format!("{from} did not return an agent card of A2A 1.0"))?;
         // Other interfaces, also of older versions, may stand beside it; the order of the card is the agent's
         // preference.
         let fits = |offered: &&OfferedInterface| {
@@ -67,11 +67,11 @@ impl AgentInterface {
             ));
         };
         let url =
-            at.join(&offered.url).map_err(|_| format!("the card at {from} has an address that is none"))?;
+            at.join(&offered.url).map_err(|_| format!("the card at {from} has an invalid address"))?;
         let url = parse_address(url.as_str()).map_err(|error| format!("the card at {from}: {error}"))?;
         if url.origin() != at.origin() {
             return Err(format!(
-                "the card at {from} leads to another place, {}, which is not asked; if that is right, write it as `url`",
+                "the card at {from} points to another origin, {}, which is not used; if that is intended, set it as `url`",
                 origin(&url)
             ));
         }
@@ -110,9 +110,9 @@ mod tests {
         for elsewhere in ["https://b.example/", "http://a.example/", "https://a.example:8443/", "//b.example"]
         {
             let refused = read(&json!([offered(elsewhere, "JSONRPC", "1.0")])).unwrap_err();
-            assert!(refused.contains("leads to another place"), "{refused}");
+            assert!(refused.contains("points to another origin"), "{refused}");
         }
         let card = AgentInterface::of(b"{\"url\": \"x\"}", &Url::parse("https://a.example/").unwrap());
-        assert_eq!(card.unwrap_err(), "https://a.example gives something else than an agent card of A2A 1.0");
+        assert_eq!(card.unwrap_err(), "https://a.example did not return an agent card of A2A 1.0");
     }
 }

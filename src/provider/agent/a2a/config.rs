@@ -69,7 +69,7 @@ impl Address {
         if let Some(key) = binding.keys().find(|key| !OF_BINDING.contains(&key.as_str())) {
             // A key that exists, in the wrong file: to call it unknown would not say where it belongs.
             if KEYS.contains(&key.as_str()) {
-                return Err(invalid(key, "is for `providers.agents` of .planspec.yaml alone"));
+                return Err(invalid(key, "is allowed only in `providers.agents` of .planspec.yaml"));
             }
             Settings::new(binding, &OF_BINDING)?;
         }
@@ -129,12 +129,12 @@ fn invalid(key: &str, why: &str) -> ConfigError {
 }
 
 fn address(key: &str, text: &str) -> Result<Url, ConfigError> {
-    parse_address(text).map_err(|error| invalid(key, &format!("cannot be asked: {error}")))
+    parse_address(text).map_err(|error| invalid(key, &format!("cannot be used: {error}")))
 }
 
 fn positive(read: &Settings<'_>, key: &str, otherwise: Duration) -> Result<Duration, ConfigError> {
     match read.duration(key)? {
-        Some(Duration::ZERO) => Err(invalid(key, "must be longer than nothing")),
+        Some(Duration::ZERO) => Err(invalid(key, "must be greater than zero")),
         given => Ok(given.unwrap_or(otherwise)),
     }
 }

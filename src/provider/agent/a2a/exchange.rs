@@ -206,7 +206,7 @@ impl<'a> A2aExchange<'a> {
                 Err(AttemptOutcome::broken(said(format!("the agent at {from} failed")), true))
             }
             A2aTaskState::Rejected => {
-                Err(AttemptOutcome::broken(said(format!("the agent at {from} will not do it")), false))
+                Err(AttemptOutcome::broken(said(format!("the agent at {from} rejected the task")), false))
             }
             // By somebody there: a task that we cancel is one that nobody waits for any more.
             A2aTaskState::Canceled => Err(AttemptOutcome::broken(
@@ -214,14 +214,14 @@ impl<'a> A2aExchange<'a> {
                 true,
             )),
             A2aTaskState::Working => {
-                blocked(NodeReason::AwaitingProvider, said(format!("the agent at {from} works on it")))
+                blocked(NodeReason::AwaitingProvider, said(format!("the agent at {from} is working on it")))
             }
             A2aTaskState::InputRequired => blocked(
                 NodeReason::InputRequired,
                 self.with_next_step(&said(format!("the agent at {from} asks")), task),
             ),
             A2aTaskState::AuthRequired => {
-                let question = said(format!("the agent at {from} needs an authorization"));
+                let question = said(format!("the agent at {from} requires authorization"));
                 blocked(NodeReason::InputRequired, self.with_next_step(&question, task))
             }
         }
@@ -229,7 +229,7 @@ impl<'a> A2aExchange<'a> {
 
     fn with_next_step(&self, question: &str, task: &A2aTask) -> String {
         let Attempt { key, node, .. } = self.attempt;
-        format!("{question} (`{}`, or there, as task {})", NextStep::answer(key, node), task.id)
+        format!("{question} (`{}`, or directly, as task {})", NextStep::answer(key, node), task.id)
     }
 
     /// What is kept of a task: everybody can read it, so it must hold no secret.
@@ -245,14 +245,14 @@ impl<'a> A2aExchange<'a> {
         let from = origin(&place.url);
         if task.id.is_empty() || task.id.len() > LONGEST_ID || task.id.chars().any(char::is_control) {
             return Err(AttemptOutcome::broken(
-                format!("{from} gives a task an id that cannot be kept"),
+                format!("{from} returned a task id that cannot be stored"),
                 false,
             ));
         }
         // To redact it would leave an id that no agent knows.
         if self.shared.redactor.text(&text) != text {
             return Err(AttemptOutcome::broken(
-                format!("{from} gives a task an id that holds a secret"),
+                format!("{from} returned a task id that contains a secret"),
                 false,
             ));
         }
@@ -266,11 +266,11 @@ impl<'a> A2aExchange<'a> {
     /// The task that was kept; its address is checked again, because the settings may have changed.
     fn read(&self, handle: &str) -> Result<(AgentInterface, String), String> {
         let handle: A2aTaskHandle =
-            serde_json::from_str(handle).map_err(|_| "it is not known which task it is".to_owned())?;
+            serde_json::from_str(handle).map_err(|_| "the task id is unknown".to_owned())?;
         let known = self.address.place.known();
         let url = match (&self.address.place, &handle.url) {
             (AgentLocation::Card(_), None) => {
-                return Err("it is not known where the agent is asked".to_owned());
+                return Err("the address of the agent is unknown".to_owned());
             }
             (AgentLocation::Card(_), Some(url)) => parse_address(url).map_err(|error| error.to_string())?,
             (AgentLocation::Endpoint(url), _) => url.clone(),

@@ -69,7 +69,7 @@ impl Results {
         }
         // The limit of an output file, so that no provider can give more than a local command.
         if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
-            let why = format!("the agent gives outputs of more than {} bytes", OUTPUT_LIMIT);
+            let why = format!("the agent returned outputs of more than {} bytes", OUTPUT_LIMIT);
             return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
         }
         let outputs = check_outputs(given, &attempt.declared_outputs)

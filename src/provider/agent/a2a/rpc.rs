@@ -102,7 +102,7 @@ pub(super) fn result(answer: &Answer) -> Result<Value, RpcError> {
         408 | 425 | 500..=599 => {
             Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: true })
         }
-        200..=299 => Err(RpcError::Final(format!("{from} answers with something else than JSON-RPC"))),
+        200..=299 => Err(RpcError::Final(format!("{from} did not return JSON-RPC"))),
         _ => Err(RpcError::Final(head)),
     }
 }
@@ -110,11 +110,11 @@ pub(super) fn result(answer: &Answer) -> Result<Value, RpcError> {
 fn told(from: &str, error: &RpcReplyError) -> RpcError {
     let words: String = plain_line(error.message.as_bytes()).chars().take(SHOWN).collect();
     let hint = match error.code {
-        METHOD_NOT_FOUND | VERSION_NOT_SUPPORTED => "; it has to speak A2A 1.0 here",
+        METHOD_NOT_FOUND | VERSION_NOT_SUPPORTED => "; it must support A2A 1.0",
         CONTENT_TYPE_NOT_SUPPORTED => "; a brief is text, and inputs are JSON",
         _ => "",
     };
-    let message = format!("{from} answers with error {}: {}{hint}", error.code, words.trim());
+    let message = format!("{from} responded with error {}: {}{hint}", error.code, words.trim());
     RpcError::Error { code: error.code, message }
 }
 
@@ -122,5 +122,5 @@ fn told(from: &str, error: &RpcReplyError) -> RpcError {
 pub(super) fn read<T: serde::de::DeserializeOwned>(result: Value, at: &Url) -> Result<T, RpcError> {
     // What is wrong with it, never a value.
     serde_json::from_value(result)
-        .map_err(|_| RpcError::Final(format!("{} answers with a result of another form", origin(at))))
+        .map_err(|_| RpcError::Final(format!("{} returned an unexpected result", origin(at))))
 }

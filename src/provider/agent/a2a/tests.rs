@@ -197,7 +197,7 @@ async fn a_task_that_goes_on_is_followed_by_its_id_until_it_ends() {
         panic!("{report:?}")
     };
     assert_eq!(reason, NodeReason::AwaitingProvider);
-    assert_eq!(message, format!("the agent at {} works on it: reading", desk.server.uri()));
+    assert_eq!(message, format!("the agent at {} is working on it: reading", desk.server.uri()));
     assert_eq!((handle.as_deref(), poll_after), (Some(r#"{"task":"t-1"}"#), Some(Duration::from_secs(7))));
 
     desk.server.reset().await;
@@ -211,7 +211,7 @@ async fn a_task_that_goes_on_is_followed_by_its_id_until_it_ends() {
 async fn every_state_of_a_task_means_something() {
     for (state, expected, retryable) in [
         ("TASK_STATE_FAILED", "the agent at HERE failed: no paper", true),
-        ("TASK_STATE_REJECTED", "the agent at HERE will not do it: no paper", false),
+        ("TASK_STATE_REJECTED", "the agent at HERE rejected the task: no paper", false),
         ("TASK_STATE_CANCELED", "the task was cancelled at the agent at HERE: no paper", true),
     ] {
         let desk = desk_with(state, "no\npaper", json!([])).await;
@@ -220,7 +220,7 @@ async fn every_state_of_a_task_means_something() {
     }
     for (state, expected) in [
         ("TASK_STATE_INPUT_REQUIRED", "the agent at HERE asks: which ***? "),
-        ("TASK_STATE_AUTH_REQUIRED", "the agent at HERE needs an authorization: which ***? "),
+        ("TASK_STATE_AUTH_REQUIRED", "the agent at HERE requires authorization: which ***? "),
     ] {
         let mut desk = desk_with(state, "which \u{1b}[1mhunter22?", json!([])).await;
         let report = desk.run().await;
@@ -306,7 +306,7 @@ async fn errors_are_permanent_or_pass_and_never_hold_a_secret() {
         desk.refuses("SendMessage", code).await;
         let (message, retryable) = failure(desk.run().await);
         assert_eq!(retryable, expected, "{code}");
-        assert!(message.contains(&format!("answers with error {code}: no ***")), "{message}");
+        assert!(message.contains(&format!("responded with error {code}: no ***")), "{message}");
     }
     for (status, body, expected) in [
         (401, "no", false),
@@ -363,7 +363,7 @@ async fn a_look_learns_nothing_from_trouble_and_finds_that_a_task_is_gone() {
     desk.replies("GetTask", ResponseTemplate::new(403)).await;
     assert!(!failure(desk.poll().await).1);
     desk.bench.attempt.handle = Some("nonsense".to_owned());
-    assert_eq!(failure(desk.poll().await).0, "it is not known which task it is");
+    assert_eq!(failure(desk.poll().await).0, "the task id is unknown");
 }
 
 #[tokio::test]
@@ -408,9 +408,9 @@ async fn a_node_that_is_cancelled_while_it_is_handed_in_leaves_no_task_behind() 
 async fn an_answer_of_any_size_is_cut_off() {
     let desk = desk_with("TASK_STATE_COMPLETED", &"x".repeat(5 << 20), json!([])).await;
     let (message, retryable) = failure(desk.run().await);
-    assert!(message.ends_with("answers with more than 4194304 bytes") && !retryable, "{message}");
+    assert!(message.ends_with("returned more than 4194304 bytes") && !retryable, "{message}");
     let desk = desk_with("TASK_STATE_COMPLETED", &"x".repeat(2 << 20), json!([])).await;
-    assert_eq!(failure(desk.run().await).0, "the agent gives outputs of more than 1048576 bytes");
+    assert_eq!(failure(desk.run().await).0, "the agent returned outputs of more than 1048576 bytes");
 }
 
 #[tokio::test]
@@ -444,7 +444,7 @@ async fn a_card_says_where_the_agent_is_asked_and_cannot_lead_elsewhere() {
     desk.bench.attempt.handle = None;
     at(card("http://127.0.0.1:1/rpc".to_owned())).mount(&desk.server).await;
     let (message, retryable) = failure(desk.run().await);
-    assert!(message.contains("leads to another place, http://127.0.0.1:1") && !retryable, "{message}");
+    assert!(message.contains("points to another origin, http://127.0.0.1:1") && !retryable, "{message}");
 }
 
 #[tokio::test]
@@ -454,7 +454,7 @@ async fn ids_that_hold_a_secret_or_are_absurd_are_not_kept() {
         let result = json!({"task": task(&id, "TASK_STATE_WORKING", "", json!([]))});
         desk.answers("SendMessage", &result).await;
         let (message, retryable) = failure(desk.run().await);
-        assert!(message.contains("gives a task an id that") && !retryable, "{message}");
+        assert!(message.contains("returned a task id that") && !retryable, "{message}");
     }
 }
 
@@ -576,16 +576,16 @@ async fn settings_of_an_agent_at_an_address_are_checked_and_stand_in_the_configu
     for (config, expected) in [
         (
             json!({"url": "https://evil.example"}),
-            "`config.url` is for `providers.agents` of .planspec.yaml alone",
+            "`config.url` is allowed only in `providers.agents` of .planspec.yaml",
         ),
-        (json!({"headers": {}}), "`config.headers` is for `providers.agents` of .planspec.yaml alone"),
+        (json!({"headers": {}}), "`config.headers` is allowed only in `providers.agents` of .planspec.yaml"),
         (json!({"command": "x"}), "unknown setting `config.command`; known are requestTimeout, pollInterval"),
-        (json!({"pollInterval": "0s"}), "`config.pollInterval` must be longer than nothing"),
+        (json!({"pollInterval": "0s"}), "`config.pollInterval` must be greater than zero"),
     ] {
         assert_eq!(check(&desk.bench, "agent://scribe", config).unwrap_err(), expected);
     }
     let refused = check(&desk.bench, "agent://other", json!({"url": "https://x.example"})).unwrap_err();
-    assert_eq!(refused, "`config.url` is for `providers.agents` of .planspec.yaml alone");
+    assert_eq!(refused, "`config.url` is allowed only in `providers.agents` of .planspec.yaml");
     for (settings, expected) in [
         (
             json!({"url": "https://a.example", "card": "https://a.example"}),
@@ -593,7 +593,7 @@ async fn settings_of_an_agent_at_an_address_are_checked_and_stand_in_the_configu
         ),
         (
             json!({"url": "ftp://a.example"}),
-            "`config.url` cannot be asked: the address is not an http or https URL",
+            "`config.url` cannot be used: the address is not an http or https URL",
         ),
         (
             json!({"url": "https://a.example", "headers": {"A2A-Version": "0.3"}}),

@@ -40,12 +40,12 @@ fn a_file_is_looked_for_where_the_work_was_done_and_among_the_artifacts() {
     let there = json!({"type": "artifact_exists", "path": "out/a.txt"});
     assert_eq!(
         check("mkdir out; printf hi > out/a.txt", there.clone()),
-        yes("`out/a.txt` is there, 2 bytes")
+        yes("`out/a.txt` exists, 2 bytes")
     );
     let line = "mkdir \"$PLANSPEC_ARTIFACTS/out\"; printf hi > \"$PLANSPEC_ARTIFACTS/out/a.txt\"";
-    assert_eq!(check(line, there.clone()), yes("`out/a.txt` is there, 2 bytes"));
-    assert_eq!(check("true", there.clone()), no("`out/a.txt` is not there"));
-    assert_eq!(check("mkdir out; ln -s /etc/passwd out/a.txt", there), no("`out/a.txt` is not there"));
+    assert_eq!(check(line, there.clone()), yes("`out/a.txt` exists, 2 bytes"));
+    assert_eq!(check("true", there.clone()), no("`out/a.txt` does not exist"));
+    assert_eq!(check("mkdir out; ln -s /etc/passwd out/a.txt", there), no("`out/a.txt` does not exist"));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn what_cannot_be_checked_is_refused_before_anything_starts() {
     );
     check_refused(
         json!({"name": "out", "type": "artifact_exists", "path": "../x"}),
-        "acceptance criterion `out` has a `path` that is not relative, or holds `..`",
+        "acceptance criterion `out` has a `path` that is not relative, or contains `..`",
     );
     check_refused(
         json!({"name": "re", "type": "command_succeeds", "command": "true", "outputMatch": "("}),

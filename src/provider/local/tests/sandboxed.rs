@@ -121,7 +121,7 @@ fn a_sandbox_that_cannot_be_had_is_an_error_and_not_left_out() {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     bench.settings.environment.insert("PATH".to_owned(), bench.home.path().as_os_str().to_owned());
     let (_, message) = bench.fail(NodeReason::ProviderFailed);
-    assert_eq!(message, "`config.sandbox.write` names `/no/such/place`, which is not there");
+    assert_eq!(message, "`config.sandbox.write` names `/no/such/place`, which does not exist");
     assert!(!bench.checkout().join("ran").exists());
 }
 
@@ -138,6 +138,6 @@ fn wrong_settings_are_refused() {
     );
     assert_eq!(
         message(json!({"write": ["out"]})),
-        "`config.sandbox.write` holds `out`: it takes absolute paths and `~/…`; the checkout can be written to"
+        "`config.sandbox.write` holds `out`: use absolute paths or `~/…`; the checkout is always writable"
     );
 }
