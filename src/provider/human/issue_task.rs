@@ -120,7 +120,7 @@ impl IssueTask {
     async fn open(&self) -> Result<Issue, GitHubError> {
         let home = &self.office.home;
         let text = body(&self.attempt, &self.person, home.dashboard.as_deref());
-        let redact = |text: &str| self.office.redactor.text(text);
+        let redact = |text: &str| self.office.common.redactor.text(text);
         let mut issue = NewIssue {
             title: redact(&title(&self.attempt)),
             body: redact(&text),
@@ -236,7 +236,7 @@ impl IssueTask {
         if !self.said(comments, &marker).await? {
             let text = format!(
                 "{marker}\n{}\n\nThe issue is open again; what an answer has to be stands at its end.",
-                markdown(&self.office.redactor.text(why), WORDS)
+                markdown(&self.office.common.redactor.text(why), WORDS)
             );
             self.host.comment_on_issue(repo, issue.number, &text).await?;
         }
@@ -345,7 +345,7 @@ impl IssueTask {
         }
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingPerson,
-            message: self.office.redactor.text(&message),
+            message: self.office.common.redactor.text(&message),
             handle: serde_json::to_string(handle).ok(),
             poll_after: Some(after),
         }

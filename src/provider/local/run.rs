@@ -56,8 +56,11 @@ impl<'a> LocalRun<'a> {
             std::fs::write(folder.brief(), brief)
                 .map_err(|error| failed(format!("the brief cannot be written: {error}")))?;
         }
-        let mut log =
-            AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
+        let mut log = AttemptLog::new(
+            self.attempt.run_dir.join("log"),
+            Arc::clone(&self.shared.common.redactor),
+            lines,
+        );
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
         report.outcome = match self.work(&folder, &mut log, &mut report) {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
@@ -81,7 +84,7 @@ impl<'a> LocalRun<'a> {
         let config = &self.job.config;
         let place = WorkingFolder::prepare(self.attempt, config, folder)?;
         self.go_on()?;
-        let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
+        let environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
         let enclosure = self.enclosure(&place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
@@ -120,8 +123,8 @@ impl<'a> LocalRun<'a> {
             deadline: self.deadline,
             interrupt: self.interrupt,
             log,
-            web: &self.shared.web,
-            redactor: &self.shared.redactor,
+            web: &self.shared.common.web,
+            redactor: &self.shared.common.redactor,
         };
         self.check(checker, &mut report.evidence.criteria)?;
         Ok(outputs)
@@ -187,7 +190,7 @@ impl<'a> LocalRun<'a> {
         if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
             return;
         }
-        match artifacts::collect(folder.artifacts(), &self.shared.settings.runs, self.attempt) {
+        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt) {
             Ok(found) => report.evidence.artifacts = found,
             Err(error) => {
                 report.override_success(AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()));
@@ -197,7 +200,7 @@ impl<'a> LocalRun<'a> {
 
     /// Nothing that leaves here holds a secret; log and evidence are clean already.
     fn clean(&self, mut report: AttemptReport) -> AttemptReport {
-        let redactor = &self.shared.redactor;
+        let redactor = &self.shared.common.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.evidence.artifacts {
             artifact.name = redactor.text(&artifact.name);
