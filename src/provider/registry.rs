@@ -11,7 +11,7 @@ use super::{
     local, mcp, plugin,
 };
 
-/// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
+/// The scheme of the provider that asks the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
 
 /// Why a provider cannot be used.
@@ -94,6 +94,7 @@ impl Registry {
         };
         let Some(found) = served else {
             let scheme = scheme.unwrap_or_default();
+            // A hint must not suggest what a Binding cannot name.
             let known: Vec<&str> = self
                 .by_scheme
                 .keys()
@@ -105,6 +106,8 @@ impl Registry {
                 hint: did_you_mean(scheme, &known),
             });
         };
+        // The allow-list is asked last: for a scheme that nobody serves, the advice is about its spelling and not about
+        // allowing it.
         if self.allows(provider) {
             Ok(found)
         } else {
@@ -121,7 +124,7 @@ impl Registry {
         found.into_iter().collect()
     }
 
-    /// The provider that looks at the addresses of External nodes, when this build has one: it serves the scheme
+    /// The provider that asks the addresses of External nodes, when this build has one: it serves the scheme
     /// `external`. Its `config` is `{"type": "uri" | "webhook", "url": …}`.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<dyn Provider>> {
@@ -142,6 +145,8 @@ fn allow_list(globs: &[String]) -> Option<GlobSet> {
         return None;
     }
     let mut set = GlobSetBuilder::new();
+    // A list that was written always restricts. Globs that are malformed are left out, so a list of nothing else allows
+    // nothing.
     for glob in globs.iter().filter_map(|glob| GlobBuilder::new(glob).build().ok()) {
         set.add(glob);
     }

@@ -45,6 +45,7 @@ impl Mcp {
             .and_then(|rest| rest.split_once('/'))
             .filter(|(name, tool)| !name.is_empty() && !tool.is_empty())
             .ok_or_else(|| wrong("must be `mcp://SERVER/TOOL`"))?;
+        // A Binding has no settings at all: by them a plan could bring its own server along.
         super::settings::Settings::new(config, &[])?;
         let settings = self.0.settings.section(SECTION, name).and_then(|of_name| of_name.as_object()).ok_or_else(|| {
             wrong("names a server that is not configured: write `command` or `url` below `providers.mcp.SERVER` in .planspec.yaml")
@@ -100,6 +101,7 @@ async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
     let mut report = AttemptReport { outcome: report.outcome.cleaned(&shared.redactor), ..report };
     match log {
         Some(log) if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) => {
+            // The `timeout` of a node covers the work and its checks together.
             let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
             let attempt = Attempt { timeout, ..attempt };
             check_there(shared, &attempt, place, &mut report, &mut stop, log).await;
