@@ -37,6 +37,11 @@ pub(crate) struct PassBounds {
 }
 
 impl PassBounds {
+    /// The same, for a pass that carries out held-back deletions.
+    pub(crate) fn with_mass_delete(&self) -> Self {
+        Self { allow_mass_delete: true, ..self.clone() }
+    }
+
     /// How long a pass may take.
     pub(crate) fn time(&self) -> Option<std::time::Duration> {
         self.max_duration.as_ref().map(Duration::span)
