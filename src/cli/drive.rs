@@ -25,7 +25,7 @@ use crate::report::progress::{DetailLevel, JsonProgress, LiveProgress, PlainProg
 /// What bounds a pass, as the user chooses it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PassBounds {
-    /// Stop cleanly before this much time has passed, and leave the rest to the next pass
+    /// Stop cleanly before this much time has passed, and leave the remaining work to the next pass
     #[arg(long, value_name = "DURATION")]
     pub(crate) max_duration: Option<Duration>,
     /// How many local commands run at once (default: `jobs` of .planspec.yaml, else the number of cores)

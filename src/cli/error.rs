@@ -245,8 +245,8 @@ impl From<BranchError> for CliError {
         let hint = match &error {
             BranchError::Detached => "name a branch with `--ref BRANCH`",
             BranchError::Undetermined { .. } => {
-                "set the default branch of the remote, and `desiredBranch` in its .planspec.yaml for another one; \
-                 `--ref BRANCH` names one for this command"
+                "set the remote's default branch (and `desiredBranch` in its .planspec.yaml if manifests are on another one); \
+                 `--ref BRANCH` selects one for this command"
             }
             BranchError::Empty { .. } => "push the branch that holds the manifests",
             BranchError::NotFound { .. } => "`git branch --all` lists the branches",

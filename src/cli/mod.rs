@@ -33,11 +33,11 @@ use crate::engine::{Clock as _, SystemClock};
 #[command(after_long_help = "\
 Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal` and `goal/NAME` are accepted too.
 
-Exit codes: 0 yes or done; 1 a clear no; 2 wrong usage; 3 the environment (Git, network, permission);
+Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Git, network, permission);
 4 lost a race after all retries; 70 a bug in planspec.
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
-PLANSPEC_COLOR are defaults of the global options of these names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
+PLANSPEC_COLOR set defaults for the global options of the same names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
 and the GIT_* variables have their usual meaning.")]
 struct Cli {
     #[command(flatten)]

@@ -13,10 +13,10 @@ const HEADING: &str = "Global options";
 /// The flags that every command takes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct GlobalOptions {
-    /// Run as if planspec was started in DIR
+    /// Run as if planspec had been started in DIR
     #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, help_heading = HEADING)]
     pub(crate) directory: Option<PathBuf>,
-    /// The repository; a URL is cloned into the cache
+    /// The repository to use; a URL is cloned into the cache
     #[arg(long, value_name = "PATH|URL", global = true, help_heading = HEADING)]
     pub(crate) repo: Option<String>,
     /// Read this branch or commit instead of the desired branch, for one command
@@ -25,22 +25,22 @@ pub(crate) struct GlobalOptions {
     /// The default branch as the Git host names it in an event.
     #[arg(skip)]
     pub(crate) host_default: Option<String>,
-    /// The remote whose branches count; `.` for this repository's own branches
+    /// The remote whose branches to use; `.` for this repository's own branches
     #[arg(long, value_name = "NAME|URL", global = true, help_heading = HEADING)]
     pub(crate) remote: Option<String>,
-    /// Only this namespace
+    /// Use only this namespace
     #[arg(short, long, value_name = "NAMESPACE", global = true, help_heading = HEADING)]
     pub(crate) namespace: Option<Name>,
-    /// All namespaces, also where PLANSPEC_NAMESPACE names one
+    /// Use all namespaces, even if PLANSPEC_NAMESPACE is set
     #[arg(short = 'A', long, global = true, conflicts_with = "namespace", help_heading = HEADING)]
     pub(crate) all_namespaces: bool,
-    /// The form of the output
+    /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", global = true, help_heading = HEADING)]
     pub(crate) output: Option<OutputFormat>,
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", global = true, help_heading = HEADING)]
     pub(crate) color: Option<ColorWhen>,
-    /// Log what is waited for and why, on standard error; -vv logs every step
+    /// Log waits and their reasons to standard error; -vv logs every step
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = HEADING)]
     pub(crate) verbose: u8,
     /// Print only errors and results
@@ -101,7 +101,7 @@ impl GlobalOptions {
         Ok(self)
     }
 
-    /// The form of the output for a command that has no diagnostics to print.
+    /// Output format for a command that has no diagnostics to print.
     pub(crate) fn format(&self) -> Result<OutputFormat, CliError> {
         match self.output.unwrap_or_default() {
             // The flag is global, so that the parser cannot refuse these two for a single command.

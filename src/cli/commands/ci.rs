@@ -9,11 +9,11 @@ use crate::cli::ci::{self, CiOptions};
 use crate::cli::drive::PassBounds;
 use crate::cli::error::{CliError, Exit};
 
-/// In a job of GitHub Actions: do what the event asks for
+/// Handle the event of a GitHub Actions job
 ///
-/// A pull request is compared with its base, and the answer goes into annotations, a check, one comment and the
-/// summary of the job. A push to the default branch, a schedule, a manual start and the end of an issue that asked a
-/// person for work reconcile. A comment that begins with `/planspec` is a command. Reads GITHUB_EVENT_NAME,
+/// A pull request is compared with its base, and the result goes into annotations, the job's check, one comment and the
+/// job summary. A push to the default branch, a schedule, a manual start and the end of an issue that asked a
+/// person for work start a reconcile. A comment that begins with `/planspec` is a command. Reads GITHUB_EVENT_NAME,
 /// GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_TOKEN, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_RUN_ID,
 /// GITHUB_OUTPUT and GITHUB_STEP_SUMMARY.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ Examples:
 pub(crate) struct CiArguments {
     #[command(flatten)]
     bounds: PassBounds,
-    /// Write what a pull request would do into FILE; after `workflow_run`, comment what FILE says
+    /// Write the preview of a pull request to FILE; after `workflow_run`, comment with the contents of FILE
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ use crate::model::Duration;
 
 /// Shrink finished executions to a summary, and squash old history of the status branch into one commit
 ///
-/// The records as they are now stay; what is lost is the history before the cut-off, and the log tails of executions
+/// Current records are kept; the history before the cut-off is lost, and so are the log tails of executions
 /// that ended before it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,7 +27,7 @@ pub(crate) struct GcArguments {
     /// How old something must be (default: `retention` of .planspec.yaml, 30 days)
     #[arg(long, value_name = "DURATION")]
     older_than: Option<Duration>,
-    /// Say what would be done, and change nothing
+    /// Print what would be done without doing it
     #[arg(long)]
     dry_run: bool,
 }

@@ -9,7 +9,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::engine::ReconcileOptions;
 use crate::model::Duration;
 
-/// Drive everything as far as it goes, then say what waits for what
+/// Drive every execution as far as it can get, then print what is still waiting
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,7 +17,7 @@ Examples:
   planspec reconcile --watch 30s
   planspec reconcile --max-duration 50m --jobs 4 -o json")]
 pub(crate) struct ReconcileArguments {
-    /// Keep running, and poll this often (default: 10s; on a remote 1m)
+    /// Keep running and poll at this interval (default: 10s; on a remote 1m)
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "")]
     watch: Option<String>,
     #[command(flatten)]

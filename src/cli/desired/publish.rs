@@ -20,7 +20,7 @@ use crate::report::text;
 /// Where a change goes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Destination {
-    /// Say what would happen, and change nothing
+    /// Print what would happen without changing anything
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Push the branch to the remote

@@ -13,7 +13,7 @@ pub(crate) struct HistoryFilter {
     pub(crate) keys: Vec<ResourceKey>,
     /// Only this node.
     pub(crate) node: Option<NodeId>,
-    /// At most so many of the newest entries.
+    /// At most this many of the newest entries.
     pub(crate) limit: Option<usize>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum GraphFormat {
     Dot,
     /// The language that Git hosts draw in Markdown.
     Mermaid,
-    /// A picture of its own.
+    /// An image of its own.
     Svg,
 }
 

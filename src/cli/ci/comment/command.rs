@@ -14,20 +14,20 @@ const LONGEST: usize = 1000;
 pub(crate) const HELP: &str = "\
 | Command | What it does |
 | --- | --- |
-| `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution waits at |
+| `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution is waiting at |
 | `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
-| `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
+| `/planspec retry EXECUTION [NODE]` | reruns what did not succeed, or a node and everything after it |
 | `/planspec cancel EXECUTION` | cancels an Execution |
-| `/planspec suspend EXECUTION` | starts nothing further of it; `/planspec resume EXECUTION` goes on |
+| `/planspec suspend EXECUTION` | starts no further nodes; `/planspec resume EXECUTION` resumes it |
 | `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
 | `/planspec fail [EXECUTION/]NODE [words]` | records that it could not be done |
 | `/planspec answer EXECUTION/NODE TEXT` | answers the question of an agent that waits for input |
-| `/planspec unlock EXECUTION [words]` | frees the lease of a runner that will not come back |
-| `/planspec allow-mass-delete` | carries out the deletions that the last pass held back |
+| `/planspec unlock EXECUTION [words]` | releases the lease of a runner that will not come back |
+| `/planspec allow-mass-delete` | applies the deletions that the last pass held back |
 | `/planspec status` | shows the progress of the Executions |
-| `/planspec help` | shows this |
+| `/planspec help` | shows this help |
 
-One command a comment, in its first line. EXECUTION is needed where several wait. Who may: reviewers for their gates, and people with write permission for everything else.
+One command per comment, in its first line. Name the EXECUTION if several are waiting. Reviewers may decide at their gates; everything else needs write permission.
 ";
 
 /// A gate, as it is named.

@@ -29,7 +29,7 @@ pub(crate) fn cancel(arguments: &CancelArguments, context: &mut Context) -> Resu
     record(&Decision::Cancel { target, comment: arguments.message.clone() }, context)
 }
 
-/// Run again what did not succeed, or a node and everything after it
+/// Rerun what did not succeed, or a node and everything after it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +38,7 @@ Examples:
 pub(crate) struct RetryArguments {
     /// The execution, as NAME or execution/NAME
     execution: String,
-    /// This node and everything after it, also what succeeded
+    /// Rerun this node and everything after it, even what succeeded
     #[arg(long, value_name = "NODE")]
     from: Option<NodeId>,
     /// The reason, which is recorded
@@ -54,10 +54,10 @@ pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result
     record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)
 }
 
-/// Free the lease of a runner that will not come back
+/// Release the lease of a runner that will not come back
 ///
-/// Another runner takes over at once instead of waiting for the lease to end. Make sure that the runner is gone: one that still
-/// works goes on until it sees that its lease is not its own any more, and its tasks may run twice until then.
+/// Another runner takes over at once instead of waiting for the lease to expire. Make sure that the runner is gone: one that still
+/// works continues until it notices that it has lost its lease, and its tasks may run twice until then.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -65,7 +65,7 @@ Examples:
 pub(crate) struct UnlockArguments {
     /// The execution, as NAME or execution/NAME
     execution: String,
-    /// Why, for the record
+    /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }

@@ -38,7 +38,7 @@ pub(crate) struct RejectArguments {
 struct ReviewArguments {
     /// The gate, as NAME or gate/NAME
     gate: String,
-    /// The execution, when several wait at the gate, or when it has not reached it yet
+    /// The execution, if several wait at the gate, or if it has not reached the gate yet
     #[arg(long, value_name = "NAME")]
     execution: Option<String>,
     /// The reason, which is recorded

@@ -13,7 +13,7 @@ use crate::run::parameter::assignment;
 
 /// Record that a person did the work of a node, or that it cannot be done
 ///
-/// Outputs have to be those that the node declares, and what its capabilities promise. Where the work runs
+/// Outputs must be those that the node declares, and match its capabilities. If the work runs
 /// remotely, the next reconcile cancels it first; then the decision takes effect.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,7 +23,7 @@ Examples:
 pub(crate) struct CompleteArguments {
     /// The node, as EXECUTION/NODE
     node: String,
-    /// Outputs: NAME=TEXT, or NAME:=JSON for anything but text
+    /// Outputs: NAME=TEXT, or NAME:=JSON for other types
     #[arg(value_name = "NAME=TEXT", value_parser = assignment)]
     outputs: Vec<(String, Value)>,
     /// The work failed
@@ -70,7 +70,7 @@ Examples:
 pub(crate) struct AnswerArguments {
     /// The node, as EXECUTION/NODE
     node: String,
-    /// The answer, as it is passed on; it is recorded, so it must hold no secret
+    /// The answer; it is recorded, so it must not contain a secret
     text: String,
 }
 

@@ -11,7 +11,7 @@ use crate::cli::view::selector;
 use crate::report::columns;
 use crate::report::object::{LiveObject, kinds_of, list_value, short_name};
 
-/// Show objects: what is declared, and its status
+/// Show objects: their manifests and status
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

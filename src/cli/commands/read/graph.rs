@@ -24,7 +24,7 @@ pub(crate) struct GraphArguments {
     /// PLAN, EXECUTION, plan/NAME or execution/NAME
     #[arg(value_name = "PLAN|EXECUTION")]
     target: String,
-    /// The form of the drawing
+    /// Output format of the graph
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     format: GraphFormatArgument,
 }
@@ -39,7 +39,7 @@ enum GraphFormatArgument {
     Dot,
     /// For Markdown on a Git host
     Mermaid,
-    /// A picture
+    /// An image
     Svg,
 }
 

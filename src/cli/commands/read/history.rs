@@ -12,7 +12,7 @@ use crate::cli::view::timeline::{self, HistoryFilter};
 use crate::model::{Kind, NodeId, ResourceKey};
 use crate::report::history;
 
-/// Show what happened when, who or what did it, and from which desired commit
+/// Show what happened, when, who or what did it, and from which desired commit
 ///
 /// The entries come from the commits of the status branch.
 #[derive(Debug, Args)]
@@ -22,13 +22,13 @@ Examples:
   planspec history execution/sso-exec-001
   planspec history sso-exec-001 --node review -o json")]
 pub(crate) struct HistoryArguments {
-    /// The resources, as KIND/NAME; a bare name is an execution. All when none is given
+    /// The resources, as KIND/NAME; a bare name is an execution (default: all)
     #[arg(value_name = "KIND/NAME")]
     targets: Vec<String>,
     /// Only this node
     #[arg(long, value_name = "NODE")]
     node: Option<NodeId>,
-    /// At most so many of the newest entries
+    /// Show at most this many of the newest entries
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 }

@@ -26,7 +26,7 @@ const CHUNK: u64 = 1 << 20;
 
 /// Show what the work of an execution printed
 ///
-/// The whole log is on the machine that ran the node; other machines show the recorded end of it.
+/// The full log is on the machine that ran the node; other machines show its recorded end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,10 +37,10 @@ pub(crate) struct LogsArguments {
     /// EXECUTION, or EXECUTION/NODE
     #[arg(value_name = "EXECUTION[/NODE]")]
     target: String,
-    /// Which attempt, from 1; the last when absent
+    /// Which attempt, from 1 (default: the last)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
-    /// Keep printing until the node has ended, from attempt to attempt; with `--attempt`, until that one has
+    /// Keep printing until the node has ended, across attempts; with `--attempt`, until that attempt has ended
     #[arg(short, long)]
     follow: bool,
 }

@@ -14,7 +14,7 @@ use crate::report::style::Tone;
 
 /// Wait until objects meet a condition
 ///
-/// Exits with 1 when the timeout expires, or when an execution ended in another phase than the one waited for.
+/// Exits with 1 when the timeout expires, or when an execution ends in a different phase.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -15,7 +15,7 @@ use crate::cli::view::selector;
 use crate::model::{Duration, ResourceKey};
 use crate::report::object::{LiveObject, short_name};
 
-/// Show objects, and again whenever they change
+/// Show objects, and show them again whenever they change
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 9] = [
 const GATE: &str = "sso-security-review";
 const EXECUTION: &str = "execution/sso-exec-001";
 
-/// See it work: make a throw-away repository and drive its example from start to end
+/// See it work: create a throw-away repository and drive its example from start to finish
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ pub(crate) struct DemoArguments {
     /// Approve the gate without asking
     #[arg(long)]
     approve: bool,
-    /// Where to make the repository (default: a new directory for temporary files)
+    /// Where to create the repository (default: a new temporary directory)
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 2] = [
 
 /// Write .planspec.yaml and an example below planspec/
 ///
-/// Makes a Git repository where there is none. Files that are there are left as they are, and nothing is
+/// Creates a Git repository if there is none. Existing files are left unchanged, and nothing is
 /// committed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,19 +31,19 @@ Examples:
   planspec -C new-project init --no-example
   planspec init --github --no-example")]
 pub(crate) struct InitArguments {
-    /// The branch of a new repository, and the one that workflows follow: else `main`, or the current one
+    /// The branch of a new repository, and the one that workflows follow (default: `main`, or the current branch)
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
-    /// Leave the example out
+    /// Do not write the example
     #[arg(long)]
     no_example: bool,
-    /// Write the workflows for GitHub too, and say what to protect there
+    /// Also write the workflows for GitHub, and print what to protect there
     #[arg(long)]
     github: bool,
-    /// The action that the workflows use: OWNER/planspec/action@COMMIT, or ./PATH; else that of this release
+    /// The action that the workflows use: OWNER/planspec/action@COMMIT, or ./PATH (default: that of this release)
     #[arg(long, value_name = "ACTION", requires = "github")]
     action: Option<String>,
-    /// Write workflows anew that are there already
+    /// Overwrite existing workflows
     #[arg(long, requires = "github")]
     force: bool,
 }

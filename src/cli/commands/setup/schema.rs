@@ -11,7 +11,7 @@ use crate::manifest::schemas;
 
 /// Print a JSON Schema, or write all of them into a directory
 ///
-/// `manifest` is the schema of every kind together; `config` is that of .planspec.yaml.
+/// `manifest` is the combined schema of all kinds; `config` is that of .planspec.yaml.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::{Context, command};
 
-/// Print the completion file of a shell
+/// Print the completion script for a shell
 ///
 /// For bash: `planspec completions bash > ~/.local/share/bash-completion/completions/planspec`
 #[derive(Debug, Args)]

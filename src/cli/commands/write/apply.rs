@@ -15,8 +15,8 @@ use crate::manifest::documents;
 
 /// Commit manifests to the desired state
 ///
-/// A resource that exists is replaced in its file; a new one gets a file of its own below planspec/. Files of the
-/// repository's own working tree are committed where they are. Everything is validated first, and goes into one
+/// An existing resource is replaced in its file; a new one gets its own file below planspec/. Files in the
+/// repository's own working tree are committed where they are. Everything is validated first and goes into one
 /// commit.
 #[derive(Debug, Args)]
 #[command(after_help = "\

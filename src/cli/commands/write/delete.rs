@@ -15,8 +15,8 @@ use crate::report::object::short_name;
 
 /// Remove manifests from the desired state
 ///
-/// Only the document of the resource is removed from its file; a file with nothing left is deleted. What is not
-/// there is reported as unchanged.
+/// Only the document of the resource is removed from its file; an empty file is deleted. A resource that does not
+/// exist is reported as unchanged.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -18,7 +18,7 @@ use crate::git::ObjectId;
 use crate::report::markdown::COMMENT_LIMIT;
 use crate::report::preview::render;
 
-/// Show what a change means: resources, fields, and what the next reconcile would make of it
+/// Show what a change means: resources, fields, and what the next reconcile would do
 ///
 /// Compares BASE with HEAD. Without HEAD, the working tree is the new state; without BASE, the commit of the
 /// branch is the old one. Exits with 1 when there are differences. Nothing is executed.
@@ -36,7 +36,7 @@ pub(crate) struct DiffArguments {
     /// The new state: a branch or commit
     #[arg(value_name = "HEAD")]
     head: Option<String>,
-    /// Print the page that a pull request gets, in Markdown
+    /// Print the pull request comment, in Markdown
     #[arg(long)]
     markdown: bool,
 }

@@ -18,9 +18,9 @@ use crate::manifest;
 use crate::manifest::documents;
 use crate::model::ResourceKey;
 
-/// Edit a manifest in your editor, and commit it
+/// Edit a manifest in your editor and commit it
 ///
-/// The editor is VISUAL, else EDITOR. Only the document of the resource is edited.
+/// The editor is VISUAL, or else EDITOR. Only the document of the resource is edited.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -27,11 +27,11 @@ const NAME_LIMIT: usize = 63;
 
 /// Run a plan, or the plan that serves a goal: commits an Execution
 ///
-/// `planspec reconcile` then drives it. With `--name`, running the same again changes nothing.
+/// `planspec reconcile` then drives it. With `--name`, running the same command again changes nothing.
 ///
 /// With `--from-execution`, the nodes that succeeded in an earlier execution are reused where their definition, inputs and
-/// provider are the same and everything before them is reused as well. What the earlier one was given (parameters, bindings,
-/// context) is given to the new one, unless options say otherwise; without a goal or plan, it runs the same plan.
+/// provider are the same and everything before them is reused as well. The new execution gets the same parameters, bindings
+/// and context, unless options say otherwise; without a goal or plan, it runs the same plan.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -47,10 +47,10 @@ pub(crate) struct RunArguments {
     /// Reuse what succeeded in this execution
     #[arg(long, value_name = "EXECUTION")]
     from_execution: Option<String>,
-    /// A parameter: NAME=TEXT, or NAME:=JSON for anything but text
+    /// A parameter: NAME=TEXT, or NAME:=JSON for other types
     #[arg(short, long = "parameter", value_name = "NAME=TEXT", value_parser = assignment)]
     parameter: Vec<(String, Value)>,
-    /// The name of the Execution; made from the plan's name and the time when absent
+    /// The name of the Execution; by default generated from the plan's name and the time
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
     /// The Binding to use

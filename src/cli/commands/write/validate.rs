@@ -37,10 +37,10 @@ pub(crate) struct ValidateArguments {
     /// Read subdirectories too
     #[arg(short = 'R', long, requires = "filename")]
     recursive: bool,
-    /// Also check what may not change since this commit
+    /// Also check for forbidden changes since this commit
     #[arg(long, value_name = "REV", conflicts_with = "filename")]
     base: Option<String>,
-    /// Exit with 1 also when there are only warnings
+    /// Exit with 1 even if there are only warnings
     #[arg(long)]
     deny_warnings: bool,
 }
