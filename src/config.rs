@@ -24,13 +24,13 @@ pub const MISNAMED_CONFIG_FILES: [&str; 2] = [".planspec.yml", ".planspec.json"]
 pub struct Config {
     /// Globs of the paths that may hold manifests; everything when empty.
     pub paths: Vec<String>,
-    /// Globs of paths that are left out.
+    /// Globs of paths to exclude.
     pub exclude: Vec<String>,
     /// The desired branch, without `refs/heads/`; the remote's default branch when absent.
     pub desired_branch: Option<String>,
     /// The status branch, without `refs/heads/`.
     pub status_branch: String,
-    /// How many local processes run at once; the number of cores when absent.
+    /// How many local processes run at once; by default the number of cores.
     pub jobs: Option<u32>,
     /// Leases on executions.
     pub lease: LeaseConfig,
@@ -38,11 +38,11 @@ pub struct Config {
     pub publish: PublishConfig,
     /// How long a finished execution keeps its full record; 30 days.
     pub retention: Duration,
-    /// Limits on what is read, and on what runs at once.
+    /// Limits for reading manifests, and for what runs at once.
     pub limits: Limits,
     /// Gates.
     pub gates: GateConfig,
-    /// People: a name, and the email addresses and teams that are theirs.
+    /// People: a name with a login, email addresses and teams.
     pub identities: BTreeMap<String, Identity>,
     /// Providers.
     pub providers: ProviderConfig,
@@ -73,9 +73,9 @@ impl Default for Config {
 pub struct LeaseConfig {
     /// How long a lease is valid without renewal; 60 s, and 5 min on a remote, when absent.
     pub duration: Option<Duration>,
-    /// How far the clocks of two runners may be apart; 10 s.
+    /// How far apart the clocks of two runners may be; 10 s.
     pub skew: Duration,
-    /// The longest duration that a lease of another runner is granted, whatever its record says; 10 min.
+    /// The longest duration for which another runner's lease is honoured, whatever its record says; 10 min.
     pub longest: Duration,
 }
 
@@ -91,11 +91,11 @@ impl Default for LeaseConfig {
 pub struct PublishConfig {
     /// Whether a start is published before it happens.
     pub mode: PublishMode,
-    /// How many pushes may go out at once on a remote.
+    /// How many pushes to a remote may follow each other without a pause.
     pub burst: u32,
-    /// How many more each minute brings.
+    /// How many further pushes each minute allows.
     pub per_minute: u32,
-    /// How often at most a pass updates its comments on pull requests before it ends; 5 min.
+    /// The shortest interval at which a running pass updates its comments on pull requests; 5 min.
     pub progress_interval: Duration,
 }
 
@@ -114,11 +114,11 @@ impl Default for PublishConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublishMode {
-    /// It is, as long as the budget of pushes lasts; then local repeatable nodes start under the Execution's lease alone.
+    /// Yes, as long as the push budget lasts; then local repeatable nodes start under the Execution's lease alone.
     /// `relaxed` is an older name for it.
     #[serde(alias = "relaxed")]
     Adaptive,
-    /// It is, always.
+    /// Always.
     Strict,
 }
 
@@ -134,10 +134,10 @@ pub struct Limits {
     pub depth: u32,
     /// Aliases in a document; 100.
     pub aliases: u32,
-    /// The share of all resources that one change may delete without being asked, 0 to 1; 0.5.
-    /// Changes that delete fewer than 10 resources are never held back.
+    /// The share of all resources that one change may delete without confirmation, 0 to 1; 0.5.
+    /// Changes that delete fewer than 10 resources are always allowed.
     pub deletions: f64,
-    /// How many attempts are under way at once in a namespace, on all runners together, by its name; `*` stands for every
+    /// How many attempts run at once in a namespace, on all runners together, by its name; `*` stands for every
     /// namespace that is not named.
     pub namespaces: BTreeMap<String, u32>,
 }
@@ -175,10 +175,10 @@ impl Default for GateConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Identity {
-    /// The login on the Git host. A name is never taken for a login.
+    /// The login on the Git host. A name is never used as a login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
-    /// The email addresses that Git knows the person by.
+    /// The person's email addresses in Git.
     pub emails: Vec<String>,
     /// The teams the person is in.
     pub teams: Vec<String>,
@@ -188,7 +188,7 @@ pub struct Identity {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProviderConfig {
-    /// Globs of the providers that may be used; every one when empty.
+    /// Globs of the providers that may be used; all when empty.
     pub allow: Vec<String>,
     /// How many attempts run at once, by provider.
     pub limits: BTreeMap<String, u32>,
@@ -201,7 +201,7 @@ pub struct ProviderConfig {
     /// Where requests over the network may go.
     pub network: NetworkConfig,
     /// The sections that belong to one provider each, such as `agents` and `mcp`. Only that provider knows what is in
-    /// them, so that a setting of a provider is a matter of its own room.
+    /// them, so that a provider's settings change only in its own folder.
     #[serde(flatten)]
     pub sections: JsonMap,
 }

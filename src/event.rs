@@ -1,4 +1,4 @@
-//! What outputs may see of a reconcile: one typed stream between `engine` and `report`.
+//! What outputs are told about a reconcile: one typed stream between `engine` and `report`.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, ResourceKey};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
-    /// A pass looks at these two commits.
+    /// A pass works on these two commits.
     PassStarted {
         /// When.
         at: Timestamp,
@@ -23,7 +23,7 @@ pub enum Event {
         /// The name of this runner.
         runner: String,
     },
-    /// A manifest has something wrong with it; its resource is quarantined if the severity is error.
+    /// A manifest has a problem; its resource is quarantined if the severity is error.
     Diagnostic(Box<Diagnostic>),
     /// A resource other than an execution's node has a new status.
     Resource {
@@ -31,11 +31,11 @@ pub enum Event {
         at: Timestamp,
         /// Which.
         key: ResourceKey,
-        /// What became of it.
+        /// How it changed.
         change: ResourceChange,
         /// Its phase, as in its status.
         phase: String,
-        /// Why, in words; may be empty.
+        /// Why, as text; may be empty.
         message: String,
     },
     /// An execution changed its phase.
@@ -48,7 +48,7 @@ pub enum Event {
         from: Option<ExecutionPhase>,
         /// The phase now.
         to: ExecutionPhase,
-        /// Why, in words; may be empty.
+        /// Why, as text; may be empty.
         message: String,
         /// The number of nodes in its graph; 0 before it is pinned.
         nodes: usize,
@@ -67,7 +67,7 @@ pub enum Event {
         to: NodePhase,
         /// Why, for programs.
         reason: Option<NodeReason>,
-        /// Why, in words; may be empty.
+        /// Why, as text; may be empty.
         message: String,
         /// The attempt that this is about, from 1; 0 before the first.
         attempt: u32,
@@ -90,11 +90,11 @@ pub enum Event {
         /// Its subject.
         subject: String,
     },
-    /// Something waits for the outside world.
+    /// Something waits for an external event.
     Waiting(Waiting),
     /// Something worth knowing that changes nothing: a lost race, a lease of another runner, a force push.
     Note {
-        /// In words.
+        /// The text, for people.
         message: String,
     },
     /// The reconcile is over.
@@ -112,7 +112,7 @@ pub enum Event {
     },
 }
 
-/// What became of a resource.
+/// How a resource changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceChange {

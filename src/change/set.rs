@@ -31,7 +31,7 @@ pub(crate) struct ResourceDiff {
     /// The key that both versions have.
     pub key: ResourceKey,
     /// Whether the spec as written changed, so that the generation grows. That alone may be: a spec may be written
-    /// anew without meaning anything else, and then `fields` is empty.
+    /// again without meaning anything else, and then `fields` is empty.
     pub spec: bool,
     /// The fields that differ.
     pub fields: Vec<FieldChange>,

@@ -28,7 +28,7 @@ pub(crate) fn execution_of(target: &ExecutionTarget, context: &mut Context) -> R
     key_of(&target.clone().into(), context)
 }
 
-/// Records a decision of anybody: of the committer, or of a login that the host vouches for.
+/// Records a decision of anybody: of the committer, or of a login that the host has verified.
 pub(crate) fn record_as(
     decider: &Decider,
     decision: &Decision,

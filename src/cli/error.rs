@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Environment,
     /// A race was lost after all retries.
     Race,
-    /// A bug of ours.
+    /// A bug in planspec.
     Bug,
 }
 

@@ -1,4 +1,4 @@
-//! The command line: arguments, one small file per command, and the one way out. The only module that talks
+//! The command line: arguments, one small file per command, and the only exit point. The only module that talks
 //! to the user.
 
 mod ci;
@@ -106,7 +106,7 @@ fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -
     }
 }
 
-/// Runs another command of ours, as if its words had been typed, with the global options as they are.
+/// Runs another command of planspec, as if its words had been typed, with the global options as they are.
 pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, CliError> {
     let line = std::iter::once("planspec").chain(words.iter().copied());
     // Only lines that the program itself wrote come here.
@@ -114,7 +114,7 @@ pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, Cl
     commands::run(&cli.command, context)
 }
 
-/// A panic is a bug of ours: it gets a short message in place of a back trace. The process then ends with
+/// A panic is a bug in planspec: it gets a short message in place of a back trace. The process then ends with
 /// the exit code of a bug, which `main.rs` sees to.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {

@@ -56,7 +56,7 @@ pub(crate) enum OutputFormat {
     Table,
     /// More columns
     Wide,
-    /// KIND/NAME, one a line
+    /// KIND/NAME, one per line
     Name,
     /// JSON
     Json,

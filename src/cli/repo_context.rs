@@ -228,7 +228,7 @@ impl RepoContext {
         match remote.fetch(&self.repo, &names) {
             Ok(found) => Ok(found),
             Err(error) => {
-                // Reading goes on with what is here. What writes fetches for itself, and fails there.
+                // Reading continues with what is here. What writes fetches for itself, and fails there.
                 let why = CliError::from(error);
                 let warning = format!("{why}; showing what was fetched last");
                 context.out.warning(text::line(&warning))?;

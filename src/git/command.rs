@@ -46,7 +46,7 @@ const REMOVED: [&str; 20] = [
     "GIT_CURL_VERBOSE",
 ];
 
-/// Settings for every run: nothing of the repository is executed, nothing prompts, nothing goes on in the background.
+/// Settings for every run: nothing of the repository is executed, nothing prompts, nothing runs in the background.
 const SETTINGS: [&str; 12] = [
     // Hooks and the file system monitor are programs that the repository's configuration names.
     "core.hooksPath=/dev/null",
@@ -97,7 +97,7 @@ impl GitCommand {
     /// A run in this directory. `settings` come before the subcommand, as global options.
     pub(super) fn new(directory: &Path, settings: &[OsString]) -> Self {
         let mut command = Command::new("git");
-        // A file may be called `*.yaml` or `:(exclude)x`; no path of ours is ever a pattern.
+        // A file may be called `*.yaml` or `:(exclude)x`; no path of planspec is ever a pattern.
         command.current_dir(directory).arg("--literal-pathspecs");
         for setting in SETTINGS {
             command.arg("-c").arg(setting);

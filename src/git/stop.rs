@@ -31,7 +31,7 @@ impl StopSignal {
         let _ = self.given.set(Instant::now());
     }
 
-    /// How much longer something may go on that began at `began`; `None` while nobody asked for the end.
+    /// How much longer something may continue that began at `began`; `None` while nobody asked for the end.
     pub(super) fn left(&self, began: Instant) -> Option<Duration> {
         // Set once and never taken back: a run that began after the signal must see it however late it asks.
         let given = *self.given.get()?;

@@ -100,7 +100,7 @@ pub(super) fn redact(text: &str) -> String {
             None => (after, ""),
         };
         match authority.rsplit_once('@') {
-            // The user name goes as well as the password: on hosts a token often stands in its place.
+            // The user name goes as well as the password: on hosts a token often takes its place.
             Some((_, host)) => {
                 result.push_str("***@");
                 result.push_str(host);

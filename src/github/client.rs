@@ -133,7 +133,7 @@ impl GitHub {
     /// # Errors
     /// [`GitHubError::NoToken`], [`GitHubError::Address`].
     pub(crate) fn new(access: &Access) -> Result<Self, GitHubError> {
-        // A secret often ends with a line break. What else cannot stand in a header is refused here, before anything is
+        // A secret often ends with a line break. What else cannot appear in a header is refused here, before anything is
         // sent.
         let token = access.token.as_deref().map(str::trim).unwrap_or_default().to_owned();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -141,7 +141,7 @@ impl GitHub {
         }
         let bad = || GitHubError::Address(shown(&access.api));
         let api = access.api.trim().trim_end_matches('/').to_owned();
-        // A user or a password in the address would stand in errors and logs.
+        // A user or a password in the address would appear in errors and logs.
         if !(api.starts_with("https://") || api.starts_with("http://")) || api.contains('@') {
             return Err(bad());
         }

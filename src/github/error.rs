@@ -1,4 +1,4 @@
-//! What goes wrong between us and the host, in words that say what to do; never with a token in it.
+//! Errors of the Git host's API, with messages that say what to do; never with a token in them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum GitHubError {
     /// The address of the API is none.
     #[error("`{0}` is not an API address")]
     Address(String),
-    /// A name that cannot stand in an address.
+    /// A name that cannot appear in an address.
     #[error("`{0}` is not the name of a repository, person, team or workflow")]
     Name(String),
     /// The host does not know the token.

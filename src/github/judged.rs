@@ -17,7 +17,7 @@ pub(crate) struct Judged {
 
 impl Judged {
     pub(crate) async fn start() -> Self {
-        // Not one of those that tests hand on to each other: the pace of a host would go on with it.
+        // Not one of those that tests hand on to each other: the pace of a host would continue with it.
         let server = MockServer::builder().start().await;
         let mistakes: Arc<Mutex<Vec<String>>> = Arc::default();
         let found = Arc::clone(&mistakes);

@@ -1,4 +1,4 @@
-//! Names that stand in the address of a request. What comes from outside is checked or encoded here.
+//! Names that appear in the address of a request. What comes from outside is checked or encoded here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -83,7 +83,7 @@ pub(super) fn encoded(text: &str) -> String {
     })
 }
 
-/// A text as it may stand in a message: one line, not long.
+/// A text as it may appear in a message: one line, not long.
 pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

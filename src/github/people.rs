@@ -9,7 +9,7 @@ use super::{GitHub, GitHubError, RepoName};
 /// An account on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Account {
-    /// The login: what the host vouches for.
+    /// The login: what the host has verified.
     pub login: String,
     /// The number, which stays when the login changes.
     #[serde(default)]

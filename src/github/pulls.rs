@@ -62,7 +62,7 @@ impl PullRequest {
         let name = |side: &PullRequestSide| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
         match (name(&self.head), name(&self.base)) {
             (Some(head), Some(base)) => head != base,
-            // A repository that is gone was none of ours.
+            // A repository that is gone was not planspec's.
             _ => true,
         }
     }

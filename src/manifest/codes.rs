@@ -103,7 +103,7 @@ codes! {
     BAD_EXPRESSION = "PS3015", "malformed expression";
     /// A task needs a capability that should no longer be used.
     DEPRECATED_CAPABILITY = "PS3016", "deprecated capability";
-    /// Executions wait for each other, so that none of them can ever go on.
+    /// Executions wait for each other, so that none of them can ever continue.
     WAIT_CYCLE = "PS3017", "executions that wait for each other";
 
     /// The spec of an Execution changed.

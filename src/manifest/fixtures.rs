@@ -1,5 +1,5 @@
 //! Runs over `tests/fixtures`: what is valid loads without an error, what is invalid is refused for the expected reasons.
-//! What is expected stands beside a fixture in `NAME.expected`; `UPDATE_FIXTURES=1` writes these files anew, to be read.
+//! What is expected stands beside a fixture in `NAME.expected`; `UPDATE_FIXTURES=1` writes these files again, to be read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn fixtures(folder: &str) -> Vec<PathBuf> {
     all
 }
 
-/// Everything that is wrong with a fixture: `LINE:COLUMN severity CODE message (hint)`, one a line.
+/// Everything that is wrong with a fixture: `LINE:COLUMN severity CODE message (hint)`, one per line.
 fn findings(path: &Path) -> (usize, Vec<Diagnostic>, String) {
     let bytes = fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();

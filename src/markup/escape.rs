@@ -50,7 +50,7 @@ pub(crate) fn paragraphs(text: &str, limit: usize) -> String {
 }
 
 /// The text as a block of code that nothing in it can end; without characters that hide or reorder. At most `limit`
-/// characters. `language` is a word of ours.
+/// characters. `language` is a word of planspec.
 #[must_use]
 pub(crate) fn fence(language: &str, text: &str, limit: usize) -> String {
     let text: String =

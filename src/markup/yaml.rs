@@ -19,7 +19,7 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String, serde_yaml::Error> 
 /// and every scalar in one line but for block text.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
-    // The indentation of the key or item whose block text goes on.
+    // The indentation of the key or item whose block text continues.
     let mut block: Option<usize> = None;
     for line in text.split_inclusive('\n') {
         let content = line.trim_start_matches(' ');

@@ -42,7 +42,7 @@ fn check(text: &str, underscore: bool, pattern: &'static str) -> Result<(), Name
     if text.len() > MAX_LEN {
         return Err(NameError::TooLong(text.len()));
     }
-    // No dot and no slash, so a name can neither leave a directory nor end in a suffix of ours (Invariant 8).
+    // No dot and no slash, so a name can neither leave a directory nor end in a suffix of planspec (Invariant 8).
     let inner = |b: u8| alnum(b) || b == b'-' || (underscore && b == b'_');
     if !alnum(first) || !alnum(last) || !text.bytes().all(inner) {
         return Err(NameError::Syntax(pattern));

@@ -1,5 +1,5 @@
-//! What a person can do about a node that waits or failed: the only place that says it. Summaries, `describe`, `explain`, the
-//! dashboard and comments print these commands and never make up their own, so that they agree and all of them work.
+//! What a person can do about a node that waits or failed, in one place. Summaries, `describe`, `explain`, the
+//! dashboard and comments print these commands and never build their own, so that they agree and all of them work.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct NodeSituation<'a> {
     pub phase: NodePhase,
     /// The reason of its phase.
     pub reason: Option<NodeReason>,
-    /// The Gate that it waits at, where it is a Gate node and its plan is at hand.
+    /// The Gate that it waits at, for a Gate node whose plan is available.
     pub gate: Option<&'a ResourceKey>,
 }
 
@@ -41,7 +41,7 @@ enum NextAction {
     Resume,
 }
 
-/// Everything that a person can do about a node; the most usual step first, none where it goes on by itself.
+/// Everything that a person can do about a node; the most usual step first, none where it continues by itself.
 #[must_use]
 pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
     use NextAction as Do;
@@ -52,7 +52,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
                 // Without the plan the Gate's name is unknown, and a command with a wrong one would be worse than none.
                 None => vec![Do::Explain],
             },
-            // The answer first, as it lets the attempt go on; the others end it.
+            // The answer first, as it lets the attempt continue; the others end it.
             NodeReason::InputRequired => vec![Do::Answer, Do::Complete, Do::Fail],
             // Both ask whether the work was done, which only a person can find out.
             NodeReason::RunnerLost | NodeReason::ContentRefused => vec![Do::Retry, Do::Complete, Do::Fail],
@@ -85,7 +85,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
         .collect()
 }
 
-/// The step without which a blocked node never goes on; none where it waits for work or an event that can still come.
+/// The step without which a blocked node never continues; none where it waits for work or an event that can still come.
 #[must_use]
 pub fn required_step(situation: &NodeSituation<'_>) -> Option<NextStep> {
     let by_itself =
@@ -101,7 +101,7 @@ impl NextStep {
         Self { action, execution: execution.clone(), node: node.cloned() }
     }
 
-    /// A suspended Execution goes on.
+    /// A suspended Execution continues.
     #[must_use]
     pub fn resume(execution: &ResourceKey) -> Self {
         Self::of(NextAction::Resume, execution, None)

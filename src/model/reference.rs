@@ -24,7 +24,7 @@ impl Reference {
         Self { name, namespace: None, uid: None }
     }
 
-    /// The key that this reference means when it stands in a resource of namespace `home`.
+    /// The key that this reference means when it is in a resource of namespace `home`.
     #[must_use]
     pub fn key(&self, kind: Kind, home: &Name) -> ResourceKey {
         // `uid` does not count: a reference means whatever has the name now, and manifests in Git can hardly know a

@@ -1,11 +1,11 @@
-//! What a resource waits for that cannot go on by itself: kept by the index, shown in events.
+//! What a resource waits for that cannot continue by itself: kept by the index, shown in events.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{NodeId, ResourceKey};
 
-/// Something that cannot go on by itself.
+/// Something that cannot continue by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
@@ -14,14 +14,14 @@ pub struct Waiting {
     /// The node, when it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// What it waits for, for programs: a [`NodeReason`](super::NodeReason), or `Leased`, `Suspended`, `PlanNotFound`.
+    /// The reason for programs: a [`NodeReason`](super::NodeReason), or `Leased`, `Suspended`, `PlanNotFound`.
     pub reason: String,
-    /// What it waits for, in words.
+    /// What it waits for, as text.
     pub message: String,
-    /// What the user may run to let it go on, if there is something.
+    /// The command that lets it continue, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// When it goes on by itself, if it does.
+    /// When it continues by itself, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

@@ -29,7 +29,7 @@ pub struct Attempt {
     /// The name of the attempt, `<execution uid>/<node>/<lease token>.<n>`: no other runner ever uses it.
     pub idempotency_key: String,
     /// The same for the same work, also after a runner was lost, and another one after a failure: what one attempt began,
-    /// another with this key may go on with.
+    /// another with this key may continue with.
     pub work: String,
     /// The token of the lease under which the attempt was started.
     pub fencing_token: u64,
@@ -110,7 +110,7 @@ impl OutputContract {
         }
     }
 
-    /// What an output is to be, in words.
+    /// What an output is to be, as text.
     pub(super) fn hint(&self, output: &str) -> Option<&str> {
         self.hints.get(output).map(String::as_str)
     }
@@ -127,7 +127,7 @@ pub struct Brief {
     pub plan_context: Vec<ContextItem>,
     /// The title of the task.
     pub title: Option<String>,
-    /// The task, in words.
+    /// The task, as text.
     pub task: Option<String>,
     /// The material of the task.
     pub task_context: Vec<ContextItem>,

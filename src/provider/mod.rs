@@ -69,14 +69,14 @@ pub trait Provider: Send + Sync {
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture;
 
     /// Polls the remote work that `attempt.handle` names. Nothing is claimed for it, and two
-    /// runners may poll at once, so whatever it changes outside must be as good when it is done twice. [`AttemptOutcome::Stopped`]
+    /// runners may poll at once, so its external effects must be idempotent. [`AttemptOutcome::Stopped`]
     /// says that nothing was learned.
     fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.run(attempt, control)
     }
 
     /// Cancels the remote work that `attempt.handle` names; may be asked more than once. The answer is
-    /// what went wrong, in words; the node is cancelled in any case.
+    /// what went wrong, as text; the node is cancelled in any case.
     fn cancel_remote(&self, _attempt: Attempt) -> CancelFuture {
         // A local process ends with its attempt, and leaves nothing to cancel.
         Box::pin(std::future::ready(Ok(())))

@@ -79,7 +79,7 @@ impl StatusPath {
         }
         let deeper = parts.next();
         if parts.next().is_some() {
-            // Nothing of ours lies deeper; a longer path would be cut to a name that is another record's.
+            // Nothing of planspec lies deeper; a longer path would be cut to a name that is another record's.
             return None;
         }
         let name = match deeper {

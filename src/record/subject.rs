@@ -73,7 +73,7 @@ fn progressed(key: &ResourceKey, others: usize, batch: &Batch) -> String {
             nodes.push((node.as_str(), transition.to.as_str()));
         }
     }
-    // That an Execution went on is seen by its nodes; that it ended is the news.
+    // That an Execution continued is seen by its nodes; that it ended is the news.
     let ended = own.filter(|phase| nodes.is_empty() || is_end(phase)).map(|phase| one_line(phase, 24));
     let more = if others > 0 { format!(" (+{} more)", grouped(others)) } else { String::new() };
     let place = place(key);

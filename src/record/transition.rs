@@ -27,7 +27,7 @@ pub struct Transition {
     pub to: String,
     /// Why, as one word for programs.
     pub reason: Option<String>,
-    /// Why, in words; may be empty. A line cuts it at [`MESSAGE_LIMIT`] characters.
+    /// Why, as text; may be empty. A line cuts it at [`MESSAGE_LIMIT`] characters.
     pub message: String,
     /// The attempt that this is about, from 1; 0 when it is about none.
     pub attempt: u32,
@@ -144,7 +144,7 @@ impl FromStr for Transition {
             Self { key, node, from, to, reason: None, message: String::new(), attempt: 0, by: None };
         if cursor.skip(" (") {
             transition.reason = Some(cursor.text(is_word)?);
-            // An unclosed parenthesis makes it no line of ours. Read leniently, prose in a commit by hand would pass
+            // With an unclosed parenthesis it is not a line that planspec wrote. Read leniently, prose in a commit by hand would pass
             // for a transition.
             cursor.skip(")").then_some(()).ok_or(NotATransition)?;
         }

@@ -18,7 +18,7 @@ pub struct Writer {
     /// The desired branch that every commit records, where no remote names it.
     branch: Option<String>,
     /// The blobs of the last batch: a batch that lost a race comes again with the same records. Weak, so that
-    /// the owner of a record can go on changing it in place.
+    /// the owner of a record can continue changing it in place.
     blobs: HashMap<ResourceKey, (Weak<StatusRecord>, ObjectId)>,
 }
 

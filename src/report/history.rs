@@ -36,7 +36,7 @@ pub(crate) struct HistoryEntry {
     /// Why, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Why, in words.
+    /// Why, as text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The attempt, from 1.

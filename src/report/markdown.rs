@@ -139,7 +139,7 @@ fn characters(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// Whether the text is a web address that can stand in a link as it is.
+/// Whether the text is a web address that can appear in a link as it is.
 pub(super) fn is_address(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://"))
         && text.len() <= 500

@@ -1,5 +1,5 @@
-//! How far the executions are that a pull request brought, as one comment and as the summary of a job: a table, what waits
-//! and how it goes on, the graphs with their phases, and a timeline.
+//! How far the executions are that a pull request introduced, as one comment and as the summary of a job: a table, what waits
+//! and how it continues, the graphs with their phases, and a timeline.
 
 use std::collections::BTreeMap;
 
@@ -31,18 +31,18 @@ pub(crate) struct ExecutionProgress {
     pub address: Option<String>,
 }
 
-/// Something that waits for the outside world.
+/// Something that waits for an external event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WaitLine {
     /// The node, when it is one.
     pub node: Option<NodeId>,
-    /// What it waits for, in words.
+    /// What it waits for, as text.
     pub message: String,
     /// Whom it waits for; empty when it is nobody in particular.
     pub people: Vec<String>,
     /// The gate, when it waits for an approval.
     pub gate: Option<ResourceKey>,
-    /// What somebody writes as a comment to let it go on: `/planspec approve GATE`.
+    /// What somebody writes as a comment to let it continue: `/planspec approve GATE`.
     pub command: Option<String>,
     /// Where the work is: an issue, a run.
     pub address: Option<String>,
@@ -138,8 +138,7 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         .collect();
     (!items.is_empty()).then(|| PageSection {
         title: "What waits".to_owned(),
-        lead: "| What | Waits for | Who | Comment to continue |\n| --- | --- | --- | --- |\n"
-            .to_owned(),
+        lead: "| What | Waits for | Who | Comment to continue |\n| --- | --- | --- | --- |\n".to_owned(),
         items,
         folded: None,
     })

@@ -16,7 +16,7 @@ pub enum Stop {
 /// What keeps a runner from doing work with which nothing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunnerFault {
-    /// This machine: a folder, the disk, a process that the system does not give.
+    /// This machine: a folder, the disk, a process that cannot be started.
     Machine,
     /// The way to the pinned commit: the network, the remote, a clone without the objects. Says nothing of other work.
     Commit,
@@ -27,14 +27,14 @@ pub enum RunnerFault {
 pub enum AttemptOutcome {
     /// The work is done.
     Succeeded {
-        /// What it gave.
+        /// The outputs.
         outputs: JsonMap,
     },
     /// The work failed.
     Failed {
         /// Why, for programs.
         reason: NodeReason,
-        /// Why, in words; redacted.
+        /// Why, as text; redacted.
         message: String,
         /// Whether another attempt may end otherwise.
         retryable: bool,
@@ -47,7 +47,7 @@ pub enum AttemptOutcome {
     // The runner's faults are not the work's: one cache folder that could not be written to failed 20 of 20 Executions
     // for good.
     NotStarted {
-        /// Why, in words.
+        /// Why, as text.
         message: String,
     },
     /// It was not made, or not brought to its end, because of this runner or of the way to the pinned commit: no judgement of
@@ -55,7 +55,7 @@ pub enum AttemptOutcome {
     RunnerFailed {
         /// What is to blame.
         fault: RunnerFault,
-        /// What went wrong, in words; redacted.
+        /// What went wrong, as text; redacted.
         message: String,
         /// Whether the work may have done anything.
         begun: bool,
@@ -64,14 +64,14 @@ pub enum AttemptOutcome {
     /// repeatable, and does not count as a retry.
     // Not a failure: it may have succeeded, so a node that must not run twice is left to a person.
     Lost {
-        /// What is gone, in words; redacted.
+        /// What is gone, as text; redacted.
         message: String,
     },
     /// It waits for something outside of this runner.
     Blocked {
         /// Why, for programs.
         reason: NodeReason,
-        /// Why, in words.
+        /// Why, as text.
         message: String,
         /// What the provider needs to be polled.
         handle: Option<String>,

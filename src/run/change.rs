@@ -41,7 +41,7 @@ pub(crate) enum ExecutionChange {
     Hold {
         /// Why, for programs.
         reason: String,
-        /// Why, in words.
+        /// Why, as text.
         message: String,
     },
     /// A runner takes the lease; the token must be higher than every one before.
@@ -66,7 +66,7 @@ pub(crate) enum ExecutionChange {
     Unlock(PersonRequest),
     /// Somebody asks that nothing further starts.
     Suspend(PersonRequest),
-    /// Somebody asks to go on.
+    /// Somebody asks to continue.
     Resume(PersonRequest),
     /// It takes a mutex, or waits for the one who holds it.
     Exclude(MutexHold),
@@ -96,16 +96,16 @@ pub(crate) enum NodeChange {
     Succeed {
         /// Why, when it needs saying.
         reason: Option<NodeReason>,
-        /// In words.
+        /// The text, for people.
         message: String,
-        /// What it gave.
+        /// The outputs.
         outputs: JsonMap,
         /// What was seen.
         evidence: Evidence,
     },
     /// The work was done by an earlier execution.
     Reuse {
-        /// Which, in words.
+        /// Which, as text.
         message: String,
         /// Its state there.
         state: Box<NodeStatus>,
@@ -116,7 +116,7 @@ pub(crate) enum NodeChange {
     Fail {
         /// Why, for programs.
         reason: NodeReason,
-        /// Why, in words.
+        /// Why, as text.
         message: String,
         /// What was seen.
         evidence: Evidence,
@@ -125,7 +125,7 @@ pub(crate) enum NodeChange {
     Retry {
         /// Why, for programs.
         reason: NodeReason,
-        /// Why, in words.
+        /// Why, as text.
         message: String,
         /// Not before this time.
         at: Timestamp,
@@ -139,14 +139,14 @@ pub(crate) enum NodeChange {
     Block {
         /// For what, for programs.
         reason: NodeReason,
-        /// For what, in words.
+        /// For what, as text.
         message: String,
         /// When to poll, if polling helps.
         retry_at: Option<Timestamp>,
-        /// What the provider needs to go on.
+        /// What the provider needs to continue.
         handle: Option<String>,
     },
-    /// A person decided about it while its work goes on remotely; that is cancelled first.
+    /// A person decided about it while its work continues remotely; that is cancelled first.
     // A node that ended at once would not be polled any more, and nobody would cancel its remote work.
     Decide(Box<NodeDecision>),
     /// Somebody answers what its provider asks.
@@ -155,21 +155,21 @@ pub(crate) enum NodeChange {
     Skip {
         /// Why, for programs.
         reason: NodeReason,
-        /// Why, in words.
+        /// Why, as text.
         message: String,
     },
     /// It is cancelled.
     Cancel {
         /// Why, for programs.
         reason: NodeReason,
-        /// Why, in words.
+        /// Why, as text.
         message: String,
     },
     /// A group takes the phase that its children add up to.
     Sum {
         /// The phase.
         phase: NodePhase,
-        /// In words.
+        /// The text, for people.
         message: String,
     },
     /// Somebody asked to run it again: back to the beginning, with the number of attempts kept.

@@ -189,7 +189,7 @@ fn apply_node(
     if let NodeChange::Reuse { artifacts, .. } = change {
         status.artifacts.extend(artifacts.iter().cloned());
     }
-    // Once a node is to run again, `describe` must not go on calling it reused.
+    // Once a node is to run again, `describe` must not continue calling it reused.
     if let (NodeChange::Reset { .. }, Some(reuse)) = (change, &mut status.extensions.reuse) {
         reuse.forget(id);
     }
@@ -237,7 +237,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         }
         NodeChange::Block { reason, message, retry_at, handle } => {
             // Timeouts of waits count from when the wait began. A new message for the same reason (1 of 2 approvals)
-            // does not begin it anew.
+            // does not begin it again.
             let same = node.extensions.reason == Some(*reason);
             say(node, Some(*reason), message);
             node.extensions.retry_at = *retry_at;

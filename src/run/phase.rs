@@ -134,7 +134,7 @@ fn of_nodes(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase
     }
 }
 
-/// Whether a pending node waits for no other node: it can go on by itself.
+/// Whether a pending node waits for no other node: it can continue by itself.
 fn ready(compiled: &CompiledPlan, status: &ExecutionStatus, node: NodeIx) -> bool {
     let sources = compiled.topology.sources(node).map(|(source, _)| source);
     sources.chain(compiled.reads(node).iter().copied()).all(|ix| compiled.phase_of(status, ix).is_terminal())

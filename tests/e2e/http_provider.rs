@@ -162,7 +162,12 @@ fn private_addresses_are_not_reached_directly_or_by_a_redirect() {
     };
     let query = format!("{}/jobs?token=x", service.url);
     check(query.clone(), &json!({}), "", "`127.0.0.1` is a private address");
-    check(query.replace("127.0.0.1", "localhost"), &json!({}), "", "`localhost` resolves to a private address");
+    check(
+        query.replace("127.0.0.1", "localhost"),
+        &json!({}),
+        "",
+        "`localhost` resolves to a private address",
+    );
     assert!(service.asked().is_empty());
     check(format!("{}/away", service.url), &json!({}), "127.0.0.1", "redirects to another origin");
     let criterion = json!({ "acceptanceCriteria": [

@@ -1,5 +1,5 @@
 //! The job that comments for a fork: it runs with the rights of the base, and reads a file that a job without rights left.
-//! That file is hostile until shown otherwise: it is bounded, read strictly, and its text is made anew from its data.
+//! That file is hostile until shown otherwise: it is bounded, read strictly, and its text is made again from its data.
 
 use std::fs::File;
 use std::io::Read as _;

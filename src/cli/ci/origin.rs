@@ -1,4 +1,4 @@
-//! Which commit brought an Execution: the first one along the first parents of the desired branch at which a file declares it.
+//! Which commit introduced an Execution: the first one along the first parents of the desired branch at which a file declares it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ struct DeclarationSearch {
     keys: BTreeSet<ResourceKey>,
 }
 
-/// The commits that brought what these files declare at the tip. Those are left out whose commit is older than the search goes, or beyond where
+/// The commits that introduced what these files declare at the tip. Those are left out whose commit is older than the search goes, or beyond where
 /// history is cut off.
 pub(crate) fn origins(
     repo: &Repo,

@@ -1,4 +1,4 @@
-//! The state of Executions, read once: their records, their graphs, and the pull requests that brought them.
+//! The state of Executions, read once: their records, their graphs, and the pull requests that introduced them.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +134,7 @@ impl PassView {
         })
     }
 
-    /// The commit of the desired branch that brought each of these Executions, as far as that is known: else the one at
+    /// The commit of the desired branch that introduced each of these Executions, as far as that is known: else the one at
     /// which it was first seen.
     pub(crate) fn brought(
         &self,
@@ -154,7 +154,7 @@ impl PassView {
         Ok(found)
     }
 
-    /// The commit of the desired branch that brought each of these Executions. Those are left out whose commit lies too
+    /// The commit of the desired branch that introduced each of these Executions. Those are left out whose commit lies too
     /// far back, or beyond where history is cut off.
     pub(crate) fn origins(
         &self,
@@ -180,7 +180,7 @@ impl PassView {
         Ok(self.desired.get())
     }
 
-    /// The commits of the desired branch that a merged pull request can have brought: those between its base and its
+    /// The commits of the desired branch that a merged pull request can have introduced: those between its base and its
     /// merge. None where they are too far apart to be sure.
     pub(crate) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
         let id = |sha: &str| sha.parse::<ObjectId>().ok();
@@ -200,7 +200,7 @@ impl PassView {
         BTreeSet::new()
     }
 
-    /// The merged pull request that brought each of these Executions, where there is one.
+    /// The merged pull request that introduced each of these Executions, where there is one.
     pub(crate) fn pulls(
         &self,
         host: &Host,
@@ -224,7 +224,7 @@ impl PassView {
     }
 }
 
-/// The merged pull request that brought a commit.
+/// The merged pull request that introduced a commit.
 pub(crate) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>, CliError> {
     let found = host.ask(|github, repo| github.pulls_of(repo, sha));
     match found {

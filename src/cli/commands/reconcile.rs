@@ -1,4 +1,4 @@
-//! `planspec reconcile`: passes until nothing more can progress without the outside world.
+//! `planspec reconcile`: passes until nothing more can progress without an external event.
 
 use clap::Args;
 

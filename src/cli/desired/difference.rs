@@ -36,7 +36,7 @@ pub(super) enum Consequence {
     Starts(ResourceKey, ResourceKey, Option<usize>),
     /// Approvals of a gate by these no longer count.
     Voids(ResourceKey, Vec<String>),
-    /// Something else, in words.
+    /// Something else, as text.
     Other(String),
 }
 

@@ -205,7 +205,7 @@ fn walk(
     // Of two declarations the first by path counts, and no file system promises an order.
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        // What is not UTF-8 cannot be named in a message or in a tree path of ours.
+        // What is not UTF-8 cannot be named in a message or in a tree path of planspec.
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = if shown.is_empty() { name.clone() } else { format!("{shown}/{name}") };
         let kind = entry.file_type().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The progress of executions, gathered for the comment on the pull request that brought them.
+//! The progress of executions, gathered for the comment on the pull request that introduced them.
 
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;

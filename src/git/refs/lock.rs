@@ -103,7 +103,7 @@ impl OwnLock {
         self.file.try_clone().ok()
     }
 
-    /// Whether Git's lock file at `path`, for the reference `what`, was left by a predecessor of ours that
+    /// Whether Git's lock file at `path`, for the reference `what`, was left by an earlier planspec process that
     /// died between its note and the end of its transaction.
     fn explains(&self, what: &str, path: &Path) -> bool {
         let Some((note, noted)) = &self.leftover else { return false };

@@ -37,7 +37,7 @@ impl Repo {
     }
 
     /// Moves a reference from one value to another in one step: lock, verify, write (Invariant 3). `None` means
-    /// absent. `why` goes into the reflog. A lock file that a killed process of ours left is removed.
+    /// absent. `why` goes into the reflog. A lock file that a killed process of planspec left is removed.
     ///
     /// # Errors
     /// When the name is invalid, or [`GitError::Locked`] when somebody else's lock does not go away.

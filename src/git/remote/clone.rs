@@ -1,4 +1,4 @@
-//! Cache clones: bare repositories of ours, for work on a remote without a checkout.
+//! Cache clones: bare repositories of planspec, for work on a remote without a checkout.
 
 use std::path::Path;
 
@@ -48,7 +48,7 @@ fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
         repo.git2().config()?.set_bool("planspec.cacheClone", true)
     };
     configure().map_err(GitError::doing("cannot configure the clone"))?;
-    // Closed before the rename: the handle would go on with paths that are gone.
+    // Closed before the rename: the handle would continue with paths that are gone.
     drop(repo);
     let path = new.keep();
     if let Err(source) = std::fs::rename(&path, into) {

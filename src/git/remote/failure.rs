@@ -179,10 +179,10 @@ fn gist(said: &str) -> String {
     let lines = said.lines().filter(|line| !noise.iter().any(|noise| line.starts_with(noise)));
     let stripped = lines.map(|line| {
         let line = line.strip_prefix("remote: ").unwrap_or(line);
-        // These prefixes mean the `git` program. In a message of ours they would read as if this program had crashed.
+        // These prefixes mean the `git` program. In a message of planspec they would read as if this program had crashed.
         line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")).unwrap_or(line).trim()
     });
-    // A server may print pages; what it means stands in the first lines.
+    // A server may print pages; what it means is in the first lines.
     let kept: Vec<&str> = stripped.filter(|line| !line.is_empty()).take(6).collect();
     if kept.is_empty() { "git printed no reason".to_owned() } else { kept.join("; ") }
 }

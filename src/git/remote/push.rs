@@ -247,7 +247,7 @@ impl Remote {
         Ok(vec![PushResult::Done; updates.len()])
     }
 
-    /// The remote has another value, which may be a descendant of ours: the acknowledgement was lost, and another runner went on
+    /// The remote has another value, which may be a descendant of ours: the acknowledgement was lost, and another runner continued
     /// from there.
     fn moved(&self, repo: &Repo, update: &RefUpdate, tip: Option<ObjectId>) -> Result<PushResult, GitError> {
         let RefUpdate { reference, new, expected } = update;

@@ -63,7 +63,7 @@ impl Repo {
                 return Ok(BranchCommit::Unchanged);
             }
             let parents: Vec<ObjectId> = tip.into_iter().collect();
-            // Made anew after each lost race, on top of what won: the edits are set again in the new tree, and nothing
+            // Made again after each lost race, on top of what won: the edits are set again in the new tree, and nothing
             // is merged blindly (Invariant 3).
             let commit = self.write_user_commit(tree, &parents, message, author, at)?;
             let subject = message.lines().next().unwrap_or_default();

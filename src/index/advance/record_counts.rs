@@ -11,7 +11,7 @@ use crate::model::{Kind, ResourceKey};
 
 type CountTable<'t> = Table<'t, &'static str, &'static [u8]>;
 
-/// Updates the totals while records change. Counting them anew for a dashboard would read every record of a year.
+/// Updates the totals while records change. Counting them again for a dashboard would read every record of a year.
 pub(super) struct RecordCounts<'t> {
     phases: CountTable<'t>,
     active: CountTable<'t>,
@@ -91,7 +91,7 @@ impl Index {
             let (name, count) = entry?;
             let Some((kind, phase)) = name.value().split_once('/') else { continue };
             let count: i64 = decode(count.value())?;
-            // A negative total could only come from damage. It is left out of the dashboard, and a rebuild counts anew.
+            // A negative total could only come from damage. It is left out of the dashboard, and a rebuild counts again.
             if let (Ok(kind), Ok(count)) = (kind.parse(), usize::try_from(count)) {
                 phases.insert((kind, phase.to_owned()), count);
             }

@@ -110,7 +110,7 @@ impl<'t> YamlLines<'t> {
         self.next = Some(line);
     }
 
-    /// Takes literal or folded text whose head stands in the next line.
+    /// Takes literal or folded text whose head is in the next line.
     fn text_block(&mut self, head: &str, parent: usize) -> Option<String> {
         let (text, after) = text_block::read(head, self.after, parent)?;
         self.after = after;
@@ -131,7 +131,7 @@ fn mapping(lines: &mut YamlLines<'_>, indent: usize, depth: u32) -> Option<Value
             return None;
         }
     }
-    // A line that is deeper goes on with something that is not usual, or is a mistake.
+    // A line that is deeper continues with something that is not usual, or is a mistake.
     let ends = lines.peek().is_none_or(|line| line.indent < indent || line.is_separator());
     ends.then_some(Value::Object(map))
 }

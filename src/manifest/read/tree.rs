@@ -29,7 +29,7 @@ pub(super) enum YamlContent {
     Alias(usize),
 }
 
-/// Where something stands.
+/// The location of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manifest) struct EntryLocation {
     /// The key, when it is an entry of a mapping.

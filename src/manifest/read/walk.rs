@@ -193,10 +193,7 @@ impl TreeBuilder<'_> {
         // An anchor is known from the start of its collection, so an alias inside of it would make a value
         // that holds itself.
         if self.open.iter().any(|open| open.node == target) {
-            return refuse(
-                "an alias that contains itself".to_owned(),
-                "write the value out",
-            );
+            return refuse("an alias that contains itself".to_owned(), "write the value out");
         }
         let node = self.add(at, YamlContent::Alias(target), 0, None);
         // What expanding would cost is known from the target, without expanding anything.

@@ -24,7 +24,7 @@ fn execution(name: &str, rest: &str) -> String {
     )
 }
 
-/// Checks the findings on documents that stand one a line; each finding as `LINE: WHAT IS UNDERLINED: CODE message (hint)`.
+/// Checks the findings on documents that stand one per line; each finding as `LINE: WHAT IS UNDERLINED: CODE message (hint)`.
 fn check(documents: &[String], expected: &[&str]) {
     let text = documents.join("\n---\n");
     let limits = Limits::default();

@@ -1,4 +1,4 @@
-//! Executions that wait for each other, directly or around: none of them can ever go on.
+//! Executions that wait for each other, directly or around: none of them can ever continue.
 
 use std::collections::HashMap;
 

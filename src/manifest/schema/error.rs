@@ -199,7 +199,7 @@ fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
     Problem::new(codes::BAD_FORMAT, at, format!("`{}` {message}", short(text))).hint(hint)
 }
 
-/// What a pattern of ours asks for, and how the text could be corrected.
+/// What a pattern of planspec asks for, and how the text could be corrected.
 fn words_for(pattern: &str, text: &str) -> (String, Option<String>) {
     // The schemas are embedded, so that a pattern can be recognised by its text. One that is not recognised
     // is printed as it is.

@@ -49,8 +49,7 @@ pub(super) fn output(at: &str, text: &str) -> Option<String> {
     // A path is no slip in a name: drafts listed files among the outputs.
     if text.contains(['/', '.']) {
         return Some(
-            "an output is a value; to require a file, use the criterion `artifact_exists`"
-                .to_owned(),
+            "an output is a value; to require a file, use the criterion `artifact_exists`".to_owned(),
         );
     }
     let name = text.to_ascii_lowercase().replace(['-', ' '], "_");

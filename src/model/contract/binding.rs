@@ -68,7 +68,7 @@ pub struct BindingTarget {
     pub config: JsonMap,
 }
 
-/// Where a Binding stands.
+/// The phase of a Binding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindingPhase {
     /// Every rule's provider can be used.
@@ -84,7 +84,7 @@ pub enum BindingPhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BindingStatus {
-    /// Where it stands.
+    /// Its phase.
     pub phase: BindingPhase,
     /// The number of rules.
     pub total_count: u32,
@@ -113,7 +113,7 @@ pub struct UnboundCapability {
     pub node_id: Option<NodeId>,
     /// Why.
     pub reason: UnboundReason,
-    /// Why, in words.
+    /// Why, as text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }

@@ -16,7 +16,7 @@ pub const REPLACEMENT: &str = "planspec.io/replacement";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CapabilitySpec {
-    /// What it does, in words.
+    /// What it does, as text.
     pub description: String,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct CapabilityParameter {
     /// The JSON type.
     #[serde(rename = "type")]
     pub kind: ParameterType,
-    /// What it means, in words.
+    /// What it means, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Whether it must be given.
@@ -104,7 +104,7 @@ impl CapabilityRequirement {
     }
 }
 
-/// Where a Capability stands.
+/// The phase of a Capability.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CapabilityPhase {
     /// It can be used.
@@ -120,7 +120,7 @@ pub enum CapabilityPhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CapabilityStatus {
-    /// Where it stands.
+    /// Its phase.
     pub phase: CapabilityPhase,
     /// Observations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

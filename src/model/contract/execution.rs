@@ -34,7 +34,7 @@ pub struct ExecutionSpec {
     pub context: Vec<ContextItem>,
 }
 
-/// Where an Execution stands.
+/// The phase of an Execution.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
 )]
@@ -72,7 +72,7 @@ impl ExecutionPhase {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionStatus {
-    /// Where it stands.
+    /// Its phase.
     pub phase: ExecutionPhase,
     /// The id of the run; the uid unless something else is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,7 +216,7 @@ pub struct Reuse {
     /// Its uid, when there was a record of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// What it came to, in words.
+    /// The result, as text.
     pub message: String,
     /// For each node, `reused`, or why it was not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -235,7 +235,7 @@ impl Reuse {
         }
     }
 
-    /// What became of a node, in words.
+    /// What happened to a node, as text.
     #[must_use]
     pub fn of(&self, node: &NodeId) -> Option<String> {
         match self.nodes.get(node) {
@@ -263,7 +263,7 @@ pub struct MutexHold {
 }
 
 impl MutexHold {
-    /// What is waited for, in words; none for the one that holds it.
+    /// What is waited for, as text; none for the one that holds it.
     #[must_use]
     pub fn waiting(&self) -> Option<String> {
         let holder = self.waits_for.as_ref()?;

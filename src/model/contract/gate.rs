@@ -13,7 +13,7 @@ pub struct GateSpec {
     pub gate_type: GateType,
     /// What it is asked for.
     pub target_ref: GateTarget,
-    /// What to review, in words.
+    /// What to review, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Who may decide: `user:x`, `team:y`, an email address or a login; anyone who may write when empty.
@@ -66,7 +66,7 @@ pub struct GateTarget {
     pub node_id: Option<NodeId>,
 }
 
-/// Where a Gate stands.
+/// The phase of a Gate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GatePhase {
     /// No execution has reached it.
@@ -84,7 +84,7 @@ pub enum GatePhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
-    /// Where it stands, for the execution that reached it last.
+    /// Its phase, for the execution that reached it last.
     pub phase: GatePhase,
     /// Every review, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -135,7 +135,7 @@ pub struct ReviewBinding {
     pub graph_digest: Digest,
     /// The desired commit that the execution is pinned to.
     pub commit: String,
-    /// Entries `team:…` of the gate's reviewers that the Git host vouched for when the review was made, without
+    /// Entries `team:…` of the gate's reviewers that the Git host had verified when the review was made, without
     /// `team:`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub teams: Vec<String>,

@@ -8,12 +8,12 @@ use crate::model::{Condition, ContextItem, Duration, JsonMap, LabelSelector, Ref
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GoalSpec {
-    /// What should become true, in words.
+    /// What should become true, as text.
     pub description: String,
     /// Constraints on how.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub constraints: JsonMap,
-    /// When the goal counts as reached, in words.
+    /// When the goal counts as reached, as text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acceptance_criteria: Vec<GoalCriterion>,
     /// Which plans serve the goal; without it, those whose `goalRef` names it.
@@ -36,11 +36,11 @@ pub struct GoalCriterion {
     /// An id, unique within the goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The criterion, in words.
+    /// The criterion, as text.
     pub description: String,
 }
 
-/// Where a Goal stands.
+/// The phase of a Goal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GoalPhase {
     /// Accepted; no plan was searched for yet.
@@ -64,7 +64,7 @@ pub enum GoalPhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GoalStatus {
-    /// Where it stands.
+    /// Its phase.
     pub phase: GoalPhase,
     /// The plan that serves it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! The specs and statuses of the contract, one file a kind; a node has its status in a file of its own.
+//! The specs and statuses of the contract, one file per kind; a node has its status in a file of its own.
 
 mod binding;
 mod capability;

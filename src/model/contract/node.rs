@@ -8,7 +8,7 @@ use strum::{Display, EnumIter, IntoStaticStr};
 
 use crate::model::{Digest, JsonMap, NodeId};
 
-/// Where a node stands.
+/// The phase of a node.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumIter, IntoStaticStr,
 )]
@@ -66,7 +66,7 @@ pub enum NodeReason {
     AwaitingPerson,
     /// Blocked: something outside has not happened yet.
     AwaitingEvent,
-    /// Blocked: the work goes on remotely, and is polled.
+    /// Blocked: the work continues remotely, and is polled.
     AwaitingProvider,
     /// Blocked: no binding rule matches.
     Unbound,
@@ -120,7 +120,7 @@ pub const OMITTED: &str = "omittedBytes";
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
-    /// Where it stands.
+    /// Its phase.
     pub phase: NodePhase,
     /// When the current or last attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,12 +165,12 @@ impl NodeStatus {
         self.phase == NodePhase::Running && self.attempt > 0
     }
 
-    /// Whether an attempt was handed over and goes on without a process of the runner: it has to be polled, or cancelled.
+    /// Whether an attempt was handed over and continues without a process of the runner: it has to be polled, or cancelled.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         let NodeExtensions { reason, handle, retry_at, .. } = &self.extensions;
         let awaited = match reason {
-            // Either shows that something goes on. With neither, no poll would ever come, and the node would be taken
+            // Either shows that something continues. With neither, no poll would ever come, and the node would be taken
             // for remote for good.
             Some(NodeReason::AwaitingProvider) => handle.is_some() || retry_at.is_some(),
             // A person is waited for also where no provider knows of it. Only a handle says that something can be
@@ -232,7 +232,7 @@ pub struct NodeExtensions {
     /// What a person decided about remote work; it counts once the work is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<NodeDecision>,
-    /// Something of the provider's own that a later pass needs to go on, such as the address of a job.
+    /// Something of the provider's own that a later pass needs to continue, such as the address of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
     /// What somebody answered to the provider's question, until it has been passed on.

@@ -11,7 +11,7 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanSpec {
-    /// What the plan does, in words.
+    /// What the plan does, as text.
     pub description: String,
     /// The nodes and edges.
     pub graph: PlanGraph,
@@ -74,7 +74,7 @@ pub struct Node {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it does, in words.
+    /// What it does, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Material for whoever does the work.
@@ -274,7 +274,7 @@ pub enum EdgeType {
 pub struct AcceptanceCriterion {
     /// A name for people.
     pub name: String,
-    /// What it means, in words.
+    /// What it means, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Whether its failure fails the attempt.
@@ -370,7 +370,7 @@ pub struct ExpectedResponse {
     pub body_match: Option<String>,
 }
 
-/// Where a Plan stands.
+/// The phase of a Plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlanPhase {
     /// It can be run.
@@ -384,7 +384,7 @@ pub enum PlanPhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
-    /// Where it stands.
+    /// Its phase.
     pub phase: PlanPhase,
     /// The number of nodes.
     pub node_count: u32,

@@ -1,5 +1,5 @@
 //! The brief of an attempt as Markdown. Texts of manifests are data here: expressions in them are not replaced, and
-//! what is not Markdown by declaration stands in a fence that it cannot close.
+//! what is not Markdown by declaration is in a fence that it cannot close.
 
 use std::fmt::Write as _;
 
@@ -162,7 +162,7 @@ fn fence(text: &mut String, language: &str, content: &str) {
 
 /// A text as one line.
 fn line(text: &str) -> String {
-    // Names and titles stand in headings and lists, where a line break would begin a structure of its own.
+    // Names and titles appear in headings and lists, where a line break would begin a structure of its own.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

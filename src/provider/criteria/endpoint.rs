@@ -22,7 +22,7 @@ pub(in crate::provider) struct Endpoint {
 /// What came back.
 #[derive(Debug)]
 pub(in crate::provider) struct Response {
-    /// The status, and how long it took, in words.
+    /// The status, and how long it took, as text.
     pub(in crate::provider) seen: String,
     /// What the pattern is searched for in, if there is one.
     pub(in crate::provider) body: Option<(Regex, Vec<u8>)>,

@@ -279,9 +279,8 @@ impl WorkflowAttempt {
         let declared = &self.attempt.declared_outputs;
         // A workflow cannot return values by the API, so only what the host knows of a run can be declared.
         if let Some(missing) = declared.iter().find(|name| !outputs.contains_key(*name)) {
-            let why = format!(
-                "a workflow has the outputs url, conclusion, run_id and commit, but not `{missing}`"
-            );
+            let why =
+                format!("a workflow has the outputs url, conclusion, run_id and commit, but not `{missing}`");
             return AttemptOutcome::permanent(NodeReason::OutputInvalid, why);
         }
         if !declared.is_empty() {

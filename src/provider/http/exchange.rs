@@ -87,7 +87,8 @@ impl<'a> HttpExchange<'a> {
                 // For good: nobody could ask for the result, and another attempt would begin the work again.
                 HttpReply::Accepted { location: None, .. } => {
                     let from = origin(&answer.url);
-                    let why = format!("{from} accepted the work but did not say where to poll for its result");
+                    let why =
+                        format!("{from} accepted the work but did not say where to poll for its result");
                     return Err(AttemptOutcome::permanent(NodeReason::ProviderFailed, why));
                 }
                 HttpReply::Busy { after: Some(after), .. } if asked < AGAIN && self.has_time_for(after) => {
@@ -163,7 +164,7 @@ impl<'a> HttpExchange<'a> {
         Value::Object(document)
     }
 
-    /// Where work goes on: at the same origin, so that no header reaches another host.
+    /// Where work continues: at the same origin, so that no header reaches another host.
     fn checked(&self, base: &Url, location: &str) -> Result<Url, AttemptOutcome> {
         let bad = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
         let from = origin(base);
@@ -171,8 +172,10 @@ impl<'a> HttpExchange<'a> {
             base.join(location).map_err(|_| bad(format!("{from} returned a location that is not a URL")))?;
         let url = parse_address(joined.as_str()).map_err(|error| bad(error.to_string()))?;
         if url.origin() != self.config.url.origin() {
-            let why =
-                format!("{from} returned a location at another origin, {}, which is not polled", origin(&url));
+            let why = format!(
+                "{from} returned a location at another origin, {}, which is not polled",
+                origin(&url)
+            );
             return Err(bad(why));
         }
         // The location is recorded, where everybody can read it.

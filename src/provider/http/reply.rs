@@ -110,7 +110,7 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome>
             let retryable = body.retryable.unwrap_or(true);
             return Err(AttemptOutcome::broken(message, retryable).not_before(answer.retry_after()));
         }
-        // The page at a location answers 200 while the work goes on, in services that have one page for state and
+        // The page at a location answers 200 while the work continues, in services that have one page for state and
         // result.
         Some("running" | "pending" | "queued") => {
             let after = answer.retry_after();

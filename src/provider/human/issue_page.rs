@@ -153,8 +153,7 @@ fn belongs(about: &mut String, attempt: &Attempt) {
     }
     context(about, &brief.plan_context);
     if let Some(goal) = &brief.goal {
-        let mut part =
-            format!("\n## The goal of the plan\n\n{}\n", paragraphs(&goal.description, TEXT));
+        let mut part = format!("\n## The goal of the plan\n\n{}\n", paragraphs(&goal.description, TEXT));
         if !goal.acceptance_criteria.is_empty() {
             part.push_str("\nIt is reached when:\n\n");
         }

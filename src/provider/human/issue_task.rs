@@ -15,7 +15,7 @@ use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::{check_outputs, plain_line};
 use crate::provider::{Attempt, AttemptOutcome};
 
-/// The label of every issue of ours.
+/// The label of every issue of planspec.
 const LABEL: &str = "planspec";
 
 /// How long an issue may take to appear in the host's list.
@@ -207,7 +207,7 @@ impl IssueTask {
         }))
     }
 
-    /// The beginning of the last comment by somebody whose word counts.
+    /// The beginning of the last comment by somebody who may answer.
     async fn last_words(
         &self,
         comments: &[Comment],
@@ -275,7 +275,7 @@ impl IssueTask {
         Ok(self.waits(&handle, Duration::ZERO))
     }
 
-    /// Whether a comment of ours begins with a marker.
+    /// Whether a comment of planspec begins with a marker.
     async fn said(&self, comments: &[Comment], marker: &str) -> Result<bool, GitHubError> {
         let begins =
             |comment: &&Comment| comment.body.as_deref().is_some_and(|text| text.starts_with(marker));

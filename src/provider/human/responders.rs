@@ -1,5 +1,5 @@
-//! Whose word counts: the person who was asked, whoever is assigned, members of the team, and people who may write to the
-//! repository. It rests on logins that the host vouches for; no text is asked.
+//! Who may answer: the person who was asked, whoever is assigned, members of the team, and people who may write to the
+//! repository. It rests on logins that the host has verified; no text is asked.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::github::{Account, GitHub, GitHubError, Issue, RepoName, RepoPermissio
 /// How many people the host is asked about in one poll.
 const MOST: usize = 20;
 
-/// Whose word counts for an issue; what the host answered is kept for one poll.
+/// Who may answer an issue; what the host answered is kept for one poll.
 pub(super) struct AllowedResponders<'a> {
     host: &'a GitHub,
     repo: &'a RepoName,

@@ -1,5 +1,5 @@
 //! `mcp://SERVER/TOOL`: one call of a tool of a server of the Model Context Protocol, as `docs/providers/mcp.md`
-//! describes it. Servers stand in the configuration, so a plan names them and brings none along.
+//! describes it. Servers appear in the configuration, so a plan names them and brings none along.
 
 mod answer;
 mod error;

@@ -38,9 +38,7 @@ pub(in crate::provider) enum OutputError {
     BadName { line: usize, separator: &'static str },
     #[error("output file, line {line}: the delimiter is missing after `<<`")]
     NoEndWord { line: usize },
-    #[error(
-        "output file, line {line}: the block that starts here has no closing delimiter on its own line"
-    )]
+    #[error("output file, line {line}: the block that starts here has no closing delimiter on its own line")]
     OpenBlock { line: usize },
     #[error("output file, line {line}: not a JSON object: {problem}")]
     BadJson { line: usize, problem: String },

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::JsonMap;
 
-/// What stands in the place of a secret.
+/// What replaces a secret.
 const STARS: &[u8] = b"***";
 
 /// The shortest value that is redacted; shorter ones would blot out ordinary text.
@@ -89,7 +89,7 @@ impl Redactor {
         }
     }
 
-    /// Where secrets stand in `bytes`, overlapping ones put together, in order.
+    /// Where secrets appear in `bytes`, overlapping ones put together, in order.
     fn find(&self, bytes: &[u8], covered: usize) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         if covered > 0 {

@@ -62,7 +62,7 @@ impl Sandbox {
             Some(path) => Err(ConfigError::Invalid {
                 key: "sandbox.write".to_owned(),
                 why: format!(
-                    "holds `{path}`: use absolute paths or `~/…`; the checkout is always writable"
+                    "contains `{path}`: use absolute paths or `~/…`; the checkout is always writable"
                 ),
             }),
             None => Ok(Some(read)),

@@ -215,7 +215,7 @@ fn follow(guard: &Guard, hop: redirect::Attempt<'_>) -> redirect::Action {
         return hop.error("too many redirects");
     }
     if previous.last().is_none_or(|last| last.origin() != hop.url().origin()) {
-        // No error: `send` goes on from here, without the headers.
+        // No error: `send` continues from here, without the headers.
         return hop.stop();
     }
     if let Err(refused) = guard.check(hop.url()) {

@@ -40,7 +40,7 @@ fn rank(phase: NodePhase) -> usize {
     STYLES.iter().position(|style| style.phase == phase).unwrap_or(STYLES.len())
 }
 
-/// How many nodes are in each phase, in words: `3 Succeeded, 1 Running`.
+/// How many nodes are in each phase, as text: `3 Succeeded, 1 Running`.
 pub(super) fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for phase in phases {
@@ -62,7 +62,7 @@ pub(super) fn flowchart(graph: &PlanGraph, status: &ExecutionStatus) -> String {
     let room = if order.len() > NODE_LIMIT { NODE_LIMIT - 1 } else { NODE_LIMIT };
     let rest = order.split_off(room.min(order.len()));
     // Chosen by urgency, drawn in the order of the plan: with each change of a phase the picture would otherwise be
-    // laid out anew.
+    // laid out again.
     order.sort_by_key(|(index, _)| *index);
 
     let mut text = String::from("flowchart LR\n");

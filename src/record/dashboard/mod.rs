@@ -41,11 +41,11 @@ pub struct WaitingFor {
     pub key: ResourceKey,
     /// The node, when it is one.
     pub node: Option<NodeId>,
-    /// What it waits for, in words.
+    /// What it waits for, as text.
     pub message: String,
     /// The reviewers that a gate names; empty for anybody.
     pub people: Vec<String>,
-    /// The command that lets it go on, if there is one.
+    /// The command that lets it continue, if there is one.
     pub command: Option<String>,
     /// Since when, as recorded.
     pub since: Option<Timestamp>,

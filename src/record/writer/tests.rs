@@ -74,7 +74,7 @@ impl Bench {
         Self { _dir: dir, repo, writer: Writer::new(), tip: StatusTree::default() }
     }
 
-    /// Writes, and goes on from what was written.
+    /// Writes, and continues from what was written.
     fn write(&mut self, changes: Vec<RecordEdit>) -> Option<ObjectId> {
         let made = self.writer.write(&self.repo, &self.tip, &batch(changes), &author()).unwrap();
         if made.is_some() {

@@ -1,4 +1,4 @@
-//! Diagnostics as people and programs see them: one form a file. Everything printed is made safe here, for
+//! Diagnostics as people and programs see them: one form per file. Everything printed is made safe here, for
 //! the terminal, for JSON readers, and for the log of a workflow.
 
 mod annotated;

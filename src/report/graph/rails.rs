@@ -1,4 +1,4 @@
-//! The graph beside its rails: a line a node, sources above targets, and to the left the edges as rails that fork and
+//! The graph beside its rails: one line per node, sources above targets, and to the left the edges as rails that fork and
 //! join. A rail stands for a node that is still to come, so two edges to one node share it.
 
 use super::tree::label;

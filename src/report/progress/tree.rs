@@ -43,7 +43,7 @@ impl ProgressTree {
     pub(super) fn note(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Execution { key, to, .. } if to.is_terminal() => {
-                // Its end has scrolled by as a line, and the room is for what still goes on.
+                // Its end has scrolled by as a line, and the room is for what still continues.
                 self.executions.remove(key);
             }
             Event::Execution { key, to, nodes, .. } => {
@@ -69,7 +69,7 @@ impl ProgressTree {
                 if let Some(leaf) =
                     self.executions.get_mut(key).and_then(|branch| branch.leaves.get_mut(node))
                 {
-                    // Only the last line: the tree shows that something goes on, and the log has the rest.
+                    // Only the last line: the tree shows that something continues, and the log has the rest.
                     leaf.output = text::shortened(line.trim(), OUTPUT_WIDTH);
                 }
             }

@@ -77,7 +77,7 @@ pub(super) fn install(context: &mut Context<'_, '_>, budget: &Budget) {
     let own = budget.clone();
     let read: Charged = Box::new(move |call| {
         let value = call.args.pop().ok_or_else(spent)?;
-        // Spent once is spent for good: `||` and `exists` swallow the error, and the evaluation goes on.
+        // Spent once is spent for good: `||` and `exists` swallow the error, and the evaluation continues.
         let affordable = !own.is_spent() && weigh(value.as_ref(), &own);
         if affordable { Ok(value) } else { Err(spent()) }
     });

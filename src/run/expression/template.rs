@@ -257,7 +257,7 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
         let open = done + found;
         let start = open + OPEN.len();
         let rest = text.get(start..).unwrap_or_default();
-        // Not simply the next `}}`, which may stand in a string or end two maps.
+        // Not simply the next `}}`, which may appear in a string or end two maps.
         let Some(length) = scan::find_end(rest) else {
             let error = ExpressionError::new(open, "this `${{` has no `}}`");
             return Err(error.with_hint("a literal `${{` is written `${{ '${{' }}`"));

@@ -1,4 +1,4 @@
-//! What the reviews of a gate come to for one execution, and which of them no longer count.
+//! The combined result of a gate's reviews for one execution, and which of them no longer count.
 
 use std::fmt;
 
@@ -101,7 +101,7 @@ impl fmt::Display for VoidReason {
     }
 }
 
-/// Whether somebody may review. `teams` are those that the Git host vouches for.
+/// Whether somebody may review. `teams` are those that the Git host has verified.
 ///
 /// # Errors
 /// Why not.

@@ -1,4 +1,4 @@
-//! Gate decisions: who may review, whose reviews count, and what they come to (Invariant 11).
+//! Gate decisions: who may review, whose reviews count, and their combined result (Invariant 11).
 //! Returns data; who writes it where is not decided here.
 
 mod decision;

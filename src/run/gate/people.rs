@@ -88,7 +88,7 @@ impl People {
         Ok(self.by_email.get(&email).cloned().unwrap_or(email))
     }
 
-    /// The reviewer that a login of the Git host stands for, which the host has vouched for: the name of the
+    /// The reviewer that a login of the Git host stands for, which the host has verified: the name of the
     /// configuration that is this login, else the login itself. A login holds no `@`, so it is never taken for an address.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl People {
     pub(crate) fn means(&self, entry: &str, reviewer: &str) -> bool {
         let person = self.person(reviewer);
         match entry.trim().split_once(':') {
-            // Teams of the configuration; those that the host vouches for are compared in `is_team`, because only the
+            // Teams of the configuration; those that the host has verified are compared in `is_team`, because only the
             // entry point knows them.
             Some(("team", team)) => self.teams.get(&person).is_some_and(|teams| teams.contains(&fold(team))),
             Some(("user", user)) => self.person(user) == person,

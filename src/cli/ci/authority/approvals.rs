@@ -139,7 +139,7 @@ fn already(
     }))
 }
 
-/// Whether an Execution runs what the pull request brought: the graph of its plan as the merge left it.
+/// Whether an Execution runs what the pull request introduced: the graph of its plan as the merge left it.
 fn is_what_was_reviewed(
     view: &PassView,
     execution: &ResourceKey,

@@ -1,4 +1,4 @@
-//! Who may decide: one answer for comments and for reviews. Everything depends on the login that the host vouches for; no
+//! Who may decide: one answer for comments and for reviews. Everything depends on the login that the host has verified; no
 //! text that anybody wrote is asked.
 
 use crate::cli::ci::host::Host;
@@ -86,7 +86,7 @@ async fn teams_of(
     Ok(teams)
 }
 
-/// Where the configuration does not let authors approve: whether the login is the author of the pull request that brought
+/// Where the configuration does not let authors approve: whether the login is the author of the pull request that introduced
 /// what waits at a gate, or the Execution that was named. A line for the one who asked.
 pub(crate) fn refuse_author(
     host: &Host,
@@ -110,7 +110,7 @@ pub(crate) fn refuse_author(
             "the author of {key} is unknown, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
         )));
     }
-    // The pull request of the pinned commit counts beside the one that brought the manifest: it brought the
+    // The pull request of the pinned commit counts beside the one that introduced the manifest: it introduced the
     // state that runs.
     let mut pulls: Vec<_> = view.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();
     for key in &waiting {

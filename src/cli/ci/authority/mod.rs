@@ -1,4 +1,4 @@
-//! Who may decide, and the decisions of those whom the host vouches for.
+//! Who may decide, and the decisions of people whose logins the host has verified.
 
 pub(crate) mod approvals;
 pub(crate) mod authorize;
@@ -23,7 +23,7 @@ pub(crate) struct DecisionSource {
     pub(crate) in_advance: bool,
 }
 
-/// Records a decision of somebody whom the host vouches for.
+/// Records a decision of somebody whose login the host has verified.
 pub(crate) fn record(
     decision: &Decision,
     permit: &AuthorizedActor,

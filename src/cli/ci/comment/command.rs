@@ -1,4 +1,4 @@
-//! Commands in comments: a closed grammar. One command a comment, in its first line; every word after it is data.
+//! Commands in comments: a closed grammar. One command per comment, in its first line; every word after it is data.
 
 use crate::cli::view::selector::{self, ExecutionTarget, ResourceSelector};
 use crate::model::{JsonMap, Kind, NodeId};
@@ -52,7 +52,7 @@ pub(crate) enum CommentCommand {
     Cancel { execution: ExecutionTarget },
     /// Nothing further of it starts.
     Suspend { execution: ExecutionTarget },
-    /// It goes on.
+    /// It continues.
     Resume { execution: ExecutionTarget },
     /// The lease of a runner that will not come back is freed.
     Unlock { execution: ExecutionTarget, words: Option<String> },
@@ -190,7 +190,9 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
     for word in words {
         let (key, value) = assignment(&word).map_err(wrong)?;
         if !is_output(&key) {
-            return Err(wrong("an output name has only lower-case letters, digits and underscores".to_owned()));
+            return Err(wrong(
+                "an output name has only lower-case letters, digits and underscores".to_owned(),
+            ));
         }
         if outputs.contains_key(&key) {
             return Err(wrong(format!("{key} is given twice")));

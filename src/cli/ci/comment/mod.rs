@@ -1,4 +1,4 @@
-//! A comment that may be a command: read anew from the host, understood, allowed or not, carried out, and answered with a
+//! A comment that may be a command: reread from the host, understood, allowed or not, carried out, and answered with a
 //! reaction; where it is refused, with one line.
 
 mod command;

@@ -107,7 +107,10 @@ pub(crate) fn choices(verb: &str, executions: &[ResourceKey], last: &str) -> Str
     });
     let more = executions.len().saturating_sub(MOST);
     let more = if more > 0 { format!(", or one of {more} more") } else { String::new() };
-    format!("Several Executions are waiting there. Name one: {}{more}", written.collect::<Vec<_>>().join(", "))
+    format!(
+        "Several Executions are waiting there. Name one: {}{more}",
+        written.collect::<Vec<_>>().join(", ")
+    )
 }
 
 #[cfg(test)]

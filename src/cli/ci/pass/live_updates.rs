@@ -1,4 +1,4 @@
-//! What people see while a pass goes on: the comments on their pull requests, brought up to date now and then beside
+//! What people see while a pass runs: the comments on their pull requests, brought up to date now and then beside
 //! the engine, which does not wait for the host.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Where Executions stand, as the people see it who brought them: one comment on each pull request, and the summary of
+//! The progress of Executions, for the people who introduced them: one comment on each pull request, and the summary of
 //! the job.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,17 +19,17 @@ use crate::report::text;
 /// The most comments that are written at once: the next pass writes the rest.
 const MOST_WRITTEN: usize = 30;
 
-/// For how many commits the host is asked at once which pull request brought them.
+/// For how many commits the host is asked at once which pull request introduced them.
 const MOST_ASKED: usize = 100;
 
 /// What this job has asked and reported already, so that it is not asked again.
 #[derive(Default)]
 pub(crate) struct ReportedState {
-    /// The merged pull request that brought a commit.
+    /// The merged pull request that introduced a commit.
     pulls: BTreeMap<ObjectId, Option<PullRequest>>,
     /// Our comment on a pull request, and what it says.
     comments: BTreeMap<u64, (u64, String)>,
-    /// For how many commits the host was asked, since the count began anew.
+    /// For how many commits the host was asked, since the count began again.
     asked: usize,
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn publish(
     Ok((page, phases(&view, passed)?))
 }
 
-/// Brings the comments on the pull requests up to date that brought these Executions; those that something happened to
+/// Brings the comments on the pull requests up to date that introduced these Executions; those that something happened to
 /// come first.
 pub(crate) fn comment(
     host: &Host,
@@ -136,14 +136,14 @@ pub(crate) fn comment(
     Ok(())
 }
 
-/// The pull requests that brought these Executions, with everything else that they brought; in the same order.
+/// The pull requests that introduced these Executions, with everything else that they introduced; in the same order.
 fn by_pull(
     host: &Host,
     view: &PassView,
     order: &[&ResourceKey],
     reported: &mut ReportedState,
 ) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
-    // A comment shows everything that its pull request brought, not only what this pass touched.
+    // A comment shows everything that its pull request introduced, not only what this pass touched.
     let mut rest: BTreeSet<ResourceKey> = view.executions()?.into_iter().collect();
     rest.extend(order.iter().map(|key| (*key).clone()));
     let mut origins = view.brought(&rest)?;

@@ -274,7 +274,7 @@ impl NodeExplanation {
     }
 }
 
-/// What was resolved, in words.
+/// What was resolved, as text.
 fn outcome(resolution: &Resolution) -> String {
     match resolution {
         Resolution::Bound { rule, target, .. } => format!("rule {rule}: {}", target.provider),

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
     Ok(Exit::Done)
 }
 
-/// One table a kind, with an empty line between.
+/// One table per kind, with an empty line between.
 pub(crate) fn print_tables(
     objects: &[LiveObject],
     wide: bool,

@@ -103,7 +103,7 @@ fn write(root: &Path, path: &str, content: &str, force: bool, context: &mut Cont
     let word = if write_new(&place, content)? {
         created
     } else if force && std::fs::read(&place).is_ok_and(|found| found != content.as_bytes()) {
-        // Removed and made anew, so that a link at this path is replaced instead of what it leads to.
+        // Removed and made again, so that a link at this path is replaced instead of what it leads to.
         std::fs::remove_file(&place)
             .map_err(|error| CliError::caused(&format!("cannot replace {path}"), &error))?;
         write_new(&place, content)?;

@@ -1,4 +1,4 @@
-//! Flow collections that stand in one line: `[a, b]` and `{from: a, to: b}`.
+//! Flow collections that appear in one line: `[a, b]` and `{from: a, to: b}`.
 
 use serde_json::{Map, Value};
 

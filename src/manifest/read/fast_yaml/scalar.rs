@@ -1,4 +1,4 @@
-//! Keys and scalars that stand in one line.
+//! Keys and scalars that appear in one line.
 
 use serde_json::Value;
 

@@ -26,7 +26,7 @@ impl A2aExchange<'_> {
     /// The task with the message that an earlier attempt at this work sent, if the agent lists its tasks. One that was
     /// cancelled there is over.
     pub(super) async fn find(&self, place: &AgentInterface) -> Result<Option<A2aTask>, RpcError> {
-        // Without a context of ours, our tasks cannot be distinguished from those of others.
+        // Without a context of planspec, our tasks cannot be distinguished from those of others.
         let Some(context) = self.context() else { return Ok(None) };
         let params = json!({ "contextId": context, "includeArtifacts": true, "historyLength": 0 });
         let listed: A2aTaskList = match self.call(place, "ListTasks", params).await {

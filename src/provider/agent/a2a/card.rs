@@ -66,8 +66,7 @@ impl AgentInterface {
                 "the card at {from} has no interface for JSON-RPC of A2A 1.0; it has {named}"
             ));
         };
-        let url =
-            at.join(&offered.url).map_err(|_| format!("the card at {from} has an invalid address"))?;
+        let url = at.join(&offered.url).map_err(|_| format!("the card at {from} has an invalid address"))?;
         let url = parse_address(url.as_str()).map_err(|error| format!("the card at {from}: {error}"))?;
         if url.origin() != at.origin() {
             return Err(format!(

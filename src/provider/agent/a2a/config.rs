@@ -1,4 +1,4 @@
-//! Where an agent is, and how it is asked. Address and headers stand in the configuration alone: a plan that could change
+//! Where an agent is, and how it is asked. Address and headers appear in the configuration alone: a plan that could change
 //! them could send the secrets to another address.
 
 use std::time::Duration;

@@ -26,7 +26,7 @@ const FIRST_LOOKS: [Duration; 3] =
 /// The longest id of a task that is kept: it is written into the status.
 const LONGEST_ID: usize = 512;
 
-/// What is kept of a task that goes on.
+/// What is kept of a task that continues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct A2aTaskHandle {
     task: String,
@@ -156,7 +156,7 @@ impl<'a> A2aExchange<'a> {
     }
 
     async fn hand_in(&self) -> Result<(AgentInterface, SubmittedTask), AttemptOutcome> {
-        // A runner that was lost may have handed it in; so may a request of ours that was not answered.
+        // A runner that was lost may have handed it in; so may a request of planspec that was not answered.
         let mut may_be_there = self.attempt.attempt > 1;
         let mut asked = 0;
         loop {

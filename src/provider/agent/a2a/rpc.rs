@@ -1,4 +1,4 @@
-//! One call by JSON-RPC, and what it can come to.
+//! One JSON-RPC call, and its possible results.
 
 use std::time::Duration;
 

@@ -79,7 +79,7 @@ pub(super) enum A2aTaskState {
 }
 
 impl A2aTaskStatus {
-    /// A state that we do not know is one in which the task goes on.
+    /// A state that we do not know is one in which the task continues.
     pub(super) fn state(&self) -> A2aTaskState {
         match self.state.as_str() {
             "TASK_STATE_COMPLETED" => A2aTaskState::Completed,
@@ -88,7 +88,7 @@ impl A2aTaskStatus {
             "TASK_STATE_CANCELED" => A2aTaskState::Canceled,
             "TASK_STATE_INPUT_REQUIRED" => A2aTaskState::InputRequired,
             "TASK_STATE_AUTH_REQUIRED" => A2aTaskState::AuthRequired,
-            // A state that a later version adds must not end work that goes on; the node's `timeout` does in any case.
+            // A state that a later version adds must not end work that continues; the node's `timeout` does in any case.
             _ => A2aTaskState::Working,
         }
     }

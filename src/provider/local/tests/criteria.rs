@@ -38,10 +38,7 @@ fn no(evidence: &str) -> (bool, String) {
 #[test]
 fn a_file_is_looked_for_where_the_work_was_done_and_among_the_artifacts() {
     let there = json!({"type": "artifact_exists", "path": "out/a.txt"});
-    assert_eq!(
-        check("mkdir out; printf hi > out/a.txt", there.clone()),
-        yes("`out/a.txt` exists, 2 bytes")
-    );
+    assert_eq!(check("mkdir out; printf hi > out/a.txt", there.clone()), yes("`out/a.txt` exists, 2 bytes"));
     let line = "mkdir \"$PLANSPEC_ARTIFACTS/out\"; printf hi > \"$PLANSPEC_ARTIFACTS/out/a.txt\"";
     assert_eq!(check(line, there.clone()), yes("`out/a.txt` exists, 2 bytes"));
     assert_eq!(check("true", there.clone()), no("`out/a.txt` does not exist"));

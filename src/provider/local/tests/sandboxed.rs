@@ -138,6 +138,6 @@ fn wrong_settings_are_refused() {
     );
     assert_eq!(
         message(json!({"write": ["out"]})),
-        "`config.sandbox.write` holds `out`: use absolute paths or `~/…`; the checkout is always writable"
+        "`config.sandbox.write` contains `out`: use absolute paths or `~/…`; the checkout is always writable"
     );
 }
