@@ -102,9 +102,7 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
         (_, NodePhase::Pending) => {
             refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
-        (_, phase) => {
-            refuse(format!("node `{}` is already {phase}; `planspec retry` reruns it", node.id))
-        }
+        (_, phase) => refuse(format!("node `{}` is already {phase}; `planspec retry` reruns it", node.id)),
     }
 }
 
@@ -119,9 +117,8 @@ fn checked(
 ) -> Result<JsonMap, EngineError> {
     check_outputs(node, outputs)?;
     let capabilities = capabilities_of(snapshot, compiled, ix)?;
-    capability::check_outputs(outputs.clone(), &capabilities).or_else(|why| {
-        refuse(format!("{why}; pass outputs as NAME=TEXT, or NAME:=JSON for other types"))
-    })
+    capability::check_outputs(outputs.clone(), &capabilities)
+        .or_else(|why| refuse(format!("{why}; pass outputs as NAME=TEXT, or NAME:=JSON for other types")))
 }
 
 fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {

@@ -44,7 +44,7 @@ pub enum Decision {
         execution: ResourceKey,
         /// The node.
         node: NodeId,
-        /// What it gave.
+        /// The outputs.
         outputs: JsonMap,
         /// Whether it failed.
         failed: bool,

@@ -180,8 +180,7 @@ fn slot(status: &ExecutionStatus, bounds: ConcurrencyLimits<'_>) -> Vec<NodeWait
     // Limits are named even when there is room now: the record is of the last pass, and the next one may find them used
     // up.
     if let Some((name, under_way, limit)) = bounds.namespace {
-        let message =
-            format!("namespace {name} runs at most {limit} attempts at once, and has {under_way}");
+        let message = format!("namespace {name} runs at most {limit} attempts at once, and has {under_way}");
         waits.push(NodeWait::new("limit", message));
     }
     let limit = bounds.provider.and_then(|name| Some((name, bounds.providers.get(name)?)));
