@@ -99,7 +99,7 @@ impl External {
             Ok(answer) => {
                 // Any other status may still become a success: what the plan waits for has not happened yet. The node's
                 // `timeout` ends the wait.
-                let message = format!("{} answers {}", origin(&answer.url), answer.status);
+                let message = format!("{} responded {}", origin(&answer.url), answer.status);
                 self.waits(&message, answer.retry_after())
             }
             Err(error) => self.waits(&error.to_string(), None),
@@ -119,7 +119,7 @@ impl External {
         };
         let (from, after) = (origin(&answer.url), answer.retry_after());
         if !answer.status.is_success() {
-            return self.waits(&format!("{from} answers {}", answer.status), after);
+            return self.waits(&format!("{from} responded {}", answer.status), after);
         }
         // A page of a proxy in front of the webhook is no answer of the webhook. Only an explicit `failed` ends the
         // node.

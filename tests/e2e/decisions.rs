@@ -181,7 +181,7 @@ fn a_person_completes_a_node_with_the_outputs_that_it_declares() {
         &environment.planspec(&["complete", "e/tell", "whom=all", "who=x"]),
         "does not declare who",
     );
-    check_refused(&environment.planspec(&["complete", "e/build", "x=1"]), "is Succeeded already");
+    check_refused(&environment.planspec(&["complete", "e/build", "x=1"]), "is already Succeeded");
     environment.planspec(&["complete", "e/tell", "whom:=[\"all\"]"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
     let execution = object(&environment, "execution/e")["status"].clone();
@@ -288,7 +288,7 @@ fn a_cancelled_execution_is_over_at_once_where_nobody_drives_it() {
     let tip = environment.git_output(&["rev-parse", "planspec/status"]);
     environment.planspec(&["reconcile"]).succeeds();
     assert_eq!(environment.git_output(&["rev-parse", "planspec/status"]), tip);
-    check_refused(&environment.planspec(&["suspend", "e"]), "is Cancelled already");
+    check_refused(&environment.planspec(&["suspend", "e"]), "is already Cancelled");
 }
 
 #[test]

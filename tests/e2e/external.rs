@@ -38,7 +38,7 @@ fn an_address_is_looked_at_in_its_interval_until_it_answers_with_success() {
     stage.reconcile(&[]).succeeds();
     let node = stage.node("e", "wait");
     assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::AwaitingEvent)));
-    assert_eq!(node.message, format!("{} answers 503 Service Unavailable", service.url));
+    assert_eq!(node.message, format!("{} responded 503 Service Unavailable", service.url));
     assert_eq!(service.asked().len(), 1, "it is not waited for");
 
     let tip = stage.status_tip();

@@ -155,6 +155,6 @@ fn told(answer: &Answer) -> String {
     let said = said.unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned());
     let said: String =
         plain_line(said.lines().next().unwrap_or_default().as_bytes()).chars().take(SHOWN).collect();
-    let head = format!("{} answers {}", origin(&answer.url), answer.status);
+    let head = format!("{} responded {}", origin(&answer.url), answer.status);
     if said.trim().is_empty() { head } else { format!("{head}: {}", said.trim()) }
 }

@@ -329,7 +329,7 @@ async fn an_external_address_succeeds_when_it_answers() {
     assert_eq!(external(&bench, "uri", "/text").await, AttemptOutcome::Succeeded { outputs });
     let waiting = AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingEvent,
-        message: format!("{} answers 404 Not Found", bench.server.uri()),
+        message: format!("{} responded 404 Not Found", bench.server.uri()),
         handle: None,
         poll_after: None,
     };

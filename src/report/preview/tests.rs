@@ -149,7 +149,7 @@ fn a_preview_survives_the_way_through_a_file_and_a_strange_file_is_refused() {
         assert_eq!(Preview::parse(&bytes).unwrap(), preview);
     }
     let refused = |text: &str| Preview::parse(text.as_bytes()).unwrap_err().to_string();
-    assert!(refused("{\"apiVersion\": \"planspec.io/preview/v0\"}").contains("knows planspec.io/preview/v1"));
+    assert!(refused("{\"apiVersion\": \"planspec.io/preview/v0\"}").contains("supports planspec.io/preview/v1"));
     assert!(
         refused("{\"apiVersion\": \"planspec.io/preview/v1\", \"run\": \"rm\"}").contains("unknown field")
     );
@@ -212,11 +212,11 @@ fn example() -> Preview {
         base: Some("4f0c1d2e3b4a5968778695a4b3c2d1e0f1a2b3c4".to_owned()),
         head: Some("9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b".to_owned()),
         diagnostics: vec![PreviewFinding {
-            code: "PS3010".to_owned(),
+            code: "PS3003".to_owned(),
             severity: Severity::Warning,
             file: "plans/search.yaml".to_owned(),
             line: Some(14),
-            message: "nothing uses the output `report`".to_owned(),
+            message: "there is no Capability `measuring` in the namespace `shop`".to_owned(),
             hint: None,
         }],
         created: vec!["shop/execution/search-2".to_owned()],

@@ -108,7 +108,7 @@ impl A2aExchange<'_> {
         };
         let request = self.request(Method::GET, card.clone())?;
         let answer = self.shared.web.send(request).await.map_err(|error| RpcError::of(&error))?;
-        let head = format!("{} answers {} to the request for its card", origin(card), answer.status);
+        let head = format!("{} responded {} to the request for its card", origin(card), answer.status);
         match answer.status.as_u16() {
             200 => AgentInterface::of(&answer.body, card).map_err(RpcError::Final),
             408 | 425 | 429 | 500..=599 => {

@@ -87,7 +87,7 @@ impl RpcError {
 pub(super) fn result(answer: &Answer) -> Result<Value, RpcError> {
     let from = origin(&answer.url);
     let status = answer.status.as_u16();
-    let head = format!("{from} answers {}", answer.status);
+    let head = format!("{from} responded {}", answer.status);
     // Refused before it was read, whatever the body says, so the message can be sent again as it is.
     if matches!(status, 429 | 503) {
         return Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: false });
