@@ -20,7 +20,7 @@ mod work_tree;
 pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
-pub use objects::{Commit, CommitLog, MergeResult, TreeChange};
+pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{SwapResult, is_branch_name};
 pub use remote::{OutagePatience, PushResult, RefUpdate, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};

@@ -39,6 +39,7 @@ enum NextAction {
     Explain,
     Logs,
     Resume,
+    AcceptPin,
 }
 
 /// Everything that a person can do about a node; the most usual step first, none where it goes on by itself.
@@ -104,6 +105,12 @@ impl NextStep {
         Self::of(NextAction::Resume, execution, None)
     }
 
+    /// What the desired branch holds now takes the place of a pin that does not hold.
+    #[must_use]
+    pub fn accept_pin(execution: &ResourceKey) -> Self {
+        Self::of(NextAction::AcceptPin, execution, None)
+    }
+
     /// The logs of an Execution that failed.
     #[must_use]
     pub fn logs(execution: &ResourceKey) -> Self {
@@ -135,6 +142,7 @@ impl NextStep {
             NextAction::Explain => "show what it waits for",
             NextAction::Logs => "show its output",
             NextAction::Resume => "resume the Execution",
+            NextAction::AcceptPin => "pin it to what the desired branch holds now, if that is the same",
         }
     }
 
@@ -162,13 +170,14 @@ impl NextStep {
             NextAction::Explain => "explain",
             NextAction::Logs => "logs",
             NextAction::Resume => "resume",
+            NextAction::AcceptPin => "accept-pin",
         };
         let mut arguments = vec![verb.to_owned()];
         match (&self.action, &self.node) {
             (NextAction::Retry, Some(node)) => {
                 arguments.extend([name.to_string(), "--from".to_owned(), node.to_string()]);
             }
-            (NextAction::Resume, _) => arguments.push(format!("execution/{name}")),
+            (NextAction::Resume | NextAction::AcceptPin, _) => arguments.push(format!("execution/{name}")),
             _ => arguments.push(target),
         }
         arguments.extend(["-n".to_owned(), namespace.to_string()]);
@@ -205,7 +214,11 @@ impl NextStep {
                 Some(node) => format!("/planspec retry {name} {node}"),
                 None => format!("/planspec retry {name}"),
             }),
-            NextAction::Fail | NextAction::Explain | NextAction::Logs | NextAction::Resume => None,
+            NextAction::Fail
+            | NextAction::Explain
+            | NextAction::Logs
+            | NextAction::Resume
+            | NextAction::AcceptPin => None,
         }
     }
 }

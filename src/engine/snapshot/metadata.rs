@@ -1,15 +1,12 @@
 //! Metadata of a record: derived from Git, so that two racing reconcilers compute the same.
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
+use crate::engine::merged::uid_of;
 use crate::git::{Commit, ObjectId};
 use crate::index::Declaration;
 use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
 use crate::record::PinKind;
-
-/// The namespace of our name-based uids.
-const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
 
 /// The metadata of a resource that was declared in this way, at this desired commit; continues `old`.
 pub(crate) fn observe(
@@ -59,11 +56,10 @@ pub(crate) fn pins_for(
 
 /// The metadata of a resource that is first seen at this desired commit.
 pub(crate) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata {
-    let name = format!("{key}@{}", desired.id);
     StatusMetadata {
         name: key.name.clone(),
         namespace: key.namespace.clone(),
-        uid: Uuid::new_v5(&UID_NAMESPACE, name.as_bytes()).to_string(),
+        uid: uid_of(key, desired.id),
         generation: 1,
         creation_timestamp: whole_millis(desired.committer_time),
         annotations: StringMap::new(),
