@@ -49,6 +49,8 @@ const RULES: &[Rule] = &[
     ("every file is compiled", wording::compiled),
     ("a type has one name, and a name one type", language::one_name_one_thing),
     ("references lead somewhere", language::references),
+    ("a folder tells its story", language::folder_size),
+    ("what happens inside can be watched", language::tracing),
     ("documents name no file that is gone", documents::paths),
     ("documents cite tests that exist", documents::tests),
     ("every dependency has its line of reason", documents::dependencies),

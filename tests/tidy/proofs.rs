@@ -1,7 +1,7 @@
 //! Each rule finds what it is there for, shown on a few lines that break it and, beside them, on lines that do not.
 
 use crate::project::{Finding, Project};
-use crate::{boundaries, documents, imports, sizes, wording};
+use crate::{boundaries, documents, imports, language, sizes, wording};
 
 fn find(rule: fn(&Project) -> Vec<Finding>, files: &[(&str, &str)]) -> Vec<String> {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
@@ -73,14 +73,17 @@ fn circles_are_found_through_names_that_are_passed_on() {
 
 #[test]
 fn long_files_and_functions_are_found() {
-    let lines = |count: usize| "// a line\n".repeat(count);
+    let lines = |count: usize| "const _: () = ();\n".repeat(count);
     let tests = "#[cfg(test)]\nmod tests {\n".to_owned() + &lines(500) + "}\n";
     check_finds(sizes::file_size, &[("src/model/a.rs", &(lines(400) + &tests))], &[]);
+    check_finds(sizes::file_size, &[("src/model/a.rs", &(lines(400) + "// Because.\n" + &tests))], &[]);
     let expected = "src/model/a.rs: 401 lines before its tests; 400 are enough: split it";
     check_finds(sizes::file_size, &[("src/model/a.rs", &(lines(401) + &tests))], &[expected]);
 
     let function = |inside: usize| format!("struct S;\nimpl S {{\nfn f() {{\n{}}}\n}}\n", lines(inside));
     check_finds(sizes::function_size, &[("src/model/a.rs", &function(58))], &[]);
+    let explained = function(58).replacen("\n", "\n// Because.\n", 2);
+    check_finds(sizes::function_size, &[("src/model/a.rs", &explained)], &[]);
     let expected = "src/model/a.rs:3: `f` has 61 lines; 60 are enough: split it";
     check_finds(sizes::function_size, &[("src/model/a.rs", &function(59))], &[expected]);
 }
@@ -262,4 +265,64 @@ fn dependencies_and_modules_without_a_line_and_lines_without_them_are_found() {
         [line("no line for the module `run`"), line("a line for the module `old`, which is not there")];
     assert_eq!(find(documents::modules, &files), expected);
     check_finds(documents::idle_dependencies, &files, &["Cargo.toml: nothing uses `redb`"]);
+}
+
+#[test]
+fn a_name_that_two_types_have_is_found() {
+    let files = [
+        ("src/git/mod.rs", "pub struct Answer;\nmod inner;"),
+        ("src/git/inner.rs", "enum Answer {}\n#[cfg(test)]\nmod tests { struct Repo; }"),
+        ("src/plan/mod.rs", "struct Repo;\nimpl Iterator for Repo { type Answer = u8; }"),
+    ];
+    let expected = "src/git/mod.rs:1: `Answer` is also the name of a type in src/git/inner.rs:1";
+    check_finds(language::one_name_one_thing, &files, &[expected]);
+}
+
+#[test]
+fn references_that_lead_nowhere_are_found() {
+    let architecture =
+        ("ARCHITECTURE.md", "# A\n\n## Invariants\n\n| No. | What |\n|---|---|\n| 1 | x |\n| 12 | y |\n");
+    let check = |text: &str, expected: &[&str]| {
+        check_finds(language::references, &[architecture, ("src/git/mod.rs", text)], expected);
+    };
+    check("// Invariants 1 and 12 hold; Invariant 1 says why.", &[]);
+    check(
+        "// Invariant 3",
+        &["src/git/mod.rs:1: refers to Invariant 3, which ARCHITECTURE.md does not list"],
+    );
+    check(
+        "\n// Invariants 1, 2 and 12",
+        &["src/git/mod.rs:2: refers to Invariant 2, which ARCHITECTURE.md does not list"],
+    );
+    check(
+        "//! See design section 4.",
+        &["src/git/mod.rs:1: refers to `design section 4`, which is not in this repository"],
+    );
+}
+
+#[test]
+fn crowded_folders_and_tiny_files_are_found() {
+    let body = "fn f() {\n".to_owned() + &"    g();\n".repeat(30) + "}\n";
+    let names: Vec<String> = (0..16).map(|number| format!("src/git/file_{number}.rs")).collect();
+    let mut files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), body.as_str())).collect();
+    check_finds(language::folder_size, &files[..15], &[]);
+    let expected = "src/git: 16 files side by side; 15 are enough: make rooms";
+    check_finds(language::folder_size, &files, &[expected]);
+    check_finds(language::small_files, &files, &[]);
+    files.push(("src/git/tiny.rs", "//! A head.\n\nfn f() {}\n"));
+    files.push(("src/git/mod.rs", "mod tiny;\n"));
+    let expected = "src/git/tiny.rs: 1 lines of code; below 30 it belongs to a neighbour";
+    check_finds(language::small_files, &files, &[expected]);
+}
+
+#[test]
+fn code_without_reasons_and_without_traces_is_found() {
+    let bare = "fn f() {\n".to_owned() + &"    g();\n".repeat(98) + "}\n";
+    let expected = "src: 0 comments say why in 100 lines of code; 4 are wanted";
+    check_finds(language::reasons, &[("src/git/a.rs", &bare)], &[expected]);
+    let explained = bare.replacen("    g();\n", "    // Because.\n    g();\n", 4);
+    check_finds(language::reasons, &[("src/git/a.rs", &explained)], &[]);
+    let one = "fn f() {\n    tracing::debug!(commit, \"fetched\");\n}\n";
+    let expected = "src: 1 points of tracing outside `cli` and `report`; 60 are wanted";
+    check_finds(language::tracing, &[("src/git/a.rs", one), ("src/cli/a.rs", one)], &[expected]);
 }

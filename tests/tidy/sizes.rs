@@ -1,4 +1,6 @@
 //! How large files and functions may grow, and what files may be called.
+//!
+//! Comments that are no documentation are not counted: a limit that counted them would make people leave the reason out.
 
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
@@ -16,12 +18,17 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "
 
 /// One idea a file: about 400 lines before the tests.
 pub(crate) fn file_size(project: &Project) -> Vec<Finding> {
-    let long = project.sources.iter().filter(|source| source.lines > FILE_LINES);
-    long.map(|source| {
-        let message = format!("{} lines before its tests; {FILE_LINES} are enough: split it", source.lines);
-        Finding::new(&source.path, 0, message)
-    })
-    .collect()
+    let counted = project.sources.iter().map(|source| {
+        let comments = comment_lines(project, &source.path, 1, source.lines);
+        (source, source.lines - comments)
+    });
+    counted
+        .filter(|(_, lines)| *lines > FILE_LINES)
+        .map(|(source, lines)| {
+            let message = format!("{lines} lines before its tests; {FILE_LINES} are enough: split it");
+            Finding::new(&source.path, 0, message)
+        })
+        .collect()
 }
 
 /// One thought a function: about 60 lines.
@@ -30,7 +37,8 @@ pub(crate) fn function_size(project: &Project) -> Vec<Finding> {
     for source in &project.sources {
         let mut functions = Functions::default();
         functions.visit_file(&source.syntax);
-        for (name, line, lines) in functions.found {
+        for (name, line, all) in functions.found {
+            let lines = all - comment_lines(project, &source.path, line, line + all - 1);
             if lines > FUNCTION_LINES {
                 let message = format!("`{name}` has {lines} lines; {FUNCTION_LINES} are enough: split it");
                 findings.push(Finding::new(&source.path, line, message));
@@ -38,6 +46,15 @@ pub(crate) fn function_size(project: &Project) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The lines between `first` and `last`, counted from 1 and included, that hold nothing but a comment that is no documentation.
+fn comment_lines(project: &Project, path: &str, first: usize, last: usize) -> usize {
+    let text = project.texts.get(path).map(String::as_str).unwrap_or_default();
+    let lines = text.lines().take(last).skip(first - 1).map(str::trim_start);
+    lines
+        .filter(|line| line.starts_with("//") && !line.starts_with("///") && !line.starts_with("//!"))
+        .count()
 }
 
 /// Names of files and folders say what is in them.

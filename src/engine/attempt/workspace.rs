@@ -30,6 +30,7 @@ impl Checkouts {
         let spare = self.repos.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
         let exported = self.bring_in(&repo, commit).and_then(|()| repo.export(commit, into));
+        // Back also after a failure, which is about the commit and not about the handle.
         self.repos.lock().unwrap_or_else(PoisonError::into_inner).push(repo);
         exported
     }
@@ -50,6 +51,7 @@ impl Checkouts {
 
 impl Drop for Checkouts {
     fn drop(&mut self) {
+        // Best effort: files of a task that cannot be removed must not fail a reconcile that did its work.
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -64,6 +66,7 @@ impl Workspace for CommitWorkspace {
         let number = self.checkouts.next.fetch_add(1, Ordering::Relaxed);
         let path = self.checkouts.dir.join(number.to_string());
         std::fs::create_dir_all(&path).map_err(WorkspaceError::new)?;
+        // Before the export, so that dropping it removes what a failed one has left.
         let checkout = PrivateCheckout::new(path, |path| {
             let _ = std::fs::remove_dir_all(path);
         });

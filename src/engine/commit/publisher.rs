@@ -31,12 +31,15 @@ pub(crate) enum PublishOutcome {
 
 impl Publisher {
     pub(crate) fn new(branches: &Branches) -> Result<Self, EngineError> {
+        // It works on a thread of its own, where libgit2 wants another handle.
         let branches = branches.reopen()?;
         // A runner needs no name of its own: what it writes is signed by its trailer.
         let author = branches.repo().identity().unwrap_or_else(|_| Signature {
             name: "planspec".to_owned(),
             email: "planspec@localhost".to_owned(),
         });
+        // Without a remote only the status branch itself can say to which branch it belongs; else the next
+        // checkout would decide.
         let writer = Writer::new().recording(branches.recorded());
         Ok(Self { branches, writer, author })
     }
@@ -49,6 +52,7 @@ impl Publisher {
         batch: &Batch,
     ) -> Result<PublishOutcome, EngineError> {
         let repo = self.branches.repo();
+        // Objects alone. Killed before the reference moves, this leaves nothing but garbage for `git gc`.
         let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
             return Ok(PublishOutcome::Unchanged);
         };

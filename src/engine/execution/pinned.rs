@@ -76,6 +76,7 @@ impl ActiveExecution {
             PinCheck::Mismatch(why) => Some(Refusal::Mismatch(why)),
             PinCheck::Unknown(why) => Some(Refusal::Unknown(why)),
             PinCheck::Lost(why) => {
+                // Held, not failed: somebody may put the files back, and a failure is for good (Invariant 10).
                 step.draft = hold(&step.draft.status, "PinnedManifestLost", &why, Vec::new(), planner.now);
                 return Ok(Err(held(step)));
             }
@@ -161,6 +162,7 @@ impl ActiveExecution {
         // Nothing of it has started, so a newer spec replaces the one that was seen first; from here on it is immutable.
         step.draft.status.spec_hash = Some(declared.spec_digest.clone());
         step.draft.status.conditions.retain(|condition| condition.kind != "SpecChanged");
+        // The digest goes along, since approvals are for this graph and no other (Invariant 11).
         let nodes = Arc::clone(&compiled.ids);
         step.draft.execution(ExecutionChange::Pin { graph: graph.clone(), nodes }, now);
         step.pins = Some(pins);
@@ -287,6 +289,7 @@ fn held_back(
     now: Timestamp,
 ) -> PreparedStep {
     let mut held = hold(&step.draft.status, reason, message, on, now);
+    // A held draft starts from the status alone. What this step changed before, as queueing the Execution, stays in front.
     let mut changes = std::mem::take(&mut step.draft.changes);
     changes.append(&mut held.changes);
     held.changes = changes;

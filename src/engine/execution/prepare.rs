@@ -36,13 +36,17 @@ impl ActiveExecution {
             return Ok(ExecutionStep::Idle(None));
         };
         let over = step.draft.status.phase.is_terminal() && step.draft.status.extensions.lease.is_none();
+        // While a mass deletion waits for somebody's word, a missing manifest is no removal, and what runs
+        // goes on.
         let removed = declared.is_none() && !planner.holding_back;
         if removed && over {
             return Ok(ExecutionStep::Remove);
         }
+        // Nothing was pinned, so there is nothing to go on with until the manifest is back.
         if declared.is_none() && !removed && step.draft.status.extensions.pinned.is_none() {
             return Ok(ExecutionStep::Idle(None));
         }
+        // What has ended is not driven again (Invariant 10); a note about its manifest is still written.
         if over && step.draft.changes.is_empty() {
             return Ok(if step.noted { step.into_go() } else { ExecutionStep::Idle(None) });
         }
@@ -52,9 +56,11 @@ impl ActiveExecution {
         };
         let Some(compiled) = self.compiled.clone() else { return Ok(ExecutionStep::Idle(None)) };
         step.compiled = Some(Arc::clone(&compiled));
+        // Before anything is decided about nodes, which only the holder of the lease may do (Invariant 4).
         if let Some(until) = self.lease(snapshot, &mut step, planner) {
             return Ok(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until))));
         }
+        // Before planning, which takes a Running node without an attempt here for one of a lost runner.
         self.apply_ended(snapshot, &compiled, &mut step)?;
         self.apply_polled(snapshot, &compiled, &mut step)?;
         let deadline = snapshot.deadline(&compiled)?;
@@ -73,6 +79,7 @@ impl ActiveExecution {
         };
         plan_execution(view, &mut step.draft, lookup, planner.now);
         let holder = |mutex: &str| lookup.holder(&self.key, mutex);
+        // After planning, because only an Execution that could start something takes a mutex.
         exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
         if planner.leaving && !step.draft.ready.is_empty() {
             // It is left to the next reconcile, which finds it due at once.
@@ -100,6 +107,7 @@ impl ActiveExecution {
             }
             (None, None) => return Ok(None),
         };
+        // A file that somebody broke is written again even where nothing changes.
         let mut noted = snapshot.is_broken(&self.key)?;
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
@@ -108,6 +116,8 @@ impl ActiveExecution {
             draft.status.observed_generation = Some(metadata.generation);
         } else if let Some(declared) = declared {
             noted |= note_immutable(&mut draft.status, declared, planner.now);
+            // Where it stands and no more: the generation of an Execution never grows, because its spec never
+            // changes (Invariant 9).
             note_source(&mut metadata, declared);
         }
         let old = self.record.as_ref().map(|record| &record.metadata);
@@ -140,6 +150,8 @@ impl ActiveExecution {
         let lease = extensions.lease.as_ref();
         let first_seen = snapshot.sightings.first_seen(&step.metadata.uid, lease, planner.now);
         match lease_state(lease, planner.runner, planner.terms, first_seen, planner.now) {
+            // Not an error: this runner goes on with what is free, and comes back when the lease could be
+            // over.
             LeaseState::Held(until) => return Some(until),
             LeaseState::Free => {
                 let lease = next_lease(extensions, planner.runner, planner.terms, planner.now);
@@ -169,10 +181,13 @@ impl ActiveExecution {
             let Some(ix) = compiled.topology.find(finished.node.as_str()) else { continue };
             let Some(node) = compiled.node(ix) else { continue };
             let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
+            // The record decides: an attempt that was cancelled or taken over meanwhile has no say any more.
             if state.phase != NodePhase::Running || state.attempt_id() != finished.attempt_id {
                 continue;
             }
             let key = state.attempt_name(&step.metadata.uid, &finished.node);
+            // Outputs that break the word of a Capability fail the attempt, before it is asked whether there
+            // are retries left.
             let report = checked(snapshot, compiled, ix, finished.report.clone())?;
             let change = after_attempt(node, state, report, &key, finished.at);
             if step.draft.node(&finished.node, change, finished.at)

@@ -13,11 +13,14 @@ pub(crate) use self::history::MergedHistory;
 use crate::git::ObjectId;
 use crate::model::ResourceKey;
 
+// Never to be changed: with another value every resource would get a new uid, and its record would be another's.
 /// The namespace of our name-based uids.
 const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
 
 /// The uid of a resource that was first observed at this desired commit.
 pub(crate) fn uid_of(key: &ResourceKey, desired: ObjectId) -> String {
+    // From the name and a commit alone: racing reconcilers make the same uid, and what is deleted and written again gets
+    // another.
     Uuid::new_v5(&UID_NAMESPACE, format!("{key}@{desired}").as_bytes()).to_string()
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn observe(
     let digest = declared.spec_digest.as_str();
     let mut metadata = old.map_or_else(|| first_seen(key, desired), |old| old.metadata.clone());
     if metadata.spec_digest() != Some(digest) {
+        // One that was first seen a moment ago is at generation 1, and has no digest yet.
         if metadata.annotations.contains_key(StatusMetadata::SPEC_DIGEST) || old.is_some() {
             metadata.generation = metadata.generation.saturating_add(1);
         }
@@ -30,6 +31,7 @@ pub(crate) fn observe(
 /// Writes down where the manifest stands, and whether its newest version is in force.
 pub(crate) fn note_source(metadata: &mut StatusMetadata, declared: &Declaration) {
     metadata.annotations.insert(StatusMetadata::SOURCE.to_owned(), declared.source.path.clone());
+    // From here on it has had a manifest, and a gate without it fails closed.
     metadata.annotations.remove(StatusMetadata::IMPLICIT);
     match &declared.quarantined {
         Some(why) => {
@@ -50,6 +52,7 @@ pub(crate) fn pins_for(
     let was = old.is_some_and(|old| old.annotations.contains_key(StatusMetadata::QUARANTINED));
     match &declared.quarantined {
         Some(_) => Some(vec![(PinKind::Manifest, declared.blob)]),
+        // An empty list takes the old version away; absent would leave it there for a fresh clone to find.
         None => was.then(Vec::new),
     }
 }
@@ -61,6 +64,7 @@ pub(crate) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata 
         namespace: key.namespace.clone(),
         uid: uid_of(key, desired.id),
         generation: 1,
+        // Records keep milliseconds; a finer time would differ from itself once it is read back.
         creation_timestamp: whole_millis(desired.committer_time),
         annotations: StringMap::new(),
     }

@@ -35,6 +35,7 @@ pub(crate) fn manifests_of(
         held.push((key.clone(), blob));
         snapshot.read(blob, "pinned", key)
     };
+    // All from the status branch, and nothing from what is declared now (Invariant 9).
     let execution = read(blobs.execution, key)?;
     let plan = read(blobs.plan, &pinned.plan)?;
     let goal = match &pinned.goal {
@@ -62,6 +63,7 @@ pub(crate) fn program_of(
 ) -> Result<Result<Arc<CompiledPlan>, String>, EngineError> {
     Ok(match manifests_of(snapshot, key, pinned)? {
         Some(manifests) => manifests.compile(key).map_err(|error| error.to_string()),
+        // In words, because it holds this Execution alone and no other (Invariant 6).
         None => Err(NOT_THERE.to_owned()),
     })
 }
@@ -76,6 +78,7 @@ pub(crate) fn sources(
     key: &ResourceKey,
     declared: &Declaration,
 ) -> Result<Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite>, EngineError> {
+    // The blob that the index names: of a quarantined manifest its last good version.
     let Some(execution) = snapshot.read(declared.blob, &declared.source.path, key)? else {
         return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
     };
@@ -84,6 +87,7 @@ pub(crate) fn sources(
     };
     let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
     let Some(plan) = snapshot.resource(&plan_key)? else {
+        // It waits for the plan by its name, and is woken when that arrives.
         return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
     };
     let mut pins = vec![(PinKind::Execution, declared.blob), (PinKind::Plan, plan.declared.blob)];
@@ -93,6 +97,7 @@ pub(crate) fn sources(
         let Some(found) = snapshot.resource(&goal_key)? else {
             return Ok(Err(("GoalNotFound", format!("there is no {goal_key}"), vec![goal_key])));
         };
+        // A goal is pinned as well, since briefs quote it and its timeout ends the run.
         pins.push((PinKind::Goal, found.declared.blob));
         goal = Some(found.resource);
     }

@@ -40,6 +40,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::UnknownRevision`] when it names none.
     pub fn resolve_commit(&self, rev: &str) -> Result<ObjectId, GitError> {
+        // Peeled, as a tag has an id of its own, and what is pinned and compared are commits.
         let found = self.git2().revparse_single(rev).and_then(|object| object.peel_to_commit());
         match found {
             Ok(commit) => Ok(ObjectId::from_oid(commit.id())),
@@ -67,7 +68,7 @@ impl Repo {
         CommitLog { repo: self, next: Some(from), first: true }
     }
 
-    /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot tell.
+    /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot know.
     ///
     /// # Errors
     /// When `of` is missing, or history is broken.
@@ -106,6 +107,7 @@ impl Repo {
     fn is_ancestor_in_shallow(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
         let boundary = self.shallow_boundary()?;
         let mut cut = false;
+        // Merges make many ways to the same commit; without this set a long history takes exponential time.
         let mut seen = HashSet::from([of]);
         let mut next = vec![of];
         while let Some(id) = next.pop() {
@@ -118,6 +120,7 @@ impl Repo {
             }
             match self.commit(id) {
                 Ok(commit) => next.extend(commit.parents.into_iter().filter(|parent| seen.insert(*parent))),
+                // A fetch with a depth may have cut history off after the boundary was read.
                 Err(GitError::Missing { .. }) if id != of => cut = true,
                 Err(error) => return Err(error),
             }

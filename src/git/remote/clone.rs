@@ -21,9 +21,11 @@ impl Remote {
             Err(_) => make(&address.url, into)?,
         };
         let remote = Self::open(&repo, url, options)?;
+        // An empty remote names no branch; `main` is what the new clone has as its `HEAD` already.
         let branch = remote.default_branch()?.unwrap_or_else(|| "main".to_owned());
         let reference = format!("refs/heads/{branch}");
         let tip = remote.fetch(&repo, &[&reference])?.into_iter().next().flatten();
+        // Before `HEAD`: one that names a branch without a commit would make the clone look empty.
         follow(&repo, &reference, tip)?;
         repo.git2()
             .reference_symbolic("HEAD", &reference, true, "planspec: the remote's default branch")
@@ -36,6 +38,7 @@ fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
     create(into, |repo| {
         let configure = || -> Result<(), git2::Error> {
             repo.git2().remote(ORIGIN, url)?;
+            // Marks it as ours: only in such a clone are histories cut off and stale `shallow.lock` files removed.
             repo.git2().config()?.set_bool("planspec.cacheClone", true)
         };
         configure().map_err(std::io::Error::other)
@@ -54,6 +57,7 @@ pub(super) fn create(
         tempfile::Builder::new().prefix(".clone-").tempdir_in(parent).map_err(io("make a directory for"))?;
     let repo = Repo::init_bare(new.path(), "main")?;
     configure(&repo).map_err(io("configure the clone at"))?;
+    // Closed before the rename: the handle would go on with paths that are gone.
     drop(repo);
     let path = new.keep();
     if let Err(source) = std::fs::rename(&path, into) {

@@ -27,6 +27,7 @@ impl Repo {
         let tree = self.commit(commit)?.tree;
         fs::create_dir_all(into).map_err(io("make the directory", into))?;
         let mut content = fs::read_dir(into).map_err(io("read the directory", into))?;
+        // Something that lies there already would be taken for a part of the commit by whatever runs in it.
         if content.next().is_some() {
             return Err(GitError::BadPath {
                 path: printable(into.as_os_str().as_encoded_bytes()),
@@ -43,6 +44,7 @@ impl Repo {
             return Err(GitError::BadTree { id: tree, problem: "is nested too deeply" });
         }
         for entry in self.entries(tree)? {
+            // A tree may hold any bytes as a name: `..` or `a/b` would write outside of `into`.
             if let Some(problem) = problem_with_name(&entry.name) {
                 return Err(GitError::BadPath { path: printable(&entry.name), problem });
             }
@@ -55,6 +57,7 @@ impl Repo {
                 }
                 EntryMode::Blob | EntryMode::Executable => self.export_file(&entry, &path)?,
                 EntryMode::Symlink | EntryMode::Submodule => {
+                    // Left out and no error: a repository with links in other places must still be able to run tasks.
                     tracing::debug!(path = %path.display(), "left out of the export");
                 }
             }

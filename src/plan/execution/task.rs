@@ -7,6 +7,8 @@ use crate::model::{Node, NodePhase, NodeReason};
 
 pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
+    // These reasons end by a recorded decision alone. Anything else that blocks a task, such as a missing Binding, is
+    // tried again in each pass.
     let waits_for_person = matches!(
         state.extensions.reason,
         Some(
@@ -19,7 +21,10 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     if state.phase == NodePhase::Blocked && waits_for_person {
         return;
     }
+    // Before the Binding is resolved: during a pause nothing of it would be used.
     if let Some(at) = context.due(state).filter(|&at| at > context.now) {
+        // The time goes into the wait set, so no process has to live through the pause: any runner's next pass finds
+        // the node due.
         context.draft.wake_at(at);
         return;
     }
@@ -27,6 +32,8 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         ProviderResolution::Bound(binding, target) => context.offer(ix, node, binding, target),
         ProviderResolution::Not(reason, message) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
+            // Before the block, and also when nothing new is recorded: what the Execution waits for is worked out anew
+            // in each pass.
             context.wait_for_bindings(node);
             context.block(&node.id, reason, message);
         }

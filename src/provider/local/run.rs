@@ -48,6 +48,7 @@ impl<'a> LocalRun<'a> {
     }
 
     fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<AttemptReport, AttemptOutcome> {
+        // Work whose result cannot be judged is not begun.
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
         let folder = (self.shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs))
@@ -59,6 +60,7 @@ impl<'a> LocalRun<'a> {
         let mut log =
             AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
+        // Whatever the work came to, its log and artifacts are kept below: after a failure they are what explains it.
         report.outcome = match self.work(&folder, &mut log, &mut report) {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
@@ -66,6 +68,7 @@ impl<'a> LocalRun<'a> {
         report.evidence.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
+            // A success would list artifacts in the record that are not there.
             report.override_success(failed(format!("what the attempt left cannot be kept: {error}")));
         }
         Ok(report)
@@ -79,6 +82,7 @@ impl<'a> LocalRun<'a> {
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
+        // A checkout takes its time, so requests to stop are heard once more before the process starts.
         let place = WorkingFolder::prepare(self.attempt, config, folder)?;
         self.go_on()?;
         let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
@@ -101,6 +105,7 @@ impl<'a> LocalRun<'a> {
             .map_err(|error| cannot_start(line.start_error(error)))?;
         log.end_part();
         let status = self.exited(end)?;
+        // Before it is judged: a failure is explained by its code.
         report.evidence.exit_code = status.code();
         if !status.success() {
             return Err(failed(how_it_ended(status)));
@@ -138,6 +143,7 @@ impl<'a> LocalRun<'a> {
         let writable = [place.root.as_path(), folder.path()];
         let enclosure = sandbox
             .enclosure(&writable, folder.inputs(), environment)
+            // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
     }
@@ -200,6 +206,7 @@ impl<'a> LocalRun<'a> {
         let redactor = &self.shared.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.evidence.artifacts {
+            // The name of a file is the process's own words, and may hold a secret like any other text.
             artifact.name = redactor.text(&artifact.name);
             artifact.path = artifact.path.take().map(|path| redactor.text(&path));
         }
@@ -212,6 +219,7 @@ struct WorkingFolder {
     directory: PathBuf,
     /// The checkout, or the folder in its place.
     root: PathBuf,
+    // Kept until the criteria are checked: dropping it gives the checkout to another attempt.
     _checkout: Option<PrivateCheckout>,
 }
 
@@ -234,6 +242,7 @@ impl WorkingFolder {
                 let message = format!("`config.workingDirectory` is `{below}`: {why}");
                 AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
             };
+            // A folder that the pinned commit does not have will be in no later attempt, either (Invariant 9).
             place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
             if !place.directory.is_dir() {
                 return Err(refuse("it is not a folder".to_owned()));

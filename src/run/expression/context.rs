@@ -73,6 +73,7 @@ pub(super) fn fill(context: &mut Context<'_, '_>, scope: &Scope<'_>, needs: &BTr
             "nodes" => nodes_to_cel(scope.nodes, need),
             "inputs" => match scope.inputs {
                 Some(inputs) => json::object_to_cel(inputs, need),
+                // Not there at all, rather than null: the error then says that it cannot be used here.
                 None => continue,
             },
             _ => continue,
@@ -85,6 +86,7 @@ fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
     let one = |id: &str, need: &Need| Some((id.to_owned(), node_to_cel(nodes.node(id)?, need)));
     match need {
         Need::All => json::to_map(nodes.ids().filter_map(|id| one(id, need))),
+        // A node that the plan does not have is left out, and reading it is an error with its name.
         Need::Fields(ids) => json::to_map(ids.iter().filter_map(|(id, need)| one(id, need))),
     }
 }
@@ -92,6 +94,7 @@ fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
 fn node_to_cel(node: NodeScope<'_>, need: &Need) -> cel::Value {
     let phase = ("phase".to_owned(), cel::Value::from(node.phase.as_str()));
     let attempt = ("attempt".to_owned(), cel::Value::Int(i64::from(node.attempt)));
+    // Only outputs can be large, so only they are asked for; the other two are always there.
     let outputs =
         need.field("outputs").map(|need| ("outputs".to_owned(), json::object_to_cel(node.outputs, need)));
     json::to_map([phase, attempt].into_iter().chain(outputs))
