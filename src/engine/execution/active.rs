@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::pinned::CheckedPin;
-use super::step::PreparedStep;
+use super::step::{CheckedPin, PreparedStep};
 use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::manifest_change::removed_request;
-use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
+use crate::engine::execution::step::{CheckedPin, ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::{leased, wait_set};
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::Snapshot;
@@ -30,16 +30,6 @@ use crate::run::{ExecutionChange, NodeChange, derive_phase};
 /// When a pin that does not hold, or of which that is not known, is looked at again by itself: the branch may have been put
 /// right, and nothing else of the Execution changes by that.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-
-/// The pin that was checked, and against which branch. The manifests are in memory from then on, so only a change of one of
-/// these makes the check necessary once more.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CheckedPin {
-    desired: ObjectId,
-    uid: String,
-    spec_hash: Option<Digest>,
-    pinned: PinnedGraph,
-}
 
 /// Why nothing of an Execution may start.
 enum Refusal {

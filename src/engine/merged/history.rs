@@ -16,7 +16,7 @@ use crate::git::{FirstParentLine, GitError, LinePlace, LineSource, ObjectId, Rem
 use crate::model::ResourceKey;
 
 /// The file that keeps the line for the next process, as raw ids from its tip on.
-// A hint that the repository itself gives again at any time (Invariant 17): without it every pass of a schedule would walk from
+// A hint that the repository itself gives again at any time: without it every pass of a schedule would walk from
 // the tip to the oldest pin.
 const KEPT: &str = "line";
 
