@@ -22,7 +22,7 @@ pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{SwapResult, is_branch_name};
-pub use remote::{OutagePatience, PushResult, RefUpdate, Remote, RemoteOptions};
+pub use remote::{LineDepth, OutagePatience, PushResult, RefUpdate, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;

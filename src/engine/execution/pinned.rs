@@ -20,8 +20,7 @@ use crate::engine::snapshot::pin_check::{PinCheck, check, check_commit, node_dif
 use crate::git::ObjectId;
 use crate::index::{Declaration, WaitSet};
 use crate::model::{
-    Condition, Digest, ExecutionStatus, NodeId, NodeReason, PIN_MISMATCH, PinnedGraph, ResourceKey, Waiting,
-    after,
+    Condition, ExecutionStatus, NodeId, NodeReason, PIN_MISMATCH, PinnedGraph, ResourceKey, Waiting, after,
 };
 use crate::plan::{LeaseState, hold, lease_state};
 use crate::record::PinKind;

@@ -4,15 +4,17 @@
 use std::path::Path;
 
 use crate::engine::EngineError;
-use crate::git::{ObjectId, Remote, Repo};
+use crate::git::{LineDepth, ObjectId, Remote, Repo};
 
 /// A part of history that is not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LineFetch {
     /// The commits before the tip of the desired branch.
-    Commits {
+    Line {
         /// The tip.
         tip: ObjectId,
+        /// With their trees.
+        trees: bool,
         /// All of them, not only the newest.
         whole: bool,
     },
@@ -21,11 +23,19 @@ pub(crate) enum LineFetch {
 }
 
 impl LineFetch {
+    /// All of the history, where this is a part of it.
+    pub(super) fn whole(self) -> Self {
+        match self {
+            Self::Line { tip, trees, .. } => Self::Line { tip, trees, whole: true },
+            Self::Files(_) => self,
+        }
+    }
+
     /// Fetches it. `store` is where commits are kept that a shallow clone lacks.
     pub(crate) fn run(self, remote: &Remote, repo: &Repo, store: &Path) -> Result<(), EngineError> {
         match self {
-            Self::Commits { tip, whole } => {
-                remote.fetch_line(repo, store, tip, whole)?;
+            Self::Line { tip, trees, whole } => {
+                remote.fetch_line(repo, store, tip, LineDepth { trees, whole })?;
             }
             Self::Files(commit) => remote.fetch_commit(repo, commit)?,
         }

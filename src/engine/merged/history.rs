@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use tracing::debug;
 
 use super::fetch::LineFetch;
-use super::manifests::ManifestFiles;
+use super::manifests::{ManifestFiles, last_valid};
 use super::{MergedAnswer, uid_of};
 use crate::config::Config;
 use crate::engine::EngineError;
@@ -63,7 +63,7 @@ impl MergedHistory {
         desired: ObjectId,
         commit: ObjectId,
     ) -> Result<MergedAnswer, EngineError> {
-        Ok(match self.with_line(repo, desired, |line, sources| line.place(sources, commit))? {
+        Ok(match self.with_line(repo, desired, |line, sources| Ok(line.place(sources, commit)?))? {
             LinePlace::At(_) => MergedAnswer::Yes,
             LinePlace::Absent => MergedAnswer::No(format!(
                 "commit {} is not on the first-parent line of the desired branch",
@@ -112,21 +112,51 @@ impl MergedHistory {
         (key, blob): (&ResourceKey, ObjectId),
         paths: &[String],
     ) -> Result<MergedAnswer, EngineError> {
-        match self.manifests.held(repo, config, commit, (key, blob), paths) {
-            Ok(true) => Ok(MergedAnswer::Yes),
-            Ok(false) => {
-                Ok(MergedAnswer::No(format!("commit {} does not hold this version of {key}", commit.short())))
+        let paths = match self.manifests.find(repo, commit, blob, paths) {
+            Ok(Ok(())) => return Ok(MergedAnswer::Yes),
+            Ok(Err(paths)) => paths,
+            Err(EngineError::Git(GitError::Missing { .. })) => return Ok(self.lacks_files(commit)),
+            Err(error) => return Err(error),
+        };
+        for path in paths {
+            match self.was_last_valid(repo, config, commit, path, (key, blob))? {
+                Some(true) => return Ok(MergedAnswer::Yes),
+                Some(false) => {}
+                None => return Ok(self.lacks_trees(commit, path)),
             }
-            Err(EngineError::Git(GitError::Missing { .. })) => Ok(self.lacks_files(commit)),
-            Err(error) => Err(error),
         }
+        Ok(MergedAnswer::No(format!("commit {} does not hold this version of {key}", commit.short())))
+    }
+
+    fn was_last_valid(
+        &self,
+        repo: &Repo,
+        config: &Config,
+        commit: ObjectId,
+        path: &str,
+        wanted: (&ResourceKey, ObjectId),
+    ) -> Result<Option<bool>, EngineError> {
+        self.with_line(repo, commit, |line, sources| {
+            let repos: Vec<&Repo> = sources.iter().map(LineSource::repo).collect();
+            let mut place = 0;
+            let commits = std::iter::from_fn(|| {
+                let found = line.at(sources, place).map_err(EngineError::from);
+                place += 1;
+                match found {
+                    // The root is the end; where history is cut off, nobody can tell.
+                    Ok(None) if line.is_complete() => None,
+                    found => Some(found),
+                }
+            });
+            last_valid(&repos, config, commits, path, wanted)
+        })
     }
 
     fn with_line<T>(
         &self,
         repo: &Repo,
         desired: ObjectId,
-        ask: impl FnOnce(&mut FirstParentLine, &[LineSource<'_>]) -> Result<T, GitError>,
+        ask: impl FnOnce(&mut FirstParentLine, &[LineSource<'_>]) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let mut line = self.line.borrow_mut();
         if line.as_ref().is_none_or(|line| line.tip() != Some(desired)) {
@@ -143,7 +173,7 @@ impl MergedHistory {
             .flatten()
             .map(LineSource::new)
             .collect::<Result<_, _>>()?;
-        Ok(ask(line, &sources)?)
+        ask(line, &sources)
     }
 
     fn kept(&self) -> Vec<ObjectId> {
@@ -169,9 +199,7 @@ impl MergedHistory {
     }
 
     fn lacks_commits(&self, tip: ObjectId, commit: ObjectId) -> MergedAnswer {
-        let part = LineFetch::Commits { tip, whole: false };
-        let whole = self.fetched.borrow().contains(&part);
-        self.want(LineFetch::Commits { tip, whole });
+        self.want_line(LineFetch::Line { tip, trees: false, whole: false });
         MergedAnswer::Unknown(format!(
             "whether commit {} was merged takes history that is not in this shallow clone",
             commit.short()
@@ -181,6 +209,17 @@ impl MergedHistory {
     fn lacks_files(&self, commit: ObjectId) -> MergedAnswer {
         self.want(LineFetch::Files(commit));
         MergedAnswer::Unknown(format!("the files of commit {} are not in this clone", commit.short()))
+    }
+
+    fn lacks_trees(&self, tip: ObjectId, path: &str) -> MergedAnswer {
+        self.want_line(LineFetch::Line { tip, trees: true, whole: false });
+        MergedAnswer::Unknown(format!("earlier versions of `{path}` are not in this shallow clone"))
+    }
+
+    /// A part of the history first, and all of it where that was not enough.
+    fn want_line(&self, part: LineFetch) {
+        let known = self.fetched.borrow().contains(&part);
+        self.want(if known { part.whole() } else { part });
     }
 
     fn want(&self, fetch: LineFetch) {

@@ -30,35 +30,28 @@ struct CommitFiles {
 }
 
 impl ManifestFiles {
-    /// Whether `blob`, which declares `key`, was in force at `commit`.
+    /// Whether `blob` was a manifest at `commit`. If not, at which of the paths there may be one.
     ///
     /// # Errors
-    /// [`GitError::Missing`] when files that it takes to know are not here.
-    pub(super) fn held(
+    /// [`GitError::Missing`] when files of the commit are not here.
+    pub(super) fn find<'p>(
         &self,
         repo: &Repo,
-        config: &Config,
         commit: ObjectId,
-        (key, blob): (&ResourceKey, ObjectId),
-        paths: &[String],
-    ) -> Result<bool, EngineError> {
+        blob: ObjectId,
+        paths: &'p [String],
+    ) -> Result<Result<(), Vec<&'p str>>, EngineError> {
         let at = repo.commit(commit)?;
         let files = self.of(repo, &at)?;
-        for path in paths.iter().filter(|path| files.filter.accepts(path)) {
+        let paths: Vec<&str> =
+            paths.iter().map(String::as_str).filter(|path| files.filter.accepts(path)).collect();
+        for path in &paths {
             let entry = repo.entry(at.tree, path)?;
             if entry.is_some_and(|entry| entry.mode.is_file() && entry.id == blob) {
-                return Ok(true);
+                return Ok(Ok(()));
             }
         }
-        if files.holds(repo, &at, blob)? {
-            return Ok(true);
-        }
-        for path in paths.iter().filter(|path| files.filter.accepts(path)) {
-            if last_valid(repo, config, commit, path, key)? == Some(blob) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(if files.holds(repo, &at, blob)? { Ok(()) } else { Err(paths) })
     }
 
     fn of(&self, repo: &Repo, at: &Commit) -> Result<Rc<CommitFiles>, EngineError> {
@@ -95,42 +88,52 @@ impl CommitFiles {
     }
 }
 
-/// The version of a resource that was in force at `commit` although the file at `path` is broken there: the newest one that is
-/// valid (Invariant 6).
-fn last_valid(
-    repo: &Repo,
+/// Whether `blob` was the last valid version of a resource at the first of these commits, where the file at `path` is broken
+/// (Invariant 6); nothing where that cannot be told. Objects are read from the first repository that has them.
+pub(super) fn last_valid(
+    repos: &[&Repo],
     config: &Config,
-    commit: ObjectId,
+    commits: impl IntoIterator<Item = Result<Option<ObjectId>, EngineError>>,
     path: &str,
-    key: &ResourceKey,
-) -> Result<Option<ObjectId>, EngineError> {
+    (key, blob): (&ResourceKey, ObjectId),
+) -> Result<Option<bool>, EngineError> {
     let mut seen = None;
-    for commit in repo.log(commit).take(SEARCHED) {
-        let entry = repo.entry(commit?.tree, path)?;
+    for commit in commits.into_iter().take(SEARCHED) {
+        let Some(commit) = commit? else { return Ok(None) };
+        let entry = first(repos, |repo| repo.entry(repo.commit(commit)?.tree, path))?;
+        let Some(entry) = entry else { return Ok(None) };
         // A file that is gone takes what it declared with it.
-        let Some(entry) = entry.filter(|entry| entry.mode.is_file()) else { return Ok(None) };
+        let Some(entry) = entry.filter(|entry| entry.mode.is_file()) else { return Ok(Some(false)) };
         if seen.replace(entry.id) == Some(entry.id) {
             continue;
         }
-        let parsed = match repo.blob(entry.id, manifest::most_bytes(&config.limits)) {
-            Ok(bytes) => manifest::parse(path, &bytes, &config.limits),
-            Err(GitError::TooLarge { size, .. }) => manifest::refuse_large(path, size),
-            Err(error) => return Err(error.into()),
-        };
-        if parsed.resources.iter().any(|resource| resource.key() == *key) {
-            return Ok(Some(entry.id));
+        if entry.id == blob {
+            return Ok(Some(true));
         }
+        let parsed = match first(repos, |repo| repo.blob(entry.id, manifest::most_bytes(&config.limits))) {
+            Ok(Some(bytes)) => manifest::parse(path, &bytes, &config.limits),
+            // History comes without blobs; then any version that was merged at this path counts.
+            Ok(None) => continue,
+            Err(EngineError::Git(GitError::TooLarge { size, .. })) => manifest::refuse_large(path, size),
+            Err(error) => return Err(error),
+        };
         let broken =
             parsed.broken || parsed.diagnostics.iter().any(|found| found.severity == Severity::Error);
-        // A file in which nothing is wrong and that does not declare it any more hides nothing.
-        if !broken {
-            return Ok(None);
+        // A newer version is valid; or nothing is wrong with a file that does not declare it any more.
+        if !broken || parsed.resources.iter().any(|resource| resource.key() == *key) {
+            return Ok(Some(false));
         }
     }
-    // The end of a shallow clone is not the beginning of history.
-    if repo.is_shallow() {
-        Err(GitError::Missing { kind: "commit", id: commit, shallow: true }.into())
-    } else {
-        Ok(None)
+    Ok(Some(false))
+}
+
+/// What the first repository that has the objects gives.
+fn first<T>(repos: &[&Repo], read: impl Fn(&Repo) -> Result<T, GitError>) -> Result<Option<T>, EngineError> {
+    for repo in repos {
+        match read(repo) {
+            Err(GitError::Missing { .. }) => {}
+            found => return Ok(Some(found?)),
+        }
     }
+    Ok(None)
 }

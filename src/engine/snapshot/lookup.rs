@@ -96,7 +96,7 @@ impl<'a> SnapshotLookup<'a> {
 
     /// Why a Binding may not be used. The last valid version of one whose manifest is broken may come from the status branch,
     /// and says what is run: it counts only if it was merged (Invariant 14).
-    fn doubt(&self, binding: &LoadedBinding) -> Option<String> {
+    fn doubt(&self, execution: &ResourceKey, binding: &LoadedBinding) -> Option<String> {
         let declared = &binding.loaded.declared;
         declared.quarantined.as_ref()?;
         let key = binding.loaded.resource.key();
@@ -105,6 +105,7 @@ impl<'a> SnapshotLookup<'a> {
             MergedAnswer::Yes => None,
             MergedAnswer::No(why) => Some(format!("the last valid version of {key} was not merged: {why}")),
             MergedAnswer::Unknown(why) => {
+                self.snapshot.merged.awaited_by(execution);
                 Some(format!("the last valid version of {key} cannot be checked: {why}"))
             }
         }
@@ -152,7 +153,7 @@ impl PlanLookup for SnapshotLookup<'_> {
             namespace: &compiled.key.namespace,
         };
         let binding = crate::plan::binding::binding_for(&task).and_then(|key| self.binding(&key));
-        if let Some(why) = binding.as_ref().and_then(|binding| self.doubt(binding)) {
+        if let Some(why) = binding.as_ref().and_then(|binding| self.doubt(&compiled.key, binding)) {
             return ProviderResolution::Not(NodeReason::Unbound, why);
         }
         // Planning asks again for every node that is ready but has no slot yet; the answer follows from what is

@@ -46,6 +46,12 @@ impl<'r> LineSource<'r> {
         Ok(Self { repo, boundary: repo.shallow_boundary()? })
     }
 
+    /// The repository.
+    #[must_use]
+    pub fn repo(&self) -> &'r Repo {
+        self.repo
+    }
+
     /// The first parent of a commit, none for a root; nothing where it is not known here.
     fn first_parent(&self, id: ObjectId) -> Result<Option<Option<ObjectId>>, GitError> {
         // At the boundary libgit2 shows a commit without its parents: it would pass for a root.

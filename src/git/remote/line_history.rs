@@ -15,22 +15,37 @@ const LINE: &str = "refs/heads/line";
 /// repository, even without their trees, are tens of megabytes.
 const FIRST_DEPTH: u32 = 1_000;
 
+/// How much of the history is fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct LineDepth {
+    /// With the trees of the commits; never with blobs.
+    pub trees: bool,
+    /// All commits, not only the newest.
+    pub whole: bool,
+}
+
 impl Remote {
-    /// Fetches commits before `tip` into the repository at `into`, without trees and blobs where the remote can leave them
-    /// out: at first a part of them, then, when `whole` is asked for, all. `repo` is the clone that lacks them.
+    /// Fetches commits before `tip` into the repository at `into`, without blobs, and without trees unless they are asked for, where
+    /// the remote can leave them out. `repo` is the clone that lacks them.
     ///
     /// # Errors
     /// When the remote cannot be read, or does not have the commit any more.
-    pub fn fetch_line(&self, repo: &Repo, into: &Path, tip: ObjectId, whole: bool) -> Result<Repo, GitError> {
+    pub fn fetch_line(
+        &self,
+        repo: &Repo,
+        into: &Path,
+        tip: ObjectId,
+        depth: LineDepth,
+    ) -> Result<Repo, GitError> {
         let store = match Repo::open(into) {
             Ok(store) => store,
             Err(_) => make(repo, into)?,
         };
-        self.patiently(RemoteAccess::Read, || self.fetch_commits(&store, tip, whole))?;
+        self.patiently(RemoteAccess::Read, || self.fetch_commits(&store, tip, depth))?;
         Repo::open(into)
     }
 
-    fn fetch_commits(&self, store: &Repo, tip: ObjectId, whole: bool) -> Result<(), GitError> {
+    fn fetch_commits(&self, store: &Repo, tip: ObjectId, depth: LineDepth) -> Result<(), GitError> {
         let mut program = self.program_in(store.common_dir()).args([
             "fetch",
             "--quiet",
@@ -42,18 +57,22 @@ impl Remote {
             "--no-prune",
             "--refmap=",
             // A remote that cannot filter says so and sends everything.
-            "--filter=tree:0",
+            if depth.trees { "--filter=blob:none" } else { "--filter=tree:0" },
         ]);
+        if depth.trees {
+            // Its commits may be here, without their trees.
+            program = program.args(["--refetch"]);
+        }
         let known = store.read_ref(LINE)?.is_some();
-        if whole && store.is_shallow() {
+        if depth.whole && store.is_shallow() {
             program = program.args(["--unshallow"]);
-        } else if !whole && !known {
+        } else if !depth.whole && !known {
             // Only at first: a depth given later would cut off what is there.
             program = program.args([format!("--depth={FIRST_DEPTH}")]);
         }
         let spec = format!("+{tip}:{LINE}");
         let output = self.finish(program.args(["--end-of-options", &self.elsewhere()?, &spec]))?;
-        tracing::debug!(remote = self.shown, %tip, whole, success = output.success, "fetched the history of a branch");
+        tracing::debug!(remote = self.shown, %tip, ?depth, success = output.success, "fetched the history of a branch");
         if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
     }
 

@@ -21,6 +21,7 @@ use super::refs::check_name;
 use super::url::{RemoteUrl, base64, redact};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
+pub use self::line_history::LineDepth;
 pub use self::outage::OutagePatience;
 pub use self::push::{PushResult, RefUpdate};
 
