@@ -236,9 +236,14 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
 }
 
 /// A reconcile says no when manifests are invalid or deletions were held back; what failed or waits is no error of the
-/// reconcile itself.
-pub(crate) fn verdict(summary: &ReconcileSummary) -> Exit {
-    if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done }
+/// reconcile itself. A machine that cannot do the work is.
+pub(crate) fn verdict(summary: &ReconcileSummary) -> Result<Exit, CliError> {
+    if let Some(fault) = &summary.runner_fault {
+        return Err(CliError::environment(format!("this machine cannot do the work: {fault}")).hint(
+            "nothing failed and no retry was used up; free disk space or fix the permissions, then reconcile again, here or elsewhere",
+        ));
+    }
+    Ok(if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done })
 }
 
 /// The API of the Git host, as a workflow's runner names it; only with a token.

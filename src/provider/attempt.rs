@@ -184,6 +184,7 @@ impl AttemptOutcome {
             // Messages go into the record, and from there to terminals and pages: one line, whatever a provider wrote.
             Self::Failed { message, .. }
             | Self::NotStarted { message }
+            | Self::RunnerFailed { message, .. }
             | Self::Lost { message }
             | Self::Blocked { message, .. } => line(message),
             Self::Stopped(_) => {}

@@ -28,10 +28,10 @@ pub use attempt::{Attempt, Brief, Control, OutputContract};
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings};
-pub use workspace::{PrivateCheckout, Workspace, WorkspaceError};
+pub use workspace::{PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
 
 use crate::model::JsonMap;
-pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, Stop};
+pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 
 /// Kills whatever attempts run as local processes, for a runner that ends at once.
 pub fn kill_processes() {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::checker::{Checker, needs_checkout};
 use crate::model::{CriterionResult, NodeReason};
 use crate::provider::output::{AttemptLog, Redactor};
-use crate::provider::process::{EnvVars, Interrupt, ProcessEnd, interrupt};
+use crate::provider::process::{EnvVars, Interrupt, interrupt};
 use crate::provider::web::Web;
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
 
@@ -37,7 +37,10 @@ pub(in crate::provider) async fn check_there(
 ) {
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
-        Err(error) => return report.override_success(failed(format!("no pipe for the checks: {error}"))),
+        Err(error) => {
+            let message = format!("no pipe for the checks: {error}");
+            return report.override_success(AttemptOutcome::broken_off_here(message));
+        }
     };
     let (settings, attempt) = (settings.clone(), attempt.clone());
     let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
@@ -57,7 +60,10 @@ pub(in crate::provider) async fn check_there(
                 report.override_success(outcome);
             }
         }
-        Err(error) => report.override_success(failed(format!("the checks broke off: {error}"))),
+        Err(error) => {
+            let message = format!("the checks broke off: {error}");
+            report.override_success(AttemptOutcome::broken_off_here(message));
+        }
     }
 }
 
@@ -105,8 +111,9 @@ fn check(
     });
     let outcome = match outcome {
         Err(outcome) => Err(outcome),
-        Ok(Err(ProcessEnd::Stopped(stop))) => Err(AttemptOutcome::Stopped(stop)),
-        Ok(Err(_)) => Err(AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")),
+        Ok(Err(cut)) => {
+            Err(cut.outcome(|| AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")))
+        }
         Ok(Ok(())) => match results.iter().find(|result| result.required && !result.passed) {
             Some(result) => {
                 let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
@@ -131,10 +138,13 @@ fn in_a_place<T>(
     if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
         return Ok(work(&attempt.run_dir));
     }
-    let checkout = attempt.workspace.prepare().map_err(|error| failed(error.to_string()))?;
+    let checkout = attempt.workspace.prepare().map_err(|error| match error.outcome() {
+        // The work was done, whatever keeps it from being checked.
+        AttemptOutcome::RunnerFailed { fault, message, .. } => {
+            AttemptOutcome::RunnerFailed { fault, message, begun: true }
+        }
+        AttemptOutcome::NotStarted { .. } => AttemptOutcome::Stopped(Stop::Shutdown),
+        other => other,
+    })?;
     Ok(work(&checkout))
-}
-
-fn failed(message: String) -> AttemptOutcome {
-    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
 }

@@ -65,11 +65,14 @@ impl LocalProcesses {
 async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: Control) -> AttemptReport {
     // Nothing is prepared for an attempt that was stopped while it waited for its turn.
     if let Some(stop) = *control.stop.borrow() {
-        return AttemptReport::from(AttemptOutcome::Stopped(stop));
+        return AttemptReport::from(stopped_before_start(stop));
     }
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
-        Err(error) => return failed(format!("no pipe for the process: {error}")),
+        Err(error) => {
+            let message = format!("no pipe for the process: {error}");
+            return AttemptOutcome::not_possible_here(message).into();
+        }
     };
     let Control { mut stop, output } = control;
     let mut work =
@@ -90,9 +93,18 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
             work.await
         }
     };
-    done.unwrap_or_else(|error| failed(format!("the attempt broke off: {error}")))
+    // Nobody knows how far the thread came.
+    done.unwrap_or_else(|error| {
+        AttemptOutcome::broken_off_here(format!("the attempt broke off: {error}")).into()
+    })
 }
 
-fn failed(message: String) -> AttemptReport {
-    AttemptReport::from(AttemptOutcome::failed(NodeReason::ProviderFailed, message))
+/// How an attempt ends that was stopped before its process was started: a runner that goes away leaves nothing to decide.
+fn stopped_before_start(stop: Stop) -> AttemptOutcome {
+    match stop {
+        Stop::Cancel => AttemptOutcome::Stopped(stop),
+        Stop::Shutdown => {
+            AttemptOutcome::NotStarted { message: "the runner stopped before it began".to_owned() }
+        }
+    }
 }

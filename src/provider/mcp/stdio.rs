@@ -37,7 +37,10 @@ pub(super) async fn call(
     let ends = interrupt().and_then(|ends| io::pipe().map(|pipe| (ends, pipe)));
     let ((mut asker, heard), (input, to_server)) = match ends {
         Ok(ends) => ends,
-        Err(error) => return (failed(format!("no pipe for the server: {error}")).into(), Some(log), None),
+        Err(error) => {
+            let message = format!("no pipe for the server: {error}");
+            return (AttemptOutcome::not_possible_here(message).into(), Some(log), None);
+        }
     };
     let (from_server, ours) = tokio::io::duplex(HELD);
     let process = Process {
@@ -138,7 +141,7 @@ impl Process {
                 let end = self.serve(&checkout, interrupt);
                 ServerExit { end, log: self.log, checkout: Some(checkout) }
             }
-            Err(error) => ServerExit { end: Err(failed(error.to_string())), log: self.log, checkout: None },
+            Err(error) => ServerExit { end: Err(error.outcome()), log: self.log, checkout: None },
         }
     }
 
@@ -160,10 +163,7 @@ impl Process {
             OutputStream::Answer => drop(runtime.block_on(output.write_all(bytes))),
         };
         let end = process::run(&program, self.deadline, interrupt, &mut sink);
-        end.map_err(|error| {
-            let error = line.start_error(error);
-            AttemptOutcome::broken(error.to_string(), error.may_pass())
-        })
+        end.map_err(|error| line.start_error(error).outcome())
     }
 
     fn environment(&self) -> EnvVars {
