@@ -1,4 +1,4 @@
-//! `planspec cancel`, `retry`, `unlock`, `suspend` and `resume`: decisions about a whole execution.
+//! `planspec cancel`, `retry`, `unlock`, `accept-pin`, `suspend` and `resume`: decisions about a whole execution.
 
 use clap::Args;
 
@@ -73,6 +73,28 @@ pub(crate) struct UnlockArguments {
 pub(crate) fn unlock(arguments: &UnlockArguments, context: &mut Context) -> Result<Exit, CliError> {
     let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
     record(&Decision::Unlock { execution, comment: arguments.message.clone() }, context)
+}
+
+/// Pin an execution to the current desired commit after the branch was rewritten
+///
+/// An execution runs only what was merged. After the desired branch was rewritten, the pinned commit of a running execution
+/// may no longer be on it; then the execution is blocked with the reason PinMismatch. This command pins it to the
+/// newest commit, if that contains the same execution and the same graph. Approvals of the old commit no longer count.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec accept-pin sso-exec-001 -m 'the branch was cleaned up'")]
+pub(crate) struct AcceptPinArguments {
+    /// The execution, as NAME or execution/NAME
+    execution: String,
+    /// The reason, which is recorded
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+pub(crate) fn accept_pin(arguments: &AcceptPinArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
+    record(&Decision::AcceptPin { execution, comment: arguments.message.clone() }, context)
 }
 
 /// Start no further nodes of an execution; running ones continue
