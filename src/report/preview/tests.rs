@@ -149,7 +149,9 @@ fn a_preview_survives_the_way_through_a_file_and_a_strange_file_is_refused() {
         assert_eq!(Preview::parse(&bytes).unwrap(), preview);
     }
     let refused = |text: &str| Preview::parse(text.as_bytes()).unwrap_err().to_string();
-    assert!(refused("{\"apiVersion\": \"planspec.io/preview/v0\"}").contains("supports planspec.io/preview/v1"));
+    assert!(
+        refused("{\"apiVersion\": \"planspec.io/preview/v0\"}").contains("supports planspec.io/preview/v1")
+    );
     assert!(
         refused("{\"apiVersion\": \"planspec.io/preview/v1\", \"run\": \"rm\"}").contains("unknown field")
     );
