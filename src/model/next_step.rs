@@ -52,7 +52,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
                 None => vec![Do::Explain],
             },
             NodeReason::InputRequired => vec![Do::Answer, Do::Complete, Do::Fail],
-            NodeReason::RunnerLost | NodeReason::ContentRefused => vec![Do::Retry, Do::Complete, Do::Fail],
+            reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
             NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
                 vec![Do::Complete, Do::Explain, Do::Fail]

@@ -28,7 +28,10 @@ pub use attempt::{Attempt, Brief, Control, OutputContract};
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings};
-pub use workspace::{PrivateCheckout, Workspace, WorkspaceError};
+pub use workspace::{
+    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
+    WorkspaceError,
+};
 
 use crate::model::JsonMap;
 pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, Stop};

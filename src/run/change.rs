@@ -82,6 +82,8 @@ pub(crate) enum NodeChange {
         binding: Option<Arc<ResolvedBinding>>,
         /// What it is begun with.
         basis: Option<Arc<InputFingerprint>>,
+        /// The commit that it works on, where that is not the pinned one.
+        base: Option<String>,
         /// The runner that claims it.
         runner: String,
         /// The token of the lease under which it is claimed.

@@ -2,8 +2,11 @@
 //! that ends of attempts gather meanwhile and go out together in the next commit.
 
 use crate::config::Config;
+use super::kept_work::KeptWork;
+use crate::engine::branches::{Publication, status_ref};
 use crate::engine::{Branches, EngineError};
-use crate::git::{ObjectId, Signature, SwapResult};
+use crate::git::{GitError, ObjectId, RefUpdate, Signature, SwapResult};
+use crate::model::ResourceKey;
 use crate::record::{Batch, StatusTree, Writer};
 
 /// Makes status commits and moves the branch.
@@ -27,16 +30,14 @@ pub(crate) enum PublishOutcome {
     Unchanged,
     /// Somebody else was faster; the branch is here now.
     Moved(Option<ObjectId>),
+    /// The remote refused the files of this Execution, and took nothing.
+    WorkRefused(ResourceKey, GitError),
 }
 
 impl Publisher {
     pub(crate) fn new(branches: &Branches) -> Result<Self, EngineError> {
         let branches = branches.reopen()?;
-        // A runner needs no name of its own: what it writes is signed by its trailer.
-        let author = branches.repo().identity().unwrap_or_else(|_| Signature {
-            name: "planspec".to_owned(),
-            email: "planspec@localhost".to_owned(),
-        });
+        let author = branches.repo().runner_identity();
         let writer = Writer::new().recording(branches.recorded());
         Ok(Self { branches, writer, author })
     }
@@ -47,15 +48,33 @@ impl Publisher {
         config: &Config,
         base: StatusTree,
         batch: &Batch,
+        work: &[KeptWork],
     ) -> Result<PublishOutcome, EngineError> {
         let repo = self.branches.repo();
         let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
             return Ok(PublishOutcome::Unchanged);
         };
         let subject = repo.commit(commit)?.subject().to_owned();
-        Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
-            SwapResult::Done => PublishOutcome::Done { commit, subject },
-            SwapResult::Moved(tip) => PublishOutcome::Moved(tip),
+        if work.is_empty() {
+            return Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
+                SwapResult::Done => PublishOutcome::Done { commit, subject },
+                SwapResult::Moved(tip) => PublishOutcome::Moved(tip),
+            });
+        }
+        // The work first: where references cannot move in one step, work that nothing names yet does no harm, and a record
+        // whose work is missing would.
+        let mut updates = Vec::new();
+        for kept in work {
+            updates.push(kept.update(&self.branches, batch.at)?);
+        }
+        updates.push(RefUpdate { reference: status_ref(config), expected: base.commit, new: commit });
+        Ok(match self.branches.publish_all(&updates, &subject)? {
+            Publication::Done => PublishOutcome::Done { commit, subject },
+            Publication::Moved(tip) => PublishOutcome::Moved(tip),
+            Publication::Refused(index, error) => match work.get(index) {
+                Some(kept) => PublishOutcome::WorkRefused(kept.key.clone(), error),
+                None => return Err(error.into()),
+            },
         })
     }
 }

@@ -323,7 +323,7 @@ fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> boo
     case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
         NodePhase::Failed | NodePhase::Cancelled => true,
         NodePhase::Blocked => {
-            matches!(state.extensions.reason, Some(NodeReason::RunnerLost | NodeReason::ContentRefused))
+            state.extensions.reason.is_some_and(NodeReason::needs_decision)
         }
         _ => false,
     })

@@ -213,11 +213,13 @@ pub fn decide(
             return Ok(RecordedDecision { lines, commit: None, by });
         }
         let (batch, _) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
-        match publisher.deliver(&snapshot.config, snapshot.status, &batch)? {
+        match publisher.deliver(&snapshot.config, snapshot.status, &batch, &[])? {
             PublishOutcome::Done { commit, .. } => {
                 return Ok(RecordedDecision { lines, commit: Some(commit.to_string()), by });
             }
             PublishOutcome::Unchanged => return Ok(RecordedDecision { lines, commit: None, by }),
+            // A decision brings no files along, so nobody's can be refused.
+            PublishOutcome::WorkRefused(_, error) => return Err(error.into()),
             PublishOutcome::Moved(_) => {
                 std::thread::sleep(Duration::from_millis(20 * u64::from(races.min(20)) + 5));
                 snapshot.move_to(branches.tips()?)?;

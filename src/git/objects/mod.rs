@@ -14,4 +14,3 @@ pub use commit::Commit;
 pub use compare::TreeChange;
 pub use history::CommitLog;
 pub use merge::MergeResult;
-pub(super) use path::problem_with_name;

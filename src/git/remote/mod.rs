@@ -4,6 +4,7 @@ mod clone;
 mod failure;
 mod fetch;
 mod outage;
+mod partial;
 mod push;
 
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ use super::url::{RemoteUrl, base64, redact};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::outage::OutagePatience;
-pub use self::push::{PushResult, RefUpdate};
+pub use self::push::PushResult;
 
 use self::outage::{Connection, RemoteAccess};
 

@@ -193,12 +193,13 @@ impl Draft {
         &mut self,
         ready: &ReadyNode,
         basis: Option<InputFingerprint>,
+        base: Option<String>,
         runner: &str,
         now: Timestamp,
     ) -> bool {
         let (binding, basis) = (Some(Arc::new(ready.binding.clone())), basis.map(Arc::new));
         let token = self.status.extensions.lease.as_ref().map(|lease| lease.token);
-        let change = NodeChange::Start { binding, basis, runner: runner.to_owned(), token };
+        let change = NodeChange::Start { binding, basis, base, runner: runner.to_owned(), token };
         let started = self.node(&ready.id, change, now);
         self.ready.retain(|other| other.node != ready.node);
         started

@@ -108,6 +108,11 @@ fn reusable_state(
     if let Some(name) = omitted(&state.outputs) {
         return Err(format!("its output `{name}` is not kept in {from} any more"));
     }
+    let commit = |status: &ExecutionStatus| status.extensions.pinned.as_ref().map(|pinned| pinned.commit.clone());
+    if state.extensions.result.is_some() && commit(past) != commit(status) {
+        // Its files would bring those of the older commit back without any conflict.
+        return Err("its files were made on another commit".to_owned());
+    }
     let outputs = check_outputs(state.outputs.clone(), &capabilities)?;
     Ok(NodeStatus { outputs, ..state.clone() })
 }

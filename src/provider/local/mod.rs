@@ -1,6 +1,7 @@
 //! Attempts by local processes: what `tool://`, agents with a command and plugins have in common.
 
 mod artifacts;
+mod changes;
 mod config;
 mod job;
 mod run;

@@ -79,9 +79,13 @@ impl<'a> LocalRun<'a> {
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let place = WorkingFolder::prepare(self.attempt, config, folder)?;
+        let mut place = WorkingFolder::prepare(self.attempt, config, folder)?;
         self.go_on()?;
-        let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
+        let mut environment = environment(&self.shared.settings, self.job, self.attempt, folder);
+        if let Some(above) = place.root.parent() {
+            // Git that finds no `.git` here would walk up to whatever repository the folder happens to be in.
+            environment.insert("GIT_CEILING_DIRECTORIES".into(), above.into());
+        }
         let enclosure = self.enclosure(&place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
@@ -111,6 +115,10 @@ impl<'a> LocalRun<'a> {
                 .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?,
         };
         folder.forget_output();
+        // Before the criteria: what tests and builds write belongs to no result.
+        if let Some(checkout) = &mut place.checkout {
+            config.changes.collect(checkout, &self.shared.redactor, &mut report.evidence)?;
+        }
         let checker = Checker {
             directory: &place.directory,
             artifacts: folder.artifacts(),
@@ -136,8 +144,10 @@ impl<'a> LocalRun<'a> {
     ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
         let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
         let writable = [place.root.as_path(), folder.path()];
+        let mut readable = vec![folder.inputs()];
+        readable.extend(place.checkout.iter().flat_map(|checkout| checkout.readable()).map(PathBuf::as_path));
         let enclosure = sandbox
-            .enclosure(&writable, folder.inputs(), environment)
+            .enclosure(&writable, &readable, environment)
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
     }
@@ -212,7 +222,7 @@ struct WorkingFolder {
     directory: PathBuf,
     /// The checkout, or the folder in its place.
     root: PathBuf,
-    _checkout: Option<PrivateCheckout>,
+    checkout: Option<PrivateCheckout>,
 }
 
 impl WorkingFolder {
@@ -224,10 +234,10 @@ impl WorkingFolder {
         let mut place = if config.checkout {
             let checkout = attempt.workspace.prepare().map_err(|error| failed(chain(&error)))?;
             let root = checkout.to_path_buf();
-            Self { directory: root.clone(), root, _checkout: Some(checkout) }
+            Self { directory: root.clone(), root, checkout: Some(checkout) }
         } else {
             let root = folder.work().to_owned();
-            Self { directory: root.clone(), root, _checkout: None }
+            Self { directory: root.clone(), root, checkout: None }
         };
         if let Some(below) = &config.working_directory {
             let refuse = |why: String| {
@@ -271,7 +281,7 @@ fn in_words(span: Duration) -> String {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -69,11 +69,11 @@ impl Sandbox {
         }
     }
 
-    /// The sandbox of an attempt, in which `writable` can be written to and `inputs` read.
+    /// The sandbox of an attempt, in which `writable` can be written to and `readable` read.
     pub(in crate::provider) fn enclosure(
         &self,
         writable: &[&Path],
-        inputs: &Path,
+        readable: &[&Path],
         environment: &EnvVars,
     ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
@@ -94,7 +94,9 @@ impl Sandbox {
         for path in writable {
             bind("--bind", path.as_os_str());
         }
-        bind("--ro-bind", inputs.as_os_str());
+        for path in readable {
+            bind("--ro-bind", path.as_os_str());
+        }
         for path in &self.write {
             let full = at_home(path, environment);
             if !full.exists() {
