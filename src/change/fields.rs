@@ -1,4 +1,4 @@
-//! The difference of two resources, field by field. Nodes are told apart by id, edges are a set, lists of other objects
+//! The difference of two resources, field by field. Nodes are matched by id, edges are a set, lists of other objects
 //! go by index, and lists of plain values are one field.
 
 use std::fmt;
@@ -62,16 +62,20 @@ fn spec_value(spec: &Spec) -> Value {
 fn compare(path: &str, old: &Value, new: &Value, changes: &mut Vec<FieldChange>) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => compare_maps(path, old, new, changes),
+        // By index, one node that is inserted would change all that follow.
         (Value::Array(old), Value::Array(new)) if path == "spec.graph.nodes" => {
             compare_lists(path, &by_id(old), &by_id(new), changes);
         }
+        // Edges have neither a name nor an order.
         (Value::Array(old), Value::Array(new)) if path == "spec.graph.edges" => {
             compare_as_sets(path, old, new, changes);
         }
+        // The order counts in such a list, as for the rules of a Binding, so that an index is a name.
         (Value::Array(old), Value::Array(new)) if all_objects(old) && all_objects(new) => {
             compare_lists(path, &by_index(old), &by_index(new), changes);
         }
         _ if old == new => {}
+        // Plain values in a list have no names of their own, and are read as a whole.
         _ => changes.push(FieldChange {
             path: path.to_owned(),
             old: Some(old.clone()),
@@ -86,6 +90,7 @@ fn compare_maps(
     new: &Map<String, Value>,
     changes: &mut Vec<FieldChange>,
 ) {
+    // Old fields in their order, then the new ones, so that the output is the same each time.
     for (key, before) in old {
         compare_members(&member(path, key), Some(before), new.get(key), changes);
     }
@@ -112,6 +117,7 @@ type Keyed<'v> = Vec<(String, &'v Value)>;
 
 fn by_id(list: &[Value]) -> Keyed<'_> {
     list.iter()
+        // Only valid resources are compared, so that ids are there, and unique.
         .map(|item| (item.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(), item))
         .collect()
 }
@@ -128,6 +134,7 @@ fn compare_lists(path: &str, old: &Keyed<'_>, new: &Keyed<'_>, changes: &mut Vec
     let index = |list: &Keyed<'_>| -> std::collections::HashMap<String, usize> {
         list.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect()
     };
+    // A search for each node would take quadratic time in a large plan.
     let (at_old, at_new) = (index(old), index(new));
     for (key, before) in old {
         let after = at_new.get(key).and_then(|&at| new.get(at)).map(|(_, value)| *value);
@@ -145,6 +152,7 @@ fn compare_as_sets(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<F
         let end = |end: &str| value.get(end).and_then(Value::as_str).unwrap_or_default().to_owned();
         let value = Some(value.clone());
         FieldChange {
+            // The ends name an edge; its type is in the value.
             path: format!("{path}[{} → {}]", end("from"), end("to")),
             old: value.clone().filter(|_| gone),
             new: value.filter(|_| !gone),
@@ -159,6 +167,7 @@ fn compare_as_sets(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<F
 
 /// The path of a member; keys that are no plain words are quoted.
 fn member(path: &str, key: &str) -> String {
+    // Unquoted, the label `planspec.io/team` would read like a path of several fields.
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if plain { format!("{path}.{key}") } else { format!("{path}[{}]", Value::from(key)) }
 }
@@ -174,6 +183,7 @@ pub(super) mod tests {
     /// A resource as its manifest would give it.
     pub(in crate::change) fn resource(kind: Kind, name: &str, labels: Value, spec: Value) -> Resource {
         let metadata = json!({ "name": name, "namespace": "n", "labels": labels });
+        // Of the value as it is written, as for a manifest that was read.
         let spec_digest = Digest::of_value(&spec);
         macro_rules! spec {
             ($variant:ident) => {
@@ -283,6 +293,7 @@ pub(super) mod tests {
     }
 
     proptest! {
+        // Failing cases are printed, and not written into a file beside the sources.
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         /// Nothing is found exactly when nothing changed.

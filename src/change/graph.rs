@@ -38,6 +38,7 @@ pub(crate) fn compare_graphs(old: &PlanGraph, new: &PlanGraph) -> GraphChange {
         graph.nodes.iter().map(|node| &node.id).filter(|id| !other.contains_key(id)).cloned().collect()
     };
     let changed = |node: &&Node| nodes_old.get(&node.id).is_some_and(|before| differs(before, node));
+    // By meaning and not by spelling: reviewers should see only what changes what runs.
     let (edges_old, edges_new) = (edges(old), edges(new));
     GraphChange {
         nodes_added: missing(new, &nodes_old),
@@ -53,15 +54,18 @@ fn by_id(graph: &PlanGraph) -> HashMap<&NodeId, &Node> {
 }
 
 fn differs(old: &Node, new: &Node) -> bool {
+    // Most nodes stay as they are, and are not copied for the comparison.
     if old == new {
         return false;
     }
+    // `dependsOn` is compared as edges.
     let plain = |node: &Node| Node { depends_on: Vec::new(), ..node.clone() };
     plain(old) != plain(new)
 }
 
 /// Every edge once; where a soft and a hard one meet, the hard one says more.
 fn edges(graph: &PlanGraph) -> BTreeMap<(NodeId, NodeId), EdgeType> {
+    // Sorted by its ends, so that the lists come out the same whatever the order in the file.
     let mut all: BTreeMap<(NodeId, NodeId), EdgeType> = BTreeMap::new();
     let depends = graph.nodes.iter().flat_map(|node| {
         node.depends_on.iter().map(|source| (source.clone(), node.id.clone(), EdgeType::Hard))

@@ -28,7 +28,7 @@ impl SetChange {
 /// A resource that is there in both sets and differs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ResourceDiff {
-    /// Which.
+    /// The key that both versions have.
     pub key: ResourceKey,
     /// Whether the spec as written changed, so that the generation grows. That alone may be: a spec may be written
     /// anew without meaning anything else, and then `fields` is empty.
@@ -60,13 +60,16 @@ pub(crate) fn compare_sets<'r>(
 fn by_key<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> BTreeMap<ResourceKey, &'r Resource> {
     let mut map = BTreeMap::new();
     for resource in resources {
+        // The first by path is the one that counts, as for references.
         map.entry(resource.key()).or_insert(resource);
     }
     map
 }
 
 fn compare_resources(key: &ResourceKey, old: &Resource, new: &Resource) -> Option<ResourceDiff> {
+    // The digest and not the decoded spec: it is what the generation counts.
     let spec = old.spec_digest != new.spec_digest;
+    // An unchanged resource costs no walk over its fields.
     if !spec && old.metadata == new.metadata {
         return None;
     }
@@ -74,6 +77,7 @@ fn compare_resources(key: &ResourceKey, old: &Resource, new: &Resource) -> Optio
         (Spec::Plan(old), Spec::Plan(new)) => Some(compare_graphs(&old.graph, &new.graph)),
         _ => None,
     };
+    // A graph that is only written in another way gives no drawing to review.
     let graph = graph.filter(|graph| !graph.is_empty());
     Some(ResourceDiff { key: key.clone(), spec, fields: compare_fields(old, new), graph })
 }

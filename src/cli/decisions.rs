@@ -43,6 +43,7 @@ pub(crate) fn record_as(
 
 /// Records a decision of the person at the terminal, and prints the result.
 pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit, CliError> {
+    // Whoever Git says, which nobody verifies: SECURITY.md says what follows from that.
     let committer = RepoContext::open(context)?.repo.identity()?;
     let recorded = record_as(&Decider::Committer(committer), decision, context)?;
     if context.options.format()? == OutputFormat::Json {
@@ -54,6 +55,7 @@ pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit,
     for line in &recorded.lines {
         context.out.line(crate::report::text::line(line))?;
     }
+    // A decision that is recorded already makes no commit, and there is nothing new to continue with.
     if recorded.commit.is_some() {
         context.out.note("recorded on the status branch; the next `planspec reconcile` continues")?;
     }

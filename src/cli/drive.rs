@@ -82,12 +82,17 @@ pub(crate) fn drive_with(
     let cache = workspace.repo.cache_dir();
     let stop_git = StopSignal::default();
     let mut workspace = workspace;
+    // Before the first fetch, so that a stop and the end of the allowed time reach any call of Git, one that
+    // gets no answer included.
     workspace.remote = workspace.remote.map(|remote| remote.bounded(stop_git.clone(), patience(&options)));
+    // The engine takes the other handle along; this one is for packing afterwards.
     let repo = workspace.repo.reopen()?;
     let branches = workspace.branches(context)?;
     let mut progress = progress(context)?;
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();
+    // One thread is enough: a single loop owns all run state, attempts wait for processes and sockets, and
+    // publishing has a thread of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,6 +103,8 @@ pub(crate) fn drive_with(
         tokio::spawn(heed_signals(stopper, stop_git));
         let sink = Box::new(|event: Event| {
             watch_events(&event);
+            // A reader that goes away, as `head` does, asks for a clean stop: what runs is ended and
+            // recorded, and the error is returned after that.
             if broken.is_none()
                 && let Err(error) = progress.show(&event)
             {
@@ -115,6 +122,7 @@ pub(crate) fn drive_with(
         .await
     })?;
     drop(progress);
+    // Loose objects make a repository slower and nothing else, so that a failure here does not fail the pass.
     if summary.commits > 0
         && let Err(error) = repo.pack_when_grown()
     {
@@ -129,6 +137,7 @@ pub(crate) fn drive_with(
 /// How long this reconcile waits for an outage of its remote.
 fn patience(options: &ReconcileOptions) -> OutagePatience {
     let until = options.max_duration.and_then(|most| std::time::Instant::now().checked_add(most));
+    // `--max-duration` is a bound of its own, and `--watch` has to survive any outage.
     let endless = options.watch.is_some() || until.is_some();
     OutagePatience::new(if endless { std::time::Duration::MAX } else { OUTAGE }, until)
 }
@@ -157,10 +166,13 @@ async fn heed_signals(stop: watch::Sender<bool>, stop_git: StopSignal) {
             _ = hung_up => {}
         }
         if second {
+            // Tasks run in process groups of their own, which a signal to this process does not reach.
             kill_processes();
             #[allow(clippy::exit, reason = "the user asked twice")]
             std::process::exit(KILLED);
         }
+        // Both are needed: the first ends the loop of the engine, the second a call of Git that the loop
+        // waits for.
         stop.send_replace(true);
         stop_git.stop();
     }
@@ -200,6 +212,8 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
     let named = |names: &[String]| -> BTreeMap<String, std::ffi::OsString> {
         names.iter().filter_map(|name| Some((name.clone(), environment.os(name)?.to_owned()))).collect()
     };
+    // A task gets what the configuration names, and never the whole environment, which holds the token of a
+    // CI job.
     let mut passed = named(&config.providers.environment);
     passed.extend(named(&ALWAYS_PASSED.map(ToOwned::to_owned)));
     Registry::standard(ProviderSettings {
@@ -234,6 +248,7 @@ fn github(environment: &Environment) -> Option<Access> {
 fn home(environment: &Environment, status_branch: &str) -> Option<HostRepository> {
     let actions = environment.actions();
     let repo: RepoName = actions.repository.as_deref()?.parse().ok()?;
+    // These become an address in issues on the host; only what an address is made of may pass (Invariant 8).
     let plain = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/:".contains(c));
     let server = actions.server.as_deref().filter(plain);
     let dashboard = server
@@ -252,6 +267,8 @@ pub(crate) fn runner_name() -> String {
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
         .take(40)
         .collect();
+    // Host name and process id are not enough: containers are called alike, and run as process 1. A lease of
+    // another runner must never pass for one's own.
     let mark = uuid::Uuid::new_v4().simple().to_string();
     let mark: String = mark.chars().take(6).collect();
     format!("{host}-{}-{mark}", std::process::id())

@@ -39,6 +39,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Environment => 3,
             Self::Race => 4,
+            // `EX_SOFTWARE` of sysexits.h.
             Self::Bug => 70,
         }
     }
@@ -125,6 +126,7 @@ impl CliError {
             });
             return format!("{}\n", json!({ "error": error }));
         }
+        // A message may repeat names and answers from outside (Invariant 8).
         let mut out = format!("{} {}\n", Tone::Bad.paint("error:"), text::block(&self.message));
         for hint in &self.hints {
             out.push_str(&format!("{} {}\n", Tone::Active.paint("hint:"), text::block(hint)));
@@ -140,6 +142,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
+        // Without this, the same words would be printed twice in one line.
         if !out.ends_with(&text) {
             out.push_str(": ");
             out.push_str(&text);
@@ -158,6 +161,7 @@ impl fmt::Display for CliError {
 /// An error of writing output: a closed pipe is the reader's right.
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
+        // `planspec get all | head` has to end as any program in a pipe does: without a word.
         let closed_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
         Self { closed_pipe, ..Self::environment(format!("cannot write the output: {error}")) }
     }
@@ -169,6 +173,8 @@ impl From<GitError> for CliError {
             GitError::NotARepository { .. } => Some(
                 "go to a repository, name one with `-C DIR` or `--repo`, or make one with `planspec init`",
             ),
+            // Git's rule against repositories of another user, whose configuration could run programs. It is
+            // never lifted by us.
             GitError::Distrusted { .. } => {
                 Some("if you trust it: `git config --global --add safe.directory DIRECTORY`")
             }
@@ -215,6 +221,8 @@ impl From<EngineError> for CliError {
                 "commit a manifest first: `planspec init` makes one, `planspec apply -f FILE` commits one",
             ),
             EngineError::Branch(error) => error.into(),
+            // Exit code 1: the content of the branch is at fault, and the same command fails again until it
+            // is changed.
             EngineError::Config { .. } => {
                 Self::no(chain(&error)).hint("`planspec validate` shows everything that is wrong with it")
             }
@@ -246,12 +254,14 @@ impl From<BranchError> for CliError {
             }
             BranchError::Overlap { .. } => "rename that branch, or set `statusBranch` in .planspec.yaml",
         };
+        // Exit code 3: which branches there are is a fact of the repository, not of the command line.
         Self::environment(error.to_string()).hint(hint)
     }
 }
 
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
+        // A closed pipe arrives wrapped when JSON is written into it, and is as little of a failure then.
         match error.io_error_kind() {
             Some(kind) => std::io::Error::from(kind).into(),
             None => Self::bug(format!("a value cannot be written as JSON: {error}")),

@@ -26,6 +26,7 @@ pub(crate) fn print_findings(
         }
         OutputFormat::Sarif => context.out.text(&sarif(found))?,
         OutputFormat::Github => context.out.text(&github(found))?,
+        // `PATH:LINE:COLUMN: CODE` is what editors take for a place that one can jump to.
         OutputFormat::Name => {
             for diagnostic in found {
                 let place = &diagnostic.location;

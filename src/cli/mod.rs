@@ -76,6 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
             };
         }
     };
+    // Of the flags alone: where a variable is wrong, its own error is printed with this.
     let colour = cli.options.color.unwrap_or_default();
     match cli.options.fill_from(&environment) {
         Ok(options) => run(&cli.command, options, environment),
@@ -94,6 +95,7 @@ fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -
     let started = trace::start(&context.options, &context.environment);
     let result = started
         .and_then(|()| commands::run(command, &mut context))
+        // An answer that did not reach its reader is no success, so flushing is a part of the command.
         .and_then(|exit| context.out.flush().map(|()| exit));
     match result {
         Ok(exit) => exit.code(),
@@ -107,6 +109,7 @@ fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -
 /// Runs another command of ours, as if its words had been typed, with the global options as they are.
 pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, CliError> {
     let line = std::iter::once("planspec").chain(words.iter().copied());
+    // Only lines that the program itself wrote come here.
     let cli = Cli::try_parse_from(line).map_err(|error| CliError::bug(error.to_string()))?;
     commands::run(&cli.command, context)
 }
@@ -117,6 +120,8 @@ fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         let mut stderr = std::io::stderr().lock();
+        // Not `eprintln!`, which panics where standard error is closed: a panic within this hook aborts the
+        // process.
         let _ = writeln!(
             stderr,
             "error: internal error in planspec {}{place}; nothing recorded in Git is lost\nhint: please report it, \

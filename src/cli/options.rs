@@ -84,6 +84,7 @@ impl GlobalOptions {
     /// Fills what was not given from `PLANSPEC_REPO`, `_REF`, `_REMOTE`, `_NAMESPACE`, `_OUTPUT` and `_COLOR`.
     pub(crate) fn fill_from(mut self, environment: &Environment) -> Result<Self, CliError> {
         let text = |name: &str| environment.override_for(name).map(str::to_owned);
+        // A flag wins over its variable, as with git and kubectl.
         self.repo = self.repo.or_else(|| text("REPO"));
         self.reference = self.reference.or_else(|| text("REF"));
         self.remote = self.remote.or_else(|| text("REMOTE"));
@@ -103,6 +104,7 @@ impl GlobalOptions {
     /// The form of the output for a command that has no diagnostics to print.
     pub(crate) fn format(&self) -> Result<OutputFormat, CliError> {
         match self.output.unwrap_or_default() {
+            // The flag is global, so that the parser cannot refuse these two for a single command.
             OutputFormat::Sarif | OutputFormat::Github => {
                 Err(CliError::usage("`-o sarif` and `-o github` are for `planspec validate`"))
             }
@@ -121,6 +123,7 @@ fn fill<T: ValueEnum>(
     environment: &Environment,
     name: &str,
 ) -> Result<Option<T>, CliError> {
+    // The parser checks flags only; a variable gets the same check here, with an error that names it.
     match (given, environment.override_for(name)) {
         (None, Some(text)) => match T::from_str(text, true) {
             Ok(value) => Ok(Some(value)),

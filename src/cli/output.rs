@@ -35,6 +35,8 @@ impl Output {
             stdout: AutoStream::new(io::stdout(), out_choice),
             stderr: AutoStream::new(io::stderr(), err_choice),
             quiet,
+            // A CI system may offer a pseudo-terminal, and then keeps every frame of a live display in its
+            // log.
             live: terminals && !environment.dumb_terminal() && environment.ci().is_none(),
             colour: err_choice != ColorChoice::Never,
         }
@@ -53,6 +55,7 @@ impl Output {
     /// How many lines a live display may take.
     pub(crate) fn height(&self) -> usize {
         let rows = rustix::termios::tcgetwinsize(io::stderr()).map_or(DEFAULT_HEIGHT, |size| size.ws_row);
+        // Half of the screen, so that what was printed before stays visible.
         usize::from(rows.max(8) / 2)
     }
 
@@ -68,6 +71,7 @@ impl Output {
 
     /// Prints bytes as they are: for pictures and for logs that go into a pipe.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        // Past the stream that removes escape sequences: a completion file has to arrive byte by byte.
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         Ok(stdout.flush()?)
@@ -96,7 +100,7 @@ impl Output {
         Ok(writeln!(self.stderr, "{} {line}", Tone::Waiting.paint("warning:"))?)
     }
 
-    /// Prints what an error has to say; where even that fails, there is nobody to tell.
+    /// Prints what an error has to say; where even that fails, there is nowhere left to report it.
     pub(crate) fn error(&mut self, rendered: &str) {
         let _ = self.stderr.write_all(rendered.as_bytes());
         let _ = self.stderr.flush();
@@ -110,6 +114,7 @@ impl Output {
 
 fn choice(wanted: ColorWhen, terminal: bool, environment: &Environment) -> ColorChoice {
     match wanted {
+        // Decided here. The `Auto` of anstream reads the environment by itself, which only `config` may.
         ColorWhen::Always => ColorChoice::AlwaysAnsi,
         ColorWhen::Never => ColorChoice::Never,
         ColorWhen::Auto if terminal && !environment.no_color() => ColorChoice::AlwaysAnsi,

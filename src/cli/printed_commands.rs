@@ -53,6 +53,7 @@ fn every_next_step_is_a_command_of_this_program() {
 fn quoted(source: &str) -> Vec<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    // A string literal may go on in the next line.
     let code = lines.collect::<Vec<_>>().join("\n").replace("\\\n", "");
     let parts = code.split('`').map(str::to_owned);
     parts.filter(|part| part.starts_with("planspec ") && !part.contains('\n')).collect()

@@ -19,9 +19,9 @@ const NO_REMOTE: &str = ".";
 
 /// A repository, and the remote whose branches count, when there is one.
 pub(crate) struct RepoContext {
-    /// The repository.
+    /// The user's own, or a bare clone in the cache for a URL.
     pub(crate) repo: Repo,
-    /// The remote.
+    /// The remote whose branches count; without one, the local branches do.
     pub(crate) remote: Option<Remote>,
     /// The directory that relative paths are relative to.
     pub(crate) here: PathBuf,
@@ -50,8 +50,10 @@ impl RepoContext {
             None => (Repo::discover(&here)?, None),
         };
         let repo = identified(repo, &context.environment);
+        // A clone in the cache follows the address that the user named.
         let wanted = options.remote.as_deref().or(url.as_deref());
         let remote = match wanted {
+            // As in `git fetch .`, the dot is the repository itself.
             Some(NO_REMOTE) => None,
             wanted => match repo.default_remote(wanted)? {
                 Some(name) => Some(Remote::open(&repo, &name, RemoteOptions::default())?),
@@ -118,6 +120,7 @@ impl RepoContext {
 
     /// The branch to which the configuration that is known here points.
     fn redirected(&self, start: String) -> Result<String, CliError> {
+        // `--ref` overrides the configuration for this command.
         if matches!(self.choice, BranchChoice::Given(_)) {
             return Ok(start);
         }
@@ -166,6 +169,8 @@ impl RepoContext {
     fn remote_tips(&self, remote: &Remote, context: &mut Context) -> Result<SelectedCommits, CliError> {
         let local = self.local_desired()?;
         let branch = self.remote_branch()?;
+        // One fetch brings both branches in the usual case. Only where the fetched configuration names
+        // another status branch, a second one follows.
         let guess = self.config_at(local)?.status_branch;
         let wanted = branch.iter().chain([&guess]).map(|name| full(name)).collect::<Vec<_>>();
         let found = self.fetch(remote, &wanted, context)?;
@@ -207,6 +212,8 @@ impl RepoContext {
     /// what was just committed is seen before it is pushed.
     fn newer(&self, local: Option<ObjectId>, theirs: Option<ObjectId>) -> Result<Option<ObjectId>, CliError> {
         let (Some(ours), Some(remote)) = (local, theirs) else { return Ok(theirs.or(local)) };
+        // What a shallow clone cannot know counts as no: the remote's branch is the one that a reconcile
+        // takes (Invariant 13).
         let ahead = self.repo.is_ancestor(remote, ours)? == Some(true);
         Ok(Some(if ahead { ours } else { remote }))
     }
@@ -221,6 +228,7 @@ impl RepoContext {
         match remote.fetch(&self.repo, &names) {
             Ok(found) => Ok(found),
             Err(error) => {
+                // Reading goes on with what is here. What writes fetches for itself, and fails there.
                 let why = CliError::from(error);
                 let warning = format!("{why}; showing what was fetched last");
                 context.out.warning(text::line(&warning))?;
@@ -234,6 +242,7 @@ impl RepoContext {
     pub(crate) fn config_at(&self, commit: Option<ObjectId>) -> Result<Config, CliError> {
         let Some(commit) = commit else { return Ok(Config::default()) };
         let tree = self.repo.commit(commit)?.tree;
+        // The limit for reading is configured in this very file.
         let most = Config::default().limits.file_bytes;
         checked_config(manifest::read_config(|name| {
             let blob = self.repo.file(tree, name)?;
@@ -267,9 +276,11 @@ fn open_place(
     environment: &Environment,
 ) -> Result<(Repo, Option<String>), CliError> {
     let path = here.join(place);
+    // First as a path: a folder may have a colon in its name.
     if path.exists() {
         return Ok((Repo::discover(&path)?, None));
     }
+    // `host:path` is an address for SSH.
     if !place.contains("://") && !place.contains(':') {
         return Err(CliError::environment(format!("there is no repository at {place}")));
     }
@@ -277,6 +288,7 @@ fn open_place(
         CliError::environment("no cache directory for a clone of that repository")
             .hint("set HOME or XDG_CACHE_HOME, or clone it yourself")
     })?;
+    // A digest, because an address may hold a password and characters that no file name takes.
     let name: String = Digest::of_bytes(place.as_bytes()).as_str().chars().skip(7).take(20).collect();
     let repo = Remote::clone_bare(place, &cache.join("repositories").join(name), RemoteOptions::default())?;
     Ok((repo, Some(place.to_owned())))
@@ -288,6 +300,7 @@ pub(crate) fn identified(repo: Repo, environment: &Environment) -> Repo {
     if wanted.name.is_none() && wanted.email.is_none() {
         return repo;
     }
+    // Git fills the half that the environment leaves out from its configuration, and so does this.
     let configured = repo.identity().ok();
     let name = wanted.name.or_else(|| configured.as_ref().map(|person| person.name.clone()));
     let email = wanted.email.or_else(|| configured.map(|person| person.email));

@@ -1,4 +1,4 @@
-//! What a runner of GitHub Actions tells its jobs.
+//! The variables that a runner of GitHub Actions sets for its jobs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::Environment;
 /// The API of the public host.
 const PUBLIC_API: &str = "https://api.github.com";
 
-/// What a runner of GitHub Actions tells its jobs. `Debug` never shows the token.
+/// The variables that a runner of GitHub Actions sets for its jobs. `Debug` never shows the token.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Actions {
     /// `GITHUB_EVENT_NAME`: what happened.
@@ -45,6 +45,7 @@ impl Environment {
             repository: text("GITHUB_REPOSITORY"),
             sha: text("GITHUB_SHA"),
             token: text("GITHUB_TOKEN"),
+            // Absent on a person's own machine, where a token alone is enough to work with the public host.
             api: text("GITHUB_API_URL").unwrap_or_else(|| PUBLIC_API.to_owned()),
             server: text("GITHUB_SERVER_URL"),
             // It becomes a part of addresses.

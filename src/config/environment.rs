@@ -34,6 +34,7 @@ impl Environment {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
     pub fn read() -> Self {
+        // Not `vars`, which panics when any variable of the process is not Unicode.
         Self::from_pairs(std::env::vars_os())
     }
 
@@ -46,6 +47,7 @@ impl Environment {
     /// A variable, when it is set and not empty.
     #[must_use]
     pub fn os(&self, name: &str) -> Option<&OsStr> {
+        // A CI service passes a secret or an input that is not set as an empty variable.
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
@@ -96,6 +98,7 @@ impl Environment {
     /// Whether the user wants no colour (`NO_COLOR`, or a terminal of type `dumb`).
     #[must_use]
     pub fn no_color(&self) -> bool {
+        // Any value counts, also `0` and `false`: the convention asks only whether it is set and not empty.
         self.os("NO_COLOR").is_some() || self.dumb_terminal()
     }
 
@@ -114,6 +117,7 @@ impl Environment {
     /// Where caches that belong to no repository live: `$XDG_CACHE_HOME/planspec`, or `~/.cache/planspec`.
     #[must_use]
     pub fn cache_home(&self) -> Option<PathBuf> {
+        // The XDG specification says that a relative path is to be ignored: it would depend on the working directory.
         let base = match self.os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
             Some(path) => path,
             None => PathBuf::from(self.os("HOME")?).join(".cache"),

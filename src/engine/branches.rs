@@ -53,10 +53,12 @@ impl Branches {
     pub fn open(repo: Repo, remote: Option<Remote>, choice: BranchChoice) -> Result<Self, EngineError> {
         let start = match &choice {
             BranchChoice::Given(name) => name.strip_prefix("refs/heads/").unwrap_or(name).to_owned(),
+            // The event names it, which saves asking the remote.
             BranchChoice::HostDefault(name) => name.clone(),
             BranchChoice::Repository => starting_branch(&repo, remote.as_ref())?,
         };
         let recorded = match (&remote, &choice) {
+            // A remote names its default branch itself, and a trailer would be wrong once that is renamed.
             (Some(_), _) => None,
             // One command with another branch changes nothing for the next one.
             (None, BranchChoice::Given(_)) => recorded_branch(&repo)?,
@@ -69,6 +71,7 @@ impl Branches {
 
     /// The branch to which the newest configuration that is known here points.
     fn known_redirect(&self) -> Option<String> {
+        // What a user names for one command is read as it is, whatever its configuration says.
         if self.is_given() {
             return None;
         }
@@ -77,6 +80,7 @@ impl Branches {
             Some(remote) => remote.local_name(&branch).ok()?,
             None => branch,
         };
+        // A hint for the next fetch, no more: what is wrong here is found and reported then.
         let tips = self.read(&self.start, self.repo.read_ref(&name).ok()??).ok()?;
         redirect(&tips.config, &self.start).map(str::to_owned)
     }
@@ -141,6 +145,8 @@ impl Branches {
     }
 
     fn remote_tips(&self, remote: &Remote, start: &str) -> Result<Option<BranchTips>, EngineError> {
+        // The configuration that names the status branch is only being fetched. With the default fetched
+        // along, nearly everybody is spared a second round trip.
         let guess = Config::default().status_branch;
         let names = [Some(start), Some(guess.as_str()), self.redirect.as_deref()];
         let heads: Vec<String> =
@@ -170,6 +176,7 @@ impl Branches {
     pub fn known_tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
         let known = remote.local_name(&format!("refs/heads/{}", self.branch()))?;
+        // Nothing was fetched yet, so that the remote has to be asked once.
         let Some(desired) = self.repo.read_ref(&known)? else { return self.tips() };
         let mut tips = self.read(self.branch(), desired)?;
         tips.status = self.repo.read_ref(&remote.local_name(&status_ref(&tips.config))?)?;
@@ -180,6 +187,8 @@ impl Branches {
         let branch = format!("refs/heads/{}", self.start);
         let desired = match self.repo.read_ref(&branch) {
             Ok(Some(id)) => id,
+            // Only what the user gives may be a revision: a missing branch must not be taken for a tag of its
+            // name.
             _ if !self.is_given() => return Err(self.nothing()),
             _ => self.repo.resolve_commit(&self.start).map_err(|error| match error {
                 GitError::UnknownRevision { .. } => self.nothing(),
@@ -189,6 +198,7 @@ impl Branches {
         let mut tips = self.follow(self.read(&self.start, desired)?, |named| {
             Ok(self.repo.read_ref(&format!("refs/heads/{named}"))?)
         })?;
+        // After the redirect: the configuration in force names the status branch.
         tips.status = self.repo.read_ref(&status_ref(&tips.config))?;
         self.checked(tips)
     }
@@ -256,11 +266,14 @@ impl Branches {
     /// The desired commit and its configuration; never that of a pull request's head.
     fn read(&self, branch: &str, desired: ObjectId) -> Result<BranchTips, EngineError> {
         let desired = self.repo.commit(desired)?;
+        // By tree path: a link of this name is refused, wherever it leads (Invariant 7).
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;
         let (config, warnings) = manifest::read_config(|name| {
             let blob = self.repo.file(desired.tree, name)?;
             blob.map(|blob| self.repo.blob(blob, MAX_CONFIG_BYTES)).transpose()
         })?;
+        // Not quarantined as a manifest is: without its limits and its list of providers nothing else may be
+        // read or run.
         if let Some(error) = warnings.iter().find(|found| found.severity == Severity::Error) {
             let place = error.location.span.map(|span| format!("line {}: ", span.line)).unwrap_or_default();
             let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -297,6 +310,8 @@ impl Branches {
     ) -> Result<SwapResult, EngineError> {
         let reference = status_ref(config);
         Ok(match &self.remote {
+            // Exact in both cases. `None` means that the branch must not exist, so of two first commits one
+            // loses as well.
             Some(remote) => remote.push(&self.repo, &reference, base, new)?,
             None => self.repo.swap_ref(&reference, base, Some(new), why)?,
         })

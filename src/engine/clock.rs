@@ -40,7 +40,7 @@ impl Clock for SystemClock {
     }
 
     fn since_boot(&self) -> Duration {
-        // Linux stops its monotonic clock while the machine sleeps; elsewhere that clock goes on.
+        // Linux stops its monotonic clock while the machine sleeps; that of other systems goes on.
         #[cfg(target_os = "linux")]
         let time = clock_gettime(ClockId::Boottime);
         #[cfg(not(target_os = "linux"))]

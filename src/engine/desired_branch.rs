@@ -32,7 +32,7 @@ pub enum BranchChoice {
 /// The branch at which the search begins, before its configuration is read.
 ///
 /// # Errors
-/// Git; [`BranchError`] when no branch can be told.
+/// Git; [`BranchError`] when no branch can be determined.
 pub fn starting_branch(repo: &Repo, remote: Option<&Remote>) -> Result<String, EngineError> {
     let Some(remote) = remote else { return of_repository(repo) };
     // `git clone` writes down what the remote's HEAD names. Asking costs a round trip, so it comes second.
@@ -52,11 +52,13 @@ pub(super) fn ask_remote(remote: &Remote) -> Result<String, EngineError> {
     }
     // A bare repository keeps the HEAD that it was made with, whatever is pushed to it.
     let mut branches = remote.branches()?;
+    // A status branch must not pass for the only branch of a remote to which nothing else was pushed.
     branches.retain(|branch| !branch.starts_with(OURS));
     match branches.as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(BranchError::Empty { remote: remote.name().to_owned() }.into()),
         several => {
+            // A remote may have thousands, and this is one line of a message.
             let named: Vec<String> = several.iter().take(5).map(|branch| format!("`{branch}`")).collect();
             let more = if several.len() > named.len() { ", …" } else { "" };
             let branches = format!("{}{more}", named.join(", "));
@@ -79,7 +81,7 @@ fn of_repository(repo: &Repo) -> Result<String, EngineError> {
 /// Git.
 pub(super) fn recorded_branch(repo: &Repo) -> Result<Option<String>, EngineError> {
     // The name of the status branch is configured on the branch that is being searched for. The default comes first;
-    // else the configuration of what is checked out only says where to look, and the record there decides.
+    // else the configuration of what is checked out only says where to search, and the record there decides.
     let mut names = vec![Config::default().status_branch];
     if let Some(config) = checked_out_config(repo)?
         && !names.contains(&config.status_branch)
@@ -88,6 +90,7 @@ pub(super) fn recorded_branch(repo: &Repo) -> Result<Option<String>, EngineError
     }
     for name in names {
         let Some(tip) = repo.read_ref(&format!("refs/heads/{name}"))? else { continue };
+        // Not the tip alone: commits of a runner that used a remote do not say it.
         for commit in repo.log(tip).take(TRAILERS_READ) {
             if let Some(branch) = record::desired_branch(&commit?) {
                 return Ok(Some(branch));
@@ -106,6 +109,8 @@ fn checked_out_config(repo: &Repo) -> Result<Option<Config>, EngineError> {
     let tree = repo.commit(commit)?.tree;
     let Some(blob) = repo.file(tree, CONFIG_FILE)? else { return Ok(None) };
     let bytes = repo.blob(blob, MAX_CONFIG_BYTES)?;
+    // What is wrong with it is not said here: it only names where to search, and the one in force is judged
+    // when it is read.
     Ok(Some(manifest::load_config(&bytes).0))
 }
 
@@ -122,9 +127,12 @@ pub fn redirect<'c>(config: &'c Config, branch: &str) -> Option<&'c str> {
 pub(super) fn check_names(branch: &str, config: &Config, is_status_commit: bool) -> Result<(), BranchError> {
     let status = config.status_branch.as_str();
     let ours = |what| Err(BranchError::Ours { branch: branch.to_owned(), what });
+    // By its commit and by its name: under another `statusBranch` the default one may still be there from
+    // before.
     if is_status_commit || branch == Config::default().status_branch {
         return ours("the status branch");
     }
+    // Work branches hold what tasks wrote, and nobody has merged it.
     if branch.starts_with(OURS) {
         return ours("a work branch of planspec");
     }

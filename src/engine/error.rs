@@ -35,12 +35,16 @@ pub enum EngineError {
         /// The first thing that is wrong.
         message: String,
     },
+    // Apart from the environment's errors, for an exit code of its own: the same command may win the next
+    // time.
     /// The status branch kept moving.
     #[error("lost {attempts} races for the status branch in a row")]
     Contended {
         /// How often it was tried.
         attempts: u32,
     },
+    // It may have been publishing, and nobody knows whether the branch moved: the process ends, and the next
+    // one reads the truth (Invariant 4).
     /// A thread of ours died.
     #[error("a worker ended without an answer")]
     WorkerLost,

@@ -44,6 +44,8 @@ pub fn collect(
 ) -> Result<GcReport, EngineError> {
     let mut publisher = Publisher::new(branches)?;
     for _ in 0..MOST_RACES {
+        // All anew after a lost race: what was retried meanwhile has not ended any more, and keeps its full
+        // record.
         let tips = branches.tips()?;
         let repo = branches.repo();
         let mut status = StatusTree::at(repo, tips.status)?;
@@ -70,12 +72,15 @@ pub fn collect(
         }
         collected.runs = remove_runs(&repo.cache_dir().join("runs"), cutoff, dry_run)?;
         collected.tip = Some(tip.to_string());
+        // On top of the shrunk records, whose history before the cut-off can go now.
         let Some(squash) = squash(repo, tip, cutoff)? else { return Ok(collected) };
         (collected.squashed, collected.kept) = (squash.squashed, squash.kept);
         if dry_run {
             return Ok(collected);
         }
         let why = format!("planspec gc: squash {} commits", squash.squashed);
+        // With the exact old tip: a commit that somebody published meanwhile is kept, and the squash made
+        // again (Invariant 3).
         if branches.publish(&tips.config, Some(tip), squash.tip, &why)? == SwapResult::Done {
             collected.tip = Some(squash.tip.to_string());
             return Ok(collected);
@@ -99,13 +104,17 @@ fn batch_of(changes: &[RecordEdit], desired: ObjectId, at: Timestamp, runner: &s
 fn shrinkable(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Vec<RecordEdit>, EngineError> {
     let mut changes = Vec::new();
     for (_, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
+        // A record that is too large or broken is for the reconciler to restore, and stops nothing here
+        // (Invariant 6).
         let Ok(bytes) = repo.blob(blob, crate::record::MAX_RECORD_BYTES) else { continue };
         let Ok(record) = parse_record(&bytes) else { continue };
         let Some(full) = record.execution() else { continue };
+        // Without an end its age is unknown, so it stays whole.
         if !full.phase.is_terminal() || full.completion_time.is_none_or(|at| at >= cutoff) {
             continue;
         }
         let small = shrink(full);
+        // A summary shrinks to itself, so that a second `gc` makes no commit.
         if small != *full {
             let status = ResourceStatus::Execution(Box::new(small));
             let record = Arc::new(StatusRecord { metadata: record.metadata.clone(), status });
@@ -117,11 +126,13 @@ fn shrinkable(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Vec
 
 /// Removes logs and artifacts of runs that nothing was written to since `cutoff`.
 fn remove_runs(runs: &Path, cutoff: Timestamp, dry_run: bool) -> Result<usize, EngineError> {
+    // Without the folder nothing ran on this machine.
     let Ok(entries) = std::fs::read_dir(runs) else { return Ok(0) };
     let mut removed = 0;
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
         let old = modified.and_then(|at| Timestamp::try_from(at).ok()).is_some_and(|at| at < cutoff);
+        // `file_type` follows no link: what lies behind one is not ours to remove.
         if old && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             removed += 1;
             if !dry_run {

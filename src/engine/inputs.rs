@@ -42,6 +42,7 @@ pub struct ReconcileInputs<'a> {
     pub branches: Branches,
     /// The index.
     pub index: Index,
+    // A function, because the configuration is known only once the desired commit has been read.
     /// The providers, made from the configuration of the desired branch.
     pub registry: Box<dyn Fn(&crate::config::Config) -> Registry + 'a>,
     /// The clock.
@@ -59,12 +60,13 @@ pub struct ReconcileOptions {
     pub jobs: Option<usize>,
     /// The same, when the configuration says nothing either.
     pub default_jobs: usize,
-    /// Go on when everything waits, and look again this often.
+    /// Go on when everything waits, and read the branches again this often.
     pub watch: Option<Duration>,
     /// Stop cleanly before this much time has passed.
     pub max_duration: Option<Duration>,
     /// Carry out a deletion of more than the configured share of all resources.
     pub allow_mass_delete: bool,
+    // Leases are told apart by it alone: a second process of the same name would take them for its own.
     /// The name of this runner: unique to the process.
     pub runner: String,
     /// Pass the lines on that providers print.

@@ -26,6 +26,8 @@ pub(crate) struct AttemptEnd {
     /// Its name within the node, as `NodeStatus::attempt_id`: a result counts by its token and number.
     pub(crate) attempt_id: String,
     pub(crate) report: AttemptReport,
+    // Not the time of the claim, which may have waited long for its slot: durations of attempts are averaged
+    // from this one.
     /// When the provider was called; none when it never was.
     pub(crate) started: Option<Timestamp>,
     pub(crate) at: Timestamp,
@@ -38,6 +40,8 @@ pub(crate) struct PollResult {
     pub(crate) uid: String,
     pub(crate) node: NodeId,
     pub(crate) attempt: u32,
+    // Another handle may be recorded by the time of the answer, which is then about work that nobody follows
+    // any more.
     /// The handle that the provider was asked about.
     pub(crate) handle: Option<String>,
     /// None when nothing was learned.

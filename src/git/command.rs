@@ -16,7 +16,7 @@ use super::GitError;
 use super::stop::{POLL, StopSignal};
 use super::url::redact;
 
-/// How much of what the program prints is kept; the rest is read and dropped.
+/// How much of what the program prints is kept; everything beyond is read and dropped.
 // `ls-remote` of a host with 100,000 references prints some 7 MB; a hostile server may send without end.
 const OUTPUT_LIMIT: usize = 16 << 20;
 
@@ -164,7 +164,7 @@ impl GitCommand {
         self
     }
 
-    /// Adds what HTTP responses say to standard error, for [`GitOutput::retry_after`]: `git` itself does not tell it.
+    /// Adds what HTTP responses say to standard error, for [`GitOutput::retry_after`]: `git` itself does not print it.
     pub(super) fn watching_headers(self) -> Self {
         self.env("GIT_TRACE_CURL", "1").env("GIT_TRACE_CURL_NO_DATA", "1").env("GIT_TRACE_REDACT", "1")
     }
@@ -193,7 +193,7 @@ impl GitCommand {
         let (sender, receiver) = mpsc::channel();
         // On a thread of its own: a program that prints before it has read everything would block on us, and we on it.
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), self.input.take()) {
-            // A program that ends early closes its input; its exit code tells the rest.
+            // A program that ends early closes its input; its exit code says why.
             thread::spawn(move || stdin.write_all(&input).is_ok());
         }
         // Both pipes are drained at once: a program that fills the one nobody reads would never end.

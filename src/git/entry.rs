@@ -20,6 +20,7 @@ pub enum EntryMode {
 impl EntryMode {
     pub(super) fn from_octal(digits: &[u8]) -> Self {
         match digits {
+            // Git writes the first form; some old tools wrote the second, and hosts still carry such trees.
             b"40000" | b"040000" => Self::Tree,
             b"120000" => Self::Symlink,
             b"160000" => Self::Submodule,
@@ -33,6 +34,7 @@ impl EntryMode {
         match self {
             Self::Blob => b"100644",
             Self::Executable => b"100755",
+            // Without a leading zero, as `fsck` on hosts demands of new trees.
             Self::Tree => b"40000",
             Self::Symlink => b"120000",
             Self::Submodule => b"160000",

@@ -21,7 +21,7 @@ pub enum GitError {
         /// Why.
         source: git2::Error,
     },
-    /// Another user owns the repository, and Git is not told to trust it.
+    /// Another user owns the repository, and Git is not configured to trust it.
     #[error("the Git repository `{}` belongs to another user", path.display())]
     Distrusted {
         /// The repository.

@@ -30,6 +30,7 @@ impl ObjectId {
     /// The first 8 hexadecimal digits, for people.
     #[must_use]
     pub fn short(&self) -> String {
+        // Fixed and not as short as is still unique: that would need the repository, and change when it grows.
         self.to_string().chars().take(8).collect()
     }
 
@@ -67,12 +68,15 @@ impl FromStr for ObjectId {
 
     fn from_str(text: &str) -> Result<Self, ObjectIdError> {
         let digits = text.as_bytes();
+        // Never abbreviated: a prefix that is unique today may mean another object tomorrow, and ids are pinned
+        // (Invariant 9).
         if digits.len() != 40 {
             return Err(ObjectIdError);
         }
         let mut bytes = [0; 20];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             for digit in pair {
+                // By hand, because `u8::from_str_radix` also takes a sign, and a text with one is no id.
                 let value = char::from(*digit).to_digit(16).ok_or(ObjectIdError)?;
                 *byte = (*byte << 4) | u8::try_from(value).map_err(|_| ObjectIdError)?;
             }
@@ -89,6 +93,7 @@ impl Serialize for ObjectId {
 
 impl<'de> Deserialize<'de> for ObjectId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Records and the index hold ids as texts; what is no id is an error where it is read, not where it is used.
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }

@@ -53,6 +53,7 @@ impl Repo {
         let none: [&Path; 0] = [];
         let inner = match Repository::open_ext(path, flags, none) {
             Ok(inner) => inner,
+            // Only on this error: asking the program costs a process, and nearly every repository belongs to its user.
             Err(error) if error.code() == ErrorCode::Owner => open_trusted(path, error)?,
             Err(source) => return Err(cannot_open(path, source)),
         };
@@ -92,6 +93,7 @@ impl Repo {
     /// # Errors
     /// When it is gone.
     pub fn reopen(&self) -> Result<Self, GitError> {
+        // By the path of the `.git` directory, so that the same working tree is found again, also a linked one.
         let mut repo = Self::open(self.inner.path())?;
         repo.identity.clone_from(&self.identity);
         Ok(repo)
@@ -204,6 +206,7 @@ impl Repo {
     pub fn head_branch(&self) -> Result<Option<String>, GitError> {
         // `Repository::head` fails on an unborn branch; the symbolic target is there before the first commit.
         let head = self.inner.find_reference("HEAD").map_err(GitError::doing("cannot read HEAD"))?;
+        // As bytes, since a branch may have any; the name is only compared and shown.
         let target = head.symbolic_target_bytes().map(String::from_utf8_lossy);
         Ok(target.and_then(|target| target.strip_prefix("refs/heads/").map(str::to_owned)))
     }
@@ -254,6 +257,7 @@ impl Repo {
         if let Some(branch) = self.head_branch()?
             && let Ok(config) = self.inner.config()
             && let Ok(remote) = config.get_string(&format!("branch.{branch}.remote"))
+            // `branch.X.remote` may also be `.` or an address, which is no remote to work with.
             && names.contains(&remote)
         {
             return Ok(Some(remote));
@@ -294,13 +298,14 @@ impl Repo {
 /// prefixes and from `GIT_CONFIG_*`, and libgit2 only the plain ones.
 fn open_trusted(path: &Path, refused: git2::Error) -> Result<Repository, GitError> {
     let ask = |question: &str| -> Result<Option<PathBuf>, GitError> {
+        // An error here is the answer "no" and not a failure: the program refuses what it does not trust.
         let output = GitCommand::new(path, &[]).args(["rev-parse", question]).run()?;
         let answer = String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned();
         Ok((output.success && !answer.is_empty()).then(|| PathBuf::from(answer)))
     };
     let Some(directory) = ask("--absolute-git-dir")? else { return Err(cannot_open(path, refused)) };
     let failed = |source| GitError::Open { path: path.to_owned(), source };
-    // Opening the directory itself asks nothing about its owner; the working tree is told afterwards.
+    // Opening the directory itself asks nothing about its owner; the working tree is set afterwards.
     let inner = Repository::open_bare(&directory).map_err(failed)?;
     if let Some(work_tree) = ask("--show-toplevel")? {
         inner.set_workdir(&work_tree, false).map_err(failed)?;
@@ -315,6 +320,7 @@ fn cannot_open(path: &Path, source: git2::Error) -> GitError {
     match source.code() {
         ErrorCode::NotFound => GitError::NotARepository { path },
         ErrorCode::Owner => GitError::Distrusted { path },
+        // After the codes: a message may hold one of these words by chance, as in a path.
         _ if unsupported => GitError::UnsupportedFormat { path, source },
         _ => GitError::Open { path, source },
     }

@@ -33,9 +33,13 @@ impl StopSignal {
 
     /// How much longer something may go on that began at `began`; `None` while nobody asked for the end.
     pub(super) fn left(&self, began: Instant) -> Option<Duration> {
+        // Set once and never taken back: a run that began after the signal must see it however late it asks.
         let given = *self.given.get()?;
+        // Counted from the signal and not from the start of the run, so that all that was in progress ends together.
         let until = if began < given {
             given + IN_PROGRESS
+        // A remote that did not answer in time once will not do so ten times; the process would seem to hang after
+        // Ctrl-C.
         } else if self.has_cut.load(Ordering::Relaxed) {
             began + LAST_TRY
         } else {
@@ -46,6 +50,7 @@ impl StopSignal {
 
     /// A run was ended because of the signal.
     pub(super) fn has_cut(&self) {
+        // Relaxed: it only shortens waits, and nothing is read because of it.
         self.has_cut.store(true, Ordering::Relaxed);
     }
 
@@ -60,6 +65,7 @@ impl StopSignal {
             if left.is_zero() {
                 return true;
             }
+            // In small steps, since a plain sleep cannot be woken by a signal that another thread handles.
             thread::sleep(left.min(POLL));
         }
     }

@@ -12,7 +12,10 @@ pub(super) struct RemoteUrl {
 impl RemoteUrl {
     pub(super) fn parse(text: &str) -> Self {
         let whole = Self { url: text.to_owned(), credentials: None };
+        // `host:path` and plain paths: Git reads no password in them.
         let Some((scheme, rest)) = text.split_once("://") else { return whole };
+        // Cut at the first of these, as browsers and curl do it, so that an `@` in a path is not taken for the end of a
+        // password.
         let (authority, path) = match rest.find(['/', '?', '#']) {
             Some(end) => rest.split_at_checked(end).unwrap_or((rest, "")),
             None => (rest, ""),
@@ -27,6 +30,8 @@ impl RemoteUrl {
                 } else {
                     format!("{scheme}://{user}@{host}{path}")
                 },
+                // Other transports have no header to carry them. SSH asks an agent, and a password in its address is
+                // dropped.
                 credentials: http.then(|| format!("{}:{}", decode(user), decode(password))),
             },
             // On HTTP a user name without a password is often a token.
@@ -42,6 +47,8 @@ impl RemoteUrl {
     pub(super) fn origin(&self) -> Option<String> {
         let (scheme, rest) = self.url.split_once("://")?;
         let host = rest.split(['/', '?', '#']).next()?;
+        // Git compares scheme, host and port of such a setting exactly and its path as a prefix: this covers every
+        // repository of the host, and no other host.
         matches!(scheme, "http" | "https").then(|| format!("{scheme}://{host}/"))
     }
 
@@ -64,7 +71,7 @@ impl RemoteUrl {
         }
     }
 
-    /// Whether it is a directory of this machine, as Git tells them apart.
+    /// Whether it is a directory of this machine, as Git distinguishes them.
     pub(super) fn is_local(&self) -> bool {
         if let Some((scheme, _)) = self.url.split_once("://") {
             return scheme == "file";
@@ -85,12 +92,15 @@ pub(super) fn redact(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         result.push_str(before);
         result.push_str("://");
+        // Messages quote addresses in several ways; an authority that ends nowhere would swallow the sentence behind
+        // it.
         let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"' | '?' | '#'));
         let (authority, tail) = match end {
             Some(end) => after.split_at_checked(end).unwrap_or((after, "")),
             None => (after, ""),
         };
         match authority.rsplit_once('@') {
+            // The user name goes as well as the password: on hosts a token often stands in its place.
             Some((_, host)) => {
                 result.push_str("***@");
                 result.push_str(host);
@@ -132,6 +142,7 @@ fn decode(text: &str) -> String {
                 rest = tail.get(2..).unwrap_or_default();
             }
             _ => {
+                // A `%` that starts no code stays, as people also write passwords without encoding them.
                 bytes.push(*first);
                 rest = tail;
             }

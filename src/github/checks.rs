@@ -90,8 +90,11 @@ impl GitHub {
         repo: &RepoName,
         check: &CheckResult,
     ) -> Result<CheckRun, GitHubError> {
+        // The host adds the annotations of an update to those that it has, so each share goes in a request of its own.
         let mut shares = check.annotations.chunks(AT_ONCE);
         let first = shares.next().unwrap_or_default();
+        // One run for a name and a commit: a ruleset that requires the name sees the newest answer and no older one
+        // beside it.
         let run = match self.check_named(repo, &check.sha, &check.name).await? {
             Some(old) => self.update_check(repo, old.id, check, first).await?,
             None => self.create_check(repo, check, first).await?,
@@ -115,6 +118,7 @@ impl GitHub {
         let (sha, wanted) = (super::names::segment(sha)?, super::names::encoded(name));
         let path = repo.path(&format!("commits/{sha}/check-runs?check_name={wanted}&filter=latest"));
         let runs: CheckRuns = self.ask(ApiRequest::get(path, "list check runs", "checks: read")).await?;
+        // The filter of the host is a help and no promise: only the exact name is ours.
         Ok(runs.check_runs.into_iter().find(|run| run.name == name))
     }
 
@@ -142,12 +146,14 @@ impl GitHub {
         let path = repo.path(&format!("check-runs/{id}"));
         let request =
             ApiRequest::change(Method::Patch, path, body(check, share), "update a check run", NEEDS);
+        // The run may have been created a moment ago by the request before this one.
         self.ask(request.fresh(true)).await
     }
 }
 
 fn body(check: &CheckResult, share: &[Annotation]) -> Value {
     let mut end = check.summary.len().min(LONGEST);
+    // The limit is in bytes here, and a character that is cut would be no text.
     while !check.summary.is_char_boundary(end) {
         end = end.saturating_sub(1);
     }

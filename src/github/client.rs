@@ -30,6 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const PAGE: usize = 100;
 
 /// How many pages are read at most.
+// Anybody may comment: without a limit, one issue could hold up a pass for as long as somebody writes.
 const MOST_PAGES: usize = 50;
 
 /// Where the API is, and what opens it. `Debug` never shows the token.
@@ -132,18 +133,22 @@ impl GitHub {
     /// # Errors
     /// [`GitHubError::NoToken`], [`GitHubError::Address`].
     pub(crate) fn new(access: &Access) -> Result<Self, GitHubError> {
+        // A secret often ends with a line break. What else cannot stand in a header is refused here, before anything is
+        // sent.
         let token = access.token.as_deref().map(str::trim).unwrap_or_default().to_owned();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(GitHubError::NoToken);
         }
         let bad = || GitHubError::Address(shown(&access.api));
         let api = access.api.trim().trim_end_matches('/').to_owned();
+        // A user or a password in the address would stand in errors and logs.
         if !(api.starts_with("https://") || api.starts_with("http://")) || api.contains('@') {
             return Err(bad());
         }
         let crab = Octocrab::builder()
             .base_uri(api.as_str())
             .map_err(|_| bad())?
+            // In a header and nowhere else: an address with a token in it would be logged on the way.
             .personal_token(token.clone())
             .set_connect_timeout(Some(Duration::from_secs(10)))
             .set_read_timeout(Some(ONE))
@@ -197,6 +202,7 @@ impl GitHub {
         for page in 1..=MOST_PAGES {
             let path = format!("{path}{joint}per_page={PAGE}&page={page}");
             let entries: Vec<T> = self.ask(ApiRequest::get(path, what, needs)).await?;
+            // A page that is not full is the last one, which saves a request for nearly every list.
             let full = entries.len() == PAGE;
             all.extend(entries);
             if !full {
@@ -212,8 +218,10 @@ impl GitHub {
         if let Some(deadline) = self.deadline {
             end = end.min(deadline);
         }
+        // The library's own retries are left out of the build: only here is it known what may be repeated.
         let mut pause = FIRST_PAUSE;
         loop {
+            // Each try counts for the host, so each takes a place of its own. Reading does not count for this limit.
             if request.effect != Effect::Read {
                 self.keep_pace(&request, end).await?;
             }
@@ -225,9 +233,11 @@ impl GitHub {
             let (wait, error) = match verdict {
                 RetryAdvice::Done => return Ok(answer),
                 RetryAdvice::Never(error) => return Err(self.clean(error)),
+                // What was limited was not done: also a request that creates something is made again.
                 RetryAdvice::Limited(wait) => (wait, GitHubError::RateLimited { what, wait }),
                 RetryAdvice::Failing(said) => {
                     let error = GitHubError::Down { what, said };
+                    // It may have happened. Only the caller knows how to find out, by a marker or by a key in a title.
                     if request.effect == Effect::Create {
                         return Err(self.clean(error));
                     }
@@ -235,12 +245,16 @@ impl GitHub {
                 }
                 RetryAdvice::Missing => {
                     let error = GitHubError::NotFound { what, needs: request.needs };
+                    // The host answers 404 also for what the token may not see, so a 404 is waited out only where
+                    // something was just created.
                     if !request.fresh || begun.elapsed() > FRESH {
                         return Err(error);
                     }
                     (pause, error)
                 }
             };
+            // A wait that does not fit is an answer at once: whoever asked has other things to do in the time that is
+            // left.
             if Instant::now() + wait > end {
                 return Err(self.clean(error));
             }
@@ -262,10 +276,13 @@ impl GitHub {
     }
 
     async fn once(&self, request: &ApiRequest<'_>, end: Instant) -> Result<HostResponse, String> {
+        // At least a second, so that a last try is not cut off before the host could have answered.
         let limit = (Instant::now() + ONE).min(end.max(Instant::now() + Duration::from_secs(1)));
         let crab = &self.inner.crab;
         let (path, body) = (request.path.as_str(), request.body.as_ref());
         let exchange = async {
+            // Only the library's transport: its models demand fields that the host may leave out, and its
+            // `update_comment` sends POST where the host documents PATCH.
             let response = match request.method {
                 Method::Get => crab._get(path).await,
                 Method::Post => crab._post(path, body).await,
@@ -292,6 +309,7 @@ impl GitHub {
         }
     }
 
+    // The words of a host, or of a proxy in front of it, may quote the request with its header.
     fn clean(&self, error: GitHubError) -> GitHubError {
         match error {
             GitHubError::Permission { what, needs, said } => {

@@ -40,12 +40,14 @@ impl Comment {
     /// Whether it was changed after it was written.
     #[must_use]
     pub(crate) fn is_edited(&self) -> bool {
+        // Anybody who may write can change what others wrote, so an edited comment decides nothing.
         self.created_at != self.updated_at
     }
 
     /// The number of the issue or pull request that it stands below.
     #[must_use]
     pub(crate) fn issue_number(&self) -> Option<u64> {
+        // From the host's own answer: the event that names a comment may name another issue.
         self.issue_url.rsplit('/').next()?.parse().ok()
     }
 }
@@ -99,6 +101,7 @@ impl GitHub {
     /// [`GitHubError`].
     pub(crate) async fn comment(&self, repo: &RepoName, id: u64) -> Result<Comment, GitHubError> {
         let path = repo.path(&format!("issues/comments/{id}"));
+        // The event about a comment may arrive before every machine of the host knows the comment.
         self.ask(ApiRequest::get(path, "read a comment", "issues: read").fresh(true)).await
     }
 
@@ -138,6 +141,7 @@ impl GitHub {
     ) -> Result<Comment, GitHubError> {
         let path = repo.path(&format!("issues/{number}/comments"));
         let what = format!("comment on #{number}");
+        // The host asks for another permission here than below a pull request, and the error has to name the right one.
         self.ask(ApiRequest::create(path, json!({ "body": cut(body) }), &what, "issues: write")).await
     }
 
@@ -173,6 +177,7 @@ impl GitHub {
         if let Some(old) = self.find_comment(repo, number, marker, &mine).await? {
             // The host gives line ends back as it likes.
             let same = |text: &str| text.replace("\r\n", "\n").trim_end() == body.trim_end();
+            // An edit without a change would count for the host's limits all the same.
             if old.body.as_deref().is_some_and(same) {
                 return Ok(CommentUpdate::Unchanged(old.id));
             }
@@ -180,7 +185,7 @@ impl GitHub {
             return Ok(CommentUpdate::Updated(old.id));
         }
         match self.add_comment(repo, number, &body).await {
-            // It may have been written all the same: looked for before it is tried once more.
+            // It may have been written all the same: searched for before it is tried once more.
             Err(GitHubError::Down { .. }) => {
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 match self.find_comment(repo, number, marker, &mine).await? {
@@ -200,6 +205,7 @@ impl GitHub {
         mine: &impl Fn(&Comment) -> bool,
     ) -> Result<Option<Comment>, GitHubError> {
         let comments = self.comments(repo, number).await?;
+        // A marker alone proves nothing, for anybody can copy it: `mine` judges the author.
         let begins = |comment: &Comment| {
             comment.body.as_deref().is_some_and(|text| text.trim_start().starts_with(marker))
         };
@@ -218,6 +224,7 @@ impl GitHub {
     ) -> Result<(), GitHubError> {
         let path = repo.path(&format!("issues/comments/{comment}/reactions"));
         let body = json!({ "content": reaction.word() });
+        // A POST, but one that changes: the host takes the same reaction twice for one, so it may be tried again.
         self.tell(ApiRequest::change(Method::Post, path, body, "react to a comment", NEEDS)).await
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// Why the host did not do what was asked.
+// `Clone`, because the error of opening the client is kept and given to everybody who asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitHubError {
     /// There is no token, or one that cannot be sent.
@@ -33,6 +34,7 @@ pub enum GitHubError {
         said: String,
     },
     /// It is not there, or the token may not see it.
+    // The host hides what a token may not see, so a 404 has to name the permission as well.
     #[error("not found, to {what}; where it does exist, the token lacks the permission `{needs}`")]
     NotFound {
         /// What was asked for.
@@ -80,6 +82,7 @@ impl GitHubError {
     /// Whether the token is missing or too weak for what was asked.
     #[must_use]
     pub fn is_permission(&self) -> bool {
+        // `NotFound` is none of them, either: the host does not say which of its two meanings it has.
         matches!(self, Self::NoToken | Self::Token { .. } | Self::Permission { .. })
     }
 
@@ -92,6 +95,7 @@ impl GitHubError {
     /// Whether the same may work later: the host is down, or limits us.
     #[must_use]
     pub fn is_passing(&self) -> bool {
+        // `NotFound` is none of them: where it may pass, it was waited out before it became an error.
         matches!(self, Self::Down { .. } | Self::RateLimited { .. })
     }
 

@@ -62,6 +62,7 @@ pub(crate) struct NewIssue {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct IssueChange {
     /// The text.
+    // A field that is absent stays as it is; `null` would clear it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// `open` or `closed`.
@@ -76,7 +77,7 @@ impl GitHub {
     /// Opens an issue.
     ///
     /// # Errors
-    /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same: look with [`Self::issues`].
+    /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same: [`Self::issues`] shows it.
     pub(crate) async fn open_issue(&self, repo: &RepoName, issue: &NewIssue) -> Result<Issue, GitHubError> {
         let body = serde_json::to_value(issue).unwrap_or_default();
         self.ask(ApiRequest::create(repo.path("issues"), body, "open an issue", NEEDS)).await
@@ -88,6 +89,7 @@ impl GitHub {
     /// [`GitHubError`].
     pub(crate) async fn issue(&self, repo: &RepoName, number: u64) -> Result<Issue, GitHubError> {
         let path = repo.path(&format!("issues/{number}"));
+        // It may have been opened a moment ago.
         self.ask(ApiRequest::get(path, &format!("read issue #{number}"), "issues: read").fresh(true)).await
     }
 
@@ -97,6 +99,7 @@ impl GitHub {
     /// # Errors
     /// [`GitHubError`].
     pub(crate) async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
+        // Closed ones, too: an issue that an attempt opened before its runner was lost may have been answered since.
         let mut issues = self.open_issues(repo, label).await?;
         let label = super::names::encoded(label);
         let path = repo
@@ -113,6 +116,7 @@ impl GitHub {
     pub(crate) async fn open_issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
         let path = repo.path(&format!("issues?state=open&labels={}", super::names::encoded(label)));
         let mut issues: Vec<Issue> = self.all(&path, "list issues", "issues: read").await?;
+        // In this list of the host, pull requests are issues, and anybody may give theirs a label that they can write.
         issues.retain(|issue| issue.pull_request.is_none());
         Ok(issues)
     }

@@ -35,6 +35,7 @@ impl FromStr for RepoName {
     type Err = GitHubError;
 
     fn from_str(text: &str) -> Result<Self, GitHubError> {
+        // These become segments of every address below `/repos/`, and `..` would lead to another part of the API.
         let sound = |part: &str| {
             !part.is_empty()
                 && part.len() <= 100
@@ -62,6 +63,7 @@ impl fmt::Display for RepoName {
 /// # Errors
 /// When it is empty, or would be taken for a step in a path.
 pub(super) fn segment(text: &str) -> Result<String, GitHubError> {
+    // `.` and `..` are steps in a path, and no encoding changes that, so they are refused.
     if text.is_empty() || text.len() > 255 || text.bytes().all(|b| b == b'.') {
         return Err(GitHubError::Name(shown(text)));
     }
@@ -71,6 +73,7 @@ pub(super) fn segment(text: &str) -> Result<String, GitHubError> {
 /// A text with everything encoded that means something in an address.
 pub(super) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
+        // The unreserved characters of RFC 3986; with any other a name could begin a query, another segment or a line.
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             out.push(char::from(byte));
         } else {

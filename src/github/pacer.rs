@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Windows and how many requests each may hold; a little below what the host allows.
+// Below the limits, for others may use the same token: a workflow's own steps, or a second runner.
 const WINDOWS: [(Duration, usize); 2] = [(Duration::from_secs(60), 75), (Duration::from_secs(3600), 480)];
 
 /// A pace that several clients keep.
@@ -30,18 +31,21 @@ pub(super) struct RequestPacer {
 }
 
 impl RequestPacer {
-    /// Takes the next place, and says when it is. One after `end` is not taken, and told as the error.
+    /// Takes the next place, and says when it is. One after `end` is not taken, and is the error.
     pub(super) fn next(&mut self, now: Instant, end: Instant) -> Result<Instant, Instant> {
+        // Never before the place that was given last, so that those who wait keep their order.
         let mut at = self.made.back().map_or(now, |last| (*last).max(now));
         for (window, most) in WINDOWS {
             if let Some(earlier) = self.made.len().checked_sub(most).and_then(|index| self.made.get(index)) {
                 at = at.max(*earlier + window);
             }
         }
+        // A place that nobody uses would delay everybody after it.
         if at > end {
             return Err(at);
         }
         self.made.push_back(at);
+        // What lies further back than the largest number cannot limit anything any more.
         while self.made.len() > WINDOWS.iter().map(|(_, most)| *most).max().unwrap_or_default() {
             self.made.pop_front();
         }

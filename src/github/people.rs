@@ -23,6 +23,7 @@ impl Account {
     /// Whether it is a program.
     #[must_use]
     pub(crate) fn is_bot(&self) -> bool {
+        // No person can have a login with brackets, so the ending says it where an answer leaves out the type.
         self.kind == "Bot" || self.login.ends_with("[bot]")
     }
 }
@@ -37,11 +38,13 @@ pub(crate) enum TokenIdentity {
 }
 
 impl TokenIdentity {
-    /// Whether an account is this one, as far as can be told.
+    /// Whether an account is this one, as far as is known.
     #[must_use]
     pub(crate) fn is(&self, account: &Account) -> bool {
         match self {
             Self::Login(login) => account.login.eq_ignore_ascii_case(login),
+            // The token of a job is refused when it asks who it is. Any program is as near as it comes; people are kept
+            // out by it.
             Self::Program => account.is_bot(),
         }
     }
@@ -86,6 +89,7 @@ impl GitHub {
         let request = ApiRequest::get("/user".to_owned(), "read whose token this is", "none");
         match self.ask::<Account>(request).await {
             Ok(account) => Ok(TokenIdentity::Login(account.login)),
+            // The token of a job belongs to no user, and the host refuses this question of it.
             Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(TokenIdentity::Program),
             Err(error) => Err(error),
         }
@@ -105,6 +109,8 @@ impl GitHub {
         match self.ask::<PermissionAnswer>(ApiRequest::get(path, &what, "metadata: read")).await {
             Ok(answer) => Ok(match answer.permission.as_str() {
                 "admin" => RepoPermission::Admin,
+                // The host documents `admin`, `write`, `read` and `none`, and folds the other roles into them; older
+                // words mean the same.
                 "write" | "maintain" | "push" => RepoPermission::Write,
                 "read" | "triage" | "pull" => RepoPermission::Read,
                 _ => RepoPermission::None,
@@ -124,10 +130,12 @@ impl GitHub {
         team: &str,
         login: &str,
     ) -> Result<bool, GitHubError> {
+        // Every part comes from a manifest or from the host, and becomes a segment of an address.
         let (organisation, slug, who) = (segment(organisation)?, segment(team)?, segment(login)?);
         let path = format!("/orgs/{organisation}/teams/{slug}/memberships/{who}");
         let what = format!("read whether {login} is in team {team}");
         match self.ask::<Membership>(ApiRequest::get(path, &what, "members: read")).await {
+            // `pending` is an invitation that nobody has accepted.
             Ok(membership) => Ok(membership.state == "active"),
             Err(GitHubError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),

@@ -58,6 +58,7 @@ impl PullRequest {
     /// Whether the head lies in another repository than the base.
     #[must_use]
     pub(crate) fn is_from_fork(&self) -> bool {
+        // The host takes names that differ in case alone for the same.
         let name = |side: &PullRequestSide| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
         match (name(&self.head), name(&self.base)) {
             (Some(head), Some(base)) => head != base,
@@ -91,6 +92,7 @@ impl GitHub {
     /// [`GitHubError`].
     pub(crate) async fn pull(&self, repo: &RepoName, number: u64) -> Result<PullRequest, GitHubError> {
         let path = repo.path(&format!("pulls/{number}"));
+        // The event about a pull request may arrive before every machine of the host knows it.
         self.ask(ApiRequest::get(path, &format!("read pull request #{number}"), NEEDS).fresh(true)).await
     }
 
@@ -116,6 +118,7 @@ impl GitHub {
         repo: &RepoName,
         origin: &str,
     ) -> Result<Vec<PullRequest>, GitHubError> {
+        // The name of a branch may hold anything that Git allows, `&` and `#` included.
         let path = repo.path(&format!("pulls?state=open&head={}", super::names::encoded(origin)));
         self.all(&path, "find the pull request of a branch", NEEDS).await
     }

@@ -42,6 +42,7 @@ pub(super) fn judge(answer: &HostResponse, what: &str, needs: &'static str) -> R
     let said = said(&answer.body);
     match answer.status {
         200..=299 => RetryAdvice::Done,
+        // Before the permission: the host answers 403 for both, and only a limit passes.
         403 | 429 if is_limit(answer) => RetryAdvice::Limited(wait(answer)),
         500..=599 => RetryAdvice::Failing(format!("{}: {said}", answer.status)),
         404 => RetryAdvice::Missing,
@@ -55,13 +56,14 @@ fn is_limit(answer: &HostResponse) -> bool {
     answer.status == 429
         || answer.retry_after.is_some()
         || answer.remaining == Some(0)
+        // A secondary limit may come without any of these headers; then only its words say what it is.
         || said(&answer.body).to_lowercase().contains("rate limit")
 }
 
 fn wait(answer: &HostResponse) -> Duration {
     match (answer.retry_after, answer.remaining, answer.reset_in) {
         (Some(seconds), _, _) => Duration::from_secs(seconds),
-        // One second more: the reset is told in whole seconds.
+        // One second more: the reset is given in whole seconds.
         (None, Some(0), Some(seconds)) => Duration::from_secs(seconds.saturating_add(1)),
         _ => UNSAID,
     }
@@ -72,6 +74,7 @@ fn said(body: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let mut said = value.get("message").and_then(|message| message.as_str()).unwrap_or("no words").to_owned();
     let errors = value.get("errors").and_then(|errors| errors.as_array());
+    // The words become part of a message that is recorded, so there are few of them.
     for error in errors.into_iter().flatten().take(3) {
         let words = error.as_str().or_else(|| error.get("message").and_then(|message| message.as_str()));
         if let Some(words) = words {

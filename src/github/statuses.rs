@@ -34,9 +34,11 @@ impl GitHub {
         description: &str,
     ) -> Result<(), GitHubError> {
         let path = repo.path(&format!("statuses/{}", segment(sha)?));
+        // The host refuses a longer one, and the status would be missing.
         let description: String = description.chars().take(LONGEST).collect();
         let body = json!({ "state": state, "context": name, "description": description });
         let needs = "statuses: write";
+        // A POST, but one that changes: of a name the last status counts, so it may be tried again.
         self.tell(ApiRequest::change(Method::Post, path, body, "set a commit status", needs)).await
     }
 }

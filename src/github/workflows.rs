@@ -1,4 +1,4 @@
-//! Workflows: started, followed and called off.
+//! Workflows: started, followed and cancelled.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ pub(crate) struct WorkflowRun {
     /// When it was made.
     #[serde(default)]
     pub created_at: String,
-    /// Where to look at it.
+    /// Its page for people.
     #[serde(default)]
     pub html_url: String,
     /// Which attempt this is.
@@ -89,6 +89,8 @@ impl GitHub {
     ) -> Result<(), GitHubError> {
         let path = repo.path(&format!("actions/workflows/{}/dispatches", segment(workflow)?));
         let body = json!({ "ref": reference, "inputs": inputs });
+        // Never tried again here: a second run would do the work twice. The provider finds out by the title whether
+        // there is one.
         self.tell(ApiRequest::create(path, body, "start a workflow", "actions: write")).await
     }
 
@@ -104,6 +106,8 @@ impl GitHub {
         created: Option<&str>,
     ) -> Result<Vec<WorkflowRun>, GitHubError> {
         let mut path = repo.path(&format!(
+            // Only runs that were dispatched: the title of a run by a push is a commit message, in which anybody may
+            // write a key.
             "actions/workflows/{}/runs?event=workflow_dispatch&per_page=100",
             segment(workflow)?
         ));
@@ -121,16 +125,18 @@ impl GitHub {
     /// [`GitHubError`].
     pub(crate) async fn run(&self, repo: &RepoName, id: u64) -> Result<WorkflowRun, GitHubError> {
         let path = repo.path(&format!("actions/runs/{id}"));
+        // Its number may have been found in a list by one machine of the host, and be asked of another.
         self.ask(ApiRequest::get(path, "read a run of a workflow", "actions: read").fresh(true)).await
     }
 
-    /// Calls a run off; one that is over already counts as called off.
+    /// Cancels a run; one that is over already counts as cancelled.
     ///
     /// # Errors
     /// [`GitHubError`].
     pub(crate) async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), GitHubError> {
         let path = repo.path(&format!("actions/runs/{id}/cancel"));
         match self.tell(ApiRequest::create(path, json!({}), "cancel a run", "actions: write")).await {
+            // The host's answer for a run that has ended.
             Err(GitHubError::Refused { status: 409, .. }) => Ok(()),
             answer => answer,
         }

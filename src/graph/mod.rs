@@ -18,7 +18,7 @@ pub(crate) enum GraphError {
     /// Two nodes share an id.
     #[error("node id `{id}` is used twice")]
     DuplicateNode {
-        /// The id.
+        /// The id that both have.
         id: NodeId,
         /// The index of the second node.
         node: usize,
@@ -38,10 +38,10 @@ pub(crate) enum GraphError {
     SelfLoop {
         /// The id.
         id: NodeId,
-        /// Where.
+        /// The edge, or the item of `dependsOn` or `children`.
         pointer: String,
     },
-    /// Nodes depend on each other in a circle.
+    /// Nodes depend on each other in a cycle.
     #[error("cycle: {}", show_path(.path))]
     Cycle {
         /// The nodes along the cycle; the first is repeated at the end.
@@ -68,7 +68,7 @@ pub(crate) struct Topology {
 
 impl Topology {
     /// Builds and checks the graph: ids, edges, `dependsOn`, `children`, cycles.
-    /// A group waits for its children, so the way from a child to its group counts when cycles are looked for.
+    /// A group waits for its children, so the way from a child to its group counts when cycles are sought.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
@@ -77,15 +77,18 @@ impl Topology {
         let index = index_nodes(&plan.nodes, &mut errors);
         let mut graph = DiGraph::with_capacity(plan.nodes.len(), plan.edges.len());
         for node in &plan.nodes {
+            // Duplicates too: the index of a node is its position in `graph.nodes`.
             graph.add_node(node.id.clone());
         }
         let mut builder = TopologyBuilder { graph, index, errors };
         builder.add_edges(plan);
         let children = builder.add_children(plan);
         let TopologyBuilder { graph, index, mut errors } = builder;
+        // Where edges are missing, the path of a cycle could not be trusted.
         if !errors.is_empty() {
             return Err(errors);
         }
+        // A group waits for its children, but adds no edges (contract), so that only the copy has these.
         let mut waits = graph.clone();
         for (group, members) in children.iter().enumerate() {
             for &member in members {
@@ -99,6 +102,7 @@ impl Topology {
                 Ok(Self { graph, index, order, rank, children })
             }
             Err(cycle) => {
+                // The sort stops at the first cycle; the next one shows once this is gone.
                 errors.push(GraphError::Cycle { path: cycle_path(&waits, cycle.node_id()) });
                 Err(errors)
             }
@@ -155,6 +159,7 @@ impl Topology {
     pub(crate) fn upstream(&self, node: NodeIx) -> Vec<bool> {
         self.reach(node, |at| {
             let sources = self.sources(at).map(|(source, _)| source);
+            // What a group ends with is upstream of all that follows the group.
             sources.chain(self.children(at).iter().copied()).collect()
         })
     }
@@ -178,6 +183,7 @@ impl Topology {
 
     fn reach(&self, start: NodeIx, next: impl Fn(NodeIx) -> Vec<NodeIx>) -> Vec<bool> {
         let mut seen = vec![false; self.len()];
+        // A stack of our own: a plan may be a chain of any length.
         let mut stack = next(start);
         while let Some(at) = stack.pop() {
             if let Some(flag) = seen.get_mut(at)
@@ -194,6 +200,7 @@ impl Topology {
 fn index_nodes(nodes: &[Node], errors: &mut Vec<GraphError>) -> HashMap<NodeId, NodeIx> {
     let mut index = HashMap::with_capacity(nodes.len());
     for (node, entry) in nodes.iter().enumerate() {
+        // The first node keeps the id, so that edges still resolve, and further errors are real ones.
         if let Some(&first) = index.get(&entry.id) {
             errors.push(GraphError::DuplicateNode { id: entry.id.clone(), node, first });
         } else {
@@ -220,6 +227,7 @@ impl TopologyBuilder {
 
     fn add_edges(&mut self, plan: &PlanGraph) {
         let mut strongest: HashMap<(NodeIx, NodeIx), EdgeType> = HashMap::new();
+        // A hash table has no order, and the same plan has to give the same schedule (Invariant 5).
         let mut order = Vec::new();
         let mut note = |from, to, kind| match strongest.entry((from, to)) {
             std::collections::hash_map::Entry::Vacant(slot) => {
@@ -235,6 +243,7 @@ impl TopologyBuilder {
         };
         for (i, edge) in plan.edges.iter().enumerate() {
             let from = self.lookup(&edge.from, || format!("/edges/{i}/from"));
+            // Both ends before anything is decided, so that both errors are found in one run.
             let to = self.lookup(&edge.to, || format!("/edges/{i}/to"));
             if edge.from == edge.to {
                 let pointer = format!("/edges/{i}");
@@ -264,6 +273,7 @@ impl TopologyBuilder {
     fn add_children(&mut self, plan: &PlanGraph) -> Vec<Vec<NodeIx>> {
         let mut all = vec![Vec::new(); plan.nodes.len()];
         for (i, node) in plan.nodes.iter().enumerate() {
+            // `children` of any other kind is an error of the schema already.
             if node.kind != NodeKind::Group {
                 continue;
             }
@@ -285,6 +295,7 @@ impl TopologyBuilder {
 
 fn ranks(waits: &DiGraph<NodeId, EdgeType, u32>, order: &[NodeIx]) -> Vec<u32> {
     let mut rank = vec![1u32; order.len()];
+    // Backwards, because a rank needs those of all targets.
     for &node in order.iter().rev() {
         let longest = waits
             .neighbors_directed(NodeIndex::new(node), Direction::Outgoing)
@@ -300,6 +311,8 @@ fn ranks(waits: &DiGraph<NodeId, EdgeType, u32>, order: &[NodeIx]) -> Vec<u32> {
 
 /// A shortest cycle through a node that `toposort` found on one: breadth first back to itself.
 fn cycle_path(waits: &DiGraph<NodeId, EdgeType, u32>, start: NodeIndex<u32>) -> Vec<NodeId> {
+    // The sort names one node of a cycle and not its path. Breadth first finds a shortest one, which is the
+    // easiest to fix.
     let mut previous: HashMap<NodeIndex<u32>, NodeIndex<u32>> = HashMap::new();
     let mut queue = std::collections::VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {

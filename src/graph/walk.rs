@@ -27,6 +27,7 @@ pub(crate) fn cycles<K: Clone + Eq + Hash>(
                     open.remove(&node);
                     done.insert(node);
                 }
+                // Whatever cycle goes through it was found on another way.
                 Some(target) if done.contains(&target) => {}
                 Some(target) if open.contains(&target) => {
                     let nodes = way.iter().map(|(node, _)| node).skip_while(|node| **node != target);

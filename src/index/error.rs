@@ -29,6 +29,8 @@ pub enum IndexError {
     Glob(#[from] globset::Error),
 }
 
+// redb has an error type for each kind of operation. Which one failed makes no difference here: the answer to all of
+// them is to delete the file.
 macro_rules! from_redb {
     ($($error:ty),*) => {
         $(impl From<$error> for IndexError {

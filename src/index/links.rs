@@ -13,7 +13,7 @@ pub enum Topic {
     Bindings(Name),
     /// A label on a plan of a namespace, as `key=value`.
     PlanLabel(Name, String),
-    /// A goal of a namespace selects plans by this label; `None` when no single label tells.
+    /// A goal of a namespace selects plans by this label; `None` when no single label is required.
     GoalSelector(Name, Option<String>),
     /// A mutex between executions of a namespace.
     Mutex(Name, String),
@@ -44,6 +44,7 @@ pub(super) fn leading_label(selector: &LabelSelector) -> Option<String> {
 pub fn topics_of(resource: &Resource) -> Vec<Topic> {
     let home = &resource.metadata.namespace;
     let mut topics = Vec::new();
+    // Owners are in the same namespace by contract, so a reference needs none.
     for owner in &resource.metadata.owner_references {
         topics.push(Topic::Resource(ResourceKey::new(owner.kind, home.clone(), owner.name.clone())));
     }
@@ -54,6 +55,7 @@ pub fn topics_of(resource: &Resource) -> Vec<Topic> {
             }
         }
         Spec::Plan(spec) => {
+            // Each label is a topic: which of them a goal selects by is not known here, and a goal may come later.
             for (key, value) in &resource.metadata.labels {
                 topics.push(Topic::PlanLabel(home.clone(), format!("{key}={value}")));
             }
@@ -69,10 +71,12 @@ pub fn topics_of(resource: &Resource) -> Vec<Topic> {
         }
         Spec::Execution(spec) => {
             let mutex = resource.metadata.annotations.get(MUTEX);
+            // So that the end of the holder wakes all that wait for it, whoever they are.
             topics.extend(mutex.map(|name| Topic::Mutex(home.clone(), name.clone())));
             topics.push(Topic::Resource(spec.plan_ref.key(Kind::Plan, home)));
             topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
         }
+        // Both are only pointed at. What a Binding names matters when a node is resolved, which is late (Invariant 9).
         Spec::Binding(_) | Spec::Gate(_) => {}
     }
     topics

@@ -61,6 +61,8 @@ impl Index {
     pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declaration>, IndexError> {
         let table = self.store.begin_read()?.open_table(DECLARED)?;
         let found = table.get(key.to_string().as_str())?;
+        // An entry that cannot be decoded is an error and not "nothing declared": a resource that is taken for gone
+        // would be cancelled.
         found.map(|value| decode(value.value())).transpose()
     }
 
@@ -79,6 +81,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn is_broken(&self, key: &ResourceKey) -> Result<bool, IndexError> {
+        // A table of its own and no flag in the record: what is broken has no readable record to hold it.
         let table = self.store.begin_read()?.open_table(BROKEN)?;
         Ok(table.get(key.to_string().as_str())?.is_some())
     }
@@ -100,6 +103,8 @@ impl Index {
         let table = self.store.begin_read()?.open_multimap_table(MENTIONS)?;
         let mut keys = Vec::new();
         for value in table.get(topic.to_string().as_str())? {
+            // A text that is no key is skipped: only damage could put one here, and the other dependents still have to
+            // be found.
             keys.extend(value?.value().parse::<ResourceKey>());
         }
         Ok(keys)
@@ -162,10 +167,13 @@ impl Index {
     pub fn findings(&self, repo: &Repo, limits: &Limits) -> Result<Vec<Diagnostic>, IndexError> {
         let mut all = Vec::new();
         for (path, blob) in self.bad_files()? {
+            // A blob that cannot be read was reported when it was read first; the other files still have their
+            // findings.
             let Ok(bytes) = repo.blob(blob, manifest::most_bytes(limits)) else { continue };
             let parsed = manifest::parse(&path, &bytes, limits);
             let mut again = Vec::new();
             for resource in &parsed.resources {
+                // Asked now and not kept: which of two files is in force may have changed by a change of the other one.
                 let declared = self.declared(&resource.key())?;
                 if let Some(first) = declared.filter(|declared| declared.source.path != path) {
                     again.push(manifest::duplicate(&resource.key(), &resource.source, &first.source));

@@ -38,6 +38,7 @@ impl Index {
     /// # Errors
     /// When not even that one can be created.
     pub fn open(cache_dir: Option<&Path>) -> Result<Self, IndexError> {
+        // Nothing is compared with Git yet: what the file says counts only after `advance`.
         Ok(Self { store: Store::open(cache_dir)? })
     }
 

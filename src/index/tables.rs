@@ -53,6 +53,7 @@ pub(super) const WAYS: [MultiTable; 3] = [PLACES, MENTIONS, AWAITS];
 pub(super) fn timed_key(millis: i64, key: &str) -> String {
     // Shifted to be positive: a minus sign would sort before the digits, and in the wrong order.
     let shifted = millis.saturating_add(1 << 60);
+    // Twenty digits hold every shifted number of 64 bits. With fewer, a later time could be longer and sort first.
     format!("{shifted:020}/{key}")
 }
 

@@ -102,6 +102,7 @@ impl ValidationCache {
     #[must_use]
     pub fn open(cache_dir: &Path, config: &Config) -> Self {
         let terms = CacheKey {
+            // The number of the index's layout as well: facts are stored in both, and change together.
             version: super::WRITER.to_owned(),
             limits: config.limits.clone(),
             paths: config.paths.clone(),
@@ -119,6 +120,7 @@ impl ValidationCache {
         &self,
         files: impl ExactSizeIterator<Item = (&'a str, Option<FileStamp>)>,
     ) -> Option<usize> {
+        // A file without a stamp is unknown: it is no regular file, and there is nothing to recognise it by.
         let known = |(path, stamp): (&str, Option<FileStamp>)| {
             stamp.is_some() && self.entries.get(path).map(|(known, _)| *known) == stamp
         };
@@ -149,6 +151,8 @@ impl ValidationCache {
             let content: Vec<(u32, &Facts)> =
                 facts.iter().map(|(facts, source)| (source.document, facts)).collect();
             let Ok(bytes) = postcard::to_allocvec(&content) else { return };
+            // Contents lie behind the head, so that `open` decodes only paths and stamps; most files are never checked
+            // again.
             let start = contents.len();
             contents.extend(bytes);
             entries.push(CacheEntry { path: path.to_owned(), stamp, content: (start, contents.len()) });
@@ -189,6 +193,7 @@ fn write(file: &Path, head: &[u8], contents: &[u8]) -> std::io::Result<()> {
     new.write_all(&checksum.finalize())?;
     new.write_all(head)?;
     new.write_all(contents)?;
+    // No sync: after a crash the checksum does not fit, and everything is read again.
     new.persist(file)?;
     Ok(())
 }
@@ -227,7 +232,7 @@ mod tests {
         let known = ValidationCache::open(dir.path(), &config);
         assert_eq!(known.content("a.yaml", before), Some(vec![(0, facts("a").0)]));
         assert_eq!(known.all_sound([("a.yaml", Some(before))].into_iter()), Some(1));
-        // The same size and the same time of change of content: the system still tells them apart.
+        // The same size and the same time of change of content: the system still distinguishes them.
         let modified = path.metadata().unwrap().modified().unwrap();
         std::thread::sleep(Duration::from_millis(20));
         std::fs::write(&path, "two").unwrap();

@@ -58,6 +58,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn is_busy(&self, then: Timestamp) -> Result<bool, IndexError> {
+        // Without reading the keys: this is asked between passes, when a watching runner does nothing else.
         let pending = !self.store.begin_read()?.open_table(WORK)?.is_empty()?;
         Ok(pending || self.next_wake()?.is_some_and(|wake| wake <= then))
     }
@@ -117,6 +118,7 @@ impl Index {
         let table = self.store.begin_read()?.open_table(SETTLED)?;
         let mut first = Vec::new();
         for entry in table.iter()? {
+            // Counted by the table, read only as far as is shown: thousands may wait.
             if first.len() >= most {
                 break;
             }
@@ -129,6 +131,7 @@ impl Index {
 /// Reads a key that [`timed_key`] made.
 fn time_and_key(text: &str) -> Option<(Timestamp, &str)> {
     let (at, key) = text.split_once('/')?;
+    // The shift of `timed_key`, undone.
     let millis = at.parse::<i64>().ok()?.saturating_sub(1 << 60);
     Some((Timestamp::from_millisecond(millis).ok()?, key))
 }
@@ -140,10 +143,14 @@ fn read_wait_set(bytes: &[u8]) -> Result<WaitSet, IndexError> {
 }
 
 fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) -> Result<(), IndexError> {
+    // In the same transaction as the new wait set: killed in between, the resource is either still work or properly
+    // waiting, and never forgotten.
     write.open_table(WORK)?.remove(key)?;
     let mut table = write.open_table(SETTLED)?;
     let mut awaits = write.open_multimap_table(AWAITS)?;
     let mut wakes = write.open_table(WAKES)?;
+    // The old one says which entries of the other tables have to go. Left behind, they would wake a resource that no
+    // longer waits.
     let old = table.remove(key)?.map(|old| read_wait_set(old.value())).transpose()?;
     for topic in old.iter().flat_map(|old| &old.on) {
         awaits.remove(topic.as_str(), key)?;
@@ -151,6 +158,8 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) ->
     if let Some(at) = old.and_then(|old| old.wake) {
         wakes.remove(timed_key(at.as_millisecond(), key).as_str())?;
     }
+    // An empty wait set is stored as none: nothing can wake such a resource but a change of itself, which is found by
+    // comparing trees.
     let Some(settled) = settled.filter(|settled| **settled != WaitSet::default()) else { return Ok(()) };
     for topic in &settled.on {
         awaits.insert(topic.as_str(), key)?;

@@ -3,6 +3,8 @@
 
 use crate::diagnostic::Code;
 
+// Ids are printed in CI logs and named in SARIF files, so that none is ever given to another finding. The
+// constants and `ALL` come from one list, and no code can be left out of the registry.
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal;)*) => {
         $($(#[$doc])* pub const $name: Code = Code { id: $id, title: $title };)*

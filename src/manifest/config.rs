@@ -35,6 +35,7 @@ pub fn load_config(bytes: &[u8]) -> (Config, Vec<Diagnostic>) {
 pub fn read_config<E>(
     mut file: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
 ) -> Result<(Config, Vec<Diagnostic>), E> {
+    // A limit or a reviewer rule under a name that nobody reads would be without effect, in silence.
     for name in MISNAMED_CONFIG_FILES {
         if file(name)?.is_some() {
             let location = Location { path: name.to_owned(), ..Location::default() };
@@ -56,11 +57,13 @@ fn read_text(text: &SourceText<'_>, limits: &Limits) -> Result<(Config, Vec<Diag
     let Some(document) = documents.into_iter().next().and_then(Result::ok) else {
         return Ok((Config::default(), Vec::new()));
     };
+    // A file of comments alone, as `init` writes it, is the default configuration.
     if document.value.is_null() && document.findings.is_empty() {
         return Ok((Config::default(), Vec::new()));
     }
     let mut problems: Vec<Problem> = document.findings.iter().map(document::explain).collect();
     problems.extend(schema::of_config().check(&document.value));
+    // Never in part: the setting that is wrong may be the one that restricts something.
     let config = if problems.is_empty() { decode(&document.value, &mut problems) } else { None };
     if let Some(config) = &config {
         check(config, &mut problems);
@@ -116,6 +119,7 @@ fn check(config: &Config, problems: &mut Vec<Problem>) {
     ];
     for (pointer, name) in named {
         let Some(name) = name else { continue };
+        // A name that Git allows, but it would become the branch `refs/heads/refs/heads/…`.
         if name.starts_with("refs/") {
             let message = "a full reference name; write the branch without `refs/heads/`";
             problems.push(Problem::new(codes::BAD_FORMAT, pointer, message));
@@ -123,6 +127,7 @@ fn check(config: &Config, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(codes::BAD_FORMAT, pointer, "not the name of a branch"));
         }
     }
+    // Git keeps a reference as a file, so that a branch `a` leaves no room for `a/b`.
     if config.desired_branch.as_deref().is_some_and(|desired| overlaps(desired, &config.status_branch)) {
         let message =
             "the status branch cannot be the desired branch, nor can one name be a folder of the other";

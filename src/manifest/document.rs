@@ -35,11 +35,15 @@ pub(super) fn examine(
     let RawDocument { value, findings } = document;
     let Value::Object(map) = value else { return DocumentOutcome::default() };
     let version = match api_version(&map) {
+        // Manifests of other projects are passed over in silence: this is an ordinary repository that holds
+        // some of ours.
         Version::Foreign => return DocumentOutcome::default(),
         other => other,
     };
     let mut outcome = DocumentOutcome { ours: true, ..DocumentOutcome::default() };
     let kind = map.get("kind").and_then(Value::as_str).and_then(kind_of);
+    // Known before anything is judged: for a resource that is refused the last good version stays in force,
+    // and that needs its name (Invariant 6).
     outcome.key = kind.and_then(|kind| key_of(kind, &map));
     outcome.problems.extend(findings.iter().map(explain));
     if let Version::Wrong(problem) = version {
@@ -56,6 +60,8 @@ pub(super) fn examine(
     if !cut_short {
         examine_kind(kind, map, source, &mut outcome, reread);
     }
+    // A finding of the reader, such as a duplicate key, refuses the resource even where the schema takes what
+    // is left of the value.
     if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
         outcome.resource = None;
     }
@@ -69,6 +75,7 @@ fn examine_kind(
     outcome: &mut DocumentOutcome,
     reread: impl Fn() -> Option<Value>,
 ) {
+    // Before the schema, whose errors end the check: what is merely ignored is reported all the same.
     rules::ignored(&map, &mut outcome.problems);
     let mut value = Value::Object(map);
     let found = schema::of_kind(kind).check(&value);
@@ -118,6 +125,7 @@ enum Version {
 }
 
 fn api_version(map: &Map<String, Value>) -> Version {
+    // The group alone or before a slash: `planspec.iox/v1` belongs to somebody else.
     let of_group = |text: &str| {
         text.strip_prefix(API_GROUP).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
@@ -128,8 +136,11 @@ fn api_version(map: &Map<String, Value>) -> Version {
             let problem = Problem::new(codes::UNKNOWN_VERSION, "/apiVersion", message);
             Version::Wrong(problem.hint(format!("write `{API_VERSION}`")))
         }
+        // A version that is no text names no group at all.
         Some(_) => Version::Foreign,
         None => {
+            // Without this, a slip in this one key would make the document somebody else's, and its resource
+            // would go without a word.
             let misspelt = map.iter().find(|(key, value)| {
                 key.to_ascii_lowercase().replace(['_', '-'], "") == "apiversion"
                     && value.as_str().is_some_and(of_group)
@@ -143,9 +154,10 @@ fn api_version(map: &Map<String, Value>) -> Version {
     }
 }
 
-/// Why a document is not ours, when it looks as if it were meant to be something.
+/// Why a document is not ours, when it seems to be meant as a resource.
 pub(super) fn why_foreign(value: &Value) -> Option<Problem> {
     let map = value.as_object().filter(|map| !map.is_empty())?;
+    // kubectl prints several objects as one such document, which people then save as it is.
     if map.get("kind").and_then(Value::as_str) == Some("List") {
         let problem = Problem::new(codes::UNKNOWN_KIND, "/kind", "`kind: List` is not read");
         let hint = "write each item as a document of its own, with `---` between them";
@@ -185,6 +197,7 @@ fn unknown_kind(map: &Map<String, Value>) -> Problem {
 
 fn key_of(kind: Kind, map: &Map<String, Value>) -> Option<ResourceKey> {
     let metadata = map.get("metadata")?;
+    // Validated here, because keys become paths of the status tree (Invariant 8).
     let name = |field: &str| metadata.get(field)?.as_str().and_then(|text| Name::new(text).ok());
     Some(ResourceKey::new(kind, name("namespace")?, name("name")?))
 }
@@ -197,7 +210,9 @@ pub(super) fn explain(finding: &ReadFinding) -> Problem {
             let key = pointer::split_last(pointer).map(|(_, key)| short(&key)).unwrap_or_default();
             let mut problem =
                 Problem::new(codes::DUPLICATE_KEY, pointer, format!("duplicate key `{key}`")).at_key();
+            // At the second of the two keys; the first one is shown as the related place.
             problem.occurrence = 1;
+            // Two resources without a separator between them are one mapping in which every key occurs twice.
             if pointer == "/apiVersion" {
                 let hint = "if another resource begins here, write `---` on the line before it";
                 problem = problem.hint(hint.to_owned());

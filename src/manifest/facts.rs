@@ -17,7 +17,7 @@ pub struct Facts {
     pub key: ResourceKey,
     /// What it refers to, but for Gates, which may be implicit, and for capabilities, which `detail` has.
     pub references: Vec<FactRef>,
-    /// Its owners.
+    /// Its owners, in its own namespace: when one goes, it goes too.
     pub owners: Vec<ResourceKey>,
     /// What only its kind has.
     pub detail: KindFacts,
@@ -67,11 +67,11 @@ pub enum KindFacts {
 /// The facts of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
-    /// Its id.
+    /// Its id, by which edges, bindings and expressions name it.
     pub id: NodeId,
     /// What it is.
     pub kind: NodeKind,
-    /// The names of what it gives.
+    /// The names of the outputs that it declares.
     pub outputs: Vec<String>,
     /// What its provider must be able to do.
     pub capabilities: Vec<ResourceKey>,
@@ -82,7 +82,7 @@ pub struct NodeFacts {
 /// The facts of a task's input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFacts {
-    /// Its name.
+    /// Its name, a key of `inputs`.
     pub name: String,
     /// Its type, unless an expression or null leaves it open.
     pub kind: Option<ParameterType>,
@@ -93,9 +93,9 @@ pub struct InputFacts {
 /// An input that a capability declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputDeclaration {
-    /// Its name.
+    /// Its name, which a task uses as a key of `inputs`.
     pub name: String,
-    /// Its type.
+    /// The type that a value must have, unless it is null.
     pub kind: ParameterType,
     /// Whether it must be given: it is required, and has no default.
     pub required: bool,
@@ -108,7 +108,7 @@ pub struct InputDeclaration {
 /// A capability that another one needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirement {
-    /// Which.
+    /// The capability that is needed.
     pub target: ResourceKey,
     /// Whether it may be missing.
     pub optional: bool,
@@ -130,6 +130,7 @@ pub fn facts(resource: &Resource) -> Facts {
     Facts {
         key: resource.key(),
         references: references.list,
+        // An owner reference has no namespace: an owner lives beside what it owns, as in Kubernetes.
         owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
         detail,
     }
@@ -158,6 +159,7 @@ fn other(resource: &Resource, references: &mut References<'_>) -> KindFacts {
             for (index, rule) in spec.rules.iter().enumerate() {
                 let at = |field: &str| format!("/spec/rules/{index}/selector/{field}/name");
                 if let Some(plan) = &rule.selector.plan_ref {
+                    // A rule for something that is not declared matches nothing, and does no harm.
                     references.add(Kind::Plan, plan, at("planRef"), false);
                 }
                 if let Some(capability) = &rule.selector.capability_ref {
@@ -206,6 +208,7 @@ fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> KindFacts {
 
 fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
     references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
+    // A plan that was replaced may well be gone.
     for (index, old) in spec.supersedes.iter().enumerate() {
         references.add(Kind::Plan, old, format!("/spec/supersedes/{index}/name"), false);
     }
@@ -217,6 +220,7 @@ fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
 
 fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
     if let Some(ExternalRef::Resource { resource_ref, .. }) = &node.external_ref {
+        // A node may wait for something that only a later commit declares.
         let target = resource_ref.key(references.home);
         let pointer = format!("/spec/graph/nodes/{index}/externalRef/resourceRef/name");
         references.list.push(FactRef { target, pointer, required: false });

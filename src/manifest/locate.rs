@@ -30,6 +30,8 @@ pub(super) struct SourceText<'t> {
 
 impl<'t> SourceText<'t> {
     pub(super) fn new(path: &'t str, text: &'t str) -> Self {
+        // Editors on Windows write a byte order mark. Parsers do not see it, and offsets into the file count
+        // it again.
         let content = text.strip_prefix(MARK).unwrap_or(text);
         let skipped = text.len() - content.len();
         let format = ManifestFormat::of(path, content);
@@ -79,6 +81,8 @@ impl<'t> SourceText<'t> {
             ReadError::ComplexKey { at } => {
                 let message = "the key of a mapping must be a string";
                 let diagnostic = Diagnostic::error(codes::COMPLEX_KEY, point(at), message);
+                // To YAML, an unquoted `{{ x }}` is a mapping that is the key of another one: the usual cause
+                // of this error.
                 match self.lines().line(at.line).contains("{{") {
                     true => diagnostic.with_hint(QUOTE_TEMPLATE),
                     false => diagnostic,
@@ -113,8 +117,10 @@ impl<'t> SourceText<'t> {
         } else if template {
             Some(QUOTE_TEMPLATE.to_owned())
         } else if unquoted('@') || unquoted('`') || unquoted('%') {
+            // YAML reserves these characters: no plain scalar may begin with one.
             Some("put the value in quotes".to_owned())
         } else if here.matches(": ").count() > 1 {
+            // `key: text: more` would be a mapping inside of a value in one line, which YAML does not allow.
             Some("put a text that holds `: ` in quotes".to_owned())
         } else {
             None
@@ -126,6 +132,7 @@ impl<'t> SourceText<'t> {
         let tree = self.tree(limits);
         let find = |pointer: &str, occurrence: usize| {
             let entry = tree.find(document, pointer, occurrence);
+            // A field that is missing has no place; the nearest thing around it is shown.
             let entry = entry.or_else(|| tree.nearest(document, pointer))?;
             Some(self.lines().span(pick(entry, problem.at)))
         };
@@ -161,8 +168,10 @@ pub fn locate(
             }
         }
     }
+    // By path, so that a file is read and walked once, however many of its places are asked for.
     for (path, locations) in missing {
         trace!(path, locations = locations.len(), "finding the lines of diagnostics");
+        // A file that is gone or unreadable by now costs the line numbers, not the findings.
         let Some(bytes) = read(&path) else { continue };
         let Ok(content) = std::str::from_utf8(&bytes) else { continue };
         let text = SourceText::new(&path, content);

@@ -78,6 +78,8 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
             return parsed;
         }
     };
+    // Decoding takes the value apart instead of copying it. Only where that fails is the text read a second
+    // time.
     let reread = |index| Some(text.read(limits).into_iter().nth(index)?.ok()?.value);
     for (index, document) in text.read(limits).into_iter().enumerate() {
         match document {
@@ -105,6 +107,7 @@ pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
 #[must_use]
 pub fn parse_named(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
     let mut parsed = parse(path, bytes, limits);
+    // What a search finds may be anybody's file; a file that is named was meant to hold a manifest.
     if !parsed.manifest && parsed.diagnostics.is_empty() {
         parsed.diagnostics.push(no_manifest(path, bytes, limits));
     }
@@ -125,6 +128,7 @@ fn no_manifest(path: &str, bytes: &[u8], limits: &Limits) -> Diagnostic {
                     return text.locate(&found, index, limits);
                 }
             }
+            // A syntax error is the reason here even where the text does not mention our group.
             Err(broken) => return text.broken(&broken, index, limits),
         }
     }
@@ -143,6 +147,7 @@ pub fn most_bytes(limits: &Limits) -> u64 {
 pub fn refuse_large(path: &str, size: u64) -> Parsed {
     let message = format!("the file has {size} bytes and is not read");
     let hint = "split it, raise `limits.fileBytes`, or list it under `exclude` in .planspec.yaml";
+    // A warning only, since nobody knows whether it is a manifest.
     unread(Diagnostic::warning(codes::TOO_LARGE, whole(path), message).with_hint(hint))
 }
 
@@ -154,6 +159,7 @@ pub fn refuse_entry(path: &str, what: &str) -> Parsed {
 }
 
 fn unread(diagnostic: Diagnostic) -> Parsed {
+    // It may have held anything, so what this path declared before stays in force (Invariant 6).
     Parsed { diagnostics: vec![diagnostic], broken: true, ..Parsed::default() }
 }
 
@@ -180,6 +186,7 @@ impl Parsed {
         // Without a key nobody knows which resource is meant, so that everything the file declared before stays in
         // force (Invariant 6).
         self.broken |= outcome.ours && outcome.resource.is_none() && outcome.key.is_none();
+        // A hostile document has as many faults as fit in a file, and each one costs a search for its place.
         let left = outcome.problems.len().saturating_sub(MOST_PROBLEMS);
         let more = (left > 0).then(|| {
             Problem::new(codes::TOO_MANY_PROBLEMS, "", format!("{left} more problems in this document"))
@@ -207,7 +214,7 @@ fn mentions_group(bytes: &[u8]) -> bool {
     )
 }
 
-/// Whether a text that cannot be parsed looks like a manifest: it says `apiVersion: planspec.io…` somewhere.
+/// Whether a text that cannot be parsed is meant as a manifest: it says `apiVersion: planspec.io…` somewhere.
 fn declares_group(text: &str) -> bool {
     text.match_indices(API_GROUP).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default().trim_end_matches(['"', '\'', ' ', '\t']);
@@ -231,6 +238,7 @@ fn decode_text<'t>(
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(SourceText::new(path, text)),
         Err(error) => {
+            // The part before the first bad byte gives that byte its line and column.
             let good = bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok());
             let location = SourceText::new(path, good.unwrap_or_default()).end();
             let diagnostic = Diagnostic::error(codes::NOT_UTF8, location, "the file is not UTF-8");

@@ -33,6 +33,7 @@ impl Problem {
             code,
             severity: Severity::Error,
             pointer: pointer.into(),
+            // Most problems are about a value; what is about a field as such asks for its key.
             at: EntryPart::Value,
             occurrence: 0,
             message: message.into(),

@@ -14,11 +14,13 @@ pub fn check_transition(old: &Resource, new: Option<&Resource>) -> Vec<Diagnosti
     }
     let found = match (&old.spec, &new.spec) {
         (Spec::Execution(before), Spec::Execution(after)) => immutable(before, after, &new.source),
+        // Approvals are bound to the generation of the Gate (Invariant 11).
         (Spec::Gate(_), Spec::Gate(_)) => Some(Diagnostic::warning(
             codes::APPROVALS_VOIDED,
             location(&new.source, "/spec"),
             "the gate changes: approvals given so far no longer count",
         )),
+        // An Execution keeps the graph that it was pinned to (Invariant 9).
         (Spec::Plan(before), Spec::Plan(after)) if before.graph != after.graph => Some(note(
             codes::PINNED_PLAN_CHANGED,
             location(&new.source, "/spec/graph"),

@@ -63,6 +63,7 @@ pub(crate) fn fence(language: &str, text: &str, limit: usize) -> String {
 /// The text as a code span that is safe in a table. A backtick becomes an apostrophe.
 #[must_use]
 pub(crate) fn code(text: &str, limit: usize) -> String {
+    // A code span has no escapes: a backtick would end it, and in a table a bar ends the cell even there.
     let line = one_line(text, limit).replace('`', "'").replace('|', "\\|");
     if line.is_empty() { line } else { format!("`{line}`") }
 }
@@ -73,6 +74,7 @@ pub(crate) fn label(text: &str, limit: usize) -> String {
     let line = one_line(text, limit);
     let mut safe = String::with_capacity(line.len());
     for c in line.chars() {
+        // Everything else as a number: no list of the characters that mean something to Mermaid needs to be complete.
         if c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '…') {
             safe.push(c);
         } else {

@@ -34,6 +34,7 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
 /// The first `limit` characters; the last of them is `…` when there were more.
 #[must_use]
 pub(crate) fn cut(text: &str, limit: usize) -> String {
+    // This stops at the limit; to count the characters would read all of a huge text.
     if text.chars().nth(limit).is_none() {
         return text.to_owned();
     }

@@ -10,7 +10,7 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
 }
 
@@ -41,6 +41,8 @@ impl Condition {
     pub fn set(list: &mut Vec<Self>, mut new: Self) -> bool {
         match list.iter_mut().find(|old| old.kind == new.kind) {
             Some(old) => {
+                // As in Kubernetes: the time is that of the last change of `status`, not of the reason or the message.
+                // It also keeps a pass that finds nothing new from making a commit (Invariant 5).
                 if old.status == new.status {
                     new.last_transition_time = old.last_transition_time;
                 }

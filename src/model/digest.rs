@@ -62,6 +62,8 @@ fn write_canonical(text: &mut Vec<u8>, value: &Value) {
                 write_scalar(text, key);
                 text.push(b':');
                 write_canonical(text, value);
+                // Also after the last entry. That is no JSON, and stays: digests that were recorded must go on being
+                // true.
                 text.push(b',');
             }
             text.push(b'}');

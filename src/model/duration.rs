@@ -45,11 +45,14 @@ impl FromStr for Duration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
+        // Cut, because the text comes from a manifest and ends up in a message.
         let error = || DurationError(text.chars().take(40).collect());
+        // Go takes a zero without a unit, and only a zero.
         if text == "0" {
             return Ok(Self { span: time::Duration::ZERO, text: text.to_owned() });
         }
         let mut rest = text;
+        // In 128 bits, which no single part can overflow; the sum is checked.
         let mut nanos = 0u128;
         if rest.is_empty() {
             return Err(error());
@@ -62,6 +65,7 @@ impl FromStr for Duration {
             nanos = nanos.checked_add(part(number, unit).ok_or_else(error)?).ok_or_else(error)?;
             rest = tail;
         }
+        // The bound is some 584 years, enough for every wait, and what Go's own durations reach is half of it.
         let nanos = u64::try_from(nanos).map_err(|_| error())?;
         Ok(Self { span: time::Duration::from_nanos(nanos), text: text.to_owned() })
     }
@@ -71,15 +75,18 @@ impl FromStr for Duration {
 fn part(number: &str, unit: &str) -> Option<u128> {
     let scale: u128 = match unit {
         "ns" => 1,
+        // Both the micro sign and the Greek letter, as in Go: keyboards differ in which one they give.
         "us" | "µs" | "μs" => 1_000,
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        // Of 24 hours, whatever a calendar says: a timeout does not depend on a time zone.
         "d" => 86_400_000_000_000,
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    // The lengths keep the products below within 128 bits, whatever the unit.
     if (whole.is_empty() && fraction.is_empty()) || whole.len() > 19 || fraction.len() > 9 {
         return None;
     }
@@ -90,6 +97,8 @@ fn part(number: &str, unit: &str) -> Option<u128> {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text as its author wrote it: `90m` must not come back as `1h30m`, or `edit` would show a change that
+        // nobody made.
         f.pad(&self.text)
     }
 }

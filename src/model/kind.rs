@@ -88,6 +88,7 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `pad`, so that a width in a table's format counts.
         f.pad(self.as_str())
     }
 }
@@ -97,6 +98,7 @@ impl FromStr for Kind {
 
     /// Accepts `goal`, `goals` and `Goal`, in any case.
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        // As `kubectl` reads kinds. What is written to branches and manifests is compared exactly in its own place.
         let lower = text.to_ascii_lowercase();
         Self::ALL
             .into_iter()
@@ -141,6 +143,7 @@ impl FromStr for ResourceKey {
 
     /// Reads what `Display` writes.
     fn from_str(text: &str) -> Result<Self, NotAKey> {
+        // Three parts at most: a further slash ends up in the name, which refuses it.
         let mut parts = text.splitn(3, '/');
         let key = (|| {
             let namespace = Name::new(parts.next()?).ok()?;

@@ -38,9 +38,11 @@ fn check(text: &str, underscore: bool, pattern: &'static str) -> Result<(), Name
     let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().next_back()) else {
         return Err(NameError::Empty);
     };
+    // In bytes, which are characters here: whatever is outside ASCII is refused below.
     if text.len() > MAX_LEN {
         return Err(NameError::TooLong(text.len()));
     }
+    // No dot and no slash, so a name can neither leave a directory nor end in a suffix of ours (Invariant 8).
     let inner = |b: u8| alnum(b) || b == b'-' || (underscore && b == b'_');
     if !alnum(first) || !alnum(last) || !text.bytes().all(inner) {
         return Err(NameError::Syntax(pattern));
@@ -48,6 +50,8 @@ fn check(text: &str, underscore: bool, pattern: &'static str) -> Result<(), Name
     Ok(())
 }
 
+// Two types and not one with a flag: a node id that holds an underscore must not reach a place where a namespace is
+// wanted.
 macro_rules! string_newtype {
     ($type:ident, $underscore:literal, $pattern:literal) => {
         impl $type {
@@ -82,6 +86,7 @@ macro_rules! string_newtype {
             }
         }
 
+        // For lookups in maps by text, without making a name first.
         impl Borrow<str> for $type {
             fn borrow(&self) -> &str {
                 &self.0
@@ -111,6 +116,7 @@ macro_rules! string_newtype {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
+                // Reading checks as well: no value of these types exists that was not checked, wherever it came from.
                 Self::new(&text).map_err(serde::de::Error::custom)
             }
         }

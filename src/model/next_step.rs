@@ -49,9 +49,12 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
         (NodePhase::Blocked, Some(reason)) => match reason {
             NodeReason::AwaitingApproval => match situation.gate {
                 Some(gate) => vec![Do::Approve(gate.clone()), Do::Reject(gate.clone())],
+                // Without the plan the Gate's name is unknown, and a command with a wrong one would be worse than none.
                 None => vec![Do::Explain],
             },
+            // The answer first, as it lets the attempt go on; the others end it.
             NodeReason::InputRequired => vec![Do::Answer, Do::Complete, Do::Fail],
+            // Both ask whether the work was done, which only a person can find out.
             reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
             NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
@@ -165,12 +168,14 @@ impl NextStep {
         };
         let mut arguments = vec![verb.to_owned()];
         match (&self.action, &self.node) {
+            // `retry` takes an Execution and a node to begin from; every other command takes the node itself.
             (NextAction::Retry, Some(node)) => {
                 arguments.extend([name.to_string(), "--from".to_owned(), node.to_string()]);
             }
             (NextAction::Resume, _) => arguments.push(format!("execution/{name}")),
             _ => arguments.push(target),
         }
+        // Always with the namespace: whoever copies the command may have another one as the default.
         arguments.extend(["-n".to_owned(), namespace.to_string()]);
         if self.action == NextAction::Answer {
             arguments.push("TEXT".to_owned());
@@ -205,6 +210,8 @@ impl NextStep {
                 Some(node) => format!("/planspec retry {name} {node}"),
                 None => format!("/planspec retry {name}"),
             }),
+            // Not in the grammar of comments, which is closed: text that is no command of it does nothing (Invariant
+            // 8).
             NextAction::Fail | NextAction::Explain | NextAction::Logs | NextAction::Resume => None,
         }
     }

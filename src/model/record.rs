@@ -25,6 +25,7 @@ pub enum ResourceStatus {
     Capability(CapabilityStatus),
     Binding(BindingStatus),
     Gate(GateStatus),
+    // Boxed, as it is many times the size of the others, and every value would be as large.
     Execution(Box<ExecutionStatus>),
 }
 
@@ -100,6 +101,7 @@ struct Wire<S> {
 
 impl Serialize for StatusRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // One form for all kinds: an `enum` derived by serde would nest the status below the name of its kind.
         macro_rules! wire {
             ($status:expr) => {
                 Wire {
@@ -125,7 +127,10 @@ impl Serialize for StatusRecord {
 impl<'de> Deserialize<'de> for StatusRecord {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
+        // Through a value, since the type of the status follows from `kind`, which may come after it in the text.
         let wire = Wire::<serde_json::Value>::deserialize(deserializer)?;
+        // A record of a version that this program does not know is unreadable, and not read as far as it goes: writing
+        // it back would lose what was not understood.
         if wire.api_version != API_VERSION {
             return Err(D::Error::custom(format!("unknown apiVersion `{}`", wire.api_version)));
         }

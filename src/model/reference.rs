@@ -27,6 +27,8 @@ impl Reference {
     /// The key that this reference means when it stands in a resource of namespace `home`.
     #[must_use]
     pub fn key(&self, kind: Kind, home: &Name) -> ResourceKey {
+        // `uid` does not count: a reference means whatever has the name now, and manifests in Git can hardly know a
+        // uid.
         let namespace = self.namespace.as_ref().unwrap_or(home);
         ResourceKey::new(kind, namespace.clone(), self.name.clone())
     }

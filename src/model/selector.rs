@@ -45,6 +45,8 @@ impl LabelSelector {
     /// Whether `labels` satisfy every requirement.
     #[must_use]
     pub fn matches(&self, labels: &StringMap) -> bool {
+        // Unlike in Kubernetes, where an empty selector selects everything: a goal would then be served by every plan
+        // of its namespace.
         let empty = self.match_labels.is_empty() && self.match_expressions.is_empty();
         !empty
             && self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -57,6 +59,7 @@ impl SelectorRequirement {
         let value = labels.get(&self.key);
         match self.operator {
             SelectorOperator::In => value.is_some_and(|v| self.values.contains(v)),
+            // A label that is not there is in no set, as in Kubernetes.
             SelectorOperator::NotIn => !value.is_some_and(|v| self.values.contains(v)),
             SelectorOperator::Exists => value.is_some(),
             SelectorOperator::DoesNotExist => value.is_none(),

@@ -11,6 +11,7 @@ use crate::model::{
 /// The one condition of a simple resource.
 fn condition(kind: &str, why: Result<(), (&str, String)>, generation: u64, now: Timestamp) -> Condition {
     let (status, reason, message) = match why {
+        // A condition needs a reason by contract, also a good one; the type says all there is to say.
         Ok(()) => (ConditionStatus::True, kind, String::new()),
         Err((reason, message)) => (ConditionStatus::False, reason, message),
     };
@@ -26,6 +27,7 @@ fn condition(kind: &str, why: Result<(), (&str, String)>, generation: u64, now: 
 
 /// The conditions of before with one of them set anew.
 fn with_condition(previous: Option<&[Condition]>, new: Condition) -> Vec<Condition> {
+    // Conditions of other types stay: a list that is made anew would drop what another part of the reconciler observed.
     let mut conditions = previous.map(<[_]>::to_vec).unwrap_or_default();
     Condition::set(&mut conditions, new);
     conditions
@@ -40,6 +42,8 @@ pub(crate) fn plan_status(
     previous: Option<&PlanStatus>,
     now: Timestamp,
 ) -> PlanStatus {
+    // The check of the graph comes in as its result: the caller may have built it already, and it is not to be built
+    // twice.
     let why = problem.map_or(Ok(()), |problem| Err(("Invalid", problem.to_owned())));
     PlanStatus {
         phase: if problem.is_some() { PlanPhase::Invalid } else { PlanPhase::Ready },
@@ -62,14 +66,18 @@ pub(crate) fn capability_status(
     previous: Option<&CapabilityStatus>,
     now: Timestamp,
 ) -> CapabilityStatus {
+    // Only what must be there: an optional requirement that is missing is no reason to call the capability unavailable.
     let required = spec.requirements.iter().filter(|requirement| !requirement.optional);
     let missing: Vec<String> = required
         .map(|requirement| requirement.reference().key(Kind::Capability, &metadata.namespace))
         .filter(|key| !exists(key))
+        // All of them and not the first: whoever adds what is missing should not have to reconcile once for each.
         .map(|key| key.to_string())
         .collect();
+    // An annotation is a text, so `"false"` is how people write that it does not hold.
     let note = metadata.annotations.get(DEPRECATED).filter(|note| note.as_str() != "false");
     let phase = match (missing.is_empty(), note) {
+        // Before deprecation: that something cannot be used at all is the more urgent of the two.
         (false, _) => CapabilityPhase::Unavailable,
         (true, Some(_)) => CapabilityPhase::Deprecated,
         (true, None) => CapabilityPhase::Available,
@@ -79,6 +87,7 @@ pub(crate) fn capability_status(
     } else {
         Err(("RequirementMissing", format!("there is no {}", missing.join(", "))))
     };
+    // The contract has no field in the spec for either, only in the status, so the author says it by annotations.
     let replacement = metadata.annotations.get(REPLACEMENT).and_then(|text| parse_replacement(text));
     CapabilityStatus {
         phase,
@@ -87,7 +96,10 @@ pub(crate) fn capability_status(
             condition("Available", why, generation, now),
         ),
         observed_generation: Some(generation),
+        // Without deprecation there is nothing to replace: the status must not send people away from a capability that
+        // is in order.
         replacement: note.and(replacement),
+        // A bare `true` is a switch and no message; repeated as one, it would read as if the author had said why.
         deprecation_message: note.filter(|note| !note.is_empty() && note.as_str() != "true").cloned(),
     }
 }
@@ -98,6 +110,8 @@ fn parse_replacement(text: &str) -> Option<Reference> {
         Some((namespace, name)) => (Some(Name::new(namespace).ok()?), name),
         None => (None, text),
     };
+    // Annotations are not checked by the schema. What is no valid name is dropped, since names become paths (Invariant
+    // 8).
     Some(Reference { name: Name::new(name).ok()?, namespace, uid: None })
 }
 
@@ -110,6 +124,8 @@ pub(crate) fn binding_status(
     previous: Option<&BindingStatus>,
     now: Timestamp,
 ) -> BindingStatus {
+    // By rule and not by capability: whether a capability is needed at all is known to plans only, and a Binding does
+    // not see them.
     let unbound: Vec<UnboundCapability> = spec
         .rules
         .iter()
@@ -123,6 +139,7 @@ pub(crate) fn binding_status(
             })
         })
         .collect();
+    // A count that does not fit is capped instead of refused: a status is informational, and must never stop a pass.
     let total = u32::try_from(spec.rules.len()).unwrap_or(u32::MAX);
     let bound = total.saturating_sub(u32::try_from(unbound.len()).unwrap_or(u32::MAX));
     let phase = match bound {

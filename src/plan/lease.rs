@@ -48,6 +48,8 @@ pub(crate) fn lease_state(
     now: Timestamp,
 ) -> LeaseState {
     let Some(lease) = lease else { return LeaseState::Free };
+    // The time is not asked: the token is still the highest, so nobody took over. Whether there is time left to work in
+    // is for the fence to say (`src/engine/attempt/fence.rs`), by clocks that this function does not have.
     if lease.holder == runner {
         return LeaseState::Mine(lease.token);
     }
@@ -75,11 +77,15 @@ struct LeaseSighting {
 impl LeaseSightings {
     /// When the renewal that `lease` records was first seen: now, unless it is remembered.
     pub(crate) fn first_seen(&mut self, uid: &str, lease: &Lease, now: Timestamp) -> Timestamp {
+        // The sighting goes as soon as the time has come, so that the memory holds only leases of clocks that are
+        // ahead, and cannot grow with the number of Executions.
         if lease.renew_time <= now {
             self.seen.remove(uid);
             return now;
         }
         let fresh = LeaseSighting { token: lease.token, renewed: lease.renew_time, first_seen: now };
+        // By uid and not by name: an Execution that was deleted and made again under the same name has a lease that
+        // nobody has seen yet.
         let known = self.seen.entry(uid.to_owned()).or_insert_with(|| fresh.clone());
         // A renewal since then is a sign of life. A sighting from a future of our own clock, which was set back, is none.
         if known.token != fresh.token || known.renewed != fresh.renewed || known.first_seen > now {
@@ -99,9 +105,13 @@ pub(crate) fn next_lease(
 ) -> Lease {
     Lease {
         holder: runner.to_owned(),
+        // The own duration is written into the lease: whoever waits for its end may have another configuration, and has
+        // to count with the holder's.
         acquire_time: now,
         renew_time: now,
         duration_millis: u64::try_from(terms.duration.as_millis()).unwrap_or(u64::MAX),
+        // From `last_token`, which outlives a released lease, and not from the lease before: a token that starts again
+        // would give two attempts one name, and let a late result of the first count for the second.
         token: extensions.last_token.saturating_add(1),
     }
 }

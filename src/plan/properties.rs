@@ -349,10 +349,10 @@ impl<'a> Simulation<'a> {
             return true;
         }
         let running = self.status.node_statuses.values().any(NodeStatus::is_under_way);
-        // The world goes on for two minutes: late decisions arrive, waits time out.
+        // Time goes on for two minutes: late decisions arrive, waits time out.
         let later = self.now.saturating_add(SignedDuration::from_secs(20)).unwrap();
         match wake {
-            // Nobody sleeps through an arrival: whether a decision is in time must not hang on who looks when.
+            // Nobody sleeps through an arrival: whether a decision is in time must not depend on when somebody polls.
             Some(at) if self.now < arrival() => self.now = at.min(arrival()).max(self.now),
             Some(at) => self.now = at.max(self.now),
             None if running || waiting => {}

@@ -39,22 +39,31 @@ pub(crate) struct Capacity {
 /// Picks candidates for the free slots, best first; those of providers and namespaces at their limit are passed over.
 #[must_use]
 pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity: &Capacity) -> Vec<T> {
+    // A total order down to the item: two equal candidates would otherwise start in the order in which a map gave them,
+    // and two passes over the same state would differ (Invariant 5).
     candidates.sort_by(|a, b| {
         (b.priority, b.rank)
             .cmp(&(a.priority, a.rank))
             .then_with(|| a.queued.cmp(&b.queued))
             .then_with(|| a.item.cmp(&b.item))
     });
+    // Counted on as candidates are picked: one pass may start many, and the limit holds for all of them together.
     let (mut running, mut room) = (capacity.running.clone(), capacity.room.clone());
     let mut picked = Vec::new();
     for candidate in candidates {
+        // The only limit that ends the choice. At the others a candidate is passed over, so that a busy provider or
+        // namespace does not leave slots empty that somebody else could use.
         if picked.len() == capacity.slots {
             break;
         }
         let mut left = room.get_mut(&candidate.namespace);
+        // Asked before the provider's limit and taken after it: a candidate that its provider holds back must not use
+        // up what its namespace may still start.
         if left.as_ref().is_some_and(|left| **left == 0) {
             continue;
         }
+        // By the whole text of the provider, as the configuration names it, so that `tool://a` and `tool://b` have
+        // limits of their own.
         if let Some(&limit) = capacity.limits.get(&candidate.provider) {
             let count = running.entry(candidate.provider).or_default();
             if *count >= limit {

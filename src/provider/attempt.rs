@@ -54,7 +54,7 @@ pub struct Attempt {
     pub workspace: Arc<dyn Workspace>,
     /// What this provider gave as `handle` when it was blocked before.
     pub handle: Option<String>,
-    /// How long ago it was started, when it is looked at again.
+    /// How long ago it was started, when it is polled.
     pub age: Duration,
     /// What the capabilities of the task say to its outputs.
     pub output_contract: OutputContract,
@@ -98,6 +98,7 @@ impl OutputContract {
         hints: impl IntoIterator<Item = (String, String)>,
         check: impl Fn(JsonMap) -> Result<JsonMap, String> + Send + Sync + 'static,
     ) -> Self {
+        // A closure, because what Capabilities promise is checked in a module that providers may not import.
         Self { check: Some(Arc::new(check)), hints: hints.into_iter().collect() }
     }
 
@@ -137,6 +138,7 @@ pub struct Brief {
 /// How the engine talks with a running attempt.
 pub struct Control {
     /// Becomes `Some` when the attempt shall end early.
+    // A watch and not a queue: whoever begins to listen late still sees the request.
     pub stop: watch::Receiver<Option<Stop>>,
     /// Takes the lines that the provider prints, redacted and without control characters. A line that
     /// finds no room is dropped; the log has it.
@@ -146,6 +148,7 @@ pub struct Control {
 impl AttemptReport {
     /// Takes another outcome in the place of success; what had gone wrong before stays the reason.
     pub(super) fn override_success(&mut self, outcome: AttemptOutcome) {
+        // What is found while artifacts are collected or folders are moved must not hide the cause.
         if matches!(self.outcome, AttemptOutcome::Succeeded { .. }) {
             self.outcome = outcome;
         }
@@ -175,7 +178,10 @@ impl AttemptOutcome {
     pub(super) fn cleaned(mut self, redactor: &Redactor) -> Self {
         let line = |text: &mut String| *text = plain_line(redactor.text(text).as_bytes());
         match &mut self {
+            // Outputs are data that later nodes get as they are. Control characters of them are removed where they are
+            // shown (Invariant 8).
             Self::Succeeded { outputs } => *outputs = redactor.map(std::mem::take(outputs)),
+            // Messages go into the record, and from there to terminals and pages: one line, whatever a provider wrote.
             Self::Failed { message, .. }
             | Self::NotStarted { message }
             | Self::Lost { message }

@@ -1,4 +1,4 @@
-//! External nodes: looks at an address, or asks a webhook, whether what a plan waits for has happened. No Binding names
+//! External nodes: asks an address or a webhook whether what a plan waits for has happened. No Binding names
 //! this provider; the engine does, for nodes of kind External.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::{Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provid
 use crate::model::{JsonMap, NodeReason};
 
 /// How many bytes of an answer become outputs.
+// Outputs are written into the record, and hosts recommend objects of less than 1 MB.
 const BODY: usize = 64 << 10;
 
 /// The provider.
@@ -56,6 +57,7 @@ impl Provider for External {
             let asked = async {
                 match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
                     Some(stop) => stop,
+                    // The engine has dropped its end, so nobody can ask any more: that is no request to stop.
                     None => std::future::pending().await,
                 }
             };
@@ -76,6 +78,7 @@ impl ExternalQuery {
         match settings.text("type")?.as_deref() {
             Some("uri") => {
                 let mut request = Request::new(Method::GET, url);
+                // The status decides here; a page that is larger than outputs may be is cut, and is no failure.
                 (request.limit, request.cut) = (BODY, true);
                 Ok(Self::Uri(request))
             }
@@ -87,6 +90,8 @@ impl ExternalQuery {
 
 impl ExternalContext {
     async fn look(&self, attempt: &Attempt) -> AttemptOutcome {
+        // `check` has seen these settings before their expressions were replaced; only now is it known what they came
+        // to.
         match ExternalQuery::read(&attempt.config) {
             Ok(ExternalQuery::Uri(request)) => self.look_at(request).await,
             Ok(ExternalQuery::Webhook(request)) => self.ask(request, attempt).await,
@@ -103,6 +108,8 @@ impl ExternalContext {
                 ])),
             },
             Ok(answer) => {
+                // Any other status may still become a success: what the plan waits for has not happened yet. The node's
+                // `timeout` ends the wait.
                 let message = format!("{} answers {}", origin(&answer.url), answer.status);
                 self.waits(&message, answer.retry_after())
             }
@@ -112,6 +119,8 @@ impl ExternalContext {
 
     async fn ask(&self, mut request: Request, attempt: &Attempt) -> AttemptOutcome {
         request.body = Some(Value::Object(attempt.document()));
+        // The webhook is asked in every pass, and may be asked by two runners at once: these headers tell it that it is
+        // the same attempt.
         if let Err(error) = request.identify(attempt) {
             return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
         }
@@ -123,6 +132,8 @@ impl ExternalContext {
         if !answer.status.is_success() {
             return self.waits(&format!("{from} answers {}", answer.status), after);
         }
+        // A page of a proxy in front of the webhook is no answer of the webhook. Only an explicit `failed` ends the
+        // node.
         let Ok(Value::Object(mut said)) = serde_json::from_slice(&answer.body) else {
             return self.waits(&format!("{from} answers with something else than a JSON object"), after);
         };
@@ -143,7 +154,7 @@ impl ExternalContext {
         self.waits(&message, after)
     }
 
-    /// Looks again after the node's interval, or later if that is asked for.
+    /// Asks again after the node's interval, or later if that is asked for.
     fn waits(&self, message: &str, poll_after: Option<Duration>) -> AttemptOutcome {
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingEvent,
@@ -160,6 +171,7 @@ impl ExternalContext {
 
 /// A body as data when it is JSON and whole, else as text.
 fn body(answer: &Answer) -> Value {
+    // The beginning of a JSON text cannot be parsed, or worse, can: a number that is cut is another number.
     let data = if answer.cut { None } else { serde_json::from_slice(&answer.body).ok() };
     data.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&answer.body).into_owned()))
 }

@@ -9,6 +9,8 @@ use crate::github::{Access, GitHub, GitHubError};
 #[derive(Clone)]
 pub(super) struct GitHost {
     access: Option<Access>,
+    // An error is kept, too: a token that cannot be sent, or an address that is none, stays one for as long as the
+    // process runs.
     client: Arc<OnceLock<Result<GitHub, GitHubError>>>,
 }
 
@@ -26,6 +28,8 @@ impl GitHost {
     /// The client; within a tokio runtime.
     pub(super) fn open(&self) -> Result<GitHub, GitHubError> {
         let access = self.access.as_ref().ok_or(GitHubError::NoToken)?;
+        // Not when it is made: the client needs a running tokio runtime, and a pass without work on the host needs no
+        // client.
         self.client.get_or_init(|| GitHub::new(access)).clone()
     }
 }

@@ -42,9 +42,10 @@ pub fn kill_processes() {
 }
 
 /// The result of an attempt, as it becomes known.
+// Boxed, so that the registry can hold providers of every kind.
 pub type AttemptFuture = Pin<Box<dyn Future<Output = AttemptReport> + Send>>;
 
-/// Calling off work that goes on elsewhere.
+/// Cancelling remote work.
 pub type CancelFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Something that does the work of attempts.
@@ -63,16 +64,17 @@ pub trait Provider: Send + Sync {
     /// [`Stop::Shutdown`] does.
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture;
 
-    /// Looks again at work that goes on elsewhere and that `attempt.handle` names. Nothing is claimed for it, and two
-    /// runners may look at once, so whatever it changes outside must be as good when it is done twice. [`AttemptOutcome::Stopped`]
+    /// Polls the remote work that `attempt.handle` names. Nothing is claimed for it, and two
+    /// runners may poll at once, so whatever it changes outside must be as good when it is done twice. [`AttemptOutcome::Stopped`]
     /// says that nothing was learned.
     fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.run(attempt, control)
     }
 
-    /// Calls off work that goes on elsewhere and that `attempt.handle` names; may be asked more than once. The answer is
+    /// Cancels the remote work that `attempt.handle` names; may be asked more than once. The answer is
     /// what went wrong, in words; the node is cancelled in any case.
     fn cancel_remote(&self, _attempt: Attempt) -> CancelFuture {
+        // A local process ends with its attempt, and leaves nothing to cancel.
         Box::pin(std::future::ready(Ok(())))
     }
 }

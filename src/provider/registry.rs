@@ -11,7 +11,7 @@ use super::{
     Provider, ProviderSettings, agent, external, github_actions, http, human, local, mcp, plugin, tool,
 };
 
-/// The scheme of the provider that looks at the addresses of External nodes. No Binding may name it.
+/// The scheme of the provider that asks the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
 
 /// Why a provider cannot be used.
@@ -51,6 +51,7 @@ impl Registry {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         registry.register(&(Arc::new(external::External::new(&settings)) as Arc<dyn Provider>));
         registry.register(&(Arc::new(http::Http::new(settings.clone())) as Arc<dyn Provider>));
+        // One for both providers that work on the host: they share its connections.
         let host = GitHost::new(settings.github.clone());
         registry.register(&(Arc::new(human::Human::new(&settings, &host)) as Arc<dyn Provider>));
         let actions = github_actions::GitHubActions::new(settings.clone(), host);
@@ -91,6 +92,7 @@ impl Registry {
         };
         let Some(found) = served else {
             let scheme = scheme.unwrap_or_default();
+            // A hint must not suggest what a Binding cannot name.
             let known: Vec<&str> = self
                 .by_scheme
                 .keys()
@@ -102,6 +104,8 @@ impl Registry {
                 hint: did_you_mean(scheme, &known),
             });
         };
+        // The allow-list is asked last: for a scheme that nobody serves, the advice is about its spelling and not about
+        // allowing it.
         if self.allows(provider) {
             Ok(found)
         } else {
@@ -109,7 +113,7 @@ impl Registry {
         }
     }
 
-    /// The provider that looks at the addresses of External nodes, when this build has one: it serves the scheme
+    /// The provider that asks the addresses of External nodes, when this build has one: it serves the scheme
     /// `external`. Its `config` is `{"type": "uri" | "webhook", "url": …}`.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<dyn Provider>> {
@@ -130,6 +134,8 @@ fn allow_list(globs: &[String]) -> Option<GlobSet> {
         return None;
     }
     let mut set = GlobSetBuilder::new();
+    // A list that was written always restricts. Globs that are malformed are left out, so a list of nothing else allows
+    // nothing.
     for glob in globs.iter().filter_map(|glob| GlobBuilder::new(glob).build().ok()) {
         set.add(glob);
     }

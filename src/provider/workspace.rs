@@ -86,6 +86,7 @@ type ReleaseCheckout = Box<dyn FnOnce(PathBuf) + Send>;
 /// A private checkout: a folder that is given back when this is dropped.
 pub struct PrivateCheckout {
     path: PathBuf,
+    // An `Option`, because `drop` has only a reference, and the function can be called once.
     readable: Vec<PathBuf>,
     collect: Option<Collect>,
     give_back: Option<ReleaseCheckout>,
@@ -145,6 +146,7 @@ impl fmt::Debug for PrivateCheckout {
 
 impl Drop for PrivateCheckout {
     fn drop(&mut self) {
+        // On every way out, also when the attempt is aborted: a checkout that is not given back is lost to the pool.
         if let Some(give_back) = self.give_back.take() {
             // The closure that collects holds the workspace as well, and lets go of it first.
             self.collect = None;

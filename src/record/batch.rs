@@ -44,6 +44,8 @@ impl RecordEdit {
     #[must_use]
     pub fn key(&self) -> ResourceKey {
         match self {
+            // From the record itself: a key beside it could differ, and the record would be written to the path of
+            // another resource.
             Self::Put { record, .. } => record.key(),
             Self::Remove(key) => key.clone(),
         }

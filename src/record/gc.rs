@@ -30,6 +30,7 @@ pub fn squash(repo: &Repo, tip: ObjectId, cutoff: Timestamp) -> Result<Option<Sq
     let mut later = Vec::new();
     let mut last_old: Option<Commit> = None;
     let mut squashed = 0_usize;
+    // First parents alone, as only such commits are made here; a merge by hand keeps its tree and loses its other side.
     for commit in repo.log(tip) {
         let commit = commit?;
         if last_old.is_some() {

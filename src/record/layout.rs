@@ -76,6 +76,8 @@ impl StatusPath {
         let mut parts = path.split('/');
         let namespace = Name::new(parts.next()?).ok()?;
         let plural = parts.next()?;
+        // By the exact plural: `Kind`'s own reading also takes the singular and capitals, and one record would have
+        // several paths.
         let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural)?;
         let mut file = parts.next()?;
         let digits = is_prefix(file.as_bytes()).then_some(file);
@@ -84,6 +86,7 @@ impl StatusPath {
         }
         let deeper = parts.next();
         if parts.next().is_some() {
+            // Nothing of ours lies deeper; a longer path would be cut to a name that is another record's.
             return None;
         }
         let name = match deeper {
@@ -113,6 +116,7 @@ pub(super) fn directory(kind: Kind, namespace: &Name) -> String {
 /// The key of the record at a path; `None` for everything else, pins and the dashboard included.
 #[must_use]
 pub fn key_of_path(path: &str) -> Option<ResourceKey> {
+    // Through the same parser, so that no second reading of the layout can come to another answer.
     match StatusPath::parse(path.as_bytes()) {
         Some(StatusPath::Record(key)) => Some(key),
         _ => None,
@@ -138,6 +142,8 @@ pub(super) fn path_in(key: &ResourceKey, split: bool) -> String {
 
 /// The directory of what is pinned beside the record at `record_path`.
 pub(super) fn pins_directory(record_path: &str) -> String {
+    // Another suffix than a record's, since `.pinned` holds a dot, which no name can: pins never collide with the
+    // record of another resource.
     format!("{}{PINS_SUFFIX}", record_path.strip_suffix(RECORD_SUFFIX).unwrap_or(record_path))
 }
 
@@ -163,6 +169,8 @@ pub(super) fn is_prefix(name: &[u8]) -> bool {
 
 /// The part of a split directory that holds `name`. By a hash, as names share long prefixes (`nightly-2026-01-…`).
 fn prefix(name: &Name) -> String {
+    // By the name alone and not by what is in the directory: every runner computes the same path without reading
+    // anything.
     let hash = Sha256::digest(name.as_str());
     format!("{:02x}", hash.first().copied().unwrap_or_default())
 }

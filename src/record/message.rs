@@ -35,6 +35,7 @@ pub const RESOURCE_LIMIT: usize = 20;
 pub fn message(batch: &Batch) -> String {
     use std::fmt::Write as _;
     let keys = keys(batch);
+    // The desired branch is added by the writer: only whoever knows the remote can say whether it has to be recorded.
     let mut text = subject(batch, &keys);
     text.push_str("\n\n");
     // Writing to a string cannot fail, here and below.
@@ -46,6 +47,8 @@ pub fn message(batch: &Batch) -> String {
         let _ = writeln!(text, "… and {} more", grouped(more));
     }
     if !batch.transitions.is_empty() {
+        // A blank line of its own, or Git would take transitions and trailers for one paragraph, and find no trailers
+        // in it.
         text.push('\n');
     }
     if let Some(desired) = batch.desired {
@@ -57,6 +60,8 @@ pub fn message(batch: &Batch) -> String {
     if keys.len() > RESOURCE_LIMIT {
         let _ = writeln!(text, "{RESOURCE_COUNT}: {}", keys.len());
     }
+    // Always there: by this trailer a commit is recognised as one of the status branch. A runner's name is free text,
+    // so it is kept to one line.
     let _ = writeln!(text, "{RUNNER}: {}", one_line(&batch.runner, 200));
     text
 }
@@ -80,6 +85,7 @@ pub fn desired_branch(commit: &Commit) -> Option<String> {
 /// Whether a commit was made by a writer of the status branch.
 #[must_use]
 pub fn is_status_commit(commit: &Commit) -> bool {
+    // The squashed root names no runner: nobody did what it holds.
     commit.trailers().iter().any(|(name, _)| name == RUNNER || name == SQUASHED)
 }
 
@@ -88,6 +94,7 @@ fn keys(batch: &Batch) -> Vec<ResourceKey> {
     let mut seen = HashSet::new();
     let moved = batch.transitions.iter().map(|transition| transition.key.clone());
     let changed = batch.changes.iter().map(RecordEdit::key);
+    // Without sorting: the order of the transitions is that of what happened.
     moved.chain(changed).filter(|key| seen.insert(key.clone())).collect()
 }
 

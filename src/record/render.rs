@@ -37,6 +37,7 @@ impl Renderer {
     /// # Errors
     /// [`RecordError::Render`] when the record holds what YAML cannot express.
     pub fn render(&mut self, record: &StatusRecord) -> Result<String, RecordError> {
+        // Other kinds have small records, and no parts worth remembering.
         let ResourceStatus::Execution(status) = &record.status else {
             return yaml(record);
         };
@@ -82,12 +83,15 @@ impl RenderedParts {
         for (id, node) in &status.node_statuses {
             // Both are in the order of ids, so one walk finds what was removed, what is new and what changed.
             while known.next_if(|part| part.0 < *id).is_some() {}
+            // Compared by value and not by a flag of the caller: a change that somebody forgot to report would be
+            // published as the old text.
             let part = match known.next_if(|part| part.0 == *id) {
                 Some(part) if part.1 == *node => part,
                 _ => Box::new((id.clone(), node.clone(), node_text(id, node)?)),
             };
             self.nodes.push(part);
         }
+        // Artifacts are only added at the end, so the position finds the part of before.
         self.artifacts.truncate(status.artifacts.len());
         for (index, artifact) in status.artifacts.iter().enumerate() {
             match self.artifacts.get_mut(index) {

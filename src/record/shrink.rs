@@ -41,9 +41,11 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             // Nothing waits for an ended Execution any more.
             mutex: None,
             pinned: status.extensions.pinned.clone(),
+            // An ended Execution has no lease; one that a dead runner left must not come back by a summary.
             lease: None,
             // A retry must get a higher one: an attempt of the old lease may still be running somewhere.
             last_token: status.extensions.last_token,
+            // Kept, as it says who ended the Execution.
             cancel: status.extensions.cancel.clone(),
             suspend: None,
             unlocked: None,
@@ -52,6 +54,8 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
                 .extensions
                 .reuse
                 .as_ref()
+                // The verdict of each node goes, and that a decision was made stays: without it, a retry would decide
+                // about reuse again.
                 .map(|reuse| Reuse { nodes: BTreeMap::new(), ..reuse.clone() }),
         },
     }
@@ -78,6 +82,7 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
             discarded: node.extensions.discarded,
             exit_code: node.extensions.exit_code,
             log: log.map(|log| LogSummary {
+                // What is left recognises a log that somebody kept, and shows that there was one.
                 tail: String::new(),
                 size: log.size,
                 checksum: log.checksum.clone(),
@@ -88,11 +93,13 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
 }
 
 fn shrink_output(value: &Value) -> Value {
+    // Of its JSON, as that is what the record would hold.
     let size = value.to_string().len();
     if size > OUTPUT_LIMIT { json!({ OMITTED: size }) } else { value.clone() }
 }
 
 fn shrink_artifact(artifact: &Artifact) -> Artifact {
+    // Everything else is the provider's own and unbounded.
     let origin = artifact.metadata.iter().filter(|(key, _)| matches!(key.as_str(), "node" | "attempt"));
     Artifact {
         metadata: origin.map(|(key, value)| (key.clone(), value.clone())).collect::<JsonMap>(),

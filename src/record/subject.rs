@@ -12,7 +12,7 @@ const NAME_MIN: usize = 24;
 
 /// The subject for a batch; `keys` are its resources, each once.
 pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
-    // A decision is a commit of its own, and the person is what a reader of the log looks for.
+    // A decision is a commit of its own, and the person is what a reader of the log wants to know.
     if let Some(decision) = batch.transitions.iter().find(|transition| transition.by.is_some()) {
         return decided(decision);
     }
@@ -28,9 +28,11 @@ pub(super) fn subject(batch: &Batch, keys: &[ResourceKey]) -> String {
     }
     match (executions.first(), keys) {
         (Some(first), _) => {
+            // From the keys and not from the transitions, since a record may change without one, as by a renewed lease.
             let all = keys.iter().filter(|key| key.kind == Kind::Execution).count();
             progressed(first, all.saturating_sub(1), batch)
         }
+        // Nothing else makes a commit without a record.
         (None, []) => "dashboard updated".to_owned(),
         (None, [key]) => fit(&place(key), &format!("{} {}", key.kind.singular(), latest(key, batch)), ""),
         (None, keys) => counted(batch, keys),
@@ -43,6 +45,7 @@ fn decided(decision: &Transition) -> String {
     let verb = match decision.to.as_str() {
         // A decision that moves a node or an execution back to `Pending` is a retry.
         "Pending" if decision.from.is_some() => "retried".to_owned(),
+        // A phase is free text in a record that was written by hand; it must not bring a second line into the subject.
         to => one_line(to, 24).to_lowercase(),
     };
     let node = decision.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
@@ -70,6 +73,7 @@ fn progressed(key: &ResourceKey, others: usize, batch: &Batch) -> String {
             nodes.push((node.as_str(), transition.to.as_str()));
         }
     }
+    // That an Execution went on is seen by its nodes; that it ended is the news.
     let ended = own.filter(|phase| nodes.is_empty() || is_end(phase)).map(|phase| one_line(phase, 24));
     let more = if others > 0 { format!(" (+{} more)", grouped(others)) } else { String::new() };
     let place = place(key);
@@ -77,6 +81,7 @@ fn progressed(key: &ResourceKey, others: usize, batch: &Batch) -> String {
     if nodes.len() <= 8 {
         let each = nodes.iter().map(|(node, phase)| format!("{node} {}", one_line(phase, 24)));
         let detailed = ended.iter().cloned().chain(each).collect::<Vec<_>>().join(", ");
+        // By characters and not bytes, as hosts cut by characters.
         if place.chars().count() + 2 + detailed.chars().count() + more.chars().count() <= COLUMNS {
             return format!("{place}: {detailed}{more}");
         }
@@ -134,6 +139,8 @@ fn place(key: &ResourceKey) -> String {
 fn tally<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<(T, usize)> {
     let mut counts: Vec<(T, usize)> = Vec::new();
     for value in values {
+        // A list and no map: there are a handful of phases and kinds, and the order of first occurrence is that of the
+        // story.
         match counts.iter_mut().find(|(known, _)| *known == value) {
             Some((_, count)) => *count = count.saturating_add(1),
             None => counts.push((value, 1)),
@@ -146,6 +153,7 @@ fn tally<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<(T, usize)> {
 fn shortened(place: &str, room: usize) -> String {
     match place.split_once('/') {
         Some((namespace, name)) if place.len() > room => {
+            // A third at least, so that a long name does not leave a namespace of one letter.
             let left = room.saturating_sub(name.len() + 1).max(room / 3);
             let namespace = cut(namespace, left);
             let name = cut(name, room.saturating_sub(namespace.chars().count() + 1));
@@ -155,7 +163,7 @@ fn shortened(place: &str, room: usize) -> String {
     }
 }
 
-/// Joins the parts; a line that is too long loses the end of the name, then of the rest.
+/// Joins the parts; a line that is too long loses the end of the name, then of what was done.
 fn fit(place: &str, what: &str, more: &str) -> String {
     let rest = what.chars().count() + more.chars().count() + 2;
     let place = shortened(place, COLUMNS.saturating_sub(rest).max(NAME_MIN));

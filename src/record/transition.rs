@@ -54,6 +54,7 @@ impl fmt::Display for Transition {
         if let Some(reason) = &self.reason {
             write!(f, " ({})", word(reason))?;
         }
+        // Zero means that no attempt is meant, as for gates and for whole resources.
         if self.attempt > 0 {
             write!(f, ", attempt {}", self.attempt)?;
         }
@@ -73,16 +74,19 @@ fn word(text: &str) -> String {
 
 /// A character of a phase or reason that needs no quotes.
 fn is_word(c: char) -> bool {
+    // No blank, no parenthesis and no comma: these end the word when the line is read back.
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
 /// A character of a person's name, login or address that needs no quotes.
 fn is_person(c: char) -> bool {
+    // Letters of any script, as people have such names; no colon, which begins the message.
     c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '@' | '+' | '<' | '>')
 }
 
 /// The text unchanged when all its characters are `plain` and its ends are safe; else in quotes.
 fn written(text: &str, limit: usize, plain: impl Fn(char) -> bool) -> String {
+    // Before quoting: cut afterwards, an escape could be split in the middle and the line would not read back.
     let text = cut(text, limit);
     // A bare text must not begin with a quote or lose its ends: the parser would read it as something else.
     let bare = !text.is_empty()
@@ -100,6 +104,8 @@ fn quoted(text: &str) -> String {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
+            // A message with a line break would otherwise continue as a line that looks like another transition
+            // (Invariant 8).
             '\n' => quoted.push_str("\\n"),
             // Also what JSON leaves alone: U+202E would reverse the line in a terminal, and U+2028 end it for some tools.
             c if is_hidden(c) => {
@@ -125,9 +131,11 @@ impl FromStr for Transition {
             Some((key, node)) => (key, Some(NodeId::new(node).map_err(|_| NotATransition)?)),
             None => (subject, None),
         };
+        // Names are checked, although the program wrote them: the branch is an input, and history is shown from it.
         let key = parse_key(key).ok_or(NotATransition)?;
         let mut cursor = Cursor(rest);
         let first = cursor.text(is_word)?;
+        // A first word without an arrow is the phase now: a resource that is seen for the first time had none before.
         let (from, to) = match cursor.skip(" -> ") {
             true => (Some(first), cursor.text(is_word)?),
             false => (None, first),
@@ -136,9 +144,12 @@ impl FromStr for Transition {
             Self { key, node, from, to, reason: None, message: String::new(), attempt: 0, by: None };
         if cursor.skip(" (") {
             transition.reason = Some(cursor.text(is_word)?);
+            // An unclosed parenthesis makes it no line of ours. Read leniently, prose in a commit by hand would pass
+            // for a transition.
             cursor.skip(")").then_some(()).ok_or(NotATransition)?;
         }
         if cursor.skip(", attempt ") {
+            // Digits alone: a sign would parse as a number too, and never was written.
             transition.attempt = cursor.bare(|c| c.is_ascii_digit()).parse().map_err(|_| NotATransition)?;
         }
         if cursor.skip(", by ") {
@@ -147,6 +158,7 @@ impl FromStr for Transition {
         if cursor.skip(": ") {
             transition.message = cursor.text(|_| true)?;
         }
+        // Nothing may be left over, for the same reason.
         if cursor.0.is_empty() { Ok(transition) } else { Err(NotATransition) }
     }
 }
@@ -157,8 +169,10 @@ fn parse_key(text: &str) -> Option<ResourceKey> {
     let namespace = parts.next()?;
     let kind = parts.next()?;
     let name = parts.next()?;
+    // Exactly as it is written, unlike the reading of `Kind`, which takes what people type.
     let kind = Kind::ALL.into_iter().find(|known| known.singular() == kind)?;
     let key = ResourceKey::new(kind, Name::new(namespace).ok()?, Name::new(name).ok()?);
+    // A fourth part would be a path, and no key.
     parts.next().is_none().then_some(key)
 }
 
@@ -187,6 +201,7 @@ impl<'a> Cursor<'a> {
     /// A text as [`written`] wrote it.
     fn text(&mut self, plain: impl Fn(char) -> bool) -> Result<String, NotATransition> {
         if !self.0.starts_with('"') {
+            // A bare text is never empty: what is empty was written in quotes, so nothing is lost in between.
             let bare = self.bare(plain);
             return if bare.is_empty() { Err(NotATransition) } else { Ok(bare.to_owned()) };
         }
@@ -200,6 +215,7 @@ impl<'a> Cursor<'a> {
         let (end, _) = end.ok_or(NotATransition)?;
         let (quoted, rest) = self.0.split_at_checked(end.saturating_add(1)).ok_or(NotATransition)?;
         self.0 = rest;
+        // The escapes are those of JSON on purpose, so that another program can read the log without knowing ours.
         serde_json::from_str(quoted).map_err(|_| NotATransition)
     }
 }

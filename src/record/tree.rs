@@ -42,6 +42,8 @@ impl StatusTree {
     /// # Errors
     /// When the commit cannot be read.
     pub fn at(repo: &Repo, commit: Option<ObjectId>) -> Result<Self, RecordError> {
+        // A tip that cannot be read is an error: taken for an empty branch, everything on it would run again (Invariant
+        // 10).
         let tree = commit.map(|id| repo.commit(id)).transpose()?.map(|commit| commit.tree);
         Ok(Self { commit, tree })
     }
@@ -84,8 +86,10 @@ impl StatusTree {
         blob: ObjectId,
     ) -> Result<StatusRecord, RecordError> {
         let unreadable = |reason: String| RecordError::Unreadable { path: path.to_owned(), reason };
+        // Bounded, as anybody who can push the branch chooses the size.
         let bytes = repo.blob(blob, MAX_RECORD_BYTES)?;
         let record = parse_record(&bytes).map_err(|error| match error {
+            // With the path, since the parser knows only bytes, and a person has to find the file.
             RecordError::Malformed(source) => unreadable(source.to_string()),
             other => other,
         })?;
@@ -108,6 +112,7 @@ impl StatusTree {
         entry: &TreeEntry,
     ) -> Result<Option<StatusRecord>, RecordError> {
         if !entry.mode.is_file() {
+            // A link is a broken record like any other; what it points to is never read (Invariant 7).
             return Ok(None);
         }
         match Self::read(repo, key, path, entry.id) {
@@ -127,6 +132,8 @@ impl StatusTree {
     pub fn last_sound(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<StatusRecord>, RecordError> {
         let Some(tip) = self.commit else { return Ok(None) };
         let mut seen = None;
+        // Along first parents, which is how every writer of this branch adds to it. The bound keeps a record that was
+        // never good from reading years.
         for commit in repo.log(tip).take(MOST_COMMITS) {
             let Commit { id, tree, .. } = commit?;
             for split in [true, false] {
@@ -157,8 +164,11 @@ impl StatusTree {
         namespace: Option<&Name>,
     ) -> Result<Vec<(ResourceKey, String, ObjectId)>, RecordError> {
         let Some(root) = self.tree else { return Ok(Vec::new()) };
+        // Sorted by key, so that listings are the same whatever the layout of the directory.
         let mut found = BTreeMap::new();
+        // By one walk over trees and not by a path for each record: no blob is read for a listing.
         for space in repo.entries(root)?.into_iter().filter(|entry| entry.mode == EntryMode::Tree) {
+            // A directory that is no namespace is somebody's own; the branch may hold a folder of notes.
             let Some(name) = str::from_utf8(&space.name).ok().and_then(|text| Name::new(text).ok()) else {
                 continue;
             };
@@ -191,6 +201,8 @@ impl StatusTree {
         let Some(directory) = directory.filter(|entry| entry.mode == EntryMode::Tree) else {
             return Ok(pinned);
         };
+        // Only files: the blob of a link is the text of its target, which is no manifest and is never followed
+        // (Invariant 7).
         for entry in repo.entries(directory.id)?.into_iter().filter(|entry| entry.mode.is_file()) {
             let pin = PinKind::ALL.iter().find(|pin| pin.file_name().as_bytes() == entry.name);
             match pin {

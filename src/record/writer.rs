@@ -56,6 +56,7 @@ impl Writer {
         let mut blobs = HashMap::new();
         for change in &batch.changes {
             let key = change.key();
+            // Read at the base and not from memory: another runner may have split the directory since.
             let directory = directories.of(repo, base, &key)?;
             match change {
                 RecordEdit::Put { record, pins } => {
@@ -64,6 +65,7 @@ impl Writer {
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
                 }
                 RecordEdit::Remove(_) => {
+                    // A runner may live for weeks, and must not keep the parts of what is gone.
                     self.renderer.forget(&key);
                     directory.remove(&key, &mut edits);
                 }
@@ -80,11 +82,14 @@ impl Writer {
             return Ok(None);
         }
         let tree = repo.edit_tree(base.tree, &edits)?;
+        // After the edits, so that the records of this batch are moved along, in the same commit.
         let tree = directories.split_the_large(repo, tree)?;
         // A commit without a change would wake every other runner for nothing (Invariant 5).
         if Some(tree) == base.tree {
             return Ok(None);
         }
+        // Only ever the tip that was read: a commit on top of anything else would be refused by the lease (Invariant
+        // 3).
         let parents: Vec<ObjectId> = base.commit.into_iter().collect();
         let mut message = message(batch);
         if let Some(branch) = &self.branch {
@@ -167,7 +172,7 @@ impl Directories {
                 continue;
             }
             tracing::info!(directory = path, entries = entries.len(), "splitting a large directory");
-            // Moves only, by object id: no record is read, and the rest of the tree is untouched.
+            // Moves only, by object id: no record is read, and every other tree is untouched.
             let mut edits = PathEdits::new();
             for entry in entries {
                 let key = |name| ResourceKey::new(*kind, namespace.clone(), name);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 /// The time from `start` to `end`, in at most two units; `0s` when `end` is not after `start`.
 #[must_use]
 pub(crate) fn between(start: Timestamp, end: Timestamp) -> String {
+    // Two runners may have recorded the two, and their clocks differ.
     let seconds = end.as_second().saturating_sub(start.as_second()).max(0).unsigned_abs();
     seconds_text(seconds)
 }
@@ -18,6 +19,7 @@ pub(crate) fn seconds_text(seconds: u64) -> String {
         60..3600 => format!("{minutes}m{:02}s", seconds % 60),
         3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
         86_400..864_000 => format!("{days}d{:02}h", hours % 24),
+        // From ten days on, hours are of no use to anybody.
         _ => format!("{days}d"),
     }
 }

@@ -13,7 +13,7 @@ const NODE_LIMIT: usize = 60;
 /// The most edges that are drawn (Mermaid itself refuses more than 500).
 const EDGE_LIMIT: usize = 200;
 
-/// How a node looks. Looks with a smaller rank are drawn first when there is no room for all.
+/// The style of a node. Styles with a smaller rank are drawn first when there is no room for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeStyle {
     pub(super) rank: u8,
@@ -40,12 +40,15 @@ pub(super) struct ChartEdge<'a> {
 /// The flowchart in its fence.
 pub(super) fn flowchart<'a>(nodes: &[ChartNode<'a>], edges: impl Iterator<Item = ChartEdge<'a>>) -> String {
     let mut order: Vec<(usize, &ChartNode<'_>)> = nodes.iter().enumerate().collect();
+    // By importance to choose what is drawn, then by position again, so that the chart follows the plan.
     order.sort_by_key(|(index, node)| (node.look.rank, *index));
+    // One place is kept for the node that counts the others.
     let room = if order.len() > NODE_LIMIT { NODE_LIMIT - 1 } else { NODE_LIMIT };
     let rest = order.split_off(room.min(order.len())).len();
     order.sort_by_key(|(index, _)| *index);
     let mut text = String::from("```mermaid\nflowchart LR\n");
     for (index, node) in &order {
+        // Numbered, because an id may be a word of Mermaid, such as `end`.
         let _ = writeln!(text, "  n{index}{}", shape(node));
     }
     if rest > 0 {
@@ -75,7 +78,7 @@ pub(super) fn flowchart<'a>(nodes: &[ChartNode<'a>], edges: impl Iterator<Item =
     text
 }
 
-/// The shape tells the kind of the node.
+/// The shape says the kind of the node.
 fn shape(node: &ChartNode<'_>) -> String {
     let (open, close) = match node.kind {
         NodeKind::Task => ("[\"", "\"]"),

@@ -51,6 +51,7 @@ pub(crate) fn row(object: &LiveObject, namespaces: bool, wide: bool, now: Timest
     cells.push(object.key.name.as_str().into());
     cells.push(TableCell::phase(&object.phase()));
     cells.extend(narrow(object, now).iter().map(TableCell::from));
+    // The age counts from the commit that first held the resource, which only the record knows.
     let created = object.record.as_ref().map(|record| record.metadata.creation_timestamp);
     cells.push(or_dash(created.map(|at| age::between(at, now))).into());
     if wide {
@@ -118,6 +119,7 @@ fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
         Kind::Execution => {
             let status = execution_status(status);
             let nodes = status.filter(|status| !status.node_statuses.is_empty()).map(|status| {
+                // What has ended counts, however it ended: this is how far the work is, not how well it went.
                 let ended = status.node_statuses.values().filter(|node| node.phase.is_terminal()).count();
                 format!("{ended}/{}", status.node_statuses.len())
             });
@@ -153,6 +155,7 @@ fn wider(object: &LiveObject) -> Vec<String> {
         Kind::Binding => vec![or_dash(binding(spec).map(providers))],
         Kind::Gate => {
             let reviewers = gate(spec).map(|spec| match spec.reviewers.as_slice() {
+                // An empty cell would read as if nobody could.
                 [] => "anyone who may write".to_owned(),
                 some => some.join(","),
             });
@@ -176,7 +179,9 @@ fn wider(object: &LiveObject) -> Vec<String> {
 
 fn approvals(spec: Option<&Spec>, status: Option<&ResourceStatus>) -> String {
     let Some(ResourceStatus::Gate(status)) = status else { return "-".to_owned() };
+    // An implicit gate takes one approval (contract).
     let needed = gate(spec).map_or(1, |spec| spec.required_approvers);
+    // After the decision those count who made it; the history keeps voided reviews as well.
     if let Some(resolution) = status.resolution.as_ref().filter(|_| status.phase == GatePhase::Approved) {
         return format!("{}/{needed}", resolution.actors.len());
     }
@@ -190,6 +195,7 @@ fn approvals(spec: Option<&Spec>, status: Option<&ResourceStatus>) -> String {
 }
 
 fn plan_of(spec: Option<&Spec>, status: Option<&ExecutionStatus>) -> Option<String> {
+    // The manifest may be gone while its record still says what ran.
     let pinned =
         status.and_then(|status| status.extensions.pinned.as_ref()).map(|pin| pin.plan.name.to_string());
     pinned.or_else(|| execution(spec).map(|spec| named(&spec.plan_ref)))

@@ -76,6 +76,7 @@ pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Ta
         }
         cells.push(entry.node.as_ref().map_or("-", |node| node.as_str()).into());
         cells.push(TableCell::toned(&transition(entry), Tone::of_phase(&entry.to)));
+        // Whoever decided, before the runner that wrote it down.
         cells.push(entry.by.as_deref().or(entry.runner.as_deref()).unwrap_or("-").into());
         cells.push(entry.desired.as_deref().map_or("-", short).into());
         if wide {
@@ -88,8 +89,10 @@ pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Ta
 }
 
 fn transition(entry: &HistoryEntry) -> String {
+    // A first attempt is what everybody expects.
     let attempt = if entry.attempt > 1 { format!(" (attempt {})", entry.attempt) } else { String::new() };
     match &entry.from {
+        // Another message in the same phase is recorded too, and is no move.
         Some(from) if *from != entry.to => format!("{from} → {}{attempt}", entry.to),
         _ => format!("{}{attempt}", entry.to),
     }
@@ -106,6 +109,7 @@ fn because(entry: &HistoryEntry) -> String {
 }
 
 fn short(commit: &str) -> &str {
+    // The text is a trailer's, and may be shorter than an id.
     commit.get(..8).unwrap_or(commit)
 }
 

@@ -15,7 +15,7 @@ pub(crate) const SUMMARY_LIMIT: usize = 1 << 20;
 pub(crate) struct RenderedComment {
     /// The comment, with its marker.
     pub comment: String,
-    /// The summary.
+    /// The summary, without marker and digest: the host keeps one for each run.
     pub summary: String,
 }
 
@@ -69,6 +69,8 @@ impl PageSection {
     fn render(&self, room: usize, measure: fn(&str) -> usize) -> (String, bool) {
         let (mut text, close) = (self.open(), self.close());
         let more = |left: usize| format!("\n… and {} more.\n", grouped(left));
+        // Room for the end is kept before anything is written: a fold that is not closed would swallow all
+        // that follows.
         let reserve = measure(close) + measure(&more(self.items.len()));
         let mut used = measure(&text);
         if used + reserve > room {
@@ -77,6 +79,7 @@ impl PageSection {
         for (index, item) in self.items.iter().enumerate() {
             let size = measure(item);
             if used + size + reserve > room {
+                // A heading above nothing is worse than no section.
                 if index == 0 {
                     return (String::new(), false);
                 }
@@ -93,6 +96,7 @@ impl MarkdownPage {
     /// The comment and the summary. `limit` is how many characters the comment may have; `full` is the address of the
     /// summary, for readers of a comment that was cut.
     pub(super) fn render(&self, limit: usize, full: Option<&str>) -> RenderedComment {
+        // The address is made of variables of a job, and must not be able to end the link (Invariant 8).
         let place = match full.filter(|address| is_address(address)) {
             Some(address) => format!("[the summary of the job]({address})"),
             None => "the summary of the job".to_owned(),
@@ -104,6 +108,7 @@ impl MarkdownPage {
         let room = limit.saturating_sub(characters(&frame));
         let body = self.cut(room, &note, characters);
         let comment = self.frame(&Digest::of_bytes(body.as_bytes())) + &body;
+        // The host measures a summary in bytes and a comment in characters.
         let summary =
             self.cut(SUMMARY_LIMIT, "\n---\n\nThis summary was cut at the host's limit.\n", str::len);
         RenderedComment { comment, summary }
@@ -119,6 +124,7 @@ impl MarkdownPage {
             let left = room.saturating_sub(measure(&text) + measure(note));
             let (part, whole) = section.render(left, measure);
             text.push_str(&part);
+            // Sections are in the order of what matters, so that none follows one that was cut.
             if !whole {
                 text.push_str(note);
                 break;

@@ -56,10 +56,12 @@ impl LiveObject {
             Some(Value::Object(map)) => map,
             _ => JsonMap::new(),
         };
+        // The record wins: these are the fields that only the reconciler sets.
         let recorded = self.record.as_ref().map(|record| value_of(&record.metadata));
         if let Some(Value::Object(recorded)) = recorded {
             for (field, value) in recorded {
                 match (merged.get_mut(&field), value) {
+                    // Annotations are in both: people write some, and the reconciler adds its own.
                     (Some(Value::Object(own)), Value::Object(more)) => own.extend(more),
                     (_, value) => {
                         merged.insert(field, value);
@@ -78,6 +80,7 @@ impl LiveObject {
 #[must_use]
 pub(crate) fn list_value(objects: &[LiveObject]) -> Value {
     let items: Vec<Value> = objects.iter().map(LiveObject::to_value).collect();
+    // The form of kubectl, so that scripts and habits carry over.
     json!({ "apiVersion": API_VERSION, "kind": "List", "items": items })
 }
 

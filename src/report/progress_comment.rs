@@ -19,9 +19,9 @@ const OPEN_NODES: usize = 25;
 /// An execution, and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct ExecutionProgress {
-    /// Which.
+    /// Which execution; shown as `NAMESPACE/KIND/NAME`.
     pub key: ResourceKey,
-    /// Its status.
+    /// Its status as it was published last.
     pub status: ExecutionStatus,
     /// The graph that it runs, when it is at hand.
     pub graph: Option<PlanGraph>,
@@ -53,6 +53,7 @@ pub(crate) struct WaitLine {
 #[must_use]
 pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Option<&str>) -> RenderedComment {
     let mut sections = vec![table(executions)];
+    // What needs somebody goes first, because a long page is cut at its end.
     sections.extend(waits(executions));
     sections.extend(failures(executions));
     sections.extend(executions.iter().filter_map(graph));
@@ -81,6 +82,7 @@ fn head(executions: &[ExecutionProgress]) -> String {
 
 fn place(phase: ExecutionPhase) -> usize {
     match phase {
+        // By how much a reader has to do about it.
         ExecutionPhase::Failed => 0,
         ExecutionPhase::Blocked => 1,
         ExecutionPhase::Running => 2,
@@ -91,6 +93,7 @@ fn place(phase: ExecutionPhase) -> usize {
 }
 
 fn linked(text: String, address: Option<&str>) -> String {
+    // Anything but a plain address could end the link (Invariant 8).
     match address.filter(|address| is_address(address)) {
         Some(address) => format!("[{text}]({address})"),
         None => text,
@@ -120,7 +123,9 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
             None => standing.key.name.to_string(),
         };
         let what = linked(code(&what, 200), wait.address.as_deref());
+        // As code, so that a page which is edited again and again notifies nobody.
         let mut people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
+        // A gate without reviewers is open to whoever may write.
         if people.is_empty() && wait.command.is_some() {
             people.push("whoever may write".to_owned());
         }
@@ -186,6 +191,7 @@ fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
     let chart = flowchart(&nodes, written.chain(depends));
     let name = standing.key.to_string();
     Some(if graph.nodes.len() > OPEN_NODES {
+        // In the line of a fold, a host reads HTML and no Markdown.
         let title = format!("<code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
         PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() }
     } else {
@@ -203,6 +209,8 @@ fn timeline(standing: &ExecutionProgress) -> Option<PageSection> {
         events.extend(node.start_time.map(|at| (at, 0, id, "started".to_owned())));
         events.extend(node.completion_time.map(|at| (at, 1, id, node.phase.to_string())));
     }
+    // Also ordered within one moment, so that a page with the same content is the same text, and is not
+    // edited.
     events.sort_by_key(|(at, order, id, _)| (*at, *order, *id));
     let items: Vec<String> = events
         .iter()
@@ -218,6 +226,7 @@ fn timeline(standing: &ExecutionProgress) -> Option<PageSection> {
 
 /// A recorded time, to the second.
 fn time(at: Timestamp) -> String {
+    // In UTC, because one page is read in many places.
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
-    /// Every tone.
+    /// Every tone; the position of one is its mark in a table.
     pub(crate) const ALL: [Self; 7] =
         [Self::Plain, Self::Good, Self::Bad, Self::Active, Self::Waiting, Self::Muted, Self::Strong];
 
@@ -61,6 +61,7 @@ impl Tone {
             "Running" | "Executing" | "Planning" => Self::Active,
             "Blocked" | "Waiting" | "PartiallyBound" | "Deprecated" => Self::Waiting,
             "Pending" | "Skipped" | "Cancelled" => Self::Muted,
+            // The history may name phases that another version has written.
             _ => Self::Plain,
         }
     }
@@ -70,6 +71,7 @@ impl Tone {
 #[must_use]
 pub(crate) fn node_sign(phase: NodePhase) -> &'static str {
     match phase {
+        // Each phase has a sign of its own, because colours may be off, and are not for everybody.
         NodePhase::Pending => "○",
         NodePhase::Running => "●",
         NodePhase::Blocked => "◍",

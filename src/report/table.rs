@@ -43,6 +43,7 @@ impl TableCell {
             return self.text.clone();
         }
         let position = Tone::ALL.iter().position(|tone| *tone == self.tone).unwrap_or(0);
+        // Escape sequences would count as width in the layout; these characters have none.
         let tone = u32::try_from(position).ok().and_then(|offset| char::from_u32(FIRST_TONE + offset));
         match tone {
             Some(tone) => format!("{MARK}{tone}{}{MARK}", self.text),
@@ -79,6 +80,7 @@ impl Table {
     #[must_use]
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut grid = Grid::new();
+        // Cells are never wrapped: a row is one line, which `grep` finds as a whole.
         grid.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         grid.set_header(self.head.iter());
         for row in &self.rows {
@@ -88,6 +90,7 @@ impl Table {
         for (i, column) in grid.column_iter_mut().enumerate() {
             column.set_padding((0, if i == last { 0 } else { 3 }));
         }
+        // Blanks at the end would wrap on a narrow terminal.
         grid.lines().map(|line| paint(line.trim_end())).collect()
     }
 }

@@ -16,11 +16,13 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
 /// Several lines: as [`line()`], but line feeds stay and a carriage return before one is dropped.
 #[must_use]
 pub(crate) fn block(text: &str) -> Cow<'_, str> {
+    // One line end of Windows must not become two.
     let text: Cow<'_, str> =
         if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
     let keep = |c| match c {
         '\n' => Some('\n'),
         '\t' => Some('\t'),
+        // Obeyed by a terminal, it would let what follows cover what was printed before.
         '\r' => Some('\n'),
         _ => None,
     };
@@ -43,6 +45,7 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
 }
 
 fn clean(text: &str, keep: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
+    // Nearly every text is harmless, and is not copied then.
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
@@ -89,6 +92,8 @@ fn skip_escape(rest: &mut std::str::Chars<'_>) {
 
 /// Characters that move the cursor, change the direction of text, or hide.
 fn is_unsafe(c: char) -> bool {
+    // Beyond control characters: direction marks make a line read otherwise than it is, and characters
+    // without width hide text in it.
     c.is_control()
         || matches!(
             u32::from(c),

@@ -37,17 +37,20 @@ pub enum AttemptOutcome {
     /// It was stopped early, and may have done anything by then.
     Stopped(Stop),
     /// Nothing of it began, for a reason that lies with this runner; the claim is given back and does not count.
+    // The runner's faults are not the work's: one cache folder that could not be written to failed 20 of 20 Executions
+    // for good.
     NotStarted {
         /// Why, in words.
         message: String,
     },
     /// The remote work is no longer to be found, and nobody knows how it ended. Another attempt follows where the node is
     /// repeatable, and does not count as a retry.
+    // Not a failure: it may have succeeded, so a node that must not run twice is left to a person.
     Lost {
         /// What is gone, in words; redacted.
         message: String,
     },
-    /// It waits for the outside world.
+    /// It waits for something outside of this runner.
     Blocked {
         /// Why, for programs.
         reason: NodeReason,
@@ -102,6 +105,7 @@ impl AttemptOutcome {
 
 impl From<AttemptOutcome> for AttemptReport {
     /// A report of nothing but the outcome.
+    // What ends before anything ran has no log, criteria or artifacts.
     fn from(outcome: AttemptOutcome) -> Self {
         Self { outcome, evidence: Evidence::default() }
     }

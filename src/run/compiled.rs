@@ -33,9 +33,11 @@ pub(crate) struct CompiledPlan {
     pub topology: Topology,
     /// The ids of the nodes, by index.
     pub ids: Arc<[NodeId]>,
+    // By the index of the node, as in the topology: each pass asks for nearly all of them.
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
     reads: Vec<Vec<NodeIx>>,
+    // Made once, as nothing of it changes while the Execution runs (Invariant 9); every condition reads them.
     described: ScopeValues,
 }
 
@@ -100,6 +102,7 @@ impl CompiledPlan {
         let from = annotations.get(FROM_EXECUTION).cloned();
         let topology = Topology::build(&plan.graph).map_err(|errors| {
             let first = errors.into_iter().next();
+            // There is at least one error, but the type does not say so.
             CompileError::Graph(first.unwrap_or(GraphError::Cycle { path: Vec::new() }))
         })?;
         let (mut when, mut inputs) = (Vec::new(), Vec::new());
@@ -116,6 +119,7 @@ impl CompiledPlan {
             .nodes
             .iter()
             .zip(compiled)
+            // From the expressions that were just compiled, so that nothing is parsed a second time.
             .map(|(node, (ix, (when, inputs)))| reads::named(node, ix, when, Some(inputs), &topology));
         let reads = reads.collect();
         let described = ScopeValues {
@@ -173,6 +177,8 @@ impl CompiledPlan {
             plan: &self.described.plan,
             execution: &self.described.execution,
             nodes: &status.node_statuses,
+            // Inputs are made of this scope themselves; only the `config` of a provider, which comes after them, can
+            // read them.
             inputs: None,
         }
     }
@@ -181,6 +187,7 @@ impl CompiledPlan {
     #[must_use]
     pub(crate) fn phase_of(&self, status: &ExecutionStatus, ix: NodeIx) -> NodePhase {
         let state = self.ids.get(ix).and_then(|id| status.node_statuses.get(id));
+        // A record that was edited by hand may lack a node. Without a record it has not started.
         state.map_or(NodePhase::Pending, |state| state.phase)
     }
 }

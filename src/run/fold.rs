@@ -79,7 +79,7 @@ fn apply_execution(
             }
             status.extensions.pinned = Some(graph.clone());
             // Every node has a record from the first commit on, so a node that somebody adds to or takes from a record
-            // by hand can be told from one that has not started.
+            // by hand can be distinguished from one that has not started.
             status.node_statuses = nodes.iter().map(|id| (id.clone(), NodeStatus::default())).collect();
             (status.reason, status.message) = (None, None);
         }

@@ -38,6 +38,7 @@ pub(crate) fn in_words(kind: ParameterType) -> &'static str {
 #[must_use]
 pub(crate) fn has_format(format: &str, text: &str) -> bool {
     let schema = json!({ "format": format });
+    // JSON Schema 2020-12 takes `format` for a remark unless it is asked to check it.
     let options =
         jsonschema::options().with_draft(jsonschema::Draft::Draft202012).should_validate_formats(true);
     options.build(&schema).map_or(true, |validator| validator.is_valid(&Value::from(text)))
@@ -79,6 +80,7 @@ pub(crate) fn hint(parameter: &CapabilityParameter) -> String {
 
 fn short(value: &Value) -> String {
     let text = value.to_string();
+    // The message goes into the record, and a value may be as large as an output.
     if text.chars().count() <= SHOWN {
         return text;
     }
@@ -106,10 +108,12 @@ pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
 /// Reads texts as the types that parameters declare: `key=value` lines can say nothing but text. A text that cannot be
 /// read so stays, for [`misfit`] to refuse.
 pub(crate) fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter]) {
+    // What is declared as text stays as it was given: `007` and `true` are texts then.
     for parameter in parameters.iter().filter(|parameter| parameter.kind != ParameterType::String) {
         let Some(value) = values.get_mut(&parameter.name) else { continue };
         let Some(text) = value.as_str() else { continue };
         if let Ok(read) = serde_json::from_str::<Value>(text)
+            // Only when it becomes what was asked for; otherwise the message shows the value as it was written.
             && type_of(&read) == Some(parameter.kind)
         {
             *value = read;

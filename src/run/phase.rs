@@ -108,11 +108,13 @@ fn of_nodes(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase
     let mut terminal = true;
     let (mut failed, mut cancelled, mut moving, mut started) = (false, false, false, false);
     for (ix, node) in compiled.plan.graph.nodes.iter().enumerate() {
+        // Its phase is the sum of its children, which are counted themselves.
         if node.kind == NodeKind::Group {
             continue;
         }
         let Some(state) = status.node_statuses.get(&node.id) else { continue };
         terminal &= state.phase.is_terminal();
+        // A node that waits for its next attempt is Pending again, and has run all the same.
         started |= state.phase != NodePhase::Pending || state.attempt > 0;
         match state.phase {
             NodePhase::Running => moving = true,
@@ -154,6 +156,7 @@ fn explain(compiled: &CompiledPlan, status: &mut ExecutionStatus) {
     };
     let held_back = status.extensions.mutex.as_ref().and_then(MutexHold::waiting);
     let (reason, message) = match status.phase {
+        // Its nodes are ready, so neither the phase nor any node says why nothing starts.
         ExecutionPhase::Pending | ExecutionPhase::Running if held_back.is_some() => {
             (Some("MutexHeld".to_owned()), held_back)
         }

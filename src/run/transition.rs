@@ -22,8 +22,10 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
     let to = match (from, change) {
         // A group is a pure function of its children, which may be retried.
         (_, NodeChange::Sum { phase, .. }) => *phase,
+        // Not from Running: the attempt that goes on would report its end to a node that begins anew.
         (Succeeded | Failed | Skipped | Cancelled | Blocked | Pending, NodeChange::Reset { .. }) => Pending,
         (Pending | Blocked, NodeChange::Start { .. }) => Running,
+        // From Pending, too: a Gate has no attempt, and a person may complete a node that never started.
         (Running | Blocked | Pending, NodeChange::Succeed { .. }) => Succeeded,
         (Pending, NodeChange::Reuse { .. }) => Succeeded,
         (Running | Blocked | Pending, NodeChange::Fail { .. }) => Failed,

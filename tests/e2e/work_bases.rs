@@ -14,7 +14,8 @@ fn diamond(left: &str, right: &str) -> Graph {
 
 #[test]
 fn results_of_parallel_nodes_are_merged_for_the_next() {
-    let graph = diamond("sed -i 's/^1$/left/' numbers; echo l > l", "sed -i 's/^9$/right/' numbers; echo r > r");
+    let graph =
+        diamond("sed -i 's/^1$/left/' numbers; echo l > l", "sed -i 's/^9$/right/' numbers; echo r > r");
     let stage = Stage::with_graphs(QUICK, &[&graph]);
     stage.reconcile(&[]).succeeds();
     let status = stage.status("diamond");
@@ -40,7 +41,10 @@ fn a_conflict_blocks_the_node_and_names_files_and_both_sides() {
     let stage = Stage::with_graphs(QUICK, &[&graph]);
     stage.reconcile(&[]).succeeds();
     let bottom = stage.node("diamond", "bottom");
-    assert_eq!((bottom.phase, bottom.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
+    assert_eq!(
+        (bottom.phase, bottom.extensions.reason),
+        (NodePhase::Blocked, Some(NodeReason::MergeConflict))
+    );
     for word in ["`left`", "`right`", "`numbers`"] {
         assert!(bottom.message.contains(word), "{}", bottom.message);
     }
@@ -53,9 +57,11 @@ fn a_conflict_blocks_the_node_and_names_files_and_both_sides() {
 
 #[test]
 fn a_node_that_is_retried_drops_what_was_built_on_its_old_result() {
-    let graph = Graph::new("chain")
-        .editor("first", &[], "date +%N > stamp")
-        .editor("second", &["first"], "cp stamp seen");
+    let graph = Graph::new("chain").editor("first", &[], "date +%N > stamp").editor(
+        "second",
+        &["first"],
+        "cp stamp seen",
+    );
     let stage = Stage::with_graphs(QUICK, &[&graph]);
     stage.reconcile(&[]).succeeds();
     let old = stage.node("chain", "second").extensions.result.unwrap();

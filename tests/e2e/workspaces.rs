@@ -17,7 +17,10 @@ fn stage(scripts: &[&str]) -> Stage {
         let after: Vec<&str> = before.iter().map(String::as_str).collect();
         graph = graph.task(&format!("n{number}"), &after, script);
     }
-    let stage = Stage::new(QUICK, &[("dir/file", "hello\n"), ("run.sh", "#!/bin/sh\necho ran\n"), ("crlf.txt", "a\n")]);
+    let stage = Stage::new(
+        QUICK,
+        &[("dir/file", "hello\n"), ("run.sh", "#!/bin/sh\necho ran\n"), ("crlf.txt", "a\n")],
+    );
     std::os::unix::fs::symlink("dir", stage.environment.repo().join("link")).unwrap();
     stage.environment.write(".gitattributes", "crlf.txt text eol=crlf\n");
     stage.environment.git(&["add", "--all"]).succeeds();
@@ -25,7 +28,8 @@ fn stage(scripts: &[&str]) -> Stage {
     stage.environment.git(&["commit", "--quiet", "-m", "Files"]).succeeds();
     stage.environment.git(&["tag", "-a", "v1", "-m", "One"]).succeeds();
     stage.environment.git(&["checkout", "--quiet", "--", "."]).succeeds();
-    let documents = [graph.plan(), crate::engine_rig::execution("w", "w"), crate::engine_rig::bindings(&[&graph])];
+    let documents =
+        [graph.plan(), crate::engine_rig::execution("w", "w"), crate::engine_rig::bindings(&[&graph])];
     stage.commit("work.yaml", &crate::engine_rig::yaml(&documents));
     stage
 }
@@ -55,8 +59,17 @@ fn nothing_that_git_does_in_a_workspace_reaches_the_repository() {
     let stage = stage(&[hostile]);
     let repo = stage.environment.repo();
     let state = || {
-        let refs = stage.environment.git_output(&["for-each-ref", "refs/heads/main", "refs/heads/mine", "refs/heads/walked-up"]);
-        (refs, fs::read_to_string(repo.join(".git/config")).unwrap(), fs::read(repo.join(".git/index")).unwrap())
+        let refs = stage.environment.git_output(&[
+            "for-each-ref",
+            "refs/heads/main",
+            "refs/heads/mine",
+            "refs/heads/walked-up",
+        ]);
+        (
+            refs,
+            fs::read_to_string(repo.join(".git/config")).unwrap(),
+            fs::read(repo.join(".git/index")).unwrap(),
+        )
     };
     let before = state();
     check_all_succeed(&stage, 1);
@@ -74,9 +87,17 @@ fn what_a_task_plants_never_runs_and_never_reaches_the_next_task() {
          cp /tmp/planted-$$ .git/hooks/reference-transaction; echo planted > extra; rm run.sh; ln -sf /etc dir2; \
          echo /tmp > .git/objects/info/alternates; echo junk > .git/index"
     );
-    let clean = "set -e; test ! -e extra; test -x run.sh; test ! -e dir2; test -z \"$(git status --porcelain)\"";
+    let clean =
+        "set -e; test ! -e extra; test -x run.sh; test ! -e dir2; test -z \"$(git status --porcelain)\"";
     let replace = "rm -rf .git; echo 'gitdir: /tmp/elsewhere' > .git; rm -rf dir; ln -s /etc dir";
-    let stage = stage(&[&plant, clean, replace, clean, "chmod 000 dir; mkdir -p x/y; echo 1 > x/y/z; chmod 000 x/y x", clean]);
+    let stage = stage(&[
+        &plant,
+        clean,
+        replace,
+        clean,
+        "chmod 000 dir; mkdir -p x/y; echo 1 > x/y/z; chmod 000 x/y x",
+        clean,
+    ]);
     check_all_succeed(&stage, 6);
     assert_eq!(fs::read_to_string(witness.path()).unwrap(), "", "something that a task planted ran");
 }

@@ -194,6 +194,7 @@ pub(crate) fn read(actions: &Actions) -> Result<HostEvent, CliError> {
     if let Some(path) = &actions.event_path {
         let file =
             File::open(path).map_err(|error| CliError::caused("cannot open the event file", &error))?;
+        // One byte over the limit shows that there is more, without reading it.
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| CliError::caused("cannot read the event file", &error))?;
@@ -217,6 +218,8 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
             let fork = event.pull_request.is_from_fork();
             Ok(HostEvent::PullRequest(PullRef {
                 number: event.pull_request.number,
+                // Both become arguments of Git, so that nothing but a branch and a commit may pass
+                // (Invariant 8).
                 base: branch(&event.pull_request.base.branch)?,
                 head: commit(&event.pull_request.head.sha)?,
                 fork,
@@ -231,12 +234,14 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
                     Ok(HostEvent::Pass(Some(branch(default)?)))
                 }
                 (Some(pushed), None) => Ok(HostEvent::Pass(Some(branch(pushed)?))),
+                // With the token of an App, unlike that of a job, our own pushes start workflows.
                 (Some(ours), _) if ours.starts_with("planspec/") => {
                     Ok(HostEvent::Nothing(format!("{ours} was pushed, which planspec writes itself")))
                 }
                 (Some(pushed), Some(default)) => {
                     Ok(HostEvent::Push { pushed: branch(pushed)?, default: branch(default)? })
                 }
+                // A tag, which never holds desired state.
                 (None, _) => Ok(HostEvent::Nothing("no branch was pushed".to_owned())),
             }
         }
@@ -264,6 +269,8 @@ fn issue(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
 }
 
 fn comment(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
+    // People with write permission can edit the comments of others, and the host still names the first
+    // author.
     if parse::<Action>(name, bytes)?.action != "created" {
         return Ok(HostEvent::Nothing("edited and deleted comments are not commands".to_owned()));
     }
@@ -297,11 +304,13 @@ fn report(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
         ));
     }
     let owner = run.head_repository.map(|repository| repository.owner.login);
+    // The form in which the host's API is asked for pull requests by their head.
     let origin = owner.zip(run.head_branch).map(|(owner, branch)| format!("{owner}:{branch}"));
     Ok(HostEvent::Report(TriggeringRun { head: commit(&run.head_sha)?, origin, repository }))
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, CliError> {
+    // Fields that are not known are no error: the host adds some at any time.
     serde_json::from_slice(bytes).map_err(|error| {
         let why = error.to_string();
         CliError::environment(format!("cannot read the event `{name}`: {}", text::line(&why)))
@@ -311,6 +320,7 @@ fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, CliError> {
 
 /// The id of a commit, and nothing else.
 fn commit(sha: &str) -> Result<String, CliError> {
+    // SHA-1 or SHA-256 in full; anything shorter could also be the name of a branch.
     if matches!(sha.len(), 40 | 64) && sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(sha.to_ascii_lowercase());
     }

@@ -54,6 +54,7 @@ pub(crate) fn run(
 /// The file, which may be anything that can be in an archive.
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let failed = |error: std::io::Error| CliError::caused("cannot read the report", &error);
+    // An archive can hold a link to a file of this runner, whose content would end up in a public comment.
     if !path.symlink_metadata().map_err(failed)?.is_file() {
         return Err(CliError::no("the report is not a regular file"));
     }
@@ -82,6 +83,7 @@ fn pull_of(run: &TriggeringRun, host: &Host) -> Result<Option<u64>, CliError> {
         (Some(repo), Some(own)) => repo.full_name.eq_ignore_ascii_case(own),
         _ => true,
     };
+    // A newer push makes this an answer about an older commit, which nobody needs any more.
     let is_head = |pull: &PullRequest| pull.head.sha.eq_ignore_ascii_case(&run.head);
     let same = pulls.iter().find(|pull| pull.state == "open" && is_head(pull) && from(pull));
     Ok(same.map(|pull| pull.number))

@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::github::{Access, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
 
-/// How long a job has for telling what a pass did, when the pass has taken all of its time.
+/// How long a job has for reporting what a pass did, when the pass has taken all of its time.
 const TELLING: Duration = Duration::from_secs(5 * 60);
 
 /// The host, and which repository this is about.
@@ -34,6 +34,7 @@ impl Host {
             .build()
             .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
         let access = Access { api: actions.api.clone(), token: actions.token.clone() };
+        // The client starts a worker when it is built, and needs a runtime around it for that.
         let _entered = runtime.enter();
         let github = GitHub::new(&access)?;
         drop(_entered);
@@ -44,6 +45,7 @@ impl Host {
     /// The same host, which is waited for no longer than the job lasts.
     pub(crate) fn within(mut self, choices: &CiOptions) -> Self {
         if let Some(most) = &choices.bounds.max_duration {
+            // Waiting for a limit of the host has to end before the job does, or nothing is reported at all.
             self.github = self.github.within(most.span() + TELLING);
         }
         self
@@ -67,6 +69,7 @@ impl Host {
         marker: &str,
         body: &str,
     ) -> Result<CommentUpdate, GitHubError> {
+        // Anybody can write our marker into a comment; only one that this account wrote is edited.
         let mine = |comment: &Comment| {
             let Some(user) = &comment.user else { return false };
             match &self.login {

@@ -1,4 +1,4 @@
-//! `planspec ci`: what a job of the Git host does about the event that started it. The event only says where to look;
+//! `planspec ci`: what a job of the Git host does about the event that started it. The event only says what it is about;
 //! what counts is read from Git and from the host's API.
 
 mod authority;
@@ -31,6 +31,7 @@ pub(crate) struct CiOptions {
 /// Reads the event and does what it asks for.
 pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, CliError> {
     let actions = context.environment.actions();
+    // Before the event is read: even the error about a malformed one may repeat what a stranger wrote.
     let muted = step::MutedRunner::begin(&mut context.out)?;
     match event::read(&actions)? {
         event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
@@ -39,6 +40,7 @@ pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, Cl
             pass::after_push(&pushed, default, choices, &actions, context)
         }
         event::HostEvent::Answer(branch) => {
+            // A person has just answered, while the cached time of the next poll may lie hours ahead.
             pass::poll_at_once(context)?;
             pass::run(branch, choices, &actions, context)
         }

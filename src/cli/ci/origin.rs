@@ -13,7 +13,7 @@ const FAR: usize = 2000;
 
 /// The resources that are searched for in a file.
 struct DeclarationSearch {
-    /// The file as the commit before had it, looking back.
+    /// The file as the newer commit had it; the search goes back in history.
     blob: Option<ObjectId>,
     keys: BTreeSet<ResourceKey>,
 }
@@ -42,6 +42,8 @@ pub(crate) fn origins(
             if blob == search.blob {
                 continue;
             }
+            // Parsed only where the blob differs from that of the newer commit: most commits touch none of
+            // these files.
             let there = blob.map(|blob| declared(repo, path, blob, limits)).unwrap_or_default();
             let gone = search.keys.iter().filter(|key| !there.contains(key));
             origins.extend(gone.map(|key| (key.clone(), newer)));
@@ -53,7 +55,7 @@ pub(crate) fn origins(
         if open.is_empty() {
             break;
         }
-        // Where history is cut off, the last commit only looks like the first one.
+        // Where history is cut off, the last commit only seems to be the first one.
         if commit.parents.is_empty() && !repo.is_shallow() {
             let rest = std::mem::take(&mut open).into_values().flat_map(|search| search.keys);
             origins.extend(rest.map(|key| (key, commit.id)));

@@ -85,6 +85,8 @@ impl PassView {
 
     /// The last valid version of a gate, which is pinned beside its record.
     pub(crate) fn kept_gate(&self, gate: &ResourceKey) -> Result<Option<GateSpec>, CliError> {
+        // A Gate whose manifest is gone, broken or declared twice is decided by the reviewers that it last
+        // had (Invariant 11).
         let Some(blob) = self.status.pinned(&self.workspace.repo, gate)?.manifest else { return Ok(None) };
         let limits = &self.tips.config.limits;
         let bytes = self.workspace.repo.blob(blob, limits.file_bytes)?;
@@ -132,7 +134,7 @@ impl PassView {
         })
     }
 
-    /// The commit of the desired branch that brought each of these Executions, as far as can be told: else the one at
+    /// The commit of the desired branch that brought each of these Executions, as far as that is known: else the one at
     /// which it was first seen.
     pub(crate) fn brought(
         &self,
@@ -140,6 +142,7 @@ impl PassView {
     ) -> Result<BTreeMap<ResourceKey, ObjectId>, CliError> {
         let mut found = self.origins(keys)?;
         for key in keys.iter().filter(|key| key.kind == Kind::Execution) {
+            // Where history is cut off, the commit at which it was first seen is the best that is known.
             if !found.contains_key(key)
                 && let Some(record) = self.record(key)?
                 && let Some(pin) = record.execution().and_then(|status| status.extensions.pinned.as_ref())
@@ -178,7 +181,7 @@ impl PassView {
     }
 
     /// The commits of the desired branch that a merged pull request can have brought: those between its base and its
-    /// merge. None where they are too far apart to tell.
+    /// merge. None where they are too far apart to be sure.
     pub(crate) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
         let id = |sha: &str| sha.parse::<ObjectId>().ok();
         let (Some(merge), Some(base)) = (pull.merge_commit_sha.as_deref().and_then(id), id(&pull.base.sha))
@@ -186,6 +189,8 @@ impl PassView {
             return BTreeSet::new();
         };
         let mut found = BTreeSet::new();
+        // A squash makes one commit of a change, a rebase one of each of its commits: all lie between the
+        // base and the merge.
         for commit in self.workspace.repo.log(merge).take(NEAR).map_while(Result::ok) {
             if commit.id == base {
                 return found;
@@ -204,6 +209,7 @@ impl PassView {
         let mut known: BTreeMap<ObjectId, Option<PullRequest>> = BTreeMap::new();
         let mut pulls = BTreeMap::new();
         for (key, commit) in self.brought(keys)? {
+            // The host counts requests, and one merge may bring many Executions.
             let pull = match known.get(&commit) {
                 Some(pull) => pull.clone(),
                 None => {
@@ -225,6 +231,7 @@ pub(crate) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>,
         Ok(pulls) => Ok(pulls.into_iter().find(|pull| pull.merged_at.is_some())),
         // A commit that was never pushed to the host.
         Err(error) if error.is_not_found() => Ok(None),
+        // The host answers 422 for the id of a commit that it does not have.
         Err(crate::github::GitHubError::Refused { status: 422, .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

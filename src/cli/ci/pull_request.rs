@@ -42,6 +42,8 @@ pub(crate) fn run(
     muted: &step::MutedRunner,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
+    // The base, whatever the job has checked out: usually that is the merge result, which must not choose the
+    // rules.
     context.options.reference = Some(pull.base.clone());
     let outcome = compare(pull, context)?;
     muted.commands(&workflow_commands(&outcome.findings), &mut context.out)?;
@@ -56,6 +58,7 @@ pub(crate) fn run(
         let bytes = serde_json::to_vec_pretty(&outcome.preview)?;
         std::fs::write(path, bytes).map_err(|error| CliError::caused("cannot write the report", &error))?;
     }
+    // The token of such a job may only read; the report takes the answer to a job that may comment.
     if pull.fork && !pull.trusted {
         context.out.note("a change from a fork is reported in the summary and in annotations only")?;
     } else {
@@ -112,6 +115,7 @@ fn check(
         async move { github.report_check(repo, report).await }
     }) {
         Ok(_) => Ok(()),
+        // A status needs another permission than a check, and a ruleset can require either.
         Err(GitHubError::Permission { .. }) => {
             let state = if outcome.passed { CommitState::Success } else { CommitState::Failure };
             host.ask(|github, repo| {
@@ -124,6 +128,7 @@ fn check(
 }
 
 fn annotation(found: &Diagnostic) -> Option<Annotation> {
+    // The host takes no annotation without a line; the comment holds these findings all the same.
     let span = found.location.span?;
     let level = match found.severity {
         Severity::Error => AnnotationLevel::Failure,
@@ -153,6 +158,7 @@ fn compare(pull: &PullRef, context: &mut Context) -> Result<MergePreview, CliErr
     let base =
         tips.desired.ok_or_else(|| CliError::environment("the base commit is not in this repository"))?;
     let head = head(&workspace, pull)?;
+    // A shallow clone may not know, and then nothing is claimed.
     let stale = workspace.repo.is_ancestor(base, head)? == Some(false);
     let Some((base, merged)) = merge(&workspace, base, head)? else {
         let mut preview = Preview::empty();
@@ -161,6 +167,7 @@ fn compare(pull: &PullRef, context: &mut Context) -> Result<MergePreview, CliErr
         preview.warnings.push("The change does not merge: it has conflicts with its base.".to_owned());
         return Ok(MergePreview { preview, findings: Vec::new(), passed: false });
     };
+    // Of the base for both sides: a change does not choose the rules that it is read by.
     let config = workspace.config_at(Some(base))?;
     let before = desired::load(&workspace.repo, base, &config)?;
     let after = desired::load(&workspace.repo, merged, &config)?;
@@ -184,6 +191,7 @@ fn difference(
     let status = workspace.status(tips)?;
     let read = |path: &str| {
         let at = |commit| desired::read_at(&workspace.repo, commit, path, &config.limits);
+        // A finding about something that is removed is in a file that only the base has.
         at(merged).or_else(|| at(base))
     };
     DesiredDiff::of(before, after, config, read, workspace, &status)
@@ -200,6 +208,7 @@ fn configuration(
     let repo = &workspace.repo;
     let (old, new) = (repo.commit(base)?.tree, repo.commit(merged)?.tree);
     let mut changed = false;
+    // A misnamed file counts too, since it would stop every reconcile after the merge.
     for name in std::iter::once(CONFIG_FILE).chain(MISNAMED_CONFIG_FILES) {
         changed |= repo.file(old, name)? != repo.file(new, name)?;
     }
@@ -227,7 +236,10 @@ fn head(workspace: &RepoContext, pull: &PullRef) -> Result<ObjectId, CliError> {
     let Some(remote) = &workspace.remote else {
         return Err(CliError::environment(format!("commit {head} is not in this repository")));
     };
+    // The host keeps this one for every pull request, also for a fork, whose branches are in another
+    // repository.
     let reference = format!("refs/pull/{}/head", pull.number);
+    // The reference may have moved on since the event; then the commit is asked for by its id.
     if remote.fetch(&workspace.repo, &[&reference]).is_err() || workspace.repo.commit(head).is_err() {
         remote.fetch_commit(&workspace.repo, head)?;
     }
@@ -249,6 +261,8 @@ fn merge(
     };
     let checked_out = repo.commit(repo.resolve_commit("HEAD")?)?;
     match checked_out.parents.as_slice() {
+        // Nothing else that is checked out is taken for the merge: its second parent has to be exactly this
+        // head.
         [base, other] if *other == head && repo.commit(*base).is_ok() => Ok(Some((*base, checked_out.id))),
         _ => Err(CliError::from(error)
             .hint("check out with `fetch-depth: 0`, so that the base and the change can be merged")),

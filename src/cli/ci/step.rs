@@ -20,8 +20,10 @@ pub(crate) struct MutedRunner {
 impl MutedRunner {
     /// From here on.
     pub(crate) fn begin(out: &mut Output) -> Result<Self, CliError> {
+        // Text of a stranger could turn commands on again with a token that can be guessed.
         let token = format!("planspec-{}", uuid::Uuid::new_v4().simple());
         out.line(format!("::stop-commands::{token}"))?;
+        // Other streams of this process must not overtake the command.
         out.flush()?;
         Ok(Self { token })
     }
@@ -51,6 +53,7 @@ pub(crate) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<()
 /// Adds to the summary of the job.
 pub(crate) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
     let Some(path) = &actions.summary else { return Ok(()) };
+    // The host refuses a summary that is too large as a whole.
     let mut end = text.len().min(LARGEST);
     while !text.is_char_boundary(end) {
         end = end.saturating_sub(1);
@@ -70,6 +73,7 @@ pub(crate) fn repository_address(actions: &Actions) -> Option<String> {
 }
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
+    // Appended, because other commands of the same step write to these files too.
     let write = || OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes());
     write().map_err(|error| CliError::caused("cannot write the outputs of the step", &error))
 }

@@ -31,6 +31,7 @@ pub(crate) struct CiArguments {
 }
 
 pub(crate) fn run(arguments: &CiArguments, context: &mut Context) -> Result<Exit, CliError> {
+    // The flags of the action arrive here; everything else is read from the event and the environment.
     let choices = CiOptions { bounds: arguments.bounds.clone(), report: arguments.report.clone() };
     ci::run(&choices, context)
 }

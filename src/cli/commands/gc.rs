@@ -38,9 +38,11 @@ pub(crate) fn run(arguments: &GcArguments, context: &mut Context) -> Result<Exit
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let age = match &arguments.older_than {
         Some(age) => age.span(),
+        // Of the desired branch, as for a reconcile; the configuration of the working tree does not count.
         None => branches.tips()?.config.retention.span(),
     };
     let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+    // A span that is longer than all of history keeps everything.
     let cutoff = clock.now().saturating_sub(age).unwrap_or(jiff::Timestamp::MIN);
     let collected = collect(&branches, cutoff, arguments.dry_run, &clock, &runner_name())?;
     show(&collected, arguments.dry_run, context)?;

@@ -20,6 +20,7 @@ use crate::cli::error::{CliError, Exit};
 /// The commands, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CliCommand {
+    // Without documentation of their own: the help of a command is that of its arguments.
     Init(init::InitArguments),
     Demo(demo::DemoArguments),
     Validate(validate::ValidateArguments),

@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Resu
     let workspace = RepoContext::open(context)?;
     let watch = match arguments.watch.as_deref() {
         None => None,
+        // Reading a local reference is cheap; a remote is asked less often, because hosts count that.
         Some("") => Some(std::time::Duration::from_secs(if workspace.remote.is_some() { 60 } else { 10 })),
         Some(text) => {
             let interval: Duration = text

@@ -40,7 +40,7 @@ impl ChangeKind {
     }
 }
 
-/// The change.
+/// The change, with everything at its base that it is checked against.
 pub(crate) struct DesiredChange<'w> {
     workspace: &'w RepoContext,
     base: Option<ObjectId>,
@@ -107,6 +107,7 @@ impl<'w> DesiredChange<'w> {
             let change = self.kind_of_change(resource);
             self.changes.push((resource.key(), change));
         }
+        // A file that is committed as it is makes no edit, so that applying it again makes no commit.
         if self.content(path).as_deref() != Some(bytes) {
             self.edits.insert(path.to_owned(), Some(bytes.to_vec()));
         }
@@ -128,6 +129,7 @@ impl<'w> DesiredChange<'w> {
         let new = if old.path.to_ascii_lowercase().ends_with(".json") {
             as_json(text)?
         } else {
+            // Only the lines of this document change: comments and neighbours stay as people wrote them.
             let whole = self.text(&old.path)?;
             let index = usize::try_from(old.document).unwrap_or(usize::MAX);
             documents::replace(&whole, index, text).ok_or_else(|| {
@@ -147,6 +149,7 @@ impl<'w> DesiredChange<'w> {
                 continue;
             };
             let index = usize::try_from(source.document).unwrap_or(usize::MAX);
+            // By file, because removing one document moves the index of every one after it.
             by_path.entry(source.path).or_default().push(index);
             self.changes.push((key.clone(), ChangeKind::Deleted));
         }
@@ -174,6 +177,7 @@ impl<'w> DesiredChange<'w> {
             return Err(CliError::no(format!("the configuration does not read manifests from {path}"))
                 .hint("add `planspec/**` to `paths` in .planspec.yaml, or put the file into the repository yourself"));
         }
+        // Writing over it would remove what it declares.
         if self.content(&path).is_some() {
             return Err(CliError::no(format!("{path} already exists and holds something else"))
                 .hint("a file whose name suggests this resource declares another one, or is broken"));
@@ -201,6 +205,7 @@ impl<'w> DesiredChange<'w> {
     pub(crate) fn findings(&self) -> Vec<Diagnostic> {
         let edited: HashSet<&str> = self.edits.keys().map(String::as_str).collect();
         let mut resources: Vec<Resource> = self.before.resources.clone();
+        // Edited files are parsed again as a whole, since an edit may break its neighbours.
         resources.retain(|resource| !edited.contains(resource.source.path.as_str()));
         let mut found = Vec::new();
         for (path, content) in &self.edits {
@@ -211,10 +216,12 @@ impl<'w> DesiredChange<'w> {
             }
         }
         let limits = &self.config.limits;
+        // Without lines, which an edit moves.
         let same = |found: &Diagnostic| (found.code, found.location.path.clone(), found.message.clone());
         let known: HashSet<_> =
             desired::check_references(&self.before.resources, limits, |_| None).iter().map(same).collect();
         let read = |path: &str| self.content(path);
+        // What was wrong in other files before is no reason to refuse this change.
         let mut references = desired::check_references(&resources, limits, read);
         references
             .retain(|found| edited.contains(found.location.path.as_str()) || !known.contains(&same(found)));

@@ -65,6 +65,8 @@ impl DesiredDiff {
     ) -> Result<Self, CliError> {
         let change = compare_sets(&old.resources, &new.resources);
         let consequences = consequences(&change, old, new, workspace, status)?;
+        // Only what the change itself makes wrong counts: old findings must not fail every pull request of a
+        // repository.
         let known = desired::check_references(&old.resources, &config.limits, |_| None);
         let before = |found: &Diagnostic| {
             let same = |known: &Diagnostic| {
@@ -76,6 +78,7 @@ impl DesiredDiff {
         findings.extend(desired::check_references(&new.resources, &config.limits, &read));
         manifest::drop_consequences(&mut findings);
         findings.retain(|found| !before(found));
+        // After the comparison: a transition is about the change itself, and was never there before.
         let mut moved = desired::transitions(&old.resources, &new.resources);
         manifest::locate(&mut moved, &config.limits, &read);
         findings.extend(moved);
@@ -103,6 +106,8 @@ impl DesiredDiff {
             for field in &changed.fields {
                 out.push_str(&format!("    {}\n", text::line(&field_line(field))));
             }
+            // The order of nodes, or a default that is written out, changes the digest of a spec and none of
+            // its fields.
             if changed.fields.is_empty() {
                 out.push_str("    written differently, with the same meaning\n");
             }
@@ -128,7 +133,7 @@ impl DesiredDiff {
         out
     }
 
-    /// For programs.
+    /// For programs: keys as `NAMESPACE/KIND/NAME`, fields with their old and new values.
     pub(crate) fn to_value(&self) -> Value {
         let keys = |keys: &[ResourceKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
         let changed: Vec<Value> = self
@@ -178,6 +183,7 @@ fn consequences(
             lines.push(Consequence::Starts(key.clone(), plan, nodes));
         }
     }
+    // Labels and annotations leave the generation as it is, and void nothing.
     for changed in change.changed.iter().filter(|changed| changed.spec) {
         match changed.key.kind {
             Kind::Gate => lines.extend(voided(&changed.key, workspace, status)?),
@@ -205,6 +211,7 @@ fn voided(
         .review_history
         .iter()
         .filter(|review| review.action == ReviewAction::Approve)
+        // An approval of an earlier generation is void already.
         .filter(|review| review.target_generation.is_none_or(|seen| seen == record.metadata.generation))
         .map(|review| review.reviewer.clone())
         .collect();
@@ -214,6 +221,7 @@ fn voided(
 /// Executions that are under way keep the graph that they are pinned to.
 fn kept(plan: &ResourceKey, workspace: &RepoContext, status: &StatusTree) -> Result<Vec<String>, CliError> {
     let mut lines = Vec::new();
+    // Of every namespace: a Plan may be run from another one than its own.
     for (key, path, blob) in status.list(&workspace.repo, Some(Kind::Execution), None)? {
         let record = StatusTree::read(&workspace.repo, &key, &path, blob)?;
         let Some(execution) = record.execution() else { continue };
@@ -237,6 +245,8 @@ fn removed(
             let record = status.get(&workspace.repo, key)?;
             let phase = record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
             match phase {
+                // The contract: a running Execution whose manifest goes is cancelled first, then its record
+                // is removed.
                 Some(phase) if !phase.is_terminal() => lines.push(format!("cancels {key} ({phase})")),
                 Some(_) => lines.push(format!("removes the status of {key}")),
                 None => {}
@@ -244,6 +254,7 @@ fn removed(
         }
         Kind::Goal => {
             let owned = old.resources.iter().filter(|resource| {
+                // An owner reference has no namespace: an owner lives beside what it owns.
                 resource.metadata.namespace == key.namespace
                     && resource
                         .metadata

@@ -68,6 +68,7 @@ pub(crate) fn read_named(
         } else if place.is_dir() {
             let mut found = Vec::new();
             walk(&place, name.trim_end_matches('/'), recursive, &mut |_, _| true, &mut found)?;
+            // Somebody named this directory, and checking nothing would pass for a success.
             if found.is_empty() {
                 let error = CliError::no(format!("no manifests found in {name}"));
                 return Err(if recursive { error } else { error.hint("`-R` reads subdirectories too") });
@@ -78,6 +79,7 @@ pub(crate) fn read_named(
         }
     }
     let mut seen = BTreeSet::new();
+    // A file that is named twice would be a duplicate of each of its own resources.
     places.retain(|(_, place, _)| seen.insert(place.clone()));
     let read: Result<Vec<InputFile>, CliError> =
         places.into_par_iter().map(|(path, place, named)| read_file(path, place, named, limits)).collect();
@@ -93,6 +95,7 @@ pub(crate) fn list_work_tree(
     config: &Config,
 ) -> Result<Vec<(String, PathBuf)>, CliError> {
     let filter = ManifestFilter::new(config).map_err(|error| CliError::no(error.to_string()))?;
+    // As in Git, a rule does not ignore a file that is tracked.
     let tracked = repo.tracked()?;
     let mut places = Vec::new();
     let ignored = |path: &str| repo.is_ignored(Path::new(path)).unwrap_or(false);
@@ -144,13 +147,14 @@ pub(crate) fn survey_work_tree(
         survey.take(outline);
     }
     let read = |path: &str| read_text(root, path, &config.limits);
+    // Over the cached facts too: a file that did not change may refer to one that did.
     let found = desired::check_facts(survey.facts.iter(), &config.limits, read);
     survey.diagnostics.extend(found);
     let resources = survey.facts.len();
     if unchanged && !survey.diagnostics.is_empty() {
         return Ok((Some(survey), resources));
     }
-    // A file counts as known only if it was left alone for a while before it was looked at, and while it was.
+    // A file counts as known only if it was left alone for a while before it was read, and while it was.
     let settled = |place: &Path, old: Option<FileStamp>| {
         old.filter(|old| old.is_settled(now) && stamp(place).as_ref() == Some(old))
     };
@@ -198,6 +202,7 @@ fn walk(
         |error: std::io::Error| CliError::caused(&format!("cannot read {}", directory.display()), &error);
     let mut entries: Vec<std::fs::DirEntry> =
         std::fs::read_dir(directory).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    // Of two declarations the first by path counts, and no file system promises an order.
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         // What is not UTF-8 cannot be named in a message or in a tree path of ours.
@@ -206,6 +211,7 @@ fn walk(
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
             let inner = entry.path();
+            // A submodule or a repository within this one is no part of its tree.
             if recursive && name != ".git" && !inner.join(".git").exists() && wanted(&path, true) {
                 walk(&inner, &path, true, wanted, found)?;
             }
@@ -246,6 +252,7 @@ fn read_limited(
         return Ok((Vec::new(), Some(Unread::TooLarge(size))));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    // The size is what the file system said before; a pipe has none, and a file may grow.
     from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if read > limit { Ok((Vec::new(), Some(Unread::TooLarge(read)))) } else { Ok((bytes, None)) }
@@ -254,6 +261,7 @@ fn read_limited(
 /// The path of a file within the working tree, with `/`; `None` when it is outside.
 pub(crate) fn path_in_work_tree(workspace: &RepoContext, place: &Path) -> Option<String> {
     let root = std::fs::canonicalize(workspace.repo.work_tree()?).ok()?;
+    // The file itself is not resolved, so that a link in the working tree counts at its own path.
     let directory = std::fs::canonicalize(place.parent()?).ok()?;
     let inside = directory.join(place.file_name()?).strip_prefix(&root).ok()?.to_str()?.to_owned();
     (!inside.starts_with(".git/")).then_some(inside)

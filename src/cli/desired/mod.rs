@@ -39,6 +39,7 @@ impl Desired {
 /// Reads every manifest of a commit that the configuration's `paths` and `exclude` let through.
 pub(crate) fn load(repo: &Repo, commit: ObjectId, config: &Config) -> Result<Desired, CliError> {
     let mut desired = Desired::default();
+    // Shares come in the order of paths, whichever thread was done first.
     for share in read_all(repo, commit, config, Desired::take)? {
         desired.resources.extend(share.resources);
         desired.diagnostics.extend(share.diagnostics);
@@ -102,6 +103,7 @@ fn read_all<T: Default + Send>(
     files
         .par_chunks(SHARE)
         .map_init(
+            // A handle for each thread: those of libgit2 cannot be shared.
             || Repo::open(dir),
             |repo, files| {
                 let Ok(repo) = repo else {
@@ -127,6 +129,8 @@ fn manifest_files(
         .map_err(|error| CliError::no(format!("{}: {error}", crate::config::CONFIG_FILE)))?;
     let tree = repo.commit(commit)?.tree;
     let mut files: Vec<(String, TreeEntry)> = Vec::new();
+    // A comparison with nothing lists every file, and is the same fast walk over raw trees that finds
+    // changes.
     for change in repo.compare(None, Some(tree))? {
         // A path that is not UTF-8 cannot be named in a manifest, a message or a status: it is no manifest.
         if let (Ok(path), Some(entry)) = (String::from_utf8(change.path), change.new)

@@ -53,6 +53,7 @@ type ByKey<'a> = HashMap<ResourceKey, &'a Resource>;
 fn by_key(resources: &[Resource]) -> ByKey<'_> {
     let mut map = ByKey::new();
     for resource in resources {
+        // Of two declarations the first by path counts, as for references.
         map.entry(resource.key()).or_insert(resource);
     }
     map
@@ -85,6 +86,7 @@ pub(crate) fn finding(found: &Diagnostic) -> PreviewFinding {
 /// As the reconciler does it: a large share of many, or everything.
 fn held_back(deleted: usize, total: usize, left: usize, config: &Config) -> Option<HeldBackDeletions> {
     let many = deleted >= FEW_DELETIONS && deleted as f64 / total.max(1) as f64 > config.limits.deletions;
+    // A branch without any resource is more likely a mistake than a wish, however few there were.
     let everything = left == 0 && deleted > 0;
     (many || everything).then_some(HeldBackDeletions { deleted, total })
 }
@@ -109,6 +111,7 @@ fn start(
     };
     let Spec::Plan(spec) = &resource.spec else { return start };
     let mut uses: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // Nodes of the other kinds have no provider.
     for node in spec.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task) {
         match provider(node, execution, key, resource, after) {
             Some(provider) => uses.entry(provider).or_default().push(node.id.to_string()),
@@ -134,7 +137,9 @@ fn provider(
         execution,
         namespace: &key.namespace,
     };
+    // By the Bindings as the merge leaves them. What counts in the end is resolved when the node starts.
     let found = resolve(&task, |key| match after.get(key).map(|resource| &resource.spec) {
+        // The generation is recorded with a claim, and decides nothing here.
         Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
         _ => None,
     });
@@ -179,6 +184,7 @@ fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChan
         kind: node.kind,
         mark,
     };
+    // Drawn as well, because their edges show what no longer waits for what.
     let gone = old.nodes.iter().filter(|node| change.nodes_removed.contains(&node.id));
     let nodes = new.nodes.iter().map(|each| node(each, mark(each)));
     let nodes = nodes.chain(gone.map(|each| node(each, ChangeMark::Removed))).collect();
@@ -187,6 +193,7 @@ fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChan
     let mut drawn = HashSet::new();
     let mut edges = Vec::new();
     for edge in edges_of(new) {
+        // Equal edges count once, and `dependsOn` may repeat one.
         if drawn.insert((edge.from.clone(), edge.to.clone())) {
             let new = added.contains(&(edge.from.as_str(), edge.to.as_str()));
             edges.push(graph_edge(&edge, if new { ChangeMark::Added } else { ChangeMark::Kept }));

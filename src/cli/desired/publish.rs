@@ -73,6 +73,7 @@ pub(crate) fn publish(
     context: &mut Context,
 ) -> Result<bool, CliError> {
     let findings = revision.findings();
+    // As a whole: a change goes into one commit, or into none.
     if DesiredChange::is_refused(&findings) {
         print_findings(&findings, "the change", revision.reader(), context)?;
         context.out.note("nothing was changed")?;
@@ -103,6 +104,7 @@ fn commit(
     }
     let branch = workspace.branch()?;
     let author = workspace.repo.identity()?;
+    // The way Git is set up for this person: with clean filters, line ends and signatures.
     let made = workspace.repo.commit_on_branch(&branch, &revision.edits, &message, &author, context.now())?;
     let commit = match made {
         BranchCommit::Unchanged => return Ok(None),
@@ -119,6 +121,8 @@ fn commit(
 fn push(workspace: &RepoContext, branch: &str, commit: ObjectId) -> Result<(), CliError> {
     let remote = remote_of(workspace)?;
     let reference = full(branch);
+    // The lease of the push is the tip that the remote has now. Only a commit on top of it is pushed, so that
+    // nothing of others is thrown away.
     let tip = remote.fetch(&workspace.repo, &[&reference])?.into_iter().next().flatten();
     let behind = || {
         CliError::race(format!("{} has commits on {branch} that are not in this repository", remote.name()))
@@ -150,7 +154,10 @@ fn propose(
     let tree = repo.edit_tree(tree, &repo.write_files(&revision.edits)?)?;
     let parents: Vec<ObjectId> = base.into_iter().collect();
     let commit = repo.write_user_commit(tree, &parents, message, &repo.identity()?, context.now())?;
+    // Named by the commit, so that two proposals cannot meet. Branches below `planspec/` are never taken for
+    // desired state.
     let name = format!("planspec/change-{}", commit.short());
+    // The lease says that the branch is not there, so that no other one is moved.
     match remote.push(repo, &full(&name), None, commit)? {
         SwapResult::Done => {}
         SwapResult::Moved(_) => return Err(CliError::race(format!("the branch {name} already exists"))),

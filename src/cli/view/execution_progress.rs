@@ -35,6 +35,7 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
         let message = execution.message.clone().unwrap_or_default();
         waits.push(WaitLine { message, ..WaitLine::default() });
     }
+    // References to gates are relative to the Plan, which may be in another namespace than the Execution.
     let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
     for (id, node) in execution.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked) {
         let reason = node.extensions.reason;

@@ -47,6 +47,8 @@ impl<'w> Inventory<'w> {
         if located.is_none() && resource.is_none() {
             return Ok(None);
         }
+        // The id of the blob is the resource version: it changes with the record, and nothing has to be
+        // stored.
         let (record, resource_version) = match located {
             Some((path, blob)) => (Some(StatusTree::read(repo, key, &path, blob)?), Some(blob.to_string())),
             None => (None, None),
@@ -64,6 +66,7 @@ impl<'w> Inventory<'w> {
         let namespace = context.options.namespace.clone();
         for target in targets {
             let keys = self.keys(target, namespace.as_ref())?;
+            // No resource of a kind is an empty list; a name that is not there is a clear no.
             if let (Some(name), true) = (&target.name, keys.is_empty()) {
                 return Err(self.not_found(target.kind, name));
             }
@@ -100,6 +103,8 @@ impl<'w> Inventory<'w> {
     ) -> Result<Vec<ResourceKey>, CliError> {
         let namespace = target.namespace.as_ref().or(namespace);
         let recorded = self.status.list(&self.workspace.repo, target.kind, namespace)?;
+        // Both sides count: a new manifest has no record yet, and a record outlives its manifest until the
+        // next reconcile.
         let declared = self.declared.keys().cloned();
         let mut keys: Vec<ResourceKey> =
             declared.chain(recorded.into_iter().map(|(key, _, _)| key)).collect();
@@ -111,6 +116,8 @@ impl<'w> Inventory<'w> {
 
     fn not_found(&self, kind: Option<Kind>, name: &Name) -> CliError {
         let error = resolve::not_found(self.declared.keys(), kind, name, "");
+        // A resource whose manifest is broken is not among the declared ones, and that is then the likely
+        // reason.
         if self.broken == 0 {
             return error;
         }

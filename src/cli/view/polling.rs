@@ -38,11 +38,14 @@ impl Polling {
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
+            // Never beyond the deadline: a wait of 5 s must not take 15 s.
             std::thread::sleep(left.map_or(pause, |left| left.min(pause)));
             let tips = workspace.tips(context)?;
+            // A new manifest changes what is shown as much as a new record does.
             if tips.status != known.status || tips.desired != known.desired {
                 return Ok(Some(tips));
             }
+            // Each of these polls is a fetch, and hosts count them.
             if workspace.remote.is_some() {
                 pause = (pause * 3 / 2).min(REMOTE.1);
             }

@@ -50,6 +50,7 @@ pub(crate) fn not_found<'a>(
     let error = CliError::no(format!("there is no {word} `{name}`{place}"));
     let of_kind = known.filter(|key| kind.is_none_or(|kind| key.kind == kind));
     match nearest(name.as_str(), of_kind.map(|key| key.name.as_str())) {
+        // A name is unique within its namespace only, and `-n` hides the others.
         Some(near) if near == name.as_str() => error.hint("it is in another namespace; see `-n` and `-A`"),
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
@@ -58,6 +59,7 @@ pub(crate) fn not_found<'a>(
 
 /// A name that several resources have.
 pub(crate) fn ambiguous(name: &Name, keys: &[ResourceKey]) -> CliError {
+    // Never a guess: the command may approve, cancel or delete.
     let places: Vec<String> =
         keys.iter().map(|key| format!("{}: {}", key.namespace, short_name(key))).collect();
     CliError::usage(format!("`{name}` is ambiguous: {}", places.join(", ")))

@@ -28,7 +28,7 @@ pub(crate) struct ExecutionTarget {
     pub(crate) namespace: Option<Name>,
     /// The execution's name.
     pub(crate) name: Name,
-    /// The node.
+    /// The node; whether there is one of that id is checked against the pinned graph.
     pub(crate) node: Option<NodeId>,
 }
 
@@ -38,6 +38,7 @@ pub(crate) fn many(arguments: &[String]) -> Result<Vec<ResourceSelector>, CliErr
     let mut targets = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
+        // Neither a kind nor a name holds a slash, so that this form is recognised anywhere.
         if word.contains('/') {
             targets.push(full(word)?);
             continue;
@@ -47,6 +48,7 @@ pub(crate) fn many(arguments: &[String]) -> Result<Vec<ResourceSelector>, CliErr
             continue;
         }
         let kinds = word.split(',').map(kind).collect::<Result<Vec<Kind>, CliError>>()?;
+        // As with kubectl, everything after a kind is a name of it.
         let names: Vec<&String> = words.by_ref().collect();
         if names.iter().any(|name| name.contains('/')) {
             let mixed = CliError::usage("KIND NAME… and KIND/NAME cannot be mixed");
@@ -77,6 +79,7 @@ pub(crate) fn one(argument: &str, default_kind: Option<Kind>) -> Result<Resource
         Some(kind) => {
             Ok(ResourceSelector { name: Some(resource_name(argument)?), ..ResourceSelector::kind(kind) })
         }
+        // A command that takes every kind would have to choose between resources that share a name.
         None => Err(CliError::usage(format!("`{argument}` has no kind"))
             .hint(format!("write KIND/NAME, as in `goal/{argument}`"))),
     }
@@ -106,6 +109,8 @@ pub(crate) fn execution(argument: &str) -> Result<ExecutionTarget, CliError> {
     let is_kind = |word: &str| word.parse::<Kind>() == Ok(Kind::Execution);
     let (namespace, name, node) = match parts.as_slice() {
         [name] => (None, *name, None),
+        // The kind wins over an Execution that is itself called `execution`; that one is named in the longer
+        // form.
         [kind, name] if is_kind(kind) => (None, *name, None),
         [name, node] => (None, *name, Some(*node)),
         [kind, name, node] if is_kind(kind) => (None, *name, Some(*node)),
@@ -149,6 +154,7 @@ fn full(argument: &str) -> Result<ResourceSelector, CliError> {
 pub(crate) fn kind(word: &str) -> Result<Kind, CliError> {
     word.parse::<Kind>().map_err(|unknown| {
         let error = CliError::usage(unknown.to_string());
+        // Both forms, so that a slip in a plural is answered with the plural.
         let words = Kind::ALL.into_iter().flat_map(|kind| [kind.singular(), kind.plural()]);
         match nearest(&word.to_ascii_lowercase(), words) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),

@@ -27,6 +27,8 @@ pub(crate) fn entries(
     let mut newest_first = Vec::new();
     for commit in repo.log(tip) {
         let commit = commit?;
+        // From the tip backwards, so that a limit ends the walk early. The lines of a commit are in order,
+        // and turned round for that.
         newest_first.extend(of_commit(&commit, filter).into_iter().rev());
         if filter.limit.is_some_and(|limit| newest_first.len() >= limit) {
             break;
@@ -43,6 +45,7 @@ pub(crate) fn entries(
 fn of_commit(commit: &Commit, filter: &HistoryFilter) -> Vec<HistoryEntry> {
     let trailers = commit.trailers();
     let trailer = |name: &str| trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    // Trailers are about the whole commit, and hold for each of its lines.
     let (desired, runner) = (trailer(DESIRED_COMMIT), trailer(RUNNER));
     parse_message(commit)
         .into_iter()

@@ -34,7 +34,8 @@ impl Workspaces {
         if rest.is_empty() {
             return Ok(NodeBase::Commit(result.commit.clone()));
         }
-        let pinned = status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str()).unwrap_or_default();
+        let pinned =
+            status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str()).unwrap_or_default();
         let pinned = parse(pinned)?;
         let mut merged = parse(&result.commit)?;
         let mut names = vec![*first];
@@ -71,14 +72,16 @@ impl Workspaces {
             return Ok(merge.clone());
         }
         let cache = self.cache()?;
-        let merge = self.with_repo(|repo| {
+        let merge = self.with_repo(|repo| -> Result<_, GitError> {
             for commit in [pinned, ours, theirs] {
                 self.bring_in(repo, commit, reference)?;
                 cache.import(repo, commit)?;
             }
             let ours_named: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-            let message =
-                format!("Merge the results of {} and {id}\n\nPlanspec-Execution: {execution}\n", ours_named.join(", "));
+            let message = format!(
+                "Merge the results of {} and {id}\n\nPlanspec-Execution: {execution}\n",
+                ours_named.join(", ")
+            );
             let merge = cache.merge(ours, theirs, pinned, &message)?;
             if let ResultMerge::Commit(commit) = &merge {
                 cache.export(*commit, &[ours, theirs], repo)?;

@@ -3,10 +3,12 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::workspace::{WorkOrder, Workspaces};
+use jiff::Timestamp;
+
 use crate::config::ResultLimits;
 use crate::git::{
-    ChangedPaths, EntryMode, FileChange, GitError, NewCommit, ObjectCache, ObjectId, Quarantine, WorkingCopy,
+    ChangedPaths, EntryMode, FileChange, GitError, NewCommit, ObjectCache, ObjectId, Quarantine, Repo,
+    Signature, WorkingCopy,
 };
 use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
 use crate::plan::{ChangedFile, refusals};
@@ -22,15 +24,32 @@ pub(crate) struct ResultTerms {
     pub(crate) limits: ResultLimits,
 }
 
+/// What a workspace is made for.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkOrder {
+    /// The commit whose files it holds.
+    pub(crate) base: ObjectId,
+    /// The reference that keeps it, if it is a result.
+    pub(crate) reference: String,
+    /// Who does the work.
+    pub(crate) author: Signature,
+    /// The message of the commit that the work becomes.
+    pub(crate) message: String,
+}
+
+/// The user's repository, the cache that objects are borrowed from, and the workspace.
+type Places<'p> = (&'p Repo, &'p ObjectCache, &'p WorkingCopy);
+
 /// Takes in what changed in a workspace.
 pub(super) fn collect(
-    workspaces: &Workspaces,
-    cache: &ObjectCache,
-    copy: &WorkingCopy,
+    places: Places<'_>,
+    terms: &ResultTerms,
     order: &WorkOrder,
     rules: &ChangeRules,
+    at: Timestamp,
 ) -> Result<CollectedChanges, CollectError> {
-    let changed = copy.changed(order.base).map_err(runner)?;
+    let (_, _, copy) = places;
+    let changed = copy.changed(order.base)?;
     let files = changed.count();
     match rules.policy {
         _ if files == 0 => Ok(CollectedChanges::None),
@@ -41,8 +60,8 @@ pub(super) fn collect(
             Err(CollectError::Refused(format!("changed files, and `config.changes` is `forbid`: {list}")))
         }
         ChangePolicy::Commit => {
-            check_size(&workspaces.terms.limits, copy, &changed)?;
-            commit(workspaces, cache, copy, order, rules, &changed)
+            check_size(&terms.limits, copy, &changed)?;
+            commit(places, order, rules, &changed, at)
         }
     }
 }
@@ -76,12 +95,11 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
 }
 
 fn commit(
-    workspaces: &Workspaces,
-    cache: &ObjectCache,
-    copy: &WorkingCopy,
+    (repo, cache, copy): Places<'_>,
     order: &WorkOrder,
     rules: &ChangeRules,
     changed: &ChangedPaths,
+    at: Timestamp,
 ) -> Result<CollectedChanges, CollectError> {
     let quarantine = Quarantine::take_in(copy, cache, order.base, changed).map_err(unreadable)?;
     if quarantine.changes.is_empty() {
@@ -89,8 +107,8 @@ fn commit(
         return Ok(CollectedChanges::None);
     }
     let facts = quarantine.changes.iter().map(|change| fact(&quarantine, change, rules));
-    let facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>().map_err(runner)?;
-    let paths: Vec<String> = quarantine.paths().map_err(runner)?.iter().map(|path| shown(path)).collect();
+    let facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>()?;
+    let paths: Vec<String> = quarantine.paths()?.iter().map(|path| shown(path)).collect();
     // On the objects, not on the files: a process that was left behind may still write to those.
     if let Some(message) = refusals(&facts, &paths, &rules.allow, &rules.deny) {
         return Err(CollectError::Refused(message));
@@ -98,13 +116,10 @@ fn commit(
     let count = quarantine.changes.len();
     let files = u64::try_from(count).unwrap_or(u64::MAX);
     let (insertions, deletions) = (quarantine.insertions, quarantine.deletions);
-    let at = workspaces.clock.now();
-    let made = workspaces.with_repo(|repo| {
-        let committer = repo.runner_identity();
-        let (author, message) = (order.author.clone(), order.message.clone());
-        quarantine.commit(&NewCommit { author, committer, at, message }, repo)
-    });
-    let (commit, base) = (made.map_err(runner)?.to_string(), order.base.to_string());
+    let (author, committer) = (order.author.clone(), repo.runner_identity());
+    let message = order.message.clone();
+    let commit = quarantine.commit(&NewCommit { author, committer, at, message }, repo)?.to_string();
+    let base = order.base.to_string();
     Ok(CollectedChanges::Result(NodeResult { commit, base, files, insertions, deletions }))
 }
 
@@ -129,7 +144,8 @@ fn fact(
         fact.link = after.as_deref().map(|target| String::from_utf8_lossy(target).into_owned());
     }
     let ends = ["yaml", "yml", "json"];
-    let may_be_manifest = Path::new(&fact.path).extension().is_some_and(|end| ends.iter().any(|known| end == *known));
+    let may_be_manifest =
+        Path::new(&fact.path).extension().is_some_and(|end| ends.iter().any(|known| end == *known));
     let declares = |content: &Vec<u8>| mentions(content, format!("{API_GROUP}/").as_bytes());
     fact.is_manifest = may_be_manifest && before.iter().chain(&after).any(declares);
     // What was there before is not this task's doing, and may be a made-up token of a test.
@@ -153,8 +169,11 @@ fn named(paths: impl Iterator<Item = String>, count: u64) -> String {
     format!("{}{tail}", list.join(", "))
 }
 
-fn runner(error: GitError) -> CollectError {
-    CollectError::Runner(Box::new(error))
+impl From<GitError> for CollectError {
+    /// What Git cannot do here is no fault of the work.
+    fn from(error: GitError) -> Self {
+        Self::Runner(Box::new(error))
+    }
 }
 
 /// A file that cannot be read is the task's doing: it has the same user's rights, and took them away.
@@ -163,6 +182,6 @@ fn unreadable(error: GitError) -> CollectError {
         GitError::Program { detail, .. } if detail.contains("Permission denied") => {
             CollectError::Refused(format!("left files that cannot be read: {detail}"))
         }
-        error => runner(error),
+        error => error.into(),
     }
 }

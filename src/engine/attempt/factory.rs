@@ -7,11 +7,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::Identity;
-use crate::engine::attempt::workspace::{WorkOrder, Workspaces};
+use crate::engine::attempt::collect::WorkOrder;
+use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
-use crate::model::{
-    BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord,
-};
+use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::record::results_ref;
@@ -45,6 +44,8 @@ pub(crate) struct AttemptFactory {
 impl Claim {
     /// The name of the attempt within its node.
     pub(super) fn attempt_id(&self) -> String {
+        // From the record that was published with the claim, not from the newest: that is the name which
+        // others read.
         let id = self.compiled.ids.get(self.node);
         let state = id.and_then(|id| self.record.execution()?.node_statuses.get(id));
         state.map(NodeStatus::attempt_id).unwrap_or_default()
@@ -80,6 +81,8 @@ impl AttemptFactory {
 
     /// Everything the provider gets, with all expressions replaced.
     pub(crate) fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
+        // For good: what an expression reads is pinned or recorded, so another attempt would come to the
+        // same.
         let broken = |message: String| (NodeReason::ExpressionError, message);
         let Some(status) = claim.record.execution() else {
             return Err(broken("the record is not that of an execution".to_owned()));
@@ -88,13 +91,16 @@ impl AttemptFactory {
             return Err(broken("the node is not in the plan".to_owned()));
         };
         let inputs = inputs(&claim.compiled, status, claim.node).map_err(broken)?;
+        // Checked again at the start, because a Capability may have changed since the plan was validated.
         let inputs = capability::complete_inputs(inputs, &claim.capabilities)
             .map_err(|message| (NodeReason::InputInvalid, message))?;
+        // After the inputs, which the settings of a provider may use.
         let config = settings(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
+        // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let base = state.and_then(|state| state.extensions.base.as_ref()).unwrap_or(&commit);
         let base: ObjectId =
             base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
@@ -106,13 +112,14 @@ impl AttemptFactory {
             author: self.author(&claim.target.provider),
             message: message(claim, node, &idempotency_key, &work),
         };
-        // Nobody holds the lease while work goes on elsewhere; the last one is that under which it was begun.
+        // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;
         Ok(Attempt {
             key: claim.key.clone(),
             node: id.clone(),
             attempt: claim.attempt,
             run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
+            // With the token of the lease in it, two runners never use one key for two pieces of work.
             idempotency_key,
             work,
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
@@ -123,12 +130,16 @@ impl AttemptFactory {
             criteria: node.acceptance_criteria.clone(),
             timeout: node.timeout.as_ref().map(crate::model::Duration::span),
             commit,
+            // Below the attempt's name too: the log of a lost runner's attempt is not written over.
             run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id()),
             workspace: self.workspaces.of(order),
             handle: state.and_then(|state| state.extensions.handle.clone()),
+            // Set where remote work is polled; what is about to start has no age.
             age: std::time::Duration::ZERO,
             output_contract: promise(claim.capabilities.clone()),
             answer: state.and_then(|state| state.extensions.answer.as_ref()).cloned(),
+            // From the pinned plan (Invariant 9): an edit of the manifest does not change what is asked for
+            // half-way.
             brief: Arc::new(brief(&claim.compiled, node)),
         })
     }
@@ -177,6 +188,7 @@ fn work_key(uid: &str, id: &NodeId, state: Option<&NodeStatus>, commit: &str) ->
         "commit": base.unwrap_or(commit),
     });
     let digest = Digest::of_value(&all);
+    // The name of the algorithm stands in front, and says nothing to a service.
     let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
     format!("{uid}/{id}/{}", hex.chars().take(WORK_DIGITS).collect::<String>())
 }

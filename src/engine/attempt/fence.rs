@@ -28,12 +28,13 @@ impl LeaseFence {
     /// The fence of a lease that was taken or renewed at `reading`. The reading is from before the publication, so that
     /// a slow push shortens the time for work and never the time that others wait.
     pub(crate) fn new(reading: ClockReading, lease: Duration) -> Self {
+        // A fixed time for the stop would leave a lease of a few seconds none for work.
         let span = lease.saturating_sub(STOP_TIME.min(lease / 4));
         Self { wall: after(reading.wall, span), boot: reading.boot.saturating_add(span) }
     }
 
     /// How long work may still run: nothing as soon as either clock is past the end. The wall clock may be set back, and
-    /// then the other one tells.
+    /// and then the other one decides.
     pub(crate) fn left(&self, reading: ClockReading) -> Duration {
         let wall = Duration::try_from(self.wall.duration_since(reading.wall)).unwrap_or_default();
         wall.min(self.boot.saturating_sub(reading.boot))
@@ -53,6 +54,8 @@ pub(super) async fn stop_at_fence(
     stop: watch::Sender<Option<Stop>>,
 ) {
     loop {
+        // Read anew each time: a renewal moves the fence while this sleeps, and the machine may have slept
+        // meanwhile.
         let left = fence.borrow().left(ClockReading::of(clock.as_ref()));
         if left.is_zero() {
             break;
@@ -60,6 +63,8 @@ pub(super) async fn stop_at_fence(
         tokio::time::sleep(left.min(CHECK_EVERY)).await;
     }
     warn!(%execution, "stop attempt: the lease is about to end and was not renewed");
+    // A cancellation that came first stays the reason. It is for good, where after a shutdown another runner
+    // begins again.
     stop.send_if_modified(|stop| stop.is_none().then(|| *stop = Some(Stop::Shutdown)).is_some());
 }
 

@@ -51,10 +51,13 @@ impl Attempts {
         factory: Arc<AttemptFactory>,
         stream: bool,
     ) -> (Self, mpsc::UnboundedReceiver<AttemptMessage>) {
+        // Unbounded: an attempt that waited for room to send its end would keep its slot for as long as the
+        // loop is in a push.
         let (sender, receiver) = mpsc::unbounded_channel();
         let claimed = VecDeque::new();
         let running = HashMap::new();
         let attempts = Self {
+            // Without a slot every claim would wait for ever under a lease that is renewed.
             jobs: jobs.max(1),
             clock,
             registry,
@@ -117,6 +120,8 @@ impl Attempts {
     /// How many nodes may be claimed now. Beyond free slots, claims are taken ahead for as many attempts as will
     /// probably end within `span`, until the next commit is published, so that no slot waits for a publication.
     pub(crate) fn room(&self, span: Duration) -> usize {
+        // Nothing ahead before the first attempt has ended: how long one takes is unknown, and a claim that
+        // waits here keeps other runners from the node.
         let ahead = self.mean.map_or(0, |mean| {
             let per_slot = span.as_secs_f64() / mean.as_secs_f64().max(0.000_1);
             // A bound, so that a runner that dies leaves no more behind than it could have finished soon.
@@ -134,6 +139,7 @@ impl Attempts {
     /// How many attempts of each provider are claimed or run.
     pub(crate) fn by_provider(&self) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();
+        // What is claimed counts too: it was chosen within the limits, and will need its place.
         let claimed = self.claimed.iter().map(|claim| &claim.target.provider);
         for provider in self.running.values().map(|running| &running.provider).chain(claimed) {
             let count: &mut u32 = counts.entry(provider.clone()).or_default();
@@ -163,6 +169,7 @@ impl Attempts {
     pub(crate) fn set_fence(&mut self, key: &ResourceKey, fence: LeaseFence) {
         match self.fences.get(key) {
             Some(sender) => {
+                // What runs watches this very channel, so that a renewal reaches it.
                 sender.send_replace(fence);
             }
             None => {
@@ -193,6 +200,7 @@ impl Attempts {
                     self.start(claim, fence);
                 }
                 None => {
+                    // Nothing of it began, and that is this runner's fault: the attempt does not count.
                     warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
                     self.fenced.push(claim.key.clone());
                     let message = "the lease was over before it began".to_owned();
@@ -214,6 +222,8 @@ impl Attempts {
 
     /// Ends every attempt of an execution that `keep` does not want.
     pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, &str) -> bool) {
+        // Dropped without an end: the record that does not know them any more says what becomes of their
+        // nodes.
         self.claimed.retain(|claim| {
             claim.key != *key
                 || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, &claim.attempt_id()))
@@ -221,6 +231,7 @@ impl Attempts {
         for ((owner, node), running) in &self.running {
             if owner == key && !keep(node, &running.attempt_id) {
                 info!(execution = %key, %node, attempt = running.attempt_id, "stop attempt: the record does not know it any more");
+                // Also over an earlier shutdown: the record has given this very attempt up.
                 running.stop.send_replace(Some(Stop::Cancel));
             }
         }
@@ -230,6 +241,7 @@ impl Attempts {
     pub(crate) fn shut_down(&mut self) {
         debug!(running = self.running.len(), claimed = self.claimed.len(), "stop all attempts");
         for running in self.running.values() {
+            // A cancellation stays one; a shutdown would let the attempt be made again.
             running.stop.send_if_modified(|stop| {
                 let first = stop.is_none();
                 if first {
@@ -238,6 +250,8 @@ impl Attempts {
                 first
             });
         }
+        // Recorded as given back in the last commit, they start at the next runner at once instead of being
+        // found lost.
         for claim in std::mem::take(&mut self.claimed) {
             let message = "the runner stopped before it began".to_owned();
             self.end(&claim, AttemptOutcome::NotStarted { message });
@@ -246,13 +260,18 @@ impl Attempts {
 
     /// Takes in that an attempt ended.
     pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) {
+        // The slot is free before the end is published: the next claim may start during the push that records
+        // this one.
         self.running.remove(&(key.clone(), finished.node.clone()));
         let node = &finished.node;
         let attempt = finished.attempt_id.as_str();
+        // A claim that was given back says nothing about how long attempts take.
         if let Some(started) = finished.started {
             let span = Duration::try_from(finished.at.duration_since(started)).unwrap_or_default();
             let outcome: &str = (&finished.report.outcome).into();
             info!(execution = %key, %node, attempt, outcome, duration_ms = span.as_millis(), "attempt ended");
+            // One slow task among short ones moves the average by an eighth, and does not stop claiming
+            // ahead.
             self.mean = Some(self.mean.map_or(span, |mean| (mean * 7 + span) / 8));
         }
     }
@@ -293,6 +312,8 @@ impl Attempts {
         self.started = self.started.saturating_add(1);
         let (stop, stopped) = watch::channel(None);
         let guard = stop_at_fence(claim.key.clone(), fence, Arc::clone(&self.clock), stop.clone());
+        // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
+        // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
         let running =
             RunningAttempt { stop, attempt_id: claim.attempt_id(), provider: claim.target.provider.clone() };
@@ -307,7 +328,7 @@ impl Attempts {
             let mut run = provider.run(attempt, Control { stop: stopped, output: lines });
             let report = tokio::select! {
                 report = &mut run => report,
-                // A provider that was told to stop still has to end its process and to say how that went.
+                // A provider that was asked to stop still has to end its process and to report how that went.
                 () = guard => run.await,
             };
             let started = Some(started);

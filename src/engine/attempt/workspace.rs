@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{debug, warn};
 
-use super::collect::{ResultTerms, collect};
+use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
-use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, Signature, WorkingCopy};
+use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
 use crate::model::Digest;
 use crate::provider::{CollectError, PrivateCheckout, Workspace, WorkspaceError};
 
@@ -22,26 +22,13 @@ pub(crate) struct Workspaces {
     /// Where object cache and workspaces of this repository are; outside of it, so that Git which loses its `.git` in a
     /// workspace cannot walk up into the user's.
     dir: PathBuf,
-    pub(super) terms: ResultTerms,
-    pub(super) clock: Arc<dyn Clock>,
+    terms: ResultTerms,
+    clock: Arc<dyn Clock>,
     /// Handles on the repository that nobody uses just now.
     repos: Mutex<Vec<Repo>>,
     idle: Mutex<Vec<WorkingCopy>>,
     /// Merges that were made here, by what was merged: a lost race plans the same again.
     pub(super) merges: Mutex<HashMap<Vec<ObjectId>, ResultMerge>>,
-}
-
-/// What a workspace is made for.
-#[derive(Debug, Clone)]
-pub(crate) struct WorkOrder {
-    /// The commit whose files it holds.
-    pub(crate) base: ObjectId,
-    /// The reference that keeps it, if it is a result.
-    pub(crate) reference: String,
-    /// Who does the work.
-    pub(crate) author: Signature,
-    /// The message of the commit that the work becomes.
-    pub(crate) message: String,
 }
 
 impl Workspaces {
@@ -79,7 +66,10 @@ impl Workspaces {
     }
 
     /// Does something with a handle on the user's repository that no other thread uses.
-    pub(super) fn with_repo<T>(&self, work: impl FnOnce(&Repo) -> Result<T, GitError>) -> Result<T, GitError> {
+    pub(super) fn with_repo<T>(
+        &self,
+        work: impl FnOnce(&Repo) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
         let spare = lock(&self.repos).pop();
         let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
         let done = work(&repo);
@@ -101,7 +91,7 @@ impl Workspaces {
 
     fn check_out(&self, order: &WorkOrder) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
-        let tags = self.with_repo(|repo| {
+        let tags = self.with_repo(|repo| -> Result<_, GitError> {
             self.bring_in(repo, order.base, &order.reference)?;
             cache.import(repo, order.base)?;
             repo.packed_tags()
@@ -152,13 +142,15 @@ impl Workspace for OrderedWorkspace {
         };
         let (workspaces, order) = (Arc::clone(&self.workspaces), Arc::clone(&self.order));
         let objects = cache.objects();
-        let checkout = PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
-            let copy = lock(&shared);
-            let copy = copy.as_ref().ok_or_else(|| {
-                CollectError::Runner("the workspace was given back already".to_owned().into())
-            })?;
-            collect(&workspaces, &cache, copy, &order, rules)
-        });
+        let checkout =
+            PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
+                let copy = lock(&shared);
+                let copy = copy.as_ref().ok_or_else(|| {
+                    CollectError::Runner("the workspace was given back already".to_owned().into())
+                })?;
+                let at = workspaces.clock.now();
+            workspaces.with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at))
+            });
         Ok(checkout)
     }
 }

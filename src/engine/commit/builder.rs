@@ -1,4 +1,4 @@
-//! One commit in the making: records to put and remove, what its message tells, and what outputs will be told once it
+//! One commit in the making: records to put and remove, what its message says, and the events that outputs get once it
 //! is published.
 
 use std::collections::BTreeMap;
@@ -19,12 +19,14 @@ pub(crate) struct CommitBuilder {
     pub(crate) puts: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     changes: Vec<RecordEdit>,
     transitions: Vec<Transition>,
+    // Held until the commit is on the branch: nobody may see what might still be lost (Invariant 4).
     events: Vec<Event>,
     pub(crate) dashboard: Option<DashboardInput>,
 }
 
 impl CommitBuilder {
     pub(crate) fn is_empty(&self) -> bool {
+        // Not the transitions, of which a renewal has none.
         self.changes.is_empty()
     }
 
@@ -84,7 +86,7 @@ impl CommitBuilder {
         self.push(&key, record, step.pins.clone());
     }
 
-    /// Tells what moved in an execution.
+    /// Adds the lines and events of what moved in an execution.
     fn tell_execution(
         &mut self,
         key: &ResourceKey,
@@ -94,6 +96,7 @@ impl CommitBuilder {
         at: Timestamp,
     ) {
         let status = &draft.status;
+        // Line and event are made side by side, so that history and screen say the same.
         for change in &draft.moves {
             let reason = change.reason;
             let message = change.message.clone();
@@ -113,6 +116,7 @@ impl CommitBuilder {
             let attempt = change.attempt;
             self.events.push(Event::Node { at, key: key.clone(), node, from, to, reason, message, attempt });
         }
+        // A renewed lease or a node that moves within a phase is no news about the Execution.
         if old != Some(status.phase) {
             let message = status.message.clone().unwrap_or_default();
             self.transitions.push(Transition {
@@ -148,6 +152,7 @@ impl CommitBuilder {
     ) {
         self.put(old, record, Some(by), at);
         if let Some(transition) = self.transitions.last_mut() {
+            // The conditions of a gate do not hold what a person said, and the history should.
             said.clone_into(&mut transition.message);
         }
     }
@@ -165,6 +170,8 @@ impl CommitBuilder {
     ) {
         let before = self.transitions.len();
         self.tell_execution(&record.key(), old, draft, Some(by), at);
+        // A decision that moves no phase, as a suspension, still needs its line: `git log` is the audit
+        // trail, and a commit without lines is taken for a renewal by the shared budget of pushes.
         if self.transitions.len() == before {
             self.transitions.push(Transition {
                 key: record.key(),
@@ -189,6 +196,8 @@ impl CommitBuilder {
     ) {
         let record = record.into();
         let mut pins = pins;
+        // Of two steps of one resource the later record holds both: a step that went ahead and the next one,
+        // or a Gate and the Execution that comes to it.
         if self.puts.insert(key.clone(), Some(Arc::clone(&record))).is_some() {
             for earlier in self.changes.extract_if(.., |change| change.key() == *key) {
                 if let RecordEdit::Put { pins: Some(earlier), .. } = earlier {
@@ -204,6 +213,7 @@ impl CommitBuilder {
         self.puts.remove(key);
         self.changes.retain(|change| change.key() != *key);
         self.transitions.retain(|transition| transition.key != *key);
+        // What was withdrawn was never true for anybody else, so no output gets it.
         self.events.retain(|event| resource_of(event) != Some(key));
     }
 
@@ -225,10 +235,11 @@ impl CommitBuilder {
         let message = String::new();
         self.events.push(Event::Resource { at, key: key.clone(), change, phase, message });
         self.puts.insert(key.clone(), None);
+        // After every earlier edit of the same record: the writer lets the last one count.
         self.changes.push(RecordEdit::Remove(key));
     }
 
-    /// The commit, and what to tell once it is published.
+    /// The commit, and what follows from it once it is published.
     pub(crate) fn split(
         self,
         desired: ObjectId,
@@ -270,6 +281,7 @@ fn message_of(status: &ResourceStatus) -> String {
         ResourceStatus::Gate(status) => &status.conditions,
         ResourceStatus::Execution(status) => return status.message.clone().unwrap_or_default(),
     };
+    // `Waiting` is the one condition that is worth a word while it is True.
     let last = conditions.iter().rev().find(|condition| {
         condition.status == crate::model::ConditionStatus::False || condition.kind == "Waiting"
     });

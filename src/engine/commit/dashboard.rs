@@ -21,9 +21,13 @@ pub(crate) fn input(
     active: &BTreeMap<ResourceKey, ActiveExecution>,
 ) -> Result<DashboardInput, EngineError> {
     let mut phases = snapshot.index.phases()?;
+    // The later entry wins: the commit in the making is newer than the overlay, and that is newer than the
+    // index.
     let overlay = snapshot.newer_records().chain(newer.iter());
     let mut last: BTreeMap<&ResourceKey, &Option<Arc<StatusRecord>>> = BTreeMap::new();
     last.extend(overlay);
+    // The counts of the index are corrected by what is newer. Counting all records would cost what the
+    // repository holds, not what changed.
     for (key, record) in &last {
         if let Some(old) = snapshot.index.recorded(key)?
             && let Some(count) = phases.get_mut(&(key.kind, old.phase))
@@ -36,6 +40,7 @@ pub(crate) fn input(
     }
     let mut wanted: BTreeSet<ResourceKey> =
         snapshot.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
+    // The index does not know yet what this commit makes interesting.
     wanted.extend(last.keys().filter(|key| key.kind == Kind::Execution).map(|key| (*key).clone()));
     let mut cards = Vec::new();
     for key in wanted {
@@ -51,6 +56,8 @@ pub(crate) fn input(
     let mut executions = Vec::new();
     for (key, record) in cards {
         add_waiting(snapshot, &key, &record, &mut waiting)?;
+        // What is driven has its graph in memory. For the others it is what was pinned, never what is
+        // declared now (Invariant 9).
         let graph = match active.get(&key).and_then(|active| active.compiled.as_ref()) {
             Some(compiled) => Some(Arc::new(compiled.plan.graph.clone())),
             None => pinned_graph(snapshot, &key, &record)?.map(Arc::new),
@@ -75,6 +82,7 @@ fn pinned_graph(
 ) -> Result<Option<PlanGraph>, EngineError> {
     let pinned = record.execution().and_then(|status| status.extensions.pinned.as_ref());
     let Some(pinned) = pinned else { return Ok(None) };
+    // The page does without a graph rather than fail: it is no reason to hold back a commit.
     let Some(blob) = snapshot.status.pinned(&snapshot.repo, key)?.plan else { return Ok(None) };
     let plan = snapshot.read(blob, "pinned", &pinned.plan)?;
     Ok(plan.and_then(|plan| match plan.spec {
@@ -90,6 +98,7 @@ fn add_waiting(
     waiting: &mut Vec<WaitingFor>,
 ) -> Result<(), EngineError> {
     let Some(status) = record.execution() else { return Ok(()) };
+    // Held before it was pinned, so there are no nodes to list yet.
     if status.phase == ExecutionPhase::Blocked && status.node_statuses.is_empty() {
         waiting.push(WaitingFor {
             key: key.clone(),
@@ -113,6 +122,8 @@ fn add_waiting(
         let people = match &gate {
             Some(gate) => {
                 let record = snapshot.record(gate)?;
+                // The reviewers of the version that decides, which a deleted or broken manifest does not
+                // change (Invariant 11).
                 let version = in_force(snapshot, gate, record.as_deref())?;
                 version.spec().map(|spec| spec.reviewers.clone()).unwrap_or_default()
             }

@@ -45,11 +45,7 @@ impl KeptWork {
 
     /// The reference of the work, and its next value: a commit that has all of it as parents. Nothing is merged for that, so
     /// alternatives that conflict are kept alike.
-    pub(super) fn update(
-        &self,
-        branches: &Branches,
-        at: jiff::Timestamp,
-    ) -> Result<RefUpdate, EngineError> {
+    pub(super) fn update(&self, branches: &Branches, at: jiff::Timestamp) -> Result<RefUpdate, EngineError> {
         let repo = branches.repo();
         let reference = results_ref(&self.key);
         let expected = match branches.remote() {

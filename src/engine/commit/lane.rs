@@ -77,6 +77,8 @@ impl CommitLane {
         at: Timestamp,
     ) -> Arc<StatusRecord> {
         let record = Arc::new(step.record());
+        // The base of the first step stays: the question is whether others changed what is published, and
+        // later steps stand on unpublished ones.
         self.bases.entry(record.key()).or_insert(base);
         self.unpublished.put_execution(old, step, Arc::clone(&record), at);
         record
@@ -116,13 +118,17 @@ impl CommitLane {
         let mut pushes = 0_usize;
         for commit in repo.log(new).take(HISTORY_READ) {
             let commit = commit?;
+            // After `gc` the old tip is not in the history any more, and the bound above ends the search.
+            // Counting too much only slows this runner down.
             if Some(commit.id) == old {
                 break;
             }
+            // Pushes of its own were counted as they began, those with a lost acknowledgement too.
             pushes += usize::from(!is_by(&commit, runner) && is_counted(&commit));
         }
         if pushes > 0 {
             debug!(pushes, "other runners pushed");
+            // Another lot each time, or the runner with the lowest hash would win every round.
             self.draws = self.draws.wrapping_add(1);
             limiter.count_others(pushes, Instant::now(), draw(runner, self.draws));
         }
@@ -141,7 +147,10 @@ impl CommitLane {
         let mut ages = Vec::new();
         for commit in repo.log(tip).take(HISTORY_READ) {
             let commit = commit?;
+            // A commit from the future counts as one of now: a clock that is ahead may cost budget, and never
+            // gives any (Invariant 16).
             let age = Duration::try_from(now.duration_since(commit.committer_time)).unwrap_or_default();
+            // Older tokens have been refilled since.
             if age > window {
                 break;
             }
@@ -149,6 +158,7 @@ impl CommitLane {
                 ages.push(age);
             }
         }
+        // The log begins with the newest commit, and a bucket is replayed in the order of time.
         ages.reverse();
         limiter.replay(&ages);
         Ok(())
@@ -157,6 +167,8 @@ impl CommitLane {
     /// Whoever makes the commit. It has to be given back.
     pub(crate) fn take_publisher(&mut self, branches: &Branches) -> Result<Publisher, EngineError> {
         match self.publisher.take() {
+            // The old one is worth keeping for what it remembers; a new one would render every record of the
+            // next commit again.
             Some(publisher) => Ok(publisher),
             None => Publisher::new(branches),
         }
@@ -196,6 +208,8 @@ impl CommitLane {
     pub(crate) fn lost_race(&mut self) -> Result<Duration, EngineError> {
         self.races = self.races.saturating_add(1);
         debug!(races = self.races, "lost the race for the status branch");
+        // In a row: one commit that gets through ends the count, so a busy branch alone does not end a
+        // runner.
         if self.races > MOST_RACES {
             return Err(EngineError::Contended { attempts: self.races });
         }
@@ -235,6 +249,7 @@ impl CommitLane {
 
 /// Whether `runner` made a status commit.
 fn is_by(commit: &Commit, runner: &str) -> bool {
+    // By the trailer: the author is whoever Git says, which may be the same on every machine.
     commit.trailers().iter().any(|(name, value)| name == RUNNER && value == runner)
 }
 
@@ -245,6 +260,7 @@ fn is_counted(commit: &Commit) -> bool {
 
 /// A number from 0 to 1 that differs between runners and from one draw to the next.
 fn draw(runner: &str, number: u64) -> f64 {
+    // Spreading runners needs no randomness, and a test can repeat what a hash gives.
     let mut hasher = DefaultHasher::new();
     (runner, number).hash(&mut hasher);
     (hasher.finish() % 1_000) as f64 / 1_000.0

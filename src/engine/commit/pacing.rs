@@ -21,8 +21,10 @@ pub(crate) struct PushLimiter {
 impl PushLimiter {
     /// The limiter of a repository; none where it has no remote.
     pub(crate) fn new(config: &Config, remote: bool) -> Option<Self> {
+        // Zero would divide by zero in `window`, and make a runner that can never push.
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
+        // No host counts what happens in a local repository.
         remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now(), not_before: None })
     }
 
@@ -57,7 +59,10 @@ impl PushLimiter {
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
         self.pause(now);
+        // Never below zero: renewals go out without a token, and a debt from them would silence the runner
+        // for minutes.
         self.tokens = (self.tokens - 1.0).max(0.0);
+        // The lot was drawn for this push. The next one is drawn when others have pushed again.
         self.not_before = None;
     }
 
@@ -66,7 +71,9 @@ impl PushLimiter {
     pub(crate) fn count_others(&mut self, pushes: usize, now: Instant, jitter: f64) {
         self.pause(now);
         self.tokens = (self.tokens - pushes as f64).max(0.0);
+        // With tokens left nobody waits for the next one, so there is nothing to draw lots about.
         if self.tokens < 1.0 {
+            // At most half the time of a token, which is less than what is waited for anyway.
             let next = (1.0 - self.tokens + jitter / 2.0) / self.per_second;
             self.not_before = Some(now + Duration::from_secs_f64(next));
         }
@@ -91,6 +98,7 @@ const LONGEST_GATHERING: Duration = Duration::from_millis(500);
 
 impl CommitPacer {
     pub(crate) fn new() -> Self {
+        // A guess for the first commit; half of it is gone with the first one that is measured.
         Self { mean: Duration::from_millis(5), last: None }
     }
 
@@ -110,6 +118,7 @@ impl CommitPacer {
     }
 
     pub(crate) fn took(&mut self, since: Instant) {
+        // The last one weighs half, so that a disk that turns slow is followed within a few commits.
         self.mean = (self.mean + since.elapsed()) / 2;
         self.last = Some(Instant::now());
     }

@@ -1,8 +1,8 @@
 //! Publishing: the one place where status commits are made and the branch is moved. Works on a thread of its own, so
 //! that ends of attempts gather meanwhile and go out together in the next commit.
 
-use crate::config::Config;
 use super::kept_work::KeptWork;
+use crate::config::Config;
 use crate::engine::branches::{Publication, status_ref};
 use crate::engine::{Branches, EngineError};
 use crate::git::{GitError, ObjectId, RefUpdate, Signature, SwapResult};
@@ -36,6 +36,7 @@ pub(crate) enum PublishOutcome {
 
 impl Publisher {
     pub(crate) fn new(branches: &Branches) -> Result<Self, EngineError> {
+        // It works on a thread of its own, where libgit2 wants another handle.
         let branches = branches.reopen()?;
         let author = branches.repo().runner_identity();
         let writer = Writer::new().recording(branches.recorded());
@@ -51,6 +52,7 @@ impl Publisher {
         work: &[KeptWork],
     ) -> Result<PublishOutcome, EngineError> {
         let repo = self.branches.repo();
+        // Objects alone. Killed before the reference moves, this leaves nothing but garbage for `git gc`.
         let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
             return Ok(PublishOutcome::Unchanged);
         };

@@ -48,12 +48,17 @@ impl Refusals {
             keys.iter().copied().filter(|key| key.kind == Kind::Execution).collect();
         let suspects = if executions.is_empty() { keys } else { executions };
         if suspects.len() > 1 {
+            // Half of what was sent and not of the limit, which may have been far from reached.
             self.limit = Some(suspects.len() / 2);
             return RefusalStep::Divide;
         }
+        // Single suspects alone are counted: halving a large commit is refused several times without a word
+        // about the remote.
         self.in_a_row += 1;
         match suspects.first() {
             Some(&key) if self.in_a_row < MOST_IN_A_ROW => {
+                // Once: refused again without its results, the record is refused for something else that it
+                // holds.
                 if self.withdrawn.insert(key.clone()) {
                     RefusalStep::Withdraw(key.clone())
                 } else {

@@ -49,9 +49,11 @@ pub(crate) fn plan_resource(
     old: Option<&StatusRecord>,
     now: Timestamp,
 ) -> Result<ResourceStep, EngineError> {
+    // A gate outlives its manifest; what follows would remove its record.
     if key.kind == Kind::Gate {
         return plan_gate(snapshot, key, old, now);
     }
+    // Asks for owners too: what a deleted Goal owned goes with it.
     let present = snapshot.present(key)?;
     let loaded = if present.is_some() { snapshot.resource(key)? } else { None };
     let Some(loaded) = loaded else {
@@ -62,6 +64,8 @@ pub(crate) fn plan_resource(
     let status = status_of(snapshot, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
     let record = StatusRecord { metadata, status };
     let settled = (settled != WaitSet::default()).then_some(settled);
+    // A record that somebody broke equals what was restored of it, and its file has to be written all the
+    // same.
     if old == Some(&record) && !snapshot.is_broken(key)? {
         Ok(ResourceStep::Same(settled))
     } else {
@@ -86,6 +90,8 @@ fn plan_gate(
             // the last version from.
             let declared = &loaded.declared;
             let current = match snapshot.status.pinned(&snapshot.repo, key)?.manifest {
+                // Another blob may hold the same spec, after an edit of its neighbour in the file or of a
+                // label. Pinning that would be a commit for nothing (Invariant 5).
                 Some(blob) if blob == declared.blob => true,
                 Some(blob) => snapshot
                     .read(blob, "pinned", key)?
@@ -94,10 +100,14 @@ fn plan_gate(
             };
             pins = (!current).then(|| vec![(PinKind::Manifest, declared.blob)]);
         }
+        // An implicit gate gets its record from the first Execution that comes to it.
         (GateInForce::Implicit, _) | (_, None) => return Ok(ResourceStep::Same(None)),
         (GateInForce::Kept { .. } | GateInForce::Closed { .. }, Some(_)) => {
+            // Where a file still declares it, the record stays. Without any, it stays while something names
+            // the gate (Invariant 11).
             if snapshot.index.places(key)?.is_empty() {
                 let Some(referrer) = referrer(snapshot, key)? else { return Ok(ResourceStep::Remove) };
+                // When that goes, the record is planned again.
                 settled.get_or_insert_with(WaitSet::default).on(&Topic::Resource(referrer));
             }
         }
@@ -136,6 +146,7 @@ fn status_of(
         Spec::Capability(spec) => {
             let previous =
                 old.and_then(|old| if let ResourceStatus::Capability(old) = old { Some(old) } else { None });
+            // The condition has to follow when a requirement comes or goes.
             for needed in &spec.requirements {
                 settled.on(&Topic::Resource(needed.reference().key(Kind::Capability, &key.namespace)));
             }
@@ -172,6 +183,8 @@ fn problem_of(spec: &PlanSpec) -> Option<String> {
 
 fn check(registry: &Registry, target: &BindingTarget) -> Result<(), (UnboundReason, String)> {
     usable(registry, target).map_err(|why| {
+        // A provider that is missing here may be at hand on another runner; settings that are wrong are wrong
+        // everywhere.
         let known = registry.find(&target.provider).is_ok();
         (if known { UnboundReason::ConfigInvalid } else { UnboundReason::ProviderUnavailable }, why)
     })
@@ -183,6 +196,8 @@ fn gate_of(previous: Option<&GateStatus>, generation: u64, now: Timestamp) -> Ga
     let changed = status.observed_generation.is_some_and(|observed| observed != generation);
     status.observed_generation = Some(generation);
     if changed && (!status.review_history.is_empty() || status.resolution.is_some()) {
+        // The reviews stay in the history. Each says for which generation it was, and counts for that one
+        // alone (Invariant 11).
         status.resolution = None;
         status.decided_generation = None;
         status.phase =
@@ -234,6 +249,7 @@ fn goal_of(
         .collect();
     let status = goal_status(&view, &plans, &runs, previous, now);
     if !matches!(status.phase, crate::model::GoalPhase::Succeeded | crate::model::GoalPhase::Failed) {
+        // A deadline that has passed is in the status already, and would wake the goal at every pass.
         settled.wake = deadline(&view).filter(|&end| end > now);
     }
     Ok(status)
@@ -251,6 +267,7 @@ fn plans_for(
         None => snapshot.index.mentions(&Topic::Resource(goal.clone()))?,
     };
     keys.retain(|key| key.kind == Kind::Plan);
+    // A plan that supersedes another need not have its labels, and puts it out all the same.
     let mut more = Vec::new();
     for key in &keys {
         more.extend(snapshot.index.mentions(&Topic::Resource(key.clone()))?);
@@ -262,6 +279,8 @@ fn plans_for(
     for key in keys {
         let Some(loaded) = snapshot.resource(&key)? else { continue };
         if let Spec::Plan(spec) = loaded.resource.spec {
+            // A plan that cannot run may not win by its version, or the goal would wait for what never
+            // starts.
             let valid = problem_of(&spec).is_none();
             plans.push(PlanFacts { key, labels: loaded.resource.metadata.labels, spec, valid });
         }
@@ -274,6 +293,7 @@ fn labelled(
     goal: &ResourceKey,
     selector: &LabelSelector,
 ) -> Result<Vec<ResourceKey>, EngineError> {
+    // One label narrows the search by a topic of the index; the others are compared on what is found.
     match selector.match_labels.iter().next() {
         Some((label, value)) => {
             let topic = Topic::PlanLabel(goal.namespace.clone(), format!("{label}={value}"));
@@ -294,6 +314,8 @@ fn runs_of(
         if key.kind != Kind::Execution {
             continue;
         }
+        // The commit in the making first: a goal is written together with the Executions that its phase
+        // follows from.
         let record = match newer.get(&key) {
             Some(newer) => newer.clone(),
             None => snapshot.record(&key)?,
@@ -322,6 +344,7 @@ pub(crate) fn gate_waiting(
     demand: &crate::plan::GateRequest,
     now: Timestamp,
 ) -> Result<Option<RecordUpdate>, EngineError> {
+    // Two Executions may come to one gate in one commit, and the second stands on what the first has put.
     let old = match newer.get(&demand.gate) {
         Some(newer) => newer.clone(),
         None => snapshot.record(&demand.gate)?,

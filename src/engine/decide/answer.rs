@@ -26,10 +26,12 @@ pub(super) fn answer(
     if !(state.is_remote() && extensions.reason == Some(NodeReason::InputRequired)) {
         return refuse(format!("nobody asks anything at node `{id}`, which is {}", state.phase));
     }
+    // A text that is older than the question answers an earlier one (Invariant 11).
     actor.answers(extensions.blocked_since, "the question")?;
     if let Some(decided) = &extensions.decided {
         return refuse(format!("node `{id}` is {} already", decided.message));
     }
+    // Not replaced: a reconcile may be passing it on just now.
     if let Some(given) = &extensions.answer {
         return refuse(format!("{} answered already; the next `planspec reconcile` passes it on", given.by));
     }

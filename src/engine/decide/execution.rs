@@ -44,13 +44,16 @@ pub(super) fn complete(
     let word = if failed { "failed" } else { "completed" };
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     let message = format!("{word} by {}{words}", actor.name);
+    // What failed gives no outputs, so the declared ones are not asked for.
     let outputs = if failed { JsonMap::new() } else { checked(snapshot, &compiled, ix, node, outputs)? };
     let state = case.status().node_statuses.get(id);
+    // Without a handle nothing was given to the provider that could be cancelled.
     let elsewhere = state.is_some_and(|state| state.is_remote() && state.extensions.handle.is_some());
     let evidence = Evidence::default();
     let reason = NodeReason::CompletedByPerson;
     let (change, said) = if elsewhere {
-        // Only a reconcile knows the providers; and nothing that comes after may run beside what is called off.
+        // Only a reconcile knows the providers; and nothing that comes after may run beside work that is still to be
+        // cancelled.
         let said = format!("{word}, as soon as the next reconcile has called off its work elsewhere");
         (NodeChange::Decide(Box::new(NodeDecision { failed, outputs, message })), said)
     } else if failed {
@@ -89,11 +92,13 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
             )),
             None => Ok(()),
         },
+        // Its attempt and this decision would be two ends of one node (Invariant 10).
         (_, NodePhase::Running) => refuse(format!(
             "node `{}` is being worked on by {}",
             node.id,
             state.extensions.runner.as_deref().unwrap_or("a runner")
         )),
+        // It may still be skipped, which its sources decide.
         (_, NodePhase::Pending) => {
             refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
@@ -142,7 +147,7 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Calls off an execution, or every execution of a goal that is under way.
+/// Cancels an execution, or every execution of a goal that is under way.
 pub(super) fn cancel(
     snapshot: &Snapshot,
     actor: &Actor<'_>,
@@ -156,13 +161,17 @@ pub(super) fn cancel(
         _ => return refuse("only executions and goals can be cancelled"),
     };
     for key in keys.into_iter().filter(|key| key.kind == Kind::Execution) {
+        // Its manifest mentions the goal, but an owner of it is gone and no reconcile has begun it: there is
+        // nothing to cancel.
         if target.kind == Kind::Goal && snapshot.record(&key)?.is_none() && snapshot.present(&key)?.is_none()
         {
             continue;
         }
         let case = DecisionTarget::open_any(snapshot, &key, actor.at)?;
         match case.status().phase {
+            // Of a goal only what is under way is meant.
             phase if phase.is_terminal() && target.kind == Kind::Goal => {}
+            // Asked for twice it is no error, as with a job that is run again.
             ExecutionPhase::Cancelled => {
                 verdict.lines.push(format!("execution/{} is cancelled already", key.name));
             }
@@ -170,6 +179,7 @@ pub(super) fn cancel(
                 return refuse(format!("{key} is {phase} already, so there is nothing to cancel"));
             }
             _ => {
+                // Comments on a host, which may be found again later, name Executions alone.
                 if target.kind == Kind::Execution {
                     actor.answers(restarted(case.status()), "the last start of the execution")?;
                 }
@@ -200,6 +210,8 @@ fn cancel_one(
         case.draft.execution(ExecutionChange::RequestCancel(request(actor, comment)), actor.at);
     }
     let lease = case.status().extensions.lease.clone();
+    // A command keeps no memory of leases, so it takes this for the first sight and grants the holder the
+    // whole time.
     let held = lease_state(lease.as_ref(), actor.runner, terms(snapshot), actor.at, actor.at);
     let said = match (held, lease) {
         // Its runner ends what runs and records it; nobody else can.
@@ -210,6 +222,7 @@ fn cancel_one(
             let groups = case.compiled.as_ref().map(|compiled| group_ids(compiled)).unwrap_or_default();
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
             let mut elsewhere = Vec::new();
+            // Groups follow from their children when the decision is closed.
             for id in ids.into_iter().filter(|id| !groups.contains(id)) {
                 if case.status().node_statuses.get(&id).is_some_and(NodeStatus::is_remote) {
                     elsewhere.push(id);
@@ -218,6 +231,7 @@ fn cancel_one(
                 let reason = NodeReason::CancelRequested;
                 case.draft.node(&id, NodeChange::Cancel { reason, message: message.clone() }, actor.at);
             }
+            // Nobody drives it any more, so no runner has to wait for the lease to run out.
             case.draft.status.extensions.lease = None;
             if elsewhere.is_empty() {
                 "cancelled".to_owned()
@@ -241,6 +255,7 @@ pub(super) fn retry(
 ) -> Result<DecisionEffect, EngineError> {
     let mut case = DecisionTarget::open(snapshot, key)?;
     let compiled = Arc::clone(case.compiled()?);
+    // An old comment that is found again must not start what has failed since then anew (Invariant 10).
     actor.answers(ended(&case, &compiled, from), "the end of what it would run again")?;
     let chosen = chosen(&case, &compiled, from)?;
     let again: Vec<NodeId> = chosen
@@ -257,10 +272,12 @@ pub(super) fn retry(
         })
         .collect();
     let phase = |id: &NodeId| case.status().node_statuses.get(id).map(|state| state.phase);
+    // A node that is reset while its attempt runs would get a second one beside it.
     if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
         return refuse(format!("node `{running}` is running; cancel the execution first, or wait for it"));
     }
     let elsewhere = |id: &&NodeId| case.status().node_statuses.get(*id).is_some_and(NodeStatus::is_remote);
+    // Its handle would be lost, and with it the only way to end the remote work.
     if let Some(away) = again.iter().find(elsewhere) {
         return refuse(format!(
             "the work of node `{away}` goes on elsewhere; cancel the execution first, or wait for it"
@@ -270,6 +287,7 @@ pub(super) fn retry(
         return refuse(format!("every node of {key} succeeded; name one to run again with --from"));
     }
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+    // Before the nodes: it takes a recorded cancellation back, which would end them again.
     case.draft.execution(ExecutionChange::Retry(request(actor, comment)), actor.at);
     for id in &again {
         let message = format!("retried by {}{words}", actor.name);
@@ -310,6 +328,7 @@ fn chosen(
         None => (0..compiled.ids.len()).filter(|&ix| wants_retry(case, compiled, ix)).collect(),
     };
     for start in starts {
+        // What follows worked with outputs that are about to change.
         let after = compiled.topology.downstream(start);
         for (index, flag) in chosen.iter_mut().enumerate() {
             *flag |= index == start || after.get(index).copied().unwrap_or(false);
@@ -323,6 +342,8 @@ fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> boo
     case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
         NodePhase::Failed | NodePhase::Cancelled => true,
         NodePhase::Blocked => {
+            // These two wait for a person. Every other blocked node goes on by itself, or by a command of its
+            // own.
             state.extensions.reason.is_some_and(NodeReason::needs_decision)
         }
         _ => false,
@@ -339,6 +360,7 @@ pub(super) fn unlock(
 ) -> Result<DecisionEffect, EngineError> {
     let mut target = DecisionTarget::open(snapshot, key)?;
     let mut effect = DecisionEffect::default();
+    // No error: of two people who free it at once, the second has what they asked for.
     let Some(lease) = target.status().extensions.lease.clone() else {
         effect.lines.push(format!("execution/{} is not locked", key.name));
         return Ok(effect);
@@ -362,6 +384,7 @@ pub(super) fn suspend(
         verdict.lines.push(format!("execution/{} is suspended already", key.name));
         return Ok(verdict);
     }
+    // The fold refuses it for what is over (Invariant 10).
     if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
         return refuse(format!("{key} is {} already", case.status().phase));
     }

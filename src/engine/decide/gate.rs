@@ -34,14 +34,20 @@ pub(super) fn review(
     comment: Option<&str>,
 ) -> Result<DecisionEffect, EngineError> {
     let old = snapshot.record(gate)?;
+    // The version that decides: a manifest that is deleted or broken chooses no other reviewers (Invariant
+    // 11).
     let version = in_force(snapshot, gate, old.as_deref())?;
     if let GateInForce::Closed { why } = &version {
         return refuse(format!("gate `{}` is closed: {why}; fix the manifest first", gate.name));
     }
     let teams = actor.host.map(|host| host.teams.clone()).unwrap_or_default();
+    // Asked here for the answer to the person, and again when the node is claimed: reviewers may change in
+    // between.
     eligible(&actor.name, &teams, version.spec(), &people(snapshot))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
     let visitor = visitor(snapshot, gate, execution)?;
+    // Before its age: a job that is run again must find its own comment recorded, and not hear that it is too
+    // old.
     if let Some(line) = counted(actor, old.as_deref(), &visitor)? {
         return Ok(DecisionEffect { lines: vec![line], ..DecisionEffect::default() });
     }
@@ -54,6 +60,7 @@ pub(super) fn review(
     status.review_history.push(Review {
         reviewer: actor.name.clone(),
         action,
+        // When the person decided. The job that records it may be run again weeks later.
         timestamp: actor.made_at(),
         comment: comment.map(ToOwned::to_owned),
         target_generation: Some(generation),
@@ -65,10 +72,12 @@ pub(super) fn review(
         }),
     });
     let decided = decide_with(snapshot, &version, Some(&status), generation, &visitor.binding, visitor.since);
+    // A review without effect is refused and not recorded: the person is there to hear why.
     let latest = status.review_history.len().saturating_sub(1);
     if let Some(voided) = decided.voided.iter().find(|voided| voided.review == latest) {
         return refuse(format!("this review would not count: {}", voided.reason));
     }
+    // After a review in advance nobody waits at the gate yet.
     if status.phase == GatePhase::Pending && visitor.waits {
         status.phase = GatePhase::Waiting;
     }
@@ -81,7 +90,7 @@ pub(super) fn review(
     Ok(verdict)
 }
 
-/// What the person is told about the gate after their review.
+/// What the command prints about the gate after the review.
 fn outcome(decision: &GateDecision, action: ReviewAction) -> String {
     match (decision, action) {
         (GateDecision::Approved { by }, _) => format!("approved by {}", by.join(", ")),
@@ -109,6 +118,7 @@ fn counted(
     if recorded.any(|binding| binding.execution == visitor.binding.execution) {
         return Ok(Some(format!("{} is recorded already for execution/{}", host.source, visitor.key.name)));
     }
+    // An error and not a line: whoever re-runs an old job must not take this for an approval.
     refuse(format!("{} is recorded already for another execution, and counts once", host.source))
 }
 
@@ -139,12 +149,15 @@ fn visitor(
     }
     let mut waiting = Vec::new();
     for key in snapshot.index.active_executions()? {
+        // Without a name only those that wait are meant: nothing opens a gate for an Execution that nobody
+        // spoke of.
         waiting.extend(visit(snapshot, &key, gate)?.filter(|visitor| visitor.waits));
     }
     let names = listed(waiting.iter().map(|visitor| &visitor.key.name));
     let mut waiting = waiting.into_iter();
     match (waiting.next(), waiting.next()) {
         (Some(only), None) => Ok(only),
+        // Choosing one would approve what the reviewer may not have seen.
         (Some(_), Some(_)) => refuse(format!(
             "several executions wait at gate `{}`: {names}; name one with --execution",
             gate.name
@@ -168,6 +181,7 @@ fn visit(
         return Ok(None);
     };
     let Some(pinned) = &status.extensions.pinned else { return Ok(None) };
+    // One whose pinned files are lost cannot be reviewed, and holds up no review of the others (Invariant 6).
     let Ok(compiled) = program_of(snapshot, key, pinned)? else { return Ok(None) };
     let home = &pinned.plan.namespace;
     for node in compiled.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
@@ -189,6 +203,7 @@ fn visit(
                 account: None,
                 source: None,
             },
+            // Reviews from before a retry were about the run that is over.
             since: state.extensions.reset_at,
             began: state
                 .extensions

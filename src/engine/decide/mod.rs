@@ -60,7 +60,7 @@ pub enum Decision {
         /// The answer.
         text: String,
     },
-    /// An execution is called off, or every execution of a goal.
+    /// An execution is cancelled, or every execution of a goal.
     Cancel {
         /// The execution or goal.
         target: ResourceKey,
@@ -183,7 +183,7 @@ impl Actor<'_> {
     }
 }
 
-/// Records a decision (Invariant 3 and 11). After a lost race everything is looked at again, so
+/// Records a decision (Invariant 3 and 11). After a lost race everything is read again, so
 /// that what is recorded is a decision about what is so now.
 ///
 /// # Errors
@@ -200,18 +200,22 @@ pub fn decide(
     let (mut snapshot, _) = Snapshot::open(branches.repo().reopen()?, index, branches.tips()?)?;
     let first_seen = Cell::new(None);
     for races in 0..MOST_RACES {
+        // In the loop: what is read after a lost race may bring another configuration with other people.
         let people = super::snapshot::gates::people(&snapshot);
         let (name, host) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), None),
+            // By the login that the host vouches for. A name under `identities` is nobody's login by itself.
             Decider::Host(host) => (people.identify_login(&host.account.login), Some(host)),
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
         let actor = Actor { name, host, at: clock.now(), runner, first_seen: &first_seen };
         let DecisionEffect { assembly, lines } = weigh(&snapshot, decision, &actor)?;
         let by = actor.name.clone();
+        // Asked for twice it is so already, which makes no commit (Invariant 5).
         if assembly.is_empty() {
             return Ok(RecordedDecision { lines, commit: None, by });
         }
+        // The events are for those who follow a reconcile; whoever decides gets lines.
         let (batch, _) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
         match publisher.deliver(&snapshot.config, snapshot.status, &batch, &[])? {
             PublishOutcome::Done { commit, .. } => {
@@ -221,7 +225,11 @@ pub fn decide(
             // A decision brings no files along, so nobody's can be refused.
             PublishOutcome::WorkRefused(_, error) => return Err(error.into()),
             PublishOutcome::Moved(_) => {
+                // Longer with each loss, so that a runner which publishes all the time does not win every
+                // race.
                 std::thread::sleep(Duration::from_millis(20 * u64::from(races.min(20)) + 5));
+                // All is read again, because the decision may be impossible by now. Nothing is merged
+                // (Invariant 3).
                 snapshot.move_to(branches.tips()?)?;
             }
         }

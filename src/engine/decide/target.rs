@@ -33,6 +33,8 @@ impl DecisionTarget {
         let Some(status) = record.execution().cloned() else {
             return refuse(format!("{key} is not an execution"));
         };
+        // Without its pinned files an Execution can still be cancelled or suspended, so their loss is no
+        // error here.
         let compiled = match &status.extensions.pinned {
             Some(pinned) => program_of(snapshot, key, pinned)?.ok(),
             None => None,
@@ -50,6 +52,7 @@ impl DecisionTarget {
     ) -> Result<Self, EngineError> {
         let declared = match snapshot.record(key)? {
             Some(_) => None,
+            // A quarantined version would not be started by a reconcile, so there is nothing to decide about.
             None => snapshot.present(key)?.filter(|declared| declared.quarantined.is_none()),
         };
         let Some(declared) = declared else { return Self::open(snapshot, key) };
@@ -57,6 +60,8 @@ impl DecisionTarget {
         let mut draft = Draft::new(ExecutionStatus::default());
         let spec_hash = declared.spec_digest.clone();
         let run_id = metadata.uid.clone();
+        // The first change that a reconcile would make, so that the next one goes on from this record as from
+        // its own.
         draft.execution(ExecutionChange::Queue { spec_hash, run_id }, at);
         draft.status.observed_generation = Some(metadata.generation);
         Ok(Self { key: key.clone(), record: None, metadata, draft, compiled: None })

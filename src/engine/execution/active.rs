@@ -53,6 +53,7 @@ impl ActiveExecution {
             poll_results: Vec::new(),
             remote_cancelled: BTreeMap::new(),
             wake_at: None,
+            // Whatever made the index offer it has to be planned once.
             dirty: true,
             hungry: false,
             renew_at: None,
@@ -67,6 +68,7 @@ impl ActiveExecution {
     /// Whose turn it is first: the more urgent, then the older.
     pub(crate) fn turn(&self) -> (std::cmp::Reverse<u16>, Timestamp) {
         let queued = self.status().and_then(|status| status.queued_time);
+        // Without a record it was never queued, so all that waits goes before it.
         (std::cmp::Reverse(self.priority), queued.unwrap_or(Timestamp::MAX))
     }
 
@@ -83,6 +85,7 @@ impl ActiveExecution {
 
     /// Forgets what a step has taken up.
     pub(crate) fn taken_up(&mut self, step: &PreparedStep) {
+        // From the front and by number: what came since the step was prepared stands behind.
         self.finished.drain(..step.finished.min(self.finished.len()));
         self.poll_results.drain(..step.polled.min(self.poll_results.len()));
     }
@@ -90,6 +93,8 @@ impl ActiveExecution {
     /// Replaces what attempts gave that are not published yet by the note that the remote refused it. Whether there are any.
     pub(crate) fn withdraw(&mut self, reason: NodeReason, refusal: &GitError) -> bool {
         for end in &mut self.finished {
+            // Blocked and not Failed: what the work did may be fine, so a person says whether it is made
+            // again.
             end.report = AttemptReport {
                 outcome: AttemptOutcome::Blocked {
                     reason,
@@ -97,6 +102,8 @@ impl ActiveExecution {
                     handle: None,
                     poll_after: None,
                 },
+                // Evidence goes too: the refused content may be in a log's tail or in the name of an
+                // artifact.
                 evidence: Evidence::default(),
             };
         }
@@ -106,6 +113,8 @@ impl ActiveExecution {
 
     /// Whether something that happened to it is still to be considered.
     pub(crate) fn has_news(&self) -> bool {
+        // Cancellations that are done stay for later steps, so they are no news by themselves; `dirty` is set
+        // when one comes.
         self.dirty || !self.finished.is_empty() || !self.poll_results.is_empty()
     }
 
@@ -113,12 +122,15 @@ impl ActiveExecution {
     pub(crate) fn runs(&self, node: &NodeId, attempt_id: &str) -> bool {
         self.status()
             .and_then(|status| status.node_statuses.get(node))
+            // By the whole name with its token: after a takeover the same number may be another runner's
+            // attempt.
             .is_some_and(|state| state.phase == NodePhase::Running && state.attempt_id() == attempt_id)
     }
 }
 
 /// How leases are handled here.
 pub(crate) fn terms(snapshot: &Snapshot) -> LeaseTerms {
+    // On a remote each renewal is a push, and hosts recommend at most six of them a minute.
     let default = std::time::Duration::from_secs(if snapshot.remote { 300 } else { 60 });
     let config = &snapshot.config.lease;
     let duration = config.duration.as_ref().map_or(default, crate::model::Duration::span);

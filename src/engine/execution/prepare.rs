@@ -39,13 +39,17 @@ impl ActiveExecution {
             return Ok(ExecutionStep::Idle(None));
         };
         let over = step.draft.status.phase.is_terminal() && step.draft.status.extensions.lease.is_none();
+        // While a mass deletion waits for somebody's word, a missing manifest is no removal, and what runs
+        // goes on.
         let removed = declared.is_none() && !planner.holding_back;
         if removed && over {
             return Ok(ExecutionStep::Remove);
         }
+        // Nothing was pinned, so there is nothing to go on with until the manifest is back.
         if declared.is_none() && !removed && step.draft.status.extensions.pinned.is_none() {
             return Ok(ExecutionStep::Idle(None));
         }
+        // What has ended is not driven again (Invariant 10); a note about its manifest is still written.
         if over && step.draft.changes.is_empty() {
             return Ok(if step.noted { step.into_go() } else { ExecutionStep::Idle(None) });
         }
@@ -58,9 +62,11 @@ impl ActiveExecution {
             return Ok(held(step));
         };
         step.compiled = Some(Arc::clone(&compiled));
+        // Before anything is decided about nodes, which only the holder of the lease may do (Invariant 4).
         if let Some(until) = self.lease(snapshot, &mut step, planner) {
             return Ok(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until))));
         }
+        // Before planning, which takes a Running node without an attempt here for one of a lost runner.
         self.apply_ended(snapshot, &compiled, &mut step)?;
         self.apply_polled(snapshot, &compiled, &mut step)?;
         let deadline = snapshot.deadline(&compiled)?;
@@ -79,6 +85,7 @@ impl ActiveExecution {
         };
         plan_execution(view, &mut step.draft, lookup, planner.now);
         let holder = |mutex: &str| lookup.holder(&self.key, mutex);
+        // After planning, because only an Execution that could start something takes a mutex.
         exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
         if planner.leaving && !step.draft.ready.is_empty() {
             // It is left to the next reconcile, which finds it due at once.
@@ -106,6 +113,7 @@ impl ActiveExecution {
             }
             (None, None) => return Ok(None),
         };
+        // A file that somebody broke is written again even where nothing changes.
         let mut noted = snapshot.is_broken(&self.key)?;
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
@@ -114,6 +122,8 @@ impl ActiveExecution {
             draft.status.observed_generation = Some(metadata.generation);
         } else if let Some(declared) = declared {
             noted |= note_immutable(&mut draft.status, declared, planner.now);
+            // Where it stands and no more: the generation of an Execution never grows, because its spec never
+            // changes (Invariant 9).
             note_source(&mut metadata, declared);
         }
         let old = self.record.as_ref().map(|record| &record.metadata);
@@ -143,17 +153,21 @@ impl ActiveExecution {
         step: &mut PreparedStep,
         now: Timestamp,
     ) -> Result<Option<Arc<CompiledPlan>>, EngineError> {
+        // The status branch holds what is pinned, so a shallow clone goes on whatever became of the desired
+        // branch (Invariant 9).
         if let Some(pinned) = step.draft.status.extensions.pinned.clone() {
             return match program_of(snapshot, &self.key, &pinned)? {
                 Ok(compiled) => Ok(Some(compiled)),
                 Err(why) => {
+                    // Held, not failed: somebody may put the files back, and a failure is for good (Invariant
+                    // 10).
                     step.draft = hold(&step.draft.status, "PinnedManifestLost", &why, Vec::new(), now);
                     Ok(None)
                 }
             };
         }
         let Some(declared) = declared else {
-            // It was never started, so there is nothing to call off.
+            // It was never started, so there is nothing to cancel.
             step.draft.status.extensions.cancel.get_or_insert_with(|| removed_request(now));
             step.draft.execution(
                 ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() },
@@ -165,6 +179,8 @@ impl ActiveExecution {
         match sources(snapshot, &self.key, declared)? {
             Err((reason, message, on)) => {
                 let mut held = hold(&step.draft.status, reason, &message, on, now);
+                // A held draft starts from the status alone. What this step changed before, as queueing the
+                // Execution, stays in front.
                 let mut changes = std::mem::take(&mut step.draft.changes);
                 changes.append(&mut held.changes);
                 held.changes = changes;
@@ -179,6 +195,7 @@ impl ActiveExecution {
                     goal: compiled.goal.as_ref().map(|(key, _)| key.clone()),
                 };
                 let nodes = Arc::clone(&compiled.ids);
+                // The digest goes along, since approvals are for this graph and no other (Invariant 11).
                 step.draft.execution(ExecutionChange::Pin { graph, nodes }, now);
                 step.pins = Some(pins);
                 Ok(Some(Arc::new(compiled)))
@@ -197,6 +214,8 @@ impl ActiveExecution {
         let lease = extensions.lease.as_ref();
         let first_seen = snapshot.sightings.first_seen(&step.metadata.uid, lease, planner.now);
         match lease_state(lease, planner.runner, planner.terms, first_seen, planner.now) {
+            // Not an error: this runner goes on with what is free, and comes back when the lease could be
+            // over.
             LeaseState::Held(until) => return Some(until),
             LeaseState::Free => {
                 let lease = next_lease(extensions, planner.runner, planner.terms, planner.now);
@@ -214,7 +233,7 @@ impl ActiveExecution {
         None
     }
 
-    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record tells.
+    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record says.
     fn apply_ended(
         &self,
         snapshot: &Snapshot,
@@ -226,10 +245,13 @@ impl ActiveExecution {
             let Some(ix) = compiled.topology.find(finished.node.as_str()) else { continue };
             let Some(node) = compiled.node(ix) else { continue };
             let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
+            // The record decides: an attempt that was cancelled or taken over meanwhile has no say any more.
             if state.phase != NodePhase::Running || state.attempt_id() != finished.attempt_id {
                 continue;
             }
             let key = state.attempt_name(&step.metadata.uid, &finished.node);
+            // Outputs that break the word of a Capability fail the attempt, before it is asked whether there
+            // are retries left.
             let report = checked(snapshot, compiled, ix, finished.report.clone())?;
             let change = after_attempt(node, state, report, &key, finished.at);
             if step.draft.node(&finished.node, change, finished.at)

@@ -1,5 +1,5 @@
 //! How many attempts are under way in the namespaces that have a limit, according to the records and to what this very pass
-//! decided already. A runner that overlooks another's claim loses the race for the branch, and looks again.
+//! decided already. A runner that overlooks another's claim loses the race for the branch, and plans again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,7 @@ pub(crate) struct NamespaceQuota {
 impl NamespaceQuota {
     /// How many more may start.
     pub(crate) fn room(&self) -> u32 {
+        // Others may be over a limit that was lowered; what is under way is not stopped for it.
         self.limit.saturating_sub(self.others.values().sum::<u32>().saturating_add(self.here))
     }
 
@@ -43,8 +44,10 @@ pub(crate) fn crowds(
     let mut drafts: BTreeMap<&ResourceKey, &ExecutionStatus> = BTreeMap::new();
     for (key, step) in steps {
         let ExecutionStep::Go(step) = step else { continue };
+        // Before the record: an end that this step takes up makes room in the same commit.
         drafts.insert(key, &step.draft.status);
         let limit = snapshot.config.limits.of_namespace(key.namespace.as_str());
+        // Only where something could start: counting reads the records of all that is active there.
         if let Some(limit) = limit.filter(|_| !step.draft.ready.is_empty()) {
             crowds.entry(key.namespace.clone()).or_default().limit = limit;
         }
@@ -53,6 +56,7 @@ pub(crate) fn crowds(
         return Ok(crowds);
     }
     let mut keys: BTreeSet<ResourceKey> = snapshot.index.active_executions()?.into_iter().collect();
+    // The index lags behind what this process has published, and that behind what it plans now.
     let newer = snapshot.newer_records().map(|(key, _)| key);
     keys.extend(newer.filter(|key| key.kind == Kind::Execution).cloned());
     keys.extend(active.keys().cloned());
@@ -75,6 +79,8 @@ pub(crate) fn crowds(
 impl NamespaceQuota {
     fn count(&mut self, key: &ResourceKey, status: &ExecutionStatus, runner: &str) {
         for state in status.node_statuses.values().filter(|state| NodeStatus::is_under_way(state)) {
+            // Ends of our own attempts come as messages to this process; those of others, with a commit that
+            // has to be waited for.
             if state.extensions.runner.as_deref() == Some(runner) {
                 self.here = self.here.saturating_add(1);
             } else {
@@ -91,6 +97,7 @@ pub(crate) fn hold_back(key: &ResourceKey, draft: &mut Draft, crowd: &NamespaceQ
         return;
     }
     draft.ready.clear();
+    // It is planned again at changes of its own anyway.
     let others = crowd.others.keys().filter(|other| *other != key).cloned();
     draft.on.extend(others.map(Dependency::Resource));
     let message = format!("namespace {} has {} attempts under way, its limit", key.namespace, crowd.limit);

@@ -21,6 +21,8 @@ impl<'a> ReuseCandidate<'a> {
         compiled: &'a CompiledPlan,
         status: &ExecutionStatus,
     ) -> Result<Option<Self>, EngineError> {
+        // Decided once and recorded: what the earlier Execution does afterwards must not change what this one
+        // took over.
         let Some(from) = compiled.from.as_deref().filter(|_| status.extensions.reuse.is_none()) else {
             return Ok(None);
         };
@@ -28,6 +30,7 @@ impl<'a> ReuseCandidate<'a> {
             Ok(name) if name == compiled.key.name => Err("it names itself".to_owned()),
             Ok(name) => {
                 let key = ResourceKey::new(Kind::Execution, compiled.key.namespace.clone(), name);
+                // No error of this Execution: everything runs, and each node says why nothing was reused.
                 let gone = || format!("there is no record of {key}, which never ran or was removed");
                 snapshot.record(&key)?.ok_or_else(gone)
             }

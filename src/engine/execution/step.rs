@@ -35,6 +35,7 @@ pub(crate) struct PreparedStep {
     pub(crate) targets: BTreeMap<NodeIx, BindingTarget>,
     /// Whether the lease was taken for this step alone.
     pub(crate) acquired: bool,
+    // Numbers and not the ends themselves: more of them may come while the step is being published.
     /// How many finished attempts it takes up.
     pub(crate) finished: usize,
     /// How many results of polls it takes up.
@@ -46,6 +47,8 @@ pub(crate) struct PreparedStep {
 impl PreparedStep {
     /// The record that this step makes.
     pub(crate) fn record(&self) -> StatusRecord {
+        // A copy: after a lost race the step is thrown away, and after a push its draft is still read for
+        // what it did.
         let status = ResourceStatus::Execution(Box::new(self.draft.status.clone()));
         StatusRecord { metadata: self.metadata.clone(), status }
     }

@@ -13,6 +13,7 @@ pub(crate) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timesta
     let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
     let message = format!("runner {holder} drives it");
     let waiting = Waiting { until: Some(until), ..Waiting::of(key.clone(), "Leased", message) };
+    // A lease that runs out makes no commit, so time alone can wake what waits for it.
     let mut waits = WaitSet { wake: Some(until), ..WaitSet::default() };
     waits.waiting.push(waiting);
     waits
@@ -41,11 +42,14 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
     if let Some(message) = &draft.crowded {
         push(&mut waits, key, None, "NamespaceLimit", message.clone(), None, None);
     }
+    // It has no nodes yet, so the reason is that of the Execution itself.
     if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
         let reason = status.reason.clone().unwrap_or_default();
         push(&mut waits, key, None, &reason, status.message.clone().unwrap_or_default(), None, None);
     }
     for (node, state) in &status.node_statuses {
+        // A Pending node that has a time waits for its retry. Every other one waits for its sources, which
+        // say for themselves what they wait for.
         let blocked = state.phase == NodePhase::Blocked
             || (state.phase == NodePhase::Pending && state.extensions.retry_at.is_some());
         if let (true, Some(reason)) = (blocked, state.extensions.reason) {
@@ -53,6 +57,8 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
             let situation =
                 NodeSituation { execution: key, node, phase: state.phase, reason: Some(reason), gate };
             let command = required_step(&situation).map(|step| step.to_string());
+            // The time that this machine keeps goes before the recorded one, because a poll that learns
+            // nothing is not recorded.
             let look = draft.polls.iter().find(|look| look.id == *node).map(|look| look.due);
             let until = look.or(state.extensions.retry_at);
             push(&mut waits, key, Some(node), &reason.to_string(), state.message.clone(), command, until);

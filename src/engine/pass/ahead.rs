@@ -22,6 +22,7 @@ impl Driver<'_> {
     /// Plans and starts what may go ahead of its publication. Says whether anything did.
     pub(super) async fn go_ahead(&mut self) -> Result<bool, EngineError> {
         let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
+        // A runner that is about to leave starts nothing whose claim it may not get published any more.
         if !adaptive || self.shutdown.takes_no_work() {
             return Ok(false);
         }
@@ -32,16 +33,21 @@ impl Driver<'_> {
         let now = self.clock.now();
         let _span = debug_span!("go_ahead").entered();
         let mut steps = self.prepare_ahead(now)?;
+        // Before slots are given out: a node that has to be published first must not take one from a node
+        // that need not.
         let held = hold_back_ready(&mut steps);
         self.choose(&mut steps, now)?;
         let mut kept = Vec::new();
         for (index, (key, step)) in steps.into_iter().enumerate() {
             let ExecutionStep::Go(mut step) = step else { continue };
+            // What was held back is ready as well, and the next commit has to offer it a slot.
             let hungry = !step.draft.ready.is_empty() || held.contains(&index);
             if self.keep_unpublished(&key, &mut step, hungry, now) {
                 kept.push((key, step));
             }
         }
+        // With the kept records, which no commit holds yet: attempts get their names from them, and are
+        // recognised as under way when the claims are published later.
         let claims = claims_of(&self.snapshot, &kept, &self.lane.unpublished().puts)?;
         for claim in claims {
             info!(execution = %claim.key, node = claim.node, attempt = claim.attempt, "start ahead of publication");
@@ -63,10 +69,13 @@ impl Driver<'_> {
             let wanted = active.dirty || (active.hungry && slots);
             // How much of a limit is taken is known from what is published; unpublished starts would exceed it.
             let limited = limits.of_namespace(key.namespace.as_str()).is_some();
+            // The lease is all that protects such a start, so it has to be published and must not be due for
+            // renewal.
             if !wanted || limited || active.token(&runner).is_none() || active.needs_renewal(now) {
                 continue;
             }
             let step = active.prepare(&lookup, planner, &self.attempts.of(key))?;
+            // A step that is dropped here leaves its Execution dirty, and the next commit plans it again.
             if matches!(&step, ExecutionStep::Go(step) if is_local(step)) {
                 steps.push((key.clone(), step));
             }
@@ -85,6 +94,8 @@ impl Driver<'_> {
         now: Timestamp,
     ) -> bool {
         let Some(compiled) = &step.compiled else { return false };
+        // `false` keeps the lease while a node is ready: giving it back is for others to see, and would have
+        // to be published.
         step.noted |= finish(&mut step.draft, compiled, false, now);
         // The end of an Execution, or giving its lease back, is for others to see.
         if step.draft.changes.is_empty() || !is_local(step) {
@@ -95,6 +106,8 @@ impl Driver<'_> {
         let old = active.status().map(|status| status.phase);
         let record = self.lane.keep_unpublished(base, old, step, now);
         debug!(execution = %key, changes = step.draft.changes.len(), "kept for the next publication");
+        // From here on it is planned on what it will be. The published record is kept beside it, to see
+        // whether others change it.
         active.record = Some(record);
         active.taken_up(step);
         active.dirty = false;
@@ -118,6 +131,7 @@ impl Driver<'_> {
         recorded: Option<&Arc<StatusRecord>>,
     ) -> bool {
         match self.lane.unpublished_base(key) {
+            // By content and not by commit: others move the branch all the time, for Executions of their own.
             Some(base) if base.as_ref() == recorded => false,
             Some(_) => {
                 info!(execution = %key, "withdraw what was not published: others changed the record");
@@ -132,6 +146,8 @@ impl Driver<'_> {
 /// Whether a step changes nothing but nodes, and asks nothing of anybody.
 fn is_local(step: &PreparedStep) -> bool {
     let draft = &step.draft;
+    // Pins, gates, polls and cancellations are seen outside of this process, so a step that has any is
+    // published first.
     step.pins.is_none()
         && !step.noted
         && draft.gates.is_empty()
@@ -162,10 +178,12 @@ fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget) -
     let config = &target.config;
     let local = match target.provider.split_once("://") {
         Some(("tool", _)) => true,
+        // An agent at an address is no process of this machine: nothing here could end it with the lease.
         Some(("agent", _)) => config.contains_key("command"),
         _ => false,
     };
     let secrets = config.get("secrets");
+    // Something that is no list counts as secrets: being wrong costs one publication.
     let secret = secrets.is_some_and(|secrets| secrets.as_array().is_none_or(|names| !names.is_empty()));
     local && !secret && found.kind == NodeKind::Task && found.repeatable() && !is_behind_gate(compiled, node)
 }
@@ -173,5 +191,7 @@ fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget) -
 fn is_behind_gate(compiled: &CompiledPlan, node: NodeIx) -> bool {
     let is_gate = |ix: NodeIx| compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Gate);
     let upstream = compiled.topology.upstream(node);
+    // Whatever the gate's phase: a commit that this runner has not read may have voided the approval, and
+    // only a published claim races with it (Invariant 11).
     upstream.iter().enumerate().any(|(ix, &before)| before && is_gate(ix))
 }

@@ -40,17 +40,25 @@ pub(super) struct PendingCommit {
 impl Driver<'_> {
     /// The next commit, if there is anything to say.
     pub(super) fn assemble(&mut self) -> Result<Option<PendingCommit>, EngineError> {
+        // One reading for the whole commit: leases, times of transitions and the fence have to agree.
         let reading = ClockReading::of(self.clock.as_ref());
         let now = reading.wall;
         let _span = debug_span!("plan").entered();
         // What went ahead is published before anything that was planned after it.
         let mut assembly = self.lane.unpublished().clone();
+        // Before Executions: one that comes to a Gate puts its wait on top of what the Gate's own planning
+        // says.
         self.plan_simple(&mut assembly, now)?;
         self.admit()?;
+        // All of them before any start is chosen, because slots go to the most urgent nodes of all
+        // Executions.
         let mut steps = self.prepare_steps(now)?;
         self.choose(&mut steps, now)?;
         let steps = self.conclude(steps, &mut assembly, now)?;
+        // Last, with the Executions of this commit in hand: on the branch, a Goal and its Executions never
+        // disagree.
         self.plan_goals(&mut assembly, now)?;
+        // Asked before the dashboard, which never is a reason for a commit (Invariant 5).
         if assembly.is_empty() {
             return Ok(None);
         }
@@ -103,6 +111,7 @@ impl Driver<'_> {
         )?;
         trace!(resource = %key, "plan resource");
         match planned {
+            // Noted although nothing changed: that takes the resource off the work list of the index.
             ResourceStep::Same(waits) => self.queue.leave(key, waits),
             ResourceStep::Put(record, pins, waits) => {
                 assembly.put_pinned(old.as_deref(), *record, pins, None, now);
@@ -139,11 +148,15 @@ impl Driver<'_> {
                 break;
             }
             if active.dirty || (active.hungry && slots) {
+                // Before planning, so that whatever happens from here on marks it again. A lost race or a
+                // refusal queues it anew.
                 active.dirty = false;
                 trace!(execution = %key, "plan execution");
                 steps.push((key.clone(), active.prepare(&lookup, planner, &self.attempts.of(key))?));
             }
         }
+        // Planning is pure and cannot fail. What could not be read meanwhile ends the pass here, before
+        // anything is published.
         lookup.check()?;
         Ok(steps)
     }
@@ -195,6 +208,7 @@ impl Driver<'_> {
             // free slots takes it over then, and of sixteen runners not one does everything.
             step.noted |= finish(&mut step.draft, compiled, true, now);
         }
+        // Before the wake time is read below, which the next polls belong to.
         self.start_polls(key, step, now)?;
         let hungry = !step.draft.ready.is_empty();
         let nothing = says_nothing(step);
@@ -202,6 +216,7 @@ impl Driver<'_> {
             active.hungry = hungry;
             active.wake_at = step.draft.wake.filter(|&at| at > now);
             if nothing {
+                // No delivery will do it for a step that is not written.
                 active.taken_up(step);
             }
         }
@@ -210,6 +225,7 @@ impl Driver<'_> {
         }
         // What runs here still has to report its end to the Execution.
         let busy = self.attempts.works_on(key) || self.polls.works_on(key);
+        // A hungry one keeps its place for the next free slot, unless there will be none.
         if !busy && (!hungry || leaving) {
             self.queue.park(key, Some(wait_set(&step.draft, Some(key))));
         }
@@ -223,6 +239,7 @@ impl Driver<'_> {
         assembly: &mut CommitBuilder,
         now: Timestamp,
     ) -> Result<(), EngineError> {
+        // In the commit of the node that waits: reviewers never see one without the other.
         for request in &step.draft.gates {
             if let Some((old, new)) = gate_waiting(&self.snapshot, &assembly.puts, request, now)? {
                 assembly.put(old.as_deref(), new, None, now);
@@ -241,6 +258,7 @@ impl Driver<'_> {
         if self.lane.is_dashboard_due() {
             return true;
         }
+        // After the last commit of some work nobody may write for days, so the page has to be right by then.
         let busy = |step: &PreparedStep| {
             !step.draft.ready.is_empty()
                 || step.draft.status.node_statuses.values().any(NodeStatus::is_under_way)
@@ -285,6 +303,7 @@ pub(super) fn claims_of(
 ) -> Result<Vec<Claim>, EngineError> {
     let mut claims = Vec::new();
     for (key, step) in steps {
+        // The record of this very commit: it holds the token and the number that name the attempt.
         let (Some(compiled), Some(Some(record))) = (&step.compiled, records.get(key)) else { continue };
         for (&node, target) in &step.targets {
             let Some(id) = compiled.ids.get(node) else { continue };

@@ -14,8 +14,8 @@ use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
-use crate::graph::NodeIx;
 use crate::git::GitError;
+use crate::graph::NodeIx;
 use crate::model::{Name, NodeReason, ResourceKey};
 use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
 use crate::record::results_ref;
@@ -33,10 +33,14 @@ impl Driver<'_> {
     ) -> Result<(), EngineError> {
         let slots = self.slots();
         let candidates = self.candidates(steps, now);
+        // Counting what is under way in limited namespaces reads every active record, which a round that
+        // starts nothing must not pay for.
         if candidates.is_empty() || slots == 0 {
             return Ok(());
         }
         let crowds = crowds(&self.snapshot, self.queue.active(), steps, &self.options.runner)?;
+        // Limits of providers hold for this runner alone. Those of namespaces hold for all runners, so they
+        // are counted from records.
         let limits = self.snapshot.config.providers.limits.clone();
         let room = crowds.iter().map(|(name, crowd)| (name.clone(), crowd.room())).collect();
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider(), room };
@@ -83,6 +87,8 @@ impl Driver<'_> {
         }
         for (key, step) in steps {
             let ExecutionStep::Go(step) = step else { continue };
+            // A namespace in which something starts here is planned again when that ends. One that is full of
+            // others' attempts can only wait for theirs.
             let here = begun.get(&key.namespace).copied().unwrap_or_default();
             if let Some(crowd) = crowds.get(&key.namespace).filter(|crowd| here == 0 && crowd.is_others()) {
                 hold_back(key, &mut step.draft, crowd);
@@ -114,6 +120,8 @@ fn start_picked(
         ready.into_iter().partition(|ready| place.contains_key(&ready.node));
     chosen.sort_by_key(|ready| place.get(&ready.node).copied());
     for ready in chosen {
+        // Taken at the claim and recorded with it: the work key and a later reuse compare with what the
+        // attempt was begun with.
         let basis = match &step.compiled {
             Some(compiled) => {
                 let capabilities = capabilities_of(snapshot, compiled, ready.node)?;
@@ -121,6 +129,7 @@ fn start_picked(
             }
             None => None,
         };
+        // A start that does not fit any more, because this draft cancelled the node, becomes no claim.
         let base = match base_of(factory, step, ready.node) {
             Ok(NodeBase::Pinned) => None,
             Ok(NodeBase::Commit(commit)) => Some(commit),
@@ -142,6 +151,8 @@ fn start_picked(
             step.targets.insert(ready.node, ready.target);
         }
     }
+    // What got no slot stays ready, which makes the Execution hungry: it is planned again as soon as a slot
+    // is free.
     step.draft.ready = left;
     Ok(())
 }

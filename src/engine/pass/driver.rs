@@ -14,9 +14,9 @@ use super::tips::TipReader;
 use super::work_queue::WorkQueue;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::EngineError;
+use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::attempt::running::Attempts;
-use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
@@ -72,6 +72,8 @@ impl<'a> Driver<'a> {
     fn begin(inputs: ReconcileInputs<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
         let ReconcileInputs { branches, mut index, registry, clock, stop, mut sink } = inputs;
         let tips = branches.tips()?;
+        // The loop has a handle of its own: libgit2 lets one thread at a time use one, and publishing and
+        // asking a remote happen on other threads.
         let repo = branches.repo().reopen()?;
         let cache = repo.cache_dir();
         let root = options.work_dir.clone().unwrap_or_else(|| cache.join("work"));
@@ -81,6 +83,8 @@ impl<'a> Driver<'a> {
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
+        // From the configuration of the desired commit, never from a working tree (Invariant 7): the list of
+        // allowed providers must not come from the change that wants to use one.
         let registry = registry(&tips.config);
         let configured = tips.config.jobs.map(|jobs| jobs as usize);
         let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
@@ -111,6 +115,8 @@ impl<'a> Driver<'a> {
             summary: ReconcileSummary::default(),
         };
         let tip = driver.snapshot.status.commit;
+        // Before the first push. A job that begins right after another would else have a fresh burst, while
+        // the host counts the pushes of both.
         driver.lane.count_history(&driver.snapshot.repo, tip, driver.clock.now())?;
         driver.announce(diagnostics)?;
         Ok(driver)
@@ -155,12 +161,16 @@ impl<'a> Driver<'a> {
         loop {
             self.take_work()?;
             self.work().await?;
+            // Once a round and not once a commit: bringing the index up to date is a write transaction, which
+            // syncs its file.
             self.catch_up()?;
             if self.shutdown.is_leaving() {
                 self.summary.interrupted = true;
                 return Ok(());
             }
             let work = self.snapshot.index.work(self.clock.now())?;
+            // What is left over or held back stays work in the index. Counted here, it would keep this
+            // reconcile busy for ever.
             if !work.iter().all(|key| self.queue.is_left_over(key) || self.is_held_back(key)) {
                 debug!(resources = work.len(), "plan what became due meanwhile");
                 continue;
@@ -174,13 +184,18 @@ impl<'a> Driver<'a> {
     /// Works until nothing moves by itself.
     async fn work(&mut self) -> Result<(), EngineError> {
         loop {
+            // Before anything is planned: once asked to stop, this very round gives leases back instead of
+            // claiming more.
             self.check_shutdown();
+            // Before planning, so that ends which came together go into one commit.
             self.drain();
             if self.tips.is_stale(terms(&self.snapshot).duration / 3) {
                 // After a gap, such as a suspended machine, others may have taken over what this process thinks it holds.
                 self.read_tips().await?;
             }
             self.attempts.pump();
+            // The record still names this runner as the holder, so planning takes the lease for usable. Only
+            // a renewal moves the fence.
             for key in self.attempts.take_fenced() {
                 self.queue.renew_now(&key, self.clock.now());
             }
@@ -228,6 +243,8 @@ impl<'a> Driver<'a> {
             AttemptMessage::Ended(key, end) => {
                 self.attempts.ended(&key, &end);
                 if let Some(active) = self.queue.get_mut(&key) {
+                    // Kept until a commit that holds it is on the branch: after a lost race the step is
+                    // planned anew from this list.
                     active.finished.push(*end);
                     active.dirty = true;
                 } else {
@@ -253,10 +270,14 @@ impl<'a> Driver<'a> {
         if pause.is_zero() || renewal {
             return Ok(true);
         }
+        // The budget of pushes is spent, and slots need not idle for that: what may start under the published
+        // lease alone starts now (Invariant 4).
         if self.go_ahead().await? {
             return Ok(false);
         }
         debug!(pause_ms = pause.as_millis(), "wait: the limit of pushes is reached");
+        // Renewals do not wait for the limit, and a cancellation has to be seen in time: both end the pause
+        // early.
         let pause = self.queue.until_due(self.clock.now(), pause.min(self.tips.until_due()));
         self.wait_for_message(pause.max(Duration::from_millis(1))).await;
         self.queue.wake_due(self.clock.now());
@@ -268,6 +289,7 @@ impl<'a> Driver<'a> {
 
     /// Waits for a message or a request to stop, at most for `pause` and for what is left of the allowed time.
     async fn wait_for_message(&mut self, pause: Duration) {
+        // `recv` may be dropped half-way: a message that loses against the timer stays in the channel.
         let message = tokio::select! {
             message = self.messages.recv() => message,
             () = tokio::time::sleep(self.shutdown.limit(pause)) => None,
@@ -281,10 +303,13 @@ impl<'a> Driver<'a> {
     /// Waits for the next thing to happen.
     async fn wait(&mut self) -> Result<(), EngineError> {
         let pause = self.queue.until_due(self.clock.now(), self.tips.until_due());
+        // A time that is due and changes nothing must not turn the loop into a busy one.
         let pause = pause.max(Duration::from_millis(1));
         trace!(pause_ms = pause.as_millis(), attempts = self.attempts.running(), "wait for the next event");
         self.wait_for_message(pause).await;
         self.queue.wake_due(self.clock.now());
+        // A cancellation, a takeover or a merge does not wake this process, so the branches are read although
+        // nothing happens here.
         if !self.tips.is_fresh() {
             self.read_tips().await?;
         }
@@ -295,6 +320,8 @@ impl<'a> Driver<'a> {
     pub(super) fn catch_up(&mut self) -> Result<(), EngineError> {
         let _span = info_span!("catch_up").entered();
         self.snapshot.advance()?;
+        // Neither of these files holds truth (Invariant 1): killed before here, the next run polls early and
+        // waits longer for a lease of another runner.
         self.polls.save_times(self.clock.now());
         self.snapshot.sightings.save();
         self.save_waits()

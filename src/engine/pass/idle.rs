@@ -20,9 +20,12 @@ impl Driver<'_> {
     pub(super) async fn idle(&mut self) -> Result<bool, EngineError> {
         let now = self.clock.now();
         let wake = self.snapshot.index.next_wake()?.map(|at| until(now, at));
+        // A one-shot pass waits only for what ends by itself soon. What people or services decide may take
+        // days.
         let pause = match (self.options.watch, wake) {
             (Some(watch), Some(wake)) => watch.min(wake),
             (Some(watch), None) => watch,
+            // One lookup answers for most passes; the search in the next arm reads up to a thousand entries.
             (None, wake) if wake.is_none_or(|wake| wake > NEAR) => return Ok(false),
             (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
                 Some(retry) if retry <= NEAR => retry,
@@ -30,15 +33,19 @@ impl Driver<'_> {
             },
         };
         info!(pause_ms = pause.as_millis(), "nothing can go on by itself; wait");
+        // Messages are not awaited: a driver that comes here has no attempt and no poll under way.
         tokio::select! {
             () = tokio::time::sleep(self.shutdown.limit(pause)) => {}
             () = self.shutdown.requested() => {}
         }
+        // A limit may have been raised, or a refused record changed, since these were given up.
         self.queue.retry_left_over();
         self.check_shutdown();
         if self.shutdown.is_leaving() {
             return Ok(false);
         }
+        // A one-shot pass wakes for a retry that it knows of. Its tips are read again once they are too old
+        // to act on.
         if self.options.watch.is_some() {
             self.read_tips().await?;
         }

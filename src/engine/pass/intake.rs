@@ -23,17 +23,21 @@ impl Driver<'_> {
         };
         let desired = self.snapshot.desired.id;
         let status = self.snapshot.status.commit;
+        // The usual answer, several times a second in a local repository: nothing is compared or written.
         if tips.desired.id == desired && tips.status == status {
             return Ok(());
         }
         if tips.desired.id != desired {
             self.note_rewritten(&tips)?;
         }
+        // Before the snapshot moves on: the commits between the two tips are what others pushed.
         self.lane.count_others(&self.snapshot.repo, status, tips.status, &self.options.runner)?;
         // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
         self.save_waits()?;
         let diagnostics = self.snapshot.move_to(tips)?;
         self.announce(diagnostics)?;
+        // Executions that are driven follow their records at once. The rest of what others brought is work in
+        // the index now, and waiting for this round's end would delay it behind the longest attempt.
         self.reload_active()?;
         self.take_work()
     }
@@ -49,6 +53,8 @@ impl Driver<'_> {
         let Some(newer) = self.snapshot.recorded_desired()?.filter(|&newer| newer != ours) else {
             return Ok(false);
         };
+        // A shallow clone may not know. Then the run goes on: one that yields by mistake would do nothing at
+        // all, while the compare-and-swap keeps a late one from overwriting anything (Invariant 3).
         if self.snapshot.repo.is_ancestor(ours, newer).unwrap_or_default() != Some(true) {
             return Ok(false);
         }
@@ -81,6 +87,8 @@ impl Driver<'_> {
         let keys: Vec<ResourceKey> = self.queue.active().keys().cloned().collect();
         for key in keys {
             let record = self.snapshot.record(&key)?;
+            // What went ahead of publication is newer than the branch. Where others left the record alone, a
+            // reload would undo it.
             if self.withdraw_if_changed(&key, record.as_ref()) {
                 self.reload(&key, record);
             }
@@ -99,8 +107,13 @@ impl Driver<'_> {
         active.record = record;
         active.dirty = true;
         let runner = &self.options.runner;
+        // By the attempt's name and not by the phase: a node that another runner took over is Running as
+        // well.
         self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        // A record that is gone was removed by somebody; only one with another holder or none was taken over.
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
+            // From here on no queued claim finds a fence to start under. What runs was stopped above, or ends
+            // at the fence that it has.
             self.attempts.remove_fence(key);
             warn!(execution = %key, token = had, "lost the lease to another runner");
             let message = format!("another runner took over {key}");
@@ -124,18 +137,23 @@ impl Driver<'_> {
         let mut gone = BTreeSet::new();
         for key in work {
             let declared = self.snapshot.present(key)?.is_some();
+            // A record without a source never had a manifest, as that of an implicit gate, so its absence is
+            // no deletion.
             if !declared && self.snapshot.index.recorded(key)?.is_some_and(|record| record.source.is_some()) {
                 gone.insert(key.clone());
             }
         }
         let (declared, recorded) = self.snapshot.index.counts()?;
         let share = gone.len() as f64 / (recorded.max(1) as f64);
+        // A share alone would hold back every ordinary deletion in a small repository.
         let many = gone.len() >= 10 && share > self.snapshot.config.limits.deletions;
+        // An empty desired state is more often a wrong branch or a wrong `paths` than a wish.
         let empty = declared == 0 && !gone.is_empty();
         if self.options.allow_mass_delete || !(many || empty) {
             self.summary.held_back = 0;
             return Ok(BTreeSet::new());
         }
+        // Once for each number, not at every round of a watch.
         if self.summary.held_back != gone.len() {
             self.summary.held_back = gone.len();
             let message = format!(
@@ -154,6 +172,8 @@ impl Driver<'_> {
     /// The resources whose planning depends on `key`.
     pub(super) fn dependents(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
         let mut topics = vec![Topic::Resource(key.clone())];
+        // An unbound node waits for any Binding of its namespace, because it cannot name the one that will
+        // come.
         if key.kind == Kind::Binding {
             topics.push(Topic::Bindings(key.namespace.clone()));
         }

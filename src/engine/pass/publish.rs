@@ -27,6 +27,8 @@ impl Driver<'_> {
     /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
     pub(super) async fn publish(&mut self, ready: PendingCommit) -> Result<(), EngineError> {
         let PendingCommit { assembly, steps, claims, reading } = ready;
+        // The commit carries the reading that it was planned with: the leases in it are counted from the same
+        // one.
         let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, reading.wall);
         let begun = Instant::now();
         let work = KeptWork::of(&outcome.puts, |key| self.snapshot.record(key))?;
@@ -38,6 +40,7 @@ impl Driver<'_> {
             Err(EngineError::Git(GitError::Interrupted)) if !self.shutdown.is_leaving() => {
                 PublishOutcome::Moved(self.snapshot.status.commit)
             }
+            // No fault of the environment: the remote answers, and does not take somebody's content.
             Err(EngineError::Git(error @ GitError::Refused { .. })) => return self.refused(error, outcome),
             delivered => delivered?,
         };
@@ -61,6 +64,8 @@ impl Driver<'_> {
                 Ok(())
             }
             PublishOutcome::Unchanged => {
+                // The tree stays as it is, so there is no commit (Invariant 5). What was planned counts as
+                // recorded all the same.
                 debug!(duration_ms, "nothing to publish:");
                 self.delivered(None, steps, outcome, reading)
             }
@@ -79,9 +84,13 @@ impl Driver<'_> {
     }
 
     /// Has a batch published by the thread that does so, and takes in meanwhile what attempts send.
+    // It goes to the thread and comes back, because it remembers the blobs of a batch that has to be made
+    // again.
     async fn deliver(&mut self, batch: Batch, work: Vec<KeptWork>) -> Result<PublishOutcome, EngineError> {
         let mut publisher = self.lane.take_publisher(self.tips.branches())?;
         let config = self.snapshot.config.clone();
+        // The tip on which this was planned: parent of the new commit, and the value that the branch must
+        // still have (Invariant 3).
         let base = self.snapshot.status;
         self.lane.count_push();
         let span = info_span!("publish", base = base.commit.map(tracing::field::display));
@@ -107,6 +116,7 @@ impl Driver<'_> {
     /// Until when ends of attempts should gather, if they should: a commit costs about the same for one and for a hundred,
     /// so as long as what is claimed keeps every slot busy, publishing takes only a share of the time.
     pub(super) fn gathering(&self) -> Option<Instant> {
+        // With resources that wait for their turn, the next commit has something to say in any case.
         let calm = !self.shutdown.is_leaving() && self.queue.is_empty();
         let deadline = self.lane.gather_until().filter(|_| calm)?;
         self.attempts.last_for(self.lane.lead_time()).then_some(deadline)
@@ -123,6 +133,7 @@ impl Driver<'_> {
                 }
                 () = self.shutdown.requested() => return,
             }
+            // Claimed work would run out before the next publication ends, and slots would idle.
             if !self.attempts.last_for(self.lane.lead_time()) {
                 return;
             }
@@ -140,8 +151,10 @@ impl Driver<'_> {
         let CommitEffects { puts, events } = effects;
         let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
         if let Some((commit, subject)) = commit {
+            // Before anything is planned again: the index does not hold the new records yet, and dependents
+            // read them from here.
             self.snapshot.published(commit, puts.clone())?;
-            // Events come after the commit: nobody is told of what might still be lost (Invariant 4).
+            // Events come after the commit: nobody may see what might still be lost (Invariant 4).
             for event in events {
                 self.emit(event);
             }
@@ -169,6 +182,8 @@ impl Driver<'_> {
         reading: ClockReading,
     ) {
         let status = &step.draft.status;
+        // Only where this step ended it: a failed record that is written again for a condition is no new
+        // failure.
         if status.phase == ExecutionPhase::Failed
             && step.draft.moves.iter().any(|change| change.to.is_terminal())
         {
@@ -179,18 +194,23 @@ impl Driver<'_> {
         let runner = &self.options.runner;
         let Some(active) = self.queue.get_mut(key) else { return };
         active.record = record;
+        // Only what the step has considered. Ends that came during the push wait for the next one.
         active.taken_up(step);
         trace_lease(key, step);
+        // A fence opens with the published lease, never with a planned one (Invariant 4).
         if holds_lease_anew(step) {
             active.renew_at = Some(renew_at);
             self.attempts.set_fence(key, LeaseFence::new(reading, lease));
         }
+        // The lease went back, so a claim that is still queued must not start under it.
         if active.token(runner).is_none() {
             active.renew_at = None;
             self.attempts.remove_fence(key);
         }
+        // What this step recorded, such as a cancellation, ends what runs for it.
         self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
+        // The answer to a poll needs an active Execution that takes it in, or it is lost until the next poll.
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
             let waits = (!status.phase.is_terminal()).then(|| wait_set(&step.draft, Some(key)));
             self.queue.park(key, waits);
@@ -210,12 +230,17 @@ impl Driver<'_> {
             RefusalStep::Divide => None,
             RefusalStep::Withdraw(key) => {
                 // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
-                let withdrawn = self.queue.get_mut(&key).is_some_and(|active| active.withdraw(NodeReason::ContentRefused, &error));
+                let withdrawn = self
+                    .queue
+                    .get_mut(&key)
+                    .is_some_and(|active| active.withdraw(NodeReason::ContentRefused, &error));
                 (!withdrawn).then_some(key)
             }
             RefusalStep::LeaveOut(key) => Some(key),
             RefusalStep::GiveUp => return Err(error.into()),
         };
+        // Nothing of the refused commit is on the branch, so all of it is planned again; how many go into the
+        // next one is limited.
         for key in effects.puts.into_keys() {
             self.queue.forget_wait(&key);
             self.queue.add([key]);
@@ -223,6 +248,7 @@ impl Driver<'_> {
         if let Some(key) = suspect {
             let message = format!("the record of {key} was refused and is left out: {error}");
             self.emit(Event::Note { message });
+            // Last, because the loop above has just queued it again.
             self.queue.leave_out(key);
         }
         Ok(())
@@ -251,6 +277,8 @@ impl Driver<'_> {
         let pause = self.lane.lost_race()?;
         let old = self.snapshot.status.commit;
         self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;
+        // Only what others changed is read anew: writers of different Executions collide at the tip alone,
+        // and plan again cheaply.
         for key in self.snapshot.moved_by_others(tip)? {
             let record = self.snapshot.record(&key)?;
             if self.withdraw_if_changed(&key, record.as_ref()) {

@@ -24,6 +24,7 @@ impl Driver<'_> {
         now: Timestamp,
     ) -> Result<(), EngineError> {
         let Some(compiled) = step.compiled.clone().filter(|_| has_remote_work(step)) else { return Ok(()) };
+        // The record as this step leaves it: a handle that it has just changed is the one to ask about.
         let record = Arc::new(step.record());
         let claim = |snapshot: &Snapshot, work: &RemoteWork| {
             let capabilities = capabilities_of(snapshot, &compiled, work.node)?;
@@ -40,6 +41,8 @@ impl Driver<'_> {
         let leaving = self.shutdown.is_leaving();
         let mut polls = std::mem::take(&mut step.draft.polls);
         for poll in &mut polls {
+            // A poll that learns nothing is not recorded, so this machine may know of a later one than the
+            // record does.
             poll.due = self.polls.due(&step.metadata.uid, &poll.id, poll.attempt, poll.due);
             if poll.due > now {
                 trace!(execution = %key, node = %poll.id, due = %poll.due, "next poll");
@@ -48,6 +51,7 @@ impl Driver<'_> {
                 // The next reconcile finds it due at once.
                 step.draft.wake_at(now);
             } else {
+                // Unclaimed: asking changes nothing, and of two runners that ask at once one records the end.
                 self.polls.poll(claim(&self.snapshot, poll)?, poll.interval);
             }
         }
@@ -67,6 +71,8 @@ impl Driver<'_> {
         debug!(execution = %key, node = %result.node, attempt = result.attempt, learned, next = %result.next, "polled");
         self.polls.polled(key, &result);
         if let Some(active) = self.queue.get_mut(key) {
+            // Where nobody drives the Execution any more, the result is dropped: the next poll learns the
+            // same.
             active.poll_results.push(result);
             active.dirty = true;
         }

@@ -42,6 +42,8 @@ impl Shutdown {
     /// leave attempts behind that the next job has to run again.
     pub(super) fn is_winding_down(&self) -> bool {
         let Some(most) = self.max_duration else { return false };
+        // A share, because a limit of seconds would else be all wind-down; bounded, because a limit of hours
+        // would idle for minutes.
         self.left().is_some_and(|left| left < (most / 20).min(LONGEST_WIND_DOWN))
     }
 
@@ -54,6 +56,7 @@ impl Shutdown {
     pub(super) fn begin_if_due(&mut self, idle: bool) -> bool {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
+        // Nothing runs and nothing may start any more: staying until the end would only keep the job alive.
         let done = idle && self.is_winding_down();
         if self.leaving || !(asked || late || done) {
             return false;

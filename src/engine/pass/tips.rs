@@ -62,6 +62,7 @@ impl TipReader {
         // What was true when the question was asked may be false by the time of the answer.
         let asked_at = self.clock.since_boot();
         let tips = if self.is_remote() {
+            // The thread needs a handle of its own, since this one may be used meanwhile.
             let branches = self.branches.reopen()?;
             tokio::task::spawn_blocking(move || branches.tips())
                 .await
@@ -69,6 +70,7 @@ impl TipReader {
         } else {
             self.branches.tips()?
         };
+        // Not after a failure, which leaves the tips as old as they are.
         self.read_at = asked_at;
         let duration_ms = begun.elapsed().as_millis();
         if self.is_remote() {

@@ -15,6 +15,7 @@ pub(super) struct UnsavedWaits {
 impl UnsavedWaits {
     /// Takes in how a resource was left; `None` when it is gone or over.
     pub(super) fn insert(&mut self, key: ResourceKey, waits: Option<WaitSet>) {
+        // First: topics of the wait before would wake it for what it does not wait for any more.
         self.remove(&key);
         for topic in waits.iter().flat_map(|waits| &waits.on) {
             self.waiters.entry(topic.clone()).or_default().insert(key.clone());
@@ -39,6 +40,7 @@ impl UnsavedWaits {
 
     /// Everything, which is then forgotten.
     pub(super) fn take(&mut self) -> Vec<(ResourceKey, Option<WaitSet>)> {
+        // From here on the index answers for these topics.
         self.waiters.clear();
         std::mem::take(&mut self.left).into_iter().collect()
     }

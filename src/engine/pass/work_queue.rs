@@ -39,6 +39,7 @@ impl WorkQueue {
     /// Plans these again, or for the first time.
     pub(super) fn add(&mut self, keys: impl IntoIterator<Item = ResourceKey>) {
         for key in keys {
+            // Never queued beside: two steps of one record in one commit would overwrite each other.
             if let Some(active) = self.active.get_mut(&key) {
                 active.dirty = true;
                 continue;
@@ -58,11 +59,13 @@ impl WorkQueue {
 
     /// Whether the next commit could say anything.
     pub(super) fn has_work(&self) -> bool {
+        // A hungry one counts although nothing happened to it: a slot may be free by now.
         !self.is_empty() || self.active.values().any(|active| active.dirty || active.hungry)
     }
 
     /// Whether something happened that was not planned yet.
     pub(super) fn has_news(&self) -> bool {
+        // Hunger is no news. Where no slot will ever be free, it would keep the loop from ending.
         !self.is_empty() || self.active.values().any(ActiveExecution::has_news)
     }
 
@@ -86,6 +89,7 @@ impl WorkQueue {
         if self.executions.is_empty() || free == 0 {
             return Ok(());
         }
+        // Asked at each admission: the priority of a goal may have changed while its Executions waited.
         let mut ordered = Vec::with_capacity(self.executions.len());
         for key in std::mem::take(&mut self.executions) {
             ordered.push((Reverse(priority(&key)?), key));
@@ -108,6 +112,7 @@ impl WorkQueue {
 
     /// The same, the one whose turn is first in front.
     pub(super) fn active_in_turn(&mut self) -> Vec<(&ResourceKey, &mut ActiveExecution)> {
+        // The order decides who gets into a commit of limited size, and who takes a mutex that several want.
         let mut all: Vec<_> = self.active.iter_mut().collect();
         all.sort_by_key(|(_, active)| active.turn());
         all
@@ -130,12 +135,15 @@ impl WorkQueue {
 
     /// Stops driving an Execution for which nothing can be done now.
     pub(super) fn park(&mut self, key: &ResourceKey, waits: Option<WaitSet>) {
+        // What it has still to say goes with it, so that only one without news, or one that another runner
+        // drives, is parked.
         self.active.remove(key);
         let wake = waits.as_ref().and_then(|waits| waits.wake);
         match &waits {
             Some(waits) => debug!(execution = %key, ?wake, on = ?waits.on, "park execution"),
             None => debug!(execution = %key, "execution has nothing left to do"),
         }
+        // Also kept here: the index learns of the time at the next save, and it may come before.
         self.wakes.extend(wake.map(|at| (at, key.clone())));
         self.unsaved.insert(key.clone(), waits);
     }
@@ -168,6 +176,7 @@ impl WorkQueue {
     /// Gives up a resource for now, because its record is refused.
     pub(super) fn leave_out(&mut self, key: ResourceKey) {
         self.active.remove(&key);
+        // From every list, or the one that still names it would offer the refused record again.
         self.simple.remove(&key);
         self.executions.remove(&key);
         self.goals.remove(&key);
@@ -194,13 +203,18 @@ impl WorkQueue {
     /// Plans everything again whose time has come.
     pub(super) fn wake_due(&mut self, now: Timestamp) {
         for (key, active) in &mut self.active {
+            // Taken, so that a time wakes it once; planning sets the next one.
             let woken = active.wake_at.take_if(|at| *at <= now).is_some();
+            // Not taken: a renewal stays due until it is published, or a lost race would let the lease run
+            // out.
             let renew = active.needs_renewal(now);
             active.dirty |= woken || renew;
             if woken || renew {
                 trace!(execution = %key, woken, renew, "execution is due");
             }
         }
+        // An entry may be out of date, because its resource was planned since. Planning it once more changes
+        // nothing (Invariant 5).
         while let Some((_, key)) = self.wakes.first().filter(|(at, _)| *at <= now).cloned() {
             self.wakes.pop_first();
             self.add([key]);
@@ -210,6 +224,8 @@ impl WorkQueue {
     /// Renews the lease of an Execution with the next commit, whatever the wall clock says.
     pub(super) fn renew_now(&mut self, key: &ResourceKey, now: Timestamp) {
         if let Some(active) = self.active.get_mut(key) {
+            // The fence closes by the boot clock too. A wall clock that was set back may still be before the
+            // time of the renewal.
             active.renew_at = Some(now);
             active.dirty = true;
         }

@@ -16,6 +16,8 @@ impl PollResult {
         uid: &str,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
+        // An Execution that was deleted and written again has the same name: the uid tells that the answer is
+        // about the old one.
         let Some(report) = self.report.clone().filter(|_| uid == self.uid) else { return Ok(()) };
         let Some(ix) = compiled.topology.find(self.node.as_str()) else { return Ok(()) };
         let Some(node) = compiled.node(ix) else { return Ok(()) };

@@ -34,6 +34,7 @@ fn file(cache: &Path) -> PathBuf {
 pub(crate) fn forget_poll_times(cache: &Path) -> Result<(), EngineError> {
     // Without the file nothing was put off.
     let _ = fs::remove_file(file(cache));
+    // The times alone wake nothing: what waits goes onto the work list, so that the next pass asks at once.
     let mut index = Index::open(Some(cache))?;
     let (_, waiting) = index.waiting(MOST_TIMES)?;
     let remote = [NodeReason::AwaitingPerson, NodeReason::AwaitingProvider, NodeReason::AwaitingEvent];
@@ -70,10 +71,14 @@ impl PollTimes {
             return;
         }
         for (name, at) in read(&self.path) {
+            // The later of two times comes from the later poll, whichever runner made it.
             let kept = self.next.entry(name).or_insert(at);
             *kept = at.max(*kept);
         }
+        // A time that has come says no more than none.
         self.next.retain(|_, &mut at| at > now.as_millisecond());
+        // Written beside and renamed, under a name of this process: other runners on this machine never read
+        // half a file.
         let fresh = self.path.with_extension(format!("{}.new", std::process::id()));
         let bytes = serde_json::to_vec(&self.next).unwrap_or_default();
         // A cache that cannot be written only costs early polls.
@@ -86,5 +91,6 @@ impl PollTimes {
 fn read(path: &Path) -> BTreeMap<String, i64> {
     let bytes = fs::read(path).unwrap_or_default();
     let times: BTreeMap<String, i64> = serde_json::from_slice(&bytes).unwrap_or_default();
+    // A file of that size is none of ours, and starting over only costs early polls.
     if times.len() > MOST_TIMES { BTreeMap::new() } else { times }
 }

@@ -100,6 +100,8 @@ impl Polls {
         let uid = claim.record.metadata.uid.clone();
         let state = claim.record.execution().and_then(|status| status.node_statuses.get(&id));
         let started = state.and_then(|state| state.start_time);
+        // Kept with the result: a node that got another handle meanwhile must not take this answer for its
+        // own.
         let handle = state.and_then(|state| state.extensions.handle.clone());
         debug!(execution = %claim.key, node = %id, attempt = claim.attempt, "poll remote work");
         let clock = Arc::clone(&self.clock);
@@ -116,12 +118,17 @@ impl Polls {
             let report = match made {
                 Err((reason, message)) => Some(AttemptOutcome::permanent(reason, message).into()),
                 Ok((provider, mut attempt)) => {
+                    // Before the time limit begins: waiting behind others is not the fault of this provider.
                     let _turn = turns.acquire_owned().await;
                     attempt.age = since(started, clock.now());
+                    // Nobody stops a poll, but the sender has to live: a provider that waits for a stop would
+                    // see a closed channel.
                     let (_keep, stop) = watch::channel(None);
                     let polling = provider.poll(attempt, Control { stop, output: lines });
                     match tokio::time::timeout(LONGEST_POLL, polling).await {
                         Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => Some(report),
+                        // One that was stopped or took too long learned nothing, and that is no failure of
+                        // the work.
                         _ => None,
                     }
                 }
@@ -147,6 +154,8 @@ impl Polls {
             let error = match made {
                 Err((_, message)) => Some(message),
                 Ok((provider, attempt)) => {
+                    // Without a turn, so that a cancellation does not wait behind slow polls, and bounded, so
+                    // that a provider that is gone does not hold its Execution for ever.
                     match tokio::time::timeout(LONGEST_CANCEL, provider.cancel_remote(attempt)).await {
                         Ok(done) => done.err(),
                         Err(_) => Some(format!("no answer within {} s", LONGEST_CANCEL.as_secs())),
@@ -162,6 +171,7 @@ impl Polls {
     /// The node of a claim, if nothing is being asked about it.
     fn free(&self, claim: &Claim) -> Option<NodeId> {
         let id = claim.compiled.ids.get(claim.node)?.clone();
+        // One question about a node at a time: two answers would be about two states of it.
         (!self.asked.contains_key(&(claim.key.clone(), id.clone()))).then_some(id)
     }
 
@@ -169,6 +179,7 @@ impl Polls {
     #[allow(clippy::type_complexity, reason = "a provider and what it is given")]
     fn made(&self, claim: &Claim, id: &NodeId) -> Result<(Arc<dyn Provider>, Attempt), (NodeReason, String)> {
         let attempt = self.factory.attempt(claim, id)?;
+        // An External node has no Binding; one provider polls all addresses.
         let external = claim.compiled.node(claim.node).is_some_and(|node| node.external_ref.is_some());
         let provider = if external {
             self.registry.external().ok_or_else(|| "no provider here polls addresses".to_owned())
@@ -198,6 +209,8 @@ fn next_poll(
             evidence,
         }) => {
             let pause = match (poll_after, interval) {
+                // An interval in the manifest says how often to ask at most, so a provider can only lengthen
+                // it.
                 (Some(asked), Some(_)) => asked.max(usual),
                 (Some(asked), None) => asked,
                 (None, _) => usual,

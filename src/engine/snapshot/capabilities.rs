@@ -16,6 +16,7 @@ pub(crate) fn capabilities_of(
     let Some(node) = compiled.node(node) else { return Ok(Vec::new()) };
     let mut capabilities = Vec::with_capacity(node.capability_refs.len());
     for reference in &node.capability_refs {
+        // A plan's references are relative to the plan's namespace, not to that of the Execution.
         let key = reference.key(Kind::Capability, &compiled.plan_key.namespace);
         let Some(loaded) = snapshot.cached(&key)? else { continue };
         if let Spec::Capability(spec) = &loaded.resource.spec {
@@ -38,6 +39,7 @@ pub(crate) fn checked(
     };
     let outcome = match check_outputs(outputs, &capabilities_of(snapshot, compiled, node)?) {
         Ok(outputs) => AttemptOutcome::Succeeded { outputs },
+        // Retryable: another attempt may give what was promised.
         Err(message) => AttemptOutcome::failed(NodeReason::OutputInvalid, message),
     };
     Ok(AttemptReport { outcome, evidence })

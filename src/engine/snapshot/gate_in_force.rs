@@ -83,6 +83,8 @@ pub(crate) fn in_force(
     if let Some(loaded) = snapshot.resource(gate)? {
         return Ok(GateInForce::Declared(Box::new(loaded)));
     }
+    // Before broken files are considered: the pinned version decides where there is one, and only a gate that
+    // never was valid is closed by them.
     let had_manifest =
         record.is_some_and(|record| !record.metadata.annotations.contains_key(StatusMetadata::IMPLICIT));
     if had_manifest {
@@ -101,12 +103,15 @@ fn kept(
     record: Option<&StatusRecord>,
     why: String,
 ) -> Result<GateInForce, EngineError> {
+    // Several declarations and no record: none of them ever was in force.
     let Some(record) = record else { return Ok(GateInForce::Closed { why }) };
     let pinned = snapshot.status.pinned(&snapshot.repo, gate)?.manifest;
     let resource = match pinned {
         Some(blob) => snapshot.read(blob, "pinned", gate)?,
         None => None,
     };
+    // The record says which spec was in force: somebody who puts another blob beside it does not choose the
+    // reviewers.
     let resource = resource.filter(|found| record.metadata.spec_digest() == Some(found.spec_digest.as_str()));
     Ok(match resource.map(|resource| resource.spec) {
         Some(Spec::Gate(spec)) => {
@@ -122,6 +127,8 @@ pub(crate) fn referrer(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option
     if let Some(plan) = snapshot.index.mentions(&Topic::Resource(gate.clone()))?.into_iter().next() {
         return Ok(Some(plan));
     }
+    // The index knows what declared plans mention. Pinned ones have to be read, which only a deleted gate
+    // asks for.
     for (key, _) in snapshot.index.records()?.into_iter().filter(|(key, _)| key.kind == Kind::Execution) {
         let Some(record) = snapshot.record(&key)? else { continue };
         let Some(pinned) = record.execution().and_then(|status| status.extensions.pinned.as_ref()) else {

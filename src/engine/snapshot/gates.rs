@@ -42,6 +42,8 @@ pub(crate) fn decide(
     let record = snapshot.record(gate)?;
     let status = record.as_ref().and_then(|record| gate_status(record));
     let version = in_force(snapshot, gate, record.as_deref())?;
+    // Of the version in force, which may be newer than the record: reviews of the spec before do not count
+    // for it (Invariant 11).
     let generation = version.generation(record.as_deref());
     Ok((decide_with(snapshot, &version, status, generation, binding, since), version))
 }
@@ -56,11 +58,12 @@ pub(crate) fn decide_with(
     since: Option<Timestamp>,
 ) -> GateEvaluation {
     let author = author_of(snapshot, binding);
-    // Where it cannot be told who the author is, nobody's review counts: better closed than open to the author.
+    // Where the author is not known, nobody's review counts: better closed than open to the author.
     let known = snapshot.config.gates.author_may_approve || author.is_some();
     let open = known && !matches!(version, GateInForce::Closed { .. });
     let asked =
         ReviewRequirements { spec: version.spec(), generation, binding, since, author: author.as_deref() };
+    // A closed gate has no reviews to count, so that there is one place where approvals are counted.
     let reviews = status.filter(|_| open).map(|status| status.review_history.as_slice()).unwrap_or_default();
     decide_reviews(&asked, reviews, &people(snapshot))
 }
@@ -72,6 +75,7 @@ pub(crate) fn author_of(snapshot: &Snapshot, binding: &ReviewBinding) -> Option<
         return None;
     }
     let commit = snapshot.repo.commit(binding.commit.parse().ok()?).ok()?;
+    // By the person and not by the address: whoever has two of them is one author.
     people(snapshot).identify(&commit.author.email).ok()
 }
 
@@ -99,6 +103,7 @@ pub(crate) fn metadata_of(
             metadata.annotations.insert(StatusMetadata::QUARANTINED.to_owned(), why.to_owned());
         }
         None => {
+            // Tells a gate that never had a manifest from one that lost it, which fails closed.
             metadata.annotations.insert(StatusMetadata::IMPLICIT.to_owned(), "true".to_owned());
         }
     }
@@ -116,6 +121,8 @@ pub(crate) fn waiting(
     let metadata = metadata_of(snapshot, &demand.gate, &version, old);
     let mut status = old.and_then(gate_status).cloned().unwrap_or_default();
     status.phase = GatePhase::Waiting;
+    // That was for the Execution before. This one is asked for anew, and each review says which one it is
+    // about.
     status.resolution = None;
     status.decided_generation = None;
     status.observed_generation = Some(metadata.generation);
@@ -129,6 +136,7 @@ pub(crate) fn waiting(
         None => status.conditions.retain(|condition| condition.kind != "ReviewsVoid"),
     }
     let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
+    // An Execution that is planned again while it waits makes no commit (Invariant 5).
     Ok((old != Some(&record)).then_some(record))
 }
 

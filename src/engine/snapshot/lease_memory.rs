@@ -38,6 +38,8 @@ impl LeaseMemory {
         if *known == *self.saved.borrow() {
             return;
         }
+        // Written beside and renamed, under a name of this process: other runners here never read half a
+        // file.
         let fresh = self.path.with_extension(format!("{}.new", std::process::id()));
         let bytes = serde_json::to_vec(&*known).unwrap_or_default();
         // A cache that cannot be written costs a longer wait.

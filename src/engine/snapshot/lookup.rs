@@ -30,6 +30,7 @@ use crate::run::gate::GateDecision;
 pub(crate) struct SnapshotLookup<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) registry: &'a Registry,
+    // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
     failure: RefCell<Option<EngineError>>,
     bindings: RefCell<HashMap<ResourceKey, Option<LoadedBinding>>>,
     /// Who holds which mutex; found out when somebody asks.
@@ -52,10 +53,12 @@ impl<'a> SnapshotLookup<'a> {
     /// Who holds a mutex; where nobody does, `key` takes it.
     pub(crate) fn holder(&self, key: &ResourceKey, mutex: &str) -> Option<ResourceKey> {
         let mut holders = self.holders.borrow_mut();
+        // Reads every active record, so only once somebody names a mutex.
         if holders.is_none() {
             *holders = self.keep(holders_of(self.snapshot).map(Some));
         }
         let name = (key.namespace.clone(), mutex.to_owned());
+        // Taken for the rest of the pass: the next Execution that is prepared must not find it free as well.
         let holder = holders.as_mut()?.entry(name).or_insert_with(|| key.clone());
         (holder != key).then(|| holder.clone())
     }
@@ -67,6 +70,7 @@ impl<'a> SnapshotLookup<'a> {
 
     fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
         result.unwrap_or_else(|error| {
+            // The first one is the cause; others mostly follow from it.
             self.failure.borrow_mut().get_or_insert(error);
             None
         })
@@ -83,6 +87,7 @@ impl<'a> SnapshotLookup<'a> {
                 self.keep(self.snapshot.generation(key, &loaded.declared).map(Some)).unwrap_or(1);
             LoadedBinding { loaded, generation }
         });
+        // Also that there is none, which every node without a Binding would ask again.
         self.bindings.borrow_mut().insert(key.clone(), found.clone());
         found
     }
@@ -97,6 +102,8 @@ impl<'a> SnapshotLookup<'a> {
             });
         match explained.resolution {
             Resolution::Bound { binding, generation, rule, target } => {
+                // After a rule has won: a provider that this runner lacks must not make a weaker rule choose
+                // another one.
                 if let Err(why) = usable(self.registry, &target) {
                     return ProviderResolution::Not(NodeReason::ProviderUnavailable, why);
                 }
@@ -140,6 +147,7 @@ impl PlanLookup for SnapshotLookup<'_> {
 
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
         let found = gates::decide(self.snapshot, gate, binding, since);
+        // A gate that cannot be read is closed (Invariant 11).
         let Some((evaluation, version)) = self.keep(found.map(Some)) else {
             return GateVerdict::Waiting("the gate cannot be read".to_owned());
         };
@@ -165,6 +173,7 @@ impl PlanLookup for SnapshotLookup<'_> {
     }
 
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {
+        // The kept failure ends the pass, so that an empty list decides nothing.
         self.keep(capabilities_of(self.snapshot, compiled, node).map(Some)).unwrap_or_default()
     }
 
@@ -188,6 +197,7 @@ impl PlanLookup for SnapshotLookup<'_> {
                 }
                 phase => ResourceProgress::Ongoing(format!("{phase:?}")),
             },
+            // Failed and not ongoing: a wait for a kind that has no end would never be over.
             Some(_) => ResourceProgress::Failed("of a kind that never succeeds".to_owned()),
         }
     }
@@ -201,6 +211,7 @@ impl PlanLookup for SnapshotLookup<'_> {
             _ => self.awaited_by_execution(key),
         };
         let mut awaited = self.keep(awaited.map(Some)).unwrap_or_default();
+        // Other kinds wait for nothing, so no cycle of waits goes through them.
         awaited.retain(|other| matches!(other.kind, Kind::Execution | Kind::Goal));
         awaited
     }
@@ -216,6 +227,7 @@ impl SnapshotLookup<'_> {
         let Spec::Plan(plan) = &plan.resource.spec else { return Ok(Vec::new()) };
         let record = self.snapshot.record(key)?;
         let status = record.as_ref().and_then(|record| record.execution());
+        // A node that has ended waits for nothing any more, and a cycle through it is resolved.
         let open = |node: &&Node| {
             let state = status.and_then(|status| status.node_statuses.get(&node.id));
             state.is_none_or(|state| !state.phase.is_terminal())

@@ -8,6 +8,8 @@ use crate::index::Declaration;
 use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
 use crate::record::PinKind;
 
+// Never to be changed: with another value every resource would get a new uid, and its record would be
+// another's.
 /// The namespace of our name-based uids.
 const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
 
@@ -21,6 +23,7 @@ pub(crate) fn observe(
     let digest = declared.spec_digest.as_str();
     let mut metadata = old.map_or_else(|| first_seen(key, desired), |old| old.metadata.clone());
     if metadata.spec_digest() != Some(digest) {
+        // One that was first seen a moment ago is at generation 1, and has no digest yet.
         if metadata.annotations.contains_key(StatusMetadata::SPEC_DIGEST) || old.is_some() {
             metadata.generation = metadata.generation.saturating_add(1);
         }
@@ -33,6 +36,7 @@ pub(crate) fn observe(
 /// Writes down where the manifest stands, and whether its newest version is in force.
 pub(crate) fn note_source(metadata: &mut StatusMetadata, declared: &Declaration) {
     metadata.annotations.insert(StatusMetadata::SOURCE.to_owned(), declared.source.path.clone());
+    // From here on it has had a manifest, and a gate without it fails closed.
     metadata.annotations.remove(StatusMetadata::IMPLICIT);
     match &declared.quarantined {
         Some(why) => {
@@ -53,18 +57,22 @@ pub(crate) fn pins_for(
     let was = old.is_some_and(|old| old.annotations.contains_key(StatusMetadata::QUARANTINED));
     match &declared.quarantined {
         Some(_) => Some(vec![(PinKind::Manifest, declared.blob)]),
+        // An empty list takes the old version away; absent would leave it there for a fresh clone to find.
         None => was.then(Vec::new),
     }
 }
 
 /// The metadata of a resource that is first seen at this desired commit.
 pub(crate) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata {
+    // From the name and a commit alone: racing reconcilers make the same uid, and what is deleted and written
+    // again gets another.
     let name = format!("{key}@{}", desired.id);
     StatusMetadata {
         name: key.name.clone(),
         namespace: key.namespace.clone(),
         uid: Uuid::new_v5(&UID_NAMESPACE, name.as_bytes()).to_string(),
         generation: 1,
+        // Records keep milliseconds; a finer time would differ from itself once it is read back.
         creation_timestamp: whole_millis(desired.committer_time),
         annotations: StringMap::new(),
     }

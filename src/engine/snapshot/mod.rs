@@ -33,7 +33,7 @@ use resolve_cache::ResolveCache;
 /// How many records may be newer than the index before it is brought up to date.
 const OVERLAY_LIMIT: usize = 20_000;
 
-/// How many commits of the status branch are looked at for the desired commit that they name.
+/// How many commits of the status branch are read in search of one that names a desired commit.
 const TRAILERS_LOOKED_AT: usize = 20;
 
 /// A declared resource with its declaration.
@@ -101,6 +101,8 @@ impl Snapshot {
 
     /// Brings the index to the commits that are known. What is wrong with manifests comes back.
     pub(crate) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
+        // The tree that the records were written for: there a fresh clone finds the last good version of a
+        // manifest that is broken now (Invariant 1).
         let previous =
             self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
         let desired = self.desired.tree;
@@ -108,6 +110,7 @@ impl Snapshot {
         let config = self.config_blob;
         let target = IndexTarget { desired, previous, status, config };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
+        // Only after the index holds the same commits: until then reads are right because of these.
         self.records.clear();
         self.answers = ResolveCache::default();
         self.broken.clear();
@@ -125,6 +128,8 @@ impl Snapshot {
         commit: ObjectId,
         records: impl IntoIterator<Item = (ResourceKey, Option<Arc<StatusRecord>>)>,
     ) -> Result<(), EngineError> {
+        // The index is not brought along: that is a transaction with a sync, and these records answer in its
+        // place.
         self.status = StatusTree::at(&self.repo, Some(commit))?;
         for (key, record) in records {
             self.broken.remove(&key);
@@ -139,6 +144,7 @@ impl Snapshot {
         tip: Option<ObjectId>,
     ) -> Result<BTreeSet<ResourceKey>, EngineError> {
         let new = StatusTree::at(&self.repo, tip)?;
+        // By tree and not by history: after `gc` the old tip is no ancestor of the new one.
         let changes = self.repo.compare(self.status.tree, new.tree)?;
         self.status = new;
         let mut keys = BTreeSet::new();
@@ -153,6 +159,8 @@ impl Snapshot {
                     self.broken.remove(key);
                     record
                 }
+                // Quarantined and no error of the pass: else whoever can push the branch could stop
+                // everything with one bad file (Invariant 6).
                 Err(_) => {
                     self.broken.insert(key.clone());
                     self.restored(key)?
@@ -189,6 +197,7 @@ impl Snapshot {
 
     /// The record of a resource.
     pub(crate) fn record(&self, key: &ResourceKey) -> Result<Option<Arc<StatusRecord>>, EngineError> {
+        // Also when it says that there is none: a removal that was just published is not in the index yet.
         if let Some(known) = self.records.get(key) {
             return Ok(known.clone());
         }
@@ -217,6 +226,7 @@ impl Snapshot {
     /// The declaration of a resource; none when an owner of it is gone.
     pub(crate) fn present(&self, key: &ResourceKey) -> Result<Option<Declaration>, EngineError> {
         let Some(declared) = self.index.declared(key)? else { return Ok(None) };
+        // What is owned goes with its owner, without a deletion of its own in the same commit.
         for owner in &declared.owners {
             if self.index.declared(owner)?.is_none() {
                 return Ok(None);
@@ -232,8 +242,10 @@ impl Snapshot {
         Ok(resource.map(|resource| LoadedResource { resource, declared }))
     }
 
-    /// A declared Binding or Capability, read once while the same commits are looked at.
+    /// A declared resource, read once until the index is brought to other commits. For what is asked for many times: Bindings
+    /// and Capabilities, and the Plans and Executions in which cycles of waits are searched.
     pub(crate) fn cached(&self, key: &ResourceKey) -> Result<Option<Rc<LoadedResource>>, EngineError> {
+        // Thousands of nodes ask for the same few resources.
         if let Some(known) = self.answers.binding(key) {
             return Ok(Some(known));
         }
@@ -247,6 +259,8 @@ impl Snapshot {
     /// The generation of a resource as it is declared now: that of its record, one more when the spec has changed since.
     pub(crate) fn generation(&self, key: &ResourceKey, declared: &Declaration) -> Result<u64, EngineError> {
         let (generation, digest) = match self.records.get(key) {
+            // Removed by a commit that the index does not know yet, so what is declared now is a new
+            // resource.
             Some(None) => return Ok(1),
             Some(Some(record)) => {
                 (record.metadata.generation, record.metadata.spec_digest().map(ToOwned::to_owned))
@@ -268,20 +282,24 @@ impl Snapshot {
         key: &ResourceKey,
     ) -> Result<Option<Resource>, EngineError> {
         let bytes = self.repo.blob(blob, self.config.limits.file_bytes)?;
+        // With all limits, pinned or not: whoever can push the status branch could pin what expands without
+        // bound.
         let parsed = manifest::parse(path, &bytes, &self.config.limits);
         Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
     }
 }
 
-/// The desired commit for which the status branch was last written, as the commits at its tip tell.
+/// The desired commit for which the status branch was last written, as the commits at its tip record it.
 pub(crate) fn recorded_desired(
     repo: &Repo,
     status: Option<ObjectId>,
 ) -> Result<Option<ObjectId>, EngineError> {
     let Some(tip) = status else { return Ok(None) };
+    // Not the tip alone: the root that `gc` makes names no desired commit.
     for commit in repo.log(tip).take(TRAILERS_LOOKED_AT) {
         let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);
         if let Some((_, value)) = named {
+            // Anybody who can push may write a malformed id, and it counts as none.
             return Ok(value.parse().ok());
         }
     }

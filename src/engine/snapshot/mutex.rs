@@ -1,5 +1,5 @@
 //! Mutual exclusion between Executions: who holds which mutex, according to the records and to what this very pass
-//! decided already. A runner that overlooks another's decision loses the race for the branch, and looks again.
+//! decided already. A runner that overlooks another's decision loses the race for the branch, and plans again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ pub(crate) type MutexHolders = BTreeMap<(Name, String), ResourceKey>;
 /// Who holds what, according to the records.
 pub(crate) fn holders(snapshot: &Snapshot) -> Result<MutexHolders, EngineError> {
     let mut keys: BTreeSet<ResourceKey> = snapshot.index.active_executions()?.into_iter().collect();
+    // A mutex may have been taken in a commit that the index does not know yet.
     let newer = snapshot.newer_records().map(|(key, _)| key);
     keys.extend(newer.filter(|key| key.kind == Kind::Execution).cloned());
     let mut holders = MutexHolders::new();
@@ -42,11 +43,13 @@ pub(crate) fn exclude(
 ) {
     let Some(name) = declared.and_then(|declared| mutex_of(declared, &key.namespace)) else { return };
     let known = draft.status.extensions.mutex.clone();
+    // What can start nothing takes no mutex: it would hold it while it waits at a gate.
     if draft.ready.is_empty() || known.as_ref().is_some_and(|mutex| mutex.waits_for.is_none()) {
         return;
     }
     let waits_for = holder(&name);
     let mutex = MutexHold { name, waits_for: waits_for.clone() };
+    // Recorded only when it changes: waiting for the same holder makes no commit (Invariant 5).
     if known.as_ref() != Some(&mutex) {
         draft.execution(ExecutionChange::Exclude(mutex), now);
     }
@@ -57,6 +60,7 @@ pub(crate) fn exclude(
 }
 
 fn mutex_of(declared: &Declaration, namespace: &Name) -> Option<String> {
+    // By the topic that the index keeps for it, so that both read the annotation alike.
     let prefix = Topic::Mutex(namespace.clone(), String::new()).to_string();
     declared.topics.iter().find_map(|topic| topic.strip_prefix(prefix.as_str())).map(ToOwned::to_owned)
 }

@@ -21,6 +21,7 @@ pub(crate) fn program_of(
     let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
         blob.map_or(Ok(None), |blob| snapshot.read(blob, "pinned", key))
     };
+    // All from the status branch, and nothing from what is declared now (Invariant 9).
     let execution = read(blobs.execution, key)?;
     let plan = read(blobs.plan, &pinned.plan)?;
     let goal = match &pinned.goal {
@@ -31,6 +32,7 @@ pub(crate) fn program_of(
         (Some(execution), Some(plan)) => {
             assemble(key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
         }
+        // In words, because it holds this Execution alone and no other (Invariant 6).
         _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
     })
 }
@@ -45,6 +47,7 @@ pub(crate) fn sources(
     key: &ResourceKey,
     declared: &Declaration,
 ) -> Result<Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite>, EngineError> {
+    // The blob that the index names: of a quarantined manifest its last good version.
     let Some(execution) = snapshot.read(declared.blob, &declared.source.path, key)? else {
         return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
     };
@@ -53,6 +56,7 @@ pub(crate) fn sources(
     };
     let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
     let Some(plan) = snapshot.resource(&plan_key)? else {
+        // It waits for the plan by its name, and is woken when that arrives.
         return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
     };
     let mut pins = vec![(PinKind::Execution, declared.blob), (PinKind::Plan, plan.declared.blob)];
@@ -62,6 +66,7 @@ pub(crate) fn sources(
         let Some(found) = snapshot.resource(&goal_key)? else {
             return Ok(Err(("GoalNotFound", format!("there is no {goal_key}"), vec![goal_key])));
         };
+        // A goal is pinned as well, since briefs quote it and its timeout ends the run.
         pins.push((PinKind::Goal, found.declared.blob));
         goal = Some(found.resource);
     }

@@ -1,5 +1,6 @@
-//! Answers that planning gets again and again while the same commits are looked at: Bindings as they are declared, what
-//! was resolved for nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is brought to other commits.
+//! Answers that planning needs again and again at the same commits: resources as they are declared, what was resolved for
+//! nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is
+//! brought to other commits.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use crate::graph::NodeIx;
 use crate::model::ResourceKey;
 use crate::plan::ProviderResolution;
 
-/// The blob and the generation of the Binding that was looked at; none when there is no such Binding.
+/// The blob and the generation of the Binding that was resolved with; none when there is no such Binding.
 pub(crate) type BindingVersion = Option<(ObjectId, u64)>;
 
 /// How many executions are remembered at most.
@@ -48,6 +49,7 @@ impl ResolveCache {
     ) -> Option<ProviderResolution> {
         let resolved = self.resolved.borrow();
         let (known, answer) = resolved.get(execution)?.get(&node)?;
+        // Also within the same commits: the generation changes as soon as the Binding's record is published.
         (*known == stamp).then(|| answer.clone())
     }
 
@@ -60,6 +62,7 @@ impl ResolveCache {
         answer: &ProviderResolution,
     ) {
         let mut resolved = self.resolved.borrow_mut();
+        // All of it at once: what is dropped is only resolved again, and no order of use has to be kept.
         if resolved.len() >= MOST && !resolved.contains_key(execution) {
             resolved.clear();
         }

@@ -35,6 +35,7 @@ impl Repo {
     pub fn compare(&self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<Vec<TreeChange>, GitError> {
         let mut comparison =
             Comparison { repo: self, path: Vec::new(), depth: 0, visits: 0, changes: Vec::new() };
+        // Equal roots are the usual pass in which nothing changed; not one object is read for it.
         if old != new {
             comparison.trees(old, new)?;
         }
@@ -80,6 +81,7 @@ struct Comparison<'r> {
 impl Comparison<'_> {
     fn trees(&mut self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<(), GitError> {
         let repo = self.repo;
+        // Both trees stay borrowed from the object database while they are compared, so that no entry is copied.
         repo.with_whole_tree(old, |old| repo.with_whole_tree(new, |new| self.bytes(old, new)))
     }
 
@@ -102,16 +104,21 @@ impl Comparison<'_> {
         }
         let Some(name) = old.as_ref().or(new.as_ref()).map(|entry| entry.name) else { return Ok(()) };
         let length = self.path.len();
+        // Counted here and not by object: the same tree below many names is one object and many paths.
         self.visits += 1;
+        // One buffer for all paths, cut back at the end; a path of its own is made only for what differs.
         if length > 0 {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(name);
+        // A file that became a directory is a removal and additions: the two sides are split, so both are listed.
         let (old_tree, old_entry) = split(old);
         let (new_tree, new_entry) = split(new);
         if old_entry.is_some() || new_entry.is_some() {
             self.changes.push(TreeChange { path: self.path.clone(), old: old_entry, new: new_entry });
         }
+        // The limits are asked before a tree is read. A refusal is an error of the whole comparison: a list that is cut
+        // short would look like one of removals.
         if let Some(id) = old_tree.or(new_tree) {
             let problem = if self.depth >= DEPTH_LIMIT {
                 Some("is nested too deeply")

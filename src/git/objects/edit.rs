@@ -43,6 +43,8 @@ impl Repo {
         // All edits of a directory at once: one after the other, a batch of n records would rewrite their tree n times.
         let mut root = TreeEdits::default();
         for (path, id) in edits {
+            // Every path, also one that is removed: names come from manifests and records, and what is refused on the
+            // way in cannot be there.
             path::check(path)?;
             let mut directory = &mut root;
             let mut rest = path.as_str();
@@ -69,11 +71,14 @@ impl Repo {
             let mut lines = Vec::new();
             let mut entries = RawEntries::new(bytes);
             for entry in entries.by_ref() {
+                // Taken over as bytes, with modes and names that are not understood here: an edit changes nothing
+                // beside its paths.
                 if !edits.touch(entry.name) {
                     lines.extend(line(entry));
                 }
             }
             if let (Some(id), false) = (base, entries.is_exhausted()) {
+                // A tree that ends in the middle of an entry would lose everything behind it in the next commit.
                 return Err(GitError::BadTree { id, problem: "is broken" });
             }
             self.add_edited(bytes, edits, prefix, &mut lines)?;
@@ -98,6 +103,7 @@ impl Repo {
         // One pass over the tree for all edits of it, as it may be long.
         let mut present = BTreeMap::new();
         for entry in RawEntries::new(bytes).filter(|entry| edits.touch(entry.name)) {
+            // The first of two equal names counts, as it does when a path is read.
             present.entry(entry.name).or_insert((entry.mode(), ObjectId::from_slice(entry.id)));
         }
         let refuse = |name: &str, mode| {
@@ -107,6 +113,8 @@ impl Repo {
             let mode = match present.get(name.as_bytes()) {
                 None => EntryMode::Blob,
                 Some((mode, _)) if mode.is_file() => *mode,
+                // A link or a submodule is neither followed nor replaced (Invariant 7): somebody put it there on
+                // purpose.
                 Some((mode, _)) => return refuse(name, *mode),
             };
             if let Some(id) = id {
@@ -128,6 +136,7 @@ impl Repo {
                 }
                 _ => None,
             };
+            // `None` is a directory that became empty: Git has no entry for one.
             if let Some(id) = self.edit_directory(base, deeper, &format!("{prefix}{name}/"))? {
                 lines.push(TreeLine { name: name.as_bytes(), mode: EntryMode::Tree.octal(), id });
             }
@@ -136,6 +145,7 @@ impl Repo {
     }
 
     fn write_lines(&self, lines: &[TreeLine<'_>]) -> Result<ObjectId, GitError> {
+        // 28 bytes beside the name: six digits of the mode, a blank, a zero byte and the 20 bytes of the id.
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.name.len() + 28).sum());
         for line in lines {
             bytes.extend_from_slice(line.mode);

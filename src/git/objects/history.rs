@@ -40,6 +40,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::UnknownRevision`] when it names none.
     pub fn resolve_commit(&self, rev: &str) -> Result<ObjectId, GitError> {
+        // Peeled, as a tag has an id of its own, and what is pinned and compared are commits.
         let found = self.git2().revparse_single(rev).and_then(|object| object.peel_to_commit());
         match found {
             Ok(commit) => Ok(ObjectId::from_oid(commit.id())),
@@ -67,7 +68,7 @@ impl Repo {
         CommitLog { repo: self, next: Some(from), first: true }
     }
 
-    /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot tell.
+    /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot know.
     ///
     /// # Errors
     /// When `of` is missing, or history is broken.
@@ -93,7 +94,7 @@ impl Repo {
 
     /// Walks as far as a shallow clone reaches; libgit2's own walk takes the boundary for damage.
     fn is_ancestor_in_shallow(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
-        // The file itself: libgit2 tells that a repository is shallow, but not where it ends.
+        // The file itself: libgit2 says that a repository is shallow, but not where it ends.
         let path = self.common_dir().join("shallow");
         let text = std::fs::read_to_string(&path).map_err(|source| GitError::Io {
             doing: "read",
@@ -102,6 +103,7 @@ impl Repo {
         })?;
         let boundary: HashSet<ObjectId> = text.lines().filter_map(|line| line.parse().ok()).collect();
         let mut cut = false;
+        // Merges make many ways to the same commit; without this set a long history takes exponential time.
         let mut seen = HashSet::from([of]);
         let mut next = vec![of];
         while let Some(id) = next.pop() {
@@ -114,6 +116,7 @@ impl Repo {
             }
             match self.commit(id) {
                 Ok(commit) => next.extend(commit.parents.into_iter().filter(|parent| seen.insert(*parent))),
+                // A fetch with a depth may have cut history off after the boundary was read.
                 Err(GitError::Missing { .. }) if id != of => cut = true,
                 Err(error) => return Err(error),
             }

@@ -51,6 +51,7 @@ fn is_dot_git(name: &[u8]) -> bool {
         .filter(|c| !matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}'))
         .collect();
     let text: String = visible.into_iter().collect::<String>().to_ascii_lowercase();
+    // On NTFS a colon starts the name of a stream, so `.git::$INDEX_ALLOCATION` is the directory `.git`.
     let stem = text.split(':').next().unwrap_or_default();
     matches!(stem.trim_end_matches(['.', ' ']), ".git" | "git~1")
 }

@@ -34,6 +34,8 @@ impl RawEntry<'_> {
 
 /// See [`RawEntry::order`].
 pub(super) fn order(left: &[u8], left_is_tree: bool, right: &[u8], right_is_tree: bool) -> Ordering {
+    // Not a plain comparison of names: `a.b` goes before the directory `a`, and `a0` after it, because `/` lies between
+    // them.
     let shared = left.len().min(right.len());
     let (left_head, left_rest) = left.split_at(shared);
     let (right_head, right_rest) = right.split_at(shared);
@@ -68,6 +70,7 @@ impl<'a> RawEntries<'a> {
         let end = after_mode.iter().position(|byte| *byte == 0)?;
         let name = after_mode.get(..end)?;
         let after_name = after_mode.get(end + 1..)?;
+        // SHA-1 alone. A repository with another object format is refused when it is opened.
         let (id, after_id) = after_name.split_at_checked(20)?;
         self.rest = after_id;
         Some(RawEntry { mode, name, id })
@@ -93,6 +96,7 @@ impl Repo {
         let oid = id.oid().map_err(GitError::doing("bad object id"))?;
         let object = odb.read(oid).or_else(|error| self.promised(id, error, || odb.read(oid)));
         let object = object.map_err(|error| self.missing("tree", id, error))?;
+        // An entry may call a blob a tree; its bytes would be taken for entries.
         if object.kind() != git2::ObjectType::Tree {
             return Err(GitError::BadTree { id, problem: "is not a tree" });
         }

@@ -15,13 +15,15 @@ impl Repo {
         while let Some(name) = names.next() {
             let found = self.with_tree(directory, |bytes| {
                 // Linear: Git's order puts a file and a directory of one name in different places, so a binary search
-                // would have to look twice, and gains nothing on trees of at most 1,000 entries.
+                // would have to search twice, and gains nothing on trees of at most 1,000 entries.
                 let entry = RawEntries::new(bytes).find(|entry| entry.name == name.as_bytes());
                 Ok(entry.and_then(RawEntry::to_entry))
             })?;
             match found {
                 Some(entry) if names.peek().is_none() => return Ok(Some(entry)),
                 Some(entry) if entry.mode == EntryMode::Tree => directory = entry.id,
+                // A file or a link in the middle of the path: nothing is below it, and a link is not followed out of
+                // the tree (Invariant 7).
                 _ => return Ok(None),
             }
         }

@@ -53,6 +53,7 @@ impl Repo {
         let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE);
         let swapped = self.swap_patiently(full_name, old, new, why, own.as_mut());
         if let Some(own) = &mut own {
+            // Also after an error: the note speaks of a lock that this process would have left by dying, and it lives.
             own.clear();
         }
         match &swapped {
@@ -135,7 +136,7 @@ impl Repo {
                     Ok(if now == old { None } else { Some(SwapResult::Moved(now)) })
                 }
                 ErrorCode::Locked => Ok(None),
-                // libgit2 reports some held locks as other errors; the file tells what it was.
+                // libgit2 reports some held locks as other errors; the file shows what it was.
                 _ if lock_file(self, full_name).exists() => Ok(None),
                 _ => Err(GitError::Git { doing: format!("cannot write {full_name}"), source: error }),
             },

@@ -50,14 +50,21 @@ impl Repo {
                 let found = self.read_ref(&update.reference)?;
                 if found != update.expected {
                     let expected = update.expected;
-                    tracing::debug!(reference = update.reference, ?expected, ?found, "lost race: reference moved");
+                    tracing::debug!(
+                        reference = update.reference,
+                        ?expected,
+                        ?found,
+                        "lost race: reference moved"
+                    );
                     return Ok(false);
                 }
             }
             if waited >= PATIENCE {
                 let locks = updates.iter().map(|update| lock_file(self, &update.reference));
                 let locked = locks.chain([lock_file(self, "packed-refs")]).find_map(|lock| explain(&lock));
-                return Err(locked.unwrap_or(GitError::Program { doing: "move references", detail: output.stderr }));
+                return Err(
+                    locked.unwrap_or(GitError::Program { doing: "move references", detail: output.stderr })
+                );
             }
             thread::sleep(pause);
             waited += pause;

@@ -21,9 +21,11 @@ impl Remote {
             Err(_) => make(&address.url, into)?,
         };
         let remote = Self::open(&repo, url, options)?;
+        // An empty remote names no branch; `main` is what the new clone has as its `HEAD` already.
         let branch = remote.default_branch()?.unwrap_or_else(|| "main".to_owned());
         let reference = format!("refs/heads/{branch}");
         let tip = remote.fetch(&repo, &[&reference])?.into_iter().next().flatten();
+        // Before `HEAD`: one that names a branch without a commit would make the clone look empty.
         follow(&repo, &reference, tip)?;
         repo.git2()
             .reference_symbolic("HEAD", &reference, true, "planspec: the remote's default branch")
@@ -42,9 +44,11 @@ fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
     let repo = Repo::init_bare(new.path(), "main")?;
     let configure = || -> Result<(), git2::Error> {
         repo.git2().remote(ORIGIN, url)?;
+        // Marks it as ours: only in such a clone are histories cut off and stale `shallow.lock` files removed.
         repo.git2().config()?.set_bool("planspec.cacheClone", true)
     };
     configure().map_err(GitError::doing("cannot configure the clone"))?;
+    // Closed before the rename: the handle would go on with paths that are gone.
     drop(repo);
     let path = new.keep();
     if let Err(source) = std::fs::rename(&path, into) {

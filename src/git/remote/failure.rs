@@ -29,7 +29,10 @@ pub(super) fn is_final(error: &GitError) -> bool {
 /// Whether a failure usually passes by itself: the network, an overloaded or restarting host.
 pub(super) fn is_transient(error: &GitError) -> bool {
     match error {
+        // A host that accepts a connection and then says nothing is most often an overloaded one.
         GitError::TimedOut { .. } => true,
+        // By wording, since `git` has one exit code for all of these. A wording that is missing here ends the wait for
+        // an outage early and never gives a wrong result: lost races are seen by reading back.
         GitError::Unreachable { detail, .. } | GitError::Remote { detail, .. } => has(
             detail,
             &[
@@ -53,6 +56,7 @@ pub(super) fn is_transient(error: &GitError) -> bool {
                 "unexpected disconnect",
                 "operation too slow",
                 "service unavailable",
+                // Of the 4xx, only these two mean a passing condition by themselves.
                 "returned error: 408",
                 "returned error: 429",
                 "returned error: 5",
@@ -65,6 +69,8 @@ pub(super) fn is_transient(error: &GitError) -> bool {
 /// Whether a failure that is permanent by itself is what hosts answer during an outage, too.
 pub(super) fn may_be_an_outage(error: &GitError) -> bool {
     match error {
+        // While a host fails over it may answer so to everybody; whether it worked a moment ago is known to the caller
+        // alone.
         GitError::Authentication { .. } | GitError::Unreachable { .. } => true,
         GitError::Permission { detail, .. } => has(detail, &["returned error: 403"]),
         _ => false,
@@ -75,11 +81,14 @@ pub(super) fn may_be_an_outage(error: &GitError) -> bool {
 pub(super) fn is_contention(reason: &str) -> bool {
     has(
         reason,
+        // Taken for a refusal of the content, one of these would have the node of an innocent Execution blocked for
+        // good.
         &["lock", "failed to update ref", "incorrect old value", "reference already exists", "stale info"],
     )
 }
 
 fn has(said: &str, parts: &[&str]) -> bool {
+    // Versions of Git and of hosts differ in capitals, as in `Connection refused`.
     let said = said.to_ascii_lowercase();
     parts.iter().any(|part| said.contains(part))
 }
@@ -91,16 +100,19 @@ fn is_authentication(said: &str) -> bool {
             "authentication failed",
             "could not read username",
             "could not read password",
+            // The program could not ask for credentials because prompts are off, so there are none; for a person that
+            // is the same fault.
             "terminal prompts disabled",
             "unable to get password",
             "returned error: 401",
             "permission denied (publickey",
+            // No refusal by the host. It belongs here because the way out is the same: the set-up of who talks to whom.
             "host key verification failed",
         ],
     )
 }
 
-/// A hook, a rule or a limit that looked at what was pushed.
+/// A hook, a rule or a limit that judges what was pushed.
 fn is_refusal(said: &str) -> bool {
     has(
         said,
@@ -109,6 +121,8 @@ fn is_refusal(said: &str) -> bool {
             "unpacker error",
             "pack exceeds maximum allowed size",
             "returned error: 413",
+            // Codes of GitHub: files that are too large (GH001), secrets (GH009), rules of the repository (GH013). They
+            // stay when the words around them change.
             "gh001",
             "gh009",
             "gh013",
@@ -123,6 +137,7 @@ fn is_denied(said: &str) -> bool {
         said,
         &[
             "returned error: 403",
+            // GH006 is a protected branch: another user could push the same content there.
             "gh006",
             "protected branch",
             "permission to ",
@@ -131,6 +146,7 @@ fn is_denied(said: &str) -> bool {
             "deny updating",
             "branch is currently checked out",
             "insufficient permission",
+            // What Git says on the other side of a local path or of SSH, where it runs as somebody else.
             "detected dubious ownership",
         ],
     )
@@ -163,8 +179,10 @@ fn gist(said: &str) -> String {
     let lines = said.lines().filter(|line| !noise.iter().any(|noise| line.starts_with(noise)));
     let stripped = lines.map(|line| {
         let line = line.strip_prefix("remote: ").unwrap_or(line);
+        // These prefixes mean the `git` program. In a message of ours they would read as if this program had crashed.
         line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")).unwrap_or(line).trim()
     });
+    // A server may print pages; what it means stands in the first lines.
     let kept: Vec<&str> = stripped.filter(|line| !line.is_empty()).take(6).collect();
     if kept.is_empty() { "git printed no reason".to_owned() } else { kept.join("; ") }
 }

@@ -59,6 +59,7 @@ impl Remote {
         self.patiently(RemoteAccess::Read, || {
             let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
             tracing::debug!(remote = self.shown, %commit, "fetching a single commit");
+            // In a complete clone never with a depth: it would cut the user's own history off.
             let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
             let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
             if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
@@ -80,6 +81,7 @@ impl Remote {
         let depth = self.options.depth.filter(|_| repo.is_shallow() || is_cache_clone(repo));
         for (theirs, ours) in pairs {
             let list = if depth.is_none() || repo.read_ref(ours)?.is_some() { &mut known } else { &mut new };
+            // With `+`, since a branch that was rewritten has to be seen and reported, not refused (Invariant 13).
             list.push(format!("+{theirs}:{ours}"));
         }
         let mut output = GitOutput::nothing();

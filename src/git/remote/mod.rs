@@ -63,6 +63,7 @@ impl Default for RemoteOptions {
 impl fmt::Debug for RemoteOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteOptions")
+            // By hand: a derived `Debug` would print the token wherever options are traced.
             .field("authorization", &self.authorization.as_ref().map(|_| "***"))
             .field("depth", &self.depth)
             .field("timeout", &self.timeout)
@@ -103,6 +104,7 @@ impl Remote {
     /// # Errors
     /// [`GitError::UnknownRemote`] when it is neither.
     pub fn open(repo: &Repo, name_or_url: &str, options: RemoteOptions) -> Result<Self, GitError> {
+        // Relative addresses of a remote count from here, as Git counts them.
         let directory = repo.work_tree().unwrap_or_else(|| repo.git_dir()).to_owned();
         let names = repo.remote_names()?;
         if names.iter().any(|name| name == name_or_url) {
@@ -148,6 +150,8 @@ impl Remote {
 
     /// An address given by the user; a path becomes absolute, so that it means the same everywhere.
     fn parse_address(text: &str) -> Result<RemoteUrl, GitError> {
+        // A leading dash would be an option (`--upload-pack=…` runs a program), and a line break could forge a line of
+        // output.
         if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
             return Err(unknown(text));
         }
@@ -208,7 +212,7 @@ impl Remote {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
-        // A remote may name references that nobody asked for; only wanted ones are looked up.
+        // A remote may name references that nobody asked for; only wanted ones are used.
         let tip = |wanted: &&str| {
             // `ls-remote` matches the ends of names: `refs/heads/main` also finds `refs/x/refs/heads/main`.
             let (id, _) = lines.iter().find(|(_, name)| name == wanted)?;
@@ -280,11 +284,14 @@ impl Remote {
         if let Some(origin) = self.address.origin() {
             let basic = |pair: &String| format!("Authorization: Basic {}", base64(pair.as_bytes()));
             let given = self.options.authorization.as_ref().map(|value| format!("Authorization: {value}"));
+            // What the environment gives goes before what the address holds: in CI it is the token of this job.
             if let Some(header) = given.or_else(|| self.address.credentials.as_ref().map(basic)) {
                 // An empty value first drops what the configuration holds, as `actions/checkout` leaves a header there, and
                 // hosts refuse a request with two.
                 settings.push("-c".into());
                 settings.push(format!("http.{origin}.extraHeader=").into());
+                // By environment, because arguments are visible to every user of the machine, and bound to the origin,
+                // so that no other host gets the token.
                 settings.push(format!("--config-env=http.{origin}.extraHeader=PLANSPEC_GIT_HEADER").into());
                 environment.push(("PLANSPEC_GIT_HEADER", header));
             }
@@ -300,6 +307,7 @@ impl Remote {
             .timeout(self.options.timeout)
             .heeding(self.options.stop.clone())
             .env("GIT_ALLOW_PROTOCOL", self.address.protocols());
+        // Only HTTP has headers; with other transports the trace would be noise that has to be filtered.
         if self.address.origin().is_some() {
             program = program.watching_headers();
         }
@@ -330,6 +338,8 @@ fn configured_url(repo: &Repo, name: &str) -> Result<String, GitError> {
 /// The part of `refs/planspec/` for a remote that has no name.
 fn space_of(address: &RemoteUrl) -> String {
     let digest = Sha256::digest(address.url.as_bytes());
+    // A digest, as an address holds characters that no reference name may hold. 64 bits keep the few remotes of one
+    // clone apart.
     let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("url-{hex}")
 }

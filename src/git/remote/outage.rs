@@ -34,7 +34,9 @@ impl OutagePatience {
     }
 
     fn left(self, began: Instant, most: Duration) -> Duration {
+        // From the first failure of this operation on: an outage that ends gives the next one its full time again.
         let longest = self.longest.min(most).saturating_sub(began.elapsed());
+        // `until` is the end of `--max-duration`: waiting beyond it would take the time in which leases are given back.
         self.until.map_or(longest, |until| longest.min(until.saturating_duration_since(Instant::now())))
     }
 }
@@ -65,7 +67,9 @@ impl Connection {
     /// The host asked, by `Retry-After`, not to be contacted for a while.
     pub(super) fn retry_after(&self, pause: Option<Duration>) {
         let Some(pause) = pause else { return };
+        // A monotonic clock: the pause must not end early or late because the wall clock is set.
         let until = Instant::now() + pause.min(LONGEST_RETRY_AFTER);
+        // A poisoned lock still holds a usable time, and a panic in another thread is no reason to hammer the host.
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
@@ -99,6 +103,8 @@ impl<'r> OutageWait<'r> {
     /// long enough.
     pub(super) fn wait(&mut self, error: GitError) -> Result<(), GitError> {
         let Remote { connection, options, shown, .. } = self.remote;
+        // Reading and writing apart: a token that may only read succeeds at each fetch, and its refused push is no
+        // outage.
         let before = connection.succeeded_before(self.access);
         // A token that worked a moment ago and is refused now, or a repository that is gone: hosts answer so while they fail
         // over. Before the first success, it is what it says.
@@ -107,13 +113,18 @@ impl<'r> OutageWait<'r> {
             return Err(error);
         }
         let began = *self.began.get_or_insert_with(Instant::now);
+        // A wrong address looks the same as a host that is down. Only one that answered before is known to be right.
         let left = options.patience.left(began, if before { Duration::MAX } else { FIRST_CONTACT });
         let asked = connection.asked_pause();
+        // When the host asks for more than is left, trying earlier would be refused again, so the failure is reported
+        // at once.
         if left.is_zero() || asked > left {
             return Err(error);
         }
+        // The last attempt comes at the end of the patience, not after it.
         let pause = jittered(self.pause).max(asked).min(left);
         tracing::warn!(remote = shown, %error, pause_ms = pause.as_millis(), "cannot reach the remote; trying again");
+        // A person who interrupts during an outage must not wait for the pause to end.
         if !options.stop.sleep(pause) {
             return Err(GitError::Interrupted);
         }
@@ -154,6 +165,8 @@ impl Remote {
 /// Between three quarters and five quarters of a pause: runners that lost the same host at the same moment do not all come
 /// back at the same moment.
 fn jittered(pause: Duration) -> Duration {
+    // The seeds of hash maps are random for each process, which is all that is needed here; no crate of random numbers
+    // for it.
     let random = RandomState::new().build_hasher().finish() % 512;
     pause * u32::try_from(768 + random).unwrap_or(1_024) / 1_024
 }

@@ -63,15 +63,16 @@ impl Remote {
         let input = ids.iter().map(|id| format!("{id}\n")).collect::<String>();
         self.patiently(RemoteAccess::Read, || {
             // As `git` itself does it: no negotiation, since nothing that is here helps with an object that is not.
-            let program = self.program().args(["-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet"]).args([
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--no-recurse-submodules",
-                "--no-auto-maintenance",
-                "--filter=blob:none",
-                "--stdin",
-                &self.target,
-            ]);
+            let program =
+                self.program().args(["-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet"]).args([
+                    "--no-tags",
+                    "--no-write-fetch-head",
+                    "--no-recurse-submodules",
+                    "--no-auto-maintenance",
+                    "--filter=blob:none",
+                    "--stdin",
+                    &self.target,
+                ]);
             let output = self.finish(program.input(input.clone().into_bytes()))?;
             if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
         })

@@ -69,6 +69,8 @@ impl Remote {
     /// # Errors
     /// When the remote cannot be reached, or this user may not write to it.
     pub fn push_all(&self, repo: &Repo, updates: &[RefUpdate]) -> Result<Vec<PushResult>, GitError> {
+        // All names before anything is sent: a name that is no reference must not fail one half of a push that has no
+        // atomicity.
         for update in updates {
             check_name(&update.reference)?;
         }
@@ -77,6 +79,7 @@ impl Remote {
         }
         let references: Vec<&str> = updates.iter().map(|update| update.reference.as_str()).collect();
         let commits: Vec<ObjectId> = updates.iter().map(|update| update.new).collect();
+        // Before the first attempt, as an outage may last for hours while the user's own `git gc` runs.
         repo.keep_in_flight(&self.space, &commits)?;
         let mut outage = OutageWait::new(self, RemoteAccess::Write);
         let mut pause = self.options.backoff;
@@ -104,6 +107,8 @@ impl Remote {
                 Ok(()) => {}
                 Err(error) if left == 0 || is_final(&error) => return Err(error),
                 Err(error) => {
+                    // Not an outage, and nothing moved: hosts refuse now and then for reasons that pass, such as a lock
+                    // of a reference.
                     if !self.options.stop.sleep(pause) {
                         return Err(error);
                     }
@@ -121,6 +126,8 @@ impl Remote {
         );
         let mut results = Vec::new();
         for update in updates {
+            // In the order given, and none after a failure: what keeps a result goes first, so a status never names a
+            // commit that the remote lacks.
             if results.iter().all(|result| *result == PushResult::Done) {
                 results.extend(self.push_all(repo, slice::from_ref(update))?);
             } else {
@@ -135,6 +142,7 @@ impl Remote {
             "push",
             "--quiet",
             "--porcelain",
+            // A `pre-push` hook is a program of the user's checkout; it is off by `core.hooksPath` too.
             "--no-verify",
             "--no-signed",
             "--no-follow-tags",
@@ -145,10 +153,13 @@ impl Remote {
             program = program.args(["--atomic"]);
         }
         for RefUpdate { reference, expected, .. } in updates {
+            // The value is always given. `--force-with-lease` without one compares with the remote-tracking reference,
+            // which any fetch moves. Empty means that it must not exist.
             let lease = expected.map(|id| id.to_string()).unwrap_or_default();
             program = program.args([format!("--force-with-lease={reference}:{lease}")]);
         }
         program = program.args(["--end-of-options", &self.target]);
+        // By object id: no local branch is needed, and none can be moved between planning and pushing.
         program = program.args(updates.iter().map(|update| format!("{}:{}", update.new, update.reference)));
         let output = self.finish(program).map_err(PushFailure::from)?;
         if output.success {
@@ -169,6 +180,8 @@ impl Remote {
         }
         let is_not_atomic = output.stderr.contains("does not support --atomic");
         let names: Vec<&str> = updates.iter().map(|update| update.reference.as_str()).collect();
+        // The reasons of `--porcelain` stand on standard output, those of the host on standard error. Both are
+        // classified together.
         let said = format!("{}\n{}", output.stderr, refused.values().cloned().collect::<Vec<_>>().join("\n"));
         let error = explain(&self.shown, &format!("writing {}", names.join(" and ")), &said);
         Err(PushFailure { error, refused, is_not_atomic })
@@ -190,7 +203,7 @@ impl Remote {
         if updates.iter().zip(tips).all(|(update, tip)| *tip == update.expected) {
             // A refused permission is an error of the whole push: leaving something out of it would not help.
             let GitError::Refused { detail, .. } = &failure.error else { return Ok(None) };
-            // Limits of size are refused before any reference is looked at, and then every one is suspect.
+            // Limits of size are refused before any reference is considered, and then every one is suspect.
             let is_suspect = |update: &RefUpdate| {
                 failure.refused.is_empty() || failure.refused.contains_key(&update.reference)
             };
@@ -200,6 +213,7 @@ impl Remote {
             };
             return Ok(Some(updates.iter().map(result).collect()));
         }
+        // Mixed: another writer was faster at some of them. Each is reported by what its own reference says.
         let result = |(update, tip): (&RefUpdate, &Option<ObjectId>)| match *tip {
             tip if tip == Some(update.new) => Ok(PushResult::Done),
             tip if tip == update.expected => Ok(PushResult::Aborted),

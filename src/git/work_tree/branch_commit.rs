@@ -39,23 +39,32 @@ impl Repo {
     ) -> Result<BranchCommit, GitError> {
         let reference = format!("refs/heads/{branch}");
         check_name(&reference)?;
+        // Only where it is checked out: on every other branch the working tree shows something else and must not
+        // change.
         let here = self.work_tree().is_some() && self.head_branch()?.as_deref() == Some(branch);
+        // Before any object is written, so that a refusal leaves nothing behind.
         self.refuse_other_checkouts(branch, &reference)?;
+        // Outside the loop: the content does not depend on the tip, and a lost race would run the filters again.
         let blobs = self.write_files(edits)?;
         for attempt in 0..ATTEMPTS {
             let tip = self.read_ref(&reference)?;
             let base = tip.map(|tip| self.commit(tip).map(|commit| commit.tree)).transpose()?;
             let tree = self.edit_tree(base, &blobs)?;
+            // The second case is a removal on a branch that does not exist: an empty first commit would help nobody.
             let unchanged = base == Some(tree) || (base.is_none() && self.entries(tree)?.is_empty());
             if here {
                 // Before the branch moves: if this process dies in between, the paths hold what is to be committed, and a
                 // second run succeeds. The other order leaves a checkout that seems to revert the commit.
                 WorkingTreeUpdate::of(self)?.follow(base, tree, edits)?;
             }
+            // Index and files are brought up to date even then: the branch may hold the content while the checkout does
+            // not.
             if unchanged {
                 return Ok(BranchCommit::Unchanged);
             }
             let parents: Vec<ObjectId> = tip.into_iter().collect();
+            // Made anew after each lost race, on top of what won: the edits are set again in the new tree, and nothing
+            // is merged blindly (Invariant 3).
             let commit = self.write_user_commit(tree, &parents, message, author, at)?;
             let subject = message.lines().next().unwrap_or_default();
             let why = format!("commit: {subject}");
@@ -85,6 +94,7 @@ impl Repo {
             let head = std::fs::read_to_string(directory.join("HEAD")).unwrap_or_default();
             if head.trim_end().strip_prefix("ref: ") == Some(reference) {
                 let place = std::fs::read_to_string(directory.join("gitdir"));
+                // `gitdir` names the `.git` file of the other working tree, which is what a person can go to.
                 let path = place.map_or(directory, |place| PathBuf::from(place.trim_end()));
                 return Err(GitError::CheckedOutElsewhere { branch: branch.to_owned(), path });
             }

@@ -55,10 +55,14 @@ impl<'r> WorkingTreeUpdate<'r> {
             let entry = staged.get(path.as_bytes());
             self.check_staged(path, entry, old.as_ref(), new.as_ref())?;
             let found = self.inspect(path)?;
+            // A file that already holds the new content is left alone, also its time: editors and build tools take a
+            // new time for a change.
             if !self.is_as_wanted(&found, content.as_deref()) {
                 self.check_clean(path, &found, old.as_ref())?;
                 writes.push((path, content, new.as_ref().map(|new| new.mode)));
             }
+            // An entry that is right is not written again: `--index-info` writes one without `stat` data, and the next
+            // `git status` would have to read the file.
             if !same(entry, new.as_ref()) {
                 index.push((path, new));
             }
@@ -208,6 +212,8 @@ impl<'r> WorkingTreeUpdate<'r> {
             }
             let mut file = tempfile::Builder::new()
                 .prefix(".planspec-")
+                // The user's `umask` takes its part off, as for files that Git writes; `tempfile` alone would make them
+                // private.
                 .permissions(fs::Permissions::from_mode(if executable { 0o777 } else { 0o666 }))
                 .tempfile_in(directory)?;
             file.write_all(content)?;
@@ -253,6 +259,7 @@ impl<'r> WorkingTreeUpdate<'r> {
         // Removals first: a file may make room for a directory of its name.
         for (path, entry) in entries {
             if entry.is_none() {
+                // Mode 0 is how `update-index --index-info` removes an entry; it takes no other word for it.
                 add(b"0", ObjectId::from_bytes([0; 20]), path);
             }
         }

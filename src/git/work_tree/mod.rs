@@ -27,6 +27,7 @@ impl Repo {
     /// When the index cannot be read.
     pub fn tracked(&self) -> Result<HashSet<Vec<u8>>, GitError> {
         let index = self.git2().index().map_err(GitError::doing("cannot read the index"))?;
+        // As bytes: Git's paths need not be UTF-8, and two that differ must not become equal by replacement characters.
         Ok(index.iter().map(|entry| entry.path).collect())
     }
 }

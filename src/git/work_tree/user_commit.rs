@@ -26,6 +26,7 @@ impl Repo {
             self.converted(edits.iter().filter(|(_, content)| content.is_some()).map(|(path, _)| path))?;
         let write = |(path, content): (&String, &Option<Vec<u8>>)| {
             let blob = match content {
+                // Only these: each costs a run of the program, and most repositories convert nothing.
                 Some(content) if converted.contains(path) => Some(self.clean(path, content, true)?),
                 Some(content) => Some(self.write_blob(content)?),
                 None => None,
@@ -39,6 +40,7 @@ impl Repo {
     fn converted<'p>(&self, paths: impl Iterator<Item = &'p String>) -> Result<BTreeSet<String>, GitError> {
         let Some(work_tree) = self.work_tree() else { return Ok(BTreeSet::new()) };
         let paths: Vec<&String> = paths.collect();
+        // A commit of removals alone needs no attributes, and no run of the program.
         if paths.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -75,6 +77,7 @@ impl Repo {
         let directory = self.work_tree().unwrap_or_else(|| self.git_dir());
         let mut arguments = vec!["hash-object".to_owned(), "--stdin".to_owned(), format!("--path={path}")];
         arguments.extend(write.then(|| "-w".to_owned()));
+        // The content comes by standard input: the file of that path need not exist yet, or may hold something else.
         let output = GitCommand::new(directory, &[]).args(arguments).input(content.to_vec()).run()?;
         let id = String::from_utf8_lossy(&output.stdout).trim().parse();
         match id {
@@ -89,6 +92,7 @@ impl Repo {
     /// Whether Git would store this content at this path as this blob: what `git status` calls unmodified.
     pub(super) fn is_content_of(&self, path: &str, content: &[u8], blob: ObjectId) -> Result<bool, GitError> {
         if self.work_tree().is_none() {
+            // Without a working tree there are no attributes, so the bytes decide.
             return Ok(self.blob(blob, u64::MAX)? == content);
         }
         Ok(self.clean(path, content, false)? == blob)
@@ -107,6 +111,8 @@ impl Repo {
         author: &Signature,
         at: Timestamp,
     ) -> Result<ObjectId, GitError> {
+        // Asked of the program and not of libgit2, which does not read `GIT_CONFIG_*`; a CI job that turns signing on
+        // does it there.
         if self.setting(&["--type=bool", "commit.gpgsign"])?.as_deref() != Some("true") {
             return self.write_commit(tree, parents, message, author, at);
         }
@@ -116,9 +122,12 @@ impl Repo {
             arguments.extend(["-p".into(), parent.to_string().into()]);
         }
         arguments.extend(["-F".into(), "-".into()]);
+        // The engine's clock, not the program's: a test with a fixed clock has to get the same commit each time.
         let date = format!("@{} +0000", at.as_second());
         let directory = self.work_tree().unwrap_or_else(|| self.git_dir());
         let mut command = GitCommand::new(directory, &[]).args(arguments).input(message.as_bytes().to_vec());
+        // By environment, because the program would otherwise take what `user.name` says at this moment, and the
+        // message was made for this author.
         for role in ["AUTHOR", "COMMITTER"] {
             command = command
                 .env(&format!("GIT_{role}_NAME"), &author.name)
@@ -146,6 +155,7 @@ impl Repo {
     fn setting(&self, query: &[&str]) -> Result<Option<String>, GitError> {
         let directory = self.work_tree().unwrap_or_else(|| self.git_dir());
         let output = GitCommand::new(directory, &[]).args(["config", "--get"]).args(query).run()?;
+        // Git takes values of this kind in any case, such as `True`.
         let value = String::from_utf8_lossy(&output.stdout).trim().to_ascii_lowercase();
         Ok((output.success && !value.is_empty()).then_some(value))
     }

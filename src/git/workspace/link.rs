@@ -14,7 +14,11 @@ const BORROWED: usize = 5;
 /// When something can neither be linked nor copied.
 pub(super) fn link_objects(from: &Path, into: &Path) -> io::Result<()> {
     // A `gc` that runs meanwhile moves objects from one file to another; the second turn finds them where they are now.
-    if link_directory(from, into, BORROWED)? { Ok(()) } else { link_directory(from, into, BORROWED).map(drop) }
+    if link_directory(from, into, BORROWED)? {
+        Ok(())
+    } else {
+        link_directory(from, into, BORROWED).map(drop)
+    }
 }
 
 /// Says whether nothing vanished meanwhile.
@@ -22,7 +26,8 @@ fn link_directory(from: &Path, into: &Path, borrowed: usize) -> io::Result<bool>
     let mut complete = link_packs(&from.join("pack"), &into.join("pack"))?;
     for entry in read(from)? {
         let name = entry.file_name();
-        let is_fan_out = name.len() == 2 && name.to_str().is_some_and(|name| u8::from_str_radix(name, 16).is_ok());
+        let is_fan_out =
+            name.len() == 2 && name.to_str().is_some_and(|name| u8::from_str_radix(name, 16).is_ok());
         if !is_fan_out {
             continue;
         }

@@ -103,7 +103,8 @@ impl ObjectCache {
         let scratch = tempfile::tempdir_in(&self.dir).map_err(io("make a directory in", &self.dir))?;
         let not_known: String = known.iter().map(|known| format!("^{known}\n")).collect();
         let wanted = format!("{commit}\n{not_known}");
-        let program = self.git().args(["pack-objects", "--quiet", "--revs"]).args([scratch.path().join("pack")]);
+        let program =
+            self.git().args(["pack-objects", "--quiet", "--revs"]).args([scratch.path().join("pack")]);
         let pack = packed(program.input(wanted.into_bytes()), scratch.path())?;
         install(&pack, repo.common_dir())
     }

@@ -87,7 +87,11 @@ impl<'w> Quarantine<'w> {
 
     fn run(&self, program: GitCommand, doing: &'static str) -> Result<Vec<u8>, GitError> {
         let output = program.run()?;
-        if output.success { Ok(output.stdout) } else { Err(GitError::Program { doing, detail: output.stderr }) }
+        if output.success {
+            Ok(output.stdout)
+        } else {
+            Err(GitError::Program { doing, detail: output.stderr })
+        }
     }
 
     fn compare(&mut self) -> Result<(), GitError> {
@@ -105,8 +109,10 @@ impl<'w> Quarantine<'w> {
                 let text = String::from_utf8_lossy(part);
                 let mut counts = text.split('\t');
                 // Of binary files, both are `-`.
-                self.insertions += counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-                self.deletions += counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+                self.insertions +=
+                    counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+                self.deletions +=
+                    counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
             }
         }
         Ok(())

@@ -53,7 +53,11 @@ impl WorkingCopy {
     /// # Errors
     /// When none can be made.
     pub fn take(pool: &Path) -> Result<Self, GitError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(pool).map_err(io("make the directory", pool))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(pool)
+            .map_err(io("make the directory", pool))?;
         for number in 0..SLOTS {
             let slot = pool.join(number.to_string());
             fs::create_dir_all(&slot).map_err(io("make the directory", &slot))?;
@@ -256,7 +260,10 @@ fn is_usable(slot: &Path) -> bool {
     let mark = slot.join("spoiled");
     let Ok(found) = fs::metadata(&mark) else { return true };
     let age = found.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
-    age > SPOILED && remove_all(&slot.join("tree")) && remove_all(&slot.join("runner")) && fs::remove_file(mark).is_ok()
+    age > SPOILED
+        && remove_all(&slot.join("tree"))
+        && remove_all(&slot.join("runner"))
+        && fs::remove_file(mark).is_ok()
 }
 
 /// Removes a directory, also where a task took permissions away. Whether it is gone.

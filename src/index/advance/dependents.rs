@@ -20,6 +20,7 @@ pub(super) fn add_goals(
     if key.kind == Kind::Plan {
         // A plan that replaces another one concerns those whom the other one serves.
         let table = write.open_table(DECLARED)?;
+        // Topics of other forms do not parse as a key: they have a `?` or end in `bindings`.
         let named = entry.topics.iter().filter_map(|topic| topic.parse::<ResourceKey>().ok());
         for other in named.filter(|other| other.kind == Kind::Plan) {
             let found = table.get(other.to_string().as_str())?;
@@ -53,5 +54,6 @@ fn selectors(key: &ResourceKey, entry: &Declaration) -> Vec<String> {
     let selector = |label: Option<&str>| {
         Topic::GoalSelector(key.namespace.clone(), label.map(ToOwned::to_owned)).to_string()
     };
+    // And those that select by no single label, which may mean any plan of the namespace.
     labels.map(|label| selector(Some(label))).chain([selector(None)]).collect()
 }

@@ -23,6 +23,7 @@ impl ManifestFilter {
     /// # Errors
     /// One of them is malformed.
     pub fn new(config: &Config) -> Result<Self, globset::Error> {
+        // No globs mean everything, and not nothing: a repository without a configuration has to work.
         let include = if config.paths.is_empty() { None } else { Some(compile(&config.paths)?) };
         Ok(Self { include, exclude: compile(&config.exclude)? })
     }
@@ -31,8 +32,10 @@ impl ManifestFilter {
     #[must_use]
     pub fn accepts(&self, path: &str) -> bool {
         manifest::is_candidate(path)
+            // It has a schema of its own, and its diagnostics come from where it is read.
             && path != CONFIG_FILE
             && self.include.as_ref().is_none_or(|set| set.is_match(path))
+            // Last word: a path that is excluded is not read, however it is included.
             && !self.exclude.is_match(path)
     }
 }
@@ -73,7 +76,10 @@ pub(super) enum PossibleDeclaration {
 
 impl PossibleDeclaration {
     pub(super) fn about(parsed: &manifest::Parsed) -> Self {
+        // Warnings do not count: what is only warned about was read, and is in force.
         let errors = || parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        // An error that belongs to no resource leaves open what the file would have declared. A resource that it
+        // declared before is then kept rather than taken for removed (Invariant 6).
         if parsed.broken || errors().any(|found| found.resource.is_none()) {
             return Self::Any;
         }

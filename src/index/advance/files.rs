@@ -95,12 +95,14 @@ fn note_file(
     let mut places = write.open_multimap_table(PLACES)?;
     let mut bad = write.open_table(BAD)?;
     let path = file.path.as_str();
+    // Taken out first: a file that is gone, or that is no manifest any more, leaves no entry behind.
     let old = files.remove(path)?.and_then(|old| decode::<FileEntry>(old.value()).ok());
     for key in old.iter().flat_map(|old| &old.keys) {
         places.remove(key.to_string().as_str(), path)?;
     }
     let before: BTreeSet<ResourceKey> =
         old.into_iter().flat_map(|old| old.keys.into_iter().chain(old.held)).collect();
+    // Also what it declares no longer: that is what has to be found in another file, or to be removed.
     moved.extend(before.iter().cloned());
     bad.remove(path)?;
     let Some((blob, parsed)) = file.entry else { return Ok(()) };
@@ -147,6 +149,7 @@ pub(super) fn declare(
         return Ok(());
     }
     let home = &resource.metadata.namespace;
+    // Kept here so that dependents are found without reading the manifest again.
     let goal = match &resource.spec {
         Spec::Plan(spec) => spec.goal_ref.as_ref(),
         Spec::Execution(spec) => spec.goal_ref.as_ref(),
@@ -232,6 +235,7 @@ fn settle_place(
     let other = {
         let table = write.open_multimap_table(PLACES)?;
         let mut places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
+        // The first by path, as after a rebuild.
         places.next().transpose()?.map(|place| place.value().to_owned())
     };
     if let Some(path) = other {
@@ -244,6 +248,7 @@ fn settle_place(
         let parsed = manifest::parse(&path, &bytes, limits);
         if let Some(resource) = parsed.resources.iter().find(|resource| resource.key() == *key) {
             remove_declared(write, &text, old.as_ref())?;
+            // Removed before: `declare` leaves a declaration of another file in force as long as that has its place.
             declare(write, resource, entry.blob, None)?;
         }
         return Ok(());

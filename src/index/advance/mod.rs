@@ -98,6 +98,7 @@ impl Index {
         self.make_writable()?;
         let old = self.state()?;
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
+        // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
         let changes = base.as_ref().map(|old| repo.compare(Some(old.desired), Some(state.desired)));
         let records = base.as_ref().map(|old| repo.compare(old.status, state.status));
         let (rebuilt, changes, records) = match (changes, records) {
@@ -111,7 +112,7 @@ impl Index {
             tracing::info!(desired = %target.desired, files = changes.len(), records = records.len(), "the index is rebuilt");
             clear(&write)?;
         }
-        // Records first: a declaration that is new looks for the record that it belongs to.
+        // Records first: a declaration that is new has to find the record that it belongs to.
         let mut touched = BTreeSet::new();
         advance.records = apply_records(&write, repo, &records, &mut touched)?;
         apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut touched)?;
@@ -176,7 +177,7 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     for entry in recorded.iter()? {
         let (key, value) = entry?;
         let old: RecordSummary = decode(value.value())?;
-        // A record without a declaration: its manifest was removed while nobody looked.
+        // A record without a declaration: its manifest was removed while no runner was at work.
         if !old.terminal || declared.get(key.value())?.is_none() {
             work.insert(key.value(), [].as_slice())?;
         }

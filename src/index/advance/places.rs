@@ -20,7 +20,9 @@ impl Index {
             let place = place?.value().to_owned();
             let entry = files.get(place.as_str())?;
             let entry = entry.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
+            // Two documents of one file may declare the same resource, and the table holds each path once.
             let count = entry.map_or(1, |entry| entry.keys.iter().filter(|other| *other == key).count());
+            // At least once: the table of places says that it is there, even where the file's own entry is damaged.
             found.extend(std::iter::repeat_n(place, count.max(1)));
         }
         Ok(found)
@@ -34,6 +36,7 @@ impl Index {
         let read = self.store.begin_read()?;
         let (bad, files) = (read.open_table(BAD)?, read.open_table(FILES)?);
         for entry in bad.iter()? {
+            // Over broken files alone, which are few. A key has no table of the files that fail to declare it.
             let (path, _) = entry?;
             let file = files.get(path.value())?.and_then(|file| decode::<FileEntry>(file.value()).ok());
             if file.is_some_and(|file| file.doubt.named().any(|named| named == *key)) {

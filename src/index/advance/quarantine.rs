@@ -26,6 +26,7 @@ pub(super) fn restore_held(
             tracing::info!(resource = %key, path, %blob, "restored the last good version of a broken manifest");
             declare(write, &resource, blob, Some(why_quarantined(&path)))?;
             file.held.push(key);
+            // The file's entry learns of it too, or the next change of the file would take the resource for removed.
             write.open_table(FILES)?.insert(path.as_str(), encode(&file)?.as_slice())?;
         }
     }
@@ -45,6 +46,8 @@ fn held(write: &WriteTransaction) -> Result<Vec<(ResourceKey, String, FileEntry)
     let declared = write.open_table(DECLARED)?;
     for entry in recorded.iter()? {
         let (text, value) = entry?;
+        // Only what was recorded before can have a good version. A manifest that was broken from its first commit on
+        // has none.
         let Some(path) = decode::<RecordSummary>(value.value())?.source else { continue };
         let Ok(key) = text.value().parse::<ResourceKey>() else { continue };
         if declared.get(text.value())?.is_some() {

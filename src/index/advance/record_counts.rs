@@ -43,6 +43,7 @@ impl<'t> RecordCounts<'t> {
                 *self.deltas.entry(format!("{}/{}", kind.as_str(), record.phase)).or_default() += delta;
             }
         }
+        // The other kinds neither end nor are active; their phases are all that is counted.
         if kind != Kind::Execution {
             return Ok(());
         }
@@ -67,6 +68,7 @@ impl<'t> RecordCounts<'t> {
     /// Stores the totals.
     pub(super) fn close(mut self) -> Result<(), IndexError> {
         for (phase, delta) in std::mem::take(&mut self.deltas) {
+            // Signed, as the deltas are: a total that damage made too small must not wrap around.
             let old: i64 = match self.phases.get(phase.as_str())? {
                 Some(old) => decode(old.value())?,
                 None => 0,
@@ -89,6 +91,7 @@ impl Index {
             let (name, count) = entry?;
             let Some((kind, phase)) = name.value().split_once('/') else { continue };
             let count: i64 = decode(count.value())?;
+            // A negative total could only come from damage. It is left out of the dashboard, and a rebuild counts anew.
             if let (Ok(kind), Ok(count)) = (kind.parse(), usize::try_from(count)) {
                 phases.insert((kind, phase.to_owned()), count);
             }
@@ -115,9 +118,11 @@ impl Index {
     pub fn executions_of_interest(&self, most: usize) -> Result<Vec<ResourceKey>, IndexError> {
         let read = self.store.begin_read()?;
         let mut keys = Vec::new();
+        // By key and not by time: the dashboard sorts what it shows.
         for entry in read.open_table(ACTIVE)?.iter()?.take(most) {
             keys.extend(entry?.0.value().parse::<ResourceKey>());
         }
+        // From the end, where the latest are, as the keys begin with the time.
         for entry in read.open_table(ENDED)?.iter()?.rev().take(most) {
             let (key, _) = entry?;
             keys.extend(key.value().split_once('/').and_then(|(_, key)| key.parse::<ResourceKey>().ok()));

@@ -84,9 +84,11 @@ impl RecordFile {
 }
 
 fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChange>, IndexError> {
+    // What does not belong to the layout is skipped without a word: people may keep notes on the branch.
     let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
     let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
     let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), RecordFile::Nothing))) };
+    // One record alone is broken by this (Invariant 6); an error of Git still ends the pass.
     let Some(parsed) = StatusTree::read_if_sound(repo, &key, path, entry)? else {
         return Ok(Some((key, path.to_owned(), RecordFile::Broken)));
     };
@@ -111,6 +113,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChan
 /// Whether nothing happens to the resource unless something changes.
 fn is_over(status: &ResourceStatus) -> bool {
     match status {
+        // A goal that failed by its deadline may still be reached by a later Execution, so it is planned again.
         ResourceStatus::Goal(status) => matches!(status.phase, GoalPhase::Succeeded),
         // An ended Execution that still has a lease was left by a runner that died before it released it.
         ResourceStatus::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),

@@ -30,6 +30,8 @@ fn split(text: &str) -> Vec<DocumentRange> {
                 open.note(at, at + line.len());
             }
         } else if bare == "..." {
+            // `...` ends a document and begins none: what follows without a marker counts only if it has
+            // content.
             documents.extend(open.close(at + line.len()));
             open = OpenDocument { start: at + line.len(), marked: false, first: None, last: 0 };
         } else if open.first.is_none() && bare.trim_start().starts_with('#') {
@@ -104,6 +106,7 @@ pub(crate) fn replace(text: &str, index: usize, content: &str) -> Option<String>
 pub(crate) fn remove(text: &str, indices: &[usize]) -> Option<String> {
     let documents = split(text);
     let kept = |index: usize| !indices.contains(&index);
+    // The caller deletes the file then; comments alone declare nothing.
     if !documents.iter().enumerate().any(|(index, document)| kept(index) && !document.content.is_empty()) {
         return None;
     }

@@ -1,5 +1,5 @@
 //! The usual part of YAML, read line by line: block mappings and lists, one-line scalars and flow collections, literal
-//! and folded text. Whatever looks in the least unusual is left to the walk over events, which decides what a text
+//! and folded text. Whatever is in the least unusual is left to the walk over events, which decides what a text
 //! means: a property test compares the two.
 //!
 //! It is here for one figure: the 10,000 manifests of the benchmark, 11.6 MB, take 0.13 s this way, 0.52 s by events with
@@ -21,6 +21,7 @@ pub(super) fn read(text: &str, depth: u32, documents: u32) -> Option<Vec<Value>>
     loop {
         lines.skip_separator();
         values.push(document(&mut lines, depth)?);
+        // Whatever is wrong is left to the walk, which has the places to report it with.
         if values.len() as u64 > u64::from(documents) {
             return None;
         }
@@ -42,6 +43,7 @@ fn is_usual(text: &str) -> bool {
 }
 
 fn document(lines: &mut YamlLines<'_>, depth: u32) -> Option<Value> {
+    // Empty documents and roots that are indented are legal, and read by the walk.
     let first = lines.peek().filter(|line| line.indent == 0 && !line.is_separator())?;
     if first.text.starts_with("- ") { list(lines, 0, depth) } else { mapping(lines, 0, depth) }
 }
@@ -60,11 +62,11 @@ impl YamlLine<'_> {
     }
 }
 
-/// The lines of a text; the next one that holds something is looked at before it is taken.
+/// The lines of a text; the next one that holds something can be read before it is taken.
 struct YamlLines<'t> {
     rest: &'t str,
     next: Option<YamlLine<'t>>,
-    /// What follows the line that is looked at.
+    /// What follows the next line.
     after: &'t str,
 }
 
@@ -87,6 +89,7 @@ impl<'t> YamlLines<'t> {
             let (line, after) = self.after.split_once('\n').unwrap_or((self.after, ""));
             self.after = after;
             let text = line.trim_start_matches(' ');
+            // A comment may stand at any indentation, and ends no block.
             if !text.is_empty() && !text.starts_with('#') {
                 let indent = line.len() - text.len();
                 self.next = Some(YamlLine { indent, text: text.trim_end_matches(' ') });
@@ -107,7 +110,7 @@ impl<'t> YamlLines<'t> {
         self.next = Some(line);
     }
 
-    /// Takes literal or folded text whose head stands in the line that is looked at.
+    /// Takes literal or folded text whose head stands in the next line.
     fn text_block(&mut self, head: &str, parent: usize) -> Option<String> {
         let (text, after) = text_block::read(head, self.after, parent)?;
         self.after = after;
@@ -133,7 +136,7 @@ fn mapping(lines: &mut YamlLines<'_>, indent: usize, depth: u32) -> Option<Value
     ends.then_some(Value::Object(map))
 }
 
-/// What follows `key:` in the line that is looked at, or below it.
+/// What follows `key:` in the next line, or below it.
 fn entry(lines: &mut YamlLines<'_>, rest: &str, indent: usize, depth: u32) -> Option<Value> {
     if rest.starts_with(['|', '>']) {
         return lines.text_block(rest, indent).map(Value::String);
@@ -161,6 +164,8 @@ fn list(lines: &mut YamlLines<'_>, indent: usize, depth: u32) -> Option<Value> {
         let column = indent + 2 + (item.len() - text.len());
         items.push(list_item(lines, text, column, indent, depth)?);
     }
+    // At the same indentation only the next key of the mapping around the list may follow. A bare `-` is one
+    // more item, of a form that is left to the walk.
     let ends = lines.peek().is_none_or(|line| {
         line.indent < indent || line.is_separator() || (line.indent == indent && !line.text.starts_with('-'))
     });
@@ -180,6 +185,8 @@ fn list_item(
     if text.starts_with("- ") || text == "-" {
         return None;
     }
+    // `- key: value` opens a mapping at the column of its key, so what follows the dash is put back as a line
+    // with that indentation.
     if !text.starts_with(['[', '{']) && scalar::key(text).is_some() {
         let line = lines.peek()?;
         let text = line.text.get(column - indent..)?;

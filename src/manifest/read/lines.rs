@@ -30,6 +30,8 @@ impl<'t> LineIndex<'t> {
         let mut starts = vec![0];
         let mut bytes = text.bytes().enumerate().peekable();
         while let Some((at, byte)) = bytes.next() {
+            // YAML counts CR LF as one end of a line and a CR alone as another; the parser's line numbers
+            // follow that.
             let next_is_lf = matches!(bytes.peek(), Some((_, b'\n')));
             if byte == b'\n' || (byte == b'\r' && !next_is_lf) {
                 starts.push(at + 1);
@@ -54,6 +56,7 @@ impl<'t> LineIndex<'t> {
     fn offset(&self, position: Position) -> usize {
         let start = self.starts.get(position.line.saturating_sub(1)).copied().unwrap_or(self.text.len());
         let rest = self.text.get(start..).unwrap_or_default();
+        // Columns count characters, offsets count bytes.
         let within =
             rest.char_indices().nth(position.column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
         start + within
@@ -74,6 +77,8 @@ impl<'t> LineIndex<'t> {
 
     /// The span of one character, or of nothing at the end of a line.
     pub(in crate::manifest) fn point(&self, at: Position) -> Span {
+        // The columns of the JSON reader count bytes, and may lie beyond the end of a line with other
+        // characters than ASCII.
         let last = self.line(at.line).chars().count() + 1;
         let column = at.column.min(last);
         let to = Position { column: (column + 1).min(last), ..at };

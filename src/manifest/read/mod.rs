@@ -91,6 +91,7 @@ pub(super) fn read(text: &str, format: ManifestFormat, limits: &Limits) -> ReadT
     if format == ManifestFormat::Json {
         return ReadText { documents: vec![read_json(text, limits.depth)], tree: None };
     }
+    // It has no findings: whatever is worth one is left to the walk.
     if let Some(values) = fast_yaml::read(text, limits.depth, limits.documents) {
         let documents = values.into_iter().map(|value| Ok(RawDocument { value, findings: Vec::new() }));
         return ReadText { documents: documents.collect(), tree: None };
@@ -109,6 +110,7 @@ fn read_json(text: &str, depth: u32) -> Result<RawDocument, ReadError> {
             message: message.split(" at line ").next().unwrap_or_default().to_owned(),
         }
     })?;
+    // The same findings as for YAML, so that a manifest means the same in both.
     let findings = read.faults.into_iter().map(|(fault, pointer)| {
         let kind = match fault {
             JsonFault::DuplicateKey => FindingKind::DuplicateKey,

@@ -17,11 +17,13 @@ pub(super) fn resolve(text: &str) -> Option<Value> {
         Some(b'-') => (true, text.get(1..)?),
         Some(b'+') => (false, text.get(1..)?),
         Some(b'.' | b'0'..=b'9') => (false, text),
+        // No number begins with anything else.
         _ => return string(),
     };
     match integer(unsigned) {
         Some(Integer::LeadingZero) => string(),
         Some(Integer::Magnitude(magnitude)) if negative => {
+            // By subtraction: the magnitude of the smallest `i64` is not one itself.
             Some(Value::Number(0_i64.checked_sub_unsigned(magnitude?)?.into()))
         }
         Some(Integer::Magnitude(magnitude)) => Some(Value::Number(magnitude?.into())),

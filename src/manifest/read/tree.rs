@@ -54,6 +54,7 @@ impl YamlTree {
         let mut key = None;
         let mut segments = pointer::segments(pointer).peekable();
         while let Some(segment) = segments.next() {
+            // Of equal keys on the way, the first is the one whose value counts.
             let skip = if segments.peek().is_none() { occurrence } else { 0 };
             (key, node) = self.step(node, &segment, skip)?;
         }
@@ -70,6 +71,7 @@ impl YamlTree {
             if let Some(place) = self.find(document, at, 0) {
                 return Some(place);
             }
+            // A missing field is shown at the mapping that lacks it, a missing mapping at the one around it.
             at = pointer::split_last(at)?.0;
         }
     }
@@ -120,10 +122,12 @@ impl YamlTree {
         match &self.target(node)?.content {
             YamlContent::Sequence(items) => Some((None, *items.get(segment.parse::<usize>().ok()?)?)),
             YamlContent::Mapping(entries) => {
+                // A key of the mapping itself wins over a merged one, in its place as in its value.
                 let own = entries.iter().filter(|(key, _)| self.text(*key) == Some(segment)).nth(skip);
                 if let Some((key, value)) = own {
                     return Some((Some(*key), *value));
                 }
+                // A field that came by a merge is shown where it is written.
                 let merges = entries.iter().filter(|(key, _)| self.is_merge(*key));
                 merges.flat_map(|(_, value)| self.merged(*value)).find_map(|map| self.step(map, segment, 0))
             }

@@ -37,12 +37,16 @@ impl ValueBuilder<'_> {
         let tree = self.tree;
         let Some(node) = tree.target(node) else { return Value::Null };
         let tag = node.tag.as_deref();
+        // A local tag means something to another program; taking the bare value would change what its author
+        // meant.
         if let Some(tag) = tag.filter(|tag| tag.starts_with('!')) {
             self.note(FindingKind::Tag(tag.to_owned()), path);
         }
         if let YamlContent::Scalar { text, plain } = &node.content {
             return self.scalar(text, *plain, tag, path);
         }
+        // The walk is iterative and lets any depth through. The limit is kept here, where aliases add to the
+        // depth as well.
         let Some(levels) = levels.checked_sub(1) else {
             self.note(FindingKind::TooDeep, path);
             return Value::Null;
@@ -67,6 +71,8 @@ impl ValueBuilder<'_> {
         if !resolved {
             return Value::String(text.to_owned());
         }
+        // JSON has no infinities and no integers beyond 64 bits. Rounding them would give a value that nobody
+        // wrote.
         let Some(value) = plain::resolve(text) else {
             self.note(FindingKind::BadNumber, path);
             return Value::Null;
@@ -99,9 +105,12 @@ impl ValueBuilder<'_> {
                 if !gather(value, &mut maps) {
                     self.note(FindingKind::BadMerge, &path);
                 } else if merged.replace(maps).is_some() {
+                    // Two `<<` are two equal keys like any others; one `<<` takes a list where several
+                    // mappings are meant.
                     self.note(FindingKind::DuplicateKey, &path);
                 }
             } else if map.contains_key(name) {
+                // The first value stays in the map, so that the schema still finds what else is wrong.
                 self.note(FindingKind::DuplicateKey, &path);
             } else {
                 map.insert(name.to_owned(), value);
@@ -122,6 +131,7 @@ fn gather(value: Value, into: &mut Vec<Map<String, Value>>) -> bool {
             into.push(map);
             true
         }
+        // One level only: a merge key takes a list of mappings, and no lists within that.
         Value::Array(items) => items.into_iter().all(|item| item.is_object() && gather(item, into)),
         _ => false,
     }

@@ -39,6 +39,8 @@ pub(super) fn walk(text: &str, limits: &Limits) -> (YamlTree, Option<ReadError>)
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let event = event.map_err(|error| refusal(&error));
+        // The documents before the fault are kept: a broken one does not take its predecessors along
+        // (Invariant 6).
         if let Err(error) = event.and_then(|(event, span)| builder.event(event, span)) {
             return (builder.tree, Some(error));
         }
@@ -77,6 +79,7 @@ fn refusal(error: &ScanError) -> ReadError {
         Some((context, what)) if context.starts_with("while ") => format!("{what}, {context}"),
         _ => error.info().to_owned(),
     };
+    // The parser quotes the text, and that may come from anybody (Invariant 8).
     ReadError::Syntax { at, message: message.replace(char::is_control, " ") }
 }
 
@@ -135,6 +138,7 @@ impl TreeBuilder<'_> {
                 if self.tree.roots.len() as u64 >= u64::from(self.limits.documents) {
                     return Err(ReadError::TooMany);
                 }
+                // An anchor names nothing beyond its own document.
                 self.anchors.clear();
                 self.aliases = 0;
             }
@@ -186,6 +190,8 @@ impl TreeBuilder<'_> {
         let Some(target) = self.anchors.get(id).copied().flatten() else {
             return refuse("an alias of an anchor that is not there".to_owned(), "write the value out");
         };
+        // An anchor is known from the start of its collection, so an alias inside of it would make a value
+        // that holds itself.
         if self.open.iter().any(|open| open.node == target) {
             return refuse(
                 "an alias of something that it is itself a part of".to_owned(),
@@ -193,6 +199,7 @@ impl TreeBuilder<'_> {
             );
         }
         let node = self.add(at, YamlContent::Alias(target), 0, None);
+        // What expanding would cost is known from the target, without expanding anything.
         self.set_weight(node, self.weight(target));
         self.attach(node);
         Ok(())
@@ -212,6 +219,7 @@ impl TreeBuilder<'_> {
                 .fold(1, u64::saturating_add),
             YamlContent::Scalar { .. } | YamlContent::Alias(_) => 1,
         };
+        // At the end of every collection, so that a bomb is refused before anybody builds its value.
         self.check_growth(weight, range)?;
         self.set_weight(node, weight);
         Ok(())

@@ -76,6 +76,7 @@ fn walk<'a>(
                 let at = location(source, &format!("/spec/{list}/{index}/name"));
                 found.push(Diagnostic::error(code, at, message).about(&facts.key));
             }
+            // A target that is not declared ends the chain; it is reported as a reference.
             None => way.extend(universe.get(target).map(|declared| Frame { declared, next: 0 })),
         }
     }

@@ -19,6 +19,8 @@ pub(super) fn check(
 ) {
     let KindFacts::Capability { inputs, .. } = &capability.detail else { return };
     let key = &capability.key;
+    // Inputs that this capability does not declare are left alone: a task may name several capabilities, each
+    // with its own.
     for declaration in inputs {
         let given = node.inputs.iter().find(|input| input.name == declaration.name);
         let diagnostic = match given {
@@ -37,6 +39,7 @@ fn missing(
     capability: &ResourceKey,
 ) -> Diagnostic {
     let name = &declaration.name;
+    // At the id: what is missing has no place, and the node may have no `inputs` at all.
     let at = location(declared.1, &format!("/spec/graph/nodes/{index}/id"));
     let message = format!(
         "the task `{}` lacks the input `{name}`, which the capability `{}` requires",
@@ -59,6 +62,7 @@ fn wrong(
     capability: &ResourceKey,
 ) -> Option<Diagnostic> {
     let name = &input.name;
+    // An expression leaves the type open, and the value is checked when the task starts.
     let kind = input.kind?;
     let at = || location(declared.1, &pointer::join(&format!("/spec/graph/nodes/{index}/inputs"), name));
     if kind != declaration.kind {
@@ -79,6 +83,7 @@ fn wrong(
             format!("the input `{name}` is {scalar}, the capability `{of}` expects the format {format}");
         return Some(Diagnostic::error(codes::BAD_INPUT, at(), message));
     }
+    // As JSON texts, which is all that facts keep of a value.
     if declaration.values.is_empty() || declaration.values.contains(scalar) {
         return None;
     }

@@ -42,6 +42,8 @@ impl<'a> ResourceSet<'a> {
                 }
                 Entry::Occupied(mut slot) => {
                     let other = *slot.get();
+                    // By path, not by the order in which they are given: every runner has to let the same one
+                    // count.
                     if place(&declared) < place(&other) {
                         slot.insert(declared);
                         again.push((other, declared));
@@ -71,6 +73,8 @@ impl<'a> ResourceSet<'a> {
 
     /// The name nearest to a missing one, among resources of its kind and namespace; a walk over all keys.
     fn hint(&self, missing: &ResourceKey) -> Option<String> {
+        // `namespace` defaults to that of the referrer, so the right name in another namespace is the better
+        // guess.
         let same_name = self.by_key.keys().find(|key| key.kind == missing.kind && key.name == missing.name);
         if let Some(other) = same_name {
             return Some(format!("there is one in the namespace `{}`; add `namespace`", other.namespace));
@@ -118,6 +122,8 @@ fn order(found: &Diagnostic) -> (&str, u32, &str, &str) {
 
 /// Drops findings about references to a resource that exists and has an error of its own: fixing that one fixes them.
 pub fn drop_consequences(found: &mut Vec<Diagnostic>) {
+    // A finding keeps no target. Its message is made by one function from the kind, the name and the
+    // namespace, and serves as the key.
     let broken = found.iter().filter(|found| found.severity == Severity::Error);
     let said: HashSet<String> =
         broken.filter_map(|found| found.resource.as_ref()).map(missing_message).collect();
@@ -212,6 +218,7 @@ impl<'a> ReferenceCheck<'_, 'a> {
             KindFacts::Plan { nodes, .. } => self.capabilities(declared, nodes),
             KindFacts::Capability { requires, .. } => self.requirements(declared, requires),
             KindFacts::Execution { plan, bound } if !bound.is_empty() => {
+                // A plan that is missing has been reported as a reference, and its nodes are not known.
                 if let Some(nodes) = self.universe.nodes(plan) {
                     self.bound_nodes(facts, source, nodes, bound);
                 }

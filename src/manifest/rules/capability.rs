@@ -30,6 +30,7 @@ fn values(parameter: &CapabilityParameter, at: &str, problems: &mut Vec<Problem>
         if !fits(default) {
             refuse(format!("{at}/default"), "the default is not of the parameter's type");
         } else if !parameter.values.is_empty() && !parameter.values.contains(default) {
+            // A default is filled in for everybody who gives nothing, so that each of those tasks would fail.
             refuse(format!("{at}/default"), "the default is not one of the values of `enum`");
         }
     }

@@ -10,12 +10,15 @@ use crate::model::{Node, NodeId, NodeKind, PlanGraph, PlanSpec};
 /// Checks ids, edges, cycles, and the digest; gives back the graph if it is sound.
 pub(super) fn check(spec: &PlanSpec, problems: &mut Vec<Problem>) -> Option<Topology> {
     let graph = &spec.graph;
+    // All of them at once, so that a plan can be fixed in one go.
     let topology = Topology::build(graph).map_err(|errors| {
         problems.extend(errors.iter().map(|error| explain(error, graph)));
     });
     edges_into_groups(graph, problems);
     if let Some(given) = &spec.graph_digest {
         let actual = spec.digest();
+        // Whoever gives the digest wants exactly the graph that was reviewed, so that a difference is an
+        // error.
         if *given != actual {
             let message = "the graph is not the one that `graphDigest` was computed for";
             let problem = Problem::new(codes::DIGEST_MISMATCH, "/spec/graphDigest", message);
@@ -84,6 +87,7 @@ fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     if groups.is_empty() {
         return;
     }
+    // A warning, because the published contract takes such edges, and its manifests load here unchanged.
     let mut warn = |pointer: String, group: &NodeId| {
         let message =
             format!("this edge has no effect: `{group}` is a group, and its children do not wait for it");

@@ -40,6 +40,7 @@ pub(super) fn ignored(map: &Map<String, Value>, problems: &mut Vec<Problem>) {
         let problem = Problem::new(codes::IGNORED_FIELD, pointer, message).warning().at_key();
         problems.push(problem.hint("remove it".to_owned()));
     };
+    // The contract takes these fields in a manifest: one that was copied from a record carries them along.
     if map.contains_key("status") {
         warn("/status".to_owned(), "status");
     }
@@ -85,6 +86,7 @@ fn expressions(spec: &PlanSpec, topology: Option<&Topology>, problems: &mut Vec<
 
 /// Warns about a Gate that requires more approvals than it has reviewers. A team may have any number of members.
 fn approvers(spec: &GateSpec, problems: &mut Vec<Problem>) {
+    // `ada` and `user:ada` are one person, who approves once.
     let people: HashSet<&str> =
         spec.reviewers.iter().map(|name| name.strip_prefix("user:").unwrap_or(name)).collect();
     let teams = spec.reviewers.iter().any(|name| name.starts_with("team:"));

@@ -30,6 +30,7 @@ fn search(value: &Value, at: &str, problems: &mut Vec<Problem>) {
                 if let (true, Value::String(text)) = (is_duration(field), value)
                     && text.parse::<Duration>().is_err()
                 {
+                    // The schema has checked its form, so that only its length can be what is wrong.
                     let message = format!("the duration `{}` is too long", short(text));
                     problems.push(Problem::new(codes::UNUSABLE_VALUE, pointer, message));
                 } else {

@@ -39,6 +39,7 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
     let value = error.instance().as_ref();
     let one = match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
+            // The validator gives one error for all of them; each field gets a finding with its own line.
             let known = siblings(schema, error.schema_path().as_str());
             return unexpected.iter().map(|field| unknown_field(at, field, value, &known)).collect();
         }
@@ -46,6 +47,8 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
             missing_field(at, property.as_str().unwrap_or_default(), value, schema, error.schema_path().as_str())
         }
         Kind::Type { kind } => {
+            // The pattern beside `type` says whether a duration was meant, where `timeout: 30` only lacks its
+            // unit.
             let place = error.schema_path().as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
             let pattern = schema.pointer(place).and_then(|field| field.get("pattern")).and_then(Value::as_str);
             wrong_type(at, kind, value, pattern)
@@ -59,8 +62,10 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
         }
         Kind::Pattern { pattern } => malformed(at, value, pattern),
         Kind::PropertyNames { error } => malformed_key(at, error),
+        // The schemas forbid a field beside a certain value of another one by `field: false` below `then`.
         Kind::FalseSchema => conflicting(at, schema, error.schema_path().as_str()),
         Kind::UniqueItems => Problem::new(codes::NOT_UNIQUE, at, "the same item is listed twice").at_key(),
+        // The one `oneOf` in the schemas of the kinds is the selector of a Binding's rule.
         Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
             Problem::new(codes::CONFLICTING_FIELDS, at, SELECTOR).at_key().hint(
                 "write one of {capabilityRef}, {planRef}, {planRef, nodeId}, {planRef, capabilityRef} or {matchLabels}"
@@ -68,6 +73,7 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
             )
         }
         other => out_of_range(at, other).unwrap_or_else(|| {
+            // Masked, because the library's message would repeat the whole value.
             Problem::new(codes::BAD_FORMAT, at, error.masked().to_string())
         }),
     };
@@ -83,6 +89,7 @@ fn siblings<'s>(schema: &'s Value, place: &str) -> Vec<&'s str> {
 }
 
 fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Problem {
+    // A field that is there already is not the one that was meant.
     let absent = known.iter().copied().filter(|name| object.get(name).is_none());
     let mut hint =
         legacy_fields::instead_of(at, field, object).or_else(|| suggest::did_you_mean(field, absent));
@@ -93,6 +100,7 @@ fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Probl
         ));
     }
     let message = match (object.get("kind").and_then(Value::as_str), object.get("id")) {
+        // Which fields a node has depends on its kind, and the field may well exist on another kind.
         (Some(kind), Some(_)) => format!("a {kind} node has no field `{}`", short(field)),
         _ => format!("unknown field `{}`", short(field)),
     };
@@ -101,6 +109,7 @@ fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Probl
 
 fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &str) -> Problem {
     let problem = Problem::new(codes::MISSING_FIELD, at, format!("missing field `{field}`")).at_key();
+    // The validator says which field is missing, not which one asks for it, as `series` asks for `version`.
     if let Some(at) = place.find("/dependentRequired") {
         let rules =
             place.get(..at).and_then(|parent| schema.pointer(parent)?.get("dependentRequired")?.as_object());
@@ -110,6 +119,7 @@ fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &
     }
     let known = siblings(schema, place);
     let unknown = object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
+    // A misspelt name of a required field is found twice, as unknown and as missing; this hint joins the two.
     let near = suggest::nearest(field, unknown.filter(|name| !known.contains(name)));
     let meant = near.map(|near| format!("is `{}` meant to be `{field}`?", short(near)));
     problem.hint(meant.or_else(|| legacy_fields::missing(field, object)))
@@ -140,6 +150,7 @@ fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
     match (expected, value) {
         ("string", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
         ("boolean", Value::String(text)) => match text.to_ascii_lowercase().as_str() {
+            // YAML 1.1 took these for booleans, and many people still write them. In YAML 1.2 they are text.
             "yes" | "on" | "y" | "true" => Some("write true, without quotes".to_owned()),
             "no" | "off" | "n" | "false" => Some("write false, without quotes".to_owned()),
             _ => None,
@@ -190,6 +201,8 @@ fn malformed(at: &str, value: &Value, pattern: &str) -> Problem {
 
 /// What a pattern of ours asks for, and how the text could be corrected.
 fn words_for(pattern: &str, text: &str) -> (String, Option<String>) {
+    // The schemas are embedded, so that a pattern can be recognised by its text. One that is not recognised
+    // is printed as it is.
     let lower = text.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
     if pattern == Name::PATTERN {
         let hint = Name::new(&lower).ok().map(|name| format!("write `{name}`"));

@@ -46,6 +46,7 @@ pub(super) fn output(at: &str, text: &str) -> Option<String> {
     if !at.starts_with("/spec/graph/nodes/") || !at.contains("/outputs/") {
         return None;
     }
+    // A path is no slip in a name: drafts listed files among the outputs.
     if text.contains(['/', '.']) {
         return Some(
             "an output is a value; a file that the task leaves is asked for by the criterion `artifact_exists`"
@@ -53,6 +54,7 @@ pub(super) fn output(at: &str, text: &str) -> Option<String> {
         );
     }
     let name = text.to_ascii_lowercase().replace(['-', ' '], "_");
+    // A suggestion that the next run refuses is worse than none.
     let fits = name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     fits.then(|| format!("write `{name}`"))
@@ -68,6 +70,7 @@ pub(super) fn type_name(text: &str, known: &[&str]) -> Option<String> {
         "map" => "object",
         _ => return None,
     };
+    // The same words may be wrong values of enums that have nothing to do with types.
     known.contains(&name).then(|| format!("write `{name}`"))
 }
 

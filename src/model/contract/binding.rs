@@ -42,6 +42,8 @@ pub struct BindingRule {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BindingSelector {
+    // Options and no `enum`: a selector of no valid shape has to load, so that `explain` can say why its rule never
+    // matches.
     /// Tasks that need this capability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability_ref: Option<Reference>,

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::model::{Condition, JsonMap, Name, Reference};
 
+// Annotations, because the published spec has no field for either; only the status does.
 /// Annotation of a Capability: that it should no longer be used; `true`, or why.
 pub const DEPRECATED: &str = "planspec.io/deprecated";
 

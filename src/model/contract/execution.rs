@@ -44,7 +44,7 @@ pub enum ExecutionPhase {
     Pending,
     /// Something runs, or can.
     Running,
-    /// All that is left waits for the outside world.
+    /// All that is left waits for people or events.
     Blocked,
     /// Everything that was needed succeeded.
     Succeeded,
@@ -166,6 +166,7 @@ pub struct ExecutionExtensions {
     /// Who drives it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    // Beside the lease, which goes when it is released: the number has to outlive it.
     /// The highest fencing token ever given out; a lease's token only grows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub last_token: u64,
@@ -196,6 +197,8 @@ fn is_zero(number: &u64) -> bool {
 
 impl ExecutionExtensions {
     fn is_empty(&self) -> bool {
+        // Left out of the record where there is nothing in it, so that records of the published contract stay as they
+        // are.
         *self == Self::default()
     }
 }
@@ -226,6 +229,7 @@ impl Reuse {
 
     /// A node that was reused is run again.
     pub fn forget(&mut self, node: &NodeId) {
+        // Only where it was reused: why another node was not stays true.
         if let Some(verdict) = self.nodes.get_mut(node).filter(|verdict| *verdict == Self::REUSED) {
             "somebody asked to run it again".clone_into(verdict);
         }
@@ -237,6 +241,7 @@ impl Reuse {
         match self.nodes.get(node) {
             Some(verdict) if verdict == Self::REUSED => Some(format!("reused from {}", self.from)),
             Some(why) => Some(format!("not reused from {}: {why}", self.from)),
+            // After the record was shrunk, the verdicts are gone and the summary is all there is to say.
             None if self.nodes.is_empty() => Some(self.message.clone()),
             None => None,
         }

@@ -13,7 +13,7 @@ pub struct GateSpec {
     pub gate_type: GateType,
     /// What it is asked for.
     pub target_ref: GateTarget,
-    /// What to look at, in words.
+    /// What to review, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Who may decide: `user:x`, `team:y`, an email address or a login; anyone who may write when empty.
@@ -27,6 +27,7 @@ pub struct GateSpec {
     pub context: JsonMap,
 }
 
+// By contract. With a derived default it would be 0, and a gate that needs nobody is open.
 fn one() -> u32 {
     1
 }
@@ -118,6 +119,7 @@ pub struct Review {
     /// The gate's generation that they saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_generation: Option<u64>,
+    // Optional, as the published contract does not know it. A review without it names nothing that it could count for.
     /// What exactly they reviewed; a review counts only for that (Invariant 11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<ReviewBinding>,

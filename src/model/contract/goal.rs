@@ -43,7 +43,7 @@ pub struct GoalCriterion {
 /// Where a Goal stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GoalPhase {
-    /// Accepted; no plan looked for yet.
+    /// Accepted; no plan was searched for yet.
     #[default]
     Pending,
     /// No valid plan serves it yet.

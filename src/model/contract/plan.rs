@@ -139,12 +139,15 @@ impl Node {
     /// Whether a later execution may take over what the node did.
     #[must_use]
     pub fn reusable(&self) -> bool {
+        // Only the exact word forbids it: a typing error leaves the default in force.
         self.annotations.get(Self::REUSE).is_none_or(|value| value != "false")
     }
 
     /// Whether the node may be started again after its runner was lost.
     #[must_use]
     pub fn repeatable(&self) -> bool {
+        // Repeatable unless the author says otherwise: runners are lost often in CI, and each would leave a node
+        // waiting for a person.
         self.annotations.get(Self::REPEATABLE).is_none_or(|value| value != "false")
     }
 }
@@ -201,7 +204,7 @@ pub enum ExternalRef {
     Resource {
         /// The resource.
         resource_ref: ResourceRef,
-        /// How often to look.
+        /// How often to poll.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         poll_interval: Option<Duration>,
     },
@@ -237,6 +240,7 @@ impl ResourceRef {
     #[must_use]
     pub(crate) fn key(&self, home: &Name) -> ResourceKey {
         let namespace = self.namespace.as_ref().unwrap_or(home);
+        // The published contract has no `kind` here; an Execution is meant.
         ResourceKey::new(self.kind.unwrap_or(Kind::Execution), namespace.clone(), self.name.clone())
     }
 }
@@ -342,6 +346,7 @@ pub enum CriterionCheck {
     /// A webhook judges.
     Custom {
         /// The address.
+        // The contract says `webhookUrl` and accepts `webhook` too.
         #[serde(alias = "webhook")]
         webhook_url: String,
         /// What is posted.

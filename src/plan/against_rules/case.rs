@@ -35,7 +35,7 @@ pub(super) enum Kind {
         verdict: Answer,
         timeout: bool,
     },
-    /// A resource, or an address that is looked at.
+    /// A resource, or an address that is polled.
     External {
         answer: Answer,
         timeout: bool,
@@ -52,7 +52,7 @@ pub(super) struct Task {
     pub(super) repeatable: bool,
     /// How its attempts end, in order; every further one succeeds.
     pub(super) attempts: Vec<End>,
-    /// Whether waiting for a person, or for work that goes on elsewhere, has an end.
+    /// Whether waiting for a person, or for remote work, has an end.
     pub(super) timeout: bool,
     /// What it adds to the number that it reads, if it reads one.
     pub(super) value: i64,
@@ -77,14 +77,14 @@ pub(super) enum End {
     Person {
         done: bool,
     },
-    /// It goes on elsewhere, and is looked at in vain so often.
+    /// It goes on remotely, and is polled in vain so often.
     Elsewhere {
         looks: u32,
         then: Then,
     },
 }
 
-/// How work ends that went on elsewhere.
+/// How remote work ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     Succeeds,
@@ -312,7 +312,7 @@ pub(super) fn id(index: usize) -> String {
     format!("n{index}")
 }
 
-/// A number that looks like chance.
+/// A number that seems random.
 pub(super) fn mix(seed: u64, what: u64) -> u64 {
     let mut hash = seed ^ what.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -120,7 +120,7 @@ impl PlanLookup for Around<'_> {
     }
 }
 
-/// How often work was looked at.
+/// How often work was polled.
 fn seen_so_far(looks: &BTreeMap<(NodeId, u32), (u32, Timestamp)>, work: &RemoteWork) -> u32 {
     looks.get(&(work.id.clone(), work.attempt)).map_or(0, |(count, _)| *count)
 }
@@ -135,9 +135,9 @@ struct Drive<'a> {
     round: u64,
     /// The round in which somebody calls it off.
     cancelled: Option<u64>,
-    /// Work that goes on elsewhere, as the last plan had it.
+    /// Remote work, as the last plan had it.
     elsewhere: Vec<RemoteWork>,
-    /// How often it was looked at, and when it is to be looked at again.
+    /// How often it was polled, and when it is to be polled again.
     looks: BTreeMap<(NodeId, u32), (u32, Timestamp)>,
     called_off: BTreeMap<NodeId, CancelResult>,
 }
@@ -224,7 +224,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Waits for the next thing that happens by itself; says whether there is one. Nobody sleeps through an arrival:
-    /// whether a decision is in time must not hang on who looks when.
+    /// whether a decision is in time must not depend on when somebody polls.
     fn time_goes_on(&mut self, wake: Option<Timestamp>) -> bool {
         let arrival = Timestamp::from_second(ARRIVAL).unwrap();
         let looks = self.elsewhere.iter().filter_map(|work| self.due(work));
@@ -238,11 +238,11 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// When work that goes on elsewhere is looked at next; never where there is nothing to be seen.
+    /// When remote work is polled next; never where there is nothing to be seen.
     fn due(&self, work: &RemoteWork) -> Option<Timestamp> {
         let seen = self.looks.get(&(work.id.clone(), work.attempt)).copied();
         let (never, first) = match self.specs[number(work.id.as_str())].kind {
-            // Whoever looks for the first time finds out that there is nothing yet.
+            // The first poll finds out that there is nothing yet.
             case::Kind::External { answer, .. } => (answer == Answer::Never && seen.is_some(), work.due),
             _ => (matches!(self.then(work), (_, Then::Never)), work.due),
         };
@@ -256,7 +256,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Looks at what is due.
+    /// Polls what is due.
     fn look_at_some(&mut self, draft: &mut Draft) {
         for work in self.elsewhere.clone() {
             if self.due(&work).is_none_or(|due| due > self.now) {
@@ -275,7 +275,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// What a look at work elsewhere, or at an address, comes to.
+    /// What a poll of remote work, or of an address, gives.
     fn seen(&self, work: &RemoteWork, count: u32) -> AttemptOutcome {
         let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
         let blocked = |reason, handle| {
@@ -459,7 +459,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     drive.check(&expected(&specs, case.flags))
 }
 
-/// What was called off ends, as the rules say or cancelled; and nothing else is called cancelled.
+/// What was cancelled ends as the rules say or as Cancelled, and nothing else does so.
 fn check_cancelled(case: &Case, round: u64) -> Result<(), TestCaseError> {
     let specs = case.specs();
     let compiled = compiled(case, &specs);

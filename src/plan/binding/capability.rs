@@ -20,7 +20,10 @@ pub(crate) struct Capability {
 /// # Errors
 /// An input is missing or does not fit; says which, why, and which capability asks for it.
 pub(crate) fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) -> Result<JsonMap, String> {
+    // Defaults of all capabilities first, checks afterwards: what one capability requires may be what another one has a
+    // default for.
     for declared in capabilities.iter().flat_map(|capability| &capability.spec.inputs) {
+        // A `null` that the plan writes counts as given. A default in its place would undo what the author said.
         if let (false, Some(default)) = (inputs.contains_key(&declared.name), &declared.default) {
             inputs.insert(declared.name.clone(), default.clone());
         }
@@ -29,13 +32,17 @@ pub(crate) fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) 
         for declared in &capability.spec.inputs {
             let (name, of) = (&declared.name, &capability.key.name);
             match inputs.get(name) {
+                // Validation has checked this already, against the Capability of that commit. It may have changed
+                // since, because capabilities are resolved late (Invariant 9).
                 None if declared.required => {
                     return Err(format!(
                         "the input `{name}` is missing, which the capability `{of}` requires"
                     ));
                 }
+                // Optional and absent stays absent: a `null` in its place would be a value that nobody gave.
                 None => {}
                 Some(value) => {
+                    // The rendered value and not the expression is checked: only here is the type of `${{ … }}` known.
                     if let Some(why) = parameter::misfit(declared, value) {
                         return Err(format!("the input `{name}` of the capability `{of}` {why}"));
                     }
@@ -52,6 +59,8 @@ pub(crate) fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) 
 /// A required output is missing, or one does not fit; says which, why, and which capability declares it.
 pub(crate) fn check_outputs(mut outputs: JsonMap, capabilities: &[Capability]) -> Result<JsonMap, String> {
     for capability in capabilities {
+        // A local process that writes `key=value` lines gives nothing but texts. Read before the check, or every number
+        // that a script prints would be of the wrong type.
         parameter::read_texts(&mut outputs, &capability.spec.outputs);
         for declared in &capability.spec.outputs {
             let (name, of) = (&declared.name, &capability.key.name);

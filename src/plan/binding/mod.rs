@@ -1,5 +1,5 @@
 //! Which provider does the work of a task: the rules of precedence, and why every other rule lost.
-//! Decides by names, labels and priorities alone; whether the provider can be used is asked elsewhere.
+//! Decides by names, labels and priorities alone; whether the provider can be used is for the caller to ask.
 
 pub(crate) mod capability;
 
@@ -69,7 +69,7 @@ pub(crate) enum Resolution {
 pub(crate) struct BindingExplanation {
     /// The outcome.
     pub resolution: Resolution,
-    /// The Binding whose rules were looked at, if one could be named.
+    /// The Binding whose rules were considered, if one could be named.
     pub binding: Option<ResourceKey>,
     /// Every rule of that Binding, in its order.
     pub considered: Vec<RuleExplanation>,
@@ -137,10 +137,15 @@ impl fmt::Display for RuleMatch {
 /// named `default`. The first that is written down decides, even when none of its rules match.
 #[must_use]
 pub(crate) fn binding_for(task: &TaskToBind<'_>) -> Option<ResourceKey> {
+    // No fallback to the next one when no rule of it matches: a Binding with a typing error would otherwise hand the
+    // work to a provider that nobody chose for it.
     let named = task.execution.node_bindings.get(&task.node.id).or(task.execution.binding_ref.as_ref());
     match named {
+        // Relative to the Execution, which holds the reference, and not to the Plan, which may be of another namespace.
         Some(reference) => Some(reference.key(Kind::Binding, task.namespace)),
         None => {
+            // The constant is a valid name, so this is never `None`; the `?` is here because production code may not
+            // unwrap.
             let name = Name::new(DEFAULT_BINDING).ok()?;
             Some(ResourceKey::new(Kind::Binding, task.namespace.clone(), name))
         }
@@ -163,7 +168,11 @@ pub(crate) fn resolve<'b>(
             considered: Vec::new(),
         };
     };
+    // The key goes along in the answer although nothing stands behind it: `explain` has to name the Binding that is
+    // missing.
     let Some(binding) = lookup(&key) else {
+        // A reference that leads nowhere is a mistake in a manifest; a `default` that is not there is a namespace
+        // without any Binding. A person acts on the two in different places.
         let written =
             task.execution.node_bindings.contains_key(&task.node.id) || task.execution.binding_ref.is_some();
         let why = if written {
@@ -182,12 +191,18 @@ pub(crate) fn resolve<'b>(
         .rules
         .iter()
         .enumerate()
+        // Every rule is judged, also after a match: `explain` shows why each of the others lost, and a conflict is only
+        // seen by a comparison of all.
         .map(|(index, rule)| consider(task, &key, index, rule))
         .collect();
     let best = choose(binding.spec, &considered);
+    // The index comes from an enumeration of the same rules, so it is there; a lookup that can fail keeps indexing,
+    // which could panic, out of production code.
     let resolution = match best.and_then(|index| Some((index, binding.spec.rules.get(index)?))) {
         None => Resolution::Unbound { why: format!("no rule of {key} matches node `{}`", task.node.id) },
         Some((rule, chosen)) => match explain(binding.spec, &mut considered, rule) {
+            // No provider is picked in spite of the conflict: the Binding asks for an error by its strategy, and a node
+            // that was started by chance cannot be taken back.
             Some(other) => {
                 let why =
                     format!("rules {rule} and {other} of {key} match node `{}` equally well", task.node.id);
@@ -195,6 +210,8 @@ pub(crate) fn resolve<'b>(
             }
             None => Resolution::Bound {
                 binding: key.clone(),
+                // Recorded on the node when it starts: the Binding may have changed by the time somebody asks which
+                // rule was in force (Invariant 9).
                 generation: binding.generation,
                 rule,
                 target: chosen.target.clone(),
@@ -214,6 +231,8 @@ fn consider(
     let selector = &rule.selector;
     let specificity = shape(selector);
     let verdict = match specificity {
+        // Validation refuses such a manifest. Were one to get here all the same, it matches nothing instead of every
+        // task.
         None => RuleMatch::NoMatch("its selector is none of the five allowed shapes".to_owned()),
         Some(_) => match mismatch(task, &binding.namespace, selector) {
             Some(why) => RuleMatch::NoMatch(why),
@@ -225,6 +244,8 @@ fn consider(
 
 /// The shape of a selector (contract: exactly one of five).
 fn shape(selector: &BindingSelector) -> Option<Specificity> {
+    // An empty `matchLabels` does not count as written, so that it never becomes a rule for all plans; Kubernetes'
+    // empty selector would match everything.
     let labels = !selector.match_labels.is_empty();
     match (&selector.plan_ref, &selector.capability_ref, &selector.node_id, labels) {
         (Some(_), None, Some(_), false) => Some(Specificity::PlanNode),
@@ -232,6 +253,8 @@ fn shape(selector: &BindingSelector) -> Option<Specificity> {
         (None, Some(_), None, false) => Some(Specificity::Capability),
         (Some(_), None, None, false) => Some(Specificity::Plan),
         (None, None, None, true) => Some(Specificity::Labels),
+        // Not only too few but also too many fields: `nodeId` without its `planRef` would apply to nodes of that name
+        // in plans of every team.
         _ => None,
     }
 }
@@ -240,11 +263,14 @@ fn shape(selector: &BindingSelector) -> Option<Specificity> {
 /// node to the plan's.
 fn mismatch(task: &TaskToBind<'_>, home: &Name, selector: &BindingSelector) -> Option<String> {
     if let Some(plan) = &selector.plan_ref {
+        // The whole key is compared: plans of the same name in two namespaces are different plans, with different
+        // people who may merge them.
         let wanted = plan.key(Kind::Plan, home);
         if wanted != *task.plan {
             return Some(format!("it is for {wanted}"));
         }
     }
+    // After `planRef`: a node id means something only within its plan, so the message about the plan comes first.
     if let Some(node) = &selector.node_id
         && *node != task.node.id
     {
@@ -252,30 +278,41 @@ fn mismatch(task: &TaskToBind<'_>, home: &Name, selector: &BindingSelector) -> O
     }
     if let Some(capability) = &selector.capability_ref {
         let wanted = capability.key(Kind::Capability, home);
+        // A node's reference is relative to the plan's namespace and the rule's to the Binding's, so names alone cannot
+        // be compared.
         let needed = |reference: &Reference| reference.key(Kind::Capability, &task.plan.namespace) == wanted;
         if !task.node.capability_refs.iter().any(needed) {
             return Some(format!("the node does not need {wanted}"));
         }
     }
     let differing =
+        // The labels are those of the pinned Plan: a label that is added later must not send a running Execution to
+        // another provider (Invariant 9).
         selector.match_labels.iter().find(|(key, value)| task.plan_labels.get(*key) != Some(value));
     differing.map(|(key, value)| format!("the plan has no label `{key}: {value}`"))
 }
 
 /// How a matching rule ranks; the greatest wins. Under `MostSpecific` a selector with more labels is the more specific.
 fn rank(spec: &BindingSpec, considered: &RuleExplanation) -> Option<(u16, Specificity, usize)> {
+    // `Chosen` only means "matches" until the best rule is known; a rule that does not apply has no rank at all.
     if considered.verdict != RuleMatch::Chosen {
         return None;
     }
+    // Under the other strategies the number of labels must not count: `FirstMatch` promises the order of the array, and
+    // `ErrorOnConflict` would miss the conflict of two label rules.
     let labels = match (spec.strategy, spec.rules.get(considered.rule)) {
         (BindingStrategy::MostSpecific, Some(rule)) => rule.selector.match_labels.len(),
         _ => 0,
     };
+    // The order of the tuple is the order of precedence in the contract: explicit priority, then the shape of the
+    // selector, then what the strategy adds.
     Some((considered.priority, considered.specificity?, labels))
 }
 
 /// The best of the matching rules, the first among equals.
 fn choose(spec: &BindingSpec, considered: &[RuleExplanation]) -> Option<usize> {
+    // `Reverse`, since `max` would give the last among equals, and the contract says the first in the array. That makes
+    // the choice the same on every runner.
     let ranked = considered.iter().filter_map(|one| Some((rank(spec, one)?, Reverse(one.rule))));
     ranked.max().map(|(_, Reverse(rule))| rule)
 }
@@ -287,17 +324,23 @@ fn explain(spec: &BindingSpec, considered: &mut [RuleExplanation], best: usize) 
     let mut conflict = None;
     for one in considered.iter_mut().filter(|one| one.rule != best) {
         let Some(own) = rank(spec, one) else { continue };
+        // In the order in which the rules of precedence apply, so that the verdict names the first one that decided; it
+        // is what a person has to change.
         one.verdict = if own.0 < top.0 {
             RuleMatch::LowerPriority(best)
         } else if own < top {
             RuleMatch::LessSpecific(best)
         } else if spec.strategy == BindingStrategy::ErrorOnConflict {
+            // The first one is named, whatever their number: the message is recorded on the node, and has to be the
+            // same in every pass (Invariant 5).
             conflict.get_or_insert(one.rule);
             RuleMatch::ConflictsWith(best)
         } else {
             RuleMatch::Later(best)
         };
     }
+    // The best one loses as well: none of the rules is used, and `Chosen` beside an unbound node would say the
+    // opposite.
     if let (Some(other), Some(one)) = (conflict, considered.get_mut(best)) {
         one.verdict = RuleMatch::ConflictsWith(other);
     }

@@ -43,6 +43,8 @@ impl<'a> PlanContext<'a> {
     /// where the record is of a sane clock.
     pub(super) fn due(&self, state: &NodeStatus) -> Option<Timestamp> {
         let at = state.extensions.retry_at?;
+        // Both were written by the clock that wrote the pause. A long pause alone proves nothing, since a service may
+        // have asked for it.
         let began = state.start_time.max(state.extensions.blocked_since);
         let from_the_future = began.is_some_and(|began| began > after(self.now, LONGEST_DELAY));
         Some(if from_the_future && at > after(self.now, LONGEST_DELAY) { self.now } else { at })
@@ -54,6 +56,7 @@ impl<'a> PlanContext<'a> {
 
     /// Succeeds a node that no provider worked for.
     pub(super) fn succeed(&mut self, id: &NodeId, message: String) {
+        // Without outputs and evidence: gates and resources that are waited for give none.
         let change = NodeChange::Succeed {
             reason: None,
             message,
@@ -77,6 +80,8 @@ impl<'a> PlanContext<'a> {
 
     /// Offers a node to the scheduler. A suspended Execution goes on with what runs and starts nothing.
     pub(super) fn offer(&mut self, ix: NodeIx, node: &Node, binding: ResolvedBinding, target: BindingTarget) {
+        // Here and not in the scheduler: a suspended Execution has no ready nodes, so it also gives its lease back as
+        // soon as nothing of it runs.
         if self.draft.status.extensions.suspend.is_none() {
             let rank = self.compiled().topology.rank(ix);
             self.draft.ready.push(ReadyNode { node: ix, id: node.id.clone(), rank, binding, target });
@@ -87,8 +92,11 @@ impl<'a> PlanContext<'a> {
     /// counts: the one that is missing now may be created under a name that nothing mentions yet.
     pub(super) fn wait_for_bindings(&mut self, node: &Node) {
         let compiled = self.compiled();
+        // The namespace of the Execution: that is where `default` is searched for and where references of the spec
+        // point.
         let home = &compiled.key.namespace;
         self.draft.on.push(Dependency::Bindings(home.clone()));
+        // The named ones in addition, because they may be of other namespaces.
         let named = compiled.spec.node_bindings.get(&node.id).into_iter().chain(&compiled.spec.binding_ref);
         let named = named.map(|reference| Dependency::Resource(reference.key(Kind::Binding, home)));
         self.draft.on.extend(named);

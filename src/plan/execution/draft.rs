@@ -137,6 +137,8 @@ impl Draft {
     /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.
     pub(crate) fn push(&mut self, change: Change, now: Timestamp) -> bool {
         let node = match &change {
+            // Taken before the change is applied: events show from which phase a node came, and the status will not
+            // know it any more.
             Change::Node(node, _) => Some((node.clone(), self.phase(node))),
             Change::Execution(_) => None,
         };
@@ -151,12 +153,17 @@ impl Draft {
         {
             let (reason, message) = (state.extensions.reason, state.message.clone());
             let (to, attempt) = (state.phase, state.attempt);
+            // From the status after the change, not from the change: the fold decides the phase, and what is reported
+            // must be what is recorded (Invariant 4).
             self.moves.push(NodeTransition { node, from, to, reason, message, attempt });
         }
+        // Only what was applied is kept, so the changes of a draft replay to its status; a property test cuts the log
+        // off anywhere and compares.
         self.changes.push(change);
         true
     }
 
+    // A node that the record lacks counts as Pending here; the fold then refuses the change, and nothing is moved.
     fn phase(&self, node: &NodeId) -> NodePhase {
         self.status.node_statuses.get(node).map(|state| state.phase).unwrap_or_default()
     }
@@ -174,6 +181,8 @@ impl Draft {
     /// Blocks a node, unless it is blocked in just this way already: repeating oneself makes no commit.
     pub(crate) fn block(&mut self, id: &NodeId, reason: NodeReason, message: String, now: Timestamp) {
         let same = self.status.node_statuses.get(id).is_some_and(|state| {
+            // The message counts too: "0 of 2 approvals" and "1 of 2" differ in nothing else, and people wait for just
+            // that.
             state.phase == NodePhase::Blocked
                 && state.extensions.reason == Some(reason)
                 && state.message == message
@@ -185,6 +194,7 @@ impl Draft {
 
     /// Plans again at this time, or earlier.
     pub(crate) fn wake_at(&mut self, at: Timestamp) {
+        // The earliest only: each pass plans the whole Execution anew and finds the later times again.
         self.wake = Some(self.wake.map_or(at, |old| old.min(at)));
     }
 
@@ -198,9 +208,12 @@ impl Draft {
         now: Timestamp,
     ) -> bool {
         let (binding, basis) = (Some(Arc::new(ready.binding.clone())), basis.map(Arc::new));
+        // From the status of the draft and not from the runner's memory: the lease may have been taken in this very
+        // step, and the name of the attempt must carry the token that is published with it.
         let token = self.status.extensions.lease.as_ref().map(|lease| lease.token);
         let change = NodeChange::Start { binding, basis, base, runner: runner.to_owned(), token };
         let started = self.node(&ready.id, change, now);
+        // Also when the start was refused: what does not fit the record is not ready, and must not keep the lease.
         self.ready.retain(|other| other.node != ready.node);
         started
     }

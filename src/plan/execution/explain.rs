@@ -52,24 +52,32 @@ pub(crate) fn waits(
 ) -> Vec<NodeWait> {
     let Some(node) = graph.0.nodes.get(ix) else { return Vec::new() };
     let state = status.node_statuses.get(&node.id).cloned().unwrap_or_default();
+    // A node that ended waits for nothing, also in an Execution that is suspended.
     if state.phase.is_terminal() {
         return Vec::new();
     }
+    // What holds back the whole comes first: none of the other waits can end before it.
     let mut waits = whole(status);
     if state.phase == NodePhase::Running {
         let runner = state.extensions.runner.as_deref().unwrap_or("unknown");
         let message = format!("attempt {} is under way on {runner}", state.attempt);
         waits.push(NodeWait::new("attempt", message));
+        // The edges are satisfied and the slot is taken. Only the end of the attempt is left to wait for.
         return waits;
     }
     let edges = edges(graph, ix, status);
+    // What the node was blocked for is said only when no edge holds it back, as planning does it: a binding that is
+    // missing may be there by the time the sources have ended.
     let free = edges.is_empty();
     waits.extend(edges);
+    // A Blocked node has passed its condition already; it is evaluated before anything that blocks.
     if let (Some(when), NodePhase::Pending) = (&node.when, state.phase) {
         waits.push(NodeWait::new("condition", format!("then `{when}` decides whether it runs")));
     }
     if free {
         waits.extend(own(node, &state, now));
+        // Last, and only where nothing else is named: a limit that does not apply yet would send people to the
+        // configuration in vain.
         if state.phase == NodePhase::Pending && waits.is_empty() {
             waits.extend(slot(status, bounds));
         }
@@ -80,6 +88,7 @@ pub(crate) fn waits(
 /// What holds back the execution as a whole.
 fn whole(status: &ExecutionStatus) -> Vec<NodeWait> {
     let mut waits = Vec::new();
+    // Before the pin there are no nodes in the record, so the reason stands on the Execution.
     if status.extensions.pinned.is_none() {
         let why = status.message.clone().unwrap_or_else(|| "the execution was not started yet".to_owned());
         waits.push(NodeWait::new("execution", why));
@@ -99,6 +108,8 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
         let Some(source) = graph.nodes.get(source) else { continue };
         let phase = status.node_statuses.get(&source.id).map(|state| state.phase).unwrap_or_default();
         if phase.is_terminal() {
+            // A source that failed is not listed: it will not change, and the next pass skips the node or lets its
+            // condition decide.
             continue;
         }
         let must = match kind {
@@ -108,6 +119,7 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
         waits.push(NodeWait::new("edge", format!("`{}` {must} first, and is {phase}", source.id)));
     }
     let Some(node) = graph.nodes.get(ix) else { return waits };
+    // The same function that planning waits by, so that the two cannot come to different lists.
     for read in reads(node, ix, topology).into_iter().filter_map(|read| graph.nodes.get(read)) {
         let phase = status.node_statuses.get(&read.id).map(|state| state.phase).unwrap_or_default();
         if !phase.is_terminal() {
@@ -118,12 +130,14 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
     waits
 }
 
-/// What the node itself was blocked for, and the time of its next attempt or look.
+/// What the node itself was blocked for, and the time of its next attempt or poll.
 fn own(node: &Node, state: &NodeStatus, now: Timestamp) -> Option<NodeWait> {
+    // A time that has passed is not shown as a wait: the next pass acts on it.
     let until = state.extensions.retry_at.filter(|&at| at > now);
     let message = state.message.clone();
     let mut wait = match (state.phase, state.extensions.reason) {
         (NodePhase::Blocked, Some(reason)) => NodeWait::new(on(reason), message),
+        // Only a group is blocked without a reason of its own; its phase is that of its children.
         (NodePhase::Blocked, None) => {
             NodeWait::new("children", format!("its children decide: {}", ids(node)))
         }
@@ -158,12 +172,15 @@ fn on(reason: NodeReason) -> &'static str {
 /// A node that could start: who would start it, and what bounds that.
 fn slot(status: &ExecutionStatus, bounds: ConcurrencyLimits<'_>) -> Vec<NodeWait> {
     let mut waits = match &status.extensions.lease {
+        // The lease decides who may start the node: another runner that is idle does not help before it is given back.
         Some(lease) => {
             let message = format!("a free slot of runner {}, which drives the execution", lease.holder);
             vec![NodeWait::new("slot", message)]
         }
         None => vec![NodeWait::new("reconcile", "the next `planspec reconcile`".to_owned())],
     };
+    // Limits are named even when there is room now: the record is of the last pass, and the next one may find them used
+    // up.
     if let Some((name, under_way, limit)) = bounds.namespace {
         let message =
             format!("namespace {name} has at most {limit} attempts under way at once, and has {under_way}");

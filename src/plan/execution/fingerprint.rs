@@ -22,6 +22,7 @@ pub(crate) fn inputs(
     status: &ExecutionStatus,
     ix: NodeIx,
 ) -> Result<JsonMap, String> {
+    // Compiled once with the plan: this runs for each node that could start, in each pass.
     let Some(template) = compiled.inputs(ix) else { return Ok(JsonMap::new()) };
     template.render_map(&compiled.scope(status)).map_err(|error| format!("inputs: {error}"))
 }
@@ -36,6 +37,7 @@ pub(crate) fn settings(
     target: &BindingTarget,
     inputs: &JsonMap,
 ) -> Result<JsonMap, String> {
+    // Compiled here and not with the plan: the settings come from a Binding, which is resolved late (Invariant 9).
     let template = Template::compile_map(&target.config).map_err(|errors| {
         let first = errors.first().map(ToString::to_string).unwrap_or_default();
         format!("provider config: {first}")
@@ -43,6 +45,7 @@ pub(crate) fn settings(
     if template.is_plain() {
         return Ok(target.config.clone());
     }
+    // Settings may read the node's inputs, which are rendered and complete by now.
     let scope = Scope { inputs: Some(inputs), ..compiled.scope(status) };
     template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
 }
@@ -56,9 +59,13 @@ pub(crate) fn fingerprint(
     capabilities: &[Capability],
     target: &BindingTarget,
 ) -> Option<InputFingerprint> {
+    // The whole definition, with retries and criteria: a result that other criteria let through is not the same result.
     let node = serde_json::to_value(compiled.node(ix)?).ok()?;
+    // With the defaults filled in, as the attempt gets them: a capability whose default changed gives another
+    // fingerprint.
     let inputs = complete_inputs(inputs(compiled, status, ix).ok()?, capabilities).ok()?;
     let config = settings(compiled, status, target, &inputs).ok()?;
+    // Recorded for people and not compared: a new description raises the generation and changes no result.
     let resolved = capabilities.iter().map(|capability| ResolvedCapability {
         name: format!("{}/{}", capability.key.namespace, capability.key.name),
         generation: capability.generation,
@@ -66,12 +73,14 @@ pub(crate) fn fingerprint(
     Some(InputFingerprint {
         node: short(&node),
         inputs: short(&json!({ "inputs": inputs, "told": task_context(compiled) })),
+        // The values after replacement, not the text: a setting that was an expression and is a literal now does the
+        // same.
         target: short(&json!({ "provider": target.provider, "config": config })),
         capabilities: resolved.collect(),
     })
 }
 
-/// What whoever does the work is told besides the inputs. When and how urgently a goal is wanted changes no result.
+/// What whoever does the work learns besides the inputs. When and how urgently a goal is wanted changes no result.
 fn task_context(compiled: &CompiledPlan) -> Value {
     let goal = compiled.goal.as_ref().map(|(_, goal)| {
         json!({
@@ -84,12 +93,14 @@ fn task_context(compiled: &CompiledPlan) -> Value {
     json!({
         "goal": goal,
         "plan": { "description": compiled.plan.description, "context": compiled.plan.context },
+        // Only the context: parameters count by the inputs that they end up in.
         "execution": compiled.spec.context,
     })
 }
 
 fn short(value: &Value) -> String {
     let digest = Digest::of_value(value);
+    // Without the name of the algorithm, which is the same for all and would double what is kept.
     let digits = digest.as_str().rsplit(':').next().unwrap_or_default();
     digits.chars().take(DIGITS).collect()
 }

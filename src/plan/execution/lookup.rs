@@ -1,4 +1,4 @@
-//! What planning an Execution reads: the Execution itself, and what it may ask about the rest of the repository.
+//! What planning an Execution reads: the Execution itself, and what it may ask about everything else in the repository.
 
 use std::collections::BTreeMap;
 
@@ -95,11 +95,15 @@ pub(crate) enum ResourceProgress {
 impl ExecutionView<'_> {
     /// What a review of this execution has to be bound to (Invariant 11).
     fn review_binding(&self, status: &ExecutionStatus) -> Option<ReviewBinding> {
+        // From the record and not from the compiled plan: what is approved is what any other runner will find recorded.
         let pinned = status.extensions.pinned.as_ref()?;
         Some(ReviewBinding {
             execution: self.uid.to_owned(),
+            // The digest as well as the commit: the graph is what reviewers saw, and the commit says of which desired
+            // state.
             graph_digest: pinned.graph_digest.clone(),
             commit: pinned.commit.clone(),
+            // Who reviewed, and where, is added when a review is recorded; what is asked for is the same for everybody.
             teams: Vec::new(),
             account: None,
             source: None,
@@ -114,6 +118,8 @@ pub(super) fn demand(
     gate: ResourceKey,
     ix: NodeIx,
 ) -> Option<GateRequest> {
+    // The node goes along, since one Execution may wait at one Gate with several nodes, and a comment names what is
+    // held up.
     let node = view.compiled.ids.get(ix)?.clone();
     Some(GateRequest {
         gate,

@@ -42,16 +42,20 @@ pub(crate) fn plan_execution(
     let span = tracing::debug_span!("plan", execution = %compiled.key, nodes = compiled.ids.len());
     let _entered = span.enter();
     let mut context = PlanContext { view, lookup, draft: &mut *draft, now };
+    // Before everything else, and in place of it: what is to end must not start another node in the same pass.
     if let Some((reason, message)) = cancellation(&context.view, &context.draft.status) {
         tracing::debug!(%reason, message, "cancelling");
         cancel_nodes(&mut context, reason, &message);
     } else {
+        // Decided in the one pass that finds no decision recorded. Later passes see `None`, so that a node that failed
+        // here is never replaced by an earlier result (Invariant 10).
         let mut reuse = view.reuse.map(ReuseDecision::new);
         for &ix in compiled.topology.order() {
             // Before the node is planned: what is reused must never have been offered to the scheduler.
             if let Some(reuse) = &mut reuse {
                 reuse.consider(&mut context, ix);
             }
+            // Also a node that was just taken over is planned: it is terminal by now, and planning leaves it alone.
             plan_node(&mut context, ix);
         }
         if let Some(reuse) = reuse {
@@ -68,7 +72,11 @@ pub(crate) fn plan_execution(
 /// know its handle any more.
 fn cancel_nodes(context: &mut PlanContext<'_>, reason: NodeReason, message: &str) {
     for (ix, node) in context.compiled().plan.graph.nodes.iter().enumerate() {
+        // A node without a record counts as ended: the fold would refuse the change anyway, and cancellation must not
+        // hang on a record that was edited by hand.
         let ended = context.state(&node.id).is_none_or(|state| state.phase.is_terminal());
+        // Groups take their phase from their children in `finish`. Cancelled here, a group would be terminal while
+        // children with remote work still run.
         if node.kind == NodeKind::Group || ended {
             continue;
         }
@@ -83,13 +91,20 @@ fn cancel_nodes(context: &mut PlanContext<'_>, reason: NodeReason, message: &str
 /// of its own runs any more. Says whether the phase of the execution changed: a record whose nodes have all ended and that
 /// is Running nevertheless is healed by a commit, although no change leads there.
 pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, now: Timestamp) -> bool {
+    // Groups first: whether a pending node could go on by itself, which makes the whole Running, may hang on the phase
+    // of a group before it.
     sum_groups(compiled, draft, now);
     let moved = derive_phase(Some(compiled), &mut draft.status, now);
+    // Remote work and people do not hold the lease: a node may wait for weeks, and any runner can poll or take up the
+    // decision.
     let running = draft.status.node_statuses.values().any(NodeStatus::is_under_way);
+    // With ready nodes the lease is kept, though they got no slot: given back, it would be taken again in the next
+    // pass, with a commit each time.
     let idle = !running && (leaving || draft.ready.is_empty());
     if (idle || draft.status.phase.is_terminal())
         && let Some(lease) = &draft.status.extensions.lease
     {
+        // By token: the fold refuses the release if somebody else has the lease by now, instead of taking it from them.
         let token = lease.token;
         tracing::debug!(execution = %compiled.key, token, phase = %draft.status.phase, idle, "releasing the lease");
         draft.execution(ExecutionChange::ReleaseLease { token }, now);
@@ -99,10 +114,13 @@ pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, 
 
 /// Whether, and why, everything is to be cancelled.
 fn cancellation(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(NodeReason, String)> {
+    // A person's request first: of several reasons that hold, it is the one with a name and words to record.
     if let Some(request) = &status.extensions.cancel {
         let comment = request.comment.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         return Some((NodeReason::CancelRequested, format!("cancelled by {}{comment}", request.by)));
     }
+    // Recorded as a cancellation before the record itself may go, so that the history says what became of work under
+    // way.
     if view.removed {
         return Some((NodeReason::ManifestRemoved, "the manifest of the execution was removed".to_owned()));
     }
@@ -130,6 +148,7 @@ pub(crate) fn hold(
 ) -> Draft {
     let mut draft = Draft::new(status.clone());
     draft.on = on.into_iter().map(Dependency::Resource).collect();
+    // Repeating itself makes no commit (Invariant 5): a missing plan may stay missing for days.
     let same = status.reason.as_deref() == Some(reason) && status.message.as_deref() == Some(message);
     if !same {
         draft.push(
@@ -140,7 +159,9 @@ pub(crate) fn hold(
             now,
         );
     }
+    // After a request to cancel, an Execution that never started ends here, although what it names never came.
     derive_phase(None, &mut draft.status, now);
+    // It is over: a plan that arrives later must not bring it back into planning.
     if draft.status.phase == ExecutionPhase::Cancelled {
         draft.on.clear();
     }

@@ -18,6 +18,7 @@ pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
         // Right away, whatever its phase: what depends on a group that has just ended is planned next.
         return sum_group(context.compiled(), context.draft, ix, context.now);
     }
+    // Only nodes other than groups get here, so Running means an attempt.
     if context.phase(ix) == NodePhase::Running {
         recover_lost_runner(context, node);
     }
@@ -33,6 +34,8 @@ pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
     }
     match edge_state(context.compiled(), &context.draft.status, ix) {
         EdgeState::Waiting => {}
+        // Skipped and not Failed: nothing of the node was tried. What depends on it is skipped in turn, each with its
+        // own source as the reason, so the way to the failure can be followed.
         EdgeState::Blocked { source, phase } => {
             let source = context.compiled().ids.get(source).map(ToString::to_string).unwrap_or_default();
             context.skip(&node.id, NodeReason::UpstreamNotSucceeded, format!("`{source}` is {phase}"));
@@ -49,6 +52,7 @@ fn is_remote(context: &PlanContext<'_>, node: &Node) -> bool {
 pub(super) fn sum_group(compiled: &CompiledPlan, draft: &mut Draft, ix: NodeIx, now: Timestamp) {
     let Some(id) = compiled.ids.get(ix) else { return };
     let phase_of = |ix: NodeIx| compiled.phase_of(&draft.status, ix);
+    // Only direct children: an inner group has already been summed up, and its own phase stands for its members.
     let children = compiled.topology.children(ix);
     let phase = group_phase(children.iter().map(|&child| phase_of(child)));
     if phase == phase_of(ix) {
@@ -69,6 +73,8 @@ pub(super) fn sum_group(compiled: &CompiledPlan, draft: &mut Draft, ix: NodeIx, 
 /// stay Running for ever, since nobody but its runner would be asked.
 fn recover_lost_runner(context: &mut PlanContext<'_>, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
+    // The whole id with its token, not the number: after a takeover and back, the number alone could name the attempt
+    // of another runner.
     if context.view.local_attempts.get(&node.id) == Some(&state.attempt_id()) {
         return;
     }
@@ -92,11 +98,13 @@ fn recover_lost_runner(context: &mut PlanContext<'_>, node: &Node) {
 /// A node whose sources are done with: its condition, then what its kind asks for.
 fn plan_open(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     match condition(context.compiled(), &context.draft.status, ix) {
+        // Its sources and all that it reads have ended by now, so it gives the same answer in each pass that follows.
         Ok(true) => {}
         Ok(false) => {
             let message = "its condition `when` is false".to_owned();
             return context.skip(&node.id, NodeReason::ConditionFalse, message);
         }
+        // Not Blocked: the plan is pinned, so no commit can repair the expression for this Execution.
         Err(message) => return context.fail(&node.id, NodeReason::ExpressionError, message),
     }
     if timed_out(context, node) {
@@ -121,6 +129,7 @@ fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
     ) {
         return false;
     }
+    // From the start of the wait as recorded, so the time goes on across runners and while none is running.
     let end = after(since, timeout.span());
     if context.now < end {
         context.draft.wake_at(end);
@@ -132,10 +141,13 @@ fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
 
 fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let home = &context.compiled().plan_key.namespace;
+    // The schema demands the reference. Without one there is nobody to ask, and a gate fails closed: the node fails and
+    // does not pass.
     let Some(gate) = node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, home)) else {
         let message = "the node names no gate".to_owned();
         return context.fail(&node.id, NodeReason::ExpressionError, message);
     };
+    // Without a pin there is nothing that an approval could be bound to (Invariant 11), so the node stays as it is.
     let Some(demand) = demand(&context.view, &context.draft.status, gate.clone(), ix) else { return };
     // After a `retry` the gate is asked anew: an approval from before it was for a run that is over (Invariant 11).
     let since = context.state(&node.id).and_then(|state| state.extensions.reset_at);
@@ -144,6 +156,8 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         GateVerdict::Rejected(by) => {
             context.fail(&node.id, NodeReason::Rejected, format!("rejected by {by}"));
         }
+        // Named as a dependency although it may have no manifest: a decision is recorded on the Gate, and has to wake
+        // this Execution.
         GateVerdict::Waiting(message) => {
             context.draft.on.push(Dependency::Resource(gate));
             context.draft.gates.push(demand);

@@ -47,7 +47,10 @@ pub(crate) fn after_attempt(
             let retry_at = poll_after.map(|span| after(now, span));
             NodeChange::Block { reason, message, retry_at, handle }
         }
+        // At once, uncounted, and also where the node is not repeatable: nothing of it began, so nothing can have
+        // happened twice.
         AttemptOutcome::NotStarted { message } => lost(message, now, evidence),
+        // Without a pause: the fault was not the work's. The next runner takes it up where a one-shot pass left it.
         AttemptOutcome::Stopped(_) if node.repeatable() => lost(STOPPED.to_owned(), now, evidence),
         AttemptOutcome::Stopped(_) => undecided(STOPPED.to_owned()),
         // Without a pause, a provider that loses everything would be asked without end.
@@ -102,8 +105,11 @@ pub(crate) fn after_poll(
 
 /// Exponential backoff with jitter between half and the whole of the delay.
 fn delay(failures: u32, key: &str) -> Duration {
+    // Capped before the shift, which would overflow; 2^16 seconds are far above the longest delay.
     let whole = FIRST_DELAY.saturating_mul(1u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
     let whole = whole.min(LONGEST_DELAY);
+    // From the attempt's name and not from a random source: planning again, here or on another runner, must give the
+    // same time (Invariant 5), while nodes that failed together still spread out.
     let byte = Sha256::digest(key.as_bytes()).first().copied().unwrap_or(0);
     whole / 2 + (whole / 2).saturating_mul(u32::from(byte)) / 255
 }

@@ -17,18 +17,23 @@ use crate::run::{AttemptOutcome, Evidence, NodeChange};
 /// Plans a node whose attempt goes on without a process of this runner.
 pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let Some(state) = context.state(&node.id).cloned() else { return };
+    // Before the timeout: what a person decided must not turn into a failure because cancelling took long.
     if let Some(decided) = state.extensions.decided.clone() {
         return conclude(context, ix, node, decided);
     }
     if let Some((timeout, end)) = end_of(node, &state) {
+        // Before the poll and the answer: an attempt whose time is over is not asked about again, whatever it would
+        // say.
         if context.now >= end {
             return time_out(context, ix, node, &state, timeout);
         }
         context.draft.wake_at(end);
     }
+    // Before the poll: the service waits for the answer, so polling it could only say that it still asks.
     if state.extensions.answer.is_some() {
         return pass_on_answer(context, ix, node, &state);
     }
+    // Without a time nobody polls: the provider waits for a person, and the record changes when that person acts.
     let Some(due) = context.due(&state) else { return };
     match same_provider(context, ix, &state) {
         Ok((_, target)) => {
@@ -42,10 +47,13 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             });
         }
         Err(why) => {
+            // A merged change of the Binding is what lets polling go on, so that is what wakes the Execution.
             context.wait_for_bindings(node);
             let message = format!("cannot be polled: {why}");
+            // Recorded once (Invariant 5); the same commit for every poll that cannot be made would fill the branch.
             if message != state.message {
                 let reason = state.extensions.reason.unwrap_or(NodeReason::AwaitingProvider);
+                // Handle and time are carried along: a block without them would lose the remote work for good.
                 let (retry_at, handle) = (Some(due), state.extensions.handle);
                 context.change(&node.id, NodeChange::Block { reason, message, retry_at, handle });
             }
@@ -57,6 +65,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
 fn time_out(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, state: &NodeStatus, timeout: &Duration) {
     let Some(note) = cancel_remote(context, ix) else { return };
     let outcome = AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {timeout}{note}"));
+    // The name of the attempt that timed out seeds the pause, as for every other failure.
     let name = state.attempt_name(context.view.uid, &node.id);
     let change = after_attempt(node, state, outcome.into(), &name, context.now);
     context.change(&node.id, change);
@@ -79,6 +88,8 @@ fn conclude(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, decided: Nod
 fn pass_on_answer(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, state: &NodeStatus) {
     match same_provider(context, ix, state) {
         Ok((binding, target)) => context.offer(ix, node, binding, target),
+        // The question stays recorded and is not overwritten by this error: the person has answered, and nothing is
+        // asked of them.
         Err(_) => context.wait_for_bindings(node),
     }
 }
@@ -101,6 +112,8 @@ fn same_provider(
 ) -> Result<(ResolvedBinding, BindingTarget), String> {
     let given = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
     match context.lookup.resolve(context.compiled(), ix) {
+        // Only the provider is compared, not the rule or the generation: a Binding that was edited in other places
+        // still polls.
         ProviderResolution::Bound(binding, target) if given.is_none_or(|given| given == target.provider) => {
             Ok((binding, target))
         }
@@ -120,18 +133,23 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
     let nothing = Some(String::new());
     let Some(node) = context.node(ix) else { return nothing };
     let Some(state) = context.state(&node.id).cloned() else { return nothing };
+    // Without a handle nothing at the provider can be named, so there is nothing to ask it to cancel.
     if !state.is_remote() || state.extensions.handle.is_none() {
         return nothing;
     }
     let failed = |error: &str| Some(format!("; cancelling it failed: {error}"));
     // The result of an earlier attempt says nothing about this one.
     let done = context.view.remote_cancelled.get(&node.id).filter(|done| done.attempt == state.attempt);
+    // An error counts as done and goes into the message: it was tried, and the person can see what may still go on
+    // there.
     if let Some(done) = done {
         return done.error.as_deref().map_or(nothing, failed);
     }
     match same_provider(context, ix, &state) {
         Ok((_, target)) => {
             let (id, attempt, due) = (node.id.clone(), state.attempt, context.now);
+            // Only requested here. Planning has no I/O (Invariant 5), so the engine cancels and plans again with the
+            // result.
             tracing::debug!(execution = %context.compiled().key, node = %id, attempt, "cancelling remote work");
             context.draft.remote_cancels.push(RemoteWork {
                 node: ix,
@@ -151,6 +169,8 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
 /// and the later answer may find that the node went on.
 #[must_use]
 pub(crate) fn poll_applies(node: &Node, state: &NodeStatus, attempt: u32, handle: Option<&str>) -> bool {
+    // The handle as well as the number: a service may go on under a new one, and the state of the old one says nothing
+    // then.
     let current = state.attempt == attempt && state.extensions.handle.as_deref() == handle;
     let open = match node.kind {
         NodeKind::External => matches!(state.phase, NodePhase::Pending | NodePhase::Blocked),
@@ -387,7 +407,8 @@ mod tests {
             "another provider does not know the question"
         );
         let binding = Some(draft.ready.remove(0).binding.into());
-        let start = NodeChange::Start { binding, basis: None, base: None, runner: "r".to_owned(), token: Some(4) };
+        let start =
+            NodeChange::Start { binding, basis: None, base: None, runner: "r".to_owned(), token: Some(4) };
         let lost = NodeChange::Retry {
             reason: NodeReason::RunnerLost,
             message: String::new(),
@@ -410,7 +431,13 @@ mod tests {
             retry_at: None,
             handle: None,
         };
-        let start = NodeChange::Start { binding: None, basis: None, base: None, runner: "r".to_owned(), token: Some(4) };
+        let start = NodeChange::Start {
+            binding: None,
+            basis: None,
+            base: None,
+            runner: "r".to_owned(),
+            token: Some(4),
+        };
         for change in [start, works] {
             apply(&mut status, &Change::Node(id.clone(), change), at(42)).unwrap();
         }

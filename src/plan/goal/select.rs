@@ -22,7 +22,7 @@ pub(crate) struct GoalView<'a> {
     pub created: Timestamp,
 }
 
-/// What choosing a plan looks at.
+/// What choosing a plan depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanView<'a> {
     /// Its key.
@@ -40,13 +40,15 @@ pub(crate) struct PlanView<'a> {
 }
 
 impl<'a> PlanView<'a> {
-    /// Looks at a plan.
+    /// What a plan says of itself, as far as choosing one depends on it.
     #[must_use]
     pub(crate) fn of(key: &'a ResourceKey, labels: &'a StringMap, spec: &'a PlanSpec, valid: bool) -> Self {
         Self {
             key,
             labels,
             goal_ref: spec.goal_ref.as_ref(),
+            // The contract wants both or neither. Half of the pair counts as none, so that a plan without a version
+            // never takes part in an order of versions.
             release: spec.series.as_deref().zip(spec.version.as_deref()),
             supersedes: &spec.supersedes,
             valid,
@@ -107,16 +109,25 @@ impl fmt::Display for PlanRank {
 #[must_use]
 pub(crate) fn select_plan(goal: &GoalView<'_>, plans: &[PlanView<'_>]) -> Selection {
     let mut meant: Vec<&PlanView<'_>> = plans.iter().filter(|plan| is_meant_for(plan, goal)).collect();
+    // The plans come from the index in no promised order, and the list of candidates ends up in a message that is
+    // recorded.
     meant.sort_by(|a, b| a.key.cmp(b.key));
+    // Against all plans and not only those that are meant: a plan may be superseded by one that serves another goal or
+    // has other labels.
     let standings: Vec<Option<PlanRank>> = meant.iter().map(|plan| out(plan, plans)).collect();
     let eligible: Vec<&PlanView<'_>> =
         meant.iter().zip(&standings).filter(|(_, out)| out.is_none()).map(|(plan, _)| *plan).collect();
+    // Only after invalid and superseded plans are out: a broken newest version must not take its valid predecessor out
+    // with it.
     let heads = heads(&eligible);
     let newest = eligible.iter().filter(|plan| newer(plan, &heads).is_none()).map(|plan| plan.key);
+    // Several series may be left, and no rule ranks them. By name, and not by time: two runners may have read different
+    // commits last, but they sort names alike.
     let active = newest.min();
     let standing = |plan: &PlanView<'_>, out: Option<PlanRank>| {
         out.or_else(|| newer(plan, &heads).map(|than| PlanRank::Older(than.clone()))).unwrap_or_else(|| {
             match active {
+                // What is left here is valid, not replaced and the newest of its series, so the name alone decided.
                 Some(active) if active != plan.key => PlanRank::Later(active.clone()),
                 _ => PlanRank::Active,
             }
@@ -132,8 +143,12 @@ pub(crate) fn select_plan(goal: &GoalView<'_>, plans: &[PlanView<'_>]) -> Select
 
 fn is_meant_for(plan: &PlanView<'_>, goal: &GoalView<'_>) -> bool {
     match &goal.spec.plan_selector {
+        // Labels reach no further than the namespace: otherwise any team could offer a plan for another team's goal by
+        // giving it the right labels.
         Some(selector) => plan.key.namespace == goal.key.namespace && selector.matches(plan.labels),
         None => {
+            // A `goalRef` may cross namespaces, because it names its goal in full; the reference is relative to the
+            // plan that holds it.
             plan.goal_ref.is_some_and(|reference| reference.key(Kind::Goal, &plan.key.namespace) == *goal.key)
         }
     }
@@ -141,14 +156,20 @@ fn is_meant_for(plan: &PlanView<'_>, goal: &GoalView<'_>) -> bool {
 
 /// Why a plan is out of itself.
 fn out(plan: &PlanView<'_>, plans: &[PlanView<'_>]) -> Option<PlanRank> {
+    // Before supersession: `invalid` is what its author can act on, whatever replaces it.
     if !plan.valid {
         return Some(PlanRank::Invalid);
     }
     let replaces = |other: &&PlanView<'_>| {
+        // An invalid plan supersedes nothing. A broken successor would otherwise leave the goal without any plan that
+        // can run.
         other.valid
+            // A plan that names itself would be out for good, with nothing in its place.
             && other.key != plan.key
             && other.supersedes.iter().any(|old| old.key(Kind::Plan, &other.key.namespace) == *plan.key)
     };
+    // Several plans may replace the same one. The one that is named must not depend on the order of reading (Invariant
+    // 5).
     let by = plans.iter().filter(replaces).map(|other| other.key).min()?;
     Some(PlanRank::Superseded(by.clone()))
 }
@@ -157,7 +178,11 @@ fn out(plan: &PlanView<'_>, plans: &[PlanView<'_>]) -> Option<PlanRank> {
 fn heads<'p, 'k>(eligible: &[&'p PlanView<'k>]) -> Heads<'p, 'k> {
     let mut heads = Heads::new();
     for &plan in eligible {
+        // A plan without a series competes with nobody by version; it stays, and only its name can put it behind
+        // another.
         let Some((series, _)) = plan.release else { continue };
+        // The namespace is part of the key: a series is a word that its authors choose, and two teams may choose the
+        // same.
         let head = heads.entry((&plan.key.namespace, series)).or_insert(plan);
         if by_version(plan, head).is_gt() {
             *head = plan;
@@ -177,6 +202,7 @@ fn newer<'k>(plan: &PlanView<'k>, heads: &Heads<'_, 'k>) -> Option<&'k ResourceK
 
 fn by_version(a: &PlanView<'_>, b: &PlanView<'_>) -> Ordering {
     let ((_, version_a), (_, version_b)) = (a.release.unwrap_or_default(), b.release.unwrap_or_default());
+    // The names the other way round: the greater one wins here, and of equal versions the first by name is to win.
     compare_versions(version_a, version_b).then_with(|| b.key.cmp(a.key))
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct RunView<'a> {
 /// When the goal must be reached: `timeout` after its creation.
 #[must_use]
 pub(crate) fn deadline(goal: &GoalView<'_>) -> Option<Timestamp> {
+    // Counted from the commit that brought the goal and not from its first Execution, so that a goal that nobody starts
+    // on becomes overdue too.
     let timeout = goal.spec.timeout.as_ref()?;
     Some(after(goal.created, timeout.span()))
 }
@@ -36,7 +38,11 @@ pub(crate) fn goal_status(
     now: Timestamp,
 ) -> GoalStatus {
     let selection = select_plan(goal, plans);
+    // Worked out anew from what is recorded in every pass, never moved on from the previous phase: after a lost race or
+    // a rewritten branch the same facts give the same phase (Invariant 5).
     let (phase, reason, message) = standing(goal, &selection, runs, now);
+    // From the previous list, since `Condition::set` keeps the time of what did not change. With fresh times every pass
+    // would make a commit.
     let mut conditions = previous.map(|status| status.conditions.clone()).unwrap_or_default();
     let mut set = |kind: &str, holds: ConditionStatus, reason: &str, message: String| {
         let condition = Condition {
@@ -55,10 +61,12 @@ pub(crate) fn goal_status(
     let reached = match phase {
         GoalPhase::Succeeded => ConditionStatus::True,
         GoalPhase::Failed | GoalPhase::Cancelled => ConditionStatus::False,
+        // Not `False` while it can still be reached: whoever waits for the condition would take that for the outcome.
         _ => ConditionStatus::Unknown,
     };
     set("Reached", reached, reason, message);
     let active_plan_ref = selection.plan.map(|plan| Reference {
+        // As a person would write the reference: within its own namespace without one.
         namespace: (plan.namespace != goal.key.namespace).then(|| plan.namespace.clone()),
         name: plan.name,
         uid: None,
@@ -72,12 +80,17 @@ fn standing(
     runs: &[RunView<'_>],
     now: Timestamp,
 ) -> (GoalPhase, &'static str, String) {
+    // The key decides between Executions that one commit brought, which all have its committer time.
     let latest = runs.iter().max_by(|a, b| (a.created, a.key).cmp(&(b.created, b.key)));
     let under_way = runs.iter().filter(|run| !run.phase.is_terminal()).count();
+    // An earlier success does not count while another Execution is under way: somebody started it because the goal is
+    // to be reached again.
     let succeeded = latest.filter(|run| under_way == 0 && run.phase == ExecutionPhase::Succeeded);
     if let Some(run) = succeeded {
         return (GoalPhase::Succeeded, "ExecutionSucceeded", format!("{} succeeded", run.key));
     }
+    // After success and before everything else: what was reached in time stays reached, and what still runs after the
+    // deadline is about to be cancelled.
     if let (Some(end), Some(timeout)) = (deadline(goal), &goal.spec.timeout)
         && now >= end
     {
@@ -85,6 +98,7 @@ fn standing(
     }
     match latest {
         Some(run) if under_way > 0 => {
+            // The latest one may have ended while an older one still runs; the message has to name one that runs.
             let name = runs.iter().find(|run| !run.phase.is_terminal()).map_or(run.key, |run| run.key);
             let more = if under_way > 1 { format!(" and {} more", under_way - 1) } else { String::new() };
             (GoalPhase::Executing, "ExecutionUnderWay", format!("{name}{more}"))
@@ -93,6 +107,7 @@ fn standing(
             (GoalPhase::Cancelled, "ExecutionCancelled", format!("{} was cancelled", run.key))
         }
         Some(run) => (GoalPhase::Failed, "ExecutionFailed", format!("{} failed", run.key)),
+        // Ready and not Executing: a goal never starts anything by itself, only an Execution does.
         None if selection.plan.is_some() => {
             (GoalPhase::Ready, "NotStarted", "no execution runs the plan yet".to_owned())
         }
@@ -104,6 +119,7 @@ fn plan_condition(goal: &GoalView<'_>, selection: &Selection) -> (ConditionStatu
     if let Some(plan) = &selection.plan {
         return (ConditionStatus::True, "PlanFound", plan.to_string());
     }
+    // None is active, so every candidate is invalid or superseded; no other rank leaves a goal without a plan.
     let candidates = &selection.candidates;
     if candidates.is_empty() {
         let how = match &goal.spec.plan_selector {
@@ -115,6 +131,7 @@ fn plan_condition(goal: &GoalView<'_>, selection: &Selection) -> (ConditionStatu
     let each = candidates.iter().map(|one| format!("{} is {}", one.plan, one.standing));
     let words = each.collect::<Vec<_>>().join("; ");
     let invalid = candidates.iter().any(|one| one.standing == PlanRank::Invalid);
+    // Invalid goes first as the reason for programs, because a person can fix it; the message lists both.
     (ConditionStatus::False, if invalid { "PlanInvalid" } else { "PlanSuperseded" }, words)
 }
 

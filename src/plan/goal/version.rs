@@ -9,18 +9,22 @@ pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
     let (core_a, pre_a) = split(a);
     let (core_b, pre_b) = split(b);
     natural(core_a, core_b)
+        // As in semantic versions: `2.0-rc1` is on the way to `2.0` and must not be selected over it.
         .then_with(|| match (pre_a, pre_b) {
             (Some(a), Some(b)) => natural(a, b),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (None, None) => Ordering::Equal,
         })
+        // The texts differ, such as `1.0` and `v1.0`: an order in which they are equal would leave the choice to the
+        // order of reading.
         .then_with(|| a.cmp(b))
 }
 
 /// The version proper and its pre-release part.
 fn split(text: &str) -> (&str, Option<&str>) {
     let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
+    // Before the `-` is searched for: a build part may hold a dash, which starts no pre-release.
     let text = text.split_once('+').map_or(text, |(version, _)| version);
     text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)))
 }
@@ -35,6 +39,8 @@ fn natural(mut a: &str, mut b: &str) -> Ordering {
             (true, false) => Ordering::Less,
             (false, true) => Ordering::Greater,
             (false, false) if digits(run_a) && digits(run_b) => {
+                // As text, by length first: a version is a free text, and a date with many digits after it would not
+                // fit a number type.
                 let (x, y) = (run_a.trim_start_matches('0'), run_b.trim_start_matches('0'));
                 x.len().cmp(&y.len()).then_with(|| x.cmp(y))
             }

@@ -1,8 +1,6 @@
-//! A model of lease, claim, publication and takeover, checked exhaustively for three runners. It asks the functions of
-//! `plan/lease.rs` themselves whose lease it is; what else a runner does is stated again in `protocol.rs`, in small.
-//!
-//! The model is the whole protocol, and the engine does not keep all of it yet: `engine` asks no clock between claim and
-//! start, names an attempt without the token of its lease, and never starts a node before its source's result is published.
+//! The engine keeps this protocol: it asks its clocks before a start and while work runs
+//! (`src/engine/attempt/fence.rs`), names an attempt by the token of its lease, and goes ahead of publication only
+//! under a published lease.
 
 mod protocol;
 
@@ -32,11 +30,15 @@ const NONE: Faults = Faults { crashes: 0, sleeps: 0, lost_replies: 0, others: 0 
 
 fn properties() -> Vec<Property<Protocol>> {
     vec![
+        // The names of attempts are idempotency keys of services, so one name for two starts would hide work from them.
         Property::always(ONCE, |_, state: &State| !state.broken.started_twice),
         Property::always(IN_TIME, |_, state: &State| !state.broken.started_after_the_end),
+        // Judged by the tip itself and not by what the runner knows of it: no service can see a takeover that is not
+        // published.
         Property::always(FENCED, |_, state: &State| !state.broken.started_after_takeover),
         Property::always(PUBLISHED, |_, state: &State| !state.broken.started_unpublished),
         Property::always(TOKENS, |_, state: &State| !state.broken.token_went_back),
+        // Invariant 10, as far as the protocol can break it.
         Property::always(TERMINAL, |_, state: &State| !state.broken.reopened),
         Property::always(BY_TOKEN, |_, state: &State| !state.broken.result_of_another),
         Property::always(PREFIX, |_, state: &State| !state.broken.out_of_order),
@@ -45,6 +47,7 @@ fn properties() -> Vec<Property<Protocol>> {
         Property::always(ENDS, |protocol: &Protocol, state: &State| {
             state.now < protocol.horizon || protocol.settles(state, SETTLED_WITHIN)
         }),
+        // Without these a model whose runners never get anywhere would keep every rule.
         Property::sometimes(TAKEOVER, |_, state: &State| {
             state.tip.nodes.iter().any(|phase| matches!(phase, Phase::Succeeded(name) if name.token == 2))
         }),
@@ -60,15 +63,18 @@ fn check_holds(nodes: usize, publish: Publish, faults: Faults, happened: &[&'sta
     let protocol = Protocol { mutant: Mutant::None, publish, faults, horizon: 3, nodes };
     let checker = protocol.checker().threads(2).symmetry_fn(State::representative).spawn_dfs().join();
     let found: BTreeSet<&str> = checker.discoveries().into_keys().collect();
+    // A discovery of `always` is a counterexample, one of `sometimes` an example; only the latter may be expected.
     for (name, path) in checker.discoveries() {
         assert!(happened.contains(&name), "{name}: {:?}", path.into_actions());
     }
     assert_eq!(found, happened.iter().copied().collect());
+    // A checker that stops early would report nothing and pass.
     assert!(checker.is_done());
 }
 
 /// Checks that the dropped rule is missed by the property that is there for it.
 fn check_finds(mutant: Mutant, publish: Publish, faults: Faults, expected: &'static str) {
+    // One node is enough for every rule but the order of nodes, and has far fewer states.
     let nodes = if mutant == Mutant::PrefixDropped { 2 } else { 1 };
     let protocol = Protocol { mutant, publish, faults, horizon: 4, nodes };
     let checker = protocol

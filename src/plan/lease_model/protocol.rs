@@ -209,6 +209,8 @@ fn at(time: usize) -> Timestamp {
 }
 
 fn terms(skew: usize) -> LeaseTerms {
+    // Small, because states multiply with time. Even so, the end of a lease, the end of the allowance and a takeover
+    // fall on different ticks.
     let duration = Duration::from_secs(DURATION.into());
     LeaseTerms { duration, skew: Duration::from_secs(skew as u64), longest: duration }
 }
@@ -241,6 +243,7 @@ fn expired(lease: Held, skew: u8, clock: u8) -> bool {
 
 /// The token of a new lease, by [`next_lease`].
 fn next_token(last_token: u8) -> u8 {
+    // The engine's own function, so that a change of how tokens grow is checked here without a change of the model.
     let extensions = ExecutionExtensions { last_token: last_token.into(), ..Default::default() };
     next_lease(&extensions, "runner", terms(0), at(0)).token as u8
 }
@@ -259,6 +262,7 @@ impl Protocol {
     fn is_fenced(self, state: &State, me: usize) -> bool {
         match self.mutant {
             Mutant::NoFencingCheck => false,
+            // As with a monotonic clock that stops during suspension, which is what `Instant` reads on Linux.
             Mutant::LeaseKeptAfterSleep => !self.stands(state, me, state.runners[me].slept),
             _ => !self.stands(state, me, 0),
         }
@@ -266,6 +270,7 @@ impl Protocol {
 
     /// The token of the runner's own lease, as far as it knows.
     fn token(self, state: &State, me: usize) -> Option<u8> {
+        // From the view, not from the tip: a runner whose lease was taken over believes in it until it reads again.
         let lease = state.runners[me].view.lease?;
         (usize::from(lease.holder) == me).then_some(lease.token)
     }
@@ -275,11 +280,17 @@ impl Protocol {
         let runner = &state.runners[me];
         let token = self.token(state, me)?;
         match (runner.view.nodes[node], runner.local[node]) {
+            // The token and not the holder decides whose claim it is: a process that restarts under its old name finds
+            // claims that it never started.
             (Phase::Running(name), Local::Nothing) if name.token == token => Some((name, true)),
+            // What the runner ended itself is not started again under the same name; it has to be claimed as another
+            // attempt first.
             (Phase::Running(name), Local::Stopped(old)) if name.token == token && name != old => {
                 Some((name, true))
             }
             (Phase::Pending, Local::Nothing | Local::Stopped(_)) if self.publish == Publish::Adaptive => {
+                // A result of its own that is not published yet is enough, but only one under this lease: that of an
+                // earlier lease may be recorded otherwise by now.
                 let done = |before: usize| {
                     matches!(runner.view.nodes[before], Phase::Succeeded(_))
                         || matches!(runner.local[before], Local::Ended(name) if name.token == token)
@@ -294,15 +305,20 @@ impl Protocol {
     fn plan(self, state: &State, me: usize) -> Option<Tip> {
         let runner = &state.runners[me];
         let (mut new, clock) = (runner.view, self.clock(state, me));
+        // The allowance is the waiting runner's part. The holder gets none, so the two cannot both believe in their
+        // right.
         let skew = if self.mutant == Mutant::TakeoverWithoutSkew { 0 } else { SKEW };
         let token = match &mut new.lease {
+            // Nobody leases what has ended.
             _ if runner.view.is_over() => None,
             Some(lease) if usize::from(lease.holder) == me => {
+                // Every publication renews: the commit is written anyway.
                 lease.renewed = clock;
                 Some(lease.token)
             }
             Some(lease) if self.mutant == Mutant::NoTakeover || !expired(*lease, skew, clock) => None,
             lease => {
+                // Only from the second lease on; the first one has no token to keep.
                 let kept = self.mutant == Mutant::TokenKeptOnTakeover && new.last_token > 0;
                 let token = if kept { new.last_token } else { next_token(new.last_token) };
                 *lease = Some(Held { holder: me as u8, token, renewed: clock });
@@ -313,22 +329,31 @@ impl Protocol {
         for node in 0..NODES {
             let first = self.mutant == Mutant::PrefixDropped
                 || new.nodes[..node].iter().all(|phase| matches!(phase, Phase::Succeeded(_)));
+            // A result needs no lease: it counts by the token in its name, whoever holds the lease now. Only claims are
+            // filtered.
             new.nodes[node] = self.next_phase(new.nodes[node], runner.local[node], token.filter(|_| first));
         }
+        // Given back in the commit that ends it, as `finish` does: a lease on something that has ended would be renewed
+        // for nothing.
         if new.is_over() && token.is_some() {
             new.lease = None;
         }
+        // No change, no commit (Invariant 5). It also keeps the number of states finite.
         (new != runner.view).then_some(new)
     }
 
     /// What a node's record becomes. `token` is that of the lease under which the node may be claimed now.
     fn next_phase(self, phase: Phase, local: Local, token: Option<u8>) -> Phase {
         match (phase, local) {
+            // The recorded name has to be that of the result: after a takeover it is another attempt's, and the result
+            // is dropped.
             (Phase::Running(recorded), Local::Ended(name))
                 if name == recorded || self.mutant == Mutant::ResultWithoutToken =>
             {
                 Phase::Succeeded(name)
             }
+            // Started ahead and ended before its claim was published: recorded at once as ended, under the token that
+            // was published.
             (Phase::Pending, Local::Ended(name)) if token == Some(name.token) => Phase::Succeeded(name),
             (Phase::Pending, Local::Runs(name)) if token == Some(name.token) => Phase::Running(name),
             (Phase::Pending, local) => {
@@ -349,7 +374,9 @@ impl Protocol {
     }
 
     fn start(self, state: &mut State, me: usize, node: usize, name: Name, published: bool) {
+        // A bit set instead of a list: states are hashed and compared millions of times.
         let bit = 1_u64 << (u32::from(name.token) * 8 + u32::from(name.number));
+        // By what the runner knows. What the tip says is judged on its own, by `started_after_takeover`.
         let leased = self.token(state, me) == Some(name.token);
         let allowed = leased && (published || self.publish == Publish::Adaptive);
         state.broken.started_twice |= state.started[node] & bit != 0;
@@ -362,7 +389,9 @@ impl Protocol {
     }
 
     fn publish(self, state: &mut State, me: usize, content: Tip) {
+        // A push from an old parent is kept without its content: the remote refuses it by the lease, whatever is in it.
         state.runners[me].push = Push::Sent(state.runners[me].current.then_some(content));
+        // In the step of sending, when nobody knows yet whether the push will win.
         if self.mutant == Mutant::ActBeforePublish {
             for node in 0..NODES {
                 if let (Phase::Running(name), Local::Nothing) =
@@ -380,6 +409,8 @@ impl Protocol {
         let broken = &mut state.broken;
         broken.token_went_back |= new.last_token < old.last_token;
         let holder = |tip: Tip| tip.lease.map(|lease| (lease.holder, lease.token));
+        // A lease that stays the same may be renewed with its token; any other one needs a higher token than ever
+        // before.
         if let (Some((holder, token)), was) = (holder(new), holder(old)) {
             broken.token_went_back |= was != Some((holder, token)) && token <= old.last_token;
         }
@@ -387,12 +418,16 @@ impl Protocol {
             let (from, to) = (old.nodes[node], new.nodes[node]);
             broken.reopened |= from.is_terminal() && to != from;
             if let (Phase::Succeeded(name), true) = (to, from != to) {
+                // In adaptive mode a result may arrive without its claim, if the lease that it names is the one on the
+                // branch.
                 let ahead = self.publish == Publish::Adaptive
                     && from == Phase::Pending
                     && holder(old).is_some_and(|(_, token)| token == name.token);
                 broken.result_of_another |= from != Phase::Running(name) && !ahead;
             }
             let begun = matches!(to, Phase::Running(_) | Phase::Succeeded(_));
+            // Also for a start: a node that runs before its source has succeeded would work on inputs that do not
+            // exist.
             broken.out_of_order |=
                 begun && !new.nodes[..node].iter().all(|phase| matches!(phase, Phase::Succeeded(_)));
         }
@@ -403,10 +438,13 @@ impl Protocol {
     fn read(self, state: &mut State, me: usize) {
         let tip = state.tip;
         let runner = &mut state.runners[me];
+        // The one way to learn what became of a push, whether it was acknowledged, refused or lost (Invariant 4).
         (runner.view, runner.current, runner.push) = (tip, true, Push::Idle);
         let mine = tip.lease.filter(|lease| usize::from(lease.holder) == me).map(|lease| lease.token);
         for (local, phase) in runner.local.iter_mut().zip(tip.nodes) {
             let (Local::Runs(name) | Local::Ended(name) | Local::Stopped(name)) = *local else { continue };
+            // Either the record names this very attempt, or it was started ahead under a lease that still is this
+            // runner's.
             let counts = phase == Phase::Running(name)
                 || (mine == Some(name.token) && matches!(phase, Phase::Pending | Phase::Running(_)));
             let kept = matches!(self.mutant, Mutant::ResultWithoutToken | Mutant::ResultAfterCancel);
@@ -421,7 +459,10 @@ impl Protocol {
             state.throw_away(commit);
         }
         let runner = &mut state.runners[me];
+        // All but the clock is gone, as with a killed process: Git is the only store (Invariant 1).
         *runner = Runner::new(runner.ahead);
+        // The restarted process is another runner with a name of its own; with the old one it would take its own lease
+        // for granted.
         state.rename(&|holder| if usize::from(holder) == me { GONE } else { holder });
     }
 }
@@ -449,6 +490,7 @@ impl Runner {
             view: Tip::default(),
             current: false,
             local: [Local::Nothing; NODES],
+            // It has read nothing, so it does not know either whether a push of an earlier process arrived.
             push: Push::Unsure,
         }
     }
@@ -459,11 +501,14 @@ impl Runner {
 }
 
 impl State {
-    /// The branch is elsewhere now: whatever was made for where it was can only be refused.
+    /// The branch has another tip now: whatever was made for the one before can only be refused.
     fn move_to(&mut self, tip: Tip) {
         self.tip = tip;
+        // A stray commit has the old tip as its parent and can only be refused from now on; forgotten, it makes no
+        // states.
         self.stray = [None; 2];
         for runner in &mut self.runners {
+            // Nobody is notified: a runner learns it by reading, or from a refusal.
             runner.current = false;
             if let Push::Sent(commit) = &mut runner.push {
                 *commit = None;
@@ -508,6 +553,7 @@ impl State {
         };
         // Clocks stay in order: they are set apart at first, in order, and never again.
         let in_order = |order: &[usize; RUNNERS]| order.is_sorted_by_key(|&from| self.runners[from].ahead);
+        // The least of all orders stands for the others. The identity is always among them, so there is one.
         orders.into_iter().filter(in_order).map(reorder).min().unwrap_or(*self)
     }
 
@@ -518,9 +564,11 @@ impl State {
             let runner = &mut self.runners[me];
             let holds = runner.view.lease.is_some_and(|lease| usize::from(lease.holder) == me);
             if !holds && !runner.is_sending() && runner.local == [Local::Nothing; NODES] {
+                // Sleep is kept, since who sleeps reads nothing: forgetting that would wake it.
                 *runner = Runner { asleep: runner.asleep, slept: runner.slept, ..Runner::new(runner.ahead) };
             }
         }
+        // Their order means nothing, and two orders would be two states.
         self.stray.sort();
     }
 }
@@ -530,6 +578,8 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
+        // How many clocks are fast is the whole choice: which of the runners have them makes no difference, since they
+        // are alike.
         (0..=RUNNERS)
             .map(|fast| State {
                 now: 0,
@@ -545,6 +595,7 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        // The end of a run. Without it the checker would let time go on after everything is over.
         if self.is_quiet(state) {
             return;
         }
@@ -555,9 +606,12 @@ impl Model for Protocol {
         for me in 0..RUNNERS {
             let runner = &state.runners[me];
             let (left, over) = (state.left, state.tip.is_over());
+            // A runner that knows nothing is the same after a crash, so crashing it would only spend the fault.
             if left.crashes > 0 && *runner != Runner::new(runner.ahead) && !over {
                 actions.push(Action::Crash(me));
             }
+            // Only a holder is put to sleep: to everybody else a sleep is a late read, which is among the orders
+            // anyway.
             if left.sleeps > 0 && !runner.asleep && self.token(state, me).is_some() {
                 actions.push(Action::Sleep(me));
             }
@@ -581,6 +635,7 @@ impl Model for Protocol {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = *last;
         self.act(&mut state, action);
+        // After every action, so that equal states meet as early as possible.
         state.forget();
         Some(state)
     }
@@ -625,6 +680,7 @@ impl Protocol {
         for me in 0..RUNNERS {
             let runner = &state.runners[me];
             if runner.is_sending() {
+                // Also for one that sleeps: its push is in the network.
                 actions.push(Action::Deliver(me));
             }
             if runner.asleep {
@@ -637,10 +693,13 @@ impl Protocol {
                 actions.push(Action::Publish(me));
             }
             for node in 0..NODES {
+                // The fence is asked in the step of the start itself: between claim and start any amount of time may
+                // pass.
                 if self.startable(state, me, node).is_some() && !self.is_fenced(state, me) {
                     actions.push(Action::Start(me, node));
                 }
                 if matches!(runner.local[node], Local::Runs(_)) {
+                    // Also behind the fence: a process may end in the moment before it is stopped.
                     actions.push(Action::End(me, node));
                     if self.is_fenced(state, me) {
                         actions.push(Action::Stop(me, node));
@@ -655,6 +714,8 @@ impl Protocol {
             Action::Tick => {
                 state.now += 1;
                 for runner in &mut state.runners {
+                    // Counted for the mutant alone, since everybody else reads a clock that does not stop, and more
+                    // states would come of it.
                     if runner.asleep && self.mutant == Mutant::LeaseKeptAfterSleep {
                         runner.slept += 1;
                     }
@@ -662,6 +723,7 @@ impl Protocol {
             }
             Action::Read(me) => self.read(state, me),
             Action::Publish(me) => {
+                // Reads and plans in one step: who reads and then does nothing changes nothing for the others.
                 if state.runners[me].push == Push::Unsure {
                     self.read(state, me);
                 }
@@ -672,11 +734,14 @@ impl Protocol {
             Action::Deliver(me) => {
                 if let Push::Sent(Some(commit)) = state.runners[me].push {
                     self.apply(state, commit);
+                    // A push that is acknowledged shows the runner where the branch is, so it needs no further read.
                     self.read(state, me);
                 } else {
                     state.runners[me].push = Push::Unsure;
                 }
             }
+            // The two outcomes of a lost acknowledgement, applied and never applied, are the stray that is delivered
+            // and the one that is not.
             Action::LoseReply(me) => {
                 state.left.lost_replies -= 1;
                 if let Push::Sent(Some(commit)) = state.runners[me].push {
@@ -713,6 +778,7 @@ impl Protocol {
             Action::Wake(me) => state.runners[me].asleep = false,
             Action::CommitElsewhere => {
                 state.left.others -= 1;
+                // The same content under another commit: all that a commit of others means here is a lost race.
                 state.move_to(state.tip);
             }
             Action::Cancel => {
@@ -733,6 +799,7 @@ impl Protocol {
             for _ in 0..64 {
                 actions.clear();
                 self.steps(&state, &mut actions);
+                // One fixed order is enough: every order up to here was explored, and only whether it ends is asked.
                 let Some(&action) = actions.first() else { break };
                 self.act(&mut state, action);
             }

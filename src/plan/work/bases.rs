@@ -37,10 +37,11 @@ fn last_of_chains<'s>(
         for (flag, before) in covered.iter_mut().zip(compiled.topology.upstream(ix)) {
             *flag |= before;
         }
-        found.push(pair);
+        found.push((ix, pair));
     }
-    found.reverse();
-    found
+    // The order of the manifest, which a person can see and change.
+    found.sort_by_key(|(ix, _)| *ix);
+    found.into_iter().map(|(_, pair)| pair).collect()
 }
 
 /// The commits that a new status of an Execution names and the published one does not: results, and bases that were merged for
@@ -50,7 +51,11 @@ pub(crate) fn new_work(published: Option<&ExecutionStatus>, next: &ExecutionStat
     let known: BTreeSet<&str> = published.into_iter().flat_map(named_commits).collect();
     let pinned = next.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str());
     let named: BTreeSet<&str> = named_commits(next).into_iter().collect();
-    named.difference(&known).filter(|commit| Some(**commit) != pinned).map(|commit| (*commit).to_owned()).collect()
+    named
+        .difference(&known)
+        .filter(|commit| Some(**commit) != pinned)
+        .map(|commit| (*commit).to_owned())
+        .collect()
 }
 
 fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
@@ -71,7 +76,8 @@ mod tests {
     use crate::run::PlanSources;
 
     fn compiled(edges: &[(&str, &str)], ids: &[&str]) -> CompiledPlan {
-        let key = |kind, name: &str| ResourceKey::new(kind, Name::new("t").unwrap(), Name::new(name).unwrap());
+        let key =
+            |kind, name: &str| ResourceKey::new(kind, Name::new("t").unwrap(), Name::new(name).unwrap());
         let nodes: Vec<Value> = ids.iter().map(|id| json!({ "id": id, "kind": "Task" })).collect();
         let edges: Vec<Value> = edges.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
         let plan = json!({ "description": "d", "graph": { "nodes": nodes, "edges": edges } });

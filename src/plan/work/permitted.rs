@@ -10,7 +10,7 @@ use globset::{GlobBuilder, GlobMatcher};
 const NAMED: usize = 10;
 
 /// What hosts and Git itself read as orders, with what it is.
-const DENIED: [(&str, &str); 26] = [
+const DENIED: [(&str, &str); 27] = [
     (".planspec.{yaml,yml,json}", "the configuration of planspec"),
     ("**/.gitattributes", "attributes of Git"),
     ("**/.gitmodules", "submodules"),
@@ -32,7 +32,8 @@ const DENIED: [(&str, &str); 26] = [
     (".cirrus.yml", "a CI configuration"),
     (".build.yml", "a CI configuration"),
     (".builds/**", "a CI configuration"),
-    ("{,.}appveyor.yml", "a CI configuration"),
+    ("appveyor.yml", "a CI configuration"),
+    (".appveyor.yml", "a CI configuration"),
     ("azure-pipelines.{yaml,yml}", "a CI configuration"),
     ("bitbucket-pipelines.yml", "a CI configuration"),
     ("Jenkinsfile", "a CI configuration"),

@@ -9,6 +9,7 @@ use crate::model::{AcceptanceCriterion, ContextFormat, ContextItem, JsonMap};
 use crate::provider::Attempt;
 
 /// How a brief ends: what holds for every task.
+// The last rule is advice and no protection: what an agent may do is bounded by its secrets and its sandbox.
 const RULES: &str = "\
 ## What not to do
 
@@ -21,12 +22,13 @@ const RULES: &str = "\
 /// The brief, for those who get a process of their own.
 pub(in crate::provider) fn brief(attempt: &Attempt) -> String {
     let mut text = about(attempt);
+    // After all material, so that nothing in it follows the rules and seems to change them.
     hand_in(&mut text, attempt);
     text.push_str(RULES);
     text
 }
 
-/// The brief, for those who work elsewhere and hand in by a protocol of their own.
+/// The brief, for remote work whose results come by a protocol of their own.
 pub(super) fn for_remote(attempt: &Attempt) -> String {
     let mut text = about(attempt);
     text.push_str(
@@ -132,6 +134,8 @@ fn context(text: &mut String, items: &[ContextItem]) {
             let _ = writeln!(text, "### {}\n", line(name));
         }
         match (&item.content, item.format) {
+            // As it is, so that headings and lists stay what their author meant; whoever may merge may write to an
+            // agent in any case.
             (Some(Value::String(content)), ContextFormat::Markdown) => {
                 let _ = writeln!(text, "{}\n", content.trim_end());
             }
@@ -150,6 +154,7 @@ fn context(text: &mut String, items: &[ContextItem]) {
 
 /// A code block whose fence is longer than any row of backticks in it.
 fn fence(text: &mut String, language: &str, content: &str) {
+    // Content that could close its fence would continue as words of the brief.
     let longest = content.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
     let _ = writeln!(text, "{fence}{language}\n{}\n{fence}\n", content.trim_end());
@@ -157,6 +162,7 @@ fn fence(text: &mut String, language: &str, content: &str) {
 
 /// A text as one line.
 fn line(text: &str) -> String {
+    // Names and titles stand in headings and lists, where a line break would begin a structure of its own.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

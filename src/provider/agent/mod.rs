@@ -35,6 +35,8 @@ impl Agent {
     /// The settings that the configuration has for the name, if they are those of an agent at an address.
     fn at_address(&self, provider: &str) -> Option<&JsonMap> {
         let name = provider.strip_prefix(SCHEME).unwrap_or(provider);
+        // The configuration alone decides whether a name is a command or an address: no Binding can turn one into the
+        // other.
         self.ready_made.get(name).filter(|settings| Address::is_in(settings))
     }
 
@@ -63,6 +65,7 @@ impl Agent {
 
 /// Takes apart what an agent's command has beyond any other: whether it reads the brief on standard input.
 fn split(provider: &str, mut settings: JsonMap) -> Result<(JsonMap, bool), ConfigError> {
+    // A Binding that could name an address could send the secrets anywhere.
     if let Some(key) = ["url", "card"].into_iter().find(|key| settings.contains_key(*key)) {
         let why = "is for `providers.agents` of .planspec.yaml alone".to_owned();
         return Err(ConfigError::Invalid { key: key.to_owned(), why });

@@ -119,6 +119,8 @@ impl Checker<'_> {
                 name: criterion.name.clone(),
                 passed,
                 required: criterion.required,
+                // Evidence is what files and services say: it goes into the record, to terminals and pages (Invariant
+                // 8).
                 evidence: plain_line(self.redactor.text(&evidence).as_bytes()),
                 duration_millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             });
@@ -152,6 +154,8 @@ impl Checker<'_> {
     }
 
     fn check_file(&self, path: &str, content_match: Option<&str>) -> CriterionVerdict {
+        // Links that lead out of these folders are refused: a criterion would read any file of the runner, and its
+        // evidence show it.
         let found = [self.directory, self.artifacts].into_iter().find_map(|root| resolve(root, path).ok());
         let file = found.ok_or_else(|| format!("`{path}` is not there"))?;
         let metadata = file.metadata().map_err(|error| format!("`{path}` cannot be read: {error}"))?;
@@ -182,12 +186,14 @@ impl Checker<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // This thread is one of those of the runtime that may block, so waiting here holds up nobody.
         let answer = tokio::runtime::Handle::current().block_on(async {
             tokio::select! {
                 answer = endpoint.ask(self.web, limit) => Ok(answer),
                 stop = self.stopped() => Err(ProcessEnd::Stopped(stop)),
             }
         })?;
+        // At the end of the attempt's own time the fault is the time, not the service that was cut off.
         if answer.is_err() && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(ProcessEnd::TimedOut);
         }
@@ -217,11 +223,13 @@ impl Checker<'_> {
         output_match: Option<&str>,
         until: Option<Instant>,
     ) -> Result<CriterionVerdict, ProcessEnd> {
+        // What cannot be checked is a criterion that does not hold, never one that is left out.
         let pattern = match pattern(output_match, "outputMatch") {
             Ok(pattern) => pattern,
             Err(why) => return Ok(Err(why)),
         };
         let program = match line.program(self.environment, self.directory, self.grace) {
+            // The commands of criteria come from the plan like the work itself, so they get no more freedom than it.
             Ok(program) => SandboxCommand::around(self.enclosure, program),
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -231,6 +239,8 @@ impl Checker<'_> {
         let (kept, cut) = printed.finish();
         let status = match end {
             Ok(ProcessEnd::Exited(status)) => status,
+            // The criterion's own time is over and the attempt's is not: this one does not hold, and the next one is
+            // checked.
             Ok(ProcessEnd::TimedOut) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                 let limit = criterion.timeout.as_ref().map(ToString::to_string).unwrap_or_default();
                 return Ok(Err(format!("took longer than {limit}")));
@@ -238,6 +248,7 @@ impl Checker<'_> {
             Ok(end) => return Err(end),
             Err(error) => return Ok(Err(line.start_error(error).to_string())),
         };
+        // A process that a signal ended has no code, and equals no expected one.
         if status.code() != Some(expected) {
             return Ok(Err(format!("{}, expected {expected}", exit(status))));
         }
@@ -266,6 +277,7 @@ impl Printed<'_> {
         self.size = self.size.saturating_add(bytes.len());
         if keep {
             self.kept.extend_from_slice(bytes);
+            // Twice as much as is searched is kept before it is cut, so that bytes are moved seldom.
             if self.kept.len() > 2 * SEARCHED {
                 self.kept.drain(..self.kept.len() - SEARCHED);
             }
@@ -292,6 +304,7 @@ fn search(pattern: &Regex, text: &[u8], what: &str, cut: bool) -> CriterionVerdi
             let line = found.lines().next().unwrap_or_default();
             Ok(format!("{what} matches: {}", line.chars().take(EVIDENCE).collect::<String>()))
         }
+        // The part that was not searched could match: the message must not say more than is known.
         None if cut => Err(format!("{what} does not match, as far as it was searched ({SEARCHED} bytes)")),
         None => Err(format!("{what} does not match")),
     }

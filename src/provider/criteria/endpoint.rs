@@ -24,7 +24,7 @@ pub(in crate::provider) struct Endpoint {
 pub(in crate::provider) struct Response {
     /// The status, and how long it took, in words.
     pub(in crate::provider) seen: String,
-    /// What the pattern is looked for in, if there is one.
+    /// What the pattern is searched for in, if there is one.
     pub(in crate::provider) body: Option<(Regex, Vec<u8>)>,
     /// Whether the body is longer than what was taken of it.
     pub(in crate::provider) cut: bool,
@@ -43,6 +43,7 @@ impl Endpoint {
                     .unwrap_or(ExpectedResponse { status_code: None, body_match: None });
                 let endpoint = Self::read(webhook_url, Some("POST"), status_code, body_match.as_deref());
                 Some(endpoint.map(|mut endpoint| {
+                    // An object also where no payload is given: a webhook that reads JSON would refuse an empty body.
                     endpoint.request.body = Some(payload.clone().unwrap_or_else(|| serde_json::json!({})));
                     endpoint
                 }))
@@ -60,6 +61,7 @@ impl Endpoint {
         let url =
             parse_address(url).map_err(|error| format!("has an address that cannot be used: {error}"))?;
         let method = match method.unwrap_or("GET") {
+            // A closed list, because the client would send any word as a method.
             word @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => {
                 word.parse::<Method>().map_err(|error| error.to_string())?
             }
@@ -69,6 +71,7 @@ impl Endpoint {
             Regex::new(text).map_err(|_| "has a `bodyMatch` that is not a regular expression".to_owned())
         });
         let mut request = Request::new(method, url);
+        // The status counts whatever the size of the answer, so a large one is searched in part and is no error.
         (request.limit, request.cut) = (SEARCHED, true);
         Ok(Self { request, status: status.unwrap_or(200), body_match: pattern.transpose()? })
     }
@@ -82,6 +85,7 @@ impl Endpoint {
         web: &Web,
         limit: Option<Duration>,
     ) -> Result<Response, String> {
+        // The time of the criterion or of the attempt takes the place of the 30 s that a request has otherwise.
         if let Some(limit) = limit {
             self.request.timeout = limit;
         }

@@ -1,4 +1,4 @@
-//! Acceptance criteria of work that was done elsewhere. Those that need files or commands get a fresh checkout.
+//! Acceptance criteria of remote work. Those that need files or commands get a fresh checkout.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,6 +43,7 @@ pub(in crate::provider) async fn check_there(
     let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
+        // The thread may hold the process of a criterion: it is asked to end it, and waited for.
         Some(stop) = asked(stop) => {
             asker.ask(stop);
             work.await
@@ -87,10 +88,13 @@ fn check(
         }
         let mut checker = Checker {
             directory: place,
+            // Artifacts of remote work are links, so there is no second folder in which a file could be.
             artifacts: place,
             environment: &environment,
             grace: GRACE,
+            // `config.sandbox` is a setting of local commands; remote work has none to take over.
             enclosure: None,
+            // Counted from here, so a caller that has used up some of the time has to pass on what is left.
             deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt,
             log: &mut log,
@@ -123,6 +127,7 @@ fn in_a_place<T>(
     if let Some(there) = there {
         return Ok(work(&there));
     }
+    // A checkout of a large repository takes longer than the question to a service.
     if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
         return Ok(work(&attempt.run_dir));
     }

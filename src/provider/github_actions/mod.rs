@@ -28,10 +28,10 @@ const BRANCH: &str = "main";
 /// How long a run that was just started may take to appear in the host's list.
 const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
-/// The longest that one look may take, waits for the host's limits included.
+/// The longest that one poll may take, waits for the host's limits included.
 const ONE_LOOK: Duration = Duration::from_secs(60);
 
-/// When to look again.
+/// When to poll again.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// The provider.
@@ -103,6 +103,7 @@ impl Provider for GitHubActions {
             };
             let run = match job.known() {
                 Some(id) => Some(id),
+                // It was started and not found; it may have appeared since.
                 None => job.find().await.map_err(|error| error.to_string())?.map(|run| run.id),
             };
             match run {
@@ -146,6 +147,7 @@ impl WorkflowRef {
         let sound = |text: &str| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
         };
+        // A workflow that is named `..` would be another address of the API.
         if !sound(workflow) || !sound(reference) || workflow.bytes().all(|b| b == b'.') {
             return Err(FORM);
         }
@@ -197,6 +199,7 @@ impl WorkflowAttempt {
     }
 
     fn inputs(&self) -> JsonMap {
+        // The host takes texts only as the inputs of a workflow.
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -209,6 +212,8 @@ impl WorkflowAttempt {
             .chain(given.into_iter().flatten())
             .map(|(name, value)| (name.clone(), Value::String(text(value))))
             .collect();
+        // Last, so that no input of the node takes its place. The key is that of the work: the run that a lost runner
+        // began is found by the attempt that follows.
         inputs.insert(KEY.to_owned(), Value::String(self.attempt.work.clone()));
         inputs
     }
@@ -236,6 +241,7 @@ impl WorkflowAttempt {
         match found {
             Ok(Some(run)) => self.report(&run).await,
             Ok(None) => self.blocked(None, "the workflow was started and its run has not appeared yet"),
+            // Work that is under way is not given up because the host cannot be asked.
             Err(error) if error.is_passing() => {
                 self.blocked(self.known(), "the host cannot be asked just now")
             }
@@ -245,6 +251,7 @@ impl WorkflowAttempt {
 
     async fn report(&self, run: &WorkflowRun) -> AttemptReport {
         if run.status.as_deref() != Some("completed") {
+            // The same words at each poll, so that a poll without news makes no commit.
             let message = format!("a workflow does the work: {}", plain_line(run.html_url.as_bytes()));
             return self.blocked(Some(run.id), &message);
         }
@@ -273,6 +280,7 @@ impl WorkflowAttempt {
     /// Only what the node declares, when it declares something.
     fn declared(&self, mut outputs: JsonMap) -> AttemptOutcome {
         let declared = &self.attempt.declared_outputs;
+        // A workflow cannot return values by the API, so only what the host knows of a run can be declared.
         if let Some(missing) = declared.iter().find(|name| !outputs.contains_key(*name)) {
             let why = format!(
                 "a workflow gives the outputs url, conclusion, run_id and commit, and no `{missing}`"
@@ -289,6 +297,7 @@ impl WorkflowAttempt {
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingProvider,
             message: message.to_owned(),
+            // `null` says that it was started and has not been found: work without a handle is never polled.
             handle: Some(json!({ "run": run }).to_string()),
             poll_after: Some(AGAIN),
         }
@@ -301,7 +310,7 @@ fn failure(error: &GitHubError) -> AttemptOutcome {
     AttemptOutcome::broken(error.to_string(), error.is_passing()).not_before(error.wait())
 }
 
-/// The same at a look: a run that was there and is not found has been deleted.
+/// The same at a poll: a run that was there and is not found has been deleted.
 fn gone_or_failed(error: &GitHubError) -> AttemptOutcome {
     match error {
         GitHubError::NotFound { .. } => {

@@ -47,6 +47,8 @@ impl HttpConfig {
         if config.request_timeout.is_zero() {
             return Err(invalid("requestTimeout", "must be longer than nothing"));
         }
+        // Made for nothing but its errors: a secret that is not set, or a header that cannot be sent, is found by
+        // `validate`.
         config.request(config.method.clone(), config.url.clone(), settings)?;
         Ok(config)
     }
@@ -59,6 +61,7 @@ impl HttpConfig {
     ) -> Result<(), ConfigError> {
         Settings::new(config, &KEYS)?;
         let mut known = config.clone();
+        // Every setting has a default, so what is left can be read as if it were all.
         known.retain(|_, value| !has_expression(value));
         Self::read(provider, &known, settings).map(|_| ())
     }
@@ -83,6 +86,7 @@ fn invalid(key: &str, why: &(impl ToString + ?Sized)) -> ConfigError {
 
 /// The address of a service: as written, or the one that the configuration gives a name.
 fn address(provider: &str, settings: &ProviderSettings) -> Result<Url, ConfigError> {
+    // Messages are recorded, and an address may hold a password or a key in its query.
     let wrong = |why| ConfigError::Provider { provider: without_secrets(provider), why };
     let text = match provider.strip_prefix("service://") {
         None => provider.to_owned(),
@@ -91,6 +95,7 @@ fn address(provider: &str, settings: &ProviderSettings) -> Result<Url, ConfigErr
             let base = settings.services.get(name);
             let base = base.ok_or_else(|| wrong("is not among `providers.services` of .planspec.yaml"))?;
             match path {
+                // `%2e%2e` means `..` to many servers, so nothing that is encoded is let through.
                 Some(path) if path.split('/').any(|part| part.contains("..") || part.contains('%')) => {
                     return Err(wrong("has a path that could leave the service"));
                 }

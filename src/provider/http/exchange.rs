@@ -1,4 +1,4 @@
-//! One attempt by a service: handing in the work, asking for its result, calling it off.
+//! One attempt by a service: handing in the work, polling for its result, cancelling it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ const AGAIN: u32 = 5;
 /// How long is waited for it at a time; a longer pause is a matter of the node's own retries.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often work elsewhere is looked at when the service does not say.
+/// How often remote work is polled when the service does not say.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What is kept of work that goes on elsewhere.
+/// What is kept of remote work.
 #[derive(Debug, Deserialize)]
 struct HttpWorkHandle {
     location: String,
@@ -55,14 +55,14 @@ impl<'a> HttpExchange<'a> {
         self.clean(self.look().await)
     }
 
-    /// Calls off work that was handed in before.
+    /// Cancels work that was handed in before.
     pub(super) async fn call_off(&self) -> Result<(), String> {
         let url = self.location()?;
         let from = origin(&url);
         let request = self.request(Method::DELETE, url).map_err(in_words)?;
         let answer = self.shared.web.send(request).await.map_err(|error| error.to_string())?;
         match answer.status.as_u16() {
-            // What is gone, or cannot be called off, needs nothing more from us.
+            // What is gone, or cannot be cancelled, needs nothing more from us.
             200..=299 | 404 | 405 | 410 | 501 => Ok(()),
             _ => Err(format!("{from} answers {} to the request to call it off", answer.status)),
         }
@@ -72,15 +72,19 @@ impl<'a> HttpExchange<'a> {
         let mut asked = 0;
         loop {
             let mut request = self.request(self.config.method.clone(), self.config.url.clone())?;
+            // The same keys each time: a service that began before it said that it is busy begins nothing twice.
             request.body = Some(self.document());
             let answer = self.shared.web.send(request).await.map_err(|error| self.failed(&error))?;
             asked += 1;
             match HttpReply::read(&answer, self.attempt) {
                 HttpReply::Done(done) => return Ok(done),
                 HttpReply::Accepted { location: Some(location), message, after } => {
+                    // Every later request goes there with the secret headers, so it must be where the work was handed
+                    // in.
                     let location = self.checked(&answer.url, &location)?;
                     return Err(self.wait_for(&location, message, after));
                 }
+                // For good: nobody could ask for the result, and another attempt would begin the work again.
                 HttpReply::Accepted { location: None, .. } => {
                     let from = origin(&answer.url);
                     let why = format!("{from} accepts the work and does not say where its result will be");
@@ -113,6 +117,8 @@ impl<'a> HttpExchange<'a> {
         match HttpReply::read(&answer, self.attempt) {
             HttpReply::Done(done) => Ok(done),
             HttpReply::Accepted { message, after, .. } => Err(self.wait_for(&url, message, after)),
+            // No message of the service's trouble: what is recorded would change with each poll, and each change is a
+            // commit.
             HttpReply::Busy { after, .. } => Err(self.wait_for(&url, None, after)),
             HttpReply::Trouble { .. } => Err(self.wait_for(&url, None, None)),
             HttpReply::Gone { message } => Err(AttemptOutcome::Lost { message }),
@@ -184,7 +190,7 @@ impl<'a> HttpExchange<'a> {
         self.checked(&self.config.url, &handle.location).map_err(in_words)
     }
 
-    /// The same words at every look, unless the service has others: only what changes is recorded.
+    /// The same words at every poll, unless the service has others: only what changes is recorded.
     fn wait_for(&self, location: &Url, message: Option<String>, after: Option<Duration>) -> AttemptOutcome {
         let handle = json!({ "location": location.as_str() }).to_string();
         let place = origin(location);
@@ -200,6 +206,7 @@ impl<'a> HttpExchange<'a> {
     }
 
     fn failed(&self, error: &WebError) -> AttemptOutcome {
+        // The request was cut short by the attempt's own deadline, which is what to say.
         if matches!(error, WebError::TimedOut { .. }) && self.is_over() {
             return AttemptOutcome::failed(NodeReason::Timeout, error.to_string());
         }

@@ -22,7 +22,7 @@ const SHOWN: usize = 200;
 pub(super) enum HttpReply {
     /// The work is done.
     Done(HttpResult),
-    /// It goes on elsewhere.
+    /// It goes on at a location.
     Accepted { location: Option<String>, message: Option<String>, after: Option<Duration> },
     /// The service asks to come again later.
     Busy { message: String, after: Option<Duration> },
@@ -72,6 +72,7 @@ impl HttpReply {
         match answer.status.as_u16() {
             200 | 201 | 204 => done(answer, attempt).unwrap_or_else(Self::Failed),
             202 => {
+                // The header is enough: what else an accepted request answers may be any page.
                 let body: ReplyBody = serde_json::from_slice(&answer.body).unwrap_or_default();
                 let header = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
                 let location = header.map(str::to_owned).or(body.location);
@@ -86,6 +87,7 @@ impl HttpReply {
 }
 
 fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome> {
+    // Not for good: another attempt may bring an answer of the right form.
     let invalid = |why: String| AttemptOutcome::failed(NodeReason::OutputInvalid, why);
     let from = origin(&answer.url);
     let body: ReplyBody = if answer.body.trim_ascii().is_empty() {
@@ -93,6 +95,7 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome>
     } else {
         let value: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| invalid(format!("{from} answers with something else than JSON")))?;
+        // Apart from a field of the wrong type: a page in the place of a result is another fault, often of a proxy.
         if !value.is_object() {
             return Err(invalid(format!("{from} answers with something else than a JSON object")));
         }
@@ -107,6 +110,8 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome>
             let retryable = body.retryable.unwrap_or(true);
             return Err(AttemptOutcome::broken(message, retryable).not_before(answer.retry_after()));
         }
+        // The page at a location answers 200 while the work goes on, in services that have one page for state and
+        // result.
         Some("running" | "pending" | "queued") => {
             let after = answer.retry_after();
             return Ok(HttpReply::Accepted { location: body.location, message: body.message, after });
@@ -124,6 +129,7 @@ fn artifacts(named: Vec<NamedArtifact>, attempt: &Attempt) -> Result<Vec<Artifac
         return Err(format!("the service names more than {ARTIFACTS} artifacts"));
     }
     let artifact = |named: NamedArtifact| {
+        // Links are shown to people: this lets no other scheme through, and no password.
         parse_address(&named.url).map_err(|error| format!("an artifact of the service: {error}"))?;
         Ok(Artifact {
             name: plain_line(named.name.as_bytes()),

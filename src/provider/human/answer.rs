@@ -19,6 +19,8 @@ struct Block {
 /// The outputs in the last block of a text that is meant as an answer; none where there is no such block, or where nothing
 /// was filled in. `asked` says whether the task asks for outputs: then a block needs no language.
 pub(super) fn outputs(text: &str, asked: bool) -> Option<Result<JsonMap, String>> {
+    // People correct themselves further down. Without a language a block may be any quotation, so it counts only where
+    // values were asked for.
     let block = blocks(text).into_iter().rev().find(|block| match block.language.as_str() {
         "json" | "yaml" | "yml" => true,
         language => language.is_empty() && asked,
@@ -58,6 +60,7 @@ fn yaml_map(text: &str) -> Result<JsonMap, String> {
         return Err("the block uses anchors (`&name`), which are not read here".to_owned());
     }
     serde_yaml::from_str::<Value>(text)
+        // Only the place: the words of the parser repeat the text, which anybody may have written.
         .map_err(|error| match error.location() {
             Some(at) => format!("the block is no YAML (line {}, column {})", at.line(), at.column()),
             None => "the block is no YAML".to_owned(),

@@ -21,6 +21,7 @@ impl Assignee {
         let text = text.trim();
         let sound = |name: &str| {
             let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            // These become segments of addresses of the API, and anything else would lead to another place there.
             !name.is_empty() && name.len() <= 100 && name.chars().all(inner)
         };
         if let Some(team) = text.strip_prefix("team:").map(str::trim) {
@@ -33,11 +34,13 @@ impl Assignee {
             }
         }
         let login = text.strip_prefix("user:").unwrap_or(text).trim();
+        // No error for the rest: where there is no Git host, the words are for whoever reads the status.
         if sound(login) { Self::Login(login.to_owned()) } else { Self::Words(text.to_owned()) }
     }
 
     /// Whether an account of the host is the person that is named.
     pub(super) fn is_login(&self, login: &str) -> bool {
+        // The host takes logins that differ in case alone for the same.
         matches!(self, Self::Login(named) if named.eq_ignore_ascii_case(login))
     }
 

@@ -40,6 +40,7 @@ pub(super) struct IssueMarker {
 impl IssueMarker {
     /// Reads the mark that a text begins with.
     pub(super) fn read(body: &str) -> Option<Self> {
+        // Only where the text begins: further down stand texts of manifests, in which somebody could write a mark.
         let (over, rest) = match (body.strip_prefix(OPEN), body.strip_prefix(OVER)) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
@@ -67,6 +68,7 @@ impl IssueMarker {
 /// The title.
 pub(super) fn title(attempt: &Attempt) -> String {
     let task = attempt.brief.title.as_deref().unwrap_or(attempt.node.as_str());
+    // A name of a node says little in a list of issues, so the Execution stands beside it.
     let title = format!("{} ({}/{})", one_line(task, 150), attempt.key.namespace, attempt.key.name);
     // A space of no width, so that nothing downstream takes a word for a mention.
     title.replace('@', "@\u{200b}")
@@ -96,12 +98,14 @@ pub(super) fn body(attempt: &Attempt, person: &Assignee, dashboard: Option<&str>
     criteria(&mut about, &attempt.criteria);
     belongs(&mut about, attempt);
     text.push_str(&about);
+    // Last and always whole: what stands above is bounded so that this fits into what the host takes.
     answer(&mut text, attempt, person);
     text
 }
 
 /// Adds a part as long as there is room for it; a part is never cut.
 fn push(about: &mut String, part: &str) {
+    // A part that is cut could leave a fence open, and everything below it, how to answer included, would be code.
     if about.len() + part.len() <= ABOUT {
         about.push_str(part);
     }
@@ -171,6 +175,8 @@ fn context(about: &mut String, items: &[ContextItem]) {
         }
         match &item.content {
             Some(Value::String(content)) => {
+                // In a fence also where it is declared as Markdown: on the host it would have links, images and
+                // mentions.
                 let _ = writeln!(part, "{}", fence("text", content, TEXT));
             }
             Some(content) => {
@@ -188,6 +194,7 @@ fn context(about: &mut String, items: &[ContextItem]) {
 
 /// The part of an issue's text where an answer may have been filled in.
 pub(super) fn form(body: &str) -> &str {
+    // The last one: a text of a manifest above it may hold the same words.
     body.rsplit_once(ANSWER).map_or("", |(_, form)| form)
 }
 

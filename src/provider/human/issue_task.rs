@@ -1,4 +1,4 @@
-//! One task as an issue: opened once, looked at, closed when it is called off.
+//! One task as an issue: opened once, polled, closed when it is cancelled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LABEL: &str = "planspec";
 /// How long an issue may take to appear in the host's list.
 const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
-/// When to look again. What was just recorded is looked at at once by whoever comes next, so that a job that starts when
+/// When to poll again. What was just recorded is polled at once by whoever comes next, so that a job that starts when
 /// the issue is closed finds it due.
 const AGAIN: Duration = Duration::from_secs(120);
 
@@ -112,14 +112,17 @@ impl IssueTask {
         let ours = |issue: &Issue| {
             let mark = issue.body.as_deref().and_then(IssueMarker::read);
             mark.is_some_and(|mark| !mark.over && mark.is_of(&self.attempt))
+                // Anybody can open an issue with a copied mark: only its author shows whether it is ours.
                 && issue.user.as_ref().is_some_and(|user| me.is(user))
         };
+        // The first one, so that runners that see several agree.
         issues.into_iter().filter(ours).min_by_key(|issue| issue.number)
     }
 
     async fn open(&self) -> Result<Issue, GitHubError> {
         let home = &self.office.home;
         let text = body(&self.attempt, &self.person, home.dashboard.as_deref());
+        // Everybody who can read the repository can read the issue, and an input may hold what another task printed.
         let redact = |text: &str| self.office.redactor.text(text);
         let mut issue = NewIssue {
             title: redact(&title(&self.attempt)),
@@ -140,7 +143,7 @@ impl IssueTask {
         }
     }
 
-    /// Looks at the issue that was opened before. Nothing was learned while the host cannot be asked.
+    /// Polls the issue that was opened before. Nothing was learned while the host cannot be asked.
     pub(super) async fn look(&self, handle: &IssueHandle) -> Result<AttemptOutcome, GitHubError> {
         let issue = match self.host.issue(&self.office.home.repo, handle.issue).await {
             Ok(issue) => issue,
@@ -150,6 +153,7 @@ impl IssueTask {
             }
             Err(error) => return Err(error),
         };
+        // First, for nearly every poll ends here and costs one request.
         if issue.state == "open" {
             return self.remind(&issue, handle).await;
         }
@@ -229,15 +233,19 @@ impl IssueTask {
         why: &str,
     ) -> Result<AttemptOutcome, GitHubError> {
         let repo = &self.office.home.repo;
+        // The time comes from the host, and becomes part of a hidden comment that it must not be able to end.
         let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.');
         let closed: String =
             issue.closed_at.iter().flat_map(|at| at.chars()).filter(plain).take(40).collect();
+        // One comment for each time that it was closed; a second wrong answer gets its own.
         let marker = format!("<!-- planspec:answer {closed} -->");
         if !self.said(comments, &marker).await? {
             let text = format!(
                 "{marker}\n{}\n\nThe issue is open again; what an answer has to be stands at its end.",
                 markdown(&self.office.redactor.text(why), WORDS)
             );
+            // The comment comes before the change: a runner that is lost in between leaves an issue that is still
+            // closed, and the next poll finds the comment and only opens it.
             self.host.comment_on_issue(repo, issue.number, &text).await?;
         }
         self.host.change_issue(repo, issue.number, &change("open", None, None)).await?;
@@ -304,6 +312,8 @@ impl IssueTask {
         let ended = issue.body.as_deref().and_then(IssueMarker::ended);
         let closing = issue.state == "open";
         if closing || ended.is_some() {
+            // Not as completed, which would be an answer. The mark changes in the same request, so that no poll sees
+            // one without the other.
             let change = change(if closing { "closed" } else { "" }, closing.then_some("not_planned"), ended);
             self.host.change_issue(&self.office.home.repo, issue.number, &change).await?;
         }
@@ -321,8 +331,9 @@ impl IssueTask {
         }
     }
 
-    /// What the node waits for while the token is too weak to look.
+    /// What the node waits for while the token is too weak to read the issue.
     pub(super) fn cannot_look(&self, handle: &IssueHandle, error: &GitHubError) -> AttemptOutcome {
+        // Blocked and not failed: somebody can give the token what it lacks, and the answer may be there already.
         let mut outcome = self.waits(handle, AGAIN);
         if let AttemptOutcome::Blocked { message, .. } = &mut outcome {
             message.push_str("; it cannot be looked at: ");

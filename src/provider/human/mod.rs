@@ -27,10 +27,10 @@ use crate::model::{JsonMap, NextStep, NodeReason};
 
 const SCHEME: &str = "human://";
 
-/// The longest that one look may take, waits for the host's limits included.
+/// The longest that one poll may take, waits for the host's limits included.
 const ONE_LOOK: Duration = Duration::from_secs(60);
 
-/// The longest that calling off may take.
+/// The longest that cancelling may take.
 const CALLING_OFF: Duration = Duration::from_secs(45);
 
 /// The provider.
@@ -121,7 +121,7 @@ impl Provider for Human {
     }
 }
 
-/// One look at the issue, and the checks of an answer.
+/// One poll of the issue, and the checks of an answer.
 async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> AttemptReport {
     let nothing = || AttemptReport::from(AttemptOutcome::Stopped(Stop::Shutdown));
     let mut report: AttemptReport = match task.look(handle).await {
@@ -142,6 +142,8 @@ async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> Att
         let log = AttemptLog::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
         check_elsewhere(&task.office.settings, &task.attempt, &mut report, &mut stop, log).await;
     }
+    // Marked before the end is published. A runner that is lost in between leaves the handle, by which the next poll
+    // finds the same issue and the same answer.
     if matches!(report.outcome, AttemptOutcome::Stopped(_)) || task.end(handle).await.is_err() {
         return nothing();
     }
@@ -157,6 +159,7 @@ fn local(attempt: &Attempt) -> AttemptOutcome {
     AttemptOutcome::Blocked {
         reason: NodeReason::AwaitingPerson,
         message: message(attempt),
+        // Nothing to poll: a command of the person ends the wait.
         handle: None,
         poll_after: None,
     }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::assignee::Assignee;
 use crate::github::{Account, GitHub, GitHubError, Issue, RepoName, RepoPermission};
 
-/// How many people the host is asked about in one look.
+/// How many people the host is asked about in one poll.
 const MOST: usize = 20;
 
-/// Whose word counts for an issue; what the host answered is kept for the time of a look.
+/// Whose word counts for an issue; what the host answered is kept for one poll.
 pub(super) struct AllowedResponders<'a> {
     host: &'a GitHub,
     repo: &'a RepoName,
@@ -36,7 +36,7 @@ impl<'a> AllowedResponders<'a> {
         if let Some(&known) = self.known.get(&login) {
             return Ok(known);
         }
-        // A crowd that comments costs no more than a few; those named above count whatever others do.
+        // Many strangers who comment cost no more requests than a few; those named above count whatever others do.
         if self.known.len() >= MOST {
             return Ok(false);
         }

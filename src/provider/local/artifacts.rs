@@ -12,9 +12,11 @@ use crate::model::{Artifact, ArtifactType, Digest, JsonMap};
 use crate::provider::Attempt;
 
 /// How many files are taken; an archive is the answer to more.
+// Each becomes an entry of the record.
 const FILES: usize = 1_000;
 
-/// How many entries are looked at, folders and all.
+/// How many entries are read, folders and all.
+// Folders alone would never reach the limit of files, and a tree of them could keep the runner busy for ever.
 const ENTRIES: usize = 10_000;
 
 /// Why artifacts are refused.
@@ -29,8 +31,9 @@ pub(super) enum ArtifactError {
 }
 
 /// The ordinary files below `folder`, by name, with the paths that they will have in the attempt's own
-/// folder below `runs`. Links and special files are not looked at.
+/// folder below `runs`. Links and special files are left out.
 pub(super) fn collect(folder: &Path, runs: &Path, attempt: &Attempt) -> Result<Vec<Artifact>, ArtifactError> {
+    // A process may have put a link in the place of its folder; what lies behind it is none of its artifacts.
     if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());
     }
@@ -38,6 +41,7 @@ pub(super) fn collect(folder: &Path, runs: &Path, attempt: &Attempt) -> Result<V
     let mut artifacts = Vec::new();
     for path in files(folder)? {
         let name = path.strip_prefix(folder).ok().and_then(Path::to_str).ok_or(ArtifactError::BadName)?;
+        // Names are listed in records and tables, where a line break would forge a line (Invariant 8).
         if name.chars().any(char::is_control) {
             return Err(ArtifactError::BadName);
         }
@@ -67,6 +71,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
+            // This follows no link: one to a file of the runner would be read and described as an artifact.
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 folders.push(entry.path());
@@ -79,15 +84,18 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
             }
         }
     }
+    // The order of a directory differs from one file system to another, and the record must not.
     files.sort();
     Ok(files)
 }
 
 /// Size and digest of an ordinary file; nothing if it is another thing by now.
 fn read(path: &Path) -> io::Result<Option<(u64, Digest)>> {
+    // Opening a named pipe would wait for its writer; with NONBLOCK it does not.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
+        // A process that outlived the attempt may remove a file, or replace it by a link, after it was listed.
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(None),
         Err(error) => return Err(error.into()),
     };

@@ -76,7 +76,7 @@ impl ChangeSettings {
             }
             // The process ran, and may have had effects elsewhere: as with a lost runner, it is run again only where it may be.
             Err(error @ CollectError::Runner(_)) => {
-                return Err(AttemptOutcome::Lost { message: super::run::chain(&error) });
+                return Err(AttemptOutcome::Lost { message: super::chain(&error) });
             }
         }
         Ok(())
@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused() {
         let error = |config: Value| read("tool://a", &config).unwrap_err();
-        assert_eq!(error(json!({"changes": "keep"})), "`config.changes` must be `commit`, `discard` or `forbid`");
+        assert_eq!(
+            error(json!({"changes": "keep"})),
+            "`config.changes` must be `commit`, `discard` or `forbid`"
+        );
         assert_eq!(error(json!({"paths": []})), "`config.paths` must be a map with `allow` and `deny`");
         assert!(error(json!({"paths": {"deny": ["a["]}})).starts_with("`config.paths` holds a glob"));
     }

@@ -90,6 +90,7 @@ impl ToolConfig {
     pub(in crate::provider) fn check(provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
         Settings::new(config, &KEYS)?;
         let mut known = config.clone();
+        // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
         Self::read(provider, &known).map(|_| ())
     }
@@ -105,6 +106,7 @@ impl ToolConfig {
         if self.command.trim().is_empty() {
             return Err(invalid("command", "must not be empty"));
         }
+        // Starting the process would fail, too, but only in an attempt; here `validate` says it.
         if self.command.contains('\0') {
             return Err(invalid("command", "must not hold a NUL character"));
         }
@@ -116,6 +118,8 @@ impl ToolConfig {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return Err(invalid(&key, "is not an environment variable"));
             }
+            // The variable would reach `bwrap` itself, before there is a sandbox: a library of the checkout would be
+            // loaded outside of it.
             if self.sandbox.is_some() && name.starts_with("LD_") {
                 return Err(invalid(&key, "cannot be set for a command in a sandbox"));
             }
@@ -123,6 +127,7 @@ impl ToolConfig {
                 return Err(invalid(&key, "is reserved: planspec sets the variables named PLANSPEC_…"));
             }
         }
+        // Only the form can be judged without a checkout; where links lead is checked when the attempt has one.
         if self.working_directory.as_deref().is_some_and(|path| !is_inside(path)) {
             return Err(invalid("workingDirectory", "must be a relative path without `..`"));
         }

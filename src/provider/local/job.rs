@@ -44,6 +44,7 @@ pub(super) fn environment(
     for (name, value) in &job.config.env {
         all.insert(name.into(), value.into());
     }
+    // Last, so that no setting can say which attempt this is or where its files are.
     let mut set = |name: &str, value: &OsStr| all.insert(name.into(), value.to_owned());
     set("PLANSPEC_INPUTS", folder.inputs().as_os_str());
     set("PLANSPEC_OUTPUT", folder.output().as_os_str());

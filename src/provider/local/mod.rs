@@ -64,6 +64,7 @@ impl LocalProcesses {
 /// The whole attempt happens on a thread that may block: making the checkout, waiting for the process,
 /// reading and hashing a flood of output never hold up the runtime.
 async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: Control) -> AttemptReport {
+    // Nothing is prepared for an attempt that was stopped while it waited for its turn.
     if let Some(stop) = *control.stop.borrow() {
         return AttemptReport::from(AttemptOutcome::Stopped(stop));
     }
@@ -85,6 +86,7 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
     let done = tokio::select! {
         done = &mut work => done,
         stop = asked => {
+            // The thread is waited for: it gives the process its grace period, and brings log and artifacts back.
             asker.ask(stop);
             work.await
         }
@@ -94,4 +96,16 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
 
 fn failed(message: String) -> AttemptReport {
     AttemptReport::from(AttemptOutcome::failed(NodeReason::ProviderFailed, message))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::config::ToolConfig;
 use super::job::{Job, environment};
 use super::run_folder::RunFolder;
-use super::{LocalRunContext, artifacts};
+use super::{LocalRunContext, artifacts, chain};
 use crate::model::{CriterionResult, JsonMap, NodeReason};
 use crate::provider::criteria::{Checker, check_criteria};
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
@@ -48,6 +48,7 @@ impl<'a> LocalRun<'a> {
     }
 
     fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<AttemptReport, AttemptOutcome> {
+        // Work whose result cannot be judged is not begun.
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
         let folder = (self.shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs))
@@ -59,6 +60,7 @@ impl<'a> LocalRun<'a> {
         let mut log =
             AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
+        // Whatever the work came to, its log and artifacts are kept below: after a failure they are what explains it.
         report.outcome = match self.work(&folder, &mut log, &mut report) {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
@@ -66,6 +68,7 @@ impl<'a> LocalRun<'a> {
         report.evidence.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
+            // A success would list artifacts in the record that are not there.
             report.override_success(failed(format!("what the attempt left cannot be kept: {error}")));
         }
         Ok(report)
@@ -79,6 +82,7 @@ impl<'a> LocalRun<'a> {
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
+        // A checkout takes its time, so requests to stop are heard once more before the process starts.
         let mut place = WorkingFolder::prepare(self.attempt, config, folder)?;
         self.go_on()?;
         let mut environment = environment(&self.shared.settings, self.job, self.attempt, folder);
@@ -105,6 +109,7 @@ impl<'a> LocalRun<'a> {
             .map_err(|error| cannot_start(line.start_error(error)))?;
         log.end_part();
         let status = self.exited(end)?;
+        // Before it is judged: a failure is explained by its code.
         report.evidence.exit_code = status.code();
         if !status.success() {
             return Err(failed(how_it_ended(status)));
@@ -145,9 +150,10 @@ impl<'a> LocalRun<'a> {
         let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
         let writable = [place.root.as_path(), folder.path()];
         let mut readable = vec![folder.inputs()];
-        readable.extend(place.checkout.iter().flat_map(|checkout| checkout.readable()).map(PathBuf::as_path));
+        readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));
         let enclosure = sandbox
             .enclosure(&writable, &readable, environment)
+            // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
     }
@@ -210,6 +216,7 @@ impl<'a> LocalRun<'a> {
         let redactor = &self.shared.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.evidence.artifacts {
+            // The name of a file is the process's own words, and may hold a secret like any other text.
             artifact.name = redactor.text(&artifact.name);
             artifact.path = artifact.path.take().map(|path| redactor.text(&path));
         }
@@ -222,6 +229,7 @@ struct WorkingFolder {
     directory: PathBuf,
     /// The checkout, or the folder in its place.
     root: PathBuf,
+    // Kept until the criteria are checked: dropping it gives the checkout to another attempt.
     checkout: Option<PrivateCheckout>,
 }
 
@@ -244,6 +252,7 @@ impl WorkingFolder {
                 let message = format!("`config.workingDirectory` is `{below}`: {why}");
                 AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
             };
+            // A folder that the pinned commit does not have will be in no later attempt, either (Invariant 9).
             place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
             if !place.directory.is_dir() {
                 return Err(refuse("it is not a folder".to_owned()));
@@ -278,16 +287,4 @@ fn how_it_ended(status: ExitStatus) -> String {
 /// `1h 30m`, as people write it.
 fn in_words(span: Duration) -> String {
     jiff::SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}"))
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -79,10 +79,13 @@ impl RunFolders {
     }
 
     fn base(&self, state: &mut PoolState) -> io::Result<PathBuf> {
+        // The cache may be deleted while tasks run (Invariant 1), so the folder is made again when it is gone.
         if let Some(base) = state.base.as_ref().filter(|base| base.path().is_dir()) {
             return Ok(base.path().to_owned());
         }
         if !self.runs.is_absolute() {
+            // Processes run in other folders and get these paths in their environment, where a relative path would lead
+            // nowhere.
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the folder of all runs is not known"));
         }
         create(&self.runs)?;
@@ -98,6 +101,8 @@ impl RunFolders {
         if !path.exists() {
             let mut file = tempfile::NamedTempFile::new_in(&base)?;
             file.write_all(b"{}\n")?;
+            // All attempts without inputs share it: none may change what the next one reads. It is moved into place
+            // whole, so none reads half of it.
             file.as_file().set_permissions(std::fs::Permissions::from_mode(0o444))?;
             file.persist(&path)?;
         }
@@ -159,7 +164,7 @@ impl RunFolder<'_> {
     }
 
     /// Moves what is worth keeping to the attempt's own folder: artifacts, outputs that could not be read,
-    /// and, if there is anything else to look at, the inputs and the brief.
+    /// and, if anything else is kept, the inputs and the brief.
     pub(super) fn keep(&self) -> io::Result<()> {
         let artifacts = !is_empty_folder(&self.artifacts);
         if artifacts {
@@ -168,6 +173,7 @@ impl RunFolder<'_> {
         if self.output.symlink_metadata().is_ok() {
             self.move_out(&self.output, OUTPUT)?;
         }
+        // The file that attempts without inputs share stays where it is.
         if self.inputs.starts_with(&self.path) && self.run_dir.exists() {
             self.move_out(&self.inputs, INPUTS)?;
         }
@@ -196,6 +202,7 @@ impl RunFolder<'_> {
             count += 1;
             only_known &= known(entry);
         }
+        // A folder in which anything is left is not used again: the next attempt would find the files of this one.
         only_known && count == 2 && is_empty_folder(&self.artifacts) && is_empty_folder(&self.work)
     }
 }
@@ -216,7 +223,7 @@ fn is_empty_folder(path: &Path) -> bool {
         && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Makes a folder that others cannot look into, and those on the way.
+/// Makes a folder that other users cannot read, and those on the way.
 fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -17,11 +17,13 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
         let message = if text.is_empty() { "it says no more".to_owned() } else { text };
         return AttemptOutcome::failed(NodeReason::ProviderFailed, format!("the tool failed: {message}"));
     }
+    // Servers repeat it as text for older clients; only here do values keep their types.
     let given = match &result.structured_content {
         Some(Value::Object(map)) => map.clone(),
         Some(other) => [("result".to_owned(), other.clone())].into_iter().collect(),
         None => from_text(text, attempt),
     };
+    // The limit of an output file, so that no provider can give more than a local command.
     if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
         return hopeless(format!("the answer of the tool has more than {} bytes", OUTPUT_LIMIT));
     }

@@ -47,10 +47,12 @@ fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOu
     let from = origin(url);
     let error = match error.downcast::<StreamableHttpError<reqwest::Error>>() {
         Ok(error) => *error,
+        // Its words may hold the address with its query, so they are not shown.
         Err(_) => return broken(format!("{from}: the connection broke off")),
     };
     match error {
         StreamableHttpError::HttpStatus(said) => {
+            // The library hands on no date of the answer, so only seconds can be understood.
             let after = said.retry_after.as_deref().and_then(|text| retry_after(text, None));
             broken(format!("{from} answers with status {}", said.status)).not_before(after)
         }
@@ -64,6 +66,7 @@ fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOu
                 AttemptOutcome::broken(error.to_string(), error.may_pass())
             }
         },
+        // In this case the library gives the status in words only.
         StreamableHttpError::UnexpectedServerResponse(said) if said.starts_with("HTTP 4") => {
             hopeless(format!("{from} answers with {}", said.chars().take(100).collect::<String>()))
         }

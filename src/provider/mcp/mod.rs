@@ -57,6 +57,7 @@ impl McpContext {
             .and_then(|rest| rest.split_once('/'))
             .filter(|(name, tool)| !name.is_empty() && !tool.is_empty())
             .ok_or_else(|| wrong("must be `mcp://SERVER/TOOL`"))?;
+        // A Binding has no settings at all: by them a plan could bring its own server along.
         super::settings::Settings::new(config, &[])?;
         let settings = self.servers.get(name).ok_or_else(|| {
             wrong("names a server that is not configured: write `command` or `url` below `providers.mcp.SERVER` in .planspec.yaml")
@@ -102,6 +103,7 @@ async fn run(shared: &Arc<McpContext>, attempt: Attempt, control: Control) -> At
     let mut report = AttemptReport { outcome: report.outcome.cleaned(&shared.redactor), ..report };
     match log {
         Some(log) if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) => {
+            // The `timeout` of a node covers the work and its checks together.
             let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
             let attempt = Attempt { timeout, ..attempt };
             check_there(&shared.settings, &attempt, place, &mut report, &mut stop, log).await;

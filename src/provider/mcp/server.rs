@@ -30,6 +30,8 @@ impl Server {
         all: &ProviderSettings,
     ) -> Result<Self, ConfigError> {
         if !settings.contains_key("url") {
+            // Fewer than a command has: a server always gets a checkout and never a sandbox, and a `sandbox` that has
+            // no effect must not be taken in silence.
             Settings::new(settings, &["command", "args", "env", "shell", "grace"])?;
             return ToolConfig::read(provider, settings).map(Self::Program);
         }
@@ -38,6 +40,7 @@ impl Server {
             ConfigError::Invalid { key: "url".to_owned(), why: format!("cannot be asked: {error}") }
         })?;
         let address = ServerAddress { url, headers: Headers::read(&read)? };
+        // Made for nothing but its errors, so that `validate` finds a secret that is not set.
         let mut request = Request::new(reqwest::Method::POST, address.url.clone());
         address.headers.add_to(&mut request, all)?;
         Ok(Self::Address(address))

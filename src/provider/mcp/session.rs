@@ -40,6 +40,8 @@ where
     };
     let mut params = CallToolRequestParams::new(tool.to_owned());
     params.arguments = Some(attempt.inputs.clone());
+    // Servers answer a call of a tool that they do not have in many ways; the list makes it one message, with the names
+    // that there are.
     let outcome = match service.list_all_tools().await {
         Ok(tools) if !tools.iter().any(|known| known.name == tool) => {
             let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_ref()).collect();
@@ -94,6 +96,7 @@ fn transport(
         // A name that is missing repeats the one before it; no setting has one twice.
         headers.extend(name.map(|name| (name, value)));
     }
+    // The library makes the requests, but with our client, so that the guard holds for them, too.
     let client = shared.web.client(&address.url);
     let client = client.map_err(|error| AttemptOutcome::broken(error.to_string(), error.may_pass()))?;
     let mut config =

@@ -19,6 +19,7 @@ use crate::provider::process::{self, EnvVars, Interrupt, OutputStream, ProcessEn
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, Stop};
 
 /// How much of what the server says is held until it is read.
+// A server that writes faster than the session reads is held up by its own pipe, and takes no memory here.
 const HELD: usize = 64 << 10;
 
 /// What a call leaves: how it ended, the log if it is still there, and the checkout that the server worked in.
@@ -50,6 +51,7 @@ pub(super) async fn call(
         runtime: tokio::runtime::Handle::current(),
     };
     let mut running = tokio::task::spawn_blocking(move || process.run(&heard));
+    // A write to the pipe may block, so it is left to the runtime's threads for files.
     let to_server = tokio::fs::File::from_std(File::from(OwnedFd::from(to_server)));
     let stopped = async {
         match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
@@ -60,6 +62,7 @@ pub(super) async fn call(
     let session = tokio::select! {
         // A server that ended by itself, or at the deadline, says more about why than the session does.
         outcome = session::call((ours, to_server), &tool, attempt, None) => {
+            // A server need not end when its input does, so it is ended like any other process.
             asker.ask(Stop::Shutdown);
             Some(outcome)
         }
@@ -85,6 +88,7 @@ fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -
             Some(AttemptOutcome::failed(NodeReason::Timeout, "took longer than its timeout"))
         }
         Ok(ProcessEnd::Stopped(stop)) if session.is_none() => Some(AttemptOutcome::Stopped(stop)),
+        // The session was over first: it was us who ended the server then.
         Ok(ProcessEnd::Stopped(_)) => None,
         Ok(ProcessEnd::Exited(status)) => {
             exit_code = status.code();

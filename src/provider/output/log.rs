@@ -68,6 +68,7 @@ impl AttemptLog {
     /// Ends a part of the log: what was held back is written, and a line is ended that has no end.
     pub(in crate::provider) fn end_part(&mut self) {
         self.take(b"", true);
+        // Parts come from different processes, and the first line of one must not continue the last line of another.
         if self.tail.last().is_some_and(|byte| *byte != b'\n') {
             self.put(b"\n");
         }
@@ -102,6 +103,7 @@ impl AttemptLog {
         }
         let room = usize::try_from(self.cap.saturating_sub(self.size)).unwrap_or(usize::MAX);
         self.keep(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        // Only once: from then on the size is beyond the cap.
         if bytes.len() > room && self.size <= self.cap {
             let marker = format!("\n[planspec: the log is cut here, at {} bytes]\n", self.cap);
             self.keep(marker.as_bytes());
@@ -119,6 +121,7 @@ impl AttemptLog {
 
     /// Writes to the file, which is made now if there is none; after a failure nothing more is tried.
     fn keep(&mut self, bytes: &[u8]) {
+        // A full disk costs the log and not the attempt; the end of the text that is kept says so.
         if bytes.is_empty() || self.failure.is_some() {
             return;
         }
@@ -132,6 +135,7 @@ impl AttemptLog {
             Ok(())
         });
         match written {
+            // The checksum is that of the file. The size is that of everything that was printed, so that a cut shows.
             Ok(()) => self.hasher.update(bytes),
             Err(error) => self.failure = Some(error),
         }
@@ -142,6 +146,7 @@ impl AttemptLog {
         if let Some(folder) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
+        // Only a new file, which follows no link: what stands there already was put there by a process.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)
     }
 
@@ -156,6 +161,8 @@ impl AttemptLog {
     }
 
     fn pass_on(&mut self) {
+        // It never waits for room: this thread empties the pipe of the process, and a slow reader would hold up the
+        // work.
         if let Ok(room) = self.lines.try_reserve() {
             room.send(plain_line(&self.line));
         }

@@ -12,6 +12,7 @@ use crate::provider::settings::did_you_mean;
 use crate::run::json;
 
 /// The largest output file, in bytes.
+// Outputs are written into the record, and hosts recommend objects of less than 1 MB.
 pub(in crate::provider) const LIMIT: u64 = 1 << 20;
 
 /// The longest name of an output.
@@ -57,6 +58,8 @@ pub(in crate::provider) fn read_outputs(path: &Path, declared: &[String]) -> Res
     let outputs = match open(path)? {
         Some(file) => {
             let mut bytes = Vec::new();
+            // One byte more than is allowed tells that there was more; a size that was asked for before could have
+            // changed.
             file.take(LIMIT + 1).read_to_end(&mut bytes)?;
             if bytes.len() as u64 > LIMIT {
                 return Err(OutputError::TooLarge);
@@ -84,15 +87,18 @@ fn open(path: &Path) -> Result<Option<File>, OutputError> {
 }
 
 fn parse(bytes: &[u8]) -> Result<JsonMap, OutputError> {
+    // Some editors and shells begin every text with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| OutputError::NotUtf8 {
         line: 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count(),
     })?;
+    // No name begins with `{`, so the first character decides between the forms.
     if text.trim_start().starts_with('{') { parse_json(text) } else { parse_lines(text) }
 }
 
 fn parse_json(text: &str) -> Result<JsonMap, OutputError> {
     let bad = |line, problem: String| OutputError::BadJson { line, problem };
+    // Not by serde alone, which takes the last of two values with one name and says nothing.
     let json::CheckedJson { value, faults } = json::check(text, json::DEPTH).map_err(|error| {
         let kind = match error.classify() {
             serde_json::error::Category::Eof => "it ends too early",
@@ -118,6 +124,7 @@ fn parse_lines(text: &str) -> Result<JsonMap, OutputError> {
         if content.trim().is_empty() {
             continue;
         }
+        // As in GitHub Actions, whichever comes first decides: a value may hold `<<`, and the end word of a block `=`.
         let pair = content.find('=');
         let block = content.find("<<");
         let is_block = block.is_some_and(|block| pair.is_none_or(|pair| block < pair));
@@ -135,6 +142,7 @@ fn parse_lines(text: &str) -> Result<JsonMap, OutputError> {
             let mut block = Vec::new();
             loop {
                 match lines.next() {
+                    // The whole line, as a shell ends its here-documents: an indented word is part of the value.
                     Some((content, _)) if content == end => break block.join("\n"),
                     Some((content, _)) => block.push(content),
                     None => return Err(OutputError::OpenBlock { line }),
@@ -169,6 +177,7 @@ fn check(outputs: &JsonMap, declared: &[String]) -> Result<(), OutputError> {
     if declared.is_empty() {
         return Ok(());
     }
+    // Before what is missing: a misspelt output is both, and this message says what was meant.
     if let Some(name) = outputs.keys().find(|name| !declared.contains(name)) {
         let known: Vec<&str> = declared.iter().map(String::as_str).collect();
         return Err(OutputError::Undeclared { name: name.clone(), hint: did_you_mean(name, &known) });

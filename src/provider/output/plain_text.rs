@@ -44,6 +44,8 @@ fn plain(line: &str) -> String {
 
 /// Control characters, and those that change the direction of the text around them.
 fn is_control(c: char) -> bool {
+    // With marks of direction, a text can be shown in another order than it is stored, so that people read something
+    // else.
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -37,6 +37,7 @@ impl Redactor {
         for secret in secrets {
             values.push(secret.to_vec());
             values.push(secret.trim_ascii().to_vec());
+            // A key in PEM form is printed line by line, with prefixes of loggers in between.
             values.extend(secret.split(|byte| *byte == b'\n').map(|line| line.trim_ascii().to_vec()));
             let json = Value::String(String::from_utf8_lossy(secret).into_owned()).to_string();
             values.push(json.trim_matches('"').as_bytes().to_vec());
@@ -127,6 +128,7 @@ impl Redactor {
 impl SecretPattern {
     fn new(value: Vec<u8>) -> Self {
         use std::fmt::Write as _;
+        // Bytes and not characters: neither a secret nor what is printed needs to be valid UTF-8.
         let mut pattern = String::from("(?-u)");
         for byte in &value {
             // Writing to a string cannot fail.
@@ -179,6 +181,7 @@ impl Stream {
         }
         let mut bytes = std::mem::take(&mut self.carry);
         bytes.extend_from_slice(piece);
+        // What may be the beginning of a secret is held back until it is known what follows.
         let decided = if last { bytes.len() } else { bytes.len() - redactor.undecided(&bytes) };
         let mut at = 0;
         let mut covered = 0;

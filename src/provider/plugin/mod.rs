@@ -19,7 +19,7 @@ use crate::model::JsonMap;
 /// The version of the exchange.
 const VERSION: &str = "planspec.provider/v1";
 
-/// How long calling off may take.
+/// How long cancelling may take.
 const CALLING_OFF: Duration = Duration::from_secs(30);
 
 /// The providers that users write.
@@ -32,6 +32,7 @@ impl Plugin {
 
     fn start(&self, operation: &str, mut attempt: Attempt, control: Control) -> AttemptFuture {
         let scheme = attempt.provider.split_once("://").map_or("", |(scheme, _)| scheme);
+        // Only schemes that `providers.plugins` names come here, so a misspelt one starts no program.
         let mut config = ToolConfig::of_program(format!("planspec-provider-{scheme}"));
         if operation != "run" {
             // The folder of the attempt holds what `run` left. A checkout is there for those who check.
@@ -74,6 +75,7 @@ impl Provider for Plugin {
         &[]
     }
 
+    // Only the program itself knows which settings it has.
     fn check(&self, _provider: &str, _config: &JsonMap) -> Result<(), ConfigError> {
         Ok(())
     }
@@ -88,6 +90,7 @@ impl Provider for Plugin {
 
     fn cancel_remote(&self, mut attempt: Attempt) -> CancelFuture {
         attempt.timeout = Some(CALLING_OFF);
+        // A cancellation has no result that could be checked or declared.
         attempt.criteria.clear();
         attempt.declared_outputs.clear();
         let (asker, stop) = watch::channel(None);

@@ -8,13 +8,14 @@ use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::{OUTPUT_LIMIT, check_outputs};
 use crate::provider::{Attempt, AttemptOutcome};
 
-/// When to look again, if the answer does not say.
+/// When to poll, if the answer does not say.
 const POLL_AFTER: Duration = Duration::from_secs(30);
 
 /// The longest handle, in bytes: it is written into the status.
 const HANDLE: usize = 4 << 10;
 
 #[derive(Deserialize)]
+// A misspelt `retryable` would otherwise count as its default.
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PluginReply {
     status: PluginStatus,
@@ -45,6 +46,7 @@ enum PluginStatus {
 pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOutcome> {
     let malformed = |why: String| {
         let message = format!("the answer of the provider cannot be used: {why}");
+        // The same program would write the same again.
         AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
     };
     if bytes.len() as u64 > OUTPUT_LIMIT {
@@ -59,6 +61,7 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOu
             .map_err(|error| AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string())),
         PluginStatus::Failed => {
             let message = or(answer.message, "the provider gave no reason");
+            // This can only lengthen the pause that the node's retries have.
             let after = answer.retry_after.map(|after| after.span());
             Err(AttemptOutcome::broken(message, answer.retryable).not_before(after))
         }
@@ -69,7 +72,7 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOu
             Err(AttemptOutcome::Blocked {
                 reason: NodeReason::AwaitingProvider,
                 message: or(answer.message, "the work goes on elsewhere"),
-                // Looking again needs one, and the last one stays good.
+                // Work without a handle is never polled, and the last one stays good.
                 handle: answer.handle.or_else(|| attempt.handle.clone()).or_else(|| Some(String::new())),
                 poll_after: Some(answer.poll_after.map_or(POLL_AFTER, |after| after.span())),
             })

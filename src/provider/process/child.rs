@@ -24,9 +24,10 @@ use crate::provider::Stop;
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// How long a killed process may take to vanish before it is left alone.
+// A process in an uninterruptible wait, as on a network file system that is gone, does not react to KILL.
 const ABANDON: Duration = Duration::from_secs(10);
 
-/// How often a process is looked after where the system cannot tell of its end through a descriptor.
+/// How often a process is asked about where the system has no descriptor that becomes readable at its end.
 const SLICE: Duration = Duration::from_millis(5);
 
 /// How often a program that is still being written is tried again, and how long it is left alone in between.
@@ -60,7 +61,7 @@ pub(in crate::provider) struct ChildCommand {
     pub(in crate::provider) grace: Duration,
     /// What it finds on its standard input.
     pub(in crate::provider) input: ProcessInput,
-    /// Whether standard output is told apart from standard error.
+    /// Whether standard output is kept apart from standard error.
     pub(in crate::provider) split: bool,
 }
 
@@ -79,9 +80,9 @@ pub(in crate::provider) enum ProcessInput {
 /// Where a piece of output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::provider) enum OutputStream {
-    /// Standard error, and standard output unless they are told apart.
+    /// Standard error, and standard output unless they are kept apart.
     Log,
-    /// Standard output, told apart.
+    /// Standard output, kept apart.
     Answer,
 }
 
@@ -100,7 +101,7 @@ pub(in crate::provider) enum ProcessEnd {
 }
 
 /// Runs a program to its end. Blocks; `sink` gets standard output and error in the order of writing, or, where they
-/// are told apart, each in its own order.
+/// are kept apart, each in its own order.
 ///
 /// # Errors
 /// When the program cannot be started.
@@ -110,6 +111,7 @@ pub(in crate::provider) fn run(
     interrupt: &Interrupt,
     sink: &mut OutputSink<'_>,
 ) -> io::Result<ProcessEnd> {
+    // One pipe for both streams keeps the order of writing, which is lost between two.
     let (output, writer) = io::pipe()?;
     let (answer, answers) = if program.split {
         let (reader, writer) = io::pipe()?;
@@ -120,9 +122,12 @@ pub(in crate::provider) fn run(
     let mut command = Command::new(&program.path);
     command
         .args(&program.args)
+        // The runner's environment holds the token of the Git host; a command gets only what the configuration names.
         .env_clear()
         .envs(&program.environment)
         .current_dir(&program.directory)
+        // A group of its own: TERM and KILL reach whatever the command starts, and Ctrl-C on a terminal reaches the
+        // runner alone, which ends its processes in order.
         .process_group(0)
         .stdin(input(&program.input)?)
         .stdout(answers)
@@ -160,17 +165,17 @@ fn input(input: &ProcessInput) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// A process that is being looked after.
+/// A process that is being watched.
 struct WatchedProcess<'a> {
     child: Child,
     group: Option<Pid>,
     /// Readable once the process has ended, where the system has that.
     exit: Option<OwnedFd>,
-    /// What is not at its end: the log, and the answer if it is told apart.
+    /// What is not at its end: the log, and the answer if it is kept apart.
     output: [Option<PipeReader>; 2],
     grace: Duration,
     interrupt: &'a Interrupt,
-    /// Why it was told to end, once it was.
+    /// Why it was asked to end, once it was.
     told: Option<ProcessEnd>,
     /// When the next signal is due, or the wait is given up.
     next_step: Option<Instant>,
@@ -200,11 +205,13 @@ impl<'a> WatchedProcess<'a> {
         }
     }
 
-    /// Follows the process until it has ended, or until it was told to and gave no sign.
+    /// Follows the process until it has ended, or until it was asked to and did not.
     fn follow(&mut self, deadline: Option<Instant>, sink: &mut OutputSink<'_>) {
         loop {
             let now = Instant::now();
             if self.told.is_none() {
+                // A request to stop counts more than a deadline that is reached at the same moment: such an attempt was
+                // ended and did not fail.
                 let stop = self.interrupt.heard().map(ProcessEnd::Stopped);
                 self.told = stop.or_else(|| deadline.filter(|at| *at <= now).map(|_| ProcessEnd::TimedOut));
                 if self.told.is_some() && !self.exited {
@@ -281,6 +288,7 @@ impl<'a> WatchedProcess<'a> {
         if let Some(pid) = self.group {
             // Errors mean that there is nobody left.
             let _ = kill_process_group(pid, signal);
+            // The process may have moved to another group; then only its own id reaches it.
             let _ = kill_process(pid, signal);
         }
     }
@@ -293,6 +301,8 @@ impl<'a> WatchedProcess<'a> {
             GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_nonzero().get());
         }
         let end = if self.exited {
+            // A process that answers TERM with exit code 0 was ended all the same: the reason counts more than the
+            // status.
             let status = self.child.wait()?;
             self.told.unwrap_or(ProcessEnd::Exited(status))
         } else {
@@ -327,6 +337,7 @@ fn ready<const N: usize>(fds: [Option<BorrowedFd<'_>>; N], timeout: Option<Durat
 
 #[cfg(target_os = "linux")]
 fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
+    // Linux has it since 5.3. An older kernel gives none, and then the process is asked about every `SLICE`.
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 

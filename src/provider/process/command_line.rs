@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::child::{ChildCommand, ProcessInput};
 
-/// Where programs are looked for when there is no `PATH`.
+/// Where programs are searched for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Environment variables.
@@ -35,9 +35,11 @@ pub(in crate::provider) struct StartError {
 }
 
 impl<'a> CommandLine<'a> {
-    /// A command whose form tells whether it is meant for a shell: it holds spaces, and its arguments are
+    /// A command whose form shows whether it is meant for a shell: it holds spaces, and its arguments are
     /// not given apart.
     pub(in crate::provider) fn guess(command: &'a str, args: &'a [String]) -> Self {
+        // The published examples write `command: npm test`. Arguments that are given apart show that the command is a
+        // program's name.
         let shell = args.is_empty() && command.trim().contains(char::is_whitespace);
         Self { command, args, shell }
     }
@@ -52,6 +54,7 @@ impl<'a> CommandLine<'a> {
         let command = if self.shell { "sh" } else { self.command };
         let path =
             find_program(command, environment, directory).map_err(|source| self.start_error(source))?;
+        // The `sh` after the line becomes `$0`; without it the first argument would, and `$1` would be the second.
         let shell = self.shell.then(|| ["-c".into(), self.command.into(), "sh".into()]);
         Ok(ChildCommand {
             path,
@@ -73,6 +76,8 @@ impl<'a> CommandLine<'a> {
 impl StartError {
     /// Whether another attempt may find the command.
     pub(in crate::provider) fn may_pass(&self) -> bool {
+        // The commit is pinned, so a file that is missing stays missing. What else can go wrong is of the machine: too
+        // many processes, no memory.
         !matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
     }
 }

@@ -14,6 +14,7 @@ pub(in crate::provider) struct Interrupter(PipeWriter);
 /// The end that listens.
 pub(in crate::provider) struct Interrupt {
     pipe: PipeReader,
+    // The word can be read from the pipe only once; whoever asks later gets what it was.
     heard: Cell<Option<Stop>>,
 }
 
@@ -43,6 +44,8 @@ impl Interrupt {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             if poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) {
                 let mut word = [0u8; 1];
+                // The end of the pipe without a word means that the other side is gone: that is a shutdown, and nobody
+                // cancelled.
                 let cancel = (&self.pipe).read(&mut word).is_ok_and(|read| read == 1) && word == *b"c";
                 self.heard.set(Some(if cancel { Stop::Cancel } else { Stop::Shutdown }));
             }

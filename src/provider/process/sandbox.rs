@@ -79,12 +79,18 @@ impl Sandbox {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
         }
+        // A sandbox that was asked for and cannot be had is an error. Running the command without one would be less
+        // than was asked for.
         let program =
             find_program("bwrap", environment, Path::new("/")).map_err(|_| SandboxError::NoProgram)?;
         let mut args: Vec<OsString> = [
+            // Run by root, bwrap keeps all capabilities unless they are dropped, and with them a command could mount
+            // what it likes. A user namespace is only tried for: root needs none, and some kernels refuse it.
             "--unshare-user-try --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --cap-drop ALL",
             // `/run` holds the sockets of services that would act for the command.
             "--ro-bind / / --dev /dev --ro-bind /dev/null /dev/tty --proc /proc --tmpfs /tmp --tmpfs /run",
+            // On machines with systemd, `/etc/resolv.conf` is a link into this folder, and names could not be resolved
+            // without it.
             if self.network { "--ro-bind-try /run/systemd/resolve /run/systemd/resolve" } else { "--unshare-net" },
         ]
         .iter()
@@ -94,9 +100,12 @@ impl Sandbox {
         for path in writable {
             bind("--bind", path.as_os_str());
         }
+        // After the folder of the attempt, in which the file may be: a later mount lies above an earlier one, so it
+        // cannot be written to.
         for path in readable {
             bind("--ro-bind", path.as_os_str());
         }
+        // Last, so that also places below the empty `/tmp` and `/run` can be given back.
         for path in &self.write {
             let full = at_home(path, environment);
             if !full.exists() {

@@ -14,6 +14,7 @@ use crate::github::{Access, RepoName};
 use crate::model::JsonMap;
 
 /// Variables of the runner's environment that local commands always get.
+// Nothing else of the runner's environment: in a CI job it holds credentials, the token of the Git host among them.
 pub const ALWAYS_PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
 
 /// What providers get from the configuration and, through it, from the environment.

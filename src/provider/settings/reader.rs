@@ -80,6 +80,7 @@ impl<'a> Settings<'a> {
     /// Refuses keys that are not among `known`.
     pub(in crate::provider) fn new(config: &'a JsonMap, known: &[&str]) -> Result<Self, ConfigError> {
         match config.keys().find(|key| !known.contains(&key.as_str())) {
+            // An error and no warning: a misspelt `sandbox` that is left out would run the command without one.
             Some(key) => Err(ConfigError::UnknownKey { key: key.clone(), hint: did_you_mean(key, known) }),
             None => Ok(Self(config)),
         }
@@ -145,6 +146,7 @@ fn scalar(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(flag.to_string()),
+        // An expression that came to `null` is an error; as an empty text it would be a different argument.
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -167,9 +169,12 @@ pub(in crate::provider) fn did_you_mean(word: &str, known: &[&str]) -> String {
             (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate)
         })
         .min_by_key(|(distance, _)| *distance)
+        // About a quarter of the letters may differ. Beyond that a guess misleads, and the list of what is known helps
+        // more.
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
     match near {
         Some((_, candidate)) => format!("; did you mean `{candidate}`?"),
+        // There is nothing to list: the sentence ends before the hint.
         None if known.is_empty() => String::new(),
         None => format!("; known are {}", known.join(", ")),
     }

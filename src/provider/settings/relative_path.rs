@@ -19,6 +19,8 @@ pub(in crate::provider) fn resolve(root: &Path, path: &str) -> io::Result<PathBu
     if !is_inside(path) {
         return Err(outside());
     }
+    // Both sides are resolved: where the cache folder itself is a link, nothing that is found would begin with the path
+    // as written.
     let root = root.canonicalize()?;
     let found = root.join(path).canonicalize()?;
     if found.starts_with(&root) { Ok(found) } else { Err(outside()) }

@@ -27,6 +27,8 @@ impl AddressRules {
         is_public(address)
             || self.0.iter().any(|rule| match rule {
                 AddressRule::Network { base, prefix, port: only } => {
+                    // A network of 0 bits would be a shift by all 128, which has no result: then every address is in
+                    // it.
                     fits(*only, port) && (bits(address) ^ base).checked_shr(128 - prefix).unwrap_or(0) == 0
                 }
                 AddressRule::Name { .. } => false,
@@ -99,8 +101,12 @@ fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
+    // `Ipv4Addr::is_global` would say all this, and is not stable. This one is RFC 6598: addresses that providers share
+    // among customers.
     let shared = a == 100 && (64..128).contains(&b);
+    // RFC 6890, for protocols of the IETF.
     let protocol = a == 192 && b == 0 && c == 0;
+    // RFC 2544, for measuring devices.
     let benchmark = a == 198 && (18..20).contains(&b);
     !(a == 0
         || a >= 240
@@ -124,6 +130,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64 and 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = address.segments();
+    // A gateway delivers these to the IPv4 address inside: `::ffff:169.254.169.254` is where clouds keep credentials.
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match s {
         [0, 0, 0, 0, 0, 0xffff | 0, high, low] if !(high == 0 && low <= 1) => Some(join(high, low)),

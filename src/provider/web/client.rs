@@ -71,12 +71,13 @@ impl Request {
         let bad = || WebError::BadHeader { name: name.to_owned() };
         let key: HeaderName = name.parse().map_err(|_| bad())?;
         let mut value = HeaderValue::from_str(value).map_err(|_| bad())?;
+        // Any header may be a secret: it is not known here which.
         value.set_sensitive(true);
         self.headers.insert(key, value);
         Ok(())
     }
 
-    /// Adds the headers by which whoever is asked can tell what it has done already, and which lease is over.
+    /// Adds the headers by which whoever is asked recognises what it has done already, and which lease is over.
     pub(in crate::provider) fn identify(&mut self, attempt: &Attempt) -> Result<(), WebError> {
         self.header("Idempotency-Key", &attempt.idempotency_key)?;
         self.header("Planspec-Work-Key", &attempt.work)?;
@@ -104,6 +105,8 @@ impl Web {
         let url = &parse_address(url.as_str())?;
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
+        // The resolver knows no port. A name that is allowed on one port only needs a client of its own, whose
+        // guard knows it.
         let named = self.rules.allow_name(host, Some(port)) && !self.rules.allow_name(host, None);
         let exempt = named.then(|| (host.to_owned(), port));
         let guard = Guard { rules: Arc::clone(&self.rules), exempt };
@@ -126,14 +129,18 @@ impl Web {
             for _ in 0..=REDIRECTS {
                 let answer = self.exchange(&request).await?;
                 let Some(next) = redirected(&answer) else { return Ok(answer) };
+                // A body holds inputs of the work, which were meant for the first origin.
                 if request.method != Method::GET && request.method != Method::HEAD {
                     return Err(WebError::RedirectedAway { from: origin(&answer.url), to: origin(&next) });
                 }
+                // They may hold secrets for the first origin, and this one never was named by the configuration.
                 request.headers.clear();
                 request.url = parse_address(next.as_str())?;
             }
             Err(WebError::TooManyRedirects { from: from.clone(), limit: REDIRECTS })
         };
+        // Around all redirects and the whole body: a server that sends a byte now and then never is late for a single
+        // read.
         match tokio::time::timeout(limit, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(WebError::TimedOut { from }),
@@ -156,6 +163,7 @@ impl Web {
             url: response.url().clone(),
         };
         while let Some(piece) = response.chunk().await.map_err(|error| WebError::of(error, url))? {
+            // This cannot be less than zero: never more than the limit was taken.
             let room = request.limit - answer.body.len();
             answer.body.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
             if piece.len() > room {
@@ -185,9 +193,13 @@ fn build(guard: &Guard) -> Result<Client, WebError> {
         let hops = guard.clone();
         Client::builder()
             .user_agent(AGENT)
+            // A proxy would resolve names itself, out of reach of the guard.
             .no_proxy()
             .connect_timeout(CONNECT)
+            // A redirect must not show another origin the path and the query of the first.
             .referer(false)
+            // What is checked is what is connected to: a name that is resolved twice may lead to another address the
+            // second time.
             .dns_resolver(guard.clone())
             .redirect(redirect::Policy::custom(move |hop| follow(&hops, hop)))
     };
@@ -203,6 +215,7 @@ fn follow(guard: &Guard, hop: redirect::Attempt<'_>) -> redirect::Action {
         return hop.error("too many redirects");
     }
     if previous.last().is_none_or(|last| last.origin() != hop.url().origin()) {
+        // No error: `send` goes on from here, without the headers.
         return hop.stop();
     }
     if let Err(refused) = guard.check(hop.url()) {

@@ -50,6 +50,7 @@ impl WebError {
     /// Takes an error of the client for what it is, without the URL that it may hold.
     pub(in crate::provider) fn of(error: reqwest::Error, url: &reqwest::Url) -> Self {
         let from = origin(url);
+        // The client writes the whole URL into its messages, with the query, which may hold a key.
         let error = error.without_url();
         if let Some(refused) = causes(&error).find_map(|cause| cause.downcast_ref::<Refused>()) {
             return Self::Refused(refused.clone());
@@ -60,6 +61,8 @@ impl WebError {
         if error.is_redirect() {
             return Self::TooManyRedirects { from, limit: REDIRECTS };
         }
+        // The innermost cause says what happened, such as a refused connection; the outer ones say that a request
+        // failed.
         let why = causes(&error).last().map(ToString::to_string).unwrap_or_default();
         if error.is_connect() { Self::Unreachable { from, why } } else { Self::Broken { from, why } }
     }
@@ -67,6 +70,8 @@ impl WebError {
     /// Whether another try may end otherwise.
     pub(in crate::provider) fn may_pass(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Unreachable { .. } | Self::Broken { .. })
+            // A name server that is down makes every name unknown. A private address stays one until the configuration
+            // changes.
             || matches!(self, Self::Refused(Refused::Unknown { .. }))
     }
 }

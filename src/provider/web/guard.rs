@@ -27,6 +27,8 @@ impl Guard {
             Some(address) if self.rules.allow_address(address, Some(port)) => Ok(()),
             Some(_) => Err(refused()),
             None => match &self.exempt {
+                // A redirect may lead to another port of the same name, for which the exemption of this client does not
+                // count.
                 Some((name, only)) if name == host && *only != port => Err(refused()),
                 _ => Ok(()),
             },
@@ -51,6 +53,8 @@ impl Resolve for Guard {
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let asked = host.clone();
+            // The system's own resolver, with its hosts file and search list; it blocks, for seconds when a name server
+            // is down.
             let looked_up = tokio::task::spawn_blocking(move || (asked.as_str(), 0).to_socket_addrs());
             let found: Vec<SocketAddr> = match looked_up.await {
                 Ok(Ok(found)) => found.collect(),
@@ -79,6 +83,8 @@ pub(in crate::provider) fn parse_address(text: &str) -> Result<Url, WebError> {
 
 /// The network address that a host is written as.
 fn literal(host: &str) -> Option<IpAddr> {
+    // The parser of URLs has written every other spelling of an IPv4 address (octal, hexadecimal, one number) in this
+    // form.
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 

@@ -10,6 +10,8 @@ const RESERVED: [&str; 11] = [
     "planspec-fencing-token",
     "planspec-work-key",
     "a2a-version",
+    // With `host`, a request would reach another site than the one that was checked; with a length or a connection
+    // header, one request could be made to look like two.
     "host",
     "content-length",
     "content-type",
@@ -59,10 +61,13 @@ impl Headers {
         }
         for (name, prefix, variable) in &self.secret {
             let key = format!("secretHeaders.{name}");
+            // Only variables that `providers.secrets` names: with any other, a Binding could send the token of the job
+            // to a service of its choice.
             let value = settings.secrets.get(variable).and_then(|value| value.to_str()).ok_or_else(|| {
                 invalid(&key, &format!("needs the variable {variable}, named in `providers.secrets` and set"))
             })?;
             request
+                // A secret that was read from a file often ends with a line break, which no header may hold.
                 .header(name, &format!("{prefix}{}", value.trim()))
                 .map_err(|error| invalid(&key, &error))?;
         }
@@ -85,6 +90,7 @@ fn secret_header((name, value): (String, String)) -> Result<(String, String, Str
         && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !variable.starts_with(|c: char| c.is_ascii_digit());
     if !is_variable {
+        // The value is not repeated: somebody may have pasted the secret itself.
         let why = "must name a variable of `providers.secrets`, such as `API_TOKEN` or `Bearer API_TOKEN`";
         return Err(invalid(&format!("secretHeaders.{name}"), &why));
     }

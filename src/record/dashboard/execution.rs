@@ -19,6 +19,7 @@ pub(super) fn section(cards: &[ExecutionCard], page: &mut String) {
         page.push_str("\nNone yet.\n");
         return;
     }
+    // The key at the end makes the order total: the page must be the same on every runner that has the same state.
     known.sort_by_cached_key(|(card, status)| {
         (place(status.phase), Reverse(newest(status)), card.record.key())
     });
@@ -32,6 +33,7 @@ pub(super) fn section(cards: &[ExecutionCard], page: &mut String) {
 
 fn place(phase: ExecutionPhase) -> u8 {
     match phase {
+        // What is going on first, then what needs a person; what has ended is history.
         ExecutionPhase::Running => 0,
         ExecutionPhase::Blocked => 1,
         ExecutionPhase::Pending => 2,
@@ -40,6 +42,7 @@ fn place(phase: ExecutionPhase) -> u8 {
 }
 
 fn newest(status: &ExecutionStatus) -> Option<Timestamp> {
+    // Recorded times and no clock, so that the page of an unchanged state stays the same (Invariant 5).
     status.completion_time.or(status.start_time).or(status.queued_time)
 }
 
@@ -67,6 +70,7 @@ fn execution(card: &ExecutionCard, status: &ExecutionStatus, page: &mut String) 
         let _ = writeln!(page, "{}", facts.join(" · "));
     }
     if let Some(message) = status.message.as_deref().filter(|message| !message.is_empty()) {
+        // Messages hold what providers and people wrote: escaped and cut (Invariant 8).
         let _ = writeln!(page, "\n> {}", markdown(message, 300));
     }
     failures(status, page);
@@ -93,5 +97,6 @@ fn failures(status: &ExecutionStatus, page: &mut String) {
 
 /// A recorded time, to the second.
 pub(super) fn time(at: Timestamp) -> String {
+    // In UTC: the zone of the runner that wrote the page says nothing to its readers.
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -44,6 +44,7 @@ fn rank(phase: NodePhase) -> usize {
 pub(super) fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for phase in phases {
+        // By rank, so that failures are named first.
         *counts.entry(rank(phase)).or_default() += 1;
     }
     let words = counts.into_iter().filter_map(|(rank, count)| {
@@ -57,13 +58,17 @@ pub(super) fn flowchart(graph: &PlanGraph, status: &ExecutionStatus) -> String {
     let phase = |node: &Node| status.node_statuses.get(&node.id).map(|node| node.phase).unwrap_or_default();
     let mut order: Vec<(usize, &Node)> = graph.nodes.iter().enumerate().collect();
     order.sort_by_key(|(index, node)| (rank(phase(node)), *index));
+    // One place less where not all fit: it goes to the node that says how many are left out.
     let room = if order.len() > NODE_LIMIT { NODE_LIMIT - 1 } else { NODE_LIMIT };
     let rest = order.split_off(room.min(order.len()));
+    // Chosen by urgency, drawn in the order of the plan: with each change of a phase the picture would otherwise be
+    // laid out anew.
     order.sort_by_key(|(index, _)| *index);
 
     let mut text = String::from("flowchart LR\n");
     for (index, node) in &order {
         let attempt = status.node_statuses.get(&node.id).map_or(0, |status| status.attempt);
+        // Numbers as ids, since a node id such as `end` is a word of Mermaid and breaks the whole picture.
         let _ = writeln!(text, "  n{index}{}", shape(node, phase(node), attempt));
     }
     if !rest.is_empty() {
@@ -116,6 +121,7 @@ fn arrows(graph: &PlanGraph, shown: &HashMap<&NodeId, usize>, text: &mut String)
     let members =
         graph.nodes.iter().flat_map(|node| node.children.iter().map(move |child| (child, &node.id, "-.-")));
     let mut drawn = HashSet::new();
+    // Edges first: where `dependsOn` repeats one, the first decides how it is drawn.
     for (from, to, arrow) in edges.chain(depends).chain(members) {
         if let (Some(from), Some(to)) = (shown.get(from), shown.get(to))
             && drawn.len() < EDGE_LIMIT

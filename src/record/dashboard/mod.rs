@@ -27,14 +27,14 @@ const PHASE_LIMIT: usize = 12;
 pub struct DashboardInput {
     /// How many resources of a kind are in a phase.
     pub phases: BTreeMap<(Kind, String), usize>,
-    /// What waits for the outside world; the first [`WAITING_LIMIT`] by key are shown.
+    /// What waits for people or events; the first [`WAITING_LIMIT`] by key are shown.
     pub waiting: Vec<WaitingFor>,
     /// Executions, in any order. It is enough to give those that go first: what is active, then what ended
     /// last; the first [`EXECUTION_LIMIT`] are shown.
     pub executions: Vec<ExecutionCard>,
 }
 
-/// Something that waits for the outside world.
+/// Something that waits for a person or an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingFor {
     /// The execution, or another resource.
@@ -91,6 +91,7 @@ fn summary(input: &DashboardInput, page: &mut String) {
             .filter(|((of, _), count)| *of == kind && **count > 0)
             .map(|((_, phase), count)| (phase.as_str(), *count))
             .collect();
+        // Over all phases, also those that find no room below.
         let total: usize = counts.iter().map(|(_, count)| count).sum();
         if total > 0 {
             let mut phases: Vec<String> = counts
@@ -111,13 +112,17 @@ fn waiting(input: &DashboardInput, page: &mut String) {
         return;
     }
     let mut rows: Vec<&WaitingFor> = input.waiting.iter().collect();
+    // By key and not by time: a row that stays keeps its place, so that the page changes only where something changed.
     rows.sort_by(|a, b| (&a.key, &a.node, &a.message).cmp(&(&b.key, &b.node, &b.message)));
     page.push_str("\n## Waiting\n\n| What | Waits for | Since | Goes on with |\n| --- | --- | --- | --- |\n");
     for row in rows.iter().take(WAITING_LIMIT) {
+        // Keys and node ids hold nothing that ends a code span or a cell. All other text passes through `markup`
+        // (Invariant 8).
         let _ = write!(page, "| `{}`", row.key);
         if let Some(node) = &row.node {
             let _ = write!(page, " node `{node}`");
         }
+        // Reviewers are free text in a Gate. Escaped, they also mention nobody on the host.
         let mut people: Vec<String> = row.people.iter().take(5).map(|name| markdown(name, 60)).collect();
         if let Some(more @ 1..) = row.people.len().checked_sub(5) {
             people.push(format!("{} more", grouped(more)));
@@ -129,6 +134,7 @@ fn waiting(input: &DashboardInput, page: &mut String) {
             (_, true) => message,
         };
         let since = row.since.map(execution::time).unwrap_or_default();
+        // As code: a command is meant to be copied, and must not be changed by Markdown.
         let command = row.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
         let _ = writeln!(page, " | {what} | {since} | {command} |");
     }

@@ -37,6 +37,7 @@ pub(super) fn describe(
         page.field("Reuse", &reuse.message);
     }
     if let Some(lease) = &status.extensions.lease {
+        // The token says which of two holders came later: it only grows.
         page.field("Runner", &format!("{} (token {})", lease.holder, lease.token));
     }
     for (name, request) in [
@@ -71,6 +72,7 @@ fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
 
 fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
     let elapsed = match node.start_time {
+        // A node that waits for its next attempt still has the start of the last one.
         Some(start) if node.phase != NodePhase::Pending => {
             age::between(start, node.completion_time.unwrap_or(now))
         }
@@ -113,6 +115,7 @@ fn attention(
             for step in next_steps(&situation) {
                 let command = Tone::Strong.paint(&step);
                 let purpose = Tone::Muted.paint(format!("# {}", step.purpose()));
+                // The purpose is a comment to a shell, so that the line can be pasted.
                 page.out.push_str(&format!("    run: {command}  {purpose}\n"));
             }
             if let Some(at) = node.extensions.retry_at {
@@ -165,6 +168,7 @@ fn artifacts(status: &ExecutionStatus, page: &mut DescribePage) {
     for artifact in &status.artifacts {
         let place = artifact.path.as_deref().or(artifact.url.as_deref()).unwrap_or("-");
         let size = artifact.size.map_or("-".to_owned(), |size| size.to_string());
+        // The first digits are enough to compare by eye; the record has them all.
         let checksum =
             artifact.checksum.as_ref().map_or("-".to_owned(), |sum| text::shortened(sum.as_str(), 20));
         table.row(vec![artifact.name.as_str().into(), place.into(), size.into(), checksum.into()]);

@@ -14,6 +14,8 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
         let count = spec.required_approvers;
         page.field("Needs", &format!("{count} {}", if count == 1 { "approval" } else { "approvals" }));
     } else if implicit {
+        // Only of a Gate that never had a manifest: where one is gone, its last version decides
+        // (Invariant 11).
         page.field("Needs", "1 approval by anyone who may write, because it has no manifest");
     }
     if let Some(resolution) = &status.resolution {
@@ -28,6 +30,7 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
     let mut table = Table::new(["time", "reviewer", "action", "generation", "commit", "comment"]);
     for review in &status.review_history {
         let generation = review.target_generation.map_or("-".to_owned(), |number| number.to_string());
+        // An approval counts for this commit alone (Invariant 11), so that it belongs in the table.
         let commit = review.extensions.as_ref().map_or("-", |bound| bound.commit.get(..8).unwrap_or("-"));
         table.row(vec![
             age::moment(review.timestamp).into(),

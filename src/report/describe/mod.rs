@@ -76,6 +76,7 @@ struct DescribePage {
 
 impl DescribePage {
     fn field(&mut self, name: &str, value: &str) {
+        // Padded before it is painted: escape sequences would count as width.
         let name = format!("{name}:");
         self.out.push_str(&format!("{} {}\n", Tone::Muted.paint(format!("{name:14}")), text::line(value)));
     }
@@ -115,6 +116,7 @@ fn identity(object: &LiveObject, now: Timestamp, page: &mut DescribePage) {
         page.field("Generation", &metadata.generation.to_string());
         let created = metadata.creation_timestamp;
         page.field("Created", &format!("{} ({} ago)", age::moment(created), age::between(created, now)));
+        // Why the newest manifest is not the one in force (Invariant 6).
         if let Some(reason) = metadata.annotations.get(StatusMetadata::QUARANTINED) {
             page.field("Quarantined", reason);
         }
@@ -125,12 +127,14 @@ fn identity(object: &LiveObject, now: Timestamp, page: &mut DescribePage) {
             page.field("Label", &format!("{key}={value}"));
         }
         for (key, value) in &resource.metadata.annotations {
+            // The contract allows 64 KiB in one annotation.
             page.field("Annotation", &format!("{key}={}", text::shortened(value, 80)));
         }
         for owner in &resource.metadata.owner_references {
             page.field("Owner", &format!("{}/{}", owner.kind.singular(), owner.name));
         }
     } else if object.key.kind != Kind::Gate {
+        // A Gate works without a manifest, so that the lack of one says nothing.
         page.field("Manifest", "gone, or not in force");
     }
 }
@@ -139,6 +143,7 @@ fn identity(object: &LiveObject, now: Timestamp, page: &mut DescribePage) {
 fn spec(spec: &Spec, page: &mut DescribePage) {
     let mut value = spec_value(spec);
     if let (Spec::Plan(_), Value::Object(fields)) = (spec, &mut value) {
+        // Shifted, so that the other fields keep the order of the contract.
         fields.shift_remove("graph");
     }
     page.heading("Spec");
@@ -147,6 +152,7 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
     page.heading("Nodes");
     let mut table = Table::new(["node", "kind", "after", "needs", "description"]);
     for node in &plan.graph.nodes {
+        // Both spellings of an edge, the list and `dependsOn`.
         let edges = plan.graph.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.as_str());
         let after: Vec<&str> = edges.chain(node.depends_on.iter().map(NodeId::as_str)).collect();
         let needs: Vec<&str> = node.capability_refs.iter().map(|needed| needed.name.as_str()).collect();

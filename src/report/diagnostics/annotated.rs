@@ -32,6 +32,7 @@ pub(crate) fn annotated(
     let mut out = String::new();
     let mut counts: BTreeMap<Code, usize> = BTreeMap::new();
     for found in in_order(diagnostics) {
+        // Errors are never left out: each of them has to be fixed.
         if found.severity != Severity::Error {
             let count = counts.entry(found.code).or_default();
             *count += 1;
@@ -42,6 +43,7 @@ pub(crate) fn annotated(
         let places =
             std::iter::once(&found.location).chain(found.related.iter().map(|other| &other.location));
         for location in places {
+            // A file with a hundred findings is read once.
             if !sources.contains_key(&location.path) {
                 sources.insert(location.path.clone(), read(&location.path));
             }
@@ -138,6 +140,7 @@ impl Excerpt {
     fn of(location: &Location, source: Option<&str>) -> Option<Self> {
         let span = location.span?;
         let source = source?;
+        // The file may have changed since it was checked; its place is then named without an excerpt.
         let before = source.get(..span.start)?;
         let after = source.get(span.end..)?;
         let start = before.rmatch_indices('\n').nth(CONTEXT).map_or(0, |(at, _)| at + 1);
@@ -156,6 +159,7 @@ impl Excerpt {
         Snippet::source(self.text.clone())
             .line_start(self.first_line)
             .path(Cow::Owned(text::line(path).into_owned()))
+            // The excerpt is short already, and folding would hide some of its lines.
             .fold(false)
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn github(diagnostics: &[Diagnostic]) -> String {
 
 /// Escapes the text of a command: nothing in it can start another one.
 fn data(text: &str) -> String {
+    // `%` first, or the escapes themselves would be escaped.
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 

@@ -76,6 +76,7 @@ impl<'d> LocationJson<'d> {
 /// One JSON object with every diagnostic, ended by a line end.
 #[must_use]
 pub(crate) fn json(diagnostics: &[Diagnostic]) -> String {
+    // A part of the form, so that a script can decide without going through the list.
     let tally = SeverityCounts::of(diagnostics);
     let entries = in_order(diagnostics).into_iter().map(|found| DiagnosticJson {
         code: found.code.id,

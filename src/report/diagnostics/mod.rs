@@ -56,6 +56,7 @@ impl std::fmt::Display for SeverityCounts {
 /// By file, then by place.
 fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
     let mut all: Vec<&Diagnostic> = diagnostics.iter().collect();
+    // Checks run in several passes and threads; the output must not show it.
     all.sort_by(|a, b| {
         let place =
             |found: &Diagnostic| (found.location.document, found.location.span.map_or(0, |span| span.start));

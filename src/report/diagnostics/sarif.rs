@@ -15,6 +15,7 @@ use crate::diagnostic::{self, Code, Diagnostic, Severity};
 #[must_use]
 pub(crate) fn sarif(diagnostics: &[Diagnostic]) -> String {
     let diagnostics = in_order(diagnostics);
+    // Results refer to rules by their index, so that the order is fixed before any result is made.
     let codes: BTreeMap<&str, Code> = diagnostics.iter().map(|found| (found.code.id, found.code)).collect();
     let rules: Vec<ReportingDescriptor> = codes.values().map(|code| rule(*code)).collect();
     let index = |code: Code| codes.keys().position(|id| *id == code.id).unwrap_or_default();
@@ -27,6 +28,7 @@ pub(crate) fn sarif(diagnostics: &[Diagnostic]) -> String {
         .build();
     let run = Run::builder()
         .tool(Tool::builder().driver(driver).build())
+        // SARIF has two units for columns; ours are characters.
         .column_kind(json!("unicodeCodePoints"))
         .results(results)
         .build();

@@ -26,6 +26,7 @@ pub(super) fn render(view: &GraphView) -> String {
             out.push_str(&format!("  {} -> {}{style};\n", quoted(&from.id), quoted(&to.id)));
         }
     }
+    // Without an arrow, because a group adds no edges.
     for group in &view.nodes {
         for child in group.children.iter().filter_map(|&child| view.node(child)) {
             out.push_str(&format!(
@@ -41,6 +42,7 @@ pub(super) fn render(view: &GraphView) -> String {
 
 /// A DOT string: quotes and backslashes are escaped, line feeds become `\n`.
 fn quoted(text: &str) -> String {
+    // Backslashes first, or those of the other escapes would be doubled.
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("\"{escaped}\"")
 }

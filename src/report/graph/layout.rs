@@ -1,5 +1,5 @@
 //! Where nodes and edges of a picture go: layers from left to right by the longest way from a start, and an
-//! order within each layer that has few crossings (barycentre sweeps). Knows nothing of the picture's looks.
+//! order within each layer that has few crossings (barycentre sweeps). Knows nothing of colours and shapes.
 
 use super::{EdgeType, GraphView, NodeIx};
 
@@ -19,7 +19,7 @@ pub(super) struct Layout {
     pub(super) rows: usize,
 }
 
-/// A place.
+/// A place in the picture, in units of a node and its gap.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct GridCell {
     /// The layer, from 0.
@@ -57,6 +57,7 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
     for &column in &layer {
         grid.add(column);
     }
+    // Before the layers are ordered, because the bends of long edges take part in that.
     let chains: Vec<Vec<usize>> = links.iter().map(|&(from, to, _)| grid.chain(from, to, &layer)).collect();
     grid.order();
     let rows = grid.layers.iter().map(Vec::len).max().unwrap_or(0);
@@ -93,6 +94,7 @@ fn layers(view: &GraphView, links: &[(NodeIx, NodeIx, EdgeStyle)]) -> Vec<usize>
     let mut layer = vec![0usize; view.nodes.len()];
     for &node in &view.order {
         let ways = sources.get(node).into_iter().flatten();
+        // Every source comes before its targets in `order`, so that one pass is enough.
         let deepest = ways.filter_map(|&source| layer.get(source)).map(|depth| depth + 1).max().unwrap_or(0);
         if let Some(slot) = layer.get_mut(node) {
             *slot = deepest;
@@ -138,16 +140,19 @@ impl Grid {
     fn order(&mut self) {
         let mut place = vec![0.0f64; self.before.len()];
         settle(&self.layers, &mut place);
+        // In both directions by turns: ordering by sources alone leaves the targets crossed.
         for sweep in 0..SWEEPS {
             let forth = sweep % 2 == 0;
             let neighbours = if forth { &self.before } else { &self.after };
             let count = self.layers.len();
+            // The first layer stays, because the others are ordered by it.
             for step in 1..count {
                 let at = if forth { step } else { count - 1 - step };
                 let Some(layer) = self.layers.get_mut(at) else { continue };
                 let centre = |vertex: usize| centre(neighbours, &place, vertex);
                 let mut keyed: Vec<(f64, usize)> =
                     layer.iter().map(|&vertex| (centre(vertex), vertex)).collect();
+                // A stable sort: among equals the order of the plan stays.
                 keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
                 *layer = keyed.into_iter().map(|(_, vertex)| vertex).collect();
                 settle(std::slice::from_ref(layer), &mut place);
@@ -184,6 +189,7 @@ fn settle(layers: &[Vec<usize>], place: &mut [f64]) {
 fn centre(neighbours: &[Vec<usize>], place: &[f64], vertex: usize) -> f64 {
     let own = place.get(vertex).copied().unwrap_or(0.0);
     let list = neighbours.get(vertex).map_or(&[][..], Vec::as_slice);
+    // Otherwise a node without neighbours on that side would jump to the middle.
     if list.is_empty() {
         return own;
     }
@@ -191,6 +197,7 @@ fn centre(neighbours: &[Vec<usize>], place: &[f64], vertex: usize) -> f64 {
 }
 
 fn number(count: usize) -> f64 {
+    // By way of `u32`, whose values a float holds exactly.
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 

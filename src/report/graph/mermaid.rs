@@ -18,6 +18,7 @@ pub(super) fn render(view: &GraphView) -> String {
         };
         out.push_str(&format!("  n{i}{open}{label}{close}"));
         if let Some(phase) = node.phase {
+            // Only the classes that occur are defined below.
             phases.insert(phase.as_str());
             out.push_str(&format!(":::{phase}"));
         }
@@ -29,11 +30,13 @@ pub(super) fn render(view: &GraphView) -> String {
     }
     for (i, group) in view.nodes.iter().enumerate() {
         for child in &group.children {
+            // Without an arrow, because a group adds no edges.
             out.push_str(&format!("  n{child} -.- n{i}\n"));
         }
     }
     for phase in NodePhase::ALL.into_iter().filter(|phase| phases.contains(phase.as_str())) {
         let (fill, stroke) = colours(Some(phase));
+        // The colour of the text is fixed: the fills stay light on a dark page.
         out.push_str(&format!("  classDef {phase} fill:{fill},stroke:{stroke},color:#111827\n"));
     }
     out

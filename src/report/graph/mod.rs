@@ -75,6 +75,8 @@ impl GraphView {
                 id: node.id.to_string(),
                 name: node.name.as_deref().map(|name| text::line(name).into_owned()),
                 kind: node.kind,
+                // Without an execution there are no phases; a node that an execution has not recorded yet is
+                // Pending.
                 phase: status.map(|status| status.map_or(NodePhase::Pending, |status| status.phase)),
                 detail: status.flatten().map(|status| detail(status, now)).unwrap_or_default(),
                 children: topology.children(i).to_vec(),
@@ -83,6 +85,7 @@ impl GraphView {
         let mut edges: Vec<GraphEdgeView> = (0..topology.len())
             .flat_map(|from| topology.targets(from).map(move |(to, kind)| GraphEdgeView { from, to, kind }))
             .collect();
+        // The same plan has to give the same drawing, whatever order the graph library keeps.
         edges.sort_by_key(|edge| (edge.from, edge.to));
         Ok(Self {
             title: text::line(title).into_owned(),
@@ -96,6 +99,7 @@ impl GraphView {
     #[must_use]
     pub(crate) fn render(&self, format: GraphFormat) -> String {
         match format {
+            // Rails show every join, but a wide graph would not fit on a screen.
             GraphFormat::Text => rails::render(self).unwrap_or_else(|| tree::render(self)),
             GraphFormat::Dot => dot::render(self),
             GraphFormat::Mermaid => mermaid::render(self),
@@ -119,6 +123,7 @@ impl GraphNodeView {
     }
 }
 
+// Messages are left out: a drawing has one line for a node, and `describe` has the room.
 fn detail(status: &NodeStatus, now: Timestamp) -> String {
     let mut parts = Vec::new();
     if let Some(start) = status.start_time

@@ -57,10 +57,12 @@ impl<'v> Drawing<'v> {
                 *sources += 1;
             }
         }
+        // Backwards, because the next one is popped from the end.
         let roots = (0..count).rev().filter(|&node| missing.get(node) == Some(&0));
         let edges = |node: &NodeIx| targets.get(*node).is_some_and(|list| !list.is_empty());
         let (starts, mut alone): (Vec<_>, Vec<_>) = roots.partition(edges);
         alone.reverse();
+        // A stable sort: groups go last, and both parts stay in the order of the plan.
         alone.sort_by_key(|&node| view.node(node).is_some_and(|node| node.kind == NodeKind::Group));
         Self { view, targets, missing, starts, rails: Vec::new(), rows: Vec::new(), alone }
     }
@@ -69,11 +71,13 @@ impl<'v> Drawing<'v> {
     fn next(&mut self) -> Option<NodeIx> {
         let ready = |rail: &Rail| self.missing.get(rail.to) == Some(&0);
         let on_rail = self.rails.iter().flatten().find(|rail| ready(rail)).map(|rail| rail.to);
+        // Rails that are open come first, so that they end early and few stand side by side.
         on_rail.or_else(|| self.starts.pop())
     }
 
     fn put(&mut self, node: NodeIx) {
         let waiting = self.rails.iter().position(|rail| rail.is_some_and(|rail| rail.to == node));
+        // Parts without an edge between them are kept apart: one right below the other would read as a chain.
         if waiting.is_none() && !self.rows.is_empty() && self.rails.iter().all(Option::is_none) {
             self.rows.push(Row { rails: String::new(), node: None });
         }
@@ -84,6 +88,7 @@ impl<'v> Drawing<'v> {
         let signs = (0..self.rails.len()).map(|place| if place == at { sign } else { self.upright(place) });
         let row = Row { rails: signs.collect::<Vec<_>>().join(" "), node: Some(node) };
         self.rows.push(row);
+        // Freed before the targets are placed, so that one of them can go straight down.
         self.set(at, None);
         let mut ends = Vec::new();
         for (to, soft) in self.targets.get(node).cloned().unwrap_or_default() {
@@ -95,6 +100,7 @@ impl<'v> Drawing<'v> {
         if ends.iter().any(|&end| end != at) {
             self.fork(at, &ends, &above);
         }
+        // Free rails on the right would only widen the drawing.
         while self.rails.last() == Some(&None) {
             self.rails.pop();
         }
@@ -104,6 +110,7 @@ impl<'v> Drawing<'v> {
     fn lead(&mut self, to: NodeIx, soft: bool, from: usize) -> usize {
         let there = self.rails.iter().position(|rail| rail.is_some_and(|rail| rail.to == to));
         let place = there.unwrap_or_else(|| self.free(Some(from)));
+        // One hard edge among those that share a rail is enough: the node then needs a success.
         let soft = soft && self.rails.get(place).copied().flatten().is_none_or(|rail| rail.soft);
         self.set(place, Some(Rail { to, soft }));
         place
@@ -113,6 +120,7 @@ impl<'v> Drawing<'v> {
         if let Some(place) = wanted.filter(|&place| !self.occupied(place)) {
             return place;
         }
+        // The leftmost free place keeps the drawing narrow.
         let place = self.rails.iter().position(Option::is_none);
         place.unwrap_or_else(|| {
             self.rails.push(None);
@@ -138,7 +146,7 @@ impl<'v> Drawing<'v> {
         }
     }
 
-    /// The line below a node whose rail goes elsewhere than straight down.
+    /// The line below a node whose rail does not go straight down.
     fn fork(&mut self, at: usize, ends: &[usize], above: &[bool]) {
         let (mut first, mut last) = (at, at);
         for &end in ends {
@@ -163,6 +171,7 @@ impl<'v> Drawing<'v> {
     fn text(self) -> String {
         let mut out = format!("{}\n", Tone::Strong.paint(&self.view.title));
         let width = |row: &Row| row.rails.chars().count();
+        // All labels begin in one column, as in a table.
         let rails = self.rows.iter().map(width).max().unwrap_or(0);
         for row in &self.rows {
             let Some(node) = row.node else {
@@ -182,7 +191,7 @@ impl<'v> Drawing<'v> {
         let room = " ".repeat(rails.saturating_sub(1));
         for &node in &self.alone {
             let sign = self.view.node(node).map_or("□", super::tree::sign);
-            // One below the other they would look like a chain.
+            // One below the other they would read as a chain.
             let task = self.view.node(node).is_some_and(|node| node.kind != NodeKind::Group);
             let note = if task && self.view.nodes.len() > 1 {
                 Tone::Muted.paint("  no edges")

@@ -27,6 +27,7 @@ pub(super) fn render(view: &GraphView) -> String {
             path(&way.through)
         ));
     }
+    // After the edges, so that nodes lie on top of them.
     for (node, cell) in view.nodes.iter().zip(&layout.cells) {
         out.push_str(&draw(node, *cell));
     }
@@ -38,6 +39,7 @@ fn head(view: &GraphView, layout: &Layout) -> String {
     let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     let width = 2.0 * MARGIN + (count(layout.columns) - 1.0).max(0.0) * COLUMN + NODE_WIDTH;
     let height = 2.0 * MARGIN + TITLE + (count(layout.rows) - 1.0).max(0.0) * ROW + NODE_HEIGHT;
+    // As an element of its own too, which screen readers read.
     let title = escaped(&view.title);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
@@ -65,12 +67,14 @@ fn path(through: &[GridCell]) -> String {
         let (x, top) = corner(cell);
         let y = top + NODE_HEIGHT / 2.0;
         if let Some((from_x, from_y)) = at {
+            // With both control points half way, the curve leaves and arrives level.
             let middle = f64::midpoint(from_x, x);
             out.push_str(&format!(" C{middle} {from_y} {middle} {y} {x} {y}"));
         } else {
             out.push_str(&format!("M{} {y}", x + NODE_WIDTH));
         }
         at = Some((x + NODE_WIDTH, y));
+        // Straight on where a node would be: the edge passes between its neighbours.
         if i > 0 && i < last {
             out.push_str(&format!(" H{}", x + NODE_WIDTH));
         }
@@ -96,6 +100,7 @@ fn draw(node: &GraphNodeView, cell: GridCell) -> String {
         NodeKind::Group => rectangle(x, y, 4.0, &format!("{look} stroke-dasharray=\"4 3\"")),
         NodeKind::Task => rectangle(x, y, 8.0, &look),
     };
+    // No font is measured here, so that a label is bounded by its number of characters.
     let name = escaped(&text::shortened(node.name.as_deref().unwrap_or(&node.id), LABEL_CHARACTERS));
     let caption = escaped(&text::shortened(&node.caption(), LABEL_CHARACTERS + 6));
     format!(

@@ -20,10 +20,12 @@ pub(super) fn render(view: &GraphView) -> String {
     for &root in forest.roots.iter().rev() {
         stack.push(TreeRow { node: root, branch: String::new(), below: String::new() });
     }
+    // A stack of our own: a plan may be a chain of any length.
     while let Some(TreeRow { node, branch, below }) = stack.pop() {
         let Some(shown) = view.node(node) else { continue };
         let mut sources = view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from);
         let (first, more) = (sources.next(), sources.next().is_some());
+        // Going straight down says what the source is, unless a branch ended in between.
         let far = first.is_some() && branch.is_empty() && above != first;
         let tone = shown.phase.map_or(Tone::Plain, |phase| Tone::of_phase(phase.as_str()));
         let (rails, sign) = (Tone::Muted.paint(branch), tone.paint(sign(shown)));
@@ -34,6 +36,7 @@ pub(super) fn render(view: &GraphView) -> String {
             stack.push(TreeRow { node: *only, branch: below.clone(), below });
             continue;
         }
+        // Pushed backwards, to be popped in order.
         for (i, &child) in below_ids.iter().enumerate().rev() {
             let last = i + 1 == below_ids.len();
             let (knee, rail) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
@@ -65,6 +68,8 @@ impl NodeForest {
         let mut parent: Vec<Option<NodeIx>> = vec![None; view.nodes.len()];
         for edge in &view.edges {
             if let Some(slot) = parent.get_mut(edge.to)
+                // The last source in the order of the graph: a node then stands below everything that it
+                // waits for.
                 && slot.is_none_or(|old| place_of(old) < place_of(edge.from))
             {
                 *slot = Some(edge.from);
@@ -98,6 +103,7 @@ pub(super) fn label(view: &GraphView, node: NodeIx, with_sources: bool) -> Strin
         notes.push(format!("of {}", names(view, &shown.children)));
     }
     let to_here = view.edges.iter().filter(|edge| edge.to == node);
+    // A tree draws soft edges like hard ones, so that they are named in any case.
     let sources = to_here.filter(|edge| with_sources || edge.kind == EdgeType::Soft).filter_map(|edge| {
         let soft = if edge.kind == EdgeType::Soft { " (soft)" } else { "" };
         Some(format!("{}{soft}", view.node(edge.from)?.id))

@@ -23,6 +23,7 @@ const OPEN_ITEMS: usize = 10;
 
 pub(super) fn page(preview: &Preview) -> MarkdownPage {
     let mut sections = Vec::new();
+    // In the order of what matters: a page that is too long is cut at its end.
     let warnings = preview.warnings.iter().map(|text| bullet(text));
     sections.extend(list("Warnings", warnings.collect()));
     sections.extend(diagnostics(&preview.diagnostics));
@@ -93,6 +94,7 @@ fn alert(text: &mut String, kind: &str, message: &str) {
 
 /// Twelve digits of a commit, when it is one.
 fn commit(id: &str) -> String {
+    // The id may come from a fork's report, and be anything.
     if id.len() >= 12 && id.chars().all(|c| c.is_ascii_hexdigit()) {
         code(&id.chars().take(12).collect::<String>(), 12)
     } else {
@@ -109,6 +111,7 @@ fn list(title: &str, items: Vec<String>) -> Option<PageSection> {
     if items.is_empty() {
         return None;
     }
+    // A long list would push all that follows out of sight.
     let folded = (items.len() > OPEN_ITEMS).then(|| counted(items.len(), "item"));
     Some(PageSection { title: title.to_owned(), folded, lead: String::new(), items })
 }
@@ -118,6 +121,7 @@ fn diagnostics(findings: &[PreviewFinding]) -> Option<PageSection> {
         return None;
     }
     let mut sorted: Vec<&PreviewFinding> = findings.iter().collect();
+    // A stable sort: within a severity, findings stay in the order of files.
     sorted.sort_by_key(|found| std::cmp::Reverse(found.severity));
     let row = |found: &&PreviewFinding| {
         let (sign, word) = match found.severity {
@@ -152,6 +156,7 @@ fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
             }
             names.join(", ")
         };
+        // A fork's report may name any number of them.
         for provider in start.providers.iter().take(50) {
             text.push_str(&format!(
                 "  * calls {} for {}\n",
@@ -253,6 +258,7 @@ fn chart(graph: &PreviewGraph) -> String {
         arrow: match (edge.mark, edge.soft) {
             (ChangeMark::Added, false) => "-->|added|",
             (ChangeMark::Added, true) => "-.->|added|",
+            // With a word on the edge, because colour alone is not for everybody.
             (ChangeMark::Removed, _) => "-.-x|removed|",
             (_, false) => "-->",
             (_, true) => "-.->",

@@ -31,7 +31,7 @@ pub(crate) enum PreviewError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Preview {
-    /// [`API_VERSION`].
+    /// Always [`API_VERSION`]; anything else is refused.
     pub api_version: String,
     /// The commit that the change is compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub(crate) struct PreviewFinding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ChangedResource {
-    /// Which.
+    /// The resource, as `NAMESPACE/KIND/NAME`.
     pub resource: String,
     /// Whether its spec as written differs, so that its generation grows.
     pub spec: bool,
@@ -111,7 +111,7 @@ pub(crate) struct ChangedResource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ChangedField {
-    /// Where.
+    /// The field, as in `spec.graph.nodes[research].timeout`.
     pub path: String,
     /// What it was; absent when it is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,7 +140,7 @@ pub(crate) enum ChangeMark {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PreviewGraph {
-    /// The plan.
+    /// The plan, as `NAMESPACE/KIND/NAME`.
     pub plan: String,
     /// The nodes of both graphs.
     #[serde(default)]
@@ -154,7 +154,7 @@ pub(crate) struct PreviewGraph {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GraphNode {
-    /// Its id.
+    /// Its id, by which edges name it.
     pub id: String,
     /// Its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,9 +186,9 @@ pub(crate) struct GraphEdge {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct StartingExecution {
-    /// The Execution.
+    /// The Execution, as `NAMESPACE/KIND/NAME`.
     pub execution: String,
-    /// Its plan.
+    /// The plan that it names, as `NAMESPACE/KIND/NAME`.
     pub plan: String,
     /// How many nodes the plan has, when it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,7 +207,7 @@ pub(crate) struct StartingExecution {
 pub(crate) struct ProviderUse {
     /// The provider string of the binding.
     pub provider: String,
-    /// The nodes.
+    /// The ids of the nodes.
     pub nodes: Vec<String>,
 }
 
@@ -215,7 +215,7 @@ pub(crate) struct ProviderUse {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VoidedApproval {
-    /// The gate.
+    /// The gate, as `NAMESPACE/KIND/NAME`.
     pub gate: String,
     /// Who approved it.
     pub reviewers: Vec<String>,
@@ -258,9 +258,12 @@ impl Preview {
     /// # Errors
     /// When it is too large, of another form or of another version.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PreviewError> {
+        // Before parsing, since the values take several times the memory of the text.
         if bytes.len() > MAX_BYTES {
             return Err(PreviewError::TooLarge(bytes.len()));
         }
+        // Unknown fields are refused in every part: a newer form must not be shown by halves, and a fork
+        // cannot add any.
         let preview: Self = serde_json::from_slice(bytes)?;
         if preview.api_version == API_VERSION { Ok(preview) } else { Err(PreviewError::Version) }
     }

@@ -27,12 +27,14 @@ pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
         Event::Resource { at, key, change, phase, message } if detail >= DetailLevel::Normal => {
             vec![stamped(*at, &resource(key, *change, phase, message))]
         }
+        // Quiet output still says how each Execution ended.
         Event::Execution { at, key, to, message, .. }
             if detail >= DetailLevel::Normal || to.is_terminal() =>
         {
             let tone = Tone::of_phase(to.as_str());
             vec![stamped(*at, &format!("{} {}{}", subject(key), tone.paint(to), because(message)))]
         }
+        // Quiet output also names the nodes that failed, which is what a log of CI is searched for.
         Event::Node { at, key, node, to, message, attempt, .. }
             if detail >= DetailLevel::Normal || *to == NodePhase::Failed =>
         {
@@ -43,6 +45,7 @@ pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
                 &format!("{} {node} {}{attempt}{}", subject(key), tone.paint(to), because(message)),
             )]
         }
+        // What tasks print would bury the transitions, and `planspec logs` keeps it.
         Event::Output { key, node, line } if detail == DetailLevel::Verbose => {
             vec![format!("{} {}", Tone::Muted.paint(format!("{} {node} |", subject(key))), text::line(line))]
         }
@@ -72,6 +75,7 @@ fn finished(
         .chain(waiting.iter().flat_map(waits))
         .collect();
     if detail >= DetailLevel::Normal {
+        // A second reconcile changes nothing (Invariant 5), and people want to see that it did.
         lines.push(if commits == 0 && started == 0 {
             "nothing to do".to_owned()
         } else {
@@ -116,6 +120,7 @@ fn finding(diagnostic: &Diagnostic) -> String {
         Severity::Note => ("note", Tone::Muted),
     };
     let place = &diagnostic.location;
+    // `PATH:LINE:COLUMN` is what terminals and editors make a link of.
     let position = place.span.map(|span| format!(":{}:{}", span.line, span.column)).unwrap_or_default();
     format!(
         "{} {}{position}: {}",

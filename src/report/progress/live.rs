@@ -46,8 +46,11 @@ impl LiveProgress {
 
 impl ProgressReporter for LiveProgress {
     fn show(&mut self, event: &Event) -> io::Result<()> {
+        // The lock is free again at the end of this statement: printing draws the tree, and drawing takes it.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).note(event, Instant::now());
         for line in lines::of(event, self.detail) {
+            // Through the bar, which clears its own lines first; any other way would leave half a frame on
+            // the screen.
             self.bar.println(shown(&line, self.colour));
         }
         if matches!(event, Event::Finished { .. }) {
@@ -59,6 +62,7 @@ impl ProgressReporter for LiveProgress {
 
 impl Drop for LiveProgress {
     fn drop(&mut self) {
+        // A pass that ends by an error sends no last event, and its tree must not stay on the screen.
         self.bar.finish_and_clear();
     }
 }

@@ -45,6 +45,7 @@ impl<W: Write> JsonProgress<W> {
 
 impl<W: Write + Send> ProgressReporter for JsonProgress<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
+        // One object a line, flushed at once: readers act on events while the pass goes on.
         let mut line = serde_json::to_string(event).map_err(io::Error::other)?;
         line.push('\n');
         self.out.write_all(line.as_bytes())?;

@@ -18,7 +18,7 @@ pub(super) struct ProgressTree {
     executions: BTreeMap<ResourceKey, ExecutionBranch>,
 }
 
-/// One execution.
+/// One execution that has not ended.
 #[derive(Debug)]
 struct ExecutionBranch {
     phase: ExecutionPhase,
@@ -29,7 +29,7 @@ struct ExecutionBranch {
     leaves: BTreeMap<NodeId, NodeLeaf>,
 }
 
-/// One node.
+/// One node that runs or waits for somebody.
 #[derive(Debug)]
 struct NodeLeaf {
     phase: NodePhase,
@@ -43,11 +43,13 @@ impl ProgressTree {
     pub(super) fn note(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Execution { key, to, .. } if to.is_terminal() => {
+                // Its end has scrolled by as a line, and the room is for what still goes on.
                 self.executions.remove(key);
             }
             Event::Execution { key, to, nodes, .. } => {
                 let branch = self.branch(key, now);
                 branch.phase = *to;
+                // Events from before the pin do not know the number of nodes, and say 0.
                 branch.total = branch.total.max(*nodes);
             }
             Event::Node { key, node, from, to, attempt, .. } => {
@@ -56,6 +58,7 @@ impl ProgressTree {
                     branch.ended += 1;
                 }
                 if matches!(to, NodePhase::Running | NodePhase::Blocked) {
+                    // By this process's own clock: times in events come from clocks that may be set.
                     let leaf = NodeLeaf { phase: *to, attempt: *attempt, since: now, output: String::new() };
                     branch.leaves.insert(node.clone(), leaf);
                 } else {
@@ -66,6 +69,7 @@ impl ProgressTree {
                 if let Some(leaf) =
                     self.executions.get_mut(key).and_then(|branch| branch.leaves.get_mut(node))
                 {
+                    // Only the last line: the tree shows that something goes on, and the log has the rest.
                     leaf.output = text::shortened(line.trim(), OUTPUT_WIDTH);
                 }
             }
@@ -96,6 +100,7 @@ impl ProgressTree {
         let more = lines.len().saturating_sub(limit);
         if more > 0 {
             lines.truncate(limit.saturating_sub(1));
+            // One more than was cut, because this line takes the place of one.
             lines.push(Tone::Muted.paint(format!("… and {} more", more + 1)));
         }
         lines

@@ -21,7 +21,7 @@ pub(crate) struct ExpressionFinding {
     pub offset: usize,
     /// What is wrong, as a lower-case fragment.
     pub message: String,
-    /// What to write instead, when that can be told.
+    /// What to write instead, when that is known.
     pub hint: Option<String>,
 }
 
@@ -43,6 +43,7 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
     let nodes: HashMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     for (index, node) in plan.graph.nodes.iter().enumerate() {
         let expressions = expressions_of(index, node, &mut findings);
+        // What is upstream takes a walk through the graph, and most nodes of a large plan have no expressions.
         if expressions.is_empty() {
             continue;
         }
@@ -80,6 +81,7 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
     }
     let mut add =
         |pointer: &str, values: &JsonMap| {
+            // One expression that does not compile must not hide what is wrong with the others.
             let (template, errors) = Template::compile_map_partly(values);
             all.extend(template.expressions().into_iter().map(|placed| ExpressionAt {
                 pointer: format!("{pointer}{}", placed.pointer),
@@ -90,6 +92,7 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
             }));
         };
     add(&format!("{base}/inputs"), &node.inputs);
+    // The same fields as those that make a node wait, in `reads`.
     let address = match &node.external_ref {
         Some(ExternalRef::Uri { uri, .. }) => Some(("uri", uri)),
         Some(ExternalRef::Webhook { webhook_url, .. }) => Some(("webhookUrl", webhook_url)),
@@ -121,6 +124,7 @@ impl NodeSurroundings<'_> {
             "goal" => field_unknown(mention, &GOAL_FIELDS)?,
             "plan" => field_unknown(mention, &PLAN_FIELDS)?,
             "execution" => field_unknown(mention, &EXECUTION_FIELDS)?,
+            // A plan does not declare its parameters, so any name may be one.
             "parameters" => return None,
             "inputs" => (
                 "`inputs` can only be used in the `config` of a provider".to_owned(),
@@ -154,6 +158,7 @@ impl NodeSurroundings<'_> {
         let hint = if self.nodes.contains_key(unknown) {
             Some(format!("a node is read as `nodes.{unknown}`"))
         } else {
+            // A single word is often meant as a parameter; something with fields seldom is.
             let bare = mention.field(0).is_none();
             let parameter = format!("a parameter of the Execution is read as `parameters.{unknown}`");
             did_you_mean(unknown, ROOTS).or_else(|| bare.then_some(parameter))
@@ -162,6 +167,7 @@ impl NodeSurroundings<'_> {
     }
 
     fn check_node(&self, placed: &ExpressionAt, mention: &Mention) -> Option<(String, Option<String>)> {
+        // A computed id is known only when the expression is evaluated.
         let id = mention.field(0)?;
         let Some(target) = self.nodes.get(id) else {
             let dashed = self.nodes.keys().filter(|known| {
@@ -169,6 +175,7 @@ impl NodeSurroundings<'_> {
                 text.strip_prefix("nodes.").is_some_and(|rest| rest.starts_with(**known))
                     && known.contains('-')
             });
+            // The longest: where there are `unit` and `unit-test`, the text `nodes.unit-test` means the second.
             let hint = match dashed.max_by_key(|known| known.len()) {
                 Some(known) => Some(format!("write `nodes['{known}']`: an id with a dash needs brackets")),
                 None => did_you_mean(id, self.nodes.keys().copied()),
@@ -180,6 +187,7 @@ impl NodeSurroundings<'_> {
         }
         let reached = match (self.topology.and_then(|topology| topology.find(id)), &self.upstream) {
             (Some(index), Some(upstream)) => upstream.get(index).copied().unwrap_or(false),
+            // Without an order nothing can be said about it. What is wrong with the graph is a finding of its own.
             _ => true,
         };
         if !reached {
@@ -224,6 +232,7 @@ impl NodeSurroundings<'_> {
             return None;
         }
         let hint = did_you_mean(output, target.outputs.iter().map(String::as_str)).or_else(|| {
+            // Gates and Groups cannot declare outputs, so for them this is no advice.
             (target.kind == NodeKind::Task).then(|| format!("declare it in the `outputs` of `{id}`"))
         });
         Some((format!("node `{id}` has no output `{output}`"), hint))

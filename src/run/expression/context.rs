@@ -79,6 +79,7 @@ pub(super) fn fill(context: &mut Context<'_, '_>, scope: &Scope<'_>, needs: &BTr
             "nodes" => nodes_to_cel(scope.nodes, need),
             "inputs" => match scope.inputs {
                 Some(inputs) => json::object_to_cel(inputs, need),
+                // Not there at all, rather than null: the error then says that it cannot be used here.
                 None => continue,
             },
             _ => continue,
@@ -91,6 +92,7 @@ fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
     let one = |id: &str, need: &Need| Some((id.to_owned(), node_to_cel(nodes.node(id)?, need)));
     match need {
         Need::All => json::to_map(nodes.ids().filter_map(|id| one(id, need))),
+        // A node that the plan does not have is left out, and reading it is an error with its name.
         Need::Fields(ids) => json::to_map(ids.iter().filter_map(|(id, need)| one(id, need))),
     }
 }
@@ -98,6 +100,7 @@ fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
 fn node_to_cel(node: NodeScope<'_>, need: &Need) -> cel::Value {
     let phase = ("phase".to_owned(), cel::Value::from(node.phase.as_str()));
     let attempt = ("attempt".to_owned(), cel::Value::Int(i64::from(node.attempt)));
+    // Only outputs can be large, so only they are asked for; the other two are always there.
     let outputs =
         need.field("outputs").map(|need| ("outputs".to_owned(), json::object_to_cel(node.outputs, need)));
     let result = need.field("result").map(|_| ("result".to_owned(), result_to_cel(node.result)));
@@ -106,11 +109,11 @@ fn node_to_cel(node: NodeScope<'_>, need: &Need) -> cel::Value {
 
 /// A node that changed nothing has a result of no files, so that a condition on them needs no other one before it.
 fn result_to_cel(result: Option<&NodeResult>) -> cel::Value {
-    let count = |of: fn(&NodeResult) -> u64| {
-        cel::Value::Int(i64::try_from(result.map_or(0, of)).unwrap_or(i64::MAX))
-    };
+    let count =
+        |of: fn(&NodeResult) -> u64| cel::Value::Int(i64::try_from(result.map_or(0, of)).unwrap_or(i64::MAX));
     let commit = result.map_or(cel::Value::Null, |result| cel::Value::from(result.commit.as_str()));
-    let counts = [count(|result| result.files), count(|result| result.insertions), count(|result| result.deletions)];
+    let counts =
+        [count(|result| result.files), count(|result| result.insertions), count(|result| result.deletions)];
     let [name, counted @ ..] = RESULT_FIELDS;
     let fields = [(name, commit)].into_iter().chain(counted.into_iter().zip(counts));
     json::to_map(fields.map(|(name, value)| (name.to_owned(), value)))

@@ -19,6 +19,8 @@ pub(crate) const EXECUTION_FIELDS: [&str; 3] = ["name", "namespace", "parameters
 #[must_use]
 pub(crate) fn goal(key: &ResourceKey, spec: &GoalSpec) -> Value {
     json!({
+        // Field by field, like the lists above: what `validate` lets through is what an evaluation finds, and a new
+        // field of the contract is not seen by accident.
         "name": key.name, "namespace": key.namespace, "description": spec.description,
         "constraints": spec.constraints, "acceptanceCriteria": spec.acceptance_criteria,
         "priority": spec.priority,

@@ -51,6 +51,8 @@ impl Budget {
 
     /// Takes `units`; false, and nothing left, when there are not enough.
     pub(super) fn charge(&self, units: u64) -> bool {
+        // Not one step, and it need not be: an evaluation stays on its thread, and the functions only have to be `Sync`
+        // for the library.
         let left = self.left.load(Ordering::Relaxed);
         let rest = left.saturating_sub(units);
         self.left.store(rest, Ordering::Relaxed);
@@ -75,6 +77,7 @@ pub(super) fn install(context: &mut Context<'_, '_>, budget: &Budget) {
     let own = budget.clone();
     let read: Charged = Box::new(move |call| {
         let value = call.args.pop().ok_or_else(spent)?;
+        // Spent once is spent for good: `||` and `exists` swallow the error, and the evaluation goes on.
         let affordable = !own.is_spent() && weigh(value.as_ref(), &own);
         if affordable { Ok(value) } else { Err(spent()) }
     });
@@ -158,10 +161,12 @@ fn length(value: &dyn Val) -> u64 {
 /// Rewrites the tree so that its evaluation charges a budget.
 pub(super) fn instrument(at: &mut IdedExpr) {
     match &mut at.expr {
+        // What a macro builds up grows with each round; to weigh it each time would charge for its square.
         Expr::Ident(name) if name.starts_with('@') => {}
         Expr::Ident(_) => wrap(at, READ, None),
         Expr::Select(select) => {
             let test = select.test;
+            // `has(…)` gives a boolean, whatever the size of the field that it asks for.
             if chain(at) && !test {
                 wrap(at, READ, None);
             }
@@ -176,6 +181,7 @@ pub(super) fn instrument(at: &mut IdedExpr) {
             call.args.iter_mut().for_each(instrument);
             if call.func_name == "matches" {
                 call.func_name = MATCHES.to_owned();
+                // `text.matches(p)` and `matches(text, p)` become one form, so that neither goes by the library's own.
                 call.args.splice(0..0, call.target.take().map(|text| *text));
             }
             // The sum that a macro builds up is recognised, and done in place, by the library.
@@ -193,6 +199,8 @@ pub(super) fn instrument(at: &mut IdedExpr) {
             }
         }
         Expr::Comprehension(comprehension) => {
+            // Before it is rewritten, or the counters would be charged for. The other parts of a macro are written by
+            // the parser, and cost nothing that an author decides.
             let body = size(&comprehension.loop_step);
             instrument(&mut comprehension.loop_step);
             instrument(&mut comprehension.iter_range);

@@ -1,5 +1,5 @@
 //! Expressions: CEL in `when` and `${{ … }}`, compiled once, evaluated under a budget, checked against a plan.
-//! Knows nothing of transitions; what `when` means for a node is decided elsewhere in `run`.
+//! Knows nothing of transitions; what `when` means for a node is decided in `plan`.
 //!
 //! A text is refused before it reaches the parser when it is long or deep (`scan`), and an evaluation is stopped
 //! when it has done too much work (`meter`), so that no expression can hang a pass or exhaust the stack.
@@ -29,7 +29,7 @@ pub(crate) struct ExpressionError {
     pub offset: usize,
     /// What is wrong, as a lower-case fragment.
     pub message: String,
-    /// What to write instead, when that can be told.
+    /// What to write instead, when that is known.
     pub hint: Option<String>,
 }
 

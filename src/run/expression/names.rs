@@ -137,6 +137,7 @@ impl<'e> Walk<'e> {
                 }
                 Expr::Call(call) if is_index(&call.func_name) => {
                     let [operand, index] = call.args.as_slice() else { return };
+                    // An id with a dash can only be written like this, and must be checked like any other.
                     if let Expr::Literal(LiteralValue::String(name)) = &index.expr {
                         path.push(Segment::Field(name.inner().to_owned()));
                     } else {

@@ -33,6 +33,8 @@ impl Need {
             (Some((Segment::Field(name), rest)), Self::Fields(fields)) => {
                 fields.entry(name.clone()).or_insert_with(|| Self::Fields(BTreeMap::new())).add(rest);
             }
+            // Which field it is shows only in the evaluation. Too much costs time; too little would be a field that is
+            // missing.
             (Some((Segment::Computed, _)) | None, Self::Fields(_)) => *self = Self::All,
         }
     }

@@ -1,4 +1,4 @@
-//! A look at the text of an expression before it is parsed: strings, brackets, the number of tokens, the end of `${{ … }}`.
+//! Scans the text of an expression before it is parsed: strings, brackets, the number of tokens, the end of `${{ … }}`.
 //! It decides only how long and how deep a text may be, never what it means.
 
 use super::ExpressionError;
@@ -160,6 +160,7 @@ pub(super) fn find_end(text: &str) -> Option<usize> {
         let start = scanner.at;
         match scanner.next()? {
             Token::Open => depth += 1,
+            // Brackets are counted, because `{'a': {'b': 1}}` ends with the same two characters.
             Token::Close(b'}') if depth == 0 && scanner.byte(0) == Some(b'}') => return Some(start),
             Token::Close(_) => depth = depth.saturating_sub(1),
             Token::Unterminated => return None,

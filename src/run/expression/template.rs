@@ -10,7 +10,7 @@ const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
 
 /// A JSON value in whose strings expressions are replaced; keys are left alone. Where the expression is the whole string,
-/// its value keeps its JSON type; elsewhere it is written into the text: strings as they are, null as nothing, lists and
+/// its value keeps its JSON type; beside other text it is written as text: strings as they are, null as nothing, lists and
 /// maps as JSON. A literal `${{` is written `${{ '${{' }}`.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
@@ -68,6 +68,7 @@ impl Template {
     /// # Errors
     /// Everything that is wrong, at once.
     pub(crate) fn compile(value: &Value) -> Result<Self, Vec<TemplateError>> {
+        // All errors at once, for a person who fixes them one by one waits for each answer.
         let (template, errors) = Self::compile_all(|at, errors, count| compile(value, at, errors, count));
         if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
@@ -81,7 +82,7 @@ impl Template {
         if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
 
-    /// Compiles what can be compiled of the values of a map; only good for looking at the expressions.
+    /// Compiles what can be compiled of the values of a map; only good for reading the expressions.
     pub(super) fn compile_map_partly(map: &crate::model::JsonMap) -> (Self, Vec<TemplateError>) {
         Self::compile_all(|at, errors, count| compile_object(map, at, errors, count))
     }
@@ -114,6 +115,7 @@ impl Template {
     /// # Errors
     /// The first expression that cannot be evaluated.
     pub(crate) fn render(&self, scope: &Scope<'_>) -> Result<Value, TemplateError> {
+        // With a budget for each, a list of a thousand expressions could do a thousand times as much.
         self.root.render(scope, &Budget::default())
     }
 
@@ -125,6 +127,7 @@ impl Template {
         match self.render(scope)? {
             Value::Object(map) => Ok(map),
             _ => {
+                // The template may have been compiled from any value: the type does not say from which.
                 let error = ExpressionError::new(0, "a map is expected here");
                 Err(TemplateError { pointer: String::new(), error })
             }
@@ -193,8 +196,10 @@ fn compile(
     count: &mut usize,
 ) -> TemplatePart {
     match value {
+        // Only values: a key that came from an expression could take the place of another one.
         Value::String(text) if text.contains(OPEN) => match compile_string(text, at, count) {
             Ok(part) => part,
+            // Its place is kept, so that the others are still found. A template with errors is never rendered.
             Err(error) => {
                 errors.push(TemplateError { pointer: at.clone(), error });
                 TemplatePart::Plain(Value::Null)
@@ -207,6 +212,7 @@ fn compile(
                 .enumerate()
                 .map(|(index, item)| below(at, &index.to_string(), |at| compile(item, at, errors, count)))
                 .collect();
+            // A value without expressions stays one value, and rendering does not walk through it.
             if *count == before { TemplatePart::Plain(value.clone()) } else { TemplatePart::List(parts) }
         }
         Value::Object(map) => compile_object(map, at, errors, count),
@@ -235,7 +241,9 @@ fn compile_object(
 /// Runs `inner` with the pointer of a member.
 fn below<T>(at: &mut String, step: &str, inner: impl FnOnce(&mut String) -> T) -> T {
     let length = at.len();
+    // One text serves as the pointer of every member in turn; only an expression or an error takes a copy.
     at.push('/');
+    // `~` first, or that of `~1` would be escaped once more.
     at.push_str(&step.replace('~', "~0").replace('/', "~1"));
     let result = inner(at);
     at.truncate(length);
@@ -249,6 +257,7 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
         let open = done + found;
         let start = open + OPEN.len();
         let rest = text.get(start..).unwrap_or_default();
+        // Not simply the next `}}`, which may stand in a string or end two maps.
         let Some(length) = scan::find_end(rest) else {
             let error = ExpressionError::new(open, "this `${{` has no `}}`");
             return Err(error.with_hint("a literal `${{` is written `${{ '${{' }}`"));
@@ -257,6 +266,7 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
             pieces.push(Piece::Text(before.to_owned()));
         }
         let inner = rest.get(..length).unwrap_or_default();
+        // Errors point at a character of what was written, blanks included.
         let blank = inner.len() - inner.trim_start().len();
         let offset = start + blank;
         let expression = Expression::compile(inner.trim()).map_err(|error| error.shifted(offset))?;
@@ -267,6 +277,7 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
     if let Some(tail) = text.get(done..).filter(|tail| !tail.is_empty()) {
         pieces.push(Piece::Text(tail.to_owned()));
     }
+    // Nothing else may be there: with as much as a blank beside it, the author wrote a text.
     if let [Piece::Computed(_)] = pieces.as_slice()
         && let Some(Piece::Computed(placed)) = pieces.pop()
     {

@@ -141,7 +141,7 @@ pub(crate) fn decide(asked: &ReviewRequirements<'_>, reviews: &[Review], people:
         latest.retain(|(other, _)| *other != person);
         latest.push((person, review));
     }
-    // Zero would be a gate that is open before anybody looked; the schema refuses it, and a record could still say it.
+    // Zero would be a gate that is open before anybody was asked; the schema refuses it, and a record could still say it.
     let needed = asked.spec.map_or(1, |spec| spec.required_approvers).max(1);
     // Before counting approvals, so that the order in which people answer decides nothing.
     let rejection = latest.iter().find(|(_, review)| review.action == ReviewAction::Reject);

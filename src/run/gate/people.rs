@@ -76,7 +76,7 @@ impl People {
     /// the address itself. The name that Git gives is only text: anybody may write anything there.
     ///
     /// # Errors
-    /// [`Refusal::NotAnAddress`].
+    /// [`ReviewRefusal::NotAnAddress`].
     pub(crate) fn identify(&self, email: &str) -> Result<String, ReviewRefusal> {
         let email = fold(email);
         let address = email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
@@ -92,7 +92,7 @@ impl People {
     /// configuration that is this login, else the login itself. A login holds no `@`, so it is never taken for an address.
     ///
     /// # Errors
-    /// [`Refusal::NotALogin`].
+    /// [`ReviewRefusal::NotALogin`], [`ReviewRefusal::UnlinkedLogin`].
     pub(crate) fn identify_login(&self, login: &str) -> Result<String, ReviewRefusal> {
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '[' | ']');
         if login.is_empty() || login.len() > 100 || !login.chars().all(sound) {
@@ -138,6 +138,7 @@ impl People {
 /// Whether an entry of a gate's `reviewers` is one of these teams.
 pub(super) fn is_team(entry: &str, teams: &[String]) -> bool {
     let team = entry.trim().strip_prefix("team:").map(fold);
+    // An entry `team:` with nothing behind it names no team.
     team.is_some_and(|team| !team.is_empty() && teams.iter().any(|known| fold(known) == team))
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Number, Value};
 const BEYOND_64_BITS: f64 = 9_223_372_036_854_775_808.0;
 
 /// How deep a value that somebody types may nest.
+// Below the 128 levels at which serde_json itself gives up, so that the fault has a pointer like any other.
 pub(crate) const DEPTH: u32 = 64;
 
 /// What is wrong with a value, apart from its syntax.
@@ -55,6 +56,7 @@ pub(crate) fn check(text: &str, depth: u32) -> Result<CheckedJson, serde_json::E
     let mut source = serde_json::Deserializer::from_str(text);
     let seed = JsonSeed { path: &ValuePath::Root, levels: depth, faults: &mut faults };
     let value = seed.deserialize(&mut source)?;
+    // Text behind the value is an error, and is not left out in silence.
     source.end()?;
     if faults.iter().any(|(fault, _)| *fault == JsonFault::WideInteger) {
         // The visitor sees `1e20` and `100000000000000000000` as the same number; only the second one was rounded.
@@ -87,6 +89,7 @@ fn wide_numbers(text: &str) -> Vec<bool> {
     let mut wide = Vec::new();
     let mut rest = text;
     loop {
+        // The digits within a string are none of its numbers.
         let (outside, string) = rest.split_once('"').unwrap_or((rest, ""));
         for token in outside.split(|c| !of_a_number(c)) {
             let fits = token.parse::<u64>().is_ok() || token.parse::<i64>().is_ok();
@@ -169,6 +172,7 @@ impl<'de> Visitor<'de> for JsonSeed<'_, '_> {
         let Self { path, levels, faults } = self;
         let Some(levels) = levels.checked_sub(1) else {
             faults.push((JsonFault::TooDeep, path.pointer()));
+            // Read to its end without keeping it, so that what follows is still checked.
             while access.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(Value::Null);
         };
@@ -193,6 +197,7 @@ impl<'de> Visitor<'de> for JsonSeed<'_, '_> {
         while let Some(key) = access.next_key::<String>()? {
             let path = ValuePath::Key(path, &key);
             let value = access.next_value_seed(JsonSeed { path: &path, levels, faults })?;
+            // Which of them was meant cannot be known; the first one stays, and the fault is reported.
             if map.contains_key(&key) {
                 faults.push((JsonFault::DuplicateKey, path.pointer()));
             } else {

@@ -23,6 +23,7 @@ pub(crate) fn split_last(pointer: &str) -> Option<(&str, Cow<'_, str>)> {
 
 fn unescape(segment: &str) -> Cow<'_, str> {
     if segment.contains('~') {
+        // In this order, as RFC 6901 says: `~01` means `~1`, and not `/`.
         Cow::Owned(segment.replace("~1", "/").replace("~0", "~"))
     } else {
         Cow::Borrowed(segment)

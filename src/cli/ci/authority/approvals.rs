@@ -41,6 +41,7 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
     }
     let pulls = view.pulls(host, &asked.keys().cloned().collect())?;
     for (execution, pull) in pulls {
+        // A plan that changed between the review and the pin is not what the reviewer saw (Invariant 11).
         if !is_what_was_reviewed(&view, &execution, &pull)? {
             let name = format!("{}/{}", execution.namespace, execution.name);
             context.out.note(format!(
@@ -82,6 +83,7 @@ fn count(
             return Ok(false);
         }
     };
+    // The same rules as for commands: a second way in with laxer ones would be a way around them.
     if let Some(why) = refuse_author(host, view, gate, Some(execution), &permit.login)? {
         context.out.note(format!("a review does not count for {gate}: {}", text::line(&why)))?;
         return Ok(false);
@@ -171,10 +173,12 @@ fn approvers(host: &Host, pull: &PullRequest) -> Result<Vec<(Account, DecisionSo
         if review.state == "COMMENTED" || review.state == "PENDING" {
             continue;
         }
+        // A push after the approval changes the head, and what is merged is then not what was approved.
         let approves = review.state == "APPROVED" && review.commit_id.as_deref() == Some(&pull.head.sha);
         let at = review.submitted_at.and_then(|at| at.parse().ok()).filter(|_| approves);
         let source =
             at.map(|at| DecisionSource { name: format!("review {}", review.id), at, in_advance: true });
+        // The last word of each person counts: a later request for changes takes an approval back.
         latest.insert(user.login.to_lowercase(), source.map(|source| (user, source)));
     }
     Ok(latest.into_values().flatten().collect())

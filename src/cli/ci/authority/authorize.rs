@@ -1,4 +1,4 @@
-//! Who may decide: one answer for comments and for reviews. Everything rests on the login that the host vouches for; no
+//! Who may decide: one answer for comments and for reviews. Everything depends on the login that the host vouches for; no
 //! text that anybody wrote is asked.
 
 use crate::cli::ci::host::Host;
@@ -20,9 +20,9 @@ pub(crate) enum Permission<'a> {
 /// Somebody who may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuthorizedActor {
-    /// The login.
+    /// The login, as the host writes it.
     pub(crate) login: String,
-    /// The number of the account.
+    /// The number of the account, which outlives a change of the login.
     pub(crate) id: u64,
     /// The teams among the gate's reviewers that the person is in, as the gate writes them, without `team:`.
     pub(crate) teams: Vec<String>,
@@ -37,6 +37,7 @@ pub(crate) async fn authorise(
     wish: Permission<'_>,
     people: &People,
 ) -> Result<Result<AuthorizedActor, String>, GitHubError> {
+    // A bot comments for anybody who can start it.
     if who.is_bot() {
         return Ok(Err("bots cannot decide".to_owned()));
     }
@@ -54,6 +55,8 @@ pub(crate) async fn authorise(
             Err(refusal) => Err(refusal.to_string()),
         });
     }
+    // A gate without reviewers is open to whoever may write, as the contract has it for gates without a
+    // manifest.
     if github.permission(repo, &login).await? >= RepoPermission::Write {
         return Ok(Ok(AuthorizedActor { login, id: who.id, teams: Vec::new() }));
     }
@@ -101,11 +104,14 @@ pub(crate) fn refuse_author(
         None => waiting_at(view, gate)?,
     };
     let origins = view.origins(&waiting.iter().cloned().collect())?;
+    // An author who cannot be known might be this person, so that the answer is no.
     if let Some(key) = waiting.iter().find(|key| !origins.contains_key(key)) {
         return Ok(Some(format!(
             "the author of {key} is unknown, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
         )));
     }
+    // The pull request of the pinned commit counts beside the one that brought the manifest: it brought the
+    // state that runs.
     let mut pulls: Vec<_> = view.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();
     for key in &waiting {
         let record = view.record(key)?;
@@ -144,6 +150,7 @@ pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<Resourc
             state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingApproval)
         })
     };
+    // Most Executions wait at no gate, and then their graphs are not read.
     if !status.node_statuses.keys().any(waits) {
         return Ok(Vec::new());
     }

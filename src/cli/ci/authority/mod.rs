@@ -30,6 +30,7 @@ pub(crate) fn record(
     source: &DecisionSource,
     context: &mut Context,
 ) -> Result<Vec<String>, CliError> {
+    // The number of the account beside its login: a login can be given up, and taken by somebody else.
     let decider = Decider::Host(HostDecision {
         account: HostAccount { login: permit.login.clone(), id: permit.id },
         teams: permit.teams.clone(),

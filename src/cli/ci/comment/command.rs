@@ -35,7 +35,7 @@ pub(crate) enum GateSelector {
     Of(ExecutionTarget, NodeId),
 }
 
-/// A command.
+/// A command, with everything in it that can be checked without the repository checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CommentCommand {
     /// A gate is approved.
@@ -67,8 +67,10 @@ pub(crate) enum CommandError {
 
 /// Reads a comment: none where it is no command at all.
 pub(crate) fn parse(comment: &str) -> Option<Result<CommentCommand, CommandError>> {
+    // A command further down may be an example, or a quotation of somebody else.
     let line = comment.lines().next().unwrap_or_default();
     let rest = line.strip_prefix(PREFIX)?;
+    // `/planspecs` and `/planspec-x` are meant for other programs.
     if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
         return None;
     }
@@ -109,6 +111,7 @@ fn command(rest: &str) -> Result<CommentCommand, CommandError> {
             let (name, rest) = split(rest);
             nothing_more(rest)?;
             match execution(name)? {
+                // Otherwise `EXECUTION/NODE` would end more than was asked for.
                 ExecutionTarget { node: Some(_), .. } => {
                     Err(wrong("only a whole Execution can be cancelled".to_owned()))
                 }
@@ -163,6 +166,7 @@ fn gate(name: &str) -> Result<GateSelector, CommandError> {
     let parts: Vec<&str> = required(name, "name a gate")?.split('/').collect();
     let kind = |word: &str| word.parse::<Kind>().ok();
     let by_execution = match parts.as_slice() {
+        // `gate/NAME` is a gate, `NAME/GATE` one of an Execution; whether the first word is a kind decides.
         [first, _] => kind(first).is_none(),
         [_, second, _] => kind(second).is_none(),
         parts => parts.len() > 3,
@@ -198,6 +202,7 @@ fn wrong(why: String) -> CommandError {
 }
 
 fn is_output(name: &str) -> bool {
+    // The contract's form of the name of an output. Nothing else from a comment gets into records as a key.
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')

@@ -33,6 +33,7 @@ pub(crate) fn run(
 ) -> Result<Exit, CliError> {
     pass::follow(place.branch.clone(), context);
     let host = Host::open(actions)?.within(choices);
+    // The event only says which comment; what it says and who wrote it is asked of the host.
     let comment = host.ask(|github, repo| github.comment(repo, place.id))?;
     let Some(author) = comment.user.clone().filter(|user| !user.is_bot()) else {
         context.out.note("the comment was written by a bot")?;
@@ -53,6 +54,7 @@ pub(crate) fn run(
                     DecisionSource { name: format!("comment {}", comment.id), at, in_advance: false };
                 carry_out(&command, &author, &source, &host, context)
             }
+            // A decision answers one wait, and without a time nobody knows which (Invariant 11).
             Err(_) => Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned())),
         },
         Err(CommandError::Unknown) => {
@@ -62,12 +64,13 @@ pub(crate) fn run(
     };
     let answer = match answer {
         Ok(answer) => answer,
-        // A clear no is for the one who asked; anything else is for whoever looks after the job.
+        // A clear no is for the one who asked; anything else is for whoever runs the job.
         Err(error) if error.exit() == Exit::No || error.exit() == Exit::Usage => {
             CommandAnswer::No(markdown(&error.to_string(), 300))
         }
         Err(error) => return Err(error),
     };
+    // Before the pass, which may take all the time that the job has.
     tell(&host, place, &answer)?;
     match answer {
         CommandAnswer::Done(lines) => {
@@ -162,6 +165,7 @@ fn carry_out(
                 Some(target) => vec![resolve::execution(target, &inventory, context)?],
                 None => resolve::waiting_at_node(&view, node)?,
             };
+            // Never a guess between several, since completing a node cannot be taken back.
             let [execution] = waiting.as_slice() else { return Ok(which_execution(&waiting, node)) };
             let (execution, node, outputs) = (execution.clone(), node.clone(), outputs.clone());
             Decision::Complete { execution, node, outputs, failed: false, comment: None }
@@ -191,11 +195,13 @@ fn review(
     view: &PassView,
 ) -> Result<Result<Decision, String>, CliError> {
     let ResolvedGate { gate, execution, .. } = chosen;
+    // An author may reject: that only stops work.
     if approves && let Some(why) = refuse_author(host, view, &gate, execution.as_ref(), &permit.login)? {
         return Ok(Err(markdown(&why, 300)));
     }
     if execution.is_none() {
         let waiting = waiting_at(view, &gate)?;
+        // A review is bound to one Execution (Invariant 11), so that somebody has to say which.
         if waiting.len() > 1 {
             let verb = if approves { "approve" } else { "reject" };
             return Ok(Err(resolve::choices(verb, &waiting, gate.name.as_str())));

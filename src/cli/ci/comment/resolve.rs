@@ -62,12 +62,14 @@ pub(crate) fn execution(
 /// The gate of an Execution's graph with this name, else that of the node with this id.
 fn gate_of(view: &PassView, key: &ResourceKey, id: &NodeId) -> Result<Option<ResourceKey>, CliError> {
     let Some(record) = view.record(key)? else { return Ok(None) };
+    // References to gates are relative to the namespace of the Plan.
     let pin = record.execution().and_then(|status| status.extensions.pinned.as_ref());
     let home = pin.map_or(&key.namespace, |pin| &pin.plan.namespace);
     let graph = view.graph(key)?;
     let nodes = graph.iter().flat_map(|graph| &graph.nodes).filter(|node| node.kind == NodeKind::Gate);
     let gates: Vec<_> =
         nodes.filter_map(|node| Some((&node.id, node.gate_ref.as_ref()?.key(Kind::Gate, home)))).collect();
+    // By name first: a node that stands for another gate may have this very id.
     let named = gates.iter().find(|(_, gate)| gate.name.as_str() == id.as_str());
     let found = named.or_else(|| gates.iter().find(|(node, _)| *node == id));
     Ok(found.map(|(_, gate)| gate.clone()))
@@ -80,6 +82,7 @@ pub(crate) fn waiting_at_node(view: &PassView, id: &NodeId) -> Result<Vec<Resour
         let Some(record) = view.record(&key)? else { continue };
         let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else { continue };
         let blocked = status.node_statuses.get(id).is_some_and(|node| node.phase == NodePhase::Blocked);
+        // Reading a graph is what costs time here, and few Executions wait at such a node.
         let graph = if blocked { view.graph(&key)? } else { None };
         let is_task = |graph: &crate::model::PlanGraph| {
             graph.nodes.iter().any(|node| node.id == *id && node.kind != NodeKind::Gate)

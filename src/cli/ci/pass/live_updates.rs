@@ -1,4 +1,4 @@
-//! What people are told while a pass goes on: the comments on their pull requests, brought up to date now and then beside
+//! What people see while a pass goes on: the comments on their pull requests, brought up to date now and then beside
 //! the engine, which does not wait for the host.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::cli::repo_context::SelectedCommits;
 use crate::event::Event;
 use crate::model::{Kind, ResourceKey};
 
-/// What happened, between the pass and whoever tells it.
+/// What happened, between the pass and the thread that reports it.
 #[derive(Default)]
 pub(crate) struct UpdateQueue {
     state: Mutex<UpdateState>,
@@ -33,9 +33,11 @@ struct UpdateState {
 impl UpdateQueue {
     /// Takes an event in.
     pub(crate) fn note(&self, event: &Event) {
+        // A thread that panicked with the lock held leaves plain values behind, which are as good as before.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::PassStarted { desired, .. } => state.desired = Some(desired.clone()),
+            // Nothing is shown before it is published (Invariant 4).
             Event::Published { commit, .. } => {
                 state.status = Some(commit.clone());
                 state.fresh = true;
@@ -62,6 +64,7 @@ impl UpdateQueue {
             return None;
         }
         let due = state.clone();
+        // What happens while the host is asked makes it fresh again.
         state.fresh = false;
         Some(due)
     }
@@ -81,6 +84,7 @@ pub(crate) fn tell(
             let done =
                 found.and_then(|()| comment(host, &view, (&state.touched, &state.touched), full, reported));
             if let Err(error) = done {
+                // The end of the pass reports once more, and a host that is down must not stop work.
                 tracing::debug!(%error, "progress not reported yet");
             }
         }

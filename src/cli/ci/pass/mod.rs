@@ -65,6 +65,7 @@ pub(crate) fn after_review(
     follow(place.branch.clone(), context);
     let host = Host::open(actions)?.within(choices);
     let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
+    // What is not merged does not exist yet, so that no gate can wait for this review.
     if pull.merged_at.is_none() {
         context.out.note("the pull request is not merged; its reviews are read when it is")?;
         return Ok(Exit::Done);
@@ -107,6 +108,7 @@ pub(crate) fn drive_and_report(
     let full = step::summary_address(actions);
     let listener = PassObserver { host, full: full.as_deref() };
     once(&mut passed, choices, begun, &listener, &mut reported, context)?;
+    // After the pass: what it started may wait at a gate that the review of its own pull request answers.
     if let Some(host) = host
         && !passed.summary.interrupted
         && passed.summary.waiting_count > 0
@@ -145,6 +147,7 @@ fn once(
 ) -> Result<(), CliError> {
     let workspace = RepoContext::open(context)?;
     let interval = workspace.config_at(workspace.local_desired()?)?.publish.progress_interval.span();
+    // A handle of its own: the engine takes the other one, and this one goes to another thread.
     let beside = PassView::nowhere(RepoContext::open(context)?, &context.environment.actions())?;
     // Two passes of a job share its time.
     let options = ReconcileOptions {
@@ -162,11 +165,15 @@ fn once(
             seen.note(event);
             news.note(event);
         });
+        // Also where the pass has failed: the scope waits for the thread beside it, which ends by nothing
+        // else.
         news.end();
         summary
     })?;
     seen.touched.extend(summary.waiting.iter().map(|waiting| waiting.key.clone()));
     seen.touched.extend(summary.failed.iter().cloned());
+    // What failed in the first pass of the job stays a failure of the job, although the second pass did not
+    // touch it.
     let mut failed = std::mem::take(&mut seen.summary.failed);
     failed.retain(|key| !summary.failed.contains(key));
     seen.summary = summary;
@@ -177,6 +184,7 @@ fn once(
 
 /// How it went, in one word for later steps.
 fn word(summary: &ReconcileSummary) -> &'static str {
+    // One word is all that a later step can compare with, so that what needs a person first comes first.
     if summary.invalid > 0 {
         "invalid"
     } else if summary.held_back > 0 {

@@ -48,6 +48,7 @@ impl PassReport {
             }
             _ => return,
         };
+        // The host bounds the size of a summary; how much is missing is said by the count.
         if self.timeline.len() < TIMELINE {
             self.timeline.push(row);
         } else {
@@ -59,6 +60,7 @@ impl PassReport {
 /// A row of the timeline.
 fn row(at: Timestamp, key: &ResourceKey, node: Option<&NodeId>, to: &str, why: &str) -> String {
     let node = node.map(|node| format!(" `{node}`")).unwrap_or_default();
+    // A message holds words of providers and people (Invariant 8).
     let why = markdown(why, 200);
     format!("| {} | {}/{}{node} | {to} | {why} |\n", at.strftime("%H:%M:%S"), key.namespace, key.name)
 }

@@ -44,6 +44,7 @@ impl ReportedState {
         if let Some(pull) = self.pulls.get(&commit) {
             return Ok(pull.clone());
         }
+        // Not remembered, so that the next pass asks.
         if self.asked >= MOST_ASKED {
             return Ok(None);
         }
@@ -119,7 +120,7 @@ pub(crate) fn comment(
         return Ok(());
     }
     let waiting: Vec<&ResourceKey> = touched.difference(&first).collect();
-    // Where there are more than one pass can ask about, each one begins elsewhere.
+    // Where there are more than one pass can ask about, each one begins at another place.
     let begin = (uuid::Uuid::new_v4().as_u128() % (waiting.len().max(1) as u128)) as usize;
     let begin = if waiting.len() > MOST_ASKED { begin } else { 0 };
     let waiting = waiting.iter().cycle().skip(begin).take(waiting.len()).copied();
@@ -142,6 +143,7 @@ fn by_pull(
     order: &[&ResourceKey],
     reported: &mut ReportedState,
 ) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
+    // A comment shows everything that its pull request brought, not only what this pass touched.
     let mut rest: BTreeSet<ResourceKey> = view.executions()?.into_iter().collect();
     rest.extend(order.iter().map(|key| (*key).clone()));
     let mut origins = view.brought(&rest)?;

@@ -24,6 +24,7 @@ pub(crate) struct CancelArguments {
 }
 
 pub(crate) fn cancel(arguments: &CancelArguments, context: &mut Context) -> Result<Exit, CliError> {
+    // A Goal too: that cancels every Execution under it, also those that no reconcile has seen yet.
     let target = key_of(&selector::one(&arguments.target, Some(Kind::Execution))?, context)?;
     record(&Decision::Cancel { target, comment: arguments.message.clone() }, context)
 }
@@ -47,6 +48,7 @@ pub(crate) struct RetryArguments {
 
 pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result<Exit, CliError> {
     let wanted = selector::execution(&arguments.execution)?;
+    // `EXECUTION/NODE` says the same as `--from NODE`, and other commands take it.
     let from = arguments.from.clone().or_else(|| wanted.node.clone());
     let execution = execution_of(&wanted, context)?;
     record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)

@@ -60,6 +60,7 @@ fn review(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let gate = key_of(&selector::one(&arguments.gate, Some(Kind::Gate))?, context)?;
+    // The kind may be spelled out, and be another one.
     if gate.kind != Kind::Gate {
         return Err(CliError::usage(format!("{gate} is not a gate")));
     }
@@ -67,5 +68,6 @@ fn review(
         Some(text) => Some(execution_of(&selector::execution(text)?, context)?),
         None => None,
     };
+    // Who may review is decided where the review is recorded: by one function for all ways in.
     record(&Decision::Review { gate, action, execution, comment: arguments.message.clone() }, context)
 }

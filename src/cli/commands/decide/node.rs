@@ -58,6 +58,7 @@ pub(crate) struct FailArguments {
 pub(crate) fn fail(arguments: &FailArguments, context: &mut Context) -> Result<Exit, CliError> {
     let (execution, node) = node_of(&arguments.node, context)?;
     let comment = arguments.reason.clone();
+    // The very decision of `complete --failed`, so that the two cannot drift apart.
     record(&Decision::Complete { execution, node, outputs: JsonMap::new(), failed: true, comment }, context)
 }
 
@@ -81,5 +82,6 @@ pub(crate) fn answer(arguments: &AnswerArguments, context: &mut Context) -> Resu
 /// The execution and the node that EXECUTION/NODE names.
 fn node_of(argument: &str, context: &mut Context) -> Result<(ResourceKey, NodeId), CliError> {
     let (target, node) = selector::node(argument)?;
+    // Whether there is such a node is checked when the decision is recorded: the pinned graph says it.
     Ok((execution_of(&target, context)?, node))
 }

@@ -29,6 +29,7 @@ pub(crate) struct DescribeArguments {
 }
 
 pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Result<Exit, CliError> {
+    // Before anything is fetched, since a wrong format is a mistake of the command line.
     let format = context.options.format()?;
     let targets = selector::many(&arguments.targets)?;
     let workspace = RepoContext::open(context)?;
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                     context.out.line("\n---")?;
                 }
                 let execution = object.record.as_ref().and_then(|record| record.execution());
+                // The graph that it is pinned to, not that of the plan as it is now (Invariant 9).
                 let graph = match execution {
                     Some(execution) => {
                         let status = inventory.status();

@@ -85,6 +85,7 @@ fn account(
         Some(Spec::Execution(spec)) => Some(spec),
         _ => None,
     };
+    // Only tasks have a provider.
     let binding = match execution.filter(|_| node.kind == NodeKind::Task) {
         Some(spec) => Some(explained(inventory, object, graph, node, spec)?),
         None => None,
@@ -123,9 +124,11 @@ fn namespace_quota<'k>(
     key: &'k ResourceKey,
 ) -> Result<Option<(&'k str, u32, u32)>, CliError> {
     let namespace = key.namespace.as_str();
+    // Without a quota, no other record has to be read.
     let Some(limit) = tips.config.limits.of_namespace(namespace) else { return Ok(None) };
     let all = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
     let mut under_way = 0u32;
+    // Of all runners together: the quota is the namespace's.
     for key in inventory.keys(&all, Some(&key.namespace))? {
         let object = inventory.object(&key)?;
         let status = object.as_ref().and_then(|object| object.record.as_ref()?.execution());
@@ -155,6 +158,7 @@ fn explained(
         execution: spec,
         namespace: &object.key.namespace,
     };
+    // Resolved as a claim would do it now; what an attempt has used is shown apart from that.
     let found = match crate::plan::binding::binding_for(&task) {
         Some(key) => inventory.object(&key)?,
         None => None,
@@ -168,6 +172,7 @@ fn explained(
         _ => None,
     });
     let explained = resolve(&task, |_| rules.as_ref().map(|spec| BindingView { spec, generation }));
+    // In the order in which a claim chooses.
     let how = if spec.node_bindings.contains_key(&node.id) {
         "nodeBindings of the execution"
     } else if spec.binding_ref.is_some() {
@@ -196,8 +201,10 @@ impl NodeExplanation {
         if let Some((explained, how, rules)) = &self.binding {
             page.push_str(&bindings(explained, how, rules.as_ref()));
         }
+        // The rules may have changed since the claim.
         if let Some(used) = &state.extensions.binding {
             let attempt = match state.attempt {
+                // A reused node made no attempt in this Execution.
                 0 => "The attempt that was reused".to_owned(),
                 number => format!("Attempt {number}"),
             };
@@ -226,6 +233,7 @@ impl NodeExplanation {
         if !self.next.is_empty() {
             page.push_str("\nNext steps\n");
             for step in &self.next {
+                // The line can be pasted into a shell as it is.
                 page.push_str(&format!("  {step}  # {}\n", step.purpose()));
             }
         }

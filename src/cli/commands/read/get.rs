@@ -31,6 +31,8 @@ pub(crate) struct GetArguments {
 pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exit, CliError> {
     let format = context.options.format()?;
     let targets = selector::many(&arguments.targets)?;
+    // As with kubectl: one object that is named is a value, everything else is a list, however many are
+    // found.
     let single = matches!(targets.as_slice(), [only] if only.name.is_some());
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
@@ -62,6 +64,7 @@ pub(crate) fn print_tables(
     wide: bool,
     context: &mut Context,
 ) -> Result<(), CliError> {
+    // With `-n`, the column would say the same in every row.
     let namespaces = context.options.namespace.is_none();
     let now = context.now();
     for (i, kind) in kinds_of(objects).into_iter().enumerate() {

@@ -80,6 +80,7 @@ fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<
     let execution = ResourceSelector { kind: Some(Kind::Execution), ..plan.clone() };
     let namespace = context.options.namespace.as_ref();
     let plans = inventory.keys(&plan, namespace)?;
+    // Both are searched before one is taken, so that a name that both have is noticed.
     let executions = inventory.keys(&execution, namespace)?;
     match (plans.as_slice(), executions.as_slice(), &plan.name) {
         ([_, ..], [_, ..], Some(name)) => {
@@ -92,11 +93,11 @@ fn find(inventory: &Inventory<'_>, argument: &str, context: &Context) -> Result<
 
 /// The plan that an execution runs, and the status of the execution.
 pub(crate) struct ExecutionGraph {
-    /// The plan.
+    /// The plan that is pinned; before that, the one that the execution names.
     pub(crate) key: ResourceKey,
-    /// Its labels.
+    /// Its labels, which rules of Bindings may select by.
     pub(crate) labels: StringMap,
-    /// Its spec.
+    /// Its spec as of the pin.
     pub(crate) plan: PlanSpec,
     /// The status of the execution.
     pub(crate) status: Option<ExecutionStatus>,
@@ -131,8 +132,11 @@ pub(crate) fn execution_graph(
     {
         let pinned = pinned_plan(&workspace.repo, &tips.config, inventory.status(), &object.key, execution)?;
         let key = pin.plan.clone();
+        // Where a pin exists, the plan as it is now would be another graph than the one that runs
+        // (Invariant 9).
         return plan_of(pinned.as_ref(), &key, status);
     }
+    // Before the pin, this is the plan that the next reconcile would pin.
     let Some(Spec::Execution(spec)) = object.resource.as_ref().map(|resource| &resource.spec) else {
         return Err(CliError::no(format!("{} has no graph yet", object.key)));
     };

@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
     }
     let filter = HistoryFilter { keys, node: arguments.node.clone(), limit: arguments.limit };
     let mut entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
+    // Resources that are named were resolved within `-n` already.
     if let (Some(namespace), true) = (&context.options.namespace, filter.keys.is_empty()) {
         entries.retain(|entry| entry.resource.namespace == *namespace);
     }
@@ -62,6 +63,7 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
             context.out.note("nothing is recorded yet; run `planspec reconcile`")?;
         }
         format => {
+            // For a single resource, the column would repeat its name.
             let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);
             for line in table.lines() {
                 context.out.line(line)?;

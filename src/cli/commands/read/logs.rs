@@ -128,6 +128,7 @@ impl LogSource {
         attempt: Option<u32>,
     ) -> Self {
         let number = attempt.unwrap_or(node.attempt);
+        // A record keeps the tail of the last attempt only.
         let recorded = node.extensions.log.as_ref().filter(|_| number == node.attempt);
         let runs = workspace.repo.cache_dir().join("runs");
         // The uid comes from a file that anyone may have written; only a plain word may name a directory.
@@ -143,6 +144,7 @@ impl LogSource {
     fn read(&self) -> Result<Option<String>, CliError> {
         match std::fs::read(&self.path) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            // Another machine ran it, or the cache is gone (Invariant 1): the recorded tail is what is left.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.tail.clone()),
             Err(error) => Err(CliError::caused(&format!("cannot read {}", self.path.display()), &error)),
         }
@@ -173,6 +175,8 @@ fn follow(
     let mut follower: Option<Follower> = None;
     loop {
         let tips = workspace.tips(context)?;
+        // The record first, then the log: an end is recorded when the log is complete, so that nothing of it
+        // can be missed.
         let record = workspace.status(&tips)?.get(&workspace.repo, key)?;
         let Some((record, node)) = record.and_then(|record| {
             let node = record.execution()?.node_statuses.get(id)?.clone();
@@ -187,6 +191,7 @@ fn follow(
             follower.print(&log.path, context)?;
             if follower.attempt >= last {
                 if has_ended(&node, wanted) {
+                    // There was nothing to follow on this machine.
                     if let (0, Some(tail)) = (follower.at, &log.tail) {
                         context.out.text(&ended(tail))?;
                     }
@@ -194,6 +199,7 @@ fn follow(
                 }
                 break;
             }
+            // One by one, so that an attempt that began and ended between two polls is printed as well.
             *follower = Follower { attempt: follower.attempt.saturating_add(1), at: 0 };
             context.out.note(format!("attempt {}", follower.attempt))?;
         }
@@ -229,6 +235,7 @@ impl Follower {
 /// The next piece of a file, up to its last line end where there is one, and never ending within a character; `None` when
 /// there is nothing new.
 fn read_from(path: &Path, at: u64) -> Result<Option<Vec<u8>>, CliError> {
+    // There is none yet, or the attempt runs on another machine.
     let Ok(mut file) = File::open(path) else { return Ok(None) };
     let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
     file.seek(SeekFrom::Start(at)).map_err(failed)?;

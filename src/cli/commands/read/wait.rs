@@ -62,6 +62,7 @@ fn parse_goal(text: &str) -> Result<WaitCondition, String> {
             Ok(WaitCondition::Phase(phases.split(',').map(str::to_owned).collect()))
         }
         Some(("condition", rest)) if !rest.is_empty() => {
+            // As with kubectl, a condition without a status has to be true.
             let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
             Ok(WaitCondition::Condition(kind.to_owned(), status.to_owned()))
         }
@@ -71,6 +72,7 @@ fn parse_goal(text: &str) -> Result<WaitCondition, String> {
 
 pub(crate) fn run(arguments: &WaitArguments, context: &mut Context) -> Result<Exit, CliError> {
     let targets = selector::many(&arguments.targets)?;
+    // A kind alone would be met by what happens to be there at this moment.
     if targets.iter().any(|target| target.name.is_none()) {
         return Err(CliError::usage("name what to wait for, as in KIND/NAME"));
     }
@@ -86,6 +88,7 @@ pub(crate) fn wait(
     timeout: Option<&Duration>,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
+    // The time begins before the first read, which on a remote is a fetch.
     let mut polling = Polling::new(workspace, timeout.map(Duration::span));
     let mut tips = workspace.tips(context)?;
     let mut pending: Vec<ResourceSelector> = targets.to_vec();
@@ -107,6 +110,7 @@ pub(crate) fn wait(
         if still.is_empty() {
             return Ok(Exit::Done);
         }
+        // What was met once counts, even if it changes again before the others are met.
         pending = still;
         match polling.next(workspace, &tips, context)? {
             Some(next) => tips = next,
@@ -149,6 +153,8 @@ fn answer(object: Option<&LiveObject>, goal: &WaitCondition) -> WaitState {
                 return WaitState::Yes;
             }
             match object.record.as_ref().and_then(|record| record.execution()) {
+                // Only a retry changes what has ended (Invariant 10), so that waiting would use up the time
+                // for nothing.
                 Some(status) if status.phase.is_terminal() => {
                     let why = status.message.as_deref().map(|message| format!(": {message}"));
                     WaitState::Never(format!(

@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &WatchArguments, context: &mut Context) -> Result<E
         for gone in vanished(&objects, &mut shown) {
             context.out.line(format!("{} deleted", short_name(&gone)))?;
         }
+        // A reader in a pipe waits for each change, not for a full buffer.
         context.out.flush()?;
         match polling.next(&workspace, &tips, context)? {
             Some(next) => tips = next,
@@ -56,6 +57,7 @@ pub(crate) fn run(arguments: &WatchArguments, context: &mut Context) -> Result<E
 fn changes(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<LiveObject> {
     let mut changed = Vec::new();
     for object in objects {
+        // Compared by what is printed, so that the same is never printed twice.
         let state = object.to_value().to_string();
         if shown.insert(object.key.clone(), state.clone()).is_none_or(|old| old != state) {
             changed.push(object.clone());
@@ -75,6 +77,7 @@ fn vanished(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -
 
 fn print(objects: &[LiveObject], context: &mut Context) -> Result<(), CliError> {
     match context.options.format()? {
+        // One object a line: a list that never ends cannot be parsed.
         OutputFormat::Json => {
             for object in objects {
                 context.out.line(object.to_value())?;

@@ -49,6 +49,7 @@ pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Ex
     let dir = directory(arguments.dir.as_deref())?;
     make_repository(&dir, context)?;
     context.options.directory = Some(dir.clone());
+    // A flag or a variable that names another repository must not lead the demo there.
     context.options.repo = None;
     context.options.reference = None;
     context.options.remote = None;
@@ -89,6 +90,7 @@ pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Ex
 fn directory(wanted: Option<&Path>) -> Result<PathBuf, CliError> {
     let failed = |error: std::io::Error| CliError::caused("cannot make a directory for the demo", &error);
     let Some(dir) = wanted else {
+        // Kept, because the last lines name commands to run in it.
         return Ok(tempfile::Builder::new().prefix("planspec-demo-").tempdir().map_err(failed)?.keep());
     };
     std::fs::create_dir_all(dir).map_err(failed)?;
@@ -102,10 +104,12 @@ fn directory(wanted: Option<&Path>) -> Result<PathBuf, CliError> {
 /// The repository with one commit; by whoever Git says, else by nobody in particular.
 fn make_repository(dir: &Path, context: &mut Context) -> Result<(), CliError> {
     let repo = identified(Repo::init(dir, "main")?, &context.environment);
+    // Where Git is set up to sign, it could ask for a passphrase, which a throw-away repository is not worth.
     repo.never_sign()?;
     let author = match repo.identity() {
         Ok(person) => person,
         Err(_) => {
+            // A machine on which Git was never used has no identity, and the demo has to run there too.
             let person = Signature { name: "PlanSpec demo".to_owned(), email: "demo@example.com".to_owned() };
             repo.set_local_identity(&person)?;
             person
@@ -134,6 +138,7 @@ fn wants_approval(arguments: &DemoArguments, command: &str, context: &mut Contex
     if arguments.approve {
         return Ok(true);
     }
+    // Nobody would see the question, and an approval is never assumed.
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Ok(false);
     }

@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Ex
     let start = here(context)?;
     let repo = match Repo::discover(&start) {
         Ok(repo) => repo,
+        // Any other error, such as a repository of another user, must not lead to a second one inside of it.
         Err(GitError::NotARepository { .. }) => {
             let repo = Repo::init(&start, arguments.branch.as_deref().unwrap_or("main"))?;
             context.out.line(format!("made a Git repository in {}", start.display()))?;
@@ -102,6 +103,7 @@ fn write(root: &Path, path: &str, content: &str, force: bool, context: &mut Cont
     let word = if write_new(&place, content)? {
         created
     } else if force && std::fs::read(&place).is_ok_and(|found| found != content.as_bytes()) {
+        // Removed and made anew, so that a link at this path is replaced instead of what it leads to.
         std::fs::remove_file(&place)
             .map_err(|error| CliError::caused(&format!("cannot replace {path}"), &error))?;
         write_new(&place, content)?;
@@ -119,6 +121,7 @@ fn write_new(path: &Path, content: &str) -> Result<bool, CliError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
+    // One step decides: a file that appears meanwhile is kept, and no link is followed.
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => file.write_all(content.as_bytes()).map(|()| true).map_err(failed),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),

@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<
         }
         return Ok(Exit::Done);
     }
+    // `goals` and `Goal` name a kind here as they do for every other command.
     let wanted = match arguments.name.parse::<crate::model::Kind>() {
         Ok(kind) => kind.singular().to_owned(),
         Err(_) => arguments.name.to_ascii_lowercase(),

@@ -20,6 +20,7 @@ pub(crate) struct CompletionsArguments {
 pub(crate) fn completions(arguments: &CompletionsArguments, context: &mut Context) -> Result<Exit, CliError> {
     let mut file = Vec::new();
     clap_complete::generate(arguments.shell, &mut command(), "planspec", &mut file);
+    // Past the stream that removes escape sequences: the script has to arrive as it is.
     context.out.raw(&file)?;
     Ok(Exit::Done)
 }

@@ -27,6 +27,7 @@ next, on GitHub:
 /// The files for a default branch, with the action to use.
 pub(crate) fn files(branch: &str, action: Option<&str>) -> Result<Vec<(&'static str, String)>, CliError> {
     let used = used(action)?;
+    // The name becomes a part of YAML and of expressions in a workflow that may write.
     if !matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", branch) {
         return Err(CliError::usage("this branch name cannot be used in a workflow")
             .hint("name one that has only letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
@@ -49,6 +50,7 @@ fn used(action: Option<&str>) -> Result<String, CliError> {
                 .hint("name it: `--action OWNER/planspec/action@COMMIT`")
         });
     };
+    // As strict, because this text becomes the `uses:` of a step.
     let local = r"\./[A-Za-z0-9_][A-Za-z0-9._/-]*";
     let remote = r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*@[A-Za-z0-9._/-]+";
     if matches(&format!("^({local}|{remote})$"), action) {

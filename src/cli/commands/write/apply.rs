@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &ApplyArguments, context: &mut Context) -> Result<E
         context.out.note("nothing was changed")?;
         return Ok(Exit::No);
     }
+    // Without this, the wrong files would be applied with success.
     if resources.is_empty() {
         return Err(CliError::no("no manifests found in the input"));
     }
@@ -69,6 +70,8 @@ fn take(
         return Ok(());
     }
     let inside = file.place.as_deref().and_then(|place| path_in_work_tree(workspace, place));
+    // A manifest of this very working tree is committed in its place: a copy at another path would declare
+    // everything twice.
     if let Some(path) = inside.filter(|path| revision.accepts(path)) {
         revision.take_file(&path, &file.bytes, &resources);
         return Ok(());
@@ -76,6 +79,7 @@ fn take(
     let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
     for resource in &resources {
         let index = usize::try_from(resource.source.document).unwrap_or(usize::MAX);
+        // As it was written, comments included.
         let document = documents::content(text, index)
             .ok_or_else(|| CliError::no(format!("cannot extract document {index} of {}", file.path)))?;
         revision.put(resource, document)?;

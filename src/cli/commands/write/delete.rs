@@ -63,6 +63,7 @@ fn named(
 ) -> Result<Vec<ResourceKey>, CliError> {
     let mut keys = Vec::new();
     for target in targets {
+        // `delete goals` would remove all of them, for the lack of one word.
         let (Some(kind), Some(name)) = (target.kind, &target.name) else {
             return Err(CliError::usage("name the resources to delete, as in KIND/NAME"));
         };
@@ -71,6 +72,7 @@ fn named(
         found.retain(|key| resolve::selects(target, namespace, key));
         match (found.as_slice(), namespace) {
             ([key], _) => keys.push(key.clone()),
+            // What is gone already counts as done, so that a script can be run again.
             ([], Some(namespace)) => keys.push(ResourceKey::new(kind, namespace.clone(), name.clone())),
             ([], None) => {
                 context.out.note(format!("there is no {} `{name}` in the desired state", kind.singular()))?;

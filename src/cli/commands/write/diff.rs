@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
     let tips = workspace.tips(context)?;
     let base = match &arguments.base {
         Some(revision) => Some(workspace.repo.resolve_commit(revision)?),
+        // The branch as it is here, not on the remote: the question is what these files change in it.
         None => workspace.local_desired()?,
     };
     let head = match (&arguments.head, workspace.repo.work_tree()) {
@@ -71,6 +72,8 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         (None, Some(commit)) => desired::read_at(&workspace.repo, commit, path, &config.limits),
         (None, None) => None,
     };
+    // What a change means depends on what is under way: approvals that it voids, Executions that keep their
+    // graph.
     let status = workspace.status(&tips)?;
     let difference = DesiredDiff::of(&old, &new, &config, read, &workspace, &status)?;
     if arguments.markdown {

@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
     let old = documents::content(&whole, index)
         .ok_or_else(|| CliError::no(format!("{} cannot be edited one document at a time", source.path)))?;
     let new = edited(old, &key, context)?;
+    // Many editors add a line end when they save.
     if new.trim() == old.trim() {
         context.out.note("no changes made")?;
         return Ok(Exit::Done);
@@ -58,6 +59,7 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         print_findings(&parsed.diagnostics, "the edited text", |_| Some(new.clone().into_bytes()), context)?;
         return Err(kept(&new, "the edited text is not a single valid resource")?);
     };
+    // Under another key, the text would be a second resource, and the first would go without being deleted.
     if broken || resource.key() != key {
         return Err(kept(&new, "kind, namespace and name cannot be changed")?);
     }
@@ -73,6 +75,7 @@ fn edited(text: &str, key: &ResourceKey, context: &Context) -> Result<String, Cl
     let editor = context.environment.editor().ok_or_else(|| {
         CliError::environment("no editor is set").hint("set EDITOR, as in `EDITOR=nano planspec edit …`")
     })?;
+    // `EDITOR='code --wait'` has arguments. Split without a shell, it can hold nothing else.
     let words = shell_words::split(editor)
         .map_err(|error| CliError::environment(format!("EDITOR is not a valid command line: {error}")))?;
     let Some((program, arguments)) = words.split_first() else {

@@ -1,4 +1,4 @@
-//! What a new Execution will take over from an earlier one, told before any reconcile decides it: the same decision,
+//! What a new Execution will take over from an earlier one, shown before any reconcile decides it: the same decision,
 //! made of what is declared and recorded now.
 
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ pub(crate) fn earlier(
         return Err(CliError::usage(format!("`{named}` is not an execution"))
             .hint("`--from-execution` takes the name of one"));
     }
+    // Beside the new one, because work is reused within a namespace only.
     target.namespace = target.namespace.or_else(|| namespace.cloned());
     let object = inventory.one(&target, context)?;
     if let Some(home) = namespace.filter(|home| object.key.namespace != **home) {
@@ -43,6 +44,7 @@ pub(crate) fn earlier(
         return Err(CliError::no(message).hint("work is reused within a namespace only"));
     }
     let phase = object.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);
+    // What still runs may yet change what there is to take over.
     match phase.filter(|phase| !phase.is_terminal()) {
         Some(phase) => Err(CliError::no(format!("{} is {phase}; it has not ended yet", object.key))
             .hint(format!("wait for it, or cancel it with `planspec cancel {}`", object.key.name))),
@@ -74,6 +76,8 @@ pub(crate) fn forecast(
         uid: record.map(|record| record.metadata.uid.as_str()),
         status: record.and_then(|record| record.execution()).ok_or(gone.as_str()),
     };
+    // Planning itself decides, on a draft that nobody publishes: a copy of its rules would drift away from
+    // them.
     let mut draft = Draft::new(ExecutionStatus::default());
     let graph = PinnedGraph {
         commit: String::new(),
@@ -116,6 +120,7 @@ fn compiled(revision: &DesiredChange<'_>, execution: &Resource) -> Option<Compil
         goal,
         annotations: execution.metadata.annotations.clone(),
     };
+    // What does not compile is no valid plan, and then there is nothing to forecast.
     CompiledPlan::build(sources).ok()
 }
 
@@ -127,6 +132,7 @@ struct ReusePreview<'a> {
 impl ReusePreview<'_> {
     fn found(&self, key: &ResourceKey) -> Option<(Spec, u64)> {
         let object = self.inventory.object(key).ok().flatten()?;
+        // What has no record yet is new, and begins with generation 1.
         let generation = object.record.as_ref().map_or(1, |record| record.metadata.generation);
         object.resource.map(|resource| (resource.spec, generation))
     }
@@ -176,6 +182,7 @@ impl PlanLookup for ReusePreview<'_> {
     }
 
     fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+        // A gate is never reused, so that its verdict decides nothing here.
         GateVerdict::Waiting(String::new())
     }
 

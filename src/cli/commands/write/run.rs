@@ -70,6 +70,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
     let mut revision = DesiredChange::on(&workspace, base)?;
+    // Only reuse needs the records, which on a remote have to be fetched.
     let inventory = match &arguments.from_execution {
         Some(_) => Some(Inventory::load(&workspace, &workspace.tips(context)?)?),
         None => None,
@@ -101,10 +102,12 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
         revision.reuse = reuse::forecast(inventory, &revision, &execution, earlier, context.now());
     }
     let from = |resource: &Resource| resource.metadata.annotations.get(FROM_EXECUTION).cloned();
+    // `--name` makes the command repeatable: the same again changes nothing.
     let same = |old: &Resource| old.spec == execution.spec && from(old) == from(&execution);
     let same_name = revision.find(&execution.key()).map(same);
     match same_name {
         Some(true) => revision.changes.push((execution.key(), ChangeKind::Unchanged)),
+        // The spec of an Execution never changes (Invariant 9).
         Some(false) => {
             return Err(CliError::no(format!("execution `{name}` already exists and runs something else"))
                 .hint("use another `--name`, or leave it out"));
@@ -118,6 +121,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
         return Ok(Exit::Done);
     }
     context.out.note("waiting for a `planspec reconcile` to drive it to its end")?;
+    // What was committed has to be on the screen before a wait that may take hours.
     context.out.flush()?;
     let target =
         ResourceSelector { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
@@ -219,6 +223,7 @@ fn manifest_text(
 ) -> Result<String, CliError> {
     let RunRequest { plan, goal, namespace } = planned;
     let reference = |key: &ResourceKey| {
+        // Left out where it is the default, as a person would write it.
         if key.namespace == *namespace {
             json!({ "name": key.name })
         } else {
@@ -261,8 +266,10 @@ fn manifest_text(
 fn inherited(earlier: &LiveObject, plan: &ResourceKey, revision: &DesiredChange<'_>) -> Option<JsonMap> {
     let mut spec = reuse::spec_of(earlier)?.clone();
     if let Some(Spec::Plan(plan)) = revision.find(plan).map(|resource| &resource.spec) {
+        // A Binding for a node that the plan does not have is an error of validation.
         spec.node_bindings.retain(|id, _| plan.graph.nodes.iter().any(|node| node.id == *id));
     }
+    // The goal is the one of this run, which may have none.
     spec.goal_ref = None;
     match serde_json::to_value(spec).ok()? {
         Value::Object(spec) => Some(spec),
@@ -271,6 +278,7 @@ fn inherited(earlier: &LiveObject, plan: &ResourceKey, revision: &DesiredChange<
 }
 
 fn parsed(text: &str, revision: &DesiredChange<'_>) -> Result<Resource, CliError> {
+    // Read back like any manifest, so that nothing is committed that a reconcile would refuse.
     let parsed = manifest::parse("execution.yaml", text.as_bytes(), &revision.config().limits);
     let found = parsed.diagnostics.into_iter().next();
     parsed.resources.into_iter().next().ok_or_else(|| {

@@ -84,6 +84,7 @@ pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Resul
 
 /// Checks the files that `-f` names. References to resources outside them are resolved in the repository.
 fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<ValidationInput, CliError> {
+    // Files can be checked outside of any repository, with the default configuration.
     let workspace = RepoContext::open(context).ok();
     let commit = workspace.as_ref().and_then(|workspace| workspace.local_desired().ok().flatten());
     let config = match &workspace {
@@ -97,15 +98,18 @@ fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<V
     let read = |path: &str| texts.get(path).cloned();
     let count = resources.len();
     let mut references = desired::check_references(&resources, limits, read);
+    // The repository is read only where the files alone leave a reference open.
     if let (false, Some(workspace), Some(commit)) = (references.is_empty(), &workspace, commit) {
         let given: BTreeSet<ResourceKey> = resources.iter().map(Resource::key).collect();
         let mut around = desired::load(&workspace.repo, commit, &config)?.resources;
         around.retain(|resource| !given.contains(&resource.key()));
         for resource in &mut around {
+            // The form that `git show` takes: the file on disk may be another one.
             resource.source.path = format!("{}:{}", commit.short(), resource.source.path);
         }
         resources.extend(around);
         references = desired::check_references(&resources, limits, read);
+        // What is wrong in the repository itself was not asked about.
         references.retain(|found| texts.contains_key(&found.location.path));
     }
     diagnostics.extend(references);
@@ -132,6 +136,7 @@ fn check_work_tree(
     now: Timestamp,
 ) -> Result<ValidationInput, CliError> {
     let read = |name: &str| Ok::<_, CliError>(std::fs::read(root.join(name)).ok());
+    // The one of the working tree, because it is a part of what is checked.
     let config = checked_config(manifest::read_config(read)?)?;
     let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
@@ -173,6 +178,7 @@ fn moves_since(
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<Vec<Diagnostic>, CliError> {
     let base = workspace.repo.resolve_commit(base)?;
+    // Each commit by its own configuration: a path that is excluded now was declared then.
     let old = desired::load(&workspace.repo, base, &workspace.config_at(Some(base))?)?;
     let mut moved = desired::transitions(&old.resources, new);
     manifest::locate(&mut moved, &config.limits, read);

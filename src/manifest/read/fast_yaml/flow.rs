@@ -31,6 +31,7 @@ fn list(mut rest: &str, depth: u32) -> Option<(Value, &str)> {
         if let Some(after) = after.strip_prefix(']') {
             return Some((Value::Array(items), after));
         }
+        // `[a,b]` and a comma before the closing bracket are legal too, and left to the walk.
         rest = skip(after.strip_prefix(", ")?);
     }
 }
@@ -43,6 +44,7 @@ fn mapping(mut rest: &str, depth: u32) -> Option<(Value, &str)> {
     loop {
         let (key, after) = scalar::key(rest)?;
         let (item, after) = value(after, depth)?;
+        // A duplicate key, which the walk reports with both places.
         if map.insert(key.to_owned(), item).is_some() {
             return None;
         }
@@ -59,6 +61,8 @@ fn value(text: &str, depth: u32) -> Option<(Value, &str)> {
         b'[' | b'{' => collection(text, depth),
         b'"' | b'\'' => scalar::quoted(text).map(|(value, rest)| (Value::String(value.to_owned()), rest)),
         _ => {
+            // Everything that could give a plain scalar another meaning within brackets ends it, and only a
+            // separator may be what ended it.
             let end = text.find([',', ']', '}', '[', '{', ':', '#', '"', '\''])?;
             let (plain, rest) = text.split_at_checked(end)?;
             let ends = rest.starts_with([',', ']', '}']);

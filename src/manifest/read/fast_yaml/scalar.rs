@@ -16,6 +16,8 @@ pub(super) fn key(line: &str) -> Option<(&str, &str)> {
         }
         (key, rest.strip_prefix(':')?)
     };
+    // A merge key needs the values of anchors, which only the walk has. A colon without a blank is part of a
+    // scalar.
     if key == "<<" || !(rest.is_empty() || rest.starts_with(' ')) {
         return None;
     }
@@ -30,6 +32,7 @@ fn is_of_a_key(byte: u8) -> bool {
 pub(super) fn quoted(text: &str) -> Option<(&str, &str)> {
     let mark = text.chars().next()?;
     let (content, rest) = text.get(1..)?.split_once(mark)?;
+    // Between single quotes, a quote that is doubled is the escape.
     let escapes = content.contains('\\') && mark == '"' || rest.starts_with(mark);
     (!escapes).then_some((content, rest))
 }
@@ -41,6 +44,7 @@ pub(super) fn nothing_follows(rest: &str) -> bool {
 
 /// A plain scalar that fills the rest of a line.
 pub(super) fn plain(text: &str) -> Option<Value> {
+    // A comment needs a blank before it: `a#b` is text.
     let text = text.split_once(" #").map_or(text, |(text, _)| text).trim_end_matches(' ');
     if text.contains(": ") || text.ends_with(':') {
         return None;

@@ -26,6 +26,7 @@ impl A2aExchange<'_> {
     /// The task with the message that an earlier attempt at this work sent, if the agent lists its tasks. One that was
     /// cancelled there is over.
     pub(super) async fn find(&self, place: &AgentInterface) -> Result<Option<A2aTask>, RpcError> {
+        // Without a context of ours, our tasks cannot be distinguished from those of others.
         let Some(context) = self.context() else { return Ok(None) };
         let params = json!({ "contextId": context, "includeArtifacts": true, "historyLength": 0 });
         let listed: A2aTaskList = match self.call(place, "ListTasks", params).await {
@@ -59,7 +60,7 @@ impl A2aExchange<'_> {
         }
         match self.send(place, message).await? {
             SendMessageResponse::Task(task) => Ok(task),
-            // It says something to it, and the task tells what comes of it.
+            // It says something to it, and the task shows what comes of it.
             SendMessageResponse::Message(_) => self.get(place, &task.id).await,
         }
     }
@@ -69,6 +70,8 @@ impl A2aExchange<'_> {
         place: &AgentInterface,
         message: Value,
     ) -> Result<SendMessageResponse, RpcError> {
+        // Otherwise the answer comes with the end of the task, and until then a lost runner would leave nothing by
+        // which it is found.
         let configuration = json!({ "returnImmediately": true, "historyLength": 0 });
         let params = json!({ "message": message, "configuration": configuration });
         rpc::read(self.call(place, "SendMessage", params).await?, &place.url)
@@ -131,7 +134,7 @@ impl A2aExchange<'_> {
         Ok(request)
     }
 
-    /// What the agent is told.
+    /// The message that hands the task in.
     pub(super) fn message(&self) -> Value {
         let attempt = self.attempt;
         let mut parts = vec![json!({ "text": for_remote(attempt) })];
@@ -140,6 +143,7 @@ impl A2aExchange<'_> {
             parts.push(json!({ "data": data, "mediaType": "application/json" }));
         }
         let mut presented = attempt.document();
+        // They are a part of the message already, as data.
         presented.remove("inputs");
         presented.insert("fencingToken".to_owned(), json!(attempt.fencing_token));
         let mut message = json!({

@@ -43,6 +43,8 @@ impl AgentInterface {
         let from = origin(at);
         let card: AgentCard = serde_json::from_slice(card)
             .map_err(|_| format!("{from} gives something else than an agent card of A2A 1.0"))?;
+        // Other interfaces, also of older versions, may stand beside it; the order of the card is the agent's
+        // preference.
         let fits = |offered: &&OfferedInterface| {
             let major = offered.protocol_version.split('.').next();
             offered.protocol_binding == "JSONRPC" && major == Some("1")
@@ -54,6 +56,8 @@ impl AgentInterface {
                 .take(NAMED)
                 .map(|offered| {
                     let words = format!("{} {}", offered.protocol_binding, offered.protocol_version);
+                    // A card is written by whoever runs the agent, and this message is recorded: few, short and plain
+                    // words (Invariant 8).
                     plain_line(words.as_bytes()).chars().take(60).collect()
                 })
                 .collect();
@@ -71,6 +75,7 @@ impl AgentInterface {
                 origin(&url)
             ));
         }
+        // The protocol is defined by protocol buffers, which write a text that is absent as an empty one.
         let tenant = offered.tenant.clone().filter(|tenant| !tenant.is_empty());
         Ok(Self { url, tenant })
     }

@@ -1,5 +1,5 @@
 //! Where an agent is, and how it is asked. Address and headers stand in the configuration alone: a plan that could change
-//! them could send the secrets elsewhere.
+//! them could send the secrets to another address.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const OF_BINDING: [&str; 2] = ["requestTimeout", "pollInterval"];
 /// Where the card of an agent is, if only its host is known.
 const WELL_KNOWN: &str = "/.well-known/agent-card.json";
 
-/// How long one request may take, and how often a task is looked at.
+/// How long one request may take, and how often a task is polled.
 const REQUEST: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -30,7 +30,7 @@ pub(in crate::provider::agent) struct Address {
     headers: Headers,
     /// How long one request may take.
     pub(super) request_timeout: Duration,
-    /// How often a task is looked at.
+    /// How often a task is polled.
     pub(super) poll_interval: Duration,
     /// Whether tasks get a context whose id we give.
     pub(super) names_context: bool,
@@ -67,6 +67,7 @@ impl Address {
         settings: &ProviderSettings,
     ) -> Result<Self, ConfigError> {
         if let Some(key) = binding.keys().find(|key| !OF_BINDING.contains(&key.as_str())) {
+            // A key that exists, in the wrong file: to call it unknown would not say where it belongs.
             if KEYS.contains(&key.as_str()) {
                 return Err(invalid(key, "is for `providers.agents` of .planspec.yaml alone"));
             }
@@ -79,6 +80,7 @@ impl Address {
             (Some(url), None) => AgentLocation::Endpoint(address("url", &url)?),
             (None, Some(card)) => {
                 let mut card = address("card", &card)?;
+                // The place that the protocol registers for cards; a path that somebody wrote is taken at their word.
                 if card.path() == "/" {
                     card.set_path(WELL_KNOWN);
                 }
@@ -94,6 +96,7 @@ impl Address {
             names_context: read.flag("contextId")?.unwrap_or(true),
         };
         let url = address.place.known().clone();
+        // Made for nothing but its errors, so that `validate` finds a secret that is not set.
         address.headers.add_to(&mut Request::new(reqwest::Method::POST, url), settings)?;
         Ok(address)
     }
@@ -105,6 +108,7 @@ impl Address {
         settings: &ProviderSettings,
     ) -> Result<(), ConfigError> {
         let mut known = binding.clone();
+        // Only what a Binding may say is set aside: any other key is refused, with an expression in it or not.
         known.retain(|key, value| !(OF_BINDING.contains(&key.as_str()) && has_expression(value)));
         Self::read(configured, &known, settings).map(|_| ())
     }

@@ -1,4 +1,4 @@
-//! One attempt by an agent at an address: handing in the task, looking at it, calling it off.
+//! One attempt by an agent at an address: handing in the task, polling it, cancelling it.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use crate::provider::{Attempt, AttemptOutcome, Stop};
 const AGAIN: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When a task is looked at before it is left alone.
+/// When a task is polled within its attempt.
+// A task of a few seconds ends within its attempt, instead of waiting for the next poll.
 const FIRST_LOOKS: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 
@@ -81,7 +82,7 @@ impl<'a> A2aExchange<'a> {
         self.standing(&place, &task)
     }
 
-    /// Looks at a task for a moment: many have ended by then.
+    /// Polls a task for a moment: many have ended by then.
     async fn follow(&self, place: &AgentInterface, task: &mut A2aTask) {
         for pause in FIRST_LOOKS {
             if task.status.state() != A2aTaskState::Working || !self.has_time_for(pause) {
@@ -95,7 +96,7 @@ impl<'a> A2aExchange<'a> {
         }
     }
 
-    /// Looks at a task that was handed in before, and passes on the answer to its question, if there is one.
+    /// Polls a task that was handed in before, and passes on the answer to its question, if there is one.
     pub(super) async fn go_on(&self) -> FinalReport {
         let (place, id) = self.known().map_err(|why| AttemptOutcome::broken(why, false))?;
         if let (Some(_), Some(handle)) = (&self.attempt.answer, &self.attempt.handle) {
@@ -139,13 +140,13 @@ impl<'a> A2aExchange<'a> {
         })
     }
 
-    /// Calls off a task that was handed in before.
+    /// Cancels a task that was handed in before.
     pub(super) async fn call_off(&self) -> Result<(), String> {
         let (place, id) = self.known()?;
         self.cancel(&place, &id).await
     }
 
-    /// Calls off what a handing in came to that nobody waits for any more.
+    /// Cancels the task that a handing in began and that nobody waits for any more.
     pub(super) async fn call_off_what_began(&self, ended: FinalReport) {
         let Err(AttemptOutcome::Blocked { handle: Some(handle), .. }) = ended else { return };
         if let Ok((place, id)) = self.read(&handle) {
@@ -207,6 +208,7 @@ impl<'a> A2aExchange<'a> {
             A2aTaskState::Rejected => {
                 Err(AttemptOutcome::broken(said(format!("the agent at {from} will not do it")), false))
             }
+            // By somebody there: a task that we cancel is one that nobody waits for any more.
             A2aTaskState::Canceled => Err(AttemptOutcome::broken(
                 said(format!("the task was cancelled at the agent at {from}")),
                 true,
@@ -235,6 +237,7 @@ impl<'a> A2aExchange<'a> {
         let by_card = matches!(self.address.place, AgentLocation::Card(_));
         let handle = A2aTaskHandle {
             task: task.id.clone(),
+            // An address of the configuration is read again each time; one that a card gave is not asked for twice.
             url: by_card.then(|| place.url.to_string()),
             tenant: place.tenant.clone(),
         };
@@ -246,6 +249,7 @@ impl<'a> A2aExchange<'a> {
                 false,
             ));
         }
+        // To redact it would leave an id that no agent knows.
         if self.shared.redactor.text(&text) != text {
             return Err(AttemptOutcome::broken(
                 format!("{from} gives a task an id that holds a secret"),
@@ -271,6 +275,7 @@ impl<'a> A2aExchange<'a> {
             (AgentLocation::Card(_), Some(url)) => parse_address(url).map_err(|error| error.to_string())?,
             (AgentLocation::Endpoint(url), _) => url.clone(),
         };
+        // The headers hold secrets for the agent that is configured now.
         if url.origin() != known.origin() {
             return Err(format!("the task is at {}, and the agent now at {}", origin(&url), origin(known)));
         }
@@ -280,6 +285,7 @@ impl<'a> A2aExchange<'a> {
     fn failed(&self, trouble: RpcError) -> AttemptOutcome {
         let is_over = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         match trouble {
+            // The request was cut short by the attempt's own deadline, which is what to say.
             RpcError::Passing { message, .. } if is_over => {
                 AttemptOutcome::failed(NodeReason::Timeout, message)
             }

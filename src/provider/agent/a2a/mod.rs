@@ -1,4 +1,4 @@
-//! An agent at an address: it gets the task by the protocol A2A 1.0, as JSON-RPC over HTTP, and is looked at until the
+//! An agent at an address: it gets the task by the protocol A2A 1.0, as JSON-RPC over HTTP, and is polled until the
 //! task has ended. `docs/providers/agent.md` describes it.
 
 mod calls;
@@ -61,7 +61,7 @@ impl RemoteAgents {
         Box::pin(async move { run(&shared, attempt, address, control, again).await })
     }
 
-    /// Looks at a task that was handed in before.
+    /// Polls a task that was handed in before.
     pub(super) fn poll(
         &self,
         mut attempt: Attempt,
@@ -69,12 +69,12 @@ impl RemoteAgents {
         control: Control,
     ) -> AttemptFuture {
         let shared = Arc::clone(&self.0);
-        // A look changes nothing outside; answers are passed on by claimed attempts.
+        // A poll changes nothing outside; answers are passed on by claimed attempts.
         attempt.answer = None;
         Box::pin(async move { run(&shared, attempt, address, control, true).await })
     }
 
-    /// Has a task called off.
+    /// Has a task cancelled.
     pub(super) fn call_off(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CancelFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
@@ -126,7 +126,7 @@ async fn run(
     report
 }
 
-/// Hands in a task. Where that has to end, the answer names the task, which is called off, or kept for the next runner.
+/// Hands in a task. Where that has to end, the answer names the task, which is cancelled, or kept for the next runner.
 async fn begin(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> FinalReport {
     let mut handing_in = Box::pin(exchange.begin());
     let stop = tokio::select! {

@@ -12,6 +12,7 @@ use crate::provider::{Attempt, AttemptOutcome};
 const RESULT: &str = "result";
 
 /// How many links are kept.
+// Each becomes an entry of the record.
 const LINKS: usize = 100;
 
 /// What a task gave.
@@ -58,12 +59,15 @@ impl Results {
                 data => other.push(whole(data.clone())),
             }
         }
+        // Named values count more than a text beside them, which is mostly an explanation for people.
         if given.is_empty() {
+            // The last one, as of two named values the later counts.
             given = match other.pop() {
                 Some(last) => [(RESULT.to_owned(), last)].into_iter().collect(),
                 None => from_text(&text_of(parts()), attempt),
             };
         }
+        // The limit of an output file, so that no provider can give more than a local command.
         if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
             let why = format!("the agent gives outputs of more than {} bytes", OUTPUT_LIMIT);
             return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
@@ -78,7 +82,7 @@ impl Results {
 
 /// The protocol knows floating numbers only, and agents write `3.0` for what was meant as `3`.
 fn whole(value: Value) -> Value {
-    /// Beyond it, not every whole number can be told from the next.
+    /// Beyond it, not every whole number has a floating one of its own.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
@@ -111,6 +115,8 @@ fn from_text(text: &str, attempt: &Attempt) -> JsonMap {
 
 /// A file that the agent keeps somewhere.
 fn link(name: Option<&str>, part: &A2aPart, attempt: &Attempt) -> Option<Artifact> {
+    // Links are shown to people: only web addresses, and none that holds a password. Raw bytes have no place in a
+    // record.
     let url = part.url.as_deref().filter(|url| parse_address(url).is_ok())?;
     let name = part.filename.as_deref().filter(|name| !name.is_empty()).or(name).unwrap_or("file");
     let plain = |text: &str| plain_line(text.as_bytes());

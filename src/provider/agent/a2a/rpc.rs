@@ -47,6 +47,7 @@ struct RpcReplyError {
 impl RpcError {
     pub(super) fn of(error: &WebError) -> Self {
         if error.may_pass() {
+            // Without a connection nothing was said; after one, the answer alone may have been lost.
             let acted = !matches!(error, WebError::Unreachable { .. } | WebError::Refused(_));
             Self::Passing { message: error.to_string(), after: None, acted }
         } else {
@@ -87,6 +88,7 @@ pub(super) fn result(answer: &Answer) -> Result<Value, RpcError> {
     let from = origin(&answer.url);
     let status = answer.status.as_u16();
     let head = format!("{from} answers {}", answer.status);
+    // Refused before it was read, whatever the body says, so the message can be sent again as it is.
     if matches!(status, 429 | 503) {
         return Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: false });
     }
@@ -96,6 +98,7 @@ pub(super) fn result(answer: &Answer) -> Result<Value, RpcError> {
         _ => {}
     }
     match status {
+        // A gateway that gave up may have passed the message on: the next try asks for a task first.
         408 | 425 | 500..=599 => {
             Err(RpcError::Passing { message: head, after: answer.retry_after(), acted: true })
         }

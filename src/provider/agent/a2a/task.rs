@@ -24,6 +24,7 @@ pub(super) struct A2aTask {
     pub(super) context_id: Option<String>,
     pub(super) status: A2aTaskStatus,
     #[serde(default)]
+    // An `Option` with a default: `null`, an empty list and nothing at all mean the same, here as in the fields below.
     pub(super) artifacts: Option<Vec<A2aArtifact>>,
 }
 
@@ -87,6 +88,7 @@ impl A2aTaskStatus {
             "TASK_STATE_CANCELED" => A2aTaskState::Canceled,
             "TASK_STATE_INPUT_REQUIRED" => A2aTaskState::InputRequired,
             "TASK_STATE_AUTH_REQUIRED" => A2aTaskState::AuthRequired,
+            // A state that a later version adds must not end work that goes on; the node's `timeout` does in any case.
             _ => A2aTaskState::Working,
         }
     }
@@ -99,6 +101,7 @@ impl A2aTaskStatus {
     /// What the agent says of it, as one line.
     pub(super) fn words(&self) -> String {
         self.message.as_ref().map(A2aMessage::text).map_or_else(String::new, |text| {
+            // The words become the message of a node: one line, in the record and on terminals (Invariant 8).
             plain_line(text.trim().replace(['\r', '\n'], " ").as_bytes()).chars().take(SHOWN).collect()
         })
     }
