@@ -13,7 +13,7 @@ mod phase;
 mod reads;
 mod transition;
 
-pub use attempt::{AttemptOutcome, AttemptReport, Evidence, Stop};
+pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};
 pub(crate) use fold::apply;

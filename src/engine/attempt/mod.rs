@@ -4,5 +4,6 @@ pub(crate) mod base;
 pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;
+pub(crate) mod health;
 pub(crate) mod running;
 pub(crate) mod workspace;

@@ -1,6 +1,7 @@
 //! Workspaces for attempts: which commit one holds, where its objects come from, and what happens to it afterwards.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,8 @@ use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
 use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
 use crate::model::Digest;
-use crate::provider::{CollectError, PrivateCheckout, Workspace, WorkspaceError};
+use crate::provider::{CollectError, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
+use crate::run::RunnerFault;
 
 /// How many hexadecimal digits of a digest name the folder of a repository.
 const FOLDER_DIGITS: usize = 16;
@@ -66,13 +68,14 @@ impl Workspaces {
     }
 
     /// Does something with a handle on the user's repository that no other thread uses.
-    pub(super) fn with_repo<T>(
+    pub(super) fn with_repo<T, E: From<GitError>>(
         &self,
-        work: impl FnOnce(&Repo) -> Result<T, GitError>,
-    ) -> Result<T, GitError> {
+        work: impl FnOnce(&Repo) -> Result<T, E>,
+    ) -> Result<T, E> {
         let spare = lock(&self.repos).pop();
         let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
         let done = work(&repo);
+        // Back also after a failure, which is about the work and not about the handle.
         lock(&self.repos).push(repo);
         done
     }
@@ -130,7 +133,8 @@ struct OrderedWorkspace {
 
 impl Workspace for OrderedWorkspace {
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
-        let (copy, cache) = self.workspaces.check_out(&self.order).map_err(WorkspaceError::new)?;
+        let (copy, cache) = (self.workspaces.check_out(&self.order))
+            .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
         let tree = copy.tree();
         debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
         let shared = Arc::new(Mutex::new(Some(copy)));
@@ -149,8 +153,55 @@ impl Workspace for OrderedWorkspace {
                     CollectError::Runner("the workspace was given back already".to_owned().into())
                 })?;
                 let at = workspaces.clock.now();
-            workspaces.with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at))
+                workspaces
+                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at))
             });
         Ok(checkout)
+    }
+}
+
+/// Whose fault it is that a commit cannot be checked out. What is not known to be the commit's is this machine's: a failure
+/// of the work is for good, a claim that is given back is not.
+fn fault_of(error: &GitError) -> WorkspaceFault {
+    match error {
+        GitError::Interrupted => WorkspaceFault::Interrupted,
+        GitError::BadTree { .. } | GitError::BadPath { .. } | GitError::RefusedEntry { .. } => {
+            WorkspaceFault::Commit
+        }
+        // Names that differ only in case, or are too long for this file system.
+        GitError::Io { source, .. }
+            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::InvalidFilename) =>
+        {
+            WorkspaceFault::Commit
+        }
+        GitError::Missing { .. }
+        | GitError::TimedOut { .. }
+        | GitError::Authentication { .. }
+        | GitError::Permission { .. }
+        | GitError::Unreachable { .. }
+        | GitError::Remote { .. } => WorkspaceFault::Runner(RunnerFault::Commit),
+        _ => WorkspaceFault::Runner(RunnerFault::Machine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_commit_itself_is_the_commits_fault() {
+        let io = |kind: ErrorKind| GitError::Io { doing: "write", path: PathBuf::new(), source: kind.into() };
+        let unreachable = GitError::Unreachable { remote: "origin".to_owned(), detail: "503".to_owned() };
+        let cases = [
+            (io(ErrorKind::StorageFull), WorkspaceFault::Runner(RunnerFault::Machine)),
+            (io(ErrorKind::PermissionDenied), WorkspaceFault::Runner(RunnerFault::Machine)),
+            (io(ErrorKind::AlreadyExists), WorkspaceFault::Commit),
+            (unreachable, WorkspaceFault::Runner(RunnerFault::Commit)),
+            (GitError::BadPath { path: "..".to_owned(), problem: "is unsafe" }, WorkspaceFault::Commit),
+            (GitError::Interrupted, WorkspaceFault::Interrupted),
+        ];
+        for (error, fault) in cases {
+            assert_eq!(fault_of(&error), fault, "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::engine::attempt::factory::{AttemptFactory, Claim};
 use crate::engine::attempt::running::{Attempts, OUTPUT_LINES, forward};
@@ -126,6 +126,13 @@ impl Polls {
                     let (_keep, stop) = watch::channel(None);
                     let polling = provider.poll(attempt, Control { stop, output: lines });
                     match tokio::time::timeout(LONGEST_POLL, polling).await {
+                        // The remote work is as it was; what this machine lacks for checking it says nothing of it.
+                        Ok(AttemptReport {
+                            outcome: AttemptOutcome::RunnerFailed { message, .. }, ..
+                        }) => {
+                            warn!(node = %id, message, "cannot check remote work here; it is polled again");
+                            None
+                        }
                         Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => Some(report),
                         // One that was stopped or took too long learned nothing, and that is no failure of
                         // the work.

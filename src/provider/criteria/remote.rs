@@ -7,28 +7,29 @@ use tokio::sync::watch;
 
 use super::checker::{Checker, needs_checkout};
 use crate::model::{CriterionResult, NodeReason};
-use crate::provider::output::{AttemptLog, Redactor};
-use crate::provider::process::{EnvVars, Interrupt, ProcessEnd, interrupt};
-use crate::provider::web::Web;
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
+use crate::provider::output::AttemptLog;
+use crate::provider::process::{EnvVars, Interrupt, interrupt};
+use crate::provider::{
+    Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderContext, Stop, stop_requested,
+};
 
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Checks the criteria of an attempt that succeeded, and takes what came out into its report.
 pub(in crate::provider) async fn check_elsewhere(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
 ) {
-    check_there(settings, attempt, None, report, stop, log).await;
+    check_there(shared, attempt, None, report, stop, log).await;
 }
 
 /// The same, where the work was done, if there is such a place.
 pub(in crate::provider) async fn check_there(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     place: Option<PrivateCheckout>,
     report: &mut AttemptReport,
@@ -37,14 +38,18 @@ pub(in crate::provider) async fn check_there(
 ) {
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
-        Err(error) => return report.override_success(failed(format!("no pipe for the checks: {error}"))),
+        Err(error) => {
+            let message = format!("no pipe for the checks: {error}");
+            return report.override_success(AttemptOutcome::broken_off_here(message));
+        }
     };
-    let (settings, attempt) = (settings.clone(), attempt.clone());
-    let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
+    let shared = shared.clone();
+    let attempt = attempt.clone();
+    let mut work = tokio::task::spawn_blocking(move || check(&shared, &attempt, place, &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
         // The thread may hold the process of a criterion: it is asked to end it, and waited for.
-        Some(stop) = asked(stop) => {
+        stop = stop_requested(stop) => {
             asker.ask(stop);
             work.await
         }
@@ -57,7 +62,10 @@ pub(in crate::provider) async fn check_there(
                 report.override_success(outcome);
             }
         }
-        Err(error) => report.override_success(failed(format!("the checks broke off: {error}"))),
+        Err(error) => {
+            let message = format!("the checks broke off: {error}");
+            report.override_success(AttemptOutcome::broken_off_here(message));
+        }
     }
 }
 
@@ -67,23 +75,18 @@ struct RemoteCriteria {
     outcome: Result<(), AttemptOutcome>,
 }
 
-async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
-    stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen)
-}
-
 /// Blocks.
 fn check(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     there: Option<PrivateCheckout>,
     interrupt: &Interrupt,
     mut log: AttemptLog,
 ) -> RemoteCriteria {
-    let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
     let mut results = Vec::new();
     let outcome = in_a_place(attempt, there, |place| {
         let mut environment = EnvVars::new();
-        for (name, value) in settings.environment.iter().chain(&settings.secrets) {
+        for (name, value) in shared.settings.environment.iter().chain(&shared.settings.secrets) {
             environment.insert(name.into(), value.clone());
         }
         let mut checker = Checker {
@@ -98,15 +101,16 @@ fn check(
             deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt,
             log: &mut log,
-            redactor: &redactor,
-            web: &Web::new(&settings.allow_private),
+            redactor: &shared.redactor,
+            web: &shared.web,
         };
         checker.check_all(&attempt.criteria, &mut results)
     });
     let outcome = match outcome {
         Err(outcome) => Err(outcome),
-        Ok(Err(ProcessEnd::Stopped(stop))) => Err(AttemptOutcome::Stopped(stop)),
-        Ok(Err(_)) => Err(AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")),
+        Ok(Err(cut)) => {
+            Err(cut.outcome(|| AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")))
+        }
         Ok(Ok(())) => match results.iter().find(|result| result.required && !result.passed) {
             Some(result) => {
                 let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
@@ -131,10 +135,13 @@ fn in_a_place<T>(
     if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
         return Ok(work(&attempt.run_dir));
     }
-    let checkout = attempt.workspace.prepare().map_err(|error| failed(error.to_string()))?;
+    let checkout = attempt.workspace.prepare().map_err(|error| match error.outcome() {
+        // The work was done, whatever keeps it from being checked.
+        AttemptOutcome::RunnerFailed { fault, message, .. } => {
+            AttemptOutcome::RunnerFailed { fault, message, begun: true }
+        }
+        AttemptOutcome::NotStarted { .. } => AttemptOutcome::Stopped(Stop::Shutdown),
+        other => other,
+    })?;
     Ok(work(&checkout))
-}
-
-fn failed(message: String) -> AttemptOutcome {
-    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::model::NodeReason;
 use crate::provider::output::{Redactor, holds_token};
 use crate::provider::settings::{ConfigError, Settings};
+use crate::provider::workspace::chain;
 use crate::provider::{
     AttemptOutcome, ChangePolicy, ChangeRules, CollectError, CollectedChanges, Evidence, PrivateCheckout,
 };
@@ -74,9 +75,9 @@ impl ChangeSettings {
             Err(CollectError::Refused(message)) => {
                 return Err(AttemptOutcome::failed(NodeReason::ChangeRefused, message));
             }
-            // The process ran, and may have had effects elsewhere: as with a lost runner, it is run again only where it may be.
+            // The process ran, and may have had effects elsewhere: it is run again only where it may be repeated.
             Err(error @ CollectError::Runner(_)) => {
-                return Err(AttemptOutcome::Lost { message: super::chain(&error) });
+                return Err(AttemptOutcome::broken_off_here(chain(&error)));
             }
         }
         Ok(())
