@@ -94,11 +94,7 @@ impl<'a> LocalRun<'a> {
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let mut environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
-        if let Some(above) = place.root.parent() {
-            // Git that finds no `.git` here would walk up to whatever repository the folder happens to be in.
-            environment.insert("GIT_CEILING_DIRECTORIES".into(), above.into());
-        }
+        let environment = self.environment(place, folder);
         let enclosure = self.enclosure(place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace);
@@ -126,14 +122,7 @@ impl<'a> LocalRun<'a> {
         }
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,
-            None => {
-                read_outputs(folder.output(), &self.attempt.declared_outputs).map_err(|error| match error
-                    .is_machine_fault()
-                {
-                    true => AttemptOutcome::broken_off_here(error.to_string()),
-                    false => AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()),
-                })?
-            }
+            None => self.read_outputs(folder)?,
         };
         folder.forget_output();
         // Before the criteria: what tests and builds write belongs to no result.
@@ -154,6 +143,23 @@ impl<'a> LocalRun<'a> {
         };
         self.check(checker, &mut report.evidence.criteria)?;
         Ok(outputs)
+    }
+
+    fn environment(&self, place: &WorkingFolder, folder: &RunFolder<'_>) -> EnvVars {
+        let mut environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
+        if let Some(above) = place.root.parent() {
+            // Git that finds no `.git` here would walk up to whatever repository the folder happens to be in.
+            environment.insert("GIT_CEILING_DIRECTORIES".into(), above.into());
+        }
+        environment
+    }
+
+    fn read_outputs(&self, folder: &RunFolder<'_>) -> Result<JsonMap, AttemptOutcome> {
+        let read = read_outputs(folder.output(), &self.attempt.declared_outputs);
+        read.map_err(|error| match error.is_machine_fault() {
+            true => AttemptOutcome::broken_off_here(error.to_string()),
+            false => AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()),
+        })
     }
 
     /// Where the process will work. Blocks while the checkout is made.
