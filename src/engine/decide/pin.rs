@@ -26,7 +26,7 @@ pub(super) fn accept(
 ) -> Result<DecisionEffect, EngineError> {
     let mut target = DecisionTarget::open(snapshot, key)?;
     if target.status().phase.is_terminal() {
-        return refuse(format!("{key} is {} already", target.status().phase));
+        return refuse(format!("{key} is already {}", target.status().phase));
     }
     let Some(pinned) = target.status().extensions.pinned.clone() else {
         return refuse(format!("{key} is not pinned yet; the next reconcile does that"));
