@@ -254,7 +254,7 @@ fn after_a_rewritten_branch_a_person_accepts_what_it_holds_now() {
     assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded);
     assert_eq!(stage.trace("trace"), ["merged"]);
     let done = stage.environment.planspec(&["accept-pin", "run", "-n", "team"]).exits(1);
-    assert!(done.stderr.contains("is Succeeded already"), "{done:?}");
+    assert!(done.stderr.contains("is already Succeeded"), "{done:?}");
 }
 
 #[test]
