@@ -15,22 +15,24 @@ use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, P
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Checks the criteria of an attempt that succeeded, and takes what came out into its report.
+/// Checks the criteria of an attempt that succeeded, and takes what came out into its report. `began` is when this run or
+/// poll did.
 pub(in crate::provider) async fn check_elsewhere(
     settings: &ProviderSettings,
     attempt: &Attempt,
+    began: Instant,
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
 ) {
-    check_there(settings, attempt, None, report, stop, log).await;
+    check_there(settings, attempt, (began, None), report, stop, log).await;
 }
 
 /// The same, where the work was done, if there is such a place.
 pub(in crate::provider) async fn check_there(
     settings: &ProviderSettings,
     attempt: &Attempt,
-    place: Option<PrivateCheckout>,
+    (began, place): (Instant, Option<PrivateCheckout>),
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
@@ -40,7 +42,11 @@ pub(in crate::provider) async fn check_there(
         Err(error) => return report.override_success(failed(format!("no pipe for the checks: {error}"))),
     };
     let (settings, attempt) = (settings.clone(), attempt.clone());
-    let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
+    // The `timeout` of a node covers the work and its checks together, the time before this poll included.
+    let deadline = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
+    let deadline = deadline.and_then(|left| began.checked_add(left));
+    let mut work =
+        tokio::task::spawn_blocking(move || check(&settings, &attempt, (deadline, place), &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
         // The thread may hold the process of a criterion: it is asked to end it, and waited for.
@@ -75,7 +81,7 @@ async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
 fn check(
     settings: &ProviderSettings,
     attempt: &Attempt,
-    there: Option<PrivateCheckout>,
+    (deadline, there): (Option<Instant>, Option<PrivateCheckout>),
     interrupt: &Interrupt,
     mut log: AttemptLog,
 ) -> RemoteCriteria {
@@ -94,8 +100,7 @@ fn check(
             grace: GRACE,
             // `config.sandbox` is a setting of local commands; remote work has none to take over.
             enclosure: None,
-            // Counted from here, so a caller that has used up some of the time has to pass on what is left.
-            deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline,
             interrupt,
             log: &mut log,
             redactor: &redactor,

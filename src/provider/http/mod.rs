@@ -7,6 +7,7 @@ mod reply;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -74,6 +75,7 @@ impl Provider for Http {
 }
 
 async fn run(shared: &HttpContext, attempt: Attempt, control: Control, again: bool) -> AttemptReport {
+    let began = Instant::now();
     let Control { mut stop, output } = control;
     let config = match HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings) {
         Ok(config) => config,
@@ -98,7 +100,7 @@ async fn run(shared: &HttpContext, attempt: Attempt, control: Control, again: bo
         log.write(message.as_bytes());
         log.end_part();
     }
-    check_elsewhere(&shared.settings, &attempt, &mut report, &mut stop, log).await;
+    check_elsewhere(&shared.settings, &attempt, began, &mut report, &mut stop, log).await;
     report
 }
 

@@ -103,10 +103,7 @@ async fn run(shared: &Arc<McpContext>, attempt: Attempt, control: Control) -> At
     let mut report = AttemptReport { outcome: report.outcome.cleaned(&shared.redactor), ..report };
     match log {
         Some(log) if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) => {
-            // The `timeout` of a node covers the work and its checks together.
-            let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
-            let attempt = Attempt { timeout, ..attempt };
-            check_there(&shared.settings, &attempt, place, &mut report, &mut stop, log).await;
+            check_there(&shared.settings, &attempt, (began, place), &mut report, &mut stop, log).await;
         }
         Some(log) => report.evidence.log = log.finish(),
         None => {}
