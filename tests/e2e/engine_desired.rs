@@ -340,3 +340,20 @@ fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
     assert_eq!(stage.trace("trace").len(), 2);
     check_quiet(&stage);
 }
+
+#[test]
+fn a_limit_that_is_lowered_ends_nothing_that_began_before() {
+    let gate = json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "look" } });
+    let graph = Graph::new("work").node(gate).task("after", &["look"], "true");
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    stage.commit(".planspec.yaml", &format!("{QUICK}limits: {{fileBytes: 300}}\n"));
+    stage.commit("small.yaml", &yaml(&[document("Goal", "small", &json!({ "description": "x" }))]));
+    // The file is too large now, which is an error of that file alone.
+    stage.reconcile(&[]).exits(1);
+    assert!(record(&stage, Kind::Goal, "small").is_some());
+    stage.environment.planspec(&["approve", "look", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).exits(1);
+    assert_eq!(stage.status("work").phase, ExecutionPhase::Succeeded);
+    check_history(&stage.environment.repo());
+}
