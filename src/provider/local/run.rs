@@ -38,7 +38,9 @@ impl<'a> LocalRun<'a> {
         job: &'a Job,
         interrupt: &'a Interrupt,
     ) -> Self {
-        let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // A poll of a plugin's remote work has what the time before it left.
+        let left = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
+        let deadline = left.and_then(|left| Instant::now().checked_add(left));
         Self { shared, attempt, job, interrupt, deadline }
     }
 
@@ -141,8 +143,11 @@ impl<'a> LocalRun<'a> {
     ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
         let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
         let writable = [place.root.as_path(), folder.path()];
+        let runner: EnvVars = (self.shared.settings.environment.iter())
+            .map(|(name, value)| (name.into(), value.clone()))
+            .collect();
         let enclosure = sandbox
-            .enclosure(&writable, folder.inputs(), environment)
+            .enclosure(&writable, folder.inputs(), (&runner, environment))
             // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
