@@ -240,3 +240,16 @@ fn a_configuration_under_another_name_is_an_error() {
         }
     }
 }
+
+#[test]
+fn a_tracked_manifest_in_an_ignored_folder_is_checked_as_it_is_reconciled() {
+    let environment =
+        TestEnvironment::with_files(&[(".gitignore", "build/\n"), ("a.yaml", &goal("a", "Fine"))]);
+    let broken = "apiVersion: planspec.io/v1alpha1\nkind: Goal\n";
+    environment.write("build/deep/kept.yaml", broken);
+    environment.write("build/deep/left.yaml", broken);
+    environment.git(&["add", "--force", "build/deep/kept.yaml"]).succeeds();
+    let outcome = environment.planspec(&["validate"]).exits(1);
+    let text = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(text.contains("build/deep/kept.yaml") && !text.contains("left.yaml"), "{text}");
+}
