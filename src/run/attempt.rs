@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Artifact, CriterionResult, JsonMap, LogSummary, NodeReason};
+use crate::model::{Artifact, CriterionResult, JsonMap, LogSummary, NodeId, NodeReason, NodeStatus};
 
 /// Why an attempt ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,25 @@ pub enum Stop {
     Cancel,
     /// The runner shuts down; another one will start the attempt again.
     Shutdown,
+}
+
+/// The name of one attempt, which no other attempt of any runner ever has.
+// The uid is part of it: an Execution that was deleted and written again has the same key and counts from one again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttemptName {
+    /// The uid of the Execution.
+    pub(crate) uid: String,
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Its name within the node: the token of the lease and the number.
+    pub(crate) id: String,
+}
+
+impl AttemptName {
+    /// The current or last attempt of a node.
+    pub(crate) fn of(uid: &str, node: &NodeId, state: &NodeStatus) -> Self {
+        Self { uid: uid.to_owned(), node: node.clone(), id: state.attempt_id() }
+    }
 }
 
 /// How an attempt, or a poll of remote work, ended.

@@ -11,7 +11,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;
 use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, PinnedGraph, ResourceKey, StatusRecord};
 use crate::plan::{CancelResult, LeaseTerms};
-use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
+use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -118,13 +118,15 @@ impl ActiveExecution {
         self.dirty || !self.finished.is_empty() || !self.poll_results.is_empty()
     }
 
-    /// Whether the node runs here, as far as the record says.
-    pub(crate) fn runs(&self, node: &NodeId, attempt_id: &str) -> bool {
-        self.status()
-            .and_then(|status| status.node_statuses.get(node))
-            // By the whole name with its token: after a takeover the same number may be another runner's
-            // attempt.
-            .is_some_and(|state| state.phase == NodePhase::Running && state.attempt_id() == attempt_id)
+    /// Whether an attempt is under way, as far as the record says.
+    pub(crate) fn runs(&self, attempt: &AttemptName) -> bool {
+        let Some(record) = self.record.as_ref() else { return false };
+        let state = record.execution().and_then(|status| status.node_statuses.get(&attempt.node));
+        // By the whole name with its token: after a takeover the same number may be another runner's attempt.
+        state.is_some_and(|state| {
+            let name = AttemptName::of(&record.metadata.uid, &attempt.node, state);
+            state.phase == NodePhase::Running && name == *attempt
+        })
     }
 }
 

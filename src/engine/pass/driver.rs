@@ -247,11 +247,13 @@ impl<'a> Driver<'a> {
                     active.finished.push(*end);
                     active.dirty = true;
                 } else {
-                    debug!(execution = %key, node = %end.node, "drop the end of an attempt that nobody waits for");
+                    debug!(execution = %key, node = %end.attempt.node, "drop the end of an attempt that nobody waits for");
                 }
             }
             AttemptMessage::Polled(key, result) => self.take_poll_result(&key, *result),
-            AttemptMessage::RemoteCancelled(key, node, done) => self.take_cancel_result(&key, node, done),
+            AttemptMessage::RemoteCancelled(key, uid, node, done) => {
+                self.take_cancel_result(&key, &uid, node, done);
+            }
             AttemptMessage::Line(key, node, line) => self.emit(Event::Output { key, node, line }),
         }
     }

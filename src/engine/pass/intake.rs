@@ -109,7 +109,7 @@ impl Driver<'_> {
         let runner = &self.options.runner;
         // By the attempt's name and not by the phase: a node that another runner took over is Running as
         // well.
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
         // A record that is gone was removed by somebody; only one with another holder or none was taken over.
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
             // From here on no queued claim finds a fence to start under. What runs was stopped above, or ends

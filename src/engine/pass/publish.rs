@@ -202,7 +202,7 @@ impl Driver<'_> {
             self.attempts.remove_fence(key);
         }
         // What this step recorded, such as a cancellation, ends what runs for it.
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         // The answer to a poll needs an active Execution that takes it in, or it is lost until the next poll.
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
