@@ -27,6 +27,10 @@ pub(crate) struct ActiveExecution {
     pub(crate) priority: u16,
     /// Attempts that ended and are not published yet.
     pub(crate) finished: Vec<AttemptEnd>,
+    /// Those of them that a step took up which went ahead of its publication.
+    ahead: Vec<AttemptEnd>,
+    /// The remote refused what had gone ahead: everything is published first.
+    strict: bool,
     /// Results of polls that are not considered yet.
     pub(crate) poll_results: Vec<PollResult>,
     /// Remote work that was cancelled, and is not published as such yet.
@@ -50,6 +54,8 @@ impl ActiveExecution {
             pinned: None,
             priority,
             finished: Vec::new(),
+            ahead: Vec::new(),
+            strict: false,
             poll_results: Vec::new(),
             remote_cancelled: BTreeMap::new(),
             wake_at: None,
@@ -87,6 +93,46 @@ impl ActiveExecution {
     pub(crate) fn taken_up(&mut self, step: &PreparedStep) {
         // From the front and by number: what came since the step was prepared stands behind.
         self.finished.drain(..step.finished.min(self.finished.len()));
+        self.taken_up_polls(step);
+    }
+
+    /// The same for a step that is not published yet.
+    // Kept, because the step may have to be withdrawn: the record then says that these attempts run, and without their
+    // ends the work that they did would count as lost with its runner.
+    pub(crate) fn taken_up_ahead(&mut self, step: &PreparedStep) {
+        self.ahead.extend(self.finished.drain(..step.finished.min(self.finished.len())));
+        self.taken_up_polls(step);
+    }
+
+    /// Considers again what was taken up by steps that went ahead and are withdrawn.
+    pub(crate) fn restore_ends(&mut self) {
+        self.ahead.append(&mut self.finished);
+        self.finished = std::mem::take(&mut self.ahead);
+    }
+
+    /// The same for those whose attempts the published record knows; the others are dropped, and nothing goes ahead any
+    /// more. Whether there were others.
+    pub(crate) fn restore_published_ends(&mut self) -> bool {
+        self.restore_ends();
+        let ends = std::mem::take(&mut self.finished);
+        let before = ends.len();
+        self.finished = ends.into_iter().filter(|end| self.runs(&end.attempt)).collect();
+        (self.strict, self.dirty) = (true, true);
+        self.finished.len() < before
+    }
+
+    /// Whether nodes of it may start ahead of their publication.
+    pub(crate) fn may_go_ahead(&self) -> bool {
+        !self.strict
+    }
+
+    /// What went ahead is published.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+    }
+
+    fn taken_up_polls(&mut self, step: &PreparedStep) {
+        // The next poll learns the same, should this step be withdrawn.
         self.poll_results.drain(..step.polled.min(self.poll_results.len()));
     }
 

@@ -13,7 +13,7 @@ use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitEffects;
 use crate::engine::commit::publisher::PublishOutcome;
 use crate::engine::commit::refusals::RefusalStep;
-use crate::engine::execution::active::terms;
+use crate::engine::execution::active::{ActiveExecution, terms};
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
@@ -47,7 +47,10 @@ impl Driver<'_> {
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
                 self.lane.published(begun, outcome.puts.keys());
                 // What went ahead is planned again: now that it is published, its Execution may end or be parked.
-                let ahead = self.lane.take_unpublished();
+                let ahead = self.lane.take_published(&outcome.puts);
+                for key in &ahead {
+                    self.queue.get_mut(key).map(ActiveExecution::forget_ahead);
+                }
                 self.queue.add(ahead);
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.delivered(Some((commit, subject)), steps, outcome, reading)?;
@@ -222,12 +225,21 @@ impl Driver<'_> {
         info!(%error, records = effects.puts.len(), ?step, "the remote refused a commit");
         let suspect = match step {
             RefusalStep::Divide => None,
+            // Of several attempts one after the other it is not known whose content was refused: they are made again, each
+            // published before the next.
+            RefusalStep::Withdraw(key) if self.withdraw_ahead(&key) => {
+                self.lane.refusals().acquit(&key);
+                None
+            }
             RefusalStep::Withdraw(key) => {
                 // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
                 let withdrawn = self.queue.get_mut(&key).is_some_and(|active| active.withdraw(&error));
                 (!withdrawn).then_some(key)
             }
-            RefusalStep::LeaveOut(key) => Some(key),
+            RefusalStep::LeaveOut(key) => {
+                self.withdraw_ahead(&key);
+                Some(key)
+            }
             RefusalStep::GiveUp => return Err(error.into()),
         };
         // Nothing of the refused commit is on the branch, so all of it is planned again; how many go into the
