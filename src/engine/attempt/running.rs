@@ -95,6 +95,12 @@ impl Attempts {
         (attempts, receiver)
     }
 
+    /// Starts by other terms from now on.
+    pub(crate) fn reconfigure(&mut self, registry: Registry, jobs: usize) {
+        self.registry = registry;
+        self.jobs = jobs.max(1);
+    }
+
     /// The providers.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry

@@ -34,7 +34,11 @@ impl Driver<'_> {
         self.lane.count_others(&self.snapshot.repo, status, tips.status, &self.options.runner)?;
         // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
         self.save_waits()?;
+        let reconfigured = tips.config != self.snapshot.config;
         let diagnostics = self.snapshot.move_to(tips)?;
+        if reconfigured {
+            self.reconfigure();
+        }
         self.announce(diagnostics)?;
         // Executions that are driven follow their records at once. The rest of what others brought is work in
         // the index now, and waiting for this round's end would delay it behind the longest attempt.

@@ -61,6 +61,11 @@ impl Polls {
         }
     }
 
+    /// Asks these providers from now on.
+    pub(crate) fn reconfigure(&mut self, registry: Registry) {
+        self.registry = registry;
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.asked.is_empty()
     }
