@@ -37,6 +37,11 @@ pub(crate) struct PassBounds {
 }
 
 impl PassBounds {
+    /// The same, for a pass that carries out held-back deletions.
+    pub(crate) fn with_mass_delete(&self) -> Self {
+        Self { allow_mass_delete: true, ..self.clone() }
+    }
+
     /// How long a pass may take.
     pub(crate) fn time(&self) -> Option<std::time::Duration> {
         self.max_duration.as_ref().map(Duration::span)
@@ -220,20 +225,34 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         environment: passed,
         secrets: named(&config.providers.secrets),
         allow_private: config.providers.network.allow_private.clone(),
-        agents: config.providers.agents.clone(),
-        mcp: config.providers.mcp.clone(),
-        plugins: config.providers.plugins.clone(),
-        services: config.providers.services.clone(),
+        sections: config.providers.sections.clone(),
         runs: runs.to_owned(),
         github: github(environment),
         home: home(environment, &config.status_branch),
     })
 }
 
+/// The providers as far as checking goes: every secret that the configuration names counts as set, because whoever
+/// validates a change rarely has the secrets of the runner.
+pub(crate) fn registry_to_check(config: &Config) -> Registry {
+    let named = |name: &String| (name.clone(), std::ffi::OsString::from("unknown here"));
+    Registry::standard(ProviderSettings {
+        allow: config.providers.allow.clone(),
+        secrets: config.providers.secrets.iter().map(named).collect(),
+        sections: config.providers.sections.clone(),
+        ..ProviderSettings::default()
+    })
+}
+
 /// A reconcile says no when manifests are invalid or deletions were held back; what failed or waits is no error of the
-/// reconcile itself.
-pub(crate) fn verdict(summary: &ReconcileSummary) -> Exit {
-    if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done }
+/// reconcile itself. A machine that cannot do the work is.
+pub(crate) fn verdict(summary: &ReconcileSummary) -> Result<Exit, CliError> {
+    if let Some(fault) = &summary.runner_fault {
+        return Err(CliError::environment(format!("this machine cannot do the work: {fault}")).hint(
+            "nothing failed and no retry was used up; free disk space or fix the permissions, then reconcile again, here or elsewhere",
+        ));
+    }
+    Ok(if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done })
 }
 
 /// The API of the Git host, as a workflow's runner names it; only with a token.

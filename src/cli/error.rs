@@ -107,6 +107,11 @@ impl CliError {
         self
     }
 
+    /// What the user may do about it.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// The exit code: a reader that went away is no failure.
     pub(crate) fn exit(&self) -> Exit {
         if self.closed_pipe { Exit::Done } else { self.exit }

@@ -4,11 +4,12 @@
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{Commit, GitError, ObjectId, Remote, Repo, SwapResult};
-use crate::manifest::{self, overlaps};
+use crate::manifest;
 use crate::record::is_status_commit;
 
 use super::desired_branch::{
-    BranchChoice, MAX_CONFIG_BYTES, ask_remote, check_names, recorded_branch, redirect, starting_branch,
+    BranchChoice, MAX_CONFIG_BYTES, ask_remote, check_names, in_the_way, recorded_branch, redirect,
+    starting_branch,
 };
 use super::{BranchError, EngineError};
 
@@ -230,7 +231,7 @@ impl Branches {
     }
 
     /// Refuses a status branch as the desired one, and a status branch that Git could not make.
-    fn checked(&self, tips: BranchTips) -> Result<BranchTips, EngineError> {
+    fn checked(&self, mut tips: BranchTips) -> Result<BranchTips, EngineError> {
         check_names(&tips.branch, &tips.config, is_status_commit(&tips.desired))?;
         let status = tips.config.status_branch.as_str();
         // Git refuses to move a branch under its working tree for the same reason: every file would look changed.
@@ -246,9 +247,14 @@ impl Branches {
                 Some(remote) => remote.branches()?,
                 None => self.repo.branches()?,
             };
-            if let Some(other) = others.iter().find(|other| overlaps(other, status)) {
-                let other = other.clone();
-                return Err(BranchError::Overlap { status: status.to_owned(), other }.into());
+            if let Some(other) = in_the_way(&others, status) {
+                return Err(
+                    BranchError::Overlap { status: status.to_owned(), other: other.to_owned() }.into()
+                );
+            }
+            // Another runner's first commit: the branch was not there when the tips were read, and is now.
+            if others.iter().any(|other| other == status) {
+                tips.status = self.status_tip(&tips.config)?;
             }
         }
         Ok(tips)

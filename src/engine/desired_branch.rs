@@ -142,9 +142,25 @@ pub(super) fn check_names(branch: &str, config: &Config, is_status_commit: bool)
     Ok(())
 }
 
+/// The branch beside which Git could not make the status branch: one of the two names is a folder of the other. A branch of the
+/// very same name is the status branch itself.
+pub(super) fn in_the_way<'b>(branches: &'b [String], status: &str) -> Option<&'b str> {
+    let clashes = |branch: &&String| branch.as_str() != status && overlaps(branch, status);
+    branches.iter().find(clashes).map(String::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_branch_that_has_just_been_made_is_in_nobody_s_way() {
+        let branches = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(in_the_way(&branches(&["main", "planspec/status"]), "planspec/status"), None);
+        assert_eq!(in_the_way(&branches(&["main", "planspec"]), "planspec/status"), Some("planspec"));
+        let inside = branches(&["planspec/status/old", "planspec/status"]);
+        assert_eq!(in_the_way(&inside, "planspec/status"), Some("planspec/status/old"));
+    }
 
     #[test]
     fn branches_of_ours_hold_no_desired_state() {

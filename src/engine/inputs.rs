@@ -33,6 +33,8 @@ pub struct ReconcileSummary {
     pub held_back: usize,
     /// Whether it stopped before everything was done, because it was asked to or its time was up.
     pub interrupted: bool,
+    /// Why this machine could not do the work, when it claims nothing more because of that.
+    pub runner_fault: Option<String>,
 }
 
 /// The parts that a reconcile works with.

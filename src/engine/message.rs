@@ -49,28 +49,3 @@ pub(crate) struct PollResult {
     pub(crate) next: Timestamp,
     pub(crate) at: Timestamp,
 }
-
-/// What the record says of work whose provider panicked.
-pub(crate) const PANICKED: &str = "the provider broke off by a fault in planspec; please report it";
-
-/// Does something when the task that holds it panics.
-// The loop waits for one message of each task: a task that ended without it would keep its slot, and the reconcile would
-// never come to an end.
-pub(crate) struct OnPanic<F: FnOnce()>(Option<F>);
-
-impl<F: FnOnce()> OnPanic<F> {
-    pub(crate) fn new(panicked: F) -> Self {
-        Self(Some(panicked))
-    }
-}
-
-impl<F: FnOnce()> Drop for OnPanic<F> {
-    fn drop(&mut self) {
-        // Not for a task that is aborted at the end of a reconcile, of which nobody waits for anything any more.
-        if std::thread::panicking()
-            && let Some(panicked) = self.0.take()
-        {
-            panicked();
-        }
-    }
-}

@@ -61,6 +61,8 @@ pub(crate) enum Reaction {
     No,
     /// A confused face.
     Confused,
+    /// Eyes.
+    Seen,
 }
 
 impl Reaction {
@@ -69,6 +71,7 @@ impl Reaction {
             Self::Yes => "+1",
             Self::No => "-1",
             Self::Confused => "confused",
+            Self::Seen => "eyes",
         }
     }
 }
@@ -174,15 +177,8 @@ impl GitHub {
         mine: impl Fn(&Comment) -> bool,
     ) -> Result<CommentUpdate, GitHubError> {
         let body = cut(body);
-        if let Some(old) = self.find_comment(repo, number, marker, &mine).await? {
-            // The host gives line ends back as it likes.
-            let same = |text: &str| text.replace("\r\n", "\n").trim_end() == body.trim_end();
-            // An edit without a change would count for the host's limits all the same.
-            if old.body.as_deref().is_some_and(same) {
-                return Ok(CommentUpdate::Unchanged(old.id));
-            }
-            self.edit_comment(repo, old.id, &body).await?;
-            return Ok(CommentUpdate::Updated(old.id));
+        if let Some(kept) = self.refresh_comment(repo, number, marker, &body, &mine).await? {
+            return Ok(kept);
         }
         match self.add_comment(repo, number, &body).await {
             // It may have been written all the same: searched for before it is tried once more.
@@ -195,6 +191,31 @@ impl GitHub {
             }
             answer => Ok(CommentUpdate::Created(answer?.id)),
         }
+    }
+
+    /// Brings the comment up to date that begins with `marker` and that `mine` takes for ours; none where there is no such
+    /// comment.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn refresh_comment(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        marker: &str,
+        body: &str,
+        mine: impl Fn(&Comment) -> bool,
+    ) -> Result<Option<CommentUpdate>, GitHubError> {
+        let body = cut(body);
+        let Some(old) = self.find_comment(repo, number, marker, &mine).await? else { return Ok(None) };
+        // The host gives line ends back as it likes.
+        let same = |text: &str| text.replace("\r\n", "\n").trim_end() == body.trim_end();
+        // An edit without a change would count for the host's limits all the same.
+        if old.body.as_deref().is_some_and(same) {
+            return Ok(Some(CommentUpdate::Unchanged(old.id)));
+        }
+        self.edit_comment(repo, old.id, &body).await?;
+        Ok(Some(CommentUpdate::Updated(old.id)))
     }
 
     async fn find_comment(

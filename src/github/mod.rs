@@ -1,6 +1,5 @@
 //! The API of the Git host. The only user of octocrab; knows nothing of plans or executions.
 
-mod checks;
 mod client;
 mod comments;
 mod error;
@@ -10,10 +9,8 @@ mod pacer;
 mod people;
 mod pulls;
 mod retry;
-mod statuses;
 mod workflows;
 
-pub(crate) use checks::{Annotation, AnnotationLevel, CheckResult};
 pub(crate) use client::{Access, GitHub};
 pub(crate) use comments::{Comment, CommentUpdate, Reaction};
 pub(crate) use error::GitHubError;
@@ -21,7 +18,6 @@ pub(crate) use issues::{Issue, IssueChange, NewIssue};
 pub(crate) use names::RepoName;
 pub(crate) use people::{Account, RepoPermission, TokenIdentity};
 pub(crate) use pulls::PullRequest;
-pub(crate) use statuses::CommitState;
 pub(crate) use workflows::{WorkflowArtifact, WorkflowRun};
 
 #[cfg(test)]

@@ -222,45 +222,6 @@ async fn a_token_that_cannot_be_sent_is_refused_before_anything_is() {
 }
 
 #[tokio::test]
-async fn annotations_go_out_fifty_at_a_time() {
-    let (server, github, repo) = host().await;
-    Mock::given(method("GET"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "check_runs": [] })))
-        .mount(&server)
-        .await;
-    let run = || ResponseTemplate::new(200).set_body_json(json!({ "id": 5, "name": "planspec" }));
-    Mock::given(method("POST"))
-        .and(path("/repos/acme/app/check-runs"))
-        .respond_with(run())
-        .expect(1)
-        .mount(&server)
-        .await;
-    Mock::given(method("PATCH"))
-        .and(path("/repos/acme/app/check-runs/5"))
-        .respond_with(run())
-        .expect(2)
-        .mount(&server)
-        .await;
-    let annotation = Annotation {
-        path: "a.yaml".to_owned(),
-        start_line: 1,
-        end_line: 1,
-        level: AnnotationLevel::Failure,
-        title: "t".to_owned(),
-        message: "m".to_owned(),
-    };
-    let check = CheckResult {
-        name: "planspec".to_owned(),
-        sha: "a".repeat(40),
-        passed: false,
-        title: "t".to_owned(),
-        summary: "s".to_owned(),
-        annotations: vec![annotation; 120],
-    };
-    assert_eq!(github.report_check(&repo, &check).await.unwrap().id, 5);
-}
-
-#[tokio::test]
 async fn permissions_and_teams_are_read_in_the_host_s_own_words() {
     let (server, github, repo) = host().await;
     let permission = |login: &str, word: &str| {
@@ -318,9 +279,6 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     assert_eq!((issue.number, issue.state.as_str()), (1347, "open"));
     assert_eq!(github.open_issue(&repo, &NewIssue::default()).await.unwrap().number, 1347);
     assert_eq!(github.change_issue(&repo, 1347, &IssueChange::default()).await.unwrap().number, 1347);
-    let check = github.check_named(&repo, &"a".repeat(40), "mighty_readme").await.unwrap().unwrap();
-    assert_eq!((check.id, check.conclusion.as_deref()), (4, Some("neutral")));
-    github.set_status(&repo, &"a".repeat(40), "x", CommitState::Success, "y").await.unwrap();
     let inputs = serde_json::Map::new();
     github.dispatch(&repo, "deploy.yml", "main", &inputs).await.unwrap();
     let runs = github.dispatched_runs(&repo, "deploy.yml", "main", |_| true).await.unwrap();

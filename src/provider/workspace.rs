@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use crate::model::NodeReason;
+use crate::run::{AttemptOutcome, RunnerFault};
+
 /// Gives private checkouts of one commit.
 pub trait Workspace: Send + Sync {
     /// A checkout that nobody else uses. Blocks while it is made.
@@ -16,13 +19,49 @@ pub trait Workspace: Send + Sync {
 /// Why there is no checkout.
 #[derive(Debug, thiserror::Error)]
 #[error("no checkout of the pinned commit")]
-pub struct WorkspaceError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct WorkspaceError {
+    fault: WorkspaceFault,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Whose fault it is that there is no checkout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkspaceFault {
+    /// This runner's: its disk, or its way to the commit.
+    Runner(RunnerFault),
+    /// The commit's: no machine can check it out.
+    Commit,
+    /// Nobody's: this runner was asked to end.
+    Interrupted,
+}
 
 impl WorkspaceError {
-    /// Says why.
-    pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(source.into())
+    /// Says whose fault it is, and why.
+    pub fn new(fault: WorkspaceFault, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { fault, source: source.into() }
     }
+
+    /// How an attempt ends that got no checkout.
+    pub(super) fn outcome(&self) -> AttemptOutcome {
+        let message = chain(self);
+        match self.fault {
+            WorkspaceFault::Runner(fault) => AttemptOutcome::RunnerFailed { fault, message, begun: false },
+            WorkspaceFault::Commit => AttemptOutcome::permanent(NodeReason::ProviderFailed, message),
+            WorkspaceFault::Interrupted => AttemptOutcome::NotStarted { message },
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 type ReleaseCheckout = Box<dyn FnOnce(PathBuf) + Send>;

@@ -32,6 +32,15 @@ impl AttemptName {
     }
 }
 
+/// What keeps a runner from doing work with which nothing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunnerFault {
+    /// This machine: a folder, the disk, a process that the system does not give.
+    Machine,
+    /// The way to the pinned commit: the network, the remote, a clone without the objects. Says nothing of other work.
+    Commit,
+}
+
 /// How an attempt, or a poll of remote work, ended.
 #[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
 pub enum AttemptOutcome {
@@ -59,6 +68,16 @@ pub enum AttemptOutcome {
     NotStarted {
         /// Why, in words.
         message: String,
+    },
+    /// It was not made, or not brought to its end, because of this runner or of the way to the pinned commit: no judgement of
+    /// the work. Another attempt follows and does not count as a retry; where the work had begun, as after [`Self::Lost`].
+    RunnerFailed {
+        /// What is to blame.
+        fault: RunnerFault,
+        /// What went wrong, in words; redacted.
+        message: String,
+        /// Whether the work may have done anything.
+        begun: bool,
     },
     /// The remote work is no longer to be found, and nobody knows how it ended. Another attempt follows where the node is
     /// repeatable, and does not count as a retry.
@@ -113,6 +132,20 @@ impl AttemptOutcome {
     #[must_use]
     pub fn permanent(reason: NodeReason, message: impl Into<String>) -> Self {
         Self::Failed { reason, message: message.into(), retryable: false, retry_after: None }
+    }
+}
+
+impl AttemptOutcome {
+    /// This machine failed before anything of the work began.
+    #[must_use]
+    pub fn not_possible_here(message: impl Into<String>) -> Self {
+        Self::RunnerFailed { fault: RunnerFault::Machine, message: message.into(), begun: false }
+    }
+
+    /// This machine failed after the work began, so that nobody knows what came of it.
+    #[must_use]
+    pub fn broken_off_here(message: impl Into<String>) -> Self {
+        Self::RunnerFailed { fault: RunnerFault::Machine, message: message.into(), begun: true }
     }
 }
 

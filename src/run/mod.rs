@@ -14,7 +14,7 @@ mod reads;
 mod transition;
 
 pub(crate) use attempt::AttemptName;
-pub use attempt::{AttemptOutcome, AttemptReport, Evidence, Stop};
+pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};
 pub(crate) use fold::apply;

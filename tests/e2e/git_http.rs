@@ -11,7 +11,8 @@ use std::thread;
 /// Serves the repositories below `root` on a free port, to the people of `tests/rig/gitusers.json`, until the process
 /// ends. A token comes as the password of Basic; the user name is ignored, as on Git hosts. A file
 /// `drop-acknowledgement` in a repository makes the server hang up once after a push, before it says so; a file `fail`
-/// makes it answer the next requests with an error, and a file `hang` not at all.
+/// makes it answer the next requests with an error, a file `fail-want` those that want one object, and a file `hang` makes it
+/// not answer at all.
 pub(crate) fn serve(root: PathBuf) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -81,7 +82,7 @@ fn answer(mut connection: &TcpStream, root: &Path) -> std::io::Result<()> {
         }
         return Ok(());
     }
-    if let Some(status) = outage(root, &request.path) {
+    if let Some(status) = outage(root, &request.path).or_else(|| refused_want(root, &request)) {
         return refuse(connection, &status, "", "not now");
     }
     let pushing = request.path.contains("git-receive-pack") || request.query.contains("git-receive-pack");
@@ -195,6 +196,14 @@ fn outage(root: &Path, path: &str) -> Option<String> {
         left => std::fs::write(file, format!("{left}\n{status}")).ok()?,
     }
     Some(status.to_owned())
+}
+
+/// The status that a file `fail-want` demands for a fetch of one object: its id on the first line, then the status.
+fn refused_want(root: &Path, request: &Request) -> Option<String> {
+    let text = std::fs::read_to_string(repository(root, &request.path).join("fail-want")).ok()?;
+    let (id, status) = text.split_once('\n')?;
+    let body = String::from_utf8_lossy(&request.body);
+    body.contains(&format!("want {id}")).then(|| status.to_owned())
 }
 
 /// The repository of a request: its path up to `.git`.

@@ -4,13 +4,34 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use planspec::model::Digest;
+use rustix::process::{Pid, Signal, kill_process};
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::environment::TestEnvironment;
 use crate::skip::{self, unless_found};
+
+/// One task that takes longer than a runner waits.
+const SLOW: &str = "
+apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: {name: slow, namespace: team}
+spec: {description: Wait, graph: {nodes: [{id: wait, kind: Task}]}}
+---
+apiVersion: planspec.io/v1alpha1
+kind: Binding
+metadata: {name: default, namespace: team}
+spec: {rules: [{selector: {planRef: {name: slow}}, target: {provider: 'tool://sleep', config: {command: sleep, args: ['60']}}}]}
+---
+apiVersion: planspec.io/v1alpha1
+kind: Execution
+metadata: {name: slow, namespace: team}
+spec: {planRef: {name: slow}}
+";
 
 fn action(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("action").join(file)
@@ -153,6 +174,56 @@ fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
         "0",
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), lines, "{output:?}");
+}
+
+/// The Cancel button and a job's timeout: the runner interrupts the shell of the step and nothing below it, and kills 10 s later.
+#[test]
+fn an_interrupt_of_the_step_s_shell_alone_leaves_a_clean_state() {
+    if !has(&["bash"]) {
+        return;
+    }
+    let environment = TestEnvironment::with_files(&[("plan.yaml", SLOW)]);
+    let definition: serde_json::Value =
+        serde_yaml::from_str(&fs::read_to_string(action("action.yml")).unwrap()).unwrap();
+    let step =
+        definition["runs"]["steps"].as_array().unwrap().iter().find(|step| step["id"] == "run").unwrap();
+    assert_eq!(step["shell"], "bash");
+    let script = environment.root().join("step.sh");
+    fs::write(&script, step["run"].as_str().unwrap()).unwrap();
+    let event = environment.root().join("event.json");
+    fs::write(&event, r#"{"repository": {"default_branch": "main"}}"#).unwrap();
+    // The environment of the program in the tests, for the shell that the runner starts, as it documents `shell: bash`.
+    let planspec = environment.planspec_command(&environment.repo());
+    let mut shell = Command::new("bash");
+    shell
+        .args(["--noprofile", "--norc", "-eo", "pipefail"])
+        .arg(&script)
+        .current_dir(environment.repo())
+        .env_clear();
+    shell.envs(planspec.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.env("PLANSPEC_BINARY", planspec.get_program()).env("PLANSPEC_ACTION_PATH", action(""));
+    shell.env("PLANSPEC_ARGUMENTS", "").env("PLANSPEC_MAX_DURATION", "").env("PLANSPEC_DIRECTORY", ".");
+    shell.env("GITHUB_TOKEN", "").env("GITHUB_EVENT_NAME", "schedule").env("GITHUB_EVENT_PATH", &event);
+    shell.env("GITHUB_SERVER_URL", "https://github.com").env("GITHUB_ACTIONS", "true");
+    let mut runner = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let get = || environment.planspec(&["get", "execution/slow", "-n", "team", "-o", "json"]);
+    let begun = Instant::now();
+    loop {
+        let found = get();
+        if found.code == 0 && found.json()["status"]["nodeStatuses"]["wait"]["phase"] == "Running" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the node never runs: {found:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let shell = Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap();
+    kill_process(shell, Signal::INT).unwrap();
+    let sent = Instant::now();
+    runner.wait().unwrap();
+    assert!(sent.elapsed() < Duration::from_millis(7500), "{:?}", sent.elapsed());
+    let status = &get().succeeds().json()["status"];
+    assert_eq!(status["nodeStatuses"]["wait"]["phase"], "Pending", "{status}");
+    assert_eq!(status["extensions"]["lease"], serde_json::Value::Null, "{status}");
 }
 
 /// The page names every input and output of the action, and no other.

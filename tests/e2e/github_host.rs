@@ -1,4 +1,4 @@
-//! A small Git host for `planspec ci`: comments, reactions, checks, permissions and pull requests, kept in memory behind
+//! A small Git host for `planspec ci`: comments, reactions, permissions and pull requests, kept in memory behind
 //! real HTTP. What is asked and answered is judged by GitHub's own description; a mistake fails the test.
 
 use std::sync::{Arc, Mutex};
@@ -27,8 +27,6 @@ pub(crate) struct Fault {
 pub(crate) struct State {
     pub(crate) comments: Vec<Value>,
     pub(crate) reactions: Vec<(u64, String)>,
-    pub(crate) checks: Vec<Value>,
-    pub(crate) statuses: Vec<Value>,
     /// Every pull request.
     pub(crate) pulls: Vec<Value>,
     /// Commits that a pull request brought, besides its head and its merge.
@@ -186,24 +184,6 @@ impl State {
                 let may = self.writers.iter().any(|writer| writer == login);
                 (200, json!({ "permission": if may { "write" } else { "read" } }))
             }
-            ("GET", ["commits", _, "check-runs"]) => {
-                let checks: Vec<Value> = self.checks.iter().map(answered_check).collect();
-                (200, json!({ "total_count": checks.len(), "check_runs": checks }))
-            }
-            ("POST", ["check-runs"]) => {
-                let mut check = body.clone();
-                check["id"] = json!(5);
-                self.checks.push(check.clone());
-                (201, answered_check(&check))
-            }
-            ("PATCH", ["check-runs", _]) => {
-                self.checks[0]["conclusion"] = body["conclusion"].clone();
-                (200, answered_check(&self.checks[0]))
-            }
-            ("POST", ["statuses", _]) => {
-                self.statuses.push(body.clone());
-                (201, json!({}))
-            }
             ("GET", ["commits", sha, "pulls"]) => {
                 let has = |pull: &&Value| {
                     let listed =
@@ -226,16 +206,6 @@ impl State {
             _ => missing,
         }
     }
-}
-
-/// A check as the host answers it: annotations are counted there, and listed elsewhere.
-fn answered_check(check: &Value) -> Value {
-    let mut answer = check.clone();
-    if let Some(output) = answer["output"].as_object_mut() {
-        let annotations = output.remove("annotations").unwrap_or_default();
-        output.insert("annotations_count".to_owned(), json!(annotations.as_array().map_or(0, Vec::len)));
-    }
-    answer
 }
 
 impl Respond for Answers {

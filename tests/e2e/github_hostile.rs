@@ -1,6 +1,6 @@
 //! `planspec ci` with everything in an event, a change and a comment written by somebody who means harm.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::github_ci::{CONFIG, GATE, TOKEN, WORK, World, change, obeyed, opened};
 
@@ -30,10 +30,11 @@ fn nothing_of_a_hostile_change_is_obeyed_linked_or_run() {
     pull["head"]["ref"] = json!("x;$(touch${IFS}pwned)`id`@acme/all");
     pull["labels"] = json!([{ "name": SHOUT }]);
     event["sender"] = json!({ "login": SHOUT });
-    let outcome = world.ci("pull_request", &event, &[]).exits(1);
+    let report = world.file("preview.json");
+    let outcome = world.ci("pull_request", &event, &["--report", report.to_str().unwrap()]).exits(1);
     let commands = obeyed(&outcome);
-    let findings =
-        world.host.with(|state| state.checks[0]["output"]["annotations"].as_array().unwrap().len());
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    let findings = report["diagnostics"].as_array().unwrap().len();
     assert!(findings > 0 && commands.len() == findings, "{outcome:?}");
     for command in &commands {
         assert!(command.starts_with("::error file=a%2Cline=9%3A%3A"), "{command}");

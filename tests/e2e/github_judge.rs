@@ -145,22 +145,20 @@ fn what_github_does_not_describe_is_a_mistake() {
     };
     let comments = "/repos/acme/app/issues/7/comments";
     let comment = json!({ "id": 1, "body": "x", "user": { "login": "wendy" } });
-    let check = json!({ "name": "x", "head_sha": "a", "status": "completed", "conclusion": "success" });
+    let issue = json!({ "title": "x", "labels": ["a"] });
     assert_eq!(judged("POST", comments, &json!({ "body": "x" }), &comment), Vec::<String>::new());
     assert_eq!(
         judged("GET", &format!("{comments}?per_page=100&page=1"), &Value::Null, &json!([comment])),
         Vec::<String>::new()
     );
-    assert_eq!(
-        judged("POST", "/repos/acme/app/check-runs", &check, &json!({ "id": 1 })),
-        Vec::<String>::new()
-    );
-    let patched = |body: Value| judged("PATCH", "/repos/acme/app/check-runs/1", &body, &json!({ "id": 1 }));
-    assert_eq!(patched(json!({ "status": "completed", "conclusion": "success" })), Vec::<String>::new());
+    let opened = |body: &Value| judged("POST", "/repos/acme/app/issues", body, &json!({ "number": 1 }));
+    assert_eq!(opened(&issue), Vec::<String>::new());
+    let patched = |body: Value| judged("PATCH", "/repos/acme/app/issues/1", &body, &json!({ "number": 1 }));
+    assert_eq!(patched(json!({ "state": "closed" })), Vec::<String>::new());
     let changed = |change: fn(&mut Value)| {
-        let mut check = check.clone();
-        change(&mut check);
-        judged("POST", "/repos/acme/app/check-runs", &check, &json!({ "id": 1 }))
+        let mut issue = issue.clone();
+        change(&mut issue);
+        opened(&issue)
     };
     let wrong = [
         judged("POST", "/repos/acme/app/comments", &json!({ "body": "x" }), &comment),
@@ -173,12 +171,10 @@ fn what_github_does_not_describe_is_a_mistake() {
         judged("GET", &format!("{comments}?author=wendy"), &Value::Null, &json!([])),
         judged("GET", comments, &Value::Null, &json!([{ "identity": 1 }])),
         judged("GET", comments, &Value::Null, &json!([{ "id": "1" }])),
-        changed(|check| check["conclusion"] = json!("fine")),
-        changed(|check| drop(check.as_object_mut().unwrap().remove("head_sha"))),
-        patched(json!({ "status": "completed" })),
-        changed(|check| {
-            check["output"] = json!({ "title": "x", "summary": "y", "annotations": [{ "path": "a" }] });
-        }),
+        patched(json!({ "state": "fine" })),
+        changed(|issue| drop(issue.as_object_mut().unwrap().remove("title"))),
+        changed(|issue| issue["assignees"] = json!("wendy")),
+        changed(|issue| issue["labels"] = json!([{ "title": "a" }])),
     ];
     for (index, found) in wrong.iter().enumerate() {
         assert!(!found.is_empty(), "mistake {index} passes");

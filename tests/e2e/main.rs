@@ -20,6 +20,7 @@ mod diff;
 mod engine_crash;
 mod engine_desired;
 mod engine_elsewhere;
+mod engine_faults;
 mod engine_graph;
 mod engine_lease;
 mod engine_limits;

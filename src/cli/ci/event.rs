@@ -14,11 +14,28 @@ use crate::report::text;
 /// The largest event that is read; the host sends at most 25 MB.
 const MAX_BYTES: u64 = 26 << 20;
 
+/// The events that a workflow may start `planspec ci` on.
+const HANDLED: [&str; 11] = [
+    "pull_request",
+    "pull_request_target",
+    "merge_group",
+    "push",
+    "schedule",
+    "workflow_dispatch",
+    "repository_dispatch",
+    "issues",
+    "issue_comment",
+    "pull_request_review",
+    "workflow_run",
+];
+
 /// What happened, as far as it concerns us.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HostEvent {
     /// A pull request was opened or changed.
     PullRequest(PullRef),
+    /// The merge queue asks whether a group of pull requests may be merged.
+    MergeGroup(GroupRef),
     /// It is time for a pass; with the host's default branch, when the event says.
     Pass(Option<String>),
     /// A branch was pushed that is not the default one: time for a pass if it is the desired branch.
@@ -52,6 +69,19 @@ pub(crate) struct PullRef {
     pub(crate) fork: bool,
     /// Whether the job runs with the rights of the base (`pull_request_target`).
     pub(crate) trusted: bool,
+    /// The host's default branch, when the event says.
+    pub(crate) default: Option<String>,
+}
+
+/// A group of pull requests that the merge queue has put together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct GroupRef {
+    /// The branch that it is to be merged into.
+    pub(crate) base: String,
+    /// The commit that would become the tip of that branch.
+    pub(crate) head: String,
+    /// The host's default branch, when the event says.
+    pub(crate) default: Option<String>,
 }
 
 /// The address of a comment.
@@ -96,6 +126,22 @@ struct Repository {
 struct PullEvent {
     action: String,
     pull_request: crate::github::PullRequest,
+    #[serde(default)]
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct GroupEvent {
+    action: String,
+    merge_group: GroupFacts,
+    #[serde(default)]
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct GroupFacts {
+    head_sha: String,
+    base_ref: String,
 }
 
 #[derive(Deserialize)]
@@ -224,8 +270,10 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
                 head: commit(&event.pull_request.head.sha)?,
                 fork,
                 trusted: name == "pull_request_target",
+                default: default_branch(&event.repository)?,
             }))
         }
+        "merge_group" => group(name, bytes),
         "push" => {
             let event: PassEvent = parse(name, bytes)?;
             let pushed = event.reference.as_deref().and_then(|name| name.strip_prefix("refs/heads/"));
@@ -249,14 +297,31 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
         }
         "schedule" | "workflow_dispatch" | "repository_dispatch" => {
             let event: PassEvent = parse(name, bytes)?;
-            Ok(HostEvent::Pass(event.repository.default_branch.as_deref().map(branch).transpose()?))
+            Ok(HostEvent::Pass(default_branch(&event.repository)?))
         }
         "issues" => issue(name, bytes),
         "issue_comment" => comment(name, bytes),
         "pull_request_review" => review(name, bytes),
         "workflow_run" => report(name, bytes),
-        other => Ok(HostEvent::Nothing(format!("planspec does not handle the event `{other}`"))),
+        // A green job would look like a check that was made; a required one would let everything through.
+        other => Err(CliError::usage(format!("unknown event `{}`", text::line(other)))
+            .hint(format!("`planspec ci` handles {}; start the job on one of these", HANDLED.join(", ")))),
     }
+}
+
+fn group(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
+    let event: GroupEvent = parse(name, bytes)?;
+    // `destroyed` follows when the group was merged, or fell apart: there is nothing left to ask about.
+    if event.action != "checks_requested" {
+        return Ok(HostEvent::Nothing("the merge queue asks for no check".to_owned()));
+    }
+    // The queue names its branch as a whole reference, unlike the event of a pull request.
+    let base = event.merge_group.base_ref.trim_start_matches("refs/heads/");
+    Ok(HostEvent::MergeGroup(GroupRef {
+        base: branch(base)?,
+        head: commit(&event.merge_group.head_sha)?,
+        default: default_branch(&event.repository)?,
+    }))
 }
 
 fn issue(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
@@ -267,7 +332,7 @@ fn issue(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     if !ours || !matches!(action.as_str(), "closed" | "reopened") {
         return Ok(HostEvent::Nothing("no issue of planspec was closed or reopened".to_owned()));
     }
-    Ok(HostEvent::Answer(event.repository.default_branch.as_deref().map(branch).transpose()?))
+    Ok(HostEvent::Answer(default_branch(&event.repository)?))
 }
 
 fn comment(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
@@ -277,7 +342,7 @@ fn comment(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
         return Ok(HostEvent::Nothing("edited and deleted comments are not commands".to_owned()));
     }
     let event: CommentEvent = parse(name, bytes)?;
-    let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
+    let branch = default_branch(&event.repository)?;
     Ok(HostEvent::Comment(CommentRef { id: event.comment.id, number: event.issue.number, branch }))
 }
 
@@ -287,7 +352,7 @@ fn review(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     if !submitted || !event.review.state.eq_ignore_ascii_case("approved") {
         return Ok(HostEvent::Nothing("only an approving review can count for a gate".to_owned()));
     }
-    let branch = event.repository.default_branch.as_deref().map(branch).transpose()?;
+    let branch = default_branch(&event.repository)?;
     Ok(HostEvent::Review(ReviewRef { number: event.pull_request.number, branch }))
 }
 
@@ -329,6 +394,11 @@ fn commit(sha: &str) -> Result<String, CliError> {
     Err(CliError::environment("the event names an invalid commit id"))
 }
 
+/// The host's default branch, when the event says.
+fn default_branch(repository: &Repository) -> Result<Option<String>, CliError> {
+    repository.default_branch.as_deref().map(branch).transpose()
+}
+
 /// The name of a branch, and no option, revision or path in disguise.
 fn branch(name: &str) -> Result<String, CliError> {
     if !crate::git::is_branch_name(name) {
@@ -359,8 +429,14 @@ mod tests {
     fn a_pull_request_is_taken_by_number_commit_and_base() {
         let head = "a".repeat(40);
         let found = event("pull_request", &pull("opened", "main", &head)).unwrap();
-        let expected =
-            PullRef { number: 7, base: "main".to_owned(), head: head.clone(), fork: true, trusted: false };
+        let expected = PullRef {
+            number: 7,
+            base: "main".to_owned(),
+            head: head.clone(),
+            fork: true,
+            trusted: false,
+            default: None,
+        };
         assert_eq!(found, HostEvent::PullRequest(expected));
         assert!(matches!(event("pull_request", &pull("closed", "main", &head)), Ok(HostEvent::Nothing(_))));
     }
@@ -375,25 +451,52 @@ mod tests {
 
     #[test]
     fn a_malformed_event_is_an_answer_and_never_a_panic() {
-        let names = [
-            "pull_request",
-            "push",
-            "schedule",
-            "issues",
-            "issue_comment",
-            "pull_request_review",
-            "workflow_run",
-        ];
         let texts: [&[u8]; 6] =
             [b"", b"{", b"[]", b"\xff\xfe", b"{\"action\":1}", b"{\"pull_request\":{\"number\":-1}}"];
-        for name in names {
+        for name in HANDLED {
             for text in texts {
                 if let Err(error) = understand(name, text) {
                     assert_eq!(error.exit().code(), 3, "{name}");
                 }
             }
         }
-        assert!(matches!(understand("star", b""), Ok(HostEvent::Nothing(_))));
+    }
+
+    #[test]
+    fn an_event_that_nobody_handles_is_an_error_that_says_which_are() {
+        let error = understand("star", b"{}").unwrap_err();
+        assert_eq!(
+            (error.exit(), error.to_string()),
+            (crate::cli::error::Exit::Usage, "unknown event `star`".to_owned())
+        );
+        assert!(
+            error.hints()[0].contains("pull_request, pull_request_target, merge_group, push"),
+            "{error:?}"
+        );
+        for name in HANDLED {
+            let found = understand(name, b"{}");
+            assert!(!found.is_err_and(|error| error.to_string().contains("unknown event")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_merge_queue_asks_about_a_commit_and_a_branch() {
+        let group = |action: &str, base: &str| {
+            json!({ "action": action, "repository": { "default_branch": "main" }, "merge_group": {
+            "head_sha": "a".repeat(40), "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-b", "base_ref": base, "base_sha": "b".repeat(40),
+        } })
+        };
+        let asked =
+            GroupRef { base: "main".to_owned(), head: "a".repeat(40), default: Some("main".to_owned()) };
+        assert_eq!(
+            event("merge_group", &group("checks_requested", "refs/heads/main")),
+            Ok(HostEvent::MergeGroup(asked))
+        );
+        assert!(matches!(
+            event("merge_group", &group("destroyed", "refs/heads/main")),
+            Ok(HostEvent::Nothing(_))
+        ));
+        assert!(event("merge_group", &group("checks_requested", "refs/heads/--upload-pack=x")).is_err());
     }
 
     #[test]

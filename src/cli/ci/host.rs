@@ -69,16 +69,29 @@ impl Host {
         marker: &str,
         body: &str,
     ) -> Result<CommentUpdate, GitHubError> {
-        // Anybody can write our marker into a comment; only one that this account wrote is edited.
-        let mine = |comment: &Comment| {
-            let Some(user) = &comment.user else { return false };
-            match &self.login {
-                Some(login) => user.login.eq_ignore_ascii_case(login),
-                // The token of a job is a program's, and cannot say whose.
-                None => user.is_bot(),
-            }
-        };
+        let mine = |comment: &Comment| self.is_mine(comment);
         self.runtime.block_on(self.github.keep_comment(&self.repo, number, marker, body, mine))
+    }
+
+    /// The same where there is such a comment; none is written where there is not.
+    pub(crate) fn refresh_comment(
+        &self,
+        number: u64,
+        marker: &str,
+        body: &str,
+    ) -> Result<Option<CommentUpdate>, GitHubError> {
+        let mine = |comment: &Comment| self.is_mine(comment);
+        self.runtime.block_on(self.github.refresh_comment(&self.repo, number, marker, body, mine))
+    }
+
+    /// Anybody may write our marker; only a comment of our own account is ours.
+    fn is_mine(&self, comment: &Comment) -> bool {
+        let Some(user) = &comment.user else { return false };
+        match &self.login {
+            Some(login) => user.login.eq_ignore_ascii_case(login),
+            // The token of a job is a program's, and cannot say whose.
+            None => user.is_bot(),
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use std::path::PathBuf;
 use crate::cli::Context;
 use crate::cli::drive::PassBounds;
 use crate::cli::error::{CliError, Exit};
+use crate::config::Actions;
+use crate::markup::markdown;
+use crate::report::diagnostics::failure;
 use crate::report::text;
 
 /// What the user may choose.
@@ -28,25 +31,52 @@ pub(crate) struct CiOptions {
     pub(crate) report: Option<PathBuf>,
 }
 
-/// Reads the event and does what it asks for.
+impl CiOptions {
+    /// The same, for a pass that carries out held-back deletions.
+    fn with_mass_delete(&self) -> Self {
+        Self { bounds: self.bounds.with_mass_delete(), report: self.report.clone() }
+    }
+}
+
+/// Reads the event and does what it asks for. A failure is also an annotation of the run and a line in the summary: nobody
+/// opens the log of a job that they do not know to have failed.
 pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, CliError> {
     let actions = context.environment.actions();
     // Before the event is read: even the error about a malformed one may repeat what a stranger wrote.
     let muted = step::MutedRunner::begin(&mut context.out)?;
-    match event::read(&actions)? {
-        event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, &actions, &muted, context),
-        event::HostEvent::Pass(branch) => pass::run(branch, choices, &actions, context),
+    let done = event::read(&actions).and_then(|event| handle(event, choices, &actions, &muted, context));
+    if let Err(error) = &done {
+        let why = error.to_string();
+        muted.commands(&failure(&why, error.hints()), &mut context.out)?;
+        step::summary(&actions, &format!("## ❌ planspec: {}", markdown(&why, 300)))?;
+    }
+    done
+}
+
+fn handle(
+    event: event::HostEvent,
+    choices: &CiOptions,
+    actions: &Actions,
+    muted: &step::MutedRunner,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    match event {
+        event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, actions, muted, context),
+        event::HostEvent::MergeGroup(group) => {
+            pull_request::run_group(&group, choices, actions, muted, context)
+        }
+        event::HostEvent::Pass(branch) => pass::run(branch, choices, actions, context),
         event::HostEvent::Push { pushed, default } => {
-            pass::after_push(&pushed, default, choices, &actions, context)
+            pass::after_push(&pushed, default, choices, actions, context)
         }
         event::HostEvent::Answer(branch) => {
             // A person has just answered, while the cached time of the next poll may lie hours ahead.
             pass::poll_at_once(context)?;
-            pass::run(branch, choices, &actions, context)
+            pass::run(branch, choices, actions, context)
         }
-        event::HostEvent::Comment(place) => comment::run(&place, choices, &actions, context),
-        event::HostEvent::Review(place) => pass::after_review(&place, choices, &actions, context),
-        event::HostEvent::Report(run) => fork_report::run(&run, choices, &actions, context),
+        event::HostEvent::Comment(place) => comment::run(&place, choices, actions, context),
+        event::HostEvent::Review(place) => pass::after_review(&place, choices, actions, context),
+        event::HostEvent::Report(run) => fork_report::run(&run, choices, actions, context),
         event::HostEvent::Nothing(why) => {
             context.out.note(format!("nothing to do: {}", text::line(&why)))?;
             Ok(Exit::Done)

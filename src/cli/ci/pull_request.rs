@@ -1,30 +1,39 @@
-//! A pull request: what merging it would give is compared with what there is, and said in annotations, a check, a comment
-//! and the summary of the job. Nothing of the change is executed, and nothing of it chooses the rules.
+//! A pull request, or a group of them in the merge queue: what merging would give is compared with what there is, and said in
+//! annotations, a comment and the summary of the job. Nothing of the change is executed, and nothing of it chooses the rules.
+//!
+//! The job is the check: it exists for forks, for the merge queue and for tokens that may not write checks, and a new run of it
+//! replaces the annotations of the run before, which the host only adds to on a check of our own.
 
 use crate::cli::Context;
-use crate::cli::ci::event::PullRef;
+use crate::cli::ci::event::{GroupRef, PullRef};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::{CiOptions, step};
 use crate::cli::desired::difference::DesiredDiff;
 use crate::cli::desired::preview;
 use crate::cli::desired::{self, Desired};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::repo_context::RepoContext;
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::config::{Actions, CONFIG_FILE, Config, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{MergeResult, ObjectId};
-use crate::github::{Annotation, AnnotationLevel, CheckResult, CommentUpdate, CommitState, GitHubError};
+use crate::github::CommentUpdate;
 use crate::manifest;
 use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::preview::{MARKER, Preview, render};
 use crate::report::text;
 
-/// The name of the check, which a ruleset may require.
-const CHECK: &str = "planspec";
-
-/// The most annotations of a check.
-const MOST_ANNOTATIONS: usize = 500;
+/// A change that asks to be merged.
+struct Proposal<'a> {
+    /// The branch that it is to be merged into.
+    base: &'a str,
+    /// Its newest commit, as the event names it.
+    head: &'a str,
+    /// The reference under which the host keeps that commit, where there is one.
+    reference: Option<String>,
+    /// The host's default branch, when the event says.
+    default: Option<&'a str>,
+}
 
 /// What merging would give.
 struct MergePreview {
@@ -42,10 +51,47 @@ pub(crate) fn run(
     muted: &step::MutedRunner,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    // The base, whatever the job has checked out: usually that is the merge result, which must not choose the
-    // rules.
-    context.options.reference = Some(pull.base.clone());
-    let outcome = compare(pull, context)?;
+    let proposal = Proposal {
+        base: &pull.base,
+        head: &pull.head,
+        reference: Some(format!("refs/pull/{}/head", pull.number)),
+        default: pull.default.as_deref(),
+    };
+    let outcome = compare(&proposal, context)?;
+    let rendered = say(&outcome, choices, actions, muted, context)?;
+    // The token of such a job may only read; the report takes the answer to a job that may comment.
+    if pull.fork && !pull.trusted {
+        context.out.note("a change from a fork is reported in the summary and in annotations only")?;
+    } else {
+        comment(pull, &outcome, &rendered, actions, context)?;
+    }
+    Ok(if outcome.passed { Exit::Done } else { Exit::No })
+}
+
+/// Answers the merge queue: what it has put together is judged as it would be merged. There is nobody to comment to: the pull
+/// requests in it had their answers, and what the queue reads is whether the job succeeds.
+pub(crate) fn run_group(
+    group: &GroupRef,
+    choices: &CiOptions,
+    actions: &Actions,
+    muted: &step::MutedRunner,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let default = group.default.as_deref();
+    let proposal = Proposal { base: &group.base, head: &group.head, reference: None, default };
+    let outcome = compare(&proposal, context)?;
+    say(&outcome, choices, actions, muted, context)?;
+    Ok(if outcome.passed { Exit::Done } else { Exit::No })
+}
+
+/// The annotations, the summary, the outputs and the report: what needs no permission on the host.
+fn say(
+    outcome: &MergePreview,
+    choices: &CiOptions,
+    actions: &Actions,
+    muted: &step::MutedRunner,
+    context: &mut Context,
+) -> Result<RenderedComment, CliError> {
     muted.commands(&workflow_commands(&outcome.findings), &mut context.out)?;
     let rendered = render(&outcome.preview, COMMENT_LIMIT, step::summary_address(actions).as_deref());
     step::summary(actions, &rendered.summary)?;
@@ -58,17 +104,11 @@ pub(crate) fn run(
         let bytes = serde_json::to_vec_pretty(&outcome.preview)?;
         std::fs::write(path, bytes).map_err(|error| CliError::caused("cannot write the report", &error))?;
     }
-    // The token of such a job may only read; the report takes the answer to a job that may comment.
-    if pull.fork && !pull.trusted {
-        context.out.note("a change from a fork is reported in the summary and in annotations only")?;
-    } else {
-        tell(pull, &outcome, &rendered, actions, context)?;
-    }
-    Ok(if outcome.passed { Exit::Done } else { Exit::No })
+    Ok(rendered)
 }
 
-/// The comment and the check. A token that may not is no reason to fail: the same is in the summary.
-fn tell(
+/// The comment. A token that may not write it is no reason to fail: the same is in the summary.
+fn comment(
     pull: &PullRef,
     outcome: &MergePreview,
     rendered: &RenderedComment,
@@ -79,71 +119,19 @@ fn tell(
         Ok(host) => host,
         Err(error) => return warn(&error, context),
     };
-    match host.keep_comment(pull.number, MARKER, &rendered.comment) {
-        Ok(CommentUpdate::Unchanged(_)) => context.out.note("the comment is already up to date")?,
-        Ok(_) => context.out.note(format!("commented on #{}", pull.number))?,
-        Err(error) => warn(&error.into(), context)?,
-    }
-    if pull.trusted {
-        return Ok(());
-    }
-    match check(&host, pull, outcome, rendered) {
-        Ok(()) => Ok(()),
+    // Most pull requests of a repository touch no manifest, and a bot that says so on each is one that people mute. Where an
+    // earlier push had something to say, the comment still has to follow.
+    let kept = if outcome.preview.is_silent() {
+        host.refresh_comment(pull.number, MARKER, &rendered.comment)
+    } else {
+        host.keep_comment(pull.number, MARKER, &rendered.comment).map(Some)
+    };
+    match kept {
+        Ok(None) => context.out.note("no manifest is touched, so there is nothing to comment"),
+        Ok(Some(CommentUpdate::Unchanged(_))) => context.out.note("the comment is already up to date"),
+        Ok(Some(_)) => context.out.note(format!("commented on #{}", pull.number)),
         Err(error) => warn(&error.into(), context),
     }
-}
-
-/// A check run, or a plain status where the token may not write checks.
-fn check(
-    host: &Host,
-    pull: &PullRef,
-    outcome: &MergePreview,
-    rendered: &RenderedComment,
-) -> Result<(), GitHubError> {
-    let count = |severity| outcome.findings.iter().filter(|found| found.severity == severity).count();
-    let title = format!("{} errors, {} warnings", count(Severity::Error), count(Severity::Warning));
-    let report = CheckResult {
-        name: CHECK.to_owned(),
-        sha: pull.head.clone(),
-        passed: outcome.passed,
-        title: title.clone(),
-        summary: rendered.comment.clone(),
-        annotations: outcome.findings.iter().filter_map(annotation).take(MOST_ANNOTATIONS).collect(),
-    };
-    match host.ask(|github, repo| {
-        let report = &report;
-        async move { github.report_check(repo, report).await }
-    }) {
-        Ok(_) => Ok(()),
-        // A status needs another permission than a check, and a ruleset can require either.
-        Err(GitHubError::Permission { .. }) => {
-            let state = if outcome.passed { CommitState::Success } else { CommitState::Failure };
-            host.ask(|github, repo| {
-                let title = &title;
-                async move { github.set_status(repo, &pull.head, CHECK, state, title).await }
-            })
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn annotation(found: &Diagnostic) -> Option<Annotation> {
-    // The host takes no annotation without a line; the comment holds these findings all the same.
-    let span = found.location.span?;
-    let level = match found.severity {
-        Severity::Error => AnnotationLevel::Failure,
-        Severity::Warning => AnnotationLevel::Warning,
-        Severity::Note => AnnotationLevel::Notice,
-    };
-    let hint = found.hint.iter().map(|hint| format!("\nhelp: {}", text::line(hint)));
-    Some(Annotation {
-        path: found.location.path.clone(),
-        start_line: span.line,
-        end_line: span.end_line,
-        level,
-        title: format!("{} {}", found.code.id, found.code.title),
-        message: text::line(&found.message).into_owned() + &hint.collect::<String>(),
-    })
 }
 
 fn warn(error: &CliError, context: &mut Context) -> Result<(), CliError> {
@@ -152,19 +140,22 @@ fn warn(error: &CliError, context: &mut Context) -> Result<(), CliError> {
 }
 
 /// Compares what merging would give with the newest commit of the base.
-fn compare(pull: &PullRef, context: &mut Context) -> Result<MergePreview, CliError> {
+fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePreview, CliError> {
+    let desired_branch = desired_branch(proposal, context)?;
+    // The base, whatever the job has checked out: usually that is the merge result, which must not choose the rules.
+    context.options.reference = Some(proposal.base.to_owned());
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let base =
         tips.desired.ok_or_else(|| CliError::environment("the base commit is not in this repository"))?;
-    let head = head(&workspace, pull)?;
+    let head = head(&workspace, proposal)?;
     // A shallow clone may not know, and then nothing is claimed.
     let stale = workspace.repo.is_ancestor(base, head)? == Some(false);
     let Some((base, merged)) = merge(&workspace, base, head)? else {
         let mut preview = Preview::empty();
         (preview.base, preview.head) = (Some(base.to_string()), Some(head.to_string()));
         preview.stale_base = stale;
-        preview.warnings.push("The change does not merge: it has conflicts with its base.".to_owned());
+        preview.conflict = true;
         return Ok(MergePreview { preview, findings: Vec::new(), passed: false });
     };
     // Of the base for both sides: a change does not choose the rules that it is read by.
@@ -177,8 +168,21 @@ fn compare(pull: &PullRef, context: &mut Context) -> Result<MergePreview, CliErr
     preview.stale_base = stale;
     let mut findings = difference.findings;
     configuration(&workspace, base, merged, &mut preview, &mut findings)?;
+    if let Some(desired) = desired_branch.filter(|desired| desired != proposal.base) {
+        preview.goes_nowhere(proposal.base, &desired);
+    }
     let passed = !findings.iter().any(|found| found.severity == Severity::Error);
     Ok(MergePreview { preview, findings, passed })
+}
+
+/// The desired branch, where it can be known without asking: only merges into it start anything.
+fn desired_branch(proposal: &Proposal<'_>, context: &mut Context) -> Result<Option<String>, CliError> {
+    let Some(default) = proposal.default else { return Ok(None) };
+    context.options.host_default = Some(default.to_owned());
+    if let Some(given) = &context.options.reference {
+        return Ok(Some(given.clone()));
+    }
+    RepoContext::open(context)?.current_branch(context).map(Some)
 }
 
 fn difference(
@@ -186,7 +190,7 @@ fn difference(
     (before, base): (&Desired, ObjectId),
     (after, merged): (&Desired, ObjectId),
     config: &Config,
-    tips: &crate::cli::repo_context::SelectedCommits,
+    tips: &SelectedCommits,
 ) -> Result<DesiredDiff, CliError> {
     let status = workspace.status(tips)?;
     let read = |path: &str| {
@@ -227,22 +231,23 @@ fn configuration(
 }
 
 /// The newest commit of the change, brought in where it is not here.
-fn head(workspace: &RepoContext, pull: &PullRef) -> Result<ObjectId, CliError> {
+fn head(workspace: &RepoContext, proposal: &Proposal<'_>) -> Result<ObjectId, CliError> {
     let head: ObjectId =
-        pull.head.parse().map_err(|_| CliError::environment("the event names an invalid commit id"))?;
+        proposal.head.parse().map_err(|_| CliError::environment("the event names an invalid commit id"))?;
     if workspace.repo.commit(head).is_ok() {
         return Ok(head);
     }
     let Some(remote) = &workspace.remote else {
         return Err(CliError::environment(format!("commit {head} is not in this repository")));
     };
-    // The host keeps this one for every pull request, also for a fork, whose branches are in another
-    // repository.
-    let reference = format!("refs/pull/{}/head", pull.number);
-    // The reference may have moved on since the event; then the commit is asked for by its id.
-    if remote.fetch(&workspace.repo, &[&reference]).is_err() || workspace.repo.commit(head).is_err() {
-        remote.fetch_commit(&workspace.repo, head)?;
+    // By name first: not every server hands out a commit by its id alone. The name may have moved on since the event.
+    if let Some(reference) = &proposal.reference
+        && remote.fetch(&workspace.repo, &[reference]).is_ok()
+        && workspace.repo.commit(head).is_ok()
+    {
+        return Ok(head);
     }
+    remote.fetch_commit(&workspace.repo, head)?;
     Ok(head)
 }
 

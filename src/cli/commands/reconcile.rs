@@ -39,5 +39,5 @@ pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Resu
     };
     let options = ReconcileOptions { watch, ..arguments.bounds.options(context) };
     let summary = drive(workspace, options, context)?;
-    Ok(verdict(&summary))
+    verdict(&summary)
 }

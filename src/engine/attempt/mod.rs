@@ -2,5 +2,6 @@
 
 pub(crate) mod factory;
 pub(crate) mod fence;
+pub(crate) mod health;
 pub(crate) mod running;
 pub(crate) mod workspace;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
 use super::factory::{AttemptFactory, Claim};
 use super::fence::{LeaseFence, stop_at_fence};
+use super::health::RunnerHealth;
 use crate::engine::clock::{Clock, ClockReading};
-use crate::engine::message::{AttemptEnd, AttemptMessage, OnPanic, PANICKED};
+use crate::engine::message::{AttemptEnd, AttemptMessage};
 use crate::model::{NodeId, NodeReason, ResourceKey};
 use crate::provider::{Control, Registry};
 use crate::run::{AttemptName, AttemptOutcome, AttemptReport, Stop};
@@ -24,6 +26,8 @@ struct RunningAttempt {
     node: NodeId,
     stop: watch::Sender<Option<Stop>>,
     provider: String,
+    /// How many attempts this runner had started by then, this one included.
+    number: u32,
 }
 
 /// Which attempt a claim is for, and where its end is told.
@@ -62,6 +66,7 @@ pub(crate) struct Attempts {
     /// A moving average of how long attempts take.
     mean: Option<Duration>,
     started: u32,
+    health: RunnerHealth,
 }
 
 impl Attempts {
@@ -91,6 +96,7 @@ impl Attempts {
             stream,
             mean: None,
             started: 0,
+            health: RunnerHealth::default(),
         };
         (attempts, receiver)
     }
@@ -154,7 +160,8 @@ impl Attempts {
             // A bound, so that a runner that dies leaves no more behind than it could have finished soon.
             (per_slot * 1.5 * self.jobs as f64).ceil().min(512.0) as usize
         });
-        (self.jobs + ahead).saturating_sub(self.running.len() + self.claimed.len())
+        let most = (self.jobs + ahead).min(self.health.most());
+        most.saturating_sub(self.running.len() + self.claimed.len())
     }
 
     /// Whether what is claimed probably keeps every slot busy for longer than `span`.
@@ -267,29 +274,46 @@ impl Attempts {
                 first
             });
         }
-        // Recorded as given back in the last commit, they start at the next runner at once instead of being
-        // found lost.
+        // Recorded as given back in the last commit, they start at the next runner at once instead of being found lost.
+        self.give_back_claims("the runner stopped before it began");
+    }
+
+    /// Whether this machine can do work.
+    pub(crate) fn health(&mut self) -> &mut RunnerHealth {
+        &mut self.health
+    }
+
+    /// Gives back what was claimed and has not begun.
+    fn give_back_claims(&mut self, why: &str) {
         for claim in std::mem::take(&mut self.claimed) {
-            let message = "the runner stopped before it began".to_owned();
-            self.end(&claim, AttemptOutcome::NotStarted { message });
+            self.end(&claim, AttemptOutcome::NotStarted { message: why.to_owned() });
         }
     }
 
-    /// Takes in that an attempt ended.
-    pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) {
+    /// Takes in that an attempt ended. Says why nothing more is claimed, when that follows from it.
+    pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) -> Option<String> {
         // The slot is free before the end is published: the next claim may start during the push that records
         // this one.
-        self.running.remove(&finished.attempt);
+        let running = self.running.remove(&finished.attempt);
+        let ill = running.and_then(|running| {
+            self.health.note(running.number, self.started, &finished.report, Instant::now())
+        });
+        if ill.is_some() {
+            self.give_back_claims("the runner stopped claiming before it began");
+        }
         let AttemptName { node, id: attempt, .. } = &finished.attempt;
         // A claim that was given back says nothing about how long attempts take.
         if let Some(started) = finished.started {
             let span = Duration::try_from(finished.at.duration_since(started)).unwrap_or_default();
             let outcome: &str = (&finished.report.outcome).into();
             info!(execution = %key, %node, attempt, outcome, duration_ms = span.as_millis(), "attempt ended");
-            // One slow task among short ones moves the average by an eighth, and does not stop claiming
-            // ahead.
-            self.mean = Some(self.mean.map_or(span, |mean| (mean * 7 + span) / 8));
+            // What could not be done here says nothing about how long work takes. One slow task among short ones moves the
+            // average by an eighth, and does not stop claiming ahead.
+            if !matches!(finished.report.outcome, AttemptOutcome::RunnerFailed { .. }) {
+                self.mean = Some(self.mean.map_or(span, |mean| (mean * 7 + span) / 8));
+            }
         }
+        ill
     }
 
     fn end_sender(&self, claim: &Claim) -> Option<EndSender> {
@@ -327,26 +351,27 @@ impl Attempts {
         // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
         // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
-        let key = claim.key.clone();
+        let (key, provider_name) = (claim.key.clone(), claim.target.provider);
+        let number = self.started;
         let running =
-            RunningAttempt { key: key.clone(), node: id.clone(), stop, provider: claim.target.provider };
+            RunningAttempt { key: key.clone(), node: id.clone(), stop, provider: provider_name, number };
         self.running.insert(end.attempt.clone(), running);
         if self.stream {
             forward(&self.sender, key, id, shown);
         }
         tokio::spawn(async move {
             let started = Some(end.clock.now());
-            let lost = end.clone();
-            // Lost and not failed: nobody knows what it had done by then.
-            let lose =
-                move || lost.send(AttemptOutcome::Lost { message: PANICKED.to_owned() }.into(), started);
-            let _told = OnPanic::new(lose);
-            let mut run = provider.run(attempt, Control { stop: stopped, output: lines });
+            // A task of its own: the runtime panics when the system gives it no thread, and that attempt would never end.
+            let control = Control { stop: stopped, output: lines };
+            let mut run = tokio::spawn(async move { provider.run(attempt, control).await });
             let report = tokio::select! {
                 report = &mut run => report,
                 // A provider that was asked to stop still has to end its process and to report how that went.
                 () = guard => run.await,
             };
+            let report = report.unwrap_or_else(|error| {
+                AttemptOutcome::broken_off_here(format!("the attempt broke off: {error}")).into()
+            });
             end.send(report, started);
         });
     }

@@ -1,11 +1,13 @@
 //! Private checkouts: one folder for each attempt that runs, made from the pinned commit and removed after it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::git::{GitError, ObjectId, Remote, Repo};
-use crate::provider::{PrivateCheckout, Workspace, WorkspaceError};
+use crate::provider::{PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
+use crate::run::RunnerFault;
 
 /// Where checkouts are made.
 pub(crate) struct Checkouts {
@@ -65,12 +67,60 @@ impl Workspace for CommitWorkspace {
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
         let number = self.checkouts.next.fetch_add(1, Ordering::Relaxed);
         let path = self.checkouts.dir.join(number.to_string());
-        std::fs::create_dir_all(&path).map_err(WorkspaceError::new)?;
+        let disk = |error| WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), error);
+        std::fs::create_dir_all(&path).map_err(disk)?;
         // Before the export, so that dropping it removes what a failed one has left.
         let checkout = PrivateCheckout::new(path, |path| {
             let _ = std::fs::remove_dir_all(path);
         });
-        self.checkouts.export(self.commit, &checkout).map_err(WorkspaceError::new)?;
+        let exported = self.checkouts.export(self.commit, &checkout);
+        exported.map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
         Ok(checkout)
+    }
+}
+
+/// Whose fault it is that a commit cannot be checked out. What is not known to be the commit's is this machine's: a failure
+/// of the work is for good, a claim that is given back is not.
+fn fault_of(error: &GitError) -> WorkspaceFault {
+    match error {
+        GitError::Interrupted => WorkspaceFault::Interrupted,
+        GitError::BadTree { .. } | GitError::BadPath { .. } | GitError::RefusedEntry { .. } => {
+            WorkspaceFault::Commit
+        }
+        // Names that differ only in case, or are too long for this file system.
+        GitError::Io { source, .. }
+            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::InvalidFilename) =>
+        {
+            WorkspaceFault::Commit
+        }
+        GitError::Missing { .. }
+        | GitError::TimedOut { .. }
+        | GitError::Authentication { .. }
+        | GitError::Permission { .. }
+        | GitError::Unreachable { .. }
+        | GitError::Remote { .. } => WorkspaceFault::Runner(RunnerFault::Commit),
+        _ => WorkspaceFault::Runner(RunnerFault::Machine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_commit_itself_is_the_commits_fault() {
+        let io = |kind: ErrorKind| GitError::Io { doing: "write", path: PathBuf::new(), source: kind.into() };
+        let unreachable = GitError::Unreachable { remote: "origin".to_owned(), detail: "503".to_owned() };
+        let cases = [
+            (io(ErrorKind::StorageFull), WorkspaceFault::Runner(RunnerFault::Machine)),
+            (io(ErrorKind::PermissionDenied), WorkspaceFault::Runner(RunnerFault::Machine)),
+            (io(ErrorKind::AlreadyExists), WorkspaceFault::Commit),
+            (unreachable, WorkspaceFault::Runner(RunnerFault::Commit)),
+            (GitError::BadPath { path: "..".to_owned(), problem: "is unsafe" }, WorkspaceFault::Commit),
+            (GitError::Interrupted, WorkspaceFault::Interrupted),
+        ];
+        for (error, fault) in cases {
+            assert_eq!(fault_of(&error), fault, "{error}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{debug, info, info_span, trace};
 
 use super::shutdown::Shutdown;
@@ -244,12 +245,27 @@ impl<'a> Driver<'a> {
 
     /// Stops when asked to, or when the time is up.
     pub(super) fn check_shutdown(&mut self) {
-        if self.shutdown.begin_if_due(self.attempts.is_idle()) {
+        let given_up = self.summary.runner_fault.is_some() && self.options.watch.is_none();
+        if self.shutdown.begin_if_due(self.attempts.is_idle(), given_up) {
             self.attempts.shut_down();
             self.polls.shut_down();
             // Every lease that is held has to be given back.
             self.queue.touch_all();
         }
+    }
+
+    /// This machine failed twice in a row, so that nothing is claimed any more: by a runner that stays, for a while.
+    fn note_illness(&mut self, cause: &str) {
+        let message =
+            match self.attempts.health().pause(Instant::now()).filter(|_| self.options.watch.is_some()) {
+                Some(pause) => {
+                    let pause = pause.as_secs_f64().ceil();
+                    format!("this machine cannot do the work; nothing is claimed for {pause} s: {cause}")
+                }
+                None => format!("this machine cannot do the work; nothing more is claimed: {cause}"),
+            };
+        self.summary.runner_fault = Some(cause.to_owned());
+        self.emit(Event::Note { message });
     }
 
     /// Takes in, without waiting, what attempts have sent.
@@ -262,7 +278,9 @@ impl<'a> Driver<'a> {
     pub(super) fn take(&mut self, message: AttemptMessage) {
         match message {
             AttemptMessage::Ended(key, end) => {
-                self.attempts.ended(&key, &end);
+                if let Some(cause) = self.attempts.ended(&key, &end) {
+                    self.note_illness(&cause);
+                }
                 if let Some(active) = self.queue.get_mut(&key) {
                     // Kept until a commit that holds it is on the branch: after a lost race the step is
                     // planned anew from this list.
@@ -355,6 +373,7 @@ impl<'a> Driver<'a> {
         self.summary.waiting_count = count;
         self.summary.waiting.clone_from(&waiting);
         self.summary.started = self.attempts.started();
+        self.summary.runner_fault = self.attempts.health().illness().map(str::to_owned);
         let finished = Event::Finished {
             at: self.clock.now(),
             commits: self.summary.commits,

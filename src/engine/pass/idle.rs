@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::driver::Driver;
@@ -20,6 +21,8 @@ impl Driver<'_> {
     pub(super) async fn idle(&mut self) -> Result<bool, EngineError> {
         let now = self.clock.now();
         let wake = self.snapshot.index.next_wake()?.map(|at| until(now, at));
+        // What is due and was left over got no slot; without this, it would be tried again without a pause.
+        let wake = wake.filter(|wake| !(wake.is_zero() && self.queue.has_left_over()));
         // A one-shot pass waits only for what ends by itself soon. What people or services decide may take
         // days.
         let pause = match (self.options.watch, wake) {
@@ -40,6 +43,7 @@ impl Driver<'_> {
         }
         // A limit may have been raised, or a refused record changed, since these were given up.
         self.queue.retry_left_over();
+        self.attempts.health().try_again(Instant::now());
         self.check_shutdown();
         if self.shutdown.is_leaving() {
             return Ok(false);

@@ -52,12 +52,13 @@ impl Shutdown {
         self.leaving || self.is_winding_down()
     }
 
-    /// Decides to leave when it is time. `idle` says that nothing runs. True once, at the moment of the decision.
-    pub(super) fn begin_if_due(&mut self, idle: bool) -> bool {
+    /// Decides to leave when it is time. `idle` says that nothing runs, `given_up` that nothing more will. True once, at the
+    /// moment of the decision.
+    pub(super) fn begin_if_due(&mut self, idle: bool, given_up: bool) -> bool {
         let asked = *self.stop.borrow();
         let late = self.left().is_some_and(|left| left.is_zero());
         // Nothing runs and nothing may start any more: staying until the end would only keep the job alive.
-        let done = idle && self.is_winding_down();
+        let done = idle && (given_up || self.is_winding_down());
         if self.leaving || !(asked || late || done) {
             return false;
         }
@@ -83,11 +84,19 @@ mod tests {
     fn a_request_to_stop_is_taken_up_once() {
         let (sender, stop) = watch::channel(false);
         let mut shutdown = Shutdown::new(stop, None);
-        assert!(!shutdown.begin_if_due(true) && !shutdown.takes_no_work());
+        assert!(!shutdown.begin_if_due(true, false) && !shutdown.takes_no_work());
         sender.send_replace(true);
-        assert!(shutdown.begin_if_due(false));
+        assert!(shutdown.begin_if_due(false, false));
         assert!(shutdown.is_leaving() && shutdown.takes_no_work());
-        assert!(!shutdown.begin_if_due(false));
+        assert!(!shutdown.begin_if_due(false, false));
+    }
+
+    #[test]
+    fn a_runner_that_gave_up_ends_what_runs_first() {
+        let (_sender, stop) = watch::channel(false);
+        let mut shutdown = Shutdown::new(stop, None);
+        assert!(!shutdown.begin_if_due(false, true));
+        assert!(shutdown.begin_if_due(true, true));
     }
 
     #[test]
@@ -103,6 +112,6 @@ mod tests {
     fn at_the_end_of_the_allowed_time_it_leaves_whatever_runs() {
         let (_sender, stop) = watch::channel(false);
         let mut shutdown = Shutdown::new(stop, Some(Duration::ZERO));
-        assert!(shutdown.begin_if_due(false));
+        assert!(shutdown.begin_if_due(false, false));
     }
 }

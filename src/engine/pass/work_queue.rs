@@ -188,6 +188,11 @@ impl WorkQueue {
         self.left_over.contains(key)
     }
 
+    /// Whether anything was given up for now.
+    pub(super) fn has_left_over(&self) -> bool {
+        !self.left_over.is_empty()
+    }
+
     /// Tries again what was given up.
     pub(super) fn retry_left_over(&mut self) {
         self.left_over.clear();

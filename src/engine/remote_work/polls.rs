@@ -7,12 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::engine::attempt::factory::{AttemptFactory, Claim};
 use crate::engine::attempt::running::{Attempts, OUTPUT_LINES, forward};
 use crate::engine::clock::Clock;
-use crate::engine::message::{AttemptMessage, OnPanic, PANICKED, PollResult};
+use crate::engine::message::{AttemptMessage, PollResult};
 use crate::engine::remote_work::poll_times::PollTimes;
 use crate::model::{AcceptanceCriterion, NodeId, NodeReason, ResourceKey, after};
 use crate::plan::CancelResult;
@@ -32,6 +32,9 @@ const LONGEST_CANCEL: Duration = Duration::from_secs(60);
 const POLL_AFTER: Duration = Duration::from_secs(60);
 /// When to poll again what has ended, should the commit that says so never get through.
 const SOON: Duration = Duration::from_secs(1);
+
+/// What the record says of work whose provider panicked.
+const PANICKED: &str = "the provider broke off by a fault in planspec; please report it";
 
 /// What is being asked of providers.
 pub(crate) struct Polls {
@@ -213,7 +216,13 @@ async fn ask(
     let longest = longest_poll(&attempt.criteria, left);
     // Nobody stops a poll, but the sender has to live: a provider that waits for a stop would see a closed channel.
     let (_keep, stop) = watch::channel(None);
+    let node = attempt.node.clone();
     match tokio::time::timeout(longest, provider.poll(attempt, Control { stop, output })).await {
+        // The remote work is as it was; what this machine lacks for checking it says nothing of it.
+        Ok(AttemptReport { outcome: AttemptOutcome::RunnerFailed { message, .. }, .. }) => {
+            warn!(%node, message, "cannot check remote work here; it is polled again");
+            None
+        }
         Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => Some(report),
         // One that was stopped or took too long learned nothing, and that is no failure of the work.
         _ => None,
@@ -261,6 +270,28 @@ fn next_poll(
         }
         Some(ended) => (Some(ended), after(at, SOON)),
         None => (None, after(at, usual)),
+    }
+}
+
+/// Does something when the task that holds it panics.
+// The loop waits for one message of each task: a task that ended without it would keep its slot, and the reconcile would
+// never come to an end.
+struct OnPanic<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnPanic<F> {
+    fn new(panicked: F) -> Self {
+        Self(Some(panicked))
+    }
+}
+
+impl<F: FnOnce()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        // Not for a task that is aborted at the end of a reconcile, of which nobody waits for anything any more.
+        if std::thread::panicking()
+            && let Some(panicked) = self.0.take()
+        {
+            panicked();
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Node, NodePhase, NodeReason, NodeStatus, after};
-use crate::run::{AttemptOutcome, AttemptReport, Evidence, NodeChange};
+use crate::run::{AttemptOutcome, AttemptReport, Evidence, NodeChange, RunnerFault};
 
 /// What is recorded of an attempt that was stopped early.
 const STOPPED: &str = "the runner stopped";
@@ -53,11 +53,21 @@ pub(crate) fn after_attempt(
         // Without a pause: the fault was not the work's. The next runner takes it up where a one-shot pass left it.
         AttemptOutcome::Stopped(_) if node.repeatable() => lost(STOPPED.to_owned(), now, evidence),
         AttemptOutcome::Stopped(_) => undecided(STOPPED.to_owned()),
-        // Without a pause, a provider that loses everything would be asked without end.
-        AttemptOutcome::Lost { message } if node.repeatable() => {
+        // Only as long as a momentary lack of processes or memory may last: a healthy runner waits for this time, too.
+        AttemptOutcome::RunnerFailed { fault: RunnerFault::Machine, message, begun: false } => {
+            lost(message, after(now, delay(0, key)), evidence)
+        }
+        // A commit that is gone from the remote is asked for without end, but ever more seldom.
+        AttemptOutcome::RunnerFailed { fault: RunnerFault::Commit, message, begun: false } => {
             lost(message, after(now, delay(state.attempt.saturating_sub(1), key)), evidence)
         }
-        AttemptOutcome::Lost { message } => undecided(message),
+        // Without a pause, a provider that loses everything would be asked without end.
+        AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, begun: true, .. }
+            if node.repeatable() =>
+        {
+            lost(message, after(now, delay(state.attempt.saturating_sub(1), key)), evidence)
+        }
+        AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, .. } => undecided(message),
         AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
             let failures = state.extensions.failures;
             if retryable && failures < node.retries {
@@ -175,6 +185,28 @@ mod tests {
         };
         assert_eq!([change(&once, false), change(&once, true)], ["retry", "block"]);
         assert_eq!([change(&node(0), false), change(&node(0), true)], ["retry", "retry"]);
+    }
+
+    #[test]
+    fn what_this_machine_could_not_do_is_no_failure_of_the_work() {
+        let mut once = node(0);
+        once.annotations.insert("planspec.io/repeatable".to_owned(), "false".to_owned());
+        let change = |node: &Node, result: AttemptOutcome| {
+            let change =
+                after_attempt(node, &NodeStatus::default(), result.into(), "k", Timestamp::UNIX_EPOCH);
+            match change {
+                NodeChange::Retry { counted, at, .. } => {
+                    assert!(!counted && at > Timestamp::UNIX_EPOCH, "it is left alone for a moment");
+                    "retry"
+                }
+                other => other.name(),
+            }
+        };
+        for node in [&node(0), &once] {
+            assert_eq!(change(node, AttemptOutcome::not_possible_here("no folder")), "retry");
+        }
+        assert_eq!(change(&node(0), AttemptOutcome::broken_off_here("the disk is full")), "retry");
+        assert_eq!(change(&once, AttemptOutcome::broken_off_here("the disk is full")), "block");
     }
 
     #[test]

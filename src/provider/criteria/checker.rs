@@ -12,10 +12,12 @@ use regex::bytes::Regex;
 use super::endpoint::{Endpoint, Response};
 use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
 use crate::provider::output::{AttemptLog, Redactor, plain_line};
-use crate::provider::process::{self, CommandLine, EnvVars, Interrupt, ProcessEnd, SandboxCommand};
+use crate::provider::process::{
+    self, CommandLine, EnvVars, Interrupt, ProcessEnd, SandboxCommand, StartError,
+};
 use crate::provider::settings::{is_inside, resolve};
 use crate::provider::web::Web;
-use crate::provider::{ConfigError, Stop};
+use crate::provider::{AttemptOutcome, ConfigError, Stop};
 
 /// How much of a file, and of the end of what a command printed, is searched.
 const SEARCHED: usize = 8 << 20;
@@ -97,6 +99,26 @@ pub(in crate::provider) struct Checker<'a> {
     pub(in crate::provider) redactor: &'a Redactor,
 }
 
+/// What ended the checks before their time.
+#[derive(Debug)]
+pub(in crate::provider) enum ChecksCut {
+    /// A request to stop, or the end of the attempt's time.
+    Ended(ProcessEnd),
+    /// This machine could not start a command, which says nothing about the work.
+    NoProcess(StartError),
+}
+
+impl ChecksCut {
+    /// How the attempt ends, the work of which was done.
+    pub(in crate::provider) fn outcome(self, timed_out: impl FnOnce() -> AttemptOutcome) -> AttemptOutcome {
+        match self {
+            Self::Ended(ProcessEnd::Stopped(stop)) => AttemptOutcome::Stopped(stop),
+            Self::Ended(ProcessEnd::TimedOut | ProcessEnd::Exited(_)) => timed_out(),
+            Self::NoProcess(error) => AttemptOutcome::broken_off_here(error.to_string()),
+        }
+    }
+}
+
 /// What was seen: `Ok` when the criterion holds.
 type CriterionVerdict = Result<String, String>;
 
@@ -109,7 +131,7 @@ impl Checker<'_> {
         &mut self,
         criteria: &[AcceptanceCriterion],
         results: &mut Vec<CriterionResult>,
-    ) -> Result<(), ProcessEnd> {
+    ) -> Result<(), ChecksCut> {
         for criterion in criteria {
             let started = Instant::now();
             let verdict = self.check(criterion, started)?;
@@ -132,7 +154,7 @@ impl Checker<'_> {
         &mut self,
         criterion: &AcceptanceCriterion,
         started: Instant,
-    ) -> Result<CriterionVerdict, ProcessEnd> {
+    ) -> Result<CriterionVerdict, ChecksCut> {
         let own = criterion.timeout.as_ref().and_then(|timeout| started.checked_add(timeout.span()));
         let until = self.deadline.into_iter().chain(own).min();
         match &criterion.check {
@@ -179,7 +201,7 @@ impl Checker<'_> {
         &self,
         check: &CriterionCheck,
         until: Option<Instant>,
-    ) -> Result<CriterionVerdict, ProcessEnd> {
+    ) -> Result<CriterionVerdict, ChecksCut> {
         let endpoint = match Endpoint::of(check).transpose() {
             Ok(Some(endpoint)) => endpoint,
             Ok(None) => return Ok(Err("asks no address".to_owned())),
@@ -190,12 +212,12 @@ impl Checker<'_> {
         let answer = tokio::runtime::Handle::current().block_on(async {
             tokio::select! {
                 answer = endpoint.ask(self.web, limit) => Ok(answer),
-                stop = self.stopped() => Err(ProcessEnd::Stopped(stop)),
+                stop = self.stopped() => Err(ChecksCut::Ended(ProcessEnd::Stopped(stop))),
             }
         })?;
         // At the end of the attempt's own time the fault is the time, not the service that was cut off.
         if answer.is_err() && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(ProcessEnd::TimedOut);
+            return Err(ChecksCut::Ended(ProcessEnd::TimedOut));
         }
         Ok(answer.and_then(|Response { seen, body, cut }| match body {
             None => Ok(seen),
@@ -222,7 +244,7 @@ impl Checker<'_> {
         expected: i32,
         output_match: Option<&str>,
         until: Option<Instant>,
-    ) -> Result<CriterionVerdict, ProcessEnd> {
+    ) -> Result<CriterionVerdict, ChecksCut> {
         // What cannot be checked is a criterion that does not hold, never one that is left out.
         let pattern = match pattern(output_match, "outputMatch") {
             Ok(pattern) => pattern,
@@ -245,8 +267,15 @@ impl Checker<'_> {
                 let limit = criterion.timeout.as_ref().map(ToString::to_string).unwrap_or_default();
                 return Ok(Err(format!("took longer than {limit}")));
             }
-            Ok(end) => return Err(end),
-            Err(error) => return Ok(Err(line.start_error(error).to_string())),
+            Ok(end) => return Err(ChecksCut::Ended(end)),
+            Err(error) => {
+                let error = line.start_error(error);
+                return if error.is_machine_fault() {
+                    Err(ChecksCut::NoProcess(error))
+                } else {
+                    Ok(Err(error.to_string()))
+                };
+            }
         };
         // A process that a signal ended has no code, and equals no expected one.
         if status.code() != Some(expected) {

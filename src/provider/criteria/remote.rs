@@ -7,10 +7,11 @@ use tokio::sync::watch;
 
 use super::checker::{Checker, needs_checkout};
 use crate::model::{CriterionResult, NodeReason};
-use crate::provider::output::{AttemptLog, Redactor};
-use crate::provider::process::{EnvVars, Interrupt, ProcessEnd, interrupt};
-use crate::provider::web::Web;
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
+use crate::provider::output::AttemptLog;
+use crate::provider::process::{EnvVars, Interrupt, interrupt};
+use crate::provider::{
+    Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderContext, Stop, stop_requested,
+};
 
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -18,19 +19,19 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Checks the criteria of an attempt that succeeded, and takes what came out into its report. `began` is when this run or
 /// poll did.
 pub(in crate::provider) async fn check_elsewhere(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     began: Instant,
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
 ) {
-    check_there(settings, attempt, (began, None), report, stop, log).await;
+    check_there(shared, attempt, (began, None), report, stop, log).await;
 }
 
 /// The same, where the work was done, if there is such a place.
 pub(in crate::provider) async fn check_there(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     (began, place): (Instant, Option<PrivateCheckout>),
     report: &mut AttemptReport,
@@ -39,18 +40,22 @@ pub(in crate::provider) async fn check_there(
 ) {
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
-        Err(error) => return report.override_success(failed(format!("no pipe for the checks: {error}"))),
+        Err(error) => {
+            let message = format!("no pipe for the checks: {error}");
+            return report.override_success(AttemptOutcome::broken_off_here(message));
+        }
     };
-    let (settings, attempt) = (settings.clone(), attempt.clone());
     // The `timeout` of a node covers the work and its checks together, the time before this poll included.
     let deadline = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
     let deadline = deadline.and_then(|left| began.checked_add(left));
+    let shared = shared.clone();
+    let attempt = attempt.clone();
     let mut work =
-        tokio::task::spawn_blocking(move || check(&settings, &attempt, (deadline, place), &interrupt, log));
+        tokio::task::spawn_blocking(move || check(&shared, &attempt, (deadline, place), &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
         // The thread may hold the process of a criterion: it is asked to end it, and waited for.
-        Some(stop) = asked(stop) => {
+        stop = stop_requested(stop) => {
             asker.ask(stop);
             work.await
         }
@@ -63,7 +68,10 @@ pub(in crate::provider) async fn check_there(
                 report.override_success(outcome);
             }
         }
-        Err(error) => report.override_success(failed(format!("the checks broke off: {error}"))),
+        Err(error) => {
+            let message = format!("the checks broke off: {error}");
+            report.override_success(AttemptOutcome::broken_off_here(message));
+        }
     }
 }
 
@@ -73,23 +81,18 @@ struct RemoteCriteria {
     outcome: Result<(), AttemptOutcome>,
 }
 
-async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
-    stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen)
-}
-
 /// Blocks.
 fn check(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     (deadline, there): (Option<Instant>, Option<PrivateCheckout>),
     interrupt: &Interrupt,
     mut log: AttemptLog,
 ) -> RemoteCriteria {
-    let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
     let mut results = Vec::new();
     let outcome = in_a_place(attempt, there, |place| {
         let mut environment = EnvVars::new();
-        for (name, value) in settings.environment.iter().chain(&settings.secrets) {
+        for (name, value) in shared.settings.environment.iter().chain(&shared.settings.secrets) {
             environment.insert(name.into(), value.clone());
         }
         let mut checker = Checker {
@@ -103,15 +106,16 @@ fn check(
             deadline,
             interrupt,
             log: &mut log,
-            redactor: &redactor,
-            web: &Web::new(&settings.allow_private),
+            redactor: &shared.redactor,
+            web: &shared.web,
         };
         checker.check_all(&attempt.criteria, &mut results)
     });
     let outcome = match outcome {
         Err(outcome) => Err(outcome),
-        Ok(Err(ProcessEnd::Stopped(stop))) => Err(AttemptOutcome::Stopped(stop)),
-        Ok(Err(_)) => Err(AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")),
+        Ok(Err(cut)) => {
+            Err(cut.outcome(|| AttemptOutcome::failed(NodeReason::Timeout, "the checks took too long")))
+        }
         Ok(Ok(())) => match results.iter().find(|result| result.required && !result.passed) {
             Some(result) => {
                 let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
@@ -136,10 +140,13 @@ fn in_a_place<T>(
     if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
         return Ok(work(&attempt.run_dir));
     }
-    let checkout = attempt.workspace.prepare().map_err(|error| failed(error.to_string()))?;
+    let checkout = attempt.workspace.prepare().map_err(|error| match error.outcome() {
+        // The work was done, whatever keeps it from being checked.
+        AttemptOutcome::RunnerFailed { fault, message, .. } => {
+            AttemptOutcome::RunnerFailed { fault, message, begun: true }
+        }
+        AttemptOutcome::NotStarted { .. } => AttemptOutcome::Stopped(Stop::Shutdown),
+        other => other,
+    })?;
     Ok(work(&checkout))
-}
-
-fn failed(message: String) -> AttemptOutcome {
-    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
 }

@@ -1,22 +1,24 @@
 //! One attempt by a local process, from the checkout to the report. Blocks.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::statvfs;
 use tokio::sync::mpsc;
 
+use super::artifacts::ArtifactError;
 use super::config::ToolConfig;
 use super::job::{Job, environment};
 use super::run_folder::RunFolder;
-use super::{LocalRunContext, artifacts};
+use super::{LocalRunContext, artifacts, stopped_before_start};
 use crate::model::{CriterionResult, JsonMap, NodeReason};
 use crate::provider::criteria::{Checker, check_criteria};
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
 use crate::provider::process::{
-    self, EnvVars, Interrupt, OutputStream, ProcessEnd, SandboxCommand, StartError,
+    self, EnvVars, Interrupt, OutputStream, ProcessEnd, SandboxCommand, is_machine_fault,
 };
 use crate::provider::settings::resolve;
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout};
@@ -31,39 +33,47 @@ pub(super) struct LocalRun<'a> {
 }
 
 impl<'a> LocalRun<'a> {
-    /// Gets ready; the time of the attempt begins now.
+    /// Gets ready.
     pub(super) fn new(
         shared: &'a LocalRunContext,
         attempt: &'a Attempt,
         job: &'a Job,
         interrupt: &'a Interrupt,
     ) -> Self {
-        // A poll of a plugin's remote work has what the time before it left.
-        let left = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
-        let deadline = left.and_then(|left| Instant::now().checked_add(left));
-        Self { shared, attempt, job, interrupt, deadline }
+        Self { shared, attempt, job, interrupt, deadline: None }
     }
 
     /// Runs it to its end.
-    pub(super) fn run(&self, lines: mpsc::Sender<String>) -> AttemptReport {
-        self.clean(self.prepare_and_run(lines).unwrap_or_else(AttemptReport::from))
+    pub(super) fn run(mut self, lines: mpsc::Sender<String>) -> AttemptReport {
+        let report = self.prepare_and_run(lines).unwrap_or_else(AttemptReport::from);
+        self.clean(report)
     }
 
-    fn prepare_and_run(&self, lines: mpsc::Sender<String>) -> Result<AttemptReport, AttemptOutcome> {
+    fn prepare_and_run(&mut self, lines: mpsc::Sender<String>) -> Result<AttemptReport, AttemptOutcome> {
         // Work whose result cannot be judged is not begun.
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
-        let folder = (self.shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs))
-            .map_err(|error| failed(format!("no folder for the attempt: {error}")))?;
+        let shared = self.shared;
+        let folder = (shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs)).map_err(|error| {
+            let runs = shared.common.settings.runs.display();
+            AttemptOutcome::not_possible_here(format!("no folder for the attempt below `{runs}`: {error}"))
+        })?;
         if let Some(brief) = &self.job.brief {
-            std::fs::write(folder.brief(), brief)
-                .map_err(|error| failed(format!("the brief cannot be written: {error}")))?;
+            std::fs::write(folder.brief(), brief).map_err(|error| {
+                AttemptOutcome::not_possible_here(format!("the brief cannot be written: {error}"))
+            })?;
         }
+        let place = self.working_folder(&folder)?;
+        self.go_on()?;
+        // The time of the attempt begins now: a remote that is slow to give the commit is not the work's fault.
+        // A poll of a plugin's remote work has what the time before it left.
+        let left = self.attempt.timeout.map(|timeout| timeout.saturating_sub(self.attempt.age));
+        self.deadline = left.and_then(|left| Instant::now().checked_add(left));
         let mut log =
-            AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&self.shared.redactor), lines);
+            AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.common.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
         // Whatever the work came to, its log and artifacts are kept below: after a failure they are what explains it.
-        report.outcome = match self.work(&folder, &mut log, &mut report) {
+        report.outcome = match self.work(&folder, &place, &mut log, &mut report) {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
         };
@@ -71,7 +81,8 @@ impl<'a> LocalRun<'a> {
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
             // A success would list artifacts in the record that are not there.
-            report.override_success(failed(format!("what the attempt left cannot be kept: {error}")));
+            let message = format!("what the attempt left cannot be kept: {error}");
+            report.override_success(AttemptOutcome::broken_off_here(message));
         }
         Ok(report)
     }
@@ -80,17 +91,16 @@ impl<'a> LocalRun<'a> {
     fn work(
         &self,
         folder: &RunFolder<'_>,
+        place: &WorkingFolder,
         log: &mut AttemptLog,
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        // A checkout takes its time, so requests to stop are heard once more before the process starts.
-        let place = WorkingFolder::prepare(self.attempt, config, folder)?;
-        self.go_on()?;
-        let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
-        let enclosure = self.enclosure(&place, folder, &environment)?;
+        let environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
+        let enclosure = self.enclosure(place, folder, &environment)?;
         let line = config.command_line();
-        let program = line.program(&environment, &place.directory, config.grace).map_err(cannot_start)?;
+        let program = line.program(&environment, &place.directory, config.grace);
+        let program = program.map_err(|error| error.outcome())?;
         let mut program = SandboxCommand::around(enclosure.as_ref(), program);
         program.input.clone_from(&self.job.input);
         program.split = self.job.answer.is_some();
@@ -104,18 +114,24 @@ impl<'a> LocalRun<'a> {
             }
         };
         let end = process::run(&program, self.deadline, self.interrupt, &mut sink)
-            .map_err(|error| cannot_start(line.start_error(error)))?;
+            .map_err(|error| line.start_error(error).outcome())?;
         log.end_part();
         let status = self.exited(end)?;
         // Before it is judged: a failure is explained by its code.
         report.evidence.exit_code = status.code();
         if !status.success() {
-            return Err(failed(how_it_ended(status)));
+            return Err(failed_on(folder.path(), log, how_it_ended(status)));
         }
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,
-            None => read_outputs(folder.output(), &self.attempt.declared_outputs)
-                .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?,
+            None => {
+                read_outputs(folder.output(), &self.attempt.declared_outputs).map_err(|error| match error
+                    .is_machine_fault()
+                {
+                    true => AttemptOutcome::broken_off_here(error.to_string()),
+                    false => AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()),
+                })?
+            }
         };
         folder.forget_output();
         let checker = Checker {
@@ -127,11 +143,19 @@ impl<'a> LocalRun<'a> {
             deadline: self.deadline,
             interrupt: self.interrupt,
             log,
-            web: &self.shared.web,
-            redactor: &self.shared.redactor,
+            web: &self.shared.common.web,
+            redactor: &self.shared.common.redactor,
         };
         self.check(checker, &mut report.evidence.criteria)?;
         Ok(outputs)
+    }
+
+    /// Where the process will work. Blocks while the checkout is made.
+    fn working_folder(&self, folder: &RunFolder<'_>) -> Result<WorkingFolder, AttemptOutcome> {
+        WorkingFolder::prepare(self.attempt, &self.job.config, folder).map_err(|outcome| {
+            // A stop interrupts the fetch of the commit, and then that is why there is none.
+            self.go_on().err().unwrap_or(outcome)
+        })
     }
 
     /// The sandbox that the settings ask for.
@@ -143,7 +167,7 @@ impl<'a> LocalRun<'a> {
     ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
         let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
         let writable = [place.root.as_path(), folder.path()];
-        let runner: EnvVars = (self.shared.settings.environment.iter())
+        let runner: EnvVars = (self.shared.common.settings.environment.iter())
             .map(|(name, value)| (name.into(), value.clone()))
             .collect();
         let enclosure = sandbox
@@ -158,9 +182,7 @@ impl<'a> LocalRun<'a> {
         mut checker: Checker<'_>,
         results: &mut Vec<CriterionResult>,
     ) -> Result<(), AttemptOutcome> {
-        if let Err(end) = checker.check_all(&self.attempt.criteria, results) {
-            self.exited(end)?;
-        }
+        checker.check_all(&self.attempt.criteria, results).map_err(|cut| cut.outcome(|| self.timed_out()))?;
         match results.iter().find(|result| result.required && !result.passed) {
             Some(result) => {
                 let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
@@ -179,13 +201,9 @@ impl<'a> LocalRun<'a> {
         }
     }
 
-    /// Nothing is started any more after a request to stop, or when the time is over.
+    /// Nothing is started any more after a request to stop.
     fn go_on(&self) -> Result<(), AttemptOutcome> {
-        match self.interrupt.heard() {
-            Some(stop) => Err(AttemptOutcome::Stopped(stop)),
-            None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(self.timed_out()),
-            None => Ok(()),
-        }
+        self.interrupt.heard().map_or(Ok(()), |stop| Err(stopped_before_start(stop)))
     }
 
     fn timed_out(&self) -> AttemptOutcome {
@@ -198,8 +216,12 @@ impl<'a> LocalRun<'a> {
         if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
             return;
         }
-        match artifacts::collect(folder.artifacts(), &self.shared.settings.runs, self.attempt) {
+        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt) {
             Ok(found) => report.evidence.artifacts = found,
+            Err(ArtifactError::Unreadable(error)) if is_machine_fault(&error) => {
+                let message = format!("the artifacts cannot be read: {error}");
+                report.override_success(AttemptOutcome::broken_off_here(message));
+            }
             Err(error) => {
                 report.override_success(AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()));
             }
@@ -208,7 +230,7 @@ impl<'a> LocalRun<'a> {
 
     /// Nothing that leaves here holds a secret; log and evidence are clean already.
     fn clean(&self, mut report: AttemptReport) -> AttemptReport {
-        let redactor = &self.shared.redactor;
+        let redactor = &self.shared.common.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.evidence.artifacts {
             // The name of a file is the process's own words, and may hold a secret like any other text.
@@ -235,7 +257,7 @@ impl WorkingFolder {
         folder: &RunFolder<'_>,
     ) -> Result<Self, AttemptOutcome> {
         let mut place = if config.checkout {
-            let checkout = attempt.workspace.prepare().map_err(|error| failed(chain(&error)))?;
+            let checkout = attempt.workspace.prepare().map_err(|error| error.outcome())?;
             let root = checkout.to_path_buf();
             Self { directory: root.clone(), root, _checkout: Some(checkout) }
         } else {
@@ -262,13 +284,24 @@ fn refused(error: ConfigError) -> AttemptOutcome {
     AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
-fn cannot_start(error: StartError) -> AttemptOutcome {
-    AttemptOutcome::broken(error.to_string(), error.may_pass())
+/// A process failed. On a full disk it may well have failed because of that: whatever it wrote was lost, as our own log of
+/// it was.
+fn failed_on(disk: &Path, log: &AttemptLog, how: String) -> AttemptOutcome {
+    if let Some(error) = log.failure().filter(|error| is_machine_fault(error)) {
+        return AttemptOutcome::broken_off_here(format!("{how}; its log could not be written: {error}"));
+    }
+    if is_full(disk) {
+        return AttemptOutcome::broken_off_here(format!("{how}; the disk of `{}` is full", disk.display()));
+    }
+    AttemptOutcome::failed(NodeReason::ProviderFailed, how)
 }
 
-fn failed(message: String) -> AttemptOutcome {
-    AttemptOutcome::failed(NodeReason::ProviderFailed, message)
+/// Whether nothing can be written to the disk of a folder any more.
+fn is_full(folder: &Path) -> bool {
+    // The last blocks are kept for the superuser.
+    let root = rustix::process::geteuid().is_root();
+    statvfs(folder)
+        .is_ok_and(|disk| disk.f_blocks > 0 && if root { disk.f_bfree } else { disk.f_bavail } == 0)
 }
 
 fn how_it_ended(status: ExitStatus) -> String {
@@ -282,16 +315,4 @@ fn how_it_ended(status: ExitStatus) -> String {
 /// `1h 30m`, as people write it.
 fn in_words(span: Duration) -> String {
     jiff::SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}"))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

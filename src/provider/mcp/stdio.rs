@@ -11,12 +11,14 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::{McpContext, hopeless, session};
+use super::{hopeless, session};
 use crate::model::NodeReason;
 use crate::provider::local::ToolConfig;
 use crate::provider::output::AttemptLog;
 use crate::provider::process::{self, EnvVars, Interrupt, OutputStream, ProcessEnd, ProcessInput, interrupt};
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, Stop};
+use crate::provider::{
+    Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, ProviderContext, Stop, stop_requested,
+};
 
 /// How much of what the server says is held until it is read.
 // A server that writes faster than the session reads is held up by its own pipe, and takes no memory here.
@@ -27,7 +29,7 @@ type CallResult = (AttemptReport, Option<AttemptLog>, Option<PrivateCheckout>);
 
 /// Starts the server, makes the call, ends the server.
 pub(super) async fn call(
-    shared: &Arc<McpContext>,
+    shared: &ProviderContext,
     config: ToolConfig,
     tool: String,
     attempt: &Attempt,
@@ -37,11 +39,14 @@ pub(super) async fn call(
     let ends = interrupt().and_then(|ends| io::pipe().map(|pipe| (ends, pipe)));
     let ((mut asker, heard), (input, to_server)) = match ends {
         Ok(ends) => ends,
-        Err(error) => return (failed(format!("no pipe for the server: {error}")).into(), Some(log), None),
+        Err(error) => {
+            let message = format!("no pipe for the server: {error}");
+            return (AttemptOutcome::not_possible_here(message).into(), Some(log), None);
+        }
     };
     let (from_server, ours) = tokio::io::duplex(HELD);
     let process = Process {
-        shared: Arc::clone(shared),
+        shared: shared.clone(),
         config,
         attempt: attempt.clone(),
         log,
@@ -53,12 +58,6 @@ pub(super) async fn call(
     let mut running = tokio::task::spawn_blocking(move || process.run(&heard));
     // A write to the pipe may block, so it is left to the runtime's threads for files.
     let to_server = tokio::fs::File::from_std(File::from(OwnedFd::from(to_server)));
-    let stopped = async {
-        match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
-            Some(stop) => stop,
-            None => std::future::pending().await,
-        }
-    };
     let session = tokio::select! {
         // A server that ended by itself, or at the deadline, says more about why than the session does.
         outcome = session::call((ours, to_server), &tool, attempt, None) => {
@@ -66,7 +65,7 @@ pub(super) async fn call(
             asker.ask(Stop::Shutdown);
             Some(outcome)
         }
-        stop = stopped => {
+        stop = stop_requested(stop) => {
             asker.ask(stop);
             None
         }
@@ -121,7 +120,7 @@ struct ServerExit {
 
 /// The server, for a thread that may block.
 struct Process {
-    shared: Arc<McpContext>,
+    shared: ProviderContext,
     config: ToolConfig,
     attempt: Attempt,
     log: AttemptLog,
@@ -138,7 +137,7 @@ impl Process {
                 let end = self.serve(&checkout, interrupt);
                 ServerExit { end, log: self.log, checkout: Some(checkout) }
             }
-            Err(error) => ServerExit { end: Err(failed(error.to_string())), log: self.log, checkout: None },
+            Err(error) => ServerExit { end: Err(error.outcome()), log: self.log, checkout: None },
         }
     }
 
@@ -160,10 +159,7 @@ impl Process {
             OutputStream::Answer => drop(runtime.block_on(output.write_all(bytes))),
         };
         let end = process::run(&program, self.deadline, interrupt, &mut sink);
-        end.map_err(|error| {
-            let error = line.start_error(error);
-            AttemptOutcome::broken(error.to_string(), error.may_pass())
-        })
+        end.map_err(|error| line.start_error(error).outcome())
     }
 
     fn environment(&self) -> EnvVars {

@@ -74,6 +74,11 @@ impl AttemptLog {
         }
     }
 
+    /// Why the file could not be written, if it could not.
+    pub(in crate::provider) fn failure(&self) -> Option<&io::Error> {
+        self.failure.as_ref()
+    }
+
     /// Ends the log; nothing if nothing was printed.
     pub(in crate::provider) fn finish(mut self) -> Option<LogSummary> {
         self.take(b"", true);

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
 use crate::model::JsonMap;
+use crate::provider::process::is_machine_fault;
 use crate::provider::settings::did_you_mean;
 use crate::run::json;
 
@@ -51,6 +52,13 @@ pub(in crate::provider) enum OutputError {
     Undeclared { name: String, hint: String },
     #[error("declared {} not given: {}", if .names.len() == 1 { "output is" } else { "outputs are" }, .names.join(", "))]
     Missing { names: Vec<String> },
+}
+
+impl OutputError {
+    /// Whether the machine is to blame, and not what was written.
+    pub(in crate::provider) fn is_machine_fault(&self) -> bool {
+        matches!(self, Self::Unreadable(error) if is_machine_fault(error))
+    }
 }
 
 /// Reads the outputs at `path` and checks them against what the node declares; no file, no outputs.

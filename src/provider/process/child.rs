@@ -105,6 +105,17 @@ pub(in crate::provider) enum ProcessEnd {
     Stopped(Stop),
 }
 
+/// Why there is no end of a process to tell of.
+#[derive(Debug)]
+pub(in crate::provider) enum RunError {
+    /// The system did not give what every process needs: a pipe, a file for its input, its directory.
+    Setup(io::Error),
+    /// The program itself cannot be started.
+    Program(io::Error),
+    /// It ran, and the system does not tell how it ended.
+    Wait(io::Error),
+}
+
 /// Runs a program to its end. Blocks; `sink` gets standard output and error in the order of writing, or, where they
 /// are kept apart, each in its own order.
 ///
@@ -115,7 +126,22 @@ pub(in crate::provider) fn run(
     deadline: Option<Instant>,
     interrupt: &Interrupt,
     sink: &mut OutputSink<'_>,
-) -> io::Result<ProcessEnd> {
+) -> Result<ProcessEnd, RunError> {
+    let (mut command, pipes) = assemble(program).map_err(RunError::Setup)?;
+    let child = start(&mut command).map_err(|error| match program.directory.is_dir() {
+        true => RunError::Program(error),
+        // Somebody cleared the cache; the system's "no such file" does not mean the program.
+        false => RunError::Setup(error),
+    })?;
+    // The command holds the writing ends; as long as it lives, the pipe does not end.
+    drop(command);
+    let mut watch = WatchedProcess::new(child, pipes, program.grace, interrupt);
+    watch.follow(deadline, sink);
+    watch.finish(sink).map_err(RunError::Wait)
+}
+
+/// The command, and the reading ends of its pipes.
+fn assemble(program: &ChildCommand) -> io::Result<(Command, [Option<PipeReader>; 2])> {
     // One pipe for both streams keeps the order of writing, which is lost between two.
     let (output, writer) = io::pipe()?;
     let (answer, answers) = if program.split {
@@ -137,12 +163,7 @@ pub(in crate::provider) fn run(
         .stdin(input(&program.input)?)
         .stdout(answers)
         .stderr(writer);
-    let child = start(&mut command)?;
-    // The command holds the writing ends; as long as it lives, the pipe does not end.
-    drop(command);
-    let mut watch = WatchedProcess::new(child, [Some(output), answer], program.grace, interrupt);
-    watch.follow(deadline, sink);
-    watch.finish(sink)
+    Ok((command, [Some(output), answer]))
 }
 
 /// Starts a process. A program that was just checked out may still be open for writing, for as long as it takes another

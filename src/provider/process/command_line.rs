@@ -7,7 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::child::{ChildCommand, ProcessInput};
+use rustix::io::Errno;
+
+use super::child::{ChildCommand, ProcessInput, RunError};
+use crate::run::AttemptOutcome;
 
 /// Where programs are searched for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -32,6 +35,10 @@ pub(in crate::provider) struct CommandLine<'a> {
 pub(in crate::provider) struct StartError {
     command: String,
     source: io::Error,
+    /// Whether the machine is to blame, and not who named the command.
+    is_machine_fault: bool,
+    /// Whether a process ran.
+    begun: bool,
 }
 
 impl<'a> CommandLine<'a> {
@@ -52,8 +59,8 @@ impl<'a> CommandLine<'a> {
         grace: Duration,
     ) -> Result<ChildCommand, StartError> {
         let command = if self.shell { "sh" } else { self.command };
-        let path =
-            find_program(command, environment, directory).map_err(|source| self.start_error(source))?;
+        let path = find_program(command, environment, directory)
+            .map_err(|error| self.start_error(RunError::Program(error)))?;
         // The `sh` after the line becomes `$0`; without it the first argument would, and `$1` would be the second.
         let shell = self.shell.then(|| ["-c".into(), self.command.into(), "sh".into()]);
         Ok(ChildCommand {
@@ -68,18 +75,54 @@ impl<'a> CommandLine<'a> {
     }
 
     /// Says which command could not be started.
-    pub(in crate::provider) fn start_error(&self, source: io::Error) -> StartError {
-        StartError { command: self.command.to_owned(), source }
+    pub(in crate::provider) fn start_error(&self, error: RunError) -> StartError {
+        let (is_machine_fault, begun) = match &error {
+            RunError::Program(error) => (is_machine_fault(error), false),
+            RunError::Setup(_) => (true, false),
+            RunError::Wait(_) => (true, true),
+        };
+        let (RunError::Program(source) | RunError::Setup(source) | RunError::Wait(source)) = error;
+        StartError { command: self.command.to_owned(), source, is_machine_fault, begun }
     }
 }
 
 impl StartError {
+    /// How an attempt ends whose command was not started.
+    pub(in crate::provider) fn outcome(&self) -> AttemptOutcome {
+        let message = self.to_string();
+        match (self.is_machine_fault, self.begun) {
+            (true, false) => AttemptOutcome::not_possible_here(message),
+            (true, true) => AttemptOutcome::broken_off_here(message),
+            (false, _) => AttemptOutcome::broken(message, self.may_pass()),
+        }
+    }
+
+    /// Whether the machine is to blame.
+    pub(in crate::provider) fn is_machine_fault(&self) -> bool {
+        self.is_machine_fault
+    }
+
     /// Whether another attempt may find the command.
-    pub(in crate::provider) fn may_pass(&self) -> bool {
-        // The commit is pinned, so a file that is missing stays missing. What else can go wrong is of the machine: too
-        // many processes, no memory.
+    fn may_pass(&self) -> bool {
         !matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
     }
+}
+
+/// Whether the system lacks something just now, so that the same would have worked on another machine.
+pub(in crate::provider) fn is_machine_fault(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::AGAIN
+                | Errno::NOMEM
+                | Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOSPC
+                | Errno::DQUOT
+                | Errno::ROFS
+                | Errno::IO
+        )
+    )
 }
 
 fn explain(command: &str, source: &io::Error) -> String {
@@ -139,6 +182,23 @@ mod tests {
         );
         assert_eq!(message("./nothing", "", folder), "cannot start `./nothing`: there is no such file");
         assert_eq!(message("./plain", "", folder), "cannot start `./plain`: the file is not executable");
+    }
+
+    #[test]
+    fn a_lack_of_the_machine_is_told_from_a_command_that_is_not_there() {
+        let line = CommandLine { command: "make", args: &[], shell: false };
+        let fault = |error: RunError| line.start_error(error).outcome();
+        let raw = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        for errno in [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::ROFS] {
+            let outcome = fault(RunError::Program(raw(errno)));
+            assert!(matches!(outcome, AttemptOutcome::RunnerFailed { begun: false, .. }), "{outcome:?}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::TOOBIG] {
+            assert!(matches!(fault(RunError::Program(raw(errno))), AttemptOutcome::Failed { .. }));
+            assert!(matches!(fault(RunError::Setup(raw(errno))), AttemptOutcome::RunnerFailed { .. }));
+        }
+        let waited = fault(RunError::Wait(raw(Errno::CHILD)));
+        assert!(matches!(waited, AttemptOutcome::RunnerFailed { begun: true, .. }));
     }
 
     #[test]

@@ -7,6 +7,6 @@ mod interrupt;
 mod sandbox;
 
 pub(super) use self::child::{OutputStream, ProcessEnd, ProcessInput, kill_all, run};
-pub(super) use self::command_line::{CommandLine, EnvVars, StartError};
+pub(super) use self::command_line::{CommandLine, EnvVars, StartError, is_machine_fault};
 pub(super) use self::interrupt::{Interrupt, interrupt};
 pub(super) use self::sandbox::{Sandbox, SandboxCommand};

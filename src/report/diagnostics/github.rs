@@ -1,21 +1,36 @@
 //! Diagnostics as workflow commands of GitHub Actions, which shows them beside the lines of a pull request.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::in_order;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::report::text;
 
-/// One `::error …::…` a line.
+/// How many annotations of one severity the runner takes from a step; it drops the others in silence.
+const TAKEN: usize = 10;
+
+/// One `::error …::…` a line. Where there are more of a severity than the runner takes, the last one says how many are missing.
 #[must_use]
 pub(crate) fn github(diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
+    let mut written: BTreeMap<&str, usize> = BTreeMap::new();
     for found in in_order(diagnostics) {
         let command = match found.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
             Severity::Note => "notice",
         };
+        let before = *written.entry(command).and_modify(|count| *count += 1).or_default();
+        let all = diagnostics.iter().filter(|other| other.severity == found.severity).count();
+        if all > TAKEN && before + 1 == TAKEN {
+            let more = all - before;
+            let _ =
+                writeln!(out, "::{command} title=planspec::… and {more} more: see the summary of this job");
+        }
+        if all > TAKEN && before + 1 >= TAKEN {
+            continue;
+        }
         let mut properties = vec![format!("file={}", property(&found.location.path))];
         if let Some(span) = found.location.span {
             properties.push(format!("line={}", span.line));
@@ -43,6 +58,14 @@ pub(crate) fn github(diagnostics: &[Diagnostic]) -> String {
         let _ = writeln!(out, "::{command} {}::{}", properties.join(","), data(&message));
     }
     out
+}
+
+/// The failure of the job itself, as an annotation of its run.
+#[must_use]
+pub(crate) fn failure(message: &str, hints: &[String]) -> String {
+    let hints = hints.iter().map(|hint| format!("\nhelp: {}", text::line(hint)));
+    let message = text::line(message).into_owned() + &hints.collect::<String>();
+    format!("::error title=planspec::{}\n", data(&message))
 }
 
 /// Escapes the text of a command: nothing in it can start another one.

@@ -9,7 +9,7 @@ mod sarif;
 use crate::diagnostic::{Diagnostic, Severity};
 
 pub(crate) use annotated::annotated;
-pub(crate) use github::github;
+pub(crate) use github::{failure, github};
 pub(crate) use json::json;
 pub(crate) use sarif::sarif;
 

@@ -56,12 +56,20 @@ fn head(preview: &Preview) -> String {
     if warnings > 0 {
         words.push(counted(warnings, "warning"));
     }
-    words.extend(if counts.is_empty() { vec!["no resource changes".to_owned()] } else { counts });
+    if preview.conflict {
+        words.push("cannot be merged".to_owned());
+    }
+    words.extend(if counts.is_empty() && preview.conflict {
+        Vec::new()
+    } else if counts.is_empty() {
+        vec!["no resource changes".to_owned()]
+    } else {
+        counts
+    });
     if !preview.starts.is_empty() {
         words.push(format!("{} would start", counted(preview.starts.len(), "execution")));
     }
-    let sign = if errors > 0 { "❌" } else { "✅" };
-    let mut text = format!("## {sign} planspec: {}\n\n", words.join(", "));
+    let mut text = format!("## {} planspec: {}\n\n", sign(preview), words.join(", "));
     match (&preview.head, &preview.base) {
         (Some(head), Some(base)) => {
             text.push_str(&format!("What merging {} into {} would do.\n", commit(head), commit(base)));
@@ -69,22 +77,37 @@ fn head(preview: &Preview) -> String {
         (Some(head), None) => text.push_str(&format!("What {} would do.\n", commit(head))),
         _ => text.push_str("What this change would do.\n"),
     }
-    if preview.stale_base {
+    if preview.conflict {
         alert(
             &mut text,
-            "WARNING",
-            "The branch has moved on since this was looked at: what is said here may be out of date.",
+            "CAUTION",
+            "The change has conflicts with its base. Bring the branch up to date and resolve them.",
         );
+    } else if preview.stale_base {
+        let message =
+            "The branch has moved on since the change was based on it: what is said here may be out of date.";
+        alert(&mut text, "WARNING", message);
     }
     if let Some(held) = &preview.held_back {
         let message = format!(
-            "This deletes {} of {} resources. The reconciler holds that many deletions back until it is run with `--allow-mass-delete`.",
+            "This deletes {} of {} resources. The reconciler holds that many deletions back. To carry them out after the merge, comment `/planspec allow-mass-delete`, or run `planspec reconcile --allow-mass-delete`.",
             grouped(held.deleted),
             grouped(held.total)
         );
         alert(&mut text, "CAUTION", &message);
     }
     text
+}
+
+/// A green sign over something that will not happen as it stands would be believed.
+fn sign(preview: &Preview) -> &'static str {
+    if preview.conflict || preview.count(Severity::Error) > 0 {
+        "❌"
+    } else if preview.held_back.is_some() {
+        "⚠️"
+    } else {
+        "✅"
+    }
 }
 
 /// `message` is safe already.

@@ -42,6 +42,9 @@ pub(crate) struct Preview {
     /// Whether the branch has moved on since the change was based on it.
     #[serde(default)]
     pub stale_base: bool,
+    /// Whether the change cannot be merged as it is.
+    #[serde(default)]
+    pub conflict: bool,
     /// What is wrong with the new state and was not with the old.
     #[serde(default)]
     pub diagnostics: Vec<PreviewFinding>,
@@ -240,6 +243,7 @@ impl Preview {
             base: None,
             head: None,
             stale_base: false,
+            conflict: false,
             diagnostics: Vec::new(),
             created: Vec::new(),
             changed: Vec::new(),
@@ -266,6 +270,47 @@ impl Preview {
         // cannot add any.
         let preview: Self = serde_json::from_slice(bytes)?;
         if preview.api_version == API_VERSION { Ok(preview) } else { Err(PreviewError::Version) }
+    }
+
+    /// Whether there is nothing that a reader needs to know.
+    #[must_use]
+    pub(crate) fn is_silent(&self) -> bool {
+        let Self {
+            diagnostics,
+            created,
+            changed,
+            deleted,
+            graphs,
+            starts,
+            voided,
+            consequences,
+            warnings,
+            ..
+        } = self;
+        let lists = [
+            diagnostics.is_empty(),
+            changed.is_empty(),
+            graphs.is_empty(),
+            starts.is_empty(),
+            voided.is_empty(),
+        ];
+        let texts = [created, deleted, consequences, warnings];
+        !self.conflict
+            && self.held_back.is_none()
+            && lists.into_iter().all(|empty| empty)
+            && texts.into_iter().all(Vec::is_empty)
+    }
+
+    /// Takes back what merging would start or undo: the change goes into a branch that no reconciler reads.
+    pub(crate) fn goes_nowhere(&mut self, base: &str, desired: &str) {
+        if self.is_silent() {
+            return;
+        }
+        self.starts.clear();
+        self.voided.clear();
+        self.consequences =
+            vec![format!("Nothing starts: the desired branch is {desired}, and this goes into {base}.")];
+        self.held_back = None;
     }
 
     /// How many findings are of a severity.

@@ -17,9 +17,13 @@ pub(crate) const HELP: &str = "\
 | `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution waits at |
 | `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
 | `/planspec retry EXECUTION [NODE]` | runs again what did not succeed, or a node and everything after it |
-| `/planspec cancel EXECUTION` | calls an Execution off |
+| `/planspec cancel EXECUTION` | cancels an Execution |
+| `/planspec suspend EXECUTION` | starts nothing further of it; `/planspec resume EXECUTION` goes on |
 | `/planspec complete [EXECUTION/]NODE key=value…` | records that a person did the work of a node |
+| `/planspec fail [EXECUTION/]NODE [words]` | records that it could not be done |
 | `/planspec answer EXECUTION/NODE TEXT` | answers the question of an agent that waits for input |
+| `/planspec unlock EXECUTION [words]` | frees the lease of a runner that will not come back |
+| `/planspec allow-mass-delete` | carries out the deletions that the last pass held back |
 | `/planspec status` | shows the progress of the Executions |
 | `/planspec help` | shows this |
 
@@ -46,8 +50,18 @@ pub(crate) enum CommentCommand {
     Retry { execution: ExecutionTarget, node: Option<NodeId> },
     /// An execution is cancelled.
     Cancel { execution: ExecutionTarget },
+    /// Nothing further of it starts.
+    Suspend { execution: ExecutionTarget },
+    /// It goes on.
+    Resume { execution: ExecutionTarget },
+    /// The lease of a runner that will not come back is freed.
+    Unlock { execution: ExecutionTarget, words: Option<String> },
     /// A person did the work of a node; of the only Execution that waits there, where none is named.
     Complete { execution: Option<ExecutionTarget>, node: NodeId, outputs: JsonMap },
+    /// A person could not do it.
+    Fail { execution: Option<ExecutionTarget>, node: NodeId, words: Option<String> },
+    /// The deletions that a pass held back are carried out.
+    AllowMassDelete,
     /// The question that a node asks is answered.
     Answer { execution: ExecutionTarget, node: NodeId, text: String },
     /// The progress of the Executions.
@@ -69,7 +83,11 @@ pub(crate) enum CommandError {
 pub(crate) fn parse(comment: &str) -> Option<Result<CommentCommand, CommandError>> {
     // A command further down may be an example, or a quotation of somebody else.
     let line = comment.lines().next().unwrap_or_default();
-    let rest = line.strip_prefix(PREFIX)?;
+    // Telephones begin a line with a capital letter. The workflow's own filter, `startsWith`, does not tell them apart either.
+    let (prefix, rest) = line.split_at_checked(PREFIX.len())?;
+    if !prefix.eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
     // `/planspecs` and `/planspec-x` are meant for other programs.
     if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
         return None;
@@ -83,11 +101,11 @@ pub(crate) fn parse(comment: &str) -> Option<Result<CommentCommand, CommandError
 
 fn command(rest: &str) -> Result<CommentCommand, CommandError> {
     let (verb, rest) = split(rest);
-    match verb {
-        "approve" | "reject" => {
+    match verb.to_ascii_lowercase().as_str() {
+        verb @ ("approve" | "reject") => {
             let (name, words) = split(rest);
             let gate = gate(name)?;
-            let words = (!words.is_empty()).then(|| words.to_owned());
+            let words = said(words);
             Ok(match verb {
                 "approve" => CommentCommand::Approve { gate, words },
                 _ => CommentCommand::Reject { gate, words },
@@ -107,18 +125,14 @@ fn command(rest: &str) -> Result<CommentCommand, CommandError> {
             };
             Ok(CommentCommand::Retry { execution, node })
         }
-        "cancel" => {
-            let (name, rest) = split(rest);
-            nothing_more(rest)?;
-            match execution(name)? {
-                // Otherwise `EXECUTION/NODE` would end more than was asked for.
-                ExecutionTarget { node: Some(_), .. } => {
-                    Err(wrong("only a whole Execution can be cancelled".to_owned()))
-                }
-                execution => Ok(CommentCommand::Cancel { execution }),
-            }
-        }
+        verb @ ("cancel" | "suspend" | "resume" | "unlock") => whole(verb, rest),
         "complete" => complete(rest),
+        "fail" => {
+            let (name, words) = split(rest);
+            let (execution, node) = waiting_node(name)?;
+            Ok(CommentCommand::Fail { execution, node, words: said(words) })
+        }
+        "allow-mass-delete" => nothing_more(rest).map(|()| CommentCommand::AllowMassDelete),
         "answer" => {
             let (name, text) = split(rest);
             let execution = execution(name)?;
@@ -134,18 +148,42 @@ fn command(rest: &str) -> Result<CommentCommand, CommandError> {
     }
 }
 
-fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
+/// A command about an Execution as a whole.
+fn whole(verb: &str, rest: &str) -> Result<CommentCommand, CommandError> {
     let (name, rest) = split(rest);
-    let (execution, node) = if name.contains('/') {
+    let execution = execution(name)?;
+    // Otherwise `cancel EXECUTION/NODE` would end more than was asked for.
+    if execution.node.is_some() {
+        return Err(wrong(format!("`{verb}` is for a whole Execution: name no node")));
+    }
+    if verb == "unlock" {
+        return Ok(CommentCommand::Unlock { execution, words: said(rest) });
+    }
+    nothing_more(rest)?;
+    Ok(match verb {
+        "suspend" => CommentCommand::Suspend { execution },
+        "resume" => CommentCommand::Resume { execution },
+        _ => CommentCommand::Cancel { execution },
+    })
+}
+
+/// A node that waits for a person, with or without its Execution.
+fn waiting_node(name: &str) -> Result<(Option<ExecutionTarget>, NodeId), CommandError> {
+    let name = unquoted(name);
+    if name.contains('/') {
         let execution = execution(name)?;
         let Some(node) = execution.node.clone() else {
             return Err(wrong("name a node, as EXECUTION/NODE".to_owned()));
         };
-        (Some(execution), node)
-    } else {
-        let id = required(name, "name a node")?;
-        (None, NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?)
-    };
+        return Ok((Some(execution), node));
+    }
+    let id = required(name, "name a node")?;
+    Ok((None, NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?))
+}
+
+fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
+    let (name, rest) = split(rest);
+    let (execution, node) = waiting_node(name)?;
     // Quotes only hold words together; nothing is expanded.
     let words = shell_words::split(rest).map_err(|_| wrong("a quote is not closed".to_owned()))?;
     let mut outputs = JsonMap::new();
@@ -163,6 +201,7 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
 }
 
 fn gate(name: &str) -> Result<GateSelector, CommandError> {
+    let name = unquoted(name);
     let parts: Vec<&str> = required(name, "name a gate")?.split('/').collect();
     let kind = |word: &str| word.parse::<Kind>().ok();
     let by_execution = match parts.as_slice() {
@@ -186,7 +225,18 @@ fn gate(name: &str) -> Result<GateSelector, CommandError> {
 }
 
 fn execution(name: &str) -> Result<ExecutionTarget, CommandError> {
-    selector::execution(required(name, "name an Execution")?).map_err(|error| wrong(error.to_string()))
+    selector::execution(required(unquoted(name), "name an Execution")?)
+        .map_err(|error| wrong(error.to_string()))
+}
+
+/// A name without the backticks of Markdown, in which people copy it from our own comments.
+fn unquoted(name: &str) -> &str {
+    name.trim_matches('`')
+}
+
+/// What somebody adds in their own words.
+fn said(words: &str) -> Option<String> {
+    (!words.is_empty()).then(|| words.to_owned())
 }
 
 fn required<'a>(word: &'a str, question: &str) -> Result<&'a str, CommandError> {
@@ -263,6 +313,20 @@ mod tests {
         };
         assert_eq!((execution.name.as_str(), node.as_str()), ("leaflet-1", "write"));
         assert_eq!(text, "for `nurses`; and $(rm)");
+        assert!(matches!(
+            parsed("/planspec unlock exec-1 the machine is gone"),
+            Ok(CommentCommand::Unlock { words: Some(_), .. })
+        ));
+        assert!(matches!(
+            parsed("/planspec fail research no access"),
+            Ok(CommentCommand::Fail { execution: None, words: Some(_), .. })
+        ));
+        assert!(matches!(parsed("/planspec suspend exec-1"), Ok(CommentCommand::Suspend { .. })));
+        assert!(matches!(parsed("/planspec resume exec-1"), Ok(CommentCommand::Resume { .. })));
+        assert_eq!(parsed("/planspec allow-mass-delete"), Ok(CommentCommand::AllowMassDelete));
+        // As a telephone writes it, and as it is copied from a comment.
+        assert_eq!(parsed("/Planspec Approve `ship-1/look`"), parsed("/planspec approve ship-1/look"));
+        assert_eq!(parsed("/planspec retry `ship-1`"), parsed("/planspec retry ship-1"));
         assert_eq!(parsed("/planspec status"), Ok(CommentCommand::Status));
         assert_eq!(parsed("/planspec help\r\nthanks"), Ok(CommentCommand::Help));
     }
@@ -323,6 +387,12 @@ mod tests {
             "retry e/a b",
             "cancel e --force",
             "cancel e/n",
+            "suspend e/n",
+            "resume e now",
+            "unlock",
+            "fail",
+            "fail e/",
+            "allow-mass-delete 5",
             "complete",
             "complete execution/e",
             "complete E",

@@ -14,14 +14,15 @@ use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP, parse
 use crate::cli::ci::event::CommentRef;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
-use crate::cli::ci::{CiOptions, pass};
+use crate::cli::ci::{CiOptions, pass, step};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector::ExecutionTarget;
 use crate::config::Actions;
 use crate::engine::{Decision, people_of};
-use crate::github::{Account, Reaction};
+use crate::github::{Account, Comment, GitHubError, Reaction};
 use crate::markup::{code, markdown};
-use crate::model::{NodeId, ResourceKey, ReviewAction};
+use crate::model::{JsonMap, NodeId, ResourceKey, ReviewAction};
 use crate::report::text;
 
 /// Does what a comment says.
@@ -47,16 +48,10 @@ pub(crate) fn run(
         context.out.note("the comment is not a command")?;
         return Ok(Exit::Done);
     };
+    // A job takes a while to start and to work: whoever asked sees that it was taken up.
+    react(&host, place, Reaction::Seen, context)?;
     let answer = match command {
-        Ok(command) => match comment.created_at.parse() {
-            Ok(at) => {
-                let source =
-                    DecisionSource { name: format!("comment {}", comment.id), at, in_advance: false };
-                carry_out(&command, &author, &source, &host, context)
-            }
-            // A decision answers one wait, and without a time nobody knows which (Invariant 11).
-            Err(_) => Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned())),
-        },
+        Ok(command) => carry_out(&command, &author, &comment, &host, choices, context),
         Err(CommandError::Unknown) => {
             Ok(CommandAnswer::Confused(format!("That is not a command.\n\n{HELP}")))
         }
@@ -64,22 +59,27 @@ pub(crate) fn run(
     };
     let answer = match answer {
         Ok(answer) => answer,
-        // A clear no is for the one who asked; anything else is for whoever runs the job.
+        // A clear no is for the one who asked.
         Err(error) if error.exit() == Exit::No || error.exit() == Exit::Usage => {
             CommandAnswer::No(markdown(&error.to_string(), 300))
         }
-        Err(error) => return Err(error),
+        // Anything else is for whoever looks after the job; but the one who asked has to know that nothing came of it.
+        Err(error) => {
+            let answer = failed("The command was not carried out", &error, actions);
+            tell(&host, place, &answer, context)?;
+            return Err(error);
+        }
     };
     // Before the pass, which may take all the time that the job has.
-    tell(&host, place, &answer)?;
+    tell(&host, place, &answer, context)?;
     match answer {
         CommandAnswer::Done(lines) => {
             for line in &lines {
                 context.out.line(text::line(line))?;
             }
-            // What was decided goes on at once; others may be under way at the same time.
-            pass::drive_and_report(Some(&host), choices, actions, context).map(|_| Exit::Done)
+            go_on(&host, place, choices, actions, context)
         }
+        CommandAnswer::Pass(choices) => go_on(&host, place, &choices, actions, context),
         CommandAnswer::Said(_) => Ok(Exit::Done),
         CommandAnswer::No(why) | CommandAnswer::Confused(why) => {
             context.out.note(format!("refused: {}", text::line(why.lines().next().unwrap_or_default())))?;
@@ -92,6 +92,8 @@ pub(crate) fn run(
 enum CommandAnswer {
     /// It is recorded.
     Done(Vec<String>),
+    /// Nothing is to be recorded: it asks for a pass of this kind.
+    Pass(CiOptions),
     /// Something was asked, and this is the answer.
     Said(String),
     /// It is refused.
@@ -100,88 +102,181 @@ enum CommandAnswer {
     Confused(String),
 }
 
-fn tell(host: &Host, place: &CommentRef, answer: &CommandAnswer) -> Result<(), CliError> {
+/// What was decided goes on at once; others may be under way at the same time.
+fn go_on(
+    host: &Host,
+    place: &CommentRef,
+    choices: &CiOptions,
+    actions: &Actions,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    match pass::drive_and_report(Some(host), choices, actions, context) {
+        Ok(_) => Ok(Exit::Done),
+        Err(error) => {
+            let answer = failed("It is recorded, but the pass after it failed", &error, actions);
+            tell(host, place, &answer, context)?;
+            Err(error)
+        }
+    }
+}
+
+/// The line for whoever gave a command when the job fails, with the way to its log.
+fn failed(what: &str, error: &CliError, actions: &Actions) -> CommandAnswer {
+    let why = markdown(&error.to_string(), 300);
+    let run = step::summary_address(actions).map(|address| format!(" ([log]({address}))"));
+    CommandAnswer::Confused(format!("{what}: {why}{}", run.unwrap_or_default()))
+}
+
+/// Says what came of a command, as far as the host lets us: what was recorded is recorded all the same, so a refusal to take a
+/// reaction or a comment is a warning and never the end of the work.
+fn tell(
+    host: &Host,
+    place: &CommentRef,
+    answer: &CommandAnswer,
+    context: &mut Context,
+) -> Result<(), CliError> {
     let reaction = match answer {
-        CommandAnswer::Done(_) | CommandAnswer::Said(_) => Reaction::Yes,
+        CommandAnswer::Done(_) | CommandAnswer::Pass(_) | CommandAnswer::Said(_) => Reaction::Yes,
         CommandAnswer::No(_) => Reaction::No,
         CommandAnswer::Confused(_) => Reaction::Confused,
     };
-    host.ask(|github, repo| github.react(repo, place.id, reaction))?;
+    react(host, place, reaction, context)?;
     if let CommandAnswer::Said(text) | CommandAnswer::No(text) | CommandAnswer::Confused(text) = answer {
         // The marker names the command, so that a job that runs twice answers once.
         let marker = format!("<!-- planspec:answer {} -->", place.id);
-        host.keep_comment(place.number, &marker, &format!("{marker}\n{text}\n"))?;
+        if let Err(error) = host.keep_comment(place.number, &marker, &format!("{marker}\n{text}\n")) {
+            untold(&error, context)?;
+        }
     }
     Ok(())
+}
+
+fn react(host: &Host, place: &CommentRef, reaction: Reaction, context: &mut Context) -> Result<(), CliError> {
+    match host.ask(|github, repo| github.react(repo, place.id, reaction)) {
+        Ok(()) => Ok(()),
+        Err(error) => untold(&error, context),
+    }
+}
+
+fn untold(error: &GitHubError, context: &mut Context) -> Result<(), CliError> {
+    let why = error.to_string();
+    context.out.warning(format!("cannot answer on the host: {}", text::line(&why)))
 }
 
 fn carry_out(
     command: &CommentCommand,
     author: &Account,
-    source: &DecisionSource,
+    comment: &Comment,
     host: &Host,
+    choices: &CiOptions,
     context: &mut Context,
 ) -> Result<CommandAnswer, CliError> {
+    // A decision answers one wait, and without a time nobody knows which (Invariant 11).
+    let Ok(at) = comment.created_at.parse() else {
+        return Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned()));
+    };
+    let source = DecisionSource { name: format!("comment {}", comment.id), at, in_advance: false };
     let view = PassView::open(context)?;
     let people = people_of(&view.tips().config);
     let inventory = Inventory::load(view.workspace(), view.tips())?;
     let allowed =
         |wish: Permission<'_>| host.ask(|github, repo| authorise(github, repo, author, wish, &people));
+    // Who may approve is asked before whether the approval can be given: the answer to the second says who wrote what.
+    if let CommentCommand::Approve { gate, words } | CommentCommand::Reject { gate, words } = command {
+        let chosen = resolve::gate(gate, &view, &inventory, context)?;
+        let permit = match allowed(Permission::Decide(chosen.spec.as_ref()))? {
+            Ok(permit) => permit,
+            Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
+        };
+        let approves = matches!(command, CommentCommand::Approve { .. });
+        return match review(chosen, approves, words.as_deref(), &permit, host, &view)? {
+            Ok(decision) => record(&decision, &permit, &source, context).map(CommandAnswer::Done),
+            Err(why) => Ok(CommandAnswer::No(why)),
+        };
+    }
+    if matches!(command, CommentCommand::Help) {
+        return Ok(CommandAnswer::Said(HELP.to_owned()));
+    }
     let decision = match command {
-        CommentCommand::Approve { gate, words } | CommentCommand::Reject { gate, words } => {
-            let chosen = resolve::gate(gate, &view, &inventory, context)?;
-            let permit = match allowed(Permission::Decide(chosen.spec.as_ref()))? {
-                Ok(permit) => permit,
-                Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
-            };
-            let approves = matches!(command, CommentCommand::Approve { .. });
-            return match review(chosen, approves, words.as_deref(), &permit, host, &view)? {
-                Ok(decision) => record(&decision, &permit, source, context).map(CommandAnswer::Done),
-                Err(why) => Ok(CommandAnswer::No(why)),
-            };
-        }
-        CommentCommand::Help => return Ok(CommandAnswer::Said(HELP.to_owned())),
-        CommentCommand::Status => {
-            let keys = view.executions()?.into_iter().collect();
-            let page = view.page(&keys, None)?.comment;
-            return Ok(match allowed(Permission::Change)? {
-                Ok(_) => CommandAnswer::Said(page),
-                Err(why) => CommandAnswer::No(markdown(&why, 300)),
-            });
-        }
-        CommentCommand::Retry { execution, node } => {
-            let execution = resolve::execution(execution, &inventory, context)?;
-            Decision::Retry { execution, from: node.clone(), comment: None }
-        }
-        CommentCommand::Cancel { execution } => {
-            Decision::Cancel { target: resolve::execution(execution, &inventory, context)?, comment: None }
-        }
-        CommentCommand::Answer { execution, node, text } => {
-            let execution = resolve::execution(execution, &inventory, context)?;
-            Decision::Answer { execution, node: node.clone(), text: text.clone() }
-        }
-        CommentCommand::Complete { execution, node, outputs } => {
-            let waiting = match execution {
-                Some(target) => vec![resolve::execution(target, &inventory, context)?],
-                None => resolve::waiting_at_node(&view, node)?,
-            };
-            // Never a guess between several, since completing a node cannot be taken back.
-            let [execution] = waiting.as_slice() else { return Ok(which_execution(&waiting, node)) };
-            let (execution, node, outputs) = (execution.clone(), node.clone(), outputs.clone());
-            Decision::Complete { execution, node, outputs, failed: false, comment: None }
-        }
+        CommentCommand::Status | CommentCommand::AllowMassDelete => None,
+        command => match decision(command, &view, &inventory, context)? {
+            Ok(decision) => Some(decision),
+            Err(answer) => return Ok(answer),
+        },
     };
-    match allowed(Permission::Change)? {
-        Ok(permit) => record(&decision, &permit, source, context).map(CommandAnswer::Done),
-        Err(why) => Ok(CommandAnswer::No(markdown(&why, 300))),
+    let permit = match allowed(Permission::Change)? {
+        Ok(permit) => permit,
+        Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
+    };
+    match decision {
+        Some(decision) => record(&decision, &permit, &source, context).map(CommandAnswer::Done),
+        None if matches!(command, CommentCommand::Status) => {
+            let keys = view.executions()?.into_iter().collect();
+            Ok(CommandAnswer::Said(view.page(&keys, None)?.comment))
+        }
+        None => Ok(CommandAnswer::Pass(choices.with_mass_delete())),
     }
 }
 
+/// What a command about an Execution or a node asks to be recorded; the inner error is the answer where that is not clear.
+fn decision(
+    command: &CommentCommand,
+    view: &PassView,
+    inventory: &Inventory<'_>,
+    context: &Context,
+) -> Result<Result<Decision, CommandAnswer>, CliError> {
+    let found = |target: &ExecutionTarget| resolve::execution(target, inventory, context);
+    Ok(Ok(match command {
+        CommentCommand::Retry { execution, node } => {
+            Decision::Retry { execution: found(execution)?, from: node.clone(), comment: None }
+        }
+        CommentCommand::Cancel { execution } => Decision::Cancel { target: found(execution)?, comment: None },
+        CommentCommand::Suspend { execution } => {
+            Decision::Suspend { execution: found(execution)?, comment: None }
+        }
+        CommentCommand::Resume { execution } => Decision::Resume { execution: found(execution)? },
+        CommentCommand::Unlock { execution, words } => {
+            Decision::Unlock { execution: found(execution)?, comment: words.clone() }
+        }
+        CommentCommand::Answer { execution, node, text } => {
+            Decision::Answer { execution: found(execution)?, node: node.clone(), text: text.clone() }
+        }
+        CommentCommand::Complete { execution, node, .. } | CommentCommand::Fail { execution, node, .. } => {
+            let waiting = match execution {
+                Some(target) => vec![found(target)?],
+                None => resolve::waiting_at_node(view, node)?,
+            };
+            match waiting.as_slice() {
+                [execution] => ending(command, execution, node),
+                // Never a guess between several, since completing a node cannot be taken back.
+                _ => return Ok(Err(which_execution(command, &waiting, node))),
+            }
+        }
+        // The caller answers these itself.
+        CommentCommand::Approve { .. }
+        | CommentCommand::Reject { .. }
+        | CommentCommand::Status
+        | CommentCommand::AllowMassDelete
+        | CommentCommand::Help => return Ok(Err(CommandAnswer::Said(HELP.to_owned()))),
+    }))
+}
+
+/// What a person says of the work of a node that waited for them.
+fn ending(command: &CommentCommand, execution: &ResourceKey, node: &NodeId) -> Decision {
+    let (outputs, failed, comment) = match command {
+        CommentCommand::Complete { outputs, .. } => (outputs.clone(), false, None),
+        CommentCommand::Fail { words, .. } => (JsonMap::new(), true, words.clone()),
+        _ => (JsonMap::new(), false, None),
+    };
+    Decision::Complete { execution: execution.clone(), node: node.clone(), outputs, failed, comment }
+}
+
 /// What is said when not exactly one Execution waits at a node.
-fn which_execution(waiting: &[ResourceKey], node: &NodeId) -> CommandAnswer {
+fn which_execution(command: &CommentCommand, waiting: &[ResourceKey], node: &NodeId) -> CommandAnswer {
+    let verb = if matches!(command, CommentCommand::Fail { .. }) { "fail" } else { "complete" };
     CommandAnswer::No(match waiting {
         [] => format!("No Execution waits at {}.", code(node.as_str(), 63)),
-        several => resolve::choices("complete", several, node.as_str()),
+        several => resolve::choices(verb, several, node.as_str()),
     })
 }
 

@@ -118,7 +118,6 @@ pub(crate) fn drive_and_report(
     }
     let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut reported, context)?;
     step::summary(actions, &page)?;
-    let exit = verdict(&passed.summary);
     step::outputs(
         actions,
         &[
@@ -127,7 +126,7 @@ pub(crate) fn drive_and_report(
             ("status-commit", passed.commit.clone().unwrap_or_default()),
         ],
     )?;
-    Ok(exit)
+    verdict(&passed.summary)
 }
 
 /// Who is notified during a pass.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::drive::{cores, drive, runner_name};
+use crate::cli::drive::{cores, drive, runner_name, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, identified};
 use crate::cli::{Context, run_line};
@@ -129,7 +129,7 @@ fn step(command: &str, context: &mut Context) -> Result<(), CliError> {
 fn go_on(context: &mut Context) -> Result<(), CliError> {
     let options =
         ReconcileOptions { default_jobs: cores(), runner: runner_name(), ..ReconcileOptions::default() };
-    drive(RepoContext::open(context)?, options, context)?;
+    verdict(&drive(RepoContext::open(context)?, options, context)?)?;
     Ok(())
 }
 
