@@ -357,3 +357,12 @@ fn of_several_nodes_at_one_gate_the_one_that_waits_is_reviewed() {
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.node("twice", "between").phase, NodePhase::Succeeded);
 }
+
+#[test]
+fn what_is_given_twice_is_refused() {
+    let environment = environment(true);
+    let twice = environment.planspec(&["complete", "e/tell", "whom=a", "whom=b", "-n", "team"]).exits(2);
+    assert!(twice.stderr.contains("whom is given twice"), "{}", twice.stderr);
+    let twice = environment.planspec(&["run", "plan/p", "-n", "team", "-p", "a=1", "-p", "a=2"]).exits(2);
+    assert!(twice.stderr.contains("a is given twice"), "{}", twice.stderr);
+}

@@ -160,3 +160,14 @@ fn of_two_declarations_the_first_by_path_is_shown() {
     let shown = environment.planspec(&["get", "goal/x", "-o", "json"]).succeeds().json();
     assert_eq!(shown["spec"]["description"], "First");
 }
+
+#[test]
+fn a_limit_of_history_counts_what_is_shown() {
+    let other = goal("other", "Fine").replace("namespace: team", "namespace: other");
+    let environment = TestEnvironment::with_files(&[("a.yaml", &goal("one", "Fine")), ("b.yaml", &other)]);
+    environment.planspec(&["reconcile"]).succeeds();
+    for namespace in ["team", "other"] {
+        let shown = environment.planspec(&["history", "-n", namespace, "--limit", "1", "-o", "name"]);
+        assert_eq!(shown.succeeds().lines().len(), 1, "{namespace}");
+    }
+}

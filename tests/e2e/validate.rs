@@ -268,3 +268,11 @@ fn a_setting_that_its_provider_does_not_know_is_an_error_in_its_place() {
         assert!(!shown.contains("providers.agents.scribe"), "the secret is not needed for checking: {shown}");
     }
 }
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
+    let environment = TestEnvironment::with_files(&[("a.yaml", &goal("a", "Fine"))]);
+    environment.write(".planspec.yaml/x", "");
+    let outcome = environment.planspec(&["validate"]).exits(3);
+    assert!(outcome.stderr.contains("cannot read .planspec.yaml"), "{}", outcome.stderr);
+}

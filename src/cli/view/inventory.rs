@@ -25,7 +25,7 @@ pub(crate) struct Inventory<'w> {
 }
 
 /// What targets select.
-pub(crate) struct Selection {
+pub(crate) struct SelectedObjects {
     pub(crate) objects: Vec<LiveObject>,
     /// What is recorded and cannot be read.
     pub(crate) unreadable: BTreeSet<ResourceKey>,
@@ -95,7 +95,7 @@ impl<'w> Inventory<'w> {
     }
 
     /// Whether everything that was named is there.
-    pub(crate) fn check_complete(&self, selection: &Selection) -> Result<(), CliError> {
+    pub(crate) fn check_complete(&self, selection: &SelectedObjects) -> Result<(), CliError> {
         // No resource of a kind is an empty list; a name that is not there is a clear no.
         match &selection.missing {
             Some((kind, name)) => Err(self.not_found(*kind, name)),
@@ -108,7 +108,7 @@ impl<'w> Inventory<'w> {
         &self,
         targets: &[ResourceSelector],
         context: &mut Context,
-    ) -> Result<Selection, CliError> {
+    ) -> Result<SelectedObjects, CliError> {
         let mut objects: BTreeMap<ResourceKey, LiveObject> = BTreeMap::new();
         let (mut unreadable, mut missing) = (BTreeSet::new(), None);
         let namespace = context.options.namespace.clone();
@@ -131,7 +131,7 @@ impl<'w> Inventory<'w> {
                 }
             }
         }
-        Ok(Selection { objects: objects.into_values().collect(), unreadable, missing })
+        Ok(SelectedObjects { objects: objects.into_values().collect(), unreadable, missing })
     }
 
     /// The one object that a target names.

@@ -135,7 +135,7 @@ async fn a_run_with_our_key_that_somebody_else_started_is_not_ours() {
     ];
     for other in others {
         let (server, provider) = host().await;
-        Mock::given(path(RUNS)).respond_with(listed(&[other.clone()])).mount(&server).await;
+        Mock::given(path(RUNS)).respond_with(listed(std::slice::from_ref(&other))).mount(&server).await;
         let report = provider.poll(attempt(Some(r#"{"run":null}"#)), control()).await;
         assert!(
             matches!(&report.outcome, AttemptOutcome::Blocked { handle: Some(handle), .. } if handle.contains("null")),

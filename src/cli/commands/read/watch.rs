@@ -9,7 +9,7 @@ use crate::cli::commands::read::get::print_tables;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
-use crate::cli::view::inventory::{Inventory, Selection};
+use crate::cli::view::inventory::{Inventory, SelectedObjects};
 use crate::cli::view::polling::Polling;
 use crate::cli::view::selector;
 use crate::model::{Duration, ResourceKey};
@@ -76,7 +76,7 @@ fn changes(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) ->
     changed
 }
 
-fn vanished(selection: &Selection, shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
+fn vanished(selection: &SelectedObjects, shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
     let here = |key: &ResourceKey| {
         selection.unreadable.contains(key) || selection.objects.iter().any(|object| object.key == *key)
     };
