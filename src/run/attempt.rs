@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Artifact, CriterionResult, JsonMap, LogSummary, NodeId, NodeReason, NodeStatus};
+use crate::model::{
+    Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason, NodeResult,
+    NodeStatus,
+};
 
 /// Why an attempt ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +113,10 @@ pub struct Evidence {
     pub criteria: Vec<CriterionResult>,
     /// What was left in the artifacts directory.
     pub artifacts: Vec<Artifact>,
+    /// What it changed, where that is kept.
+    pub result: Option<NodeResult>,
+    /// What it changed, where that is not kept.
+    pub discarded: Option<DiscardedChanges>,
 }
 
 /// The end of an attempt, with what was seen of it.

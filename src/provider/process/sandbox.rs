@@ -69,12 +69,12 @@ impl Sandbox {
         }
     }
 
-    /// The sandbox of an attempt, in which `writable` can be written to and `inputs` read. Of the environments, the first is
+    /// The sandbox of an attempt, in which `writable` can be written to and `readable` read. Of the environments, the first is
     /// what the runner passes on to every task, the second that of this one.
     pub(in crate::provider) fn enclosure(
         &self,
         writable: &[&Path],
-        inputs: &Path,
+        readable: &[&Path],
         (runner, environment): (&EnvVars, &EnvVars),
     ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
@@ -103,7 +103,9 @@ impl Sandbox {
         }
         // After the folder of the attempt, in which the file may be: a later mount lies above an earlier one, so it
         // cannot be written to.
-        bind("--ro-bind", inputs.as_os_str());
+        for path in readable {
+            bind("--ro-bind", path.as_os_str());
+        }
         // Last, so that also places below the empty `/tmp` and `/run` can be given back.
         for path in &self.write {
             let full = at_home(path, environment);
