@@ -3,14 +3,16 @@
 
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::git::{Commit, GitError, ObjectId, Remote, Repo, SwapResult};
+use crate::git::{Commit, GitError, ObjectId, Remote, Repo, Signature, SwapResult};
 use crate::manifest;
 use crate::record::is_status_commit;
 
+use super::clock::{Clock as _, SystemClock};
 use super::desired_branch::{
     BranchChoice, MAX_CONFIG_BYTES, ask_remote, check_names, in_the_way, recorded_branch, redirect,
     starting_branch,
 };
+use super::status_history::StatusMemory;
 use super::{BranchError, EngineError};
 
 /// Where the two branches live.
@@ -25,6 +27,8 @@ pub struct Branches {
     redirect: Option<String>,
     /// The branch that status commits record; absent where a remote says it.
     recorded: Option<String>,
+    /// Whether a status branch that went back is taken as it is.
+    accepts_history: bool,
 }
 
 /// The newest commits, and what the desired one says about configuration.
@@ -65,7 +69,8 @@ impl Branches {
             (None, BranchChoice::Given(_)) => recorded_branch(&repo)?,
             (None, _) => Some(start.clone()),
         };
-        let mut branches = Self { repo, remote, start, choice, redirect: None, recorded };
+        let mut branches =
+            Self { repo, remote, start, choice, redirect: None, recorded, accepts_history: false };
         branches.redirect = branches.known_redirect();
         Ok(branches)
     }
@@ -129,6 +134,69 @@ impl Branches {
     /// # Errors
     /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
     pub fn tips(&self) -> Result<BranchTips, EngineError> {
+        let tips = self.newest_tips()?;
+        let memory = self.memory(&tips.config)?;
+        let Some(lost) = memory.lost(&self.repo, &tips.desired, tips.status)? else {
+            if let Some(tip) = tips.status {
+                memory.keep(tip);
+            }
+            return Ok(tips);
+        };
+        if !self.accepts_history {
+            return Err(lost.refuse(&tips.config.status_branch, tips.status));
+        }
+        let by = self.author();
+        let at = SystemClock.now();
+        let Some(commit) = lost.accept(&self.repo, &tips.desired, tips.status, &by, at)? else {
+            return Ok(tips);
+        };
+        match self.publish(&tips.config, tips.status, commit, "planspec: accept the status history")? {
+            SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
+            // Somebody was faster; what is there now is looked at anew.
+            SwapResult::Moved(_) => self.tips(),
+        }
+    }
+
+    /// Refuses a tip that lost what this clone saw. Whoever lost a race to it would else go on from there.
+    pub(crate) fn check_follows(
+        &self,
+        config: &Config,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+    ) -> Result<(), EngineError> {
+        match self.memory(config)?.lost(&self.repo, desired, tip)? {
+            Some(lost) if !self.accepts_history => Err(lost.refuse(&config.status_branch, tip)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who writes status commits. A runner needs no name of its own: what it writes is signed by its trailer.
+    pub(crate) fn author(&self) -> Signature {
+        self.repo.identity().unwrap_or_else(|_| Signature {
+            name: "planspec".to_owned(),
+            email: "planspec@localhost".to_owned(),
+        })
+    }
+
+    /// The memory of the last status tip.
+    fn memory(&self, config: &Config) -> Result<StatusMemory, EngineError> {
+        let branch = status_ref(config);
+        let name = match &self.remote {
+            Some(remote) => remote.local_name(&branch)?,
+            None => branch,
+        };
+        Ok(StatusMemory::of(&self.repo, name))
+    }
+
+    /// Takes a status branch that went back as it is, and records that.
+    #[must_use]
+    pub fn accepting_history(mut self, accepts: bool) -> Self {
+        self.accepts_history = accepts;
+        self
+    }
+
+    /// The newest commits as they are, whatever was seen before.
+    fn newest_tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
         if let Some(tips) = self.remote_tips(remote, &self.start)? {
             return Ok(tips);
@@ -315,12 +383,17 @@ impl Branches {
         why: &str,
     ) -> Result<SwapResult, EngineError> {
         let reference = status_ref(config);
-        Ok(match &self.remote {
+        let done = match &self.remote {
             // Exact in both cases. `None` means that the branch must not exist, so of two first commits one
             // loses as well.
             Some(remote) => remote.push(&self.repo, &reference, base, new)?,
             None => self.repo.swap_ref(&reference, base, Some(new), why)?,
-        })
+        };
+        // Also where `gc` made another history: this clone knows that it did.
+        if done == SwapResult::Done {
+            self.memory(config)?.keep(new);
+        }
+        Ok(done)
     }
 
     /// A second handle on the same branches, for another thread.
@@ -337,6 +410,7 @@ impl Branches {
             choice: self.choice.clone(),
             redirect: self.redirect.clone(),
             recorded: self.recorded.clone(),
+            accepts_history: self.accepts_history,
         })
     }
 }

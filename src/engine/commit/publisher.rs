@@ -33,11 +33,7 @@ impl Publisher {
     pub(crate) fn new(branches: &Branches) -> Result<Self, EngineError> {
         // It works on a thread of its own, where libgit2 wants another handle.
         let branches = branches.reopen()?;
-        // A runner needs no name of its own: what it writes is signed by its trailer.
-        let author = branches.repo().identity().unwrap_or_else(|_| Signature {
-            name: "planspec".to_owned(),
-            email: "planspec@localhost".to_owned(),
-        });
+        let author = branches.author();
         // Without a remote only the status branch itself can say to which branch it belongs; else the next
         // checkout would decide.
         let writer = Writer::new().recording(branches.recorded());
