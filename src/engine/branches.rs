@@ -3,7 +3,7 @@
 
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::git::{Commit, GitError, ObjectId, Remote, Repo, Signature, SwapResult};
+use crate::git::{Commit, GitError, ObjectId, PushResult, RefUpdate, Remote, Repo, SwapResult};
 use crate::manifest;
 use crate::record::is_status_commit;
 
@@ -135,7 +135,7 @@ impl Branches {
     /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
     pub fn tips(&self) -> Result<BranchTips, EngineError> {
         let tips = self.newest_tips()?;
-        let memory = self.memory(&tips.config)?;
+        let memory = self.memory(&status_ref(&tips.config))?;
         let Some(lost) = memory.lost(&self.repo, &tips.desired, tips.status)? else {
             if let Some(tip) = tips.status {
                 memory.keep(tip);
@@ -145,7 +145,7 @@ impl Branches {
         if !self.accepts_history {
             return Err(lost.refuse(&tips.config.status_branch, tips.status));
         }
-        let by = self.author();
+        let by = self.repo.runner_identity();
         let at = SystemClock.now();
         let Some(commit) = lost.accept(&self.repo, &tips.desired, tips.status, &by, at)? else {
             return Ok(tips);
@@ -164,28 +164,28 @@ impl Branches {
         desired: &Commit,
         tip: Option<ObjectId>,
     ) -> Result<(), EngineError> {
-        match self.memory(config)?.lost(&self.repo, desired, tip)? {
+        match self.memory(&status_ref(config))?.lost(&self.repo, desired, tip)? {
             Some(lost) if !self.accepts_history => Err(lost.refuse(&config.status_branch, tip)),
             _ => Ok(()),
         }
     }
 
-    /// Who writes status commits. A runner needs no name of its own: what it writes is signed by its trailer.
-    pub(crate) fn author(&self) -> Signature {
-        self.repo.identity().unwrap_or_else(|_| Signature {
-            name: "planspec".to_owned(),
-            email: "planspec@localhost".to_owned(),
-        })
-    }
-
     /// The memory of the last status tip.
-    fn memory(&self, config: &Config) -> Result<StatusMemory, EngineError> {
-        let branch = status_ref(config);
+    fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
         let name = match &self.remote {
-            Some(remote) => remote.local_name(&branch)?,
-            None => branch,
+            Some(remote) => remote.local_name(reference)?,
+            None => reference.to_owned(),
         };
         Ok(StatusMemory::of(&self.repo, name))
+    }
+
+    /// Remembers what this runner published. Also where `gc` made another history: this clone knows that it did.
+    fn remember(&self, update: Option<&RefUpdate>) -> Result<(), EngineError> {
+        let Some((reference, tip)) = update.and_then(|update| Some((&update.reference, update.new?))) else {
+            return Ok(());
+        };
+        self.memory(reference)?.keep(tip);
+        Ok(())
     }
 
     /// Takes a status branch that went back as it is, and records that.
@@ -389,11 +389,49 @@ impl Branches {
             Some(remote) => remote.push(&self.repo, &reference, base, new)?,
             None => self.repo.swap_ref(&reference, base, Some(new), why)?,
         };
-        // Also where `gc` made another history: this clone knows that it did.
         if done == SwapResult::Done {
-            self.memory(config)?.keep(new);
+            self.remember(Some(&RefUpdate { reference, expected: base, new: Some(new) }))?;
         }
         Ok(done)
+    }
+
+    /// Moves references in one step, the status branch last, each from its expected value.
+    ///
+    /// # Errors
+    /// Git; [`GitError::Refused`] when the remote does not say whose content it refuses.
+    pub(crate) fn publish_all(&self, updates: &[RefUpdate], why: &str) -> Result<Publication, EngineError> {
+        let last = updates.last();
+        let status = |expected: Option<ObjectId>| Publication::Moved(expected);
+        let Some(remote) = &self.remote else {
+            if self.repo.swap_refs(updates, why)? {
+                self.remember(last)?;
+                return Ok(Publication::Done);
+            }
+            let now = last.map(|update| self.repo.read_ref(&update.reference)).transpose()?;
+            return Ok(status(now.flatten()));
+        };
+        let results = remote.push_all(&self.repo, updates)?;
+        let refused = |detail: &String, update: &RefUpdate| GitError::Refused {
+            remote: remote.name().to_owned(),
+            action: format!("writing {}", update.reference),
+            detail: detail.clone(),
+        };
+        match (results.last(), last) {
+            (Some(PushResult::Moved(tip)), _) => return Ok(status(*tip)),
+            (Some(PushResult::Refused(detail)), Some(update)) => return Err(refused(detail, update).into()),
+            _ => {}
+        }
+        for (index, (result, update)) in results.iter().zip(updates).enumerate() {
+            if let PushResult::Refused(detail) = result {
+                return Ok(Publication::Refused(index, refused(detail, update)));
+            }
+        }
+        if results.iter().all(|result| *result == PushResult::Done) {
+            self.remember(last)?;
+            return Ok(Publication::Done);
+        }
+        // A reference of work is elsewhere than this clone knew, which it knows now: the same is published again.
+        Ok(status(last.and_then(|update| update.expected)))
     }
 
     /// A second handle on the same branches, for another thread.
@@ -413,6 +451,17 @@ impl Branches {
             accepts_history: self.accepts_history,
         })
     }
+}
+
+/// The outcome of moving several references.
+#[derive(Debug)]
+pub(crate) enum Publication {
+    /// All moved.
+    Done,
+    /// None did; the status branch is here now.
+    Moved(Option<ObjectId>),
+    /// None did: the remote refused the one at this index.
+    Refused(usize, GitError),
 }
 
 /// The full name of the status branch.
