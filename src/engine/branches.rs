@@ -7,12 +7,10 @@ use crate::git::{Commit, GitError, ObjectId, PushResult, RefUpdate, Remote, Repo
 use crate::manifest;
 use crate::record::is_status_commit;
 
-use super::clock::{Clock as _, SystemClock};
 use super::desired_branch::{
     BranchChoice, MAX_CONFIG_BYTES, ask_remote, check_names, in_the_way, recorded_branch, redirect,
     starting_branch,
 };
-use super::status_history::StatusMemory;
 use super::{BranchError, EngineError};
 
 /// Where the two branches live.
@@ -128,66 +126,6 @@ impl Branches {
         self.remote.is_some() || matches!(self.repo.read_ref(&branch), Ok(Some(_)))
     }
 
-    /// The newest commits. With a remote they are fetched: a pass takes what the remote has, not what a CI job happened
-    /// to check out (Invariant 13).
-    ///
-    /// # Errors
-    /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
-    pub fn tips(&self) -> Result<BranchTips, EngineError> {
-        let tips = self.newest_tips()?;
-        let memory = self.memory(&status_ref(&tips.config))?;
-        let Some(lost) = memory.lost(&self.repo, &tips.desired, tips.status)? else {
-            if let Some(tip) = tips.status {
-                memory.keep(tip);
-            }
-            return Ok(tips);
-        };
-        if !self.accepts_history {
-            return Err(lost.refuse(&tips.config.status_branch, tips.status));
-        }
-        let by = self.repo.runner_identity();
-        let at = SystemClock.now();
-        let Some(commit) = lost.accept(&self.repo, &tips.desired, tips.status, &by, at)? else {
-            return Ok(tips);
-        };
-        match self.publish(&tips.config, tips.status, commit, "planspec: accept the status history")? {
-            SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
-            // Somebody was faster; what is there now is looked at anew.
-            SwapResult::Moved(_) => self.tips(),
-        }
-    }
-
-    /// Refuses a tip that lost what this clone saw. Whoever lost a race to it would else go on from there.
-    pub(crate) fn check_follows(
-        &self,
-        config: &Config,
-        desired: &Commit,
-        tip: Option<ObjectId>,
-    ) -> Result<(), EngineError> {
-        match self.memory(&status_ref(config))?.lost(&self.repo, desired, tip)? {
-            Some(lost) if !self.accepts_history => Err(lost.refuse(&config.status_branch, tip)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The memory of the last status tip.
-    fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
-        let name = match &self.remote {
-            Some(remote) => remote.local_name(reference)?,
-            None => reference.to_owned(),
-        };
-        Ok(StatusMemory::of(&self.repo, name))
-    }
-
-    /// Remembers what this runner published. Also where `gc` made another history: this clone knows that it did.
-    fn remember(&self, update: Option<&RefUpdate>) -> Result<(), EngineError> {
-        let Some((reference, tip)) = update.and_then(|update| Some((&update.reference, update.new?))) else {
-            return Ok(());
-        };
-        self.memory(reference)?.keep(tip);
-        Ok(())
-    }
-
     /// Takes a status branch that went back as it is, and records that.
     #[must_use]
     pub fn accepting_history(mut self, accepts: bool) -> Self {
@@ -195,8 +133,13 @@ impl Branches {
         self
     }
 
+    /// Whether a status branch that went back is taken as it is.
+    pub(super) fn accepts_history(&self) -> bool {
+        self.accepts_history
+    }
+
     /// The newest commits as they are, whatever was seen before.
-    fn newest_tips(&self) -> Result<BranchTips, EngineError> {
+    pub(super) fn newest_tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
         if let Some(tips) = self.remote_tips(remote, &self.start)? {
             return Ok(tips);
@@ -390,7 +333,7 @@ impl Branches {
             None => self.repo.swap_ref(&reference, base, Some(new), why)?,
         };
         if done == SwapResult::Done {
-            self.remember(Some(&RefUpdate { reference, expected: base, new: Some(new) }))?;
+            self.remember(Some(&RefUpdate { reference, expected: base, new }))?;
         }
         Ok(done)
     }

@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::EngineError;
-use crate::git::{Commit, GitError, ObjectId, Repo, Signature};
+use super::branches::{BranchTips, Branches, status_ref};
+use super::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult};
 use crate::model::{
     ExecutionPhase, ExecutionStatus, Kind, NodeStatus, ResourceKey, ResourceStatus, StatusMetadata,
     StatusRecord,
@@ -25,6 +28,68 @@ const NAMED: usize = 5;
 pub(super) struct StatusMemory {
     file: PathBuf,
     branch: String,
+}
+
+impl Branches {
+    /// The newest commits. With a remote they are fetched: a pass takes what the remote has, not what a CI job happened
+    /// to check out (Invariant 13).
+    ///
+    /// # Errors
+    /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
+    pub fn tips(&self) -> Result<BranchTips, EngineError> {
+        let tips = self.newest_tips()?;
+        let memory = self.memory(&status_ref(&tips.config))?;
+        let Some(lost) = memory.lost(self.repo(), &tips.desired, tips.status)? else {
+            if let Some(tip) = tips.status {
+                memory.keep(tip);
+            }
+            return Ok(tips);
+        };
+        if !self.accepts_history() {
+            return Err(lost.refuse(&tips.config.status_branch, tips.status));
+        }
+        let by = self.repo().runner_identity();
+        let at = SystemClock.now();
+        let Some(commit) = lost.accept(self.repo(), &tips.desired, tips.status, &by, at)? else {
+            return Ok(tips);
+        };
+        match self.publish(&tips.config, tips.status, commit, "planspec: accept the status history")? {
+            SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
+            // Somebody was faster; what is there now is looked at anew.
+            SwapResult::Moved(_) => self.tips(),
+        }
+    }
+
+    /// Refuses a tip that lost what this clone saw. Whoever lost a race to it would else go on from there.
+    pub(crate) fn check_follows(
+        &self,
+        config: &Config,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+    ) -> Result<(), EngineError> {
+        match self.memory(&status_ref(config))?.lost(self.repo(), desired, tip)? {
+            Some(lost) if !self.accepts_history() => Err(lost.refuse(&config.status_branch, tip)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The memory of the last status tip.
+    fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
+        let name = match self.remote() {
+            Some(remote) => remote.local_name(reference)?,
+            None => reference.to_owned(),
+        };
+        Ok(StatusMemory::of(self.repo(), name))
+    }
+
+    /// Remembers what this runner published. Also where `gc` made another history: this clone knows that it did.
+    pub(super) fn remember(&self, update: Option<&RefUpdate>) -> Result<(), EngineError> {
+        let Some((reference, tip)) = update.and_then(|update| Some((&update.reference, update.new))) else {
+            return Ok(());
+        };
+        self.memory(reference)?.keep(tip);
+        Ok(())
+    }
 }
 
 /// What a branch lost that went back.
