@@ -84,7 +84,7 @@ impl Branches {
 
     /// Remembers what this runner published. Also where `gc` made another history: this clone knows that it did.
     pub(super) fn remember(&self, update: Option<&RefUpdate>) -> Result<(), EngineError> {
-        let Some((reference, tip)) = update.and_then(|update| Some((&update.reference, update.new))) else {
+        let Some((reference, tip)) = update.map(|update| (&update.reference, update.new)) else {
             return Ok(());
         };
         self.memory(reference)?.keep(tip);
