@@ -151,8 +151,12 @@ fn a_remote_that_does_not_give_the_pinned_commit_fails_no_execution() {
     assert_eq!(outcome.code, 0, "{}{}", outcome.stdout, outcome.stderr);
     let status = status_in(&server.bare(), "work");
     let node = status.node_statuses.values().next().unwrap();
-    assert_eq!((node.phase, node.extensions.failures), (NodePhase::Pending, 0), "{}", node.message);
-    assert!(node.message.contains("503"), "{}", node.message);
+    assert_eq!((node.phase, node.extensions.failures), (NodePhase::Blocked, 0), "{}", node.message);
+    assert!(
+        outcome.stdout.contains("503") && outcome.stdout.contains("waiting: team/work"),
+        "{}",
+        outcome.stdout
+    );
     assert!(status.extensions.lease.is_none());
     fs::remove_file(server.bare().join("fail-want")).unwrap();
     // Another runner, which has asked for nothing in vain yet.

@@ -90,7 +90,7 @@ fn head(preview: &Preview) -> String {
     }
     if let Some(held) = &preview.held_back {
         let message = format!(
-            "This deletes {} of {} resources. The reconciler holds that many deletions back. To carry them out after the merge, comment `/planspec allow-mass-delete`, or run `planspec reconcile --allow-mass-delete`.",
+            "This deletes {} of {} resources. The reconciler holds that many deletions back. To carry them out after the merge, comment `/planspec allow-mass-delete`, or run `planspec reconcile` with `--allow-mass-delete`.",
             grouped(held.deleted),
             grouped(held.total)
         );
