@@ -1,5 +1,6 @@
 //! What a reconcile is given, and what it reports.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,4 +73,7 @@ pub struct ReconcileOptions {
     pub runner: String,
     /// Pass the lines on that providers print.
     pub stream_output: bool,
+    // Of the caller and never of the configuration: a merged file must not lead tasks into anybody's working tree.
+    /// Where local work happens in place of private checkouts.
+    pub work_here: Option<PathBuf>,
 }

@@ -16,15 +16,23 @@ pub(crate) struct Checkouts {
     repos: Mutex<Vec<Repo>>,
     remote: Option<Remote>,
     dir: PathBuf,
+    /// The folder that every attempt works in, where there are no checkouts.
+    shared: Option<PathBuf>,
     next: AtomicU64,
 }
 
 impl Checkouts {
-    /// Checkouts of the repository at `git_dir` below `dir`, which belongs to this runner alone.
-    pub(crate) fn new(git_dir: &Path, remote: Option<Remote>, dir: PathBuf) -> Arc<Self> {
+    /// Checkouts of the repository at `git_dir` below `dir`, which belongs to this runner alone; or none, where all work
+    /// in the folder `shared`.
+    pub(crate) fn new(
+        git_dir: &Path,
+        remote: Option<Remote>,
+        dir: PathBuf,
+        shared: Option<PathBuf>,
+    ) -> Arc<Self> {
         let git_dir = git_dir.to_owned();
         let repos = Mutex::default();
-        Arc::new(Self { git_dir, repos, remote, dir, next: AtomicU64::new(0) })
+        Arc::new(Self { git_dir, repos, remote, dir, shared, next: AtomicU64::new(0) })
     }
 
     fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
@@ -65,6 +73,10 @@ struct CommitWorkspace {
 
 impl Workspace for CommitWorkspace {
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        if let Some(shared) = &self.checkouts.shared {
+            // It belongs to a person: nothing of it is removed when the attempt gives it back.
+            return Ok(PrivateCheckout::new(shared.clone(), |_| {}));
+        }
         let number = self.checkouts.next.fetch_add(1, Ordering::Relaxed);
         let path = self.checkouts.dir.join(number.to_string());
         let disk = |error| WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), error);

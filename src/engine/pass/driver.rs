@@ -79,7 +79,12 @@ impl<'a> Driver<'a> {
         // Below the name of this runner, which no other process has: dropping `Checkouts` removes the whole
         // folder.
         let checkouts = cache.join("checkouts").join(&options.runner);
-        let checkouts = Checkouts::new(repo.common_dir(), branches.remote().cloned(), checkouts);
+        let checkouts = Checkouts::new(
+            repo.common_dir(),
+            branches.remote().cloned(),
+            checkouts,
+            options.work_here.clone(),
+        );
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }

@@ -16,10 +16,10 @@ use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason, ResolvedBinding,
-    ResourceKey, ResourceStatus, ReviewBinding, Spec,
+    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason, ResourceKey,
+    ResourceStatus, ReviewBinding, Spec,
 };
-use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
 use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress};
 use crate::provider::Registry;
@@ -100,23 +100,13 @@ impl<'a> SnapshotLookup<'a> {
                 }
                 _ => None,
             });
-        match explained.resolution {
-            Resolution::Bound { binding, generation, rule, target } => {
-                // After a rule has won: a provider that this runner lacks must not make a weaker rule choose
-                // another one.
-                if let Err(why) = usable(self.registry, &target) {
-                    return ProviderResolution::Not(NodeReason::ProviderUnavailable, why);
-                }
-                let resolved = ResolvedBinding {
-                    name: format!("{}/{}", binding.namespace, binding.name),
-                    generation,
-                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
-                    provider: target.provider.clone(),
-                };
-                ProviderResolution::Bound(resolved, target)
-            }
-            Resolution::Unbound { why } => ProviderResolution::Not(NodeReason::Unbound, why),
-            Resolution::Conflict { why } => ProviderResolution::Not(NodeReason::BindingConflict, why),
+        let resolved = ProviderResolution::from(explained.resolution);
+        match &resolved {
+            ProviderResolution::Bound(_, target) => match usable(self.registry, target) {
+                Ok(()) => resolved,
+                Err(why) => ProviderResolution::Not(NodeReason::ProviderUnavailable, why),
+            },
+            ProviderResolution::Not(..) => resolved,
         }
     }
 }
@@ -133,7 +123,7 @@ impl PlanLookup for SnapshotLookup<'_> {
             execution: &compiled.spec,
             namespace: &compiled.key.namespace,
         };
-        let binding = crate::plan::binding::binding_for(&task).and_then(|key| self.binding(&key));
+        let binding = binding_for(&task).and_then(|key| self.binding(&key));
         // Planning asks again for every node that is ready but has no slot yet; the answer follows from what is
         // pinned and from the Binding alone.
         let stamp = binding.as_ref().map(|binding| (binding.loaded.declared.blob, binding.generation));

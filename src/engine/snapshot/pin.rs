@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::git::ObjectId;
+use crate::graph::GraphError;
 use crate::index::Declaration;
 use crate::model::{Kind, PinnedGraph, Resource, ResourceKey, Spec};
 use crate::record::PinKind;
-use crate::run::{CompiledPlan, PlanSources};
+use crate::run::{CompileError, CompiledPlan, PlanSources};
 
 /// The compiled plan of what is pinned on the status branch; why there is none, in words.
 #[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
@@ -72,6 +73,10 @@ pub(crate) fn sources(
     }
     Ok(match assemble(key, execution, plan.resource, goal) {
         Ok(compiled) => Ok((compiled, pins)),
+        // The plan is sound; it is the execution that gives something else than the plan asks for.
+        Err(error @ CompileError::Parameters(_)) => {
+            Err(("ParametersInvalid", error.to_string(), vec![plan_key]))
+        }
         Err(error) => Err(("PlanInvalid", format!("{plan_key}: {error}"), vec![plan_key])),
     })
 }
@@ -81,7 +86,7 @@ fn assemble(
     execution: Resource,
     plan: Resource,
     goal: Option<Resource>,
-) -> Result<CompiledPlan, crate::run::CompileError> {
+) -> Result<CompiledPlan, CompileError> {
     let plan_key = plan.key();
     let goal_key = goal.as_ref().map(Resource::key);
     let goal = goal.and_then(|goal| match goal.spec {
@@ -98,6 +103,6 @@ fn assemble(
             goal,
             annotations: execution.metadata.annotations,
         }),
-        _ => Err(crate::run::CompileError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
+        _ => Err(CompileError::Graph(GraphError::Cycle { path: Vec::new() })),
     }
 }

@@ -31,5 +31,5 @@ pub use node::{
 };
 pub use plan::{
     AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,
-    Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, ResourceRef,
+    Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, ResourceRef, RunSpec,
 };

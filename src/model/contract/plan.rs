@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
+    BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name,
+    NodeId, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -33,6 +34,9 @@ pub struct PlanSpec {
     /// Material for whoever does the work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<ContextItem>,
+    /// What an Execution gives. A plan that declares none takes any, as the published contract has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<CapabilityParameter>,
 }
 
 impl PlanSpec {
@@ -95,6 +99,9 @@ pub struct Node {
     /// Task: what the provider must be able to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capability_refs: Vec<Reference>,
+    /// Task: a local command of its own, without a Binding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunSpec>,
     /// Task: what it is given.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub inputs: JsonMap,
@@ -149,6 +156,44 @@ impl Node {
         // Repeatable unless the author says otherwise: runners are lost often in CI, and each would leave a node
         // waiting for a person.
         self.annotations.get(Self::REPEATABLE).is_none_or(|value| value != "false")
+    }
+}
+
+/// The local command that a Task brings along.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RunSpec {
+    /// A line for the shell.
+    Line(String),
+    /// The settings of a local command, as a Binding would have them in its `config`.
+    Settings(JsonMap),
+}
+
+impl RunSpec {
+    /// The provider of such commands. `providers.allow` and `providers.limits` know them by this name.
+    pub const PROVIDER: &'static str = "tool://run";
+
+    /// What a Binding would name for the command.
+    #[must_use]
+    pub fn target(&self) -> BindingTarget {
+        let config = match self {
+            // Said here and not guessed from the text: a line of one word, such as `make`, is a line as well.
+            Self::Line(line) => JsonMap::from_iter([
+                ("command".to_owned(), line.as_str().into()),
+                ("shell".to_owned(), true.into()),
+            ]),
+            Self::Settings(settings) => settings.clone(),
+        };
+        BindingTarget { provider: Self::PROVIDER.to_owned(), config }
+    }
+
+    /// The command as it is written.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        match self {
+            Self::Line(line) => line,
+            Self::Settings(settings) => settings.get("command").and_then(Value::as_str).unwrap_or_default(),
+        }
     }
 }
 

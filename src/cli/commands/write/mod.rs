@@ -7,4 +7,6 @@ pub(crate) mod edit;
 pub(crate) mod run;
 pub(crate) mod validate;
 
+mod here;
+mod parameters;
 mod reuse;
