@@ -137,6 +137,81 @@ fn a_plan_is_tried_in_the_working_tree_and_nothing_is_committed() {
     assert!(refused.contains("refused in CI"), "{refused}");
 }
 
+const TIDY: &str = r#"apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: { name: tidy, namespace: team }
+spec:
+  description: Use something and give it back
+  graph:
+    nodes:
+      - { id: rent, kind: Task, run: "true" }
+      - { id: use, kind: Task, dependsOn: [rent], run: "exit 1" }
+      - { id: more, kind: Task, dependsOn: [use], run: "true" }
+      - { id: person, kind: Gate, gateRef: { name: nobody }, dependsOn: [rent] }
+      - { id: give-back, kind: Task, run: "echo given back", finally: true }
+      - { id: tell, kind: Task, run: "true", finally: true, when: nodes.use.phase == 'Failed' }
+"#;
+
+fn phases(environment: &TestEnvironment, name: &str) -> String {
+    let found =
+        environment.planspec(&["get", "execution", name, "-n", "team", "-o", "json"]).succeeds().json();
+    let one = if found.is_array() { &found[0] } else { &found };
+    let status = &one["status"];
+    let node = |id: &str| format!("{id} {}", status["nodeStatuses"][id]["phase"].as_str().unwrap_or("-"));
+    let nodes = ["use", "person", "give-back", "tell"].map(node).join(", ");
+    format!("{}: {nodes}", status["phase"].as_str().unwrap())
+}
+
+#[test]
+fn what_comes_finally_waits_for_everything_and_runs_after_a_cancellation() {
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", TIDY)]);
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    assert_eq!(
+        phases(&environment, "t"),
+        "Blocked: use Failed, person Blocked, give-back Pending, tell Pending"
+    );
+    let why = environment.planspec(&["explain", "t/give-back", "-n", "team"]).succeeds().stdout;
+    assert!(why.contains("everything else must end first; 1 nodes have not"), "{why}");
+    environment.planspec(&["cancel", "t", "-n", "team"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    assert_eq!(
+        phases(&environment, "t"),
+        "Cancelled: use Failed, person Cancelled, give-back Succeeded, tell Succeeded"
+    );
+    let log = environment.planspec(&["logs", "t/give-back", "-n", "team"]).succeeds().stdout;
+    assert!(log.contains("given back"), "{log}");
+}
+
+#[test]
+fn what_never_began_needs_no_clean_up() {
+    let plan = TIDY.replace(
+        "{ id: rent, kind: Task, run: \"true\" }",
+        "{ id: rent, kind: Gate, gateRef: { name: first } }",
+    );
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", &plan)]);
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    environment.planspec(&["cancel", "t", "-n", "team"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    assert_eq!(
+        phases(&environment, "t"),
+        "Cancelled: use Cancelled, person Cancelled, give-back Cancelled, tell Cancelled"
+    );
+}
+
+#[test]
+fn a_failure_of_what_comes_finally_fails_the_execution() {
+    let plan = TIDY
+        .replace("exit 1", "true")
+        .replace("echo given back", "exit 1")
+        .replace("      - { id: person, kind: Gate, gateRef: { name: nobody }, dependsOn: [rent] }\n", "");
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", &plan)]);
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    assert_eq!(phases(&environment, "t"), "Failed: use Succeeded, person -, give-back Failed, tell Skipped");
+}
+
 #[test]
 fn the_published_schema_knows_nothing_of_ours() {
     let environment = TestEnvironment::new();

@@ -93,6 +93,9 @@ pub struct Node {
     /// A CEL condition; the node is skipped when it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// Not a Group: it runs after everything else, whatever came of that, also after a cancellation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finally: bool,
     /// Annotations such as `planspec.io/repeatable`, on the node itself.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,
@@ -146,8 +149,9 @@ impl Node {
     /// Whether a later execution may take over what the node did.
     #[must_use]
     pub fn reusable(&self) -> bool {
-        // Only the exact word forbids it: a typing error leaves the default in force.
-        self.annotations.get(Self::REUSE).is_none_or(|value| value != "false")
+        // Only the exact word forbids it: a typing error leaves the default in force. What cleans up after this run was
+        // never done by an earlier one.
+        !self.finally && self.annotations.get(Self::REUSE).is_none_or(|value| value != "false")
     }
 
     /// Whether the node may be started again after its runner was lost.
