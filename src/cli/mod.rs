@@ -11,7 +11,6 @@ mod findings;
 mod options;
 mod output;
 mod repo_context;
-mod trace;
 mod view;
 
 use std::ffi::OsString;
@@ -22,7 +21,7 @@ use jiff::Timestamp;
 
 use self::commands::CliCommand;
 use self::error::{CliError, Exit};
-use self::options::{ColorWhen, GlobalOptions};
+use self::options::{ColorWhen, GlobalOptions, start_log};
 use self::output::Output;
 use crate::config::Environment;
 use crate::engine::{Clock as _, SystemClock};
@@ -92,7 +91,7 @@ fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -
     let out = Output::new(colour, options.quiet, &environment);
     let as_json = options.errors_as_json();
     let mut context = Context { options, environment, out };
-    let started = trace::start(&context.options, &context.environment);
+    let started = start_log(&context.options, &context.environment);
     let result = started
         .and_then(|()| commands::run(command, &mut context))
         // An answer that did not reach its reader is no success, so flushing is a part of the command.

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
-use crate::engine::execution::manifest_change::{note_immutable, removed_request};
 use crate::engine::execution::reuse::ReuseCandidate;
 use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::{leased, wait_set};
@@ -19,7 +18,9 @@ use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
 use crate::engine::snapshot::pin::{program_of, sources};
 use crate::index::Declaration;
-use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph};
+use crate::model::{
+    Condition, ConditionStatus, ExecutionStatus, NodeId, NodePhase, PersonRequest, PinnedGraph,
+};
 use crate::plan::{
     Draft, ExecutionView, LeaseState, after_attempt, hold, lease_state, next_lease, plan_execution,
 };
@@ -288,4 +289,36 @@ fn held(step: PreparedStep) -> ExecutionStep {
         return ExecutionStep::Idle(Some(wait_set(&step.draft, None)));
     }
     ExecutionStep::Go(Box::new(step))
+}
+
+/// The request that the removal of a manifest stands for.
+fn removed_request(now: Timestamp) -> PersonRequest {
+    let comment = Some("the manifest was removed".to_owned());
+    // No person asked for it; the name says that the reconciler concluded it.
+    PersonRequest { by: "planspec".to_owned(), at: now, comment }
+}
+
+/// An Execution's spec never changes: a newer manifest is reported, and what is pinned stays in force.
+fn note_immutable(status: &mut ExecutionStatus, declared: &Declaration, now: Timestamp) -> bool {
+    let changed = status.spec_hash.as_ref() != Some(&declared.spec_digest);
+    if !changed {
+        // The manifest is what was pinned again, as after a revert, so there is nothing left to warn of.
+        let before = status.conditions.len();
+        status.conditions.retain(|condition| condition.kind != "SpecChanged");
+        return status.conditions.len() != before;
+    }
+    let condition = Condition {
+        kind: "SpecChanged".to_owned(),
+        status: ConditionStatus::True,
+        reason: "Immutable".to_owned(),
+        message: format!(
+            "the manifest in `{}` was changed; the spec of an execution is immutable, so what was first observed stays \
+             in force; write a new Execution instead",
+            declared.source.path
+        ),
+        last_transition_time: now,
+        observed_generation: status.observed_generation,
+    };
+    // A condition and no failure: what is pinned goes on unharmed (Invariant 9).
+    Condition::set(&mut status.conditions, condition)
 }

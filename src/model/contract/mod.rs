@@ -24,7 +24,7 @@ pub use gate::{
     GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, Review,
     ReviewAction, ReviewBinding,
 };
-pub use goal::{GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
+pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
     CriterionResult, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason,
     NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
