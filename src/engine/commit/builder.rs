@@ -277,8 +277,10 @@ fn message_of(status: &ResourceStatus) -> String {
         return status.message.clone().unwrap_or_default();
     }
     // `Waiting` is the one condition that is worth a word while it is True.
-    let last = status.conditions().iter().rev().find(|condition| {
-        condition.status == ConditionStatus::False || condition.kind == "Waiting"
-    });
+    let last = status
+        .conditions()
+        .iter()
+        .rev()
+        .find(|condition| condition.status == ConditionStatus::False || condition.kind == "Waiting");
     last.map(|condition| condition.message.clone()).unwrap_or_default()
 }
