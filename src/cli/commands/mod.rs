@@ -13,7 +13,7 @@ use clap::Subcommand;
 use self::decide::{execution, gate, node};
 use self::read::{describe, explain, get, graph, history, logs, wait, watch};
 use self::setup::{demo, init, schema, shell_files};
-use self::write::{apply, delete, diff, edit, run, validate};
+use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 
@@ -65,6 +65,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::Apply(arguments) => apply::run(arguments, context),
         CliCommand::Delete(arguments) => delete::run(arguments, context),
         CliCommand::Edit(arguments) => edit::run(arguments, context),
+        CliCommand::Run(arguments) if arguments.here => here::run(arguments, context),
         CliCommand::Run(arguments) => run::run(arguments, context),
         CliCommand::Reconcile(arguments) => reconcile::run(arguments, context),
         CliCommand::Ci(arguments) => ci::run(arguments, context),

@@ -23,7 +23,7 @@ use crate::model::{JsonMap, Kind, NodeKind, Resource, Spec};
 
 const BRANCH: &str = "main";
 
-pub(super) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
+pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
     // A CI job may hold secrets, and the file may come from anybody who opens a pull request (Invariant 12).
     if context.environment.ci().is_some() {
         return Err(CliError::no("`--here` runs what nobody has merged, so it is refused in CI")

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::cli::commands::read::wait::{self, WaitCondition};
 use crate::cli::commands::write::parameters::ParameterArguments;
-use crate::cli::commands::write::{here, reuse};
+use crate::cli::commands::write::reuse;
 use crate::cli::desired::change::{ChangeKind, DesiredChange};
 use crate::cli::desired::publish::{self, Destination};
 use crate::cli::error::{CliError, Exit};
@@ -54,7 +54,7 @@ pub(crate) struct RunArguments {
     pub(super) filename: Vec<String>,
     /// Run the plan in a file at once, in this working tree; nothing is committed
     #[arg(long, requires = "filename", conflicts_with_all = ["from_execution", "wait", "push", "pr", "dry_run"])]
-    here: bool,
+    pub(crate) here: bool,
     /// Reuse what succeeded in this execution
     #[arg(long, value_name = "EXECUTION")]
     from_execution: Option<String>,
@@ -77,9 +77,6 @@ pub(crate) struct RunArguments {
 }
 
 pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
-    if arguments.here {
-        return here::run(arguments, context);
-    }
     let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
     let mut revision = DesiredChange::on(&workspace, base)?;
@@ -109,18 +106,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
         None => generated_name(&planned.plan.name, context.now())?,
     };
     let namespace = planned.namespace.clone();
-    let mut inherited =
-        earlier.as_ref().and_then(|earlier| inherited(earlier, &planned.plan, &revision)).unwrap_or_default();
-    let given = match inherited.remove("parameters") {
-        Some(Value::Object(given)) => given,
-        _ => JsonMap::new(),
-    };
-    let declared = match revision.find(&planned.plan).map(|plan| &plan.spec) {
-        Some(Spec::Plan(plan)) => plan.parameters.as_slice(),
-        _ => &[],
-    };
-    let parameters = arguments.parameters.collect(given, declared, context)?;
-    let text = manifest_text(arguments, &planned, inherited, parameters, earlier.as_ref(), &name)?;
+    let text = execution_text(arguments, &planned, earlier.as_ref(), &revision, &name, context)?;
     let execution = parsed(&text, revision.config())?;
     if let (Some(inventory), Some(earlier)) = (&inventory, &earlier) {
         revision.reuse = reuse::forecast(inventory, &revision, &execution, earlier, context.now());
@@ -236,6 +222,29 @@ fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
     let stem: String = plan.as_str().chars().take(NAME_LIMIT.saturating_sub(suffix.len())).collect();
     let name = format!("{}{suffix}", stem.trim_end_matches('-'));
     Name::new(&name).map_err(|error| CliError::bug(format!("the name `{name}` {error}")))
+}
+
+/// The manifest of the new Execution, with what it takes over from an earlier one.
+fn execution_text(
+    arguments: &RunArguments,
+    planned: &RunRequest,
+    earlier: Option<&LiveObject>,
+    revision: &DesiredChange<'_>,
+    name: &Name,
+    context: &mut Context,
+) -> Result<String, CliError> {
+    let mut spec =
+        earlier.and_then(|earlier| inherited(earlier, &planned.plan, revision)).unwrap_or_default();
+    let given = match spec.remove("parameters") {
+        Some(Value::Object(given)) => given,
+        _ => JsonMap::new(),
+    };
+    let declared = match revision.find(&planned.plan).map(|plan| &plan.spec) {
+        Some(Spec::Plan(plan)) => plan.parameters.as_slice(),
+        _ => &[],
+    };
+    let parameters = arguments.parameters.collect(given, declared, context)?;
+    manifest_text(arguments, planned, spec, parameters, earlier, name)
 }
 
 /// The manifest of an Execution; `spec` is what it takes over from an earlier one.
