@@ -213,6 +213,40 @@ fn a_failure_of_what_comes_finally_fails_the_execution() {
 }
 
 #[test]
+fn a_person_is_named_by_an_expression_and_nothing_else_is() {
+    let plan = "apiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {name: ask, namespace: team}\nspec:\n  description: x\n  graph:\n    nodes:\n      - \
+                {id: sign, kind: Task, inputs: {owner: \"${{ parameters.owner }}\"}}\n";
+    let binding = |provider: &str| {
+        format!(
+            "apiVersion: planspec.io/v1alpha1\nkind: Binding\nmetadata: {{name: default, namespace: team}}\nspec:\n  rules:\n    - selector: {{planRef: {{name: \
+             ask}}}}\n      target: {{provider: \"{provider}\"}}\n"
+        )
+    };
+    let environment = TestEnvironment::with_files(&[
+        ("ask.yaml", plan),
+        ("binding.yaml", &binding("human://${{ inputs.owner }}")),
+        (".planspec.yaml", "providers:\n  allow: [\"human://*a*\", \"human://$*\"]\n"),
+    ]);
+    let asked = |name: &str, owner: &str| {
+        let owner = format!("owner={owner}");
+        environment
+            .planspec(&["run", "plan/ask", "-n", "team", "-q", "--name", name, "-p", &owner])
+            .succeeds();
+        environment.planspec(&["reconcile", "-q"]);
+        environment.planspec(&["describe", &format!("execution/{name}"), "-n", "team"]).succeeds().stdout
+    };
+    assert!(asked("one", "ada").contains("waits for ada to run"), "{}", asked("again", "ada"));
+    let words = asked("two", "whoever is there");
+    assert!(words.contains("\"whoever is there\" is not a login or a team"), "{words}");
+    let other = asked("three", "bob");
+    assert!(other.contains("is not in the allow-list"), "{other}");
+    environment
+        .commit_files(&[("binding.yaml", &binding("tool://${{ inputs.owner }}"))], "Choose the program");
+    let refused = asked("four", "ada");
+    assert!(refused.contains("an expression can only name a person"), "{refused}");
+}
+
+#[test]
 fn the_published_schema_knows_nothing_of_ours() {
     let environment = TestEnvironment::new();
     let ours = environment.planspec(&["schema", "plan"]).succeeds().stdout;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::engine::attempt::workspace::Checkouts;
 use crate::git::ObjectId;
 use crate::model::{BindingTarget, Digest, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
-use crate::plan::{capability, inputs, settings};
+use crate::plan::{capability, inputs, provider, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::run::CompiledPlan;
 use crate::run::parameter::hint;
@@ -68,6 +68,7 @@ impl AttemptFactory {
             .map_err(|message| (NodeReason::InputInvalid, message))?;
         // After the inputs, which the settings of a provider may use.
         let config = settings(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
+        let provider = provider(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let parsed: ObjectId =
@@ -85,7 +86,7 @@ impl AttemptFactory {
             idempotency_key: format!("{uid}/{id}/{}", claim.attempt_id()),
             work: work_key(uid, id, state, &commit),
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
-            provider: claim.target.provider.clone(),
+            provider,
             config,
             inputs,
             declared_outputs: node.outputs.clone(),

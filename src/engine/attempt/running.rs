@@ -322,7 +322,8 @@ impl Attempts {
                 return;
             }
         };
-        let provider = match self.registry.find(&claim.target.provider) {
+        // Of the string with its expressions replaced: the allow-list is about who is really asked.
+        let provider = match self.registry.find(&attempt.provider) {
             Ok(provider) => Arc::clone(provider),
             Err(error) => {
                 let reason = NodeReason::ProviderUnavailable;

@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
-use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress};
+use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee};
 use crate::provider::Registry;
 use crate::run::CompiledPlan;
 use crate::run::gate::GateDecision;
@@ -239,6 +239,7 @@ impl SnapshotLookup<'_> {
 
 /// Whether a provider is known here, allowed, and takes these settings.
 pub(crate) fn usable(registry: &Registry, target: &BindingTarget) -> Result<(), String> {
+    dynamic_assignee(&target.provider)?;
     let provider = registry.find(&target.provider).map_err(|error| error.to_string())?;
     provider.check(&target.provider, &target.config).map_err(|error| error.to_string())
 }

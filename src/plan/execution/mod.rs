@@ -16,7 +16,7 @@ mod task;
 use jiff::Timestamp;
 
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateRequest, RemoteWork};
-pub(crate) use self::fingerprint::{fingerprint, inputs, settings};
+pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::lookup::{
     ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
 };
