@@ -93,16 +93,31 @@ impl fmt::Display for Kind {
     }
 }
 
+impl Kind {
+    /// The abbreviation that command lines take, as `kubectl` has some for its kinds.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Goal => "go",
+            Self::Plan => "pl",
+            Self::Capability => "cap",
+            Self::Binding => "bi",
+            Self::Gate => "ga",
+            Self::Execution => "ex",
+        }
+    }
+}
+
 impl FromStr for Kind {
     type Err = UnknownKind;
 
-    /// Accepts `goal`, `goals` and `Goal`, in any case.
+    /// Accepts `goal`, `goals`, `Goal` and `go`, in any case.
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         // As `kubectl` reads kinds. What is written to branches and manifests is compared exactly in its own place.
         let lower = text.to_ascii_lowercase();
         Self::ALL
             .into_iter()
-            .find(|kind| lower == kind.singular() || lower == kind.plural())
+            .find(|kind| [kind.singular(), kind.plural(), kind.short()].contains(&lower.as_str()))
             .ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }

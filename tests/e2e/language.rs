@@ -247,6 +247,28 @@ fn a_person_is_named_by_an_expression_and_nothing_else_is() {
 }
 
 #[test]
+fn the_status_says_what_runs_what_failed_and_what_waits_for_me() {
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", TIDY)]);
+    let status = || environment.planspec(&["status"]).succeeds().stdout;
+    assert!(status().contains("Nothing runs, waits or has failed"), "{}", status());
+    environment.write("new.yaml", &TIDY.replace("name: tidy", "name: other"));
+    assert!(status().contains("not committed: new.yaml"), "{}", status());
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    let shown = status();
+    let mine = shown.find("Waits for you").unwrap_or_else(|| panic!("{shown}"));
+    let failed = shown.find("Failed").unwrap();
+    assert!(mine < failed && shown[mine..failed].contains("team/t person"), "{shown}");
+    assert!(shown.contains("run: planspec approve gate/nobody --execution t -n team"), "{shown}");
+    assert!(shown[failed..].contains("team/t use") && shown.contains("run: planspec logs t/use"), "{shown}");
+    let value = environment.planspec(&["status", "-o", "json"]).succeeds().json();
+    assert_eq!(value["waitsForYou"][0]["node"], "person");
+    let rows = environment.planspec(&["list", "ex", "--no-headers", "-n", "team"]).succeeds();
+    assert_eq!(rows.lines().len(), 1, "{rows:?}");
+    assert!(environment.planspec(&["get", "pl", "-l", "a=b", "-o", "name"]).succeeds().stdout.is_empty());
+}
+
+#[test]
 fn the_published_schema_knows_nothing_of_ours() {
     let environment = TestEnvironment::new();
     let ours = environment.planspec(&["schema", "plan"]).succeeds().stdout;
