@@ -62,6 +62,7 @@ mod logs;
 mod mcp;
 mod next_steps;
 mod pages;
+mod pins;
 mod provider_hostile;
 mod reading;
 mod readme;
