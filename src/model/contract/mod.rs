@@ -2,6 +2,7 @@
 
 mod binding;
 mod capability;
+mod criterion;
 mod execution;
 mod gate;
 mod goal;
@@ -16,6 +17,7 @@ pub use capability::{
     CapabilityParameter, CapabilityPhase, CapabilityRequirement, CapabilitySpec, CapabilityStatus,
     DEPRECATED, ParameterType, REPLACEMENT,
 };
+pub use criterion::{AcceptanceCriterion, CriterionCheck, ExpectedResponse};
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
@@ -30,6 +32,6 @@ pub use node::{
     NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{
-    AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,
-    Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, ResourceRef, RunSpec,
+    Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
+    PlanStatus, ResourceRef, RunSpec,
 };
