@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Artifact, CriterionResult, JsonMap, LogSummary, NodeReason};
+use crate::model::{
+    Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason, NodeResult,
+    NodeStatus,
+};
 
 /// Why an attempt ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,25 @@ pub enum Stop {
     Cancel,
     /// The runner shuts down; another one will start the attempt again.
     Shutdown,
+}
+
+/// The name of one attempt, which no other attempt of any runner ever has.
+// The uid is part of it: an Execution that was deleted and written again has the same key and counts from one again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttemptName {
+    /// The uid of the Execution.
+    pub(crate) uid: String,
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Its name within the node: the token of the lease and the number.
+    pub(crate) id: String,
+}
+
+impl AttemptName {
+    /// The current or last attempt of a node.
+    pub(crate) fn of(uid: &str, node: &NodeId, state: &NodeStatus) -> Self {
+        Self { uid: uid.to_owned(), node: node.clone(), id: state.attempt_id() }
+    }
 }
 
 /// What keeps a runner from doing work with which nothing is wrong.
@@ -91,6 +113,10 @@ pub struct Evidence {
     pub criteria: Vec<CriterionResult>,
     /// What was left in the artifacts directory.
     pub artifacts: Vec<Artifact>,
+    /// What it changed, where that is kept.
+    pub result: Option<NodeResult>,
+    /// What it changed, where that is not kept.
+    pub discarded: Option<DiscardedChanges>,
 }
 
 /// The end of an attempt, with what was seen of it.

@@ -69,7 +69,11 @@ mod readme;
 mod reconciled;
 mod rerun;
 mod skip;
+mod status_history;
 mod validate;
+mod work;
+mod work_bases;
+mod workspaces;
 mod writing;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.

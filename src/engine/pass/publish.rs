@@ -11,14 +11,15 @@ use crate::engine::EngineError;
 use crate::engine::attempt::fence::LeaseFence;
 use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitEffects;
+use crate::engine::commit::kept_work::KeptWork;
 use crate::engine::commit::publisher::PublishOutcome;
 use crate::engine::commit::refusals::RefusalStep;
-use crate::engine::execution::active::terms;
+use crate::engine::execution::active::{ActiveExecution, terms};
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
-use crate::model::{ExecutionPhase, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::record::Batch;
 use crate::run::{Change, ExecutionChange};
 
@@ -30,7 +31,8 @@ impl Driver<'_> {
         // one.
         let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, reading.wall);
         let begun = Instant::now();
-        let delivered = self.deliver(batch).await;
+        let work = KeptWork::of(&outcome.puts, |key| self.snapshot.record(key))?;
+        let delivered = self.deliver(batch, work).await;
         let duration_ms = begun.elapsed().as_millis();
         let delivered = match delivered {
             // Asked to end meanwhile: planned again on the tip that is known. If the branch did move, the push of this runner's
@@ -47,7 +49,10 @@ impl Driver<'_> {
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
                 self.lane.published(begun, outcome.puts.keys());
                 // What went ahead is planned again: now that it is published, its Execution may end or be parked.
-                let ahead = self.lane.take_unpublished();
+                let ahead = self.lane.take_published(&outcome.puts);
+                for key in &ahead {
+                    self.queue.get_mut(key).map(ActiveExecution::forget_ahead);
+                }
                 self.queue.add(ahead);
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.delivered(Some((commit, subject)), steps, outcome, reading)?;
@@ -74,13 +79,17 @@ impl Driver<'_> {
                 );
                 self.lost_race(tip, outcome).await
             }
+            PublishOutcome::WorkRefused(key, error) => {
+                self.work_refused(key, &error, outcome);
+                Ok(())
+            }
         }
     }
 
     /// Has a batch published by the thread that does so, and takes in meanwhile what attempts send.
-    async fn deliver(&mut self, batch: Batch) -> Result<PublishOutcome, EngineError> {
-        // It goes to the thread and comes back, because it remembers the blobs of a batch that has to be made
-        // again.
+    // It goes to the thread and comes back, because it remembers the blobs of a batch that has to be made
+    // again.
+    async fn deliver(&mut self, batch: Batch, work: Vec<KeptWork>) -> Result<PublishOutcome, EngineError> {
         let mut publisher = self.lane.take_publisher(self.tips.branches())?;
         let config = self.snapshot.config.clone();
         // The tip on which this was planned: parent of the new commit, and the value that the branch must
@@ -90,7 +99,7 @@ impl Driver<'_> {
         let span = info_span!("publish", base = base.commit.map(tracing::field::display));
         let mut delivery = tokio::task::spawn_blocking(move || {
             let _entered = span.entered();
-            let delivered = publisher.deliver(&config, base, &batch);
+            let delivered = publisher.deliver(&config, base, &batch, &work);
             (publisher, delivered)
         });
         let (publisher, delivered) = loop {
@@ -202,7 +211,7 @@ impl Driver<'_> {
             self.attempts.remove_fence(key);
         }
         // What this step recorded, such as a cancellation, ends what runs for it.
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         // The answer to a poll needs an active Execution that takes it in, or it is lost until the next poll.
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
@@ -222,12 +231,24 @@ impl Driver<'_> {
         info!(%error, records = effects.puts.len(), ?step, "the remote refused a commit");
         let suspect = match step {
             RefusalStep::Divide => None,
+            // Of several attempts one after the other it is not known whose content was refused: they are made again, each
+            // published before the next.
+            RefusalStep::Withdraw(key) if self.withdraw_ahead(&key) => {
+                self.lane.refusals().acquit(&key);
+                None
+            }
             RefusalStep::Withdraw(key) => {
                 // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
-                let withdrawn = self.queue.get_mut(&key).is_some_and(|active| active.withdraw(&error));
+                let withdrawn = self
+                    .queue
+                    .get_mut(&key)
+                    .is_some_and(|active| active.withdraw(NodeReason::ContentRefused, &error));
                 (!withdrawn).then_some(key)
             }
-            RefusalStep::LeaveOut(key) => Some(key),
+            RefusalStep::LeaveOut(key) => {
+                self.withdraw_ahead(&key);
+                Some(key)
+            }
             RefusalStep::GiveUp => return Err(error.into()),
         };
         // Nothing of the refused commit is on the branch, so all of it is planned again; how many go into the
@@ -245,9 +266,30 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// The remote refused the files of one Execution. What its attempts changed is withdrawn, and everything else goes again.
+    fn work_refused(&mut self, key: ResourceKey, error: &GitError, effects: CommitEffects) {
+        info!(execution = %key, %error, "the remote refused the files of a result");
+        // What ran ahead of its publication is made again, each attempt published before the next: it is not known whose files
+        // were refused.
+        let withdrawn = self.withdraw_ahead(&key)
+            || (self.queue.get_mut(&key))
+                .is_some_and(|active| active.withdraw(NodeReason::ResultRefused, error));
+        for key in effects.puts.into_keys() {
+            self.queue.forget_wait(&key);
+            self.queue.add([key]);
+        }
+        if !withdrawn {
+            // Not even a merge of what was taken before is taken: nothing of the Execution can be recorded here.
+            let message = format!("the files of {key} were refused, and its record is left out: {error}");
+            self.emit(Event::Note { message });
+            self.queue.leave_out(key);
+        }
+    }
+
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
     async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
         let pause = self.lane.lost_race()?;
+        self.tips.branches().check_follows(&self.snapshot.config, &self.snapshot.desired, tip)?;
         let old = self.snapshot.status.commit;
         self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;
         // Only what others changed is read anew: writers of different Executions collide at the tip alone,

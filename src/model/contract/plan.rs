@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name,
-    NodeId, Reference, ResourceKey, StringMap,
+    AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
+    JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.

@@ -181,7 +181,7 @@ pub(crate) fn poll_applies(node: &Node, state: &NodeStatus, attempt: u32, handle
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::super::draft::CancelResult;
     use super::super::draft::Draft;
@@ -268,6 +268,7 @@ mod tests {
         let started = NodeChange::Start {
             binding: Some(binding.into()),
             basis: None,
+            base: None,
             runner: "gone".to_owned(),
             token: Some(3),
         };
@@ -290,7 +291,7 @@ mod tests {
             uid: "u",
             removed: false,
             overdue: None,
-            local_attempts: &BTreeMap::new(),
+            local_attempts: &BTreeSet::new(),
             remote_cancelled: cancelled,
             reuse: None,
         };
@@ -406,7 +407,8 @@ mod tests {
             "another provider does not know the question"
         );
         let binding = Some(draft.ready.remove(0).binding.into());
-        let start = NodeChange::Start { binding, basis: None, runner: "r".to_owned(), token: Some(4) };
+        let start =
+            NodeChange::Start { binding, basis: None, base: None, runner: "r".to_owned(), token: Some(4) };
         let lost = NodeChange::Retry {
             reason: NodeReason::RunnerLost,
             message: String::new(),
@@ -429,7 +431,13 @@ mod tests {
             retry_at: None,
             handle: None,
         };
-        let start = NodeChange::Start { binding: None, basis: None, runner: "r".to_owned(), token: Some(4) };
+        let start = NodeChange::Start {
+            binding: None,
+            basis: None,
+            base: None,
+            runner: "r".to_owned(),
+            token: Some(4),
+        };
         for change in [start, works] {
             apply(&mut status, &Change::Node(id.clone(), change), at(42)).unwrap();
         }

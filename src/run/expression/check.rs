@@ -1,12 +1,12 @@
 //! What is wrong with the expressions of a plan, before anything runs: syntax, names, outputs, order.
 //! Finds; it makes no diagnostics, which need the positions that only `manifest` knows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::compile::closest;
-use super::context::{NODE_FIELDS, ROOTS};
+use super::context::{NODE_FIELDS, RESULT_FIELDS, ROOTS};
 use super::describe::{EXECUTION_FIELDS, GOAL_FIELDS, PLAN_FIELDS};
 use super::{Expression, ExpressionAt, ExpressionError, Mention, Segment, Template};
 use crate::graph::Topology;
@@ -40,7 +40,7 @@ impl ExpressionFinding {
 #[must_use]
 pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
     let mut findings = Vec::new();
-    let nodes: HashMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let nodes: BTreeMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     for (index, node) in plan.graph.nodes.iter().enumerate() {
         let expressions = expressions_of(index, node, &mut findings);
         // What is upstream takes a walk through the graph, and most nodes of a large plan have no expressions.
@@ -116,7 +116,7 @@ fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opt
 /// The node in which an expression stands, and what is around it.
 struct NodeSurroundings<'p> {
     node: &'p Node,
-    nodes: &'p HashMap<&'p str, &'p Node>,
+    nodes: &'p BTreeMap<&'p str, &'p Node>,
     parameters: &'p [CapabilityParameter],
     topology: Option<&'p Topology>,
     upstream: Option<Vec<bool>>,
@@ -230,9 +230,17 @@ impl NodeSurroundings<'_> {
                 Some(format!("an output is read as `nodes.{id}.outputs.{field}`"))
             } else {
                 did_you_mean(field, NODE_FIELDS)
-                    .or_else(|| Some("there are `phase`, `outputs` and `attempt`".to_owned()))
+                    .or_else(|| Some("there are `phase`, `outputs`, `attempt` and `result`".to_owned()))
             };
             return Some((format!("a node has no `{field}`"), hint));
+        }
+        if field == "result"
+            && let Some(Segment::Field(part)) = mention.path.get(2)
+            && !RESULT_FIELDS.contains(&part.as_str())
+        {
+            let hint = did_you_mean(part, RESULT_FIELDS)
+                .or_else(|| Some("there are `commit`, `files`, `insertions` and `deletions`".to_owned()));
+            return Some((format!("the result of a node has no `{part}`"), hint));
         }
         if field != "outputs" {
             return None;
@@ -336,6 +344,11 @@ mod tests {
         check_when(
             "nodes.build.outputs.imgae == 'x'",
             &["3/when@0: node `build` has no output `imgae` (did you mean `image`?)"],
+        );
+        check_when("nodes.build.result.files > 0 && nodes.build.result.commit != null", &[]);
+        check_when(
+            "nodes.build.result.file > 0",
+            &["3/when@0: the result of a node has no `file` (did you mean `files`?)"],
         );
         check_when("plan.serie == 'x'", &["3/when@0: `plan` has no `serie` (did you mean `series`?)"]);
         check_when(

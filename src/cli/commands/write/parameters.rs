@@ -1,5 +1,6 @@
 //! The parameters of a run: typed on the command line, read from a file, or asked for on a terminal.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,11 @@ impl ParameterArguments {
         if let Some(file) = &self.params {
             all.extend(from_file(file, context)?);
         }
+        let mut given = BTreeSet::new();
         for GivenParameter { name, value, is_text } in &self.parameter {
+            if !given.insert(name) {
+                return Err(CliError::usage(format!("{name} is given twice")));
+            }
             let mut one = JsonMap::from_iter([(name.clone(), value.clone())]);
             if *is_text {
                 read_texts(&mut one, declared);
