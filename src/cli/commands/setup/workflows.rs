@@ -21,7 +21,7 @@ next, on GitHub:
   1. commit these files, and merge them to the default branch
   2. Settings, Rules: a branch ruleset for `planspec/status` with \"Restrict deletions\"; leave pushes to it open for the
      workflow's token, and forced pushes too if you run `planspec gc`
-  3. Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check `planspec / validate`
+  3. Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check \"planspec / validate\"
   4. Settings, Actions, General: require approval for workflows of outside collaborators";
 
 /// The files for a default branch, with the action to use.
