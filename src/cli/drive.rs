@@ -61,6 +61,7 @@ impl PassBounds {
             accept_status_history: self.accept_status_history,
             runner: runner_name(),
             stream_output: context.is_verbose(),
+            work_here: None,
             work_dir: context.environment.work_home(),
         }
     }

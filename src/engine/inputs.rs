@@ -75,6 +75,9 @@ pub struct ReconcileOptions {
     pub runner: String,
     /// Pass the lines on that providers print.
     pub stream_output: bool,
+    // Of the caller and never of the configuration: a merged file must not lead tasks into anybody's working tree.
+    /// Where local work happens in place of private checkouts.
+    pub work_here: Option<PathBuf>,
     /// Where the workspaces of all repositories are; beside the other caches of the repository when absent.
     pub work_dir: Option<PathBuf>,
 }

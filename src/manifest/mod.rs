@@ -19,7 +19,7 @@ mod schema;
 mod suggest;
 mod transition;
 
-pub use config::{load_config, overlaps, read_config};
+pub use config::{load_config, load_values, overlaps, read_config};
 pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
 pub(crate) use read::documents;

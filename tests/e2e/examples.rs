@@ -13,13 +13,14 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 12] = [
+const DRIVEN: [&str; 13] = [
     "a2a",
     "agent",
     "custom-provider",
     "everything",
     "feature-release",
     "github-actions",
+    "hello",
     "http",
     "human",
     "mcp",
@@ -275,6 +276,16 @@ fn an_agent_gets_its_brief_and_hands_in_its_work() {
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(output(&done, "write", "title"), "Write the release notes");
     assert_eq!(artifacts(&done), ["brief.md"]);
+    check_rests(&environment);
+}
+
+#[test]
+fn hello_is_said_from_a_commit_as_well() {
+    let environment = repository_of("hello");
+    environment.planspec(&["run", "plan/hello", "-q", "--name", "hello-1"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    let done = execution_in(&environment, "hello-1", "demo");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     check_rests(&environment);
 }
 

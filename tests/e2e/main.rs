@@ -57,6 +57,7 @@ mod goals;
 mod http_provider;
 mod http_service;
 mod human_issue;
+mod language;
 mod logs;
 mod mcp;
 mod next_steps;

@@ -11,7 +11,7 @@ use crate::engine::attempt::collect::WorkOrder;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
 use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
-use crate::plan::{capability, inputs, settings};
+use crate::plan::{capability, inputs, provider, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::record::results_ref;
 use crate::run::parameter::hint;
@@ -102,6 +102,7 @@ impl AttemptFactory {
             .map_err(|message| (NodeReason::InputInvalid, message))?;
         // After the inputs, which the settings of a provider may use.
         let config = settings(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
+        let provider = provider(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let uid = &claim.record.metadata.uid;
@@ -129,7 +130,7 @@ impl AttemptFactory {
             idempotency_key,
             work,
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
-            provider: claim.target.provider.clone(),
+            provider,
             config,
             inputs,
             declared_outputs: node.outputs.clone(),

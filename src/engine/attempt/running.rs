@@ -336,7 +336,8 @@ impl Attempts {
                 return end.send(AttemptOutcome::permanent(reason, message).into(), None);
             }
         };
-        let provider = match self.registry.find(&claim.target.provider) {
+        // Of the string with its expressions replaced: the allow-list is about who is really asked.
+        let provider = match self.registry.find(&attempt.provider) {
             Ok(provider) => Arc::clone(provider),
             Err(error) => {
                 let reason = NodeReason::ProviderUnavailable;

@@ -24,6 +24,8 @@ pub(crate) struct Workspaces {
     /// Where object cache and workspaces of this repository are; outside of it, so that Git which loses its `.git` in a
     /// workspace cannot walk up into the user's.
     dir: PathBuf,
+    /// The folder that every attempt works in instead.
+    shared: Option<PathBuf>,
     terms: ResultTerms,
     clock: Arc<dyn Clock>,
     /// Handles on the repository that nobody uses just now.
@@ -33,12 +35,20 @@ pub(crate) struct Workspaces {
     pub(super) merges: Mutex<HashMap<Vec<ObjectId>, ResultMerge>>,
 }
 
+/// Where attempts work.
+pub(crate) struct WorkPlace<'a> {
+    /// The folder of the workspaces of all repositories.
+    pub(crate) root: &'a Path,
+    /// A person's folder, in which all work as it is, instead of workspaces.
+    pub(crate) shared: Option<PathBuf>,
+}
+
 impl Workspaces {
-    /// Workspaces of the repository at `git_dir`, below `root`, which repositories share.
+    /// Workspaces of the repository at `git_dir`, below a root which repositories share.
     pub(crate) fn new(
         git_dir: &Path,
         remote: Option<Remote>,
-        root: &Path,
+        place: WorkPlace<'_>,
         terms: ResultTerms,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -48,7 +58,8 @@ impl Workspaces {
         Arc::new(Self {
             git_dir: git_dir.to_owned(),
             remote,
-            dir: root.join(name),
+            dir: place.root.join(name),
+            shared: place.shared,
             terms,
             clock,
             repos: Mutex::default(),
@@ -59,6 +70,9 @@ impl Workspaces {
 
     /// Gives workspaces for one attempt.
     pub(crate) fn of(self: &Arc<Self>, order: WorkOrder) -> Arc<dyn Workspace> {
+        if let Some(shared) = &self.shared {
+            return Arc::new(SharedFolder(shared.clone()));
+        }
         Arc::new(OrderedWorkspace { workspaces: Arc::clone(self), order: Arc::new(order) })
     }
 
@@ -124,6 +138,16 @@ impl Workspaces {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A poisoned lock only means that another thread panicked; what is in it is sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder that belongs to a person.
+struct SharedFolder(PathBuf);
+
+impl Workspace for SharedFolder {
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        // Nothing is reset, collected or removed: what a task leaves there is for the person to look at.
+        Ok(PrivateCheckout::new(self.0.clone(), |_| {}))
+    }
 }
 
 struct OrderedWorkspace {

@@ -19,7 +19,7 @@ use crate::engine::EngineError;
 use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::attempt::running::Attempts;
-use crate::engine::attempt::workspace::Workspaces;
+use crate::engine::attempt::workspace::{WorkPlace, Workspaces};
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
 use crate::engine::commit::pacing::PushLimiter;
@@ -89,7 +89,8 @@ impl<'a> Driver<'a> {
         let root = options.work_dir.clone().unwrap_or_else(|| cache.join("work"));
         let terms = ResultTerms { limits: tips.config.limits.results.clone() };
         let remote = branches.remote().cloned();
-        let workspaces = Workspaces::new(repo.common_dir(), remote, &root, terms, Arc::clone(&clock));
+        let place = WorkPlace { root: &root, shared: options.work_here.clone() };
+        let workspaces = Workspaces::new(repo.common_dir(), remote, place, terms, Arc::clone(&clock));
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }

@@ -199,7 +199,7 @@ impl Polls {
         let provider = if external {
             self.registry.external().ok_or_else(|| "no provider here polls addresses".to_owned())
         } else {
-            self.registry.find(&claim.target.provider).map_err(|error| error.to_string())
+            self.registry.find(&attempt.provider).map_err(|error| error.to_string())
         };
         let provider = provider.map_err(|message| (NodeReason::ProviderUnavailable, message))?;
         Ok((Arc::clone(provider), attempt))

@@ -3,6 +3,7 @@
 
 mod cycle;
 mod inputs;
+mod parameters;
 mod waits;
 
 use std::collections::hash_map::Entry;
@@ -62,13 +63,6 @@ impl<'a> ResourceSet<'a> {
     #[must_use]
     pub fn get(&self, key: &ResourceKey) -> Option<DeclaredResource<'a>> {
         self.by_key.get(key).copied()
-    }
-
-    fn nodes(&self, plan: &ResourceKey) -> Option<&'a [NodeFacts]> {
-        match &self.get(plan)?.0.detail {
-            KindFacts::Plan { nodes, .. } => Some(nodes),
-            _ => None,
-        }
     }
 
     /// The name nearest to a missing one, among resources of its kind and namespace; a walk over all keys.
@@ -217,13 +211,15 @@ impl<'a> ReferenceCheck<'_, 'a> {
         match &facts.detail {
             KindFacts::Plan { nodes, .. } => self.capabilities(declared, nodes),
             KindFacts::Capability { requires, .. } => self.requirements(declared, requires),
-            KindFacts::Execution { plan, bound } if !bound.is_empty() => {
-                // A plan that is missing has been reported as a reference, and its nodes are not known.
-                if let Some(nodes) = self.universe.nodes(plan) {
+            KindFacts::Execution { plan, bound, parameters } => {
+                if let Some(KindFacts::Plan { nodes, parameters: wanted, .. }) =
+                    self.universe.get(plan).map(|declared| &declared.0.detail)
+                {
                     self.bound_nodes(facts, source, nodes, bound);
+                    parameters::check(declared, parameters, plan, wanted, &mut self.found);
                 }
             }
-            KindFacts::Execution { .. } | KindFacts::None => {}
+            KindFacts::None => {}
         }
     }
 

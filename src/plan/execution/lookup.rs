@@ -9,6 +9,7 @@ use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
+use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
 use crate::run::{AttemptName, CompiledPlan};
 
@@ -65,6 +66,29 @@ pub(crate) enum ProviderResolution {
     Bound(ResolvedBinding, BindingTarget),
     /// None, for this reason.
     Not(NodeReason, String),
+}
+
+impl From<Resolution> for ProviderResolution {
+    fn from(resolution: Resolution) -> Self {
+        match resolution {
+            Resolution::Bound { binding, generation, rule, target } => {
+                let resolved = ResolvedBinding {
+                    name: format!("{}/{}", binding.namespace, binding.name),
+                    generation,
+                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
+                    provider: target.provider.clone(),
+                };
+                Self::Bound(resolved, target)
+            }
+            Resolution::Own { target } => {
+                let provider = target.provider.clone();
+                // The name stays empty: no Binding was asked.
+                Self::Bound(ResolvedBinding { name: String::new(), generation: 0, rule: 0, provider }, target)
+            }
+            Resolution::Unbound { why } => Self::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => Self::Not(NodeReason::BindingConflict, why),
+        }
+    }
 }
 
 /// The decision of a gate.

@@ -6,5 +6,6 @@ pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod logs;
+pub(crate) mod status;
 pub(crate) mod wait;
 pub(crate) mod watch;

@@ -106,7 +106,7 @@ fn print(objects: &[LiveObject], context: &mut Context) -> Result<(), CliError> 
                 context.out.line(short_name(&object.key))?;
             }
         }
-        format => print_tables(objects, format == OutputFormat::Wide, context)?,
+        format => print_tables(objects, format == OutputFormat::Wide, true, context)?,
     }
     Ok(())
 }
