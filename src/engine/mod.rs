@@ -17,6 +17,9 @@ mod pass;
 mod remote_work;
 mod snapshot;
 
+pub(crate) use attempt::base::NodeBase;
+pub(crate) use attempt::collect::ResultTerms;
+pub(crate) use attempt::workspace::Workspaces;
 pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};

@@ -71,6 +71,7 @@ mod skip;
 mod validate;
 mod work;
 mod work_bases;
+mod work_shown;
 mod workspaces;
 mod writing;
 
