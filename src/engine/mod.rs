@@ -16,6 +16,7 @@ mod message;
 mod pass;
 mod remote_work;
 mod snapshot;
+mod status_history;
 
 pub(crate) use attempt::base::NodeBase;
 pub(crate) use attempt::collect::ResultTerms;
