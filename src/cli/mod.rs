@@ -78,10 +78,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     };
     // Of the flags alone: where a variable is wrong, its own error is printed with this.
     let colour = cli.options.color.unwrap_or_default();
+    let as_json = cli.options.errors_as_json();
     match cli.options.fill_from(&environment) {
         Ok(options) => run(&cli.command, options, environment),
         Err(error) => {
-            Output::new(colour, false, &environment).error(&error.render(false));
+            Output::new(colour, false, &environment).error(&error.render(as_json));
             error.exit().code()
         }
     }

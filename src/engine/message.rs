@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::model::{NodeId, ResourceKey};
 use crate::plan::CancelResult;
-use crate::run::AttemptReport;
+use crate::run::{AttemptName, AttemptReport};
 
 /// What a task beside the loop sends.
 #[derive(Debug)]
@@ -13,8 +13,8 @@ pub(crate) enum AttemptMessage {
     Ended(ResourceKey, Box<AttemptEnd>),
     /// Remote work was polled.
     Polled(ResourceKey, Box<PollResult>),
-    /// Remote work was cancelled, or could not be.
-    RemoteCancelled(ResourceKey, NodeId, CancelResult),
+    /// Remote work of the Execution with this uid was cancelled, or could not be.
+    RemoteCancelled(ResourceKey, String, NodeId, CancelResult),
     /// A provider printed a line.
     Line(ResourceKey, NodeId, String),
 }
@@ -22,9 +22,8 @@ pub(crate) enum AttemptMessage {
 /// An attempt that ended.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptEnd {
-    pub(crate) node: NodeId,
-    /// Its name within the node, as `NodeStatus::attempt_id`: a result counts by its token and number.
-    pub(crate) attempt_id: String,
+    // The whole name: an Execution that was deleted and written again counts its leases and attempts from one once more.
+    pub(crate) attempt: AttemptName,
     pub(crate) report: AttemptReport,
     // Not the time of the claim, which may have waited long for its slot: durations of attempts are averaged
     // from this one.

@@ -39,6 +39,9 @@ use crate::model::{API_GROUP, API_VERSION, Resource, SourceLocation};
 /// of a package manager may be large, and is none.
 const SEARCHED_BYTES: u64 = 16 << 20;
 
+/// The ends of the names of files that may hold manifests, in any case.
+const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+
 /// How many problems of a document are listed.
 const MOST_PROBLEMS: usize = 100;
 
@@ -58,8 +61,12 @@ pub struct Parsed {
 /// Whether a path may hold manifests: `*.yaml`, `*.yml`, `*.json`.
 #[must_use]
 pub fn is_candidate(path: &str) -> bool {
-    let lower = path.get(path.len().saturating_sub(5)..).map(str::to_ascii_lowercase).unwrap_or_default();
-    lower.ends_with(".yaml") || lower.ends_with(".yml") || lower.ends_with(".json")
+    // As bytes: counted back from the end of a name in other letters, a cut could fall inside a character.
+    let path = path.as_bytes();
+    ENDINGS.iter().any(|ending| {
+        let (_, end) = path.split_at(path.len().saturating_sub(ending.len()));
+        end.eq_ignore_ascii_case(ending.as_bytes())
+    })
 }
 
 /// Reads a file: YAML with any number of documents, or JSON. Documents of other projects are passed over.
@@ -407,6 +414,9 @@ mod tests {
             ("yaml", false),
             ("a.yaml.bak", false),
             ("ä", false),
+            ("é.yml", true),
+            ("x€.json", true),
+            ("a.yamlé", false),
         ] {
             assert_eq!(is_candidate(path), expected, "{path}");
         }

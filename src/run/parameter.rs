@@ -112,7 +112,8 @@ pub(crate) fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter
     for parameter in parameters.iter().filter(|parameter| parameter.kind != ParameterType::String) {
         let Some(value) = values.get_mut(&parameter.name) else { continue };
         let Some(text) = value.as_str() else { continue };
-        if let Ok(read) = serde_json::from_str::<Value>(text)
+        // Strictly, as `NAME:=JSON` is: a wide integer would be rounded, and of two equal keys one would be lost.
+        if let Ok(read) = strict_json::read(text)
             // Only when it becomes what was asked for; otherwise the message shows the value as it was written.
             && type_of(&read) == Some(parameter.kind)
         {
@@ -178,13 +179,18 @@ mod tests {
         let parameters: Vec<CapabilityParameter> = serde_json::from_value(json!([
             { "name": "n", "type": "number" }, { "name": "b", "type": "boolean" },
             { "name": "s", "type": "string" }, { "name": "x", "type": "number" },
+            { "name": "wide", "type": "number" }, { "name": "twice", "type": "object" },
         ]))
         .unwrap();
         let Value::Object(mut values) = json!({ "n": "42", "b": "true", "s": "7", "x": "many", "y": "1" })
         else {
             panic!()
         };
+        let (wide, twice) = ("123456789012345678901234567890", "{\"a\": 1, \"a\": 2}");
+        values.extend([("wide".to_owned(), json!(wide)), ("twice".to_owned(), json!(twice))]);
         read_texts(&mut values, &parameters);
+        assert_eq!(values.remove("wide"), Some(json!(wide)));
+        assert_eq!(values.remove("twice"), Some(json!(twice)));
         assert_eq!(Value::Object(values), json!({ "n": 42, "b": true, "s": "7", "x": "many", "y": "1" }));
     }
 }

@@ -340,3 +340,21 @@ fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
     assert_eq!(stage.trace("trace").len(), 2);
     check_quiet(&stage);
 }
+
+#[test]
+fn a_limit_that_is_lowered_ends_nothing_that_began_before() {
+    let gate = json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "look" } });
+    let graph = Graph::new("work").node(gate).task("after", &["look"], "true");
+    let work = yaml(&[graph.plan(), execution("work", "work"), bindings(&[&graph])]);
+    let padded = format!("# {}\n{work}", "x".repeat(2_000));
+    let stage = Stage::new(QUICK, &[("work.yaml", &padded)]);
+    stage.reconcile(&[]).succeeds();
+    // What is pinned has the comment, too, and is over the limit from now on.
+    stage.commit("work.yaml", &work);
+    stage.commit(".planspec.yaml", &format!("{QUICK}limits: {{fileBytes: 1500}}\n"));
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["approve", "look", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("work").phase, ExecutionPhase::Succeeded);
+    check_history(&stage.environment.repo());
+}

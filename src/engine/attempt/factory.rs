@@ -14,8 +14,8 @@ use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, 
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::record::results_ref;
-use crate::run::CompiledPlan;
 use crate::run::parameter::hint;
+use crate::run::{AttemptName, CompiledPlan};
 
 /// How many hexadecimal digits of a digest are in a work key: services put it into titles and labels that people read.
 const WORK_DIGITS: usize = 16;
@@ -42,8 +42,14 @@ pub(crate) struct AttemptFactory {
 }
 
 impl Claim {
+    /// The name of the attempt; none where the node is not in the plan.
+    pub(super) fn name(&self) -> Option<AttemptName> {
+        let node = self.compiled.ids.get(self.node)?.clone();
+        Some(AttemptName { uid: self.record.metadata.uid.clone(), node, id: self.attempt_id() })
+    }
+
     /// The name of the attempt within its node.
-    pub(super) fn attempt_id(&self) -> String {
+    fn attempt_id(&self) -> String {
         // From the record that was published with the claim, not from the newest: that is the name which
         // others read.
         let id = self.compiled.ids.get(self.node);

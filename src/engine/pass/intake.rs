@@ -34,7 +34,11 @@ impl Driver<'_> {
         self.lane.count_others(&self.snapshot.repo, status, tips.status, &self.options.runner)?;
         // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
         self.save_waits()?;
+        let reconfigured = tips.config != self.snapshot.config;
         let diagnostics = self.snapshot.move_to(tips)?;
+        if reconfigured {
+            self.reconfigure();
+        }
         self.announce(diagnostics)?;
         // Executions that are driven follow their records at once. The rest of what others brought is work in
         // the index now, and waiting for this round's end would delay it behind the longest attempt.
@@ -109,7 +113,7 @@ impl Driver<'_> {
         let runner = &self.options.runner;
         // By the attempt's name and not by the phase: a node that another runner took over is Running as
         // well.
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
         // A record that is gone was removed by somebody; only one with another holder or none was taken over.
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
             // From here on no queued claim finds a fence to start under. What runs was stopped above, or ends

@@ -6,7 +6,7 @@ mod inputs;
 mod waits;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tracing::debug;
 
@@ -75,15 +75,15 @@ impl<'a> ResourceSet<'a> {
     fn hint(&self, missing: &ResourceKey) -> Option<String> {
         // `namespace` defaults to that of the referrer, so the right name in another namespace is the better
         // guess.
-        let same_name = self.by_key.keys().find(|key| key.kind == missing.kind && key.name == missing.name);
+        // The first of several in any case: the order of a hash map differs from one run to the next.
+        let same = |key: &&&ResourceKey| key.kind == missing.kind && key.name == missing.name;
+        let same_name = self.by_key.keys().filter(same).min();
         if let Some(other) = same_name {
             return Some(format!("there is one in the namespace `{}`; add `namespace`", other.namespace));
         }
         let here = |key: &&&ResourceKey| key.kind == missing.kind && key.namespace == missing.namespace;
-        suggest::did_you_mean(
-            missing.name.as_str(),
-            self.by_key.keys().filter(here).map(|key| key.name.as_str()),
-        )
+        let names: BTreeSet<&str> = self.by_key.keys().filter(here).map(|key| key.name.as_str()).collect();
+        suggest::did_you_mean(missing.name.as_str(), names)
     }
 }
 

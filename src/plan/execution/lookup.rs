@@ -1,6 +1,6 @@
 //! What planning an Execution reads: the Execution itself, and what it may ask about everything else in the repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::model::{
     BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::plan::binding::capability::Capability;
-use crate::run::CompiledPlan;
+use crate::run::{AttemptName, CompiledPlan};
 
 /// What planning an Execution reads.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +23,8 @@ pub(crate) struct ExecutionView<'a> {
     pub removed: bool,
     /// Since when the deadline of its goal is over, if it is.
     pub overdue: Option<Timestamp>,
-    /// The attempts that this process has claimed or runs, by node, as [`NodeStatus::attempt_id`](crate::model::NodeStatus::attempt_id): it holds the lease, so
-    /// every other one is lost.
-    pub local_attempts: &'a BTreeMap<NodeId, String>,
+    /// The attempts that this process has claimed or runs: it holds the lease, so every other one is lost.
+    pub local_attempts: &'a BTreeSet<AttemptName>,
     /// Remote work that was cancelled already.
     pub remote_cancelled: &'a BTreeMap<NodeId, CancelResult>,
     /// An earlier execution whose work may be taken over; present until that is decided.

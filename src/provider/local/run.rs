@@ -66,7 +66,9 @@ impl<'a> LocalRun<'a> {
         let mut place = self.working_folder(&folder)?;
         self.go_on()?;
         // The time of the attempt begins now: a remote that is slow to give the commit is not the work's fault.
-        self.deadline = self.attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // A poll of a plugin's remote work has what the time before it left.
+        let left = self.attempt.timeout.map(|timeout| timeout.saturating_sub(self.attempt.age));
+        self.deadline = left.and_then(|left| Instant::now().checked_add(left));
         let mut log =
             AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.common.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
@@ -181,8 +183,11 @@ impl<'a> LocalRun<'a> {
         let writable = [place.root.as_path(), folder.path()];
         let mut readable = vec![folder.inputs()];
         readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));
+        let runner: EnvVars = (self.shared.common.settings.environment.iter())
+            .map(|(name, value)| (name.into(), value.clone()))
+            .collect();
         let enclosure = sandbox
-            .enclosure(&writable, &readable, environment)
+            .enclosure(&writable, &readable, (&runner, environment))
             // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))

@@ -1,7 +1,7 @@
 //! What is wrong with the expressions of a plan, before anything runs: syntax, names, outputs, order.
 //! Finds; it makes no diagnostics, which need the positions that only `manifest` knows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ impl ExpressionFinding {
 #[must_use]
 pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
     let mut findings = Vec::new();
-    let nodes: HashMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let nodes: BTreeMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     for (index, node) in plan.graph.nodes.iter().enumerate() {
         let expressions = expressions_of(index, node, &mut findings);
         // What is upstream takes a walk through the graph, and most nodes of a large plan have no expressions.
@@ -112,7 +112,7 @@ fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opt
 /// The node in which an expression stands, and what is around it.
 struct NodeSurroundings<'p> {
     node: &'p Node,
-    nodes: &'p HashMap<&'p str, &'p Node>,
+    nodes: &'p BTreeMap<&'p str, &'p Node>,
     topology: Option<&'p Topology>,
     upstream: Option<Vec<bool>>,
 }

@@ -156,7 +156,10 @@ fn wants_approval(arguments: &DemoArguments, command: &str, context: &mut Contex
     context.out.text(&format!("The execution waits at its gate. Run `{command}` now? [Y/n] "))?;
     context.out.flush()?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| CliError::caused("cannot read standard input", &error))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
 }
 

@@ -1,7 +1,7 @@
 //! What a new Execution will take over from an earlier one, shown before any reconcile decides it: the same decision,
 //! made of what is declared and recorded now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -91,7 +91,7 @@ pub(crate) fn forecast(
         uid: "",
         removed: false,
         overdue: None,
-        local_attempts: &BTreeMap::new(),
+        local_attempts: &BTreeSet::new(),
         remote_cancelled: &BTreeMap::new(),
         reuse: Some(past),
     };

@@ -1,5 +1,7 @@
 //! `planspec run`: an Execution of a plan, or of the plan that serves a goal.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -243,7 +245,13 @@ fn manifest_text(
             Some(Value::Object(inherited)) => inherited,
             _ => JsonMap::new(),
         };
-        parameters.extend(arguments.parameter.iter().cloned());
+        let mut given = BTreeSet::new();
+        for (name, value) in &arguments.parameter {
+            if !given.insert(name) {
+                return Err(CliError::usage(format!("{name} is given twice")));
+            }
+            parameters.insert(name.clone(), value.clone());
+        }
         spec.insert("parameters".to_owned(), Value::Object(parameters));
     }
     let metadata = match earlier {
