@@ -127,7 +127,9 @@ fn the_sign_in_example_runs_to_its_gate_and_to_its_end() {
     let done = execution(&environment, "sso-exec-001");
     assert_eq!(done["status"]["phase"], "Succeeded");
     assert_eq!(output(&done, "research", "files"), "app/login.js");
-    assert_eq!(artifacts(&done), ["google-button.react.js"]);
+    let branch = "planspec/work/team-platform/sso-exec-001/review";
+    let changed = environment.git_output(&["diff", "--name-only", "main", branch]);
+    assert_eq!(changed, "app/google-button.react.js\napp/login.js", "what was approved is on its branch");
     check_rests(&environment);
 }
 

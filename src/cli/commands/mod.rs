@@ -11,7 +11,7 @@ mod write;
 use clap::Subcommand;
 
 use self::decide::{execution, gate, node};
-use self::read::{describe, explain, get, graph, history, logs, status, wait, watch};
+use self::read::{checkout, describe, explain, get, graph, history, logs, status, wait, watch};
 use self::setup::{demo, init, schema, shell_files};
 use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
@@ -41,6 +41,7 @@ pub(crate) enum CliCommand {
     History(history::HistoryArguments),
     Logs(logs::LogsArguments),
     Graph(graph::GraphArguments),
+    Checkout(checkout::CheckoutArguments),
     Approve(gate::ApproveArguments),
     Reject(gate::RejectArguments),
     Complete(node::CompleteArguments),
@@ -81,6 +82,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::History(arguments) => history::run(arguments, context),
         CliCommand::Logs(arguments) => logs::run(arguments, context),
         CliCommand::Graph(arguments) => graph::run(arguments, context),
+        CliCommand::Checkout(arguments) => checkout::run(arguments, context),
         CliCommand::Approve(arguments) => gate::approve(arguments, context),
         CliCommand::Reject(arguments) => gate::reject(arguments, context),
         CliCommand::Complete(arguments) => node::complete(arguments, context),

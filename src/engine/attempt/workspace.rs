@@ -11,7 +11,9 @@ use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
 use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
 use crate::model::Digest;
-use crate::provider::{CollectError, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
+use crate::provider::{
+    CollectError, CollectedChanges, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault,
+};
 use crate::run::RunnerFault;
 
 /// How many hexadecimal digits of a digest name the folder of a repository.
@@ -106,6 +108,11 @@ impl Workspaces {
         if repo.contains(commit)? { Ok(()) } else { remote.fetch_commit(repo, commit) }
     }
 
+    /// Brings a commit that a record names into the user's repository.
+    pub(crate) fn ensure(&self, commit: ObjectId, reference: &str) -> Result<(), GitError> {
+        self.with_repo(|repo| self.bring_in(repo, commit, reference))
+    }
+
     fn check_out(&self, order: &WorkOrder) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
         let tags = self.with_repo(|repo| -> Result<_, GitError> {
@@ -114,7 +121,12 @@ impl Workspaces {
             repo.packed_tags()
         })?;
         let pool = self.dir.join("work");
-        let idle = lock(&self.idle).pop();
+        let idle = {
+            let mut idle = lock(&self.idle);
+            // In a chain of tasks, the last one's workspace holds what the next one needs.
+            let best = idle.iter().rposition(|copy| copy.is_at(order.base));
+            best.map(|at| idle.swap_remove(at)).or_else(|| idle.pop())
+        };
         let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
         if let Err(error) = copy.check_out(&cache, order.base, &tags) {
             // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
@@ -123,7 +135,6 @@ impl Workspaces {
             copy = WorkingCopy::take(&pool)?;
             copy.check_out(&cache, order.base, &tags)?;
         }
-        copy.hand_out();
         Ok((copy, cache))
     }
 
@@ -172,13 +183,20 @@ impl Workspace for OrderedWorkspace {
         let objects = cache.objects();
         let checkout =
             PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
-                let copy = lock(&shared);
-                let copy = copy.as_ref().ok_or_else(|| {
+                let mut used = lock(&shared);
+                let copy = used.as_mut().ok_or_else(|| {
                     CollectError::Runner("the workspace was given back already".to_owned().into())
                 })?;
                 let at = workspaces.clock.now();
-                workspaces
-                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at))
+                let collected = workspaces
+                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at));
+                match &collected {
+                    Ok(CollectedChanges::Result(result)) => copy.set_holds(result.commit.parse().ok()),
+                    Ok(_) => {}
+                    // What was refused is in the index all the same.
+                    Err(_) => copy.set_holds(None),
+                }
+                collected
             });
         Ok(checkout)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::{debug, debug_span, trace};
 
+use super::choose::show_work;
 use super::driver::Driver;
 use crate::engine::EngineError;
 use crate::engine::attempt::factory::Claim;
@@ -192,6 +193,7 @@ impl Driver<'_> {
                     self.queue.park(&key, None);
                 }
                 ExecutionStep::Go(mut step) => {
+                    show_work(self.attempts.factory(), &mut step);
                     if self.complete(&key, &mut step, now)? {
                         self.put_step(&key, &step, assembly, now)?;
                         kept.push((key, step));
@@ -251,6 +253,7 @@ impl Driver<'_> {
     ) -> Result<(), EngineError> {
         // In the commit of the node that waits: reviewers never see one without the other.
         for request in &step.draft.gates {
+            // Planned again for every step: what a gate shows follows what comes before it.
             if let Some((old, new)) = gate_waiting(&self.snapshot, &assembly.puts, request, now)? {
                 assembly.put(old.as_deref(), new, None, now);
             }
