@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, info_span, trace};
 
+use super::lease_waits::LeaseWaits;
+use super::packing::Packing;
 use super::shutdown::Shutdown;
 use super::tips::TipReader;
 use super::work_queue::WorkQueue;
@@ -46,6 +48,8 @@ pub(super) struct Driver<'a> {
     pub(super) queue: WorkQueue,
     pub(super) lane: CommitLane,
     pub(super) shutdown: Shutdown,
+    pub(super) lease_waits: LeaseWaits,
+    pub(super) packing: Packing,
     pub(super) attempts: Attempts,
     pub(super) polls: Polls,
     pub(super) messages: mpsc::UnboundedReceiver<AttemptMessage>,
@@ -91,14 +95,14 @@ impl<'a> Driver<'a> {
         // A writable index takes a lock and a transaction. One with nothing to plan is only read, unless this reconcile
         // goes on for longer than that holds.
         let soon = after(clock.now(), SOON);
-        if options.watch.is_some() || index.is_busy(soon)? {
+        if options.watch.is_some() || index.is_busy(soon)? || index.is_ahead_of(clock.now())? {
             index.make_writable()?;
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips)?;
         let factory = AttemptFactory::new(checkouts, cache.join("runs"));
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), registry, factory, options.stream_output);
-        let polls = Polls::beside(&attempts, PollTimes::load(&cache));
+        let polls = Polls::beside(&attempts, PollTimes::load(&cache, clock.now()));
         let limiter = PushLimiter::new(&snapshot.config, branches.remote().is_some());
         let mut driver = Self {
             tips: TipReader::new(branches, Arc::clone(&clock)),
@@ -107,6 +111,8 @@ impl<'a> Driver<'a> {
             queue: WorkQueue::default(),
             lane: CommitLane::new(limiter),
             shutdown: Shutdown::new(stop, options.max_duration),
+            lease_waits: LeaseWaits::default(),
+            packing: Packing::default(),
             options,
             attempts,
             polls,

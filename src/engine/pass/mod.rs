@@ -6,6 +6,8 @@ mod choose;
 pub(crate) mod driver;
 mod idle;
 mod intake;
+mod lease_waits;
+mod packing;
 mod publish;
 mod remote_polls;
 mod shutdown;
