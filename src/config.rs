@@ -184,9 +184,9 @@ pub struct Identity {
     pub teams: Vec<String>,
 }
 
-/// Providers.
+/// Providers. Unknown keys are refused by the schema: `deny_unknown_fields` and `flatten` exclude each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ProviderConfig {
     /// Globs of the providers that may be used; every one when empty.
     pub allow: Vec<String>,
@@ -198,16 +198,12 @@ pub struct ProviderConfig {
     /// Environment variables of the runner that are passed to local commands; `PATH`, `HOME`, `LANG`,
     /// `TZ`, `TMPDIR` and `USER` always are.
     pub environment: Vec<String>,
-    /// Services by name, with the addresses at which work for `service://NAME` is handed in.
-    pub services: BTreeMap<String, String>,
     /// Where requests over the network may go.
     pub network: NetworkConfig,
-    /// Ready-made settings of `agent://NAME`, by name.
-    pub agents: BTreeMap<String, JsonMap>,
-    /// The servers of `mcp://SERVER/TOOL`, by name.
-    pub mcp: BTreeMap<String, JsonMap>,
-    /// Schemes that executables named `planspec-provider-SCHEME` on the `PATH` serve.
-    pub plugins: Vec<String>,
+    /// The sections that belong to one provider each, such as `agents` and `mcp`. Only that provider knows what is in
+    /// them, so that a setting of a provider is a matter of its own room.
+    #[serde(flatten)]
+    pub sections: JsonMap,
 }
 
 /// Where requests over the network may go.

@@ -225,13 +225,22 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         environment: passed,
         secrets: named(&config.providers.secrets),
         allow_private: config.providers.network.allow_private.clone(),
-        agents: config.providers.agents.clone(),
-        mcp: config.providers.mcp.clone(),
-        plugins: config.providers.plugins.clone(),
-        services: config.providers.services.clone(),
+        sections: config.providers.sections.clone(),
         runs: runs.to_owned(),
         github: github(environment),
         home: home(environment, &config.status_branch),
+    })
+}
+
+/// The providers as far as checking goes: every secret that the configuration names counts as set, because whoever
+/// validates a change rarely has the secrets of the runner.
+pub(crate) fn registry_to_check(config: &Config) -> Registry {
+    let named = |name: &String| (name.clone(), std::ffi::OsString::from("unknown here"));
+    Registry::standard(ProviderSettings {
+        allow: config.providers.allow.clone(),
+        secrets: config.providers.secrets.iter().map(named).collect(),
+        sections: config.providers.sections.clone(),
+        ..ProviderSettings::default()
     })
 }
 

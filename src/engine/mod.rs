@@ -11,6 +11,7 @@ mod error;
 mod execution;
 mod gc;
 mod inputs;
+mod merged;
 mod message;
 mod pass;
 mod remote_work;

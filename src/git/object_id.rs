@@ -34,7 +34,9 @@ impl ObjectId {
         self.to_string().chars().take(8).collect()
     }
 
-    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
+    /// From bytes, if they are 20.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 

@@ -39,6 +39,7 @@ enum NextAction {
     Explain,
     Logs,
     Resume,
+    AcceptPin,
 }
 
 /// Everything that a person can do about a node; the most usual step first, none where it goes on by itself.
@@ -107,6 +108,12 @@ impl NextStep {
         Self::of(NextAction::Resume, execution, None)
     }
 
+    /// What the desired branch holds now takes the place of a pin that does not hold.
+    #[must_use]
+    pub fn accept_pin(execution: &ResourceKey) -> Self {
+        Self::of(NextAction::AcceptPin, execution, None)
+    }
+
     /// The logs of an Execution that failed.
     #[must_use]
     pub fn logs(execution: &ResourceKey) -> Self {
@@ -138,6 +145,7 @@ impl NextStep {
             NextAction::Explain => "show what it waits for",
             NextAction::Logs => "show its output",
             NextAction::Resume => "resume the Execution",
+            NextAction::AcceptPin => "pin it to what the desired branch holds now, if that is the same",
         }
     }
 
@@ -165,6 +173,7 @@ impl NextStep {
             NextAction::Explain => "explain",
             NextAction::Logs => "logs",
             NextAction::Resume => "resume",
+            NextAction::AcceptPin => "accept-pin",
         };
         let mut arguments = vec![verb.to_owned()];
         match (&self.action, &self.node) {
@@ -172,7 +181,7 @@ impl NextStep {
             (NextAction::Retry, Some(node)) => {
                 arguments.extend([name.to_string(), "--from".to_owned(), node.to_string()]);
             }
-            (NextAction::Resume, _) => arguments.push(format!("execution/{name}")),
+            (NextAction::Resume | NextAction::AcceptPin, _) => arguments.push(format!("execution/{name}")),
             _ => arguments.push(target),
         }
         // Always with the namespace: whoever copies the command may have another one as the default.
@@ -212,7 +221,11 @@ impl NextStep {
             }),
             // Not in the grammar of comments, which is closed: text that is no command of it does nothing (Invariant
             // 8).
-            NextAction::Fail | NextAction::Explain | NextAction::Logs | NextAction::Resume => None,
+            NextAction::Fail
+            | NextAction::Explain
+            | NextAction::Logs
+            | NextAction::Resume
+            | NextAction::AcceptPin => None,
         }
     }
 }

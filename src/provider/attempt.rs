@@ -145,6 +145,15 @@ pub struct Control {
     pub output: mpsc::Sender<String>,
 }
 
+/// Waits until the engine asks to stop; for ever when it cannot ask any more, so that work which nobody follows runs to
+/// its end instead of being taken for cancelled.
+pub(super) async fn stop_requested(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
+        Some(stop) => stop,
+        None => std::future::pending().await,
+    }
+}
+
 impl AttemptReport {
     /// Takes another outcome in the place of success; what had gone wrong before stays the reason.
     pub(super) fn override_success(&mut self, outcome: AttemptOutcome) {

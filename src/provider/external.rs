@@ -1,16 +1,17 @@
 //! External nodes: asks an address or a webhook whether what a plan waits for has happened. No Binding names
 //! this provider; the engine does, for nodes of kind External.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::output::{Redactor, plain_line};
+use super::output::plain_line;
 use super::settings::Settings;
-use super::web::{Answer, Request, Web, origin, parse_address};
-use super::{Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings};
+use super::web::{Answer, Request, origin, parse_address};
+use super::{
+    Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderContext, stop_requested,
+};
 use crate::model::{JsonMap, NodeReason};
 
 /// How many bytes of an answer become outputs.
@@ -18,12 +19,8 @@ use crate::model::{JsonMap, NodeReason};
 const BODY: usize = 64 << 10;
 
 /// The provider.
-pub(super) struct External(Arc<ExternalContext>);
-
-struct ExternalContext {
-    web: Web,
-    redactor: Redactor,
-}
+#[derive(Clone)]
+pub(super) struct External(ProviderContext);
 
 /// What is asked.
 #[derive(Debug)]
@@ -35,9 +32,8 @@ enum ExternalQuery {
 }
 
 impl External {
-    pub(super) fn new(settings: &ProviderSettings) -> Self {
-        let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
-        Self(Arc::new(ExternalContext { web: Web::new(&settings.allow_private), redactor }))
+    pub(super) fn new(context: ProviderContext) -> Self {
+        Self(context)
     }
 }
 
@@ -51,19 +47,12 @@ impl Provider for External {
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
-        let shared = Arc::clone(&self.0);
+        let external = self.clone();
         let Control { mut stop, .. } = control;
         Box::pin(async move {
-            let asked = async {
-                match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
-                    Some(stop) => stop,
-                    // The engine has dropped its end, so nobody can ask any more: that is no request to stop.
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                outcome = shared.look(&attempt) => outcome.into(),
-                stop = asked => AttemptOutcome::Stopped(stop).into(),
+                outcome = external.look(&attempt) => outcome.into(),
+                stop = stop_requested(&mut stop) => AttemptOutcome::Stopped(stop).into(),
             }
         })
     }
@@ -88,7 +77,7 @@ impl ExternalQuery {
     }
 }
 
-impl ExternalContext {
+impl External {
     async fn look(&self, attempt: &Attempt) -> AttemptOutcome {
         // `check` has seen these settings before their expressions were replaced; only now is it known what they came
         // to.
@@ -100,9 +89,9 @@ impl ExternalContext {
     }
 
     async fn look_at(&self, request: Request) -> AttemptOutcome {
-        match self.web.send(request).await {
+        match self.0.web.send(request).await {
             Ok(answer) if answer.status.is_success() => AttemptOutcome::Succeeded {
-                outputs: self.redactor.map(JsonMap::from_iter([
+                outputs: self.0.redactor.map(JsonMap::from_iter([
                     ("status".to_owned(), json!(answer.status.as_u16())),
                     ("body".to_owned(), body(&answer)),
                 ])),
@@ -124,7 +113,7 @@ impl ExternalContext {
         if let Err(error) = request.identify(attempt) {
             return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
         }
-        let answer = match self.web.send(request).await {
+        let answer = match self.0.web.send(request).await {
             Ok(answer) => answer,
             Err(error) => return self.waits(&error.to_string(), None),
         };
@@ -148,7 +137,7 @@ impl ExternalContext {
                 Some(Value::Object(outputs)) => outputs,
                 _ => JsonMap::new(),
             };
-            return AttemptOutcome::Succeeded { outputs: self.redactor.map(outputs) };
+            return AttemptOutcome::Succeeded { outputs: self.0.redactor.map(outputs) };
         }
         let message = message.map_or_else(|| format!("{from} says that it is not done"), str::to_owned);
         self.waits(&message, after)
@@ -165,7 +154,7 @@ impl ExternalContext {
     }
 
     fn line(&self, text: &str) -> String {
-        plain_line(self.redactor.text(text).as_bytes())
+        plain_line(self.0.redactor.text(text).as_bytes())
     }
 }
 

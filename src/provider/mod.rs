@@ -3,6 +3,7 @@
 
 mod agent;
 mod attempt;
+mod context;
 mod criteria;
 mod external;
 mod git_host;
@@ -18,16 +19,17 @@ mod registry;
 #[cfg(test)]
 mod sample;
 mod settings;
-mod tool;
 mod web;
 mod workspace;
 
 use std::pin::Pin;
 
+use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
+use context::ProviderContext;
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
-pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings};
+pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
 
 use crate::model::JsonMap;
@@ -56,6 +58,11 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// Says which setting is wrong, and how.
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError>;
+
+    /// Checks the sections below `providers` in the configuration that only this provider reads. Nothing is run.
+    fn check_sections(&self) -> Vec<SectionError> {
+        Vec::new()
+    }
 
     /// Runs one attempt to its end, within a tokio runtime. Dropping the future ends the work as
     /// [`Stop::Shutdown`] does.

@@ -1,14 +1,14 @@
 //! Which provider serves which scheme, and which of them may be used here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::git_host::GitHost;
 use super::settings::did_you_mean;
 use super::{
-    Provider, ProviderSettings, agent, external, github_actions, http, human, local, mcp, plugin, tool,
+    Provider, ProviderContext, ProviderSettings, SectionError, agent, external, github_actions, http, human,
+    local, mcp, plugin,
 };
 
 /// The scheme of the provider that asks the addresses of External nodes. No Binding may name it.
@@ -49,20 +49,22 @@ impl Registry {
     #[must_use]
     pub fn standard(settings: ProviderSettings) -> Self {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
-        registry.register(&(Arc::new(external::External::new(&settings)) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(http::Http::new(settings.clone())) as Arc<dyn Provider>));
-        // One for both providers that work on the host: they share its connections.
-        let host = GitHost::new(settings.github.clone());
-        registry.register(&(Arc::new(human::Human::new(&settings, &host)) as Arc<dyn Provider>));
-        let actions = github_actions::GitHubActions::new(settings.clone(), host);
-        registry.register(&(Arc::new(actions) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(mcp::Mcp::new(settings.clone())) as Arc<dyn Provider>));
-        let plugins = settings.plugins.clone();
-        let processes = local::LocalProcesses::new(settings.clone());
-        registry.register(&(Arc::new(tool::Tool::new(processes.clone())) as Arc<dyn Provider>));
-        registry.register(&(Arc::new(agent::Agent::new(processes.clone(), settings)) as Arc<dyn Provider>));
+        let context = ProviderContext::new(settings);
+        let processes = local::LocalProcesses::new(context.clone());
+        let built_in: [Arc<dyn Provider>; 7] = [
+            Arc::new(external::External::new(context.clone())),
+            Arc::new(http::Http::new(context.clone())),
+            Arc::new(human::Human::new(context.clone())),
+            Arc::new(github_actions::GitHubActions::new(context.clone())),
+            Arc::new(mcp::Mcp::new(context.clone())),
+            Arc::new(processes.clone()),
+            Arc::new(agent::Agent::new(processes.clone(), context.clone())),
+        ];
+        for provider in &built_in {
+            registry.register(provider);
+        }
         let plugin: Arc<dyn Provider> = Arc::new(plugin::Plugin::new(processes));
-        for scheme in plugins {
+        for scheme in plugin::schemes(&context.settings) {
             // What comes with planspec keeps its meaning.
             registry.by_scheme.entry(scheme).or_insert_with(|| Arc::clone(&plugin));
         }
@@ -111,6 +113,15 @@ impl Registry {
         } else {
             Err(Unavailable::NotAllowed { provider: provider.to_owned() })
         }
+    }
+
+    /// What is wrong with the sections of the configuration that belong to one provider each.
+    #[must_use]
+    pub fn check_sections(&self) -> Vec<SectionError> {
+        // A provider is asked once for each of its schemes, so each error is kept once.
+        let found: BTreeSet<_> =
+            self.by_scheme.values().flat_map(|provider| provider.check_sections()).collect();
+        found.into_iter().collect()
     }
 
     /// The provider that asks the addresses of External nodes, when this build has one: it serves the scheme

@@ -49,6 +49,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             cancel: status.extensions.cancel.clone(),
             suspend: None,
             unlocked: None,
+            pin_accepted: status.extensions.pin_accepted.clone(),
             retries: status.extensions.retries,
             reuse: status
                 .extensions

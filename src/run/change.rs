@@ -64,6 +64,13 @@ pub(crate) enum ExecutionChange {
     RequestCancel(PersonRequest),
     /// Somebody frees the lease of a runner that will not come back.
     Unlock(PersonRequest),
+    /// Somebody accepts this pin, which was merged, in place of one that does not hold.
+    AcceptPin {
+        /// The new pin.
+        graph: PinnedGraph,
+        /// Who, and why.
+        request: PersonRequest,
+    },
     /// Somebody asks that nothing further starts.
     Suspend(PersonRequest),
     /// Somebody asks to go on.

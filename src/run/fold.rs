@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus, Reuse,
+    ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus,
+    PIN_MISMATCH, Reuse,
 };
 
 /// A change that does not fit the status.
@@ -91,6 +92,12 @@ fn apply_execution(
         ExecutionChange::Unlock(request) => {
             status.extensions.lease = None;
             status.extensions.unlocked = Some(request.clone());
+        }
+        ExecutionChange::AcceptPin { graph, request } => {
+            status.extensions.pinned = Some(graph.clone());
+            status.extensions.pin_accepted = Some(request.clone());
+            status.conditions.retain(|condition| condition.kind != PIN_MISMATCH);
+            (status.reason, status.message) = (None, None);
         }
         // Invariant 10: a request that arrives after the end must not look as if it had an effect.
         ExecutionChange::RequestCancel(_) | ExecutionChange::Suspend(_) if over => {

@@ -6,7 +6,7 @@ use super::CompiledPlan;
 use crate::graph::NodeIx;
 use crate::model::{
     Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, MutexHold, Node, NodeKind, NodePhase,
-    NodeReason, NodeStatus,
+    NodeReason, NodeStatus, PIN_MISMATCH,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -73,6 +73,9 @@ pub(crate) fn derive_phase(
         _ if status.reason.is_some() => ExecutionPhase::Blocked,
         _ => ExecutionPhase::Pending,
     };
+    // Whatever its nodes say: they may have been written by whoever wrote the pin. Only a person's cancellation ends it.
+    let mismatch = mismatch(status).filter(|_| phase != ExecutionPhase::Cancelled).map(str::to_owned);
+    let phase = if mismatch.is_some() { ExecutionPhase::Blocked } else { phase };
     let changed = phase != status.phase || status.last_phase_transition_time.is_none();
     if changed {
         status.phase = phase;
@@ -84,12 +87,21 @@ pub(crate) fn derive_phase(
     if let Some(compiled) = compiled.filter(|_| status.extensions.pinned.is_some()) {
         explain(compiled, status);
     }
+    if let Some(why) = mismatch {
+        (status.reason, status.message) = (Some(PIN_MISMATCH.to_owned()), Some(why));
+    }
     if phase.is_terminal() {
         set_complete(status, phase, at);
     } else {
         status.conditions.retain(|condition| condition.kind != "Complete");
     }
     changed
+}
+
+/// Why the pin does not hold, as far as that was noted.
+fn mismatch(status: &ExecutionStatus) -> Option<&str> {
+    let noted = status.conditions.iter().find(|condition| condition.kind == PIN_MISMATCH)?;
+    (noted.status == ConditionStatus::True).then_some(noted.message.as_str())
 }
 
 fn set_complete(status: &mut ExecutionStatus, phase: ExecutionPhase, at: Timestamp) {

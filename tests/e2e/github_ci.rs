@@ -517,6 +517,33 @@ fn a_pass_tells_the_pull_request_that_brought_the_work_and_only_when_something_c
     assert_eq!(world.host.changes(), before);
 }
 
+/// Right after a merge the host may not know yet which pull request a commit belongs to, or may refuse once.
+#[test]
+fn what_ended_while_the_host_was_late_is_reported_by_the_next_pass() {
+    let world = World::new(CONFIG, GATE);
+    let ends =
+        WORK.replace("      - {id: look, kind: Gate, gateRef: {name: look}, dependsOn: [build]}\n", "");
+    let ends = ends.replace("[look]", "[build]");
+    world.environment.commit_files(&[("work.yaml", &ends)], "Without a gate");
+    let merge = world.environment.git_output(&["rev-parse", "HEAD~1"]);
+    world.host.with(|state| state.pulls.clear());
+    world.pass().succeeds();
+    assert_eq!((world.phase(), world.host.own_comments()), (json!("Succeeded"), Vec::new()));
+    world.host.with(|state| {
+        state.pulls.push(pull(7, "author", &merge, Some(&merge)));
+        state.refused = vec!["/comments"];
+    });
+    world.pass().succeeds();
+    assert_eq!(world.host.own_comments(), Vec::<String>::new());
+    world.host.with(|state| state.refused.clear());
+    world.pass().succeeds();
+    let [comment] = world.host.own_comments().try_into().unwrap();
+    assert!(comment.contains("Succeeded"), "{comment}");
+    let before = world.host.changes();
+    world.pass().succeeds();
+    assert_eq!(world.host.changes(), before);
+}
+
 /// Who brought an Execution is who wrote it, not who made the file that it stands in.
 #[test]
 fn an_execution_in_a_file_that_was_there_belongs_to_the_pull_request_that_added_it() {

@@ -61,6 +61,7 @@ mod logs;
 mod mcp;
 mod next_steps;
 mod pages;
+mod pins;
 mod provider_hostile;
 mod reading;
 mod readme;

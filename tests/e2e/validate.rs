@@ -240,3 +240,18 @@ fn a_configuration_under_another_name_is_an_error() {
         }
     }
 }
+
+#[test]
+fn a_setting_that_its_provider_does_not_know_is_an_error_in_its_place() {
+    let text = "providers:\n  secrets: [TOKEN]\n  mcp:\n    desk:\n      command: serve\n      enw: {}\n  agents:\n    scribe:\n      \
+                url: https://a.example\n      secretHeaders: {Authorization: Bearer TOKEN}\n    clerk:\n      stdin: nothing\n";
+    let environment = TestEnvironment::with_files(&[(".planspec.yaml", text)]);
+    for arguments in [&["validate"][..], &["validate", "--ref", "HEAD"]] {
+        let outcome = environment.planspec(arguments).exits(1);
+        let shown = &outcome.stdout;
+        assert!(shown.contains(".planspec.yaml:6:7") || shown.contains(".planspec.yaml:6:12"), "{shown}");
+        assert!(shown.contains("unknown setting `providers.mcp.desk.enw`; did you mean `env`?"), "{shown}");
+        assert!(shown.contains("`providers.agents.clerk.stdin` must be `brief` or `none`"), "{shown}");
+        assert!(!shown.contains("providers.agents.scribe"), "the secret is not needed for checking: {shown}");
+    }
+}

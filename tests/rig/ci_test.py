@@ -140,7 +140,7 @@ class PullRequests(unittest.TestCase):
         tip = world.git("--git-dir", world.bare, "rev-parse", "planspec/status")
         code, text = self.apply("schedule", {})
         self.assertEqual((code, world.git("--git-dir", world.bare, "rev-parse", "planspec/status")), (0, tip), text)
-        self.asked("a scheduled pass with nothing to do")
+        self.asked("a scheduled pass within an hour of the end of an Execution, for each pull request")
 
     def test_a_forced_push_is_compared_anew_with_the_base_as_it_is_now(self):
         world = self.world
@@ -164,6 +164,10 @@ class PullRequests(unittest.TestCase):
         self.assertNotIn("ship-1", after["body"])
         for commit in [base, head]:
             self.assertIn(commit[:12], after["body"])
+        world.requests()
+        code, text = self.apply("schedule", {})
+        self.assertEqual(code, 0, text)
+        self.asked("a scheduled pass with nothing to do")
         # Nothing new to say makes no edit.
         world.requests()
         self.validate(pull, "feature")

@@ -51,6 +51,7 @@ const RULES: &[Rule] = &[
     ("references lead somewhere", language::references),
     ("a folder tells its story", language::folder_size),
     ("what happens inside can be watched", language::tracing),
+    ("comments say why", language::reasons),
     ("documents name no file that is gone", documents::paths),
     ("documents cite tests that exist", documents::tests),
     ("every dependency has its line of reason", documents::dependencies),

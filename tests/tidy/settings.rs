@@ -61,6 +61,28 @@ fn the_defaults_of_the_schema_are_those_of_the_code() {
     }
 }
 
+/// The sections of providers come from the rooms of those providers, so that a setting is written down where it is read.
+#[test]
+fn the_schema_holds_the_sections_of_the_providers() {
+    let path = root().join("schemas/config.schema.json");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let mut schema: Value = serde_json::from_str(&before).unwrap();
+    let known = schema["properties"]["providers"]["properties"].as_object_mut().unwrap();
+    let mut rooms: Vec<_> = std::fs::read_dir(root().join("src/provider")).unwrap().flatten().collect();
+    rooms.sort_by_key(std::fs::DirEntry::file_name);
+    for room in rooms {
+        let Ok(text) = std::fs::read_to_string(room.path().join("settings.schema.json")) else { continue };
+        let sections: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+        known.extend(sections);
+    }
+    let after = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &after).unwrap();
+        return;
+    }
+    assert!(before == after, "run `UPDATE_DOCS=1 cargo test --test tidy`");
+}
+
 fn same_duration(found: &Value, default: &str) -> bool {
     let read =
         |text: &str| serde_json::from_value::<Duration>(Value::from(text)).ok().map(|read| read.span());

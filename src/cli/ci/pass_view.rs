@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::cli::Context;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::{origin, step};
@@ -15,13 +17,16 @@ use crate::config::{Actions, Config};
 use crate::git::ObjectId;
 use crate::github::PullRequest;
 use crate::manifest;
-use crate::model::{GateSpec, Kind, PlanGraph, ResourceKey, Spec};
-use crate::record::StatusTree;
+use crate::model::{ExecutionPhase, GateSpec, Kind, PlanGraph, ResourceKey, Spec};
+use crate::record::{StatusTree, parse_message};
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::progress_comment::render;
 
 /// How many commits a pull request brings at most, where it is merged without a merge commit.
 const NEAR: usize = 250;
+
+/// How many commits of the status branch are read for what has ended lately: more than a runner may push in an hour.
+const RECENT_COMMITS: usize = 500;
 
 /// What is known of the Executions of a pass.
 pub(crate) struct PassView {
@@ -74,6 +79,25 @@ impl PassView {
     pub(crate) fn executions(&self) -> Result<Vec<ResourceKey>, CliError> {
         let listed = self.status.list(&self.workspace.repo, Some(Kind::Execution), None)?;
         Ok(listed.into_iter().map(|(key, _, _)| key).collect())
+    }
+
+    /// The Executions whose end the status branch has recorded since then. From the commits, so that it costs what happened
+    /// lately and not what there is.
+    pub(crate) fn ended_since(&self, since: Timestamp) -> Result<BTreeSet<ResourceKey>, CliError> {
+        let mut ended = BTreeSet::new();
+        let Some(tip) = self.tips.status else { return Ok(ended) };
+        for commit in self.workspace.repo.log(tip).take(RECENT_COMMITS) {
+            let commit = commit?;
+            if commit.committer_time < since {
+                break;
+            }
+            let over = parse_message(&commit).into_iter().filter(|one| {
+                let phase = one.to.parse::<ExecutionPhase>();
+                one.node.is_none() && phase.is_ok_and(ExecutionPhase::is_terminal)
+            });
+            ended.extend(over.map(|one| one.key).filter(|key| key.kind == Kind::Execution));
+        }
+        Ok(ended)
     }
 
     /// The graph that an Execution is pinned to.

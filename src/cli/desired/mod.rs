@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::cli::error::CliError;
-use crate::config::{Config, Limits};
-use crate::diagnostic::Diagnostic;
+use crate::config::{CONFIG_FILE, Config, Limits};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::git::{GitError, ObjectId, Repo, TreeEntry};
 use crate::index::{ManifestFilter, read_entry};
-use crate::manifest::{self, Facts, Parsed};
+use crate::manifest::{self, Facts, Parsed, codes};
 use crate::model::{Resource, ResourceKey, SourceLocation};
+use crate::provider::Registry;
 
 /// All that a tree declares.
 #[derive(Debug, Default)]
@@ -125,8 +126,8 @@ fn manifest_files(
     commit: ObjectId,
     config: &Config,
 ) -> Result<Vec<(String, TreeEntry)>, CliError> {
-    let filter = ManifestFilter::new(config)
-        .map_err(|error| CliError::no(format!("{}: {error}", crate::config::CONFIG_FILE)))?;
+    let filter =
+        ManifestFilter::new(config).map_err(|error| CliError::no(format!("{CONFIG_FILE}: {error}")))?;
     let tree = repo.commit(commit)?.tree;
     let mut files: Vec<(String, TreeEntry)> = Vec::new();
     // A comparison with nothing lists every file, and is the same fast walk over raw trees that finds
@@ -161,6 +162,28 @@ pub(crate) fn check_facts<'a>(
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Vec<Diagnostic> {
     let mut found = manifest::check_references(facts.map(|(facts, source)| (facts, source)));
+    manifest::locate(&mut found, limits, read);
+    found
+}
+
+/// What is wrong with the sections of the configuration that belong to one provider each. Schemas say what a section is;
+/// only the provider knows the settings in it.
+pub(crate) fn check_sections(
+    registry: &Registry,
+    limits: &Limits,
+    read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let place = |keys: &[String]| Location {
+        path: CONFIG_FILE.to_owned(),
+        pointer: keys.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect(),
+        ..Location::default()
+    };
+    let mut found: Vec<Diagnostic> = (registry.check_sections().iter())
+        .map(|error| {
+            let code = if error.is_unknown { codes::UNKNOWN_FIELD } else { codes::UNUSABLE_VALUE };
+            Diagnostic::error(code, place(&error.keys), &error.message)
+        })
+        .collect();
     manifest::locate(&mut found, limits, read);
     found
 }

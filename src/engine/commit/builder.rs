@@ -163,11 +163,12 @@ impl CommitBuilder {
         &mut self,
         old: Option<ExecutionPhase>,
         draft: &Draft,
-        record: StatusRecord,
+        decided: DecidedRecord,
         by: &str,
         (word, said): (&str, &str),
         at: Timestamp,
     ) {
+        let DecidedRecord { record, pins } = decided;
         let before = self.transitions.len();
         self.tell_execution(&record.key(), old, draft, Some(by), at);
         // A decision that moves no phase, as a suspension, still needs its line: `git log` is the audit
@@ -184,7 +185,7 @@ impl CommitBuilder {
                 by: Some(by.to_owned()),
             });
         }
-        self.push(&record.key(), record, None);
+        self.push(&record.key(), record, pins);
     }
 
     /// Puts a record; one of the same resource that was put before gives way, but its pins stay where there are no newer.
@@ -254,6 +255,13 @@ impl CommitBuilder {
             CommitEffects { puts, events },
         )
     }
+}
+
+/// The record of an Execution after a person's decision, with blobs to pin beside it instead of those that are there.
+#[derive(Debug)]
+pub(crate) struct DecidedRecord {
+    pub(crate) record: StatusRecord,
+    pub(crate) pins: Option<Vec<(PinKind, ObjectId)>>,
 }
 
 /// The resource that an event of a commit is about.

@@ -18,7 +18,7 @@ use crate::model::{
 use crate::plan::{LeaseState, capability, lease_state};
 use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
 
-fn request(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest {
+pub(super) fn request(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest {
     PersonRequest { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
 }
 

@@ -1,9 +1,10 @@
-//! Decisions of people: approve, reject, complete, answer, cancel, retry, unlock, suspend, resume. Each is one commit on the status
+//! Decisions of people: approve, reject, complete, answer, cancel, retry, unlock, accept-pin, suspend, resume. Each is one commit on the status
 //! branch, made by compare-and-swap; what follows from it is the next reconcile's business.
 
 mod answer;
 mod execution;
 mod gate;
+mod pin;
 mod target;
 
 use std::cell::Cell;
@@ -78,6 +79,13 @@ pub enum Decision {
     },
     /// The lease of a runner that will not come back is freed.
     Unlock {
+        /// The execution.
+        execution: ResourceKey,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// What the desired branch holds now takes the place of a pin that does not hold.
+    AcceptPin {
         /// The execution.
         execution: ResourceKey,
         /// In their words.
@@ -197,7 +205,8 @@ pub fn decide(
     runner: &str,
 ) -> Result<RecordedDecision, EngineError> {
     let mut publisher = Publisher::new(branches)?;
-    let (mut snapshot, _) = Snapshot::open(branches.repo().reopen()?, index, branches.tips()?)?;
+    let (mut snapshot, _) =
+        Snapshot::open(branches.repo().reopen()?, index, branches.tips()?, branches.remote().cloned())?;
     let first_seen = Cell::new(None);
     for races in 0..MOST_RACES {
         // In the loop: what is read after a lost race may bring another configuration with other people.
@@ -209,7 +218,14 @@ pub fn decide(
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
         let actor = Actor { name, host, at: clock.now(), runner, first_seen: &first_seen };
-        let DecisionEffect { assembly, lines } = weigh(&snapshot, decision, &actor)?;
+        let mut effect = weigh(&snapshot, decision, &actor);
+        // What it takes to judge a pin may not be in a shallow clone; each part is fetched once.
+        while let Some((fetch, remote, store)) = snapshot.merged.take_wanted() {
+            fetch.run(&remote, &snapshot.repo, &store)?;
+            snapshot.merged.refresh();
+            effect = weigh(&snapshot, decision, &actor);
+        }
+        let DecisionEffect { assembly, lines } = effect?;
         let by = actor.name.clone();
         // Asked for twice it is so already, which makes no commit (Invariant 5).
         if assembly.is_empty() {
@@ -252,6 +268,9 @@ fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<
         }
         Decision::Unlock { execution, comment } => {
             execution::unlock(snapshot, actor, execution, comment.as_deref())
+        }
+        Decision::AcceptPin { execution, comment } => {
+            pin::accept(snapshot, actor, execution, comment.as_deref())
         }
         Decision::Suspend { execution, comment } => {
             execution::suspend(snapshot, actor, execution, comment.as_deref())

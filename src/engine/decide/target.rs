@@ -6,11 +6,14 @@ use jiff::Timestamp;
 
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
+use crate::engine::commit::builder::DecidedRecord;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::metadata::observe;
 use crate::engine::snapshot::pin::program_of;
+use crate::git::ObjectId;
 use crate::model::{ExecutionStatus, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
 use crate::plan::Draft;
+use crate::record::PinKind;
 use crate::run::{CompiledPlan, ExecutionChange, derive_phase};
 
 /// An execution that is decided about.
@@ -21,6 +24,8 @@ pub(super) struct DecisionTarget {
     metadata: StatusMetadata,
     pub(super) draft: Draft,
     pub(super) compiled: Option<Arc<CompiledPlan>>,
+    /// What is to be pinned beside the record instead of what is.
+    pub(super) pins: Option<Vec<(PinKind, ObjectId)>>,
 }
 
 impl DecisionTarget {
@@ -41,7 +46,7 @@ impl DecisionTarget {
         };
         let draft = Draft::new(status);
         let metadata = record.metadata.clone();
-        Ok(Self { key: key.clone(), record: Some(record), metadata, draft, compiled })
+        Ok(Self { key: key.clone(), record: Some(record), metadata, draft, compiled, pins: None })
     }
 
     /// The same, or one that is declared and that no reconcile has seen yet: what can be said of it before it starts.
@@ -64,11 +69,21 @@ impl DecisionTarget {
         // its own.
         draft.execution(ExecutionChange::Queue { spec_hash, run_id }, at);
         draft.status.observed_generation = Some(metadata.generation);
-        Ok(Self { key: key.clone(), record: None, metadata, draft, compiled: None })
+        Ok(Self { key: key.clone(), record: None, metadata, draft, compiled: None, pins: None })
     }
 
     pub(super) fn status(&self) -> &ExecutionStatus {
         &self.draft.status
+    }
+
+    pub(super) fn metadata(&self) -> &StatusMetadata {
+        &self.metadata
+    }
+
+    /// Gives it the identity that it would have if it were observed first now.
+    pub(super) fn rename(&mut self, first_seen: StatusMetadata) {
+        self.metadata.uid = first_seen.uid;
+        self.metadata.creation_timestamp = first_seen.creation_timestamp;
     }
 
     pub(super) fn compiled(&self) -> Result<&Arc<CompiledPlan>, EngineError> {
@@ -87,6 +102,7 @@ impl DecisionTarget {
             status: ResourceStatus::Execution(Box::new(self.draft.status.clone())),
         };
         verdict.lines.push(format!("execution/{} {said}", self.key.name));
-        verdict.assembly.put_decided(old, &self.draft, record, &actor.name, (word, said), actor.at);
+        let decided = DecidedRecord { record, pins: self.pins };
+        verdict.assembly.put_decided(old, &self.draft, decided, &actor.name, (word, said), actor.at);
     }
 }

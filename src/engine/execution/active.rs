@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::step::PreparedStep;
+use super::step::{CheckedPin, PreparedStep};
 use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;
-use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, PinnedGraph, ResourceKey, StatusRecord};
+use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord};
 use crate::plan::{CancelResult, LeaseTerms};
 use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
@@ -21,8 +21,8 @@ pub(crate) struct ActiveExecution {
     pub(crate) record: Option<Arc<StatusRecord>>,
     /// What it runs, once it is pinned.
     pub(crate) compiled: Option<Arc<CompiledPlan>>,
-    /// What the compiled plan was made of.
-    pub(crate) pinned: Option<PinnedGraph>,
+    /// The pin that the compiled plan was made of, as it was checked.
+    pub(crate) checked: Option<CheckedPin>,
     /// The priority of its goal.
     pub(crate) priority: u16,
     /// Attempts that ended and are not published yet.
@@ -47,7 +47,7 @@ impl ActiveExecution {
             key,
             record,
             compiled: None,
-            pinned: None,
+            checked: None,
             priority,
             finished: Vec::new(),
             poll_results: Vec::new(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod active;
 pub(crate) mod manifest_change;
+pub(crate) mod pinned;
 pub(crate) mod prepare;
 pub(crate) mod quota;
 pub(crate) mod reuse;

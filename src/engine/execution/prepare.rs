@@ -8,21 +8,18 @@ use jiff::Timestamp;
 
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
-use crate::engine::execution::manifest_change::{note_immutable, removed_request};
+use crate::engine::execution::manifest_change::note_immutable;
 use crate::engine::execution::reuse::ReuseCandidate;
 use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
-use crate::engine::execution::waiting::{leased, wait_set};
+use crate::engine::execution::waiting::leased;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::checked;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
-use crate::engine::snapshot::pin::{program_of, sources};
 use crate::index::Declaration;
-use crate::model::{ExecutionStatus, NodeId, NodePhase, PinnedGraph};
-use crate::plan::{
-    Draft, ExecutionView, LeaseState, after_attempt, hold, lease_state, next_lease, plan_execution,
-};
+use crate::model::{ExecutionStatus, NodeId, NodePhase};
+use crate::plan::{Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_execution};
 use crate::run::{CompiledPlan, ExecutionChange};
 
 impl ActiveExecution {
@@ -35,7 +32,7 @@ impl ActiveExecution {
     ) -> Result<ExecutionStep, EngineError> {
         let snapshot = lookup.snapshot;
         let declared = snapshot.present(&self.key)?;
-        let Some(mut step) = self.begin(snapshot, declared.as_ref(), planner)? else {
+        let Some(step) = self.begin(snapshot, declared.as_ref(), planner)? else {
             return Ok(ExecutionStep::Idle(None));
         };
         let over = step.draft.status.phase.is_terminal() && step.draft.status.extensions.lease.is_none();
@@ -53,14 +50,11 @@ impl ActiveExecution {
         if over && step.draft.changes.is_empty() {
             return Ok(if step.noted { step.into_go() } else { ExecutionStep::Idle(None) });
         }
-        // A compiled plan that was made for a commit which lost its race is not what is recorded as pinned.
-        if self.compiled.is_none() || self.pinned != step.draft.status.extensions.pinned {
-            self.compiled = self.pin(snapshot, declared.as_ref(), &mut step, planner.now)?;
-            self.pinned.clone_from(&step.draft.status.extensions.pinned);
-        }
-        let Some(compiled) = self.compiled.clone() else {
-            return Ok(held(step));
+        let mut step = match self.pinned(snapshot, declared.as_ref(), step, (planner, local_attempts))? {
+            Ok(step) => step,
+            Err(instead) => return Ok(instead),
         };
+        let Some(compiled) = self.compiled.clone() else { return Ok(ExecutionStep::Idle(None)) };
         step.compiled = Some(Arc::clone(&compiled));
         // Before anything is decided about nodes, which only the holder of the lease may do (Invariant 4).
         if let Some(until) = self.lease(snapshot, &mut step, planner) {
@@ -145,66 +139,8 @@ impl ActiveExecution {
         Ok(Some(PreparedStep { draft, metadata, pins, compiled, targets, acquired, finished, polled, noted }))
     }
 
-    /// The compiled plan: from what is pinned, or by pinning what is declared now.
-    fn pin(
-        &self,
-        snapshot: &Snapshot,
-        declared: Option<&Declaration>,
-        step: &mut PreparedStep,
-        now: Timestamp,
-    ) -> Result<Option<Arc<CompiledPlan>>, EngineError> {
-        // The status branch holds what is pinned, so a shallow clone goes on whatever became of the desired
-        // branch (Invariant 9).
-        if let Some(pinned) = step.draft.status.extensions.pinned.clone() {
-            return match program_of(snapshot, &self.key, &pinned)? {
-                Ok(compiled) => Ok(Some(compiled)),
-                Err(why) => {
-                    // Held, not failed: somebody may put the files back, and a failure is for good (Invariant
-                    // 10).
-                    step.draft = hold(&step.draft.status, "PinnedManifestLost", &why, Vec::new(), now);
-                    Ok(None)
-                }
-            };
-        }
-        let Some(declared) = declared else {
-            // It was never started, so there is nothing to cancel.
-            step.draft.status.extensions.cancel.get_or_insert_with(|| removed_request(now));
-            step.draft.execution(
-                ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() },
-                now,
-            );
-            crate::run::derive_phase(None, &mut step.draft.status, now);
-            return Ok(None);
-        };
-        match sources(snapshot, &self.key, declared)? {
-            Err((reason, message, on)) => {
-                let mut held = hold(&step.draft.status, reason, &message, on, now);
-                // A held draft starts from the status alone. What this step changed before, as queueing the
-                // Execution, stays in front.
-                let mut changes = std::mem::take(&mut step.draft.changes);
-                changes.append(&mut held.changes);
-                held.changes = changes;
-                step.draft = held;
-                Ok(None)
-            }
-            Ok((compiled, pins)) => {
-                let graph = PinnedGraph {
-                    commit: snapshot.desired.id.to_string(),
-                    plan: compiled.plan_key.clone(),
-                    graph_digest: compiled.plan.digest(),
-                    goal: compiled.goal.as_ref().map(|(key, _)| key.clone()),
-                };
-                let nodes = Arc::clone(&compiled.ids);
-                // The digest goes along, since approvals are for this graph and no other (Invariant 11).
-                step.draft.execution(ExecutionChange::Pin { graph, nodes }, now);
-                step.pins = Some(pins);
-                Ok(Some(Arc::new(compiled)))
-            }
-        }
-    }
-
     /// Takes the lease where it is free. Says until when it is another's.
-    fn lease(
+    pub(super) fn lease(
         &self,
         snapshot: &Snapshot,
         step: &mut PreparedStep,
@@ -233,8 +169,8 @@ impl ActiveExecution {
         None
     }
 
-    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record says.
-    fn apply_ended(
+    /// Applies the ends of attempts, but for those that were cancelled or taken over, as the record tells.
+    pub(super) fn apply_ended(
         &self,
         snapshot: &Snapshot,
         compiled: &CompiledPlan,
@@ -280,12 +216,4 @@ impl ActiveExecution {
         }
         Ok(())
     }
-}
-
-/// A step of an execution that cannot be pinned yet.
-fn held(step: PreparedStep) -> ExecutionStep {
-    if step.draft.changes.is_empty() && !step.noted {
-        return ExecutionStep::Idle(Some(wait_set(&step.draft, None)));
-    }
-    ExecutionStep::Go(Box::new(step))
 }

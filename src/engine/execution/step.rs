@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::git::ObjectId;
 use crate::graph::NodeIx;
 use crate::index::WaitSet;
-use crate::model::{BindingTarget, ResourceStatus, StatusMetadata, StatusRecord};
+use crate::model::{BindingTarget, Digest, PinnedGraph, ResourceStatus, StatusMetadata, StatusRecord};
 use crate::plan::{Draft, LeaseTerms};
 use crate::record::PinKind;
 use crate::run::CompiledPlan;
@@ -56,6 +56,16 @@ impl PreparedStep {
     pub(crate) fn into_go(self) -> ExecutionStep {
         ExecutionStep::Go(Box::new(self))
     }
+}
+
+/// The pin that was checked, and against which branch. The manifests are in memory from then on, so only a change of one of
+/// these makes the check necessary once more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CheckedPin {
+    pub(super) desired: ObjectId,
+    pub(super) uid: String,
+    pub(super) spec_hash: Option<Digest>,
+    pub(super) pinned: PinnedGraph,
 }
 
 /// Who plans, and under which terms.

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::event::Waiting;
 use crate::index::{Topic, WaitSet};
 use crate::model::{
-    ExecutionStatus, MutexHold, NextStep, NodeId, NodePhase, NodeSituation, ResourceKey, required_step,
+    ExecutionStatus, MutexHold, NextStep, NodeId, NodePhase, NodeSituation, PIN_MISMATCH, ResourceKey,
+    required_step,
 };
 use crate::plan::{Dependency, Draft};
 
@@ -45,10 +46,16 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
     if let Some(message) = &draft.crowded {
         push(&mut waits, key, None, "NamespaceLimit", message.clone(), None, None);
     }
-    // It has no nodes yet, so the reason is that of the Execution itself.
-    if status.extensions.pinned.is_none() && !status.phase.is_terminal() {
+    // Without a pin it has no nodes yet, so the reason is that of the Execution itself.
+    let mismatched = status.reason.as_deref() == Some(PIN_MISMATCH);
+    if (status.extensions.pinned.is_none() || mismatched) && !status.phase.is_terminal() {
         let reason = status.reason.clone().unwrap_or_default();
-        push(&mut waits, key, None, &reason, status.message.clone().unwrap_or_default(), None, None);
+        let command = mismatched.then(|| NextStep::accept_pin(key).to_string());
+        push(&mut waits, key, None, &reason, status.message.clone().unwrap_or_default(), command, None);
+    }
+    if mismatched {
+        // Nothing that its nodes wait for matters before that.
+        return waits;
     }
     for (node, state) in &status.node_statuses {
         // A Pending node that has a time waits for its retry. Every other one waits for its sources, which

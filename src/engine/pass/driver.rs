@@ -98,7 +98,7 @@ impl<'a> Driver<'a> {
         if options.watch.is_some() || index.is_busy(soon)? || index.is_ahead_of(clock.now())? {
             index.make_writable()?;
         }
-        let (snapshot, diagnostics) = Snapshot::open(repo, index, tips)?;
+        let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
         let factory = AttemptFactory::new(checkouts, cache.join("runs"));
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), registry, factory, options.stream_output);
@@ -212,8 +212,12 @@ impl<'a> Driver<'a> {
             if !self.may_publish().await? {
                 continue;
             }
+            self.bring_in_history().await?;
             if let Some(commit) = self.assemble()? {
                 self.publish(commit).await?;
+                continue;
+            }
+            if self.snapshot.merged.is_wanted() {
                 continue;
             }
             let idle = self.attempts.is_idle() && self.polls.is_idle();
@@ -347,6 +351,7 @@ impl<'a> Driver<'a> {
         // waits longer for a lease of another runner.
         self.polls.save_times(self.clock.now());
         self.snapshot.sightings.save();
+        self.snapshot.merged.save();
         self.save_waits()
     }
 

@@ -4,6 +4,7 @@ mod ahead;
 mod assemble;
 mod choose;
 pub(crate) mod driver;
+mod history;
 mod idle;
 mod intake;
 mod lease_waits;

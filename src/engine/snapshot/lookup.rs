@@ -7,12 +7,14 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use crate::engine::EngineError;
+use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
+use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
@@ -92,6 +94,23 @@ impl<'a> SnapshotLookup<'a> {
         found
     }
 
+    /// Why a Binding may not be used. The last valid version of one whose manifest is broken may come from the status branch,
+    /// and says what is run: it counts only if it was merged (Invariant 14).
+    fn doubt(&self, execution: &ResourceKey, binding: &LoadedBinding) -> Option<String> {
+        let declared = &binding.loaded.declared;
+        declared.quarantined.as_ref()?;
+        let key = binding.loaded.resource.key();
+        let desired = self.snapshot.desired.id;
+        match self.keep(was_in_force(self.snapshot, desired, &key, declared.blob).map(Some))? {
+            MergedAnswer::Yes => None,
+            MergedAnswer::No(why) => Some(format!("the last valid version of {key} was not merged: {why}")),
+            MergedAnswer::Unknown(why) => {
+                self.snapshot.merged.awaited_by(execution);
+                Some(format!("the last valid version of {key} cannot be checked: {why}"))
+            }
+        }
+    }
+
     fn resolve_now(&self, task: &TaskToBind<'_>, binding: Option<&LoadedBinding>) -> ProviderResolution {
         let explained =
             resolve(task, |_| match binding.map(|binding| (&binding.loaded.resource.spec, binding)) {
@@ -134,6 +153,9 @@ impl PlanLookup for SnapshotLookup<'_> {
             namespace: &compiled.key.namespace,
         };
         let binding = crate::plan::binding::binding_for(&task).and_then(|key| self.binding(&key));
+        if let Some(why) = binding.as_ref().and_then(|binding| self.doubt(&compiled.key, binding)) {
+            return ProviderResolution::Not(NodeReason::Unbound, why);
+        }
         // Planning asks again for every node that is ready but has no slot yet; the answer follows from what is
         // pinned and from the Binding alone.
         let stamp = binding.as_ref().map(|binding| (binding.loaded.declared.blob, binding.generation));

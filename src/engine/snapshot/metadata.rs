@@ -1,17 +1,12 @@
 //! Metadata of a record: derived from Git, so that two racing reconcilers compute the same.
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
+use crate::engine::merged::uid_of;
 use crate::git::{Commit, ObjectId};
 use crate::index::Declaration;
 use crate::model::{ResourceKey, StatusMetadata, StatusRecord, StringMap};
 use crate::record::PinKind;
-
-// Never to be changed: with another value every resource would get a new uid, and its record would be
-// another's.
-/// The namespace of our name-based uids.
-const UID_NAMESPACE: Uuid = Uuid::from_u128(0x7f0f_58a4_6b1d_5c4e_9a53_0d1c_3f0b_77d2);
 
 /// The metadata of a resource that was declared in this way, at this desired commit; continues `old`.
 pub(crate) fn observe(
@@ -64,13 +59,10 @@ pub(crate) fn pins_for(
 
 /// The metadata of a resource that is first seen at this desired commit.
 pub(crate) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata {
-    // From the name and a commit alone: racing reconcilers make the same uid, and what is deleted and written
-    // again gets another.
-    let name = format!("{key}@{}", desired.id);
     StatusMetadata {
         name: key.name.clone(),
         namespace: key.namespace.clone(),
-        uid: Uuid::new_v5(&UID_NAMESPACE, name.as_bytes()).to_string(),
+        uid: uid_of(key, desired.id),
         generation: 1,
         // Records keep milliseconds; a finer time would differ from itself once it is read back.
         creation_timestamp: whole_millis(desired.committer_time),

@@ -8,6 +8,7 @@ pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod mutex;
 pub(crate) mod pin;
+pub(crate) mod pin_check;
 mod resolve_cache;
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,13 +19,14 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::git::{Commit, ObjectId, Repo};
+use crate::git::{Commit, ObjectId, Remote, Repo};
 use crate::index::{Declaration, Index, IndexTarget};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord, after};
 use crate::record::{self, StatusPath, StatusTree};
 use crate::run::CompiledPlan;
 
+use crate::engine::merged::MergedHistory;
 use crate::engine::{BranchTips, EngineError};
 use lease_memory::LeaseMemory;
 use metadata::first_seen;
@@ -57,6 +59,8 @@ pub(crate) struct Snapshot {
     pub(crate) answers: ResolveCache,
     /// When leases were first seen whose recorded times lie in the future.
     pub(crate) sightings: LeaseMemory,
+    /// What was merged, against which the status branch is checked.
+    pub(crate) merged: MergedHistory,
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
 }
@@ -66,10 +70,12 @@ impl Snapshot {
         repo: Repo,
         index: Index,
         tips: BranchTips,
+        remote: Option<Remote>,
     ) -> Result<(Self, Vec<Diagnostic>), EngineError> {
         let status = StatusTree::at(&repo, tips.status)?;
         let mut snapshot = Self {
             sightings: LeaseMemory::load(&repo.cache_dir()),
+            merged: MergedHistory::new(&repo, remote),
             repo,
             index,
             config: tips.config,

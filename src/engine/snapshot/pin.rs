@@ -8,18 +8,32 @@ use crate::git::ObjectId;
 use crate::index::Declaration;
 use crate::model::{Kind, PinnedGraph, Resource, ResourceKey, Spec};
 use crate::record::PinKind;
-use crate::run::{CompiledPlan, PlanSources};
+use crate::run::{CompileError, CompiledPlan, PlanSources};
 
-/// The compiled plan of what is pinned on the status branch; why there is none, in words.
-#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
-pub(crate) fn program_of(
+/// Why there is nothing to compile.
+pub(crate) const NOT_THERE: &str = "the manifests that it is pinned to are not on the status branch any more";
+
+/// What is pinned beside the record of an Execution, as it was read.
+pub(crate) struct PinnedManifests {
+    pub(crate) execution: Resource,
+    pub(crate) plan: Resource,
+    pub(crate) goal: Option<Resource>,
+    /// The blobs that hold them.
+    pub(crate) blobs: Vec<(ResourceKey, ObjectId)>,
+}
+
+/// Reads what is pinned beside the record of an Execution; nothing when a part of it is not there any more.
+pub(crate) fn manifests_of(
     snapshot: &Snapshot,
     key: &ResourceKey,
     pinned: &PinnedGraph,
-) -> Result<Result<Arc<CompiledPlan>, String>, EngineError> {
+) -> Result<Option<PinnedManifests>, EngineError> {
     let blobs = snapshot.status.pinned(&snapshot.repo, key)?;
-    let read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
-        blob.map_or(Ok(None), |blob| snapshot.read(blob, "pinned", key))
+    let mut held = Vec::new();
+    let mut read = |blob: Option<ObjectId>, key: &ResourceKey| -> Result<Option<Resource>, EngineError> {
+        let Some(blob) = blob else { return Ok(None) };
+        held.push((key.clone(), blob));
+        snapshot.read(blob, "pinned", key)
     };
     // All from the status branch, and nothing from what is declared now (Invariant 9).
     let execution = read(blobs.execution, key)?;
@@ -28,12 +42,29 @@ pub(crate) fn program_of(
         Some(key) => read(blobs.goal, key)?,
         None => None,
     };
-    Ok(match (execution, plan) {
-        (Some(execution), Some(plan)) => {
-            assemble(key, execution, plan, goal).map(Arc::new).map_err(|error| error.to_string())
-        }
+    let (Some(execution), Some(plan)) = (execution, plan) else { return Ok(None) };
+    Ok(Some(PinnedManifests { execution, plan, goal, blobs: held }))
+}
+
+impl PinnedManifests {
+    /// The plan, checked and with every expression compiled.
+    pub(crate) fn compile(self, key: &ResourceKey) -> Result<Arc<CompiledPlan>, CompileError> {
+        assemble(key, self.execution, self.plan, self.goal).map(Arc::new)
+    }
+}
+
+/// The compiled plan of what is pinned on the status branch, whether or not it was merged: enough to say what a decision is about,
+/// not to run anything. Why there is none, in words.
+#[allow(clippy::type_complexity, reason = "the outer error is ours, the inner one is the user's")]
+pub(crate) fn program_of(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    pinned: &PinnedGraph,
+) -> Result<Result<Arc<CompiledPlan>, String>, EngineError> {
+    Ok(match manifests_of(snapshot, key, pinned)? {
+        Some(manifests) => manifests.compile(key).map_err(|error| error.to_string()),
         // In words, because it holds this Execution alone and no other (Invariant 6).
-        _ => Err("the manifests that it is pinned to are not on the status branch any more".to_owned()),
+        None => Err(NOT_THERE.to_owned()),
     })
 }
 
@@ -81,7 +112,7 @@ fn assemble(
     execution: Resource,
     plan: Resource,
     goal: Option<Resource>,
-) -> Result<CompiledPlan, crate::run::CompileError> {
+) -> Result<CompiledPlan, CompileError> {
     let plan_key = plan.key();
     let goal_key = goal.as_ref().map(Resource::key);
     let goal = goal.and_then(|goal| match goal.spec {
@@ -98,6 +129,6 @@ fn assemble(
             goal,
             annotations: execution.metadata.annotations,
         }),
-        _ => Err(crate::run::CompileError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
+        _ => Err(CompileError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
     }
 }

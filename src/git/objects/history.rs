@@ -92,16 +92,20 @@ impl Repo {
         related.map(Some).map_err(|error| self.missing("commit", of, error))
     }
 
+    /// The commits at which history is cut off here: they are here, and their parents are not.
+    pub(super) fn shallow_boundary(&self) -> Result<HashSet<ObjectId>, GitError> {
+        // The file itself: libgit2 tells that a repository is shallow, but not where it ends.
+        let path = self.common_dir().join("shallow");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
+            Err(source) => Err(GitError::Io { doing: "read", path, source }),
+        }
+    }
+
     /// Walks as far as a shallow clone reaches; libgit2's own walk takes the boundary for damage.
     fn is_ancestor_in_shallow(&self, ancestor: ObjectId, of: ObjectId) -> Result<Option<bool>, GitError> {
-        // The file itself: libgit2 says that a repository is shallow, but not where it ends.
-        let path = self.common_dir().join("shallow");
-        let text = std::fs::read_to_string(&path).map_err(|source| GitError::Io {
-            doing: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let boundary: HashSet<ObjectId> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let boundary = self.shallow_boundary()?;
         let mut cut = false;
         // Merges make many ways to the same commit; without this set a long history takes exponential time.
         let mut seen = HashSet::from([of]);

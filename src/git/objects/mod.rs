@@ -4,6 +4,7 @@
 mod commit;
 mod compare;
 mod edit;
+mod first_parents;
 mod history;
 mod merge;
 mod path;
@@ -12,6 +13,7 @@ mod store;
 
 pub use commit::Commit;
 pub use compare::TreeChange;
+pub use first_parents::{FirstParentLine, LinePlace, LineSource};
 pub use history::CommitLog;
 pub use merge::MergeResult;
 pub(super) use path::problem_with_name;

@@ -34,20 +34,29 @@ impl Remote {
     }
 }
 
-/// Creates the repository under a temporary name and renames it, so that it exists completely or not at all.
 fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
+    create(into, |repo| {
+        let configure = || -> Result<(), git2::Error> {
+            repo.git2().remote(ORIGIN, url)?;
+            // Marks it as ours: only in such a clone are histories cut off and stale `shallow.lock` files removed.
+            repo.git2().config()?.set_bool("planspec.cacheClone", true)
+        };
+        configure().map_err(std::io::Error::other)
+    })
+}
+
+/// Creates a bare repository of ours under a temporary name and renames it, so that it exists completely or not at all.
+pub(super) fn create(
+    into: &Path,
+    configure: impl FnOnce(&Repo) -> std::io::Result<()>,
+) -> Result<Repo, GitError> {
     let io = |doing: &'static str| move |source| GitError::Io { doing, path: into.to_owned(), source };
     let parent = into.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(io("make the directory of"))?;
     let new =
         tempfile::Builder::new().prefix(".clone-").tempdir_in(parent).map_err(io("make a directory for"))?;
     let repo = Repo::init_bare(new.path(), "main")?;
-    let configure = || -> Result<(), git2::Error> {
-        repo.git2().remote(ORIGIN, url)?;
-        // Marks it as ours: only in such a clone are histories cut off and stale `shallow.lock` files removed.
-        repo.git2().config()?.set_bool("planspec.cacheClone", true)
-    };
-    configure().map_err(GitError::doing("cannot configure the clone"))?;
+    configure(&repo).map_err(io("configure the clone at"))?;
     // Closed before the rename: the handle would go on with paths that are gone.
     drop(repo);
     let path = new.keep();
@@ -58,7 +67,7 @@ fn make(url: &str, into: &Path) -> Result<Repo, GitError> {
         // Another process created it meanwhile.
         return Repo::open(into).map_err(|_| GitError::Io { doing: "make", path: into.to_owned(), source });
     }
-    tracing::info!(clone = %into.display(), "created a cache clone");
+    tracing::info!(clone = %into.display(), "created a repository of ours");
     Repo::open(into)
 }
 

@@ -3,12 +3,13 @@
 mod clone;
 mod failure;
 mod fetch;
+mod line_history;
 mod outage;
 mod push;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::refs::check_name;
 use super::url::{RemoteUrl, base64, redact};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
+pub use self::line_history::LineDepth;
 pub use self::outage::OutagePatience;
 pub use self::push::{PushResult, RefUpdate};
 
@@ -278,6 +280,11 @@ impl Remote {
 
     /// A run of the program that may talk to this remote, with its credentials in the environment.
     fn program(&self) -> GitCommand {
+        self.program_in(&self.directory)
+    }
+
+    /// The same in another repository than the clone.
+    fn program_in(&self, directory: &Path) -> GitCommand {
         let mut settings: Vec<OsString> = Vec::new();
         let mut environment = Vec::new();
         if let Some(origin) = self.address.origin() {
@@ -302,7 +309,7 @@ impl Remote {
             settings.push(setting.into());
             environment.push(("PLANSPEC_GIT_URL", original.clone()));
         }
-        let mut program = GitCommand::new(&self.directory, &settings)
+        let mut program = GitCommand::new(directory, &settings)
             .timeout(self.options.timeout)
             .heeding(self.options.stop.clone())
             .env("GIT_ALLOW_PROTOCOL", self.address.protocols());

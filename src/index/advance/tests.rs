@@ -143,7 +143,7 @@ impl History {
                 self.files = self.read(tree);
             }
             Step::Forget { tip } => {
-                let tip = self.tips[self.tips.len() - 1 - tip % self.tips.len()].clone();
+                let tip = self.tips[self.tips.len() - 1 - tip % self.tips.len()];
                 self.tips.push(tip);
                 return;
             }
@@ -198,7 +198,7 @@ impl History {
             dashboard: None,
         };
         let author = Signature { name: "r".to_owned(), email: "r@example.com".to_owned() };
-        let base = self.tips.last().unwrap().0.clone();
+        let base = self.tips.last().unwrap().0;
         let written = self.writer.write(&self.repo, &base, &batch, &author).unwrap();
         let tree = written.map_or(base, |commit| StatusTree::at(&self.repo, Some(commit)).unwrap());
         self.tips.push((tree, self.trees.last().copied()));

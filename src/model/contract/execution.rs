@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, IntoStaticStr};
+use strum::{Display, EnumString, IntoStaticStr};
 
 use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, NodeStatus, Reference, ResourceKey};
 
@@ -36,7 +36,18 @@ pub struct ExecutionSpec {
 
 /// Where an Execution stands.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
 )]
 pub enum ExecutionPhase {
     /// Nothing has started.
@@ -176,6 +187,9 @@ pub struct ExecutionExtensions {
     /// Somebody asked that no further node starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<PersonRequest>,
+    /// Somebody accepted what the desired branch holds now in place of a pin that did not hold any more; the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_accepted: Option<PersonRequest>,
     /// Somebody freed the lease of a runner; the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlocked: Option<PersonRequest>,
@@ -270,6 +284,9 @@ impl MutexHold {
         Some(format!("waits for {}, which holds the mutex `{}`", holder.name, self.name))
     }
 }
+
+/// The condition, and the reason, of an Execution that is pinned to something that was not merged like that.
+pub const PIN_MISMATCH: &str = "PinMismatch";
 
 /// What an Execution is pinned to (Invariant 9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub use capability::{
 };
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
-    FROM_EXECUTION, Lease, MUTEX, MutexHold, PersonRequest, PinnedGraph, Reuse,
+    FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
 };
 pub use gate::{
     GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, Review,

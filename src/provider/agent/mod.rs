@@ -6,50 +6,66 @@ mod brief;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use self::a2a::{Address, RemoteAgents};
 pub(super) use self::brief::brief;
 use super::local::{Job, LocalProcesses, ToolConfig};
 use super::process::ProcessInput;
-use super::{Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderSettings};
+use super::{
+    Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderContext, SectionError,
+};
 use crate::model::JsonMap;
 
 const SCHEME: &str = "agent://";
+
+/// Where the configuration has ready-made settings of agents, by name.
+const SECTION: &str = "agents";
 
 /// The provider.
 pub(super) struct Agent {
     processes: LocalProcesses,
     remote: RemoteAgents,
-    settings: ProviderSettings,
-    /// `providers.agents` of the configuration.
-    ready_made: BTreeMap<String, JsonMap>,
+    context: ProviderContext,
 }
 
 impl Agent {
-    pub(super) fn new(processes: LocalProcesses, settings: ProviderSettings) -> Self {
-        let ready_made = settings.agents.clone();
-        Self { processes, remote: RemoteAgents::new(settings.clone()), settings, ready_made }
+    pub(super) fn new(processes: LocalProcesses, context: ProviderContext) -> Self {
+        Self { processes, remote: RemoteAgents::new(context.clone()), context }
+    }
+
+    /// What `providers.agents` of the configuration says about the agent of a provider string.
+    fn configured(&self, provider: &str) -> Option<&JsonMap> {
+        let name = provider.strip_prefix(SCHEME).unwrap_or(provider);
+        self.context.settings.section(SECTION, name)?.as_object()
     }
 
     /// The settings that the configuration has for the name, if they are those of an agent at an address.
     fn at_address(&self, provider: &str) -> Option<&JsonMap> {
-        let name = provider.strip_prefix(SCHEME).unwrap_or(provider);
         // The configuration alone decides whether a name is a command or an address: no Binding can turn one into the
         // other.
-        self.ready_made.get(name).filter(|settings| Address::is_in(settings))
+        self.configured(provider).filter(|settings| Address::is_in(settings))
     }
 
     fn address(&self, configured: &JsonMap, attempt: &Attempt) -> Result<Address, ConfigError> {
-        Address::read(configured, &attempt.config, &self.settings)
+        Address::read(configured, &attempt.config, &self.context.settings)
     }
 
     /// The settings of the Binding on top of those that the configuration has for the name.
     fn settings(&self, provider: &str, config: &JsonMap) -> JsonMap {
-        let name = provider.strip_prefix(SCHEME).unwrap_or(provider);
-        let mut settings = self.ready_made.get(name).cloned().unwrap_or_default();
+        let mut settings = self.configured(provider).cloned().unwrap_or_default();
         settings.extend(config.clone());
         settings
+    }
+
+    /// Checks what the configuration has for a name.
+    fn check_ready_made(&self, provider: &str, of_name: &JsonMap) -> Result<(), ConfigError> {
+        if Address::is_in(of_name) {
+            return Address::check(of_name, &JsonMap::new(), &self.context.settings);
+        }
+        let mut whole = of_name.clone();
+        // A Binding may be what brings the command.
+        whole.entry("command").or_insert_with(|| "agent".into());
+        let (config, _) = split(provider, whole)?;
+        ToolConfig::check(provider, &config)
     }
 
     fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError> {
@@ -95,10 +111,19 @@ impl Provider for Agent {
 
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
         if let Some(configured) = self.at_address(provider) {
-            return Address::check(configured, config, &self.settings);
+            return Address::check(configured, config, &self.context.settings);
         }
         let (config, _) = split(provider, self.settings(provider, config))?;
         ToolConfig::check(provider, &config)
+    }
+
+    fn check_sections(&self) -> Vec<SectionError> {
+        let settings = &self.context.settings;
+        let wrong = |(name, of_name): (&String, &JsonMap)| {
+            let error = self.check_ready_made(&format!("{SCHEME}{name}"), of_name).err()?;
+            Some(SectionError::new(SECTION, name, &error))
+        };
+        settings.maps_of(SECTION).filter_map(wrong).collect()
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
@@ -107,7 +132,7 @@ impl Provider for Agent {
             return self.remote.run(attempt, address, control);
         }
         let job = self.job(&attempt);
-        self.processes.run(attempt, job, control)
+        self.processes.run_job(attempt, job, control)
     }
 
     fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {

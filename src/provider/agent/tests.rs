@@ -60,7 +60,7 @@ fn the_brief_is_on_standard_input_and_in_a_file() {
 fn settings_for_a_name_come_from_the_configuration_and_the_binding_goes_before_them() {
     let mut bench = agent("agent://scribe", json!({"env": {"WORD": "mine"}}));
     let ready_made = json!({"command": "echo \"summary=$WORD\" >> \"$PLANSPEC_OUTPUT\"", "env": {"WORD": "x"}, "stdin": "none"});
-    bench.settings.agents.insert("scribe".to_owned(), map(ready_made));
+    bench.configure("agents", "scribe", ready_made);
     assert_eq!(bench.succeed().1["summary"], "mine");
 }
 

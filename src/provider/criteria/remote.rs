@@ -7,28 +7,29 @@ use tokio::sync::watch;
 
 use super::checker::{Checker, needs_checkout};
 use crate::model::{CriterionResult, NodeReason};
-use crate::provider::output::{AttemptLog, Redactor};
+use crate::provider::output::AttemptLog;
 use crate::provider::process::{EnvVars, Interrupt, interrupt};
-use crate::provider::web::Web;
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderSettings, Stop};
+use crate::provider::{
+    Attempt, AttemptOutcome, AttemptReport, PrivateCheckout, ProviderContext, Stop, stop_requested,
+};
 
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Checks the criteria of an attempt that succeeded, and takes what came out into its report.
 pub(in crate::provider) async fn check_elsewhere(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
 ) {
-    check_there(settings, attempt, None, report, stop, log).await;
+    check_there(shared, attempt, None, report, stop, log).await;
 }
 
 /// The same, where the work was done, if there is such a place.
 pub(in crate::provider) async fn check_there(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     place: Option<PrivateCheckout>,
     report: &mut AttemptReport,
@@ -42,12 +43,13 @@ pub(in crate::provider) async fn check_there(
             return report.override_success(AttemptOutcome::broken_off_here(message));
         }
     };
-    let (settings, attempt) = (settings.clone(), attempt.clone());
-    let mut work = tokio::task::spawn_blocking(move || check(&settings, &attempt, place, &interrupt, log));
+    let shared = shared.clone();
+    let attempt = attempt.clone();
+    let mut work = tokio::task::spawn_blocking(move || check(&shared, &attempt, place, &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
         // The thread may hold the process of a criterion: it is asked to end it, and waited for.
-        Some(stop) = asked(stop) => {
+        stop = stop_requested(stop) => {
             asker.ask(stop);
             work.await
         }
@@ -73,23 +75,18 @@ struct RemoteCriteria {
     outcome: Result<(), AttemptOutcome>,
 }
 
-async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
-    stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen)
-}
-
 /// Blocks.
 fn check(
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     attempt: &Attempt,
     there: Option<PrivateCheckout>,
     interrupt: &Interrupt,
     mut log: AttemptLog,
 ) -> RemoteCriteria {
-    let redactor = Redactor::new(settings.secrets.values().map(|value| value.as_encoded_bytes()));
     let mut results = Vec::new();
     let outcome = in_a_place(attempt, there, |place| {
         let mut environment = EnvVars::new();
-        for (name, value) in settings.environment.iter().chain(&settings.secrets) {
+        for (name, value) in shared.settings.environment.iter().chain(&shared.settings.secrets) {
             environment.insert(name.into(), value.clone());
         }
         let mut checker = Checker {
@@ -104,8 +101,8 @@ fn check(
             deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt,
             log: &mut log,
-            redactor: &redactor,
-            web: &Web::new(&settings.allow_private),
+            redactor: &shared.redactor,
+            web: &shared.web,
         };
         checker.check_all(&attempt.criteria, &mut results)
     });

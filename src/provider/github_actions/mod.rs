@@ -7,12 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::criteria::check_elsewhere;
-use super::git_host::GitHost;
-use super::output::{AttemptLog, Redactor, plain_line};
+use super::output::{AttemptLog, plain_line};
 use super::settings::{Settings, has_expression};
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
-    ProviderSettings, check_criteria,
+    ProviderContext, check_criteria,
 };
 use crate::github::{GitHub, GitHubError, RepoName, WorkflowRun};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
@@ -35,14 +34,11 @@ const ONE_LOOK: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// The provider.
-pub(super) struct GitHubActions {
-    settings: Arc<ProviderSettings>,
-    host: GitHost,
-}
+pub(super) struct GitHubActions(ProviderContext);
 
 impl GitHubActions {
-    pub(super) fn new(settings: ProviderSettings, host: GitHost) -> Self {
-        Self { settings: Arc::new(settings), host }
+    pub(super) fn new(context: ProviderContext) -> Self {
+        Self(context)
     }
 
     fn job(&self, attempt: Attempt) -> Result<WorkflowAttempt, AttemptOutcome> {
@@ -52,7 +48,7 @@ impl GitHubActions {
             .and_then(|()| check_criteria(&attempt.criteria))
             .map_err(|error| refused(error.to_string()))?;
         let place = WorkflowRef::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
-        let host = self.host.open().map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
+        let host = self.0.host.open().map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
         Ok(WorkflowAttempt { attempt, place, host })
     }
 }
@@ -74,20 +70,22 @@ impl Provider for GitHubActions {
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
-        let (job, settings) = (self.job(attempt), Arc::clone(&self.settings));
+        let job = self.job(attempt);
+        let shared = self.0.clone();
         Box::pin(async move {
             match job {
-                Ok(job) => checked(job.start().await, &job.attempt, &settings, control).await,
+                Ok(job) => checked(job.start().await, &job.attempt, &shared, control).await,
                 Err(outcome) => outcome.into(),
             }
         })
     }
 
     fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
-        let (job, settings) = (self.job(attempt), Arc::clone(&self.settings));
+        let job = self.job(attempt);
+        let shared = self.0.clone();
         Box::pin(async move {
             match job {
-                Ok(job) => checked(job.look().await, &job.attempt, &settings, control).await,
+                Ok(job) => checked(job.look().await, &job.attempt, &shared, control).await,
                 Err(outcome) => outcome.into(),
             }
         })
@@ -118,14 +116,13 @@ impl Provider for GitHubActions {
 async fn checked(
     mut report: AttemptReport,
     attempt: &Attempt,
-    settings: &ProviderSettings,
+    shared: &ProviderContext,
     control: Control,
 ) -> AttemptReport {
     if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !attempt.criteria.is_empty() {
-        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
         let Control { mut stop, output } = control;
-        let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::new(Redactor::new(secrets)), output);
-        check_elsewhere(settings, attempt, &mut report, &mut stop, log).await;
+        let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
+        check_elsewhere(shared, attempt, &mut report, &mut stop, log).await;
     }
     report
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::github::Access;
 use crate::github::judged::Judged;
-use crate::provider::sample;
+use crate::provider::{ProviderSettings, sample};
 
 fn attempt(handle: Option<&str>) -> Attempt {
     Attempt {
@@ -36,7 +36,8 @@ fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
 async fn host() -> (Judged, GitHubActions) {
     let server = Judged::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
-    (server, GitHubActions::new(ProviderSettings::default(), GitHost::new(Some(access))))
+    let settings = ProviderSettings { github: Some(access), ..ProviderSettings::default() };
+    (server, GitHubActions::new(ProviderContext::new(settings)))
 }
 
 const RUNS: &str = "/repos/acme/app/actions/workflows/deploy.yml/runs";
@@ -196,7 +197,7 @@ async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
 
 #[tokio::test]
 async fn without_a_token_the_answer_says_what_is_missing() {
-    let report = GitHubActions::new(ProviderSettings::default(), GitHost::new(None))
+    let report = GitHubActions::new(ProviderContext::new(ProviderSettings::default()))
         .run(attempt(None), control())
         .await;
     assert!(
@@ -210,8 +211,8 @@ async fn criteria_are_checked_after_the_workflow_has_succeeded() {
     let (server, _) = host().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
     let allow_private = vec!["127.0.0.0/8".to_owned()];
-    let settings = ProviderSettings { allow_private, ..ProviderSettings::default() };
-    let provider = GitHubActions::new(settings, GitHost::new(Some(access)));
+    let settings = ProviderSettings { allow_private, github: Some(access), ..ProviderSettings::default() };
+    let provider = GitHubActions::new(ProviderContext::new(settings));
     let one = "/repos/acme/app/actions/runs/7";
     let done = run(7, "k", "completed", Some("success"));
     Mock::given(path(one)).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;

@@ -11,6 +11,9 @@ use crate::provider::{ConfigError, ProviderSettings};
 
 const KEYS: [&str; 4] = ["method", "headers", "secretHeaders", "requestTimeout"];
 
+/// Where the configuration has the addresses of services, by name.
+const SECTION: &str = "services";
+
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(60);
 
@@ -92,7 +95,7 @@ fn address(provider: &str, settings: &ProviderSettings) -> Result<Url, ConfigErr
         None => provider.to_owned(),
         Some(rest) => {
             let (name, path) = rest.split_once('/').map_or((rest, None), |(name, path)| (name, Some(path)));
-            let base = settings.services.get(name);
+            let base = settings.section(SECTION, name).and_then(|base| base.as_str());
             let base = base.ok_or_else(|| wrong("is not among `providers.services` of .planspec.yaml"))?;
             match path {
                 // `%2e%2e` means `..` to many servers, so nothing that is encoded is let through.
@@ -100,7 +103,7 @@ fn address(provider: &str, settings: &ProviderSettings) -> Result<Url, ConfigErr
                     return Err(wrong("has a path that could leave the service"));
                 }
                 Some(path) => format!("{}/{path}", base.trim_end_matches('/')),
-                None => base.clone(),
+                None => base.to_owned(),
             }
         }
     };
@@ -132,7 +135,10 @@ mod tests {
     fn settings() -> ProviderSettings {
         ProviderSettings {
             secrets: [("API_TOKEN".to_owned(), "hunter22".into())].into(),
-            services: [("builder".to_owned(), "https://build.example/api/".to_owned())].into(),
+            sections: JsonMap::from_iter([(
+                SECTION.to_owned(),
+                json!({"builder": "https://build.example/api/"}),
+            )]),
             ..ProviderSettings::default()
         }
     }

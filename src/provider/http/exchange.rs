@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::HttpContext;
+use super::ProviderContext;
 use super::config::HttpConfig;
 use super::reply::{HttpReply, HttpResult};
 use crate::model::NodeReason;
@@ -32,7 +32,7 @@ struct HttpWorkHandle {
 
 /// One attempt.
 pub(super) struct HttpExchange<'a> {
-    shared: &'a HttpContext,
+    shared: &'a ProviderContext,
     attempt: &'a Attempt,
     config: HttpConfig,
     deadline: Option<Instant>,
@@ -40,7 +40,7 @@ pub(super) struct HttpExchange<'a> {
 
 impl<'a> HttpExchange<'a> {
     /// Gets ready; the time of the attempt begins now.
-    pub(super) fn new(shared: &'a HttpContext, attempt: &'a Attempt, config: HttpConfig) -> Self {
+    pub(super) fn new(shared: &'a ProviderContext, attempt: &'a Attempt, config: HttpConfig) -> Self {
         let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self { shared, attempt, config, deadline }
     }

@@ -8,39 +8,26 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use self::config::HttpConfig;
 use self::exchange::HttpExchange;
 use super::criteria::check_elsewhere;
-use super::output::{AttemptLog, Redactor};
-use super::web::Web;
+use super::output::AttemptLog;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
-    ProviderSettings, Stop, check_criteria,
+    ProviderContext, check_criteria, stop_requested,
 };
 use crate::model::{JsonMap, NodeReason};
 
 /// The provider.
-pub(super) struct Http(Arc<HttpContext>);
-
-/// What all its attempts have in common.
-struct HttpContext {
-    settings: ProviderSettings,
-    redactor: Arc<Redactor>,
-    web: Web,
-}
+pub(super) struct Http(ProviderContext);
 
 impl Http {
-    pub(super) fn new(settings: ProviderSettings) -> Self {
-        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
-        let redactor = Arc::new(Redactor::new(secrets));
-        let web = Web::new(&settings.allow_private);
-        Self(Arc::new(HttpContext { settings, redactor, web }))
+    pub(super) fn new(context: ProviderContext) -> Self {
+        Self(context)
     }
 
     fn start(&self, attempt: Attempt, control: Control, again: bool) -> AttemptFuture {
-        let shared = Arc::clone(&self.0);
+        let shared = self.0.clone();
         Box::pin(async move { run(&shared, attempt, control, again).await })
     }
 }
@@ -63,7 +50,7 @@ impl Provider for Http {
     }
 
     fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
-        let shared = Arc::clone(&self.0);
+        let shared = self.0.clone();
         Box::pin(async move {
             let config = HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings)
                 .map_err(|error| error.to_string())?;
@@ -73,7 +60,7 @@ impl Provider for Http {
     }
 }
 
-async fn run(shared: &HttpContext, attempt: Attempt, control: Control, again: bool) -> AttemptReport {
+async fn run(shared: &ProviderContext, attempt: Attempt, control: Control, again: bool) -> AttemptReport {
     let Control { mut stop, output } = control;
     let config = match HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings) {
         Ok(config) => config,
@@ -88,7 +75,7 @@ async fn run(shared: &HttpContext, attempt: Attempt, control: Control, again: bo
     let work = async { if again { exchange.poll().await } else { exchange.begin().await } };
     let (mut report, message) = tokio::select! {
         ended = work => ended,
-        stop = asked(&mut stop) => return AttemptOutcome::Stopped(stop).into(),
+        stop = stop_requested(&mut stop) => return AttemptOutcome::Stopped(stop).into(),
     };
     if !matches!(report.outcome, AttemptOutcome::Succeeded { .. }) {
         return report;
@@ -98,15 +85,6 @@ async fn run(shared: &HttpContext, attempt: Attempt, control: Control, again: bo
         log.write(message.as_bytes());
         log.end_part();
     }
-    check_elsewhere(&shared.settings, &attempt, &mut report, &mut stop, log).await;
+    check_elsewhere(shared, &attempt, &mut report, &mut stop, log).await;
     report
-}
-
-/// Waits until the engine asks to stop, for ever if it cannot ask any more.
-async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
-    match seen {
-        Some(asked) => asked,
-        None => std::future::pending().await,
-    }
 }

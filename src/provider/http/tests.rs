@@ -13,8 +13,8 @@ use super::Http;
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::external::External;
 use crate::provider::{
-    Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, Provider, ProviderSettings, Workspace,
-    WorkspaceError, sample,
+    Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, Provider, ProviderContext,
+    ProviderSettings, Workspace, WorkspaceError, sample,
 };
 
 struct Folder(PathBuf);
@@ -68,26 +68,26 @@ impl Bench {
         Mock::given(method(verb)).and(path(at)).respond_with(answer).mount(&self.server).await;
     }
 
-    fn settings(&self) -> ProviderSettings {
-        ProviderSettings {
+    fn context(&self) -> ProviderContext {
+        ProviderContext::new(ProviderSettings {
             secrets: [("API_TOKEN".to_owned(), "hunter22".into())].into(),
             environment: [("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into())].into(),
             allow_private: vec!["127.0.0.1".to_owned()],
             runs: self.home.path().join("runs"),
             ..ProviderSettings::default()
-        }
+        })
     }
 
     async fn run(&self) -> AttemptReport {
         let (_asker, control) = control();
-        Http::new(self.settings()).run(self.attempt.clone(), control).await
+        Http::new(self.context()).run(self.attempt.clone(), control).await
     }
 
     async fn poll(&mut self, location: &str) -> AttemptReport {
         let url = if location.contains("://") { location.to_owned() } else { self.server.uri() + location };
         self.attempt.handle = Some(json!({ "location": url }).to_string());
         let (_asker, control) = control();
-        Http::new(self.settings()).poll(self.attempt.clone(), control).await
+        Http::new(self.context()).poll(self.attempt.clone(), control).await
     }
 
     #[track_caller]
@@ -257,7 +257,7 @@ async fn work_is_called_off_at_its_location() {
     let mut bench = empty_bench().await;
     let url = format!("{}/jobs/1", bench.server.uri());
     bench.attempt.handle = Some(json!({ "location": url }).to_string());
-    let provider = Http::new(bench.settings());
+    let provider = Http::new(bench.context());
     assert_eq!(provider.cancel_remote(bench.attempt.clone()).await, Ok(()), "what is gone is off");
     bench.answers("DELETE", "/jobs/1", ResponseTemplate::new(500)).await;
     assert!(provider.cancel_remote(bench.attempt.clone()).await.unwrap_err().contains("500"));
@@ -278,7 +278,7 @@ async fn a_service_that_hangs_ends_with_the_time_of_the_attempt_or_the_request()
     let (asker, control) = control();
     bench.attempt.config.remove("requestTimeout");
     asker.send_replace(Some(crate::provider::Stop::Cancel));
-    let report = Http::new(bench.settings()).run(bench.attempt.clone(), control).await;
+    let report = Http::new(bench.context()).run(bench.attempt.clone(), control).await;
     assert_eq!(report.outcome, AttemptOutcome::Stopped(crate::provider::Stop::Cancel));
 }
 
@@ -315,7 +315,7 @@ async fn external(bench: &Bench, kind: &str, at: &str) -> AttemptOutcome {
     let mut attempt = bench.attempt.clone();
     attempt.config = map(json!({"type": kind, "url": format!("{}{at}", bench.server.uri())}));
     let (_asker, control) = control();
-    External::new(&bench.settings()).poll(attempt, control).await.outcome
+    External::new(bench.context()).poll(attempt, control).await.outcome
 }
 
 #[tokio::test]

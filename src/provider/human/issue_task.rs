@@ -123,7 +123,7 @@ impl IssueTask {
         let home = &self.office.home;
         let text = body(&self.attempt, &self.person, home.dashboard.as_deref());
         // Everybody who can read the repository can read the issue, and an input may hold what another task printed.
-        let redact = |text: &str| self.office.redactor.text(text);
+        let redact = |text: &str| self.office.common.redactor.text(text);
         let mut issue = NewIssue {
             title: redact(&title(&self.attempt)),
             body: redact(&text),
@@ -242,7 +242,7 @@ impl IssueTask {
         if !self.said(comments, &marker).await? {
             let text = format!(
                 "{marker}\n{}\n\nThe issue is open again; what an answer has to be stands at its end.",
-                markdown(&self.office.redactor.text(why), WORDS)
+                markdown(&self.office.common.redactor.text(why), WORDS)
             );
             // The comment comes before the change: a runner that is lost in between leaves an issue that is still
             // closed, and the next poll finds the comment and only opens it.
@@ -356,7 +356,7 @@ impl IssueTask {
         }
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingPerson,
-            message: self.office.redactor.text(&message),
+            message: self.office.common.redactor.text(&message),
             handle: serde_json::to_string(handle).ok(),
             poll_after: Some(after),
         }

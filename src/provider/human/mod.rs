@@ -15,12 +15,11 @@ use std::time::Duration;
 use self::assignee::Assignee;
 use self::issue_task::{IssueHandle, IssueTask};
 use super::criteria::check_elsewhere;
-use super::git_host::GitHost;
-use super::output::{AttemptLog, Redactor, plain_line};
+use super::output::{AttemptLog, plain_line};
 use super::settings::Settings;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,
-    HostRepository, Provider, ProviderSettings, Stop, check_criteria,
+    HostRepository, Provider, ProviderContext, Stop, check_criteria,
 };
 use crate::github::GitHubError;
 use crate::model::{JsonMap, NextStep, NodeReason};
@@ -40,27 +39,21 @@ pub(super) struct Human {
 
 /// Where issues are opened, and what is needed for it.
 struct IssueContext {
-    host: GitHost,
     home: HostRepository,
-    settings: ProviderSettings,
-    redactor: Arc<Redactor>,
+    common: ProviderContext,
 }
 
 impl Human {
-    pub(super) fn new(settings: &ProviderSettings, host: &GitHost) -> Self {
-        let office = settings.home.clone().filter(|_| host.is_known()).map(|home| {
-            let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
-            let redactor = Arc::new(Redactor::new(secrets));
-            Arc::new(IssueContext { host: host.clone(), home, settings: settings.clone(), redactor })
-        });
-        Self { office }
+    pub(super) fn new(common: ProviderContext) -> Self {
+        let home = common.settings.home.clone().filter(|_| common.host.is_known());
+        Self { office: home.map(|home| Arc::new(IssueContext { home, common })) }
     }
 
     /// The task as an issue; nothing where there is no Git host.
     fn task(&self, attempt: &Attempt, time: Duration) -> Option<Result<IssueTask, GitHubError>> {
         let office = Arc::clone(self.office.as_ref()?);
         let person = Assignee::parse(person(&attempt.provider));
-        let host = office.host.open().map(|host| host.within(time));
+        let host = office.common.host.open().map(|host| host.within(time));
         Some(host.map(|host| IssueTask { attempt: attempt.clone(), office, person, host }))
     }
 }
@@ -129,7 +122,7 @@ async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> Att
         Err(error) if error.is_passing() => return nothing(),
         Err(error) => return task.cannot_look(handle, &error).into(),
     };
-    let redactor = &task.office.redactor;
+    let redactor = &task.office.common.redactor;
     report.outcome = match report.outcome {
         AttemptOutcome::Succeeded { outputs } => AttemptOutcome::Succeeded { outputs: redactor.map(outputs) },
         AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
@@ -140,7 +133,7 @@ async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> Att
     if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !task.attempt.criteria.is_empty() {
         let Control { mut stop, output } = control;
         let log = AttemptLog::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
-        check_elsewhere(&task.office.settings, &task.attempt, &mut report, &mut stop, log).await;
+        check_elsewhere(&task.office.common, &task.attempt, &mut report, &mut stop, log).await;
     }
     // Marked before the end is published. A runner that is lost in between leaves the handle, by which the next poll
     // finds the same issue and the same answer.

@@ -10,10 +10,10 @@ use super::issue_page::{IssueMarker, body, form, title};
 use super::*;
 use crate::github::Access;
 use crate::model::ContextItem;
-use crate::provider::{Brief, sample};
+use crate::provider::{Brief, ProviderSettings, sample};
 
 fn check(provider: &str, config: &Value) -> Result<(), String> {
-    Human::new(&ProviderSettings::default(), &GitHost::new(None))
+    Human::new(ProviderContext::new(ProviderSettings::default()))
         .check(provider, config.as_object().unwrap())
         .map_err(|error| error.to_string())
 }
@@ -46,7 +46,7 @@ fn control() -> Control {
 
 #[tokio::test]
 async fn without_a_host_the_node_is_blocked_and_says_what_ends_that() {
-    let report = Human::new(&ProviderSettings::default(), &GitHost::new(None))
+    let report = Human::new(ProviderContext::new(ProviderSettings::default()))
         .run(attempt("human://mia"), control())
         .await;
     let AttemptOutcome::Blocked { reason, message, handle, .. } = report.outcome else {
@@ -63,10 +63,10 @@ async fn host() -> (MockServer, Human) {
     let server = MockServer::start().await;
     let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
     let home = HostRepository { repo: "acme/app".parse().unwrap(), dashboard: None };
-    let settings = ProviderSettings { home: Some(home), ..ProviderSettings::default() };
+    let settings = ProviderSettings { home: Some(home), github: Some(access), ..ProviderSettings::default() };
     let refused = ResponseTemplate::new(403).set_body_json(json!({ "message": "Resource not accessible" }));
     Mock::given(path("/user")).respond_with(refused).mount(&server).await;
-    (server, Human::new(&settings, &GitHost::new(Some(access))))
+    (server, Human::new(ProviderContext::new(settings)))
 }
 
 fn issue(number: u64, state: &str, key: &str) -> Value {
@@ -176,7 +176,7 @@ async fn an_issue_that_is_gone_is_lost_and_a_host_that_fails_says_nothing() {
     asked.handle = Some(json!({"issue": 7, "url": "u"}).to_string());
     assert!(matches!(provider.poll(asked.clone(), control()).await.outcome, AttemptOutcome::Lost { .. }));
     assert_eq!(provider.cancel_remote(asked.clone()).await, Ok(()));
-    let here = Human::new(&ProviderSettings::default(), &GitHost::new(None));
+    let here = Human::new(ProviderContext::new(ProviderSettings::default()));
     assert_eq!(here.poll(asked.clone(), control()).await.outcome, AttemptOutcome::Stopped(Stop::Shutdown));
     assert!(here.cancel_remote(asked).await.unwrap_err().contains("GITHUB_TOKEN"));
 }

@@ -1,4 +1,5 @@
-//! Attempts by local processes: what `tool://`, agents with a command and plugins have in common.
+//! Attempts by local processes: `tool://NAME` or a plain word, as `docs/providers/tool.md` describes it, and what agents
+//! with a command and plugins have in common with it.
 
 mod artifacts;
 mod config;
@@ -14,37 +15,31 @@ pub(super) use self::config::ToolConfig;
 pub(super) use self::job::Job;
 use self::run::LocalRun;
 use self::run_folder::RunFolders;
-use super::output::Redactor;
 use super::process::interrupt;
-use super::web::Web;
 use super::{
-    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, ProviderSettings, Stop,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderContext,
+    Stop, stop_requested,
 };
-use crate::model::NodeReason;
+use crate::model::{JsonMap, NodeReason};
 
-/// Runs jobs as local processes.
+/// Runs jobs as local processes; as a provider, the command that the settings name.
 #[derive(Clone)]
 pub(super) struct LocalProcesses(Arc<LocalRunContext>);
 
 /// What all attempts by local processes have in common.
 struct LocalRunContext {
-    settings: ProviderSettings,
-    redactor: Arc<Redactor>,
+    common: ProviderContext,
     folders: RunFolders,
-    web: Web,
 }
 
 impl LocalProcesses {
-    pub(super) fn new(settings: ProviderSettings) -> Self {
-        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
-        let redactor = Arc::new(Redactor::new(secrets));
-        let folders = RunFolders::new(settings.runs.clone());
-        let web = Web::new(&settings.allow_private);
-        Self(Arc::new(LocalRunContext { settings, redactor, folders, web }))
+    pub(super) fn new(common: ProviderContext) -> Self {
+        let folders = RunFolders::new(common.settings.runs.clone());
+        Self(Arc::new(LocalRunContext { common, folders }))
     }
 
     /// Runs the job of an attempt to its end.
-    pub(super) fn run(
+    pub(super) fn run_job(
         &self,
         attempt: Attempt,
         job: Result<Job, ConfigError>,
@@ -57,6 +52,21 @@ impl LocalProcesses {
                 Box::pin(std::future::ready(AttemptReport::from(outcome)))
             }
         }
+    }
+}
+
+impl Provider for LocalProcesses {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["tool", ""]
+    }
+
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        ToolConfig::check(provider, config)
+    }
+
+    fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
+        let job = ToolConfig::read(&attempt.provider, &attempt.config).map(Job::command);
+        self.run_job(attempt, job, control)
     }
 }
 
@@ -77,17 +87,9 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
     let Control { mut stop, output } = control;
     let mut work =
         tokio::task::spawn_blocking(move || LocalRun::new(&shared, &attempt, &job, &interrupt).run(output));
-    let asked = async {
-        let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
-        match seen {
-            Some(asked) => asked,
-            // The engine cannot ask any more.
-            None => std::future::pending::<Stop>().await,
-        }
-    };
     let done = tokio::select! {
         done = &mut work => done,
-        stop = asked => {
+        stop = stop_requested(&mut stop) => {
             // The thread is waited for: it gives the process its grace period, and brings log and artifacts back.
             asker.ask(stop);
             work.await

@@ -58,7 +58,7 @@ impl<'a> LocalRun<'a> {
         self.go_on()?;
         let shared = self.shared;
         let folder = (shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs)).map_err(|error| {
-            let runs = shared.settings.runs.display();
+            let runs = shared.common.settings.runs.display();
             AttemptOutcome::not_possible_here(format!("no folder for the attempt below `{runs}`: {error}"))
         })?;
         if let Some(brief) = &self.job.brief {
@@ -70,7 +70,8 @@ impl<'a> LocalRun<'a> {
         self.go_on()?;
         // The time of the attempt begins now: a remote that is slow to give the commit is not the work's fault.
         self.deadline = self.attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut log = AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.redactor), lines);
+        let mut log =
+            AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.common.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
         // Whatever the work came to, its log and artifacts are kept below: after a failure they are what explains it.
         report.outcome = match self.work(&folder, &place, &mut log, &mut report) {
@@ -96,7 +97,7 @@ impl<'a> LocalRun<'a> {
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let environment = environment(&self.shared.settings, self.job, self.attempt, folder);
+        let environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
         let enclosure = self.enclosure(place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace);
@@ -143,8 +144,8 @@ impl<'a> LocalRun<'a> {
             deadline: self.deadline,
             interrupt: self.interrupt,
             log,
-            web: &self.shared.web,
-            redactor: &self.shared.redactor,
+            web: &self.shared.common.web,
+            redactor: &self.shared.common.redactor,
         };
         self.check(checker, &mut report.evidence.criteria)?;
         Ok(outputs)
@@ -217,7 +218,8 @@ impl<'a> LocalRun<'a> {
         let failed = !matches!(report.outcome, AttemptOutcome::Succeeded { .. });
         let until = self.deadline.map(|end| if failed { end.max(Instant::now() + EXPLAINED) } else { end });
         let limits = ReadLimits { until, interrupt: self.interrupt };
-        match artifacts::collect(folder.artifacts(), &self.shared.settings.runs, self.attempt, &limits) {
+        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt, &limits)
+        {
             Ok(found) => report.evidence.artifacts = found,
             Err(ArtifactError::TooLong) => report.override_success(self.timed_out()),
             Err(ArtifactError::Stopped(stop)) => report.override_success(AttemptOutcome::Stopped(stop)),
@@ -233,7 +235,7 @@ impl<'a> LocalRun<'a> {
 
     /// Nothing that leaves here holds a secret; log and evidence are clean already.
     fn clean(&self, mut report: AttemptReport) -> AttemptReport {
-        let redactor = &self.shared.redactor;
+        let redactor = &self.shared.common.redactor;
         report.outcome = report.outcome.cleaned(redactor);
         for artifact in &mut report.evidence.artifacts {
             // The name of a file is the process's own words, and may hold a secret like any other text.

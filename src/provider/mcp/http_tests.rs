@@ -15,7 +15,7 @@ fn desk(settings: Value, allowed: &[&str]) -> Bench {
     bench.attempt.provider = "mcp://desk/work".to_owned();
     bench.settings.secrets.insert("KEY".to_owned(), "hunter22".into());
     bench.settings.allow_private = allowed.iter().map(|rule| (*rule).to_owned()).collect();
-    bench.settings.mcp.insert("desk".to_owned(), map(settings));
+    bench.configure("mcp", "desk", settings);
     bench
 }
 

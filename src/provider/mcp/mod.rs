@@ -11,44 +11,32 @@ mod stdio;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::server::Server;
 use super::criteria::check_there;
-use super::output::{AttemptLog, Redactor};
-use super::web::Web;
+use super::output::AttemptLog;
 use super::{
-    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderSettings,
-    check_criteria,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderContext,
+    SectionError, check_criteria,
 };
 use crate::model::{JsonMap, NodeReason};
 
 const SCHEME: &str = "mcp://";
 
-/// The provider.
-pub(super) struct Mcp(Arc<McpContext>);
+/// Where the configuration has the servers, by name.
+const SECTION: &str = "mcp";
 
-/// What all calls have in common.
-struct McpContext {
-    settings: ProviderSettings,
-    redactor: Arc<Redactor>,
-    web: Web,
-    /// `providers.mcp` of the configuration.
-    servers: BTreeMap<String, JsonMap>,
-}
+/// The provider.
+#[derive(Clone)]
+pub(super) struct Mcp(ProviderContext);
 
 impl Mcp {
-    pub(super) fn new(settings: ProviderSettings) -> Self {
-        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
-        let redactor = Arc::new(Redactor::new(secrets));
-        let (servers, web) = (settings.mcp.clone(), Web::new(&settings.allow_private));
-        Self(Arc::new(McpContext { settings, redactor, web, servers }))
+    pub(super) fn new(context: ProviderContext) -> Self {
+        Self(context)
     }
-}
 
-impl McpContext {
     /// The server and the name of the tool.
     fn find(&self, provider: &str, config: &JsonMap) -> Result<(Server, String), ConfigError> {
         let wrong = |why: &'static str| ConfigError::Provider { provider: provider.to_owned(), why };
@@ -59,10 +47,10 @@ impl McpContext {
             .ok_or_else(|| wrong("must be `mcp://SERVER/TOOL`"))?;
         // A Binding has no settings at all: by them a plan could bring its own server along.
         super::settings::Settings::new(config, &[])?;
-        let settings = self.servers.get(name).ok_or_else(|| {
+        let settings = self.0.settings.section(SECTION, name).and_then(|of_name| of_name.as_object()).ok_or_else(|| {
             wrong("names a server that is not configured: write `command` or `url` below `providers.mcp.SERVER` in .planspec.yaml")
         })?;
-        Ok((Server::read(provider, settings, &self.settings)?, tool.to_owned()))
+        Ok((Server::read(provider, settings, &self.0.settings)?, tool.to_owned()))
     }
 }
 
@@ -72,17 +60,27 @@ impl Provider for Mcp {
     }
 
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
-        self.0.find(provider, config).map(|_| ())
+        self.find(provider, config).map(|_| ())
+    }
+
+    fn check_sections(&self) -> Vec<SectionError> {
+        let settings = &self.0.settings;
+        let wrong = |(name, of_name): (&String, &JsonMap)| {
+            let error = Server::read(&format!("{SCHEME}{name}"), of_name, settings).err()?;
+            Some(SectionError::new(SECTION, name, &error))
+        };
+        settings.maps_of(SECTION).filter_map(wrong).collect()
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
-        let shared = Arc::clone(&self.0);
-        Box::pin(async move { run(&shared, attempt, control).await })
+        let mcp = self.clone();
+        Box::pin(async move { run(&mcp, attempt, control).await })
     }
 }
 
-async fn run(shared: &Arc<McpContext>, attempt: Attempt, control: Control) -> AttemptReport {
-    let found = shared.find(&attempt.provider, &attempt.config).and_then(|found| {
+async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
+    let shared = &mcp.0;
+    let found = mcp.find(&attempt.provider, &attempt.config).and_then(|found| {
         check_criteria(&attempt.criteria)?;
         Ok(found)
     });
@@ -106,7 +104,7 @@ async fn run(shared: &Arc<McpContext>, attempt: Attempt, control: Control) -> At
             // The `timeout` of a node covers the work and its checks together.
             let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
             let attempt = Attempt { timeout, ..attempt };
-            check_there(&shared.settings, &attempt, place, &mut report, &mut stop, log).await;
+            check_there(shared, &attempt, place, &mut report, &mut stop, log).await;
         }
         Some(log) => report.evidence.log = log.finish(),
         None => {}

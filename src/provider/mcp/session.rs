@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use super::error::{no_answer, no_greeting};
 use super::server::ServerAddress;
-use super::{McpContext, answer, hopeless};
+use super::{answer, hopeless};
 use crate::model::NodeReason;
 use crate::provider::output::OUTPUT_LIMIT;
 use crate::provider::web::Request;
-use crate::provider::{Attempt, AttemptOutcome, Stop};
+use crate::provider::{Attempt, AttemptOutcome, ProviderContext, Stop, stop_requested};
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ where
 
 /// A call to a server at an address.
 pub(super) async fn over_http(
-    shared: &McpContext,
+    shared: &ProviderContext,
     address: &ServerAddress,
     tool: String,
     attempt: &Attempt,
@@ -71,22 +71,16 @@ pub(super) async fn over_http(
         Err(outcome) => return outcome,
     };
     let timeout = attempt.timeout.unwrap_or(Duration::MAX);
-    let stopped = async {
-        match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
-            Some(stop) => stop,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         done = tokio::time::timeout(timeout, call(transport, &tool, attempt, Some(&address.url))) => {
             done.unwrap_or_else(|_| AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {timeout:?}")))
         }
-        stop = stopped => AttemptOutcome::Stopped(stop),
+        stop = stop_requested(stop) => AttemptOutcome::Stopped(stop),
     }
 }
 
 fn transport(
-    shared: &McpContext,
+    shared: &ProviderContext,
     address: &ServerAddress,
 ) -> Result<StreamableHttpClientTransport<reqwest::Client>, AttemptOutcome> {
     let mut headers = HashMap::new();

@@ -11,12 +11,14 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::{McpContext, hopeless, session};
+use super::{hopeless, session};
 use crate::model::NodeReason;
 use crate::provider::local::ToolConfig;
 use crate::provider::output::AttemptLog;
 use crate::provider::process::{self, EnvVars, Interrupt, OutputStream, ProcessEnd, ProcessInput, interrupt};
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, Stop};
+use crate::provider::{
+    Attempt, AttemptOutcome, AttemptReport, Evidence, PrivateCheckout, ProviderContext, Stop, stop_requested,
+};
 
 /// How much of what the server says is held until it is read.
 // A server that writes faster than the session reads is held up by its own pipe, and takes no memory here.
@@ -27,7 +29,7 @@ type CallResult = (AttemptReport, Option<AttemptLog>, Option<PrivateCheckout>);
 
 /// Starts the server, makes the call, ends the server.
 pub(super) async fn call(
-    shared: &Arc<McpContext>,
+    shared: &ProviderContext,
     config: ToolConfig,
     tool: String,
     attempt: &Attempt,
@@ -44,7 +46,7 @@ pub(super) async fn call(
     };
     let (from_server, ours) = tokio::io::duplex(HELD);
     let process = Process {
-        shared: Arc::clone(shared),
+        shared: shared.clone(),
         config,
         attempt: attempt.clone(),
         log,
@@ -56,12 +58,6 @@ pub(super) async fn call(
     let mut running = tokio::task::spawn_blocking(move || process.run(&heard));
     // A write to the pipe may block, so it is left to the runtime's threads for files.
     let to_server = tokio::fs::File::from_std(File::from(OwnedFd::from(to_server)));
-    let stopped = async {
-        match stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen) {
-            Some(stop) => stop,
-            None => std::future::pending().await,
-        }
-    };
     let session = tokio::select! {
         // A server that ended by itself, or at the deadline, says more about why than the session does.
         outcome = session::call((ours, to_server), &tool, attempt, None) => {
@@ -69,7 +65,7 @@ pub(super) async fn call(
             asker.ask(Stop::Shutdown);
             Some(outcome)
         }
-        stop = stopped => {
+        stop = stop_requested(stop) => {
             asker.ask(stop);
             None
         }
@@ -124,7 +120,7 @@ struct ServerExit {
 
 /// The server, for a thread that may block.
 struct Process {
-    shared: Arc<McpContext>,
+    shared: ProviderContext,
     config: ToolConfig,
     attempt: Attempt,
     log: AttemptLog,

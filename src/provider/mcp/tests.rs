@@ -34,7 +34,7 @@ fn server(work: &str) -> Bench {
     let python = String::from_utf8(python.unwrap().stdout).unwrap();
     let settings =
         json!({"command": python.trim(), "args": [file], "env": {"WORD": "world"}, "grace": "200ms"});
-    bench.settings.mcp.insert("desk".to_owned(), map(settings));
+    bench.configure("mcp", "desk", settings);
     bench.attempt.provider = "mcp://desk/work".to_owned();
     bench
 }

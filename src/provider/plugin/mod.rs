@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, watch};
 use super::agent::brief;
 use super::local::{Job, LocalProcesses, ToolConfig};
 use super::process::ProcessInput;
-use super::{Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider};
+use super::{
+    Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider, ProviderSettings,
+};
 use crate::model::JsonMap;
 
 /// The version of the exchange.
@@ -21,6 +23,12 @@ const VERSION: &str = "planspec.provider/v1";
 
 /// How long cancelling may take.
 const CALLING_OFF: Duration = Duration::from_secs(30);
+
+/// The schemes that `providers.plugins` of the configuration names.
+pub(super) fn schemes(settings: &ProviderSettings) -> Vec<String> {
+    let named = settings.sections.get("plugins").and_then(Value::as_array).into_iter().flatten();
+    named.filter_map(|scheme| scheme.as_str().map(str::to_owned)).collect()
+}
 
 /// The providers that users write.
 pub(super) struct Plugin(LocalProcesses);
@@ -41,7 +49,7 @@ impl Plugin {
         }
         let input = ProcessInput::Bytes(request(operation, &attempt).to_string().into_bytes());
         let job = Job { config, input, brief: Some(brief(&attempt)), answer: Some(reply::read) };
-        self.0.run(attempt, Ok(job), control)
+        self.0.run_job(attempt, Ok(job), control)
     }
 }
 

@@ -18,7 +18,7 @@ fn plugin(script: &str) -> Bench {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
     bench.settings.environment.insert("PATH".to_owned(), path.into());
-    bench.settings.plugins = vec!["robot".to_owned(), "tool".to_owned()];
+    bench.settings.sections = json!({"plugins": ["robot", "tool"]}).as_object().unwrap().clone();
     bench.attempt.provider = "robot://arm".to_owned();
     bench
 }

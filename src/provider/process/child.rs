@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -124,7 +124,7 @@ pub(in crate::provider) fn run(
 ) -> Result<ProcessEnd, RunError> {
     let (mut command, pipes) = assemble(program).map_err(RunError::Setup)?;
     let child = start(&mut command).map_err(|error| match program.directory.is_dir() {
-        true => RunError::Program(error),
+        true => RunError::Program(name_interpreter(&program.path, error)),
         // Somebody cleared the cache; the system's "no such file" does not mean the program.
         false => RunError::Setup(error),
     })?;
@@ -365,4 +365,30 @@ fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
 #[cfg(not(target_os = "linux"))]
 fn exit_descriptor(_pid: Pid) -> Option<OwnedFd> {
     None
+}
+/// Says what is missing when a file that is there cannot be started. The system answers "no such file" for the interpreter that
+/// its first line names in the same words as for the file itself, and a line end of Windows is a part of that name.
+pub(super) fn name_interpreter(path: &Path, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return error;
+    }
+    let mut start = Vec::new();
+    // Linux reads as much of the first line.
+    if File::open(path).and_then(|file| file.take(256).read_to_end(&mut start)).is_err() {
+        return error;
+    }
+    let Some(line) = start.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next())
+    else {
+        return error;
+    };
+    let line = String::from_utf8_lossy(line);
+    let name = line.trim_start().split([' ', '\t']).next().unwrap_or_default();
+    let why = match name.strip_suffix('\r') {
+        Some(name) => format!(
+            "its first line ends as on Windows, so the system looks for an interpreter `{name}\\r`; save the file with LF \
+             line ends"
+        ),
+        None => format!("its interpreter `{name}`, which its first line names, is not there"),
+    };
+    io::Error::new(io::ErrorKind::NotFound, why)
 }

@@ -126,6 +126,10 @@ pub(in crate::provider) fn is_machine_fault(error: &io::Error) -> bool {
 }
 
 fn explain(command: &str, source: &io::Error) -> String {
+    // A reason of our own says more than its kind.
+    if let Some(why) = source.get_ref() {
+        return why.to_string();
+    }
     match source.kind() {
         io::ErrorKind::NotFound if command.contains('/') => "there is no such file".to_owned(),
         io::ErrorKind::NotFound => "there is no such program on the PATH".to_owned(),
@@ -199,6 +203,28 @@ mod tests {
         }
         let waited = fault(RunError::Wait(raw(Errno::CHILD)));
         assert!(matches!(waited, AttemptOutcome::RunnerFailed { begun: true, .. }));
+    }
+
+    #[test]
+    fn a_script_whose_interpreter_is_missing_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |first: &str| {
+            let path = folder.path().join("script");
+            std::fs::write(&path, first).unwrap();
+            let line = CommandLine { command: "./script", args: &[], shell: false };
+            let error = super::super::child::name_interpreter(&path, io::ErrorKind::NotFound.into());
+            line.start_error(RunError::Program(error)).to_string()
+        };
+        assert_eq!(
+            said("#!/bin/sh\r\necho hi\r\n"),
+            "cannot start `./script`: its first line ends as on Windows, so the system looks for an interpreter `/bin/sh\\r`; save \
+             the file with LF line ends"
+        );
+        assert_eq!(
+            said("#! /opt/none/python3 -u\n"),
+            "cannot start `./script`: its interpreter `/opt/none/python3`, which its first line names, is not there"
+        );
+        assert_eq!(said("\u{7f}ELF"), "cannot start `./script`: there is no such file");
     }
 
     #[test]

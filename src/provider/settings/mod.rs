@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub use self::reader::ConfigError;
+use serde_json::Value;
+
+pub use self::reader::{ConfigError, SectionError};
 pub(super) use self::reader::{Settings, did_you_mean, has_expression};
 pub(super) use self::relative_path::{is_inside, resolve};
 use crate::github::{Access, RepoName};
@@ -30,20 +32,27 @@ pub struct ProviderSettings {
     pub secrets: BTreeMap<String, OsString>,
     /// Private addresses that requests may go to: `providers.network.allowPrivate`.
     pub allow_private: Vec<String>,
-    /// Ready-made settings of `agent://NAME`, by name.
-    pub agents: BTreeMap<String, JsonMap>,
-    /// The servers of `mcp://SERVER/TOOL`, by name.
-    pub mcp: BTreeMap<String, JsonMap>,
-    /// Schemes that executables named `planspec-provider-SCHEME` serve.
-    pub plugins: Vec<String>,
-    /// The addresses of services: `providers.services`.
-    pub services: BTreeMap<String, String>,
+    /// The sections below `providers` that belong to one provider each, as they were written; their keys are checked.
+    pub sections: JsonMap,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
     /// The Git host's API, when there is a token for it.
     pub github: Option<Access>,
     /// The repository there that this runner works for, when it is known.
     pub home: Option<HostRepository>,
+}
+
+impl ProviderSettings {
+    /// The maps that a section of the configuration has, by name. The schema lets nothing else through.
+    pub(super) fn maps_of(&self, section: &str) -> impl Iterator<Item = (&String, &JsonMap)> {
+        let names = self.sections.get(section).and_then(Value::as_object).into_iter().flatten();
+        names.filter_map(|(name, value)| Some((name, value.as_object()?)))
+    }
+
+    /// What a section of the configuration says under a name.
+    pub(super) fn section(&self, section: &str, name: &str) -> Option<&Value> {
+        self.sections.get(section)?.get(name)
+    }
 }
 
 /// A repository on the Git host.

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::model::JsonMap;
 
-/// Why settings are refused.
+/// Why settings are refused. In words, a setting stands in the `config` of a Binding; [`ConfigError::at`] names another place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.at("config"))]
 pub enum ConfigError {
     /// The provider has no such setting.
-    #[error("unknown setting `config.{key}`{hint}")]
     UnknownKey {
         /// The setting.
         key: String,
@@ -18,7 +18,6 @@ pub enum ConfigError {
         hint: String,
     },
     /// A setting has another type.
-    #[error("`config.{key}` must be {expected}")]
     WrongType {
         /// The setting.
         key: String,
@@ -26,7 +25,6 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// A setting has the right type and cannot be used.
-    #[error("`config.{key}` {why}")]
     Invalid {
         /// The setting.
         key: String,
@@ -34,7 +32,6 @@ pub enum ConfigError {
         why: String,
     },
     /// A setting is missing.
-    #[error("`{provider}` needs `config.{key}`: {why}")]
     Missing {
         /// The provider string.
         provider: String,
@@ -44,7 +41,6 @@ pub enum ConfigError {
         why: &'static str,
     },
     /// The provider string itself is wrong.
-    #[error("`{provider}` {why}")]
     Provider {
         /// The provider string.
         provider: String,
@@ -52,7 +48,6 @@ pub enum ConfigError {
         why: &'static str,
     },
     /// An acceptance criterion cannot be checked.
-    #[error("acceptance criterion `{name}` {why}")]
     Criterion {
         /// Its name.
         name: String,
@@ -62,6 +57,28 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The error in words, of settings that stand below `place`.
+    pub(in crate::provider) fn at(&self, place: &str) -> String {
+        match self {
+            Self::UnknownKey { key, hint } => format!("unknown setting `{place}.{key}`{hint}"),
+            Self::WrongType { key, expected } => format!("`{place}.{key}` must be {expected}"),
+            Self::Invalid { key, why } => format!("`{place}.{key}` {why}"),
+            Self::Missing { provider, key, why } => format!("`{provider}` needs `{place}.{key}`: {why}"),
+            Self::Provider { provider, why } => format!("`{provider}` {why}"),
+            Self::Criterion { name, why } => format!("acceptance criterion `{name}` {why}"),
+        }
+    }
+
+    /// The setting that is wrong, if it is there at all.
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key, .. } | Self::WrongType { key, .. } | Self::Invalid { key, .. } => {
+                Some(key)
+            }
+            Self::Missing { .. } | Self::Provider { .. } | Self::Criterion { .. } => None,
+        }
+    }
+
     /// The same, of a setting below `sandbox`.
     pub(in crate::provider) fn below_sandbox(mut self) -> Self {
         if let Self::UnknownKey { key, .. } | Self::WrongType { key, .. } | Self::Invalid { key, .. } =
@@ -70,6 +87,28 @@ impl ConfigError {
             key.insert_str(0, "sandbox.");
         }
         self
+    }
+}
+
+/// What is wrong with a section of the configuration that belongs to one provider.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SectionError {
+    /// The keys that lead to it, from the root of the configuration.
+    pub keys: Vec<String>,
+    /// Whether it is a key that nobody reads.
+    pub is_unknown: bool,
+    /// What is wrong, in words.
+    pub message: String,
+}
+
+impl SectionError {
+    /// An error in what the section has below `name`.
+    pub(in crate::provider) fn new(section: &str, name: &str, error: &ConfigError) -> Self {
+        let mut keys = vec!["providers".to_owned(), section.to_owned(), name.to_owned()];
+        let message = error.at(&keys.join("."));
+        // The name of a header or a variable may hold dots, so only the first one parts.
+        keys.extend(error.key().into_iter().flat_map(|key| key.splitn(2, '.')).map(str::to_owned));
+        Self { keys, is_unknown: matches!(error, ConfigError::UnknownKey { .. }), message }
     }
 }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{DescribePage, dash};
 use crate::model::{
-    ExecutionStatus, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PlanGraph, ResourceKey,
-    next_steps,
+    ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
+    PlanGraph, ResourceKey, next_steps,
 };
 use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
@@ -33,6 +33,10 @@ pub(super) fn describe(
     if let Some(pin) = &status.extensions.pinned {
         page.field("Pinned", &format!("{} at {}", pin.plan, pin.commit.get(..8).unwrap_or(&pin.commit)));
     }
+    if status.reason.as_deref() == Some(PIN_MISMATCH) {
+        let step = NextStep::accept_pin(key);
+        page.block(&format!("run: {step}  # {}", step.purpose()));
+    }
     if let Some(reuse) = &status.extensions.reuse {
         page.field("Reuse", &reuse.message);
     }
@@ -44,6 +48,7 @@ pub(super) fn describe(
         ("Cancel", &status.extensions.cancel),
         ("Suspended", &status.extensions.suspend),
         ("Unlocked", &status.extensions.unlocked),
+        ("Pin accepted", &status.extensions.pin_accepted),
     ] {
         if let Some(request) = request {
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));

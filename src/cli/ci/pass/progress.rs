@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Context;
@@ -21,6 +22,9 @@ const MOST_WRITTEN: usize = 30;
 
 /// For how many commits the host is asked at once which pull request brought them.
 const MOST_ASKED: usize = 100;
+
+/// How long a pass comes back to what has ended, for the two scheduled passes that follow in the written workflow.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What this job has asked and reported already, so that it is not asked again.
 #[derive(Default)]
@@ -96,8 +100,12 @@ pub(crate) fn publish(
         }
     }
     reported.ask_again();
+    // The host may not have known, right after a merge, which pull request a commit belongs to, or may have refused the last
+    // comment. Nothing happens any more to what has ended, so no later pass would come back to it by itself.
+    let ended = view.ended_since(context.now() - RECENT)?;
+    let touched = passed.touched.union(&ended).cloned().collect();
     if let Some(host) = host
-        && let Err(error) = comment(host, &view, (&passed.changed, &passed.touched), full, reported)
+        && let Err(error) = comment(host, &view, (&passed.changed, &touched), full, reported)
     {
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();

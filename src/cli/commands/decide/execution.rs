@@ -1,4 +1,4 @@
-//! `planspec cancel`, `retry`, `unlock`, `suspend` and `resume`: decisions about a whole execution.
+//! `planspec cancel`, `retry`, `unlock`, `accept-pin`, `suspend` and `resume`: decisions about a whole execution.
 
 use clap::Args;
 
@@ -73,6 +73,28 @@ pub(crate) struct UnlockArguments {
 pub(crate) fn unlock(arguments: &UnlockArguments, context: &mut Context) -> Result<Exit, CliError> {
     let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
     record(&Decision::Unlock { execution, comment: arguments.message.clone() }, context)
+}
+
+/// Accept what the desired branch holds now in place of a pin that does not hold
+///
+/// An execution runs only what was merged. After the desired branch was rewritten, the commit to which a running execution is
+/// pinned may not be on it any more; then the execution is blocked with the reason PinMismatch. This command pins it to the
+/// newest commit, if that holds the same execution and the same graph. Approvals of the old commit count no more.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec accept-pin sso-exec-001 -m 'the branch was cleaned up'")]
+pub(crate) struct AcceptPinArguments {
+    /// The execution, as NAME or execution/NAME
+    execution: String,
+    /// Why, for the record
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+pub(crate) fn accept_pin(arguments: &AcceptPinArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
+    record(&Decision::AcceptPin { execution, comment: arguments.message.clone() }, context)
 }
 
 /// Start no further nodes of an execution; running ones continue

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::cli::Context;
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::{self, Desired, DesiredFacts};
+use crate::cli::drive::registry_to_check;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::repo_context::{RepoContext, checked_config, here};
@@ -140,6 +141,8 @@ fn check_work_tree(
     let config = checked_config(manifest::read_config(read)?)?;
     let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
+    let text = |path: &str| input::read_text(&root, path, &config.limits);
+    diagnostics.extend(desired::check_sections(&registry_to_check(&config), &config.limits, text));
     if let Some(base) = &arguments.base {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
         let new = input::parse_all(&files, &config.limits);
@@ -161,6 +164,7 @@ fn check_commit(
     let DesiredFacts { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
+    diagnostics.extend(desired::check_sections(&registry_to_check(&config), &config.limits, read));
     if let Some(base) = &arguments.base {
         let new = desired::load(&workspace.repo, commit, &config)?;
         diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::A2aContext;
+use super::ProviderContext;
 use super::card::AgentInterface;
 use super::config::{Address, AgentLocation};
 use super::results::Results;
@@ -39,7 +39,7 @@ struct A2aTaskHandle {
 
 /// One attempt.
 pub(super) struct A2aExchange<'a> {
-    pub(super) shared: &'a A2aContext,
+    pub(super) shared: &'a ProviderContext,
     pub(super) attempt: &'a Attempt,
     pub(super) address: Address,
     pub(super) deadline: Option<Instant>,
@@ -58,7 +58,7 @@ pub(super) type FinalReport = Result<Results, AttemptOutcome>;
 
 impl<'a> A2aExchange<'a> {
     /// Gets ready; the time of the attempt begins now.
-    pub(super) fn new(shared: &'a A2aContext, attempt: &'a Attempt, address: Address) -> Self {
+    pub(super) fn new(shared: &'a ProviderContext, attempt: &'a Attempt, address: Address) -> Self {
         let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self { shared, attempt, address, deadline }
     }

@@ -20,32 +20,21 @@ pub(super) use self::config::Address;
 use self::exchange::{A2aExchange, FinalReport};
 use crate::model::NodeReason;
 use crate::provider::criteria::check_elsewhere;
-use crate::provider::output::{AttemptLog, Redactor};
-use crate::provider::web::Web;
+use crate::provider::output::AttemptLog;
 use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,
-    ProviderSettings, Stop, check_criteria,
+    ProviderContext, Stop, check_criteria, stop_requested,
 };
 
 /// How long is waited, when an attempt has to end, for the answer that names the task.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The agents at addresses.
-pub(super) struct RemoteAgents(Arc<A2aContext>);
-
-/// What all attempts have in common.
-struct A2aContext {
-    settings: ProviderSettings,
-    redactor: Arc<Redactor>,
-    web: Web,
-}
+pub(super) struct RemoteAgents(ProviderContext);
 
 impl RemoteAgents {
-    pub(super) fn new(settings: ProviderSettings) -> Self {
-        let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
-        let redactor = Arc::new(Redactor::new(secrets));
-        let web = Web::new(&settings.allow_private);
-        Self(Arc::new(A2aContext { settings, redactor, web }))
+    pub(super) fn new(context: ProviderContext) -> Self {
+        Self(context)
     }
 
     /// Hands in the task and follows it for a moment.
@@ -55,7 +44,7 @@ impl RemoteAgents {
         address: Result<Address, ConfigError>,
         control: Control,
     ) -> AttemptFuture {
-        let shared = Arc::clone(&self.0);
+        let shared = self.0.clone();
         // What was handed in once is not handed in again.
         let again = attempt.handle.is_some();
         Box::pin(async move { run(&shared, attempt, address, control, again).await })
@@ -68,7 +57,7 @@ impl RemoteAgents {
         address: Result<Address, ConfigError>,
         control: Control,
     ) -> AttemptFuture {
-        let shared = Arc::clone(&self.0);
+        let shared = self.0.clone();
         // A poll changes nothing outside; answers are passed on by claimed attempts.
         attempt.answer = None;
         Box::pin(async move { run(&shared, attempt, address, control, true).await })
@@ -76,7 +65,7 @@ impl RemoteAgents {
 
     /// Has a task cancelled.
     pub(super) fn call_off(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CancelFuture {
-        let shared = Arc::clone(&self.0);
+        let shared = self.0.clone();
         Box::pin(async move {
             let address = address.map_err(|error| error.to_string())?;
             let exchange = A2aExchange::new(&shared, &attempt, address);
@@ -86,7 +75,7 @@ impl RemoteAgents {
 }
 
 async fn run(
-    shared: &A2aContext,
+    shared: &ProviderContext,
     attempt: Attempt,
     address: Result<Address, ConfigError>,
     control: Control,
@@ -122,7 +111,7 @@ async fn run(
         log.write(words.as_bytes());
         log.end_part();
     }
-    check_elsewhere(&shared.settings, &attempt, &mut report, &mut stop, log).await;
+    check_elsewhere(shared, &attempt, &mut report, &mut stop, log).await;
     report
 }
 
@@ -131,7 +120,7 @@ async fn begin(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Sto
     let mut handing_in = Box::pin(exchange.begin());
     let stop = tokio::select! {
         ended = &mut handing_in => return ended,
-        stop = asked(stop) => stop,
+        stop = stop_requested(stop) => stop,
     };
     match tokio::time::timeout(LAST_ANSWER, &mut handing_in).await {
         Ok(ended) if stop == Stop::Shutdown => return ended,
@@ -145,20 +134,11 @@ async fn begin(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Sto
 async fn go_on(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Stop>>) -> FinalReport {
     let stop = tokio::select! {
         ended = exchange.go_on() => return ended,
-        stop = asked(stop) => stop,
+        stop = stop_requested(stop) => stop,
     };
     if stop == Stop::Cancel {
         // The node is cancelled in any case.
         let _ = tokio::time::timeout(LAST_ANSWER, exchange.call_off()).await;
     }
     Err(AttemptOutcome::Stopped(stop))
-}
-
-/// Waits until the engine asks to stop, for ever if it cannot ask any more.
-async fn asked(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    let seen = stop.wait_for(Option::is_some).await.ok().and_then(|seen| *seen);
-    match seen {
-        Some(asked) => asked,
-        None => std::future::pending().await,
-    }
 }

@@ -28,7 +28,7 @@ async fn desk() -> Desk {
         "secretHeaders": {"Authorization": "Bearer API_TOKEN"},
         "pollInterval": "7s",
     });
-    bench.settings.agents.insert("scribe".to_owned(), map(settings));
+    bench.configure("agents", "scribe", settings);
     Desk { bench, server }
 }
 
@@ -280,7 +280,7 @@ async fn a_lost_runner_s_task_is_found_and_no_second_one_made() {
 #[tokio::test]
 async fn an_agent_that_names_its_own_contexts_is_given_none() {
     let mut desk = desk_with("TASK_STATE_COMPLETED", "", json!([])).await;
-    desk.bench.settings.agents.get_mut("scribe").unwrap().insert("contextId".to_owned(), json!(false));
+    desk.bench.settings.sections["agents"]["scribe"]["contextId"] = json!(false);
     desk.bench.attempt.attempt = 2;
     desk.run().await;
     let [(name, params)] = desk.called().await.try_into().unwrap();
@@ -423,8 +423,8 @@ async fn a_card_says_where_the_agent_is_asked_and_cannot_lead_elsewhere() {
             .respond_with(ResponseTemplate::new(200).set_body_json(card))
     };
     at(card(format!("{}/rpc", desk.server.uri()))).mount(&desk.server).await;
-    let settings = map(json!({"card": desk.server.uri()}));
-    desk.bench.settings.agents.insert("scribe".to_owned(), settings);
+    let settings = json!({"card": desk.server.uri()});
+    desk.bench.configure("agents", "scribe", settings);
     let report = desk.run().await;
     let AttemptOutcome::Blocked { handle, .. } = report.outcome else { panic!("{report:?}") };
     assert_eq!(desk.called().await[0].1["tenant"], "acme");
@@ -604,12 +604,12 @@ async fn settings_of_an_agent_at_an_address_are_checked_and_stand_in_the_configu
             "`config.secretHeaders.X` needs the variable HOME, named in `providers.secrets` and set",
         ),
     ] {
-        desk.bench.settings.agents.insert("scribe".to_owned(), map(settings));
+        desk.bench.configure("agents", "scribe", settings);
         assert_eq!(check(&desk.bench, "agent://scribe", json!({})).unwrap_err(), expected);
     }
     desk.bench.settings.allow_private.clear();
     let settings = json!({"url": format!("{}/rpc", desk.server.uri())});
-    desk.bench.settings.agents.insert("scribe".to_owned(), map(settings));
+    desk.bench.configure("agents", "scribe", settings);
     let (message, retryable) = failure(desk.run().await);
     assert!(message.starts_with("`127.0.0.1` is a private address") && !retryable, "{message}");
     assert!(desk.called().await.is_empty());

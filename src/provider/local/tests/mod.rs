@@ -72,6 +72,12 @@ pub(in crate::provider) fn shell(line: &str) -> Bench {
 }
 
 impl Bench {
+    /// Writes settings below a name in a section of the configuration.
+    pub(in crate::provider) fn configure(&mut self, section: &str, name: &str, settings: Value) {
+        let section = self.settings.sections.entry(section).or_insert_with(|| json!({}));
+        section[name] = settings;
+    }
+
     pub(in crate::provider) fn checkout(&self) -> PathBuf {
         self.home.path().join("checkout")
     }
