@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use tracing::{debug, info, info_span, trace};
 
 use super::lease_waits::LeaseWaits;
-use super::packing::Packing;
 use super::shutdown::Shutdown;
 use super::tips::TipReader;
 use super::work_queue::WorkQueue;
@@ -23,6 +22,7 @@ use crate::engine::attempt::workspace::Checkouts;
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
 use crate::engine::commit::pacing::PushLimiter;
+use crate::engine::commit::packing::Packing;
 use crate::engine::execution::active::terms;
 use crate::engine::execution::step::PlannerTerms;
 use crate::engine::inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};

@@ -8,7 +8,6 @@ mod history;
 mod idle;
 mod intake;
 mod lease_waits;
-mod packing;
 mod publish;
 mod remote_polls;
 mod shutdown;

@@ -14,25 +14,25 @@ const WHEN_BUSY: u32 = 500;
 
 /// How much was written since Git was last asked to pack.
 #[derive(Debug, Default)]
-pub(super) struct Packing {
+pub(crate) struct Packing {
     commits: u32,
     under_way: Option<JoinHandle<()>>,
 }
 
 impl Packing {
     /// A commit was published.
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         self.commits = self.commits.saturating_add(1);
     }
 
     /// Whether enough was written. One packing at a time.
-    pub(super) fn is_due(&self, idle: bool) -> bool {
+    pub(crate) fn is_due(&self, idle: bool) -> bool {
         let free = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
         free && self.commits >= if idle { WHEN_IDLE } else { WHEN_BUSY }
     }
 
     /// Has Git pack beside the loop, if it finds that worth it.
-    pub(super) fn start(&mut self, repo: Repo) {
+    pub(crate) fn start(&mut self, repo: Repo) {
         debug!(commits = self.commits, "ask git whether to pack");
         self.commits = 0;
         self.under_way = Some(tokio::task::spawn_blocking(move || {
