@@ -140,6 +140,25 @@ pub struct Limits {
     /// How many attempts are under way at once in a namespace, on all runners together, by its name; `*` stands for every
     /// namespace that is not named.
     pub namespaces: BTreeMap<String, u32>,
+    /// How much one attempt may change.
+    pub results: ResultLimits,
+}
+
+/// How much one attempt may change, where that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ResultLimits {
+    /// Bytes in all files that changed; 50 MiB.
+    pub bytes: u64,
+    /// Files that changed; 10,000.
+    pub files: u64,
+}
+
+impl Default for ResultLimits {
+    fn default() -> Self {
+        // Half of what hosts refuse of a single file, so that a result that is taken here is taken there.
+        Self { bytes: 50 << 20, files: 10_000 }
+    }
 }
 
 impl Limits {
@@ -152,8 +171,15 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let namespaces = BTreeMap::new();
-        Self { file_bytes: 1 << 20, documents: 1_000, depth: 64, aliases: 100, deletions: 0.5, namespaces }
+        Self {
+            file_bytes: 1 << 20,
+            documents: 1_000,
+            depth: 64,
+            aliases: 100,
+            deletions: 0.5,
+            namespaces: BTreeMap::new(),
+            results: ResultLimits::default(),
+        }
     }
 }
 

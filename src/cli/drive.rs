@@ -57,6 +57,7 @@ impl PassBounds {
             allow_mass_delete: self.allow_mass_delete,
             runner: runner_name(),
             stream_output: context.is_verbose(),
+            work_dir: context.environment.work_home(),
         }
     }
 }

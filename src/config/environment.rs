@@ -125,6 +125,16 @@ impl Environment {
         Some(base.join("planspec"))
     }
 
+    /// Where tasks work: below `RUNNER_TEMP` in a CI job, which its host empties, else with the other caches.
+    #[must_use]
+    pub fn work_home(&self) -> Option<PathBuf> {
+        let temporary = self.os("RUNNER_TEMP").map(PathBuf::from).filter(|path| path.is_absolute());
+        match temporary.filter(|_| self.ci().is_some()) {
+            Some(temporary) => Some(temporary.join("planspec")),
+            None => Some(self.cache_home()?.join("work")),
+        }
+    }
+
     /// The editor for people: `VISUAL`, else `EDITOR`. A command line, to be split into words.
     #[must_use]
     pub fn editor(&self) -> Option<&str> {

@@ -56,12 +56,13 @@ pub fn collect(
         if !dry_run {
             for chunk in changes.chunks(BATCH) {
                 let batch = batch_of(chunk, tips.desired.id, clock.now(), runner);
-                match publisher.deliver(&tips.config, status, &batch)? {
+                match publisher.deliver(&tips.config, status, &batch, &[])? {
                     PublishOutcome::Done { commit, .. } => {
                         tip = commit;
                         status = StatusTree::at(repo, Some(commit))?;
                     }
                     PublishOutcome::Unchanged => {}
+                    PublishOutcome::WorkRefused(_, error) => return Err(error.into()),
                     PublishOutcome::Moved(_) => raced = true,
                 }
             }

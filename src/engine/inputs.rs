@@ -1,5 +1,6 @@
 //! What a reconcile is given, and what it reports.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,4 +73,6 @@ pub struct ReconcileOptions {
     pub runner: String,
     /// Pass the lines on that providers print.
     pub stream_output: bool,
+    /// Where the workspaces of all repositories are; beside the other caches of the repository when absent.
+    pub work_dir: Option<PathBuf>,
 }

@@ -90,6 +90,11 @@ pub(super) struct GitOutput {
 }
 
 impl GitOutput {
+    /// Whether the program printed more than was kept.
+    pub(super) fn is_cut(&self) -> bool {
+        self.stdout.len() >= OUTPUT_LIMIT
+    }
+
     /// As of a successful run that printed nothing.
     pub(super) fn nothing() -> Self {
         Self { success: true, stdout: Vec::new(), stderr: String::new(), retry_after: None }
@@ -119,6 +124,21 @@ impl GitCommand {
         // On a terminal it stays in the foreground: `ssh` asks there for a passphrase, and Ctrl-C reaches all of them.
         let own_group = !has_terminal();
         Self { command, arguments, directory: directory.to_owned(), timeout, stop, input: None, own_group }
+    }
+
+    /// A run that heeds no configuration but that of the repository which it is given: what the user has set up, such as
+    /// filters and merge drivers, are programs, and here they would be chosen by files that a task wrote.
+    pub(super) fn isolated(directory: &Path) -> Self {
+        let mut isolated = Self::new(directory, &[]);
+        for name in ["GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_ATTR_SOURCE"] {
+            isolated.command.env_remove(name);
+        }
+        isolated
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            // What is missing was to be fetched before; here it is an error.
+            .env("GIT_NO_LAZY_FETCH", "1")
     }
 
     /// Adds arguments.

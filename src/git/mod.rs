@@ -16,13 +16,15 @@ mod repository;
 mod stop;
 mod url;
 mod work_tree;
+mod workspace;
 
 pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
-pub use refs::{SwapResult, is_branch_name};
-pub use remote::{LineDepth, OutagePatience, PushResult, RefUpdate, Remote, RemoteOptions};
+pub use refs::{RefUpdate, SwapResult, is_branch_name};
+pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
+pub use workspace::{ChangedPaths, FileChange, NewCommit, ObjectCache, Quarantine, ResultMerge, WorkingCopy};

@@ -119,6 +119,40 @@ impl Repo {
         Ok(Signature::of(&signature))
     }
 
+    /// The same, or planspec itself: a runner needs no name of its own, since its trailer says which it was.
+    #[must_use]
+    pub fn runner_identity(&self) -> Signature {
+        self.identity().unwrap_or_else(|_| Signature {
+            name: "planspec".to_owned(),
+            email: "planspec@localhost".to_owned(),
+        })
+    }
+
+    /// The tags, as lines of `packed-refs`.
+    ///
+    /// # Errors
+    /// When the references cannot be read.
+    pub fn packed_tags(&self) -> Result<String, GitError> {
+        use std::fmt::Write as _;
+        let failed = || GitError::doing("cannot list the tags");
+        let mut lines = String::new();
+        for tag in self.inner.references_glob("refs/tags/*").map_err(failed())? {
+            let tag = tag.map_err(failed())?;
+            let (Ok(name), Some(id)) = (tag.name(), tag.target()) else { continue };
+            // Writing to a string cannot fail.
+            let _ = writeln!(lines, "{id} {name}");
+            if let Ok(peeled) = tag.peel(git2::ObjectType::Commit).map(|object| object.id())
+                && peeled != id
+            {
+                let _ = writeln!(lines, "^{peeled}");
+            }
+        }
+        if !lines.is_empty() {
+            lines.insert_str(0, "# pack-refs with: peeled fully-peeled sorted \n");
+        }
+        Ok(lines)
+    }
+
     /// Writes the identity into this repository's own configuration.
     ///
     /// # Errors
@@ -237,6 +271,17 @@ impl Repo {
 
     pub(super) fn odb(&self) -> Result<git2::Odb<'_>, GitError> {
         self.inner.odb().map_err(GitError::doing("cannot open the object database"))
+    }
+
+    /// Reads an object again that was not found, after its remote was asked for it: a partial clone leaves out what it does not
+    /// need at once, and Git fetches it when it is asked for.
+    pub(super) fn promised<T>(
+        &self,
+        id: ObjectId,
+        error: git2::Error,
+        again: impl FnOnce() -> Result<T, git2::Error>,
+    ) -> Result<T, git2::Error> {
+        if error.code() == ErrorCode::NotFound && self.fetch_object(id) { again() } else { Err(error) }
     }
 
     /// An object that was not found, or could not be read.

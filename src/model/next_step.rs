@@ -56,7 +56,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
             // The answer first, as it lets the attempt go on; the others end it.
             NodeReason::InputRequired => vec![Do::Answer, Do::Complete, Do::Fail],
             // Both ask whether the work was done, which only a person can find out.
-            NodeReason::RunnerLost | NodeReason::ContentRefused => vec![Do::Retry, Do::Complete, Do::Fail],
+            reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
             NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
                 vec![Do::Complete, Do::Explain, Do::Fail]

@@ -13,6 +13,7 @@ mod lease_model;
 #[cfg(test)]
 mod properties;
 mod schedule;
+mod work;
 
 pub(crate) use binding::capability;
 pub(crate) use execution::{
@@ -22,3 +23,4 @@ pub(crate) use execution::{
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
+pub(crate) use work::{ChangedFile, new_work, refusals, results_before};

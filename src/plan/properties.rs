@@ -327,6 +327,7 @@ impl<'a> Simulation<'a> {
                 assert!(draft.start(
                     &ready,
                     self.basis(&draft, ready.node, &ready.target),
+                    None,
                     self.runner,
                     self.now
                 ));

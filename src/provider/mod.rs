@@ -30,7 +30,10 @@ use context::ProviderContext;
 pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
-pub use workspace::{PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
+pub use workspace::{
+    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
+    WorkspaceError, WorkspaceFault,
+};
 
 use crate::model::JsonMap;
 pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};

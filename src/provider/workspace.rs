@@ -1,10 +1,12 @@
-//! Where local work happens: a private checkout. The engine implements it; providers only ask for one.
+//! Where local work happens: a workspace with the files of a commit. The engine implements it; providers only ask for one,
+//! and say what becomes of the files that changed.
 
 use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::model::NodeReason;
+use crate::model::{DiscardedChanges, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault};
 
 /// Gives private checkouts of one commit.
@@ -53,7 +55,7 @@ impl WorkspaceError {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -64,19 +66,104 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What becomes of the files that a task changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChangePolicy {
+    /// They are kept as a commit, and what comes after builds on it.
+    Commit,
+    /// They are dropped, and counted.
+    #[default]
+    Discard,
+    /// There must be none.
+    Forbid,
+}
+
+/// Whether content must not be in a result, such as a secret.
+pub type ContentCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// What a task may change, and what becomes of it.
+#[derive(Clone)]
+pub struct ChangeRules {
+    /// What becomes of it.
+    pub policy: ChangePolicy,
+    /// Globs of the only paths that may change; any when empty. A path that is denied by default may change when it is
+    /// named here literally.
+    pub allow: Vec<String>,
+    /// Globs of paths that may not change.
+    pub deny: Vec<String>,
+    /// Content that must not be in a result.
+    pub is_secret: ContentCheck,
+}
+
+/// What was found of the changes of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CollectedChanges {
+    /// There were none.
+    None,
+    /// They are dropped.
+    Discarded(DiscardedChanges),
+    /// They are a commit now.
+    Result(NodeResult),
+}
+
+/// Why the changes of a task are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// Something changed that may not.
+    #[error("{0}")]
+    Refused(String),
+    /// This machine could not take them in; the work itself may be as good as any.
+    #[error("what it changed cannot be taken in")]
+    Runner(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+type Collect = Box<dyn FnMut(&ChangeRules) -> Result<CollectedChanges, CollectError> + Send>;
 type ReleaseCheckout = Box<dyn FnOnce(PathBuf) + Send>;
 
 /// A private checkout: a folder that is given back when this is dropped.
 pub struct PrivateCheckout {
     path: PathBuf,
     // An `Option`, because `drop` has only a reference, and the function can be called once.
+    readable: Vec<PathBuf>,
+    collect: Option<Collect>,
     give_back: Option<ReleaseCheckout>,
 }
 
 impl PrivateCheckout {
     /// A checkout at `path`; `give_back` is called with the path when it is no longer used.
     pub fn new(path: PathBuf, give_back: impl FnOnce(PathBuf) + Send + 'static) -> Self {
-        Self { path, give_back: Some(Box::new(give_back)) }
+        Self { path, readable: Vec::new(), collect: None, give_back: Some(Box::new(give_back)) }
+    }
+
+    /// The same, with what takes in the changes.
+    #[must_use]
+    pub fn collecting(
+        mut self,
+        collect: impl FnMut(&ChangeRules) -> Result<CollectedChanges, CollectError> + Send + 'static,
+    ) -> Self {
+        self.collect = Some(Box::new(collect));
+        self
+    }
+
+    /// The same, with places outside that Git needs to read.
+    #[must_use]
+    pub fn reading(mut self, readable: Vec<PathBuf>) -> Self {
+        self.readable = readable;
+        self
+    }
+
+    /// Places outside that Git in the checkout needs to read.
+    #[must_use]
+    pub fn readable(&self) -> &[PathBuf] {
+        &self.readable
+    }
+
+    /// Takes in what changed since the checkout was made. Blocks.
+    ///
+    /// # Errors
+    /// [`CollectError`].
+    pub fn collect(&mut self, rules: &ChangeRules) -> Result<CollectedChanges, CollectError> {
+        self.collect.as_mut().map_or(Ok(CollectedChanges::None), |collect| collect(rules))
     }
 }
 
@@ -98,6 +185,8 @@ impl Drop for PrivateCheckout {
     fn drop(&mut self) {
         // On every way out, also when the attempt is aborted: a checkout that is not given back is lost to the pool.
         if let Some(give_back) = self.give_back.take() {
+            // The closure that collects holds the workspace as well, and lets go of it first.
+            self.collect = None;
             give_back(std::mem::take(&mut self.path));
         }
     }

@@ -46,6 +46,13 @@ impl PinKind {
     }
 }
 
+/// The reference that keeps what the nodes of an Execution changed. No branch: nothing that a task wrote, such as a workflow,
+/// may start anything before somebody looked at it.
+#[must_use]
+pub fn results_ref(execution: &ResourceKey) -> String {
+    format!("refs/planspec/results/{}/{}", execution.namespace, execution.name)
+}
+
 /// What a path of the status tree holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatusPath {

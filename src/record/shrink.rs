@@ -77,6 +77,10 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
             failures: node.extensions.failures,
             // A later Execution compares with it to see whether it may reuse the node.
             basis: node.extensions.basis.clone(),
+            // A reference keeps the commits as long as the record is there, and they say what came of the work.
+            base: node.extensions.base.clone(),
+            result: node.extensions.result.clone(),
+            discarded: node.extensions.discarded,
             exit_code: node.extensions.exit_code,
             log: log.map(|log| LogSummary {
                 // What is left recognises a log that somebody kept, and shows that there was one.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Artifact, CriterionResult, JsonMap, LogSummary, NodeReason};
+use crate::model::{
+    Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeReason, NodeResult,
+};
 
 /// Why an attempt ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,10 @@ pub struct Evidence {
     pub criteria: Vec<CriterionResult>,
     /// What was left in the artifacts directory.
     pub artifacts: Vec<Artifact>,
+    /// What it changed, where that is kept.
+    pub result: Option<NodeResult>,
+    /// What it changed, where that is not kept.
+    pub discarded: Option<DiscardedChanges>,
 }
 
 /// The end of an attempt, with what was seen of it.

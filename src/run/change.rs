@@ -94,6 +94,8 @@ pub(crate) enum NodeChange {
         // Small, and shared between copies of a status: a chain of 1,000 tasks took 5.2 ms a node before, and takes 3.9
         // ms.
         basis: Option<Arc<InputFingerprint>>,
+        /// The commit that it works on, where that is not the pinned one.
+        base: Option<String>,
         /// The runner that claims it.
         runner: String,
         /// The token of the lease under which it is claimed.

@@ -1,5 +1,7 @@
 //! The fold: one change applied to the status of an Execution. The status is the sum of its changes.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
@@ -212,17 +214,20 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         message.clone_into(&mut node.message);
     };
     match change {
-        NodeChange::Start { binding, basis, runner, token } => {
+        NodeChange::Start { binding, basis, base, runner, token } => {
             start(node, at);
             let begun = &mut node.extensions;
             begun.binding.clone_from(binding);
             begun.basis.clone_from(basis);
+            begun.base.clone_from(base);
             (begun.runner, begun.token) = (Some(runner.clone()), *token);
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
             node.outputs.clone_from(outputs);
             keep(node, evidence);
+            // Only of work that succeeded: what a failed attempt changed is nobody's base.
+            node.extensions.result = evidence.result.clone().map(Arc::new);
             node.extensions.answer = None;
         }
         NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
@@ -279,6 +284,8 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.extensions.exit_code = there.exit_code;
     node.extensions.log.clone_from(&there.log);
     node.extensions.criteria.clone_from(&there.criteria);
+    node.extensions.result.clone_from(&there.result);
+    node.extensions.discarded = there.discarded;
 }
 
 /// Keeps what a person decided until the remote work is cancelled.
@@ -315,6 +322,7 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     node.extensions.exit_code = evidence.exit_code;
     node.extensions.log.clone_from(&evidence.log);
     node.extensions.criteria.clone_from(&evidence.criteria);
+    node.extensions.discarded = evidence.discarded;
     node.extensions.retry_at = None;
     node.extensions.blocked_since = None;
     node.extensions.handle = None;
@@ -369,7 +377,7 @@ mod tests {
         let start = || {
             Change::Node(
                 id.clone(),
-                NodeChange::Start { binding: None, basis: None, runner: "r".into(), token: None },
+                NodeChange::Start { binding: None, basis: None, base: None, runner: "r".into(), token: None },
             )
         };
         let retry = |counted| {

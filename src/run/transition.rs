@@ -49,7 +49,7 @@ mod tests {
     fn changes() -> Vec<NodeChange> {
         let (reason, message) = (NodeReason::ProviderFailed, String::new());
         vec![
-            NodeChange::Start { binding: None, basis: None, runner: "r".into(), token: None },
+            NodeChange::Start { binding: None, basis: None, base: None, runner: "r".into(), token: None },
             NodeChange::Succeed {
                 reason: None,
                 message: message.clone(),

@@ -72,6 +72,22 @@ impl Graph {
         self.node(node)
     }
 
+    /// A task that runs a shell line in the repository's files and keeps what it changes.
+    pub(crate) fn editor(self, id: &str, after: &[&str], script: &str) -> Self {
+        self.editor_with(id, after, script, &json!({}))
+    }
+
+    /// The same, with more settings.
+    pub(crate) fn editor_with(mut self, id: &str, after: &[&str], script: &str, settings: &Value) -> Self {
+        let mut config = json!({ "command": script, "shell": true, "grace": "500ms", "changes": "commit" });
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        self.rules.push(json!({
+            "selector": { "planRef": { "name": self.name }, "nodeId": id },
+            "target": { "provider": "tool://sh", "config": config },
+        }));
+        self.node(json!({ "id": id, "kind": "Task", "dependsOn": after, "description": format!("Do {id}") }))
+    }
+
     /// Any node.
     pub(crate) fn node(mut self, node: Value) -> Self {
         self.nodes.push(node);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use jiff::Timestamp;
 use planspec::git::{BranchCommit, EntryMode, GitError, ObjectId, Repo, Signature};
@@ -203,59 +202,6 @@ fn no_hook_runs_when_a_commit_is_made() {
     assert!(!witness.exists(), "{}", fs::read_to_string(&witness).unwrap_or_default());
 }
 
-fn export(world: &TestEnvironment, revision: &str, into: &Path) -> Result<(), GitError> {
-    let repo = Repo::open(&world.repo()).unwrap();
-    repo.export(repo.resolve_commit(revision).unwrap(), into)
-}
-
-#[test]
-fn a_checkout_holds_the_files_and_nothing_of_git() {
-    let world = TestEnvironment::with_files(&[("a", "1\n"), ("d/e/f", "2\n"), ("run.sh", "#!/bin/sh\n")]);
-    world.git(&["update-index", "--chmod=+x", "run.sh"]).succeeds();
-    std::os::unix::fs::symlink("/etc/passwd", world.repo().join("link")).unwrap();
-    world.git(&["add", "link"]).succeeds();
-    world.git(&["commit", "--quiet", "-m", "More"]).succeeds();
-    let head = world.git_output(&["rev-parse", "HEAD"]);
-    world.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},module")]).succeeds();
-    world.git(&["commit", "--quiet", "-m", "A submodule"]).succeeds();
-    let into = world.root().join("checkout/1");
-    export(&world, "HEAD", &into).unwrap();
-    let mut names: Vec<String> =
-        fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    assert_eq!(names, ["a", "d", "run.sh"]);
-    assert_eq!(fs::read_to_string(into.join("d/e/f")).unwrap(), "2\n");
-    let mode = |name: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::metadata(into.join(name)).unwrap().permissions().mode() & 0o100
-    };
-    assert_eq!((mode("a"), mode("run.sh")), (0, 0o100));
-    let error = export(&world, "HEAD", &into).unwrap_err();
-    assert!(error.to_string().ends_with("is not empty"), "{error}");
-}
-
-#[test]
-fn a_hostile_tree_writes_nothing_outside_its_checkout() {
-    let world = TestEnvironment::with_files(&[("a", "secret-content\n")]);
-    let blob = world.git_output(&["rev-parse", "HEAD:a"]);
-    for name in ["..", "../escape", ".git", ".GIT", "a/b", "/tmp/x", "git~1", "."] {
-        let commit = hostile_commit(&world, &[("100644", name, &blob)]);
-        let into = world.root().join(format!("checkout-{}", commit));
-        let error = export(&world, &commit, &into).unwrap_err();
-        assert!(matches!(error, GitError::BadPath { .. }), "{name}: {error}");
-        assert!(!error.to_string().contains("secret-content"));
-        assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{name}");
-    }
-    // A link and a directory of the same name: the directory must not be reached through the link.
-    let subtree = hostile_tree(&world, &[("100644", "x", &blob)]);
-    let commit = hostile_commit(&world, &[("120000", "d", &blob), ("40000", "d", &subtree)]);
-    let into = world.root().join("twice");
-    export(&world, &commit, &into).unwrap();
-    assert!(into.join("d").is_dir() && into.join("d/x").is_file());
-    let commit = hostile_commit(&world, &[("100644", "same", &blob), ("100755", "same", &blob)]);
-    export(&world, &commit, &world.root().join("same")).unwrap_err();
-}
-
 /// A tree that `git` itself would not make.
 fn hostile_tree(world: &TestEnvironment, lines: &[(&str, &str, &str)]) -> String {
     let mut bytes = Vec::new();
@@ -268,7 +214,7 @@ fn hostile_tree(world: &TestEnvironment, lines: &[(&str, &str, &str)]) -> String
     world.git_output(&["hash-object", "-w", "-t", "tree", "--literally", file.to_str().unwrap()])
 }
 
-fn hostile_commit(world: &TestEnvironment, lines: &[(&str, &str, &str)]) -> String {
+pub(crate) fn hostile_commit(world: &TestEnvironment, lines: &[(&str, &str, &str)]) -> String {
     let tree = hostile_tree(world, lines);
     world.git_output(&["commit-tree", &tree, "-m", "Hostile"])
 }

@@ -69,6 +69,9 @@ mod reconciled;
 mod rerun;
 mod skip;
 mod validate;
+mod work;
+mod work_bases;
+mod workspaces;
 mod writing;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.

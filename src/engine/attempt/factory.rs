@@ -1,15 +1,19 @@
 //! What a provider is given for an attempt: the claim with every expression replaced.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::engine::attempt::workspace::Checkouts;
-use crate::git::ObjectId;
-use crate::model::{BindingTarget, Digest, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::config::Identity;
+use crate::engine::attempt::collect::WorkOrder;
+use crate::engine::attempt::workspace::Workspaces;
+use crate::git::{ObjectId, Signature};
+use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::{capability, inputs, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
+use crate::record::results_ref;
 use crate::run::CompiledPlan;
 use crate::run::parameter::hint;
 
@@ -31,8 +35,10 @@ pub(crate) struct Claim {
 
 /// Makes what providers are given.
 pub(crate) struct AttemptFactory {
-    checkouts: Arc<Checkouts>,
+    workspaces: Arc<Workspaces>,
     runs_dir: PathBuf,
+    /// Whose name and address work is committed under.
+    identities: BTreeMap<String, Identity>,
 }
 
 impl Claim {
@@ -47,8 +53,30 @@ impl Claim {
 }
 
 impl AttemptFactory {
-    pub(crate) fn new(checkouts: Arc<Checkouts>, runs_dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self { checkouts, runs_dir })
+    pub(crate) fn new(
+        workspaces: Arc<Workspaces>,
+        runs_dir: PathBuf,
+        identities: BTreeMap<String, Identity>,
+    ) -> Arc<Self> {
+        Arc::new(Self { workspaces, runs_dir, identities })
+    }
+
+    /// The workspaces of this runner.
+    pub(crate) fn workspaces(&self) -> &Workspaces {
+        &self.workspaces
+    }
+
+    /// In whose name work is committed: who the configuration says the provider is, else the provider itself.
+    fn author(&self, provider: &str) -> Signature {
+        let name = provider.split_once("://").map_or(provider, |(_, name)| name);
+        let named = |name: &str| self.identities.get_key_value(name);
+        match named(provider).or_else(|| named(name)) {
+            Some((name, identity)) => {
+                let email = identity.emails.first().cloned();
+                Signature { name: name.clone(), email: email.unwrap_or_else(|| no_address(name)) }
+            }
+            None => Signature { name: provider.to_owned(), email: no_address(name) },
+        }
     }
 
     /// Everything the provider gets, with all expressions replaced.
@@ -70,10 +98,20 @@ impl AttemptFactory {
         let config = settings(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
-        let parsed: ObjectId =
-            commit.parse().map_err(|_| broken("the pinned commit is malformed".to_owned()))?;
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
+        // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
+        let base = state.and_then(|state| state.extensions.base.as_ref()).unwrap_or(&commit);
+        let base: ObjectId =
+            base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
+        let idempotency_key = format!("{uid}/{id}/{}", claim.attempt_id());
+        let work = work_key(uid, id, state, &commit);
+        let order = WorkOrder {
+            base,
+            reference: results_ref(&claim.key),
+            author: self.author(&claim.target.provider),
+            message: message(claim, node, &idempotency_key, &work),
+        };
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;
         Ok(Attempt {
@@ -82,8 +120,8 @@ impl AttemptFactory {
             attempt: claim.attempt,
             run_id: status.run_id.clone().unwrap_or_else(|| uid.clone()),
             // With the token of the lease in it, two runners never use one key for two pieces of work.
-            idempotency_key: format!("{uid}/{id}/{}", claim.attempt_id()),
-            work: work_key(uid, id, state, &commit),
+            idempotency_key,
+            work,
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
             provider: claim.target.provider.clone(),
             config,
@@ -94,7 +132,7 @@ impl AttemptFactory {
             commit,
             // Below the attempt's name too: the log of a lost runner's attempt is not written over.
             run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id()),
-            workspace: self.checkouts.of(parsed),
+            workspace: self.workspaces.of(order),
             handle: state.and_then(|state| state.extensions.handle.clone()),
             // Set where remote work is polled; what is about to start has no age.
             age: std::time::Duration::ZERO,
@@ -107,17 +145,47 @@ impl AttemptFactory {
     }
 }
 
+/// An address that nobody has.
+fn no_address(name: &str) -> String {
+    let local: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).collect();
+    format!("{}@planspec.invalid", if local.is_empty() { "task" } else { &local })
+}
+
+/// The message of the commit that a node's work becomes: what was asked for, and how to find the attempt that did it.
+fn message(claim: &Claim, node: &Node, attempt: &str, work: &str) -> String {
+    let description = node.description.as_deref().unwrap_or_default().trim();
+    let first = description.lines().next().unwrap_or_default();
+    let subject = match (&node.name, first) {
+        (Some(name), _) => name.clone(),
+        (None, "") => format!("Work on {}", node.id),
+        (None, first) => first.to_owned(),
+    };
+    // Control characters would end the subject, or a trailer.
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let body = if description.is_empty() || description == subject { "" } else { description };
+    let gap = if body.is_empty() { "" } else { "\n\n" };
+    let ResourceKey { namespace, name, .. } = &claim.key;
+    let provider = plain(&claim.target.provider);
+    format!(
+        "{}{gap}{body}\n\nPlanspec-Execution: {namespace}/{name}\nPlanspec-Node: {}\nPlanspec-Attempt: {attempt}\n\
+         Planspec-Provider: {provider}\nPlanspec-Work-Key: {work}\n",
+        plain(&subject),
+        node.id,
+    )
+}
+
 /// A name for what is to be done: a digest of the task with its inputs, of the provider with its settings, and of the
-/// pinned commit, so that the same key means the same work. It outlives runners, because what a lost one began may be found
+/// commit that it works on, so that the same key means the same work. It outlives runners, because what a lost one began may be found
 /// by it, and changes with each failure and each `retry`: a service would else answer with the failed work once more.
 fn work_key(uid: &str, id: &NodeId, state: Option<&NodeStatus>, commit: &str) -> String {
     let extensions = state.map(|state| &state.extensions);
     let begun_with = extensions.and_then(|extensions| extensions.basis.as_deref());
+    let base = extensions.and_then(|extensions| extensions.base.as_deref());
     let all = json!({
         "failures": extensions.map_or(0, |extensions| extensions.failures),
         "reset": extensions.and_then(|extensions| extensions.reset_at),
         "begunWith": begun_with.map(|begun| [&begun.node, &begun.inputs, &begun.target]),
-        "commit": commit,
+        "commit": base.unwrap_or(commit),
     });
     let digest = Digest::of_value(&all);
     // The name of the algorithm stands in front, and says nothing to a service.
@@ -133,7 +201,7 @@ fn promise(capabilities: Vec<capability::Capability>) -> OutputContract {
 }
 
 /// What the work of a node is about.
-fn brief(compiled: &CompiledPlan, node: &crate::model::Node) -> Brief {
+fn brief(compiled: &CompiledPlan, node: &Node) -> Brief {
     Brief {
         goal: compiled.goal.as_ref().map(|(_, goal)| goal.clone()),
         plan: compiled.plan.description.clone(),

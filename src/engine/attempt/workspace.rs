@@ -1,80 +1,161 @@
-//! Private checkouts: one folder for each attempt that runs, made from the pinned commit and removed after it.
+//! Workspaces for attempts: which commit one holds, where its objects come from, and what happens to it afterwards.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::git::{GitError, ObjectId, Remote, Repo};
-use crate::provider::{PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
+use tracing::{debug, warn};
+
+use super::collect::{ResultTerms, WorkOrder, collect};
+use crate::engine::clock::Clock;
+use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
+use crate::model::Digest;
+use crate::provider::{CollectError, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
 use crate::run::RunnerFault;
 
-/// Where checkouts are made.
-pub(crate) struct Checkouts {
+/// How many hexadecimal digits of a digest name the folder of a repository.
+const FOLDER_DIGITS: usize = 16;
+
+/// The workspaces of a runner.
+pub(crate) struct Workspaces {
     git_dir: PathBuf,
+    remote: Option<Remote>,
+    /// Where object cache and workspaces of this repository are; outside of it, so that Git which loses its `.git` in a
+    /// workspace cannot walk up into the user's.
+    dir: PathBuf,
+    terms: ResultTerms,
+    clock: Arc<dyn Clock>,
     /// Handles on the repository that nobody uses just now.
     repos: Mutex<Vec<Repo>>,
-    remote: Option<Remote>,
-    dir: PathBuf,
-    next: AtomicU64,
+    idle: Mutex<Vec<WorkingCopy>>,
+    /// Merges that were made here, by what was merged: a lost race plans the same again.
+    pub(super) merges: Mutex<HashMap<Vec<ObjectId>, ResultMerge>>,
 }
 
-impl Checkouts {
-    /// Checkouts of the repository at `git_dir` below `dir`, which belongs to this runner alone.
-    pub(crate) fn new(git_dir: &Path, remote: Option<Remote>, dir: PathBuf) -> Arc<Self> {
-        let git_dir = git_dir.to_owned();
-        let repos = Mutex::default();
-        Arc::new(Self { git_dir, repos, remote, dir, next: AtomicU64::new(0) })
+impl Workspaces {
+    /// Workspaces of the repository at `git_dir`, below `root`, which repositories share.
+    pub(crate) fn new(
+        git_dir: &Path,
+        remote: Option<Remote>,
+        root: &Path,
+        terms: ResultTerms,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let digest = Digest::of_bytes(git_dir.as_os_str().as_encoded_bytes());
+        let name: String =
+            digest.as_str().rsplit(':').next().unwrap_or_default().chars().take(FOLDER_DIGITS).collect();
+        Arc::new(Self {
+            git_dir: git_dir.to_owned(),
+            remote,
+            dir: root.join(name),
+            terms,
+            clock,
+            repos: Mutex::default(),
+            idle: Mutex::default(),
+            merges: Mutex::default(),
+        })
     }
 
-    fn export(&self, commit: ObjectId, into: &Path) -> Result<(), GitError> {
-        // A poisoned lock only means that another thread panicked; the handles themselves are sound.
-        let spare = self.repos.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    /// Gives workspaces for one attempt.
+    pub(crate) fn of(self: &Arc<Self>, order: WorkOrder) -> Arc<dyn Workspace> {
+        Arc::new(OrderedWorkspace { workspaces: Arc::clone(self), order: Arc::new(order) })
+    }
+
+    /// The cache that workspaces borrow from.
+    pub(super) fn cache(&self) -> Result<ObjectCache, GitError> {
+        ObjectCache::open(&self.dir.join("objects.git"))
+    }
+
+    /// Does something with a handle on the user's repository that no other thread uses.
+    pub(super) fn with_repo<T, E: From<GitError>>(
+        &self,
+        work: impl FnOnce(&Repo) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let spare = lock(&self.repos).pop();
         let repo = spare.map_or_else(|| Repo::open(&self.git_dir), Ok)?;
-        let exported = self.bring_in(&repo, commit).and_then(|()| repo.export(commit, into));
-        // Back also after a failure, which is about the commit and not about the handle.
-        self.repos.lock().unwrap_or_else(PoisonError::into_inner).push(repo);
-        exported
+        let done = work(&repo);
+        // Back also after a failure, which is about the work and not about the handle.
+        lock(&self.repos).push(repo);
+        done
     }
 
-    /// In a shallow clone, or after a force push, the pinned commit may not be here; the remote still has it.
-    fn bring_in(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
-        match &self.remote {
-            Some(remote) if repo.commit(commit).is_err() => remote.fetch_commit(repo, commit),
-            _ => Ok(()),
+    /// Brings a commit into the user's repository. In a shallow clone, or after a force push, the pinned one may not be there;
+    /// a result of another runner is where it is kept.
+    pub(super) fn bring_in(&self, repo: &Repo, commit: ObjectId, reference: &str) -> Result<(), GitError> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        if repo.contains(commit)? {
+            return Ok(());
         }
+        // By its reference first: that brings what lies between it and the pinned commit, which merging needs.
+        remote.fetch(repo, &[reference])?;
+        if repo.contains(commit)? { Ok(()) } else { remote.fetch_commit(repo, commit) }
     }
 
-    /// Gives checkouts of one commit.
-    pub(crate) fn of(self: &Arc<Self>, commit: ObjectId) -> Arc<dyn Workspace> {
-        Arc::new(CommitWorkspace { checkouts: Arc::clone(self), commit })
+    fn check_out(&self, order: &WorkOrder) -> Result<(WorkingCopy, ObjectCache), GitError> {
+        let cache = self.cache()?;
+        let tags = self.with_repo(|repo| -> Result<_, GitError> {
+            self.bring_in(repo, order.base, &order.reference)?;
+            cache.import(repo, order.base)?;
+            repo.packed_tags()
+        })?;
+        let pool = self.dir.join("work");
+        let idle = lock(&self.idle).pop();
+        let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
+        if let Err(error) = copy.check_out(&cache, order.base, &tags) {
+            // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
+            warn!(%error, "workspace cannot be reset");
+            copy.spoil();
+            copy = WorkingCopy::take(&pool)?;
+            copy.check_out(&cache, order.base, &tags)?;
+        }
+        copy.hand_out();
+        Ok((copy, cache))
+    }
+
+    fn give_back(&self, copy: WorkingCopy) {
+        if copy.is_in_use() {
+            return copy.spoil();
+        }
+        lock(&self.idle).push(copy);
     }
 }
 
-impl Drop for Checkouts {
-    fn drop(&mut self) {
-        // Best effort: files of a task that cannot be removed must not fail a reconcile that did its work.
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned lock only means that another thread panicked; what is in it is sound.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct CommitWorkspace {
-    checkouts: Arc<Checkouts>,
-    commit: ObjectId,
+struct OrderedWorkspace {
+    workspaces: Arc<Workspaces>,
+    order: Arc<WorkOrder>,
 }
 
-impl Workspace for CommitWorkspace {
+impl Workspace for OrderedWorkspace {
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
-        let number = self.checkouts.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.checkouts.dir.join(number.to_string());
-        let disk = |error| WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), error);
-        std::fs::create_dir_all(&path).map_err(disk)?;
-        // Before the export, so that dropping it removes what a failed one has left.
-        let checkout = PrivateCheckout::new(path, |path| {
-            let _ = std::fs::remove_dir_all(path);
-        });
-        let exported = self.checkouts.export(self.commit, &checkout);
-        exported.map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
+        let (copy, cache) = (self.workspaces.check_out(&self.order))
+            .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
+        let tree = copy.tree();
+        debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
+        let shared = Arc::new(Mutex::new(Some(copy)));
+        let (used, workspaces) = (Arc::clone(&shared), Arc::clone(&self.workspaces));
+        let give_back = move |_| {
+            if let Some(copy) = lock(&used).take() {
+                workspaces.give_back(copy);
+            }
+        };
+        let (workspaces, order) = (Arc::clone(&self.workspaces), Arc::clone(&self.order));
+        let objects = cache.objects();
+        let checkout =
+            PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
+                let copy = lock(&shared);
+                let copy = copy.as_ref().ok_or_else(|| {
+                    CollectError::Runner("the workspace was given back already".to_owned().into())
+                })?;
+                let at = workspaces.clock.now();
+                workspaces
+                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at))
+            });
         Ok(checkout)
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod dashboard;
+pub(crate) mod kept_work;
 pub(crate) mod lane;
 pub(crate) mod pacing;
 pub(crate) mod packing;

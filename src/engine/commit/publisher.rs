@@ -1,9 +1,12 @@
 //! Publishing: the one place where status commits are made and the branch is moved. Works on a thread of its own, so
 //! that ends of attempts gather meanwhile and go out together in the next commit.
 
+use super::kept_work::KeptWork;
 use crate::config::Config;
+use crate::engine::branches::{Publication, status_ref};
 use crate::engine::{Branches, EngineError};
-use crate::git::{ObjectId, Signature, SwapResult};
+use crate::git::{GitError, ObjectId, RefUpdate, Signature, SwapResult};
+use crate::model::ResourceKey;
 use crate::record::{Batch, StatusTree, Writer};
 
 /// Makes status commits and moves the branch.
@@ -27,19 +30,15 @@ pub(crate) enum PublishOutcome {
     Unchanged,
     /// Somebody else was faster; the branch is here now.
     Moved(Option<ObjectId>),
+    /// The remote refused the files of this Execution, and took nothing.
+    WorkRefused(ResourceKey, GitError),
 }
 
 impl Publisher {
     pub(crate) fn new(branches: &Branches) -> Result<Self, EngineError> {
         // It works on a thread of its own, where libgit2 wants another handle.
         let branches = branches.reopen()?;
-        // A runner needs no name of its own: what it writes is signed by its trailer.
-        let author = branches.repo().identity().unwrap_or_else(|_| Signature {
-            name: "planspec".to_owned(),
-            email: "planspec@localhost".to_owned(),
-        });
-        // Without a remote only the status branch itself can say to which branch it belongs; else the next
-        // checkout would decide.
+        let author = branches.repo().runner_identity();
         let writer = Writer::new().recording(branches.recorded());
         Ok(Self { branches, writer, author })
     }
@@ -50,6 +49,7 @@ impl Publisher {
         config: &Config,
         base: StatusTree,
         batch: &Batch,
+        work: &[KeptWork],
     ) -> Result<PublishOutcome, EngineError> {
         let repo = self.branches.repo();
         // Objects alone. Killed before the reference moves, this leaves nothing but garbage for `git gc`.
@@ -57,9 +57,26 @@ impl Publisher {
             return Ok(PublishOutcome::Unchanged);
         };
         let subject = repo.commit(commit)?.subject().to_owned();
-        Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
-            SwapResult::Done => PublishOutcome::Done { commit, subject },
-            SwapResult::Moved(tip) => PublishOutcome::Moved(tip),
+        if work.is_empty() {
+            return Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
+                SwapResult::Done => PublishOutcome::Done { commit, subject },
+                SwapResult::Moved(tip) => PublishOutcome::Moved(tip),
+            });
+        }
+        // The work first: where references cannot move in one step, work that nothing names yet does no harm, and a record
+        // whose work is missing would.
+        let mut updates = Vec::new();
+        for kept in work {
+            updates.push(kept.update(&self.branches, batch.at)?);
+        }
+        updates.push(RefUpdate { reference: status_ref(config), expected: base.commit, new: commit });
+        Ok(match self.branches.publish_all(&updates, &subject)? {
+            Publication::Done => PublishOutcome::Done { commit, subject },
+            Publication::Moved(tip) => PublishOutcome::Moved(tip),
+            Publication::Refused(index, error) => match work.get(index) {
+                Some(kept) => PublishOutcome::WorkRefused(kept.key.clone(), error),
+                None => return Err(error.into()),
+            },
         })
     }
 }

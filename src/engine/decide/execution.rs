@@ -344,7 +344,7 @@ fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> boo
         NodePhase::Blocked => {
             // These two wait for a person. Every other blocked node goes on by itself, or by a command of its
             // own.
-            matches!(state.extensions.reason, Some(NodeReason::RunnerLost | NodeReason::ContentRefused))
+            state.extensions.reason.is_some_and(NodeReason::needs_decision)
         }
         _ => false,
     })

@@ -233,11 +233,13 @@ pub fn decide(
         }
         // The events are for those who follow a reconcile; whoever decides gets lines.
         let (batch, _) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
-        match publisher.deliver(&snapshot.config, snapshot.status, &batch)? {
+        match publisher.deliver(&snapshot.config, snapshot.status, &batch, &[])? {
             PublishOutcome::Done { commit, .. } => {
                 return Ok(RecordedDecision { lines, commit: Some(commit.to_string()), by });
             }
             PublishOutcome::Unchanged => return Ok(RecordedDecision { lines, commit: None, by }),
+            // A decision brings no files along, so nobody's can be refused.
+            PublishOutcome::WorkRefused(_, error) => return Err(error.into()),
             PublishOutcome::Moved(_) => {
                 // Longer with each loss, so that a runner which publishes all the time does not win every
                 // race.

@@ -91,13 +91,13 @@ impl ActiveExecution {
     }
 
     /// Replaces what attempts gave that are not published yet by the note that the remote refused it. Whether there are any.
-    pub(crate) fn withdraw(&mut self, refusal: &GitError) -> bool {
+    pub(crate) fn withdraw(&mut self, reason: NodeReason, refusal: &GitError) -> bool {
         for end in &mut self.finished {
             // Blocked and not Failed: what the work did may be fine, so a person says whether it is made
             // again.
             end.report = AttemptReport {
                 outcome: AttemptOutcome::Blocked {
-                    reason: NodeReason::ContentRefused,
+                    reason,
                     message: format!("what this attempt gave cannot be recorded: {refusal}"),
                     handle: None,
                     poll_after: None,

@@ -116,6 +116,13 @@ impl Driver<'_> {
         true
     }
 
+    /// Withdraws what is not published of an Execution, and goes on from what is.
+    pub(super) fn withdraw_ahead(&mut self, key: &ResourceKey) {
+        let Some(base) = self.lane.unpublished_base(key).cloned() else { return };
+        self.lane.withdraw(key);
+        self.reload(key, base);
+    }
+
     /// Whether the record of an Execution was changed by others since this runner went ahead of it. What it planned on the
     /// old record is withdrawn then. True also where nothing was planned ahead.
     pub(super) fn withdraw_if_changed(

@@ -4,17 +4,22 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::driver::Driver;
 use crate::engine::EngineError;
+use crate::engine::attempt::base::NodeBase;
+use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{Name, ResourceKey};
+use crate::model::{Name, NodeReason, ResourceKey};
 use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
+use crate::record::results_ref;
+use crate::run::NodeChange;
 
 /// A candidate, known by the place of its step and by its node.
 type StartRequest = StartCandidate<(usize, NodeIx)>;
@@ -78,7 +83,7 @@ impl Driver<'_> {
         }
         for (index, nodes) in picked {
             let Some((_, ExecutionStep::Go(step))) = steps.get_mut(index) else { continue };
-            start_picked(&self.snapshot, step, &nodes, &self.options.runner, now)?;
+            start_picked(&self.snapshot, self.attempts.factory(), step, &nodes, &self.options.runner, now)?;
         }
         for (key, step) in steps {
             let ExecutionStep::Go(step) = step else { continue };
@@ -93,9 +98,16 @@ impl Driver<'_> {
     }
 }
 
+/// What a node works on.
+fn base_of(factory: &AttemptFactory, step: &PreparedStep, ix: NodeIx) -> Result<NodeBase, GitError> {
+    let Some(compiled) = &step.compiled else { return Ok(NodeBase::Pinned) };
+    factory.workspaces().base(compiled, &step.draft.status, ix, &results_ref(&compiled.key))
+}
+
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.
 fn start_picked(
     snapshot: &Snapshot,
+    factory: &AttemptFactory,
     step: &mut PreparedStep,
     nodes: &[NodeIx],
     runner: &str,
@@ -104,7 +116,7 @@ fn start_picked(
     let place: HashMap<NodeIx, usize> =
         nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
     let ready = std::mem::take(&mut step.draft.ready);
-    let (mut chosen, left): (Vec<_>, Vec<_>) =
+    let (mut chosen, mut left): (Vec<_>, Vec<_>) =
         ready.into_iter().partition(|ready| place.contains_key(&ready.node));
     chosen.sort_by_key(|ready| place.get(&ready.node).copied());
     for ready in chosen {
@@ -118,7 +130,23 @@ fn start_picked(
             None => None,
         };
         // A start that does not fit any more, because this draft cancelled the node, becomes no claim.
-        if step.draft.start(&ready, basis, runner, now) {
+        let base = match base_of(factory, step, ready.node) {
+            Ok(NodeBase::Pinned) => None,
+            Ok(NodeBase::Commit(commit)) => Some(commit),
+            Ok(NodeBase::Conflict(message)) => {
+                let reason = NodeReason::MergeConflict;
+                let block = NodeChange::Block { reason, message, retry_at: None, handle: None };
+                step.draft.node(&ready.id, block, now);
+                continue;
+            }
+            // This machine's fault and not the work's: the node stays ready, for the next pass or another runner.
+            Err(error) => {
+                warn!(node = %ready.id, %error, "no base for a node: the results before it cannot be merged here");
+                left.push(ready);
+                continue;
+            }
+        };
+        if step.draft.start(&ready, basis, base, runner, now) {
             debug!(node = %ready.id, provider = ready.target.provider, rank = ready.rank, "claim node");
             step.targets.insert(ready.node, ready.target);
         }

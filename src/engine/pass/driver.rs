@@ -16,9 +16,10 @@ use super::tips::TipReader;
 use super::work_queue::WorkQueue;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::EngineError;
+use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::attempt::running::Attempts;
-use crate::engine::attempt::workspace::Checkouts;
+use crate::engine::attempt::workspace::Workspaces;
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
 use crate::engine::commit::pacing::PushLimiter;
@@ -80,10 +81,10 @@ impl<'a> Driver<'a> {
         // asking a remote happen on other threads.
         let repo = branches.repo().reopen()?;
         let cache = repo.cache_dir();
-        // Below the name of this runner, which no other process has: dropping `Checkouts` removes the whole
-        // folder.
-        let checkouts = cache.join("checkouts").join(&options.runner);
-        let checkouts = Checkouts::new(repo.common_dir(), branches.remote().cloned(), checkouts);
+        let root = options.work_dir.clone().unwrap_or_else(|| cache.join("work"));
+        let terms = ResultTerms { limits: tips.config.limits.results.clone() };
+        let remote = branches.remote().cloned();
+        let workspaces = Workspaces::new(repo.common_dir(), remote, &root, terms, Arc::clone(&clock));
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
@@ -99,7 +100,7 @@ impl<'a> Driver<'a> {
             index.make_writable()?;
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
-        let factory = AttemptFactory::new(checkouts, cache.join("runs"));
+        let factory = AttemptFactory::new(workspaces, cache.join("runs"), snapshot.config.identities.clone());
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), registry, factory, options.stream_output);
         let polls = Polls::beside(&attempts, PollTimes::load(&cache, clock.now()));

@@ -11,6 +11,7 @@ use crate::engine::EngineError;
 use crate::engine::attempt::fence::LeaseFence;
 use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitEffects;
+use crate::engine::commit::kept_work::KeptWork;
 use crate::engine::commit::publisher::PublishOutcome;
 use crate::engine::commit::refusals::RefusalStep;
 use crate::engine::execution::active::terms;
@@ -18,7 +19,7 @@ use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
-use crate::model::{ExecutionPhase, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::record::Batch;
 use crate::run::{Change, ExecutionChange};
 
@@ -30,7 +31,8 @@ impl Driver<'_> {
         // one.
         let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, reading.wall);
         let begun = Instant::now();
-        let delivered = self.deliver(batch).await;
+        let work = KeptWork::of(&outcome.puts, |key| self.snapshot.record(key))?;
+        let delivered = self.deliver(batch, work).await;
         let duration_ms = begun.elapsed().as_millis();
         let delivered = match delivered {
             // Asked to end meanwhile: planned again on the tip that is known. If the branch did move, the push of this runner's
@@ -76,13 +78,17 @@ impl Driver<'_> {
                 );
                 self.lost_race(tip, outcome).await
             }
+            PublishOutcome::WorkRefused(key, error) => {
+                self.work_refused(key, &error, outcome);
+                Ok(())
+            }
         }
     }
 
     /// Has a batch published by the thread that does so, and takes in meanwhile what attempts send.
-    async fn deliver(&mut self, batch: Batch) -> Result<PublishOutcome, EngineError> {
-        // It goes to the thread and comes back, because it remembers the blobs of a batch that has to be made
-        // again.
+    // It goes to the thread and comes back, because it remembers the blobs of a batch that has to be made
+    // again.
+    async fn deliver(&mut self, batch: Batch, work: Vec<KeptWork>) -> Result<PublishOutcome, EngineError> {
         let mut publisher = self.lane.take_publisher(self.tips.branches())?;
         let config = self.snapshot.config.clone();
         // The tip on which this was planned: parent of the new commit, and the value that the branch must
@@ -92,7 +98,7 @@ impl Driver<'_> {
         let span = info_span!("publish", base = base.commit.map(tracing::field::display));
         let mut delivery = tokio::task::spawn_blocking(move || {
             let _entered = span.entered();
-            let delivered = publisher.deliver(&config, base, &batch);
+            let delivered = publisher.deliver(&config, base, &batch, &work);
             (publisher, delivered)
         });
         let (publisher, delivered) = loop {
@@ -226,7 +232,10 @@ impl Driver<'_> {
             RefusalStep::Divide => None,
             RefusalStep::Withdraw(key) => {
                 // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
-                let withdrawn = self.queue.get_mut(&key).is_some_and(|active| active.withdraw(&error));
+                let withdrawn = self
+                    .queue
+                    .get_mut(&key)
+                    .is_some_and(|active| active.withdraw(NodeReason::ContentRefused, &error));
                 (!withdrawn).then_some(key)
             }
             RefusalStep::LeaveOut(key) => Some(key),
@@ -245,6 +254,24 @@ impl Driver<'_> {
             self.queue.leave_out(key);
         }
         Ok(())
+    }
+
+    /// The remote refused the files of one Execution. What its attempts changed is withdrawn, and everything else goes again.
+    fn work_refused(&mut self, key: ResourceKey, error: &GitError, effects: CommitEffects) {
+        info!(execution = %key, %error, "the remote refused the files of a result");
+        self.withdraw_ahead(&key);
+        let withdrawn =
+            self.queue.get_mut(&key).is_some_and(|active| active.withdraw(NodeReason::ResultRefused, error));
+        for key in effects.puts.into_keys() {
+            self.queue.forget_wait(&key);
+            self.queue.add([key]);
+        }
+        if !withdrawn {
+            // Not even a merge of what was taken before is taken: nothing of the Execution can be recorded here.
+            let message = format!("the files of {key} were refused, and its record is left out: {error}");
+            self.emit(Event::Note { message });
+            self.queue.leave_out(key);
+        }
     }
 
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).

@@ -16,4 +16,3 @@ pub use compare::TreeChange;
 pub use first_parents::{FirstParentLine, LinePlace, LineSource};
 pub use history::CommitLog;
 pub use merge::MergeResult;
-pub(super) use path::problem_with_name;

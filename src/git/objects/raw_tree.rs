@@ -93,9 +93,9 @@ impl Repo {
         read: impl FnOnce(&[u8]) -> Result<T, GitError>,
     ) -> Result<T, GitError> {
         let odb = self.odb()?;
-        let object = odb
-            .read(id.oid().map_err(GitError::doing("bad object id"))?)
-            .map_err(|error| self.missing("tree", id, error))?;
+        let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+        let object = odb.read(oid).or_else(|error| self.promised(id, error, || odb.read(oid)));
+        let object = object.map_err(|error| self.missing("tree", id, error))?;
         // An entry may call a blob a tree; its bytes would be taken for entries.
         if object.kind() != git2::ObjectType::Tree {
             return Err(GitError::BadTree { id, problem: "is not a tree" });

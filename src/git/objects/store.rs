@@ -54,7 +54,8 @@ impl Repo {
         let oid = id.oid().map_err(GitError::doing("bad object id"))?;
         let odb = self.odb()?;
         // The header first: a blob of some gigabytes, or a small one that inflates to as many, is never in memory.
-        let (size, kind) = odb.read_header(oid).map_err(|error| self.missing("blob", id, error))?;
+        let header = odb.read_header(oid).or_else(|error| self.promised(id, error, || odb.read_header(oid)));
+        let (size, kind) = header.map_err(|error| self.missing("blob", id, error))?;
         // A tree under the name of a file would be parsed as a manifest.
         if kind != git2::ObjectType::Blob {
             return Err(GitError::BadPath { path: id.to_string(), problem: "is not a blob" });

@@ -2,9 +2,11 @@
 
 mod lock;
 mod swap;
+mod swap_all;
 
 pub(super) use lock::{OwnLock, PATIENCE, explain, lock_file};
 pub use swap::SwapResult;
+pub use swap_all::RefUpdate;
 
 use super::GitError;
 use super::error::printable;

@@ -11,7 +11,7 @@ use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo};
 
 /// Our own lock around every reference transaction of this program.
-const REFERENCES_LOCK: &str = "references.lock";
+pub(super) const REFERENCES_LOCK: &str = "references.lock";
 
 /// The outcome of a compare-and-swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

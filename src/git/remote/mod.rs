@@ -5,6 +5,7 @@ mod failure;
 mod fetch;
 mod line_history;
 mod outage;
+mod partial;
 mod push;
 
 use std::ffi::OsString;
@@ -23,7 +24,7 @@ use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::line_history::LineDepth;
 pub use self::outage::OutagePatience;
-pub use self::push::{PushResult, RefUpdate};
+pub use self::push::PushResult;
 
 use self::outage::{Connection, RemoteAccess};
 

@@ -7,18 +7,7 @@ use super::Remote;
 use super::failure::{explain, is_contention, is_final};
 use super::outage::{OutageWait, RemoteAccess};
 use crate::git::refs::check_name;
-use crate::git::{GitError, ObjectId, Repo, SwapResult};
-
-/// A reference of a remote and where it should move.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefUpdate {
-    /// The full name.
-    pub reference: String,
-    /// Its value now; `None` when it must not exist.
-    pub expected: Option<ObjectId>,
-    /// The commit that it should point to.
-    pub new: ObjectId,
-}
+use crate::git::{GitError, ObjectId, RefUpdate, Repo, SwapResult};
 
 /// The outcome of a push for one reference.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 mod branch_commit;
 mod checkout;
-mod export;
 mod user_commit;
 
 use std::collections::HashSet;

@@ -26,8 +26,8 @@ pub use gate::{
 };
 pub use goal::{GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
-    CriterionResult, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason,
-    NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
+    CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase,
+    NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{
     AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,

@@ -78,6 +78,10 @@ pub enum NodeReason {
     RunnerLost,
     /// Blocked: the remote refused what the attempt gave, such as a text that looks like a secret.
     ContentRefused,
+    /// Blocked: the remote refused the files of the result.
+    ResultRefused,
+    /// Blocked: the results of the nodes before it cannot be merged.
+    MergeConflict,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -96,6 +100,8 @@ pub enum NodeReason {
     CriterionFailed,
     /// Failed: the outputs are malformed or not as declared.
     OutputInvalid,
+    /// Failed: it changed files that it may not change.
+    ChangeRefused,
     /// Failed: a reviewer rejected.
     Rejected,
     /// Failed: a child failed.
@@ -110,6 +116,14 @@ pub enum NodeReason {
     ManifestRemoved,
     /// Cancelled: the deadline of the goal passed.
     DeadlineExceeded,
+}
+
+impl NodeReason {
+    /// Whether a blocked node waits for a person to run it again or to say how it ended.
+    #[must_use]
+    pub fn needs_decision(self) -> bool {
+        matches!(self, Self::RunnerLost | Self::ContentRefused | Self::ResultRefused | Self::MergeConflict)
+    }
 }
 
 /// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
@@ -220,6 +234,15 @@ pub struct NodeExtensions {
     /// The fencing token of the lease under which the attempt was claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
+    /// The commit that the attempt worked on, where that is not the pinned one: the results of the nodes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// What it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Arc<NodeResult>>,
+    /// What it changed and nobody keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<DiscardedChanges>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -268,6 +291,28 @@ pub struct NodeDecision {
     pub outputs: JsonMap,
     /// Who said so, and why.
     pub message: String,
+}
+
+/// What an attempt changed, as a commit on top of what it worked on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeResult {
+    /// The commit.
+    pub commit: String,
+    /// What it worked on.
+    pub base: String,
+    /// How many files differ.
+    pub files: u64,
+    /// How many lines are new.
+    pub insertions: u64,
+    /// How many lines are gone.
+    pub deletions: u64,
+}
+
+/// What an attempt changed and nobody keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscardedChanges {
+    /// How many files.
+    pub files: u64,
 }
 
 /// Which rule of which binding was chosen for an attempt.

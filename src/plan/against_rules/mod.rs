@@ -199,7 +199,7 @@ impl<'a> Drive<'a> {
             if self.chance(ready.node) {
                 let attempt = draft.status.node_statuses[&ready.id].attempt;
                 let orphaned = self.end(ready.id.as_str(), attempt + 1) == Some(End::Orphaned);
-                assert!(draft.start(&ready, None, if orphaned { GONE } else { RUNNER }, self.now));
+                assert!(draft.start(&ready, None, None, if orphaned { GONE } else { RUNNER }, self.now));
             }
         }
         let (wake, waiting) = (draft.wake, !draft.ready.is_empty());

@@ -203,6 +203,7 @@ impl Draft {
         &mut self,
         ready: &ReadyNode,
         basis: Option<InputFingerprint>,
+        base: Option<String>,
         runner: &str,
         now: Timestamp,
     ) -> bool {
@@ -210,7 +211,7 @@ impl Draft {
         // From the status of the draft and not from the runner's memory: the lease may have been taken in this very
         // step, and the name of the attempt must carry the token that is published with it.
         let token = self.status.extensions.lease.as_ref().map(|lease| lease.token);
-        let change = NodeChange::Start { binding, basis, runner: runner.to_owned(), token };
+        let change = NodeChange::Start { binding, basis, base, runner: runner.to_owned(), token };
         let started = self.node(&ready.id, change, now);
         // Also when the start was refused: what does not fit the record is not ready, and must not keep the lease.
         self.ready.retain(|other| other.node != ready.node);

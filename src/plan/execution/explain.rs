@@ -159,7 +159,9 @@ fn on(reason: NodeReason) -> &'static str {
         NodeReason::AwaitingPerson
         | NodeReason::InputRequired
         | NodeReason::RunnerLost
-        | NodeReason::ContentRefused => "person",
+        | NodeReason::ContentRefused
+        | NodeReason::ResultRefused
+        | NodeReason::MergeConflict => "person",
         NodeReason::AwaitingEvent => "event",
         NodeReason::AwaitingProvider => "provider",
         NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => "binding",

@@ -268,6 +268,7 @@ mod tests {
         let started = NodeChange::Start {
             binding: Some(binding.into()),
             basis: None,
+            base: None,
             runner: "gone".to_owned(),
             token: Some(3),
         };
@@ -406,7 +407,8 @@ mod tests {
             "another provider does not know the question"
         );
         let binding = Some(draft.ready.remove(0).binding.into());
-        let start = NodeChange::Start { binding, basis: None, runner: "r".to_owned(), token: Some(4) };
+        let start =
+            NodeChange::Start { binding, basis: None, base: None, runner: "r".to_owned(), token: Some(4) };
         let lost = NodeChange::Retry {
             reason: NodeReason::RunnerLost,
             message: String::new(),
@@ -429,7 +431,13 @@ mod tests {
             retry_at: None,
             handle: None,
         };
-        let start = NodeChange::Start { binding: None, basis: None, runner: "r".to_owned(), token: Some(4) };
+        let start = NodeChange::Start {
+            binding: None,
+            basis: None,
+            base: None,
+            runner: "r".to_owned(),
+            token: Some(4),
+        };
         for change in [start, works] {
             apply(&mut status, &Change::Node(id.clone(), change), at(42)).unwrap();
         }

@@ -125,6 +125,12 @@ fn reusable_state(
         return Err(format!("its output `{name}` is not kept in {from} any more"));
     }
     // The capability may ask for more of its outputs today than it did then.
+    let commit =
+        |status: &ExecutionStatus| status.extensions.pinned.as_ref().map(|pinned| pinned.commit.clone());
+    if state.extensions.result.is_some() && commit(past) != commit(status) {
+        // Its files would bring those of the older commit back without any conflict.
+        return Err("its files were made on another commit".to_owned());
+    }
     let outputs = check_outputs(state.outputs.clone(), &capabilities)?;
     Ok(NodeStatus { outputs, ..state.clone() })
 }

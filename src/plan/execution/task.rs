@@ -9,15 +9,9 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
     // These reasons end by a recorded decision alone. Anything else that blocks a task, such as a missing Binding, is
     // tried again in each pass.
-    let waits_for_person = matches!(
-        state.extensions.reason,
-        Some(
-            NodeReason::AwaitingPerson
-                | NodeReason::RunnerLost
-                | NodeReason::ContentRefused
-                | NodeReason::InputRequired
-        )
-    );
+    let waits_for_person = state.extensions.reason.is_some_and(|reason| {
+        reason.needs_decision() || matches!(reason, NodeReason::AwaitingPerson | NodeReason::InputRequired)
+    });
     if state.phase == NodePhase::Blocked && waits_for_person {
         return;
     }

@@ -2,13 +2,24 @@
 
 use std::time::Duration;
 
+use super::changes::ChangeSettings;
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
 use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 
-const KEYS: [&str; 8] =
-    ["command", "args", "env", "shell", "workingDirectory", "grace", "checkout", "sandbox"];
+const KEYS: [&str; 10] = [
+    "command",
+    "args",
+    "env",
+    "shell",
+    "workingDirectory",
+    "grace",
+    "checkout",
+    "sandbox",
+    "changes",
+    "paths",
+];
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -31,6 +42,8 @@ pub(in crate::provider) struct ToolConfig {
     pub(in crate::provider) checkout: bool,
     /// What the command is kept from; nothing when absent.
     pub(super) sandbox: Option<Sandbox>,
+    /// What becomes of the files that the command changes.
+    pub(super) changes: ChangeSettings,
 }
 
 impl ToolConfig {
@@ -45,6 +58,7 @@ impl ToolConfig {
             grace: GRACE,
             checkout: true,
             sandbox: None,
+            changes: ChangeSettings::default(),
         }
     }
 
@@ -66,6 +80,7 @@ impl ToolConfig {
             grace: settings.duration("grace")?.unwrap_or(GRACE),
             checkout: settings.flag("checkout")?.unwrap_or(true),
             sandbox: settings.value("sandbox").map(Sandbox::read).transpose()?.flatten(),
+            changes: ChangeSettings::read(provider, &settings)?,
         };
         read.validate()?;
         Ok(read)
@@ -145,6 +160,7 @@ mod tests {
             grace: Duration::from_secs(5),
             checkout: true,
             sandbox: None,
+            changes: ChangeSettings::default(),
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
     }
@@ -158,7 +174,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

@@ -2,6 +2,7 @@
 //! with a command and plugins have in common with it.
 
 mod artifacts;
+mod changes;
 mod config;
 mod job;
 mod run;

@@ -66,7 +66,7 @@ impl<'a> LocalRun<'a> {
                 AttemptOutcome::not_possible_here(format!("the brief cannot be written: {error}"))
             })?;
         }
-        let place = self.working_folder(&folder)?;
+        let mut place = self.working_folder(&folder)?;
         self.go_on()?;
         // The time of the attempt begins now: a remote that is slow to give the commit is not the work's fault.
         self.deadline = self.attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -74,7 +74,7 @@ impl<'a> LocalRun<'a> {
             AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.common.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
         // Whatever the work came to, its log and artifacts are kept below: after a failure they are what explains it.
-        report.outcome = match self.work(&folder, &place, &mut log, &mut report) {
+        report.outcome = match self.work(&folder, &mut place, &mut log, &mut report) {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
         };
@@ -92,12 +92,12 @@ impl<'a> LocalRun<'a> {
     fn work(
         &self,
         folder: &RunFolder<'_>,
-        place: &WorkingFolder,
+        place: &mut WorkingFolder,
         log: &mut AttemptLog,
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
+        let environment = self.environment(place, folder);
         let enclosure = self.enclosure(place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace);
@@ -125,16 +125,13 @@ impl<'a> LocalRun<'a> {
         }
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,
-            None => {
-                read_outputs(folder.output(), &self.attempt.declared_outputs).map_err(|error| match error
-                    .is_machine_fault()
-                {
-                    true => AttemptOutcome::broken_off_here(error.to_string()),
-                    false => AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()),
-                })?
-            }
+            None => self.read_outputs(folder)?,
         };
         folder.forget_output();
+        // Before the criteria: what tests and builds write belongs to no result.
+        if let Some(checkout) = &mut place.checkout {
+            config.changes.collect(checkout, &self.shared.common.redactor, &mut report.evidence)?;
+        }
         let checker = Checker {
             directory: &place.directory,
             artifacts: folder.artifacts(),
@@ -149,6 +146,23 @@ impl<'a> LocalRun<'a> {
         };
         self.check(checker, &mut report.evidence.criteria)?;
         Ok(outputs)
+    }
+
+    fn environment(&self, place: &WorkingFolder, folder: &RunFolder<'_>) -> EnvVars {
+        let mut environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
+        if let Some(above) = place.root.parent() {
+            // Git that finds no `.git` here would walk up to whatever repository the folder happens to be in.
+            environment.insert("GIT_CEILING_DIRECTORIES".into(), above.into());
+        }
+        environment
+    }
+
+    fn read_outputs(&self, folder: &RunFolder<'_>) -> Result<JsonMap, AttemptOutcome> {
+        let read = read_outputs(folder.output(), &self.attempt.declared_outputs);
+        read.map_err(|error| match error.is_machine_fault() {
+            true => AttemptOutcome::broken_off_here(error.to_string()),
+            false => AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()),
+        })
     }
 
     /// Where the process will work. Blocks while the checkout is made.
@@ -168,8 +182,10 @@ impl<'a> LocalRun<'a> {
     ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
         let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
         let writable = [place.root.as_path(), folder.path()];
+        let mut readable = vec![folder.inputs()];
+        readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));
         let enclosure = sandbox
-            .enclosure(&writable, folder.inputs(), environment)
+            .enclosure(&writable, &readable, environment)
             // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
@@ -252,7 +268,7 @@ struct WorkingFolder {
     /// The checkout, or the folder in its place.
     root: PathBuf,
     // Kept until the criteria are checked: dropping it gives the checkout to another attempt.
-    _checkout: Option<PrivateCheckout>,
+    checkout: Option<PrivateCheckout>,
 }
 
 impl WorkingFolder {
@@ -264,10 +280,10 @@ impl WorkingFolder {
         let mut place = if config.checkout {
             let checkout = attempt.workspace.prepare().map_err(|error| error.outcome())?;
             let root = checkout.to_path_buf();
-            Self { directory: root.clone(), root, _checkout: Some(checkout) }
+            Self { directory: root.clone(), root, checkout: Some(checkout) }
         } else {
             let root = folder.work().to_owned();
-            Self { directory: root.clone(), root, _checkout: None }
+            Self { directory: root.clone(), root, checkout: None }
         };
         if let Some(below) = &config.working_directory {
             let refuse = |why: String| {

@@ -89,6 +89,11 @@ impl Redactor {
         }
     }
 
+    /// Whether a secret stands in these bytes.
+    pub(in crate::provider) fn finds_any(&self, bytes: &[u8]) -> bool {
+        self.needles.iter().any(|needle| needle.find(bytes, 0).is_some())
+    }
+
     /// Where secrets stand in `bytes`, overlapping ones put together, in order.
     fn find(&self, bytes: &[u8], covered: usize) -> Vec<(usize, usize)> {
         let mut found = Vec::new();

@@ -69,11 +69,11 @@ impl Sandbox {
         }
     }
 
-    /// The sandbox of an attempt, in which `writable` can be written to and `inputs` read.
+    /// The sandbox of an attempt, in which `writable` can be written to and `readable` read.
     pub(in crate::provider) fn enclosure(
         &self,
         writable: &[&Path],
-        inputs: &Path,
+        readable: &[&Path],
         environment: &EnvVars,
     ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
@@ -102,7 +102,9 @@ impl Sandbox {
         }
         // After the folder of the attempt, in which the file may be: a later mount lies above an earlier one, so it
         // cannot be written to.
-        bind("--ro-bind", inputs.as_os_str());
+        for path in readable {
+            bind("--ro-bind", path.as_os_str());
+        }
         // Last, so that also places below the empty `/tmp` and `/run` can be given back.
         for path in &self.write {
             let full = at_home(path, environment);

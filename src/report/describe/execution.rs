@@ -141,6 +141,8 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::ProviderUnavailable) => "waits for a provider that is known and allowed here",
         Some(NodeReason::RunnerLost) => "waits for a decision, because its runner was lost",
         Some(NodeReason::ContentRefused) => "waits for a decision, because the remote refused what it gave",
+        Some(NodeReason::ResultRefused) => "waits for a decision, because the remote refused its files",
+        Some(NodeReason::MergeConflict) => "waits for a decision, because the files before it conflict",
         Some(NodeReason::InputRequired) => "waits for an answer",
         // A group waits for its children.
         _ => "waits",

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::compile::closest;
-use super::context::{NODE_FIELDS, ROOTS};
+use super::context::{NODE_FIELDS, RESULT_FIELDS, ROOTS};
 use super::describe::{EXECUTION_FIELDS, GOAL_FIELDS, PLAN_FIELDS};
 use super::{Expression, ExpressionAt, ExpressionError, Mention, Segment, Template};
 use crate::graph::Topology;
@@ -211,9 +211,17 @@ impl NodeSurroundings<'_> {
                 Some(format!("an output is read as `nodes.{id}.outputs.{field}`"))
             } else {
                 did_you_mean(field, NODE_FIELDS)
-                    .or_else(|| Some("there are `phase`, `outputs` and `attempt`".to_owned()))
+                    .or_else(|| Some("there are `phase`, `outputs`, `attempt` and `result`".to_owned()))
             };
             return Some((format!("a node has no `{field}`"), hint));
+        }
+        if field == "result"
+            && let Some(Segment::Field(part)) = mention.path.get(2)
+            && !RESULT_FIELDS.contains(&part.as_str())
+        {
+            let hint = did_you_mean(part, RESULT_FIELDS)
+                .or_else(|| Some("there are `commit`, `files`, `insertions` and `deletions`".to_owned()));
+            return Some((format!("the result of a node has no `{part}`"), hint));
         }
         if field != "outputs" {
             return None;
@@ -317,6 +325,11 @@ mod tests {
         check_when(
             "nodes.build.outputs.imgae == 'x'",
             &["3/when@0: node `build` has no output `imgae` (did you mean `image`?)"],
+        );
+        check_when("nodes.build.result.files > 0 && nodes.build.result.commit != null", &[]);
+        check_when(
+            "nodes.build.result.file > 0",
+            &["3/when@0: the result of a node has no `file` (did you mean `files`?)"],
         );
         check_when("plan.serie == 'x'", &["3/when@0: `plan` has no `serie` (did you mean `series`?)"]);
         check_when(

@@ -337,7 +337,10 @@ mod tests {
         check("size(nodes)", json!(3));
         check(
             "nodes.build",
-            json!({ "attempt": 2, "outputs": { "image": "app:1", "size": 7 }, "phase": "Succeeded" }),
+            json!({
+                "attempt": 2, "outputs": { "image": "app:1", "size": 7 }, "phase": "Succeeded",
+                "result": { "commit": null, "files": 0, "insertions": 0, "deletions": 0 },
+            }),
         );
     }
 

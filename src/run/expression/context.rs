@@ -7,13 +7,16 @@ use serde_json::Value;
 
 use super::json;
 use super::need::Need;
-use crate::model::{JsonMap, NodeId, NodePhase, NodeStatus};
+use crate::model::{JsonMap, NodeId, NodePhase, NodeResult, NodeStatus};
 
 /// The variables that expressions see.
 pub(crate) const ROOTS: [&str; 6] = ["parameters", "goal", "plan", "execution", "nodes", "inputs"];
 
 /// The fields of `nodes.<id>`.
-pub(crate) const NODE_FIELDS: [&str; 3] = ["phase", "outputs", "attempt"];
+pub(crate) const NODE_FIELDS: [&str; 4] = ["phase", "outputs", "attempt", "result"];
+
+/// The fields of `nodes.<id>.result`.
+pub(crate) const RESULT_FIELDS: [&str; 4] = ["commit", "files", "insertions", "deletions"];
 
 /// What expressions see of a node.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,8 @@ pub(crate) struct NodeScope<'a> {
     pub outputs: &'a JsonMap,
     /// The number of attempts started so far.
     pub attempt: u32,
+    /// What it changed.
+    pub result: Option<&'a NodeResult>,
 }
 
 /// The nodes of an execution. Every node of the plan must be there, also those that have not started.
@@ -37,7 +42,8 @@ pub(crate) trait Nodes {
 impl Nodes for BTreeMap<NodeId, NodeStatus> {
     fn node(&self, id: &str) -> Option<NodeScope<'_>> {
         let status = self.get(id)?;
-        Some(NodeScope { phase: status.phase, outputs: &status.outputs, attempt: status.attempt })
+        let result = status.extensions.result.as_deref();
+        Some(NodeScope { phase: status.phase, outputs: &status.outputs, attempt: status.attempt, result })
     }
 
     fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_> {
@@ -97,5 +103,18 @@ fn node_to_cel(node: NodeScope<'_>, need: &Need) -> cel::Value {
     // Only outputs can be large, so only they are asked for; the other two are always there.
     let outputs =
         need.field("outputs").map(|need| ("outputs".to_owned(), json::object_to_cel(node.outputs, need)));
-    json::to_map([phase, attempt].into_iter().chain(outputs))
+    let result = need.field("result").map(|_| ("result".to_owned(), result_to_cel(node.result)));
+    json::to_map([phase, attempt].into_iter().chain(outputs).chain(result))
+}
+
+/// A node that changed nothing has a result of no files, so that a condition on them needs no other one before it.
+fn result_to_cel(result: Option<&NodeResult>) -> cel::Value {
+    let count =
+        |of: fn(&NodeResult) -> u64| cel::Value::Int(i64::try_from(result.map_or(0, of)).unwrap_or(i64::MAX));
+    let commit = result.map_or(cel::Value::Null, |result| cel::Value::from(result.commit.as_str()));
+    let counts =
+        [count(|result| result.files), count(|result| result.insertions), count(|result| result.deletions)];
+    let [name, counted @ ..] = RESULT_FIELDS;
+    let fields = [(name, commit)].into_iter().chain(counted.into_iter().zip(counts));
+    json::to_map(fields.map(|(name, value)| (name.to_owned(), value)))
 }

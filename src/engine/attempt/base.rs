@@ -1,0 +1,99 @@
+//! The base of an attempt: the commit that its workspace holds. Made once, by the runner that claims, and recorded with the
+//! claim: nobody else needs to come to the same.
+
+use tracing::info;
+
+use super::workspace::{Workspaces, lock};
+use crate::git::{GitError, ObjectId, ResultMerge};
+use crate::model::{ExecutionStatus, NodeId};
+use crate::plan::results_before;
+use crate::run::CompiledPlan;
+
+/// What an attempt works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NodeBase {
+    /// The pinned commit.
+    Pinned,
+    /// This commit.
+    Commit(String),
+    /// Nothing yet: results before it conflict. Says which, and where.
+    Conflict(String),
+}
+
+impl Workspaces {
+    /// The base of a node that is about to start. Blocks while results are merged.
+    pub(crate) fn base(
+        &self,
+        compiled: &CompiledPlan,
+        status: &ExecutionStatus,
+        ix: usize,
+        reference: &str,
+    ) -> Result<NodeBase, GitError> {
+        let before = results_before(compiled, status, ix);
+        let Some(((first, result), rest)) = before.split_first() else { return Ok(NodeBase::Pinned) };
+        if rest.is_empty() {
+            return Ok(NodeBase::Commit(result.commit.clone()));
+        }
+        let pinned =
+            status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str()).unwrap_or_default();
+        let pinned = parse(pinned)?;
+        let mut merged = parse(&result.commit)?;
+        let mut names = vec![*first];
+        // Pairwise and in the order of the plan: the same results always give the same commit.
+        for (id, result) in rest {
+            let theirs = parse(&result.commit)?;
+            match self.merge(&compiled.key.to_string(), [pinned, merged, theirs], (&names, id), reference)? {
+                ResultMerge::Commit(commit) => merged = commit,
+                ResultMerge::Conflicts(files) => {
+                    let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
+                    let ours: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                    let message = format!(
+                        "the files of {} and `{id}` conflict in {}; run one of them again on top of the other, or change the plan",
+                        ours.join(", "),
+                        files.join(", "),
+                    );
+                    return Ok(NodeBase::Conflict(message));
+                }
+            }
+            names.push(id);
+        }
+        Ok(NodeBase::Commit(merged.to_string()))
+    }
+
+    fn merge(
+        &self,
+        execution: &str,
+        [pinned, ours, theirs]: [ObjectId; 3],
+        (names, id): (&[&NodeId], &NodeId),
+        reference: &str,
+    ) -> Result<ResultMerge, GitError> {
+        let known = vec![pinned, ours, theirs];
+        if let Some(merge) = lock(&self.merges).get(&known) {
+            return Ok(merge.clone());
+        }
+        let cache = self.cache()?;
+        let merge = self.with_repo(|repo| -> Result<_, GitError> {
+            for commit in [pinned, ours, theirs] {
+                self.bring_in(repo, commit, reference)?;
+                cache.import(repo, commit)?;
+            }
+            let ours_named: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            let message = format!(
+                "Merge the results of {} and {id}\n\nPlanspec-Execution: {execution}\n",
+                ours_named.join(", ")
+            );
+            let merge = cache.merge(ours, theirs, pinned, &message)?;
+            if let ResultMerge::Commit(commit) = &merge {
+                cache.export(*commit, &[ours, theirs], repo)?;
+            }
+            Ok(merge)
+        })?;
+        info!(execution, node = %id, %ours, %theirs, merged = ?merge, "merged results");
+        lock(&self.merges).insert(known, merge.clone());
+        Ok(merge)
+    }
+}
+
+fn parse(commit: &str) -> Result<ObjectId, GitError> {
+    commit.parse().map_err(|_| GitError::UnknownRevision { revision: commit.to_owned() })
+}

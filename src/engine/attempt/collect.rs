@@ -1,0 +1,187 @@
+//! Taking in what a task changed: counted, refused, or committed on top of its base.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::config::ResultLimits;
+use crate::git::{
+    ChangedPaths, EntryMode, FileChange, GitError, NewCommit, ObjectCache, ObjectId, Quarantine, Repo,
+    Signature, WorkingCopy,
+};
+use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
+use crate::plan::{ChangedFile, refusals};
+use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges};
+
+/// How many files are named in a message.
+const NAMED: usize = 10;
+
+/// What the configuration says about results.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ResultTerms {
+    /// How large a result may be.
+    pub(crate) limits: ResultLimits,
+}
+
+/// What a workspace is made for.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkOrder {
+    /// The commit whose files it holds.
+    pub(crate) base: ObjectId,
+    /// The reference that keeps it, if it is a result.
+    pub(crate) reference: String,
+    /// Who does the work.
+    pub(crate) author: Signature,
+    /// The message of the commit that the work becomes.
+    pub(crate) message: String,
+}
+
+/// The user's repository, the cache that objects are borrowed from, and the workspace.
+type Places<'p> = (&'p Repo, &'p ObjectCache, &'p WorkingCopy);
+
+/// Takes in what changed in a workspace.
+pub(super) fn collect(
+    places: Places<'_>,
+    terms: &ResultTerms,
+    order: &WorkOrder,
+    rules: &ChangeRules,
+    at: Timestamp,
+) -> Result<CollectedChanges, CollectError> {
+    let (_, _, copy) = places;
+    let changed = copy.changed(order.base)?;
+    let files = changed.count();
+    match rules.policy {
+        _ if files == 0 => Ok(CollectedChanges::None),
+        ChangePolicy::Discard => Ok(CollectedChanges::Discarded(DiscardedChanges { files })),
+        ChangePolicy::Forbid => {
+            let paths = changed.paths.iter().chain(&changed.repositories);
+            let list = named(paths.map(|path| shown(path)), changed.count());
+            Err(CollectError::Refused(format!("changed files, and `config.changes` is `forbid`: {list}")))
+        }
+        ChangePolicy::Commit => {
+            check_size(&terms.limits, copy, &changed)?;
+            commit(places, order, rules, &changed, at)
+        }
+    }
+}
+
+/// Refuses what is too large before any of it is read.
+fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths) -> Result<(), CollectError> {
+    if !changed.repositories.is_empty() {
+        let list = named(changed.repositories.iter().map(|path| shown(path)), changed.count());
+        return Err(CollectError::Refused(format!("made Git repositories inside of the workspace: {list}")));
+    }
+    if changed.is_cut || changed.count() > limits.files {
+        let files = changed.count();
+        return Err(CollectError::Refused(format!(
+            "changed {files} files; `limits.results.files` of .planspec.yaml allows {}",
+            limits.files
+        )));
+    }
+    let tree = copy.tree();
+    let size = |path: &Vec<u8>| {
+        let path = tree.join(Path::new(std::ffi::OsStr::from_bytes(path)));
+        path.symlink_metadata().map(|found| found.len()).unwrap_or_default()
+    };
+    let bytes: u64 = changed.paths.iter().map(size).sum();
+    if bytes > limits.bytes {
+        return Err(CollectError::Refused(format!(
+            "changed files of {bytes} bytes in all; `limits.results.bytes` of .planspec.yaml allows {}",
+            limits.bytes
+        )));
+    }
+    Ok(())
+}
+
+fn commit(
+    (repo, cache, copy): Places<'_>,
+    order: &WorkOrder,
+    rules: &ChangeRules,
+    changed: &ChangedPaths,
+    at: Timestamp,
+) -> Result<CollectedChanges, CollectError> {
+    let quarantine = Quarantine::take_in(copy, cache, order.base, changed).map_err(unreadable)?;
+    if quarantine.changes.is_empty() {
+        // Touched, or written as it was.
+        return Ok(CollectedChanges::None);
+    }
+    let facts = quarantine.changes.iter().map(|change| fact(&quarantine, change, rules));
+    let facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>()?;
+    let paths: Vec<String> = quarantine.paths()?.iter().map(|path| shown(path)).collect();
+    // On the objects, not on the files: a process that was left behind may still write to those.
+    if let Some(message) = refusals(&facts, &paths, &rules.allow, &rules.deny) {
+        return Err(CollectError::Refused(message));
+    }
+    let count = quarantine.changes.len();
+    let files = u64::try_from(count).unwrap_or(u64::MAX);
+    let (insertions, deletions) = (quarantine.insertions, quarantine.deletions);
+    let (author, committer) = (order.author.clone(), repo.runner_identity());
+    let message = order.message.clone();
+    let commit = quarantine.commit(&NewCommit { author, committer, at, message }, repo)?.to_string();
+    let base = order.base.to_string();
+    Ok(CollectedChanges::Result(NodeResult { commit, base, files, insertions, deletions }))
+}
+
+/// What matters of a changed file.
+fn fact(
+    quarantine: &Quarantine<'_>,
+    change: &FileChange,
+    rules: &ChangeRules,
+) -> Result<ChangedFile, GitError> {
+    let mut fact = ChangedFile { path: shown(&change.path), ..ChangedFile::default() };
+    let is = |side: Option<(EntryMode, ObjectId)>, mode| side.is_some_and(|(found, _)| found == mode);
+    fact.is_submodule = is(change.before, EntryMode::Submodule) || is(change.after, EntryMode::Submodule);
+    let before = match change.before.filter(|(mode, _)| mode.is_file()) {
+        Some((_, id)) => Some(quarantine.blob(id)?),
+        None => None,
+    };
+    let after = match change.after.filter(|(mode, _)| *mode != EntryMode::Submodule) {
+        Some((_, id)) => Some(quarantine.blob(id)?),
+        None => None,
+    };
+    if is(change.after, EntryMode::Symlink) {
+        fact.link = after.as_deref().map(|target| String::from_utf8_lossy(target).into_owned());
+    }
+    let ends = ["yaml", "yml", "json"];
+    let may_be_manifest =
+        Path::new(&fact.path).extension().is_some_and(|end| ends.iter().any(|known| end == *known));
+    let declares = |content: &Vec<u8>| mentions(content, format!("{API_GROUP}/").as_bytes());
+    fact.is_manifest = may_be_manifest && before.iter().chain(&after).any(declares);
+    // What was there before is not this task's doing, and may be a made-up token of a test.
+    let held = before.as_deref().is_some_and(|content| (rules.is_secret)(content));
+    fact.holds_secret = !held && after.as_deref().is_some_and(|content| (rules.is_secret)(content));
+    Ok(fact)
+}
+
+fn mentions(content: &[u8], word: &[u8]) -> bool {
+    content.windows(word.len()).any(|window| window == word)
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn named(paths: impl Iterator<Item = String>, count: u64) -> String {
+    let list: Vec<String> = paths.take(NAMED).map(|path| format!("`{path}`")).collect();
+    let more = count.saturating_sub(u64::try_from(list.len()).unwrap_or(u64::MAX));
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{tail}", list.join(", "))
+}
+
+impl From<GitError> for CollectError {
+    /// What Git cannot do here is no fault of the work.
+    fn from(error: GitError) -> Self {
+        Self::Runner(Box::new(error))
+    }
+}
+
+/// A file that cannot be read is the task's doing: it has the same user's rights, and took them away.
+fn unreadable(error: GitError) -> CollectError {
+    match error {
+        GitError::Program { detail, .. } if detail.contains("Permission denied") => {
+            CollectError::Refused(format!("left files that cannot be read: {detail}"))
+        }
+        error => error.into(),
+    }
+}

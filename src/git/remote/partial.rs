@@ -1,0 +1,80 @@
+//! Partial clones: objects that were left on the remote, fetched when they are needed.
+
+use super::outage::RemoteAccess;
+use super::{Remote, RemoteOptions};
+use crate::git::{GitError, ObjectId, Repo};
+
+/// How many levels of directories are fetched one after the other, where trees were left out as well.
+const LEVELS: u32 = 256;
+
+impl Repo {
+    /// Fetches what a commit leads to and this partial clone left on its remote; does nothing in any other clone. All at once:
+    /// a checkout that asks for each file alone makes a connection for each.
+    ///
+    /// # Errors
+    /// When the remote cannot be read, or does not have it either.
+    pub fn fetch_missing(&self, commit: ObjectId) -> Result<(), GitError> {
+        let Some(remote) = self.promisor()? else { return Ok(()) };
+        for _ in 0..LEVELS {
+            let missing = remote.list_missing(commit)?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            tracing::debug!(%commit, objects = missing.len(), "fetching what the partial clone left out");
+            remote.fetch_promised(&missing)?;
+        }
+        Err(GitError::BadTree { id: commit, problem: "is nested too deeply" })
+    }
+
+    /// Fetches one object that this partial clone left on its remote. Whether it may be here now.
+    pub(in crate::git) fn fetch_object(&self, id: ObjectId) -> bool {
+        let Ok(Some(remote)) = self.promisor() else { return false };
+        let fetched = remote.fetch_promised(&[id.to_string()]);
+        fetched.inspect_err(|error| tracing::debug!(%id, %error, "a promised object cannot be had")).is_ok()
+    }
+
+    /// The remote that has what is missing here.
+    fn promisor(&self) -> Result<Option<Remote>, GitError> {
+        let config = self.git2().config().map_err(GitError::doing("cannot read the configuration"))?;
+        let named = config.get_string("extensions.partialclone").ok();
+        let marked = |name: &String| config.get_bool(&format!("remote.{name}.promisor")).unwrap_or(false);
+        let name = match named {
+            Some(name) => Some(name),
+            // `git fetch --filter` marks the remote without the extension.
+            None => self.remote_names()?.into_iter().find(marked),
+        };
+        name.map(|name| Remote::open(self, &name, RemoteOptions::default())).transpose()
+    }
+}
+
+impl Remote {
+    /// The objects of a commit that are not here.
+    fn list_missing(&self, commit: ObjectId) -> Result<Vec<String>, GitError> {
+        let args = ["rev-list", "--objects", "--no-object-names", "--missing=print", "--no-walk"];
+        let output = self.program().args(args).args([commit.to_string()]).run()?;
+        if !output.success || output.is_cut() {
+            return Err(GitError::Program { doing: "list what is missing", detail: output.stderr });
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().filter_map(|line| line.strip_prefix('?').map(str::to_owned)).collect())
+    }
+
+    fn fetch_promised(&self, ids: &[String]) -> Result<(), GitError> {
+        let input = ids.iter().map(|id| format!("{id}\n")).collect::<String>();
+        self.patiently(RemoteAccess::Read, || {
+            // As `git` itself does it: no negotiation, since nothing that is here helps with an object that is not.
+            let program =
+                self.program().args(["-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet"]).args([
+                    "--no-tags",
+                    "--no-write-fetch-head",
+                    "--no-recurse-submodules",
+                    "--no-auto-maintenance",
+                    "--filter=blob:none",
+                    "--stdin",
+                    &self.target,
+                ]);
+            let output = self.finish(program.input(input.clone().into_bytes()))?;
+            if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
+        })
+    }
+}

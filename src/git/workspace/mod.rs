@@ -1,0 +1,14 @@
+//! Workspaces: working trees with a `.git` of their own, outside of the user's repository, in which tasks work; and what
+//! tasks changed there, taken in as objects. Git of ours never reads a `.git`, a configuration, an index or attributes that a
+//! task could write: each workspace has a second Git directory beside it, which only the runner uses.
+
+mod link;
+mod merge_results;
+mod object_cache;
+mod quarantine;
+mod working_copy;
+
+pub use merge_results::ResultMerge;
+pub use object_cache::ObjectCache;
+pub use quarantine::{FileChange, NewCommit, Quarantine};
+pub use working_copy::{ChangedPaths, WorkingCopy};

@@ -1,0 +1,229 @@
+//! What a task changed, as objects in a place of their own: looked at there, and handed on only when nothing is wrong with it.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::object_cache::{ObjectCache, install, io, packed};
+use super::working_copy::{ChangedPaths, WorkingCopy};
+use crate::git::command::GitCommand;
+use crate::git::{EntryMode, GitError, ObjectId, Repo, Signature};
+
+/// A file that differs between a base and a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// The path; hostile bytes.
+    pub path: Vec<u8>,
+    /// What was there, with its object; none for a new file.
+    pub before: Option<(EntryMode, ObjectId)>,
+    /// What is there, with its object; none for a file that is gone.
+    pub after: Option<(EntryMode, ObjectId)>,
+}
+
+/// Who makes a result, when, and what is said of it.
+#[derive(Debug, Clone)]
+pub struct NewCommit {
+    /// Who did the work.
+    pub author: Signature,
+    /// Who took it in.
+    pub committer: Signature,
+    /// When.
+    pub at: Timestamp,
+    /// The message, trailers included.
+    pub message: String,
+}
+
+/// The changes of a working copy as objects that nobody else sees yet. Dropped, they are gone.
+pub struct Quarantine<'w> {
+    copy: &'w WorkingCopy,
+    cache: &'w ObjectCache,
+    base: ObjectId,
+    objects: TempDir,
+    tree: ObjectId,
+    /// The files that differ.
+    pub changes: Vec<FileChange>,
+    /// How many lines are new.
+    pub insertions: u64,
+    /// How many lines are gone.
+    pub deletions: u64,
+}
+
+impl<'w> Quarantine<'w> {
+    /// Takes in these paths.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or an object not be written.
+    pub fn take_in(
+        copy: &'w WorkingCopy,
+        cache: &'w ObjectCache,
+        base: ObjectId,
+        changed: &ChangedPaths,
+    ) -> Result<Self, GitError> {
+        let objects = tempfile::Builder::new().prefix("quarantine-").tempdir_in(copy.slot());
+        let objects = objects.map_err(io("make a directory in", copy.slot()))?;
+        let mut quarantine =
+            Self { copy, cache, base, objects, tree: base, changes: Vec::new(), insertions: 0, deletions: 0 };
+        let mut input = Vec::new();
+        for path in &changed.paths {
+            input.extend_from_slice(path);
+            input.push(0);
+        }
+        // From standard input: paths of any number, which no shell and no pattern sees.
+        let program = quarantine.git().args(["update-index", "-z", "--add", "--remove", "--stdin"]);
+        quarantine.run(program.input(input), "read what changed")?;
+        let tree = quarantine.run(quarantine.git().args(["write-tree"]), "write the tree of a result")?;
+        quarantine.tree = parse_id(&tree).ok_or_else(malformed)?;
+        quarantine.compare()?;
+        Ok(quarantine)
+    }
+
+    fn git(&self) -> GitCommand {
+        self.copy
+            .git(self.base)
+            .env("GIT_OBJECT_DIRECTORY", self.objects.path())
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.cache.objects())
+    }
+
+    fn run(&self, program: GitCommand, doing: &'static str) -> Result<Vec<u8>, GitError> {
+        let output = program.run()?;
+        if output.success {
+            Ok(output.stdout)
+        } else {
+            Err(GitError::Program { doing, detail: output.stderr })
+        }
+    }
+
+    fn compare(&mut self) -> Result<(), GitError> {
+        let (base, tree) = (self.base.to_string(), self.tree.to_string());
+        let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--full-index"];
+        // External programs of attributes would need a configuration, and there is none; said all the same.
+        let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv", &base, &tree]);
+        let listed = self.run(program, "compare a result with its base")?;
+        let mut parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
+        while let Some(part) = parts.next() {
+            if let Some(raw) = part.strip_prefix(b":") {
+                let path = parts.next().ok_or_else(malformed)?;
+                self.changes.push(file_change(raw, path).ok_or_else(malformed)?);
+            } else {
+                let text = String::from_utf8_lossy(part);
+                let mut counts = text.split('\t');
+                // Of binary files, both are `-`.
+                self.insertions +=
+                    counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+                self.deletions +=
+                    counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    /// Every path of the result.
+    ///
+    /// # Errors
+    /// When its tree cannot be read.
+    pub fn paths(&self) -> Result<Vec<Vec<u8>>, GitError> {
+        let tree = self.tree.to_string();
+        let program = self.git().args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", &tree]);
+        let listed = self.run(program, "list the files of a result")?;
+        Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The size of a new object.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn size(&self, id: ObjectId) -> Result<u64, GitError> {
+        self.with_objects(id, |odb, oid| odb.read_header(oid).map(|(size, _)| size as u64))
+    }
+
+    /// The content of a new object.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn blob(&self, id: ObjectId) -> Result<Vec<u8>, GitError> {
+        self.with_objects(id, |odb, oid| odb.read(oid).map(|object| object.data().to_vec()))
+    }
+
+    fn with_objects<T>(
+        &self,
+        id: ObjectId,
+        read: impl FnOnce(&git2::Odb<'_>, git2::Oid) -> Result<T, git2::Error>,
+    ) -> Result<T, GitError> {
+        let doing = || GitError::doing("cannot read an object of a result");
+        let odb = git2::Odb::new().map_err(doing())?;
+        for place in [self.objects.path(), &self.cache.objects()] {
+            let place = place.to_str().ok_or_else(malformed)?;
+            odb.add_disk_alternate(place).map_err(doing())?;
+        }
+        read(&odb, id.oid().map_err(doing())?).map_err(doing())
+    }
+
+    /// Commits what was taken in on top of its base, and hands the objects to the cache and to the user's repository.
+    ///
+    /// # Errors
+    /// When an object is not as Git's `fsck` wants it, or cannot be written.
+    pub fn commit(self, commit: &NewCommit, repo: &Repo) -> Result<ObjectId, GitError> {
+        let at = format!("{} +0000", commit.at.as_second());
+        let (tree, base) = (self.tree.to_string(), self.base.to_string());
+        let program = self
+            .git()
+            .args(["commit-tree", &tree, "-p", &base, "-F", "-"])
+            .env("GIT_AUTHOR_NAME", &commit.author.name)
+            .env("GIT_AUTHOR_EMAIL", &commit.author.email)
+            .env("GIT_AUTHOR_DATE", &at)
+            .env("GIT_COMMITTER_NAME", &commit.committer.name)
+            .env("GIT_COMMITTER_EMAIL", &commit.committer.email)
+            .env("GIT_COMMITTER_DATE", &at)
+            .input(commit.message.clone().into_bytes());
+        let id = parse_id(&self.run(program, "commit a result")?).ok_or_else(malformed)?;
+        // Exactly what is new: nothing else was written to the quarantine.
+        let list = loose_objects(self.objects.path()).map_err(io("read", self.objects.path()))?;
+        let name = self.objects.path().join("pack");
+        let program = self.git().args(["pack-objects", "--quiet"]).args([&name]).input(list.into_bytes());
+        let pack = packed(program, self.objects.path())?;
+        install(&pack, self.cache.dir())?;
+        install(&pack, repo.common_dir())?;
+        self.cache.complete(id)?;
+        tracing::debug!(commit = %id, base = %self.base, files = self.changes.len(), "result committed");
+        Ok(id)
+    }
+}
+
+/// The ids of all single objects in an object directory, one a line.
+fn loose_objects(objects: &Path) -> std::io::Result<String> {
+    let mut list = String::new();
+    for folder in std::fs::read_dir(objects)? {
+        let folder = folder?;
+        let name = folder.file_name().to_string_lossy().into_owned();
+        if name.len() != 2 || !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for object in std::fs::read_dir(folder.path())? {
+            list.push_str(&format!("{name}{}\n", object?.file_name().to_string_lossy()));
+        }
+    }
+    Ok(list)
+}
+
+/// A line of `diff-tree --raw`, without its colon: `100644 100755 <id> <id> M`.
+fn file_change(raw: &[u8], path: &[u8]) -> Option<FileChange> {
+    let text = std::str::from_utf8(raw).ok()?;
+    let mut fields = text.split(' ');
+    let (before, after) = (fields.next()?, fields.next()?);
+    let (old, new) = (fields.next()?, fields.next()?);
+    let entry = |digits: &str, id: &str| {
+        (digits != "000000").then(|| Some((EntryMode::from_octal(digits.as_bytes()), id.parse().ok()?)))
+    };
+    let before = entry(before, old).map_or(Some(None), |entry| entry.map(Some))?;
+    let after = entry(after, new).map_or(Some(None), |entry| entry.map(Some))?;
+    Some(FileChange { path: path.to_vec(), before, after })
+}
+
+pub(super) fn parse_id(output: &[u8]) -> Option<ObjectId> {
+    String::from_utf8_lossy(output).trim().parse().ok()
+}
+
+fn malformed() -> GitError {
+    GitError::Program { doing: "read what git printed", detail: "it is not of the expected form".to_owned() }
+}

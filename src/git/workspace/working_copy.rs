@@ -1,0 +1,298 @@
+//! One workspace of the pool: a working tree, and beside it the Git directory by which the runner knows its state. It is
+//! reset by what differs: on a journaling file system, writing 20,000 files right after as many were deleted takes ten times
+//! longer than the first time.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::object_cache::{ObjectCache, io, set_own_files};
+use crate::git::command::GitCommand;
+use crate::git::{GitError, ObjectId, Repo};
+
+/// How many workspaces there may be side by side.
+const SLOTS: u32 = 10_000;
+/// How long a spoiled workspace stays: a process that was left behind may still write to its path.
+const SPOILED: Duration = Duration::from_secs(24 * 3600);
+
+/// Who commits in a workspace when the task says nothing else.
+const TASK_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+    \tlogallrefupdates = true\n[user]\n\tname = planspec task\n\temail = task@planspec.invalid\n\
+    [gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n";
+
+/// A working tree that nobody else uses.
+#[derive(Debug)]
+pub struct WorkingCopy {
+    slot: PathBuf,
+    /// Released by the kernel when this process ends, however it ends.
+    _lock: File,
+    /// The commit of which it holds the files and nothing else; none after somebody worked in it.
+    clean: Option<ObjectId>,
+}
+
+/// What differs from the commit that was checked out.
+#[derive(Debug, Default)]
+pub struct ChangedPaths {
+    /// Tracked files that changed or are gone, and new ones that are not ignored.
+    pub paths: BTreeSet<Vec<u8>>,
+    /// Repositories that were made inside.
+    pub repositories: BTreeSet<Vec<u8>>,
+    /// Whether there were more than can be listed.
+    pub is_cut: bool,
+}
+
+impl WorkingCopy {
+    /// A free one below `pool`, or a new one.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn take(pool: &Path) -> Result<Self, GitError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(pool)
+            .map_err(io("make the directory", pool))?;
+        for number in 0..SLOTS {
+            let slot = pool.join(number.to_string());
+            fs::create_dir_all(&slot).map_err(io("make the directory", &slot))?;
+            let path = slot.join("lock");
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let lock = lock.map_err(io("open", &path))?;
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() || !is_usable(&slot) {
+                continue;
+            }
+            tracing::trace!(workspace = %slot.display(), "workspace taken");
+            return Ok(Self { slot, _lock: lock, clean: None });
+        }
+        let source = std::io::Error::other("every workspace is in use");
+        Err(GitError::Io { doing: "find a workspace in", path: pool.to_owned(), source })
+    }
+
+    /// The working tree.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.slot.join("tree")
+    }
+
+    pub(super) fn slot(&self) -> &Path {
+        &self.slot
+    }
+
+    /// The runner's own Git directory of this workspace.
+    fn runner(&self) -> PathBuf {
+        self.slot.join("runner")
+    }
+
+    /// Makes the working tree hold the files of a commit and nothing else, with a fresh `.git` at that commit. `tags` are
+    /// lines of `packed-refs`.
+    ///
+    /// # Errors
+    /// When an object is missing, or something in the way cannot be removed.
+    pub fn check_out(&mut self, cache: &ObjectCache, commit: ObjectId, tags: &str) -> Result<(), GitError> {
+        let started = Instant::now();
+        let reset = self.clean != Some(commit);
+        if reset {
+            self.open_runner(cache)?;
+            self.remove_git_dir()?;
+            self.remove_untracked(commit)?;
+            let output = self.git(commit).args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
+            if !output.success {
+                return Err(GitError::Program { doing: "check out the workspace", detail: output.stderr });
+            }
+            self.refuse_gaps(commit)?;
+        } else {
+            self.remove_git_dir()?;
+        }
+        self.write_git_dir(cache, commit, tags)?;
+        self.clean = Some(commit);
+        let duration_ms = started.elapsed().as_millis();
+        tracing::debug!(%commit, workspace = %self.slot.display(), reset, duration_ms, "workspace ready");
+        Ok(())
+    }
+
+    /// Somebody is about to work in it.
+    pub fn hand_out(&mut self) {
+        self.clean = None;
+    }
+
+    /// Whether processes that somebody left behind still work in it.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        // Where the system does not list its processes, the reset finds what they changed.
+        let Ok(processes) = fs::read_dir("/proc") else { return false };
+        let tree = self.tree();
+        processes.flatten().any(|process| {
+            let is_process = process.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit);
+            is_process && fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&tree))
+        })
+    }
+
+    /// Gives it up: nobody gets it again before a day has passed.
+    pub fn spoil(self) {
+        tracing::info!(workspace = %self.slot.display(), "workspace spoiled; it is not used again");
+        // The mark first: without it, the next runner would reset what somebody may still write to.
+        let marked = File::create(self.slot.join("spoiled"));
+        if marked.is_err() || !remove_all(&self.tree()) {
+            tracing::debug!(workspace = %self.slot.display(), "the spoiled workspace cannot be removed yet");
+        }
+    }
+
+    /// A run of the program on the working tree, with the runner's Git directory and the attributes of a commit.
+    pub(super) fn git(&self, attributes: ObjectId) -> GitCommand {
+        GitCommand::isolated(&self.tree())
+            .env("GIT_DIR", self.runner())
+            .env("GIT_WORK_TREE", self.tree())
+            // The `.gitattributes` of the working tree are the task's.
+            .env("GIT_ATTR_SOURCE", attributes.to_string())
+    }
+
+    fn open_runner(&self, cache: &ObjectCache) -> Result<(), GitError> {
+        let (tree, runner) = (self.tree(), self.runner());
+        fs::create_dir_all(&tree).map_err(io("make the directory", &tree))?;
+        if !runner.join("HEAD").exists() {
+            let repo = Repo::init_bare(&runner, "main")?;
+            set_own_files(&repo)?;
+            let config = repo.git2().config().and_then(|mut config| config.set_bool("core.bare", false));
+            config.map_err(GitError::doing("cannot write the configuration of a workspace"))?;
+        }
+        let alternates = runner.join("objects/info/alternates");
+        write(&alternates, format!("{}\n", cache.objects().display()).as_bytes())?;
+        copy_if_there(&cache.dir().join("shallow"), &runner.join("shallow"))
+    }
+
+    fn remove_untracked(&self, commit: ObjectId) -> Result<(), GitError> {
+        let index = self.runner().join("index");
+        // What a killed runner left: only the holder of the slot's lock runs Git here.
+        let _ = fs::remove_file(self.runner().join("index.lock"));
+        let is_fresh = fs::read_dir(self.tree()).is_ok_and(|mut entries| entries.next().is_none());
+        if is_fresh {
+            let _ = fs::remove_file(index);
+            return Ok(());
+        }
+        let output = self.git(commit).args(["clean", "-ffdxq"]).run()?;
+        if output.success {
+            return Ok(());
+        }
+        Err(GitError::Program { doing: "clean the workspace", detail: output.stderr })
+    }
+
+    /// A checkout of a partial clone may end well with files missing, and what is missing would count as deleted.
+    fn refuse_gaps(&self, commit: ObjectId) -> Result<(), GitError> {
+        let output = self.git(commit).args(["ls-files", "-z", "--deleted"]).run()?;
+        let first = output.stdout.split(|byte| *byte == 0).find(|path| !path.is_empty());
+        match first {
+            None if output.success => Ok(()),
+            Some(path) => Err(GitError::BadPath {
+                path: super::object_cache::shown(path),
+                problem: "could not be checked out",
+            }),
+            None => Err(GitError::Program { doing: "check the workspace", detail: output.stderr }),
+        }
+    }
+
+    fn remove_git_dir(&self) -> Result<(), GitError> {
+        let path = self.tree().join(".git");
+        let removed = match fs::symlink_metadata(&path) {
+            // Whatever a task put there: a link is removed, not followed.
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(io("remove", &path))
+    }
+
+    fn write_git_dir(&self, cache: &ObjectCache, commit: ObjectId, tags: &str) -> Result<(), GitError> {
+        let dir = self.tree().join(".git");
+        for below in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
+            let path = dir.join(below);
+            fs::create_dir_all(&path).map_err(io("make the directory", &path))?;
+        }
+        write(&dir.join("HEAD"), format!("{commit}\n").as_bytes())?;
+        write(&dir.join("config"), TASK_CONFIG.as_bytes())?;
+        write(&dir.join("objects/info/alternates"), format!("{}\n", cache.objects().display()).as_bytes())?;
+        if !tags.is_empty() {
+            write(&dir.join("packed-refs"), tags.as_bytes())?;
+        }
+        // A copy, so that `git status` is quick: a link would let the task write into the runner's index.
+        copy_if_there(&self.runner().join("index"), &dir.join("index"))?;
+        copy_if_there(&cache.dir().join("shallow"), &dir.join("shallow"))
+    }
+
+    /// What differs from the commit that was checked out.
+    ///
+    /// # Errors
+    /// When the working tree cannot be read.
+    pub fn changed(&self, base: ObjectId) -> Result<ChangedPaths, GitError> {
+        // Not `status` or `add`: both start Git inside submodules, with the configuration that is found there.
+        let args = ["ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard"];
+        let output = self.git(base).args(args).run()?;
+        if !output.success {
+            return Err(GitError::Program { doing: "list what changed", detail: output.stderr });
+        }
+        let mut changed = ChangedPaths { is_cut: output.is_cut(), ..ChangedPaths::default() };
+        for path in output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
+            match path.strip_suffix(b"/") {
+                Some(repository) => changed.repositories.insert(repository.to_vec()),
+                None => changed.paths.insert(path.to_vec()),
+            };
+        }
+        Ok(changed)
+    }
+}
+
+impl ChangedPaths {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.paths.len() + self.repositories.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether a slot was not spoiled, or so long ago that it can be made anew.
+fn is_usable(slot: &Path) -> bool {
+    let mark = slot.join("spoiled");
+    let Ok(found) = fs::metadata(&mark) else { return true };
+    let age = found.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+    age > SPOILED
+        && remove_all(&slot.join("tree"))
+        && remove_all(&slot.join("runner"))
+        && fs::remove_file(mark).is_ok()
+}
+
+/// Removes a directory, also where a task took permissions away. Whether it is gone.
+fn remove_all(path: &Path) -> bool {
+    if fs::remove_dir_all(path).is_ok() || !path.exists() {
+        return true;
+    }
+    open_up(path);
+    fs::remove_dir_all(path).is_ok()
+}
+
+fn open_up(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        // Links are not followed: `file_type` is that of the entry itself.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), GitError> {
+    File::create(path).and_then(|mut file| file.write_all(content)).map_err(io("write", path))
+}
+
+fn copy_if_there(from: &Path, into: &Path) -> Result<(), GitError> {
+    match fs::copy(from, into) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io("copy", from)(error)),
+        _ => Ok(()),
+    }
+}

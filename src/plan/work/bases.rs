@@ -1,0 +1,136 @@
+//! What a node builds on: the results of all nodes before it, less those that others among them were built on.
+
+use std::collections::BTreeSet;
+
+use crate::graph::NodeIx;
+use crate::model::{ExecutionStatus, NodeId, NodeResult};
+use crate::run::CompiledPlan;
+
+/// The results that the base of a node is made of, in the order in which they are merged.
+///
+/// A result holds every result before its node: that node began when all of them had ended, and a `retry` of one resets all
+/// that comes after it. So only the last of each chain count.
+#[must_use]
+pub(crate) fn results_before<'s>(
+    compiled: &'s CompiledPlan,
+    status: &'s ExecutionStatus,
+    ix: NodeIx,
+) -> Vec<(&'s NodeId, &'s NodeResult)> {
+    last_of_chains(compiled, status, &compiled.topology.upstream(ix))
+}
+
+fn last_of_chains<'s>(
+    compiled: &'s CompiledPlan,
+    status: &'s ExecutionStatus,
+    among: &[bool],
+) -> Vec<(&'s NodeId, &'s NodeResult)> {
+    let result = |ix: NodeIx| {
+        let id = compiled.ids.get(ix)?;
+        Some((id, status.node_statuses.get(id)?.extensions.result.as_deref()?))
+    };
+    // From the end: whatever comes before one that was seen is part of it.
+    let mut covered = vec![false; among.len()];
+    let mut found = Vec::new();
+    for &ix in compiled.topology.order().iter().rev() {
+        let counts = among.get(ix).copied().unwrap_or(false) && !covered.get(ix).copied().unwrap_or(true);
+        let Some(pair) = result(ix).filter(|_| counts) else { continue };
+        for (flag, before) in covered.iter_mut().zip(compiled.topology.upstream(ix)) {
+            *flag |= before;
+        }
+        found.push((ix, pair));
+    }
+    // The order of the manifest, which a person can see and change.
+    found.sort_by_key(|(ix, _)| *ix);
+    found.into_iter().map(|(_, pair)| pair).collect()
+}
+
+/// The commits that a new status of an Execution names and the published one does not: results, and bases that were merged for
+/// a node. What is recorded has to be kept (a record is never without its result).
+#[must_use]
+pub(crate) fn new_work(published: Option<&ExecutionStatus>, next: &ExecutionStatus) -> Vec<String> {
+    let known: BTreeSet<&str> = published.into_iter().flat_map(named_commits).collect();
+    let pinned = next.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str());
+    let named: BTreeSet<&str> = named_commits(next).into_iter().collect();
+    named
+        .difference(&known)
+        .filter(|commit| Some(**commit) != pinned)
+        .map(|commit| (*commit).to_owned())
+        .collect()
+}
+
+fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
+    let nodes = status.node_statuses.values().map(|state| &state.extensions);
+    let commits = nodes.flat_map(|node| {
+        let result = node.result.as_deref().map(|result| result.commit.as_str());
+        result.into_iter().chain(node.base.as_deref())
+    });
+    commits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::{Kind, Name, ResourceKey};
+    use crate::run::PlanSources;
+
+    fn compiled(edges: &[(&str, &str)], ids: &[&str]) -> CompiledPlan {
+        let key =
+            |kind, name: &str| ResourceKey::new(kind, Name::new("t").unwrap(), Name::new(name).unwrap());
+        let nodes: Vec<Value> = ids.iter().map(|id| json!({ "id": id, "kind": "Task" })).collect();
+        let edges: Vec<Value> = edges.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+        let plan = json!({ "description": "d", "graph": { "nodes": nodes, "edges": edges } });
+        CompiledPlan::build(PlanSources {
+            key: key(Kind::Execution, "e"),
+            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
+            plan_key: key(Kind::Plan, "p"),
+            plan_labels: Default::default(),
+            plan: serde_json::from_value(plan).unwrap(),
+            goal: None,
+            annotations: Default::default(),
+        })
+        .unwrap()
+    }
+
+    fn status(results: &[&str], ids: &[&str]) -> ExecutionStatus {
+        let node = |id: &&str| {
+            let result = json!({ "commit": format!("c-{id}"), "base": "p", "files": 1, "insertions": 1, "deletions": 0 });
+            let extensions = if results.contains(id) { json!({ "result": result }) } else { json!({}) };
+            ((*id).to_owned(), json!({ "phase": "Succeeded", "extensions": extensions }))
+        };
+        let nodes: serde_json::Map<String, Value> = ids.iter().map(node).collect();
+        serde_json::from_value(json!({ "phase": "Running", "nodeStatuses": nodes })).unwrap()
+    }
+
+    #[track_caller]
+    fn check(edges: &[(&str, &str)], results: &[&str], node: &str, expected: &[&str]) {
+        let ids = ["a", "b", "c", "d"];
+        let (compiled, status) = (compiled(edges, &ids), status(results, &ids));
+        let ix = compiled.topology.find(node).unwrap();
+        let before = results_before(&compiled, &status, ix);
+        let found: Vec<&str> = before.iter().map(|(_, result)| result.commit.as_str()).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_node_builds_on_the_last_result_of_each_chain_before_it() {
+        let chain = [("a", "b"), ("b", "c"), ("c", "d")];
+        check(&chain, &["a", "b"], "d", &["c-b"]);
+        check(&chain, &["a"], "d", &["c-a"]);
+        check(&chain, &[], "d", &[]);
+        let diamond = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")];
+        check(&diamond, &["a", "b", "c"], "d", &["c-b", "c-c"]);
+        check(&diamond, &["a", "b"], "d", &["c-b"]);
+        check(&diamond, &["a", "b", "c"], "b", &["c-a"]);
+    }
+
+    #[test]
+    fn only_what_is_new_in_a_status_has_to_be_kept() {
+        let ids = ["a", "b"];
+        let (old, new) = (status(&["a"], &ids), status(&["a", "b"], &ids));
+        assert_eq!(new_work(Some(&old), &new), ["c-b"]);
+        assert_eq!(new_work(None, &new), ["c-a", "c-b"]);
+        assert!(new_work(Some(&new), &old).is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! The files that nodes change: what a node builds on, and what its result may hold. Pure, like all planning.
+
+mod bases;
+mod permitted;
+
+pub(crate) use bases::{new_work, results_before};
+pub(crate) use permitted::{ChangedFile, refusals};

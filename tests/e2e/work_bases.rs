@@ -1,0 +1,78 @@
+//! What a task builds on when several came before it: their results merged, or the files named in which they conflict.
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+
+use crate::engine_rig::{Graph, QUICK, Stage, check_history};
+
+fn diamond(left: &str, right: &str) -> Graph {
+    Graph::new("diamond")
+        .editor("top", &[], "seq 9 > numbers")
+        .editor("left", &["top"], left)
+        .editor("right", &["top"], right)
+        .editor("bottom", &["left", "right"], "sort -u numbers > sorted")
+}
+
+#[test]
+fn results_of_parallel_nodes_are_merged_for_the_next() {
+    let graph =
+        diamond("sed -i 's/^1$/left/' numbers; echo l > l", "sed -i 's/^9$/right/' numbers; echo r > r");
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    let status = stage.status("diamond");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
+    let bottom = stage.node("diamond", "bottom").extensions;
+    let result = bottom.result.unwrap();
+    let show = |path: &str| stage.environment.git_output(&["show", &format!("{}:{path}", result.commit)]);
+    assert_eq!((show("l"), show("r")), ("l".to_owned(), "r".to_owned()));
+    assert_eq!(show("sorted").lines().count(), 9);
+    assert!(show("numbers").starts_with("left\n") && show("numbers").ends_with("\nright"));
+    // The merge is kept as well: its commit is what the claim names.
+    let base = bottom.base.unwrap();
+    let kept = stage.environment.git_output(&["log", "--format=%H", "refs/planspec/results/team/diamond"]);
+    assert!(kept.contains(&base) && base == result.base);
+    let author = stage.environment.git_output(&["log", "-1", "--format=%an %ae", &base]);
+    assert_eq!(author, "planspec planspec@localhost");
+    check_history(&stage.environment.repo());
+}
+
+#[test]
+fn a_conflict_blocks_the_node_and_names_files_and_both_sides() {
+    let graph = diamond("sed -i 's/^5$/left/' numbers", "sed -i 's/^5$/right/' numbers");
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    let bottom = stage.node("diamond", "bottom");
+    assert_eq!(
+        (bottom.phase, bottom.extensions.reason),
+        (NodePhase::Blocked, Some(NodeReason::MergeConflict))
+    );
+    for word in ["`left`", "`right`", "`numbers`"] {
+        assert!(bottom.message.contains(word), "{}", bottom.message);
+    }
+    assert_eq!(stage.status("diamond").phase, ExecutionPhase::Blocked);
+    // Nothing changes by asking again, and a retry from where it began resolves it.
+    let tip = stage.status_tip();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status_tip(), tip);
+}
+
+#[test]
+fn a_node_that_is_retried_drops_what_was_built_on_its_old_result() {
+    let graph = Graph::new("chain").editor("first", &[], "date +%N > stamp").editor(
+        "second",
+        &["first"],
+        "cp stamp seen",
+    );
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    let old = stage.node("chain", "second").extensions.result.unwrap();
+    stage.environment.planspec(&["retry", "chain", "--from", "first", "-n", "team"]).succeeds();
+    assert!(stage.node("chain", "second").extensions.result.is_none());
+    stage.reconcile(&[]).succeeds();
+    let new = stage.node("chain", "second").extensions.result.unwrap();
+    assert_ne!(old.commit, new.commit);
+    let show = |path: &str| stage.environment.git_output(&["show", &format!("{}:{path}", new.commit)]);
+    assert_eq!(show("stamp"), show("seen"));
+    // The old one is kept too: nothing is ever lost to pruning.
+    let kept = stage.environment.git_output(&["log", "--format=%H", "refs/planspec/results/team/chain"]);
+    assert!(kept.contains(&old.commit) && kept.contains(&new.commit));
+}

@@ -1,0 +1,172 @@
+//! Workspaces: as in a clone for the task, and out of its reach for everything of the user's.
+
+use std::fs;
+use std::path::Path;
+
+use planspec::git::{GitError, ObjectCache, Repo, WorkingCopy};
+use planspec::model::NodePhase;
+
+use crate::engine_rig::{Graph, QUICK, Stage};
+use crate::environment::TestEnvironment;
+
+/// A stage with files of every kind, and tasks that run these scripts one after the other.
+fn stage(scripts: &[&str]) -> Stage {
+    let mut graph = Graph::new("w");
+    for (number, script) in scripts.iter().enumerate() {
+        let before = number.checked_sub(1).map(|before| format!("n{before}"));
+        let after: Vec<&str> = before.iter().map(String::as_str).collect();
+        graph = graph.task(&format!("n{number}"), &after, script);
+    }
+    let stage = Stage::new(
+        QUICK,
+        &[("dir/file", "hello\n"), ("run.sh", "#!/bin/sh\necho ran\n"), ("crlf.txt", "a\n")],
+    );
+    std::os::unix::fs::symlink("dir", stage.environment.repo().join("link")).unwrap();
+    stage.environment.write(".gitattributes", "crlf.txt text eol=crlf\n");
+    stage.environment.git(&["add", "--all"]).succeeds();
+    stage.environment.git(&["update-index", "--chmod=+x", "run.sh"]).succeeds();
+    stage.environment.git(&["commit", "--quiet", "-m", "Files"]).succeeds();
+    stage.environment.git(&["tag", "-a", "v1", "-m", "One"]).succeeds();
+    stage.environment.git(&["checkout", "--quiet", "--", "."]).succeeds();
+    let documents =
+        [graph.plan(), crate::engine_rig::execution("w", "w"), crate::engine_rig::bindings(&[&graph])];
+    stage.commit("work.yaml", &crate::engine_rig::yaml(&documents));
+    stage
+}
+
+#[track_caller]
+fn check_all_succeed(stage: &Stage, count: usize) {
+    stage.reconcile(&[]).succeeds();
+    for number in 0..count {
+        let node = stage.node("w", &format!("n{number}"));
+        assert_eq!(node.phase, NodePhase::Succeeded, "n{number}: {node:#?}");
+    }
+}
+
+#[test]
+fn a_workspace_is_a_working_tree_as_in_a_clone() {
+    let script = r#"set -e
+        test "$(cat link/file)" = hello; test "$(./run.sh)" = ran; test "$(od -c crlf.txt | grep -c '\\r')" = 1
+        test -z "$(git status --porcelain)"; git log -1 --format=%s | grep -q Change; git describe | grep -q ^v1-1-
+        echo more >> dir/file; git commit -qam "From a task"; test -z "$(git status --porcelain)""#;
+    check_all_succeed(&stage(&[script]), 1);
+}
+
+#[test]
+fn nothing_that_git_does_in_a_workspace_reaches_the_repository() {
+    let hostile = "git branch mine; git update-ref refs/heads/main HEAD~1; git config user.name Mallory; \
+        git config core.hooksPath /tmp; git worktree add ../x -q; rm -rf .git; git branch walked-up; git config a.b c; true";
+    let stage = stage(&[hostile]);
+    let repo = stage.environment.repo();
+    let state = || {
+        let refs = stage.environment.git_output(&[
+            "for-each-ref",
+            "refs/heads/main",
+            "refs/heads/mine",
+            "refs/heads/walked-up",
+        ]);
+        (
+            refs,
+            fs::read_to_string(repo.join(".git/config")).unwrap(),
+            fs::read(repo.join(".git/index")).unwrap(),
+        )
+    };
+    let before = state();
+    check_all_succeed(&stage, 1);
+    assert_eq!(state(), before);
+}
+
+#[test]
+fn what_a_task_plants_never_runs_and_never_reaches_the_next_task() {
+    let witness = tempfile::NamedTempFile::new().unwrap();
+    let path = witness.path().display().to_string();
+    let plant = format!(
+        "printf '#!/bin/sh\\necho ran >> {path}\\n' > /tmp/planted-$$; chmod +x /tmp/planted-$$; \
+         git config core.fsmonitor /tmp/planted-$$; git config filter.x.clean /tmp/planted-$$; git config filter.x.smudge /tmp/planted-$$; \
+         echo '* filter=x' >> .gitattributes; mkdir -p .git/hooks; cp /tmp/planted-$$ .git/hooks/post-index-change; \
+         cp /tmp/planted-$$ .git/hooks/reference-transaction; echo planted > extra; rm run.sh; ln -sf /etc dir2; \
+         echo /tmp > .git/objects/info/alternates; echo junk > .git/index"
+    );
+    let clean =
+        "set -e; test ! -e extra; test -x run.sh; test ! -e dir2; test -z \"$(git status --porcelain)\"";
+    let replace = "rm -rf .git; echo 'gitdir: /tmp/elsewhere' > .git; rm -rf dir; ln -s /etc dir";
+    let stage = stage(&[
+        &plant,
+        clean,
+        replace,
+        clean,
+        "chmod 000 dir; mkdir -p x/y; echo 1 > x/y/z; chmod 000 x/y x",
+        clean,
+    ]);
+    check_all_succeed(&stage, 6);
+    assert_eq!(fs::read_to_string(witness.path()).unwrap(), "", "something that a task planted ran");
+}
+
+#[test]
+fn a_process_that_was_left_behind_spoils_its_own_workspace_alone() {
+    let leave = "setsid sh -c 'while :; do echo x > intruder; sleep 0.05; done' > /dev/null 2>&1 & echo $! > \"$PLANSPEC_ARTIFACTS/pid\"; sleep 0.2";
+    let clean = "set -e; sleep 0.3; test ! -e intruder; test -z \"$(git status --porcelain)\"";
+    let stage = stage(&[leave, clean]);
+    check_all_succeed(&stage, 2);
+    for line in stage.environment.git_in(stage.environment.root(), &["--version"]).succeeds().lines() {
+        assert!(line.starts_with("git version"));
+    }
+    end_left_behind(stage.environment.root());
+}
+
+/// Ends processes that work below a folder of this test.
+fn end_left_behind(root: &Path) {
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let inside = fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(root));
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (true, Some(pid)) = (inside, pid.and_then(rustix::process::Pid::from_raw)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn a_partial_clone_fetches_what_it_needs_and_a_missing_object_is_no_deletion() {
+    let graph = Graph::new("w").editor("n0", &[], "test \"$(cat dir/file)\" = hello && echo new > new");
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.commit("dir/file", "hello\n");
+    let bare = stage.outside("bare.git");
+    stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
+    for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        stage.environment.git_in(&bare, &["config", setting, "true"]).succeeds();
+    }
+    let clone = stage.outside("clone");
+    let url = format!("file://{}", bare.display());
+    let arguments = ["clone", "--quiet", "--sparse", "--filter=blob:none", &url, clone.to_str().unwrap()];
+    stage.environment.git_in(stage.environment.root(), &arguments).succeeds();
+    stage.reconcile_in(&clone, &[]).succeeds();
+    let status = crate::engine_rig::status_in(&bare, "w");
+    let node = status.node_statuses.values().next().unwrap();
+    assert_eq!(node.phase, NodePhase::Succeeded, "{node:#?}");
+    let result = node.extensions.result.as_ref().unwrap();
+    assert_eq!((result.files, result.deletions), (1, 0));
+}
+
+fn check_out(world: &TestEnvironment, revision: &str) -> Result<std::path::PathBuf, GitError> {
+    let repo = Repo::open(&world.repo()).unwrap();
+    let commit = repo.resolve_commit(revision).unwrap();
+    let cache = ObjectCache::open(&world.root().join("objects.git")).unwrap();
+    cache.import(&repo, commit)?;
+    let mut copy = WorkingCopy::take(&world.root().join("pool")).unwrap();
+    copy.check_out(&cache, commit, "")?;
+    Ok(copy.tree())
+}
+
+#[test]
+fn a_hostile_tree_writes_nothing_outside_its_workspace() {
+    let world = TestEnvironment::with_files(&[("a", "secret-content\n")]);
+    let blob = world.git_output(&["rev-parse", "HEAD:a"]);
+    for name in ["..", ".git", ".GIT", "."] {
+        let commit = crate::git_local::hostile_commit(&world, &[("100644", name, &blob)]);
+        let error = check_out(&world, &commit).unwrap_err().to_string();
+        assert!(!error.contains("secret-content"), "{error}");
+        assert!(!world.root().join("pool/a").exists());
+    }
+    let tree = check_out(&world, "HEAD").unwrap();
+    assert_eq!(fs::read_to_string(tree.join("a")).unwrap(), "secret-content\n");
+}
