@@ -68,6 +68,8 @@ pub struct ReconcileOptions {
     pub max_duration: Option<Duration>,
     /// Carry out a deletion of more than the configured share of all resources.
     pub allow_mass_delete: bool,
+    /// Take a status branch that went back as it is, and record that.
+    pub accept_status_history: bool,
     // Leases are told apart by it alone: a second process of the same name would take them for its own.
     /// The name of this runner: unique to the process.
     pub runner: String,

@@ -16,6 +16,7 @@ mod message;
 mod pass;
 mod remote_work;
 mod snapshot;
+mod status_history;
 
 pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};

@@ -68,6 +68,7 @@ mod readme;
 mod reconciled;
 mod rerun;
 mod skip;
+mod status_history;
 mod validate;
 mod work;
 mod work_bases;

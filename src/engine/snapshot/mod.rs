@@ -23,7 +23,7 @@ use crate::git::{Commit, ObjectId, Remote, Repo};
 use crate::index::{Declaration, Index, IndexTarget};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord, after};
-use crate::record::{self, StatusPath, StatusTree};
+use crate::record::{self, RecordError, StatusPath, StatusTree};
 use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
@@ -197,8 +197,12 @@ impl Snapshot {
 
     /// Where the record of a resource stands, or will stand.
     pub(crate) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
-        let found = self.status.locate(&self.repo, key)?;
-        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
+        Ok(match self.status.locate(&self.repo, key) {
+            Ok(found) => found.map_or_else(|| record::record_path(key), |(path, _)| path),
+            // What stands there instead gives way to the record.
+            Err(RecordError::Unreadable { path, .. }) => path,
+            Err(error) => return Err(error.into()),
+        })
     }
 
     /// The record of a resource.
