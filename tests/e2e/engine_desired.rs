@@ -266,7 +266,13 @@ fn an_execution_waits_for_its_plan_and_keeps_the_one_it_began_with() {
     changed["spec"]["parameters"] = json!({ "changed": true });
     stage.commit("work.yaml", &yaml(&[other.plan(), bindings(&[&graph])]));
     stage.commit("run.yaml", &yaml(&[changed]));
-    stage.reconcile(&[]).succeeds();
+    let told = stage.reconcile(&[]).succeeds();
+    assert!(
+        told.stdout.contains("run was edited in run.yaml: the spec of an execution is immutable"),
+        "{}",
+        told.stdout
+    );
+    assert!(!stage.reconcile(&[]).succeeds().stdout.contains("was edited"), "it is said once");
     let status = stage.status("run");
     assert!(status.conditions.iter().any(|condition| condition.kind == "SpecChanged"), "{status:?}");
     stage.environment.planspec(&["approve", "gate/ok", "-n", "team"]).succeeds();

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, info_span, trace};
 
+use super::lease_waits::LeaseWaits;
 use super::shutdown::Shutdown;
 use super::tips::TipReader;
 use super::work_queue::WorkQueue;
@@ -23,6 +24,7 @@ use crate::engine::attempt::workspace::{WorkPlace, Workspaces};
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
 use crate::engine::commit::pacing::PushLimiter;
+use crate::engine::commit::packing::Packing;
 use crate::engine::execution::active::terms;
 use crate::engine::execution::step::PlannerTerms;
 use crate::engine::inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};
@@ -50,6 +52,8 @@ pub(super) struct Driver<'a> {
     pub(super) queue: WorkQueue,
     pub(super) lane: CommitLane,
     pub(super) shutdown: Shutdown,
+    pub(super) lease_waits: LeaseWaits,
+    pub(super) packing: Packing,
     pub(super) attempts: Attempts,
     pub(super) polls: Polls,
     pub(super) messages: mpsc::UnboundedReceiver<AttemptMessage>,
@@ -101,14 +105,14 @@ impl<'a> Driver<'a> {
         // A writable index takes a lock and a transaction. One with nothing to plan is only read, unless this reconcile
         // goes on for longer than that holds.
         let soon = after(clock.now(), SOON);
-        if options.watch.is_some() || index.is_busy(soon)? {
+        if options.watch.is_some() || index.is_busy(soon)? || index.is_ahead_of(clock.now())? {
             index.make_writable()?;
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
         let factory = AttemptFactory::new(workspaces, cache.join("runs"), snapshot.config.identities.clone());
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), providers, factory, options.stream_output);
-        let polls = Polls::beside(&attempts, PollTimes::load(&cache));
+        let polls = Polls::beside(&attempts, PollTimes::load(&cache, clock.now()));
         let limiter = PushLimiter::new(&snapshot.config, branches.remote().is_some());
         let mut driver = Self {
             registry,
@@ -118,6 +122,8 @@ impl<'a> Driver<'a> {
             queue: WorkQueue::default(),
             lane: CommitLane::new(limiter),
             shutdown: Shutdown::new(stop, options.max_duration),
+            lease_waits: LeaseWaits::default(),
+            packing: Packing::default(),
             options,
             attempts,
             polls,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::driver::Driver;
+use crate::engine::execution::manifest_change::{IMMUTABLE, is_noted};
 use crate::engine::{BranchTips, EngineError};
 use crate::event::Event;
 use crate::git::GitError;
@@ -127,12 +128,41 @@ impl Driver<'_> {
 
     /// Everything that has to be planned, from the index.
     pub(super) fn take_work(&mut self) -> Result<(), EngineError> {
-        let work = self.snapshot.index.work(self.clock.now())?;
+        let now = self.clock.now();
+        self.snapshot.index.distrust_times(now)?;
+        let work = self.snapshot.index.work(now)?;
         debug!(resources = work.len(), "take work from the index");
         let held_back = self.hold_back(&work)?;
         let due = work.into_iter().filter(|key| !held_back.contains(key) && !self.queue.is_left_over(key));
         let due: Vec<ResourceKey> = due.collect();
+        for key in due.iter().filter(|key| key.kind == Kind::Execution) {
+            self.note_edited(key)?;
+        }
         self.queue.add(due);
+        Ok(())
+    }
+
+    /// Says that an Execution was edited after it was first observed: the change has no effect (Invariant 9), and whoever
+    /// merged it expects one. Once it is recorded as a condition it was said.
+    fn note_edited(&mut self, key: &ResourceKey) -> Result<(), EngineError> {
+        let (Some(declared), Some(known)) =
+            (self.snapshot.index.declared(key)?, self.snapshot.index.recorded(key)?)
+        else {
+            return Ok(());
+        };
+        // The digest that the index keeps is the newest; only when that was never recorded is a record read.
+        if known.spec_digest.as_deref() == Some(declared.spec_digest.as_str()) {
+            return Ok(());
+        }
+        let record = self.snapshot.record(key)?;
+        let Some(status) = record.as_ref().and_then(|record| record.execution()) else { return Ok(()) };
+        if status.spec_hash.as_ref() != Some(&declared.spec_digest) && !is_noted(status) {
+            let message = format!(
+                "{key} was edited in {}: {IMMUTABLE}; write a new Execution instead",
+                declared.source.path
+            );
+            self.emit(Event::Note { message });
+        }
         Ok(())
     }
 
@@ -197,6 +227,6 @@ impl Driver<'_> {
 
     /// Writes down how everything was left.
     pub(super) fn save_waits(&mut self) -> Result<(), EngineError> {
-        Ok(self.snapshot.index.settle(&self.queue.take_unsaved())?)
+        Ok(self.snapshot.index.settle(&self.queue.take_unsaved(), self.clock.now())?)
     }
 }

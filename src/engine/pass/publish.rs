@@ -55,6 +55,8 @@ impl Driver<'_> {
                 }
                 self.queue.add(ahead);
                 self.summary.commits = self.summary.commits.saturating_add(1);
+                self.packing.count();
+                self.pack_if_due(false)?;
                 self.delivered(Some((commit, subject)), steps, outcome, reading)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
                 for claim in claims {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 use tokio::sync::mpsc;
 
-use super::artifacts::ArtifactError;
+use super::artifacts::{ArtifactError, ReadLimits};
 use super::config::ToolConfig;
 use super::job::{Job, environment};
 use super::run_folder::RunFolder;
@@ -22,6 +22,9 @@ use crate::provider::process::{
 };
 use crate::provider::settings::resolve;
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout};
+
+/// How long reading the artifacts of an attempt may take that failed, when its time is over.
+const EXPLAINED: Duration = Duration::from_secs(2);
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
@@ -232,8 +235,15 @@ impl<'a> LocalRun<'a> {
         if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
             return;
         }
-        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt) {
+        // What is left of the attempt's time; after a failure, enough to keep what explains it.
+        let failed = !matches!(report.outcome, AttemptOutcome::Succeeded { .. });
+        let until = self.deadline.map(|end| if failed { end.max(Instant::now() + EXPLAINED) } else { end });
+        let limits = ReadLimits { until, interrupt: self.interrupt };
+        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt, &limits)
+        {
             Ok(found) => report.evidence.artifacts = found,
+            Err(ArtifactError::TooLong) => report.override_success(self.timed_out()),
+            Err(ArtifactError::Stopped(stop)) => report.override_success(AttemptOutcome::Stopped(stop)),
             Err(ArtifactError::Unreadable(error)) if is_machine_fault(&error) => {
                 let message = format!("the artifacts cannot be read: {error}");
                 report.override_success(AttemptOutcome::broken_off_here(message));
