@@ -20,7 +20,7 @@ mod status_history;
 
 pub(crate) use attempt::base::NodeBase;
 pub(crate) use attempt::collect::ResultTerms;
-pub(crate) use attempt::workspace::Workspaces;
+pub(crate) use attempt::workspace::{WorkPlace, Workspaces};
 pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};

@@ -8,7 +8,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::selector::{ExecutionTarget, nearest};
-use crate::engine::{NodeBase, ResultTerms, SystemClock, Workspaces};
+use crate::engine::{NodeBase, ResultTerms, SystemClock, WorkPlace, Workspaces};
 use crate::git::ObjectId;
 use crate::graph::Topology;
 use crate::model::{ExecutionStatus, NodeId, NodeResult, PlanGraph, ResourceKey};
@@ -41,7 +41,8 @@ impl ShownWork {
         let root = root.unwrap_or_else(|| workspace.repo.cache_dir().join("work"));
         let remote = workspace.remote.clone();
         let (terms, clock) = (ResultTerms::default(), Arc::new(SystemClock));
-        let workspaces = Workspaces::new(workspace.repo.common_dir(), remote, &root, terms, clock);
+        let place = WorkPlace { root: &root, shared: None };
+        let workspaces = Workspaces::new(workspace.repo.common_dir(), remote, place, terms, clock);
         let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
             Some(result) => (result.base.clone(), result.commit.clone()),
             None => {
