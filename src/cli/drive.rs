@@ -34,6 +34,9 @@ pub(crate) struct PassBounds {
     /// Allow the removal of more than the configured share of all resources
     #[arg(long)]
     allow_mass_delete: bool,
+    /// Accept a status branch that was rewound, replaced or deleted; what it lost may run again
+    #[arg(long)]
+    accept_status_history: bool,
 }
 
 impl PassBounds {
@@ -55,8 +58,10 @@ impl PassBounds {
             watch: None,
             max_duration: self.time(),
             allow_mass_delete: self.allow_mass_delete,
+            accept_status_history: self.accept_status_history,
             runner: runner_name(),
             stream_output: context.is_verbose(),
+            work_here: None,
             work_dir: context.environment.work_home(),
         }
     }
@@ -92,7 +97,7 @@ pub(crate) fn drive_with(
     workspace.remote = workspace.remote.map(|remote| remote.bounded(stop_git.clone(), patience(&options)));
     // The engine takes the other handle along; this one is for packing afterwards.
     let repo = workspace.repo.reopen()?;
-    let branches = workspace.branches(context)?;
+    let branches = workspace.branches(context)?.accepting_history(options.accept_status_history);
     let mut progress = progress(context)?;
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();

@@ -233,6 +233,9 @@ impl From<EngineError> for CliError {
             }
             EngineError::Contended { .. } => Self::race(chain(&error))
                 .hint("other runners are writing at the same time; try again in a moment"),
+            EngineError::StatusWentBack { ref branch, ref last, .. } => Self::environment(chain(&error))
+                .hint(format!("put it back: `git push --force REMOTE {last}:refs/heads/{branch}`, or `git branch -f {branch} {last}`"))
+                .hint("if it is meant, as after a restore: `planspec reconcile --accept-status-history`"),
             EngineError::Refused(message) => Self::no(message),
             EngineError::WorkerLost => Self::bug(chain(&error)),
             EngineError::Io { .. } => Self::environment(chain(&error)),

@@ -11,7 +11,6 @@ mod findings;
 mod options;
 mod output;
 mod repo_context;
-mod trace;
 mod view;
 
 use std::ffi::OsString;
@@ -22,7 +21,7 @@ use jiff::Timestamp;
 
 use self::commands::CliCommand;
 use self::error::{CliError, Exit};
-use self::options::{ColorWhen, GlobalOptions};
+use self::options::{ColorWhen, GlobalOptions, start_log};
 use self::output::Output;
 use crate::config::Environment;
 use crate::engine::{Clock as _, SystemClock};
@@ -31,7 +30,8 @@ use crate::engine::{Clock as _, SystemClock};
 #[derive(Debug, Parser)]
 #[command(name = "planspec", version, propagate_version = true, max_term_width = 100)]
 #[command(after_long_help = "\
-Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal` and `goal/NAME` are accepted too.
+Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal`,
+`goal/NAME` and the short names go, pl, cap, bi, ga and ex are accepted too.
 
 Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Git, network, permission);
 4 lost a race after all retries; 70 a bug in planspec.
@@ -78,10 +78,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     };
     // Of the flags alone: where a variable is wrong, its own error is printed with this.
     let colour = cli.options.color.unwrap_or_default();
+    let as_json = cli.options.errors_as_json();
     match cli.options.fill_from(&environment) {
         Ok(options) => run(&cli.command, options, environment),
         Err(error) => {
-            Output::new(colour, false, &environment).error(&error.render(false));
+            Output::new(colour, false, &environment).error(&error.render(as_json));
             error.exit().code()
         }
     }
@@ -92,7 +93,7 @@ fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -
     let out = Output::new(colour, options.quiet, &environment);
     let as_json = options.errors_as_json();
     let mut context = Context { options, environment, out };
-    let started = trace::start(&context.options, &context.environment);
+    let started = start_log(&context.options, &context.environment);
     let result = started
         .and_then(|()| commands::run(command, &mut context))
         // An answer that did not reach its reader is no success, so flushing is a part of the command.

@@ -1,8 +1,12 @@
-//! The flags that every command takes, and how the environment fills those that are not given.
+//! The flags that every command takes, how the environment fills those that are not given, and the log that some of them
+//! ask for.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::uptime;
 
 use crate::cli::error::CliError;
 use crate::config::Environment;
@@ -131,6 +135,31 @@ fn fill<T: ValueEnum>(
         },
         (given, _) => Ok(given),
     }
+}
+
+/// Starts the log of what happens inside, on standard error, where `-v`, `-vv` or `PLANSPEC_LOG` asks for it. `PLANSPEC_LOG` takes directives such as `planspec::git=debug`.
+pub(crate) fn start_log(options: &GlobalOptions, environment: &Environment) -> Result<(), CliError> {
+    let directives = match (environment.override_for("LOG"), options.verbose) {
+        (Some(directives), _) => directives,
+        (None, 0) => return Ok(()),
+        (None, 1) => "planspec=info",
+        (None, 2) => "planspec=debug",
+        (None, _) => "planspec=trace",
+    };
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|error| CliError::usage(format!("invalid PLANSPEC_LOG: {error}")))?;
+    // Seconds since the start: a log is read for how long steps took, and tests compare it without the date. The module
+    // is for maintainers, so `-v` leaves it out.
+    let log = tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_timer(uptime())
+        .with_target(options.verbose != 1);
+    // The log lives as long as the process; a second start in one process leaves the first as it is.
+    let _ = log.try_init();
+    Ok(())
 }
 
 #[cfg(test)]

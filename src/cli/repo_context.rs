@@ -1,6 +1,6 @@
 //! Which repository a command works on, and which commits count as desired state and as status.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Context;
@@ -28,6 +28,8 @@ pub(crate) struct RepoContext {
     choice: BranchChoice,
     /// The desired branch, as far as it is known here; asked for once.
     branch: OnceCell<String>,
+    /// Whether it was said that the remote cannot be reached.
+    warned: Cell<bool>,
 }
 
 /// The commits that a command reads.
@@ -70,7 +72,7 @@ impl RepoContext {
             (None, Some(name)) => BranchChoice::HostDefault(name.clone()),
             (None, None) => BranchChoice::Repository,
         };
-        Ok(Self { repo, remote, here, choice, branch: OnceCell::new() })
+        Ok(Self { repo, remote, here, choice, branch: OnceCell::new(), warned: Cell::new(false) })
     }
 
     /// Both branches, for the engine. With `--ref`, and where another branch is checked out, the user is told which branch is
@@ -226,12 +228,18 @@ impl RepoContext {
     ) -> Result<Vec<Option<ObjectId>>, CliError> {
         let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
         match remote.fetch(&self.repo, &names) {
-            Ok(found) => Ok(found),
+            Ok(found) => {
+                self.warned.set(false);
+                Ok(found)
+            }
             Err(error) => {
                 // Reading continues with what is here. What writes fetches for itself, and fails there.
                 let why = CliError::from(error);
                 let warning = format!("{why}; showing what was fetched last");
-                context.out.warning(text::line(&warning))?;
+                // Once for an outage: `wait` and `watch` ask every few seconds.
+                if !self.warned.replace(true) {
+                    context.out.warning(text::line(&warning))?;
+                }
                 let last = |name: &str| Ok(self.repo.read_ref(&remote.local_name(name)?)?);
                 names.into_iter().map(last).collect()
             }

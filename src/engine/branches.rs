@@ -25,6 +25,8 @@ pub struct Branches {
     redirect: Option<String>,
     /// The branch that status commits record; absent where a remote says it.
     recorded: Option<String>,
+    /// Whether a status branch that went back is taken as it is.
+    accepts_history: bool,
 }
 
 /// The newest commits, and what the desired one says about configuration.
@@ -65,7 +67,8 @@ impl Branches {
             (None, BranchChoice::Given(_)) => recorded_branch(&repo)?,
             (None, _) => Some(start.clone()),
         };
-        let mut branches = Self { repo, remote, start, choice, redirect: None, recorded };
+        let mut branches =
+            Self { repo, remote, start, choice, redirect: None, recorded, accepts_history: false };
         branches.redirect = branches.known_redirect();
         Ok(branches)
     }
@@ -123,12 +126,20 @@ impl Branches {
         self.remote.is_some() || matches!(self.repo.read_ref(&branch), Ok(Some(_)))
     }
 
-    /// The newest commits. With a remote they are fetched: a pass takes what the remote has, not what a CI job happened
-    /// to check out (Invariant 13).
-    ///
-    /// # Errors
-    /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
-    pub fn tips(&self) -> Result<BranchTips, EngineError> {
+    /// Takes a status branch that went back as it is, and records that.
+    #[must_use]
+    pub fn accepting_history(mut self, accepts: bool) -> Self {
+        self.accepts_history = accepts;
+        self
+    }
+
+    /// Whether a status branch that went back is taken as it is.
+    pub(super) fn accepts_history(&self) -> bool {
+        self.accepts_history
+    }
+
+    /// The newest commits as they are, whatever was seen before.
+    pub(super) fn newest_tips(&self) -> Result<BranchTips, EngineError> {
         let Some(remote) = &self.remote else { return self.local_tips() };
         if let Some(tips) = self.remote_tips(remote, &self.start)? {
             return Ok(tips);
@@ -315,12 +326,16 @@ impl Branches {
         why: &str,
     ) -> Result<SwapResult, EngineError> {
         let reference = status_ref(config);
-        Ok(match &self.remote {
+        let done = match &self.remote {
             // Exact in both cases. `None` means that the branch must not exist, so of two first commits one
             // loses as well.
             Some(remote) => remote.push(&self.repo, &reference, base, new)?,
             None => self.repo.swap_ref(&reference, base, Some(new), why)?,
-        })
+        };
+        if done == SwapResult::Done {
+            self.remember(Some(&RefUpdate { reference, expected: base, new }))?;
+        }
+        Ok(done)
     }
 
     /// Moves references in one step, the status branch last, each from its expected value.
@@ -332,6 +347,7 @@ impl Branches {
         let status = |expected: Option<ObjectId>| Publication::Moved(expected);
         let Some(remote) = &self.remote else {
             if self.repo.swap_refs(updates, why)? {
+                self.remember(last)?;
                 return Ok(Publication::Done);
             }
             let now = last.map(|update| self.repo.read_ref(&update.reference)).transpose()?;
@@ -354,6 +370,7 @@ impl Branches {
             }
         }
         if results.iter().all(|result| *result == PushResult::Done) {
+            self.remember(last)?;
             return Ok(Publication::Done);
         }
         // A reference of work is elsewhere than this clone knew, which it knows now: the same is published again.
@@ -374,6 +391,7 @@ impl Branches {
             choice: self.choice.clone(),
             redirect: self.redirect.clone(),
             recorded: self.recorded.clone(),
+            accepts_history: self.accepts_history,
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Keeping the status branch small: finished executions shrink to a summary, old history becomes one commit.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
@@ -50,7 +52,7 @@ pub fn collect(
         let repo = branches.repo();
         let mut status = StatusTree::at(repo, tips.status)?;
         let Some(mut tip) = status.commit else { return Ok(GcReport::default()) };
-        let changes = shrinkable(repo, &status, cutoff)?;
+        let (changes, open) = shrinkable(repo, &status, cutoff)?;
         let mut collected = GcReport { shrunk: changes.len(), ..GcReport::default() };
         let mut raced = false;
         if !dry_run {
@@ -63,14 +65,18 @@ pub fn collect(
                     }
                     PublishOutcome::Unchanged => {}
                     PublishOutcome::WorkRefused(_, error) => return Err(error.into()),
-                    PublishOutcome::Moved(_) => raced = true,
+                    // The rest was worked out from the same old tip, so each push of it would be lost as well.
+                    PublishOutcome::Moved(_) => {
+                        raced = true;
+                        break;
+                    }
                 }
             }
         }
         if raced {
             continue;
         }
-        collected.runs = remove_runs(&repo.cache_dir().join("runs"), cutoff, dry_run)?;
+        collected.runs = remove_runs(&repo.cache_dir().join("runs"), &open, cutoff, dry_run)?;
         collected.tip = Some(tip.to_string());
         // On top of the shrunk records, whose history before the cut-off can go now.
         let Some(squash) = squash(repo, tip, cutoff)? else { return Ok(collected) };
@@ -100,15 +106,23 @@ fn batch_of(changes: &[RecordEdit], desired: ObjectId, at: Timestamp, runner: &s
     }
 }
 
-/// The records of executions that ended before `cutoff` and hold more than a summary.
-fn shrinkable(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Vec<RecordEdit>, EngineError> {
-    let mut changes = Vec::new();
+/// The records of executions that ended before `cutoff` and hold more than a summary, and the uids of those that have not
+/// ended.
+fn shrinkable(
+    repo: &Repo,
+    status: &StatusTree,
+    cutoff: Timestamp,
+) -> Result<(Vec<RecordEdit>, BTreeSet<String>), EngineError> {
+    let (mut changes, mut open) = (Vec::new(), BTreeSet::new());
     for (_, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
         // A record that is too large or broken is for the reconciler to restore, and stops nothing here
         // (Invariant 6).
         let Ok(bytes) = repo.blob(blob, crate::record::MAX_RECORD_BYTES) else { continue };
         let Ok(record) = parse_record(&bytes) else { continue };
         let Some(full) = record.execution() else { continue };
+        if !full.phase.is_terminal() {
+            open.insert(record.metadata.uid.clone());
+        }
         // Without an end its age is unknown, so it stays whole.
         if !full.phase.is_terminal() || full.completion_time.is_none_or(|at| at >= cutoff) {
             continue;
@@ -121,17 +135,29 @@ fn shrinkable(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Vec
             changes.push(RecordEdit::Put { record, pins: None });
         }
     }
-    Ok(changes)
+    Ok((changes, open))
 }
 
-/// Removes logs and artifacts of runs that nothing was written to since `cutoff`.
-fn remove_runs(runs: &Path, cutoff: Timestamp, dry_run: bool) -> Result<usize, EngineError> {
+/// Removes logs and artifacts of runs that nothing was written to since `cutoff`, but for those of `open` Executions.
+fn remove_runs(
+    runs: &Path,
+    open: &BTreeSet<String>,
+    cutoff: Timestamp,
+    dry_run: bool,
+) -> Result<usize, EngineError> {
     // Without the folder nothing ran on this machine.
     let Ok(entries) = std::fs::read_dir(runs) else { return Ok(0) };
     let mut removed = 0;
     for entry in entries.flatten() {
-        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        let old = modified.and_then(|at| Timestamp::try_from(at).ok()).is_some_and(|at| at < cutoff);
+        // A task may be silent for longer than `retention`, and the runner that drives it may be any process of this
+        // machine: whose Execution has not ended is left alone, and so are the folders in which attempts are at work.
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if open.contains(name.as_ref()) || (name.starts_with('.') && !open.is_empty()) {
+            continue;
+        }
+        let old =
+            newest(&entry.path()).and_then(|at| Timestamp::try_from(at).ok()).is_some_and(|at| at < cutoff);
         // `file_type` follows no link: what lies behind one is not ours to remove.
         if old && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             removed += 1;
@@ -143,4 +169,47 @@ fn remove_runs(runs: &Path, cutoff: Timestamp, dry_run: bool) -> Result<usize, E
         }
     }
     Ok(removed)
+}
+
+/// When something at or below `path` was last written. `None` when that cannot be known.
+fn newest(path: &Path) -> Option<SystemTime> {
+    // Not followed: the time of what a link leads to says nothing about this run.
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    let mut newest = metadata.modified().ok()?;
+    if metadata.is_dir() {
+        // A line of a log changes neither the folder of its attempt nor any folder above.
+        for entry in std::fs::read_dir(path).ok()? {
+            newest = newest.max(self::newest(&entry.ok()?.path())?);
+        }
+    }
+    Some(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_still_written_to_or_belongs_to_an_open_execution_is_kept() {
+        let runs = tempfile::tempdir().unwrap();
+        let old = SystemTime::UNIX_EPOCH;
+        for (uid, fresh) in [("ended", false), ("writing", true), ("open", false), (".running-1", false)] {
+            let folder = runs.path().join(uid).join("build/1.1");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("log"), "line").unwrap();
+            if !fresh {
+                std::fs::File::open(folder.join("log")).unwrap().set_modified(old).unwrap();
+            }
+            for above in [&folder, folder.parent().unwrap(), &runs.path().join(uid)] {
+                std::fs::File::open(above).unwrap().set_modified(old).unwrap();
+            }
+        }
+        let cutoff = Timestamp::from_second(1_000_000).unwrap();
+        let open = BTreeSet::from(["open".to_owned()]);
+        assert_eq!(remove_runs(runs.path(), &open, cutoff, true).unwrap(), 1);
+        assert_eq!(remove_runs(runs.path(), &open, cutoff, false).unwrap(), 1);
+        let left = |uid: &str| runs.path().join(uid).exists();
+        assert!(!left("ended") && left("writing") && left("open") && left(".running-1"));
+        assert_eq!(remove_runs(runs.path(), &BTreeSet::new(), cutoff, false).unwrap(), 2);
+    }
 }

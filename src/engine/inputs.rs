@@ -68,11 +68,16 @@ pub struct ReconcileOptions {
     pub max_duration: Option<Duration>,
     /// Carry out a deletion of more than the configured share of all resources.
     pub allow_mass_delete: bool,
+    /// Take a status branch that went back as it is, and record that.
+    pub accept_status_history: bool,
     // Leases are told apart by it alone: a second process of the same name would take them for its own.
     /// The name of this runner: unique to the process.
     pub runner: String,
     /// Pass the lines on that providers print.
     pub stream_output: bool,
+    // Of the caller and never of the configuration: a merged file must not lead tasks into anybody's working tree.
+    /// Where local work happens in place of private checkouts.
+    pub work_here: Option<PathBuf>,
     /// Where the workspaces of all repositories are; beside the other caches of the repository when absent.
     pub work_dir: Option<PathBuf>,
 }

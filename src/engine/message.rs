@@ -1,10 +1,14 @@
-//! What tasks beside the loop send to it: ends of attempts, results of polls and cancellations, printed lines.
+//! What tasks beside the loop send to it: ends of attempts, results of polls and cancellations, printed lines. How the
+//! result of a poll is taken into a record.
 
 use jiff::Timestamp;
 
+use crate::engine::EngineError;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::capabilities::checked;
 use crate::model::{NodeId, ResourceKey};
-use crate::plan::CancelResult;
-use crate::run::AttemptReport;
+use crate::plan::{CancelResult, Draft, after_poll, poll_applies};
+use crate::run::{AttemptName, AttemptReport, CompiledPlan};
 
 /// What a task beside the loop sends.
 #[derive(Debug)]
@@ -13,8 +17,8 @@ pub(crate) enum AttemptMessage {
     Ended(ResourceKey, Box<AttemptEnd>),
     /// Remote work was polled.
     Polled(ResourceKey, Box<PollResult>),
-    /// Remote work was cancelled, or could not be.
-    RemoteCancelled(ResourceKey, NodeId, CancelResult),
+    /// Remote work of the Execution with this uid was cancelled, or could not be.
+    RemoteCancelled(ResourceKey, String, NodeId, CancelResult),
     /// A provider printed a line.
     Line(ResourceKey, NodeId, String),
 }
@@ -22,9 +26,8 @@ pub(crate) enum AttemptMessage {
 /// An attempt that ended.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptEnd {
-    pub(crate) node: NodeId,
-    /// Its name within the node, as `NodeStatus::attempt_id`: a result counts by its token and number.
-    pub(crate) attempt_id: String,
+    // The whole name: an Execution that was deleted and written again counts its leases and attempts from one once more.
+    pub(crate) attempt: AttemptName,
     pub(crate) report: AttemptReport,
     // Not the time of the claim, which may have waited long for its slot: durations of attempts are averaged
     // from this one.
@@ -49,4 +52,32 @@ pub(crate) struct PollResult {
     /// When the next poll is due, unless something is recorded before.
     pub(crate) next: Timestamp,
     pub(crate) at: Timestamp,
+}
+
+impl PollResult {
+    /// Applies it to a draft: nothing when all is as it was, or when the node went on by other means meanwhile.
+    pub(crate) fn apply(
+        &self,
+        snapshot: &Snapshot,
+        compiled: &CompiledPlan,
+        uid: &str,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
+        // An Execution that was deleted and written again has the same name: the uid tells that the answer is
+        // about the old one.
+        let Some(report) = self.report.clone().filter(|_| uid == self.uid) else { return Ok(()) };
+        let Some(ix) = compiled.topology.find(self.node.as_str()) else { return Ok(()) };
+        let Some(node) = compiled.node(ix) else { return Ok(()) };
+        let Some(state) = draft.status.node_statuses.get(&self.node) else { return Ok(()) };
+        // A person may have completed the node, or answered its question, while the provider was being asked.
+        if !poll_applies(node, state, self.attempt, self.handle.as_deref()) {
+            return Ok(());
+        }
+        let report = checked(snapshot, compiled, ix, report)?;
+        let key = state.attempt_name(uid, &self.node);
+        for change in after_poll(node, state, report, &key, self.at) {
+            draft.node(&self.node, change, self.at);
+        }
+        Ok(())
+    }
 }

@@ -16,7 +16,11 @@ mod message;
 mod pass;
 mod remote_work;
 mod snapshot;
+mod status_history;
 
+pub(crate) use attempt::base::NodeBase;
+pub(crate) use attempt::collect::ResultTerms;
+pub(crate) use attempt::workspace::{WorkPlace, Workspaces};
 pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};

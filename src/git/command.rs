@@ -4,13 +4,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::GitError;
 use super::stop::{POLL, StopSignal};
@@ -74,6 +75,8 @@ pub(super) struct GitCommand {
     timeout: Duration,
     stop: StopSignal,
     input: Option<Vec<u8>>,
+    /// Whether it gets a process group of its own, so that its transport helpers end with it.
+    own_group: bool,
 }
 
 /// What a run printed.
@@ -118,7 +121,9 @@ impl GitCommand {
         let timeout = Duration::from_secs(600);
         let arguments = String::new();
         let stop = StopSignal::default();
-        Self { command, arguments, directory: directory.to_owned(), timeout, stop, input: None }
+        // On a terminal it stays in the foreground: `ssh` asks there for a passphrase, and Ctrl-C reaches all of them.
+        let own_group = !has_terminal();
+        Self { command, arguments, directory: directory.to_owned(), timeout, stop, input: None, own_group }
     }
 
     /// A run that heeds no configuration but that of the repository which it is given: what the user has set up, such as
@@ -188,6 +193,9 @@ impl GitCommand {
     pub(super) fn run(mut self) -> Result<GitOutput, GitError> {
         let failed = |source| GitError::Io { doing: "run `git` in", path: self.directory.clone(), source };
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.own_group {
+            self.command.process_group(0);
+        }
         let started = Instant::now();
         let mut child = self.command.spawn().map_err(failed)?;
         let (sender, receiver) = mpsc::channel();
@@ -210,7 +218,7 @@ impl GitCommand {
                 Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => open -= 1,
             }
         };
-        let status = if too_long { end(&mut child) } else { child.wait() }.map_err(failed)?;
+        let status = if too_long { end(&mut child, self.own_group) } else { child.wait() }.map_err(failed)?;
         let duration_ms = started.elapsed().as_millis();
         let args = redact(self.arguments.trim_end());
         tracing::debug!(%args, %status, duration_ms, too_long, "git exited");
@@ -240,23 +248,33 @@ impl GitCommand {
 /// How long the program may take to remove its lock files and temporary packs.
 const GRACE: Duration = Duration::from_millis(200);
 
-fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
-    // Asked before it is killed: only a live `git` removes its lock files, which the next fetch would stumble over.
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
-        && kill_process(pid, Signal::TERM).is_ok()
-    {
-        let asked = Instant::now();
-        while asked.elapsed() < GRACE {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
-            }
-            thread::sleep(Duration::from_millis(10));
+fn end(child: &mut Child, group: bool) -> std::io::Result<ExitStatus> {
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
+        child.kill()?;
+        return child.wait();
+    };
+    let signal = |signal: Signal| {
+        let sent = if group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "git exited before it was killed");
         }
+    };
+    // Asked before it is killed: only a live `git` removes its lock files, which the next fetch would stumble over.
+    signal(Signal::TERM);
+    let asked = Instant::now();
+    // It stays unreaped, so that its id still names its group, in which a helper may have outlived it.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    while asked.elapsed() < GRACE && matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
+        thread::sleep(Duration::from_millis(10));
     }
-    if let Err(error) = child.kill() {
-        tracing::debug!(%error, "git exited before it was killed");
-    }
+    signal(Signal::KILL);
     child.wait()
+}
+
+/// Whether this process has a terminal, which the program may use even when its streams are pipes.
+fn has_terminal() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| File::open("/dev/tty").is_ok())
 }
 
 fn collect<R: Read + Send + 'static>(
@@ -349,5 +367,26 @@ mod tests {
         let slow = GitCommand::new(directory.path(), &["-c".into(), "alias.slow=!exec sleep 60".into()]);
         let ended = slow.args(["slow"]).timeout(Duration::from_millis(50)).run();
         assert!(matches!(ended, Err(GitError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn no_helper_outlives_a_run_that_was_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        // A helper that heeds nothing but KILL and has closed its output, as one that waits for the network.
+        let helper = "!(trap '' TERM; exec sleep 60 <&- >&- 2>&-) & echo $! > helper; wait";
+        let mut slow =
+            GitCommand::new(directory.path(), &["-c".into(), format!("alias.slow={helper}").into()]);
+        slow.own_group = true;
+        let ended = slow.args(["slow"]).timeout(Duration::from_millis(500)).run();
+        assert!(matches!(ended, Err(GitError::TimedOut { .. })));
+        let helper = std::fs::read_to_string(directory.path().join("helper")).unwrap();
+        let helper = Path::new("/proc").join(helper.trim());
+        // Whoever inherits it may take a moment to reap it; a zombie runs no more.
+        let state = || std::fs::read_to_string(helper.join("stat")).unwrap_or_else(|_| "Z".to_owned());
+        let until = Instant::now() + Duration::from_secs(5);
+        while !state().contains('Z') && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(state().contains('Z'), "{}", state());
     }
 }

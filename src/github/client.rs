@@ -31,7 +31,7 @@ const PAGE: usize = 100;
 
 /// How many pages are read at most.
 // Anybody may comment: without a limit, one issue could hold up a pass for as long as somebody writes.
-const MOST_PAGES: usize = 50;
+const MOST_PAGES: usize = 300;
 
 /// Where the API is, and what opens it. `Debug` never shows the token.
 #[derive(Clone, PartialEq, Eq)]
@@ -206,10 +206,12 @@ impl GitHub {
             let full = entries.len() == PAGE;
             all.extend(entries);
             if !full {
-                break;
+                return Ok(all);
             }
         }
-        Ok(all)
+        // Never a part of it: lists of comments begin with the oldest, so what is missing is the newest, and a comment of
+        // ours that is not found would be written once more at each pass.
+        Err(GitHubError::TooMany { what: what.to_owned(), most: MOST_PAGES * PAGE })
     }
 
     async fn send(&self, request: ApiRequest<'_>) -> Result<HostResponse, GitHubError> {
@@ -255,7 +257,8 @@ impl GitHub {
             };
             // A wait that does not fit is an answer at once: whoever asked has other things to do in the time that is
             // left.
-            if Instant::now() + wait > end {
+            // Compared as spans: the host's word added to an instant could overflow.
+            if wait > end.saturating_duration_since(Instant::now()) {
                 return Err(self.clean(error));
             }
             tokio::time::sleep(wait).await;

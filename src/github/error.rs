@@ -42,6 +42,14 @@ pub enum GitHubError {
         /// The permission, as a workflow file writes it.
         needs: &'static str,
     },
+    /// A list has more entries than are read.
+    #[error("there are more than {most} entries, to {what}")]
+    TooMany {
+        /// What was asked for.
+        what: String,
+        /// How many are read.
+        most: usize,
+    },
     /// The host wants us to wait longer than there is time.
     #[error("cannot {what}: the host's rate limit is reached; it asks for a pause of {} s", .wait.as_secs())]
     RateLimited {

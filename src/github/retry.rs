@@ -8,6 +8,10 @@ use super::names::shown;
 /// How long to wait when the host limits us and does not say how long; its documentation asks for a minute.
 const UNSAID: Duration = Duration::from_secs(60);
 
+/// The longest wait that is believed: the host counts its limits by the hour, and a node that may be tried again would be
+/// held for as long as a broken proxy says (Invariant 16).
+const LONGEST: Duration = Duration::from_secs(2 * 3600);
+
 /// What matters of an answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostResponse {
@@ -61,12 +65,13 @@ fn is_limit(answer: &HostResponse) -> bool {
 }
 
 fn wait(answer: &HostResponse) -> Duration {
-    match (answer.retry_after, answer.remaining, answer.reset_in) {
+    let wait = match (answer.retry_after, answer.remaining, answer.reset_in) {
         (Some(seconds), _, _) => Duration::from_secs(seconds),
         // One second more: the reset is given in whole seconds.
         (None, Some(0), Some(seconds)) => Duration::from_secs(seconds.saturating_add(1)),
         _ => UNSAID,
-    }
+    };
+    wait.min(LONGEST)
 }
 
 /// The host's own words, as it documents its errors.
@@ -105,6 +110,10 @@ mod tests {
         let body = r#"{"message":"You have exceeded a secondary rate limit."}"#.to_owned();
         assert_eq!(limited(HostResponse { body, ..base }), 60);
         assert_eq!(limited(HostResponse { status: 429, ..HostResponse::default() }), 60);
+        let base = HostResponse { status: 429, remaining: Some(0), ..HostResponse::default() };
+        let forever = Some(u64::MAX);
+        assert_eq!(limited(HostResponse { retry_after: forever, ..base.clone() }), LONGEST.as_secs());
+        assert_eq!(limited(HostResponse { reset_in: forever, ..base }), LONGEST.as_secs());
     }
 
     #[test]

@@ -87,6 +87,42 @@ async fn lists_are_read_to_their_last_page() {
 }
 
 #[tokio::test]
+async fn a_list_that_never_ends_is_an_error_and_not_its_oldest_part() {
+    let (server, github, repo) = host().await;
+    let full: Vec<_> = (0..100).map(|id| comment(id, "")).collect();
+    let page = ResponseTemplate::new(200).set_body_json(full);
+    Mock::given(method("GET")).respond_with(page).expect(300).mount(&server).await;
+    let error = github.comments(&repo, 7).await.unwrap_err();
+    assert_eq!(error.to_string(), "there are more than 30000 entries, to read the comments of #7");
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_again_where_the_answer_got_lost() {
+    let (server, github, repo) = host().await;
+    Mock::given(method("POST"))
+        .respond_with(answer(502, "Bad Gateway"))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/repos/acme/app/actions/runs/5/cancel"))
+        .respond_with(ResponseTemplate::new(202).set_body_json(json!({})))
+        .expect(1)
+        .mount(&server)
+        .await;
+    assert_eq!(github.cancel_run(&repo, 5).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_pause_beyond_all_reason_is_an_answer_and_no_overflow() {
+    let (server, github, repo) = host().await;
+    let limited = answer(429, "slow down").insert_header("retry-after", u64::MAX.to_string().as_str());
+    Mock::given(method("GET")).respond_with(limited).expect(1).mount(&server).await;
+    let error = github.comments(&repo, 7).await.unwrap_err();
+    assert!(matches!(&error, GitHubError::RateLimited { wait, .. } if wait.as_secs() == 7200), "{error}");
+}
+
+#[tokio::test]
 async fn a_limit_is_waited_for_as_long_as_the_host_says() {
     let (server, github, repo) = host().await;
     let limited = answer(403, "You have exceeded a secondary rate limit").insert_header("retry-after", "1");
@@ -245,7 +281,7 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     assert_eq!(github.change_issue(&repo, 1347, &IssueChange::default()).await.unwrap().number, 1347);
     let inputs = serde_json::Map::new();
     github.dispatch(&repo, "deploy.yml", "main", &inputs).await.unwrap();
-    let runs = github.dispatched_runs(&repo, "deploy.yml", Some(">=2026-01-01T00:00:00Z")).await.unwrap();
+    let runs = github.dispatched_runs(&repo, "deploy.yml", "main", |_| true).await.unwrap();
     assert_eq!((runs[0].id, runs[0].status.as_deref()), (30_433_642, Some("queued")));
     let run = github.run(&repo, 30_433_642).await.unwrap();
     assert_eq!((run.event.as_str(), run.head_branch.as_deref()), ("push", Some("main")));

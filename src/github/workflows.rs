@@ -3,9 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::client::ApiRequest;
+use super::client::{ApiRequest, Method};
 use super::names::{encoded, segment};
+use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
+
+/// How many pages of runs are read: the host gives a thousand runs at most of a list with conditions.
+const MOST_PAGES: usize = 10;
 
 /// A run of a workflow. octocrab's own type demands fields that the host may leave empty.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,9 +34,12 @@ pub(crate) struct WorkflowRun {
     /// The commit.
     #[serde(default)]
     pub head_sha: String,
-    /// The branch.
+    /// The branch or tag.
     #[serde(default)]
     pub head_branch: Option<String>,
+    /// Who had it started.
+    #[serde(default)]
+    pub actor: Option<Account>,
     /// When it was made.
     #[serde(default)]
     pub created_at: String,
@@ -94,8 +101,8 @@ impl GitHub {
         self.tell(ApiRequest::create(path, body, "start a workflow", "actions: write")).await
     }
 
-    /// The latest hundred runs of a workflow that were started by hand or by us, newest first. `created` limits them, in
-    /// the host's own form: `>=2026-01-01T00:00:00Z`.
+    /// The runs of a workflow on a branch that were dispatched, newest first, until one is `wanted`: those wanted of the
+    /// newest page that has any.
     ///
     /// # Errors
     /// [`GitHubError`].
@@ -103,20 +110,27 @@ impl GitHub {
         &self,
         repo: &RepoName,
         workflow: &str,
-        created: Option<&str>,
+        branch: &str,
+        wanted: impl Fn(&WorkflowRun) -> bool,
     ) -> Result<Vec<WorkflowRun>, GitHubError> {
-        let mut path = repo.path(&format!(
+        let path = repo.path(&format!(
             // Only runs that were dispatched: the title of a run by a push is a commit message, in which anybody may
             // write a key.
-            "actions/workflows/{}/runs?event=workflow_dispatch&per_page=100",
-            segment(workflow)?
+            "actions/workflows/{}/runs?event=workflow_dispatch&branch={}&per_page=100",
+            segment(workflow)?,
+            encoded(branch)
         ));
-        if let Some(created) = created {
-            path.push_str(&format!("&created={}", encoded(created)));
+        for page in 1..=MOST_PAGES {
+            let path = format!("{path}&page={page}");
+            let listed: WorkflowRunList =
+                self.ask(ApiRequest::get(path, "list runs of a workflow", "actions: read")).await?;
+            let last = listed.workflow_runs.len() < 100;
+            let found: Vec<WorkflowRun> = listed.workflow_runs.into_iter().filter(&wanted).collect();
+            if last || !found.is_empty() {
+                return Ok(found);
+            }
         }
-        let runs: WorkflowRunList =
-            self.ask(ApiRequest::get(path, "list runs of a workflow", "actions: read")).await?;
-        Ok(runs.workflow_runs)
+        Ok(Vec::new())
     }
 
     /// One run.
@@ -135,7 +149,9 @@ impl GitHub {
     /// [`GitHubError`].
     pub(crate) async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), GitHubError> {
         let path = repo.path(&format!("actions/runs/{id}/cancel"));
-        match self.tell(ApiRequest::create(path, json!({}), "cancel a run", "actions: write")).await {
+        // A POST, but one that changes: a run that was cancelled twice is cancelled, so it may be tried again.
+        let request = ApiRequest::change(Method::Post, path, json!({}), "cancel a run", "actions: write");
+        match self.tell(request).await {
             // The host's answer for a run that has ended.
             Err(GitHubError::Refused { status: 409, .. }) => Ok(()),
             answer => answer,

@@ -41,6 +41,24 @@ pub(crate) enum GraphError {
         /// The edge, or the item of `dependsOn` or `children`.
         pointer: String,
     },
+    /// A node that is not `finally` depends on one that is.
+    #[error("node `{id}` cannot depend on `{source_id}`, which runs after everything else")]
+    BeforeFinally {
+        /// The node.
+        id: NodeId,
+        /// The node that it depends on.
+        source_id: NodeId,
+        /// Where the dependency is.
+        pointer: String,
+    },
+    /// A node of a Group is `finally`.
+    #[error("node `{id}` is in a group, and cannot run after everything else")]
+    FinallyInGroup {
+        /// The node.
+        id: NodeId,
+        /// Where the group names it.
+        pointer: String,
+    },
     /// Nodes depend on each other in a cycle.
     #[error("cycle: {}", show_path(.path))]
     Cycle {
@@ -227,6 +245,7 @@ impl TopologyBuilder {
 
     fn add_edges(&mut self, plan: &PlanGraph) {
         let mut strongest: HashMap<(NodeIx, NodeIx), EdgeType> = HashMap::new();
+        let mut misplaced = Vec::new();
         // A hash table has no order, and the same plan has to give the same schedule (Invariant 5).
         let mut order = Vec::new();
         let mut note = |from, to, kind| match strongest.entry((from, to)) {
@@ -249,6 +268,7 @@ impl TopologyBuilder {
                 let pointer = format!("/edges/{i}");
                 self.errors.push(GraphError::SelfLoop { id: edge.from.clone(), pointer });
             } else if let (Some(from), Some(to)) = (from, to) {
+                misplaced.extend(before_finally(plan, from, to, format!("/edges/{i}")));
                 note(from, to, edge.kind);
             }
         }
@@ -260,10 +280,21 @@ impl TopologyBuilder {
                     let id = node.id.clone();
                     self.errors.push(GraphError::SelfLoop { id, pointer: pointer() });
                 } else if let Some(from) = from {
+                    misplaced.extend(before_finally(plan, from, i, pointer()));
                     note(from, i, EdgeType::Hard);
                 }
             }
         }
+        // An edge from each of the others, and not from the last ones alone: a node that is skipped ends while what is
+        // upstream of it still runs.
+        // Groups are left out, since their phase is that of children which count themselves.
+        let others = || {
+            plan.nodes.iter().enumerate().filter(|(_, node)| !node.finally && node.kind != NodeKind::Group)
+        };
+        for (last, _) in plan.nodes.iter().enumerate().filter(|(_, node)| node.finally) {
+            others().for_each(|(other, _)| note(other, last, EdgeType::Soft));
+        }
+        self.errors.extend(misplaced);
         for (from, to) in order {
             let kind = strongest.get(&(from, to)).copied().unwrap_or_default();
             self.graph.add_edge(NodeIndex::new(from), NodeIndex::new(to), kind);
@@ -282,15 +313,27 @@ impl TopologyBuilder {
                 if *child == node.id {
                     let id = node.id.clone();
                     self.errors.push(GraphError::SelfLoop { id, pointer: pointer() });
-                } else if let Some(member) = self.lookup(child, pointer)
-                    && let Some(list) = all.get_mut(i)
-                {
-                    list.push(member);
+                } else if let Some(member) = self.lookup(child, pointer) {
+                    // The group would end after what runs after the group.
+                    if plan.nodes.get(member).is_some_and(|node| node.finally) {
+                        self.errors
+                            .push(GraphError::FinallyInGroup { id: child.clone(), pointer: pointer() });
+                    }
+                    if let Some(list) = all.get_mut(i) {
+                        list.push(member);
+                    }
                 }
             }
         }
         all
     }
+}
+
+/// The error of an edge from a node that runs after everything else to one that does not.
+fn before_finally(plan: &PlanGraph, from: NodeIx, to: NodeIx, pointer: String) -> Option<GraphError> {
+    let source = plan.nodes.get(from).filter(|node| node.finally)?;
+    let target = plan.nodes.get(to).filter(|node| !node.finally)?;
+    Some(GraphError::BeforeFinally { id: target.id.clone(), source_id: source.id.clone(), pointer })
 }
 
 fn ranks(waits: &DiGraph<NodeId, EdgeType, u32>, order: &[NodeIx]) -> Vec<u32> {

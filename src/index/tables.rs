@@ -12,7 +12,7 @@ pub(super) type TextTable = TableDefinition<'static, &'static str, &'static [u8]
 /// A table from text to several texts.
 pub(super) type MultiTable = MultimapTableDefinition<'static, &'static str, &'static str>;
 
-/// One entry, `state`: the commits that the index describes.
+/// `state`: the commits that the index describes; `clock`: by which clock its times were written.
 pub(super) const META: TextTable = TextTable::new("meta");
 /// Path → what the file holds.
 pub(super) const FILES: TextTable = TextTable::new("files");

@@ -6,9 +6,15 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::store::Store;
-use super::tables::{AWAITS, SETTLED, WAKES, WORK, timed_key};
+use super::tables::{AWAITS, META, SETTLED, WAKES, WORK, decode, encode, timed_key};
 use super::{Index, IndexError, Topic};
 use crate::model::{ResourceKey, Waiting};
+
+/// The entry of the metadata that tells by which clock the times were last written.
+const CLOCK: &str = "clock";
+/// How far that clock may be ahead: clocks that are kept right go back by less, and a wait that is too long by this much does
+/// no harm.
+const CLOCK_TOLERANCE_MILLIS: i64 = 10_000;
 
 /// The key of something to be planned.
 pub type WorkKey = ResourceKey;
@@ -93,11 +99,51 @@ impl Index {
         Ok(write.commit()?)
     }
 
-    /// Records that these were planned, and what they wait for; `None` for a resource that is gone or has ended.
+    /// Whether the times in the index were written by a clock that was ahead of `now`: another runner's that was wrong, or
+    /// this machine's before it was set back.
     ///
     /// # Errors
     /// The store.
-    pub fn settle(&mut self, keys: &[(ResourceKey, Option<WaitSet>)]) -> Result<(), IndexError> {
+    pub fn is_ahead_of(&self, now: Timestamp) -> Result<bool, IndexError> {
+        let table = self.store.begin_read()?.open_table(META)?;
+        let written: Option<i64> = table.get(CLOCK)?.and_then(|value| decode(value.value()).ok());
+        Ok(written.is_some_and(|at| at.saturating_sub(now.as_millisecond()) > CLOCK_TOLERANCE_MILLIS))
+    }
+
+    /// Plans everything again that waits for a time, if a clock that was ahead wrote that: what is recorded says how long
+    /// to wait, and the index decides nothing (Invariants 16 and 17).
+    ///
+    /// # Errors
+    /// The store.
+    pub fn distrust_times(&mut self, now: Timestamp) -> Result<(), IndexError> {
+        if matches!(self.store, Store::Reading(..)) || !self.is_ahead_of(now)? {
+            return Ok(());
+        }
+        let write = self.store.begin_write()?;
+        {
+            let mut work = write.open_table(WORK)?;
+            let wakes = write.open_table(WAKES)?;
+            for entry in wakes.iter()? {
+                let (key, _) = entry?;
+                if let Some((_, key)) = key.value().split_once('/') {
+                    work.insert(key, [].as_slice())?;
+                }
+            }
+        }
+        write.open_table(META)?.insert(CLOCK, encode(&now.as_millisecond())?.as_slice())?;
+        tracing::warn!(%now, "the index was written by a clock that was ahead; what waits for a time is planned again");
+        Ok(write.commit()?)
+    }
+
+    /// Records that these were planned at `now`, and what they wait for; `None` for a resource that is gone or has ended.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn settle(
+        &mut self,
+        keys: &[(ResourceKey, Option<WaitSet>)],
+        now: Timestamp,
+    ) -> Result<(), IndexError> {
         // An index that was only read had no work, so there is nothing to take off the queue; opening it for writing would
         // cost an idle pass several syncs.
         if keys.is_empty() || matches!(self.store, Store::Reading(..)) {
@@ -107,6 +153,7 @@ impl Index {
         for (key, settled) in keys {
             settle_one(&write, &key.to_string(), settled.as_ref())?;
         }
+        write.open_table(META)?.insert(CLOCK, encode(&now.as_millisecond())?.as_slice())?;
         Ok(write.commit()?)
     }
 
@@ -170,4 +217,27 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) ->
     let bytes = serde_json::to_vec(settled)?;
     table.insert(key, bytes.as_slice())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_a_clock_a_year_ahead_wrote_is_planned_again() {
+        let mut index = Index::open(None).unwrap();
+        let key: ResourceKey = "team/execution/e".parse().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let waits = |second| Some(WaitSet { wake: Some(at(second)), ..WaitSet::default() });
+        let year = 31_536_000;
+        index.settle(&[(key.clone(), waits(year + 2))], at(year)).unwrap();
+        assert!(index.is_ahead_of(at(100)).unwrap());
+        index.distrust_times(at(100)).unwrap();
+        assert_eq!(index.work(at(100)).unwrap(), std::slice::from_ref(&key));
+        // Planned by a clock that is right, it waits as long as that says.
+        index.settle(&[(key, waits(160))], at(100)).unwrap();
+        index.distrust_times(at(95)).unwrap();
+        assert_eq!(index.work(at(101)).unwrap(), []);
+        assert!(!index.is_ahead_of(at(95)).unwrap(), "a clock may be set back by seconds");
+    }
 }

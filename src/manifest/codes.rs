@@ -105,6 +105,8 @@ codes! {
     DEPRECATED_CAPABILITY = "PS3016", "deprecated capability";
     /// Executions wait for each other, so that none of them can ever continue.
     WAIT_CYCLE = "PS3017", "executions that wait for each other";
+    /// An Execution gives other parameters than its plan declares.
+    BAD_PARAMETER = "PS3018", "wrong parameter";
 
     /// The spec of an Execution changed.
     IMMUTABLE_SPEC = "PS4001", "immutable spec changed";

@@ -9,6 +9,7 @@ use super::read::{self, RawDocument, ReadError};
 use super::{codes, decode_text, document, rules, schema};
 use crate::config::{CONFIG_FILE, Config, Limits, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::JsonMap;
 
 /// Where the mode of publishing stands.
 const PUBLISH_MODE: &str = "/publish/mode";
@@ -46,6 +47,32 @@ pub fn read_config<E>(
         }
     }
     Ok(file(CONFIG_FILE)?.map(|bytes| load_config(&bytes)).unwrap_or_default())
+}
+
+/// Reads a file of values, such as parameters: one mapping, in YAML or JSON.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn load_values(path: &str, bytes: &[u8], limits: &Limits) -> Result<JsonMap, Box<Diagnostic>> {
+    // Values of a second document would be dropped in silence.
+    let limits = Limits { documents: 1, ..limits.clone() };
+    let text = decode_text(path, bytes, &limits)?;
+    let documents = text.read(&limits);
+    if let Some((index, broken)) = first_broken(&documents) {
+        return Err(Box::new(text.broken(broken, index, &limits)));
+    }
+    let Some(document) = documents.into_iter().next().and_then(Result::ok) else { return Ok(JsonMap::new()) };
+    if let Some(finding) = document.findings.first() {
+        return Err(Box::new(text.locate(&document::explain(finding), 0, &limits)));
+    }
+    match document.value {
+        Value::Object(values) => Ok(values),
+        Value::Null => Ok(JsonMap::new()),
+        _ => {
+            let problem = Problem::new(codes::WRONG_TYPE, "", "must be a mapping of names to values");
+            Err(Box::new(text.locate(&problem, 0, &limits)))
+        }
+    }
 }
 
 /// The configuration with its warnings, or what is wrong with it.

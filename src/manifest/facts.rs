@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    CapabilitySpec, DEPRECATED, ExecutionSpec, ExternalRef, JsonMap, Kind, Metadata, Name, Node, NodeId,
-    NodeKind, ParameterType, PlanSpec, REPLACEMENT, Reference, Resource, ResourceKey, Spec,
+    CapabilityParameter, CapabilitySpec, DEPRECATED, ExecutionSpec, ExternalRef, JsonMap, Kind, Metadata,
+    Name, Node, NodeId, NodeKind, ParameterType, PlanSpec, REPLACEMENT, Reference, Resource, ResourceKey,
+    Spec,
 };
 use crate::run::parameter::type_of;
 
@@ -43,6 +44,8 @@ pub enum KindFacts {
         nodes: Vec<NodeFacts>,
         /// The plan that this one replaces.
         supersedes: Option<ResourceKey>,
+        /// What it takes; anything when empty.
+        parameters: Vec<InputDeclaration>,
     },
     /// Of a Capability.
     Capability {
@@ -59,6 +62,8 @@ pub enum KindFacts {
         plan: ResourceKey,
         /// The nodes that `nodeBindings` names.
         bound: Vec<NodeId>,
+        /// What it gives to the plan.
+        parameters: Vec<InputFacts>,
     },
     /// Of the other kinds.
     None,
@@ -103,6 +108,8 @@ pub struct InputDeclaration {
     pub values: Vec<String>,
     /// The format of JSON Schema that it has; empty for any.
     pub format: String,
+    /// The regular expression that it matches; empty for any.
+    pub pattern: String,
 }
 
 /// A capability that another one needs.
@@ -186,13 +193,6 @@ fn other(resource: &Resource, references: &mut References<'_>) -> KindFacts {
 
 fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> KindFacts {
     let home = &metadata.namespace;
-    let inputs = spec.inputs.iter().map(|input| InputDeclaration {
-        name: input.name.clone(),
-        kind: input.kind,
-        required: input.required && input.default.is_none(),
-        values: input.values.iter().map(Value::to_string).collect(),
-        format: input.format.clone().unwrap_or_default(),
-    });
     let requires = spec.requirements.iter().map(|requirement| Requirement {
         target: requirement.reference().key(Kind::Capability, home),
         optional: requirement.optional,
@@ -203,7 +203,20 @@ fn capability(spec: &CapabilitySpec, metadata: &Metadata) -> KindFacts {
         let why = if why == "true" { "" } else { why };
         (why.to_owned(), annotation(REPLACEMENT).cloned().unwrap_or_default())
     });
-    KindFacts::Capability { inputs: inputs.collect(), requires: requires.collect(), deprecated }
+    KindFacts::Capability { inputs: declarations(&spec.inputs), requires: requires.collect(), deprecated }
+}
+
+fn declarations(parameters: &[CapabilityParameter]) -> Vec<InputDeclaration> {
+    let declaration = |input: &CapabilityParameter| InputDeclaration {
+        name: input.name.clone(),
+        kind: input.kind,
+        // Nobody has to give what has a default.
+        required: input.required && input.default.is_none(),
+        values: input.values.iter().map(Value::to_string).collect(),
+        format: input.format.clone().unwrap_or_default(),
+        pattern: input.pattern.clone().unwrap_or_default(),
+    };
+    parameters.iter().map(declaration).collect()
 }
 
 fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
@@ -215,7 +228,7 @@ fn plan(spec: &PlanSpec, references: &mut References<'_>) -> KindFacts {
     let nodes =
         spec.graph.nodes.iter().enumerate().map(|(index, entry)| node(index, entry, references)).collect();
     let supersedes = spec.supersedes.first().map(|old| old.key(Kind::Plan, references.home));
-    KindFacts::Plan { nodes, supersedes }
+    KindFacts::Plan { nodes, supersedes, parameters: declarations(&spec.parameters) }
 }
 
 fn node(index: usize, node: &Node, references: &mut References<'_>) -> NodeFacts {
@@ -260,5 +273,6 @@ fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> KindFacts
         references.add(Kind::Binding, binding, format!("/spec/nodeBindings/{node}/name"), false);
     }
     let plan = spec.plan_ref.key(Kind::Plan, references.home);
-    KindFacts::Execution { plan, bound: spec.node_bindings.keys().cloned().collect() }
+    let bound = spec.node_bindings.keys().cloned().collect();
+    KindFacts::Execution { plan, bound, parameters: inputs(&spec.parameters) }
 }

@@ -19,7 +19,7 @@ mod schema;
 mod suggest;
 mod transition;
 
-pub use config::{load_config, overlaps, read_config};
+pub use config::{load_config, load_values, overlaps, read_config};
 pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
 pub(crate) use read::documents;
@@ -38,6 +38,9 @@ use crate::model::{API_GROUP, API_VERSION, Resource, SourceLocation};
 /// Files up to this size are read although they are over the limit: to see whether they are manifests at all. A lock file
 /// of a package manager may be large, and is none.
 const SEARCHED_BYTES: u64 = 16 << 20;
+
+/// The ends of the names of files that may hold manifests, in any case.
+const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
 /// How many problems of a document are listed.
 const MOST_PROBLEMS: usize = 100;
@@ -58,8 +61,12 @@ pub struct Parsed {
 /// Whether a path may hold manifests: `*.yaml`, `*.yml`, `*.json`.
 #[must_use]
 pub fn is_candidate(path: &str) -> bool {
-    let lower = path.get(path.len().saturating_sub(5)..).map(str::to_ascii_lowercase).unwrap_or_default();
-    lower.ends_with(".yaml") || lower.ends_with(".yml") || lower.ends_with(".json")
+    // As bytes: counted back from the end of a name in other letters, a cut could fall inside a character.
+    let path = path.as_bytes();
+    ENDINGS.iter().any(|ending| {
+        let (_, end) = path.split_at(path.len().saturating_sub(ending.len()));
+        end.eq_ignore_ascii_case(ending.as_bytes())
+    })
 }
 
 /// Reads a file: YAML with any number of documents, or JSON. Documents of other projects are passed over.
@@ -407,6 +414,9 @@ mod tests {
             ("yaml", false),
             ("a.yaml.bak", false),
             ("ä", false),
+            ("é.yml", true),
+            ("x€.json", true),
+            ("a.yamlé", false),
         ] {
             assert_eq!(is_candidate(path), expected, "{path}");
         }

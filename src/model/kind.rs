@@ -1,4 +1,4 @@
-//! The six resource kinds and the key that identifies a resource.
+//! The six resource kinds, the key that identifies a resource, and references between resources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -93,16 +93,31 @@ impl fmt::Display for Kind {
     }
 }
 
+impl Kind {
+    /// The abbreviation that command lines take, as `kubectl` has some for its kinds.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Goal => "go",
+            Self::Plan => "pl",
+            Self::Capability => "cap",
+            Self::Binding => "bi",
+            Self::Gate => "ga",
+            Self::Execution => "ex",
+        }
+    }
+}
+
 impl FromStr for Kind {
     type Err = UnknownKind;
 
-    /// Accepts `goal`, `goals` and `Goal`, in any case.
+    /// Accepts `goal`, `goals`, `Goal` and `go`, in any case.
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         // As `kubectl` reads kinds. What is written to branches and manifests is compared exactly in its own place.
         let lower = text.to_ascii_lowercase();
         Self::ALL
             .into_iter()
-            .find(|kind| lower == kind.singular() || lower == kind.plural())
+            .find(|kind| [kind.singular(), kind.plural(), kind.short()].contains(&lower.as_str()))
             .ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
@@ -152,6 +167,36 @@ impl FromStr for ResourceKey {
             Some(Self { namespace, kind, name })
         })();
         key.ok_or_else(|| NotAKey(text.to_owned()))
+    }
+}
+
+/// Names a resource; the kind follows from the field that holds the reference.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reference {
+    /// The name of the resource.
+    pub name: Name,
+    /// Its namespace; the referrer's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Its uid, when the very same incarnation is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl Reference {
+    /// A reference by name alone.
+    #[must_use]
+    pub fn to(name: Name) -> Self {
+        Self { name, namespace: None, uid: None }
+    }
+
+    /// The key that this reference means when it stands in a resource of namespace `home`.
+    #[must_use]
+    pub fn key(&self, kind: Kind, home: &Name) -> ResourceKey {
+        // `uid` does not count: a reference means whatever has the name now, and manifests in Git can hardly know a
+        // uid.
+        let namespace = self.namespace.as_ref().unwrap_or(home);
+        ResourceKey::new(kind, namespace.clone(), self.name.clone())
     }
 }
 

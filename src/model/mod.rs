@@ -2,7 +2,6 @@
 //! No I/O, no clock, no rendering; validation beyond what a type can express lives in `manifest`.
 
 mod condition;
-mod context;
 mod contract;
 mod digest;
 mod duration;
@@ -11,26 +10,21 @@ mod metadata;
 mod name;
 mod next_step;
 mod record;
-mod reference;
 mod resource;
 mod selector;
-mod waiting;
 
 pub use condition::{Condition, ConditionStatus};
-pub use context::{ContextFormat, ContextItem};
 pub use contract::*;
 pub use digest::Digest;
 pub(crate) use duration::after;
 pub use duration::{Duration, DurationError};
-pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, ResourceKey, UnknownKind};
+pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, Reference, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
-pub use next_step::{NextStep, NodeSituation, next_steps, required_step};
+pub use next_step::{NextStep, NodeSituation, Waiting, next_steps, required_step};
 pub use record::{ResourceStatus, StatusRecord};
-pub use reference::Reference;
 pub use resource::{Resource, SourceLocation, Spec};
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};
-pub use waiting::Waiting;
 
 /// A JSON object with its keys in the order of the document.
 pub type JsonMap = serde_json::Map<String, serde_json::Value>;

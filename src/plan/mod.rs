@@ -18,9 +18,10 @@ mod work;
 pub(crate) use binding::capability;
 pub(crate) use execution::{
     CancelResult, Dependency, Draft, ExecutionView, GateRequest, GateVerdict, PlanLookup, ProviderResolution,
-    RemoteWork, ResourceProgress, ReuseSource, after_attempt, after_poll, explain, fingerprint, finish, hold,
-    inputs, plan_execution, poll_applies, settings, sum_groups,
+    RemoteWork, ResourceProgress, ReuseSource, after_attempt, after_poll, dynamic_assignee, explain,
+    fingerprint, finish, has_begun, hold, inputs, plan_execution, poll_applies, provider, settings,
+    sum_groups,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
-pub(crate) use work::{ChangedFile, new_work, refusals, results_before};
+pub(crate) use work::{ChangedFile, new_work, refusals, results_among, results_before};

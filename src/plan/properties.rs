@@ -1,7 +1,7 @@
 //! Properties of planning and of the fold, over random graphs with random outcomes: everything ends or waits for
 //! something that is named, planning again changes nothing, and a log cut off anywhere replays and goes on.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,9 @@ use crate::model::{
     BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeId, NodeKind, NodePhase, NodeReason,
     NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
-use crate::run::{AttemptOutcome, Change, CompiledPlan, ExecutionChange, PlanSources, apply, derive_phase};
+use crate::run::{
+    AttemptName, AttemptOutcome, Change, CompiledPlan, ExecutionChange, PlanSources, apply, derive_phase,
+};
 
 const TERMS: LeaseTerms = LeaseTerms {
     duration: Duration::from_secs(5),
@@ -219,12 +221,12 @@ fn result(choices: Choices, node: usize, failures: u32) -> AttemptOutcome {
 }
 
 /// The attempts that a runner of this name has under way, as its process would know them.
-pub(super) fn attempts_of(status: &ExecutionStatus, runner: &str) -> BTreeMap<NodeId, String> {
+pub(super) fn attempts_of(status: &ExecutionStatus, uid: &str, runner: &str) -> BTreeSet<AttemptName> {
     let mine = |state: &NodeStatus| {
         state.phase == NodePhase::Running && state.extensions.runner.as_deref() == Some(runner)
     };
     let nodes = status.node_statuses.iter().filter(|(_, state)| mine(state));
-    nodes.map(|(id, state)| (id.clone(), state.attempt_id())).collect()
+    nodes.map(|(id, state)| AttemptName::of(uid, id, state)).collect()
 }
 
 /// One batch of changes, as one commit would hold it.
@@ -280,7 +282,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn plan(&self, draft: &mut Draft) {
-        let local_attempts = attempts_of(&draft.status, self.runner);
+        let local_attempts = attempts_of(&draft.status, "u", self.runner);
         let past = self.past.as_ref().filter(|_| draft.status.extensions.reuse.is_none());
         let past = past.map(|status| ReuseSource { from: "earlier", uid: None, status: Ok(status) });
         let view = ExecutionView {

@@ -4,7 +4,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Kind, Name, ResourceKey};
+use crate::model::{Kind, Name, NodeId, ResourceKey};
 
 /// The path of the dashboard.
 pub const DASHBOARD: &str = "README.md";
@@ -51,6 +51,12 @@ impl PinKind {
 #[must_use]
 pub fn results_ref(execution: &ResourceKey) -> String {
     format!("refs/planspec/results/{}/{}", execution.namespace, execution.name)
+}
+
+/// The branch, without `refs/heads/`, that shows people what a node asks them about.
+#[must_use]
+pub fn work_branch(execution: &ResourceKey, node: &NodeId) -> String {
+    format!("planspec/work/{}/{}/{node}", execution.namespace, execution.name)
 }
 
 /// What a path of the status tree holds.

@@ -16,7 +16,9 @@ mod writer;
 pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use gc::{Squash, squash};
-pub use layout::{DASHBOARD, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path, results_ref};
+pub use layout::{
+    DASHBOARD, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path, results_ref, work_branch,
+};
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,
     TRANSITION_LIMIT, desired_branch, is_status_commit, message, parse_message,

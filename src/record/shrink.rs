@@ -100,8 +100,9 @@ fn shrink_output(value: &Value) -> Value {
 }
 
 fn shrink_artifact(artifact: &Artifact) -> Artifact {
-    // Everything else is the provider's own and unbounded.
-    let origin = artifact.metadata.iter().filter(|(key, _)| matches!(key.as_str(), "node" | "attempt"));
+    // `execution` names where a reused artifact comes from. Everything else is the provider's own and unbounded.
+    let ours = |key: &str| matches!(key, "node" | "attempt" | "execution");
+    let origin = artifact.metadata.iter().filter(|(key, _)| ours(key));
     Artifact {
         metadata: origin.map(|(key, value)| (key.clone(), value.clone())).collect::<JsonMap>(),
         ..artifact.clone()

@@ -57,8 +57,13 @@ impl StatusTree {
         // Both, without asking whether the directory is split: a record that an older version left in the flat one still counts.
         for split in [true, false] {
             let path = layout::path_in(key, split);
-            if let Some(blob) = repo.file(tree, &path)? {
-                return Ok(Some((path, blob)));
+            match repo.entry(tree, &path)? {
+                Some(entry) if entry.mode.is_file() => return Ok(Some((path, entry.id))),
+                Some(entry) => {
+                    let reason = format!("it is {}", entry.mode.with_article());
+                    return Err(RecordError::Unreadable { path, reason });
+                }
+                None => {}
             }
         }
         Ok(None)
@@ -97,6 +102,11 @@ impl StatusTree {
         let found = record.key();
         if found != *key {
             return Err(unreadable(format!("it is the record of {found}")));
+        }
+        // Logs, run folders and the names of attempts are made of it, so it is checked here, where every record comes in: as a path
+        // of its own choice it would write and delete outside of the cache (Invariant 8).
+        if !is_uid(&record.metadata.uid) {
+            return Err(unreadable("its uid is no UUID".to_owned()));
         }
         Ok(record)
     }
@@ -193,12 +203,17 @@ impl StatusTree {
     /// When a tree cannot be read.
     pub fn pinned(&self, repo: &Repo, execution: &ResourceKey) -> Result<Pinned, RecordError> {
         let mut pinned = Pinned::default();
-        let (Some(tree), Some((path, _))) = (self.tree, self.locate(repo, execution)?) else {
-            return Ok(pinned);
-        };
-        // Beside the record as it was found: during a split, the two layouts must not be mixed.
-        let directory = repo.entry(tree, &layout::pins_directory(&path))?;
-        let Some(directory) = directory.filter(|entry| entry.mode == EntryMode::Tree) else {
+        let Some(tree) = self.tree else { return Ok(pinned) };
+        let mut found = None;
+        for split in [true, false] {
+            let path = layout::path_in(execution, split);
+            // Beside the record as it was found, although it may not be readable: the two layouts must not be mixed.
+            if repo.entry(tree, &path)?.is_some() {
+                found = repo.entry(tree, &layout::pins_directory(&path))?;
+                break;
+            }
+        }
+        let Some(directory) = found.filter(|entry| entry.mode == EntryMode::Tree) else {
             return Ok(pinned);
         };
         // Only files: the blob of a link is the text of its target, which is no manifest and is never followed
@@ -215,6 +230,11 @@ impl StatusTree {
         }
         Ok(pinned)
     }
+}
+
+/// Whether a uid is written as planspec writes it.
+fn is_uid(text: &str) -> bool {
+    uuid::Uuid::parse_str(text).is_ok_and(|uid| uid.as_hyphenated().to_string() == text)
 }
 
 type RecordResult = BTreeMap<ResourceKey, (String, ObjectId)>;

@@ -81,7 +81,8 @@ impl Writer {
         if base.tree.is_none() && edits.values().all(Option::is_none) {
             return Ok(None);
         }
-        let tree = repo.edit_tree(base.tree, &edits)?;
+        // Whoever put a link or a directory in the place of a record may not stop the pass.
+        let tree = repo.edit_own_tree(base.tree, &edits)?;
         // After the edits, so that the records of this batch are moved along, in the same commit.
         let tree = directories.split_the_large(repo, tree)?;
         // A commit without a change would wake every other runner for nothing (Invariant 5).
@@ -195,7 +196,7 @@ impl Directories {
                     }
                 }
             }
-            tree = repo.edit_tree(Some(tree), &edits)?;
+            tree = repo.edit_own_tree(Some(tree), &edits)?;
         }
         Ok(tree)
     }

@@ -9,7 +9,7 @@ use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{
     BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GatePhase, GateSpec, GoalSpec, Kind,
-    PlanSpec, Reference, ResourceStatus, Review, ReviewAction, Spec,
+    PlanSpec, Reference, ResourceStatus, Review, ReviewAction, Spec, StatusMetadata,
 };
 
 /// How much of a description a wide table shows.
@@ -114,7 +114,7 @@ fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
                     spec.target_ref.node_id.as_ref().map(|node| format!("/{node}")).unwrap_or_default();
                 format!("{}/{}{node}", spec.target_ref.kind.singular(), spec.target_ref.name)
             });
-            vec![approvals(spec, status), or_dash(target)]
+            vec![approvals(object, spec), or_dash(target)]
         }
         Kind::Execution => {
             let status = execution_status(status);
@@ -177,10 +177,16 @@ fn wider(object: &LiveObject) -> Vec<String> {
     }
 }
 
-fn approvals(spec: Option<&Spec>, status: Option<&ResourceStatus>) -> String {
-    let Some(ResourceStatus::Gate(status)) = status else { return "-".to_owned() };
-    // An implicit gate takes one approval (contract).
-    let needed = gate(spec).map_or(1, |spec| spec.required_approvers);
+fn approvals(object: &LiveObject, spec: Option<&Spec>) -> String {
+    let Some(record) = &object.record else { return "-".to_owned() };
+    let ResourceStatus::Gate(status) = &record.status else { return "-".to_owned() };
+    let needed = match gate(spec) {
+        Some(spec) => spec.required_approvers.to_string(),
+        // An implicit gate takes one approval (contract).
+        None if record.metadata.annotations.contains_key(StatusMetadata::IMPLICIT) => "1".to_owned(),
+        // Its manifest is gone, and the version that decides is pinned beside the record: one would be a guess.
+        None => "?".to_owned(),
+    };
     // After the decision those count who made it; the history keeps voided reviews as well.
     if let Some(resolution) = status.resolution.as_ref().filter(|_| status.phase == GatePhase::Approved) {
         return format!("{}/{needed}", resolution.actors.len());

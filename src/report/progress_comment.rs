@@ -104,7 +104,10 @@ fn table(executions: &[ExecutionProgress]) -> PageSection {
     let row = |standing: &ExecutionProgress| {
         let status = &standing.status;
         let name = linked(code(&standing.key.to_string(), 200), standing.address.as_deref());
-        let nodes = tally(status.node_statuses.values().map(|node| node.phase));
+        let mut nodes = tally(status.node_statuses.values().map(|node| node.phase));
+        if let Some(work) = status.work_summary() {
+            nodes = format!("{nodes}; {work}");
+        }
         let started = status.start_time.map(time).unwrap_or_default();
         let ended = status.completion_time.map(time).unwrap_or_default();
         format!("| {name} | {} | {nodes} | {started} | {ended} |\n", status.phase)

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeReason, NodeResult,
+    Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason, NodeResult,
+    NodeStatus,
 };
 
 /// Why an attempt ends early.
@@ -13,6 +14,25 @@ pub enum Stop {
     Cancel,
     /// The runner shuts down; another one will start the attempt again.
     Shutdown,
+}
+
+/// The name of one attempt, which no other attempt of any runner ever has.
+// The uid is part of it: an Execution that was deleted and written again has the same key and counts from one again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttemptName {
+    /// The uid of the Execution.
+    pub(crate) uid: String,
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Its name within the node: the token of the lease and the number.
+    pub(crate) id: String,
+}
+
+impl AttemptName {
+    /// The current or last attempt of a node.
+    pub(crate) fn of(uid: &str, node: &NodeId, state: &NodeStatus) -> Self {
+        Self { uid: uid.to_owned(), node: node.clone(), id: state.attempt_id() }
+    }
 }
 
 /// What keeps a runner from doing work with which nothing is wrong.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError, describe};
-use super::reads;
+use super::{parameter, reads};
 use crate::graph::{GraphError, NodeIx, Topology};
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, Node, NodeId, NodePhase, PlanSpec, ResourceKey,
-    StringMap,
+    ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, JsonMap, Node, NodeId, NodePhase, PlanSpec,
+    ResourceKey, StringMap,
 };
 
 /// What an Execution runs. Derived from the pinned manifests alone, so it may be dropped and made again.
@@ -37,6 +37,8 @@ pub(crate) struct CompiledPlan {
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
     reads: Vec<Vec<NodeIx>>,
+    /// What the execution gives, and the defaults of the plan.
+    parameters: JsonMap,
     // Made once, as nothing of it changes while the Execution runs (Invariant 9); every condition reads them.
     described: ScopeValues,
 }
@@ -55,6 +57,9 @@ pub(crate) enum CompileError {
     /// The graph is broken.
     #[error("the graph is invalid: {0}")]
     Graph(GraphError),
+    /// The execution gives other parameters than the plan declares.
+    #[error("{0}")]
+    Parameters(String),
     /// An expression does not compile.
     #[error("node `{node}`: {source}")]
     Expression {
@@ -105,6 +110,9 @@ impl CompiledPlan {
             // There is at least one error, but the type does not say so.
             CompileError::Graph(first.unwrap_or(GraphError::Cycle { path: Vec::new() }))
         })?;
+        // Before anything runs: a node that fails for the lack of a parameter would leave half of the work done.
+        let parameters = parameter::complete(&plan.parameters, &spec.parameters);
+        let parameters = parameters.map_err(CompileError::Parameters)?;
         let (mut when, mut inputs) = (Vec::new(), Vec::new());
         for node in &plan.graph.nodes {
             let wrap = |source| CompileError::Expression { node: node.id.clone(), source };
@@ -125,7 +133,7 @@ impl CompiledPlan {
         let described = ScopeValues {
             goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
             plan: describe::plan(&plan_key, &plan_labels, &plan),
-            execution: describe::execution(&key, &spec),
+            execution: describe::execution(&key, &parameters),
         };
         Ok(Self {
             key,
@@ -140,6 +148,7 @@ impl CompiledPlan {
             when,
             inputs,
             reads,
+            parameters,
             described,
         })
     }
@@ -172,7 +181,7 @@ impl CompiledPlan {
     #[must_use]
     pub(crate) fn scope<'a>(&'a self, status: &'a ExecutionStatus) -> Scope<'a> {
         Scope {
-            parameters: &self.spec.parameters,
+            parameters: &self.parameters,
             goal: &self.described.goal,
             plan: &self.described.plan,
             execution: &self.described.execution,

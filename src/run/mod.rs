@@ -13,6 +13,7 @@ mod phase;
 mod reads;
 mod transition;
 
+pub(crate) use attempt::AttemptName;
 pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};

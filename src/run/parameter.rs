@@ -1,6 +1,7 @@
 //! What a value must be to serve as an input or output of a capability. Used when manifests are checked, and again when
 //! a task starts or ends, because an expression or a provider may give something else than was announced.
 
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::json as strict_json;
@@ -44,6 +45,45 @@ pub(crate) fn has_format(format: &str, text: &str) -> bool {
     options.build(&schema).map_or(true, |validator| validator.is_valid(&Value::from(text)))
 }
 
+/// Whether a text matches a pattern somewhere, as in JSON Schema. One that does not compile is an error of its manifest,
+/// and asks for nothing here.
+#[must_use]
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).map_or(true, |pattern| pattern.is_match(text))
+}
+
+/// The parameters of an Execution: those that it gives, and the defaults of its plan.
+///
+/// # Errors
+/// One is unknown, missing or does not fit; says which, and why.
+pub(crate) fn complete(declared: &[CapabilityParameter], given: &JsonMap) -> Result<JsonMap, String> {
+    let mut all = given.clone();
+    // Plans of the published contract declare none, and their expressions read whatever is given.
+    if declared.is_empty() {
+        return Ok(all);
+    }
+    if let Some(unknown) = given.keys().find(|name| !declared.iter().any(|one| one.name == **name)) {
+        return Err(format!("the plan has no parameter `{unknown}`"));
+    }
+    for parameter in declared {
+        let name = &parameter.name;
+        match (all.get(name), &parameter.default) {
+            (Some(value), _) => {
+                if let Some(why) = misfit(parameter, value) {
+                    return Err(format!("the parameter `{name}` {why}"));
+                }
+            }
+            (None, Some(default)) => {
+                all.insert(name.clone(), default.clone());
+            }
+            (None, None) if parameter.required => return Err(format!("the parameter `{name}` is missing")),
+            // Absent, not null: `has(parameters.x)` is how a plan asks.
+            (None, None) => {}
+        }
+    }
+    Ok(all)
+}
+
 /// Why a value does not fit a parameter, as what follows its name; none when it fits.
 #[must_use]
 pub(crate) fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<String> {
@@ -60,6 +100,11 @@ pub(crate) fn misfit(parameter: &CapabilityParameter, value: &Value) -> Option<S
         && !has_format(format, text)
     {
         return Some(format!("is {}, and must have the format {format}", short(value)));
+    }
+    if let (Some(pattern), Value::String(text)) = (&parameter.pattern, value)
+        && !matches_pattern(pattern, text)
+    {
+        return Some(format!("is {}, and must match {pattern}", short(value)));
     }
     if let (Some(kind), Value::Array(items)) = (parameter.item_type, value) {
         let wrong = items.iter().position(|item| type_of(item) != Some(kind))?;
@@ -112,7 +157,8 @@ pub(crate) fn read_texts(values: &mut JsonMap, parameters: &[CapabilityParameter
     for parameter in parameters.iter().filter(|parameter| parameter.kind != ParameterType::String) {
         let Some(value) = values.get_mut(&parameter.name) else { continue };
         let Some(text) = value.as_str() else { continue };
-        if let Ok(read) = serde_json::from_str::<Value>(text)
+        // Strictly, as `NAME:=JSON` is: a wide integer would be rounded, and of two equal keys one would be lost.
+        if let Ok(read) = strict_json::read(text)
             // Only when it becomes what was asked for; otherwise the message shows the value as it was written.
             && type_of(&read) == Some(parameter.kind)
         {
@@ -174,17 +220,43 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_completed_by_what_the_plan_declares() {
+        let declared: Vec<CapabilityParameter> = serde_json::from_value(json!([
+            { "name": "tag", "type": "string", "required": true, "pattern": "^v[0-9.]+$" },
+            { "name": "dry", "type": "boolean", "default": true }, { "name": "note", "type": "string" },
+        ]))
+        .unwrap();
+        let completed = |given: Value| complete(&declared, given.as_object().unwrap()).map(Value::Object);
+        assert_eq!(completed(json!({ "tag": "v1.10" })), Ok(json!({ "tag": "v1.10", "dry": true })));
+        let refused = |given, why: &str| assert_eq!(completed(given), Err(why.to_owned()));
+        refused(json!({}), "the parameter `tag` is missing");
+        refused(json!({ "tag": "1.10" }), "the parameter `tag` is \"1.10\", and must match ^v[0-9.]+$");
+        refused(
+            json!({ "tag": "v1", "dry": "no" }),
+            "the parameter `dry` is a string, and must be a boolean",
+        );
+        refused(json!({ "tag": "v1", "dyr": true }), "the plan has no parameter `dyr`");
+        let any = json!({ "anything": [1] });
+        assert_eq!(complete(&[], any.as_object().unwrap()).map(Value::Object), Ok(any));
+    }
+
+    #[test]
     fn texts_are_read_as_the_types_that_are_declared() {
         let parameters: Vec<CapabilityParameter> = serde_json::from_value(json!([
             { "name": "n", "type": "number" }, { "name": "b", "type": "boolean" },
             { "name": "s", "type": "string" }, { "name": "x", "type": "number" },
+            { "name": "wide", "type": "number" }, { "name": "twice", "type": "object" },
         ]))
         .unwrap();
         let Value::Object(mut values) = json!({ "n": "42", "b": "true", "s": "7", "x": "many", "y": "1" })
         else {
             panic!()
         };
+        let (wide, twice) = ("123456789012345678901234567890", "{\"a\": 1, \"a\": 2}");
+        values.extend([("wide".to_owned(), json!(wide)), ("twice".to_owned(), json!(twice))]);
         read_texts(&mut values, &parameters);
+        assert_eq!(values.remove("wide"), Some(json!(wide)));
+        assert_eq!(values.remove("twice"), Some(json!(twice)));
         assert_eq!(Value::Object(values), json!({ "n": 42, "b": true, "s": "7", "x": "many", "y": "1" }));
     }
 }

@@ -1,8 +1,10 @@
 //! What people decide: approvals that count and approvals that do not, completion by hand, cancellation, retry,
 //! suspension; each is a commit of its own, and the next reconcile goes on from there.
 
+use planspec::model::NodePhase;
 use serde_json::{Value, json};
 
+use crate::engine_rig::{Graph, QUICK, Stage};
 use crate::environment::{Outcome, TestEnvironment};
 
 pub(crate) const CONFIG: &str = "
@@ -342,4 +344,25 @@ fn gc_squashes_history_and_keeps_what_is_so() {
     assert_ne!(tree, "");
     environment.planspec(&["reconcile"]).succeeds();
     assert_eq!(environment.planspec(&["gc", "--older-than", "0"]).succeeds().code, 0);
+}
+
+#[test]
+fn of_several_nodes_at_one_gate_the_one_that_waits_is_reviewed() {
+    let gate = |id: &str, after: &[&str]| json!({ "id": id, "kind": "Gate", "gateRef": { "name": "look" }, "dependsOn": after });
+    // In the order of the file, the one that is not reached yet comes first.
+    let graph = Graph::new("twice").node(gate("late", &["between"])).task("between", &["early"], "true");
+    let stage = Stage::with_graphs(QUICK, &[&graph.node(gate("early", &[]))]);
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["approve", "look", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("twice", "between").phase, NodePhase::Succeeded);
+}
+
+#[test]
+fn what_is_given_twice_is_refused() {
+    let environment = environment(true);
+    let twice = environment.planspec(&["complete", "e/tell", "whom=a", "whom=b", "-n", "team"]).exits(2);
+    assert!(twice.stderr.contains("whom is given twice"), "{}", twice.stderr);
+    let twice = environment.planspec(&["run", "plan/p", "-n", "team", "-p", "a=1", "-p", "a=2"]).exits(2);
+    assert!(twice.stderr.contains("a is given twice"), "{}", twice.stderr);
 }

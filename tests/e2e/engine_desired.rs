@@ -266,7 +266,13 @@ fn an_execution_waits_for_its_plan_and_keeps_the_one_it_began_with() {
     changed["spec"]["parameters"] = json!({ "changed": true });
     stage.commit("work.yaml", &yaml(&[other.plan(), bindings(&[&graph])]));
     stage.commit("run.yaml", &yaml(&[changed]));
-    stage.reconcile(&[]).succeeds();
+    let told = stage.reconcile(&[]).succeeds();
+    assert!(
+        told.stdout.contains("run was edited in run.yaml: the spec of an execution is immutable"),
+        "{}",
+        told.stdout
+    );
+    assert!(!stage.reconcile(&[]).succeeds().stdout.contains("was edited"), "it is said once");
     let status = stage.status("run");
     assert!(status.conditions.iter().any(|condition| condition.kind == "SpecChanged"), "{status:?}");
     stage.environment.planspec(&["approve", "gate/ok", "-n", "team"]).succeeds();
@@ -339,4 +345,22 @@ fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
     }
     assert_eq!(stage.trace("trace").len(), 2);
     check_quiet(&stage);
+}
+
+#[test]
+fn a_limit_that_is_lowered_ends_nothing_that_began_before() {
+    let gate = json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "look" } });
+    let graph = Graph::new("work").node(gate).task("after", &["look"], "true");
+    let work = yaml(&[graph.plan(), execution("work", "work"), bindings(&[&graph])]);
+    let padded = format!("# {}\n{work}", "x".repeat(2_000));
+    let stage = Stage::new(QUICK, &[("work.yaml", &padded)]);
+    stage.reconcile(&[]).succeeds();
+    // What is pinned has the comment, too, and is over the limit from now on.
+    stage.commit("work.yaml", &work);
+    stage.commit(".planspec.yaml", &format!("{QUICK}limits: {{fileBytes: 1500}}\n"));
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["approve", "look", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("work").phase, ExecutionPhase::Succeeded);
+    check_history(&stage.environment.repo());
 }

@@ -35,13 +35,22 @@ struct Inside {
     call_off: Result<(), String>,
     /// A look never comes to an end.
     hangs: bool,
+    /// How many of the next requests end in a panic.
+    panics: u32,
 }
 
 impl Fake {
     fn new(finds: impl IntoIterator<Item = AttemptOutcome>) -> Self {
         let (asked, finds) = (Vec::new(), finds.into_iter().collect());
         let poll_after = Duration::from_secs(1000);
-        Self(Arc::new(Mutex::new(Inside { asked, finds, poll_after, call_off: Ok(()), hangs: false })))
+        Self(Arc::new(Mutex::new(Inside {
+            asked,
+            finds,
+            poll_after,
+            call_off: Ok(()),
+            hangs: false,
+            panics: 0,
+        })))
     }
 
     fn asked(&self) -> Vec<String> {
@@ -50,6 +59,14 @@ impl Fake {
 
     fn will_find(&self, outcome: AttemptOutcome) {
         self.0.lock().unwrap().finds.push_back(outcome);
+    }
+
+    /// Whether this request is one that panics.
+    fn panics(&self) -> bool {
+        let mut inside = self.0.lock().unwrap();
+        let panics = inside.panics > 0;
+        inside.panics = inside.panics.saturating_sub(1);
+        panics
     }
 
     fn ask(&self, what: &str, attempt: &Attempt) -> AttemptOutcome {
@@ -85,6 +102,9 @@ impl Provider for Fake {
 
     fn run(&self, attempt: Attempt, _: Control) -> AttemptFuture {
         let outcome = self.ask("run", &attempt);
+        if self.panics() {
+            return Box::pin(async { panic!("the provider has a fault") });
+        }
         Box::pin(std::future::ready(AttemptReport::from(outcome)))
     }
 
@@ -96,12 +116,18 @@ impl Provider for Fake {
         if self.0.lock().unwrap().hangs {
             return Box::pin(std::future::pending());
         }
+        if self.panics() {
+            return Box::pin(async { panic!("the provider has a fault") });
+        }
         Box::pin(std::future::ready(AttemptReport::from(outcome)))
     }
 
     fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
         self.ask("call off", &attempt);
         let answer = self.0.lock().unwrap().call_off.clone();
+        if self.panics() {
+            return Box::pin(async { panic!("the provider has a fault") });
+        }
         Box::pin(std::future::ready(answer))
     }
 }
@@ -456,6 +482,30 @@ fn two_runners_that_look_at_once_record_one_end() {
         assert_eq!(count, "1", "one commit for one end");
         check_history(&repo);
     }
+}
+
+#[test]
+fn a_provider_that_panics_holds_up_nothing() {
+    let stage = stage(&json!({}));
+    let (repo, fake) = (stage.environment.repo(), Fake::new([]));
+    fake.0.lock().unwrap().panics = 1;
+    pass(&repo, &fake, 0);
+    assert_eq!(fake.asked(), ["run job/1 -", "run job/2 -"], "what was lost is made again");
+    fake.0.lock().unwrap().panics = 1;
+    pass(&repo, &fake, 1010);
+    let node = stage.node("away", "job");
+    assert_eq!(
+        (fake.asked().len(), node.message.as_str()),
+        (1, "the job runs"),
+        "a poll that breaks off learns nothing"
+    );
+    stage.environment.planspec(&["cancel", "away", "-n", "team"]).succeeds();
+    fake.0.lock().unwrap().panics = 1;
+    pass(&repo, &fake, 1020);
+    let node = stage.node("away", "job");
+    assert_eq!(node.phase, NodePhase::Cancelled);
+    assert!(node.message.contains("a fault in planspec"), "{}", node.message);
+    check_history(&repo);
 }
 
 #[test]

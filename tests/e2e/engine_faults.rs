@@ -66,12 +66,10 @@ fn a_cache_that_cannot_be_written_fails_no_execution() {
 fn a_folder_for_checkouts_that_cannot_be_made_fails_no_execution() {
     let stage = Stage::new(QUICK, &[]);
     stage.commit("work.yaml", &documents(&stage, 4));
-    let cache = stage.environment.repo().join(".git/planspec");
-    fs::create_dir_all(&cache).unwrap();
-    fs::write(cache.join("checkouts"), "").unwrap();
-    check_given_back(&stage, 4, "no checkout of the pinned commit", || {
-        fs::remove_file(cache.join("checkouts")).unwrap();
-    });
+    let work = stage.outside("home/.cache/planspec/work");
+    fs::create_dir_all(work.parent().unwrap()).unwrap();
+    fs::write(&work, "").unwrap();
+    check_given_back(&stage, 4, "no checkout of the pinned commit", || fs::remove_file(&work).unwrap());
 }
 
 /// A file system of a few kilobytes; `None` where this user may not mount one.
@@ -153,10 +151,18 @@ fn a_remote_that_does_not_give_the_pinned_commit_fails_no_execution() {
     assert_eq!(outcome.code, 0, "{}{}", outcome.stdout, outcome.stderr);
     let status = status_in(&server.bare(), "work");
     let node = status.node_statuses.values().next().unwrap();
-    assert_eq!((node.phase, node.extensions.failures), (NodePhase::Pending, 0), "{}", node.message);
-    assert!(node.message.contains("503"), "{}", node.message);
+    assert_eq!((node.phase, node.extensions.failures), (NodePhase::Blocked, 0), "{}", node.message);
+    assert!(
+        outcome.stdout.contains("503") && outcome.stdout.contains("waiting: team/work"),
+        "{}",
+        outcome.stdout
+    );
     assert!(status.extensions.lease.is_none());
     fs::remove_file(server.bare().join("fail-want")).unwrap();
-    stage.start_in(&second, &[]).succeeds();
+    // Another runner, which has asked for nothing in vain yet.
+    let third = stage.outside("third");
+    let shallow = ["clone", "--quiet", "--depth=1", &url, third.to_str().unwrap()];
+    stage.environment.git_in(stage.environment.root(), &shallow).succeeds();
+    stage.start_in(&third, &[]).succeeds();
     assert_eq!(status_in(&server.bare(), "work").phase, ExecutionPhase::Succeeded);
 }

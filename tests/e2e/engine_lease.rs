@@ -205,3 +205,17 @@ fn an_execution_that_waits_for_a_mutex_can_be_cancelled_and_one_that_is_retried_
     stage.reconcile(&[]);
     assert_eq!(stage.node("one", "a").phase, NodePhase::Succeeded);
 }
+
+#[test]
+fn a_one_shot_pass_waits_for_a_lease_that_ends_soon_and_says_so() {
+    let config = "lease: {duration: 2s, skew: 100ms}\n";
+    let stage = stage(config, &json!({}));
+    begin_and_kill(&stage);
+    end_orphan(&stage);
+    // The runner is gone: nobody renews its lease, and one pass is enough.
+    let outcome = stage.reconcile(&[]).succeeds();
+    assert!(outcome.stdout.contains("s for its lease"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("waiting: team/execution/long"), "{}", outcome.stdout);
+    assert_eq!(stage.trace("trace").len(), 2, "{}", outcome.stdout);
+    check_history(&stage.environment.repo());
+}

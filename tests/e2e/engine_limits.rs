@@ -111,3 +111,30 @@ fn what_waits_for_the_attempts_of_another_runner_is_left_with_its_reason_and_goe
     assert_eq!(stage.status("short").phase, ExecutionPhase::Succeeded);
     check_history(&stage.environment.repo());
 }
+
+#[test]
+fn a_provider_that_is_taken_off_the_list_starts_nothing_more_in_a_runner_that_watches() {
+    let first = Graph::new("first").task("work", &[], "true");
+    let stage = Stage::with_graphs(QUICK, &[&first]);
+    let mut runner = stage.start(&["--watch", "200ms"]);
+    stage.wait_until("the first is done", || ended(&stage, "first"));
+    stage.commit(".planspec.yaml", &format!("{QUICK}providers: {{allow: [human]}}\n"));
+    let ran = stage.outside("ran");
+    let second = Graph::new("second").task("work", &[], &format!("touch {}", ran.display()));
+    let work = [second.plan(), execution("second", "second"), bindings(&[&first, &second])];
+    stage.commit("second.yaml", &yaml(&work[..2]));
+    stage.commit("work.yaml", &yaml(&[first.plan(), execution("first", "first"), work[2].clone()]));
+    stage.wait_until("the second is taken up", || {
+        record_in(&stage.environment.repo(), Kind::Execution, "second").is_some()
+    });
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    runner.signal(rustix::process::Signal::INT);
+    runner.ends();
+    let node = stage.node("second", "work");
+    assert!(!ran.exists() && node.phase == NodePhase::Blocked, "{node:?}");
+}
+
+fn ended(stage: &Stage, execution: &str) -> bool {
+    let record = record_in(&stage.environment.repo(), Kind::Execution, execution);
+    record.is_some_and(|record| record.execution().unwrap().phase.is_terminal())
+}

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use planspec::model::ExecutionPhase;
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::engine_rig::{Graph, Stage, bindings, check_history, execution, yaml};
+use crate::engine_rig::{Graph, Stage, bindings, check_history, execution, status_in, yaml};
+use crate::git_server::GitServer;
 
 /// A budget that is spent at once, and refilled every 4 s.
 const SPENT: &str = "lease: {duration: 5m}\npublish: {burst: 1, perMinute: 15}\n";
@@ -53,6 +54,13 @@ fn what_may_not_be_repeated_waits_for_its_publication() {
 }
 
 #[test]
+fn a_task_that_may_read_a_secret_waits_for_its_publication() {
+    let stage = chain(&format!("{SPENT}providers: {{secrets: [DEPLOY_KEY]}}\n"), 3, &json!({}));
+    let pushes = pushes(&stage);
+    assert!(pushes >= 4, "{pushes} pushes: each start has to be published");
+}
+
+#[test]
 fn strict_publishing_publishes_every_start() {
     let stage = chain(&SPENT.replace("burst: 1", "mode: strict, burst: 1"), 3, &json!({}));
     let pushes = pushes(&stage);
@@ -77,4 +85,59 @@ fn a_runner_that_was_stopped_beyond_its_lease_starts_nothing_more() {
     let output = stopped.succeeds();
     assert_eq!(stage.trace("trace"), ended, "it started work under a lease that was over:\n{output}");
     check_history(&stage.environment.repo());
+}
+
+/// A runner with a chain of which the first task is done and not published as such, and the second is under way; then
+/// `planspec suspend` changes the record. What was done stays done.
+#[test]
+fn what_ended_ahead_of_publication_has_ended_although_somebody_else_changes_the_record() {
+    let stage = Stage::new("lease: {duration: 5m}\npublish: {burst: 1, perMinute: 1}\n", &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let waits = format!("{key}; sleep 60");
+    let graph = Graph::new("chain").task("first", &[], &key).task("second", &["first"], &waits);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("chain", "chain"), bindings(&[&graph])]));
+    let clone = stage.clone_to(stage.environment.repo().to_str().unwrap(), "clone");
+    let mut runner = stage.start_in(&clone, &[]);
+    stage.wait_until("the second runs ahead", || stage.trace("trace").len() == 2);
+    assert_eq!(stage.node("chain", "first").phase, NodePhase::Running, "its end is not published");
+    stage.environment.planspec(&["suspend", "chain", "-n", "team"]).succeeds();
+    runner.signal(Signal::INT);
+    runner.ends();
+    let first = stage.node("chain", "first");
+    assert_eq!((first.phase, first.attempt), (NodePhase::Succeeded, 1), "{first:?}");
+    check_history(&stage.environment.repo());
+}
+
+/// A remote that refuses whatever holds the output of one task, which ran ahead of its publication.
+#[test]
+fn content_that_went_ahead_and_is_refused_holds_up_nobody_else() {
+    let server = GitServer::new();
+    let stage = Stage::new(&SPENT.replace("15", "60"), &[]);
+    // Put together when it runs: the manifest itself is recorded, too.
+    let says = |word: &str| format!("printf 'word=looks%s\\n' {word} >> \"$PLANSPEC_OUTPUT\"");
+    let plan = |name: &str, word: &str| {
+        let outputs = json!({ "outputs": ["word"] });
+        let graph = Graph::new(name).task("a", &[], "true").task_with("b", &["a"], &says(word), &outputs);
+        graph.task("c", &["b"], "true")
+    };
+    let graphs = [plan("good", "-fine"), plan("bad", "-like-a-key"), plan("other", "-fine")];
+    let mut documents: Vec<_> = graphs.iter().map(Graph::plan).collect();
+    documents.extend(["good", "bad", "other"].map(|name| execution(name, name)));
+    documents.push(bindings(&graphs.iter().collect::<Vec<_>>()));
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clone = stage.clone_to(&server.file_url(), "clone");
+    server.hook(
+        "pre-receive",
+        "while read old new ref; do git grep -q looks-like-a-key $new && { echo no keys here >&2; exit 1; }; done; exit 0",
+    );
+    stage.start_in(&clone, &[]).succeeds();
+    for name in ["good", "other"] {
+        assert_eq!(status_in(&server.bare(), name).phase, ExecutionPhase::Succeeded, "{name}");
+    }
+    let bad = status_in(&server.bare(), "bad");
+    let nodes: Vec<_> = bad.node_statuses.values().map(|node| (node.phase, node.extensions.reason)).collect();
+    let refused = (NodePhase::Blocked, Some(NodeReason::ContentRefused));
+    assert_eq!((nodes[0].0, nodes[1], nodes[2].0), (NodePhase::Succeeded, refused, NodePhase::Pending));
+    check_history(&server.bare());
 }

@@ -149,6 +149,47 @@ fn watching_picks_up_new_commits() {
 }
 
 #[test]
+fn a_runner_that_stays_packs_what_it_wrote() {
+    let stage = Stage::new(QUICK, &[]);
+    let mut graph = Graph::new("chain").task("n00", &[], "true");
+    for number in 1..30 {
+        graph = graph.task(&format!("n{number:02}"), &[&format!("n{:02}", number - 1)], "true");
+    }
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("chain", "chain"), bindings(&[&graph])]));
+    let repo = stage.environment.repo();
+    // Git estimates the number of loose objects from one of its 256 folders.
+    std::fs::create_dir(stage.outside("loose")).unwrap();
+    let paths: Vec<String> = (0..1500)
+        .map(|number| {
+            let path = stage.outside("loose").join(number.to_string());
+            std::fs::write(&path, number.to_string()).unwrap();
+            path.display().to_string()
+        })
+        .collect();
+    for some in paths.chunks(500) {
+        let mut arguments = vec!["hash-object", "-w"];
+        arguments.extend(some.iter().map(String::as_str));
+        stage.environment.git(&arguments).succeeds();
+    }
+    let packs = || {
+        let entries = std::fs::read_dir(repo.join(".git/objects/pack")).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "pack"))
+            .count()
+    };
+    assert_eq!(packs(), 0);
+    stage.environment.git(&["config", "gc.auto", "1"]).succeeds();
+    let mut runner = stage.start(&["--watch", "100ms"]);
+    stage.wait_until("it packs", || packs() > 0);
+    assert!(runner.child.try_wait().unwrap().is_none(), "it goes on");
+    runner.signal(Signal::TERM);
+    runner.ends();
+    stage.reconcile_to_the_end(&repo);
+    assert_eq!(stage.status("chain").phase, ExecutionPhase::Succeeded);
+    check_history(&repo);
+}
+
+#[test]
 fn no_more_than_the_allowed_jobs_run_at_once() {
     let stage = Stage::new(QUICK, &[]);
     let running = stage.outside("running");

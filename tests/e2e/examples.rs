@@ -13,13 +13,14 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 12] = [
+const DRIVEN: [&str; 13] = [
     "a2a",
     "agent",
     "custom-provider",
     "everything",
     "feature-release",
     "github-actions",
+    "hello",
     "http",
     "human",
     "mcp",
@@ -126,7 +127,9 @@ fn the_sign_in_example_runs_to_its_gate_and_to_its_end() {
     let done = execution(&environment, "sso-exec-001");
     assert_eq!(done["status"]["phase"], "Succeeded");
     assert_eq!(output(&done, "research", "files"), "app/login.js");
-    assert_eq!(artifacts(&done), ["google-button.react.js"]);
+    let branch = "planspec/work/team-platform/sso-exec-001/review";
+    let changed = environment.git_output(&["diff", "--name-only", "main", branch]);
+    assert_eq!(changed, "app/google-button.react.js\napp/login.js", "what was approved is on its branch");
     check_rests(&environment);
 }
 
@@ -275,6 +278,16 @@ fn an_agent_gets_its_brief_and_hands_in_its_work() {
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(output(&done, "write", "title"), "Write the release notes");
     assert_eq!(artifacts(&done), ["brief.md"]);
+    check_rests(&environment);
+}
+
+#[test]
+fn hello_is_said_from_a_commit_as_well() {
+    let environment = repository_of("hello");
+    environment.planspec(&["run", "plan/hello", "-q", "--name", "hello-1"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    let done = execution_in(&environment, "hello-1", "demo");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     check_rests(&environment);
 }
 

@@ -10,7 +10,7 @@ use planspec::git::{
     StopSignal, SwapResult,
 };
 
-use crate::git_server::GitServer;
+use crate::git_server::{GitServer, over_every_transport};
 
 const STATUS: &str = "refs/heads/planspec/status";
 const RESULT: &str = "refs/planspec/results/one";
@@ -44,14 +44,6 @@ fn update(reference: &str, expected: Option<ObjectId>, new: ObjectId) -> RefUpda
 fn tips(server: &GitServer, references: &[&str]) -> Vec<Option<ObjectId>> {
     let bare = Repo::open(&server.bare()).unwrap();
     references.iter().map(|reference| bare.read_ref(reference).unwrap()).collect()
-}
-
-/// Runs the same check by path and over HTTP.
-fn over_every_transport(check: impl Fn(&GitServer, &str)) {
-    let server = GitServer::new();
-    check(&server, &server.file_url());
-    let server = GitServer::over_http();
-    check(&server, &server.http_url(Some("tok-write")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use planspec::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature, SwapResult};
 
-use crate::git_server::{GitServer, write_hook};
+use crate::git_server::{GitServer, over_every_transport, write_hook};
 
 const STATUS: &str = "refs/heads/planspec/status";
 
@@ -45,16 +45,6 @@ fn chain(repo: &Repo, length: usize) -> Vec<ObjectId> {
 
 fn tip(server: &GitServer, reference: &str) -> Option<ObjectId> {
     Repo::open(&server.bare()).unwrap().read_ref(reference).unwrap()
-}
-
-/// Runs the same check by path, by `file://` and over HTTP.
-fn over_every_transport(check: impl Fn(&GitServer, &str)) {
-    let server = GitServer::new();
-    check(&server, server.bare().to_str().unwrap());
-    let server = GitServer::new();
-    check(&server, &server.file_url());
-    let server = GitServer::over_http();
-    check(&server, &server.http_url(Some("tok-write")));
 }
 
 #[test]

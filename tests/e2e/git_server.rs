@@ -67,6 +67,16 @@ impl GitServer {
     }
 }
 
+/// Runs the same check by path, by `file://` and over HTTP, each with a server of its own.
+pub(crate) fn over_every_transport(check: impl Fn(&GitServer, &str)) {
+    let server = GitServer::new();
+    check(&server, server.bare().to_str().unwrap());
+    let server = GitServer::new();
+    check(&server, &server.file_url());
+    let server = GitServer::over_http();
+    check(&server, &server.http_url(Some("tok-write")));
+}
+
 /// Writes an executable hook.
 pub(crate) fn write_hook(hooks: &Path, name: &str, script: &str) {
     use std::os::unix::fs::PermissionsExt as _;

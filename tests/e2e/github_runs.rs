@@ -58,6 +58,7 @@ impl Runs {
             "status": if self.slow { "in_progress" } else { "completed" },
             "conclusion": if self.slow { Value::Null } else { json!("success") },
             "html_url": format!("https://github.com/acme/app/actions/runs/{id}"),
+            "head_branch": body["ref"], "actor": { "login": "github-actions[bot]", "id": 1, "type": "Bot" },
         }));
         self.started.push(body.clone());
     }

@@ -360,3 +360,51 @@ fn what_ended_is_not_checked_any_more() {
     assert_eq!(stage.status("run").reason.as_deref(), Some("PinMismatch"));
     assert_eq!(stage.trace("trace"), ["merged"]);
 }
+
+/// What is done to the status tree, in words and in deed.
+type Forgery<'a> = (&'a str, &'a dyn Fn(&Stage, &Path));
+
+#[test]
+fn one_record_that_cannot_be_is_healed_and_holds_up_nobody() {
+    let outside = |stage: &Stage| stage.outside("victim");
+    let link = |tree: &Path, path: &str| {
+        let place = tree.join(path);
+        let _ = fs::remove_file(&place);
+        std::os::unix::fs::symlink("/etc/passwd", place).unwrap();
+    };
+    let forgeries: [Forgery<'_>; 6] = [
+        ("a link", &|_, tree| link(tree, "team/executions/run.yaml")),
+        ("a directory", &|_, tree| {
+            fs::remove_file(tree.join("team/executions/run.yaml")).unwrap();
+            fs::create_dir(tree.join("team/executions/run.yaml")).unwrap();
+            fs::write(tree.join("team/executions/run.yaml/x"), "").unwrap();
+        }),
+        ("a dashboard that is a link", &|_, tree| link(tree, "README.md")),
+        ("pins that are a link", &|_, tree| {
+            fs::remove_dir_all(tree.join("team/gates/ok.pinned")).unwrap_or_default();
+            link(tree, "team/gates/ok.pinned");
+        }),
+        ("a uid with a path in it", &|stage, tree| {
+            let path = format!("../../../{}", outside(stage).display());
+            edit(tree, |record| record["metadata"]["uid"] = json!(path));
+        }),
+        ("an endless record", &|_, tree| {
+            fs::write(tree.join("team/executions/run.yaml"), "a: &a [*a, *a]\n".repeat(50)).unwrap();
+        }),
+    ];
+    for (what, forgery) in forgeries {
+        let stage = waiting();
+        forge(&stage, |tree| forgery(&stage, tree));
+        let page = stage.environment.planspec(&["get", "executions", "-n", "team"]);
+        assert_eq!(page.code, 0, "{what}: {page:?}");
+        stage.commit("other.yaml", &yaml(&[execution("other", "other")]));
+        stage.reconcile(&[]).succeeds();
+        assert_eq!(stage.status("other").phase, ExecutionPhase::Succeeded, "{what}");
+        assert_eq!(stage.trace("trace"), [""; 0], "{what}");
+        assert!(!outside(&stage).exists(), "{what}");
+        stage.environment.planspec(&["approve", "gate/ok", "-n", "team"]).succeeds();
+        stage.reconcile(&[]).succeeds();
+        assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded, "{what}");
+        assert_eq!(stage.trace("trace"), ["merged"], "{what}");
+    }
+}

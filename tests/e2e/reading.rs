@@ -113,3 +113,61 @@ fn a_repository_is_read_by_path_and_by_url() {
     }
     environment.planspec_in(&elsewhere, &["-C", path, "get", "goals"]).succeeds();
 }
+
+/// A goal that is recorded.
+fn recorded() -> TestEnvironment {
+    let environment = TestEnvironment::with_files(&[("goal.yaml", &goal("good", "Fine")), ("x", "")]);
+    environment.planspec(&["reconcile"]).succeeds();
+    environment
+}
+
+#[test]
+fn a_record_that_cannot_be_read_was_not_deleted() {
+    let environment = recorded();
+    let git = |arguments: &[&str]| environment.git_output(arguments);
+    let record = git(&["ls-tree", "-r", "--name-only", "planspec/status"]);
+    let record = record.lines().find(|path| path.ends_with("good.yaml")).unwrap();
+    git(&["worktree", "add", "--quiet", "../broken", "planspec/status"]);
+    let broken = environment.root().join("broken");
+    std::fs::write(broken.join(record), "{").unwrap();
+    environment.git_in(&broken, &["commit", "--quiet", "-am", "Break it"]).succeeds();
+    let outcome = environment.planspec(&["wait", "goal/good", "--for=delete", "--timeout", "1s"]);
+    assert!(outcome.code != 0 && !outcome.stdout.contains("deleted"), "{}", outcome.stdout);
+    let outcome = environment.planspec(&["watch", "goal/good", "--timeout", "1s"]).succeeds();
+    assert!(!outcome.stdout.contains("deleted"), "{}", outcome.stdout);
+}
+
+#[test]
+fn watching_what_is_then_deleted_ends_with_it() {
+    let environment = recorded();
+    let mut watch = environment.planspec_command(&environment.repo());
+    watch.args(["watch", "goal/good", "--timeout", "60s"]).stdout(std::process::Stdio::piped());
+    let watch = watch.spawn().unwrap();
+    std::fs::remove_file(environment.repo().join("goal.yaml")).unwrap();
+    environment.commit_files(&[("other.yaml", &goal("other", "Fine"))], "Replace it");
+    environment.planspec(&["reconcile"]).succeeds();
+    let output = watch.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.trim_end().ends_with("goal/good deleted"), "{text}");
+    environment.planspec(&["wait", "goal/good", "--for=delete", "--timeout", "1s"]).succeeds();
+    environment.planspec(&["watch", "goal/good", "--timeout", "1s"]).exits(1);
+}
+
+#[test]
+fn of_two_declarations_the_first_by_path_is_shown() {
+    let environment =
+        TestEnvironment::with_files(&[("b.yaml", &goal("x", "Second")), ("a.yaml", &goal("x", "First"))]);
+    let shown = environment.planspec(&["get", "goal/x", "-o", "json"]).succeeds().json();
+    assert_eq!(shown["spec"]["description"], "First");
+}
+
+#[test]
+fn a_limit_of_history_counts_what_is_shown() {
+    let other = goal("other", "Fine").replace("namespace: team", "namespace: other");
+    let environment = TestEnvironment::with_files(&[("a.yaml", &goal("one", "Fine")), ("b.yaml", &other)]);
+    environment.planspec(&["reconcile"]).succeeds();
+    for namespace in ["team", "other"] {
+        let shown = environment.planspec(&["history", "-n", namespace, "--limit", "1", "-o", "name"]);
+        assert_eq!(shown.succeeds().lines().len(), 1, "{namespace}");
+    }
+}

@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 12] = [
+const EXAMPLES: [&str; 13] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -19,6 +19,7 @@ const EXAMPLES: [&str; 12] = [
     "examples/a2a/README.md",
     "examples/human/README.md",
     "examples/github-actions/README.md",
+    "examples/hello/README.md",
 ];
 
 #[test]
@@ -89,6 +90,11 @@ fn the_page_of_the_task_for_a_person_is_true() {
 #[test]
 fn the_page_of_the_workflows_is_true() {
     pages::check(EXAMPLES[11]);
+}
+
+#[test]
+fn the_page_of_hello_is_true() {
+    pages::check(EXAMPLES[12]);
 }
 
 #[test]

@@ -148,8 +148,8 @@ fn findings<'v>(all: impl Iterator<Item = &'v serde_json::Value>) -> BTreeSet<St
 }
 
 /// What only a look at all resources together can find, which a pass meets as things to wait for.
-const ABOUT_OTHERS: [&str; 8] =
-    ["PS3002", "PS3003", "PS3005", "PS3010", "PS3011", "PS3012", "PS3013", "PS3016"];
+const ABOUT_OTHERS: [&str; 9] =
+    ["PS3002", "PS3003", "PS3005", "PS3010", "PS3011", "PS3012", "PS3013", "PS3016", "PS3018"];
 
 #[test]
 fn validate_and_reconcile_judge_every_file_alike() {
@@ -242,6 +242,19 @@ fn a_configuration_under_another_name_is_an_error() {
 }
 
 #[test]
+fn a_tracked_manifest_in_an_ignored_folder_is_checked_as_it_is_reconciled() {
+    let environment =
+        TestEnvironment::with_files(&[(".gitignore", "build/\n"), ("a.yaml", &goal("a", "Fine"))]);
+    let broken = "apiVersion: planspec.io/v1alpha1\nkind: Goal\n";
+    environment.write("build/deep/kept.yaml", broken);
+    environment.write("build/deep/left.yaml", broken);
+    environment.git(&["add", "--force", "build/deep/kept.yaml"]).succeeds();
+    let outcome = environment.planspec(&["validate"]).exits(1);
+    let text = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(text.contains("build/deep/kept.yaml") && !text.contains("left.yaml"), "{text}");
+}
+
+#[test]
 fn a_setting_that_its_provider_does_not_know_is_an_error_in_its_place() {
     let text = "providers:\n  secrets: [TOKEN]\n  mcp:\n    desk:\n      command: serve\n      enw: {}\n  agents:\n    scribe:\n      \
                 url: https://a.example\n      secretHeaders: {Authorization: Bearer TOKEN}\n    clerk:\n      stdin: nothing\n";
@@ -254,4 +267,12 @@ fn a_setting_that_its_provider_does_not_know_is_an_error_in_its_place() {
         assert!(shown.contains("`providers.agents.clerk.stdin` must be `brief` or `none`"), "{shown}");
         assert!(!shown.contains("providers.agents.scribe"), "the secret is not needed for checking: {shown}");
     }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
+    let environment = TestEnvironment::with_files(&[("a.yaml", &goal("a", "Fine"))]);
+    environment.write(".planspec.yaml/x", "");
+    let outcome = environment.planspec(&["validate"]).exits(3);
+    assert!(outcome.stderr.contains("cannot read .planspec.yaml"), "{}", outcome.stderr);
 }

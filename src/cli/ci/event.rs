@@ -281,11 +281,13 @@ fn understand(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
                 (Some(pushed), Some(default)) if pushed == default => {
                     Ok(HostEvent::Pass(Some(branch(default)?)))
                 }
-                (Some(pushed), None) => Ok(HostEvent::Pass(Some(branch(pushed)?))),
-                // With the token of an App, unlike that of a job, our own pushes start workflows.
+                // With the token of an App, unlike that of a job, our own pushes start workflows. Before the arm for
+                // events without a default branch: nothing that we write is ever desired state.
                 (Some(ours), _) if ours.starts_with("planspec/") => {
                     Ok(HostEvent::Nothing(format!("{ours} was pushed, which planspec writes itself")))
                 }
+                // Not that what was pushed is the default: the remote says which branch is.
+                (Some(pushed), None) => branch(pushed).map(|_| HostEvent::Pass(None)),
                 (Some(pushed), Some(default)) => {
                     Ok(HostEvent::Push { pushed: branch(pushed)?, default: branch(default)? })
                 }
@@ -506,6 +508,13 @@ mod tests {
         assert_eq!(event("push", &push("refs/heads/release")), Ok(other));
         assert!(matches!(event("push", &push("refs/tags/main")), Ok(HostEvent::Nothing(_))));
         assert_eq!(event("schedule", &json!({ "schedule": "1 * * * *" })), Ok(HostEvent::Pass(None)));
+        let silent = |name: &str| event("push", &json!({ "ref": name }));
+        assert!(matches!(silent("refs/heads/planspec/status"), Ok(HostEvent::Nothing(_))));
+        assert_eq!(
+            silent("refs/heads/topic"),
+            Ok(HostEvent::Pass(None)),
+            "nobody said that it is the default"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::execution_progress;
 use crate::cli::view::pinned_plan::pinned_graph;
-use crate::config::{Actions, Config};
+use crate::config::{Actions, Config, Limits};
 use crate::git::ObjectId;
 use crate::github::PullRequest;
 use crate::manifest;
@@ -112,9 +112,11 @@ impl PassView {
         // A Gate whose manifest is gone, broken or declared twice is decided by the reviewers that it last
         // had (Invariant 11).
         let Some(blob) = self.status.pinned(&self.workspace.repo, gate)?.manifest else { return Ok(None) };
-        let limits = &self.tips.config.limits;
-        let bytes = self.workspace.repo.blob(blob, limits.file_bytes)?;
-        let parsed = manifest::parse("pinned.yaml", &bytes, limits);
+        // As the engine reads what is pinned: a limit that was lowered afterwards does not count.
+        let most = manifest::most_bytes(&self.tips.config.limits);
+        let limits = Limits { file_bytes: most, ..self.tips.config.limits.clone() };
+        let bytes = self.workspace.repo.blob(blob, most)?;
+        let parsed = manifest::parse("pinned.yaml", &bytes, &limits);
         let found = parsed.resources.into_iter().find(|resource| resource.key() == *gate);
         Ok(found.and_then(|resource| match resource.spec {
             Spec::Gate(spec) => Some(spec),

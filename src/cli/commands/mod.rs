@@ -11,9 +11,9 @@ mod write;
 use clap::Subcommand;
 
 use self::decide::{execution, gate, node};
-use self::read::{describe, explain, get, graph, history, logs, wait, watch};
+use self::read::{checkout, describe, explain, get, graph, history, logs, status, wait, watch};
 use self::setup::{demo, init, schema, shell_files};
-use self::write::{apply, delete, diff, edit, run, validate};
+use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 
@@ -31,6 +31,8 @@ pub(crate) enum CliCommand {
     Run(run::RunArguments),
     Reconcile(reconcile::ReconcileArguments),
     Ci(ci::CiArguments),
+    Status(status::StatusArguments),
+    #[command(visible_alias = "list")]
     Get(get::GetArguments),
     Describe(describe::DescribeArguments),
     Explain(explain::ExplainArguments),
@@ -39,6 +41,7 @@ pub(crate) enum CliCommand {
     History(history::HistoryArguments),
     Logs(logs::LogsArguments),
     Graph(graph::GraphArguments),
+    Checkout(checkout::CheckoutArguments),
     Approve(gate::ApproveArguments),
     Reject(gate::RejectArguments),
     Complete(node::CompleteArguments),
@@ -66,9 +69,11 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::Apply(arguments) => apply::run(arguments, context),
         CliCommand::Delete(arguments) => delete::run(arguments, context),
         CliCommand::Edit(arguments) => edit::run(arguments, context),
+        CliCommand::Run(arguments) if arguments.here => here::run(arguments, context),
         CliCommand::Run(arguments) => run::run(arguments, context),
         CliCommand::Reconcile(arguments) => reconcile::run(arguments, context),
         CliCommand::Ci(arguments) => ci::run(arguments, context),
+        CliCommand::Status(arguments) => status::run(arguments, context),
         CliCommand::Get(arguments) => get::run(arguments, context),
         CliCommand::Describe(arguments) => describe::run(arguments, context),
         CliCommand::Explain(arguments) => explain::run(arguments, context),
@@ -77,6 +82,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::History(arguments) => history::run(arguments, context),
         CliCommand::Logs(arguments) => logs::run(arguments, context),
         CliCommand::Graph(arguments) => graph::run(arguments, context),
+        CliCommand::Checkout(arguments) => checkout::run(arguments, context),
         CliCommand::Approve(arguments) => gate::approve(arguments, context),
         CliCommand::Reject(arguments) => gate::reject(arguments, context),
         CliCommand::Complete(arguments) => node::complete(arguments, context),

@@ -1,7 +1,8 @@
 //! Files that the user names with `-f`, and the files of a working tree: reading, with limits, without
 //! following links below the places that were named.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -99,12 +100,26 @@ pub(crate) fn list_work_tree(
     let tracked = repo.tracked()?;
     let mut places = Vec::new();
     let ignored = |path: &str| repo.is_ignored(Path::new(path)).unwrap_or(false);
+    // Worked out for the first folder that is ignored: most repositories have tracked files in none of them.
+    let folders = OnceCell::new();
+    let holds_tracked = |path: &str| folders.get_or_init(|| folders_of(&tracked)).contains(path.as_bytes());
     let mut wanted = |path: &str, directory: bool| match directory {
-        true => !ignored(path),
+        true => !ignored(path) || holds_tracked(path),
         false => filter.accepts(path) && (tracked.contains(path.as_bytes()) || !ignored(path)),
     };
     walk(root, "", true, &mut wanted, &mut places)?;
     Ok(places)
+}
+
+/// The folders that hold tracked files which may be manifests, at any depth.
+fn folders_of(tracked: &HashSet<Vec<u8>>) -> HashSet<&[u8]> {
+    let candidates = tracked.iter().filter(|path| std::str::from_utf8(path).is_ok_and(is_candidate));
+    let above = |path: &'_ Vec<u8>| {
+        let ends: Vec<usize> =
+            path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end).collect();
+        ends
+    };
+    candidates.flat_map(|path| above(path).into_iter().filter_map(|end| path.get(..end))).collect()
 }
 
 /// Reads the manifests of the working tree.

@@ -144,7 +144,7 @@ fn provider(
         _ => None,
     });
     match found.resolution {
-        Resolution::Bound { target, .. } => Some(target.provider),
+        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target.provider),
         Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
     }
 }

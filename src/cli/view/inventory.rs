@@ -1,6 +1,7 @@
 //! Finding live objects: declarations and records, joined and selected by what the user named.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::Context;
 use crate::cli::desired::{self, Desired};
@@ -19,7 +20,17 @@ pub(crate) struct Inventory<'w> {
     workspace: &'w RepoContext,
     status: StatusTree,
     declared: BTreeMap<ResourceKey, Resource>,
+    duplicates: BTreeSet<ResourceKey>,
     broken: usize,
+}
+
+/// What targets select.
+pub(crate) struct SelectedObjects {
+    pub(crate) objects: Vec<LiveObject>,
+    /// What is recorded and cannot be read.
+    pub(crate) unreadable: BTreeSet<ResourceKey>,
+    /// The first target that names something that is not there.
+    missing: Option<(Option<Kind>, Name)>,
 }
 
 impl<'w> Inventory<'w> {
@@ -30,13 +41,29 @@ impl<'w> Inventory<'w> {
             None => Desired::default(),
         };
         let broken = desired.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        let declared = desired.resources.into_iter().map(|resource| (resource.key(), resource)).collect();
-        Ok(Self { workspace, status: workspace.status(tips)?, declared, broken })
+        let (mut declared, mut duplicates) = (BTreeMap::new(), BTreeSet::new());
+        for resource in desired.resources {
+            match declared.entry(resource.key()) {
+                Entry::Vacant(free) => {
+                    free.insert(resource);
+                }
+                // The first by path counts, as for references, `diff` and the preview.
+                Entry::Occupied(taken) => {
+                    duplicates.insert(taken.key().clone());
+                }
+            }
+        }
+        Ok(Self { workspace, status: workspace.status(tips)?, declared, duplicates, broken })
     }
 
     /// The status tree.
     pub(crate) fn status(&self) -> &StatusTree {
         &self.status
+    }
+
+    /// Whether several manifests declare a resource.
+    pub(crate) fn is_duplicate(&self, key: &ResourceKey) -> bool {
+        self.duplicates.contains(key)
     }
 
     /// One object, when anything is known of it.
@@ -62,13 +89,33 @@ impl<'w> Inventory<'w> {
         targets: &[ResourceSelector],
         context: &mut Context,
     ) -> Result<Vec<LiveObject>, CliError> {
+        let selection = self.look(targets, context)?;
+        self.check_complete(&selection)?;
+        Ok(selection.objects)
+    }
+
+    /// Whether everything that was named is there.
+    pub(crate) fn check_complete(&self, selection: &SelectedObjects) -> Result<(), CliError> {
+        // No resource of a kind is an empty list; a name that is not there is a clear no.
+        match &selection.missing {
+            Some((kind, name)) => Err(self.not_found(*kind, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, where something may have been deleted meanwhile.
+    pub(crate) fn look(
+        &self,
+        targets: &[ResourceSelector],
+        context: &mut Context,
+    ) -> Result<SelectedObjects, CliError> {
         let mut objects: BTreeMap<ResourceKey, LiveObject> = BTreeMap::new();
+        let (mut unreadable, mut missing) = (BTreeSet::new(), None);
         let namespace = context.options.namespace.clone();
         for target in targets {
             let keys = self.keys(target, namespace.as_ref())?;
-            // No resource of a kind is an empty list; a name that is not there is a clear no.
             if let (Some(name), true) = (&target.name, keys.is_empty()) {
-                return Err(self.not_found(target.kind, name));
+                missing.get_or_insert_with(|| (target.kind, name.clone()));
             }
             for key in keys {
                 match self.object(&key) {
@@ -77,20 +124,32 @@ impl<'w> Inventory<'w> {
                     }
                     Ok(None) => {}
                     // One unreadable record hides no other.
-                    Err(error) => context.out.warning(text::line(&error.to_string()))?,
+                    Err(error) => {
+                        context.out.warning(text::line(&error.to_string()))?;
+                        unreadable.insert(key);
+                    }
                 }
             }
         }
-        Ok(objects.into_values().collect())
+        Ok(SelectedObjects { objects: objects.into_values().collect(), unreadable, missing })
     }
 
     /// The one object that a target names.
     pub(crate) fn one(&self, target: &ResourceSelector, context: &Context) -> Result<LiveObject, CliError> {
         let name = resolve::name_of(target)?;
-        let keys = self.keys(target, context.options.namespace.as_ref())?;
-        match keys.as_slice() {
-            [] => Err(self.not_found(target.kind, name)),
-            [key] => self.object(key)?.ok_or_else(|| self.not_found(target.kind, name)),
+        self.find(target, context)?.ok_or_else(|| self.not_found(target.kind, name))
+    }
+
+    /// The same; `None` where nothing has the name. Any other failure is an error: it says nothing about what is there.
+    pub(crate) fn find(
+        &self,
+        target: &ResourceSelector,
+        context: &Context,
+    ) -> Result<Option<LiveObject>, CliError> {
+        let name = resolve::name_of(target)?;
+        match self.keys(target, context.options.namespace.as_ref())?.as_slice() {
+            [] => Ok(None),
+            [key] => self.object(key),
             several => Err(resolve::ambiguous(name, several)),
         }
     }

@@ -7,3 +7,4 @@ pub(crate) mod polling;
 pub(crate) mod resolve;
 pub(crate) mod selector;
 pub(crate) mod timeline;
+pub(crate) mod work;

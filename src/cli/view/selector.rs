@@ -2,7 +2,7 @@
 //! where the command says which kind it means, and `EXECUTION/NODE`.
 
 use crate::cli::error::CliError;
-use crate::model::{Kind, Name, NodeId};
+use crate::model::{Kind, LabelSelector, Name, NodeId, SelectorOperator, SelectorRequirement};
 
 /// What one argument selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,35 @@ pub(crate) fn many(arguments: &[String]) -> Result<Vec<ResourceSelector>, CliErr
         }
     }
     Ok(targets)
+}
+
+/// Reads a label selector as `kubectl` does: `a=b`, `a==b`, `a!=b`, `a`, `!a`, separated by commas.
+pub(crate) fn labels(text: &str) -> Result<LabelSelector, String> {
+    let mut selector = LabelSelector::default();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let requirement = |key: &str, operator, values: Vec<String>| {
+            let key = key.trim().to_owned();
+            if key.is_empty() {
+                return Err(format!("`{part}` names no label"));
+            }
+            Ok(SelectorRequirement { key, operator, values })
+        };
+        let one = |value: &str| vec![value.trim_start_matches('=').trim().to_owned()];
+        let read = if let Some((key, value)) = part.split_once("!=") {
+            requirement(key, SelectorOperator::NotIn, one(value))?
+        } else if let Some((key, value)) = part.split_once('=') {
+            requirement(key, SelectorOperator::In, one(value))?
+        } else if let Some(key) = part.strip_prefix('!') {
+            requirement(key, SelectorOperator::DoesNotExist, Vec::new())?
+        } else {
+            requirement(part, SelectorOperator::Exists, Vec::new())?
+        };
+        selector.match_expressions.push(read);
+    }
+    if selector.match_expressions.is_empty() {
+        return Err("write a label, as in `planspec.io/team=platform`".to_owned());
+    }
+    Ok(selector)
 }
 
 /// Reads one resource. A bare name is of the kind `default_kind`, where the command has one.

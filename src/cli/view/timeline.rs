@@ -2,7 +2,7 @@
 
 use crate::cli::error::CliError;
 use crate::git::{Commit, ObjectId, Repo};
-use crate::model::{NodeId, ResourceKey};
+use crate::model::{Name, NodeId, ResourceKey};
 use crate::record::{DESIRED_COMMIT, RUNNER, parse_message};
 use crate::report::history::HistoryEntry;
 
@@ -11,6 +11,8 @@ use crate::report::history::HistoryEntry;
 pub(crate) struct HistoryFilter {
     /// Only these resources; all when empty.
     pub(crate) keys: Vec<ResourceKey>,
+    /// Only this namespace.
+    pub(crate) namespace: Option<Name>,
     /// Only this node.
     pub(crate) node: Option<NodeId>,
     /// At most this many of the newest entries.
@@ -50,6 +52,7 @@ fn of_commit(commit: &Commit, filter: &HistoryFilter) -> Vec<HistoryEntry> {
     parse_message(commit)
         .into_iter()
         .filter(|transition| filter.keys.is_empty() || filter.keys.contains(&transition.key))
+        .filter(|transition| filter.namespace.as_ref().is_none_or(|name| *name == transition.key.namespace))
         .filter(|transition| filter.node.is_none() || transition.node == filter.node)
         .map(|transition| HistoryEntry {
             at: commit.committer_time,

@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::workspace::{Workspaces, lock};
 use crate::git::{GitError, ObjectId, ResultMerge};
-use crate::model::{ExecutionStatus, NodeId};
+use crate::model::{ExecutionStatus, NodeId, NodeResult, ResourceKey};
 use crate::plan::results_before;
 use crate::run::CompiledPlan;
 
@@ -29,20 +29,30 @@ impl Workspaces {
         ix: usize,
         reference: &str,
     ) -> Result<NodeBase, GitError> {
+        let pinned = status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str());
         let before = results_before(compiled, status, ix);
-        let Some(((first, result), rest)) = before.split_first() else { return Ok(NodeBase::Pinned) };
+        self.combine(&compiled.key, pinned.unwrap_or_default(), &before, reference)
+    }
+
+    /// What some results hold together. Blocks while they are merged.
+    pub(crate) fn combine(
+        &self,
+        execution: &ResourceKey,
+        pinned: &str,
+        results: &[(&NodeId, &NodeResult)],
+        reference: &str,
+    ) -> Result<NodeBase, GitError> {
+        let Some(((first, result), rest)) = results.split_first() else { return Ok(NodeBase::Pinned) };
         if rest.is_empty() {
             return Ok(NodeBase::Commit(result.commit.clone()));
         }
-        let pinned =
-            status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str()).unwrap_or_default();
         let pinned = parse(pinned)?;
         let mut merged = parse(&result.commit)?;
         let mut names = vec![*first];
         // Pairwise and in the order of the plan: the same results always give the same commit.
         for (id, result) in rest {
             let theirs = parse(&result.commit)?;
-            match self.merge(&compiled.key.to_string(), [pinned, merged, theirs], (&names, id), reference)? {
+            match self.merge(&execution.to_string(), [pinned, merged, theirs], (&names, id), reference)? {
                 ResultMerge::Commit(commit) => merged = commit,
                 ResultMerge::Conflicts(files) => {
                     let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();

@@ -11,11 +11,11 @@ use crate::engine::attempt::collect::WorkOrder;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
 use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
-use crate::plan::{capability, inputs, settings};
+use crate::plan::{capability, inputs, provider, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::record::results_ref;
-use crate::run::CompiledPlan;
 use crate::run::parameter::hint;
+use crate::run::{AttemptName, CompiledPlan};
 
 /// How many hexadecimal digits of a digest are in a work key: services put it into titles and labels that people read.
 const WORK_DIGITS: usize = 16;
@@ -42,8 +42,14 @@ pub(crate) struct AttemptFactory {
 }
 
 impl Claim {
+    /// The name of the attempt; none where the node is not in the plan.
+    pub(super) fn name(&self) -> Option<AttemptName> {
+        let node = self.compiled.ids.get(self.node)?.clone();
+        Some(AttemptName { uid: self.record.metadata.uid.clone(), node, id: self.attempt_id() })
+    }
+
     /// The name of the attempt within its node.
-    pub(super) fn attempt_id(&self) -> String {
+    fn attempt_id(&self) -> String {
         // From the record that was published with the claim, not from the newest: that is the name which
         // others read.
         let id = self.compiled.ids.get(self.node);
@@ -96,6 +102,7 @@ impl AttemptFactory {
             .map_err(|message| (NodeReason::InputInvalid, message))?;
         // After the inputs, which the settings of a provider may use.
         let config = settings(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
+        let provider = provider(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let uid = &claim.record.metadata.uid;
@@ -123,7 +130,7 @@ impl AttemptFactory {
             idempotency_key,
             work,
             fencing_token: lease.as_ref().map_or(status.extensions.last_token, |lease| lease.token),
-            provider: claim.target.provider.clone(),
+            provider,
             config,
             inputs,
             declared_outputs: node.outputs.clone(),

@@ -1,9 +1,10 @@
 //! Attempts: what was claimed, what runs, and how its end comes back to the driver.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
@@ -15,17 +16,35 @@ use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
 use crate::model::{NodeId, NodeReason, ResourceKey};
 use crate::provider::{Control, Registry};
-use crate::run::{AttemptOutcome, Stop};
+use crate::run::{AttemptName, AttemptOutcome, AttemptReport, Stop};
 
 /// How many lines of a provider may wait to be shown.
 pub(crate) const OUTPUT_LINES: usize = 256;
 
 struct RunningAttempt {
+    key: ResourceKey,
+    node: NodeId,
     stop: watch::Sender<Option<Stop>>,
-    attempt_id: String,
     provider: String,
     /// How many attempts this runner had started by then, this one included.
     number: u32,
+}
+
+/// Which attempt a claim is for, and where its end is told.
+#[derive(Clone)]
+struct EndSender {
+    key: ResourceKey,
+    attempt: AttemptName,
+    clock: Arc<dyn Clock>,
+    sender: mpsc::UnboundedSender<AttemptMessage>,
+}
+
+impl EndSender {
+    fn send(self, report: AttemptReport, started: Option<Timestamp>) {
+        let finished = AttemptEnd { attempt: self.attempt, report, started, at: self.clock.now() };
+        // The receiver lives as long as the driver; when it is gone nobody wants to know.
+        let _ = self.sender.send(AttemptMessage::Ended(self.key, Box::new(finished)));
+    }
 }
 
 /// Everything that is claimed or runs.
@@ -39,7 +58,9 @@ pub(crate) struct Attempts {
     fences: HashMap<ResourceKey, watch::Sender<LeaseFence>>,
     /// Executions whose lease was over when a node was to start.
     fenced: Vec<ResourceKey>,
-    running: HashMap<(ResourceKey, NodeId), RunningAttempt>,
+    // By the whole name: a process that is told to end takes a while, and by then its node may have another attempt, or its
+    // Execution may have been deleted and written again.
+    running: HashMap<AttemptName, RunningAttempt>,
     sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
     /// A moving average of how long attempts take.
@@ -78,6 +99,12 @@ impl Attempts {
             health: RunnerHealth::default(),
         };
         (attempts, receiver)
+    }
+
+    /// Starts by other terms from now on.
+    pub(crate) fn reconfigure(&mut self, registry: Registry, jobs: usize) {
+        self.registry = registry;
+        self.jobs = jobs.max(1);
     }
 
     /// The providers.
@@ -119,7 +146,7 @@ impl Attempts {
 
     /// Whether an attempt of an execution is claimed or runs.
     pub(crate) fn works_on(&self, key: &ResourceKey) -> bool {
-        self.running.keys().any(|(owner, _)| owner == key)
+        self.running.values().any(|running| running.key == *key)
             || self.claimed.iter().any(|claim| claim.key == *key)
     }
 
@@ -158,13 +185,9 @@ impl Attempts {
     /// Takes a claim, unless that very attempt is under way: it may have gone ahead of a commit that then
     /// lost its race and was made again.
     pub(crate) fn claim(&mut self, claim: Claim) {
-        let node = claim.compiled.ids.get(claim.node).cloned();
-        let running = node.and_then(|node| self.running.get(&(claim.key.clone(), node)));
-        let same = |other: &Claim| {
-            other.key == claim.key && other.node == claim.node && other.attempt_id() == claim.attempt_id()
-        };
-        if running.is_some_and(|running| running.attempt_id == claim.attempt_id())
-            || self.claimed.iter().any(same)
+        let Some(name) = claim.name() else { return };
+        if self.running.contains_key(&name)
+            || self.claimed.iter().any(|other| other.name().as_ref() == Some(&name))
         {
             return;
         }
@@ -217,27 +240,21 @@ impl Attempts {
         }
     }
 
-    /// The attempts of an execution that are claimed or run here, by node.
-    pub(crate) fn of(&self, key: &ResourceKey) -> BTreeMap<NodeId, String> {
-        let running = self.running.iter().filter(|((owner, _), _)| owner == key);
-        let running = running.map(|((_, node), running)| (node.clone(), running.attempt_id.clone()));
+    /// The attempts of an execution that are claimed or run here.
+    pub(crate) fn of(&self, key: &ResourceKey) -> BTreeSet<AttemptName> {
+        let running = self.running.iter().filter(|(_, running)| running.key == *key);
         let claimed = self.claimed.iter().filter(|claim| claim.key == *key);
-        let claimed = claimed
-            .filter_map(|claim| Some((claim.compiled.ids.get(claim.node)?.clone(), claim.attempt_id())));
-        running.chain(claimed).collect()
+        running.map(|(name, _)| name.clone()).chain(claimed.filter_map(Claim::name)).collect()
     }
 
     /// Ends every attempt of an execution that `keep` does not want.
-    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&NodeId, &str) -> bool) {
+    pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&AttemptName) -> bool) {
         // Dropped without an end: the record that does not know them any more says what becomes of their
         // nodes.
-        self.claimed.retain(|claim| {
-            claim.key != *key
-                || claim.compiled.ids.get(claim.node).is_some_and(|node| keep(node, &claim.attempt_id()))
-        });
-        for ((owner, node), running) in &self.running {
-            if owner == key && !keep(node, &running.attempt_id) {
-                info!(execution = %key, %node, attempt = running.attempt_id, "stop attempt: the record does not know it any more");
+        self.claimed.retain(|claim| claim.key != *key || claim.name().is_some_and(|name| keep(&name)));
+        for (name, running) in &self.running {
+            if running.key == *key && !keep(name) {
+                info!(execution = %key, node = %running.node, attempt = name.id, "stop attempt: the record does not know it any more");
                 // Also over an earlier shutdown: the record has given this very attempt up.
                 running.stop.send_replace(Some(Stop::Cancel));
             }
@@ -277,15 +294,14 @@ impl Attempts {
     pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) -> Option<String> {
         // The slot is free before the end is published: the next claim may start during the push that records
         // this one.
-        let running = self.running.remove(&(key.clone(), finished.node.clone()));
+        let running = self.running.remove(&finished.attempt);
         let ill = running.and_then(|running| {
             self.health.note(running.number, self.started, &finished.report, Instant::now())
         });
         if ill.is_some() {
             self.give_back_claims("the runner stopped claiming before it began");
         }
-        let node = &finished.node;
-        let attempt = finished.attempt_id.as_str();
+        let AttemptName { node, id: attempt, .. } = &finished.attempt;
         // A claim that was given back says nothing about how long attempts take.
         if let Some(started) = finished.started {
             let span = Duration::try_from(finished.at.duration_since(started)).unwrap_or_default();
@@ -300,35 +316,32 @@ impl Attempts {
         ill
     }
 
+    fn end_sender(&self, claim: &Claim) -> Option<EndSender> {
+        let (clock, sender) = (Arc::clone(&self.clock), self.sender.clone());
+        Some(EndSender { key: claim.key.clone(), attempt: claim.name()?, clock, sender })
+    }
+
     fn end(&self, claim: &Claim, outcome: AttemptOutcome) {
-        let Some(node) = claim.compiled.ids.get(claim.node) else { return };
-        let finished = AttemptEnd {
-            node: node.clone(),
-            attempt_id: claim.attempt_id(),
-            report: outcome.into(),
-            started: None,
-            at: self.clock.now(),
-        };
-        // The receiver lives as long as the driver; when it is gone nobody wants to know.
-        let _ = self.sender.send(AttemptMessage::Ended(claim.key.clone(), Box::new(finished)));
+        if let Some(sender) = self.end_sender(claim) {
+            sender.send(outcome.into(), None);
+        }
     }
 
     fn start(&mut self, claim: Claim, fence: watch::Receiver<LeaseFence>) {
-        let Some(id) = claim.compiled.ids.get(claim.node).cloned() else { return };
+        let Some(end) = self.end_sender(&claim) else { return };
+        let id = end.attempt.node.clone();
         let attempt = match self.factory.attempt(&claim, &id) {
             Ok(attempt) => attempt,
             Err((reason, message)) => {
-                self.end(&claim, AttemptOutcome::permanent(reason, message));
-                return;
+                return end.send(AttemptOutcome::permanent(reason, message).into(), None);
             }
         };
-        let provider = match self.registry.find(&claim.target.provider) {
+        // Of the string with its expressions replaced: the allow-list is about who is really asked.
+        let provider = match self.registry.find(&attempt.provider) {
             Ok(provider) => Arc::clone(provider),
             Err(error) => {
                 let reason = NodeReason::ProviderUnavailable;
-                let message = error.to_string();
-                self.end(&claim, AttemptOutcome::permanent(reason, message));
-                return;
+                return end.send(AttemptOutcome::permanent(reason, error.to_string()).into(), None);
             }
         };
         let provider_name = &claim.target.provider;
@@ -339,20 +352,19 @@ impl Attempts {
         // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
         // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
-        let provider_name = provider_name.clone();
+        let (key, provider_name) = (claim.key.clone(), claim.target.provider);
         let number = self.started;
         let running =
-            RunningAttempt { stop, attempt_id: claim.attempt_id(), provider: provider_name, number };
-        self.running.insert((claim.key.clone(), id.clone()), running);
+            RunningAttempt { key: key.clone(), node: id.clone(), stop, provider: provider_name, number };
+        self.running.insert(end.attempt.clone(), running);
         if self.stream {
-            forward(&self.sender, claim.key.clone(), id.clone(), shown);
+            forward(&self.sender, key, id, shown);
         }
-        let clock = Arc::clone(&self.clock);
-        let sender = self.sender.clone();
         tokio::spawn(async move {
-            let started = clock.now();
+            let started = Some(end.clock.now());
             // A task of its own: the runtime panics when the system gives it no thread, and that attempt would never end.
-            let mut run = tokio::spawn(provider.run(attempt, Control { stop: stopped, output: lines }));
+            let control = Control { stop: stopped, output: lines };
+            let mut run = tokio::spawn(async move { provider.run(attempt, control).await });
             let report = tokio::select! {
                 report = &mut run => report,
                 // A provider that was asked to stop still has to end its process and to report how that went.
@@ -361,10 +373,7 @@ impl Attempts {
             let report = report.unwrap_or_else(|error| {
                 AttemptOutcome::broken_off_here(format!("the attempt was aborted: {error}")).into()
             });
-            let started = Some(started);
-            let at = clock.now();
-            let finished = AttemptEnd { node: id, attempt_id: claim.attempt_id(), report, started, at };
-            let _ = sender.send(AttemptMessage::Ended(claim.key, Box::new(finished)));
+            end.send(report, started);
         });
     }
 }

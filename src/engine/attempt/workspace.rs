@@ -11,7 +11,9 @@ use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
 use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
 use crate::model::Digest;
-use crate::provider::{CollectError, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault};
+use crate::provider::{
+    CollectError, CollectedChanges, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault,
+};
 use crate::run::RunnerFault;
 
 /// How many hexadecimal digits of a digest name the folder of a repository.
@@ -24,6 +26,8 @@ pub(crate) struct Workspaces {
     /// Where object cache and workspaces of this repository are; outside of it, so that Git which loses its `.git` in a
     /// workspace cannot walk up into the user's.
     dir: PathBuf,
+    /// The folder that every attempt works in instead.
+    shared: Option<PathBuf>,
     terms: ResultTerms,
     clock: Arc<dyn Clock>,
     /// Handles on the repository that nobody uses just now.
@@ -33,12 +37,20 @@ pub(crate) struct Workspaces {
     pub(super) merges: Mutex<HashMap<Vec<ObjectId>, ResultMerge>>,
 }
 
+/// Where attempts work.
+pub(crate) struct WorkPlace<'a> {
+    /// The folder of the workspaces of all repositories.
+    pub(crate) root: &'a Path,
+    /// A person's folder, in which all work as it is, instead of workspaces.
+    pub(crate) shared: Option<PathBuf>,
+}
+
 impl Workspaces {
-    /// Workspaces of the repository at `git_dir`, below `root`, which repositories share.
+    /// Workspaces of the repository at `git_dir`, below a root which repositories share.
     pub(crate) fn new(
         git_dir: &Path,
         remote: Option<Remote>,
-        root: &Path,
+        place: WorkPlace<'_>,
         terms: ResultTerms,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -48,7 +60,8 @@ impl Workspaces {
         Arc::new(Self {
             git_dir: git_dir.to_owned(),
             remote,
-            dir: root.join(name),
+            dir: place.root.join(name),
+            shared: place.shared,
             terms,
             clock,
             repos: Mutex::default(),
@@ -59,6 +72,9 @@ impl Workspaces {
 
     /// Gives workspaces for one attempt.
     pub(crate) fn of(self: &Arc<Self>, order: WorkOrder) -> Arc<dyn Workspace> {
+        if let Some(shared) = &self.shared {
+            return Arc::new(SharedFolder(shared.clone()));
+        }
         Arc::new(OrderedWorkspace { workspaces: Arc::clone(self), order: Arc::new(order) })
     }
 
@@ -92,6 +108,11 @@ impl Workspaces {
         if repo.contains(commit)? { Ok(()) } else { remote.fetch_commit(repo, commit) }
     }
 
+    /// Brings a commit that a record names into the user's repository.
+    pub(crate) fn ensure(&self, commit: ObjectId, reference: &str) -> Result<(), GitError> {
+        self.with_repo(|repo| self.bring_in(repo, commit, reference))
+    }
+
     fn check_out(&self, order: &WorkOrder) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
         let tags = self.with_repo(|repo| -> Result<_, GitError> {
@@ -100,7 +121,12 @@ impl Workspaces {
             repo.packed_tags()
         })?;
         let pool = self.dir.join("work");
-        let idle = lock(&self.idle).pop();
+        let idle = {
+            let mut idle = lock(&self.idle);
+            // In a chain of tasks, the last one's workspace holds what the next one needs.
+            let best = idle.iter().rposition(|copy| copy.is_at(order.base));
+            best.map(|at| idle.swap_remove(at)).or_else(|| idle.pop())
+        };
         let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
         if let Err(error) = copy.check_out(&cache, order.base, &tags) {
             // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
@@ -109,7 +135,6 @@ impl Workspaces {
             copy = WorkingCopy::take(&pool)?;
             copy.check_out(&cache, order.base, &tags)?;
         }
-        copy.hand_out();
         Ok((copy, cache))
     }
 
@@ -124,6 +149,16 @@ impl Workspaces {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A poisoned lock only means that another thread panicked; what is in it is sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder that belongs to a person.
+struct SharedFolder(PathBuf);
+
+impl Workspace for SharedFolder {
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        // Nothing is reset, collected or removed: what a task leaves there is for the person to look at.
+        Ok(PrivateCheckout::new(self.0.clone(), |_| {}))
+    }
 }
 
 struct OrderedWorkspace {
@@ -148,13 +183,20 @@ impl Workspace for OrderedWorkspace {
         let objects = cache.objects();
         let checkout =
             PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
-                let copy = lock(&shared);
-                let copy = copy.as_ref().ok_or_else(|| {
+                let mut used = lock(&shared);
+                let copy = used.as_mut().ok_or_else(|| {
                     CollectError::Runner("the workspace was given back already".to_owned().into())
                 })?;
                 let at = workspaces.clock.now();
-                workspaces
-                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at))
+                let collected = workspaces
+                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at));
+                match &collected {
+                    Ok(CollectedChanges::Result(result)) => copy.set_holds(result.commit.parse().ok()),
+                    Ok(_) => {}
+                    // What was refused is in the index all the same.
+                    Err(_) => copy.set_holds(None),
+                }
+                collected
             });
         Ok(checkout)
     }

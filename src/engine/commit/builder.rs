@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::engine::execution::step::PreparedStep;
 use crate::event::{Event, ResourceChange};
 use crate::git::ObjectId;
-use crate::model::{ExecutionPhase, ResourceKey, ResourceStatus, StatusRecord};
+use crate::model::{ConditionStatus, ExecutionPhase, ResourceKey, ResourceStatus, StatusRecord};
 use crate::plan::Draft;
 use crate::record::{self, DashboardInput, PinKind, RecordEdit, Transition};
 
@@ -281,17 +281,14 @@ pub(crate) struct CommitEffects {
 
 /// What the conditions say that is not as it should be.
 fn message_of(status: &ResourceStatus) -> String {
-    let conditions = match status {
-        ResourceStatus::Goal(status) => &status.conditions,
-        ResourceStatus::Plan(status) => &status.conditions,
-        ResourceStatus::Capability(status) => &status.conditions,
-        ResourceStatus::Binding(status) => &status.conditions,
-        ResourceStatus::Gate(status) => &status.conditions,
-        ResourceStatus::Execution(status) => return status.message.clone().unwrap_or_default(),
-    };
+    if let ResourceStatus::Execution(status) = status {
+        return status.message.clone().unwrap_or_default();
+    }
     // `Waiting` is the one condition that is worth a word while it is True.
-    let last = conditions.iter().rev().find(|condition| {
-        condition.status == crate::model::ConditionStatus::False || condition.kind == "Waiting"
-    });
+    let last = status
+        .conditions()
+        .iter()
+        .rev()
+        .find(|condition| condition.status == ConditionStatus::False || condition.kind == "Waiting");
     last.map(|condition| condition.message.clone()).unwrap_or_default()
 }

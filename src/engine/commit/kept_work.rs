@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tracing::info;
+
 use crate::engine::{Branches, EngineError};
 use crate::git::{ObjectId, RefUpdate, Signature};
 use crate::model::{ExecutionStatus, ResourceKey, StatusRecord};
@@ -17,6 +19,8 @@ pub(crate) struct KeptWork {
     commits: Vec<ObjectId>,
     /// Whether earlier ones are kept already.
     has_earlier: bool,
+    /// Branches for people that move: the name, where it was moved before, and where it goes.
+    branches: Vec<(String, Option<ObjectId>, ObjectId)>,
 }
 
 impl KeptWork {
@@ -35,17 +39,43 @@ impl KeptWork {
             let old = old.as_ref().and_then(|old| old.execution());
             let commits: Vec<ObjectId> =
                 new_work(old, next).iter().filter_map(|commit| commit.parse().ok()).collect();
-            if !commits.is_empty() {
+            let branches = moved_branches(old, next);
+            if !commits.is_empty() || !branches.is_empty() {
                 let has_earlier = old.is_some_and(names_work);
-                all.push(Self { key: key.clone(), commits, has_earlier });
+                all.push(Self { key: key.clone(), commits, has_earlier, branches });
             }
         }
         Ok(all)
     }
 
+    /// Every reference that moves with the record.
+    pub(super) fn updates(
+        &self,
+        branches: &Branches,
+        at: jiff::Timestamp,
+    ) -> Result<Vec<RefUpdate>, EngineError> {
+        let repo = branches.repo();
+        let mut updates = Vec::new();
+        if !self.commits.is_empty() {
+            updates.push(self.keep(branches, at)?);
+        }
+        for (name, ours, new) in &self.branches {
+            let reference = format!("refs/heads/{name}");
+            let local = branches.remote().map(|remote| remote.local_name(&reference)).transpose()?;
+            let known = repo.read_ref(local.as_deref().unwrap_or(&reference))?;
+            // A person who took over pushed onto it, and nobody's commits are thrown away for a picture of ours.
+            if known.is_some() && known != *ours {
+                info!(branch = name, "leave a work branch where somebody moved it");
+                continue;
+            }
+            updates.push(RefUpdate { reference, expected: known, new: *new });
+        }
+        Ok(updates)
+    }
+
     /// The reference of the work, and its next value: a commit that has all of it as parents. Nothing is merged for that, so
     /// alternatives that conflict are kept alike.
-    pub(super) fn update(&self, branches: &Branches, at: jiff::Timestamp) -> Result<RefUpdate, EngineError> {
+    fn keep(&self, branches: &Branches, at: jiff::Timestamp) -> Result<RefUpdate, EngineError> {
         let repo = branches.repo();
         let reference = results_ref(&self.key);
         let expected = match branches.remote() {
@@ -65,6 +95,26 @@ impl KeptWork {
         let new = repo.write_commit(tree, &parents, &message, &author, at)?;
         Ok(RefUpdate { reference, expected, new })
     }
+}
+
+/// The branches of gates that show another commit than before.
+fn moved_branches(
+    old: Option<&ExecutionStatus>,
+    next: &ExecutionStatus,
+) -> Vec<(String, Option<ObjectId>, ObjectId)> {
+    let shown = |status: &ExecutionStatus, id| {
+        let node = &status.node_statuses.get(id)?.extensions;
+        Some((node.work_branch.clone()?, node.base.as_ref()?.parse::<ObjectId>().ok()?))
+    };
+    let mut moved = Vec::new();
+    for id in next.node_statuses.keys() {
+        let Some((name, new)) = shown(next, id) else { continue };
+        let before = old.and_then(|old| shown(old, id)).map(|(_, commit)| commit);
+        if before != Some(new) {
+            moved.push((name, before, new));
+        }
+    }
+    moved
 }
 
 fn names_work(status: &ExecutionStatus) -> bool {

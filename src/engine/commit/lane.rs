@@ -13,6 +13,7 @@ use super::builder::CommitBuilder;
 use super::pacing::{CommitPacer, PushLimiter};
 use super::publisher::Publisher;
 use super::refusals::Refusals;
+use crate::config::Config;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
 use crate::git::{Commit, ObjectId, Repo};
@@ -63,9 +64,21 @@ impl CommitLane {
         }
     }
 
-    /// What goes out with the next commit, whatever else does.
+    /// What went ahead of its publication.
     pub(crate) fn unpublished(&self) -> &CommitBuilder {
         &self.unpublished
+    }
+
+    /// What of that goes out with the next commit, whatever else does: all of it, unless the remote refuses somebody's
+    /// content.
+    // Else a commit that holds the culprit would be made again and again, whatever the limit says: halving would never
+    // come to an end, or give up and hold up everybody.
+    pub(crate) fn next_part(&self) -> CommitBuilder {
+        let mut part = self.unpublished.clone();
+        for key in self.bases.keys().skip(self.most_executions()) {
+            part.drop_resource(key);
+        }
+        part
     }
 
     /// Keeps a step for the next commit; `base` is the record on which the first step of its Execution was planned.
@@ -89,16 +102,32 @@ impl CommitLane {
         self.bases.get(key)
     }
 
-    /// Drops what is not published of an Execution. Steps of one Execution are published as a prefix or not at all.
-    pub(crate) fn withdraw(&mut self, key: &ResourceKey) {
-        self.bases.remove(key);
+    /// Drops what is not published of an Execution, and gives the published record on which that was planned. Steps of one
+    /// Execution are published as a prefix or not at all.
+    pub(crate) fn withdraw(&mut self, key: &ResourceKey) -> Option<Option<Arc<StatusRecord>>> {
+        let base = self.bases.remove(key)?;
         self.unpublished.drop_resource(key);
+        Some(base)
     }
 
-    /// Everything that went ahead is published now. Whose it is.
-    pub(crate) fn take_unpublished(&mut self) -> Vec<ResourceKey> {
-        self.unpublished = CommitBuilder::default();
-        std::mem::take(&mut self.bases).into_keys().collect()
+    /// What went ahead of these records is published with them now. Whose it is.
+    pub(crate) fn take_published(
+        &mut self,
+        records: &BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    ) -> Vec<ResourceKey> {
+        let keys: Vec<ResourceKey> =
+            self.bases.keys().filter(|key| records.contains_key(*key)).cloned().collect();
+        for key in &keys {
+            self.withdraw(key);
+        }
+        keys
+    }
+
+    /// Takes in a configuration that was changed. What was pushed before still counts.
+    pub(crate) fn reconfigure(&mut self, config: &Config) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.reconfigure(config);
+        }
     }
 
     /// How long until the limit of pushes allows the next one.

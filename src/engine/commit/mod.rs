@@ -5,6 +5,7 @@ pub(crate) mod dashboard;
 pub(crate) mod kept_work;
 pub(crate) mod lane;
 pub(crate) mod pacing;
+pub(crate) mod packing;
 pub(crate) mod publisher;
 pub(crate) mod refusals;
 pub(crate) mod resources;

@@ -28,6 +28,14 @@ impl PushLimiter {
         remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now(), not_before: None })
     }
 
+    /// Takes in other limits, with what is left of the budget.
+    pub(crate) fn reconfigure(&mut self, config: &Config) {
+        if let Some(new) = Self::new(config, true) {
+            (self.burst, self.per_second) = (new.burst, new.per_second);
+            self.tokens = self.tokens.min(self.burst);
+        }
+    }
+
     /// How far back a push still counts.
     pub(crate) fn window(&self) -> Duration {
         Duration::from_secs_f64(self.burst / self.per_second)

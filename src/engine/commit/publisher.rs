@@ -66,15 +66,18 @@ impl Publisher {
         // The work first: where references cannot move in one step, work that nothing names yet does no harm, and a record
         // whose work is missing would.
         let mut updates = Vec::new();
+        let mut owners = Vec::new();
         for kept in work {
-            updates.push(kept.update(&self.branches, batch.at)?);
+            let moved = kept.updates(&self.branches, batch.at)?;
+            owners.extend(moved.iter().map(|_| &kept.key));
+            updates.extend(moved);
         }
         updates.push(RefUpdate { reference: status_ref(config), expected: base.commit, new: commit });
         Ok(match self.branches.publish_all(&updates, &subject)? {
             Publication::Done => PublishOutcome::Done { commit, subject },
             Publication::Moved(tip) => PublishOutcome::Moved(tip),
-            Publication::Refused(index, error) => match work.get(index) {
-                Some(kept) => PublishOutcome::WorkRefused(kept.key.clone(), error),
+            Publication::Refused(index, error) => match owners.get(index) {
+                Some(key) => PublishOutcome::WorkRefused((*key).clone(), error),
                 None => return Err(error.into()),
             },
         })

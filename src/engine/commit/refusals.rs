@@ -69,6 +69,11 @@ impl Refusals {
         }
     }
 
+    /// It is not known yet that the results of this one were what was refused: the next refusal may withdraw them.
+    pub(crate) fn acquit(&mut self, key: &ResourceKey) {
+        self.withdrawn.remove(key);
+    }
+
     /// A commit with these resources was published.
     pub(crate) fn published<'k>(&mut self, keys: impl Iterator<Item = &'k ResourceKey>) {
         self.in_a_row = 0;

@@ -57,7 +57,9 @@ pub(crate) fn plan_resource(
     let present = snapshot.present(key)?;
     let loaded = if present.is_some() { snapshot.resource(key)? } else { None };
     let Some(loaded) = loaded else {
-        return Ok(if old.is_some() { ResourceStep::Remove } else { ResourceStep::Same(None) });
+        // Only what is declared nowhere is removed: that a declaration cannot be read says nothing about what people want.
+        let gone = present.is_none() && old.is_some();
+        return Ok(if gone { ResourceStep::Remove } else { ResourceStep::Same(None) });
     };
     let metadata = observe(key, &loaded.declared, &snapshot.desired, old);
     let mut settled = WaitSet::default();

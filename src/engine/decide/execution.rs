@@ -15,7 +15,7 @@ use crate::model::{
     ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase,
     NodeReason, NodeStatus, PersonRequest, ResourceKey,
 };
-use crate::plan::{LeaseState, capability, lease_state};
+use crate::plan::{LeaseState, capability, has_begun, lease_state};
 use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
 
 pub(super) fn request(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest {
@@ -72,6 +72,18 @@ pub(super) fn complete(
 fn group_ids(compiled: &CompiledPlan) -> Vec<NodeId> {
     let groups = compiled.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Group);
     groups.map(|node| node.id.clone()).collect()
+}
+
+/// The nodes that a cancellation leaves as they are.
+fn kept_by_cancel(compiled: &CompiledPlan, status: &ExecutionStatus) -> Vec<NodeId> {
+    // Groups follow from their children when the decision is closed.
+    let mut kept = group_ids(compiled);
+    // What cleans up is left to the next reconcile, as planning does it.
+    if has_begun(compiled, status) {
+        let last = compiled.plan.graph.nodes.iter().filter(|node| node.finally);
+        kept.extend(last.map(|node| node.id.clone()));
+    }
+    kept
 }
 
 fn names(compiled: &CompiledPlan) -> String {
@@ -216,11 +228,11 @@ fn cancel_one(
         _ => {
             let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
             let message = format!("cancelled by {}{words}", actor.name);
-            let groups = case.compiled.as_ref().map(|compiled| group_ids(compiled)).unwrap_or_default();
+            let kept = case.compiled.as_ref().map(|compiled| kept_by_cancel(compiled, case.status()));
+            let kept = kept.unwrap_or_default();
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
             let mut elsewhere = Vec::new();
-            // Groups follow from their children when the decision is closed.
-            for id in ids.into_iter().filter(|id| !groups.contains(id)) {
+            for id in ids.into_iter().filter(|id| !kept.contains(id)) {
                 if case.status().node_statuses.get(&id).is_some_and(NodeStatus::is_remote) {
                     elsewhere.push(id);
                     continue;

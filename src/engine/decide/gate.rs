@@ -184,6 +184,7 @@ fn visit(
     // One whose pinned files are lost cannot be reviewed, and holds up no review of the others (Invariant 6).
     let Ok(compiled) = program_of(snapshot, key, pinned)? else { return Ok(None) };
     let home = &pinned.plan.namespace;
+    let mut first = None;
     for node in compiled.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
         let names = node.gate_ref.as_ref().is_some_and(|reference| reference.key(Kind::Gate, home) == *gate);
         let Some(state) =
@@ -193,7 +194,7 @@ fn visit(
         };
         let waits = state.phase == NodePhase::Blocked
             && state.extensions.reason == Some(NodeReason::AwaitingApproval);
-        return Ok(Some(GatedExecution {
+        let visitor = GatedExecution {
             key: key.clone(),
             binding: ReviewBinding {
                 execution: record.metadata.uid.clone(),
@@ -212,7 +213,12 @@ fn visit(
                 .or(status.queued_time)
                 .max(state.extensions.reset_at),
             waits,
-        }));
+        };
+        // Several nodes may ask for one Gate. The one that waits is what the person sees, wherever it stands in the file.
+        if waits {
+            return Ok(Some(visitor));
+        }
+        first.get_or_insert(visitor);
     }
-    Ok(None)
+    Ok(first)
 }

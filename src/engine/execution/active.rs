@@ -11,7 +11,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;
 use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord};
 use crate::plan::{CancelResult, LeaseTerms};
-use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
+use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(crate) struct ActiveExecution {
     pub(crate) priority: u16,
     /// Attempts that ended and are not published yet.
     pub(crate) finished: Vec<AttemptEnd>,
+    /// Those of them that a step took up which went ahead of its publication.
+    ahead: Vec<AttemptEnd>,
+    /// The remote refused what had gone ahead: everything is published first.
+    strict: bool,
     /// Results of polls that are not considered yet.
     pub(crate) poll_results: Vec<PollResult>,
     /// Remote work that was cancelled, and is not published as such yet.
@@ -50,6 +54,8 @@ impl ActiveExecution {
             checked: None,
             priority,
             finished: Vec::new(),
+            ahead: Vec::new(),
+            strict: false,
             poll_results: Vec::new(),
             remote_cancelled: BTreeMap::new(),
             wake_at: None,
@@ -87,6 +93,46 @@ impl ActiveExecution {
     pub(crate) fn taken_up(&mut self, step: &PreparedStep) {
         // From the front and by number: what came since the step was prepared stands behind.
         self.finished.drain(..step.finished.min(self.finished.len()));
+        self.taken_up_polls(step);
+    }
+
+    /// The same for a step that is not published yet.
+    // Kept, because the step may have to be withdrawn: the record then says that these attempts run, and without their
+    // ends the work that they did would count as lost with its runner.
+    pub(crate) fn taken_up_ahead(&mut self, step: &PreparedStep) {
+        self.ahead.extend(self.finished.drain(..step.finished.min(self.finished.len())));
+        self.taken_up_polls(step);
+    }
+
+    /// Considers again what was taken up by steps that went ahead and are withdrawn.
+    pub(crate) fn restore_ends(&mut self) {
+        self.ahead.append(&mut self.finished);
+        self.finished = std::mem::take(&mut self.ahead);
+    }
+
+    /// The same for those whose attempts the published record knows; the others are dropped, and nothing goes ahead any
+    /// more. Whether there were others.
+    pub(crate) fn restore_published_ends(&mut self) -> bool {
+        self.restore_ends();
+        let ends = std::mem::take(&mut self.finished);
+        let before = ends.len();
+        self.finished = ends.into_iter().filter(|end| self.runs(&end.attempt)).collect();
+        (self.strict, self.dirty) = (true, true);
+        self.finished.len() < before
+    }
+
+    /// Whether nodes of it may start ahead of their publication.
+    pub(crate) fn may_go_ahead(&self) -> bool {
+        !self.strict
+    }
+
+    /// What went ahead is published.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+    }
+
+    fn taken_up_polls(&mut self, step: &PreparedStep) {
+        // The next poll learns the same, should this step be withdrawn.
         self.poll_results.drain(..step.polled.min(self.poll_results.len()));
     }
 
@@ -118,13 +164,15 @@ impl ActiveExecution {
         self.dirty || !self.finished.is_empty() || !self.poll_results.is_empty()
     }
 
-    /// Whether the node runs here, as far as the record says.
-    pub(crate) fn runs(&self, node: &NodeId, attempt_id: &str) -> bool {
-        self.status()
-            .and_then(|status| status.node_statuses.get(node))
-            // By the whole name with its token: after a takeover the same number may be another runner's
-            // attempt.
-            .is_some_and(|state| state.phase == NodePhase::Running && state.attempt_id() == attempt_id)
+    /// Whether an attempt is under way, as far as the record says.
+    pub(crate) fn runs(&self, attempt: &AttemptName) -> bool {
+        let Some(record) = self.record.as_ref() else { return false };
+        let state = record.execution().and_then(|status| status.node_statuses.get(&attempt.node));
+        // By the whole name with its token: after a takeover the same number may be another runner's attempt.
+        state.is_some_and(|state| {
+            let name = AttemptName::of(&record.metadata.uid, &attempt.node, state);
+            state.phase == NodePhase::Running && name == *attempt
+        })
     }
 }
 

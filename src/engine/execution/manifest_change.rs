@@ -5,6 +5,17 @@ use jiff::Timestamp;
 use crate::index::Declaration;
 use crate::model::{Condition, ConditionStatus, ExecutionStatus};
 
+/// The type of the condition that says so on the record.
+const CONDITION: &str = "SpecChanged";
+/// Why an edited Execution goes on as it was.
+pub(crate) const IMMUTABLE: &str =
+    "the spec of an execution is immutable, so what was first observed stays in force";
+
+/// Whether the record says that the manifest was changed.
+pub(crate) fn is_noted(status: &ExecutionStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.kind == CONDITION)
+}
+
 /// The request that the removal of a manifest stands for.
 pub(crate) fn removed_request(now: Timestamp) -> crate::model::PersonRequest {
     let comment = Some("the manifest was removed".to_owned());
@@ -18,16 +29,15 @@ pub(crate) fn note_immutable(status: &mut ExecutionStatus, declared: &Declaratio
     if !changed {
         // The manifest is what was pinned again, as after a revert, so there is nothing left to warn of.
         let before = status.conditions.len();
-        status.conditions.retain(|condition| condition.kind != "SpecChanged");
+        status.conditions.retain(|condition| condition.kind != CONDITION);
         return status.conditions.len() != before;
     }
     let condition = Condition {
-        kind: "SpecChanged".to_owned(),
+        kind: CONDITION.to_owned(),
         status: ConditionStatus::True,
         reason: "Immutable".to_owned(),
         message: format!(
-            "the manifest in `{}` was changed; the spec of an execution is immutable, so what was first observed stays \
-             in force; write a new Execution instead",
+            "the manifest in `{}` was changed; {IMMUTABLE}; write a new Execution instead",
             declared.source.path
         ),
         last_transition_time: now,

@@ -1,7 +1,7 @@
 //! What an Execution runs: pinned once, and checked against what was merged before anything of it starts (Invariants 9 and
 //! 14).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::plan::{LeaseState, hold, lease_state};
 use crate::record::PinKind;
-use crate::run::{ExecutionChange, NodeChange, derive_phase};
+use crate::run::{AttemptName, ExecutionChange, NodeChange, derive_phase};
 
 /// When a pin that does not hold, or of which that is not known, is looked at again by itself: the branch may have been put
 /// right, and nothing else of the Execution changes by that.
@@ -43,7 +43,7 @@ impl ActiveExecution {
         snapshot: &Snapshot,
         declared: Option<&Declaration>,
         mut step: PreparedStep,
-        (planner, local_attempts): (PlannerTerms<'_>, &BTreeMap<NodeId, String>),
+        (planner, local_attempts): (PlannerTerms<'_>, &BTreeSet<AttemptName>),
     ) -> Result<Result<PreparedStep, ExecutionStep>, EngineError> {
         let Some(pinned) = step.draft.status.extensions.pinned.clone() else {
             return self.pin(snapshot, declared, step, planner);
@@ -79,7 +79,8 @@ impl ActiveExecution {
             .checked
             .as_ref()
             .is_some_and(|checked| CheckedPin { desired: now.desired, ..checked.clone() } == now);
-        if same && (!local_attempts.is_empty() || !self.finished.is_empty()) {
+        if same && (local_attempts.iter().any(|attempt| attempt.uid == now.uid) || !self.finished.is_empty())
+        {
             return self.only_ends(snapshot, step, &refusal, planner);
         }
         Ok(Err(match refusal {

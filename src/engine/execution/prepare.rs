@@ -1,7 +1,7 @@
 //! How the next step of an Execution is prepared: from the record and the manifest to a draft in which everything is
 //! decided but the choice of nodes to start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,9 +18,9 @@ use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
 use crate::index::Declaration;
-use crate::model::{ExecutionStatus, NodeId, NodePhase};
+use crate::model::{ExecutionStatus, NodePhase};
 use crate::plan::{Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_execution};
-use crate::run::{CompiledPlan, ExecutionChange};
+use crate::run::{AttemptName, CompiledPlan, ExecutionChange};
 
 impl ActiveExecution {
     /// Prepares the next step: everything but the choice of nodes to start.
@@ -28,7 +28,7 @@ impl ActiveExecution {
         &mut self,
         lookup: &SnapshotLookup<'_>,
         planner: PlannerTerms<'_>,
-        local_attempts: &BTreeMap<NodeId, String>,
+        local_attempts: &BTreeSet<AttemptName>,
     ) -> Result<ExecutionStep, EngineError> {
         let snapshot = lookup.snapshot;
         let declared = snapshot.present(&self.key)?;
@@ -178,21 +178,24 @@ impl ActiveExecution {
     ) -> Result<(), EngineError> {
         step.finished = self.finished.len();
         for finished in &self.finished {
-            let Some(ix) = compiled.topology.find(finished.node.as_str()) else { continue };
+            let id = &finished.attempt.node;
+            let Some(ix) = compiled.topology.find(id.as_str()) else { continue };
             let Some(node) = compiled.node(ix) else { continue };
-            let Some(state) = step.draft.status.node_statuses.get(&finished.node) else { continue };
-            // The record decides: an attempt that was cancelled or taken over meanwhile has no say any more.
-            if state.phase != NodePhase::Running || state.attempt_id() != finished.attempt_id {
+            let Some(state) = step.draft.status.node_statuses.get(id) else { continue };
+            // The record decides: an attempt that was cancelled or taken over meanwhile, or that belongs to an Execution
+            // of the same name that was deleted, has no say any more.
+            let current = AttemptName::of(&step.metadata.uid, id, state);
+            if state.phase != NodePhase::Running || current != finished.attempt {
                 continue;
             }
-            let key = state.attempt_name(&step.metadata.uid, &finished.node);
+            let key = state.attempt_name(&step.metadata.uid, id);
             // Outputs that break the word of a Capability fail the attempt, before it is asked whether there
             // are retries left.
             let report = checked(snapshot, compiled, ix, finished.report.clone())?;
             let change = after_attempt(node, state, report, &key, finished.at);
-            if step.draft.node(&finished.node, change, finished.at)
+            if step.draft.node(id, change, finished.at)
                 && let (Some(started), Some(state)) =
-                    (finished.started, step.draft.status.node_statuses.get_mut(&finished.node))
+                    (finished.started, step.draft.status.node_statuses.get_mut(id))
             {
                 // A claim may have waited for its slot; the record says when the work really began.
                 state.start_time = Some(started);

@@ -10,10 +10,13 @@ use crate::model::{
 };
 use crate::plan::{Dependency, Draft};
 
+/// The reason of an Execution that another runner drives.
+pub(crate) const LEASED: &str = "Leased";
+
 pub(crate) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> WaitSet {
     let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
     let message = format!("runner {holder} drives it");
-    let waiting = Waiting { until: Some(until), ..Waiting::of(key.clone(), "Leased", message) };
+    let waiting = Waiting { until: Some(until), ..Waiting::of(key.clone(), LEASED, message) };
     // A lease that runs out makes no commit, so time alone can wake what waits for it.
     let mut waits = WaitSet { wake: Some(until), ..WaitSet::default() };
     waits.waiting.push(waiting);

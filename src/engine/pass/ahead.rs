@@ -11,6 +11,7 @@ use super::assemble::claims_of;
 use super::driver::Driver;
 use crate::config::PublishMode;
 use crate::engine::EngineError;
+use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
@@ -35,7 +36,8 @@ impl Driver<'_> {
         let mut steps = self.prepare_ahead(now)?;
         // Before slots are given out: a node that has to be published first must not take one from a node
         // that need not.
-        let held = hold_back_ready(&mut steps);
+        let secrets = !self.snapshot.config.providers.secrets.is_empty();
+        let held = hold_back_ready(&mut steps, secrets);
         self.choose(&mut steps, now)?;
         let mut kept = Vec::new();
         for (index, (key, step)) in steps.into_iter().enumerate() {
@@ -71,7 +73,12 @@ impl Driver<'_> {
             let limited = limits.of_namespace(key.namespace.as_str()).is_some();
             // The lease is all that protects such a start, so it has to be published and must not be due for
             // renewal.
-            if !wanted || limited || active.token(&runner).is_none() || active.needs_renewal(now) {
+            if !wanted
+                || limited
+                || !active.may_go_ahead()
+                || active.token(&runner).is_none()
+                || active.needs_renewal(now)
+            {
                 continue;
             }
             let step = active.prepare(&lookup, planner, &self.attempts.of(key))?;
@@ -109,18 +116,23 @@ impl Driver<'_> {
         // From here on it is planned on what it will be. The published record is kept beside it, to see
         // whether others change it.
         active.record = Some(record);
-        active.taken_up(step);
+        active.taken_up_ahead(step);
         active.dirty = false;
         active.hungry = hungry;
         active.wake_at = step.draft.wake.filter(|&at| at > now);
         true
     }
 
-    /// Withdraws what is not published of an Execution, and goes on from what is.
-    pub(super) fn withdraw_ahead(&mut self, key: &ResourceKey) {
-        let Some(base) = self.lane.unpublished_base(key).cloned() else { return };
-        self.lane.withdraw(key);
-        self.reload(key, base);
+    /// Goes back to what is published of an Execution whose content the remote refused; from here on nothing of it goes
+    /// ahead. Whether attempts are made again that were started ahead and have ended.
+    pub(super) fn withdraw_ahead(&mut self, key: &ResourceKey) -> bool {
+        let Some(base) = self.lane.withdraw(key) else { return false };
+        info!(execution = %key, "withdraw what was not published: the remote refuses it");
+        let Some(active) = self.queue.get_mut(key) else { return false };
+        active.record = base;
+        let again = active.restore_published_ends();
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
+        again
     }
 
     /// Whether the record of an Execution was changed by others since this runner went ahead of it. What it planned on the
@@ -136,6 +148,8 @@ impl Driver<'_> {
             Some(_) => {
                 info!(execution = %key, "withdraw what was not published: others changed the record");
                 self.lane.withdraw(key);
+                // On the record as others left it, what has ended since has still ended.
+                self.queue.get_mut(key).map(ActiveExecution::restore_ends);
                 true
             }
             None => true,
@@ -157,13 +171,13 @@ fn is_local(step: &PreparedStep) -> bool {
 }
 
 /// Leaves only nodes ready that may start ahead. Says in which steps others had to be left out.
-fn hold_back_ready(steps: &mut [(ResourceKey, ExecutionStep)]) -> Vec<usize> {
+fn hold_back_ready(steps: &mut [(ResourceKey, ExecutionStep)], secrets: bool) -> Vec<usize> {
     let mut held = Vec::new();
     for (index, (_, step)) in steps.iter_mut().enumerate() {
         let ExecutionStep::Go(step) = step else { continue };
         let Some(compiled) = step.compiled.clone() else { continue };
         let before = step.draft.ready.len();
-        step.draft.ready.retain(|ready| may_go_ahead(&compiled, ready.node, &ready.target));
+        step.draft.ready.retain(|ready| may_go_ahead(&compiled, ready.node, &ready.target, secrets));
         if step.draft.ready.len() < before {
             held.push(index);
         }
@@ -172,8 +186,8 @@ fn hold_back_ready(steps: &mut [(ResourceKey, ExecutionStep)]) -> Vec<usize> {
 }
 
 /// Whether a node may start although its claim is not published: it can be done twice, it is a process of this machine
-/// that gets no declared secret, and no person was asked before it.
-fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget) -> bool {
+/// that gets none of the secrets that the configuration declares, and no person was asked before it.
+fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget, secrets: bool) -> bool {
     let Some(found) = compiled.node(node) else { return false };
     let config = &target.config;
     let local = match target.provider.split_once("://") {
@@ -182,9 +196,10 @@ fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget) -
         Some(("agent", _)) => config.contains_key("command"),
         _ => false,
     };
-    let secrets = config.get("secrets");
-    // Something that is no list counts as secrets: being wrong costs one publication.
-    let secret = secrets.is_some_and(|secrets| secrets.as_array().is_none_or(|names| !names.is_empty()));
+    // Without the setting, a task gets all of them. Something that is no list counts as secrets: being wrong costs one
+    // publication.
+    let none = config.get("secrets").and_then(|names| names.as_array()).is_some_and(Vec::is_empty);
+    let secret = if config.contains_key("secrets") { !none } else { secrets };
     local && !secret && found.kind == NodeKind::Task && found.repeatable() && !is_behind_gate(compiled, node)
 }
 

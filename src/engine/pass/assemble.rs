@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::{debug, debug_span, trace};
 
+use super::choose::show_work;
 use super::driver::Driver;
 use crate::engine::EngineError;
 use crate::engine::attempt::factory::Claim;
@@ -19,7 +20,7 @@ use crate::engine::execution::waiting::wait_set;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::engine::snapshot::lookup::SnapshotLookup;
-use crate::model::{NodeStatus, ResourceKey, StatusRecord, after};
+use crate::model::{Kind, NodeStatus, ResourceKey, StatusRecord, after};
 use crate::plan::finish;
 use crate::run::{Change, ExecutionChange};
 
@@ -45,14 +46,14 @@ impl Driver<'_> {
         let now = reading.wall;
         let _span = debug_span!("plan").entered();
         // What went ahead is published before anything that was planned after it.
-        let mut assembly = self.lane.unpublished().clone();
+        let mut assembly = self.lane.next_part();
         // Before Executions: one that comes to a Gate puts its wait on top of what the Gate's own planning
         // says.
         self.plan_simple(&mut assembly, now)?;
         self.admit()?;
         // All of them before any start is chosen, because slots go to the most urgent nodes of all
         // Executions.
-        let mut steps = self.prepare_steps(now)?;
+        let mut steps = self.prepare_steps(&assembly, now)?;
         self.choose(&mut steps, now)?;
         let steps = self.conclude(steps, &mut assembly, now)?;
         // Last, with the Executions of this commit in hand: on the branch, a Goal and its Executions never
@@ -135,22 +136,30 @@ impl Driver<'_> {
     }
 
     /// Prepares every execution that something happened to, or that could use a free slot.
-    fn prepare_steps(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, ExecutionStep)>, EngineError> {
+    fn prepare_steps(
+        &mut self,
+        assembly: &CommitBuilder,
+        now: Timestamp,
+    ) -> Result<Vec<(ResourceKey, ExecutionStep)>, EngineError> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         let slots = self.slots() > 0;
         let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
         let mut steps = Vec::new();
-        let most = self.lane.most_executions();
+        let ahead = assembly.puts.keys().filter(|key| key.kind == Kind::Execution).count();
+        let mut room = self.lane.most_executions().saturating_sub(ahead);
         for (key, active) in self.queue.active_in_turn() {
-            // While the remote refuses somebody's content, the others wait for their turn to be tried.
-            if steps.len() >= most {
-                break;
+            let included = assembly.puts.contains_key(key);
+            // While the remote refuses somebody's content, the others wait for their turn to be tried. A step on top of
+            // what went ahead goes with that: alone it would publish the record of both.
+            if !included && (room == 0 || self.lane.unpublished_base(key).is_some()) {
+                continue;
             }
             if active.dirty || (active.hungry && slots) {
                 // Before planning, so that whatever happens from here on marks it again. A lost race or a
                 // refusal queues it anew.
                 active.dirty = false;
+                room = room.saturating_sub(usize::from(!included));
                 trace!(execution = %key, "plan execution");
                 steps.push((key.clone(), active.prepare(&lookup, planner, &self.attempts.of(key))?));
             }
@@ -184,6 +193,7 @@ impl Driver<'_> {
                     self.queue.park(&key, None);
                 }
                 ExecutionStep::Go(mut step) => {
+                    show_work(self.attempts.factory(), &mut step);
                     if self.complete(&key, &mut step, now)? {
                         self.put_step(&key, &step, assembly, now)?;
                         kept.push((key, step));
@@ -223,8 +233,10 @@ impl Driver<'_> {
         if !nothing {
             return Ok(true);
         }
-        // What runs here still has to report its end to the Execution.
-        let busy = self.attempts.works_on(key) || self.polls.works_on(key);
+        // What runs here still has to report its end to the Execution, and the ends of what went ahead are kept with it
+        // until they are published.
+        let ahead = self.lane.unpublished_base(key).is_some();
+        let busy = ahead || self.attempts.works_on(key) || self.polls.works_on(key);
         // A hungry one keeps its place for the next free slot, unless there will be none.
         if !busy && (!hungry || leaving) {
             self.queue.park(key, Some(wait_set(&step.draft, Some(key))));
@@ -241,6 +253,7 @@ impl Driver<'_> {
     ) -> Result<(), EngineError> {
         // In the commit of the node that waits: reviewers never see one without the other.
         for request in &step.draft.gates {
+            // Planned again for every step: what a gate shows follows what comes before it.
             if let Some((old, new)) = gate_waiting(&self.snapshot, &assembly.puts, request, now)? {
                 assembly.put(old.as_deref(), new, None, now);
             }

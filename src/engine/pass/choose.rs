@@ -16,9 +16,9 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{Name, NodeReason, ResourceKey};
+use crate::model::{Name, NodeId, NodeReason, ResourceKey};
 use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
-use crate::record::results_ref;
+use crate::record::{results_ref, work_branch};
 use crate::run::NodeChange;
 
 /// A candidate, known by the place of its step and by its node.
@@ -102,6 +102,31 @@ impl Driver<'_> {
 fn base_of(factory: &AttemptFactory, step: &PreparedStep, ix: NodeIx) -> Result<NodeBase, GitError> {
     let Some(compiled) = &step.compiled else { return Ok(NodeBase::Pinned) };
     factory.workspaces().base(compiled, &step.draft.status, ix, &results_ref(&compiled.key))
+}
+
+/// Records at every gate that waits which commit it asks about, and the branch that shows it. A gate without files before it
+/// gets neither.
+pub(super) fn show_work(factory: &AttemptFactory, step: &mut PreparedStep) {
+    let Some(compiled) = step.compiled.clone() else { return };
+    let waiting: Vec<NodeId> = step.draft.gates.iter().map(|request| request.node.clone()).collect();
+    for id in waiting {
+        let Some(ix) = compiled.topology.find(id.as_str()) else { continue };
+        let base = match base_of(factory, step, ix) {
+            Ok(NodeBase::Commit(commit)) => commit,
+            // Results that conflict block whoever needs them together; a gate asks people, who can look at each.
+            Ok(NodeBase::Pinned | NodeBase::Conflict(_)) => continue,
+            Err(error) => {
+                warn!(node = %id, %error, "a gate cannot show what it asks about");
+                continue;
+            }
+        };
+        let Some(state) = step.draft.status.node_statuses.get_mut(&id) else { continue };
+        if state.extensions.base.as_ref() != Some(&base) {
+            state.extensions.base = Some(base);
+            state.extensions.work_branch = Some(work_branch(&compiled.key, &id));
+            step.noted = true;
+        }
+    }
 }
 
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.

@@ -10,18 +10,21 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, info_span, trace};
 
+use super::lease_waits::LeaseWaits;
 use super::shutdown::Shutdown;
 use super::tips::TipReader;
 use super::work_queue::WorkQueue;
+use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::EngineError;
 use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::attempt::running::Attempts;
-use crate::engine::attempt::workspace::Workspaces;
+use crate::engine::attempt::workspace::{WorkPlace, Workspaces};
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
 use crate::engine::commit::pacing::PushLimiter;
+use crate::engine::commit::packing::Packing;
 use crate::engine::execution::active::terms;
 use crate::engine::execution::step::PlannerTerms;
 use crate::engine::inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};
@@ -32,6 +35,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::event::Event;
 use crate::manifest::codes;
 use crate::model::after;
+use crate::provider::Registry;
 
 /// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
 const SOON: Duration = Duration::from_secs(120);
@@ -40,6 +44,7 @@ const WAITING_SHOWN: usize = 50;
 
 /// The driver of one reconcile.
 pub(super) struct Driver<'a> {
+    registry: Box<dyn Fn(&Config) -> Registry + 'a>,
     pub(super) tips: TipReader,
     pub(super) snapshot: Snapshot,
     pub(super) clock: Arc<dyn Clock>,
@@ -47,6 +52,8 @@ pub(super) struct Driver<'a> {
     pub(super) queue: WorkQueue,
     pub(super) lane: CommitLane,
     pub(super) shutdown: Shutdown,
+    pub(super) lease_waits: LeaseWaits,
+    pub(super) packing: Packing,
     pub(super) attempts: Attempts,
     pub(super) polls: Polls,
     pub(super) messages: mpsc::UnboundedReceiver<AttemptMessage>,
@@ -69,6 +76,12 @@ pub async fn reconcile(
     Ok(driver.end())
 }
 
+/// How many attempts run here at once.
+fn jobs_of(config: &Config, options: &ReconcileOptions) -> usize {
+    let configured = config.jobs.map(|jobs| jobs as usize);
+    options.jobs.or(configured).unwrap_or(options.default_jobs)
+}
+
 impl<'a> Driver<'a> {
     fn begin(inputs: ReconcileInputs<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
         let ReconcileInputs { branches, mut index, registry, clock, stop, mut sink } = inputs;
@@ -80,34 +93,37 @@ impl<'a> Driver<'a> {
         let root = options.work_dir.clone().unwrap_or_else(|| cache.join("work"));
         let terms = ResultTerms { limits: tips.config.limits.results.clone() };
         let remote = branches.remote().cloned();
-        let workspaces = Workspaces::new(repo.common_dir(), remote, &root, terms, Arc::clone(&clock));
+        let place = WorkPlace { root: &root, shared: options.work_here.clone() };
+        let workspaces = Workspaces::new(repo.common_dir(), remote, place, terms, Arc::clone(&clock));
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
         // From the configuration of the desired commit, never from a working tree (Invariant 7): the list of
         // allowed providers must not come from the change that wants to use one.
-        let registry = registry(&tips.config);
-        let configured = tips.config.jobs.map(|jobs| jobs as usize);
-        let jobs = options.jobs.or(configured).unwrap_or(options.default_jobs);
+        let providers = registry(&tips.config);
+        let jobs = jobs_of(&tips.config, &options);
         // A writable index takes a lock and a transaction. One with nothing to plan is only read, unless this reconcile
         // goes on for longer than that holds.
         let soon = after(clock.now(), SOON);
-        if options.watch.is_some() || index.is_busy(soon)? {
+        if options.watch.is_some() || index.is_busy(soon)? || index.is_ahead_of(clock.now())? {
             index.make_writable()?;
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
         let factory = AttemptFactory::new(workspaces, cache.join("runs"), snapshot.config.identities.clone());
         let (attempts, messages) =
-            Attempts::new(jobs, Arc::clone(&clock), registry, factory, options.stream_output);
-        let polls = Polls::beside(&attempts, PollTimes::load(&cache));
+            Attempts::new(jobs, Arc::clone(&clock), providers, factory, options.stream_output);
+        let polls = Polls::beside(&attempts, PollTimes::load(&cache, clock.now()));
         let limiter = PushLimiter::new(&snapshot.config, branches.remote().is_some());
         let mut driver = Self {
+            registry,
             tips: TipReader::new(branches, Arc::clone(&clock)),
             snapshot,
             clock,
             queue: WorkQueue::default(),
             lane: CommitLane::new(limiter),
             shutdown: Shutdown::new(stop, options.max_duration),
+            lease_waits: LeaseWaits::default(),
+            packing: Packing::default(),
             options,
             attempts,
             polls,
@@ -121,6 +137,19 @@ impl<'a> Driver<'a> {
         driver.lane.count_history(&driver.snapshot.repo, tip, driver.clock.now())?;
         driver.announce(diagnostics)?;
         Ok(driver)
+    }
+
+    /// Goes by a configuration that was merged meanwhile. What runs already is left alone.
+    pub(super) fn reconfigure(&mut self) {
+        let config = &self.snapshot.config;
+        let jobs = jobs_of(config, &self.options);
+        info!(desired = %self.snapshot.desired.id, jobs, "take in a changed configuration");
+        // Also the providers: one that was taken off the list must start nothing more, however long this process runs.
+        let providers = (self.registry)(config);
+        self.polls.reconfigure(providers.clone());
+        self.attempts.reconfigure(providers, jobs);
+        self.lane.reconfigure(config);
+        self.queue.touch_all();
     }
 
     /// Says at which commits a pass begins, and what is wrong with the manifests there.
@@ -270,11 +299,13 @@ impl<'a> Driver<'a> {
                     active.finished.push(*end);
                     active.dirty = true;
                 } else {
-                    debug!(execution = %key, node = %end.node, "drop the end of an attempt that nobody waits for");
+                    debug!(execution = %key, node = %end.attempt.node, "drop the end of an attempt that nobody waits for");
                 }
             }
             AttemptMessage::Polled(key, result) => self.take_poll_result(&key, *result),
-            AttemptMessage::RemoteCancelled(key, node, done) => self.take_cancel_result(&key, node, done),
+            AttemptMessage::RemoteCancelled(key, uid, node, done) => {
+                self.take_cancel_result(&key, &uid, node, done);
+            }
             AttemptMessage::Line(key, node, line) => self.emit(Event::Output { key, node, line }),
         }
     }

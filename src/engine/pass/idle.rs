@@ -9,10 +9,14 @@ use tracing::info;
 use super::driver::Driver;
 use super::work_queue::until;
 use crate::engine::EngineError;
+use crate::engine::execution::waiting::LEASED;
+use crate::event::Event;
 use crate::model::{NodeReason, after};
 
 /// Retries that are due this soon are waited for instead of being left to the next reconcile.
 const NEAR: Duration = Duration::from_secs(60);
+/// While a lease is waited for, tips are read this often at most.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 /// How many waiting things are searched for one that only waits for its time.
 const RETRIES_SEARCHED: usize = 1_000;
 
@@ -35,7 +39,11 @@ impl Driver<'_> {
                 _ => return Ok(false),
             },
         };
+        // Whoever holds a lease may renew it or give it back: then there is nothing to wait for.
+        let leased = self.waits_for_lease();
+        let pause = if leased { pause.min(self.tips.until_due().max(SHORTEST_LOOK)) } else { pause };
         info!(pause_ms = pause.as_millis(), "nothing can continue without an external event; wait");
+        self.pack_if_due(true)?;
         // Messages are not awaited: a driver that comes here has no attempt and no poll under way.
         tokio::select! {
             () = tokio::time::sleep(self.shutdown.limit(pause)) => {}
@@ -50,24 +58,65 @@ impl Driver<'_> {
         }
         // A one-shot pass wakes for a retry that it knows of. Its tips are read again once they are too old
         // to act on.
-        if self.options.watch.is_some() {
+        if self.options.watch.is_some() || leased {
             self.read_tips().await?;
         }
         Ok(true)
     }
 
-    /// When the next attempt is due that only waits for its time, or the next poll of remote work: the latter as long as
-    /// something happened within the last minute. Other times, such as those of deadlines or of the leases of other
-    /// runners, are up to the outside world, and the next reconcile finds them in the index.
-    fn next_retry(&self) -> Result<Option<Timestamp>, EngineError> {
-        let patience = NEAR.saturating_sub(self.lane.idle_for());
-        let patient_until = after(self.clock.now(), patience);
-        let (_, waiting) = self.snapshot.index.waiting(RETRIES_SEARCHED)?;
-        let retries = waiting.into_iter().filter(|one| {
-            one.reason == NodeReason::RetryBackoff.to_string()
-                || (one.reason == NodeReason::AwaitingProvider.to_string()
-                    && one.until.is_some_and(|until| until < patient_until))
-        });
-        Ok(retries.filter_map(|one| one.until).min())
+    /// Has Git pack, if a runner that stays has written enough. One that ends packs at its end.
+    pub(super) fn pack_if_due(&mut self, idle: bool) -> Result<(), EngineError> {
+        if self.options.watch.is_some() && self.packing.is_due(idle) {
+            self.packing.start(self.snapshot.repo.reopen()?);
+        }
+        Ok(())
     }
+
+    /// Whether a one-shot pass waits for the lease of another runner.
+    fn waits_for_lease(&self) -> bool {
+        self.options.watch.is_none() && self.lease_waits.is_waiting(self.clock.now())
+    }
+
+    /// When the next attempt is due that only waits for its time, or the next poll of remote work or the end of another
+    /// runner's lease: the latter two as long as something happened within the last minute. Other times, such as those of
+    /// deadlines, are up to the outside world, and the next reconcile finds them in the index.
+    fn next_retry(&mut self) -> Result<Option<Timestamp>, EngineError> {
+        let patience = NEAR.saturating_sub(self.lane.idle_for());
+        let now = self.clock.now();
+        let patient_until = after(now, patience);
+        let (_, waiting) = self.snapshot.index.waiting(RETRIES_SEARCHED)?;
+        let mut next: Option<Timestamp> = None;
+        let mut said = Vec::new();
+        for one in waiting {
+            let Some(until) = one.until else { continue };
+            let counts = if one.reason == LEASED {
+                let fresh = self.lease_waits.is_new(&one.key);
+                let waits = self.lease_waits.waits_for(&one.key, until, patient_until);
+                if waits && fresh {
+                    said.push(format!(
+                        "{}: {}; waiting up to {} s for its lease",
+                        one.key,
+                        one.message,
+                        seconds(now, until)
+                    ));
+                }
+                waits
+            } else {
+                one.reason == NodeReason::RetryBackoff.to_string()
+                    || (one.reason == NodeReason::AwaitingProvider.to_string() && until < patient_until)
+            };
+            if counts {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        for message in said {
+            self.emit(Event::Note { message });
+        }
+        Ok(next)
+    }
+}
+
+/// How many seconds it is until then, rounded up.
+fn seconds(now: Timestamp, until_then: Timestamp) -> u64 {
+    until(now, until_then).as_secs() + 1
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::driver::Driver;
+use crate::engine::execution::manifest_change::{IMMUTABLE, is_noted};
 use crate::engine::{BranchTips, EngineError};
 use crate::event::Event;
 use crate::git::GitError;
@@ -34,7 +35,11 @@ impl Driver<'_> {
         self.lane.count_others(&self.snapshot.repo, status, tips.status, &self.options.runner)?;
         // The index is about to be brought to other commits; what this process knows of waits has to be in it by then.
         self.save_waits()?;
+        let reconfigured = tips.config != self.snapshot.config;
         let diagnostics = self.snapshot.move_to(tips)?;
+        if reconfigured {
+            self.reconfigure();
+        }
         self.announce(diagnostics)?;
         // Executions that are driven follow their records at once. The rest of what others brought is work in
         // the index now, and waiting for this round's end would delay it behind the longest attempt.
@@ -109,7 +114,7 @@ impl Driver<'_> {
         let runner = &self.options.runner;
         // By the attempt's name and not by the phase: a node that another runner took over is Running as
         // well.
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
         // A record that is gone was removed by somebody; only one with another holder or none was taken over.
         if had.is_some() && active.token(runner).is_none() && active.status().is_some() {
             // From here on no queued claim finds a fence to start under. What runs was stopped above, or ends
@@ -123,12 +128,41 @@ impl Driver<'_> {
 
     /// Everything that has to be planned, from the index.
     pub(super) fn take_work(&mut self) -> Result<(), EngineError> {
-        let work = self.snapshot.index.work(self.clock.now())?;
+        let now = self.clock.now();
+        self.snapshot.index.distrust_times(now)?;
+        let work = self.snapshot.index.work(now)?;
         debug!(resources = work.len(), "take work from the index");
         let held_back = self.hold_back(&work)?;
         let due = work.into_iter().filter(|key| !held_back.contains(key) && !self.queue.is_left_over(key));
         let due: Vec<ResourceKey> = due.collect();
+        for key in due.iter().filter(|key| key.kind == Kind::Execution) {
+            self.note_edited(key)?;
+        }
         self.queue.add(due);
+        Ok(())
+    }
+
+    /// Says that an Execution was edited after it was first observed: the change has no effect (Invariant 9), and whoever
+    /// merged it expects one. Once it is recorded as a condition it was said.
+    fn note_edited(&mut self, key: &ResourceKey) -> Result<(), EngineError> {
+        let (Some(declared), Some(known)) =
+            (self.snapshot.index.declared(key)?, self.snapshot.index.recorded(key)?)
+        else {
+            return Ok(());
+        };
+        // The digest that the index keeps is the newest; only when that was never recorded is a record read.
+        if known.spec_digest.as_deref() == Some(declared.spec_digest.as_str()) {
+            return Ok(());
+        }
+        let record = self.snapshot.record(key)?;
+        let Some(status) = record.as_ref().and_then(|record| record.execution()) else { return Ok(()) };
+        if status.spec_hash.as_ref() != Some(&declared.spec_digest) && !is_noted(status) {
+            let message = format!(
+                "{key} was edited in {}: {IMMUTABLE}; write a new Execution instead",
+                declared.source.path
+            );
+            self.emit(Event::Note { message });
+        }
         Ok(())
     }
 
@@ -193,6 +227,6 @@ impl Driver<'_> {
 
     /// Writes down how everything was left.
     pub(super) fn save_waits(&mut self) -> Result<(), EngineError> {
-        Ok(self.snapshot.index.settle(&self.queue.take_unsaved())?)
+        Ok(self.snapshot.index.settle(&self.queue.take_unsaved(), self.clock.now())?)
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod driver;
 mod history;
 mod idle;
 mod intake;
+mod lease_waits;
 mod publish;
 mod remote_polls;
 mod shutdown;

@@ -14,7 +14,7 @@ use crate::engine::commit::builder::CommitEffects;
 use crate::engine::commit::kept_work::KeptWork;
 use crate::engine::commit::publisher::PublishOutcome;
 use crate::engine::commit::refusals::RefusalStep;
-use crate::engine::execution::active::terms;
+use crate::engine::execution::active::{ActiveExecution, terms};
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
@@ -49,9 +49,14 @@ impl Driver<'_> {
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
                 self.lane.published(begun, outcome.puts.keys());
                 // What went ahead is planned again: now that it is published, its Execution may end or be parked.
-                let ahead = self.lane.take_unpublished();
+                let ahead = self.lane.take_published(&outcome.puts);
+                for key in &ahead {
+                    self.queue.get_mut(key).map(ActiveExecution::forget_ahead);
+                }
                 self.queue.add(ahead);
                 self.summary.commits = self.summary.commits.saturating_add(1);
+                self.packing.count();
+                self.pack_if_due(false)?;
                 self.delivered(Some((commit, subject)), steps, outcome, reading)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
                 for claim in claims {
@@ -208,7 +213,7 @@ impl Driver<'_> {
             self.attempts.remove_fence(key);
         }
         // What this step recorded, such as a cancellation, ends what runs for it.
-        self.attempts.stop_where(key, |node, attempt| active.runs(node, attempt));
+        self.attempts.stop_where(key, |attempt| active.runs(attempt));
         let running = status.node_statuses.values().any(NodeStatus::is_under_way);
         // The answer to a poll needs an active Execution that takes it in, or it is lost until the next poll.
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
@@ -228,6 +233,12 @@ impl Driver<'_> {
         info!(%error, records = effects.puts.len(), ?step, "the remote refused a commit");
         let suspect = match step {
             RefusalStep::Divide => None,
+            // Of several attempts one after the other it is not known whose content was refused: they are made again, each
+            // published before the next.
+            RefusalStep::Withdraw(key) if self.withdraw_ahead(&key) => {
+                self.lane.refusals().acquit(&key);
+                None
+            }
             RefusalStep::Withdraw(key) => {
                 // An attempt that ended is recorded without what it gave; without one, nothing can be left out.
                 let withdrawn = self
@@ -236,7 +247,10 @@ impl Driver<'_> {
                     .is_some_and(|active| active.withdraw(NodeReason::ContentRefused, &error));
                 (!withdrawn).then_some(key)
             }
-            RefusalStep::LeaveOut(key) => Some(key),
+            RefusalStep::LeaveOut(key) => {
+                self.withdraw_ahead(&key);
+                Some(key)
+            }
             RefusalStep::GiveUp => return Err(error.into()),
         };
         // Nothing of the refused commit is on the branch, so all of it is planned again; how many go into the
@@ -257,9 +271,11 @@ impl Driver<'_> {
     /// The remote refused the files of one Execution. What its attempts changed is withdrawn, and everything else goes again.
     fn work_refused(&mut self, key: ResourceKey, error: &GitError, effects: CommitEffects) {
         info!(execution = %key, %error, "the remote refused the files of a result");
-        self.withdraw_ahead(&key);
-        let withdrawn =
-            self.queue.get_mut(&key).is_some_and(|active| active.withdraw(NodeReason::ResultRefused, error));
+        // What ran ahead of its publication is made again, each attempt published before the next: it is not known whose files
+        // were refused.
+        let withdrawn = self.withdraw_ahead(&key)
+            || (self.queue.get_mut(&key))
+                .is_some_and(|active| active.withdraw(NodeReason::ResultRefused, error));
         for key in effects.puts.into_keys() {
             self.queue.forget_wait(&key);
             self.queue.add([key]);
@@ -275,6 +291,7 @@ impl Driver<'_> {
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
     async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
         let pause = self.lane.lost_race()?;
+        self.tips.branches().check_follows(&self.snapshot.config, &self.snapshot.desired, tip)?;
         let old = self.snapshot.status.commit;
         self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;
         // Only what others changed is read anew: writers of different Executions collide at the tip alone,

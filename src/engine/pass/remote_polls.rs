@@ -8,6 +8,7 @@ use tracing::{debug, trace};
 use super::driver::Driver;
 use crate::engine::EngineError;
 use crate::engine::attempt::factory::Claim;
+use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::message::PollResult;
 use crate::engine::snapshot::Snapshot;
@@ -69,7 +70,7 @@ impl Driver<'_> {
     pub(super) fn take_poll_result(&mut self, key: &ResourceKey, result: PollResult) {
         let learned = result.report.is_some();
         debug!(execution = %key, node = %result.node, attempt = result.attempt, learned, next = %result.next, "polled");
-        self.polls.polled(key, &result);
+        self.polls.polled(&result);
         if let Some(active) = self.queue.get_mut(key) {
             // Where nobody drives the Execution any more, the result is dropped: the next poll learns the
             // same.
@@ -79,10 +80,20 @@ impl Driver<'_> {
     }
 
     /// Takes in whether remote work was cancelled.
-    pub(super) fn take_cancel_result(&mut self, key: &ResourceKey, node: NodeId, done: CancelResult) {
+    pub(super) fn take_cancel_result(
+        &mut self,
+        key: &ResourceKey,
+        uid: &str,
+        node: NodeId,
+        done: CancelResult,
+    ) {
         debug!(execution = %key, %node, error = done.error, "cancelled remote work");
-        self.polls.answered(key, &node);
-        if let Some(active) = self.queue.get_mut(key) {
+        self.polls.answered(uid, &node);
+        // An Execution that was deleted and written again has remote work of its own, under the same numbers.
+        let same = |active: &&mut ActiveExecution| {
+            active.record.as_ref().is_some_and(|record| record.metadata.uid == uid)
+        };
+        if let Some(active) = self.queue.get_mut(key).filter(same) {
             active.remote_cancelled.insert(node, done);
             active.dirty = true;
         }

@@ -5,10 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineError;
 use crate::index::Index;
 use crate::model::{NodeId, NodeReason};
+
+/// How far ahead the clock may have been that wrote the file: clocks that are kept right go back by less.
+const CLOCK_TOLERANCE_MILLIS: i64 = 10_000;
 
 /// The most entries that are read from the file.
 const MOST_TIMES: usize = 100_000;
@@ -43,9 +47,9 @@ pub(crate) fn forget_poll_times(cache: &Path) -> Result<(), EngineError> {
 }
 
 impl PollTimes {
-    pub(crate) fn load(cache: &Path) -> Self {
+    pub(crate) fn load(cache: &Path, now: Timestamp) -> Self {
         let path = file(cache);
-        let next = read(&path);
+        let next = read(&path, now);
         Self { path, next, changed: false }
     }
 
@@ -70,7 +74,7 @@ impl PollTimes {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        for (name, at) in read(&self.path) {
+        for (name, at) in read(&self.path, now) {
             // The later of two times comes from the later poll, whichever runner made it.
             let kept = self.next.entry(name).or_insert(at);
             *kept = at.max(*kept);
@@ -80,7 +84,8 @@ impl PollTimes {
         // Written beside and renamed, under a name of this process: other runners on this machine never read
         // half a file.
         let fresh = self.path.with_extension(format!("{}.new", std::process::id()));
-        let bytes = serde_json::to_vec(&self.next).unwrap_or_default();
+        let file = PollFile { written: now.as_millisecond(), next: self.next.clone() };
+        let bytes = serde_json::to_vec(&file).unwrap_or_default();
         // A cache that cannot be written only costs early polls.
         if fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &self.path)).is_err() {
             let _ = fs::remove_file(&fresh);
@@ -88,9 +93,42 @@ impl PollTimes {
     }
 }
 
-fn read(path: &Path) -> BTreeMap<String, i64> {
+/// The file as it is written.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct PollFile {
+    /// When, by the clock of whoever wrote it.
+    written: i64,
+    next: BTreeMap<String, i64>,
+}
+
+fn read(path: &Path, now: Timestamp) -> BTreeMap<String, i64> {
     let bytes = fs::read(path).unwrap_or_default();
-    let times: BTreeMap<String, i64> = serde_json::from_slice(&bytes).unwrap_or_default();
+    let PollFile { written, next } = serde_json::from_slice(&bytes).unwrap_or_default();
+    // A clock that was ahead would put polls off for as long as it was wrong (Invariant 16).
+    let from_the_future = written.saturating_sub(now.as_millisecond()) > CLOCK_TOLERANCE_MILLIS;
     // A file of that size is none of ours, and starting over only costs early polls.
-    if times.len() > MOST_TIMES { BTreeMap::new() } else { times }
+    if from_the_future || next.len() > MOST_TIMES { BTreeMap::new() } else { next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_clock_that_was_ahead_put_off_is_polled_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let saved = |now: i64, next: i64| {
+            let mut times = PollTimes::load(folder.path(), at(now));
+            times.set("u/a/1".to_owned(), at(next));
+            times.save(at(now));
+        };
+        let due = |now: i64| PollTimes::load(folder.path(), at(now)).due("u/a/1", at(5));
+        saved(100, 160);
+        assert_eq!([due(101), due(95)], [at(160), at(160)]);
+        saved(31_536_000, 31_536_060);
+        assert_eq!(due(110), at(5), "a year ahead");
+        saved(110, 170);
+        assert_eq!(due(111), at(170), "nothing of the wrong clock is taken over");
+    }
 }

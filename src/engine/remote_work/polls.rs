@@ -14,21 +14,27 @@ use crate::engine::attempt::running::{Attempts, OUTPUT_LINES, forward};
 use crate::engine::clock::Clock;
 use crate::engine::message::{AttemptMessage, PollResult};
 use crate::engine::remote_work::poll_times::PollTimes;
-use crate::model::{NodeId, NodeReason, ResourceKey, after};
+use crate::model::{AcceptanceCriterion, NodeId, NodeReason, ResourceKey, after};
 use crate::plan::CancelResult;
 use crate::provider::{Attempt, Control, Provider, Registry};
 use crate::run::{AttemptOutcome, AttemptReport};
 
 /// How many providers are asked at a time: a pass over thousands of waiting nodes must not open as many connections.
 const AT_A_TIME: usize = 16;
-/// How long one poll may take.
+/// How long one poll may take, apart from the acceptance criteria of work that is done.
 const LONGEST_POLL: Duration = Duration::from_secs(300);
+/// How long a criterion without a `timeout` may take at the end of remote work.
+// Nobody else ends it: such a poll holds one of the places for all polls.
+const LONGEST_CHECK: Duration = Duration::from_secs(3600);
 /// How long a cancellation may take.
 const LONGEST_CANCEL: Duration = Duration::from_secs(60);
 /// When to poll again where the provider does not say.
 const POLL_AFTER: Duration = Duration::from_secs(60);
 /// When to poll again what has ended, should the commit that says so never get through.
 const SOON: Duration = Duration::from_secs(1);
+
+/// What the record says of work whose provider panicked.
+const PANICKED: &str = "the provider broke off by a fault in planspec; please report it";
 
 /// What is being asked of providers.
 pub(crate) struct Polls {
@@ -38,7 +44,8 @@ pub(crate) struct Polls {
     sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
     turns: Arc<Semaphore>,
-    asked: HashMap<(ResourceKey, NodeId), AbortHandle>,
+    /// By uid and node, as two Executions that have the same name one after the other are two.
+    asked: HashMap<(String, NodeId), (ResourceKey, AbortHandle)>,
     times: PollTimes,
 }
 
@@ -57,18 +64,23 @@ impl Polls {
         }
     }
 
+    /// Asks these providers from now on.
+    pub(crate) fn reconfigure(&mut self, registry: Registry) {
+        self.registry = registry;
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.asked.is_empty()
     }
 
     /// Whether something is being asked about an execution.
     pub(crate) fn works_on(&self, key: &ResourceKey) -> bool {
-        self.asked.keys().any(|(owner, _)| owner == key)
+        self.asked.values().any(|(owner, _)| owner == key)
     }
 
     /// Takes in that an answer came.
-    pub(crate) fn answered(&mut self, key: &ResourceKey, node: &NodeId) {
-        self.asked.remove(&(key.clone(), node.clone()));
+    pub(crate) fn answered(&mut self, uid: &str, node: &NodeId) {
+        self.asked.remove(&(uid.to_owned(), node.clone()));
     }
 
     /// When an attempt is to be polled on this machine; not before `recorded`.
@@ -77,8 +89,8 @@ impl Polls {
     }
 
     /// Takes in the result of a poll.
-    pub(crate) fn polled(&mut self, key: &ResourceKey, result: &PollResult) {
-        self.answered(key, &result.node);
+    pub(crate) fn polled(&mut self, result: &PollResult) {
+        self.answered(&result.uid, &result.node);
         self.times.set(PollTimes::name(&result.uid, &result.node, result.attempt), result.next);
     }
 
@@ -89,7 +101,7 @@ impl Polls {
 
     /// Stops asking: a poll changes nothing, and the next runner asks for the cancellation again.
     pub(crate) fn shut_down(&mut self) {
-        for (_, asked) in self.asked.drain() {
+        for (_, (_, asked)) in self.asked.drain() {
             asked.abort();
         }
     }
@@ -113,40 +125,29 @@ impl Polls {
             forward(&self.sender, claim.key.clone(), id.clone(), shown);
         }
         let key = claim.key.clone();
-        let node = id.clone();
+        let name = (uid.clone(), id.clone());
         let task = tokio::spawn(async move {
+            let said = move |report, at: Timestamp| {
+                let (report, next) = next_poll(report, interval, at);
+                let polled = PollResult { uid, node: id, attempt: claim.attempt, handle, report, next, at };
+                // The receiver lives as long as the driver; when it is gone nobody wants to know.
+                let _ = sender.send(AttemptMessage::Polled(claim.key, Box::new(polled)));
+            };
+            let broken_off = (clock.clone(), said.clone());
+            // A poll that broke off learned nothing, and the work may be well.
+            let _told = OnPanic::new(move || broken_off.1(None, broken_off.0.now()));
             let report = match made {
                 Err((reason, message)) => Some(AttemptOutcome::permanent(reason, message).into()),
                 Ok((provider, mut attempt)) => {
                     // Before the time limit begins: waiting behind others is not the fault of this provider.
                     let _turn = turns.acquire_owned().await;
                     attempt.age = since(started, clock.now());
-                    // Nobody stops a poll, but the sender has to live: a provider that waits for a stop would
-                    // see a closed channel.
-                    let (_keep, stop) = watch::channel(None);
-                    let polling = provider.poll(attempt, Control { stop, output: lines });
-                    match tokio::time::timeout(LONGEST_POLL, polling).await {
-                        // The remote work is as it was; what this machine lacks for checking it says nothing of it.
-                        Ok(AttemptReport {
-                            outcome: AttemptOutcome::RunnerFailed { message, .. }, ..
-                        }) => {
-                            warn!(node = %id, message, "cannot check remote work here; it is polled again");
-                            None
-                        }
-                        Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => Some(report),
-                        // One that was stopped or took too long learned nothing, and that is no failure of
-                        // the work.
-                        _ => None,
-                    }
+                    ask(provider.as_ref(), attempt, lines).await
                 }
             };
-            let at = clock.now();
-            let (report, next) = next_poll(report, interval, at);
-            let polled = PollResult { uid, node: id, attempt: claim.attempt, handle, report, next, at };
-            // The receiver lives as long as the driver; when it is gone nobody wants to know.
-            let _ = sender.send(AttemptMessage::Polled(claim.key, Box::new(polled)));
+            said(report, clock.now());
         });
-        self.asked.insert((key, node), task.abort_handle());
+        self.asked.insert(name, (key, task.abort_handle()));
     }
 
     /// Cancels remote work, unless it is being asked about already.
@@ -155,9 +156,16 @@ impl Polls {
         debug!(execution = %claim.key, node = %id, attempt = claim.attempt, "cancel remote work");
         let sender = self.sender.clone();
         let made = self.made(&claim, &id);
+        let uid = claim.record.metadata.uid.clone();
         let key = claim.key.clone();
-        let node = id.clone();
+        let name = (uid.clone(), id.clone());
         let task = tokio::spawn(async move {
+            let said = move |error| {
+                let done = CancelResult { attempt: claim.attempt, error };
+                let _ = sender.send(AttemptMessage::RemoteCancelled(claim.key, uid, id, done));
+            };
+            let broken_off = said.clone();
+            let _told = OnPanic::new(move || broken_off(Some(PANICKED.to_owned())));
             let error = match made {
                 Err((_, message)) => Some(message),
                 Ok((provider, attempt)) => {
@@ -169,17 +177,17 @@ impl Polls {
                     }
                 }
             };
-            let done = CancelResult { attempt: claim.attempt, error };
-            let _ = sender.send(AttemptMessage::RemoteCancelled(claim.key, id, done));
+            said(error);
         });
-        self.asked.insert((key, node), task.abort_handle());
+        self.asked.insert(name, (key, task.abort_handle()));
     }
 
     /// The node of a claim, if nothing is being asked about it.
     fn free(&self, claim: &Claim) -> Option<NodeId> {
         let id = claim.compiled.ids.get(claim.node)?.clone();
         // One question about a node at a time: two answers would be about two states of it.
-        (!self.asked.contains_key(&(claim.key.clone(), id.clone()))).then_some(id)
+        let name = (claim.record.metadata.uid.clone(), id.clone());
+        (!self.asked.contains_key(&name)).then_some(id)
     }
 
     /// Whom to ask, and what.
@@ -191,11 +199,46 @@ impl Polls {
         let provider = if external {
             self.registry.external().ok_or_else(|| "no provider here polls addresses".to_owned())
         } else {
-            self.registry.find(&claim.target.provider).map_err(|error| error.to_string())
+            self.registry.find(&attempt.provider).map_err(|error| error.to_string())
         };
         let provider = provider.map_err(|message| (NodeReason::ProviderUnavailable, message))?;
         Ok((Arc::clone(provider), attempt))
     }
+}
+
+/// Polls once; nothing where nothing was learned.
+async fn ask(
+    provider: &dyn Provider,
+    attempt: Attempt,
+    output: mpsc::Sender<String>,
+) -> Option<AttemptReport> {
+    let left = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
+    let longest = longest_poll(&attempt.criteria, left);
+    // Nobody stops a poll, but the sender has to live: a provider that waits for a stop would see a closed channel.
+    let (_keep, stop) = watch::channel(None);
+    let node = attempt.node.clone();
+    match tokio::time::timeout(longest, provider.poll(attempt, Control { stop, output })).await {
+        // The remote work is as it was; what this machine lacks for checking it says nothing of it.
+        Ok(AttemptReport { outcome: AttemptOutcome::RunnerFailed { message, .. }, .. }) => {
+            warn!(%node, message, "cannot check remote work here; it is polled again");
+            None
+        }
+        Ok(report) if !matches!(report.outcome, AttemptOutcome::Stopped(_)) => Some(report),
+        // One that was stopped or took too long learned nothing, and that is no failure of the work.
+        _ => None,
+    }
+}
+
+/// How long a poll of an attempt with these criteria may take that has so much of its time left.
+fn longest_poll(criteria: &[AcceptanceCriterion], left: Option<Duration>) -> Duration {
+    // The poll that finds the work done also checks its criteria, such as a test suite. Cut off after the time of a
+    // question, they would begin anew at every poll and never come to an end.
+    let checks = criteria
+        .iter()
+        .map(|criterion| criterion.timeout.as_ref().map_or(LONGEST_CHECK, crate::model::Duration::span));
+    let checks = checks.fold(Duration::ZERO, Duration::saturating_add);
+    // The `timeout` of a node covers the work and its checks together.
+    LONGEST_POLL.saturating_add(left.map_or(checks, |left| checks.min(left)))
 }
 
 /// How long ago something began.
@@ -227,5 +270,45 @@ fn next_poll(
         }
         Some(ended) => (Some(ended), after(at, SOON)),
         None => (None, after(at, usual)),
+    }
+}
+
+/// Does something when the task that holds it panics.
+// The loop waits for one message of each task: a task that ended without it would keep its slot, and the reconcile would
+// never come to an end.
+struct OnPanic<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnPanic<F> {
+    fn new(panicked: F) -> Self {
+        Self(Some(panicked))
+    }
+}
+
+impl<F: FnOnce()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        // Not for a task that is aborted at the end of a reconcile, of which nobody waits for anything any more.
+        if std::thread::panicking()
+            && let Some(panicked) = self.0.take()
+        {
+            panicked();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_has_time_for_the_criteria_of_work_that_is_done() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let criteria = serde_json::json!([
+            { "type": "test_passes", "name": "a", "command": "true", "timeout": "20m" },
+            { "type": "test_passes", "name": "b", "command": "true" },
+        ]);
+        let criteria: Vec<AcceptanceCriterion> = serde_json::from_value(criteria).unwrap();
+        assert_eq!(longest_poll(&[], Some(minutes(60))), LONGEST_POLL);
+        assert_eq!(longest_poll(&criteria, None), LONGEST_POLL + minutes(20) + LONGEST_CHECK);
+        assert_eq!(longest_poll(&criteria, Some(minutes(10))), LONGEST_POLL + minutes(10));
     }
 }

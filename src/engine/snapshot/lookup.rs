@@ -18,12 +18,12 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason, ResolvedBinding,
-    ResourceKey, ResourceStatus, ReviewBinding, Spec,
+    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason, ResourceKey,
+    ResourceStatus, ReviewBinding, Spec,
 };
-use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
-use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress};
+use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee};
 use crate::provider::Registry;
 use crate::run::CompiledPlan;
 use crate::run::gate::GateDecision;
@@ -119,23 +119,13 @@ impl<'a> SnapshotLookup<'a> {
                 }
                 _ => None,
             });
-        match explained.resolution {
-            Resolution::Bound { binding, generation, rule, target } => {
-                // After a rule has won: a provider that this runner lacks must not make a weaker rule choose
-                // another one.
-                if let Err(why) = usable(self.registry, &target) {
-                    return ProviderResolution::Not(NodeReason::ProviderUnavailable, why);
-                }
-                let resolved = ResolvedBinding {
-                    name: format!("{}/{}", binding.namespace, binding.name),
-                    generation,
-                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
-                    provider: target.provider.clone(),
-                };
-                ProviderResolution::Bound(resolved, target)
-            }
-            Resolution::Unbound { why } => ProviderResolution::Not(NodeReason::Unbound, why),
-            Resolution::Conflict { why } => ProviderResolution::Not(NodeReason::BindingConflict, why),
+        let resolved = ProviderResolution::from(explained.resolution);
+        match &resolved {
+            ProviderResolution::Bound(_, target) => match usable(self.registry, target) {
+                Ok(()) => resolved,
+                Err(why) => ProviderResolution::Not(NodeReason::ProviderUnavailable, why),
+            },
+            ProviderResolution::Not(..) => resolved,
         }
     }
 }
@@ -152,7 +142,7 @@ impl PlanLookup for SnapshotLookup<'_> {
             execution: &compiled.spec,
             namespace: &compiled.key.namespace,
         };
-        let binding = crate::plan::binding::binding_for(&task).and_then(|key| self.binding(&key));
+        let binding = binding_for(&task).and_then(|key| self.binding(&key));
         if let Some(why) = binding.as_ref().and_then(|binding| self.doubt(&compiled.key, binding)) {
             return ProviderResolution::Not(NodeReason::Unbound, why);
         }
@@ -271,6 +261,7 @@ impl SnapshotLookup<'_> {
 
 /// Whether a provider is known here, allowed, and takes these settings.
 pub(crate) fn usable(registry: &Registry, target: &BindingTarget) -> Result<(), String> {
+    dynamic_assignee(&target.provider)?;
     let provider = registry.find(&target.provider).map_err(|error| error.to_string())?;
     provider.check(&target.provider, &target.config).map_err(|error| error.to_string())
 }

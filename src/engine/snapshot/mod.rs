@@ -16,14 +16,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tracing::warn;
 
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::diagnostic::Diagnostic;
-use crate::git::{Commit, ObjectId, Remote, Repo};
+use crate::git::{Commit, GitError, ObjectId, Remote, Repo};
 use crate::index::{Declaration, Index, IndexTarget};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord, after};
-use crate::record::{self, StatusPath, StatusTree};
+use crate::record::{self, RecordError, StatusPath, StatusTree};
 use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
@@ -197,8 +198,12 @@ impl Snapshot {
 
     /// Where the record of a resource stands, or will stand.
     pub(crate) fn path_of(&self, key: &ResourceKey) -> Result<String, EngineError> {
-        let found = self.status.locate(&self.repo, key)?;
-        Ok(found.map_or_else(|| record::record_path(key), |(path, _)| path))
+        Ok(match self.status.locate(&self.repo, key) {
+            Ok(found) => found.map_or_else(|| record::record_path(key), |(path, _)| path),
+            // What stands there instead gives way to the record.
+            Err(RecordError::Unreadable { path, .. }) => path,
+            Err(error) => return Err(error.into()),
+        })
     }
 
     /// The record of a resource.
@@ -287,10 +292,22 @@ impl Snapshot {
         path: &str,
         key: &ResourceKey,
     ) -> Result<Option<Resource>, EngineError> {
-        let bytes = self.repo.blob(blob, self.config.limits.file_bytes)?;
-        // With all limits, pinned or not: whoever can push the status branch could pin what expands without
+        // Not the configured size: that is for what comes into force. What is pinned, or the last good version of a
+        // manifest, stays readable when somebody lowers the limit afterwards.
+        let most = manifest::most_bytes(&self.config.limits);
+        let bytes = match self.repo.blob(blob, most) {
+            Ok(bytes) => bytes,
+            // Nobody reads more than this, and one such blob must not end the pass (Invariant 6).
+            Err(GitError::TooLarge { size, .. }) => {
+                warn!(resource = %key, %blob, size, "manifest is too large to be read");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // With all other limits, pinned or not: whoever can push the status branch could pin what expands without
         // bound.
-        let parsed = manifest::parse(path, &bytes, &self.config.limits);
+        let limits = Limits { file_bytes: most, ..self.config.limits.clone() };
+        let parsed = manifest::parse(path, &bytes, &limits);
         Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
     }
 }

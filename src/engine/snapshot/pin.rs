@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::git::ObjectId;
+use crate::graph::GraphError;
 use crate::index::Declaration;
 use crate::model::{Kind, PinnedGraph, Resource, ResourceKey, Spec};
 use crate::record::PinKind;
@@ -103,6 +104,10 @@ pub(crate) fn sources(
     }
     Ok(match assemble(key, execution, plan.resource, goal) {
         Ok(compiled) => Ok((compiled, pins)),
+        // The plan is sound; it is the execution that gives something else than the plan asks for.
+        Err(error @ CompileError::Parameters(_)) => {
+            Err(("ParametersInvalid", error.to_string(), vec![plan_key]))
+        }
         Err(error) => Err(("PlanInvalid", format!("{plan_key}: {error}"), vec![plan_key])),
     })
 }
@@ -129,6 +134,6 @@ fn assemble(
             goal,
             annotations: execution.metadata.annotations,
         }),
-        _ => Err(CompileError::Graph(crate::graph::GraphError::Cycle { path: Vec::new() })),
+        _ => Err(CompileError::Graph(GraphError::Cycle { path: Vec::new() })),
     }
 }

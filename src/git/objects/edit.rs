@@ -12,6 +12,8 @@ use crate::git::{EntryMode, GitError, ObjectId, Repo};
 struct TreeEdits<'e> {
     files: BTreeMap<&'e str, Option<ObjectId>>,
     directories: BTreeMap<&'e str, Self>,
+    /// Whether what is no file gives way.
+    over: bool,
 }
 
 /// An entry of a tree that is being put together.
@@ -40,8 +42,30 @@ impl Repo {
         base: Option<ObjectId>,
         edits: &BTreeMap<String, Option<ObjectId>>,
     ) -> Result<ObjectId, GitError> {
+        self.edit_with(base, edits, false)
+    }
+
+    /// The same in a tree that is ours alone: what stands in the way of a file, such as a link or a directory, gives way to it.
+    /// Nothing is followed.
+    ///
+    /// # Errors
+    /// [`GitError::BadPath`]; or the object database cannot be read or written.
+    pub fn edit_own_tree(
+        &self,
+        base: Option<ObjectId>,
+        edits: &BTreeMap<String, Option<ObjectId>>,
+    ) -> Result<ObjectId, GitError> {
+        self.edit_with(base, edits, true)
+    }
+
+    fn edit_with(
+        &self,
+        base: Option<ObjectId>,
+        edits: &BTreeMap<String, Option<ObjectId>>,
+        over: bool,
+    ) -> Result<ObjectId, GitError> {
         // All edits of a directory at once: one after the other, a batch of n records would rewrite their tree n times.
-        let mut root = TreeEdits::default();
+        let mut root = TreeEdits { over, ..TreeEdits::default() };
         for (path, id) in edits {
             // Every path, also one that is removed: names come from manifests and records, and what is refused on the
             // way in cannot be there.
@@ -49,7 +73,8 @@ impl Repo {
             let mut directory = &mut root;
             let mut rest = path.as_str();
             while let Some((name, deeper)) = rest.split_once('/') {
-                directory = directory.directories.entry(name).or_default();
+                let empty = || TreeEdits { over, ..TreeEdits::default() };
+                directory = directory.directories.entry(name).or_insert_with(empty);
                 rest = deeper;
             }
             directory.files.insert(rest, *id);
@@ -113,6 +138,8 @@ impl Repo {
             let mode = match present.get(name.as_bytes()) {
                 None => EntryMode::Blob,
                 Some((mode, _)) if mode.is_file() => *mode,
+                // A directory of which files are edited as well is no obstacle.
+                Some(_) if edits.over && !edits.directories.contains_key(name) => EntryMode::Blob,
                 // A link or a submodule is neither followed nor replaced (Invariant 7): somebody put it there on
                 // purpose.
                 Some((mode, _)) => return refuse(name, *mode),
@@ -129,6 +156,7 @@ impl Repo {
                 Some((EntryMode::Tree, id)) => *id,
                 // A file that is removed by the same edit makes room.
                 Some((mode, _)) if mode.is_file() && edits.files.contains_key(name) => None,
+                Some((mode, _)) if edits.over && *mode != EntryMode::Tree => None,
                 Some((mode, _)) if deeper.adds() => return refuse(name, *mode),
                 Some((mode, Some(id))) => {
                     lines.push(TreeLine { name: name.as_bytes(), mode: mode.octal(), id: *id });
@@ -251,6 +279,20 @@ mod tests {
         ] {
             let error = repo.edit_tree(Some(base), &Files::from([(path.into(), Some(blob))])).unwrap_err();
             assert!(error.to_string().contains(what), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn in_a_tree_of_ours_everything_gives_way_to_a_file() {
+        let (_dir, repo) = repo();
+        let blob = repo.write_blob(b"x").unwrap();
+        let sub = raw(&repo, &[("100644", "x", blob)]);
+        let base = raw(&repo, &[("40000", "dir", sub), ("120000", "link", blob), ("160000", "module", blob)]);
+        for path in ["link", "link/x", "module", "module/x", "dir", "dir/x/y"] {
+            let tree = repo.edit_own_tree(Some(base), &Files::from([(path.into(), Some(blob))])).unwrap();
+            assert!(files(&repo, tree).iter().any(|file| file == path), "{path}");
+            let gone = repo.edit_own_tree(Some(tree), &Files::from([(path.into(), None)])).unwrap();
+            assert!(repo.entry(gone, path).unwrap().is_none(), "{path}");
         }
     }
 

@@ -5,11 +5,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::git::{GitError, Repo};
+use crate::git::{GitError, Repo, StopSignal};
 
 /// How long to wait for a lock that somebody holds; Git itself gives up on references after 0.1 s and on
 /// `packed-refs` after 1 s.
@@ -32,9 +32,16 @@ pub(in crate::git) struct OwnLock {
 }
 
 impl OwnLock {
-    /// Takes the lock `name`, waiting up to `patience`. `None` when it is not available: these locks make recovery from
-    /// a crash possible and contention cheap, but correctness never depends on them (Invariant 3 is Git's own lock).
-    pub(in crate::git) fn take(repo: &Repo, name: &str, patience: Duration) -> Option<Self> {
+    /// Takes the lock `name`, waiting up to `patience` and not beyond what `stop` leaves. `None` when it is not available:
+    /// these locks make recovery from a crash possible and contention cheap, but correctness never depends on them
+    /// (Invariant 3 is Git's own lock).
+    pub(in crate::git) fn take(
+        repo: &Repo,
+        name: &str,
+        patience: Duration,
+        stop: &StopSignal,
+    ) -> Option<Self> {
+        let began = Instant::now();
         let directory = repo.cache_dir();
         let open = || {
             let mut options = OpenOptions::new();
@@ -52,7 +59,8 @@ impl OwnLock {
         let mut waited = Duration::ZERO;
         let mut pause = Duration::from_micros(200);
         while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            if waited >= patience {
+            // A fetch of another process may hold its lock for a minute, and whoever interrupts this one waits for none.
+            if waited >= patience || stop.left(began).is_some_and(|left| left.is_zero()) {
                 tracing::info!(
                     lock = name,
                     waited_ms = waited.as_millis(),
@@ -146,4 +154,28 @@ pub(in crate::git) fn explain(path: &Path) -> Option<GitError> {
     // The age of a file is a matter between two clocks of this machine, and only ever shown.
     let age_seconds = modified.elapsed().unwrap_or_default().as_secs();
     Some(GitError::Locked { path: path.to_owned(), age_seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_lock_beyond_the_signal_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(dir.path(), "main").unwrap();
+        let stop = StopSignal::default();
+        let held = OwnLock::take(&repo, "test.lock", PATIENCE, &stop).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                stop.stop();
+            });
+            let began = Instant::now();
+            assert!(OwnLock::take(&repo, "test.lock", Duration::from_secs(600), &stop).is_none());
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        });
+        drop(held);
+        assert!(OwnLock::take(&repo, "test.lock", PATIENCE, &stop).is_some());
+    }
 }

@@ -8,7 +8,7 @@ use git2::{ErrorCode, Oid};
 use super::check_name;
 use super::lock::{OwnLock, PATIENCE, explain, lock_file};
 use crate::git::command::GitCommand;
-use crate::git::{GitError, ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Repo, StopSignal};
 
 /// Our own lock around every reference transaction of this program.
 pub(super) const REFERENCES_LOCK: &str = "references.lock";
@@ -50,7 +50,8 @@ impl Repo {
     ) -> Result<SwapResult, GitError> {
         check_name(full_name)?;
         // libgit2 does not wait for a reference's lock at all; with this one, local runners queue instead of colliding.
-        let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE);
+        // No signal shortens a wait of 2 s: the last words of a runner that leaves go through here.
+        let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE, &StopSignal::default());
         let swapped = self.swap_patiently(full_name, old, new, why, own.as_mut());
         if let Some(own) = &mut own {
             // Also after an error: the note speaks of a lock that this process would have left by dying, and it lives.
@@ -159,7 +160,14 @@ impl Repo {
             return Ok(Some(SwapResult::Done));
         }
         let now = self.read_ref(full_name)?;
-        Ok(if now == old { None } else { Some(SwapResult::Moved(now)) })
+        if now != old {
+            return Ok(Some(SwapResult::Moved(now)));
+        }
+        // Only a lock is worth waiting for. By Git's words and not by a look for the file, which may be gone again by now.
+        if output.stderr.contains(".lock': File exists") {
+            return Ok(None);
+        }
+        Err(GitError::Program { doing: "remove a reference", detail: output.stderr })
     }
 }
 
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn a_lock_that_a_killed_process_of_ours_left_is_removed() {
         let (_dir, repo, c) = repo();
-        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE).unwrap();
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE, &StopSignal::default()).unwrap();
         own.note(NAME);
         // Killed here: the kernel gives the own lock up, the note and Git's lock file stay.
         let lock = lock_file(&repo, NAME);
@@ -287,7 +295,7 @@ mod tests {
     #[test]
     fn an_old_note_does_not_explain_a_new_lock() {
         let (_dir, repo, c) = repo();
-        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE).unwrap();
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE, &StopSignal::default()).unwrap();
         own.note(NAME);
         let file = own.share().unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
@@ -297,6 +305,24 @@ mod tests {
         fs::write(&lock, "").unwrap();
         repo.swap_ref(NAME, None, Some(c[0]), "test").unwrap_err();
         assert!(lock.exists());
+    }
+
+    #[test]
+    fn a_removal_that_fails_for_another_reason_than_a_lock_says_that_reason_at_once() {
+        let (dir, repo, c) = repo();
+        let packed = format!("# pack-refs with: peeled fully-peeled sorted \n{} {NAME}\n", c[0]);
+        fs::write(dir.path().join("packed-refs"), packed).unwrap();
+        // Git writes the new list here, under its lock.
+        fs::create_dir(dir.path().join("packed-refs.new")).unwrap();
+        let begun = std::time::Instant::now();
+        let error = repo.swap_ref(NAME, Some(c[0]), None, "test").unwrap_err();
+        assert!(
+            matches!(&error, GitError::Program { detail, .. } if detail.contains("packed-refs.new")),
+            "{error}"
+        );
+        assert!(begun.elapsed() < PATIENCE, "nothing was there to wait for");
+        fs::remove_dir(dir.path().join("packed-refs.new")).unwrap();
+        check_swap(&repo, Some(c[0]), None, SwapResult::Done);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::check_name;
 use super::lock::{OwnLock, PATIENCE, explain, lock_file};
 use super::swap::REFERENCES_LOCK;
 use crate::git::command::GitCommand;
-use crate::git::{GitError, ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Repo, StopSignal};
 
 /// A reference and where it should move, here or on a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Repo {
         }
         input.push_str("prepare\ncommit\n");
         // The program, since libgit2 commits the references of a transaction in the order of a hash table.
-        let _own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE);
+        let _own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE, &StopSignal::default());
         let mut waited = Duration::ZERO;
         let mut pause = Duration::from_millis(2);
         loop {

@@ -25,7 +25,7 @@ impl Remote {
     fn fetch_refs(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
         let locals: Vec<String> = refs.iter().map(|name| self.local_name(name)).collect::<Result<_, _>>()?;
         let started = Instant::now();
-        let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
+        let lock = self.fetch_lock(repo)?;
         let pairs: Vec<(&str, &str)> = refs.iter().copied().zip(locals.iter().map(String::as_str)).collect();
         let output = self.fetch_all(repo, &pairs, lock.as_ref())?;
         if !output.success {
@@ -57,13 +57,27 @@ impl Remote {
     /// When the remote does not have it, or does not serve commits by id.
     pub fn fetch_commit(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
         self.patiently(RemoteAccess::Read, || {
-            let lock = OwnLock::take(repo, FETCH_LOCK, self.options.timeout.min(PATIENCE * 30));
+            let lock = self.fetch_lock(repo)?;
             tracing::debug!(remote = self.shown, %commit, "fetching a single commit");
             // In a complete clone never with a depth: it would cut the user's own history off.
             let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
             let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
             if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
         })
+    }
+
+    /// The lock around fetches; `None` when another process does not let it go.
+    fn fetch_lock(&self, repo: &Repo) -> Result<Option<OwnLock>, GitError> {
+        let began = Instant::now();
+        // Never beyond the end of `--max-duration`, whose last seconds are for giving leases back.
+        let patience = (PATIENCE * 30).min(self.options.timeout).min(self.options.patience.until_end());
+        let stop = &self.options.stop;
+        let lock = OwnLock::take(repo, FETCH_LOCK, patience, stop);
+        if lock.is_none() && stop.left(began).is_some_and(|left| left.is_zero()) {
+            stop.has_cut();
+            return Err(GitError::Interrupted);
+        }
+        Ok(lock)
     }
 
     /// Fetches pairs of a remote reference and a local one. In a shallow clone, a branch that is new here comes with the

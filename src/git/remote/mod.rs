@@ -267,10 +267,10 @@ impl Remote {
     /// When the remote cannot be read.
     pub fn branches(&self) -> Result<Vec<String>, GitError> {
         let args = ["ls-remote", "--heads", "--end-of-options", &self.target];
-        let output = self.program().args(args).run()?;
-        if !output.success {
-            return Err(self.failure("reading", &output));
-        }
+        let output = self.patiently(RemoteAccess::Read, || {
+            let output = self.finish(self.program().args(args))?;
+            if output.success { Ok(output) } else { Err(self.failure("reading", &output)) }
+        })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let names = text.lines().filter_map(|line| line.split_once('\t')?.1.strip_prefix("refs/heads/"));
         Ok(names

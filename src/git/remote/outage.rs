@@ -33,11 +33,16 @@ impl OutagePatience {
         Self { longest, until }
     }
 
+    /// How long it is until the end beyond which nothing is waited for.
+    pub(super) fn until_end(self) -> Duration {
+        self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+    }
+
     fn left(self, began: Instant, most: Duration) -> Duration {
         // From the first failure of this operation on: an outage that ends gives the next one its full time again.
         let longest = self.longest.min(most).saturating_sub(began.elapsed());
         // `until` is the end of `--max-duration`: waiting beyond it would take the time in which leases are given back.
-        self.until.map_or(longest, |until| longest.min(until.saturating_duration_since(Instant::now())))
+        longest.min(self.until_end())
     }
 }
 

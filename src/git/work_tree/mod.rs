@@ -2,6 +2,7 @@
 
 mod branch_commit;
 mod checkout;
+mod show;
 mod user_commit;
 
 use std::collections::HashSet;

@@ -52,6 +52,14 @@ impl ObjectCache {
         self.dir.join("objects")
     }
 
+    /// Whether some objects may be missing: they came from a partial clone.
+    pub(super) fn is_partial(&self) -> bool {
+        let packs = fs::read_dir(self.objects().join("pack"));
+        packs.is_ok_and(|packs| {
+            packs.flatten().any(|pack| pack.path().extension().is_some_and(|kind| kind == "promisor"))
+        })
+    }
+
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }

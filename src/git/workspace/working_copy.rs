@@ -32,8 +32,8 @@ pub struct WorkingCopy {
     slot: PathBuf,
     /// Released by the kernel when this process ends, however it ends.
     _lock: File,
-    /// The commit of which it holds the files and nothing else; none after somebody worked in it.
-    clean: Option<ObjectId>,
+    /// The commit to which the runner's index was set, if it still is; the files may differ by now.
+    holds: Option<ObjectId>,
 }
 
 /// What differs from the commit that was checked out.
@@ -68,7 +68,7 @@ impl WorkingCopy {
                 continue;
             }
             tracing::trace!(workspace = %slot.display(), "workspace taken");
-            return Ok(Self { slot, _lock: lock, clean: None });
+            return Ok(Self { slot, _lock: lock, holds: None });
         }
         let source = std::io::Error::other("every workspace is in use");
         Err(GitError::Io { doing: "find a workspace in", path: pool.to_owned(), source })
@@ -96,29 +96,46 @@ impl WorkingCopy {
     /// When an object is missing, or something in the way cannot be removed.
     pub fn check_out(&mut self, cache: &ObjectCache, commit: ObjectId, tags: &str) -> Result<(), GitError> {
         let started = Instant::now();
-        let reset = self.clean != Some(commit);
+        self.remove_git_dir()?;
+        let reset = self.holds != Some(commit) || !self.is_clean(commit)?;
         if reset {
+            self.holds = None;
             self.open_runner(cache)?;
-            self.remove_git_dir()?;
             self.remove_untracked(commit)?;
             let output = self.git(commit).args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
             if !output.success {
                 return Err(GitError::Program { doing: "check out the workspace", detail: output.stderr });
             }
-            self.refuse_gaps(commit)?;
-        } else {
-            self.remove_git_dir()?;
+            if cache.is_partial() {
+                self.refuse_gaps(commit)?;
+            }
         }
         self.write_git_dir(cache, commit, tags)?;
-        self.clean = Some(commit);
+        self.holds = Some(commit);
         let duration_ms = started.elapsed().as_millis();
         tracing::debug!(%commit, workspace = %self.slot.display(), reset, duration_ms, "workspace ready");
         Ok(())
     }
 
-    /// Somebody is about to work in it.
-    pub fn hand_out(&mut self) {
-        self.clean = None;
+    /// Notes to which commit the runner's index was set, by taking in what changed; none when it is of no commit.
+    pub fn set_holds(&mut self, commit: Option<ObjectId>) {
+        self.holds = commit;
+    }
+
+    /// Whether it was set to this commit last, so that resetting it is quick.
+    #[must_use]
+    pub fn is_at(&self, commit: ObjectId) -> bool {
+        self.holds == Some(commit)
+    }
+
+    /// Whether no file differs from the index and none was added, ignored ones included. One look instead of a reset: most
+    /// tasks leave the files as they were.
+    fn is_clean(&self, commit: ObjectId) -> Result<bool, GitError> {
+        let output = self
+            .git(commit)
+            .args(["ls-files", "-z", "--modified", "--deleted", "--others", "--directory"])
+            .run()?;
+        Ok(output.success && output.stdout.is_empty())
     }
 
     /// Whether processes that somebody left behind still work in it.

@@ -56,10 +56,12 @@ pub(super) struct FileEntry {
     pub(super) blob: ObjectId,
     /// The resources that it declares.
     pub(super) keys: Vec<ResourceKey>,
-    /// The resources that it declared before it was broken; their last good versions stay in force.
+    /// The recorded resources that it declared before it was broken; their last good versions stay in force.
     pub(super) held: Vec<ResourceKey>,
     /// What it may declare as well.
     pub(super) doubt: PossibleDeclaration,
+    /// Whether something is wrong with it by itself, whatever other files declare.
+    pub(super) flawed: bool,
 }
 
 /// What a file may declare beside what could be read.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::dependents::add_goals;
-use super::file_entry::{FileEntry, ManifestFilter, PossibleDeclaration, why_quarantined};
+use super::file_entry::{FileEntry, ManifestFilter, PossibleDeclaration};
 use super::{Advance, CHUNK, in_parallel};
 use crate::config::Limits;
 use crate::git::{GitError, ObjectId, Repo, TreeChange, TreeEntry};
@@ -116,20 +116,23 @@ fn note_file(
     let doubt = PossibleDeclaration::about(&parsed);
     moved.extend(doubt.named());
     moved.extend(keys.iter().cloned());
-    // What it declared before and may declare still: a broken file keeps its resources (Invariant 6).
-    let held: Vec<ResourceKey> =
-        before.into_iter().filter(|key| !keys.contains(key) && doubt.covers(key)).collect();
     // Most YAML files of a repository are no manifests; an entry for each would be most of the index.
-    if !keys.is_empty() || !held.is_empty() || !parsed.diagnostics.is_empty() {
-        files.insert(path, encode(&FileEntry { blob, keys, held, doubt })?.as_slice())?;
+    if !keys.is_empty() || !parsed.diagnostics.is_empty() {
+        // What a broken file keeps in force is found once all files and records are known, see `restore_held`.
+        let held = Vec::new();
+        let flawed = !parsed.diagnostics.is_empty();
+        files.insert(path, encode(&FileEntry { blob, keys, held, doubt, flawed })?.as_slice())?;
     }
     advance.diagnostics.extend(parsed.diagnostics);
-    fresh.extend(parsed.resources.into_iter().map(|resource| (resource, blob)));
+    // Of two documents of one file the first counts, as of two files.
+    let mut seen = BTreeSet::new();
+    let firsts = parsed.resources.into_iter().filter(|resource| seen.insert(resource.key()));
+    fresh.extend(firsts.map(|resource| (resource, blob)));
     Ok(())
 }
 
-/// Puts a declaration into force, unless that of another file is in force and still exists: of two files that declare the
-/// same resource the first one keeps it, whatever changes in the other.
+/// Puts a declaration into force, unless another file with a smaller path declares the same resource. Which of them was there
+/// first must not count: a fresh clone does not know it (Invariant 17).
 pub(super) fn declare(
     write: &WriteTransaction,
     resource: &Resource,
@@ -143,7 +146,7 @@ pub(super) fn declare(
         found.and_then(|old| decode(old.value()).ok())
     };
     if let Some(old) = &old
-        && old.source.path != resource.source.path
+        && old.source.path < resource.source.path
         && has_place(write, &key, &old.source.path)?
     {
         return Ok(());
@@ -181,23 +184,28 @@ pub(super) fn declare(
     Ok(())
 }
 
-/// Counts the files that declare a key again among the bad ones: what is wrong with those is found at every pass.
+/// Counts the files that declare a key again among the bad ones, and no longer those of which that was all that was wrong:
+/// what is wrong with bad files is found at every pass.
 fn mark_duplicates(write: &WriteTransaction, key: &ResourceKey) -> Result<(), IndexError> {
-    let text = key.to_string();
-    let places = {
-        let table = write.open_multimap_table(PLACES)?;
-        let places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
-        places.map(|place| place.map(|place| place.value().to_owned())).collect::<Result<Vec<String>, _>>()?
-    };
-    if places.len() < 2 {
-        return Ok(());
-    }
+    let places = write.open_multimap_table(PLACES)?;
+    let paths = redb::ReadableMultimapTable::get(&places, key.to_string().as_str())?;
+    let paths: Vec<String> =
+        paths.map(|place| place.map(|place| place.value().to_owned())).collect::<Result<_, _>>()?;
     let files = write.open_table(FILES)?;
     let mut bad = write.open_table(BAD)?;
-    for path in places {
+    for path in &paths {
         let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
-        if let Some(entry) = entry {
+        let Some(entry) = entry else { continue };
+        let mut is_bad = entry.flawed || paths.len() > 1;
+        // Another resource of the file may still be declared twice.
+        for other in entry.keys.iter().filter(|other| !is_bad && *other != key).collect::<Vec<_>>() {
+            let count = redb::ReadableMultimapTable::get(&places, other.to_string().as_str())?.len();
+            is_bad |= count > 1;
+        }
+        if is_bad {
             bad.insert(path.as_str(), encode(&entry.blob)?.as_slice())?;
+        } else {
+            bad.remove(path.as_str())?;
         }
     }
     Ok(())
@@ -213,8 +221,8 @@ fn has_place(write: &WriteTransaction, key: &str, path: &str) -> Result<bool, In
     Ok(false)
 }
 
-/// After a change: the declaration in force of a key whose place changed, which may now be in another file,
-/// quarantined, or gone.
+/// After a change: the declaration in force of a key whose places changed: the one of the smallest path. Without any it is
+/// gone, unless it is the last good version of a broken file, which `restore_held` finds.
 fn settle_place(
     write: &WriteTransaction,
     repo: &Repo,
@@ -227,50 +235,35 @@ fn settle_place(
         let found = table.get(text.as_str())?;
         found.and_then(|old| decode(old.value()).ok())
     };
-    if let Some(old) = &old
-        && has_place(write, &text, &old.source.path)?
-    {
-        return Ok(());
-    }
-    let other = {
+    let first = {
         let table = write.open_multimap_table(PLACES)?;
+        // The values of a key are sorted.
         let mut places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
-        // The first by path, as after a rebuild.
         places.next().transpose()?.map(|place| place.value().to_owned())
     };
-    if let Some(path) = other {
-        let files = write.open_table(FILES)?;
-        let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
-        drop(files);
-        let Some(entry) = entry else { return Ok(()) };
-        // Parsed again: the index keeps no manifests, which would double what Git has.
-        let bytes = repo.blob(entry.blob, manifest::most_bytes(limits))?;
-        let parsed = manifest::parse(&path, &bytes, limits);
-        if let Some(resource) = parsed.resources.iter().find(|resource| resource.key() == *key) {
-            remove_declared(write, &text, old.as_ref())?;
-            // Removed before: `declare` leaves a declaration of another file in force as long as that has its place.
-            declare(write, resource, entry.blob, None)?;
-        }
+    let Some(path) = first else { return remove_declared(write, &text, old.as_ref()) };
+    let files = write.open_table(FILES)?;
+    let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
+    drop(files);
+    let Some(entry) = entry else { return Ok(()) };
+    if old.is_some_and(|old| old.source.path == path && old.blob == entry.blob && old.quarantined.is_none()) {
         return Ok(());
     }
-    let Some(mut old) = old else { return Ok(()) };
-    let file = write.open_table(FILES)?.get(old.source.path.as_str())?.map(|file| file.value().to_vec());
-    let file = file.and_then(|file| decode::<FileEntry>(&file).ok());
-    if file.is_some_and(|file| file.held.contains(key)) {
-        // The last good version stays in force (Invariant 6).
-        tracing::info!(
-            resource = text,
-            path = old.source.path,
-            "manifest is broken; the last good version stays in force"
-        );
-        old.quarantined = Some(why_quarantined(&old.source.path));
-        write.open_table(DECLARED)?.insert(text.as_str(), encode(&old)?.as_slice())?;
-        return Ok(());
+    // Parsed again: the index keeps no manifests, which would double what Git has.
+    let bytes = repo.blob(entry.blob, manifest::most_bytes(limits))?;
+    let parsed = manifest::parse(&path, &bytes, limits);
+    match parsed.resources.iter().find(|resource| resource.key() == *key) {
+        Some(resource) => declare(write, resource, entry.blob, None),
+        None => Ok(()),
     }
-    remove_declared(write, &text, Some(&old))
 }
 
-fn remove_declared(write: &WriteTransaction, key: &str, old: Option<&Declaration>) -> Result<(), IndexError> {
+/// Takes a declaration out of force, where there is one.
+pub(super) fn remove_declared(
+    write: &WriteTransaction,
+    key: &str,
+    old: Option<&Declaration>,
+) -> Result<(), IndexError> {
     let mut mentions = write.open_multimap_table(MENTIONS)?;
     for topic in old.iter().flat_map(|old| &old.topics) {
         mentions.remove(topic.as_str(), key)?;

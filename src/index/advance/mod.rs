@@ -8,6 +8,8 @@ mod places;
 mod quarantine;
 mod record_counts;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -116,8 +118,8 @@ impl Index {
         let mut touched = BTreeSet::new();
         advance.records = apply_records(&write, repo, &records, &mut touched)?;
         apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut touched)?;
+        restore_held(&write, repo, target, &config.limits, &mut touched)?;
         if rebuilt {
-            restore_held(&write, repo, target, &config.limits)?;
             add_unsettled(&write)?;
         } else {
             add_touched(&write, &touched)?;

@@ -73,7 +73,11 @@ impl<'t> RecordCounts<'t> {
                 Some(old) => decode(old.value())?,
                 None => 0,
             };
-            self.phases.insert(phase.as_str(), encode(&(old + delta))?.as_slice())?;
+            // An index that was built from nothing has no phase without a record either.
+            match old + delta {
+                0 => self.phases.remove(phase.as_str())?,
+                count => self.phases.insert(phase.as_str(), encode(&count)?.as_slice())?,
+            };
         }
         Ok(())
     }

@@ -3,10 +3,11 @@
 
 mod cycle;
 mod inputs;
+mod parameters;
 mod waits;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tracing::debug;
 
@@ -64,26 +65,19 @@ impl<'a> ResourceSet<'a> {
         self.by_key.get(key).copied()
     }
 
-    fn nodes(&self, plan: &ResourceKey) -> Option<&'a [NodeFacts]> {
-        match &self.get(plan)?.0.detail {
-            KindFacts::Plan { nodes, .. } => Some(nodes),
-            _ => None,
-        }
-    }
-
     /// The name nearest to a missing one, among resources of its kind and namespace; a walk over all keys.
     fn hint(&self, missing: &ResourceKey) -> Option<String> {
         // `namespace` defaults to that of the referrer, so the right name in another namespace is the better
         // guess.
-        let same_name = self.by_key.keys().find(|key| key.kind == missing.kind && key.name == missing.name);
+        // The first of several in any case: the order of a hash map differs from one run to the next.
+        let same = |key: &&&ResourceKey| key.kind == missing.kind && key.name == missing.name;
+        let same_name = self.by_key.keys().filter(same).min();
         if let Some(other) = same_name {
             return Some(format!("there is one in the namespace `{}`; add `namespace`", other.namespace));
         }
         let here = |key: &&&ResourceKey| key.kind == missing.kind && key.namespace == missing.namespace;
-        suggest::did_you_mean(
-            missing.name.as_str(),
-            self.by_key.keys().filter(here).map(|key| key.name.as_str()),
-        )
+        let names: BTreeSet<&str> = self.by_key.keys().filter(here).map(|key| key.name.as_str()).collect();
+        suggest::did_you_mean(missing.name.as_str(), names)
     }
 }
 
@@ -217,13 +211,15 @@ impl<'a> ReferenceCheck<'_, 'a> {
         match &facts.detail {
             KindFacts::Plan { nodes, .. } => self.capabilities(declared, nodes),
             KindFacts::Capability { requires, .. } => self.requirements(declared, requires),
-            KindFacts::Execution { plan, bound } if !bound.is_empty() => {
-                // A plan that is missing has been reported as a reference, and its nodes are not known.
-                if let Some(nodes) = self.universe.nodes(plan) {
+            KindFacts::Execution { plan, bound, parameters } => {
+                if let Some(KindFacts::Plan { nodes, parameters: wanted, .. }) =
+                    self.universe.get(plan).map(|declared| &declared.0.detail)
+                {
                     self.bound_nodes(facts, source, nodes, bound);
+                    parameters::check(declared, parameters, plan, wanted, &mut self.found);
                 }
             }
-            KindFacts::Execution { .. } | KindFacts::None => {}
+            KindFacts::None => {}
         }
     }
 

@@ -42,6 +42,10 @@ fn explain(error: &GraphError, graph: &PlanGraph) -> Problem {
         GraphError::SelfLoop { pointer, .. } => {
             Problem::new(codes::SELF_LOOP, format!("/spec/graph{pointer}"), text)
         }
+        GraphError::BeforeFinally { pointer, .. } | GraphError::FinallyInGroup { pointer, .. } => {
+            let problem = Problem::new(codes::CONFLICTING_FIELDS, format!("/spec/graph{pointer}"), text);
+            problem.hint("only a node with `finally: true` outside of groups can follow one".to_owned())
+        }
         GraphError::Cycle { path } => cycle(path, graph, text),
     }
 }

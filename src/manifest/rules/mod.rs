@@ -62,6 +62,7 @@ pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
         Spec::Plan(spec) => {
             let topology = graph::check(spec, problems);
             task::check(&spec.graph, problems);
+            capability::check_parameters(&spec.parameters, "/spec/parameters", problems);
             expressions(spec, topology.as_ref(), problems);
         }
         Spec::Capability(spec) => capability::check(spec, problems),

@@ -1,27 +1,53 @@
-//! The rules of a Task's acceptance criteria.
+//! The rules of a Task: its own command, and its acceptance criteria.
 
 use regex::Regex;
 
 use crate::manifest::codes;
 use crate::manifest::problem::Problem;
-use crate::model::{CriterionCheck, PlanGraph};
+use crate::model::{CriterionCheck, Node, PlanGraph, RunSpec};
 
-/// Checks that every regular expression can be compiled.
+/// Checks that every regular expression can be compiled, and that no text becomes a part of a shell line.
 pub(super) fn check(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     for (node, entry) in graph.nodes.iter().enumerate() {
+        if let Some(run) = &entry.run {
+            own_command(entry, run, &format!("/spec/graph/nodes/{node}"), problems);
+        }
         for (index, criterion) in entry.acceptance_criteria.iter().enumerate() {
             let Some((field, pattern)) = pattern(&criterion.check) else { continue };
             // A criterion is checked after the work is done; a pattern that fails only then has cost an
             // attempt.
             if let Err(error) = Regex::new(pattern) {
                 let pointer = format!("/spec/graph/nodes/{node}/acceptanceCriteria/{index}/{field}");
-                let text = error.to_string();
-                // The library prints the pattern and a pointer into it first, and the reason last.
-                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                let message = format!("not a regular expression: {reason}");
-                problems.push(Problem::new(codes::BAD_PATTERN, pointer, message));
+                problems.push(Problem::new(codes::BAD_PATTERN, pointer, not_a_pattern(&error)));
             }
         }
+    }
+}
+
+/// Why a text is no regular expression.
+pub(super) fn not_a_pattern(error: &regex::Error) -> String {
+    let text = error.to_string();
+    // The library prints the pattern and a pointer into it first, and the reason last.
+    let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    format!("not a regular expression: {reason}")
+}
+
+fn own_command(node: &Node, run: &RunSpec, at: &str, problems: &mut Vec<Problem>) {
+    if !node.capability_refs.is_empty() {
+        let message = "`run` and `capabilityRefs` exclude each other";
+        let problem = Problem::new(codes::CONFLICTING_FIELDS, format!("{at}/run"), message).at_key();
+        problems.push(problem.hint("a task with `run` needs no Binding; remove one of them".to_owned()));
+    }
+    let pointer = match run {
+        RunSpec::Line(_) => format!("{at}/run"),
+        RunSpec::Settings(_) => format!("{at}/run/command"),
+    };
+    // Whatever the value turned out to be, the shell would read it as a program (Invariant 8).
+    if run.command().contains("${{") {
+        let message = "an expression cannot be a part of a command";
+        let hint =
+            "hand the value over in `env`: run: {command: 'echo \"$NAME\"', env: {NAME: \"${{ … }}\"}}";
+        problems.push(Problem::new(codes::BAD_EXPRESSION, pointer, message).hint(hint.to_owned()));
     }
 }
 

@@ -62,6 +62,9 @@ pub struct CapabilityParameter {
     /// The type of an array's items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item_type: Option<ParameterType>,
+    /// A regular expression that a string must match. Only parameters of a Plan have one; the schema sees to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// The properties of an object.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub properties: JsonMap,

@@ -126,6 +126,22 @@ pub struct ExecutionStatus {
     pub extensions: ExecutionExtensions,
 }
 
+impl ExecutionStatus {
+    /// How much its nodes changed and keep, in words; none where that is nothing.
+    #[must_use]
+    pub fn work_summary(&self) -> Option<String> {
+        let results = self.node_statuses.values().filter_map(|node| node.extensions.result.as_deref());
+        let (mut files, mut insertions, mut deletions) = (0_u64, 0_u64, 0_u64);
+        for result in results {
+            files = files.saturating_add(result.files);
+            insertions = insertions.saturating_add(result.insertions);
+            deletions = deletions.saturating_add(result.deletions);
+        }
+        let word = if files == 1 { "file" } else { "files" };
+        (files > 0).then(|| format!("{files} {word} changed, +{insertions} -{deletions}"))
+    }
+}
+
 /// Something that a node produced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 mod binding;
 mod capability;
+mod criterion;
 mod execution;
 mod gate;
 mod goal;
@@ -16,6 +17,7 @@ pub use capability::{
     CapabilityParameter, CapabilityPhase, CapabilityRequirement, CapabilitySpec, CapabilityStatus,
     DEPRECATED, ParameterType, REPLACEMENT,
 };
+pub use criterion::{AcceptanceCriterion, CriterionCheck, ExpectedResponse};
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
@@ -24,12 +26,12 @@ pub use gate::{
     GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, Review,
     ReviewAction, ReviewBinding,
 };
-pub use goal::{GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
+pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
     CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase,
     NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
 pub use plan::{
-    AcceptanceCriterion, CriterionCheck, Edge, EdgeType, Effort, ExpectedResponse, ExternalRef, GroupMode,
-    Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, ResourceRef,
+    Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
+    PlanStatus, ResourceRef, RunSpec,
 };

@@ -237,6 +237,9 @@ pub struct NodeExtensions {
     /// The commit that the attempt worked on, where that is not the pinned one: the results of the nodes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_branch: Option<String>,
     /// What it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Arc<NodeResult>>,

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Condition, ContextItem, Digest, Duration, JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
+    AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
+    JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -33,6 +34,9 @@ pub struct PlanSpec {
     /// Material for whoever does the work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<ContextItem>,
+    /// What an Execution gives. A plan that declares none takes any, as the published contract has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<CapabilityParameter>,
 }
 
 impl PlanSpec {
@@ -89,12 +93,18 @@ pub struct Node {
     /// A CEL condition; the node is skipped when it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// Not a Group: it runs after everything else, whatever came of that, also after a cancellation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finally: bool,
     /// Annotations such as `planspec.io/repeatable`, on the node itself.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,
     /// Task: what the provider must be able to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capability_refs: Vec<Reference>,
+    /// Task: a local command of its own, without a Binding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunSpec>,
     /// Task: what it is given.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub inputs: JsonMap,
@@ -139,8 +149,9 @@ impl Node {
     /// Whether a later execution may take over what the node did.
     #[must_use]
     pub fn reusable(&self) -> bool {
-        // Only the exact word forbids it: a typing error leaves the default in force.
-        self.annotations.get(Self::REUSE).is_none_or(|value| value != "false")
+        // Only the exact word forbids it: a typing error leaves the default in force. What cleans up after this run was
+        // never done by an earlier one.
+        !self.finally && self.annotations.get(Self::REUSE).is_none_or(|value| value != "false")
     }
 
     /// Whether the node may be started again after its runner was lost.
@@ -149,6 +160,44 @@ impl Node {
         // Repeatable unless the author says otherwise: runners are lost often in CI, and each would leave a node
         // waiting for a person.
         self.annotations.get(Self::REPEATABLE).is_none_or(|value| value != "false")
+    }
+}
+
+/// The local command that a Task brings along.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RunSpec {
+    /// A line for the shell.
+    Line(String),
+    /// The settings of a local command, as a Binding would have them in its `config`.
+    Settings(JsonMap),
+}
+
+impl RunSpec {
+    /// The provider of such commands. `providers.allow` and `providers.limits` know them by this name.
+    pub const PROVIDER: &'static str = "tool://run";
+
+    /// What a Binding would name for the command.
+    #[must_use]
+    pub fn target(&self) -> BindingTarget {
+        let config = match self {
+            // Said here and not guessed from the text: a line of one word, such as `make`, is a line as well.
+            Self::Line(line) => JsonMap::from_iter([
+                ("command".to_owned(), line.as_str().into()),
+                ("shell".to_owned(), true.into()),
+            ]),
+            Self::Settings(settings) => settings.clone(),
+        };
+        BindingTarget { provider: Self::PROVIDER.to_owned(), config }
+    }
+
+    /// The command as it is written.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        match self {
+            Self::Line(line) => line,
+            Self::Settings(settings) => settings.get("command").and_then(Value::as_str).unwrap_or_default(),
+        }
     }
 }
 
@@ -266,108 +315,6 @@ pub enum EdgeType {
     Hard,
     /// That the source ended, whatever the outcome.
     Soft,
-}
-
-/// Something that is checked after a task's work.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AcceptanceCriterion {
-    /// A name for people.
-    pub name: String,
-    /// What it means, as text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Whether its failure fails the attempt.
-    #[serde(default = "yes")]
-    pub required: bool,
-    /// How long the check may take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
-    /// What is checked.
-    #[serde(flatten)]
-    pub check: CriterionCheck,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// The check of an acceptance criterion, by its `type`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
-pub enum CriterionCheck {
-    /// A file is there.
-    ArtifactExists {
-        /// Its path, relative to the working directory.
-        path: String,
-        /// A regular expression that its content must match.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        content_match: Option<String>,
-    },
-    /// A test command exits as expected.
-    TestPasses {
-        /// The program; a shell line when it holds spaces and `args` is empty.
-        command: String,
-        /// Its arguments.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        args: Vec<String>,
-        /// The exit code that counts as success.
-        #[serde(default)]
-        expected_exit_code: i32,
-    },
-    /// A command exits as expected, and says what is expected.
-    CommandSucceeds {
-        /// The program; a shell line when it holds spaces and `args` is empty.
-        command: String,
-        /// Its arguments.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        args: Vec<String>,
-        /// The exit code that counts as success.
-        #[serde(default)]
-        expected_exit_code: i32,
-        /// A regular expression that the output must match.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        output_match: Option<String>,
-    },
-    /// An HTTP endpoint answers as expected.
-    EndpointResponds {
-        /// The address.
-        url: String,
-        /// The method; GET when absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        method: Option<String>,
-        /// The status that counts as success; 200 when absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        expected_status: Option<u16>,
-        /// A regular expression that the body must match.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        body_match: Option<String>,
-    },
-    /// A webhook judges.
-    Custom {
-        /// The address.
-        // The contract says `webhookUrl` and accepts `webhook` too.
-        #[serde(alias = "webhook")]
-        webhook_url: String,
-        /// What is posted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        payload: Option<Value>,
-        /// The answer that counts as success.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        expected_response: Option<ExpectedResponse>,
-    },
-}
-
-/// The answer of a webhook that counts as success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExpectedResponse {
-    /// The HTTP status; 200 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status_code: Option<u16>,
-    /// A regular expression that the body must match.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body_match: Option<String>,
 }
 
 /// The phase of a Plan.

@@ -165,7 +165,7 @@ impl<'a> Drive<'a> {
 
     fn plan(&self, draft: &mut Draft) {
         let lookup = Around { specs: self.specs, now: self.now };
-        let local_attempts = attempts_of(&draft.status, RUNNER);
+        let local_attempts = attempts_of(&draft.status, "u", RUNNER);
         let view = ExecutionView {
             compiled: self.compiled,
             uid: "u",

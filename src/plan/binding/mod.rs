@@ -52,6 +52,11 @@ pub(crate) enum Resolution {
         /// What the rule names.
         target: BindingTarget,
     },
+    /// The task brings its own command.
+    Own {
+        /// What a rule would have named.
+        target: BindingTarget,
+    },
     /// No rule was chosen; the node waits.
     Unbound {
         /// Why, as a lower-case fragment.
@@ -137,6 +142,11 @@ impl fmt::Display for RuleMatch {
 /// named `default`. The first that is written down decides, even when none of its rules match.
 #[must_use]
 pub(crate) fn binding_for(task: &TaskToBind<'_>) -> Option<ResourceKey> {
+    // Before every Binding: a command that stands in the plan is what its author means, and a rule that matched by chance
+    // would run something else in its place.
+    if task.node.run.is_some() {
+        return None;
+    }
     // No fallback to the next one when no rule of it matches: a Binding with a typing error would otherwise hand the
     // work to a provider that nobody chose for it.
     let named = task.execution.node_bindings.get(&task.node.id).or(task.execution.binding_ref.as_ref());
@@ -160,6 +170,10 @@ pub(crate) fn resolve<'b>(
     task: &TaskToBind<'_>,
     lookup: impl FnOnce(&ResourceKey) -> Option<BindingView<'b>>,
 ) -> BindingExplanation {
+    if let Some(run) = &task.node.run {
+        let resolution = Resolution::Own { target: run.target() };
+        return BindingExplanation { resolution, binding: None, considered: Vec::new() };
+    }
     let Some(key) = binding_for(task) else {
         let why = format!("no binding is named, and `{DEFAULT_BINDING}` cannot be");
         return BindingExplanation {
@@ -399,6 +413,7 @@ mod tests {
             Resolution::Bound { binding, rule, target, .. } => {
                 format!("{binding}#{rule} {}", target.provider)
             }
+            Resolution::Own { target } => format!("own {}", target.provider),
             Resolution::Unbound { why } => format!("unbound: {why}"),
             Resolution::Conflict { why } => format!("conflict: {why}"),
         }

@@ -104,6 +104,9 @@ fn whole(status: &ExecutionStatus) -> Vec<NodeWait> {
 
 fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &ExecutionStatus) -> Vec<NodeWait> {
     let mut waits = Vec::new();
+    let last = graph.nodes.get(ix).is_some_and(|node| node.finally);
+    // One line for all of them: in a large plan the list would be the whole plan.
+    let mut others = 0_usize;
     for (source, kind) in topology.sources(ix) {
         let Some(source) = graph.nodes.get(source) else { continue };
         let phase = status.node_statuses.get(&source.id).map(|state| state.phase).unwrap_or_default();
@@ -112,11 +115,18 @@ fn edges((graph, topology): (&PlanGraph, &Topology), ix: NodeIx, status: &Execut
             // condition decide.
             continue;
         }
+        if last && !source.finally {
+            others += 1;
+            continue;
+        }
         let must = match kind {
             EdgeType::Hard => "must succeed",
             EdgeType::Soft => "must end",
         };
         waits.push(NodeWait::new("edge", format!("`{}` {must} first, and is {phase}", source.id)));
+    }
+    if others > 0 {
+        waits.push(NodeWait::new("edge", format!("everything else must end first; {others} nodes have not")));
     }
     let Some(node) = graph.nodes.get(ix) else { return waits };
     // The same function that planning waits by, so that the two cannot come to different lists.

@@ -13,6 +13,12 @@ use crate::run::expression::{Scope, Template};
 /// nodes has 30,000 of them in its record.
 const DIGITS: usize = 16;
 
+/// The scheme whose provider string may hold an expression.
+const HUMAN: &str = "human://";
+
+/// What an expression begins with.
+const OPEN: &str = "${{";
+
 /// The inputs of a node with every expression replaced.
 ///
 /// # Errors
@@ -50,6 +56,49 @@ pub(crate) fn settings(
     template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
 }
 
+/// The provider string with its expressions replaced.
+///
+/// # Errors
+/// An expression cannot be evaluated, or names nobody; says which and why.
+pub(crate) fn provider(
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    target: &BindingTarget,
+    inputs: &JsonMap,
+) -> Result<String, String> {
+    let text = &target.provider;
+    let Some(who) = dynamic_assignee(text)? else { return Ok(text.clone()) };
+    let template = Template::compile(&Value::from(who)).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        format!("provider `{text}`: {first}")
+    })?;
+    let scope = Scope { inputs: Some(inputs), ..compiled.scope(status) };
+    let value = template.render(&scope).map_err(|error| format!("provider `{text}`: {error}"))?;
+    let named = |name: &&str| {
+        // Anything else is words for people, and then whoever may write to the repository may answer.
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.@+:/".contains(c))
+    };
+    match value.as_str().filter(named) {
+        Some(name) => Ok(format!("{HUMAN}{name}")),
+        None => Err(format!("provider `{text}`: {value} is not a login or a team")),
+    }
+}
+
+/// The part of a provider string that an expression gives, if there is one.
+///
+/// # Errors
+/// The expression stands where it would choose what does the work, or where secrets are sent. Those are for whoever merges
+/// a Binding to say, and not for the output of a task.
+pub(crate) fn dynamic_assignee(provider: &str) -> Result<Option<&str>, String> {
+    if !provider.contains(OPEN) {
+        return Ok(None);
+    }
+    let who = provider.strip_prefix(HUMAN);
+    who.map(Some).ok_or_else(|| {
+        format!("provider `{provider}`: an expression can only name a person, as in `human://${{{{ inputs.owner }}}}`")
+    })
+}
+
 /// What an attempt of a task would be begun with now; none when an expression fails, as the attempt then will.
 #[must_use]
 pub(crate) fn fingerprint(
@@ -65,6 +114,7 @@ pub(crate) fn fingerprint(
     // fingerprint.
     let inputs = complete_inputs(inputs(compiled, status, ix).ok()?, capabilities).ok()?;
     let config = settings(compiled, status, target, &inputs).ok()?;
+    let provider = provider(compiled, status, target, &inputs).ok()?;
     // Recorded for people and not compared: a new description raises the generation and changes no result.
     let resolved = capabilities.iter().map(|capability| ResolvedCapability {
         name: format!("{}/{}", capability.key.namespace, capability.key.name),
@@ -75,7 +125,7 @@ pub(crate) fn fingerprint(
         inputs: short(&json!({ "inputs": inputs, "told": task_context(compiled) })),
         // The values after replacement, not the text: a setting that was an expression and is a literal now does the
         // same.
-        target: short(&json!({ "provider": target.provider, "config": config })),
+        target: short(&json!({ "provider": provider, "config": config })),
         capabilities: resolved.collect(),
     })
 }

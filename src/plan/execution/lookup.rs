@@ -1,6 +1,6 @@
 //! What planning an Execution reads: the Execution itself, and what it may ask about everything else in the repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -9,8 +9,9 @@ use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
+use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
-use crate::run::CompiledPlan;
+use crate::run::{AttemptName, CompiledPlan};
 
 /// What planning an Execution reads.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +24,8 @@ pub(crate) struct ExecutionView<'a> {
     pub removed: bool,
     /// Since when the deadline of its goal is over, if it is.
     pub overdue: Option<Timestamp>,
-    /// The attempts that this process has claimed or runs, by node, as [`NodeStatus::attempt_id`](crate::model::NodeStatus::attempt_id): it holds the lease, so
-    /// every other one is lost.
-    pub local_attempts: &'a BTreeMap<NodeId, String>,
+    /// The attempts that this process has claimed or runs: it holds the lease, so every other one is lost.
+    pub local_attempts: &'a BTreeSet<AttemptName>,
     /// Remote work that was cancelled already.
     pub remote_cancelled: &'a BTreeMap<NodeId, CancelResult>,
     /// An earlier execution whose work may be taken over; present until that is decided.
@@ -66,6 +66,29 @@ pub(crate) enum ProviderResolution {
     Bound(ResolvedBinding, BindingTarget),
     /// None, for this reason.
     Not(NodeReason, String),
+}
+
+impl From<Resolution> for ProviderResolution {
+    fn from(resolution: Resolution) -> Self {
+        match resolution {
+            Resolution::Bound { binding, generation, rule, target } => {
+                let resolved = ResolvedBinding {
+                    name: format!("{}/{}", binding.namespace, binding.name),
+                    generation,
+                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
+                    provider: target.provider.clone(),
+                };
+                Self::Bound(resolved, target)
+            }
+            Resolution::Own { target } => {
+                let provider = target.provider.clone();
+                // The name stays empty: no Binding was asked.
+                Self::Bound(ResolvedBinding { name: String::new(), generation: 0, rule: 0, provider }, target)
+            }
+            Resolution::Unbound { why } => Self::Not(NodeReason::Unbound, why),
+            Resolution::Conflict { why } => Self::Not(NodeReason::BindingConflict, why),
+        }
+    }
 }
 
 /// The decision of a gate.

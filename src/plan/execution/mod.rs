@@ -16,7 +16,7 @@ mod task;
 use jiff::Timestamp;
 
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateRequest, RemoteWork};
-pub(crate) use self::fingerprint::{fingerprint, inputs, settings};
+pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::lookup::{
     ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
 };
@@ -45,7 +45,14 @@ pub(crate) fn plan_execution(
     // Before everything else, and in place of it: what is to end must not start another node in the same pass.
     if let Some((reason, message)) = cancellation(&context.view, &context.draft.status) {
         tracing::debug!(%reason, message, "cancelling");
-        cancel_nodes(&mut context, reason, &message);
+        let begun = has_begun(compiled, &context.draft.status);
+        cancel_nodes(&mut context, reason, &message, begun);
+        // What cleans up runs all the same, once everything else has ended: its edges see to that.
+        for &ix in compiled.topology.order() {
+            if begun && compiled.node(ix).is_some_and(|node| node.finally) {
+                plan_node(&mut context, ix);
+            }
+        }
     } else {
         // Decided in the one pass that finds no decision recorded. Later passes see `None`, so that a node that failed
         // here is never replaced by an earlier result (Invariant 10).
@@ -68,10 +75,20 @@ pub(crate) fn plan_execution(
     );
 }
 
+/// Whether any work was begun: what nothing was done for needs no clean-up after a cancellation.
+#[must_use]
+pub(crate) fn has_begun(compiled: &CompiledPlan, status: &ExecutionStatus) -> bool {
+    let mut others = compiled.plan.graph.nodes.iter().filter(|node| !node.finally);
+    others.any(|node| status.node_statuses.get(&node.id).is_some_and(|state| state.attempt > 0))
+}
+
 /// Cancels every node that has not ended. One with remote work is left until that is cancelled: afterwards nobody would
-/// know its handle any more.
-fn cancel_nodes(context: &mut PlanContext<'_>, reason: NodeReason, message: &str) {
+/// know its handle any more. The nodes that run after everything else are `spared` where there is something to clean up.
+fn cancel_nodes(context: &mut PlanContext<'_>, reason: NodeReason, message: &str, spared: bool) {
     for (ix, node) in context.compiled().plan.graph.nodes.iter().enumerate() {
+        if spared && node.finally {
+            continue;
+        }
         // A node without a record counts as ended: the fold would refuse the change anyway, and cancellation must not
         // hang on a record that was edited by hand.
         let ended = context.state(&node.id).is_none_or(|state| state.phase.is_terminal());

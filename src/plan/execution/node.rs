@@ -9,7 +9,7 @@ use super::readiness::{EdgeState, condition, edge_state};
 use super::{external, remote_work, task};
 use crate::graph::NodeIx;
 use crate::model::{Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
-use crate::run::{CompiledPlan, Evidence, NodeChange, group_phase};
+use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange, group_phase};
 
 /// Decides everything about a node that can be decided now.
 pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
@@ -75,7 +75,8 @@ fn recover_lost_runner(context: &mut PlanContext<'_>, node: &Node) {
     let Some(state) = context.state(&node.id) else { return };
     // The whole id with its token, not the number: after a takeover and back, the number alone could name the attempt
     // of another runner.
-    if context.view.local_attempts.get(&node.id) == Some(&state.attempt_id()) {
+    let name = AttemptName::of(context.view.uid, &node.id, state);
+    if context.view.local_attempts.contains(&name) {
         return;
     }
     let runner = state.extensions.runner.as_deref().unwrap_or("unknown");

@@ -181,7 +181,7 @@ pub(crate) fn poll_applies(node: &Node, state: &NodeStatus, attempt: u32, handle
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::super::draft::CancelResult;
     use super::super::draft::Draft;
@@ -291,7 +291,7 @@ mod tests {
             uid: "u",
             removed: false,
             overdue: None,
-            local_attempts: &BTreeMap::new(),
+            local_attempts: &BTreeSet::new(),
             remote_cancelled: cancelled,
             reuse: None,
         };

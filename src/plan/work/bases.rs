@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::graph::NodeIx;
+use crate::graph::{NodeIx, Topology};
 use crate::model::{ExecutionStatus, NodeId, NodeResult};
 use crate::run::CompiledPlan;
 
@@ -16,25 +16,27 @@ pub(crate) fn results_before<'s>(
     status: &'s ExecutionStatus,
     ix: NodeIx,
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
-    last_of_chains(compiled, status, &compiled.topology.upstream(ix))
+    results_among((&compiled.topology, &compiled.ids), status, &compiled.topology.upstream(ix))
 }
 
-fn last_of_chains<'s>(
-    compiled: &'s CompiledPlan,
+/// The same for any set of nodes: the results that together hold what all of them changed.
+#[must_use]
+pub(crate) fn results_among<'s>(
+    (topology, ids): (&Topology, &'s [NodeId]),
     status: &'s ExecutionStatus,
     among: &[bool],
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
     let result = |ix: NodeIx| {
-        let id = compiled.ids.get(ix)?;
+        let id = ids.get(ix)?;
         Some((id, status.node_statuses.get(id)?.extensions.result.as_deref()?))
     };
     // From the end: whatever comes before one that was seen is part of it.
     let mut covered = vec![false; among.len()];
     let mut found = Vec::new();
-    for &ix in compiled.topology.order().iter().rev() {
+    for &ix in topology.order().iter().rev() {
         let counts = among.get(ix).copied().unwrap_or(false) && !covered.get(ix).copied().unwrap_or(true);
         let Some(pair) = result(ix).filter(|_| counts) else { continue };
-        for (flag, before) in covered.iter_mut().zip(compiled.topology.upstream(ix)) {
+        for (flag, before) in covered.iter_mut().zip(topology.upstream(ix)) {
             *flag |= before;
         }
         found.push((ix, pair));

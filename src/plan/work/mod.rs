@@ -3,5 +3,5 @@
 mod bases;
 mod permitted;
 
-pub(crate) use bases::{new_work, results_before};
+pub(crate) use bases::{new_work, results_among, results_before};
 pub(crate) use permitted::{ChangedFile, refusals};

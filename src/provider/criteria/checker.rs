@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
+use rustix::fs::{Mode, OFlags};
 
 use super::endpoint::{Endpoint, Response};
 use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
@@ -190,7 +191,10 @@ impl Checker<'_> {
             return Err(format!("`{path}` is not a regular file"));
         }
         let mut content = Vec::new();
-        File::open(&file)
+        // A process that left the group may put a pipe in its place; opening that would wait for a writer without end.
+        rustix::fs::open(&file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+            .map(File::from)
+            .map_err(std::io::Error::from)
             .and_then(|file| file.take(SEARCHED as u64).read_to_end(&mut content))
             .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
         let cut = metadata.len() > SEARCHED as u64;

@@ -16,22 +16,24 @@ use crate::provider::{
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Checks the criteria of an attempt that succeeded, and takes what came out into its report.
+/// Checks the criteria of an attempt that succeeded, and takes what came out into its report. `began` is when this run or
+/// poll did.
 pub(in crate::provider) async fn check_elsewhere(
     shared: &ProviderContext,
     attempt: &Attempt,
+    began: Instant,
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
 ) {
-    check_there(shared, attempt, None, report, stop, log).await;
+    check_there(shared, attempt, (began, None), report, stop, log).await;
 }
 
 /// The same, where the work was done, if there is such a place.
 pub(in crate::provider) async fn check_there(
     shared: &ProviderContext,
     attempt: &Attempt,
-    place: Option<PrivateCheckout>,
+    (began, place): (Instant, Option<PrivateCheckout>),
     report: &mut AttemptReport,
     stop: &mut watch::Receiver<Option<Stop>>,
     log: AttemptLog,
@@ -43,9 +45,13 @@ pub(in crate::provider) async fn check_there(
             return report.override_success(AttemptOutcome::broken_off_here(message));
         }
     };
+    // The `timeout` of a node covers the work and its checks together, the time before this poll included.
+    let deadline = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
+    let deadline = deadline.and_then(|left| began.checked_add(left));
     let shared = shared.clone();
     let attempt = attempt.clone();
-    let mut work = tokio::task::spawn_blocking(move || check(&shared, &attempt, place, &interrupt, log));
+    let mut work =
+        tokio::task::spawn_blocking(move || check(&shared, &attempt, (deadline, place), &interrupt, log));
     let checked = tokio::select! {
         checked = &mut work => checked,
         // The thread may hold the process of a criterion: it is asked to end it, and waited for.
@@ -79,7 +85,7 @@ struct RemoteCriteria {
 fn check(
     shared: &ProviderContext,
     attempt: &Attempt,
-    there: Option<PrivateCheckout>,
+    (deadline, there): (Option<Instant>, Option<PrivateCheckout>),
     interrupt: &Interrupt,
     mut log: AttemptLog,
 ) -> RemoteCriteria {
@@ -97,8 +103,7 @@ fn check(
             grace: GRACE,
             // `config.sandbox` is a setting of local commands; remote work has none to take over.
             enclosure: None,
-            // Counted from here, so a caller that has used up some of the time has to pass on what is left.
-            deadline: attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline,
             interrupt,
             log: &mut log,
             redactor: &shared.redactor,

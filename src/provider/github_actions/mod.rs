@@ -2,7 +2,7 @@
 //! again by the idempotency key in the title of its run, and followed to its conclusion.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -74,7 +74,10 @@ impl Provider for GitHubActions {
         let shared = self.0.clone();
         Box::pin(async move {
             match job {
-                Ok(job) => checked(job.start().await, &job.attempt, &shared, control).await,
+                Ok(job) => {
+                    let began = Instant::now();
+                    checked(job.start().await, &job.attempt, began, &shared, control).await
+                }
                 Err(outcome) => outcome.into(),
             }
         })
@@ -85,7 +88,10 @@ impl Provider for GitHubActions {
         let shared = self.0.clone();
         Box::pin(async move {
             match job {
-                Ok(job) => checked(job.look().await, &job.attempt, &shared, control).await,
+                Ok(job) => {
+                    let began = Instant::now();
+                    checked(job.look().await, &job.attempt, began, &shared, control).await
+                }
                 Err(outcome) => outcome.into(),
             }
         })
@@ -116,13 +122,14 @@ impl Provider for GitHubActions {
 async fn checked(
     mut report: AttemptReport,
     attempt: &Attempt,
+    began: Instant,
     shared: &ProviderContext,
     control: Control,
 ) -> AttemptReport {
     if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !attempt.criteria.is_empty() {
         let Control { mut stop, output } = control;
         let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
-        check_elsewhere(shared, attempt, &mut report, &mut stop, log).await;
+        check_elsewhere(shared, attempt, began, &mut report, &mut stop, log).await;
     }
     report
 }
@@ -150,6 +157,12 @@ impl WorkflowRef {
         }
         let repo = repo.parse().map_err(|_| FORM)?;
         Ok(Self { repo, workflow: workflow.to_owned(), reference: reference.to_owned() })
+    }
+
+    /// The reference as the host names it in a run.
+    fn branch(&self) -> &str {
+        let full = &self.reference;
+        full.strip_prefix("refs/heads/").or_else(|| full.strip_prefix("refs/tags/")).unwrap_or(full)
     }
 }
 
@@ -215,14 +228,26 @@ impl WorkflowAttempt {
         inputs
     }
 
-    /// The run whose title holds the key of the work; the first one, should there be several.
+    /// The run that we had started with the key of the work in its title; the first one, should there be several.
     async fn find(&self) -> Result<Option<WorkflowRun>, GitHubError> {
-        let runs = self.host.dispatched_runs(&self.place.repo, &self.place.workflow, None).await?;
+        let WorkflowRef { repo, workflow, .. } = &self.place;
+        let branch = self.place.branch();
+        // Keys are recorded where many can read them, and whoever may start the workflow can put one into a title: of
+        // another branch it would be other code, and of another person an answer that they chose.
         let ours = |run: &WorkflowRun| {
             let titles = [&run.display_title, &run.name];
-            titles.into_iter().flatten().any(|title| holds(title, &self.attempt.work))
+            run.event == "workflow_dispatch"
+                && run.head_branch.as_deref() == Some(branch)
+                && titles.into_iter().flatten().any(|title| holds(title, &self.attempt.work))
         };
-        Ok(runs.into_iter().filter(ours).min_by_key(|run| run.id))
+        let runs = self.host.dispatched_runs(repo, workflow, branch, ours).await?;
+        if runs.is_empty() {
+            return Ok(None);
+        }
+        // Asked only now, since most lists hold no such run.
+        let myself = self.host.myself().await?;
+        let by_us = |run: &WorkflowRun| run.actor.as_ref().is_some_and(|actor| myself.is(actor));
+        Ok(runs.into_iter().filter(by_us).min_by_key(|run| run.id))
     }
 
     /// The run that was found before.

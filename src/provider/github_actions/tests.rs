@@ -1,6 +1,6 @@
 //! A workflow is started once, followed, and called off; against a host that answers as documented.
 
-use wiremock::matchers::{body_json, method, path};
+use wiremock::matchers::{body_json, method, path, query_param};
 use wiremock::{Mock, ResponseTemplate};
 
 use tokio::sync::{mpsc, watch};
@@ -28,7 +28,8 @@ fn control() -> Control {
 fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
     json!({
         "id": id, "name": "Deploy", "display_title": format!("Deploy ({key})"), "event": "workflow_dispatch",
-        "status": status, "conclusion": conclusion, "head_sha": "abc",
+        "status": status, "conclusion": conclusion, "head_sha": "abc", "head_branch": "release",
+        "actor": { "login": "github-actions[bot]", "id": 1, "type": "Bot" },
         "html_url": format!("https://github.example/acme/app/actions/runs/{id}"),
     })
 }
@@ -114,6 +115,48 @@ async fn a_workflow_that_an_earlier_start_began_is_never_started_again() {
     let report = provider.run(attempt(None), control()).await;
     assert!(
         matches!(report.outcome, AttemptOutcome::Blocked { handle: Some(handle), .. } if handle == r#"{"run":7}"#)
+    );
+}
+
+#[tokio::test]
+async fn a_run_with_our_key_that_somebody_else_started_is_not_ours() {
+    let key = "uid/deploy/1";
+    let forged = |field: &str, value: Value| {
+        let mut run = run(5, key, "completed", Some("success"));
+        run[field] = value;
+        run
+    };
+    let others = [
+        forged("head_branch", json!("attack")),
+        forged("head_branch", Value::Null),
+        forged("event", json!("push")),
+        forged("actor", json!({ "login": "eve", "id": 2, "type": "User" })),
+        forged("actor", Value::Null),
+    ];
+    for other in others {
+        let (server, provider) = host().await;
+        Mock::given(path(RUNS)).respond_with(listed(std::slice::from_ref(&other))).mount(&server).await;
+        let report = provider.poll(attempt(Some(r#"{"run":null}"#)), control()).await;
+        assert!(
+            matches!(&report.outcome, AttemptOutcome::Blocked { handle: Some(handle), .. } if handle.contains("null")),
+            "{other}: {report:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_a_hundred_newer_ones_follow_is_found() {
+    let (server, provider) = host().await;
+    let newer: Vec<Value> = (100..200).map(|id| run(id, "uid/other/1", "queued", None)).collect();
+    let page = |number: &str, runs: &[Value]| {
+        Mock::given(path(RUNS)).and(query_param("page", number)).respond_with(listed(runs))
+    };
+    page("1", &newer).mount(&server).await;
+    page("2", &[run(7, "uid/deploy/1", "queued", None)]).mount(&server).await;
+    let report = provider.poll(attempt(Some(r#"{"run":null}"#)), control()).await;
+    assert!(
+        matches!(&report.outcome, AttemptOutcome::Blocked { handle: Some(handle), .. } if handle == r#"{"run":7}"#),
+        "{report:?}"
     );
 }
 

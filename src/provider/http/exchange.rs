@@ -39,9 +39,10 @@ pub(super) struct HttpExchange<'a> {
 }
 
 impl<'a> HttpExchange<'a> {
-    /// Gets ready; the time of the attempt begins now.
+    /// Gets ready; what is left of the attempt's time is counted from now.
     pub(super) fn new(shared: &'a ProviderContext, attempt: &'a Attempt, config: HttpConfig) -> Self {
-        let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let left = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
+        let deadline = left.and_then(|left| Instant::now().checked_add(left));
         Self { shared, attempt, config, deadline }
     }
 

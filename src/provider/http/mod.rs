@@ -7,6 +7,7 @@ mod reply;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::config::HttpConfig;
 use self::exchange::HttpExchange;
@@ -61,6 +62,7 @@ impl Provider for Http {
 }
 
 async fn run(shared: &ProviderContext, attempt: Attempt, control: Control, again: bool) -> AttemptReport {
+    let began = Instant::now();
     let Control { mut stop, output } = control;
     let config = match HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings) {
         Ok(config) => config,
@@ -85,6 +87,6 @@ async fn run(shared: &ProviderContext, attempt: Attempt, control: Control, again
         log.write(message.as_bytes());
         log.end_part();
     }
-    check_elsewhere(shared, &attempt, &mut report, &mut stop, log).await;
+    check_elsewhere(shared, &attempt, began, &mut report, &mut stop, log).await;
     report
 }

@@ -10,7 +10,7 @@ mod responders;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::assignee::Assignee;
 use self::issue_task::{IssueHandle, IssueTask};
@@ -116,6 +116,7 @@ impl Provider for Human {
 
 /// One poll of the issue, and the checks of an answer.
 async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> AttemptReport {
+    let began = Instant::now();
     let nothing = || AttemptReport::from(AttemptOutcome::Stopped(Stop::Shutdown));
     let mut report: AttemptReport = match task.look(handle).await {
         Ok(outcome) => outcome.into(),
@@ -133,7 +134,7 @@ async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> Att
     if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !task.attempt.criteria.is_empty() {
         let Control { mut stop, output } = control;
         let log = AttemptLog::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
-        check_elsewhere(&task.office.common, &task.attempt, &mut report, &mut stop, log).await;
+        check_elsewhere(&task.office.common, &task.attempt, began, &mut report, &mut stop, log).await;
     }
     // Marked before the end is published. A runner that is lost in between leaves the handle, by which the next poll
     // finds the same issue and the same answer.

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Artifact, ArtifactType, Digest, JsonMap};
-use crate::provider::Attempt;
+use crate::provider::process::Interrupt;
+use crate::provider::{Attempt, Stop};
 
 /// How many files are taken; an archive is the answer to more.
 // Each becomes an entry of the record.
@@ -28,11 +30,38 @@ pub(super) enum ArtifactError {
     TooMany,
     #[error("the artifacts directory contains a file whose name is not plain text")]
     BadName,
+    #[error("reading the artifacts took too long")]
+    TooLong,
+    #[error("reading the artifacts was stopped")]
+    Stopped(Stop),
+}
+
+/// What bounds the reading of artifacts: a task may leave a sparse file of a terabyte.
+pub(super) struct ReadLimits<'a> {
+    /// When to give up.
+    pub(super) until: Option<Instant>,
+    /// Requests to stop.
+    pub(super) interrupt: &'a Interrupt,
+}
+
+impl ReadLimits<'_> {
+    fn check(&self) -> Result<(), ArtifactError> {
+        match self.interrupt.heard() {
+            Some(stop) => Err(ArtifactError::Stopped(stop)),
+            None if self.until.is_some_and(|until| until <= Instant::now()) => Err(ArtifactError::TooLong),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The ordinary files below `folder`, by name, with the paths that they will have in the attempt's own
 /// folder below `runs`. Links and special files are left out.
-pub(super) fn collect(folder: &Path, runs: &Path, attempt: &Attempt) -> Result<Vec<Artifact>, ArtifactError> {
+pub(super) fn collect(
+    folder: &Path,
+    runs: &Path,
+    attempt: &Attempt,
+    limits: &ReadLimits<'_>,
+) -> Result<Vec<Artifact>, ArtifactError> {
     // A process may have put a link in the place of its folder; what lies behind it is none of its artifacts.
     if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());
@@ -45,7 +74,7 @@ pub(super) fn collect(folder: &Path, runs: &Path, attempt: &Attempt) -> Result<V
         if name.chars().any(char::is_control) {
             return Err(ArtifactError::BadName);
         }
-        if let Some((size, checksum)) = read(&path)? {
+        if let Some((size, checksum)) = read(&path, limits)? {
             artifacts.push(Artifact {
                 name: name.to_owned(),
                 kind: ArtifactType::File,
@@ -90,14 +119,14 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
 }
 
 /// Size and digest of an ordinary file; nothing if it is another thing by now.
-fn read(path: &Path) -> io::Result<Option<(u64, Digest)>> {
+fn read(path: &Path, limits: &ReadLimits<'_>) -> Result<Option<(u64, Digest)>, ArtifactError> {
     // Opening a named pipe would wait for its writer; with NONBLOCK it does not.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
         // A process that outlived the attempt may remove a file, or replace it by a link, after it was listed.
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(io::Error::from(error).into()),
     };
     if !file.metadata()?.is_file() {
         return Ok(None);
@@ -106,6 +135,8 @@ fn read(path: &Path) -> io::Result<Option<(u64, Digest)>> {
     let mut size = 0;
     let mut buffer = vec![0; 64 * 1024];
     loop {
+        // Before each piece: a poll and a look at the clock cost little beside hashing it.
+        limits.check()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok(Some((size, Digest::finish(hasher)))),
             Ok(read) => {
@@ -113,7 +144,7 @@ fn read(path: &Path) -> io::Result<Option<(u64, Digest)>> {
                 size += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

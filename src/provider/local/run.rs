@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 use tokio::sync::mpsc;
 
-use super::artifacts::ArtifactError;
+use super::artifacts::{ArtifactError, ReadLimits};
 use super::config::ToolConfig;
 use super::job::{Job, environment};
 use super::run_folder::RunFolder;
@@ -22,6 +22,9 @@ use crate::provider::process::{
 };
 use crate::provider::settings::resolve;
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout};
+
+/// How long reading the artifacts of an attempt may take that failed, when its time is over.
+const EXPLAINED: Duration = Duration::from_secs(2);
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
@@ -66,7 +69,9 @@ impl<'a> LocalRun<'a> {
         let mut place = self.working_folder(&folder)?;
         self.go_on()?;
         // The time of the attempt begins now: a remote that is slow to give the commit is not the work's fault.
-        self.deadline = self.attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // A poll of a plugin's remote work has what the time before it left.
+        let left = self.attempt.timeout.map(|timeout| timeout.saturating_sub(self.attempt.age));
+        self.deadline = left.and_then(|left| Instant::now().checked_add(left));
         let mut log =
             AttemptLog::new(self.attempt.run_dir.join("log"), Arc::clone(&shared.common.redactor), lines);
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
@@ -181,8 +186,11 @@ impl<'a> LocalRun<'a> {
         let writable = [place.root.as_path(), folder.path()];
         let mut readable = vec![folder.inputs()];
         readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));
+        let runner: EnvVars = (self.shared.common.settings.environment.iter())
+            .map(|(name, value)| (name.into(), value.clone()))
+            .collect();
         let enclosure = sandbox
-            .enclosure(&writable, &readable, environment)
+            .enclosure(&writable, &readable, (&runner, environment))
             // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))
@@ -227,8 +235,15 @@ impl<'a> LocalRun<'a> {
         if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
             return;
         }
-        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt) {
+        // What is left of the attempt's time; after a failure, enough to keep what explains it.
+        let failed = !matches!(report.outcome, AttemptOutcome::Succeeded { .. });
+        let until = self.deadline.map(|end| if failed { end.max(Instant::now() + EXPLAINED) } else { end });
+        let limits = ReadLimits { until, interrupt: self.interrupt };
+        match artifacts::collect(folder.artifacts(), &self.shared.common.settings.runs, self.attempt, &limits)
+        {
             Ok(found) => report.evidence.artifacts = found,
+            Err(ArtifactError::TooLong) => report.override_success(self.timed_out()),
+            Err(ArtifactError::Stopped(stop)) => report.override_success(AttemptOutcome::Stopped(stop)),
             Err(ArtifactError::Unreadable(error)) if is_machine_fault(&error) => {
                 let message = format!("the artifacts cannot be read: {error}");
                 report.override_success(AttemptOutcome::broken_off_here(message));

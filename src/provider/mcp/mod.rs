@@ -101,10 +101,7 @@ async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
     let mut report = AttemptReport { outcome: report.outcome.cleaned(&shared.redactor), ..report };
     match log {
         Some(log) if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) => {
-            // The `timeout` of a node covers the work and its checks together.
-            let timeout = attempt.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
-            let attempt = Attempt { timeout, ..attempt };
-            check_there(shared, &attempt, place, &mut report, &mut stop, log).await;
+            check_there(shared, &attempt, (began, place), &mut report, &mut stop, log).await;
         }
         Some(log) => report.evidence.log = log.finish(),
         None => {}

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,13 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// The groups of all processes that run now.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
+/// Held to read from before a process is started until its group is known, by as many threads as start one, and to write
+/// while all are killed: what was just started would else outlive the runner.
+static STARTING: RwLock<()> = RwLock::new(());
+
 /// Kills every group of processes that runs, for a runner that ends at once.
 pub(in crate::provider) fn kill_all() {
+    let _started = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
     for pid in groups.iter().filter_map(|&raw| Pid::from_raw(raw)) {
         // Errors mean that there is nobody left.
@@ -165,12 +170,27 @@ fn assemble(program: &ChildCommand) -> io::Result<(Command, [Option<PipeReader>;
 /// thread to start a process that inherited it; the system then calls it busy.
 fn start(command: &mut Command) -> io::Result<Child> {
     for _ in 0..BUSY_TRIES {
-        match command.spawn() {
+        match spawn(command) {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(BUSY_PAUSE),
             started => return started,
         }
     }
-    command.spawn()
+    spawn(command)
+}
+
+/// Starts a process and notes its group.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn()?;
+    if let Some(group) = group_of(&child) {
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_nonzero().get());
+    }
+    Ok(child)
+}
+
+/// The group that a process was started in: its own.
+fn group_of(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 /// A file without a name, not a pipe: nobody has to write while the process reads.
@@ -207,10 +227,7 @@ struct WatchedProcess<'a> {
 
 impl<'a> WatchedProcess<'a> {
     fn new(child: Child, output: [Option<PipeReader>; 2], grace: Duration, interrupt: &'a Interrupt) -> Self {
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let Some(group) = group {
-            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_nonzero().get());
-        }
+        let group = group_of(&child);
         Self {
             exit: group.and_then(exit_descriptor),
             child,

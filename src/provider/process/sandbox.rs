@@ -69,20 +69,21 @@ impl Sandbox {
         }
     }
 
-    /// The sandbox of an attempt, in which `writable` can be written to and `readable` read.
+    /// The sandbox of an attempt, in which `writable` can be written to and `readable` read. Of the environments, the first is
+    /// what the runner passes on to every task, the second that of this one.
     pub(in crate::provider) fn enclosure(
         &self,
         writable: &[&Path],
         readable: &[&Path],
-        environment: &EnvVars,
+        (runner, environment): (&EnvVars, &EnvVars),
     ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
         }
         // A sandbox that was asked for and cannot be had is an error. Running the command without one would be less
         // than was asked for.
-        let program =
-            find_program("bwrap", environment, Path::new("/")).map_err(|_| SandboxError::NoProgram)?;
+        // On the runner's PATH: a Binding sets that of its task, and would choose the program that locks it in.
+        let program = find_program("bwrap", runner, Path::new("/")).map_err(|_| SandboxError::NoProgram)?;
         let mut args: Vec<OsString> = [
             // Run by root, bwrap keeps all capabilities unless they are dropped, and with them a command could mount
             // what it likes. A user namespace is only tried for: root needs none, and some kernels refuse it.

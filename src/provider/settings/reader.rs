@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::JsonMap;
 
-/// Why settings are refused. In words, a setting stands in the `config` of a Binding; [`ConfigError::at`] names another place.
+/// Why settings are refused. In words, a setting stands in the `config` of a Binding; `ConfigError::at` names another place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.at("config"))]
 pub enum ConfigError {

@@ -66,6 +66,7 @@ fn execution(card: &ExecutionCard, status: &ExecutionStatus, page: &mut String) 
         facts
             .push(format!("nodes: {}", mermaid::tally(status.node_statuses.values().map(|node| node.phase))));
     }
+    facts.extend(status.work_summary().map(|work| format!("work: {work}")));
     if !facts.is_empty() {
         let _ = writeln!(page, "{}", facts.join(" · "));
     }

@@ -28,7 +28,7 @@ fn record(name: &str, status: ResourceStatus) -> Arc<StatusRecord> {
     let metadata = StatusMetadata {
         name: Name::new(name).unwrap(),
         namespace: Name::new("team").unwrap(),
-        uid: "u".to_owned(),
+        uid: "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2".to_owned(),
         generation: 1,
         creation_timestamp: Timestamp::UNIX_EPOCH,
         annotations: BTreeMap::new(),

@@ -56,6 +56,7 @@ pub(super) fn describe(
     }
     nodes(status, now, page);
     attention(key, status, graph, page);
+    work(key, status, page);
     outputs(status, page);
     artifacts(status, page);
 }
@@ -146,6 +147,43 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::InputRequired) => "waits for an answer",
         // A group waits for its children.
         _ => "waits",
+    }
+}
+
+/// What the nodes changed, and how to see it.
+fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "commit", "files", "lines", "branch"]);
+    let (mut any, mut kept) = (false, false);
+    for (id, node) in &status.node_statuses {
+        let extensions = &node.extensions;
+        let short = |commit: &str| commit.get(..8).unwrap_or(commit).to_owned();
+        let branch = extensions.work_branch.as_deref().unwrap_or("-");
+        if let Some(result) = &extensions.result {
+            let lines = format!("+{} -{}", result.insertions, result.deletions);
+            let cells =
+                [id.to_string(), short(&result.commit), result.files.to_string(), lines, branch.to_owned()];
+            table.row(cells.iter().map(|cell| cell.as_str().into()).collect());
+            kept = true;
+        } else if let (Some(base), Some(branch)) = (&extensions.base, &extensions.work_branch) {
+            let cells = [id.as_str(), &short(base), "-", "-", branch];
+            table.row(cells.iter().map(|cell| (*cell).into()).collect());
+        } else if let Some(discarded) = &extensions.discarded {
+            let cells = [id.to_string(), "discarded".to_owned(), discarded.files.to_string()];
+            let cells = cells.iter().map(String::as_str).chain(["-", "-"]);
+            table.row(cells.map(Into::into).collect());
+        } else {
+            continue;
+        }
+        any = true;
+    }
+    if !any {
+        return;
+    }
+    page.heading("Files");
+    page.table(&table);
+    if kept {
+        let command = format!("planspec diff execution/{} -n {}", key.name, key.namespace);
+        page.out.push_str(&format!("    run: {}\n", Tone::Strong.paint(command)));
     }
 }
 

@@ -14,7 +14,8 @@ use super::table::Table;
 use super::{age, text};
 use crate::markup;
 use crate::model::{
-    Condition, ConditionStatus, Kind, NodeId, PlanGraph, ResourceStatus, Spec, StatusMetadata,
+    CapabilityParameter, Condition, ConditionStatus, Kind, NodeId, PlanGraph, ResourceStatus, Spec,
+    StatusMetadata,
 };
 
 /// The text, with a line end at its end. `graph` is the one that an execution runs, where it is at hand: it names the gates.
@@ -145,17 +146,24 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
     if let (Spec::Plan(_), Value::Object(fields)) = (spec, &mut value) {
         // Shifted, so that the other fields keep the order of the contract.
         fields.shift_remove("graph");
+        fields.shift_remove("parameters");
     }
     page.heading("Spec");
     page.block(&markup::yaml(&value).unwrap_or_default());
     let Spec::Plan(plan) = spec else { return };
+    if !plan.parameters.is_empty() {
+        page.heading("Parameters");
+        page.table(&parameters(&plan.parameters));
+    }
     page.heading("Nodes");
     let mut table = Table::new(["node", "kind", "after", "needs", "description"]);
     for node in &plan.graph.nodes {
         // Both spellings of an edge, the list and `dependsOn`.
         let edges = plan.graph.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.as_str());
         let after: Vec<&str> = edges.chain(node.depends_on.iter().map(NodeId::as_str)).collect();
-        let needs: Vec<&str> = node.capability_refs.iter().map(|needed| needed.name.as_str()).collect();
+        let mut needs: Vec<&str> = node.capability_refs.iter().map(|needed| needed.name.as_str()).collect();
+        // The command itself may be a script of many lines.
+        needs.extend(node.run.iter().map(|_| "run"));
         let description = node.description.as_deref().or(node.name.as_deref()).unwrap_or_default();
         table.row(vec![
             node.id.as_str().into(),
@@ -166,6 +174,31 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
         ]);
     }
     page.table(&table);
+}
+
+/// The parameters of a plan as `planspec run` takes them.
+fn parameters(declared: &[CapabilityParameter]) -> Table {
+    let mut table = Table::new(["name", "type", "default", "values", "description"]);
+    for parameter in declared {
+        let default = match &parameter.default {
+            Some(default) => default.to_string(),
+            None if parameter.required => "(required)".to_owned(),
+            None => "-".to_owned(),
+        };
+        let values: Vec<String> = match &parameter.pattern {
+            Some(pattern) => vec![pattern.clone()],
+            None => parameter.values.iter().map(Value::to_string).collect(),
+        };
+        let description = parameter.description.as_deref().unwrap_or_default();
+        table.row(vec![
+            parameter.name.as_str().into(),
+            format!("{:?}", parameter.kind).to_lowercase().into(),
+            text::shortened(&default, 40).into(),
+            dash(&text::shortened(&values.join(", "), 40)).into(),
+            text::shortened(description, 60).into(),
+        ]);
+    }
+    table
 }
 
 fn conditions_of(object: &LiveObject) -> &[Condition] {

@@ -85,6 +85,13 @@ impl GraphView {
         let mut edges: Vec<GraphEdgeView> = (0..topology.len())
             .flat_map(|from| topology.targets(from).map(move |(to, kind)| GraphEdgeView { from, to, kind }))
             .collect();
+        // A node that runs after everything else waits for each of the others. Only the last ones of those are drawn, or
+        // every node would have a line to it.
+        let is_last = |ix: NodeIx| plan.nodes.get(ix).is_some_and(|node| node.finally);
+        let goes_on = |ix: NodeIx| topology.targets(ix).any(|(to, _)| !is_last(to));
+        edges.retain(|edge| {
+            edge.kind == EdgeType::Hard || !is_last(edge.to) || is_last(edge.from) || !goes_on(edge.from)
+        });
         // The same plan has to give the same drawing, whatever order the graph library keeps.
         edges.sort_by_key(|edge| (edge.from, edge.to));
         Ok(Self {

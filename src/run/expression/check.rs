@@ -1,7 +1,7 @@
 //! What is wrong with the expressions of a plan, before anything runs: syntax, names, outputs, order.
 //! Finds; it makes no diagnostics, which need the positions that only `manifest` knows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::context::{NODE_FIELDS, RESULT_FIELDS, ROOTS};
 use super::describe::{EXECUTION_FIELDS, GOAL_FIELDS, PLAN_FIELDS};
 use super::{Expression, ExpressionAt, ExpressionError, Mention, Segment, Template};
 use crate::graph::Topology;
-use crate::model::{ExternalRef, JsonMap, Node, NodeKind, PlanSpec};
+use crate::model::{CapabilityParameter, ExternalRef, JsonMap, Node, NodeKind, PlanSpec, RunSpec};
 
 /// Something wrong with an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl ExpressionFinding {
 #[must_use]
 pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
     let mut findings = Vec::new();
-    let nodes: HashMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let nodes: BTreeMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     for (index, node) in plan.graph.nodes.iter().enumerate() {
         let expressions = expressions_of(index, node, &mut findings);
         // What is upstream takes a walk through the graph, and most nodes of a large plan have no expressions.
@@ -48,7 +48,8 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
             continue;
         }
         let upstream = topology.map(|topology| topology.upstream(index));
-        let place = NodeSurroundings { node, nodes: &nodes, topology, upstream };
+        let parameters = &plan.parameters;
+        let place = NodeSurroundings { node, nodes: &nodes, parameters, topology, upstream };
         for placed in &expressions {
             for mention in placed.expression.mentions() {
                 findings.extend(place.check(placed, mention));
@@ -92,6 +93,9 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
             }));
         };
     add(&format!("{base}/inputs"), &node.inputs);
+    if let Some(RunSpec::Settings(settings)) = &node.run {
+        add(&format!("{base}/run"), settings);
+    }
     // The same fields as those that make a node wait, in `reads`.
     let address = match &node.external_ref {
         Some(ExternalRef::Uri { uri, .. }) => Some(("uri", uri)),
@@ -112,7 +116,8 @@ fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opt
 /// The node in which an expression stands, and what is around it.
 struct NodeSurroundings<'p> {
     node: &'p Node,
-    nodes: &'p HashMap<&'p str, &'p Node>,
+    nodes: &'p BTreeMap<&'p str, &'p Node>,
+    parameters: &'p [CapabilityParameter],
     topology: Option<&'p Topology>,
     upstream: Option<Vec<bool>>,
 }
@@ -125,7 +130,9 @@ impl NodeSurroundings<'_> {
             "plan" => field_unknown(mention, &PLAN_FIELDS)?,
             "execution" => field_unknown(mention, &EXECUTION_FIELDS)?,
             // A plan does not declare its parameters, so any name may be one.
-            "parameters" => return None,
+            "parameters" => self.check_parameter(mention)?,
+            // The settings of the node's own command are rendered after its inputs, as those of a Binding are.
+            "inputs" if placed.pointer.split('/').nth(5) == Some("run") => return None,
             "inputs" => (
                 "`inputs` can only be used in the `config` of a provider".to_owned(),
                 Some("read `parameters` or the outputs of `nodes` instead".to_owned()),
@@ -164,6 +171,18 @@ impl NodeSurroundings<'_> {
             did_you_mean(unknown, ROOTS).or_else(|| bare.then_some(parameter))
         };
         (message, hint)
+    }
+
+    fn check_parameter(&self, mention: &Mention) -> Option<(String, Option<String>)> {
+        let name = mention.field(0)?;
+        let mut known = self.parameters.iter().map(|parameter| parameter.name.as_str());
+        // A plan that declares none says nothing about what an Execution may give.
+        if self.parameters.is_empty() || known.any(|known| known == name) {
+            return None;
+        }
+        let known = self.parameters.iter().map(|parameter| parameter.name.as_str());
+        let hint = did_you_mean(name, known).unwrap_or_else(|| "declare it in `spec.parameters`".to_owned());
+        Some((format!("the plan has no parameter `{name}`"), Some(hint)))
     }
 
     fn check_node(&self, placed: &ExpressionAt, mention: &Mention) -> Option<(String, Option<String>)> {
@@ -344,6 +363,28 @@ mod tests {
                 "3/when@0: `$` is not expected here (`when` is already an expression; write it without `${{ }}`)",
             ],
         );
+    }
+
+    #[test]
+    fn parameters_are_known_once_a_plan_declares_them() {
+        let mut plan =
+            plan(json!({ "when": "parameters.drRun || parameters['other'] == 1 || parameters.dryRun" }));
+        plan.parameters = serde_json::from_value(json!([{ "name": "dryRun", "type": "boolean" }])).unwrap();
+        let topology = Topology::build(&plan.graph).unwrap();
+        let found = check(&plan, Some(&topology));
+        let shown: Vec<_> =
+            found.iter().skip(1).map(|one| (one.message.as_str(), one.hint.as_deref())).collect();
+        let (near, far) = (Some("did you mean `dryRun`?"), Some("declare it in `spec.parameters`"));
+        let expected =
+            [("the plan has no parameter `drRun`", near), ("the plan has no parameter `other`", far)];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_command_of_a_task_may_read_its_inputs() {
+        let run =
+            json!({ "command": "x", "env": { "A": "${{ inputs.a }}", "B": "${{ nodes.nope.phase }}" } });
+        assert_eq!(findings(json!({ "run": run })), ["3/run/env/B@4: there is no node `nope`"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{ExecutionSpec, GoalSpec, PlanSpec, ResourceKey, StringMap};
+use crate::model::{GoalSpec, JsonMap, PlanSpec, ResourceKey, StringMap};
 
 /// The fields of `goal`.
 pub(crate) const GOAL_FIELDS: [&str; 6] =
@@ -36,10 +36,10 @@ pub(crate) fn plan(key: &ResourceKey, labels: &StringMap, spec: &PlanSpec) -> Va
     })
 }
 
-/// The variable `execution`.
+/// The variable `execution`, with the defaults of the plan among its parameters, so that it agrees with `parameters`.
 #[must_use]
-pub(crate) fn execution(key: &ResourceKey, spec: &ExecutionSpec) -> Value {
-    json!({ "name": key.name, "namespace": key.namespace, "parameters": spec.parameters })
+pub(crate) fn execution(key: &ResourceKey, parameters: &JsonMap) -> Value {
+    json!({ "name": key.name, "namespace": key.namespace, "parameters": parameters })
 }
 
 #[cfg(test)]
@@ -59,7 +59,6 @@ mod tests {
         check_fields(&goal(&key, &spec), &GOAL_FIELDS);
         let spec = serde_json::from_value(json!({ "description": "d", "graph": { "nodes": [] } })).unwrap();
         check_fields(&plan(&key, &StringMap::new(), &spec), &PLAN_FIELDS);
-        let spec = serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap();
-        check_fields(&execution(&key, &spec), &EXECUTION_FIELDS);
+        check_fields(&execution(&key, &JsonMap::new()), &EXECUTION_FIELDS);
     }
 }

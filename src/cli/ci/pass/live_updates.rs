@@ -49,10 +49,11 @@ impl UpdateQueue {
         }
     }
 
-    /// The pass is over.
-    pub(crate) fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).over = true;
-        self.over.notify_all();
+    /// Says that the pass is over when what this gives is dropped.
+    // Not a call at the end: where the pass panics, it would not be made, and the scope that both threads live in would
+    // wait for the reporting one for ever.
+    pub(crate) fn end_on_drop(&self) -> PassEnd<'_> {
+        PassEnd(self)
     }
 
     /// Waits for the interval to pass, or for the end: what is to be reported then, if it is not the end.
@@ -67,6 +68,17 @@ impl UpdateQueue {
         // What happens while the host is asked makes it fresh again.
         state.fresh = false;
         Some(due)
+    }
+}
+
+/// The end of a pass, which comes when this is dropped.
+#[must_use]
+pub(crate) struct PassEnd<'q>(&'q UpdateQueue);
+
+impl Drop for PassEnd<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+        self.0.over.notify_all();
     }
 }
 
@@ -100,4 +112,23 @@ fn tips(view: &PassView, state: &UpdateState) -> Result<SelectedCommits, CliErro
         status: commit(&state.status),
         config: view.workspace().config_at(desired)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reports_end_with_a_pass_that_panics() {
+        let queue = UpdateQueue::default();
+        let begun = std::time::Instant::now();
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| while queue.next(Duration::from_secs(600)).is_some() {});
+                let _end = queue.end_on_drop();
+                panic!("the pass panics");
+            });
+        }));
+        assert!(passed.is_err() && begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
 }

@@ -160,14 +160,12 @@ fn once(
             let news = &news;
             scope.spawn(move || live_updates::tell(news, beside, host, (interval, listener.full), reported));
         }
-        let summary = drive_with(workspace, options, context, |event| {
+        // However the pass ends: the scope waits for the thread beside it, which ends by nothing else.
+        let _end = news.end_on_drop();
+        drive_with(workspace, options, context, |event| {
             seen.note(event);
             news.note(event);
-        });
-        // Also where the pass has failed: the scope waits for the thread beside it, which ends by nothing
-        // else.
-        news.end();
-        summary
+        })
     })?;
     seen.touched.extend(summary.waiting.iter().map(|waiting| waiting.key.clone()));
     seen.touched.extend(summary.failed.iter().cloned());

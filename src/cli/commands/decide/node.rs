@@ -36,7 +36,13 @@ pub(crate) struct CompleteArguments {
 
 pub(crate) fn complete(arguments: &CompleteArguments, context: &mut Context) -> Result<Exit, CliError> {
     let (execution, node) = node_of(&arguments.node, context)?;
-    let outputs: JsonMap = arguments.outputs.iter().cloned().collect();
+    let mut outputs = JsonMap::new();
+    for (name, value) in &arguments.outputs {
+        // Recorded for good, so nobody guesses which of two was meant; the command in a comment refuses it as well.
+        if outputs.insert(name.clone(), value.clone()).is_some() {
+            return Err(CliError::usage(format!("{name} is given twice")));
+        }
+    }
     let comment = arguments.message.clone();
     record(&Decision::Complete { execution, node, outputs, failed: arguments.failed, comment }, context)
 }

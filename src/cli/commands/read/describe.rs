@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
             for (i, object) in objects.iter().enumerate() {
                 let filter = HistoryFilter {
                     keys: vec![object.key.clone()],
+                    namespace: None,
                     node: None,
                     limit: Some(arguments.history),
                 };

@@ -15,7 +15,7 @@ use crate::model::{
     BindingRule, BindingSelector, BindingSpec, ExecutionSpec, ExecutionStatus, Kind, NextStep, Node,
     NodeKind, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec, next_steps,
 };
-use crate::plan::binding::{BindingExplanation, BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::binding::{BindingExplanation, BindingView, Resolution, TaskToBind, binding_for, resolve};
 use crate::plan::explain::{ConcurrencyLimits, NodeWait, waits};
 use crate::report::object::LiveObject;
 use crate::report::table::Table;
@@ -159,7 +159,7 @@ fn explained(
         namespace: &object.key.namespace,
     };
     // Resolved as a claim would do it now; what an attempt has used is shown apart from that.
-    let found = match crate::plan::binding::binding_for(&task) {
+    let found = match binding_for(&task) {
         Some(key) => inventory.object(&key)?,
         None => None,
     };
@@ -173,7 +173,9 @@ fn explained(
     });
     let explained = resolve(&task, |_| rules.as_ref().map(|spec| BindingView { spec, generation }));
     // In the order in which a claim chooses.
-    let how = if spec.node_bindings.contains_key(&node.id) {
+    let how = if node.run.is_some() {
+        "`run` of the plan"
+    } else if spec.node_bindings.contains_key(&node.id) {
         "nodeBindings of the execution"
     } else if spec.binding_ref.is_some() {
         "bindingRef of the execution"
@@ -202,7 +204,8 @@ impl NodeExplanation {
             page.push_str(&bindings(explained, how, rules.as_ref()));
         }
         // The rules may have changed since the claim.
-        if let Some(used) = &state.extensions.binding {
+        // One without a name is `run` of the plan, which is pinned and cannot have changed.
+        if let Some(used) = state.extensions.binding.as_ref().filter(|used| !used.name.is_empty()) {
             let attempt = match state.attempt {
                 // A reused node made no attempt in this Execution.
                 0 => "The attempt that was reused".to_owned(),
@@ -278,12 +281,16 @@ impl NodeExplanation {
 fn outcome(resolution: &Resolution) -> String {
     match resolution {
         Resolution::Bound { rule, target, .. } => format!("rule {rule}: {}", target.provider),
+        Resolution::Own { target } => format!("`run` of the plan: {}", target.provider),
         Resolution::Unbound { why } => format!("unbound: {why}"),
         Resolution::Conflict { why } => format!("conflict: {why}"),
     }
 }
 
 fn bindings(explained: &BindingExplanation, how: &str, spec: Option<&BindingSpec>) -> String {
+    if let Resolution::Own { target } = &explained.resolution {
+        return format!("\nIt needs no Binding: `run` of the plan gives {}\n", text::line(&target.provider));
+    }
     let name = explained.binding.as_ref().map(ToString::to_string).unwrap_or_default();
     let strategy = spec.map(|spec| format!(", {:?}", spec.strategy)).unwrap_or_default();
     let outcome = outcome(&explained.resolution);

@@ -8,6 +8,7 @@ use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector;
+use crate::model::LabelSelector;
 use crate::report::columns;
 use crate::report::object::{LiveObject, kinds_of, list_value, short_name};
 
@@ -18,6 +19,7 @@ Examples:
   planspec get executions
   planspec get goals,plans -n team-platform -o wide
   planspec get execution/sso-exec-001 -o yaml
+  planspec get ex -l planspec.io/team=platform --no-headers
   planspec get all -o name")]
 pub(crate) struct GetArguments {
     /// Kinds (`goals`, `goals,plans`, `all`), a kind and names, or KIND/NAME
@@ -26,6 +28,12 @@ pub(crate) struct GetArguments {
     /// Only objects in these phases
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     phase: Vec<String>,
+    /// Only objects with these labels: `a=b`, `a!=b`, `a`, `!a`, separated by commas
+    #[arg(short = 'l', long, value_name = "LABELS", value_parser = selector::labels)]
+    selector: Option<LabelSelector>,
+    /// Leave out the line of column names
+    #[arg(long)]
+    no_headers: bool,
 }
 
 pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -42,6 +50,12 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
         objects
             .retain(|object| arguments.phase.iter().any(|phase| phase.eq_ignore_ascii_case(&object.phase())));
     }
+    if let Some(wanted) = &arguments.selector {
+        // What has no manifest any more has no labels either.
+        objects.retain(|object| {
+            object.resource.as_ref().is_some_and(|resource| wanted.matches(&resource.metadata.labels))
+        });
+    }
     match (format, objects.as_slice()) {
         (OutputFormat::Json, [only]) if single => context.out.json(&only.to_value())?,
         (OutputFormat::Json, all) => context.out.json(&list_value(all))?,
@@ -53,7 +67,7 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
             }
         }
         (_, []) => context.out.note("no resources found")?,
-        (_, all) => print_tables(all, format == OutputFormat::Wide, context)?,
+        (_, all) => print_tables(all, format == OutputFormat::Wide, !arguments.no_headers, context)?,
     }
     Ok(Exit::Done)
 }
@@ -62,17 +76,22 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
 pub(crate) fn print_tables(
     objects: &[LiveObject],
     wide: bool,
+    headers: bool,
     context: &mut Context,
 ) -> Result<(), CliError> {
     // With `-n`, the column would say the same in every row.
     let namespaces = context.options.namespace.is_none();
     let now = context.now();
     for (i, kind) in kinds_of(objects).into_iter().enumerate() {
-        if i > 0 {
+        if i > 0 && headers {
             context.out.line("")?;
         }
         let of_kind: Vec<&LiveObject> = objects.iter().filter(|object| object.key.kind == kind).collect();
-        for line in columns::table(kind, &of_kind, namespaces, wide, now).lines() {
+        for line in columns::table(kind, &of_kind, namespaces, wide, now)
+            .lines()
+            .into_iter()
+            .skip(usize::from(!headers))
+        {
             context.out.line(line)?;
         }
     }

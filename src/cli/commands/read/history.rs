@@ -45,12 +45,11 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
             keys.push(inventory.one(&target, context)?.key);
         }
     }
-    let filter = HistoryFilter { keys, node: arguments.node.clone(), limit: arguments.limit };
-    let mut entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
     // Resources that are named were resolved within `-n` already.
-    if let (Some(namespace), true) = (&context.options.namespace, filter.keys.is_empty()) {
-        entries.retain(|entry| entry.resource.namespace == *namespace);
-    }
+    let namespace = context.options.namespace.clone().filter(|_| keys.is_empty());
+    // Within the filter and not afterwards: `--limit` counts what is shown.
+    let filter = HistoryFilter { keys, namespace, node: arguments.node.clone(), limit: arguments.limit };
+    let entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
     match format {
         OutputFormat::Json => context.out.json(&entries)?,
         OutputFormat::Yaml => context.out.yaml(&entries)?,

@@ -1,10 +1,12 @@
 //! Commands that show what is declared and recorded, and change nothing.
 
+pub(crate) mod checkout;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod logs;
+pub(crate) mod status;
 pub(crate) mod wait;
 pub(crate) mod watch;

@@ -96,10 +96,11 @@ pub(crate) fn wait(
         let inventory = Inventory::load(workspace, &tips)?;
         let mut still = Vec::new();
         for target in pending {
-            let object = match inventory.one(&target, context) {
-                Ok(object) => Some(object),
-                Err(_) if *goal == WaitCondition::Delete => None,
-                Err(error) => return Err(error),
+            // Only what is not there was deleted: a record that cannot be read, or a name that two resources have, is an
+            // error here as everywhere.
+            let object = match *goal {
+                WaitCondition::Delete => inventory.find(&target, context)?,
+                _ => Some(inventory.one(&target, context)?),
             };
             match answer(object.as_ref(), goal) {
                 WaitState::Yes => context.out.line(met(&target, object.as_ref()))?,

@@ -9,7 +9,7 @@ use crate::cli::commands::read::get::print_tables;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
-use crate::cli::view::inventory::Inventory;
+use crate::cli::view::inventory::{Inventory, SelectedObjects};
 use crate::cli::view::polling::Polling;
 use crate::cli::view::selector;
 use crate::model::{Duration, ResourceKey};
@@ -35,17 +35,27 @@ pub(crate) fn run(arguments: &WatchArguments, context: &mut Context) -> Result<E
     let workspace = RepoContext::open(context)?;
     let mut polling = Polling::new(&workspace, arguments.timeout.as_ref().map(Duration::span));
     let mut tips = workspace.tips(context)?;
+    let mut begun = false;
     let mut shown: BTreeMap<ResourceKey, String> = BTreeMap::new();
     loop {
         let inventory = Inventory::load(&workspace, &tips)?;
-        let objects = inventory.select(&targets, context)?;
-        let changed = changes(&objects, &mut shown);
+        let selection = inventory.look(&targets, context)?;
+        // What has to be there at the beginning may be deleted later, which is a change like any other.
+        if !std::mem::replace(&mut begun, true) {
+            inventory.check_complete(&selection)?;
+        }
+        let changed = changes(&selection.objects, &mut shown);
         print(&changed, context)?;
-        for gone in vanished(&objects, &mut shown) {
+        for gone in vanished(&selection, &mut shown) {
             context.out.line(format!("{} deleted", short_name(&gone)))?;
         }
         // A reader in a pipe waits for each change, not for a full buffer.
         context.out.flush()?;
+        // Of a kind, more may come; what was named and is gone does not change any more.
+        let named = targets.iter().all(|target| target.name.is_some());
+        if named && selection.objects.is_empty() && selection.unreadable.is_empty() {
+            return Ok(Exit::Done);
+        }
         match polling.next(&workspace, &tips, context)? {
             Some(next) => tips = next,
             None => return Ok(Exit::Done),
@@ -66,8 +76,10 @@ fn changes(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) ->
     changed
 }
 
-fn vanished(objects: &[LiveObject], shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
-    let here = |key: &ResourceKey| objects.iter().any(|object| object.key == *key);
+fn vanished(selection: &SelectedObjects, shown: &mut BTreeMap<ResourceKey, String>) -> Vec<ResourceKey> {
+    let here = |key: &ResourceKey| {
+        selection.unreadable.contains(key) || selection.objects.iter().any(|object| object.key == *key)
+    };
     let gone: Vec<ResourceKey> = shown.keys().filter(|key| !here(key)).cloned().collect();
     for key in &gone {
         shown.remove(key);
@@ -94,7 +106,7 @@ fn print(objects: &[LiveObject], context: &mut Context) -> Result<(), CliError> 
                 context.out.line(short_name(&object.key))?;
             }
         }
-        format => print_tables(objects, format == OutputFormat::Wide, context)?,
+        format => print_tables(objects, format == OutputFormat::Wide, true, context)?,
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 9] = [
 
 const GATE: &str = "sso-security-review";
 const EXECUTION: &str = "execution/sso-exec-001";
+const WORK_BRANCH: &str = "planspec/work/team-platform/sso-exec-001/review";
 
 /// See it work: create a throw-away repository and drive its example from start to finish
 #[derive(Debug, Args)]
@@ -58,6 +59,9 @@ pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Ex
     step("planspec reconcile", context)?;
     go_on(context)?;
     context.out.line("")?;
+    step(&format!("planspec diff {EXECUTION} --node review"), context)?;
+    run_line(&["diff", EXECUTION, "--node", "review"], context)?;
+    context.out.line("")?;
     let command = format!("planspec approve {GATE}");
     if !wants_approval(arguments, &command, context)? {
         context.out.line(format!(
@@ -80,6 +84,9 @@ pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Ex
     }
     step("git log --oneline planspec/status", context)?;
     show_log(context)?;
+    context.out.line("")?;
+    step(&format!("git diff --stat main {WORK_BRANCH}"), context)?;
+    show_branch(context)?;
     context.out.line(format!("\nThe repository is {}", dir.display()))?;
     context.out.line(
         "Look around: planspec get all, planspec describe execution/sso-exec-001, planspec logs sso-exec-001",
@@ -127,8 +134,12 @@ fn step(command: &str, context: &mut Context) -> Result<(), CliError> {
 }
 
 fn go_on(context: &mut Context) -> Result<(), CliError> {
-    let options =
-        ReconcileOptions { default_jobs: cores(), runner: runner_name(), ..ReconcileOptions::default() };
+    let options = ReconcileOptions {
+        default_jobs: cores(),
+        runner: runner_name(),
+        work_dir: context.environment.work_home(),
+        ..ReconcileOptions::default()
+    };
     verdict(&drive(RepoContext::open(context)?, options, context)?)?;
     Ok(())
 }
@@ -145,7 +156,10 @@ fn wants_approval(arguments: &DemoArguments, command: &str, context: &mut Contex
     context.out.text(&format!("The execution waits at its gate. Run `{command}` now? [Y/n] "))?;
     context.out.flush()?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| CliError::caused("cannot read standard input", &error))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
 }
 
@@ -155,6 +169,16 @@ fn show_log(context: &mut Context) -> Result<(), CliError> {
     for commit in workspace.repo.log(tip) {
         let commit = commit?;
         context.out.line(format!("{} {}", commit.id.short(), crate::report::text::line(commit.subject())))?;
+    }
+    Ok(())
+}
+
+/// What the branch holds that was approved.
+fn show_branch(context: &mut Context) -> Result<(), CliError> {
+    let repo = RepoContext::open(context)?.repo;
+    let (main, work) = (repo.resolve_commit("main")?, repo.resolve_commit(WORK_BRANCH)?);
+    for line in String::from_utf8_lossy(&repo.difference(main, work, true)?).lines() {
+        context.out.line(crate::report::text::line(line))?;
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! `planspec schema`: the JSON Schemas, for editors.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -17,6 +19,7 @@ use crate::manifest::schemas;
 Examples:
   planspec schema > planspec.schema.json
   planspec schema goal
+  planspec schema plan --published
   planspec schema --dir .vscode/schemas")]
 pub(crate) struct SchemaArguments {
     /// A kind, `manifest` or `config`
@@ -25,6 +28,9 @@ pub(crate) struct SchemaArguments {
     /// Write all schemas into this directory
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     dir: Option<PathBuf>,
+    /// Leave out the fields that the published contract does not know
+    #[arg(long)]
+    published: bool,
 }
 
 pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -33,7 +39,8 @@ pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<
             |error: std::io::Error| CliError::caused(&format!("cannot write to {}", dir.display()), &error);
         std::fs::create_dir_all(dir).map_err(failed)?;
         for (name, schema) in schemas() {
-            std::fs::write(dir.join(format!("{name}.schema.json")), schema).map_err(failed)?;
+            let schema = arguments.shown(schema)?;
+            std::fs::write(dir.join(format!("{name}.schema.json")), schema.as_ref()).map_err(failed)?;
         }
         return Ok(Exit::Done);
     }
@@ -50,6 +57,43 @@ pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<
             None => error,
         });
     };
-    context.out.text(schema)?;
+    context.out.text(&arguments.shown(schema)?)?;
     Ok(Exit::Done)
+}
+
+/// The comment that marks a field of ours in a schema.
+const EXTENSION: &str = "extension";
+
+impl SchemaArguments {
+    fn shown<'s>(&self, schema: &'s str) -> Result<Cow<'s, str>, CliError> {
+        if !self.published {
+            return Ok(Cow::Borrowed(schema));
+        }
+        let mut document: Value = serde_json::from_str(schema)?;
+        drop_extensions(&mut document);
+        // Definitions may lean on each other, so one that is dropped may leave another one unused.
+        while let Some(unused) = unused_definition(&document) {
+            if let Some(definitions) = document.get_mut("$defs").and_then(Value::as_object_mut) {
+                definitions.shift_remove(&unused);
+            }
+        }
+        Ok(Cow::Owned(serde_json::to_string_pretty(&document)? + "\n"))
+    }
+}
+
+fn drop_extensions(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, inner| inner.get("$comment").is_none_or(|comment| comment != EXTENSION));
+            map.values_mut().for_each(drop_extensions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_extensions),
+        _ => {}
+    }
+}
+
+fn unused_definition(document: &Value) -> Option<String> {
+    let text = document.to_string();
+    let definitions = document.get("$defs")?.as_object()?;
+    definitions.keys().find(|name| !text.contains(&format!("\"#/$defs/{name}\""))).cloned()
 }

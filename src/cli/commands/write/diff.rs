@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use clap::Args;
+use serde_json::json;
 
 use crate::cli::Context;
 use crate::cli::desired::difference::DesiredDiff;
@@ -13,24 +14,30 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::options::OutputFormat;
 use crate::cli::repo_context::RepoContext;
+use crate::cli::view::selector::{self, ExecutionTarget};
+use crate::cli::view::work::ShownWork;
 use crate::config::Config;
 use crate::git::ObjectId;
+use crate::model::{Kind, NodeId};
 use crate::report::markdown::COMMENT_LIMIT;
 use crate::report::preview::render;
+use crate::report::text;
 
 /// Show what a change means: resources, fields, and what the next reconcile would do
 ///
 /// Compares BASE with HEAD. Without HEAD, the working tree is the new state; without BASE, the commit of the
-/// branch is the old one. Exits with 1 when there are differences. Nothing is executed.
+/// branch is the old one. With an execution, as `execution/NAME`, the files are compared that it changed.
+/// Exits with 1 when there are differences. Nothing is executed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   planspec diff
   planspec diff origin/main
   planspec diff origin/main HEAD -o json
-  planspec diff origin/main --markdown > preview.md")]
+  planspec diff origin/main --markdown > preview.md
+  planspec diff execution/sso-exec-001 --node implement")]
 pub(crate) struct DiffArguments {
-    /// The old state: a branch or commit
+    /// The old state: a branch or commit; or an execution, as `execution/NAME`
     #[arg(value_name = "BASE")]
     base: Option<String>,
     /// The new state: a branch or commit
@@ -39,10 +46,19 @@ pub(crate) struct DiffArguments {
     /// Print the pull request comment, in Markdown
     #[arg(long)]
     markdown: bool,
+    /// Of an execution, only what this node changed; of a gate, what comes before it
+    #[arg(long, value_name = "NODE")]
+    node: Option<NodeId>,
+    /// Of an execution, only the files with the number of lines
+    #[arg(long)]
+    stat: bool,
 }
 
 pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = RepoContext::open(context)?;
+    if let Some(target) = execution_of(arguments)? {
+        return show_work(&target, arguments.stat, &workspace, context);
+    }
     let tips = workspace.tips(context)?;
     let base = match &arguments.base {
         Some(revision) => Some(workspace.repo.resolve_commit(revision)?),
@@ -95,6 +111,57 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         }
     }
     Ok(exit(&difference))
+}
+
+/// The execution whose files are to be compared, if BASE names one.
+fn execution_of(arguments: &DiffArguments) -> Result<Option<ExecutionTarget>, CliError> {
+    let named = arguments.base.as_deref().filter(|base| {
+        let words: Vec<&str> = base.split('/').collect();
+        let is_kind = |word: &&str| word.parse() == Ok(Kind::Execution);
+        // The kind spelled out: a bare name is a branch.
+        words.len() > 1 && words.iter().take(2).any(is_kind)
+    });
+    let Some(named) = named else {
+        return match arguments.node.is_some() || arguments.stat {
+            true => Err(CliError::usage("`--node` and `--stat` need an execution")
+                .hint("write `planspec diff execution/NAME --node NODE`")),
+            false => Ok(None),
+        };
+    };
+    if arguments.head.is_some() || arguments.markdown {
+        return Err(CliError::usage("the files of an execution are compared with what it works on"));
+    }
+    let mut target = selector::execution(named)?;
+    target.node = arguments.node.clone().or(target.node);
+    Ok(Some(target))
+}
+
+fn show_work(
+    target: &ExecutionTarget,
+    stat: bool,
+    workspace: &RepoContext,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let work = ShownWork::find(target, workspace, context)?;
+    let shown = workspace.repo.difference(work.base, work.commit, stat)?;
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    let value = json!({
+        "execution": work.key,
+        "base": work.base.to_string(),
+        "commit": work.commit.to_string(),
+        "patch": shown,
+    });
+    match context.options.format()? {
+        OutputFormat::Json => context.out.json(&value)?,
+        OutputFormat::Yaml => context.out.yaml(&value)?,
+        _ => {
+            for line in shown.lines() {
+                // What an agent wrote reaches a terminal without control characters (Invariant 8).
+                context.out.line(text::line(line))?;
+            }
+        }
+    }
+    Ok(if shown.is_empty() { Exit::Done } else { Exit::No })
 }
 
 fn exit(difference: &DesiredDiff) -> Exit {

@@ -7,4 +7,6 @@ pub(crate) mod edit;
 pub(crate) mod run;
 pub(crate) mod validate;
 
+pub(crate) mod here;
+mod parameters;
 mod reuse;

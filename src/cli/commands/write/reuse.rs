@@ -1,7 +1,7 @@
 //! What a new Execution will take over from an earlier one, shown before any reconcile decides it: the same decision,
 //! made of what is declared and recorded now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -12,10 +12,10 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector;
 use crate::graph::NodeIx;
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, PinnedGraph, ResolvedBinding, Resource,
-    ResourceKey, Reuse, ReviewBinding, Spec,
+    ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, PinnedGraph, Resource, ResourceKey, Reuse,
+    ReviewBinding, Spec,
 };
-use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
 use crate::plan::{
     Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
@@ -91,7 +91,7 @@ pub(crate) fn forecast(
         uid: "",
         removed: false,
         overdue: None,
-        local_attempts: &BTreeMap::new(),
+        local_attempts: &BTreeSet::new(),
         remote_cancelled: &BTreeMap::new(),
         reuse: Some(past),
     };
@@ -150,24 +150,12 @@ impl PlanLookup for ReusePreview<'_> {
             execution: &compiled.spec,
             namespace: &compiled.key.namespace,
         };
-        let found = crate::plan::binding::binding_for(&task).and_then(|key| self.found(&key));
+        let found = binding_for(&task).and_then(|key| self.found(&key));
         let view = match &found {
             Some((Spec::Binding(spec), generation)) => Some(BindingView { spec, generation: *generation }),
             _ => None,
         };
-        match resolve(&task, |_| view).resolution {
-            Resolution::Bound { binding, generation, rule, target } => {
-                let resolved = ResolvedBinding {
-                    name: format!("{}/{}", binding.namespace, binding.name),
-                    generation,
-                    rule: u32::try_from(rule).unwrap_or(u32::MAX),
-                    provider: target.provider.clone(),
-                };
-                ProviderResolution::Bound(resolved, target)
-            }
-            Resolution::Unbound { why } => ProviderResolution::Not(NodeReason::Unbound, why),
-            Resolution::Conflict { why } => ProviderResolution::Not(NodeReason::BindingConflict, why),
-        }
+        resolve(&task, |_| view).resolution.into()
     }
 
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Context;
 use crate::cli::commands::read::wait::{self, WaitCondition};
+use crate::cli::commands::write::parameters::ParameterArguments;
 use crate::cli::commands::write::reuse;
 use crate::cli::desired::change::{ChangeKind, DesiredChange};
 use crate::cli::desired::publish::{self, Destination};
@@ -14,13 +15,13 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
 use crate::cli::view::selector::{self, ResourceSelector};
+use crate::config::Config;
 use crate::graph::Topology;
 use crate::manifest;
 use crate::markup;
 use crate::model::{API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec};
 use crate::plan::goal::{GoalView, PlanView, select_plan};
 use crate::report::object::LiveObject;
-use crate::run::parameter::assignment;
 
 /// The longest name (RFC 1123 label).
 const NAME_LIMIT: usize = 63;
@@ -32,27 +33,36 @@ const NAME_LIMIT: usize = 63;
 /// With `--from-execution`, the nodes that succeeded in an earlier execution are reused where their definition, inputs and
 /// provider are the same and everything before them is reused as well. The new execution gets the same parameters, bindings
 /// and context, unless options say otherwise; without a goal or plan, it runs the same plan.
+///
+/// With `-f FILE --here`, the plan in a file runs at once, in the working tree as it is: to try it, before it is committed.
+/// The record of the run is thrown away, and the exit code is 1 unless it succeeded.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  planspec run -f hello.yaml --here
   planspec run goal/enable-google-sso
-  planspec run plan/sso-implementation-v2 -p dryRun:=true -p 'tags:=[\"a\", \"b\"]'
+  planspec run plan/sso-implementation-v2 -p dryRun=true -p 'tags:=[\"a\", \"b\"]'
   planspec run goal/enable-google-sso --name sso-exec-002 --push --wait
   planspec run --from-execution sso-exec-001
   planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
 pub(crate) struct RunArguments {
     /// goal/NAME or plan/NAME
-    #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present = "from_execution")]
-    target: Option<String>,
+    #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present_any = ["from_execution", "filename"])]
+    pub(super) target: Option<String>,
+    /// With `--here`: the file that holds the plan
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-", requires = "here")]
+    pub(super) filename: Vec<String>,
+    /// Run the plan in a file at once, in this working tree; nothing is committed
+    #[arg(long, requires = "filename", conflicts_with_all = ["from_execution", "wait", "push", "pr", "dry_run"])]
+    pub(crate) here: bool,
     /// Reuse what succeeded in this execution
     #[arg(long, value_name = "EXECUTION")]
     from_execution: Option<String>,
-    /// A parameter: NAME=TEXT, or NAME:=JSON for other types
-    #[arg(short, long = "parameter", value_name = "NAME=TEXT", value_parser = assignment)]
-    parameter: Vec<(String, Value)>,
+    #[command(flatten)]
+    pub(super) parameters: ParameterArguments,
     /// The name of the Execution; by default generated from the plan's name and the time
     #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
+    pub(super) name: Option<Name>,
     /// The Binding to use
     #[arg(long, value_name = "NAME")]
     binding: Option<Name>,
@@ -96,8 +106,8 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
         None => generated_name(&planned.plan.name, context.now())?,
     };
     let namespace = planned.namespace.clone();
-    let text = manifest_text(arguments, &planned, earlier.as_ref(), &revision, &name)?;
-    let execution = parsed(&text, &revision)?;
+    let text = execution_text(arguments, &planned, earlier.as_ref(), &revision, &name, context)?;
+    let execution = parsed(&text, revision.config())?;
     if let (Some(inventory), Some(earlier)) = (&inventory, &earlier) {
         revision.reuse = reuse::forecast(inventory, &revision, &execution, earlier, context.now());
     }
@@ -130,11 +140,11 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
 }
 
 /// What is to be run.
-struct RunRequest {
-    plan: ResourceKey,
-    goal: Option<ResourceKey>,
+pub(super) struct RunRequest {
+    pub(super) plan: ResourceKey,
+    pub(super) goal: Option<ResourceKey>,
     /// Where the execution will be.
-    namespace: Name,
+    pub(super) namespace: Name,
 }
 
 impl RunRequest {
@@ -214,11 +224,36 @@ fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
     Name::new(&name).map_err(|error| CliError::bug(format!("the name `{name}` {error}")))
 }
 
-fn manifest_text(
+/// The manifest of the new Execution, with what it takes over from an earlier one.
+fn execution_text(
     arguments: &RunArguments,
     planned: &RunRequest,
     earlier: Option<&LiveObject>,
     revision: &DesiredChange<'_>,
+    name: &Name,
+    context: &mut Context,
+) -> Result<String, CliError> {
+    let mut spec =
+        earlier.and_then(|earlier| inherited(earlier, &planned.plan, revision)).unwrap_or_default();
+    let given = match spec.remove("parameters") {
+        Some(Value::Object(given)) => given,
+        _ => JsonMap::new(),
+    };
+    let declared = match revision.find(&planned.plan).map(|plan| &plan.spec) {
+        Some(Spec::Plan(plan)) => plan.parameters.as_slice(),
+        _ => &[],
+    };
+    let parameters = arguments.parameters.collect(given, declared, context)?;
+    manifest_text(arguments, planned, spec, parameters, earlier, name)
+}
+
+/// The manifest of an Execution; `spec` is what it takes over from an earlier one.
+pub(super) fn manifest_text(
+    arguments: &RunArguments,
+    planned: &RunRequest,
+    mut spec: JsonMap,
+    parameters: JsonMap,
+    earlier: Option<&LiveObject>,
     name: &Name,
 ) -> Result<String, CliError> {
     let RunRequest { plan, goal, namespace } = planned;
@@ -230,7 +265,6 @@ fn manifest_text(
             json!({ "name": key.name, "namespace": key.namespace })
         }
     };
-    let mut spec = earlier.and_then(|earlier| inherited(earlier, plan, revision)).unwrap_or_default();
     spec.insert("planRef".to_owned(), reference(plan));
     if let Some(goal) = goal {
         spec.insert("goalRef".to_owned(), reference(goal));
@@ -238,12 +272,7 @@ fn manifest_text(
     if let Some(binding) = &arguments.binding {
         spec.insert("bindingRef".to_owned(), json!({ "name": binding }));
     }
-    if !arguments.parameter.is_empty() {
-        let mut parameters = match spec.remove("parameters") {
-            Some(Value::Object(inherited)) => inherited,
-            _ => JsonMap::new(),
-        };
-        parameters.extend(arguments.parameter.iter().cloned());
+    if !parameters.is_empty() {
         spec.insert("parameters".to_owned(), Value::Object(parameters));
     }
     let metadata = match earlier {
@@ -277,9 +306,9 @@ fn inherited(earlier: &LiveObject, plan: &ResourceKey, revision: &DesiredChange<
     }
 }
 
-fn parsed(text: &str, revision: &DesiredChange<'_>) -> Result<Resource, CliError> {
+pub(super) fn parsed(text: &str, config: &Config) -> Result<Resource, CliError> {
     // Read back like any manifest, so that nothing is committed that a reconcile would refuse.
-    let parsed = manifest::parse("execution.yaml", text.as_bytes(), &revision.config().limits);
+    let parsed = manifest::parse("execution.yaml", text.as_bytes(), &config.limits);
     let found = parsed.diagnostics.into_iter().next();
     parsed.resources.into_iter().next().ok_or_else(|| {
         CliError::usage(found.map_or("the execution is not valid".to_owned(), |found| found.message))

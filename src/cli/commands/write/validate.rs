@@ -136,7 +136,12 @@ fn check_work_tree(
     root: PathBuf,
     now: Timestamp,
 ) -> Result<ValidationInput, CliError> {
-    let read = |name: &str| Ok::<_, CliError>(std::fs::read(root.join(name)).ok());
+    let read = |name: &str| match std::fs::read(root.join(name)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // Checked by the defaults, the repository would look better than it is.
+        Err(error) => Err(CliError::caused(&format!("cannot read {name}"), &error)),
+    };
     // The one of the working tree, because it is a part of what is checked.
     let config = checked_config(manifest::read_config(read)?)?;
     let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;

@@ -12,7 +12,7 @@ mod task;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -83,6 +83,7 @@ async fn run(
 ) -> AttemptReport {
     let hopeless =
         |error: ConfigError| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
+    let began = Instant::now();
     let Control { mut stop, output } = control;
     let address = match address {
         Ok(address) => address,
@@ -111,7 +112,7 @@ async fn run(
         log.write(words.as_bytes());
         log.end_part();
     }
-    check_elsewhere(shared, &attempt, &mut report, &mut stop, log).await;
+    check_elsewhere(shared, &attempt, began, &mut report, &mut stop, log).await;
     report
 }
 

@@ -173,3 +173,24 @@ fn a_program_that_is_still_open_for_writing_is_waited_for() {
     bench.succeed();
     closing.join().unwrap();
 }
+
+#[test]
+fn the_time_of_an_attempt_covers_reading_what_it_leaves() {
+    // A terabyte that takes no room on the disk.
+    let mut bench = shell("truncate -s 1T \"$PLANSPEC_ARTIFACTS/huge\"");
+    bench.attempt.timeout = Some(Duration::from_millis(500));
+    let ((report, message), took) = timed(|| bench.fail(NodeReason::Timeout));
+    assert_eq!((message.as_str(), report.evidence.exit_code), ("took longer than 500ms", Some(0)));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_pipe_among_the_artifacts_holds_nobody_up() {
+    let mut bench = shell("mkfifo \"$PLANSPEC_ARTIFACTS/pipe\" pipe");
+    bench.attempt.timeout = Some(Duration::from_secs(30));
+    let criterion = json!([{ "name": "c", "type": "artifact_exists", "path": "pipe", "contentMatch": "x" }]);
+    bench.attempt.criteria = serde_json::from_value(criterion).unwrap();
+    let ((_, message), took) = timed(|| bench.fail(NodeReason::CriterionFailed));
+    assert!(message.contains("not an ordinary file"), "{message}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}

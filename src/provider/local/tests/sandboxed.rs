@@ -126,6 +126,19 @@ fn a_sandbox_that_cannot_be_had_is_an_error_and_not_left_out() {
 }
 
 #[test]
+fn a_binding_does_not_choose_the_program_that_makes_the_sandbox() {
+    let mut bench = sandboxed("true", json!(true));
+    let fake = bench.home.path().join("bwrap");
+    std::fs::write(&fake, format!("#!/bin/sh\ntouch {}/escaped\n", bench.home.path().display())).unwrap();
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{PATH}", bench.home.path().display());
+    bench.attempt.config.insert("env".to_owned(), json!({ "PATH": path }));
+    // Whether there is a sandbox here or not, it is not this one.
+    bench.run();
+    assert!(!bench.home.path().join("escaped").exists());
+}
+
+#[test]
 fn wrong_settings_are_refused() {
     let message = |sandbox| sandboxed("true", sandbox).fail(NodeReason::ProviderFailed).1;
     assert_eq!(

@@ -1,0 +1,293 @@
+//! `planspec status`: the whole repository on one screen, from the branch that counts to what waits for the reader.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::Context;
+use crate::cli::desired::{self, input};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::options::OutputFormat;
+use crate::cli::repo_context::{RepoContext, SelectedCommits, full};
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::pinned_plan::pinned_graph;
+use crate::cli::view::selector::ResourceSelector;
+use crate::config::Config;
+use crate::model::{
+    ExecutionPhase, Kind, NextStep, NodeId, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec,
+    next_steps,
+};
+use crate::report::style::Tone;
+use crate::report::text;
+
+/// How many lines of a failed node's log are shown.
+const LOG_LINES: usize = 3;
+
+/// How many failed Executions are shown; `planspec get executions --phase Failed` lists all.
+const FAILURES: usize = 5;
+
+/// Show what is going on: the branch that counts, what is not on it yet, what runs, what failed, what waits for you
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec status
+  planspec status -n team-platform -o json")]
+pub(crate) struct StatusArguments {}
+
+/// All that is shown.
+#[derive(Default)]
+struct Overview {
+    branch: String,
+    commit: Option<String>,
+    uncommitted: Vec<String>,
+    /// Whether the branch here holds commits that the remote does not have.
+    unpushed: bool,
+    sections: Vec<(&'static str, Vec<NodeReport>)>,
+}
+
+/// A node worth a look.
+struct NodeReport {
+    execution: ResourceKey,
+    node: Option<NodeId>,
+    words: String,
+    log: Vec<String>,
+    next: Vec<NextStep>,
+}
+
+pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, CliError> {
+    let format = context.options.format()?;
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let mut overview = Overview {
+        branch: workspace.branch()?,
+        commit: tips.desired.map(|commit| commit.short().to_string()),
+        uncommitted: uncommitted(&workspace, &tips)?,
+        unpushed: is_unpushed(&workspace)?,
+        ..Overview::default()
+    };
+    let inventory = Inventory::load(&workspace, &tips)?;
+    overview.sections = sections(&workspace, &tips.config, &inventory, context)?;
+    match format {
+        OutputFormat::Json => context.out.json(&overview.to_value())?,
+        OutputFormat::Yaml => context.out.yaml(&overview.to_value())?,
+        _ => context.out.text(&overview.render())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The manifests of the working tree that differ from the desired commit; nothing where another branch is checked out, on
+/// which other files are right.
+fn uncommitted(workspace: &RepoContext, tips: &SelectedCommits) -> Result<Vec<String>, CliError> {
+    let Some(root) = workspace.repo.work_tree().map(Path::to_owned) else { return Ok(Vec::new()) };
+    if workspace.repo.head_branch()?.as_deref() != Some(&*workspace.branch()?) {
+        return Ok(Vec::new());
+    }
+    let Some(commit) = workspace.local_desired()? else { return Ok(Vec::new()) };
+    let limits = &tips.config.limits;
+    let mut found = Vec::new();
+    for file in input::read_work_tree(&workspace.repo, &root, &tips.config)? {
+        // The bytes first: most files are as they were, and then nothing has to be parsed.
+        let committed = desired::read_at(&workspace.repo, commit, &file.path, limits);
+        if committed.as_ref() != Some(&file.bytes) && file.parse(limits).manifest {
+            found.push(file.path);
+        }
+    }
+    Ok(found)
+}
+
+/// A reconcile takes the branch of the remote (Invariant 13), so what is only here does not count yet.
+fn is_unpushed(workspace: &RepoContext) -> Result<bool, CliError> {
+    let Some(remote) = &workspace.remote else { return Ok(false) };
+    let theirs = workspace.repo.read_ref(&remote.local_name(&full(&workspace.branch()?))?)?;
+    let (Some(ours), theirs) = (workspace.local_desired()?, theirs) else { return Ok(false) };
+    match theirs {
+        Some(theirs) => Ok(ours != theirs && workspace.repo.is_ancestor(theirs, ours)? == Some(true)),
+        None => Ok(true),
+    }
+}
+
+fn sections(
+    workspace: &RepoContext,
+    config: &Config,
+    inventory: &Inventory<'_>,
+    context: &mut Context,
+) -> Result<Vec<(&'static str, Vec<NodeReport>)>, CliError> {
+    let me = Myself::of(workspace, config);
+    let [mut running, mut failed, mut mine, mut waiting] = [const { Vec::new() }; 4];
+    let every = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
+    let mut objects = inventory.select(&[every], context)?;
+    // The newest failure first: it is the one that somebody comes to see.
+    objects.sort_by_key(|object| {
+        let status = object.record.as_ref().and_then(|record| record.execution());
+        std::cmp::Reverse(status.and_then(|status| status.completion_time))
+    });
+    let mut failures = 0;
+    for object in &objects {
+        let Some(status) = object.record.as_ref().and_then(|record| record.execution()) else { continue };
+        let over = status.phase.is_terminal();
+        if status.phase == ExecutionPhase::Failed {
+            failures += 1;
+        }
+        if over && (status.phase != ExecutionPhase::Failed || failures > FAILURES) {
+            continue;
+        }
+        let graph = pinned_graph(&workspace.repo, config, inventory.status(), &object.key, status)?;
+        let home = status.extensions.pinned.as_ref().map_or(&object.key.namespace, |pin| &pin.plan.namespace);
+        if let (ExecutionPhase::Blocked | ExecutionPhase::Pending, None, Some(why)) =
+            (status.phase, &status.extensions.pinned, &status.message)
+        {
+            waiting.push(NodeReport::whole(&object.key, why));
+        }
+        for (id, state) in &status.node_statuses {
+            let gate = graph.as_ref().and_then(|graph| graph.gate_of(id, home));
+            let report = || NodeReport::of(&object.key, id, state, gate.as_ref());
+            match state.phase {
+                NodePhase::Running if state.attempt > 0 => running.push(report()),
+                NodePhase::Failed => failed.push(report()),
+                NodePhase::Blocked if state.extensions.reason.is_none() => {}
+                NodePhase::Blocked if me.is_asked(state, gate.as_ref(), inventory)? => mine.push(report()),
+                NodePhase::Blocked => waiting.push(report()),
+                _ => {}
+            }
+        }
+    }
+    Ok(vec![("Waits for you", mine), ("Failed", failed), ("Running", running), ("Waits", waiting)])
+}
+
+impl NodeReport {
+    fn of(execution: &ResourceKey, id: &NodeId, state: &NodeStatus, gate: Option<&ResourceKey>) -> Self {
+        let (phase, reason) = (state.phase, state.extensions.reason);
+        let situation = NodeSituation { execution, node: id, phase, reason, gate };
+        let attempt = if state.attempt > 1 { format!(" (attempt {})", state.attempt) } else { String::new() };
+        let why = if state.message.is_empty() { String::new() } else { format!(": {}", state.message) };
+        let log = state.extensions.log.as_ref().filter(|_| phase == NodePhase::Failed);
+        let lines: Vec<&str> = log.map(|log| log.tail.lines().collect()).unwrap_or_default();
+        let last = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default();
+        Self {
+            execution: execution.clone(),
+            node: Some(id.clone()),
+            words: format!("{phase}{attempt}{why}"),
+            log: last.iter().map(|line| text::line(line).into_owned()).collect(),
+            next: next_steps(&situation),
+        }
+    }
+
+    /// An Execution that has not begun.
+    fn whole(execution: &ResourceKey, why: &str) -> Self {
+        let (log, next) = (Vec::new(), Vec::new());
+        Self { execution: execution.clone(), node: None, words: why.to_owned(), log, next }
+    }
+
+    fn name(&self) -> String {
+        let ResourceKey { namespace, name, .. } = &self.execution;
+        self.node
+            .as_ref()
+            .map_or_else(|| format!("{namespace}/{name}"), |node| format!("{namespace}/{name} {node}"))
+    }
+}
+
+/// The names by which gates and Bindings may mean whoever reads.
+struct Myself(BTreeSet<String>);
+
+impl Myself {
+    /// By the address that Git knows, and what the configuration says of its owner. Nothing of this is verified, and nothing
+    /// depends on it but where a line is shown.
+    fn of(workspace: &RepoContext, config: &Config) -> Self {
+        let mut names = BTreeSet::new();
+        let Ok(person) = workspace.repo.identity() else { return Self(names) };
+        let email = person.email.to_lowercase();
+        let is_mine = |address: &String| address.to_lowercase() == email;
+        for (name, who) in config.identities.iter().filter(|(_, who)| who.emails.iter().any(is_mine)) {
+            names.insert(name.to_lowercase());
+            names.extend(who.login.iter().map(|login| login.to_lowercase()));
+            names.extend(who.teams.iter().map(|team| format!("team:{}", team.to_lowercase())));
+        }
+        names.insert(email);
+        Self(names)
+    }
+
+    fn is_one_of<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
+        names.any(|name| self.0.contains(&name.strip_prefix("user:").unwrap_or(name).to_lowercase()))
+    }
+
+    fn is_asked(
+        &self,
+        state: &NodeStatus,
+        gate: Option<&ResourceKey>,
+        inventory: &Inventory<'_>,
+    ) -> Result<bool, CliError> {
+        if let Some(gate) = gate {
+            let resource = inventory.object(gate)?.and_then(|object| object.resource);
+            let Some(Spec::Gate(spec)) = resource.map(|resource| resource.spec) else { return Ok(true) };
+            // A gate that names nobody takes the approval of anybody.
+            return Ok(spec.reviewers.is_empty() || self.is_one_of(spec.reviewers.iter().map(String::as_str)));
+        }
+        let provider = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
+        Ok(self.is_one_of(provider.and_then(|provider| provider.strip_prefix("human://")).into_iter()))
+    }
+}
+
+impl Overview {
+    fn render(&self) -> String {
+        let commit = self
+            .commit
+            .as_ref()
+            .map_or("which has no commit yet".to_owned(), |commit| format!("at {commit}"));
+        let mut page = format!("Desired branch {} {commit}\n", Tone::Strong.paint(text::line(&self.branch)));
+        if !self.uncommitted.is_empty() {
+            let paths = text::line(&self.uncommitted.join(", ")).into_owned();
+            page.push_str(&format!(
+                "  not committed: {}\n    run: planspec apply -f FILE\n",
+                text::shortened(&paths, 200)
+            ));
+        }
+        if self.unpushed {
+            page.push_str(&format!(
+                "  not pushed: a reconcile reads the remote\n    run: git push origin {}\n",
+                text::line(&self.branch)
+            ));
+        }
+        let tones = [Tone::Waiting, Tone::Bad, Tone::Active, Tone::Muted];
+        for ((heading, reports), tone) in
+            self.sections.iter().zip(tones).filter(|((_, reports), _)| !reports.is_empty())
+        {
+            page.push_str(&format!("\n{}\n", tone.paint(heading)));
+            for report in reports {
+                page.push_str(&format!("  {} {}\n", report.name(), text::line(&report.words)));
+                for line in &report.log {
+                    page.push_str(&format!("    {}\n", Tone::Muted.paint(format!("| {line}"))));
+                }
+                // One is enough here; `describe` lists them all.
+                if let Some(step) = report.next.first() {
+                    page.push_str(&format!("    run: {step}\n"));
+                }
+            }
+        }
+        if self.sections.iter().all(|(_, reports)| reports.is_empty()) {
+            page.push_str("\nNothing runs, waits or has failed\n");
+        }
+        page
+    }
+
+    fn to_value(&self) -> Value {
+        let report = |report: &NodeReport| {
+            json!({
+                "execution": report.execution.to_string(),
+                "node": report.node,
+                "message": report.words,
+                "log": report.log,
+                "next": report.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        };
+        let section = |at: usize| -> Vec<Value> {
+            self.sections.get(at).map(|(_, reports)| reports.iter().map(report).collect()).unwrap_or_default()
+        };
+        json!({
+            "branch": self.branch, "commit": self.commit,
+            "uncommitted": self.uncommitted, "unpushed": self.unpushed,
+            "waitsForYou": section(0), "failed": section(1), "running": section(2), "waits": section(3),
+        })
+    }
+}

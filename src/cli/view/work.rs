@@ -1,0 +1,121 @@
+//! What an execution changed, or what a node of it did: the two commits between which that is to be seen.
+
+use std::sync::Arc;
+
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
+use crate::cli::view::pinned_plan::pinned_graph;
+use crate::cli::view::selector::{ExecutionTarget, nearest};
+use crate::engine::{NodeBase, ResultTerms, SystemClock, WorkPlace, Workspaces};
+use crate::git::ObjectId;
+use crate::graph::Topology;
+use crate::model::{ExecutionStatus, NodeId, NodeResult, PlanGraph, ResourceKey};
+use crate::plan::results_among;
+use crate::record::results_ref;
+
+/// Work between two commits, both of which are in the repository.
+pub(crate) struct ShownWork {
+    pub(crate) key: ResourceKey,
+    pub(crate) base: ObjectId,
+    pub(crate) commit: ObjectId,
+}
+
+impl ShownWork {
+    /// Finds what a target changed: a node with a result, that result; any other node, what comes before it; an execution, all of it.
+    pub(crate) fn find(
+        target: &ExecutionTarget,
+        workspace: &RepoContext,
+        context: &mut Context,
+    ) -> Result<Self, CliError> {
+        let tips = workspace.tips(context)?;
+        let object = Inventory::load(workspace, &tips)?.one(&target.clone().into(), context)?;
+        let key = object.key.clone();
+        let status = object.record.as_ref().and_then(|record| record.execution());
+        let Some(status) = status.filter(|status| status.extensions.pinned.is_some()) else {
+            return Err(CliError::no(format!("{key} has not been reconciled yet")));
+        };
+        let reference = results_ref(&key);
+        let root = context.environment.work_home();
+        let root = root.unwrap_or_else(|| workspace.repo.cache_dir().join("work"));
+        let remote = workspace.remote.clone();
+        let (terms, clock) = (ResultTerms::default(), Arc::new(SystemClock));
+        let place = WorkPlace { root: &root, shared: None };
+        let workspaces = Workspaces::new(workspace.repo.common_dir(), remote, place, terms, clock);
+        let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
+            Some(result) => (result.base.clone(), result.commit.clone()),
+            None => {
+                let tree = workspace.status(&tips)?;
+                let graph = pinned_graph(&workspace.repo, &tips.config, &tree, &key, status)?;
+                let graph = graph.ok_or_else(|| CliError::no(format!("the plan of {key} is not at hand")))?;
+                merged(&workspaces, &graph, (&key, status), target.node.as_ref())?
+            }
+        };
+        let parse = |commit: &str| -> Result<ObjectId, CliError> {
+            commit.parse().map_err(|_| CliError::no(format!("{key} names a commit that is malformed")))
+        };
+        let (base, commit) = (parse(&base)?, parse(&commit)?);
+        for needed in [base, commit] {
+            workspaces.ensure(needed, &reference)?;
+        }
+        Ok(Self { key, base, commit })
+    }
+}
+
+/// The pinned commit, and what the nodes before one changed, or all nodes.
+fn merged(
+    workspaces: &Workspaces,
+    graph: &PlanGraph,
+    (key, status): (&ResourceKey, &ExecutionStatus),
+    node: Option<&NodeId>,
+) -> Result<(String, String), CliError> {
+    let topology =
+        Topology::build(graph).map_err(|_| CliError::no(format!("the plan of {key} is not valid")))?;
+    let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id.clone()).collect();
+    let among = match node.and_then(|node| topology.find(node.as_str())) {
+        Some(ix) => topology.upstream(ix),
+        None => vec![true; ids.len()],
+    };
+    let results = results_among((&topology, &ids), status, &among);
+    let pinned = status.extensions.pinned.as_ref().map(|pin| pin.commit.clone()).unwrap_or_default();
+    match workspaces.combine(key, &pinned, &results, &results_ref(key))? {
+        NodeBase::Commit(commit) => Ok((pinned, commit)),
+        NodeBase::Conflict(message) => {
+            Err(CliError::no(message).hint("`--node NODE` shows the work of one node"))
+        }
+        NodeBase::Pinned => Err(nothing(key, node, status)),
+    }
+}
+
+/// The result of the node, if it is one that has any.
+fn own_result<'s>(
+    status: &'s ExecutionStatus,
+    node: Option<&NodeId>,
+    key: &ResourceKey,
+) -> Result<Option<&'s NodeResult>, CliError> {
+    let Some(node) = node else { return Ok(None) };
+    if let Some(state) = status.node_statuses.get(node) {
+        return Ok(state.extensions.result.as_deref());
+    }
+    let error = CliError::no(format!("{key} has no node `{node}`"));
+    Err(match nearest(node.as_str(), status.node_statuses.keys().map(NodeId::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    })
+}
+
+fn nothing(key: &ResourceKey, node: Option<&NodeId>, status: &ExecutionStatus) -> CliError {
+    let discarded: u64 = (status.node_statuses.values())
+        .filter_map(|state| state.extensions.discarded.as_ref())
+        .map(|discarded| discarded.files)
+        .sum();
+    let what = node.map_or_else(|| key.to_string(), |node| format!("node `{node}` of {key}"));
+    let error = CliError::no(format!("{what} keeps no changes of files"));
+    match discarded {
+        0 => error,
+        files => error.hint(format!(
+            "{files} changed files were discarded; `config.changes: commit` in the Binding keeps them"
+        )),
+    }
+}

@@ -1,0 +1,321 @@
+//! A status branch that goes back, because somebody rewound, forked or deleted it, would make ended work run once more. A clone
+//! remembers the last tip that it saw, the one thing in the cache that decides something, and refuses a branch that lost what that
+//! tip held. What `gc` made is another history with the same content, and is recognised by it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::EngineError;
+use super::branches::{BranchTips, Branches, status_ref};
+use super::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult};
+use crate::model::{
+    ExecutionPhase, ExecutionStatus, Kind, NodeStatus, ResourceKey, ResourceStatus, StatusMetadata,
+    StatusRecord,
+};
+use crate::record::{Batch, RecordEdit, RecordError, StatusPath, StatusTree, Transition, Writer};
+
+/// How many Executions are named that would run again.
+const NAMED: usize = 5;
+
+/// The last tip of each status branch that this clone saw.
+pub(super) struct StatusMemory {
+    file: PathBuf,
+    branch: String,
+}
+
+impl Branches {
+    /// The newest commits. With a remote they are fetched: a pass takes what the remote has, not what a CI job happened
+    /// to check out (Invariant 13).
+    ///
+    /// # Errors
+    /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
+    pub fn tips(&self) -> Result<BranchTips, EngineError> {
+        let tips = self.newest_tips()?;
+        let memory = self.memory(&status_ref(&tips.config))?;
+        let Some(lost) = memory.lost(self.repo(), &tips.desired, tips.status)? else {
+            if let Some(tip) = tips.status {
+                memory.keep(tip);
+            }
+            return Ok(tips);
+        };
+        if !self.accepts_history() {
+            return Err(lost.refuse(&tips.config.status_branch, tips.status));
+        }
+        let by = self.repo().runner_identity();
+        let at = SystemClock.now();
+        let Some(commit) = lost.accept(self.repo(), &tips.desired, tips.status, &by, at)? else {
+            return Ok(tips);
+        };
+        match self.publish(&tips.config, tips.status, commit, "planspec: accept the status history")? {
+            SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
+            // Somebody was faster; what is there now is looked at anew.
+            SwapResult::Moved(_) => self.tips(),
+        }
+    }
+
+    /// Refuses a tip that lost what this clone saw. Whoever lost a race to it would else go on from there.
+    pub(crate) fn check_follows(
+        &self,
+        config: &Config,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+    ) -> Result<(), EngineError> {
+        match self.memory(&status_ref(config))?.lost(self.repo(), desired, tip)? {
+            Some(lost) if !self.accepts_history() => Err(lost.refuse(&config.status_branch, tip)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The memory of the last status tip.
+    fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
+        let name = match self.remote() {
+            Some(remote) => remote.local_name(reference)?,
+            None => reference.to_owned(),
+        };
+        Ok(StatusMemory::of(self.repo(), name))
+    }
+
+    /// Remembers what this runner published. Also where `gc` made another history: this clone knows that it did.
+    pub(super) fn remember(&self, update: Option<&RefUpdate>) -> Result<(), EngineError> {
+        let Some((reference, tip)) = update.map(|update| (&update.reference, update.new)) else {
+            return Ok(());
+        };
+        self.memory(reference)?.keep(tip);
+        Ok(())
+    }
+}
+
+/// What a branch lost that went back.
+#[derive(Debug)]
+pub(super) struct LostHistory {
+    /// The tip that was seen last.
+    last: ObjectId,
+    /// What was recorded there and is not any more; nothing where the last tip cannot be read.
+    records: Vec<(StatusRecord, Option<StatusRecord>)>,
+}
+
+impl StatusMemory {
+    /// The memory of a branch, by its full local name.
+    pub(super) fn of(repo: &Repo, branch: String) -> Self {
+        Self { file: repo.cache_dir().join("status-tips.json"), branch }
+    }
+
+    fn all(&self) -> BTreeMap<String, String> {
+        fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn last(&self) -> Option<ObjectId> {
+        self.all().get(&self.branch)?.parse().ok()
+    }
+
+    /// Remembers a tip.
+    pub(super) fn keep(&self, tip: ObjectId) {
+        let mut all = self.all();
+        if all.insert(self.branch.clone(), tip.to_string()) == Some(tip.to_string()) {
+            return;
+        }
+        let fresh = self.file.with_extension(format!("{}.new", std::process::id()));
+        let bytes = serde_json::to_vec(&all).unwrap_or_default();
+        let folder = self.file.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(error) =
+            folder.and_then(|()| fs::write(&fresh, bytes)).and_then(|()| fs::rename(&fresh, &self.file))
+        {
+            warn!(%error, "the last status tip could not be remembered; going back will not be seen");
+            let _ = fs::remove_file(&fresh);
+        }
+    }
+
+    /// What `tip` lost of what this clone saw last, if it does not follow from that.
+    pub(super) fn lost(
+        &self,
+        repo: &Repo,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+    ) -> Result<Option<LostHistory>, EngineError> {
+        let Some(last) = self.last().filter(|last| Some(*last) != tip) else { return Ok(None) };
+        if let Some(tip) = tip
+            && repo.is_ancestor(last, tip)? == Some(true)
+        {
+            return Ok(None);
+        }
+        let before = match StatusTree::at(repo, Some(last)) {
+            Ok(before) => before,
+            // The repository was packed since, and the old tip with it is gone: what it held cannot be known.
+            Err(RecordError::Git(GitError::Missing { .. })) => {
+                return Ok(Some(LostHistory { last, records: Vec::new() }));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let records = lost_records(repo, desired, before, StatusTree::at(repo, tip)?)?;
+        info!(%last, ?tip, lost = records.len(), "the status branch does not follow from the last tip that was seen");
+        Ok((!records.is_empty()).then_some(LostHistory { last, records }))
+    }
+}
+
+fn lost_records(
+    repo: &Repo,
+    desired: &Commit,
+    before: StatusTree,
+    now: StatusTree,
+) -> Result<Vec<(StatusRecord, Option<StatusRecord>)>, EngineError> {
+    let mut lost = Vec::new();
+    for change in repo.compare(before.tree, now.tree)? {
+        let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { continue };
+        if !matches!(key.kind, Kind::Execution | Kind::Gate) || change.old.is_none() {
+            continue;
+        }
+        let Ok(Some(old)) = before.get(repo, &key) else { continue };
+        // One that cannot be read is healed from history, which may be the very history that was lost.
+        let new = now.get(repo, &key).unwrap_or_default();
+        if is_lost(repo, desired, &old, new.as_ref())? {
+            lost.push((old, new));
+        }
+    }
+    Ok(lost)
+}
+
+fn is_lost(
+    repo: &Repo,
+    desired: &Commit,
+    old: &StatusRecord,
+    new: Option<&StatusRecord>,
+) -> Result<bool, EngineError> {
+    let Some(new) = new else {
+        // A record goes with its manifest; without one nothing can run again.
+        let source = old.metadata.annotations.get(StatusMetadata::SOURCE);
+        return Ok(match source {
+            Some(path) => repo.entry(desired.tree, path)?.is_some(),
+            None => false,
+        });
+    };
+    if new.metadata.uid != old.metadata.uid {
+        return Ok(false);
+    }
+    Ok(match (&old.status, &new.status) {
+        (ResourceStatus::Execution(old), ResourceStatus::Execution(new)) => is_behind(new, old),
+        (ResourceStatus::Gate(old), ResourceStatus::Gate(new)) => {
+            new.review_history.len() < old.review_history.len()
+        }
+        _ => true,
+    })
+}
+
+/// Whether a status is from before another one of the same Execution.
+fn is_behind(status: &ExecutionStatus, other: &ExecutionStatus) -> bool {
+    let (mine, theirs) = (&status.extensions, &other.extensions);
+    if mine.last_token < theirs.last_token || mine.retries < theirs.retries {
+        return true;
+    }
+    let reset = mine.retries > theirs.retries;
+    other.node_statuses.iter().any(|(id, other)| {
+        let ended = |node: &NodeStatus| node.phase.is_terminal();
+        status
+            .node_statuses
+            .get(id)
+            .is_none_or(|node| node.attempt < other.attempt || (ended(other) && !ended(node) && !reset))
+    })
+}
+
+impl LostHistory {
+    /// The error that refuses the branch.
+    pub(super) fn refuse(&self, branch: &str, tip: Option<ObjectId>) -> EngineError {
+        let names: Vec<String> = self
+            .records
+            .iter()
+            .filter(|(old, _)| old.execution().is_some())
+            .map(|(old, _)| format!("{}/{}", old.metadata.namespace, old.metadata.name))
+            .collect();
+        let more = names.len().saturating_sub(NAMED);
+        let mut again = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            again.push_str(&format!(" and {more} more"));
+        }
+        let again = match (names.is_empty(), self.records.is_empty()) {
+            (false, _) => format!("would run again: {again}"),
+            (true, false) => "decisions at gates are lost".to_owned(),
+            (true, true) => "what it held cannot be read any more".to_owned(),
+        };
+        EngineError::StatusWentBack {
+            branch: branch.to_owned(),
+            last: self.last.to_string(),
+            tip: tip.map_or_else(|| "nothing".to_owned(), |tip| tip.short()),
+            again,
+        }
+    }
+
+    /// The commit that records that somebody takes the branch as it is. Fencing tokens go on from the lost ones, so that no
+    /// attempt gets the name of one that was (Invariant 10).
+    pub(super) fn accept(
+        &self,
+        repo: &Repo,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+        by: &Signature,
+        at: Timestamp,
+    ) -> Result<Option<ObjectId>, EngineError> {
+        let mut batch = Batch {
+            desired: Some(desired.id),
+            runner: "accept-status-history".to_owned(),
+            at,
+            changes: Vec::new(),
+            transitions: Vec::new(),
+            dashboard: None,
+        };
+        for (old, new) in &self.records {
+            let Some(before) = old.execution() else { continue };
+            let record = continued(old, before, new.as_ref());
+            batch.transitions.push(self.taken(old.key(), by));
+            batch.changes.push(RecordEdit::Put { record: Arc::new(record), pins: None });
+        }
+        let base = StatusTree::at(repo, tip)?;
+        if let Some(commit) = Writer::new().write(repo, &base, &batch, by)? {
+            return Ok(Some(commit));
+        }
+        let (Some(tip), Some(tree)) = (base.commit, base.tree) else { return Ok(None) };
+        let message = format!(
+            "status history accepted by {}\n\nThe branch does not follow from {}.\n\nPlanspec-Runner: accept-status-history\n",
+            by.email, self.last
+        );
+        Ok(Some(repo.write_commit(tree, &[tip], &message, by, at)?))
+    }
+
+    fn taken(&self, key: ResourceKey, by: &Signature) -> Transition {
+        Transition {
+            key,
+            node: None,
+            from: None,
+            to: "HistoryAccepted".to_owned(),
+            reason: None,
+            message: format!("the branch does not follow from {}", self.last),
+            attempt: 0,
+            by: Some(by.email.clone()),
+        }
+    }
+}
+
+/// The record as it is now, or a fresh one, with the tokens of the lost one used up.
+fn continued(old: &StatusRecord, before: &ExecutionStatus, new: Option<&StatusRecord>) -> StatusRecord {
+    let mut record = new.cloned().unwrap_or_else(|| StatusRecord {
+        metadata: old.metadata.clone(),
+        status: ResourceStatus::Execution(Box::new(ExecutionStatus {
+            phase: ExecutionPhase::Pending,
+            run_id: before.run_id.clone(),
+            queued_time: before.queued_time,
+            last_phase_transition_time: before.queued_time,
+            spec_hash: before.spec_hash.clone(),
+            observed_generation: before.observed_generation,
+            ..ExecutionStatus::default()
+        })),
+    });
+    if let ResourceStatus::Execution(status) = &mut record.status {
+        status.extensions.last_token = status.extensions.last_token.max(before.extensions.last_token);
+    }
+    record
+}

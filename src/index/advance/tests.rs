@@ -1,0 +1,285 @@
+//! The index after any history equals the index from nothing (Invariant 17): random commits, renames, duplicates, broken
+//! files, reverts and rewritten branches, with records that follow or lag behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use redb::{MultimapTableHandle as _, ReadableMultimapTable as _, TableHandle as _};
+
+use super::*;
+use crate::git::{Signature, TreeEntry};
+use crate::index::tables::{ACTIVE, BAD, BROKEN, ENDED, FILES, PHASES, PLACES};
+use crate::model::{GoalStatus, PlanStatus, ResourceStatus, StatusMetadata, StatusRecord};
+use crate::record::{Batch, PinKind, RecordEdit, Writer};
+
+/// What happens next; numbers choose among paths, names and earlier commits.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A file declares these goals and plans; a name may be declared elsewhere already.
+    Write {
+        path: usize,
+        goals: Vec<usize>,
+        plans: Vec<usize>,
+    },
+    /// A file is no YAML any more.
+    Spoil {
+        path: usize,
+    },
+    /// A file names a resource, with something wrong.
+    Mistake {
+        path: usize,
+        name: usize,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
+    Remove {
+        path: usize,
+    },
+    /// The branch goes back, by a revert or a force push.
+    Return {
+        commit: usize,
+    },
+    /// A pass records everything as it is.
+    Record,
+    /// The status branch goes back.
+    Forget {
+        tip: usize,
+    },
+    /// The index takes all of it in.
+    Advance,
+}
+
+const PATHS: [&str; 4] = ["a.yaml", "b/c.yaml", "b.yaml", "d.yml"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let path = 0..PATHS.len();
+    let names = || prop::collection::vec(0_usize..3, 0..3);
+    prop_oneof![
+        4 => (path.clone(), names(), names()).prop_map(|(path, goals, plans)| Step::Write { path, goals, plans }),
+        1 => path.clone().prop_map(|path| Step::Spoil { path }),
+        1 => (path.clone(), 0_usize..3).prop_map(|(path, name)| Step::Mistake { path, name }),
+        1 => (path.clone(), path.clone()).prop_map(|(from, to)| Step::Rename { from, to }),
+        1 => path.prop_map(|path| Step::Remove { path }),
+        1 => (0_usize..8).prop_map(|commit| Step::Return { commit }),
+        2 => Just(Step::Record),
+        1 => (0_usize..4).prop_map(|tip| Step::Forget { tip }),
+        3 => Just(Step::Advance),
+    ]
+}
+
+fn goal(name: usize) -> String {
+    format!(
+        "---\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {{name: g{name}, namespace: team}}\nspec: {{description: x{name}}}\n"
+    )
+}
+
+fn plan(name: usize, goal: usize) -> String {
+    format!(
+        "---\napiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {{name: p{name}, namespace: team, labels: {{l: v{goal}}}}}\n\
+         spec:\n  description: x\n  goalRef: {{name: g{goal}}}\n  graph: {{nodes: [{{id: a, kind: Task}}]}}\n"
+    )
+}
+
+/// The two branches, and every state that they were in.
+struct History {
+    _folder: tempfile::TempDir,
+    repo: Repo,
+    files: BTreeMap<String, String>,
+    trees: Vec<ObjectId>,
+    tips: Vec<(StatusTree, Option<ObjectId>)>,
+    writer: Writer,
+}
+
+impl History {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(folder.path(), "main").unwrap();
+        let empty = repo.edit_tree(None, &BTreeMap::new()).unwrap();
+        let tips = vec![(StatusTree::default(), None)];
+        let (files, writer) = (BTreeMap::new(), Writer::new());
+        Self { _folder: folder, repo, files, trees: vec![empty], tips, writer }
+    }
+
+    fn commit(&mut self) {
+        let blob = |text: &String| Some(self.repo.write_blob(text.as_bytes()).unwrap());
+        let edits = self.files.iter().map(|(path, text)| (path.clone(), blob(text))).collect();
+        self.trees.push(self.repo.edit_tree(None, &edits).unwrap());
+    }
+
+    fn target(&self) -> IndexTarget<'_> {
+        let (status, previous) = self.tips.last().unwrap();
+        IndexTarget { desired: *self.trees.last().unwrap(), previous: *previous, status, config: None }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Write { path, goals, plans } => {
+                let mut text: String = goals.iter().copied().map(goal).collect();
+                text.extend(plans.iter().map(|&name| plan(name, goals.len())));
+                self.files.insert(PATHS[*path].to_owned(), text);
+            }
+            Step::Spoil { path } => {
+                self.files
+                    .insert(PATHS[*path].to_owned(), "apiVersion: planspec.io/v1alpha1\nkind: [".to_owned());
+            }
+            Step::Mistake { path, name } => {
+                let text = goal(*name).replace("description", "descriptoin");
+                self.files.insert(PATHS[*path].to_owned(), text);
+            }
+            Step::Rename { from, to } => {
+                if let Some(text) = self.files.remove(PATHS[*from]) {
+                    self.files.insert(PATHS[*to].to_owned(), text);
+                }
+            }
+            Step::Remove { path } => {
+                self.files.remove(PATHS[*path]);
+            }
+            Step::Return { commit } => {
+                let tree = self.trees[self.trees.len() - 1 - commit % self.trees.len()];
+                self.files = self.read(tree);
+            }
+            Step::Forget { tip } => {
+                let tip = self.tips[self.tips.len() - 1 - tip % self.tips.len()];
+                self.tips.push(tip);
+                return;
+            }
+            Step::Record | Step::Advance => return,
+        }
+        self.commit();
+    }
+
+    fn read(&self, tree: ObjectId) -> BTreeMap<String, String> {
+        let changes = self.repo.compare(None, Some(tree)).unwrap();
+        let read = |entry: TreeEntry| String::from_utf8(self.repo.blob(entry.id, 1 << 20).unwrap()).unwrap();
+        let file = |change: crate::git::TreeChange| {
+            Some((String::from_utf8(change.path).unwrap(), read(change.new?)))
+        };
+        changes.into_iter().filter_map(file).collect()
+    }
+
+    /// Writes what a pass would: a record for all that is declared, with the last good version of what is quarantined.
+    fn record(&mut self, index: &Index) {
+        let old: Vec<ResourceKey> = index.records().unwrap().into_iter().map(|(key, _)| key).collect();
+        let mut changes = Vec::new();
+        let mut declared = Vec::new();
+        for kind in [Kind::Goal, Kind::Plan] {
+            declared.extend(index.declared_in(kind, &"team".parse().unwrap()).unwrap());
+        }
+        for key in &declared {
+            let declaration = index.declared(key).unwrap().unwrap();
+            let source = (StatusMetadata::SOURCE.to_owned(), declaration.source.path.clone());
+            let metadata = StatusMetadata {
+                name: key.name.clone(),
+                namespace: key.namespace.clone(),
+                uid: key.to_string(),
+                generation: 1,
+                creation_timestamp: Timestamp::UNIX_EPOCH,
+                annotations: BTreeMap::from([source]),
+            };
+            let status = match key.kind {
+                Kind::Goal => ResourceStatus::Goal(GoalStatus::default()),
+                _ => ResourceStatus::Plan(PlanStatus::default()),
+            };
+            let pins = declaration.quarantined.map(|_| (PinKind::Manifest, declaration.blob));
+            let record = Arc::new(StatusRecord { metadata, status });
+            changes.push(RecordEdit::Put { record, pins: Some(pins.into_iter().collect()) });
+        }
+        changes.extend(old.into_iter().filter(|key| !declared.contains(key)).map(RecordEdit::Remove));
+        let batch = Batch {
+            desired: None,
+            runner: "r".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            changes,
+            transitions: Vec::new(),
+            dashboard: None,
+        };
+        let author = Signature { name: "r".to_owned(), email: "r@example.com".to_owned() };
+        let base = self.tips.last().unwrap().0;
+        let written = self.writer.write(&self.repo, &base, &batch, &author).unwrap();
+        let tree = written.map_or(base, |commit| StatusTree::at(&self.repo, Some(commit)).unwrap());
+        self.tips.push((tree, self.trees.last().copied()));
+    }
+}
+
+/// Everything that follows from the two trees: what has to be planned and how things wait does not.
+fn content(index: &Index) -> BTreeMap<String, Vec<u8>> {
+    let read = index.store.begin_read().unwrap();
+    let mut all = BTreeMap::new();
+    for table in [FILES, BAD, DECLARED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED] {
+        for entry in read.open_table(table).unwrap().iter().unwrap() {
+            let (key, value) = entry.unwrap();
+            all.insert(format!("{} {}", table.name(), key.value()), value.value().to_vec());
+        }
+    }
+    for table in [PLACES, MENTIONS] {
+        for entry in read.open_multimap_table(table).unwrap().iter().unwrap() {
+            let (key, values) = entry.unwrap();
+            let values: Vec<String> = values.map(|value| value.unwrap().value().to_owned()).collect();
+            all.insert(format!("{} {}", table.name(), key.value()), values.join(" ").into_bytes());
+        }
+    }
+    all
+}
+
+fn check(steps: &[Step]) {
+    let mut history = History::new();
+    let config = Config::default();
+    let mut kept = Index::open(None).unwrap();
+    for step in steps {
+        history.take(step);
+        if !matches!(step, Step::Advance | Step::Record) {
+            continue;
+        }
+        kept.advance(&history.repo, history.target(), &config).unwrap();
+        let mut fresh = Index::open(None).unwrap();
+        fresh.advance(&history.repo, history.target(), &config).unwrap();
+        let (kept_content, fresh_content) = (content(&kept), content(&fresh));
+        let differing = kept_content
+            .keys()
+            .chain(fresh_content.keys())
+            .filter(|key| kept_content.get(*key) != fresh_content.get(*key));
+        let differing: BTreeSet<&String> = differing.collect();
+        assert!(differing.is_empty(), "{differing:#?} after {steps:#?}");
+        if matches!(step, Step::Record) {
+            history.record(&kept);
+        }
+    }
+}
+
+#[test]
+fn of_two_files_that_declare_the_same_the_first_by_path_counts_whichever_was_first_in_time() {
+    let write = |path: usize| Step::Write { path, goals: vec![0], plans: vec![] };
+    check(&[write(2), Step::Record, write(0), Step::Advance, Step::Remove { path: 2 }, Step::Advance]);
+    check(&[write(0), Step::Record, write(2), Step::Advance, Step::Remove { path: 0 }, Step::Advance]);
+}
+
+#[test]
+fn a_file_that_breaks_before_it_was_recorded_leaves_nothing_in_force() {
+    let write = Step::Write { path: 0, goals: vec![0, 1], plans: vec![0] };
+    let broken = Step::Spoil { path: 0 };
+    check(&[write.clone(), Step::Advance, broken.clone(), Step::Advance]);
+    check(&[
+        write,
+        Step::Record,
+        broken,
+        Step::Record,
+        Step::Advance,
+        Step::Forget { tip: 2 },
+        Step::Advance,
+    ]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_after_any_history_equals_the_index_from_nothing(
+        steps in prop::collection::vec(step(), 1..24),
+    ) {
+        check(&steps);
+    }
+}
