@@ -218,17 +218,15 @@ impl NextStep {
             NextAction::Reject(gate) => Some(format!("/planspec reject {name}/{}", gate.name)),
             NextAction::Answer => node.map(|node| format!("/planspec answer {name}/{node} TEXT")),
             NextAction::Complete => node.map(|node| format!("/planspec complete {name}/{node}")),
+            NextAction::Fail => node.map(|node| format!("/planspec fail {name}/{node}")),
+            NextAction::Resume => Some(format!("/planspec resume {name}")),
             NextAction::Retry => Some(match node {
                 Some(node) => format!("/planspec retry {name} {node}"),
                 None => format!("/planspec retry {name}"),
             }),
             // Not in the grammar of comments, which is closed: text that is no command of it does nothing (Invariant
             // 8).
-            NextAction::Fail
-            | NextAction::Explain
-            | NextAction::Logs
-            | NextAction::Resume
-            | NextAction::AcceptPin => None,
+            NextAction::Explain | NextAction::Logs | NextAction::AcceptPin => None,
         }
     }
 }

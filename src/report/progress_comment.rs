@@ -7,14 +7,21 @@ use jiff::Timestamp;
 
 use super::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use super::markdown::{MarkdownPage, PageSection, RenderedComment, counted, is_address};
-use crate::markup::{code, grouped, markdown};
-use crate::model::{EdgeType, ExecutionPhase, ExecutionStatus, NodeId, NodePhase, PlanGraph, ResourceKey};
+use crate::markup::{code, fence, grouped, markdown};
+use crate::model::{
+    EdgeType, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase, NodeSituation, NodeStatus,
+    PlanGraph, ResourceKey, next_steps,
+};
 
 /// What finds the comment again.
 pub(crate) const MARKER: &str = "<!-- planspec:progress -->";
 
 /// A graph with more nodes than this is folded.
 const OPEN_NODES: usize = 25;
+
+/// How much of the end of a log is shown: what tells why a command failed is mostly in its last lines.
+const LOG_LINES: usize = 20;
+const LOG_CHARACTERS: usize = 4000;
 
 /// An execution, and where it stands.
 #[derive(Debug, Clone)]
@@ -62,6 +69,10 @@ pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Optio
 }
 
 fn head(executions: &[ExecutionProgress]) -> String {
+    // Mail and the list of comments show the first line alone, so it answers the question that brings people here.
+    if let [only] = executions {
+        return format!("## {}\n\nThe execution introduced by this change.\n", title(only));
+    }
     let mut counts: BTreeMap<usize, (ExecutionPhase, usize)> = BTreeMap::new();
     for standing in executions {
         let phase = standing.status.phase;
@@ -78,6 +89,49 @@ fn head(executions: &[ExecutionProgress]) -> String {
         (false, false) => "⏳",
     };
     format!("## {sign} planspec: {words}\n\nExecutions introduced by this change.\n")
+}
+
+/// How a single execution is doing, in a line.
+fn title(standing: &ExecutionProgress) -> String {
+    let name = code(standing.key.name.as_str(), 63);
+    let nodes = &standing.status.node_statuses;
+    let named = |phase: NodePhase| {
+        let found = nodes.iter().filter(|(_, node)| node.phase == phase);
+        let ids: Vec<String> = found.take(3).map(|(id, _)| code(id.as_str(), 63)).collect();
+        ids.join(", ")
+    };
+    match standing.status.phase {
+        ExecutionPhase::Failed => match named(NodePhase::Failed) {
+            at if at.is_empty() => format!("❌ {name} failed"),
+            at => format!("❌ {name} failed at {at}"),
+        },
+        ExecutionPhase::Cancelled => format!("⊘ {name} was cancelled"),
+        ExecutionPhase::Succeeded => format!("✅ {name} succeeded"),
+        ExecutionPhase::Blocked => match standing.waits.first() {
+            Some(wait) => format!("⏳ {name} waits for {}", awaited(wait)),
+            None => format!("⏳ {name} waits"),
+        },
+        ExecutionPhase::Running | ExecutionPhase::Pending => {
+            let done = nodes.values().filter(|node| node.phase.is_terminal()).count();
+            format!("⏳ {name} is running: {} of {} nodes done", grouped(done), grouped(nodes.len()))
+        }
+    }
+}
+
+/// Whom somebody waits for, else what.
+fn awaited(wait: &WaitLine) -> String {
+    // As code, so that a page which is edited again and again notifies nobody.
+    let mut people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
+    let more = wait.people.len().saturating_sub(people.len());
+    if more > 0 {
+        people.push(format!("{} more", grouped(more)));
+    }
+    match people.is_empty() {
+        false => people.join(", "),
+        // A gate without reviewers is open to whoever may write.
+        true if wait.command.is_some() => "anyone with write access".to_owned(),
+        true => markdown(&wait.message, 120),
+    }
 }
 
 fn place(phase: ExecutionPhase) -> usize {
@@ -120,44 +174,37 @@ fn table(executions: &[ExecutionProgress]) -> PageSection {
 }
 
 fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
-    let row = |standing: &ExecutionProgress, wait: &WaitLine| {
+    let item = |standing: &ExecutionProgress, wait: &WaitLine| {
         let what = match &wait.node {
             Some(node) => format!("{}/{node}", standing.key.name),
             None => standing.key.name.to_string(),
         };
         let what = linked(code(&what, 200), wait.address.as_deref());
-        // As code, so that a page which is edited again and again notifies nobody.
-        let mut people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
-        // A gate without reviewers is open to whoever may write.
-        if people.is_empty() && wait.command.is_some() {
-            people.push("anyone with write access".to_owned());
+        let mut text = format!("{what} waits for {}: {}\n", awaited(wait), markdown(&wait.message, 300));
+        // A block of its own, because a host puts a button to copy beside it.
+        if let Some(command) = &wait.command {
+            text.push_str(&format!("\n{}\n", fence("text", command, 300)));
         }
-        let command = wait.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
-        format!("| {what} | {} | {} | {command} |\n", markdown(&wait.message, 300), people.join(", "))
+        text + "\n"
     };
     let items: Vec<String> = executions
         .iter()
-        .flat_map(|standing| standing.waits.iter().map(move |wait| row(standing, wait)))
+        .flat_map(|standing| standing.waits.iter().map(move |wait| item(standing, wait)))
         .collect();
     (!items.is_empty()).then(|| PageSection {
         title: "What waits".to_owned(),
-        lead: "| What | Waits for | Who | Comment to continue |\n| --- | --- | --- | --- |\n".to_owned(),
         items,
-        folded: None,
+        ..PageSection::default()
     })
 }
 
 fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
-    let row = |standing: &ExecutionProgress, id: &NodeId, message: &str| {
-        let what = code(&format!("{}/{id}", standing.key.name), 200);
-        format!("* {what} failed. {}\n", markdown(message, 300))
-    };
     let items: Vec<String> = executions
         .iter()
         .flat_map(|standing| {
             let failed = standing.status.node_statuses.iter();
             let failed = failed.filter(|(_, node)| node.phase == NodePhase::Failed);
-            failed.map(move |(id, node)| row(standing, id, &node.message))
+            failed.map(move |(id, node)| failure(standing, id, node))
         })
         .collect();
     (!items.is_empty()).then(|| PageSection {
@@ -165,6 +212,32 @@ fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
         items,
         ..PageSection::default()
     })
+}
+
+/// A node that failed: why, the end of its log, and how to run it again.
+fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> String {
+    let what = code(&format!("{}/{id}", standing.key.name), 200);
+    let mut text = format!("{what} failed: {}\n", markdown(&node.message, 300));
+    if let Some(log) = node.extensions.log.as_ref().filter(|log| !log.tail.is_empty()) {
+        let lines: Vec<&str> = log.tail.lines().collect();
+        let shown = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n");
+        let log = fence("text", &shown, LOG_CHARACTERS);
+        text.push_str(&format!("\n<details><summary>The end of its log</summary>\n\n{log}\n</details>\n"));
+    }
+    // While anything else of it runs, a retry would be refused.
+    if standing.status.phase.is_terminal() {
+        let situation = NodeSituation {
+            execution: &standing.key,
+            node: id,
+            phase: node.phase,
+            reason: node.extensions.reason,
+            gate: None,
+        };
+        if let Some(command) = next_steps(&situation).iter().find_map(NextStep::comment) {
+            text.push_str(&format!("\n{}\n", fence("text", &command, 300)));
+        }
+    }
+    text + "\n"
 }
 
 fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
@@ -261,7 +334,7 @@ mod tests {
 
     use super::super::preview::tests::{corpus, structure};
     use super::*;
-    use crate::model::{Kind, NodeStatus};
+    use crate::model::{Digest, Kind, LogSummary};
     use crate::report::markdown::COMMENT_LIMIT;
 
     fn standing(text: &str) -> ExecutionProgress {
@@ -286,6 +359,11 @@ mod tests {
                 ..NodeStatus::default()
             };
             status.node_statuses.insert(id(name), node);
+        }
+        if let Some(failed) = status.node_statuses.get_mut(&id("lint")) {
+            let checksum = Digest::of_bytes(b"");
+            let tail = format!("warning\n{text}\nerror: 2 problems");
+            failed.extensions.log = Some(LogSummary { tail, size: 9, checksum });
         }
         let graph = json!({
             "nodes": [
