@@ -69,7 +69,10 @@ fn words(line: &str) -> Vec<String> {
         rest = after.split_once('}').map_or("", |(_, after)| after);
     }
     filled.push_str(rest);
-    shell_words::split(&filled.replace('…', "")).unwrap()
+    let words = shell_words::split(&filled.replace('…', "")).unwrap();
+    // A word in capitals stands for a name, and names are in small letters.
+    let is_placeholder = |word: &str| word.chars().all(|letter| letter.is_ascii_uppercase());
+    words.into_iter().map(|word| if is_placeholder(&word) { word.to_lowercase() } else { word }).collect()
 }
 
 /// Parses what a message quotes. One that ends with an option may leave the option's value to the reader.

@@ -185,17 +185,13 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         if let Some(command) = &wait.command {
             text.push_str(&format!("\n{}\n", fence("text", command, 300)));
         }
-        text + "\n"
+        text
     };
     let items: Vec<String> = executions
         .iter()
         .flat_map(|standing| standing.waits.iter().map(move |wait| item(standing, wait)))
         .collect();
-    (!items.is_empty()).then(|| PageSection {
-        title: "What waits".to_owned(),
-        items,
-        ..PageSection::default()
-    })
+    paragraphs("What waits", items)
 }
 
 fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
@@ -207,11 +203,14 @@ fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
             failed.map(move |(id, node)| failure(standing, id, node))
         })
         .collect();
-    (!items.is_empty()).then(|| PageSection {
-        title: "What failed".to_owned(),
-        items,
-        ..PageSection::default()
-    })
+    paragraphs("What failed", items)
+}
+
+/// A section of paragraphs, with a line between them; none without any.
+fn paragraphs(title: &str, items: Vec<String>) -> Option<PageSection> {
+    let between = |(index, item): (usize, String)| if index == 0 { item } else { format!("\n{item}") };
+    let items: Vec<String> = items.into_iter().enumerate().map(between).collect();
+    (!items.is_empty()).then(|| PageSection { title: title.to_owned(), items, ..PageSection::default() })
 }
 
 /// A node that failed: why, the end of its log, and how to run it again.
@@ -222,7 +221,7 @@ fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> Stri
         let lines: Vec<&str> = log.tail.lines().collect();
         let shown = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n");
         let log = fence("text", &shown, LOG_CHARACTERS);
-        text.push_str(&format!("\n<details><summary>The end of its log</summary>\n\n{log}\n</details>\n"));
+        text.push_str(&format!("\n<details><summary>The end of its log</summary>\n\n{log}\n\n</details>\n"));
     }
     // While anything else of it runs, a retry would be refused.
     if standing.status.phase.is_terminal() {
@@ -237,7 +236,7 @@ fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> Stri
             text.push_str(&format!("\n{}\n", fence("text", &command, 300)));
         }
     }
-    text + "\n"
+    text
 }
 
 fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
@@ -393,11 +392,11 @@ mod tests {
     #[test]
     fn the_progress_says_what_waits_and_how_it_goes_on() {
         let found = render(&[standing("release")], COMMENT_LIMIT, None);
-        let body: Vec<&str> = found.comment.lines().skip(2).take(17).collect();
+        let body: Vec<&str> = found.comment.lines().skip(2).take(29).collect();
         insta::assert_snapshot!(body.join("\n"), @r#"
-        ## ⏳ planspec: 1 Blocked
+        ## ⏳ `search-2` waits for `release`
 
-        Executions introduced by this change.
+        The execution introduced by this change.
 
         | Execution | Phase | Nodes | Started | Ended |
         | --- | --- | --- | --- | --- |
@@ -405,13 +404,25 @@ mod tests {
 
         ### What waits
 
-        | What | Waits for | Who | Comment to continue |
-        | --- | --- | --- | --- |
-        | [`search-2/review`](https://github.example/octo/repo/issues/7) | release | `release` | `/planspec approve release` |
+        [`search-2/review`](https://github.example/octo/repo/issues/7) waits for `release`: release
+
+        ```text
+        /planspec approve release
+        ```
 
         ### What failed
 
-        * `search-2/lint` failed. release
+        `search-2/lint` failed: release
+
+        <details><summary>The end of its log</summary>
+
+        ```text
+        warning
+        release
+        error: 2 problems
+        ```
+
+        </details>
         "#);
     }
 

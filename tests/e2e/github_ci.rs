@@ -565,8 +565,8 @@ fn an_execution_in_a_file_that_was_there_belongs_to_the_pull_request_that_added_
     });
     assert!(told[0].contains("approve e/look") && !told[0].contains("approve e2/look"), "{told:?}");
     assert!(told[1].contains("approve e2/look") && !told[1].contains("approve e/look"), "{told:?}");
-    // The table says whom it waits for, and where the record can be read.
-    assert!(told[0].contains("| `author`, `wendy`, `team:security` |"), "{told:?}");
+    // It says whom it waits for, and where the record can be read.
+    assert!(told[0].contains("`e` waits for `author`, `wendy`, `team:security`"), "{told:?}");
     let address = "(https://github.com/acme/app/blob/planspec/status/team/executions/e.yaml)";
     assert!(told[0].contains(address), "{told:?}");
     let (id, outcome) = world.says("wendy", "/planspec approve e2/look");
@@ -718,7 +718,7 @@ fn where_several_executions_wait_one_is_named() {
     world.environment.commit_files(&[("more.yaml", &again.replace("name: e,", "name: e2,"))], "Once more");
     world.pass().succeeds();
     // What the comment on the pull request proposes is what can be written.
-    assert!(world.host.own_comments()[0].contains("`/planspec approve e/look`"));
+    assert!(world.host.own_comments()[0].contains("```text\n/planspec approve e/look\n```"));
     let answer = |text: &str, who: &str, reaction: &str| {
         let (id, outcome) = world.says(who, text);
         assert_eq!(world.reaction(id).as_deref(), Some(reaction), "{text}: {outcome:?}");

@@ -73,5 +73,5 @@ fn the_readme_shows_what_a_pull_request_is_told() {
     assert!(page.contains(&format!("```text\n{command}\n```\n")), "the README shows another command");
     let (id, outcome) = world.says("rosa", command);
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
-    assert!(world.host.own_comments()[1].contains("1 Succeeded"));
+    assert!(world.host.own_comments()[1].contains("`sso-exec-001` succeeded"));
 }

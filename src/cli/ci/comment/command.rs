@@ -427,7 +427,7 @@ mod tests {
                 comments.extend(next_steps(&situation).iter().filter_map(NextStep::comment));
             }
         }
-        assert_eq!(comments.len(), 5, "{comments:?}");
+        assert_eq!(comments.len(), 6, "{comments:?}");
         for comment in comments {
             assert!(parsed(&comment).is_ok(), "{comment}");
         }
