@@ -82,6 +82,15 @@ fn places_in_json_are_found_beside_escapes_that_yaml_does_not_know() {
     assert_eq!((entry.value.from.line, entry.value.from.column), (2, 7));
 }
 
+/// The parser takes the marker for a part of the text.
+#[test]
+fn block_text_at_the_top_hides_no_document() {
+    for text in ["|\n---\na: 1\n", ">\n---\n", "a: 1\n---\n|-\n---\nb: 2\n"] {
+        assert_eq!(values(text), None, "{text:?}");
+    }
+    check("a: |\n  x\n---\nb: 1\n", r#"[{"a": "x\n"}, {"b": 1}]"#);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 

@@ -115,6 +115,12 @@ impl TreeBuilder<'_> {
                 let plain = style == ScalarStyle::Plain;
                 let mut text = text.into_owned();
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                // The parser takes a following `---` for a part of such a text, and a manifest behind it would be left out in
+                // silence. No manifest begins like this, so nothing is lost.
+                if block && self.open.is_empty() {
+                    let message = "block text where a mapping is expected".to_owned();
+                    return Err(ReadError::Syntax { at: range.from, message });
+                }
                 if block && self.open_end.is_some_and(|end| span.end.index() >= end) && text.ends_with('\n') {
                     text.pop();
                 }
