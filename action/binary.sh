@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds the planspec binary: the one that was named, one built from this source, or a release whose checksum is right.
+# Finds the planspec binary: the one that was named, one built from this source, or a release whose provenance is right.
 # Its path becomes the output `path`. Works with the bash 3.2 of macOS.
 set -euo pipefail
 
@@ -20,14 +20,19 @@ digest() {
 # Only over the protocol of the server itself, and after a redirection only over HTTPS.
 download() {
   curl --fail --silent --show-error --location --retry 3 --retry-delay 2 --max-time 300 \
-    --proto "=${GITHUB_SERVER_URL%%:*}" --proto-redir =https --output "$2" --url "$1" ||
+    --proto "=${server%%:*}" --proto-redir =https --output "$2" --url "$1" ||
     fail "cannot download $1"
+}
+
+# The C library: a container may have musl, or none at all, and a program that is linked with glibc does not start there.
+library() {
+  if { ldd --version 2>&1 || true; } | grep -qiE 'glibc|gnu libc'; then echo gnu; else echo musl; fi
 }
 
 target() {
   case "$(uname -s)/$(uname -m)" in
-    Linux/x86_64) echo x86_64-unknown-linux-gnu ;;
-    Linux/aarch64 | Linux/arm64) echo aarch64-unknown-linux-gnu ;;
+    Linux/x86_64) echo "x86_64-unknown-linux-$(library)" ;;
+    Linux/aarch64 | Linux/arm64) echo "aarch64-unknown-linux-$(library)" ;;
     Darwin/x86_64) echo x86_64-apple-darwin ;;
     Darwin/arm64) echo aarch64-apple-darwin ;;
     *) return 1 ;;
@@ -39,6 +44,33 @@ own_version() {
   sed -n 's/^version = "\(.*\)"$/v\1/p' "$PLANSPEC_ACTION_PATH/../Cargo.toml" | head -n 1
 }
 
+# Whoever may write to a repository can replace a release together with its checksums. The attestation is signed by the host,
+# and says from which commit which workflow built the archive.
+check_provenance() {
+  local archive=$1 version=$2 repository=$3
+  case "$PLANSPEC_PROVENANCE" in
+    required | "") ;;
+    checksum)
+      printf '::notice title=planspec::%s is only compared with its checksum, as `provenance` asks\n' "${archive##*/}"
+      return
+      ;;
+    *) fail "the input \`provenance\` is \`required\` or \`checksum\`" ;;
+  esac
+  command -v gh >/dev/null 2>&1 ||
+    fail "the provenance of ${archive##*/} cannot be verified without \`gh\`; install it on the runner, or set \`provenance: checksum\`"
+  local wanted=(--repo "$repository" --signer-workflow "$repository/.github/workflows/release.yml"
+    --source-ref "refs/tags/$version" --deny-self-hosted-runners)
+  # The workflow pins a commit of this action, and that commit decides: a tag can be moved, and then names another one.
+  if [ -z "$PLANSPEC_VERSION" ] && [[ $PLANSPEC_ACTION_REF =~ ^[0-9a-f]{40}$ ]]; then
+    wanted+=(--source-digest "$PLANSPEC_ACTION_REF")
+  fi
+  GH_HOST=${server#*://} GH_TOKEN=$PLANSPEC_TOKEN gh attestation verify "$archive" "${wanted[@]}" >"$folder/attestation.log" 2>&1 || {
+    # Lines of another program: none of them may become a command of the runner.
+    sed 's/^/  /; s/::/: :/g' "$folder/attestation.log"
+    fail "the provenance of ${archive##*/} is not that of $version of $repository; nothing of it is run"
+  }
+}
+
 # The names that go into the address are of a known form: neither `..` nor `?` nor a space gets into it.
 released() {
   local version=${PLANSPEC_VERSION:-$(own_version)} repository=$PLANSPEC_ACTION_REPOSITORY place archive wanted
@@ -47,13 +79,14 @@ released() {
     fail "which repository's releases? Set the input \`repository\`, or \`build: true\`, or \`binary\`"
   place=$(target) || fail "there is no release for $(uname -s) on $(uname -m); set \`build: true\`"
   archive=planspec-$version-$place.tar.gz
-  local from=$GITHUB_SERVER_URL/$repository/releases/download/$version
+  local from=$server/$repository/releases/download/$version
   download "$from/SHA256SUMS" "$folder/SHA256SUMS"
   wanted=$(awk -v name="$archive" '$2 == name { print $1 }' "$folder/SHA256SUMS")
   [[ $wanted =~ ^[0-9a-f]{64}$ ]] || fail "SHA256SUMS of $version does not name $archive"
   download "$from/$archive" "$folder/$archive"
   [ "$(digest "$folder/$archive")" = "$wanted" ] ||
     fail "$archive is not what SHA256SUMS of $version says; nothing of it is run"
+  check_provenance "$folder/$archive" "$version" "$repository"
   tar -xzf "$folder/$archive" -C "$folder" planspec
   binary=$folder/planspec
 }
@@ -64,6 +97,11 @@ built() {
   binary=$folder/release/planspec
 }
 
+# GitHub Enterprise Server holds no releases of planspec: there, `server` names the host that does.
+server=${PLANSPEC_SERVER:-$GITHUB_SERVER_URL}
+[[ $server =~ ^https?://[A-Za-z0-9.:-]+$ ]] || fail "the input \`server\` is not an address such as https://host.example"
+# The job's token belongs to the job's own host, and is sent to no other.
+[ "$server" = "$GITHUB_SERVER_URL" ] || PLANSPEC_TOKEN=
 folder=$(mktemp -d "${RUNNER_TEMP:-${TMPDIR:-/tmp}}/planspec.XXXXXX")
 binary=$PLANSPEC_BINARY
 if [ -z "$binary" ]; then

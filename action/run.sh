@@ -6,6 +6,17 @@ arguments=(ci)
 if [ -n "$PLANSPEC_MAX_DURATION" ]; then
   arguments+=("--max-duration=$PLANSPEC_MAX_DURATION")
 fi
+[ -z "$PLANSPEC_PARALLEL" ] || arguments+=("--jobs=$PLANSPEC_PARALLEL")
+[ -z "$PLANSPEC_REPORT" ] || arguments+=("--report=$PLANSPEC_REPORT")
+switch() {
+  case "$2" in
+    true) arguments+=("--$1") ;;
+    false | "") ;;
+    *) printf '::error title=planspec::the input `%s` is `true` or `false`\n' "$1" && exit 1 ;;
+  esac
+}
+switch allow-mass-delete "$PLANSPEC_ALLOW_MASS_DELETE"
+switch accept-status-history "$PLANSPEC_ACCEPT_STATUS_HISTORY"
 while IFS= read -r line; do
   if [ -n "$line" ]; then
     arguments+=("$line")
@@ -23,6 +34,7 @@ if [ -n "$GITHUB_TOKEN" ]; then
 fi
 
 binary=$PLANSPEC_BINARY directory=$PLANSPEC_DIRECTORY
-unset PLANSPEC_ACTION_PATH PLANSPEC_ARGUMENTS PLANSPEC_BINARY PLANSPEC_DIRECTORY PLANSPEC_MAX_DURATION
+unset PLANSPEC_ACCEPT_STATUS_HISTORY PLANSPEC_ACTION_PATH PLANSPEC_ALLOW_MASS_DELETE PLANSPEC_ARGUMENTS PLANSPEC_BINARY
+unset PLANSPEC_DIRECTORY PLANSPEC_MAX_DURATION PLANSPEC_PARALLEL PLANSPEC_REPORT
 cd -- "$directory"
 exec "$binary" "${arguments[@]}"

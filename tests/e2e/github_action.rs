@@ -33,6 +33,15 @@ metadata: {name: slow, namespace: team}
 spec: {planRef: {name: slow}}
 ";
 
+/// The commit of the action that a workflow pins.
+const COMMIT: &str = "08c6903cd8c0fde910a37f88322edcfb5dd907a8";
+
+/// Writes a shell script that can be run.
+fn script(place: &Path, text: &str) {
+    fs::write(place, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 fn action(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("action").join(file)
 }
@@ -41,7 +50,9 @@ fn action(file: &str) -> PathBuf {
 fn archive() -> String {
     let target = match (std::env::consts::OS, std::env::consts::ARCH) {
         ("macos", arch) => format!("{arch}-apple-darwin"),
-        (_, arch) => format!("{arch}-unknown-linux-gnu"),
+        (_, arch) => {
+            format!("{arch}-unknown-linux-{}", if cfg!(target_env = "musl") { "musl" } else { "gnu" })
+        }
     };
     format!("planspec-v{}-{target}.tar.gz", env!("CARGO_PKG_VERSION"))
 }
@@ -64,8 +75,14 @@ impl Release {
     async fn new(sums: impl FnOnce(&str) -> String) -> Self {
         let folder = tempfile::Builder::new().prefix("planspec-action-").tempdir().unwrap();
         let program = folder.path().join("planspec");
-        fs::write(&program, "#!/bin/sh\necho planspec 0.0.0\n").unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&program, "echo planspec 0.0.0");
+        // Only `gh` can say where an archive came from, and it asks a service for that.
+        let programs = folder.path().join("bin");
+        fs::create_dir(&programs).unwrap();
+        script(
+            &programs.join("gh"),
+            "printf '%s\\n' \"$GH_HOST\" \"$GH_TOKEN\" \"$@\" >> \"$RUNNER_TEMP/asked\"\n[ \"$ATTESTED\" = yes ] || { echo '::error::no attestation'; exit 1; }",
+        );
         let packed = folder.path().join("packed.tar.gz");
         let mut tar = Command::new("tar");
         tar.arg("-czf").arg(&packed).arg("-C").arg(folder.path()).arg("planspec");
@@ -87,7 +104,11 @@ impl Release {
 
     async fn find(&self, changed: &[(&str, &str)]) -> Output {
         let mut command = Command::new("bash");
-        command.arg(action("binary.sh")).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", self.folder.path().join("bin").display());
+        command.arg(action("binary.sh")).env_clear().env("PATH", path).env("ATTESTED", "yes");
+        command.env("PLANSPEC_PROVENANCE", "required").env("PLANSPEC_TOKEN", "sesame");
+        command.env("PLANSPEC_ACTION_REF", COMMIT).env("PLANSPEC_SERVER", "");
         command.env("GITHUB_SERVER_URL", self.server.uri()).env("RUNNER_TEMP", self.folder.path());
         command.env("GITHUB_OUTPUT", self.folder.path().join("output"));
         command.env("PLANSPEC_ACTION_PATH", action("")).env("PLANSPEC_ACTION_REPOSITORY", "wendy/planspec");
@@ -128,6 +149,67 @@ async fn a_release_that_is_not_what_its_checksums_say_is_never_run() {
     silent.refuses(&[], "does not name").await;
 }
 
+/// Checksums can be replaced together with the archive: the attestation has to name repository, workflow, tag and commit.
+#[tokio::test]
+async fn a_release_whose_provenance_is_not_confirmed_is_never_run() {
+    if !has(&["bash", "curl"]) {
+        return;
+    }
+    let release = Release::new(|digest| format!("{digest}  {}\n", archive())).await;
+    release.refuses(&[("ATTESTED", "no")], "nothing of it is run").await;
+    release.refuses(&[("PLANSPEC_PROVENANCE", "no")], "`required` or `checksum`").await;
+    release.refuses(&[("PLANSPEC_SERVER", "file:///tmp")], "is not an address").await;
+    let output = release.find(&[("ATTESTED", "no")]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        !said.contains("::error::no attestation"),
+        "what `gh` prints becomes no command of the runner: {said}"
+    );
+    let asked = release.folder.path().join("asked");
+    fs::remove_file(&asked).unwrap();
+    assert!(release.find(&[]).await.status.success());
+    let tag = format!("refs/tags/v{}", env!("CARGO_PKG_VERSION"));
+    let said = fs::read_to_string(&asked).unwrap();
+    let said: Vec<&str> = said.lines().collect();
+    let host = release.server.uri();
+    assert_eq!(said[..4], [host.trim_start_matches("http://"), "sesame", "attestation", "verify"]);
+    let wanted = [
+        "--repo",
+        "wendy/planspec",
+        "--signer-workflow",
+        "wendy/planspec/.github/workflows/release.yml",
+        "--source-ref",
+        &tag,
+        "--deny-self-hosted-runners",
+        "--source-digest",
+        COMMIT,
+    ];
+    assert_eq!(said[5..], wanted);
+    // A version of one's own choice was not built from the commit that is pinned; the token goes to no other host.
+    fs::remove_file(&asked).unwrap();
+    let version = format!("v{}", env!("CARGO_PKG_VERSION"));
+    let own = [
+        ("PLANSPEC_VERSION", version.as_str()),
+        ("GITHUB_SERVER_URL", "http://other.example"),
+        ("PLANSPEC_SERVER", &host),
+    ];
+    assert!(release.find(&own).await.status.success());
+    let said = fs::read_to_string(&asked).unwrap();
+    assert!(!said.contains("--source-digest") && said.lines().nth(1) == Some(""), "{said}");
+    // Whoever asks for less gets less, and reads that in the log.
+    let output = release.find(&[("ATTESTED", "no"), ("PLANSPEC_PROVENANCE", "checksum")]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("only compared with its checksum"), "{said}");
+}
+
+/// The marketplace reads the definition at the root; workflows that name the folder read the other.
+#[test]
+fn the_action_at_the_root_is_the_one_in_its_folder() {
+    let here = fs::read_to_string(action("action.yml")).unwrap();
+    let root = fs::read_to_string(action("../action.yml")).unwrap();
+    assert_eq!(root, here.replace("${{ github.action_path }}", "${{ github.action_path }}/action"));
+}
+
 #[tokio::test]
 async fn inputs_of_the_action_become_no_part_of_an_address_or_a_script() {
     if !has(&["bash", "curl"]) {
@@ -160,6 +242,8 @@ fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
     command.env("GITHUB_SERVER_URL", "http://host.example").env("GITHUB_TOKEN", "sesame");
     command.env("PLANSPEC_ACTION_PATH", "x").env("PLANSPEC_BINARY", &program);
     command.env("PLANSPEC_ARGUMENTS", "--report=$(id) `id`\n\n*").env("PLANSPEC_MAX_DURATION", "5m");
+    command.env("PLANSPEC_PARALLEL", "2; id").env("PLANSPEC_REPORT", "$(id)");
+    command.env("PLANSPEC_ALLOW_MASS_DELETE", "true").env("PLANSPEC_ACCEPT_STATUS_HISTORY", "false");
     command.env("PLANSPEC_DIRECTORY", folder.path());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -168,6 +252,9 @@ fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
         &format!("::add-mask::{basic}"),
         "<ci>",
         "<--max-duration=5m>",
+        "<--jobs=2; id>",
+        "<--report=$(id)>",
+        "<--allow-mass-delete>",
         "<--report=$(id) `id`>",
         "<*>",
         &format!("AUTHORIZATION: basic {basic}"),
@@ -203,6 +290,9 @@ fn an_interrupt_of_the_step_s_shell_alone_leaves_a_clean_state() {
     shell.envs(planspec.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.env("PLANSPEC_BINARY", planspec.get_program()).env("PLANSPEC_ACTION_PATH", action(""));
     shell.env("PLANSPEC_ARGUMENTS", "").env("PLANSPEC_MAX_DURATION", "").env("PLANSPEC_DIRECTORY", ".");
+    for name in ["PARALLEL", "REPORT", "ALLOW_MASS_DELETE", "ACCEPT_STATUS_HISTORY"] {
+        shell.env(format!("PLANSPEC_{name}"), "");
+    }
     shell.env("GITHUB_TOKEN", "").env("GITHUB_EVENT_NAME", "schedule").env("GITHUB_EVENT_PATH", &event);
     shell.env("GITHUB_SERVER_URL", "https://github.com").env("GITHUB_ACTIONS", "true");
     let mut runner = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -81,6 +81,6 @@ fn the_workflow_that_comments_for_forks_takes_nothing_of_the_change_but_data() {
     assert_eq!(steps(job), ["actions/download-artifact", "wendy/planspec/action"]);
     let job = &validate["jobs"]["validate"];
     assert_eq!(steps(job), ["actions/checkout", "wendy/planspec/action", "actions/upload-artifact"]);
-    let written = &job["steps"][1]["with"]["args"];
-    assert_eq!(written.as_str().unwrap().trim_start_matches("--report="), job["steps"][2]["with"]["path"]);
+    let written = &job["steps"][1]["with"]["report"];
+    assert!(written.is_string() && *written == job["steps"][2]["with"]["path"], "{written}");
 }

@@ -35,7 +35,7 @@ class World:
         atexit.register(self.end)
         bin_ = f"{RIG}/venv/bin:" if os.path.isdir(f"{RIG}/venv/bin") else ""
         self.environment = {
-            "PATH": bin_ + os.environ["PATH"], "HOME": f"{self.root}/home", "TZ": "UTC", "LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0",
+            "PATH": f"{bin_}{HERE}/attest:" + os.environ["PATH"], "RIG_ATTESTATION": f"{self.root}/attestation.json", "HOME": f"{self.root}/home", "TZ": "UTC", "LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0",
             "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_AUTHOR_NAME": "wendy", "GIT_AUTHOR_EMAIL": "wendy@acme.test", "GIT_COMMITTER_NAME": "wendy", "GIT_COMMITTER_EMAIL": "wendy@acme.test",
         }
@@ -60,13 +60,16 @@ class World:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def release(self, program):
-        """What the action downloads: the program as a release of octo-org/planspec, with its checksum."""
+        """What the action downloads: the program as a release of octo-org/planspec, with its checksum and its attestation."""
         folder = f"{self.root}/git/releases"
         os.makedirs(folder)
         with tarfile.open(f"{folder}/{ARCHIVE}", "w:gz", compresslevel=1) as tar:
             tar.add(program, "planspec")
         with open(f"{folder}/{ARCHIVE}", "rb") as archive, open(f"{folder}/SHA256SUMS", "w") as sums:
-            sums.write(f"{hashlib.sha256(archive.read()).hexdigest()}  {ARCHIVE}\n")
+            digest = hashlib.sha256(archive.read()).hexdigest()
+            sums.write(f"{digest}  {ARCHIVE}\n")
+        with open(self.environment["RIG_ATTESTATION"], "w") as said:
+            json.dump({"repo": "octo-org/planspec", "tag": f"v{VERSION}", "commit": COMMIT, "digest": digest}, said)
 
     def serve(self):
         self.bare = self.repository("acme/app", "tok-admin")
