@@ -5,6 +5,7 @@ mod agent;
 mod attempt;
 mod context;
 mod criteria;
+mod delivery;
 mod external;
 mod git_host;
 mod github_actions;
@@ -28,6 +29,7 @@ use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
+pub use delivery::{BranchMerge, BranchMerger, UpstreamWork};
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{

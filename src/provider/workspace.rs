@@ -20,8 +20,9 @@ pub trait Workspace: Send + Sync {
 
 /// Why there is no checkout.
 #[derive(Debug, thiserror::Error)]
-#[error("no checkout of the pinned commit")]
+#[error("{doing}")]
 pub struct WorkspaceError {
+    doing: &'static str,
     fault: WorkspaceFault,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -40,7 +41,14 @@ pub enum WorkspaceFault {
 impl WorkspaceError {
     /// Says whose fault it is, and why.
     pub fn new(fault: WorkspaceFault, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { fault, source: source.into() }
+        Self { doing: "no checkout of the pinned commit", fault, source: source.into() }
+    }
+
+    /// The same, of something else than making a checkout.
+    #[must_use]
+    pub fn while_doing(mut self, doing: &'static str) -> Self {
+        self.doing = doing;
+        self
     }
 
     /// How an attempt ends that got no checkout.
