@@ -7,7 +7,6 @@ mod context;
 mod criteria;
 mod delivery;
 mod external;
-mod git_host;
 mod github_actions;
 mod http;
 mod human;

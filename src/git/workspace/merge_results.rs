@@ -51,7 +51,8 @@ impl ObjectCache {
         commit: &NewCommit,
     ) -> Result<ResultMerge, GitError> {
         let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"];
-        let (ours_text, theirs_text) = (ours.to_string(), theirs.to_string());
+        let ours_text = ours.to_string();
+        let theirs_text = theirs.to_string();
         let mut program = self.git().env("GIT_ATTR_SOURCE", attributes.to_string()).args(args);
         if let Some(base) = base {
             program = program.args([format!("--merge-base={base}")]);

@@ -10,6 +10,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::selector::nearest;
 use crate::manifest::schemas;
+use crate::model::Kind;
 
 /// Print a JSON Schema, or write all of them into a directory
 ///
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<
         return Ok(Exit::Done);
     }
     // `goals` and `Goal` name a kind here as they do for every other command.
-    let wanted = match arguments.name.parse::<crate::model::Kind>() {
+    let wanted = match arguments.name.parse::<Kind>() {
         Ok(kind) => kind.singular().to_owned(),
         Err(_) => arguments.name.to_ascii_lowercase(),
     };
