@@ -298,7 +298,7 @@ mod tests {
         check_refused("desiredBranch: a..b\n", "PS2007", 1, 16, "/desiredBranch");
         check_refused("desiredBranch: ops\nstatusBranch: ops/status\n", "PS2007", 2, 15, "/statusBranch");
         check_refused("desiredBranch: planspec/status\n", "PS2007", 1, 1, "/statusBranch");
-        check_refused("providers: {merge: [main, \"release/*\"]}\n", "PS2007", 1, 26, "/providers/merge/1");
+        check_refused("providers: {merge: [main, \"release/*\"]}\n", "PS2007", 1, 27, "/providers/merge/1");
         check_refused(
             "providers: {merge: [{branch: planspec/status}]}\n",
             "PS2007",

@@ -28,12 +28,11 @@ use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
-pub use delivery::{BranchMerge, BranchMerger, UpstreamWork};
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
-    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
-    WorkspaceError, WorkspaceFault,
+    BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
+    PrivateCheckout, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
 };
 
 use crate::model::JsonMap;

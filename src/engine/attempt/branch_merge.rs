@@ -102,7 +102,7 @@ impl OrderedMerge {
                 }
                 // Made again on the new tip, and looked at again: the winner may be another runner with this very work.
                 SwapResult::Moved(found) => {
-                    info!(branch, %tip, ?found, attempt, "lost the race for a branch; merging again")
+                    info!(branch, %tip, ?found, attempt, "lost the race for a branch; merging again");
                 }
             }
         }
@@ -179,7 +179,7 @@ impl OrderedMerge {
         match &merge {
             ResultMerge::Commit(merge) => cache.export(*merge, &[tip, work], repo)?,
             ResultMerge::Conflicts(files) => {
-                info!(branch, %tip, %work, ?files, "the work conflicts with a branch")
+                info!(branch, %tip, %work, ?files, "the work conflicts with a branch");
             }
         }
         Ok(merge)

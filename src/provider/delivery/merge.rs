@@ -6,13 +6,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{BranchMerge, UpstreamWork};
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::AttemptLog;
 use crate::provider::settings::Settings;
 use crate::provider::{
-    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderContext,
-    Stop,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, BranchMerge, ConfigError, Control, Provider,
+    ProviderContext, Stop, UpstreamWork,
 };
 
 const SCHEME: &str = "merge://";
@@ -114,7 +113,7 @@ impl Merge {
         match merger.merge_into(branch, &|| stopped().is_none()) {
             Ok(BranchMerge::Delivered(merge)) => {
                 log.write(format!("merged {commit} into {branch} as {merge}\n").as_bytes());
-                succeeded(attempt, Some(merge), branch)
+                succeeded(attempt, Some(&merge), branch)
             }
             Ok(BranchMerge::Conflicts(files)) => {
                 let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
@@ -166,7 +165,7 @@ impl Provider for Merge {
     }
 }
 
-fn succeeded(attempt: &Attempt, commit: Option<String>, branch: &str) -> AttemptOutcome {
+fn succeeded(attempt: &Attempt, commit: Option<&str>, branch: &str) -> AttemptOutcome {
     let mut outputs = JsonMap::from_iter([("branch".to_owned(), json!(branch))]);
     // `null` where nothing was merged: an expression that reads it gets an answer all the same.
     outputs.insert("commit".to_owned(), json!(commit));
@@ -192,12 +191,12 @@ mod tests {
 
     use super::*;
     use crate::provider::sample;
-    use crate::provider::{ProviderSettings, WorkspaceError};
+    use crate::provider::{BranchMerger, ProviderSettings, WorkspaceError};
 
     /// Says what came of it, and what it was asked.
     struct Merger(BranchMerge, Mutex<Vec<String>>);
 
-    impl super::super::BranchMerger for Merger {
+    impl BranchMerger for Merger {
         fn merge_into(
             &self,
             branch: &str,
@@ -226,7 +225,7 @@ mod tests {
         attempt.upstream = Arc::new(UpstreamWork {
             commit: Some("c".repeat(40)),
             unapproved: unapproved.iter().map(|node| node.parse().unwrap()).collect(),
-            merger: Some(Arc::clone(&merger) as Arc<dyn super::super::BranchMerger>),
+            merger: Some(Arc::clone(&merger) as Arc<dyn BranchMerger>),
         });
         let (_keep, stop) = watch::channel(stop);
         let (output, _lines) = tokio::sync::mpsc::channel(8);
