@@ -136,7 +136,8 @@ fn compare_lists(path: &str, old: &Keyed<'_>, new: &Keyed<'_>, changes: &mut Vec
         list.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect()
     };
     // A search for each node would take quadratic time in a large plan.
-    let (at_old, at_new) = (index(old), index(new));
+    let at_old = index(old);
+    let at_new = index(new);
     for (key, before) in old {
         let after = at_new.get(key).and_then(|&at| new.get(at)).map(|(_, value)| *value);
         compare_members(&format!("{path}[{key}]"), Some(before), after, changes);
@@ -148,7 +149,8 @@ fn compare_lists(path: &str, old: &Keyed<'_>, new: &Keyed<'_>, changes: &mut Vec
 
 fn compare_as_sets(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<FieldChange>) {
     let texts = |list: &[Value]| list.iter().map(Value::to_string).collect::<std::collections::HashSet<_>>();
-    let (in_old, in_new) = (texts(old), texts(new));
+    let in_old = texts(old);
+    let in_new = texts(new);
     let change = |value: &Value, gone: bool| {
         let end = |end: &str| value.get(end).and_then(Value::as_str).unwrap_or_default().to_owned();
         let value = Some(value.clone());

@@ -41,7 +41,8 @@ impl<'w> Inventory<'w> {
             None => Desired::default(),
         };
         let broken = desired.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        let (mut declared, mut duplicates) = (BTreeMap::new(), BTreeSet::new());
+        let mut declared = BTreeMap::new();
+        let mut duplicates = BTreeSet::new();
         for resource in desired.resources {
             match declared.entry(resource.key()) {
                 Entry::Vacant(free) => {
@@ -115,7 +116,8 @@ impl<'w> Inventory<'w> {
         context: &mut Context,
     ) -> Result<SelectedObjects, CliError> {
         let mut objects: BTreeMap<ResourceKey, LiveObject> = BTreeMap::new();
-        let (mut unreadable, mut missing) = (BTreeSet::new(), None);
+        let mut unreadable = BTreeSet::new();
+        let mut missing = None;
         let namespace = context.options.namespace.clone();
         for target in targets {
             let keys = self.keys(target, namespace.as_ref())?;

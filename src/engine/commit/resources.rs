@@ -18,10 +18,11 @@ use crate::git::ObjectId;
 use crate::graph::Topology;
 use crate::index::{Topic, WaitSet};
 use crate::model::{
-    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind,
+    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalPhase, GoalSpec, GoalStatus, Kind,
     LabelSelector, PlanSpec, ResourceKey, ResourceStatus, Spec, StatusMetadata, StatusRecord, StringMap,
     UnboundReason,
 };
+use crate::plan::GateRequest;
 use crate::plan::derived_status::{binding_status, capability_status, plan_status};
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
 use crate::provider::Registry;
@@ -260,7 +261,7 @@ fn goal_of(
         })
         .collect();
     let status = goal_status(&view, &plans, &runs, previous, now);
-    if !matches!(status.phase, crate::model::GoalPhase::Succeeded | crate::model::GoalPhase::Failed) {
+    if !matches!(status.phase, GoalPhase::Succeeded | GoalPhase::Failed) {
         // A deadline that has passed is in the status already, and would wake the goal at every pass.
         settled.wake = deadline(&view).filter(|&end| end > now);
     }
@@ -353,7 +354,7 @@ pub(crate) type RecordUpdate = (Option<Arc<StatusRecord>>, StatusRecord);
 pub(crate) fn gate_waiting(
     snapshot: &Snapshot,
     newer: PendingRecords<'_>,
-    demand: &crate::plan::GateRequest,
+    demand: &GateRequest,
     now: Timestamp,
 ) -> Result<Option<RecordUpdate>, EngineError> {
     // Two Executions may come to one gate in one commit, and the second stands on what the first has put.

@@ -10,8 +10,10 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::metadata::first_seen;
 use crate::engine::snapshot::pin::sources;
 use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
+use crate::git::ObjectId;
 use crate::model::{PinnedGraph, ResourceKey};
 use crate::plan::{LeaseState, lease_state};
+use crate::record::PinKind;
 use crate::run::ExecutionChange;
 
 /// Pins an Execution to what the desired branch holds now, where that is the same spec and the same graph.
@@ -71,7 +73,7 @@ pub(super) fn accept(
     Ok(effect)
 }
 
-type NewPin = (PinnedGraph, Vec<(crate::record::PinKind, crate::git::ObjectId)>);
+type NewPin = (PinnedGraph, Vec<(PinKind, ObjectId)>);
 
 /// The pin of what is declared now. It has to be what was pinned: an approval, or a node that has ended, would else stand for
 /// something that nobody has seen.

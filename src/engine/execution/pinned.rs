@@ -20,8 +20,8 @@ use crate::engine::snapshot::pin_check::{PinCheck, check, check_commit, node_dif
 use crate::git::ObjectId;
 use crate::index::{Declaration, WaitSet};
 use crate::model::{
-    Condition, ExecutionStatus, NodeId, NodeReason, PIN_MISMATCH, PinnedGraph, ResourceKey, Waiting, after,
-    spec_digest,
+    Condition, ConditionStatus, ExecutionStatus, NodeId, NodeReason, NodeStatus, PIN_MISMATCH, PinnedGraph,
+    ResourceKey, Waiting, after, spec_digest,
 };
 use crate::plan::{LeaseState, hold, lease_state};
 use crate::record::PinKind;
@@ -310,8 +310,7 @@ fn held(step: PreparedStep) -> ExecutionStep {
 fn cancel_all(step: &mut PreparedStep, now: Timestamp) {
     let nodes: Vec<NodeId> = step.draft.status.node_statuses.keys().cloned().collect();
     for node in nodes {
-        let away =
-            step.draft.status.node_statuses.get(&node).is_some_and(crate::model::NodeStatus::is_remote);
+        let away = step.draft.status.node_statuses.get(&node).is_some_and(NodeStatus::is_remote);
         let note =
             if away { "; its work elsewhere is not called off, because the pin does not hold" } else { "" };
         let message = format!("cancelled{note}");
@@ -324,7 +323,7 @@ fn note_mismatch(status: &mut ExecutionStatus, why: &str, now: Timestamp) -> boo
         &mut status.conditions,
         Condition {
             kind: PIN_MISMATCH.to_owned(),
-            status: crate::model::ConditionStatus::True,
+            status: ConditionStatus::True,
             reason: "NotMerged".to_owned(),
             message: why.to_owned(),
             last_transition_time: now,

@@ -116,7 +116,8 @@ fn was_merged(
     commit: ObjectId,
     manifests: &PinnedManifests,
 ) -> Result<MergedAnswer, EngineError> {
-    let (repo, desired) = (&snapshot.repo, snapshot.desired.id);
+    let repo = &snapshot.repo;
+    let desired = snapshot.desired.id;
     let tip = snapshot.merged.was_tip(repo, desired, commit)?;
     if tip != MergedAnswer::Yes {
         return Ok(tip);

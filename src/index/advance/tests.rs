@@ -100,7 +100,8 @@ impl History {
         let repo = Repo::init_bare(folder.path(), "main").unwrap();
         let empty = repo.edit_tree(None, &BTreeMap::new()).unwrap();
         let tips = vec![(StatusTree::default(), None)];
-        let (files, writer) = (BTreeMap::new(), Writer::new());
+        let files = BTreeMap::new();
+        let writer = Writer::new();
         Self { _folder: folder, repo, files, trees: vec![empty], tips, writer }
     }
 
@@ -238,7 +239,8 @@ fn check(steps: &[Step]) {
         kept.advance(&history.repo, history.target(), &config).unwrap();
         let mut fresh = Index::open(None).unwrap();
         fresh.advance(&history.repo, history.target(), &config).unwrap();
-        let (kept_content, fresh_content) = (content(&kept), content(&fresh));
+        let kept_content = content(&kept);
+        let fresh_content = content(&fresh);
         let differing = kept_content
             .keys()
             .chain(fresh_content.keys())

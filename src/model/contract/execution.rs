@@ -131,7 +131,9 @@ impl ExecutionStatus {
     #[must_use]
     pub fn work_summary(&self) -> Option<String> {
         let results = self.node_statuses.values().filter_map(|node| node.extensions.result.as_deref());
-        let (mut files, mut insertions, mut deletions) = (0_u64, 0_u64, 0_u64);
+        let mut files = 0_u64;
+        let mut insertions = 0_u64;
+        let mut deletions = 0_u64;
         for result in results {
             files = files.saturating_add(result.files);
             insertions = insertions.saturating_add(result.insertions);
