@@ -93,7 +93,7 @@ mod tests {
 
     const OWNER_UID: &str = "6f9619ff-8b86-5011-b42d-00cf4fc964ff";
 
-    fn resource(kind: &str, name: &str, fields: &Value, spec: Value) -> Resource {
+    fn resource(kind: &str, name: &str, fields: &Value, spec: &Value) -> Resource {
         let mut metadata = json!({ "name": name, "namespace": "team" });
         metadata.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let manifest =
@@ -107,7 +107,7 @@ mod tests {
     fn schedule(runs: &Value) -> Resource {
         let mut spec = json!({ "cron": "0 2 * * *", "parameters": { "depth": 3 } });
         spec.as_object_mut().unwrap().extend(runs.as_object().unwrap().clone());
-        resource("Schedule", "nightly", &json!({}), spec)
+        resource("Schedule", "nightly", &json!({}), &spec)
     }
 
     fn plan(fields: &Value, goal: Option<&str>) -> Resource {
@@ -115,7 +115,7 @@ mod tests {
         if let Some(goal) = goal {
             spec["goalRef"] = json!({ "name": goal });
         }
-        resource("Plan", "job", fields, spec)
+        resource("Plan", "job", fields, &spec)
     }
 
     fn derived(origin: Origin) -> DerivedExecution {
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(three, Err("2026-03-04T03:00:00Z is not a time of team/schedule/nightly".to_owned()));
         let node = expected(&Origin::Node(NodeId::new("a").unwrap()), &owner, &plan, None);
         assert_eq!(node, Err("team/schedule/nightly makes no such execution".to_owned()));
-        let another = resource("Goal", "nightly", &json!({}), json!({ "description": "x" }));
+        let another = resource("Goal", "nightly", &json!({}), &json!({ "description": "x" }));
         assert!(expected(&two, &another, &plan, None).unwrap_err().contains("pinned as its owner"));
     }
 
@@ -165,14 +165,14 @@ mod tests {
     fn a_run_for_a_goal_takes_a_plan_that_serves_it() {
         let owner = schedule(&json!({ "goalRef": { "name": "done" } }));
         let two = at("2026-03-04T02:00:00Z");
-        let named = resource("Goal", "done", &json!({}), json!({ "description": "x" }));
+        let named = resource("Goal", "done", &json!({}), &json!({ "description": "x" }));
         assert!(expected(&two, &owner, &plan(&json!({}), Some("done")), Some(&named)).is_ok());
         for plan in [plan(&json!({}), None), plan(&json!({}), Some("other"))] {
             let refused = expected(&two, &owner, &plan, Some(&named)).unwrap_err();
             assert_eq!(refused, "team/plan/job does not serve the goal of team/schedule/nightly");
         }
         let selector = json!({ "description": "x", "planSelector": { "matchLabels": { "for": "it" } } });
-        let selecting = resource("Goal", "done", &json!({}), selector);
+        let selecting = resource("Goal", "done", &json!({}), &selector);
         let labels = json!({ "labels": { "for": "it" } });
         assert!(expected(&two, &owner, &plan(&labels, None), Some(&selecting)).is_ok());
         assert!(expected(&two, &owner, &plan(&json!({}), Some("done")), Some(&selecting)).is_err());
