@@ -55,6 +55,7 @@ fn spec_value(spec: &Spec) -> Value {
         Spec::Binding(spec) => serde_json::to_value(spec),
         Spec::Gate(spec) => serde_json::to_value(spec),
         Spec::Execution(spec) => serde_json::to_value(spec),
+        Spec::Schedule(spec) => serde_json::to_value(spec),
     };
     value.unwrap_or(Value::Null)
 }
@@ -199,6 +200,7 @@ pub(super) mod tests {
             Kind::Binding => spec!(Binding),
             Kind::Gate => spec!(Gate),
             Kind::Execution => spec!(Execution),
+            Kind::Schedule => spec!(Schedule),
         };
         Resource {
             metadata: serde_json::from_value(metadata).unwrap(),

@@ -115,6 +115,7 @@ fn decode_spec(kind: Kind, spec: Value) -> Result<Spec, String> {
         Kind::Binding => Spec::Binding(read::decode(spec)?),
         Kind::Gate => Spec::Gate(read::decode(spec)?),
         Kind::Execution => Spec::Execution(read::decode(spec)?),
+        Kind::Schedule => Spec::Schedule(read::decode(spec)?),
     })
 }
 

@@ -40,6 +40,8 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
         extensions: ExecutionExtensions {
             // Nothing waits for an ended Execution any more.
             mutex: None,
+            // What declares a derived Execution: without it there would be nothing that a retry could run.
+            spec: status.extensions.spec.clone(),
             pinned: status.extensions.pinned.clone(),
             // An ended Execution has no lease; one that a dead runner left must not come back by a summary.
             lease: None,

@@ -10,7 +10,7 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::resolve;
 use crate::cli::view::selector::ResourceSelector;
 use crate::diagnostic::Severity;
-use crate::model::{Kind, Name, Resource, ResourceKey};
+use crate::model::{DerivedExecution, Kind, Name, Resource, ResourceKey};
 use crate::record::StatusTree;
 use crate::report::object::LiveObject;
 use crate::report::text;
@@ -81,6 +81,11 @@ impl<'w> Inventory<'w> {
             Some((path, blob)) => (Some(StatusTree::read(repo, key, &path, blob)?), Some(blob.to_string())),
             None => (None, None),
         };
+        // A derived Execution has no manifest, and its record says what it runs.
+        let resource = resource.or_else(|| {
+            let record = record.as_ref()?;
+            Some(DerivedExecution::of(record)?.resource(&record.metadata))
+        });
         Ok(Some(LiveObject { key: key.clone(), resource, record, resource_version }))
     }
 

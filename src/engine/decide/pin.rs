@@ -55,6 +55,10 @@ pub(super) fn accept(
             .push(format!("execution/{} is pinned to merged state; there is nothing to accept", key.name));
         return Ok(effect);
     };
+    if snapshot.present(key)?.is_some_and(|declared| declared.derived) {
+        // Its uid is made of that of its owner, which a rewritten branch gives another one.
+        return refuse(format!("{key} was made by its owner, and cannot be pinned anew ({why}); cancel it"));
+    }
     let (graph, pins) = now_declared(snapshot, key, &target, &pinned)?;
     let commit = snapshot.desired.id;
     let named = snapshot.merged.was_named(&snapshot.repo, commit, key, &target.metadata().uid, commit)?;

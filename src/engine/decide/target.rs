@@ -31,7 +31,7 @@ pub(super) struct DecisionTarget {
 impl DecisionTarget {
     pub(super) fn open(snapshot: &Snapshot, key: &ResourceKey) -> Result<Self, EngineError> {
         let Some(record) = snapshot.record(key)? else {
-            let declared = snapshot.index.declared(key)?.is_some();
+            let declared = snapshot.declared(key)?.is_some();
             let hint = if declared { "; it has not been observed yet: run `planspec reconcile`" } else { "" };
             return refuse(format!("there is no {key} on the status branch{hint}"));
         };

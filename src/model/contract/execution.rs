@@ -9,7 +9,7 @@ use strum::{Display, EnumString, IntoStaticStr};
 use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, NodeStatus, Reference, ResourceKey};
 
 /// The spec of an Execution.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionSpec {
     /// The plan to run.
@@ -217,6 +217,10 @@ pub struct ExecutionExtensions {
     /// What it took over from an earlier execution; decided once, when it was pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
+    // Boxed, as few Executions have one and every status would be as large.
+    /// The spec of a derived Execution, which has no manifest. It is computed again from the owner before anything runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<ExecutionSpec>>,
     /// How often it was retried; every retry is also a commit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u64,

@@ -32,6 +32,7 @@ fn record(name: &str, status: ResourceStatus) -> Arc<StatusRecord> {
         generation: 1,
         creation_timestamp: Timestamp::UNIX_EPOCH,
         annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
     };
     Arc::new(StatusRecord { metadata, status })
 }
