@@ -147,6 +147,40 @@ fn a_partial_clone_fetches_what_it_needs_and_a_missing_object_is_no_deletion() {
     assert_eq!((result.files, result.deletions), (1, 0));
 }
 
+/// A request for each file would take a team with thousands of manifests half an hour.
+#[test]
+fn a_partial_clone_fetches_the_manifests_that_it_reads_at_once() {
+    let environment = TestEnvironment::with_repository();
+    let goal = |number| {
+        let metadata = format!("metadata: {{name: g{number}, namespace: team}}");
+        let text =
+            format!("apiVersion: planspec.io/v1alpha1\nkind: Goal\n{metadata}\nspec: {{description: d}}\n");
+        (format!("goals/{number}.yaml"), text)
+    };
+    let goals: Vec<(String, String)> = (0..20).map(goal).collect();
+    let files: Vec<(&str, &str)> = goals.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    environment.commit_files(&files, "goals");
+    let bare = environment.root().join("bare.git");
+    environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
+    for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        environment.git_in(&bare, &["config", setting, "true"]).succeeds();
+    }
+    let url = format!("file://{}", bare.display());
+    let reads: [&[&str]; 2] = [&["reconcile"], &["validate", "--ref", "HEAD"]];
+    for (number, command) in reads.into_iter().enumerate() {
+        let clone = environment.root().join(format!("clone-{number}"));
+        let arguments =
+            ["clone", "--quiet", "--no-checkout", "--filter=blob:none", &url, clone.to_str().unwrap()];
+        environment.git_in(environment.root(), &arguments).succeeds();
+        environment.planspec_in(&clone, command).succeeds();
+        let packs = fs::read_dir(clone.join(".git/objects/pack")).unwrap().flatten();
+        // Git keeps what one request brings in a pack of its own: the clone, the configuration, the manifests, and the status.
+        let requests =
+            packs.filter(|pack| pack.path().extension().is_some_and(|kind| kind == "promisor")).count();
+        assert!((2..=6).contains(&requests), "{requests} requests for {command:?}");
+    }
+}
+
 fn check_out(world: &TestEnvironment, revision: &str) -> Result<std::path::PathBuf, GitError> {
     let repo = Repo::open(&world.repo()).unwrap();
     let commit = repo.resolve_commit(revision).unwrap();

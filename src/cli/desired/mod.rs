@@ -100,6 +100,7 @@ fn read_all<T: Default + Send>(
     add: impl Fn(&mut T, Parsed) + Sync,
 ) -> Result<Vec<T>, CliError> {
     let files = manifest_files(repo, commit, config)?;
+    repo.fetch_promised(files.iter().filter(|(_, entry)| entry.mode.is_file()).map(|(_, entry)| entry.id))?;
     let dir = repo.common_dir();
     files
         .par_chunks(SHARE)

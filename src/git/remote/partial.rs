@@ -1,5 +1,9 @@
 //! Partial clones: objects that were left on the remote, fetched when they are needed.
 
+use std::collections::BTreeSet;
+
+use git2::OdbLookupFlags;
+
 use super::outage::RemoteAccess;
 use super::{Remote, RemoteOptions};
 use crate::git::{GitError, ObjectId, Repo};
@@ -24,6 +28,26 @@ impl Repo {
             remote.fetch_promised(&missing)?;
         }
         Err(GitError::BadTree { id: commit, problem: "is nested too deeply" })
+    }
+
+    /// Fetches those of the objects that this partial clone left on its remote, in one request; does nothing in any other clone.
+    /// Called before many objects are read: a request for each costs a process and a connection (measured: a first pass over
+    /// 5,000 manifests took 28 minutes that way, and takes 13 s in a full clone).
+    ///
+    /// # Errors
+    /// When the remote cannot be read, or does not have them either.
+    pub fn fetch_promised(&self, ids: impl Iterator<Item = ObjectId>) -> Result<(), GitError> {
+        let Some(remote) = self.promisor()? else { return Ok(()) };
+        let odb = self.odb()?;
+        // Without a look for new packs at every object that is not here: most are not.
+        let here = |id: &ObjectId| id.oid().is_ok_and(|oid| odb.exists_ext(oid, OdbLookupFlags::NO_REFRESH));
+        let missing: BTreeSet<ObjectId> = ids.filter(|id| !here(id)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        tracing::debug!(objects = missing.len(), "fetching what the partial clone left out");
+        let missing: Vec<String> = missing.iter().map(ObjectId::to_string).collect();
+        remote.fetch_promised(&missing)
     }
 
     /// Fetches one object that this partial clone left on its remote. Whether it may be here now.

@@ -37,6 +37,9 @@ pub(super) fn apply_files(
         .filter_map(|change| Some((std::str::from_utf8(&change.path).ok()?, change)))
         .filter(|(path, _)| filter.accepts(path))
         .collect();
+    let files =
+        wanted.iter().filter_map(|(_, change)| change.new.as_ref()).filter(|entry| entry.mode.is_file());
+    repo.fetch_promised(files.map(|entry| entry.id))?;
     // All places before any removal: a declaration that moves to another file within this change was never gone, and its
     // Execution must not be cancelled.
     let mut moved = BTreeSet::new();
@@ -234,7 +237,12 @@ fn settle_place(
         return Ok(());
     }
     // Parsed again: the index keeps no manifests, which would double what Git has.
-    let bytes = repo.blob(entry.blob, manifest::most_bytes(limits))?;
+    let bytes = match repo.blob(entry.blob, manifest::most_bytes(limits)) {
+        Ok(bytes) => bytes,
+        // The limit was lowered below a file that was read under the old one: what is in force stays (Invariant 6).
+        Err(GitError::TooLarge { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
     let parsed = manifest::parse(&path, &bytes, limits);
     match parsed.resources.iter().find(|resource| resource.key() == *key) {
         Some(resource) => declare(write, resource, entry.blob, None),
