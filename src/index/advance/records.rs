@@ -26,6 +26,10 @@ pub(super) fn apply_records(
     let mut count = 0;
     // Chunks bound memory: the first pass of a new machine may read a year of records.
     for chunk in changes.chunks(CHUNK) {
+        // A fetch from a partial clone's remote leaves the records out, as it does any file.
+        let files =
+            chunk.iter().filter_map(|change| change.new.as_ref()).filter(|entry| entry.mode.is_file());
+        repo.fetch_promised(files.map(|entry| entry.id))?;
         let read = in_parallel(repo, chunk, read_record)?;
         for (key, path, found) in read.into_iter().flatten() {
             let text = key.to_string();
