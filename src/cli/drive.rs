@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Environment};
 use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};

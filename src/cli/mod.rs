@@ -8,8 +8,10 @@ mod desired;
 mod drive;
 mod error;
 mod findings;
+mod habits;
 mod options;
 mod output;
+mod output_format;
 mod repo_context;
 mod view;
 
@@ -65,10 +67,12 @@ pub fn command() -> clap::Command {
 /// Runs the program and returns the exit code of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
     report_panics();
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         // clap prints help and version on standard output, and mistakes on standard error.
         Err(answer) => {
+            let answer = habits::explain(answer, &arguments);
             let printed = answer.print();
             return match (answer.use_stderr(), printed) {
                 (true, _) => Exit::Usage.code(),

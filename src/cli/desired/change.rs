@@ -200,6 +200,25 @@ impl<'w> DesiredChange<'w> {
         String::from_utf8(bytes).map_err(|_| CliError::no(format!("{path} is not UTF-8")))
     }
 
+    /// The documents of the resources that the change is about, as they stand after it; what it deletes has none.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (key, change) in &self.changes {
+            let known = self.find(key).map(|old| old.source.path.as_str());
+            // In an edited file first: a resource may be new, or may move there.
+            let paths = self.edits.keys().map(String::as_str).chain(known);
+            let document = paths.filter(|_| *change != ChangeKind::Deleted).find_map(|path| {
+                let text = String::from_utf8(self.content(path)?).ok()?;
+                let parsed = manifest::parse(path, text.as_bytes(), &self.config.limits);
+                let source = parsed.resources.into_iter().find(|resource| resource.key() == *key)?.source;
+                let index = usize::try_from(source.document).ok()?;
+                documents::content(&text, index).map(str::to_owned)
+            });
+            texts.extend(document);
+        }
+        texts
+    }
+
     /// Everything that the change makes wrong, and everything worth knowing about it: findings in the edited
     /// files, references that would break, transitions that are not allowed.
     pub(crate) fn findings(&self) -> Vec<Diagnostic> {

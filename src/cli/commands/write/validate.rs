@@ -31,14 +31,17 @@ Examples:
   planspec validate -f planspec/ -R -o sarif > findings.sarif
   planspec validate --ref HEAD --base origin/main")]
 pub(crate) struct ValidateArguments {
+    /// The same as `-f`
+    #[arg(value_name = "FILE|DIR|-")]
+    files: Vec<String>,
     /// A file, a directory, or `-` for standard input
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
+    #[arg(short, long = "filename", alias = "file", short_alias = 'd', value_name = "FILE|DIR|-")]
     filename: Vec<String>,
     /// Read subdirectories too
-    #[arg(short = 'R', long, requires = "filename")]
+    #[arg(short = 'R', long)]
     recursive: bool,
     /// Also check for forbidden changes since this commit
-    #[arg(long, value_name = "REV", conflicts_with = "filename")]
+    #[arg(long, value_name = "REV", conflicts_with_all = ["files", "filename"])]
     base: Option<String>,
     /// Exit with 1 even if there are only warnings
     #[arg(long)]
@@ -64,10 +67,11 @@ enum CheckedTexts {
 }
 
 pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Result<Exit, CliError> {
-    let checked = if arguments.filename.is_empty() {
+    let named = [arguments.files.as_slice(), &arguments.filename].concat();
+    let checked = if named.is_empty() {
         check_repository(arguments, context)?
     } else {
-        check_files(arguments, context)?
+        check_files(&named, arguments.recursive, context)?
     };
     let ValidationInput { mut diagnostics, resources, texts, config } = checked;
     manifest::drop_consequences(&mut diagnostics);
@@ -84,7 +88,11 @@ pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Resul
 }
 
 /// Checks the files that `-f` names. References to resources outside them are resolved in the repository.
-fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<ValidationInput, CliError> {
+fn check_files(
+    named: &[String],
+    recursive: bool,
+    context: &mut Context,
+) -> Result<ValidationInput, CliError> {
     // Files can be checked outside of any repository, with the default configuration.
     let workspace = RepoContext::open(context).ok();
     let commit = workspace.as_ref().and_then(|workspace| workspace.local_desired().ok().flatten());
@@ -93,7 +101,7 @@ fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<V
         None => Config::default(),
     };
     let limits = &config.limits;
-    let files = input::read_named(&arguments.filename, arguments.recursive, &here(context)?, limits)?;
+    let files = input::read_named(named, recursive, &here(context)?, limits)?;
     let Desired { mut resources, mut diagnostics } = input::parse_all(&files, limits);
     let texts = texts_of(files);
     let read = |path: &str| texts.get(path).cloned();
