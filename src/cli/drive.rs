@@ -40,6 +40,11 @@ pub(crate) struct PassBounds {
 }
 
 impl PassBounds {
+    /// Bounded by nothing but time.
+    pub(crate) fn within(max_duration: Option<Duration>) -> Self {
+        Self { max_duration, ..Self::default() }
+    }
+
     /// The same, for a pass that carries out held-back deletions.
     pub(crate) fn with_mass_delete(&self) -> Self {
         Self { allow_mass_delete: true, ..self.clone() }

@@ -38,7 +38,9 @@ fn render(parts: &[Part], value: &Value, out: &mut String) {
                 out.push_str(&found.join(" "));
             }
             Part::Range(path, inner) => {
-                path.find(value).into_iter().for_each(|item| render(inner, item, out))
+                for item in path.find(value) {
+                    render(inner, item, out);
+                }
             }
         }
     }

@@ -174,7 +174,7 @@ fn see_to_it(
             }
             context.out.note("nobody else drives it: reconciling here")?;
             context.out.flush()?;
-            let bounds = PassBounds { max_duration: arguments.timeout.clone(), ..PassBounds::default() };
+            let bounds = PassBounds::within(arguments.timeout.clone());
             let summary = drive(RepoContext::open(context)?, bounds.options(context), context)?;
             if summary.waiting_count > 0 {
                 context.out.note("still waiting; after the answer, `planspec reconcile` goes on")?;
@@ -196,7 +196,8 @@ pub(super) struct RunRequest {
 impl RunRequest {
     /// What an earlier execution ran.
     fn again(earlier: &LiveObject, revision: &DesiredChange<'_>) -> Result<Self, CliError> {
-        let (name, namespace) = (&earlier.key.name, earlier.key.namespace.clone());
+        let name = &earlier.key.name;
+        let namespace = earlier.key.namespace.clone();
         let hint = format!("name a plan: planspec run plan/NAME --from-execution {name}");
         let Some(spec) = reuse::spec_of(earlier) else {
             return Err(CliError::no(format!("the manifest of {} is gone", earlier.key)).hint(hint));
