@@ -44,6 +44,11 @@ const FLAGS: &[FlagHabit] = &[
         &["get", "describe", "status"],
         "`-o json`, `-o yaml`, `-o jsonpath=TEMPLATE`",
     ),
+    (
+        &["--comment", "--reason", "--body", "-b", "-c"],
+        &["approve", "reject", "cancel", "retry", "complete", "suspend"],
+        "`-m TEXT`",
+    ),
     (&["--branch", "-b", "--revision"], &[], "`--ref REV` reads another branch or commit"),
     (&["--repository", "--git-dir"], &[], "`--repo PATH|URL`, or `-C DIR`"),
     (&["-L", "-n"], &["history"], "`--limit COUNT`"),

@@ -12,6 +12,7 @@ mod habits;
 mod options;
 mod output;
 mod output_format;
+mod question;
 mod repo_context;
 mod view;
 
@@ -36,7 +37,7 @@ Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal`,
 `goal/NAME` and the short names go, pl, cap, bi, ga and ex are accepted too.
 
 Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Git, network, permission);
-4 lost a race after all retries; 70 a bug in planspec.
+4 lost a race after all retries; 70 a bug in planspec; 130 interrupted.
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
 PLANSPEC_COLOR set defaults for the global options of the same names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR

@@ -104,10 +104,10 @@ fn a_dry_run_shows_what_would_be_written() {
         text,
         "apiVersion: planspec.io/v1alpha1\nkind: Execution\nmetadata:\n  name: next\n  namespace: team\nspec:\n  planRef:\n    name: work\n"
     );
-    environment.write("goal.yaml", &format!("# why\n{}", goal("new", "Kept")));
+    environment.write("goal.yaml", &goal("new", "Kept # why"));
     let text =
         environment.planspec(&["apply", "goal.yaml", "--dry-run=client", "-o", "yaml"]).succeeds().stdout;
-    assert!(text.starts_with("# why\napiVersion"), "{text}");
+    assert!(text.contains("description: Kept # why"), "{text}");
     assert_eq!(environment.git_output(&["rev-list", "--count", "HEAD"]), "1");
 }
 
@@ -154,4 +154,124 @@ fn a_flag_of_another_tool_is_answered_with_ours() {
     let outcome = environment.planspec(&["describe", "executions", "-w"]).exits(2);
     assert!(outcome.stderr.contains("planspec watch KIND"), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("as a value"), "{}", outcome.stderr);
+}
+
+const BINDING: &str = r#"apiVersion: planspec.io/v1alpha1
+kind: Binding
+metadata: { name: default, namespace: team }
+spec:
+  rules:
+    - selector: { planRef: { name: ship }, nodeId: build }
+      target: { provider: tool://build, config: { commnd: make } }
+    - selector: { planRef: { name: ship }, nodeId: test }
+      target: { provider: docker://tests, config: {} }
+"#;
+
+#[test]
+fn the_settings_of_providers_are_checked_where_they_stand() {
+    let files = [("binding.yaml", BINDING), ("plan.yaml", &plan("ship"))];
+    let environment = TestEnvironment::with_files(&files);
+    let judge = |line: &[&str]| {
+        let found = environment.planspec(line).exits(1).json();
+        let of = |found: &serde_json::Value| {
+            let place = &found["location"];
+            format!(
+                "{}:{} {} {} {}",
+                place["path"].as_str().unwrap(),
+                place["span"]["line"],
+                found["severity"].as_str().unwrap(),
+                found["code"].as_str().unwrap(),
+                found["message"].as_str().unwrap()
+            )
+        };
+        found["diagnostics"].as_array().unwrap().iter().map(of).collect::<Vec<_>>().join("\n")
+    };
+    // The working tree, a commit and a file that is named are judged alike.
+    for line in [&["validate", "-o", "json"][..], &["validate", "--ref", "main", "-o", "json"]] {
+        let found = judge(line);
+        let expected =
+            "binding.yaml:7:50 error PS2003 unknown setting `config.commnd`; did you mean `command`?";
+        assert!(found.contains(expected), "{found}");
+        assert!(found.contains("binding.yaml:9:17 warning PS2006 no provider serves `docker://`"), "{found}");
+    }
+    let named = judge(&["validate", "binding.yaml", "-o", "json"]);
+    assert!(named.contains("error PS2003") && named.contains("docker://"), "{named}");
+    let refused = environment.planspec(&["apply", "binding.yaml"]);
+    // Nothing of it differs from what is committed, so there is nothing to refuse.
+    refused.succeeds();
+    environment.write("new.yaml", &BINDING.replace("name: default", "name: other"));
+    let refused = environment.planspec(&["apply", "new.yaml"]).exits(1);
+    assert!(refused.stdout.contains("did you mean `command`?"), "{}", refused.stdout);
+}
+
+#[test]
+fn a_reference_that_is_not_there_is_no_empty_branch() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("ship"))]);
+    for line in
+        [&["get", "plans", "--ref", "typo"][..], &["status", "--ref", "typo"], &["validate", "--ref", "typo"]]
+    {
+        let outcome = environment.planspec(line).exits(3);
+        assert!(outcome.stderr.contains("typo"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_broken_plan_is_named_with_its_place_beside_what_is_whole() {
+    let broken = plan("broken").replace("kind: Task}", "kind: Tsk}");
+    let files = [("broken.yaml", broken.as_str()), ("whole.yaml", &plan("whole"))];
+    let environment = TestEnvironment::with_files(&files);
+    let outcome = environment.planspec(&["get", "plans"]).succeeds();
+    assert!(outcome.stdout.contains("whole"), "{}", outcome.stdout);
+    assert!(
+        outcome.stderr.contains("broken.yaml:9:") && outcome.stderr.contains("plan/broken is broken"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!environment.planspec(&["get", "goals"]).succeeds().stderr.contains("broken.yaml"));
+}
+
+#[test]
+fn nodes_are_counted_by_how_they_ended() {
+    let environment = worked();
+    let table = environment.planspec(&["get", "executions"]).succeeds();
+    assert!(table.stdout.contains("2/2 ✓1 ✘1"), "{}", table.stdout);
+}
+
+/// The demo asks before it approves. Neither the end of input nor Ctrl-C is a yes; the second ends it at once.
+#[test]
+fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
+    let environment = TestEnvironment::new();
+    let ask = |more: &str| {
+        // A terminal of its own, as `script` makes one; the shell says how the program ended.
+        let line = format!("{} demo --color never; echo exit code $?", env!("CARGO_BIN_EXE_planspec"));
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("HOME", environment.root().join("home"));
+        command.env("TMPDIR", environment.root()).stdin(std::process::Stdio::piped());
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut seen = Vec::new();
+        let mut sent = false;
+        loop {
+            let mut piece = [0_u8; 4096];
+            match std::io::Read::read(&mut out, &mut piece) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => seen.extend_from_slice(&piece[..read]),
+            }
+            if !sent && String::from_utf8_lossy(&seen).contains("[y/N]") {
+                std::io::Write::write_all(&mut input, more.as_bytes()).unwrap();
+                std::io::Write::flush(&mut input).unwrap();
+                sent = true;
+            }
+        }
+        child.wait().unwrap();
+        String::from_utf8_lossy(&seen).into_owned()
+    };
+    // What the terminal makes of Ctrl-C and Ctrl-D.
+    let interrupted = ask("\u{3}");
+    assert!(interrupted.contains("exit code 130") && !interrupted.contains("approved by"), "{interrupted}");
+    let ended = ask("\u{4}");
+    assert!(ended.contains("exit code 0") && !ended.contains("approved by"), "{ended}");
+    let hesitant = ask("\n");
+    assert!(hesitant.contains("exit code 0") && !hesitant.contains("approved by"), "{hesitant}");
 }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::{self, Desired};
+use crate::cli::drive::registry_to_check;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
@@ -230,6 +232,9 @@ impl<'w> DesiredChange<'w> {
         for (path, content) in &self.edits {
             if let Some(bytes) = content {
                 let parsed = manifest::parse(path, bytes, &self.config.limits);
+                let registry = registry_to_check(&self.config);
+                let read = |_: &str| Some(bytes.clone());
+                found.extend(check_bindings(&parsed.resources, &registry, &self.config.limits, read));
                 resources.extend(parsed.resources);
                 found.extend(parsed.diagnostics);
             }

@@ -53,11 +53,14 @@ fn print_tables(
             context.out.line("")?;
         }
         let of_kind: Vec<&LiveObject> = objects.iter().filter(|object| object.key.kind == kind).collect();
-        for line in columns::table(kind, &of_kind, namespaces, wide, now)
-            .lines()
-            .into_iter()
-            .skip(usize::from(!headers))
-        {
+        let table = columns::table(kind, &of_kind, namespaces, wide, now);
+        // Namespace, name and phase are what a list is for.
+        let kept = 2 + usize::from(namespaces);
+        let fitting = match context.out.width() {
+            Some(width) => table.fitting(width, kept),
+            None => table,
+        };
+        for line in fitting.lines().into_iter().skip(usize::from(!headers)) {
             context.out.line(line)?;
         }
     }

@@ -9,10 +9,15 @@ use crate::cli::output_format::{OutputChoice, OutputFormat};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::filter::ObjectFilter;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::selector::ResourceSelector;
 use crate::cli::view::{print, selector};
+use crate::diagnostic::Diagnostic;
 use crate::report::jsonpath::JsonPath;
-use crate::report::object::list_value;
+use crate::report::object::{list_value, short_name};
 use crate::report::text;
+
+/// How many broken manifests are named.
+const BROKEN: usize = 5;
 
 /// Show objects: their manifests and status
 #[derive(Debug, Args)]
@@ -77,7 +82,33 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
         }
         _ => print::print_rows(&objects, &form, !arguments.no_headers, context)?,
     }
+    if matches!(form, OutputChoice::Plain(OutputFormat::Table | OutputFormat::Wide)) {
+        warn_of_broken(&inventory, &targets, context)?;
+    }
     Ok(Exit::Done)
+}
+
+/// Says which manifests were left out, with their places: otherwise a plan with a typing error would be missing without a word,
+/// or shown as it was before.
+fn warn_of_broken(
+    inventory: &Inventory<'_>,
+    targets: &[ResourceSelector],
+    context: &mut Context,
+) -> Result<(), CliError> {
+    let broken: Vec<&Diagnostic> = inventory.broken(targets).collect();
+    for found in broken.iter().take(BROKEN) {
+        let place = &found.location;
+        let line = place.span.map(|span| format!(":{}:{}", span.line, span.column)).unwrap_or_default();
+        let what = found.resource.as_ref().map(|key| format!("{} is broken: ", short_name(key)));
+        let what = what.unwrap_or_default();
+        context.out.warning(text::line(&format!("{}{line}: {what}{}", place.path, found.message)))?;
+    }
+    if broken.len() > BROKEN {
+        context
+            .out
+            .warning(format!("… and {} more; `planspec validate` lists them", broken.len() - BROKEN))?;
+    }
+    Ok(())
 }
 
 fn sort_key(text: &str) -> Result<JsonPath, String> {

@@ -149,6 +149,10 @@ fn print_all(
         if let Some(content) = source.read()? {
             context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
             context.out.text(&ended(&content.part(&arguments.window, node, context.now())))?;
+        } else if node.phase == NodePhase::Failed {
+            // What never started printed nothing, and still has a reason.
+            context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
+            context.out.note(text::line(&format!("no log; {}", node.message)))?;
         }
     }
     if nodes.is_empty() {

@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::Context;
+use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::drive::registry_to_check;
@@ -106,6 +107,7 @@ fn check_files(
     let texts = texts_of(files);
     let read = |path: &str| texts.get(path).cloned();
     let count = resources.len();
+    diagnostics.extend(check_bindings(&resources, &registry_to_check(&config), limits, read));
     let mut references = desired::check_references(&resources, limits, read);
     // The repository is read only where the files alone leave a reference open.
     if let (false, Some(workspace), Some(commit)) = (references.is_empty(), &workspace, commit) {
@@ -152,10 +154,11 @@ fn check_work_tree(
     };
     // The one of the working tree, because it is a part of what is checked.
     let config = checked_config(manifest::read_config(read)?)?;
-    let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
+    let registry = registry_to_check(&config);
+    let (survey, resources) = input::survey_work_tree(workspace, &root, &config, &registry, now)?;
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
-    diagnostics.extend(desired::check_sections(&registry_to_check(&config), &config.limits, text));
+    diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
     if let Some(base) = &arguments.base {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
         let new = input::parse_all(&files, &config.limits);
@@ -174,10 +177,12 @@ fn check_commit(
     let commit = workspace.tips(context)?.desired;
     let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
     let config = workspace.config_at(Some(commit))?;
-    let DesiredFacts { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
+    let registry = registry_to_check(&config);
+    let DesiredFacts { facts, mut diagnostics } =
+        desired::survey(&workspace.repo, commit, &config, &registry)?;
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
-    diagnostics.extend(desired::check_sections(&registry_to_check(&config), &config.limits, read));
+    diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
     if let Some(base) = &arguments.base {
         let new = desired::load(&workspace.repo, commit, &config)?;
         diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);
