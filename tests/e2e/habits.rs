@@ -174,11 +174,10 @@ fn the_settings_of_providers_are_checked_where_they_stand() {
     let judge = |line: &[&str]| {
         let found = environment.planspec(line).exits(1).json();
         let of = |found: &serde_json::Value| {
-            let place = &found["location"];
             format!(
                 "{}:{} {} {} {}",
-                place["path"].as_str().unwrap(),
-                place["span"]["line"],
+                found["path"].as_str().unwrap(),
+                found["line"],
                 found["severity"].as_str().unwrap(),
                 found["code"].as_str().unwrap(),
                 found["message"].as_str().unwrap()
@@ -189,10 +188,9 @@ fn the_settings_of_providers_are_checked_where_they_stand() {
     // The working tree, a commit and a file that is named are judged alike.
     for line in [&["validate", "-o", "json"][..], &["validate", "--ref", "main", "-o", "json"]] {
         let found = judge(line);
-        let expected =
-            "binding.yaml:7:50 error PS2003 unknown setting `config.commnd`; did you mean `command`?";
+        let expected = "binding.yaml:7 error PS2003 unknown setting `config.commnd`; did you mean `command`?";
         assert!(found.contains(expected), "{found}");
-        assert!(found.contains("binding.yaml:9:17 warning PS2006 no provider serves `docker://`"), "{found}");
+        assert!(found.contains("binding.yaml:9 warning PS2006 no provider serves `docker://`"), "{found}");
     }
     let named = judge(&["validate", "binding.yaml", "-o", "json"]);
     assert!(named.contains("error PS2003") && named.contains("docker://"), "{named}");
@@ -223,7 +221,7 @@ fn a_broken_plan_is_named_with_its_place_beside_what_is_whole() {
     let outcome = environment.planspec(&["get", "plans"]).succeeds();
     assert!(outcome.stdout.contains("whole"), "{}", outcome.stdout);
     assert!(
-        outcome.stderr.contains("broken.yaml:9:") && outcome.stderr.contains("plan/broken is broken"),
+        outcome.stderr.contains("broken.yaml:10:27") && outcome.stderr.contains("plan/broken is broken"),
         "{}",
         outcome.stderr
     );

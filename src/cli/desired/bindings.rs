@@ -58,8 +58,11 @@ fn check_rule(
         }
     };
     let error = provider.check(&target.provider, &target.config).err()?;
-    if let ConfigError::Provider { .. } = error {
-        return Some(Diagnostic::warning(codes::UNUSABLE_VALUE, place("/provider"), error.to_string()));
+    // What is missing may be given by the configuration that counts later, `providers.agents` for one; manifests of the
+    // published contract have no settings at all, and a reconcile takes them too.
+    if matches!(error, ConfigError::Provider { .. } | ConfigError::Missing { .. }) {
+        let found = Diagnostic::warning(codes::UNUSABLE_VALUE, place("/provider"), error.to_string());
+        return Some(found.with_hint("tasks that this rule binds are Blocked until a runner can use it"));
     }
     let code = if error.is_unknown() { codes::UNKNOWN_FIELD } else { codes::UNUSABLE_VALUE };
     let keys: String =

@@ -277,9 +277,9 @@ mod tests {
 
         Nodes
           NODE       PHASE       ATTEMPT   ELAPSED   PROVIDER          REASON             MESSAGE
+          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
           research   Succeeded   1         12s       tool://research   -
           lint       Failed      2         4s        -                 ProviderFailed     exit code 1
-          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
 
         Waits
           review waits for an approval: needs 1 approval

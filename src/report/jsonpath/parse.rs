@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::path::{Comparison, JsonPath, Operand, PathFilter, PathStep};
+use super::path::{JsonPath, Operand, PathComparison, PathFilter, PathStep};
 
 /// Characters that end a bare name, unless a backslash precedes them.
 const ENDS_NAME: &str = ".[](){}=!<>,|&'\" \t\n";
@@ -214,12 +214,12 @@ impl<'t> Reader<'t> {
         self.skip_spaces();
         // The longer ones first: `<` begins `<=` too.
         let known = [
-            ("==", Comparison::Equal),
-            ("!=", Comparison::NotEqual),
-            ("<=", Comparison::LessOrEqual),
-            (">=", Comparison::GreaterOrEqual),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
+            ("==", PathComparison::Equal),
+            ("!=", PathComparison::NotEqual),
+            ("<=", PathComparison::LessOrEqual),
+            (">=", PathComparison::GreaterOrEqual),
+            ("<", PathComparison::Less),
+            (">", PathComparison::Greater),
         ];
         match known.into_iter().find(|(sign, _)| self.take(sign)) {
             Some((_, comparison)) => Ok(PathFilter { left, test: Some((comparison, self.operand()?)) }),

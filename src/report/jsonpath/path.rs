@@ -34,7 +34,7 @@ pub(super) enum PathStep {
 pub(super) struct PathFilter {
     pub(super) left: Operand,
     /// Absent where it is enough that something is there.
-    pub(super) test: Option<(Comparison, Operand)>,
+    pub(super) test: Option<(PathComparison, Operand)>,
 }
 
 /// One side of a comparison.
@@ -47,7 +47,7 @@ pub(super) enum Operand {
 
 /// How two sides are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(super) enum PathComparison {
     Equal,
     NotEqual,
     Less,
@@ -124,7 +124,7 @@ impl PathFilter {
             (Some(left), Some(right)) => comparison.holds(left, right),
             // What is not there differs from everything, and is neither less nor more.
             (None, None) => false,
-            _ => *comparison == Comparison::NotEqual,
+            _ => *comparison == PathComparison::NotEqual,
         }
     }
 }
@@ -138,7 +138,7 @@ impl Operand {
     }
 }
 
-impl Comparison {
+impl PathComparison {
     fn holds(self, left: &Value, right: &Value) -> bool {
         let order = order(left, right);
         match self {
