@@ -9,8 +9,8 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::gate_in_force::in_force;
 use crate::model::{
-    ExecutionPhase, Kind, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec, StatusRecord,
-    required_step,
+    ExecutionPhase, Kind, NodeId, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec,
+    StatusRecord, required_step,
 };
 use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
 
@@ -114,8 +114,8 @@ fn add_waiting(
             continue;
         }
         let reason = state.extensions.reason;
-        let gate = if reason == Some(NodeReason::AwaitingApproval) {
-            gate_of(snapshot, key, record, node)?
+        let gate = if reason.is_some_and(NodeReason::asks_approval) {
+            asked_gate(snapshot, key, record, (node, reason))?
         } else {
             None
         };
@@ -144,16 +144,16 @@ fn add_waiting(
     Ok(())
 }
 
-fn gate_of(
+fn asked_gate(
     snapshot: &Snapshot,
     key: &ResourceKey,
     record: &StatusRecord,
-    node: &crate::model::NodeId,
+    (node, reason): (&NodeId, Option<NodeReason>),
 ) -> Result<Option<ResourceKey>, EngineError> {
     let Some(graph) = pinned_graph(snapshot, key, record)? else { return Ok(None) };
     let home = record
         .execution()
         .and_then(|status| status.extensions.pinned.as_ref())
         .map(|pinned| &pinned.plan.namespace);
-    Ok(home.and_then(|home| graph.gate_of(node, home)))
+    Ok(home.and_then(|home| graph.asked_gate(node, reason, home)))
 }
