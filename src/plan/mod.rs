@@ -12,6 +12,7 @@ mod lease;
 mod lease_model;
 #[cfg(test)]
 mod properties;
+pub(crate) mod recurrence;
 mod schedule;
 mod work;
 

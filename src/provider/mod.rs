@@ -6,7 +6,6 @@ mod attempt;
 mod context;
 mod criteria;
 mod external;
-mod git_host;
 mod github_actions;
 mod http;
 mod human;

@@ -69,6 +69,7 @@ mod reading;
 mod readme;
 mod reconciled;
 mod rerun;
+mod schedules;
 mod skip;
 mod status_history;
 mod validate;

@@ -10,7 +10,9 @@ use crate::config::Identity;
 use crate::engine::attempt::collect::WorkOrder;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
-use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{
+    BindingTarget, Digest, Duration, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord,
+};
 use crate::plan::{capability, inputs, provider, settings};
 use crate::provider::{Attempt, Brief, OutputContract};
 use crate::record::results_ref;
@@ -135,7 +137,7 @@ impl AttemptFactory {
             inputs,
             declared_outputs: node.outputs.clone(),
             criteria: node.acceptance_criteria.clone(),
-            timeout: node.timeout.as_ref().map(crate::model::Duration::span),
+            timeout: node.timeout.as_ref().map(Duration::span),
             commit,
             // Below the attempt's name too: the log of a lost runner's attempt is not written over.
             run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id()),

@@ -173,13 +173,15 @@ impl Workspace for OrderedWorkspace {
         let tree = copy.tree();
         debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
         let shared = Arc::new(Mutex::new(Some(copy)));
-        let (used, workspaces) = (Arc::clone(&shared), Arc::clone(&self.workspaces));
+        let used = Arc::clone(&shared);
+        let workspaces = Arc::clone(&self.workspaces);
         let give_back = move |_| {
             if let Some(copy) = lock(&used).take() {
                 workspaces.give_back(copy);
             }
         };
-        let (workspaces, order) = (Arc::clone(&self.workspaces), Arc::clone(&self.order));
+        let workspaces = Arc::clone(&self.workspaces);
+        let order = Arc::clone(&self.order);
         let objects = cache.objects();
         let checkout =
             PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {

@@ -33,7 +33,8 @@ impl ObjectCache {
         message: &str,
     ) -> Result<ResultMerge, GitError> {
         let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"];
-        let (ours_text, theirs_text) = (ours.to_string(), theirs.to_string());
+        let ours_text = ours.to_string();
+        let theirs_text = theirs.to_string();
         let program = self.git().env("GIT_ATTR_SOURCE", pinned.to_string());
         let output = program.args(args).args([&ours_text, &theirs_text]).run()?;
         let mut parts = output.stdout.split(|byte| *byte == 0).filter(|part| !part.is_empty());

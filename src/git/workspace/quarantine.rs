@@ -95,7 +95,8 @@ impl<'w> Quarantine<'w> {
     }
 
     fn compare(&mut self) -> Result<(), GitError> {
-        let (base, tree) = (self.base.to_string(), self.tree.to_string());
+        let base = self.base.to_string();
+        let tree = self.tree.to_string();
         let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--full-index"];
         // External programs of attributes would need a configuration, and there is none; said all the same.
         let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv", &base, &tree]);
@@ -165,7 +166,8 @@ impl<'w> Quarantine<'w> {
     /// When an object is not as Git's `fsck` wants it, or cannot be written.
     pub fn commit(self, commit: &NewCommit, repo: &Repo) -> Result<ObjectId, GitError> {
         let at = format!("{} +0000", commit.at.as_second());
-        let (tree, base) = (self.tree.to_string(), self.base.to_string());
+        let tree = self.tree.to_string();
+        let base = self.base.to_string();
         let program = self
             .git()
             .args(["commit-tree", &tree, "-p", &base, "-F", "-"])
@@ -210,8 +212,10 @@ fn loose_objects(objects: &Path) -> std::io::Result<String> {
 fn file_change(raw: &[u8], path: &[u8]) -> Option<FileChange> {
     let text = std::str::from_utf8(raw).ok()?;
     let mut fields = text.split(' ');
-    let (before, after) = (fields.next()?, fields.next()?);
-    let (old, new) = (fields.next()?, fields.next()?);
+    let before = fields.next()?;
+    let after = fields.next()?;
+    let old = fields.next()?;
+    let new = fields.next()?;
     let entry = |digits: &str, id: &str| {
         (digits != "000000").then(|| Some((EntryMode::from_octal(digits.as_bytes()), id.parse().ok()?)))
     };

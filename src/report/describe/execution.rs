@@ -154,7 +154,8 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
 /// What the nodes changed, and how to see it.
 fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     let mut table = Table::new(["node", "commit", "files", "lines", "branch"]);
-    let (mut any, mut kept) = (false, false);
+    let mut any = false;
+    let mut kept = false;
     for (id, node) in &status.node_statuses {
         let extensions = &node.extensions;
         let short = |commit: &str| commit.get(..8).unwrap_or(commit).to_owned();
