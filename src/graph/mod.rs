@@ -203,10 +203,9 @@ impl Topology {
     /// For every node, the nodes that `is` accepts on the ways to it, as far as no other one lies between; in their order.
     #[must_use]
     pub(crate) fn nearest_before(&self, is: impl Fn(NodeIx) -> bool) -> Vec<Arc<[NodeIx]>> {
-        let none: Arc<[NodeIx]> = Arc::new([]);
-        let mut found = vec![Arc::clone(&none); self.len()];
+        let mut found: Vec<Arc<[NodeIx]>> = vec![Arc::new([]); self.len()];
         for &at in &self.order {
-            let mut nearest = Arc::clone(&none);
+            let mut nearest: Arc<[NodeIx]> = Arc::new([]);
             let before = self.sources(at).map(|(source, _)| source).chain(self.children(at).iter().copied());
             for source in before {
                 let more = match found.get(source) {
