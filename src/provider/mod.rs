@@ -5,6 +5,7 @@ mod agent;
 mod attempt;
 mod context;
 mod criteria;
+mod delivery;
 mod external;
 mod github_actions;
 mod http;
@@ -30,8 +31,8 @@ pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
-    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
-    WorkspaceError, WorkspaceFault,
+    BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
+    PrivateCheckout, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
 };
 
 use crate::model::JsonMap;
