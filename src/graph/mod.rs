@@ -203,7 +203,7 @@ impl Topology {
     /// For every node, the nodes that `is` accepts on the ways to it, as far as no other one lies between; in their order.
     #[must_use]
     pub(crate) fn nearest_before(&self, is: impl Fn(NodeIx) -> bool) -> Vec<Arc<[NodeIx]>> {
-        let mut found: Vec<Arc<[NodeIx]>> = vec![Arc::new([]); self.len()];
+        let mut found: Vec<Arc<[NodeIx]>> = (0..self.len()).map(|_| Arc::from([])).collect();
         for &at in &self.order {
             let mut nearest: Arc<[NodeIx]> = Arc::new([]);
             let before = self.sources(at).map(|(source, _)| source).chain(self.children(at).iter().copied());
