@@ -1,8 +1,11 @@
 //! The status of an execution: its nodes, outputs, artifacts, and what they wait for.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{DescribePage, dash};
+use crate::graph::Topology;
 use crate::model::{
     ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, next_steps,
@@ -54,26 +57,40 @@ pub(super) fn describe(
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
         }
     }
-    nodes(status, now, page);
+    nodes(status, graph, now, page);
     attention(key, status, graph, page);
     work(key, status, page);
     outputs(status, page);
     artifacts(status, page);
 }
 
-fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
+fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, page: &mut DescribePage) {
     if status.node_statuses.is_empty() {
         return;
     }
     page.heading("Nodes");
     let mut table = Table::new(["node", "phase", "attempt", "elapsed", "provider", "reason", "message"]);
-    // In the order of their starts, because a page is read from the cause to its effect.
+    // In the order of the graph, because a page is read from the cause to its effect; what was made of a node while it ran
+    // stands where the node does.
+    let order = graph.map(graph_order).unwrap_or_default();
+    let place = |id: &NodeId| {
+        let id = id.as_str();
+        let made_of = || order.get(id.rsplit_once('-')?.0);
+        order.get(id).or_else(made_of).copied().unwrap_or(usize::MAX)
+    };
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
-    nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
+    nodes.sort_by_cached_key(|(id, node)| (place(id), node.start_time.unwrap_or(Timestamp::MAX)));
     for (id, node) in nodes {
         table.row(node_row(id, node, now));
     }
     page.table(&table);
+}
+
+/// The nodes with their places, each after everything that it waits for.
+fn graph_order(graph: &PlanGraph) -> HashMap<&str, usize> {
+    let Ok(topology) = Topology::build(graph) else { return HashMap::new() };
+    let ids = topology.order().iter().filter_map(|ix| graph.nodes.get(*ix));
+    ids.enumerate().map(|(place, node)| (node.id.as_str(), place)).collect()
 }
 
 fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
@@ -116,7 +133,7 @@ fn attention(
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
             page.block(&format!("{id} {what}{message}"));
-            let gate = graph.and_then(|graph| graph.gate_of(id, home));
+            let gate = graph.and_then(|graph| graph.asked_gate(id, reason, home));
             let situation = NodeSituation { execution: key, node: id, phase, reason, gate: gate.as_ref() };
             for step in next_steps(&situation) {
                 let command = Tone::Strong.paint(&step);
@@ -134,6 +151,7 @@ fn attention(
 fn waits_for(reason: Option<NodeReason>) -> &'static str {
     match reason {
         Some(NodeReason::AwaitingApproval) => "waits for an approval",
+        Some(NodeReason::ApprovalVoid) => "waits for another approval",
         Some(NodeReason::AwaitingPerson) => "waits for a person",
         Some(NodeReason::AwaitingEvent) => "waits for an external event",
         Some(NodeReason::AwaitingProvider) => "waits for remote work",
@@ -260,9 +278,9 @@ mod tests {
 
         Nodes
           NODE       PHASE       ATTEMPT   ELAPSED   PROVIDER          REASON             MESSAGE
+          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
           research   Succeeded   1         12s       tool://research   -
           lint       Failed      2         4s        -                 ProviderFailed     exit code 1
-          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
 
         Waits
           review waits for an approval: needs 1 approval

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::cli::commands::read::graph::{ExecutionGraph, execution_graph};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ResourceSelector, nearest};
@@ -105,7 +105,7 @@ fn account(
     let key = object.key.clone();
     let state = state_of(&status, node);
     let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
-    let gate = graph.plan.graph.gate_of(&node.id, &graph.key.namespace);
+    let gate = graph.plan.graph.asked_gate(&node.id, state.extensions.reason, &graph.key.namespace);
     let mut next = next_steps(&NodeSituation {
         execution: &key,
         node: &node.id,
