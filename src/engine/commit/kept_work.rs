@@ -64,13 +64,30 @@ impl KeptWork {
             let local = branches.remote().map(|remote| remote.local_name(&reference)).transpose()?;
             let known = repo.read_ref(local.as_deref().unwrap_or(&reference))?;
             // A person who took over pushed onto it, and nobody's commits are thrown away for a picture of ours.
-            if known.is_some() && known != *ours {
+            if let Some(known) = known
+                && Some(known) != *ours
+                && !self.has_kept(branches, known)?
+            {
                 info!(branch = name, "leave a work branch where somebody moved it");
                 continue;
             }
             updates.push(RefUpdate { reference, expected: known, new: *new });
         }
         Ok(updates)
+    }
+
+    /// Whether a commit is one that was kept before: then the branch is where this Execution left it, also if a `retry` has
+    /// forgotten since that it did.
+    fn has_kept(&self, branches: &Branches, commit: ObjectId) -> Result<bool, EngineError> {
+        let repo = branches.repo();
+        let reference = results_ref(&self.key);
+        let kept = match branches.remote() {
+            None => repo.read_ref(&reference)?,
+            Some(remote) => repo.read_ref(&remote.local_name(&reference)?)?,
+        };
+        let Some(kept) = kept else { return Ok(false) };
+        // What a person pushed onto the branch is no ancestor of what was kept, so it is left alone.
+        Ok(repo.is_ancestor(commit, kept)? == Some(true))
     }
 
     /// The reference of the work, and its next value: a commit that has all of it as parents. Nothing is merged for that, so
