@@ -17,6 +17,8 @@ use crate::record::results_ref;
 pub(crate) struct KeptWork {
     pub(crate) key: ResourceKey,
     commits: Vec<ObjectId>,
+    /// The commit on which all of it began.
+    pinned: Option<ObjectId>,
     /// Whether earlier ones are kept already.
     has_earlier: bool,
     /// Branches for people that move: the name, where it was moved before, and where it goes.
@@ -42,7 +44,8 @@ impl KeptWork {
             let branches = moved_branches(old, next);
             if !commits.is_empty() || !branches.is_empty() {
                 let has_earlier = old.is_some_and(names_work);
-                all.push(Self { key: key.clone(), commits, has_earlier, branches });
+                let pinned = next.extensions.pinned.as_ref().and_then(|pinned| pinned.commit.parse().ok());
+                all.push(Self { key: key.clone(), commits, pinned, has_earlier, branches });
             }
         }
         Ok(all)
@@ -83,11 +86,22 @@ impl KeptWork {
         let reference = results_ref(&self.key);
         let kept = match branches.remote() {
             None => repo.read_ref(&reference)?,
-            Some(remote) => repo.read_ref(&remote.local_name(&reference)?)?,
+            Some(remote) => match repo.read_ref(&remote.local_name(&reference)?)? {
+                // A runner that takes over in a fresh clone: only the remote knows what was kept.
+                None => remote.fetch(repo, &[&reference])?.first().copied().flatten(),
+                known => known,
+            },
         };
         let Some(kept) = kept else { return Ok(false) };
         // What a person pushed onto the branch is no ancestor of what was kept, so it is left alone.
-        Ok(repo.is_ancestor(commit, kept)? == Some(true))
+        if repo.is_ancestor(commit, kept)? != Some(true) {
+            return Ok(false);
+        }
+        // What the work began on is among its ancestors as well, and a branch there was set back by a person.
+        Ok(match self.pinned {
+            Some(pinned) => repo.is_ancestor(commit, pinned)? == Some(false),
+            None => false,
+        })
     }
 
     /// The reference of the work, and its next value: a commit that has all of it as parents. Nothing is merged for that, so
