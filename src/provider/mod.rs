@@ -5,6 +5,7 @@ mod agent;
 mod attempt;
 mod context;
 mod criteria;
+mod derived;
 mod external;
 mod github_actions;
 mod http;

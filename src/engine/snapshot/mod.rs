@@ -1,6 +1,7 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
 pub(crate) mod capabilities;
+pub(crate) mod child;
 mod derived;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
@@ -11,6 +12,7 @@ pub(crate) mod mutex;
 pub(crate) mod pin;
 pub(crate) mod pin_check;
 mod resolve_cache;
+pub(crate) mod sources;
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::child::ChildProgress;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
+    BindingTarget, ExecutionStatus, Name, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -55,6 +56,11 @@ pub(crate) trait PlanLookup {
     fn can_poll_addresses(&self) -> bool;
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
+    /// How far the Execution of a node's attempt is, whose owner has this uid; whether it may be made.
+    fn child(&self, _owner: (&CompiledPlan, &str), _attempt: (&NodeId, u32), _plan: &Name) -> ChildProgress {
+        // What no commit follows, such as a forecast, makes none.
+        ChildProgress::Refused("no execution can be made here".to_owned())
+    }
     /// The resources that another one waits for, as far as is known; for the diagnosis of cycles alone.
     fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey>;
 }

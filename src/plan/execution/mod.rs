@@ -1,5 +1,6 @@
 //! Planning one Execution: cancellation, every node in the order of the graph, and the state of the whole.
 
+mod child;
 mod context;
 mod draft;
 pub(crate) mod explain;
@@ -15,6 +16,7 @@ mod task;
 
 use jiff::Timestamp;
 
+pub(crate) use self::child::{ChildProgress, child_key, child_spec, plan_named};
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateRequest, RemoteWork};
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::lookup::{
