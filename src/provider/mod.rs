@@ -5,6 +5,7 @@ mod agent;
 mod attempt;
 mod context;
 mod criteria;
+mod delivery;
 mod derived;
 mod external;
 mod github_actions;
@@ -31,8 +32,8 @@ pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
-    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
-    WorkspaceError, WorkspaceFault,
+    BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
+    PrivateCheckout, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
 };
 
 use crate::model::JsonMap;

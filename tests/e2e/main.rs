@@ -15,6 +15,7 @@ mod boundaries;
 mod command_line;
 mod custom_provider;
 mod decisions;
+mod deliveries;
 mod desired_branch;
 mod diff;
 mod engine_crash;
