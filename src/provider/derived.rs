@@ -16,7 +16,7 @@ impl Provider for DerivedExecutions {
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
         let name = provider.split_once("://").map_or(provider, |(_, name)| name);
         Name::new(name)
-            .map_err(|error| ConfigError::Provider { provider: provider.to_owned(), why: "names no plan" })?;
+            .map_err(|_| ConfigError::Provider { provider: provider.to_owned(), why: "names no plan" })?;
         match config.keys().next().cloned() {
             // A setting that nothing reads is a misunderstanding.
             Some(key) => {

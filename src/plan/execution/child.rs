@@ -105,7 +105,7 @@ pub(super) fn plan(
             context.change(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence });
         }
         ChildProgress::Succeeded(Err(why)) => {
-            failed(context, node, format!("execution/{}: {why}", child.name), false)
+            failed(context, node, format!("execution/{}: {why}", child.name), false);
         }
         ChildProgress::Failed { message, retryable } => {
             failed(context, node, format!("execution/{} {message}", child.name), retryable);
