@@ -6,7 +6,6 @@ mod attempt;
 mod context;
 mod criteria;
 mod delivery;
-mod derived;
 mod external;
 mod github_actions;
 mod http;

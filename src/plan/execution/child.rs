@@ -3,6 +3,7 @@
 use super::context::PlanContext;
 use super::draft::{ChildRequest, Dependency};
 use super::fingerprint::inputs;
+use super::lookup::ChildProgress;
 use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
@@ -13,21 +14,6 @@ use crate::run::{AttemptOutcome, CompiledPlan, NodeChange};
 
 /// The scheme of the provider whose work is an Execution of a plan.
 const PLAN: &str = "plan://";
-
-/// How far the Execution of a node's attempt is.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum ChildProgress {
-    /// It is not there, and may be made.
-    Missing,
-    /// It must not be made; says why.
-    Refused(String),
-    /// It is on its way; says its phase, and what it waits for.
-    Ongoing(String),
-    /// It succeeded, and gives these outputs.
-    Succeeded(Result<JsonMap, String>),
-    /// It ended otherwise; says how, and whether another attempt may help.
-    Failed { message: String, retryable: bool },
-}
 
 /// The plan that a provider string names.
 #[must_use]

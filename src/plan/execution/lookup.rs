@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::child::ChildProgress;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, Name, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
+    BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, ResolvedBinding, ResourceKey,
+    ReviewBinding,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -119,6 +119,21 @@ pub(crate) enum ResourceProgress {
     Succeeded,
     /// It ended otherwise; says its phase.
     Failed(String),
+}
+
+/// How far the Execution of a node's attempt is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ChildProgress {
+    /// It is not there, and may be made.
+    Missing,
+    /// It must not be made; says why.
+    Refused(String),
+    /// It is on its way; says its phase, and what it waits for.
+    Ongoing(String),
+    /// It succeeded, and gives these outputs.
+    Succeeded(Result<JsonMap, String>),
+    /// It ended otherwise; says how, and whether another attempt may help.
+    Failed { message: String, retryable: bool },
 }
 
 impl ExecutionView<'_> {
