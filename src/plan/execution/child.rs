@@ -7,8 +7,8 @@ use super::lookup::ChildProgress;
 use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, Node, NodeId,
-    NodePhase, NodeReason, Origin, Reference, ResolvedBinding, ResourceKey,
+    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Name, Node, NodeId, NodePhase,
+    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey,
 };
 use crate::run::{AttemptOutcome, CompiledPlan, NodeChange};
 
