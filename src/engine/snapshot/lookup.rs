@@ -10,6 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::engine::snapshot::child::child_progress;
 use crate::engine::snapshot::gate_in_force::GateInForce;
@@ -19,8 +20,8 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId, NodeReason, ResourceKey,
-    ResourceStatus, ReviewBinding, Spec,
+    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
+    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
@@ -29,7 +30,7 @@ use crate::plan::{
 };
 use crate::provider::Registry;
 use crate::run::CompiledPlan;
-use crate::run::gate::GateDecision;
+use crate::run::gate::{GateDecision, void_message};
 
 /// The snapshot as planning sees it. A failure to read is kept, and ends the pass.
 pub(crate) struct SnapshotLookup<'a> {
@@ -179,12 +180,18 @@ impl PlanLookup for SnapshotLookup<'_> {
                 let name =
                     if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
                 let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
+                // Why an approval that was given is not enough any more stands where its node waits.
+                let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
                 GateVerdict::Waiting(format!(
-                    "gate `{name}` has {} of {needed} approvals{problem}",
+                    "gate `{name}` has {} of {needed} approvals{problem}{void}",
                     approvals.len()
                 ))
             }
         }
+    }
+
+    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
+        self.keep(approved_target(self.snapshot, compiled, node))
     }
 
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {

@@ -1,5 +1,6 @@
 //! Planning a task that a plan does: an Execution of its own, which is recorded in the commit that starts the node.
 
+use super::approval;
 use super::context::PlanContext;
 use super::draft::{ChildRequest, Dependency};
 use super::fingerprint::inputs;
@@ -78,6 +79,8 @@ pub(super) fn plan(
         ChildProgress::Missing if begun => {
             failed(context, node, format!("the record of execution/{} is gone", child.name), true);
         }
+        // What has begun goes on: only a start is compared with what was approved.
+        ChildProgress::Missing if approval::hold_back(context, ix, node) => {}
         ChildProgress::Missing => start(context, ix, node, binding, (plan, attempt, &child)),
         ChildProgress::Refused(why) => context.fail(&node.id, NodeReason::ProviderFailed, why),
         ChildProgress::Ongoing(phase) => {

@@ -1,5 +1,6 @@
 //! Planning a task that nobody works on: whether its next attempt may start, and who would do it.
 
+use super::approval;
 use super::child::{self, plan_named};
 use super::context::PlanContext;
 use super::lookup::ProviderResolution;
@@ -26,6 +27,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     match context.lookup.resolve(context.compiled(), ix) {
         ProviderResolution::Bound(binding, target) => match plan_named(&target.provider) {
             Some(named) => child::plan(context, ix, node, (binding, &target), named),
+            None if approval::hold_back(context, ix, node) => {}
             None => context.offer(ix, node, binding, target),
         },
         ProviderResolution::Not(reason, message) => {
