@@ -173,6 +173,11 @@ fn other(resource: &Resource, references: &mut References<'_>) -> KindFacts {
                 if let Some(capability) = &rule.selector.capability_ref {
                     references.add(Kind::Capability, capability, at("capabilityRef"), false);
                 }
+                let plan = rule.target.provider.strip_prefix("plan://");
+                if let Some(plan) = plan.and_then(|name| Name::new(name).ok()) {
+                    let place = format!("/spec/rules/{index}/target/provider");
+                    references.add(Kind::Plan, &Reference::to(plan), place, false);
+                }
             }
             KindFacts::None
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     API_VERSION, Digest, ExecutionSpec, Kind, Metadata, Name, NodeId, OwnerReference, Resource, ResourceKey,
-    SourceLocation, Spec, StatusMetadata, StatusRecord,
+    SourceLocation, Spec, StatusMetadata, StatusRecord, StringMap,
 };
 
 /// How many hexadecimal digits of a digest stand in for what is cut off a name that is too long.
@@ -19,8 +19,8 @@ const LONGEST_NAME: usize = 63;
 pub enum Origin {
     /// A time of a Schedule.
     Time(Timestamp),
-    /// A node of an Execution.
-    Node(NodeId),
+    /// An attempt of a node of an Execution.
+    Node(NodeId, u32),
 }
 
 impl Origin {
@@ -30,8 +30,10 @@ impl Origin {
         match self {
             // UTC, because local time repeats an hour each autumn, and two runs would want one name.
             Self::Time(at) => at.strftime("%Y%m%d%H%M").to_string(),
-            // Node ids may hold underscores, which the name of a resource may not.
-            Self::Node(node) => node.as_str().replace('_', "-"),
+            // Node ids may hold underscores, which the name of a resource may not. Only later attempts are numbered, as most
+            // nodes have one.
+            Self::Node(node, ..=1) => node.as_str().replace('_', "-"),
+            Self::Node(node, attempt) => format!("{}-{attempt}", node.as_str().replace('_', "-")),
         }
     }
 }
@@ -52,6 +54,8 @@ impl DerivedExecution {
     pub const SCHEDULED_AT: &'static str = "planspec.io/scheduled-at";
     /// Annotation: the node of the owner that the Execution works for.
     pub const FOR_NODE: &'static str = "planspec.io/for-node";
+    /// Annotation: which attempt of that node it is.
+    pub const FOR_ATTEMPT: &'static str = "planspec.io/for-attempt";
 
     /// What a record says of a derived Execution; none for one that a manifest declares.
     #[must_use]
@@ -61,7 +65,10 @@ impl DerivedExecution {
         let annotation = |name: &str| record.metadata.annotations.get(name);
         let origin = match annotation(Self::SCHEDULED_AT) {
             Some(at) => Origin::Time(at.parse().ok()?),
-            None => Origin::Node(NodeId::new(annotation(Self::FOR_NODE)?).ok()?),
+            None => {
+                let node = NodeId::new(annotation(Self::FOR_NODE)?).ok()?;
+                Origin::Node(node, annotation(Self::FOR_ATTEMPT)?.parse().ok()?)
+            }
         };
         Some(Self { owner, origin, spec })
     }
@@ -82,10 +89,13 @@ impl DerivedExecution {
 
     /// Annotations for the metadata of its record.
     #[must_use]
-    pub fn annotation(&self) -> (String, String) {
+    pub fn annotations(&self) -> StringMap {
         match &self.origin {
-            Origin::Time(at) => (Self::SCHEDULED_AT.to_owned(), at.to_string()),
-            Origin::Node(node) => (Self::FOR_NODE.to_owned(), node.to_string()),
+            Origin::Time(at) => StringMap::from([(Self::SCHEDULED_AT.to_owned(), at.to_string())]),
+            Origin::Node(node, attempt) => StringMap::from([
+                (Self::FOR_NODE.to_owned(), node.to_string()),
+                (Self::FOR_ATTEMPT.to_owned(), attempt.to_string()),
+            ]),
         }
     }
 
@@ -95,11 +105,11 @@ impl DerivedExecution {
         let spec_digest = spec_digest(&self.spec);
         // Not those of the record: whoever can push the status branch could add one that means something, such as that of
         // a mutex.
-        let annotations = [self.annotation()].into_iter().collect();
+        let annotations = self.annotations();
         let metadata = Metadata {
             name: metadata.name.clone(),
             namespace: metadata.namespace.clone(),
-            labels: super::StringMap::new(),
+            labels: StringMap::new(),
             annotations,
             owner_references: metadata.owner_references.clone(),
             finalizers: Vec::new(),
@@ -160,8 +170,9 @@ mod tests {
         let second = at("2026-10-25T02:30:00+01:00");
         assert_eq!(DerivedExecution::name(&name("nightly"), &first).as_str(), "nightly-202610250030");
         assert_eq!(DerivedExecution::name(&name("nightly"), &second).as_str(), "nightly-202610250130");
-        let node = Origin::Node(NodeId::new("load_all").unwrap());
-        assert_eq!(DerivedExecution::name(&name("run-1"), &node).as_str(), "run-1-load-all");
+        let node = |attempt| Origin::Node(NodeId::new("load_all").unwrap(), attempt);
+        assert_eq!(DerivedExecution::name(&name("run-1"), &node(1)).as_str(), "run-1-load-all");
+        assert_eq!(DerivedExecution::name(&name("run-1"), &node(2)).as_str(), "run-1-load-all-2");
     }
 
     #[test]

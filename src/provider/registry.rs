@@ -7,9 +7,12 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::settings::did_you_mean;
 use super::{
-    Provider, ProviderContext, ProviderSettings, SectionError, agent, delivery, external, github_actions,
-    http, human, local, mcp, plugin,
+    Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderContext,
+    ProviderSettings, SectionError, agent, delivery, external, github_actions, http, human, local, mcp,
+    plugin,
 };
+
+use crate::model::{JsonMap, Name, NodeReason};
 
 /// The scheme of the provider that asks the addresses of External nodes. No Binding may name it.
 const EXTERNAL: &str = "external";
@@ -51,7 +54,8 @@ impl Registry {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         let context = ProviderContext::new(settings);
         let processes = local::LocalProcesses::new(context.clone());
-        let built_in: [Arc<dyn Provider>; 9] = [
+        let built_in: [Arc<dyn Provider>; 10] = [
+            Arc::new(DerivedExecutions),
             Arc::new(external::External::new(context.clone())),
             Arc::new(http::Http::new(context.clone())),
             Arc::new(human::Human::new(context.clone())),
@@ -139,6 +143,39 @@ impl Registry {
             allow.is_match(provider)
                 || (!provider.contains("://") && allow.is_match(format!("tool://{provider}")))
         })
+    }
+}
+
+// It makes no attempts: the engine makes an Execution instead, and follows it. Here it has its scheme, and its place in the
+// allow-list.
+/// `plan://NAME`: the work is an Execution of a plan.
+#[derive(Debug)]
+struct DerivedExecutions;
+
+impl Provider for DerivedExecutions {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["plan"]
+    }
+
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        let name = provider.split_once("://").map_or(provider, |(_, name)| name);
+        Name::new(name)
+            .map_err(|_| ConfigError::Provider { provider: provider.to_owned(), why: "names no plan" })?;
+        match config.keys().next().cloned() {
+            // A setting that nothing reads is a misunderstanding.
+            Some(key) => {
+                let hint = "; the inputs of the node are the parameters of the plan".to_owned();
+                Err(ConfigError::UnknownKey { key, hint })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn run(&self, attempt: Attempt, _control: Control) -> AttemptFuture {
+        let message = format!("`{}` is not run by an attempt", attempt.provider);
+        let reason = NodeReason::ProviderFailed;
+        let outcome = AttemptOutcome::Failed { reason, message, retryable: false, retry_after: None };
+        Box::pin(std::future::ready(outcome.into()))
     }
 }
 

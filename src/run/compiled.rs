@@ -36,6 +36,7 @@ pub(crate) struct CompiledPlan {
     // By the index of the node, as in the topology: each pass asks for nearly all of them.
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
+    outputs: Template,
     reads: Vec<Vec<NodeIx>>,
     gates_before: Vec<Arc<[NodeIx]>>,
     /// What the execution gives, and the defaults of the plan.
@@ -77,6 +78,9 @@ pub(crate) enum CompileError {
         /// Why.
         errors: Vec<TemplateError>,
     },
+    /// An expression within the outputs of the plan does not compile.
+    #[error("outputs: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    Outputs(Vec<TemplateError>),
 }
 
 /// The pinned manifests that a compiled plan is made of.
@@ -122,6 +126,7 @@ impl CompiledPlan {
             let rendered = Template::compile_map(&node.inputs);
             inputs.push(rendered.map_err(|errors| CompileError::Template { node: node.id.clone(), errors })?);
         }
+        let outputs = Template::compile_map(&plan.outputs).map_err(CompileError::Outputs)?;
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
         let compiled = when.iter().map(Option::as_ref).zip(&inputs).enumerate();
         let reads = plan
@@ -151,11 +156,20 @@ impl CompiledPlan {
             ids,
             when,
             inputs,
+            outputs,
             reads,
             gates_before,
             parameters,
             described,
         })
+    }
+
+    /// What the plan gives to the node that it works for.
+    ///
+    /// # Errors
+    /// An expression cannot be evaluated; says which and why.
+    pub(crate) fn outputs(&self, status: &ExecutionStatus) -> Result<JsonMap, String> {
+        self.outputs.render_map(&self.scope(status)).map_err(|error| format!("outputs: {error}"))
     }
 
     /// The node at an index.

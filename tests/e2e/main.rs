@@ -64,6 +64,7 @@ mod human_issue;
 mod language;
 mod logs;
 mod mcp;
+mod nested;
 mod next_steps;
 mod pages;
 mod pins;

@@ -240,6 +240,16 @@ fn a_name_that_is_taken_is_said() {
     assert!(page.contains("is there already"), "{page}");
 }
 
+#[test]
+fn a_schedule_is_run_now_as_an_execution_of_its_own() {
+    let stage = begun(false, &json!({ "suspend": true, "parameters": { "depth": 3 } }));
+    stage.environment.planspec(&["run", "schedule/yearly", "--name", "now", "-p", "more=1"]).succeeds();
+    let text = stage.environment.read("planspec/team/executions/now.yaml");
+    assert!(text.contains("depth: 3") && text.contains("more:") && text.contains("name: job"), "{text}");
+    stage.reconcile(&[]).succeeds();
+    assert_eq!((stage.status("now").phase, record(&stage).word()), (ExecutionPhase::Succeeded, "Suspended"));
+}
+
 /// A watching runner wakes for the next minute, and the run of that minute takes the place of the one before it.
 #[test]
 fn a_watching_runner_wakes_for_the_next_time_and_replaces_the_run_before() {

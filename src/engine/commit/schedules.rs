@@ -13,7 +13,7 @@ use crate::engine::snapshot::{LoadedResource, Snapshot};
 use crate::index::{Topic, WaitSet};
 use crate::model::{
     DerivedExecution, ExecutionStatus, Kind, Origin, Reference, ResourceKey, ResourceStatus, ScheduleSpec,
-    ScheduleStatus, StatusMetadata, StatusRecord, StringMap, Waiting, spec_digest,
+    ScheduleStatus, StatusMetadata, StatusRecord, Waiting, spec_digest,
 };
 use crate::plan::Draft;
 use crate::plan::recurrence::{ScheduleView, ScheduledRun, plan_schedule};
@@ -133,7 +133,7 @@ pub(crate) fn first_record(owner: &ResourceKey, derived: DerivedExecution, now: 
         uid,
         generation: 1,
         creation_timestamp: whole_millis(now),
-        annotations: StringMap::from([derived.annotation()]),
+        annotations: derived.annotations(),
         owner_references: vec![derived.owner],
     };
     status.extensions.spec = Some(Box::new(derived.spec));

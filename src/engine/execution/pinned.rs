@@ -15,8 +15,8 @@ use crate::engine::execution::step::{CheckedPin, ExecutionStep, PlannerTerms, Pr
 use crate::engine::execution::waiting::{leased, wait_set};
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::pin::sources;
 use crate::engine::snapshot::pin_check::{PinCheck, check, check_commit, node_difference, was_in_force};
+use crate::engine::snapshot::sources::sources;
 use crate::git::ObjectId;
 use crate::index::{Declaration, WaitSet};
 use crate::model::{

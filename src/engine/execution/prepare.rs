@@ -15,13 +15,16 @@ use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::leased;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::checked;
+use crate::engine::snapshot::child::{OwnerRequest, owner_request};
 use crate::engine::snapshot::gates::asks_anew;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
 use crate::index::Declaration;
 use crate::model::{ExecutionStatus, NodePhase, PersonRequest};
-use crate::plan::{Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_execution};
+use crate::plan::{
+    Dependency, Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_execution,
+};
 use crate::run::{AttemptName, CompiledPlan, ExecutionChange};
 
 impl ActiveExecution {
@@ -80,6 +83,10 @@ impl ActiveExecution {
             reuse: earlier.as_ref().map(ReuseCandidate::past),
         };
         plan_execution(view, &mut step.draft, lookup, planner.now);
+        for owner in declared.iter().filter(|declared| declared.derived).flat_map(|declared| &declared.owners)
+        {
+            step.draft.on.push(Dependency::Resource(owner.clone()));
+        }
         let holder = |mutex: &str| lookup.holder(&self.key, mutex);
         // After planning, because only an Execution that could start something takes a mutex.
         exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
@@ -126,8 +133,8 @@ impl ActiveExecution {
             // changes (Invariant 9).
             note_source(&mut metadata, declared);
         }
-        if let Some(request) = self.replaced(snapshot, &draft.status, planner.now)? {
-            draft.execution(ExecutionChange::RequestCancel(request), planner.now);
+        if let Some(change) = self.asked_by_owner(snapshot, &draft.status, planner.now)? {
+            draft.execution(change, planner.now);
         }
         let old = self.record.as_ref().map(|record| &record.metadata);
         let moved = old.is_some_and(|old| *old != metadata);
@@ -148,19 +155,29 @@ impl ActiveExecution {
         Ok(Some(PreparedStep { draft, metadata, pins, compiled, targets, acquired, finished, polled, noted }))
     }
 
-    /// The request to cancel a run of a Schedule that a later one takes the place of.
-    fn replaced(
+    /// What becomes of a derived Execution because of its owner: a run of a Schedule that a later one takes the place of, or one
+    /// whose node does not wait for it any more, or is suspended.
+    fn asked_by_owner(
         &self,
         snapshot: &Snapshot,
         status: &ExecutionStatus,
         now: Timestamp,
-    ) -> Result<Option<PersonRequest>, EngineError> {
+    ) -> Result<Option<ExecutionChange>, EngineError> {
         let over = status.phase.is_terminal() || status.extensions.cancel.is_some();
         let Some(record) = self.record.as_deref().filter(|_| !over) else { return Ok(None) };
-        let Some(later) = snapshot.replaced_by(record)? else { return Ok(None) };
-        info!(execution = %self.key, by = %later, "cancel run: its schedule replaces it");
-        let comment = Some(format!("replaced by {}", later.name));
-        Ok(Some(PersonRequest { by: "planspec".to_owned(), at: now, comment }))
+        let later = snapshot.replaced_by(record)?;
+        let why = match later.map(|later| format!("replaced by {}", later.name)) {
+            Some(why) => why,
+            None => match owner_request(snapshot, record, status)? {
+                None => return Ok(None),
+                Some(OwnerRequest::Suspend(request)) => return Ok(Some(ExecutionChange::Suspend(request))),
+                Some(OwnerRequest::Resume(request)) => return Ok(Some(ExecutionChange::Resume(request))),
+                Some(OwnerRequest::End(why)) => why,
+            },
+        };
+        info!(execution = %self.key, why, "cancel a derived execution");
+        let request = PersonRequest { by: "planspec".to_owned(), at: now, comment: Some(why) };
+        Ok(Some(ExecutionChange::RequestCancel(request)))
     }
 
     /// Takes the lease where it is free. Says until when it is another's.

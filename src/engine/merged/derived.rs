@@ -15,7 +15,7 @@ pub(crate) fn derived_uid(owner: &str, origin: &Origin) -> String {
     let reason = match origin {
         Origin::Time(at) => format!("time/{}", at.as_second()),
         // As it is written, while the name replaces underscores.
-        Origin::Node(node) => format!("node/{node}"),
+        Origin::Node(node, attempt) => format!("node/{node}/{attempt}"),
     };
     Uuid::new_v5(&UID_NAMESPACE, format!("{owner}/{reason}").as_bytes()).to_string()
 }
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(expected(&two, &owner, &plan, None), Ok(spec));
         let three = expected(&at("2026-03-04T03:00:00Z"), &owner, &plan, None);
         assert_eq!(three, Err("2026-03-04T03:00:00Z is not a time of team/schedule/nightly".to_owned()));
-        let node = expected(&Origin::Node(NodeId::new("a").unwrap()), &owner, &plan, None);
+        let node = expected(&Origin::Node(NodeId::new("a").unwrap(), 1), &owner, &plan, None);
         assert_eq!(node, Err("team/schedule/nightly makes no such execution".to_owned()));
         let another = resource("Goal", "nightly", &json!({}), &json!({ "description": "x" }));
         assert!(expected(&two, &another, &plan, None).unwrap_err().contains("pinned as its owner"));

@@ -165,6 +165,7 @@ fn is_local(step: &PreparedStep) -> bool {
     step.pins.is_none()
         && !step.noted
         && draft.gates.is_empty()
+        && draft.children.is_empty()
         && draft.polls.is_empty()
         && draft.remote_cancels.is_empty()
         && draft.changes.iter().all(|change| matches!(change, Change::Node(..)))

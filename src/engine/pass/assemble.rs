@@ -14,14 +14,15 @@ use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitBuilder;
 use crate::engine::commit::dashboard;
 use crate::engine::commit::resources::{ResourceStep, gate_waiting, plan_resource, priority_of};
-use crate::engine::commit::schedules::ScheduledRuns;
+use crate::engine::commit::schedules::{ScheduledRuns, first_record};
 use crate::engine::execution::active::terms;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::execution::waiting::wait_set;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::child::owners;
 use crate::engine::snapshot::lookup::SnapshotLookup;
-use crate::model::{Kind, NodeStatus, ResourceKey, StatusRecord, after};
+use crate::model::{DerivedExecution, Kind, NodeStatus, Origin, ResourceKey, StatusRecord, after};
 use crate::plan::finish;
 use crate::run::{Change, ExecutionChange};
 
@@ -273,6 +274,15 @@ impl Driver<'_> {
                 assembly.put(old.as_deref(), new, None, now);
             }
         }
+        // In the commit of the node that they work for: whoever reads it finds both or neither.
+        for child in &step.draft.children {
+            let derived = DerivedExecution {
+                owner: DerivedExecution::owner_reference(Kind::Execution, &key.name, &step.metadata.uid),
+                origin: Origin::Node(child.node.clone(), child.attempt),
+                spec: child.spec.clone(),
+            };
+            assembly.put(None, first_record(key, derived, now), None, now);
+        }
         let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
         assembly.put_execution(old, step, Arc::new(step.record()), now);
         // The phase of a goal follows from its Executions, and goes into the same commit as theirs.
@@ -307,7 +317,12 @@ fn priority(snapshot: &Snapshot, execution: &ResourceKey) -> Result<u16, EngineE
         return Ok(known);
     }
     let goal = snapshot.declared(execution)?.and_then(|declared| declared.goal);
-    let priority = priority_of(snapshot, goal.as_ref())?;
+    let mut priority = priority_of(snapshot, goal.as_ref())?;
+    // What works for a node is as urgent as its owner.
+    for owner in owners(snapshot, execution)? {
+        let goal = snapshot.declared(&owner.key())?.and_then(|declared| declared.goal);
+        priority = priority.max(priority_of(snapshot, goal.as_ref())?);
+    }
     snapshot.answers.keep_priority(execution, priority);
     Ok(priority)
 }

@@ -171,9 +171,9 @@ impl Driver<'_> {
         let stepped: BTreeSet<ResourceKey> = steps.iter().map(|(key, _)| key.clone()).collect();
         for key in changed.iter().filter(|key| key.kind == Kind::Execution && !stepped.contains(*key)) {
             self.queue.add([key.clone()]);
-            let siblings = self.siblings(key)?;
-            self.queue.add(siblings);
         }
+        let owned = self.owned_by(&changed);
+        self.queue.add(owned);
         for (key, step) in steps {
             self.step_delivered(&key, &step, puts.get(&key).cloned().flatten(), reading);
         }
@@ -187,17 +187,18 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The Executions of this runner that the same owner made: they may have to give way to a new one.
-    fn siblings(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
-        let Some(declared) = self.snapshot.declared(key)?.filter(|declared| declared.derived) else {
-            return Ok(Vec::new());
+    /// The Executions of this runner that one of these made: they may have to end, or to give way to a new one. Those that are
+    /// parked wait for their owner by name.
+    fn owned_by(&self, changed: &[ResourceKey]) -> Vec<ResourceKey> {
+        let changed: BTreeSet<&ResourceKey> = changed.iter().collect();
+        let owned = |active: &ActiveExecution| {
+            let metadata = &active.record.as_ref()?.metadata;
+            let owner = metadata.owner_references.first()?;
+            Some(ResourceKey::new(owner.kind, metadata.namespace.clone(), owner.name.clone()))
         };
-        let mut found = Vec::new();
-        for owner in &declared.owners {
-            found.extend(self.snapshot.derived_from(owner)?.into_iter().map(|(_, record)| record.key()));
-        }
-        found.retain(|other| self.queue.get(other).is_some());
-        Ok(found)
+        let active = self.queue.active().values();
+        let found = active.filter(|active| owned(active).is_some_and(|owner| changed.contains(&owner)));
+        found.map(|active| active.key.clone()).collect()
     }
 
     fn step_delivered(

@@ -12,6 +12,7 @@ use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::child::child_progress;
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
@@ -19,12 +20,14 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason,
-    ResourceKey, ResourceStatus, ReviewBinding, Spec,
+    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
+    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
-use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee};
+use crate::plan::{
+    ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee,
+};
 use crate::provider::Registry;
 use crate::run::CompiledPlan;
 use crate::run::gate::{GateDecision, void_message};
@@ -219,6 +222,12 @@ impl PlanLookup for SnapshotLookup<'_> {
             // Failed and not ongoing: a wait for a kind that has no end would never be over.
             Some(_) => ResourceProgress::Failed("of a kind that never succeeds".to_owned()),
         }
+    }
+
+    fn child(&self, owner: (&CompiledPlan, &str), attempt: (&NodeId, u32), plan: &Name) -> ChildProgress {
+        let progress = self.keep(child_progress(self.snapshot, owner, attempt, plan).map(Some));
+        // The kept failure ends the pass, so that this decides nothing.
+        progress.unwrap_or_else(|| ChildProgress::Ongoing("unknown".to_owned()))
     }
 
     fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod approved_target;
 pub(crate) mod capabilities;
+pub(crate) mod child;
 mod derived;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
@@ -12,6 +13,7 @@ pub(crate) mod mutex;
 pub(crate) mod pin;
 pub(crate) mod pin_check;
 mod resolve_cache;
+pub(crate) mod sources;
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;

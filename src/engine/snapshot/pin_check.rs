@@ -4,11 +4,16 @@
 use std::sync::Arc;
 
 use super::Snapshot;
+use super::child::{MOST_NESTED, bound_plan, owners};
 use super::pin::{NOT_THERE, PinnedManifests, manifests_of};
 use crate::engine::EngineError;
-use crate::engine::merged::{MergedAnswer, expected_spec};
+use crate::engine::merged::{MergedAnswer, derived_uid, expected_spec};
 use crate::git::ObjectId;
-use crate::model::{ExecutionStatus, Kind, PinnedGraph, ResourceKey, Spec, StatusMetadata};
+use crate::model::{
+    DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Origin, PinnedGraph, ResourceKey, Spec,
+    StatusMetadata,
+};
+use crate::plan::{child_key, child_spec};
 use crate::run::CompiledPlan;
 
 /// What a check of the pin of an Execution came to.
@@ -39,12 +44,22 @@ pub(crate) fn check(
     if let Some(why) = contradiction(key, status, pinned, &manifests) {
         return Ok(PinCheck::Mismatch(why));
     }
-    if let Some((derived, owner)) = &manifests.owner {
-        let named = (key, metadata.uid.as_str());
+    let named = (key, metadata.uid.as_str());
+    if let Some((derived, Some(owner))) = &manifests.owner {
         match expected_spec(named, derived, owner, &manifests.plan, manifests.goal.as_ref()) {
             Err(why) => return Ok(PinCheck::Mismatch(why)),
             Ok(spec) if spec != derived.spec => {
                 return Ok(PinCheck::Mismatch(format!("{} makes another spec", owner.key())));
+            }
+            Ok(_) => {}
+        }
+    }
+    if let Some((derived, None)) = &manifests.owner {
+        // What makes it is an Execution, which is held against the branch in the same way.
+        match expected_of_owner(snapshot, named, derived)? {
+            Err(check) => return Ok(check),
+            Ok(spec) if spec != derived.spec => {
+                return Ok(PinCheck::Mismatch(format!("{} makes another spec", derived.owner.name)));
             }
             Ok(_) => {}
         }
@@ -87,6 +102,46 @@ pub(crate) fn node_difference(compiled: &CompiledPlan, status: &ExecutionStatus)
     extra.map(|node| format!("the record has a node `{node}`, which the pinned Plan lacks"))
 }
 
+/// What an Execution that works for a node has to run: computed again from its owner, which is checked like any other
+/// Execution, and from what its node is bound to.
+pub(super) fn expected_of_owner(
+    snapshot: &Snapshot,
+    (key, uid): (&ResourceKey, &str),
+    derived: &DerivedExecution,
+) -> Result<Result<ExecutionSpec, PinCheck>, EngineError> {
+    let mismatch = |why: String| Ok(Err(PinCheck::Mismatch(why)));
+    let Origin::Node(node, attempt) = &derived.origin else {
+        return mismatch("it was made for no node".to_owned());
+    };
+    // Before anything of them is checked: records may claim to own each other.
+    if owners(snapshot, key)?.len() >= MOST_NESTED {
+        return mismatch(format!("plans are nested more than {MOST_NESTED} deep"));
+    }
+    let owner_key = derived.owner_key(&key.namespace);
+    let owner = if owner_key.kind == Kind::Execution { snapshot.record(&owner_key)? } else { None };
+    let Some(owner) = owner.filter(|owner| owner.metadata.uid == derived.owner.uid) else {
+        return mismatch(format!("{owner_key}, which made it, is gone"));
+    };
+    let above = owner.execution().and_then(|status| Some((status, status.extensions.pinned.as_ref()?)));
+    let Some((above, pinned)) = above else { return mismatch(format!("{owner_key} has made nothing yet")) };
+    let compiled = match check(snapshot, &owner_key, &owner.metadata, above, pinned)? {
+        PinCheck::Holds(compiled) => compiled,
+        PinCheck::Mismatch(why) => return mismatch(format!("{owner_key}, which made it: {why}")),
+        unknown => return Ok(Err(unknown)),
+    };
+    if child_key(&owner_key, node, *attempt) != *key
+        || derived_uid(&derived.owner.uid, &derived.origin) != uid
+    {
+        return mismatch(format!("its name or its uid is not that of node `{node}` of {owner_key}"));
+    }
+    let ix = compiled.topology.find(node.as_str());
+    let plan = ix.map(|ix| bound_plan(snapshot, &compiled, ix)).transpose()?.flatten();
+    let (Some(ix), Some(plan)) = (ix, plan) else {
+        return mismatch(format!("node `{node}` of {owner_key} is not bound to a plan"));
+    };
+    Ok(child_spec(&compiled, above, ix, plan).map_err(PinCheck::Mismatch))
+}
+
 fn contradiction(
     key: &ResourceKey,
     status: &ExecutionStatus,
@@ -124,9 +179,11 @@ fn was_merged(
     }
     // The uid of a derived Execution was made of that of its owner, and names no commit by itself.
     let named = match &manifests.owner {
-        Some((derived, owner)) => {
+        Some((derived, Some(owner))) => {
             snapshot.merged.was_named(repo, desired, &owner.key(), &derived.owner.uid, commit)?
         }
+        // Its owner was checked by itself.
+        Some((_, None)) => MergedAnswer::Yes,
         None => snapshot.merged.was_named(repo, desired, key, &metadata.uid, commit)?,
     };
     if named != MergedAnswer::Yes {

@@ -11,7 +11,10 @@ use redb::{MultimapTableHandle as _, ReadableMultimapTable as _, TableHandle as 
 use super::*;
 use crate::git::{Signature, TreeEntry};
 use crate::index::tables::{ACTIVE, BAD, BROKEN, ENDED, FILES, PHASES, PLACES};
-use crate::model::{GoalStatus, PlanStatus, ResourceStatus, StatusMetadata, StatusRecord};
+use crate::model::{
+    DerivedExecution, ExecutionStatus, GoalStatus, Origin, PlanStatus, Reference, ResourceStatus,
+    StatusMetadata, StatusRecord,
+};
 use crate::record::{Batch, PinKind, RecordEdit, Writer};
 
 /// What happens next; numbers choose among paths, names and earlier commits.
@@ -52,6 +55,9 @@ enum Step {
     /// The index takes all of it in.
     Advance,
 }
+
+/// A uid as it has to be: a record with another one counts as broken.
+const UID: &str = "6f9619ff-8b86-5011-b42d-00cf4fc964ff";
 
 const PATHS: [&str; 4] = ["a.yaml", "b/c.yaml", "b.yaml", "d.yml"];
 
@@ -176,7 +182,7 @@ impl History {
             let metadata = StatusMetadata {
                 name: key.name.clone(),
                 namespace: key.namespace.clone(),
-                uid: key.to_string(),
+                uid: UID.to_owned(),
                 generation: 1,
                 creation_timestamp: Timestamp::UNIX_EPOCH,
                 annotations: BTreeMap::from([source]),
@@ -189,6 +195,12 @@ impl History {
             let pins = declaration.quarantined.map(|_| (PinKind::Manifest, declaration.blob));
             let record = Arc::new(StatusRecord { metadata, status });
             changes.push(RecordEdit::Put { record, pins: Some(pins.into_iter().collect()) });
+        }
+        // A plan has a run that no manifest declares.
+        for key in declared.clone().iter().filter(|key| key.kind == Kind::Plan) {
+            let record = Arc::new(derived_from(key));
+            declared.push(record.key());
+            changes.push(RecordEdit::Put { record, pins: None });
         }
         changes.extend(old.into_iter().filter(|key| !declared.contains(key)).map(RecordEdit::Remove));
         let batch = Batch {
@@ -205,6 +217,31 @@ impl History {
         let tree = written.map_or(base, |commit| StatusTree::at(&self.repo, Some(commit)).unwrap());
         self.tips.push((tree, self.trees.last().copied()));
     }
+}
+
+/// The record of an Execution that a Schedule with the name of this plan made.
+fn derived_from(plan: &ResourceKey) -> StatusRecord {
+    let origin = Origin::Time(Timestamp::UNIX_EPOCH);
+    let name = DerivedExecution::name(&plan.name, &origin);
+    let key = ResourceKey::new(Kind::Execution, plan.namespace.clone(), name);
+    let spec = serde_json::json!({ "planRef": Reference::to(plan.name.clone()) });
+    let derived = DerivedExecution {
+        owner: DerivedExecution::owner_reference(Kind::Schedule, &plan.name, "u"),
+        origin,
+        spec: serde_json::from_value(spec).unwrap(),
+    };
+    let mut status = ExecutionStatus::default();
+    status.extensions.spec = Some(Box::new(derived.spec.clone()));
+    let metadata = StatusMetadata {
+        name: key.name,
+        namespace: key.namespace,
+        uid: UID.to_owned(),
+        generation: 1,
+        creation_timestamp: Timestamp::UNIX_EPOCH,
+        annotations: derived.annotations(),
+        owner_references: vec![derived.owner],
+    };
+    StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) }
 }
 
 /// Everything that follows from the two trees: what has to be planned and how things wait does not.

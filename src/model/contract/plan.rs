@@ -39,6 +39,9 @@ pub struct PlanSpec {
     /// What an Execution gives. A plan that declares none takes any, as the published contract has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<CapabilityParameter>,
+    /// What an Execution of the plan gives to the node that it works for: texts with expressions, by name.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub outputs: JsonMap,
 }
 
 impl PlanSpec {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, InputFingerprint, Name, NodeId, NodePhase, NodeReason, ResolvedBinding,
-    ResourceKey, ReviewBinding,
+    BindingTarget, ExecutionSpec, ExecutionStatus, InputFingerprint, Name, NodeId, NodePhase, NodeReason,
+    ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::run::{Change, ExecutionChange, NodeChange, apply};
 
@@ -28,6 +28,8 @@ pub(crate) struct Draft {
     pub wake: Option<Timestamp>,
     /// Gates that must know that somebody waits.
     pub gates: Vec<GateRequest>,
+    /// Executions that have to be made for nodes.
+    pub children: Vec<ChildRequest>,
     /// What would make it worth planning again.
     pub on: Vec<Dependency>,
     /// Remote work to be polled when it is due.
@@ -109,6 +111,17 @@ pub(crate) struct GateRequest {
     pub binding: ReviewBinding,
 }
 
+/// An Execution that works for a node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChildRequest {
+    /// The node.
+    pub node: NodeId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// What the Execution runs.
+    pub spec: ExecutionSpec,
+}
+
 /// Something whose change makes it worth planning an execution again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Dependency {
@@ -130,6 +143,7 @@ impl Draft {
             crowded: None,
             wake: None,
             gates: Vec::new(),
+            children: Vec::new(),
             on: Vec::new(),
             polls: Vec::new(),
             remote_cancels: Vec::new(),

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey,
-    ReviewBinding,
+    ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, ResolvedBinding,
+    ResourceKey, ReviewBinding,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -61,6 +61,11 @@ pub(crate) trait PlanLookup {
     fn can_poll_addresses(&self) -> bool;
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
+    /// How far the Execution of a node's attempt is, whose owner has this uid; whether it may be made.
+    fn child(&self, _owner: (&CompiledPlan, &str), _attempt: (&NodeId, u32), _plan: &Name) -> ChildProgress {
+        // What no commit follows, such as a forecast, makes none.
+        ChildProgress::Refused("no execution can be made here".to_owned())
+    }
     /// The resources that another one waits for, as far as is known; for the diagnosis of cycles alone.
     fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey>;
 }
@@ -119,6 +124,21 @@ pub(crate) enum ResourceProgress {
     Succeeded,
     /// It ended otherwise; says its phase.
     Failed(String),
+}
+
+/// How far the Execution of a node's attempt is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ChildProgress {
+    /// It is not there, and may be made.
+    Missing,
+    /// It must not be made; says why.
+    Refused(String),
+    /// It is on its way; says its phase, and what it waits for.
+    Ongoing(String),
+    /// It succeeded, and gives these outputs.
+    Succeeded(Result<JsonMap, String>),
+    /// It ended otherwise; says how, and whether another attempt may help.
+    Failed { message: String, retryable: bool },
 }
 
 impl ExecutionView<'_> {

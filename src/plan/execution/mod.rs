@@ -1,6 +1,7 @@
 //! Planning one Execution: cancellation, every node in the order of the graph, and the state of the whole.
 
 mod approval;
+mod child;
 mod context;
 mod draft;
 pub(crate) mod explain;
@@ -18,10 +19,11 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+pub(crate) use self::child::{child_key, child_spec, plan_named};
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateRequest, RemoteWork};
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::lookup::{
-    ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+    ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
 pub(crate) use self::remote_work::poll_applies;

@@ -1,6 +1,7 @@
 //! Planning a task that nobody works on: whether its next attempt may start, and who would do it.
 
 use super::approval;
+use super::child::{self, plan_named};
 use super::context::PlanContext;
 use super::lookup::ProviderResolution;
 use crate::graph::NodeIx;
@@ -24,8 +25,11 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         return;
     }
     match context.lookup.resolve(context.compiled(), ix) {
-        ProviderResolution::Bound(..) if approval::hold_back(context, ix, node) => {}
-        ProviderResolution::Bound(binding, target) => context.offer(ix, node, binding, target),
+        ProviderResolution::Bound(binding, target) => match plan_named(&target.provider) {
+            Some(named) => child::plan(context, ix, node, (binding, &target), named),
+            None if approval::hold_back(context, ix, node) => {}
+            None => context.offer(ix, node, binding, target),
+        },
         ProviderResolution::Not(reason, message) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
             // Before the block, and also when nothing new is recorded: what the Execution waits for is worked out anew

@@ -63,12 +63,26 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
         }
         let upstream = topology.map(|topology| topology.upstream(index));
         let parameters = &plan.parameters;
-        let place = NodeSurroundings { node, nodes: &nodes, parameters, topology, upstream };
+        let place = NodeSurroundings { node: Some(node), nodes: &nodes, parameters, topology, upstream };
         for placed in &expressions {
             for mention in placed.expression.mentions() {
                 findings.extend(place.check(placed, mention));
             }
         }
+    }
+    let (outputs, errors) = Template::compile_map_partly(&plan.outputs);
+    findings.extend(
+        errors.into_iter().map(|wrong| {
+            ExpressionFinding::from_error(format!("/spec/outputs{}", wrong.pointer), wrong.error)
+        }),
+    );
+    // They are read when everything has ended, so no node has to come before another.
+    let (parameters, upstream) = (plan.parameters.as_slice(), None);
+    let place = NodeSurroundings { node: None, nodes: &nodes, parameters, topology: None, upstream };
+    for placed in outputs.expressions() {
+        let placed = ExpressionAt { pointer: format!("/spec/outputs{}", placed.pointer), ..placed.clone() };
+        findings
+            .extend(placed.expression.mentions().iter().filter_map(|mention| place.check(&placed, mention)));
     }
     // By place, because a map of fields has no order that a reader of the manifest would recognise.
     findings.sort_by(|a, b| (&a.pointer, a.offset).cmp(&(&b.pointer, b.offset)));
@@ -129,7 +143,8 @@ fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opt
 
 /// The node in which an expression stands, and what is around it.
 struct NodeSurroundings<'p> {
-    node: &'p Node,
+    /// None for the outputs of the plan.
+    node: Option<&'p Node>,
     nodes: &'p BTreeMap<&'p str, &'p Node>,
     parameters: &'p [CapabilityParameter],
     topology: Option<&'p Topology>,
@@ -218,7 +233,8 @@ impl NodeSurroundings<'_> {
             };
             return Some((format!("there is no node `{id}`"), hint));
         };
-        if id == self.node.id.as_str() {
+        let own = self.node.map_or("", |node| node.id.as_str());
+        if id == own {
             return Some((format!("node `{id}` cannot read itself"), None));
         }
         let reached = match (self.topology.and_then(|topology| topology.find(id)), &self.upstream) {
@@ -227,8 +243,7 @@ impl NodeSurroundings<'_> {
             _ => true,
         };
         if !reached {
-            let message =
-                format!("node `{id}` is not upstream of `{}`: it may not have run yet", self.node.id);
+            let message = format!("node `{id}` is not upstream of `{own}`: it may not have run yet");
             let hint = format!("add an edge from `{id}`, hard or soft, or name it in `dependsOn`");
             return Some((message, Some(hint)));
         }

@@ -101,7 +101,7 @@ fn execution(
     let namespace = plan.namespace.clone();
     manifest_text(
         arguments,
-        &RunRequest { plan, goal: None, namespace },
+        &RunRequest { plan, goal: None, namespace, given: JsonMap::new() },
         JsonMap::new(),
         parameters,
         None,

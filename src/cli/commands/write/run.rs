@@ -48,8 +48,8 @@ Examples:
   planspec run --from-execution sso-exec-001
   planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
 pub(crate) struct RunArguments {
-    /// goal/NAME or plan/NAME
-    #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present_any = ["from_execution", "filename"])]
+    /// goal/NAME, plan/NAME, or schedule/NAME for a run now
+    #[arg(value_name = "goal/NAME|plan/NAME|schedule/NAME", required_unless_present_any = ["from_execution", "filename"])]
     pub(super) target: Option<String>,
     /// With `--here`: the file that holds the plan
     #[arg(short, long = "filename", alias = "file", value_name = "FILE|DIR|-", requires = "here")]
@@ -191,6 +191,8 @@ pub(super) struct RunRequest {
     pub(super) goal: Option<ResourceKey>,
     /// Where the execution will be.
     pub(super) namespace: Name,
+    /// What a schedule gives to its runs: fields of the spec.
+    pub(super) given: JsonMap,
 }
 
 impl RunRequest {
@@ -207,7 +209,7 @@ impl RunRequest {
             return Err(CliError::no(format!("{plan}, which {name} ran, no longer exists")).hint(hint));
         }
         let goal = spec.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, &namespace));
-        Ok(Self { plan, goal, namespace })
+        Ok(Self { plan, goal, namespace, given: JsonMap::new() })
     }
 }
 
@@ -218,13 +220,38 @@ fn planned(revision: &DesiredChange<'_>, target: &str, context: &Context) -> Res
     let key = resolve::one(&revision.keys(), &target, namespace, IN_DESIRED_STATE)?;
     let namespace = key.namespace.clone();
     match key.kind {
-        Kind::Plan => Ok(RunRequest { plan: key, goal: None, namespace }),
+        Kind::Plan => Ok(RunRequest { plan: key, goal: None, namespace, given: JsonMap::new() }),
         Kind::Goal => {
             let plan = serving_plan(revision, &key, context.now())?;
-            Ok(RunRequest { plan, goal: Some(key), namespace })
+            Ok(RunRequest { plan, goal: Some(key), namespace, given: JsonMap::new() })
         }
+        Kind::Schedule => scheduled(revision, &key, context),
         other => Err(CliError::usage(format!("a {} cannot be run", other.singular()))),
     }
+}
+
+/// What a schedule would start now. An Execution like any other, which counts as none of its runs.
+fn scheduled(
+    revision: &DesiredChange<'_>,
+    key: &ResourceKey,
+    context: &Context,
+) -> Result<RunRequest, CliError> {
+    let Some(Spec::Schedule(spec)) = revision.find(key).map(|resource| &resource.spec) else {
+        return Err(CliError::no(format!("there is no {key}")));
+    };
+    let home = &key.namespace;
+    let goal = spec.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, home));
+    let plan = match (&spec.plan_ref, &goal) {
+        (Some(plan), _) => plan.key(Kind::Plan, home),
+        (None, Some(goal)) => serving_plan(revision, goal, context.now())?,
+        (None, None) => return Err(CliError::no(format!("{key} names nothing to run"))),
+    };
+    let mut given = JsonMap::new();
+    given.insert("parameters".to_owned(), Value::Object(spec.parameters.clone()));
+    if let Some(binding) = &spec.binding_ref {
+        given.insert("bindingRef".to_owned(), serde_json::to_value(binding)?);
+    }
+    Ok(RunRequest { plan, goal, namespace: home.clone(), given })
 }
 
 /// The plan that serves a goal, as the next reconcile will choose it too. The last one may not have seen the newest plan.
@@ -280,8 +307,9 @@ fn execution_text(
     name: &Name,
     context: &mut Context,
 ) -> Result<String, CliError> {
-    let mut spec =
-        earlier.and_then(|earlier| inherited(earlier, &planned.plan, revision)).unwrap_or_default();
+    let mut spec = earlier
+        .and_then(|earlier| inherited(earlier, &planned.plan, revision))
+        .unwrap_or(planned.given.clone());
     let given = match spec.remove("parameters") {
         Some(Value::Object(given)) => given,
         _ => JsonMap::new(),
@@ -303,7 +331,7 @@ pub(super) fn manifest_text(
     earlier: Option<&LiveObject>,
     name: &Name,
 ) -> Result<String, CliError> {
-    let RunRequest { plan, goal, namespace } = planned;
+    let RunRequest { plan, goal, namespace, given: _ } = planned;
     let reference = |key: &ResourceKey| {
         // Left out where it is the default, as a person would write it.
         if key.namespace == *namespace {

@@ -1,0 +1,172 @@
+//! Executions that work for a node of another one, as a pass sees them: how far one is, whether it may be made, and what its owner
+//! asks of it.
+
+use crate::engine::EngineError;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::pin::program_of;
+use crate::graph::NodeIx;
+use crate::model::{
+    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, Origin, PersonRequest,
+    ResourceKey, Spec, StatusRecord,
+};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
+use crate::plan::{ChildProgress, child_key, plan_named};
+use crate::run::CompiledPlan;
+
+/// How deep plans may be nested. Deeper ones are a mistake, or somebody's attempt to fill the branch.
+pub(crate) const MOST_NESTED: usize = 8;
+
+/// The plan that does a node, as its Binding says now; none where something else does.
+pub(crate) fn bound_plan(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    node: NodeIx,
+) -> Result<Option<Name>, EngineError> {
+    let Some(entry) = compiled.node(node) else { return Ok(None) };
+    let task = TaskToBind {
+        node: entry,
+        plan: &compiled.plan_key,
+        plan_labels: &compiled.plan_labels,
+        execution: &compiled.spec,
+        namespace: &compiled.key.namespace,
+    };
+    let loaded = binding_for(&task).map(|key| snapshot.cached(&key)).transpose()?.flatten();
+    // The last valid version of a broken one may come from the status branch, and says what is run (Invariant 14).
+    let loaded = loaded.filter(|loaded| loaded.declared.quarantined.is_none());
+    let explained = resolve(&task, |_| match loaded.as_ref().map(|loaded| &loaded.resource.spec) {
+        Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
+        _ => None,
+    });
+    Ok(match explained.resolution {
+        Resolution::Bound { target, .. } => plan_named(&target.provider).and_then(Result::ok),
+        _ => None,
+    })
+}
+
+/// How far the Execution of a node's attempt is.
+pub(crate) fn child_progress(
+    snapshot: &Snapshot,
+    (compiled, uid): (&CompiledPlan, &str),
+    (node, attempt): (&NodeId, u32),
+    plan: &Name,
+) -> Result<ChildProgress, EngineError> {
+    let key = child_key(&compiled.key, node, attempt);
+    let Some(record) = snapshot.record(&key)? else {
+        if snapshot.declared(&key)?.is_some() {
+            return Ok(taken(&key));
+        }
+        let plan = ResourceKey::new(Kind::Plan, compiled.key.namespace.clone(), plan.clone());
+        return Ok(
+            too_deep(snapshot, compiled, &plan)?.map_or(ChildProgress::Missing, ChildProgress::Refused)
+        );
+    };
+    let origin = Origin::Node(node.clone(), attempt);
+    let ours = DerivedExecution::of(&record)
+        .is_some_and(|derived| derived.owner.uid == uid && derived.origin == origin);
+    let (true, Some(status)) = (ours, record.execution()) else { return Ok(taken(&key)) };
+    let said = status.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    Ok(match (status.phase, &status.extensions.pinned) {
+        (ExecutionPhase::Succeeded, Some(pinned)) => {
+            let compiled = program_of(snapshot, &key, pinned)?;
+            ChildProgress::Succeeded(compiled.and_then(|compiled| compiled.outputs(status)))
+        }
+        (ExecutionPhase::Succeeded, None) => {
+            ChildProgress::Succeeded(Err("its plan is not known".to_owned()))
+        }
+        // Somebody ended it, and would have to end the next one as well.
+        (ExecutionPhase::Cancelled, _) => {
+            ChildProgress::Failed { message: format!("is Cancelled{said}"), retryable: false }
+        }
+        (ExecutionPhase::Failed, _) => {
+            ChildProgress::Failed { message: format!("is Failed{said}"), retryable: true }
+        }
+        // Only what keeps it from starting: the messages of a run change with every node, and each would be a commit.
+        (ExecutionPhase::Pending, None) => ChildProgress::Ongoing(format!("Pending{said}")),
+        (phase, _) => ChildProgress::Ongoing(phase.to_string()),
+    })
+}
+
+fn taken(key: &ResourceKey) -> ChildProgress {
+    ChildProgress::Refused(format!("execution/{} is there already, and works for something else", key.name))
+}
+
+/// Why an Execution may not run a plan below this one.
+fn too_deep(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    plan: &ResourceKey,
+) -> Result<Option<String>, EngineError> {
+    let mut plans = vec![compiled.plan_key.clone()];
+    for record in owners(snapshot, &compiled.key)? {
+        let pinned = record.execution().and_then(|status| status.extensions.pinned.as_ref());
+        plans.extend(pinned.map(|pinned| pinned.plan.clone()));
+    }
+    if plans.contains(plan) {
+        let names: Vec<&str> = plans.iter().rev().chain([plan]).map(|plan| plan.name.as_str()).collect();
+        return Ok(Some(format!("the plan `{}` would run itself: {}", plan.name, names.join(" → "))));
+    }
+    Ok((plans.len() >= MOST_NESTED).then(|| format!("plans are nested more than {MOST_NESTED} deep")))
+}
+
+/// The records of the Executions above this one, the nearest first; at most as many as plans may be nested.
+pub(crate) fn owners(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+) -> Result<Vec<std::sync::Arc<StatusRecord>>, EngineError> {
+    let mut found: Vec<std::sync::Arc<StatusRecord>> = Vec::new();
+    let mut next = Some(key.clone());
+    // Bounded: records that own each other could be written by whoever may push the status branch.
+    while let Some(key) = next.take().filter(|_| found.len() <= MOST_NESTED) {
+        let Some(record) = snapshot.record(&key)? else { break };
+        let owner = DerivedExecution::of(&record)
+            .filter(|derived| matches!(derived.origin, Origin::Node(..)))
+            .map(|derived| derived.owner_key(&key.namespace));
+        if let Some(owner) = &owner
+            && let Some(record) = snapshot.record(owner)?
+        {
+            found.push(record);
+        }
+        next = owner;
+    }
+    Ok(found)
+}
+
+/// What the owner of an Execution asks of it.
+#[derive(Debug)]
+pub(crate) enum OwnerRequest {
+    /// Its node does not wait for it any more; says why.
+    End(String),
+    Suspend(PersonRequest),
+    Resume(PersonRequest),
+}
+
+/// What an Execution that works for a node has to do because of its owner.
+// The Execution asks, and is not told: whoever drives it holds its lease, and two steps of one record would overwrite each other.
+pub(crate) fn owner_request(
+    snapshot: &Snapshot,
+    record: &StatusRecord,
+    status: &ExecutionStatus,
+) -> Result<Option<OwnerRequest>, EngineError> {
+    let Some(derived) = DerivedExecution::of(record) else { return Ok(None) };
+    let Origin::Node(node, attempt) = &derived.origin else { return Ok(None) };
+    let Some(owner) = snapshot.record(&derived.owner_key(&record.metadata.namespace))? else {
+        return Ok(None);
+    };
+    let Some(above) = owner.execution().filter(|_| owner.metadata.uid == derived.owner.uid) else {
+        return Ok(None);
+    };
+    let state = above.node_statuses.get(node);
+    if !state.is_some_and(|state| state.phase == NodePhase::Blocked && state.attempt == *attempt) {
+        let phase = state.map_or_else(|| "gone".to_owned(), |state| state.phase.to_string());
+        return Ok(Some(OwnerRequest::End(format!("node `{node}` of {} is {phase}", derived.owner.name))));
+    }
+    let mark = format!("with {}", derived.owner.name);
+    Ok(match (&above.extensions.suspend, &status.extensions.suspend) {
+        (Some(request), None) => {
+            Some(OwnerRequest::Suspend(PersonRequest { comment: Some(mark), ..request.clone() }))
+        }
+        // Not what somebody suspended by itself.
+        (None, Some(own)) if own.comment.as_ref() == Some(&mark) => Some(OwnerRequest::Resume(own.clone())),
+        _ => None,
+    })
+}

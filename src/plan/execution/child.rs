@@ -1,0 +1,143 @@
+//! Planning a task that a plan does: an Execution of its own, which is recorded in the commit that starts the node.
+
+use super::approval;
+use super::context::PlanContext;
+use super::draft::{ChildRequest, Dependency};
+use super::fingerprint::inputs;
+use super::lookup::ChildProgress;
+use super::outcome::after_attempt;
+use crate::graph::NodeIx;
+use crate::model::{
+    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Name, Node, NodeId, NodePhase,
+    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey,
+};
+use crate::run::{AttemptOutcome, CompiledPlan, NodeChange};
+
+/// The scheme of the provider whose work is an Execution of a plan.
+const PLAN: &str = "plan://";
+
+/// The plan that a provider string names.
+#[must_use]
+pub(crate) fn plan_named(provider: &str) -> Option<Result<Name, String>> {
+    let name = provider.strip_prefix(PLAN)?;
+    Some(Name::new(name).map_err(|error| format!("`{provider}` names no plan: the name {error}")))
+}
+
+/// What the Execution of a node runs: the plan, with the node's inputs as parameters.
+///
+/// # Errors
+/// An input cannot be evaluated; says which and why.
+pub(crate) fn child_spec(
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    ix: NodeIx,
+    plan: Name,
+) -> Result<ExecutionSpec, String> {
+    Ok(ExecutionSpec {
+        plan_ref: Reference::to(plan),
+        // None of its own: it would count as one that serves the goal, which its owner does.
+        goal_ref: None,
+        binding_ref: compiled.spec.binding_ref.clone(),
+        node_bindings: std::collections::BTreeMap::new(),
+        runtime_ref: None,
+        parameters: inputs(compiled, status, ix)?,
+        context: Vec::new(),
+    })
+}
+
+/// The key of the Execution of a node's attempt.
+#[must_use]
+pub(crate) fn child_key(owner: &ResourceKey, node: &NodeId, attempt: u32) -> ResourceKey {
+    let name = DerivedExecution::name(&owner.name, &Origin::Node(node.clone(), attempt));
+    ResourceKey::new(Kind::Execution, owner.namespace.clone(), name)
+}
+
+pub(super) fn plan(
+    context: &mut PlanContext<'_>,
+    ix: NodeIx,
+    node: &Node,
+    (binding, target): (ResolvedBinding, &BindingTarget),
+    plan: Result<Name, String>,
+) {
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(why) => return context.block(&node.id, NodeReason::ProviderUnavailable, why),
+    };
+    if !node.acceptance_criteria.is_empty() {
+        // Said and not passed over: work would count as checked that nobody has looked at.
+        let message =
+            format!("a node that `{}` does has its acceptance criteria in that plan", target.provider);
+        return context.block(&node.id, NodeReason::ProviderUnavailable, message);
+    }
+    let Some(state) = context.state(&node.id) else { return };
+    let begun =
+        state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent);
+    let attempt = if begun { state.attempt } else { state.attempt.saturating_add(1) };
+    let child = child_key(&context.compiled().key, &node.id, attempt);
+    let progress = context.lookup.child((context.compiled(), context.view.uid), (&node.id, attempt), &plan);
+    match progress {
+        ChildProgress::Missing if begun => {
+            failed(context, node, format!("the record of execution/{} is gone", child.name), true);
+        }
+        // What has begun goes on: only a start is compared with what was approved.
+        ChildProgress::Missing if approval::hold_back(context, ix, node) => {}
+        ChildProgress::Missing => start(context, ix, node, binding, (plan, attempt, &child)),
+        ChildProgress::Refused(why) => context.fail(&node.id, NodeReason::ProviderFailed, why),
+        ChildProgress::Ongoing(phase) => {
+            let message = format!("waits for execution/{}, which is {phase}", child.name);
+            context.draft.on.push(Dependency::Resource(child));
+            context.block(&node.id, NodeReason::AwaitingEvent, message);
+        }
+        ChildProgress::Succeeded(Ok(outputs)) => {
+            let message = format!("execution/{} succeeded", child.name);
+            let evidence = crate::run::Evidence::default();
+            context.change(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence });
+        }
+        ChildProgress::Succeeded(Err(why)) => {
+            failed(context, node, format!("execution/{}: {why}", child.name), false);
+        }
+        ChildProgress::Failed { message, retryable } => {
+            failed(context, node, format!("execution/{} {message}", child.name), retryable);
+        }
+    }
+}
+
+/// Starts the node: the Execution is made in the same commit, so that there never is one without the other (Invariant 4).
+fn start(
+    context: &mut PlanContext<'_>,
+    ix: NodeIx,
+    node: &Node,
+    binding: ResolvedBinding,
+    (plan, attempt, child): (Name, u32, &ResourceKey),
+) {
+    // A suspended Execution goes on with what runs and starts nothing.
+    if context.draft.status.extensions.suspend.is_some() {
+        return;
+    }
+    let spec = match child_spec(context.compiled(), &context.draft.status, ix, plan) {
+        Ok(spec) => spec,
+        Err(why) => return context.fail(&node.id, NodeReason::ExpressionError, why),
+    };
+    let lease = context.draft.status.extensions.lease.clone();
+    let runner = lease.as_ref().map(|lease| lease.holder.clone()).unwrap_or_default();
+    let token = lease.map(|lease| lease.token);
+    let binding = Some(std::sync::Arc::new(binding));
+    context.change(&node.id, NodeChange::Start { binding, basis: None, base: None, runner, token });
+    // At once, in the same step: nothing of it runs here, so neither a slot nor the lease is kept for it.
+    let message = format!("waits for execution/{}, which is Pending", child.name);
+    context.block(&node.id, NodeReason::AwaitingEvent, message);
+    context.draft.on.push(Dependency::Resource(child.clone()));
+    context.draft.children.push(ChildRequest { node: node.id.clone(), attempt, spec });
+}
+
+fn failed(context: &mut PlanContext<'_>, node: &Node, message: String, retryable: bool) {
+    let Some(state) = context.state(&node.id) else { return };
+    let reason = NodeReason::ProviderFailed;
+    let report = AttemptOutcome::Failed { reason, message, retryable, retry_after: None }.into();
+    let key = state.attempt_name(context.view.uid, &node.id);
+    let change = after_attempt(node, state, report, &key, context.now);
+    if let NodeChange::Retry { at, .. } = &change {
+        context.draft.wake_at(*at);
+    }
+    context.change(&node.id, change);
+}

@@ -1,0 +1,175 @@
+//! `plan://NAME` from end to end: a plan does a node of another one, gives it outputs, and follows it in everything.
+
+use std::fs;
+
+use planspec::model::{ExecutionPhase, NodePhase};
+use serde_json::{Value, json};
+
+use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml};
+use crate::pins::forge;
+
+/// The Binding of these plans, in which plans do nodes of `outer`.
+fn with_plans(graphs: &[&Graph], plans: &[(&str, &str, &str)]) -> Value {
+    let mut binding = bindings(graphs);
+    for (plan, node, provider) in plans {
+        binding["spec"]["rules"].as_array_mut().unwrap().push(json!({
+            "selector": { "planRef": { "name": plan }, "nodeId": node },
+            "target": { "provider": provider },
+        }));
+    }
+    binding
+}
+
+/// A plan whose node `load` is done by the plan `inner`, with the inner plan's one task and these fields of the node.
+fn nested(script: &str, fields: &Value) -> Stage {
+    let mut load = json!({ "id": "load", "kind": "Task", "inputs": { "n": 3 }, "outputs": ["sum"] });
+    load.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let stage = Stage::new(QUICK, &[]);
+    let says = format!("echo \"$SUM\" >> '{}'", stage.outside("trace").display());
+    let outer = Graph::new("outer").node(load).node(json!({
+        "id": "use", "kind": "Task", "dependsOn": ["load"],
+        "run": { "command": says, "env": { "SUM": "${{ string(nodes.load.outputs.sum) }}" } },
+    }));
+    let inner = Graph::new("inner").task_with("a", &[], script, &json!({ "outputs": ["v"] }));
+    let mut plan = inner.plan();
+    plan["spec"]["parameters"] = json!([{ "name": "n", "type": "number", "required": true }]);
+    plan["spec"]["outputs"] = json!({ "sum": "${{ nodes.a.outputs.v + '-' + string(parameters.n) }}" });
+    let binding = with_plans(&[&outer, &inner], &[("outer", "load", "plan://inner")]);
+    stage.commit("work.yaml", &yaml(&[outer.plan(), plan, binding, execution("run", "outer")]));
+    stage
+}
+
+fn show(stage: &Stage, arguments: &[&str]) -> String {
+    let all: Vec<&str> = arguments.iter().chain(&["-n", "team"]).copied().collect();
+    stage.environment.planspec(&all).succeeds().stdout
+}
+
+#[test]
+fn a_plan_does_a_node_and_gives_it_outputs() {
+    let stage = nested("echo v=five >> \"$PLANSPEC_OUTPUT\"", &json!({}));
+    stage.environment.planspec(&["validate"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    let (outer, inner) = (stage.status("run"), stage.status("run-load"));
+    assert_eq!((outer.phase, inner.phase), (ExecutionPhase::Succeeded, ExecutionPhase::Succeeded));
+    assert_eq!(stage.node("run", "load").outputs["sum"], "five-3");
+    assert_eq!(stage.trace("trace"), ["five-3"]);
+    let page = show(&stage, &["describe", "execution/run-load"]);
+    assert!(page.contains("execution/run") && page.contains("inner"), "{page}");
+    assert!(show(&stage, &["describe", "execution/run"]).contains("execution/run-load succeeded"));
+    let tip = stage.status_tip();
+    fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status_tip(), tip);
+    // What made it takes it along.
+    stage.remove("work.yaml");
+    stage.reconcile(&["--allow-mass-delete"]).succeeds();
+    assert!(!show(&stage, &["get", "executions", "-o", "name"]).contains("run"));
+}
+
+#[test]
+fn a_failure_is_tried_again_as_an_execution_of_its_own() {
+    let once =
+        "if [ \"$PLANSPEC_EXECUTION\" = run-load ]; then exit 1; fi; echo v=two >> \"$PLANSPEC_OUTPUT\"";
+    let stage = nested(once, &json!({ "retries": 1 }));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run-load").phase, ExecutionPhase::Failed);
+    assert_eq!(stage.status("run-load-2").phase, ExecutionPhase::Succeeded);
+    assert_eq!((stage.node("run", "load").attempt, stage.trace("trace")), (2, vec!["two-3".to_owned()]));
+}
+
+#[test]
+fn a_failure_for_good_fails_the_node() {
+    let stage = nested("exit 3", &json!({}));
+    stage.reconcile(&[]).succeeds();
+    let load = stage.node("run", "load");
+    assert_eq!((load.phase, stage.status("run").phase), (NodePhase::Failed, ExecutionPhase::Failed));
+    assert!(load.message.contains("execution/run-load is Failed"), "{load:?}");
+    // A retry of the node is another Execution.
+    stage.environment.planspec(&["retry", "run", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run-load-2").phase, ExecutionPhase::Failed);
+}
+
+#[test]
+fn cancellation_suspension_and_timeouts_go_down() {
+    let stage = nested("sleep 60", &json!({}));
+    let mut runner = stage.start(&["--watch", "200ms"]);
+    let running = |name: &str| {
+        let known = show(&stage, &["get", "executions", "-o", "name"]).contains(name);
+        known && stage.status(name).phase == ExecutionPhase::Running
+    };
+    stage.wait_until("the inner task runs", || running("run-load"));
+    stage.environment.planspec(&["suspend", "run", "-n", "team"]).succeeds();
+    stage.wait_until("it is suspended", || stage.status("run-load").extensions.suspend.is_some());
+    stage.environment.planspec(&["resume", "run", "-n", "team"]).succeeds();
+    stage.wait_until("it goes on", || stage.status("run-load").extensions.suspend.is_none());
+    stage.environment.planspec(&["cancel", "run", "-n", "team"]).succeeds();
+    stage.wait_until("it is cancelled", || stage.status("run-load").phase == ExecutionPhase::Cancelled);
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Cancelled);
+    runner.kill();
+    let stage = nested("sleep 60", &json!({ "timeout": "1s" }));
+    let mut runner = stage.start(&["--watch", "200ms"]);
+    stage.wait_until("the inner plan is cancelled", || {
+        let known = show(&stage, &["get", "executions", "-o", "name"]).contains("run-load");
+        known && stage.status("run-load").phase == ExecutionPhase::Cancelled
+    });
+    assert_eq!(stage.node("run", "load").phase, NodePhase::Failed);
+    runner.kill();
+}
+
+#[test]
+fn a_plan_that_would_run_itself_fails() {
+    let stage = Stage::new(QUICK, &[]);
+    let node = || json!({ "id": "x", "kind": "Task" });
+    let (one, two) = (Graph::new("one").node(node()), Graph::new("two").node(node()));
+    let binding = with_plans(&[&one, &two], &[("one", "x", "plan://two"), ("two", "x", "plan://one")]);
+    stage.commit("work.yaml", &yaml(&[one.plan(), two.plan(), binding, execution("run", "one")]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Failed);
+    let inner = stage.node("run-x", "x");
+    assert!(inner.message.contains("would run itself: one → two → one"), "{inner:?}");
+}
+
+#[test]
+fn a_name_that_is_taken_fails_the_node() {
+    let stage = nested("true", &json!({}));
+    stage.commit(
+        "other.yaml",
+        &yaml(&[document("Execution", "run-load", &json!({ "planRef": { "name": "none" } }))]),
+    );
+    stage.reconcile(&[]).succeeds();
+    assert!(stage.node("run", "load").message.contains("is there already"));
+}
+
+#[test]
+fn what_a_forger_makes_of_it_runs_nothing() {
+    let stage = Stage::new(QUICK, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let gate = json!({ "id": "ok", "kind": "Gate", "gateRef": { "name": "ok" } });
+    let inner = Graph::new("inner").node(gate).task("a", &["ok"], &key);
+    let evil = Graph::new("evil").task("a", &[], &key);
+    let outer = Graph::new("outer").node(json!({ "id": "load", "kind": "Task" }));
+    let binding = with_plans(&[&outer, &inner, &evil], &[("outer", "load", "plan://inner")]);
+    let run = execution("run", "outer");
+    stage.commit("work.yaml", &yaml(&[outer.plan(), inner.plan(), evil.plan(), binding, run]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run-load").phase, ExecutionPhase::Blocked);
+    // A merged plan, but not the one that its node is bound to; as if it had not been pinned yet.
+    forge(&stage, |tree| {
+        let path = tree.join("team/executions/run-load.yaml");
+        let mut record: Value = serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let spec = json!({ "planRef": { "name": "evil" } });
+        record["status"] = json!({ "phase": "Pending", "extensions": { "spec": spec } });
+        fs::write(&path, record.to_string()).unwrap();
+        // And one for a node that has no such attempt.
+        record["metadata"]["name"] = json!("run-load-9");
+        record["metadata"]["annotations"]["planspec.io/for-attempt"] = json!("9");
+        fs::write(tree.join("team/executions/run-load-9.yaml"), record.to_string()).unwrap();
+    });
+    stage.reconcile(&[]);
+    assert_eq!(stage.trace("trace"), [""; 0], "it ran");
+    assert_eq!(
+        stage.status("run-load").extensions.pinned.map(|pin| pin.plan.name.to_string()),
+        Some("inner".to_owned())
+    );
+}
