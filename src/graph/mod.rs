@@ -1,6 +1,7 @@
 //! The graph of a plan: nodes and edges resolved to indexes, cycles with their path, ranks.
 //! Knows nothing of phases; `run` folds those over a [`Topology`].
 
+mod expand;
 mod walk;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
 
+pub(crate) use self::expand::{Expansion, ItemList, NodeInstance, expand};
 pub(crate) use self::walk::cycles;
 use crate::model::{EdgeType, Node, NodeId, NodeKind, PlanGraph};
 
@@ -58,6 +60,14 @@ pub(crate) enum GraphError {
         id: NodeId,
         /// Where the group names it.
         pointer: String,
+    },
+    /// The id of an instance of a node is too long.
+    #[error("`{name}`, an instance of node `{id}`, has an id of more than 63 characters")]
+    InstanceName {
+        /// The node.
+        id: NodeId,
+        /// The id that its instance would have.
+        name: String,
     },
     /// Nodes depend on each other in a cycle.
     #[error("cycle: {}", show_path(.path))]

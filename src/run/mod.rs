@@ -18,6 +18,6 @@ pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};
 pub(crate) use fold::apply;
-pub(crate) use phase::{derive_phase, group_phase};
+pub(crate) use phase::{derive_phase, group_phase, joined_phase};
 pub(crate) use reads::reads;
 pub(crate) use transition::{IllegalTransition, next_phase};

@@ -46,6 +46,11 @@ fn explain(error: &GraphError, graph: &PlanGraph) -> Problem {
             let problem = Problem::new(codes::CONFLICTING_FIELDS, format!("/spec/graph{pointer}"), text);
             problem.hint("only a node with `finally: true` outside of groups can follow one".to_owned())
         }
+        GraphError::InstanceName { id, .. } => {
+            let node = graph.nodes.iter().position(|node| node.id == *id).unwrap_or_default();
+            Problem::new(codes::BAD_FORMAT, format!("/spec/graph/nodes/{node}/id"), text)
+                .hint("give the node a shorter id".to_owned())
+        }
         GraphError::Cycle { path } => cycle(path, graph, text),
     }
 }

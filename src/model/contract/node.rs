@@ -86,6 +86,8 @@ pub enum NodeReason {
     InputRequired,
     /// Skipped: a hard source did not succeed.
     UpstreamNotSucceeded,
+    /// Skipped: enough other instances of its node succeeded.
+    NotNeeded,
     /// Skipped: `when` is false.
     ConditionFalse,
     /// Failed: an expression cannot be evaluated.
@@ -240,6 +242,12 @@ pub struct NodeExtensions {
     /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_branch: Option<String>,
+    /// The items of a node with `forEach` whose list is computed, once it is known; its instances are those of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Arc<Vec<serde_json::Value>>>,
+    /// The highest number of an attempt of instances that are gone, because their list is computed again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instance_attempts: u32,
     /// What it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Arc<NodeResult>>,

@@ -295,7 +295,7 @@ mod tests {
             plan: &plan,
             execution: &execution,
             nodes: &nodes,
-            inputs: None,
+            inputs: None, instances: None,
         };
         Expression::compile(text)?.evaluate(&scope)
     }

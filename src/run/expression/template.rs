@@ -303,7 +303,7 @@ mod tests {
             plan: &Value::Null,
             execution: &Value::Null,
             nodes: &nodes,
-            inputs: None,
+            inputs: None, instances: None,
         };
         Template::compile(&template).map_err(|mut errors| errors.remove(0))?.render(&scope)
     }
