@@ -291,7 +291,8 @@ impl Builder<'_> {
         instance.children = node.children.iter().filter_map(own).collect();
         // A group adds no edges, but what is repeated only begins once its list is known; a written list must not make a
         // difference to that.
-        let of_root = self.by_id.get(root).filter(|above| above.id != node.id && node.kind != NodeKind::Group);
+        let of_root =
+            self.by_id.get(root).filter(|above| above.id != node.id && node.kind != NodeKind::Group);
         let sources = node.depends_on.iter().chain(of_root.into_iter().flat_map(|root| &root.depends_on));
         instance.depends_on = sources
             .filter(|source| *source != root)
@@ -418,7 +419,8 @@ mod tests {
                 { "id": "after", "kind": "Task", "dependsOn": ["copy"] },
             ])
         };
-        let edges = json!([{ "from": "list", "to": "all" }, { "from": "copy", "to": "last", "type": "soft" }]);
+        let edges =
+            json!([{ "from": "list", "to": "all" }, { "from": "copy", "to": "last", "type": "soft" }]);
         assert_eq!(
             shown(&graph(nodes(json!("${{ x }}")), edges.clone()), &[]),
             [
@@ -439,11 +441,11 @@ mod tests {
                 "copy(Group) [copy-0 copy-1]",
                 "last(Group) [last-0 last-1]",
                 "after(Task) <- copy",
-                "all-0(Group) [inner-0 last-0]",
+                "all-0(Group) <- list [inner-0 last-0]",
                 "inner-0(Group) [copy-0]",
                 "last-0(Gate) <- copy-0 list",
                 "copy-0(Task) <- list",
-                "all-1(Group) [inner-1 last-1]",
+                "all-1(Group) <- list [inner-1 last-1]",
                 "inner-1(Group) [copy-1]",
                 "last-1(Gate) <- copy-1 list",
                 "copy-1(Task) <- list",
@@ -460,6 +462,8 @@ mod tests {
 
     #[test]
     fn a_plan_without_repeated_nodes_is_left_alone() {
-        assert!(expand(&graph(json!([{ "id": "a", "kind": "Task" }]), json!([])), |_| None).unwrap().is_none());
+        assert!(
+            expand(&graph(json!([{ "id": "a", "kind": "Task" }]), json!([])), |_| None).unwrap().is_none()
+        );
     }
 }

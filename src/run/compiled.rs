@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::expression::{Expression, ExpressionError, InstanceScope, Scope, Template, TemplateError, describe};
+use super::expression::{
+    Expression, ExpressionError, InstanceScope, Scope, Template, TemplateError, describe,
+};
 use super::{parameter, reads};
 use crate::graph::{Expansion, GraphError, ItemList, NodeIx, Topology, expand};
 use crate::model::{
@@ -152,13 +154,7 @@ impl CompiledPlan {
             }
             None => Expansion::default(),
         };
-        for node in &plan.graph.nodes {
-            // A Binding for a repeated node is one for each of its instances.
-            let of_member = || spec.node_bindings.get(&expansion.instance(&node.id)?.member).cloned();
-            if let Some(binding) = of_member() {
-                spec.node_bindings.entry(node.id.clone()).or_insert(binding);
-            }
-        }
+        bind_instances(&mut spec, &plan.graph, &expansion);
         let from = annotations.get(FROM_EXECUTION).cloned();
         let topology = Topology::build(&plan.graph).map_err(|errors| {
             let first = errors.into_iter().next();
@@ -170,17 +166,7 @@ impl CompiledPlan {
         let parameters = parameters.map_err(CompileError::Parameters)?;
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
         let Compiled { when, inputs } = compile(&plan.graph, &expansion)?;
-        let reads = plan.graph.nodes.iter().enumerate().map(|(ix, node)| {
-            let (when, inputs) = (when.get(ix).and_then(Option::as_deref), inputs.get(ix).map(AsRef::as_ref));
-            let instance = expansion.instance(&node.id);
-            let find = |id: &str| {
-                let beside = instance.and_then(|at| expansion.beside(at, id));
-                topology.find(beside.map_or(id, NodeId::as_str))
-            };
-            // From the expressions that were just compiled, so that nothing is parsed a second time.
-            reads::named((node, ix), when, inputs, &topology, &find)
-        });
-        let reads = reads.collect();
+        let reads = all_reads(&plan.graph, &topology, &expansion, (&when, &inputs));
         let described = ScopeValues {
             goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
             plan: describe::plan(&plan_key, &plan_labels, &plan),
@@ -272,6 +258,14 @@ impl CompiledPlan {
     }
 }
 
+/// The graph that is run with the instances that a status records; none where nothing is repeated. For showing alone: whether
+/// the record may have them is not asked.
+#[must_use]
+pub(crate) fn expanded(graph: &PlanGraph, status: &ExecutionStatus) -> Option<PlanGraph> {
+    let list = |id: &NodeId| status.node_statuses.get(id)?.extensions.instances.clone();
+    expand(graph, list).ok().flatten().map(|expanded| expanded.graph)
+}
+
 /// The expressions of the nodes of a graph, by index.
 struct Compiled {
     when: Vec<Option<Arc<Expression>>>,
@@ -318,6 +312,37 @@ fn compile_node(
     };
     let inputs = inputs.map_err(|errors| CompileError::Template { node: node.id.clone(), errors })?;
     Ok((when.map(Arc::new), Arc::new(inputs)))
+}
+
+/// A Binding for a repeated node is one for each of its instances.
+fn bind_instances(spec: &mut ExecutionSpec, graph: &PlanGraph, expansion: &Expansion) {
+    for node in &graph.nodes {
+        let instance = expansion.instance(&node.id);
+        if let Some(binding) = instance.and_then(|instance| spec.node_bindings.get(&instance.member)).cloned() {
+            spec.node_bindings.entry(node.id.clone()).or_insert(binding);
+        }
+    }
+}
+
+/// What the expressions of each node read besides its sources, by index.
+fn all_reads(
+    graph: &PlanGraph,
+    topology: &Topology,
+    expansion: &Expansion,
+    (when, inputs): (&[Option<Arc<Expression>>], &[Arc<Template>]),
+) -> Vec<Vec<NodeIx>> {
+    let of_node = |(ix, node): (NodeIx, &Node)| {
+        let when = when.get(ix).and_then(Option::as_deref);
+        let inputs = inputs.get(ix).map(AsRef::as_ref);
+        let instance = expansion.instance(&node.id);
+        let find = |id: &str| {
+            let beside = instance.and_then(|at| expansion.beside(at, id));
+            topology.find(beside.map_or(id, NodeId::as_str))
+        };
+        // From the expressions that were just compiled, so that nothing is parsed a second time.
+        reads::named((node, ix), when, inputs, topology, &find)
+    };
+    graph.nodes.iter().enumerate().map(of_node).collect()
 }
 
 /// Refuses recorded lists that planning would not have recorded.

@@ -17,7 +17,7 @@ mod transition;
 pub(crate) use attempt::AttemptName;
 pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
-pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources};
+pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources, expanded};
 pub(crate) use fold::apply;
 pub(crate) use phase::{derive_phase, group_phase, joined_phase};
 pub(crate) use reads::reads;

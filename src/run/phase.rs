@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::CompiledPlan;
 use crate::graph::NodeIx;
 use crate::model::{
-    Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, MutexHold, Node, NodeKind, NodePhase,
-    InstanceJoin, NodeReason, NodeStatus, PIN_MISMATCH,
+    Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, InstanceJoin, MutexHold, Node, NodeKind,
+    NodePhase, NodeReason, NodeStatus, PIN_MISMATCH,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -61,7 +61,10 @@ pub(crate) fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhas
 
 /// The phase that the phases of a node's instances add up to. One that is enough does not end the node while others are
 /// under way: what follows builds on the files of all of them (Invariant 15).
-pub(crate) fn joined_phase(join: InstanceJoin, instances: impl Iterator<Item = NodePhase> + Clone) -> NodePhase {
+pub(crate) fn joined_phase(
+    join: InstanceJoin,
+    instances: impl Iterator<Item = NodePhase> + Clone,
+) -> NodePhase {
     let mut phases = instances.clone();
     let enough = join == InstanceJoin::Any && phases.any(|phase| phase == NodePhase::Succeeded);
     if enough && instances.clone().all(NodePhase::is_terminal) {
@@ -207,10 +210,9 @@ fn explain(compiled: &CompiledPlan, status: &mut ExecutionStatus) {
             (reason.map(|reason: NodeReason| reason.to_string()), Some(text))
         }
         ExecutionPhase::Failed => {
-            let first =
-                nodes().find(|(node, state)| {
-                    state.phase == NodePhase::Failed && !is_tolerated(compiled, status, node)
-                });
+            let first = nodes().find(|(node, state)| {
+                state.phase == NodePhase::Failed && !is_tolerated(compiled, status, node)
+            });
             let reason = first.and_then(|(_, state)| state.extensions.reason);
             (reason.map(|reason| reason.to_string()), first.map(name))
         }

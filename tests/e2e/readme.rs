@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 14] = [
+const EXAMPLES: [&str; 15] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -21,6 +21,7 @@ const EXAMPLES: [&str; 14] = [
     "examples/github-actions/README.md",
     "examples/hello/README.md",
     "examples/nightly/README.md",
+    "examples/migrate-services/README.md",
 ];
 
 #[test]
@@ -56,6 +57,11 @@ fn the_page_of_the_agent_is_true() {
 #[test]
 fn the_page_of_the_nightly_example_is_true() {
     pages::check(EXAMPLES[13]);
+}
+
+#[test]
+fn the_page_of_the_migration_is_true() {
+    pages::check(EXAMPLES[14]);
 }
 
 #[test]

@@ -103,8 +103,9 @@ impl AttemptFactory {
         let inputs = capability::complete_inputs(inputs, &claim.capabilities)
             .map_err(|message| (NodeReason::InputInvalid, message))?;
         // After the inputs, which the settings of a provider may use.
-        let config = settings(&claim.compiled, status, (claim.node, &claim.target), &inputs).map_err(broken)?;
-        let provider = provider(&claim.compiled, status, (claim.node, &claim.target), &inputs).map_err(broken)?;
+        let target = (claim.node, &claim.target);
+        let config = settings(&claim.compiled, status, target, &inputs).map_err(broken)?;
+        let provider = provider(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let uid = &claim.record.metadata.uid;

@@ -89,10 +89,15 @@ fn step(from: &NodeId, to: &NodeId, graph: &PlanGraph) -> Option<String> {
     })
 }
 
+/// Whether what is in a node starts without it. A repeated Group has no children before its list is known.
+fn holds_nothing_back(node: &Node) -> bool {
+    node.kind == NodeKind::Group && !node.is_repeated()
+}
+
 /// A group runs nothing, so an edge into it holds nothing back: its children start all the same.
 fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     let groups: HashMap<&NodeId, &Node> =
-        graph.nodes.iter().filter(|node| node.kind == NodeKind::Group).map(|node| (&node.id, node)).collect();
+        graph.nodes.iter().filter(|node| holds_nothing_back(node)).map(|node| (&node.id, node)).collect();
     if groups.is_empty() {
         return;
     }
@@ -109,7 +114,7 @@ fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
         }
     }
     for (index, node) in graph.nodes.iter().enumerate() {
-        if node.kind == NodeKind::Group && !node.depends_on.is_empty() {
+        if holds_nothing_back(node) && !node.depends_on.is_empty() {
             warn(format!("/spec/graph/nodes/{index}/dependsOn"), &node.id);
         }
     }

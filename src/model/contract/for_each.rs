@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{JsonMap, Node};
+use crate::model::{ExecutionStatus, JsonMap, Node, NodePhase, PlanGraph};
 
 /// The most instances of one node. A record holds every instance, and a host shows no file of more than a few megabytes.
 pub const MAX_INSTANCES: usize = 10_000;
@@ -94,7 +94,9 @@ impl Matrix {
     /// How many combinations the axes have, before `exclude` and `include`.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.axes.values().fold(usize::from(!self.axes.is_empty()), |size, axis| size.saturating_mul(axis.len()))
+        self.axes
+            .values()
+            .fold(usize::from(!self.axes.is_empty()), |size, axis| size.saturating_mul(axis.len()))
     }
 
     /// The combinations, the last axis fastest; no more than a node may have instances.
@@ -200,6 +202,61 @@ impl Node {
     }
 }
 
+impl PlanGraph {
+    /// Whether a node has instances: it is repeated, or below a node that is.
+    #[must_use]
+    pub fn has_instances(&self, node: &Node) -> bool {
+        let mut above = vec![node];
+        let mut next = 0;
+        while let Some(at) = above.get(next).copied() {
+            next += 1;
+            if at.is_repeated() {
+                return true;
+            }
+            let parents = self.nodes.iter().filter(|parent| parent.children.contains(&at.id));
+            above.extend(
+                parents.filter(|parent| !above.iter().any(|known| known.id == parent.id)).collect::<Vec<_>>(),
+            );
+        }
+        false
+    }
+
+    /// How the instances of a node are doing, for pictures that fold them: `×12: 11 ✓ 1 ✘`; none for a node without any.
+    #[must_use]
+    pub fn instance_summary(&self, node: &Node, status: Option<&ExecutionStatus>) -> Option<String> {
+        if !self.has_instances(node) {
+            return None;
+        }
+        let statuses = status.map(|status| &status.node_statuses);
+        // Numbered from 0 without a gap, so the first that is not there ends them.
+        let instances: Vec<NodePhase> = (0..MAX_INSTANCES)
+            .map_while(|index| Some(statuses?.get(format!("{}-{index}", node.id).as_str())?.phase))
+            .collect();
+        if instances.is_empty() {
+            let bound = node.is_repeated().then(|| node.written_items().map(|items| items.len()))?;
+            return Some(
+                bound.map_or_else(|| format!("×≤{}", node.max_items()), |count| format!("×{count}")),
+            );
+        }
+        let counts = MARKS.iter().filter_map(|(phase, mark)| {
+            let count = instances.iter().filter(|other| *other == phase).count();
+            (count > 0).then(|| format!("{count} {mark}"))
+        });
+        Some(format!("×{}: {}", instances.len(), counts.collect::<Vec<_>>().join(" ")))
+    }
+}
+
+/// What stands for a phase behind a number, in the order in which they are named.
+const MARKS: [(NodePhase, char); 7] = [
+    (NodePhase::Succeeded, '✓'),
+    (NodePhase::Failed, '✘'),
+    (NodePhase::Running, '▶'),
+    (NodePhase::Blocked, '⏸'),
+    (NodePhase::Pending, '○'),
+    (NodePhase::Cancelled, '⊗'),
+    (NodePhase::Skipped, '–'),
+];
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -222,7 +279,10 @@ mod tests {
                 { "os": "b", "version": 1 }, { "os": "b", "version": 2 },
             ]),
         );
-        check(json!({ "version": [1, 2], "os": ["a"] }), json!([{ "os": "a", "version": 1 }, { "os": "a", "version": 2 }]));
+        check(
+            json!({ "version": [1, 2], "os": ["a"] }),
+            json!([{ "os": "a", "version": 1 }, { "os": "a", "version": 2 }]),
+        );
         check(json!({ "os": ["a"], "none": [] }), json!([]));
         check(json!({}), json!([]));
     }
@@ -238,7 +298,10 @@ mod tests {
                 { "os": "b", "version": 1 }, { "os": "c", "version": 9 },
             ]),
         );
-        check(json!({ "include": [{ "site": "x" }, { "site": "y" }] }), json!([{ "site": "x" }, { "site": "y" }]));
+        check(
+            json!({ "include": [{ "site": "x" }, { "site": "y" }] }),
+            json!([{ "site": "x" }, { "site": "y" }]),
+        );
     }
 
     #[test]

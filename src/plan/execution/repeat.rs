@@ -47,6 +47,11 @@ fn items(context: &PlanContext<'_>, ix: NodeIx, node: &Node) -> Result<Vec<Value
     let scope = compiled.scope(&context.draft.status, ix);
     let items = match template.render(&scope).map_err(|error| format!("`forEach.items`: {error}"))? {
         Value::Array(items) => items,
+        // The usual reason: an output that is written as `NAME=VALUE` is text, whatever it looks like.
+        Value::String(_) => {
+            let how = "a command gives one by writing its outputs as a JSON object";
+            return Err(format!("`forEach.items` is a string, and must be a list; {how}"));
+        }
         other => return Err(format!("`forEach.items` is {}, and must be a list", kind_of(&other))),
     };
     let (count, most) = (items.len(), node.max_items());
@@ -55,7 +60,9 @@ fn items(context: &PlanContext<'_>, ix: NodeIx, node: &Node) -> Result<Vec<Value
     }
     let size = Value::from(items.as_slice()).to_string().len();
     if size > LARGEST_LIST {
-        return Err(format!("`forEach.items` has {size} bytes as JSON, and must have at most {LARGEST_LIST}"));
+        return Err(format!(
+            "`forEach.items` has {size} bytes as JSON, and must have at most {LARGEST_LIST}"
+        ));
     }
     Ok(items)
 }
@@ -112,7 +119,8 @@ pub(super) fn bound(context: &mut PlanContext<'_>) {
             compiled.expansion.instance(id).filter(|at| at.root == *root).map(|instance| instance.index)
         };
         // What is under way goes on: a node of it that is ready is not another instance.
-        let new: BTreeSet<usize> = context.draft.ready.iter().filter_map(|ready| index_of(&ready.id)).collect();
+        let new: BTreeSet<usize> =
+            context.draft.ready.iter().filter_map(|ready| index_of(&ready.id)).collect();
         let room = most.saturating_sub(active.len());
         let chosen: BTreeSet<usize> = new.difference(&active).copied().take(room).collect();
         context.draft.ready.retain(|ready| {
@@ -129,7 +137,9 @@ fn active_instances(compiled: &CompiledPlan, context: &PlanContext<'_>, root: &N
         let members = compiled.topology.find(id.as_str()).map(|ix| compiled.topology.children(ix));
         match members.filter(|members| !members.is_empty()) {
             // Of a Group also between two of its tasks; a Gate that nobody has answered runs nothing.
-            Some(members) => !state.phase.is_terminal() && members.iter().any(|&ix| has_begun(compiled, context, ix)),
+            Some(members) => {
+                !state.phase.is_terminal() && members.iter().any(|&ix| has_begun(compiled, context, ix))
+            }
             None => is_under_way(state),
         }
     };
@@ -150,4 +160,3 @@ fn is_under_way(state: &NodeStatus) -> bool {
     };
     state.is_under_way() || state.is_remote() || (state.phase == NodePhase::Blocked && people())
 }
-

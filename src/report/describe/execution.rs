@@ -11,6 +11,9 @@ use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
 use crate::report::{age, text};
 
+/// With more nodes than this, instances that nobody has to look at are left out.
+const OPEN_NODES: usize = 60;
+
 /// How much of an output is shown.
 const OUTPUT: usize = 100;
 
@@ -54,14 +57,14 @@ pub(super) fn describe(
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
         }
     }
-    nodes(status, now, page);
+    nodes((status, graph), now, page);
     attention(key, status, graph, page);
     work(key, status, page);
     outputs(status, page);
     artifacts(status, page);
 }
 
-fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
+fn nodes((status, graph): (&ExecutionStatus, Option<&PlanGraph>), now: Timestamp, page: &mut DescribePage) {
     if status.node_statuses.is_empty() {
         return;
     }
@@ -70,10 +73,28 @@ fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
     // In the order of their starts, because a page is read from the cause to its effect.
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
     nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
+    let mut left_out = 0_usize;
+    let many = nodes.len() > OPEN_NODES;
     for (id, node) in nodes {
-        table.row(node_row(id, node, now));
+        // Of many instances, those that a reader has to do something about, or may wait for.
+        let quiet = !matches!(node.phase, NodePhase::Failed | NodePhase::Blocked | NodePhase::Running);
+        let is_instance = || graph.and_then(|graph| graph.declared(id)).is_some_and(|node| node.id != *id);
+        if many && quiet && is_instance() {
+            left_out += 1;
+            continue;
+        }
+        let mut row = node_row(id, node, now);
+        let declared = graph.and_then(|graph| Some((graph, graph.nodes.iter().find(|node| node.id == *id)?)));
+        let instances = declared.and_then(|(graph, node)| graph.instance_summary(node, Some(status)));
+        if let (Some(instances), Some(message)) = (instances, row.last_mut()) {
+            *message = instances.into();
+        }
+        table.row(row);
     }
     page.table(&table);
+    if left_out > 0 {
+        page.block(&format!("… and {left_out} more instances, of which none failed, runs or waits"));
+    }
 }
 
 fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {

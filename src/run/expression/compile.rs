@@ -295,7 +295,8 @@ mod tests {
             plan: &plan,
             execution: &execution,
             nodes: &nodes,
-            inputs: None, instances: None,
+            inputs: None,
+            instances: None,
         };
         Expression::compile(text)?.evaluate(&scope)
     }

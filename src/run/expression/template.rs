@@ -304,7 +304,8 @@ mod tests {
             plan: &Value::Null,
             execution: &Value::Null,
             nodes: &nodes,
-            inputs: None, instances: None,
+            inputs: None,
+            instances: None,
         };
         Template::compile(&template).map_err(|mut errors| errors.remove(0))?.render(&scope)
     }
