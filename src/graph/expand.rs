@@ -334,6 +334,7 @@ impl Builder<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use serde_json::json;
 

@@ -318,7 +318,8 @@ fn compile_node(
 fn bind_instances(spec: &mut ExecutionSpec, graph: &PlanGraph, expansion: &Expansion) {
     for node in &graph.nodes {
         let instance = expansion.instance(&node.id);
-        if let Some(binding) = instance.and_then(|instance| spec.node_bindings.get(&instance.member)).cloned() {
+        if let Some(binding) = instance.and_then(|instance| spec.node_bindings.get(&instance.member)).cloned()
+        {
             spec.node_bindings.entry(node.id.clone()).or_insert(binding);
         }
     }

@@ -20,7 +20,8 @@ fn driven(environment: &TestEnvironment, name: &str) -> Value {
 
 fn again(environment: &TestEnvironment) -> Value {
     environment.planspec(&["reconcile", "-q"]);
-    environment.planspec(&["get", "execution", "x", "-n", "team", "-o", "json"]).succeeds().json()["status"].clone()
+    environment.planspec(&["get", "execution", "x", "-n", "team", "-o", "json"]).succeeds().json()["status"]
+        .clone()
 }
 
 fn phases(status: &Value) -> Vec<String> {
@@ -53,7 +54,14 @@ fn a_task_runs_once_for_each_item_of_a_computed_list() {
     let status = driven(&environment, "repeat");
     assert_eq!(
         phases(&status),
-        ["list Succeeded", "load Succeeded", "load-0 Succeeded", "load-1 Succeeded", "load-2 Succeeded", "report Succeeded"],
+        [
+            "list Succeeded",
+            "load Succeeded",
+            "load-0 Succeeded",
+            "load-1 Succeeded",
+            "load-2 Succeeded",
+            "report Succeeded"
+        ],
         "{status:#}"
     );
     assert_eq!(said(&status, "load-1", "ok"), "b1");
@@ -79,7 +87,8 @@ fn an_instance_is_rerun_alone_and_a_new_list_brings_new_instances() {
     assert_eq!(status["nodeStatuses"]["load"]["phase"], "Failed");
     assert_eq!(status["nodeStatuses"]["load-2"]["phase"], "Succeeded");
     let attempts = |status: &Value| {
-        ["list", "load-0", "load-1", "load-2"].map(|id| status["nodeStatuses"][id]["attempt"].as_u64().unwrap())
+        ["list", "load-0", "load-1", "load-2"]
+            .map(|id| status["nodeStatuses"][id]["attempt"].as_u64().unwrap())
     };
     let retried = environment.planspec(&["retry", "x", "--from", "load-1", "-n", "team"]).succeeds().stdout;
     assert!(retried.contains("retried: report, load-1"), "{retried}");
@@ -91,7 +100,8 @@ fn an_instance_is_rerun_alone_and_a_new_list_brings_new_instances() {
     // What gave the list runs again, so it may give another one: the instances are made anew, and no attempt has the number
     // of another one.
     environment.planspec(&["retry", "x", "--from", "list", "-n", "team"]).succeeds();
-    let between = environment.planspec(&["get", "execution", "x", "-n", "team", "-o", "json"]).succeeds().json();
+    let between =
+        environment.planspec(&["get", "execution", "x", "-n", "team", "-o", "json"]).succeeds().json();
     assert_eq!(between["status"]["nodeStatuses"].as_object().unwrap().len(), 3);
     let status = again(&environment);
     assert_eq!(attempts(&status), [2, 4, 4, 4]);
@@ -117,7 +127,12 @@ fn a_matrix_its_limit_and_one_that_is_enough() {
     assert_eq!(
         phases(&status),
         [
-            "after Succeeded", "count Succeeded", "none Succeeded", "try Succeeded", "try-0 Failed", "try-1 Succeeded",
+            "after Succeeded",
+            "count Succeeded",
+            "none Succeeded",
+            "try Succeeded",
+            "try-0 Failed",
+            "try-1 Succeeded",
             "try-2 Skipped",
         ],
         "{status:#}"
@@ -182,14 +197,16 @@ fn instances_that_no_list_implies_block_the_execution() {
 - { id: ask, kind: Gate, gateRef: { name: g }, dependsOn: [load] }"#;
     let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("forged", nodes))]);
     assert_eq!(driven(&environment, "forged")["phase"], "Blocked");
-    let path = environment.git_output(&["ls-tree", "-r", "--name-only", "planspec/status"]);
-    let path = path.lines().find(|path| path.contains("execution") && path.contains("/x")).unwrap().to_owned();
+    let path = "team/executions/x.yaml";
     let record = environment.git_output(&["show", &format!("planspec/status:{path}")]);
-    // A third item makes a third instance, which the plan does not allow.
-    let forged = record.replacen("- 2\n", "- 2\n        - 3\n", 1);
-    assert_ne!(record, forged, "{record}");
+    // A third item would make a third instance, which the plan does not allow.
+    let mut lines: Vec<&str> = record.lines().collect();
+    let list =
+        lines.iter().position(|line| line.trim() == "instances:").unwrap_or_else(|| panic!("{record}"));
+    lines.insert(list + 1, lines[list + 1]);
+    let forged = lines.join("\n") + "\n";
     environment.git(&["checkout", "-q", "planspec/status"]).succeeds();
-    environment.commit_files(&[(path.as_str(), forged.as_str())], "Add an item");
+    environment.commit_files(&[(path, forged.as_str())], "Add an item");
     environment.git(&["checkout", "-q", "main"]).succeeds();
     let status = again(&environment);
     assert_eq!(status["reason"], "PinMismatch", "{status:#}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{ExecutionStatus, JsonMap, Node, NodePhase, PlanGraph};
+use crate::model::{ExecutionStatus, JsonMap, Node, NodeId, NodePhase, PlanGraph};
 
 /// The most instances of one node. A record holds every instance, and a host shows no file of more than a few megabytes.
 pub const MAX_INSTANCES: usize = 10_000;
@@ -221,6 +221,27 @@ impl PlanGraph {
         false
     }
 
+    /// The item that an instance is for, as text; none for any other node.
+    #[must_use]
+    pub fn item_of(&self, id: &NodeId, status: &ExecutionStatus) -> Option<String> {
+        let index: usize = id.as_str().rsplit_once('-')?.1.parse().ok()?;
+        let mut root = self.declared(id).filter(|node| node.id != *id)?;
+        // As often as there are nodes at most: what contains itself is no plan, and may have been recorded all the same.
+        for _ in 0..self.nodes.len() {
+            if root.is_repeated() {
+                break;
+            }
+            root = self.nodes.iter().find(|parent| parent.children.contains(&root.id))?;
+        }
+        let recorded =
+            status.node_statuses.get(&root.id).and_then(|node| node.extensions.instances.as_deref());
+        let item = match recorded {
+            Some(items) => items.get(index)?.clone(),
+            None => root.written_items()?.get(index)?.clone(),
+        };
+        Some(item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+    }
+
     /// How the instances of a node are doing, for pictures that fold them: `×12: 11 ✓ 1 ✘`; none for a node without any.
     #[must_use]
     pub fn instance_summary(&self, node: &Node, status: Option<&ExecutionStatus>) -> Option<String> {
@@ -258,6 +279,7 @@ const MARKS: [(NodePhase, char); 7] = [
 ];
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use serde_json::json;
 

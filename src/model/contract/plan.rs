@@ -71,6 +71,12 @@ impl PlanGraph {
         find(id.as_str()).or_else(of_instance)
     }
 
+    /// Whether an id is that of an instance.
+    #[must_use]
+    pub fn is_instance(&self, id: &NodeId) -> bool {
+        self.declared(id).is_some_and(|node| node.id != *id)
+    }
+
     /// The Gate that a node waits at; `home` is the namespace of the plan, where references without one point.
     #[must_use]
     pub fn gate_of(&self, node: &NodeId, home: &Name) -> Option<ResourceKey> {

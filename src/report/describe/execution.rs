@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{DescribePage, dash};
 use crate::model::{
-    ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
+    ExecutionStatus, NextStep, Node, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, next_steps,
 };
 use crate::report::style::Tone;
@@ -13,6 +13,9 @@ use crate::report::{age, text};
 
 /// With more nodes than this, instances that nobody has to look at are left out.
 const OPEN_NODES: usize = 60;
+
+/// How much of an item is shown.
+const ITEM: usize = 40;
 
 /// How much of an output is shown.
 const OUTPUT: usize = 100;
@@ -60,7 +63,7 @@ pub(super) fn describe(
     nodes((status, graph), now, page);
     attention(key, status, graph, page);
     work(key, status, page);
-    outputs(status, page);
+    outputs((status, graph), page);
     artifacts(status, page);
 }
 
@@ -78,16 +81,21 @@ fn nodes((status, graph): (&ExecutionStatus, Option<&PlanGraph>), now: Timestamp
     for (id, node) in nodes {
         // Of many instances, those that a reader has to do something about, or may wait for.
         let quiet = !matches!(node.phase, NodePhase::Failed | NodePhase::Blocked | NodePhase::Running);
-        let is_instance = || graph.and_then(|graph| graph.declared(id)).is_some_and(|node| node.id != *id);
-        if many && quiet && is_instance() {
+        if many && quiet && graph.is_some_and(|graph| graph.is_instance(id)) {
             left_out += 1;
             continue;
         }
         let mut row = node_row(id, node, now);
         let declared = graph.and_then(|graph| Some((graph, graph.nodes.iter().find(|node| node.id == *id)?)));
         let instances = declared.and_then(|(graph, node)| graph.instance_summary(node, Some(status)));
-        if let (Some(instances), Some(message)) = (instances, row.last_mut()) {
-            *message = instances.into();
+        // Its number says little about what an instance is for.
+        let item = graph.and_then(|graph| graph.item_of(id, status));
+        let item = item.map(|item| match node.message.as_str() {
+            "" => text::shortened(&item, ITEM),
+            message => format!("{}: {message}", text::shortened(&item, ITEM)),
+        });
+        if let (Some(said), Some(message)) = (instances.or(item), row.last_mut()) {
+            *message = said.into();
         }
         table.row(row);
     }
@@ -133,6 +141,11 @@ fn attention(
             page.heading(heading);
         }
         for (id, node) in nodes {
+            // Its instances are listed themselves, with what can be done about each.
+            let declared = graph.and_then(|graph| graph.declared(id)).filter(|node| node.id == *id);
+            if declared.is_some_and(Node::is_repeated) && node.extensions.reason.is_none() {
+                continue;
+            }
             let reason = node.extensions.reason;
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
@@ -210,8 +223,11 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     }
 }
 
-fn outputs(status: &ExecutionStatus, page: &mut DescribePage) {
-    let with_outputs = status.node_statuses.iter().filter(|(_, node)| !node.outputs.is_empty());
+fn outputs((status, graph): (&ExecutionStatus, Option<&PlanGraph>), page: &mut DescribePage) {
+    let many = status.node_statuses.len() > OPEN_NODES;
+    let is_shown = |id: &NodeId| !many || graph.is_none_or(|graph| !graph.is_instance(id));
+    let with_outputs =
+        status.node_statuses.iter().filter(|(id, node)| !node.outputs.is_empty() && is_shown(id));
     let mut table = Table::new(["node", "output", "value"]);
     for (id, node) in with_outputs {
         for (name, value) in &node.outputs {

@@ -76,6 +76,14 @@ pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result
     Ok(Exit::Done)
 }
 
+/// The repeated node that a node is an instance of, and how many of those run at once.
+fn instance_limit<'g>(graph: &'g ExecutionGraph, node: &Node) -> Option<(&'g str, u32)> {
+    let declared = graph.declared.declared(&node.id).filter(|declared| declared.id != node.id)?;
+    let is_root = |root: &&Node| root.id == declared.id || root.children.contains(&declared.id);
+    let root = graph.declared.nodes.iter().filter(|root| root.is_repeated()).find(is_root)?;
+    Some((root.id.as_str(), root.max_parallel()?))
+}
+
 fn account(
     inventory: &Inventory<'_>,
     tips: &SelectedCommits,
@@ -104,6 +112,7 @@ fn account(
     let bounds = ConcurrencyLimits {
         provider,
         providers: &tips.config.providers.limits,
+        instances: instance_limit(graph, node),
         namespace: namespace_quota(inventory, tips, &object.key)?,
     };
     let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());
