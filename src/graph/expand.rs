@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::GraphError;
+use super::error::GraphError;
 use crate::model::{Edge, EdgeType, InstanceJoin, MAX_INSTANCES, Node, NodeId, NodeKind, PlanGraph};
 
 /// The items of a repeated node. Shared, since every copy of a status and of a graph has them.

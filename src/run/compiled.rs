@@ -11,7 +11,7 @@ use super::expression::{
 use super::{parameter, reads};
 use crate::graph::{Expansion, GraphError, ItemList, NodeIx, Topology, expand};
 use crate::model::{
-    Digest, ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, INDEX, JsonMap, Node, NodeId,
+    Digest, ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, INDEX, JsonMap, Node, NodeId, NodeKind,
     NodePhase, PlanGraph, PlanSpec, ResourceKey, StringMap,
 };
 
@@ -44,6 +44,7 @@ pub(crate) struct CompiledPlan {
     when: Vec<Option<Arc<Expression>>>,
     inputs: Vec<Arc<Template>>,
     reads: Vec<Vec<NodeIx>>,
+    gates_before: Vec<Arc<[NodeIx]>>,
     /// What it was made of, where a list that becomes known makes another one of it.
     sources: Option<Box<PlanSources>>,
     /// What the execution gives, and the defaults of the plan.
@@ -167,6 +168,8 @@ impl CompiledPlan {
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
         let Compiled { when, inputs } = compile(&plan.graph, &expansion)?;
         let reads = all_reads(&plan.graph, &topology, &expansion, (&when, &inputs));
+        let is_gate = |ix: NodeIx| plan.graph.nodes.get(ix).is_some_and(|node| node.kind == NodeKind::Gate);
+        let gates_before = topology.nearest_before(is_gate);
         let described = ScopeValues {
             goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
             plan: describe::plan(&plan_key, &plan_labels, &plan),
@@ -187,6 +190,7 @@ impl CompiledPlan {
             when,
             inputs,
             reads,
+            gates_before,
             sources: kept,
             parameters,
             described,
@@ -221,6 +225,29 @@ impl CompiledPlan {
     #[must_use]
     pub(crate) fn reads(&self, ix: NodeIx) -> &[NodeIx] {
         self.reads.get(ix).map_or(&[], Vec::as_slice)
+    }
+
+    /// The gates before a node, as far as no other gate lies between. What runs after everything else has none: no gate
+    /// holds it back.
+    #[must_use]
+    pub(crate) fn gates_before(&self, ix: NodeIx) -> &[NodeIx] {
+        if self.node(ix).is_some_and(|node| node.finally) {
+            return &[];
+        }
+        self.gates_before.get(ix).map_or(&[], |gates| gates)
+    }
+
+    /// A node as the plan declares it, and its place there: for an instance the node that it is an instance of. What is bound
+    /// to a node, such as a provider and the approval of it, is bound to all of its instances.
+    #[must_use]
+    pub(crate) fn declared(&self, ix: NodeIx) -> Option<(&Node, NodeIx)> {
+        let instance = self.ids.get(ix).and_then(|id| self.expansion.instance(id));
+        // The nodes of the plan keep their places in the graph that is run.
+        let ix = match instance {
+            Some(instance) => self.topology.find(instance.member.as_str())?,
+            None => ix,
+        };
+        Some((self.declared_graph().nodes.get(ix)?, ix))
     }
 
     /// By what id the expressions of a node read another one: inside of a repeated Group, by that of the plan.

@@ -26,8 +26,8 @@ pub use execution::{
 };
 pub use for_each::{ForEach, ForEachItems, INDEX, InstanceJoin, MAX_INSTANCES, Matrix};
 pub use gate::{
-    GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, Review,
-    ReviewAction, ReviewBinding,
+    ApprovedTarget, AskedApproval, GateExtensions, GateOutcome, GatePhase, GateResolution, GateSpec,
+    GateStatus, GateTarget, GateType, HostAccount, Review, ReviewAction, ReviewBinding, ReviewSubject,
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
