@@ -1,8 +1,11 @@
 //! The status of an execution: its nodes, outputs, artifacts, and what they wait for.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{DescribePage, dash};
+use crate::graph::Topology;
 use crate::model::{
     ExecutionStatus, NextStep, Node, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, next_steps,
@@ -60,22 +63,29 @@ pub(super) fn describe(
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
         }
     }
-    nodes((status, graph), now, page);
+    nodes(status, graph, now, page);
     attention(key, status, graph, page);
     work(key, status, page);
     outputs((status, graph), page);
     artifacts(status, page);
 }
 
-fn nodes((status, graph): (&ExecutionStatus, Option<&PlanGraph>), now: Timestamp, page: &mut DescribePage) {
+fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, page: &mut DescribePage) {
     if status.node_statuses.is_empty() {
         return;
     }
     page.heading("Nodes");
     let mut table = Table::new(["node", "phase", "attempt", "elapsed", "provider", "reason", "message"]);
-    // In the order of their starts, because a page is read from the cause to its effect.
+    // In the order of the graph, because a page is read from the cause to its effect; what was made of a node while it ran
+    // stands where the node does.
+    let order = graph.map(graph_order).unwrap_or_default();
+    let place = |id: &NodeId| {
+        let id = id.as_str();
+        let made_of = || order.get(id.rsplit_once('-')?.0);
+        order.get(id).or_else(made_of).copied().unwrap_or(usize::MAX)
+    };
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
-    nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
+    nodes.sort_by_cached_key(|(id, node)| (place(id), node.start_time.unwrap_or(Timestamp::MAX)));
     let mut left_out = 0_usize;
     let many = nodes.len() > OPEN_NODES;
     for (id, node) in nodes {
@@ -86,15 +96,7 @@ fn nodes((status, graph): (&ExecutionStatus, Option<&PlanGraph>), now: Timestamp
             continue;
         }
         let mut row = node_row(id, node, now);
-        let declared = graph.and_then(|graph| Some((graph, graph.nodes.iter().find(|node| node.id == *id)?)));
-        let instances = declared.and_then(|(graph, node)| graph.instance_summary(node, Some(status)));
-        // Its number says little about what an instance is for.
-        let item = graph.and_then(|graph| graph.item_of(id, status));
-        let item = item.map(|item| match node.message.as_str() {
-            "" => text::shortened(&item, ITEM),
-            message => format!("{}: {message}", text::shortened(&item, ITEM)),
-        });
-        if let (Some(said), Some(message)) = (instances.or(item), row.last_mut()) {
+        if let (Some(said), Some(message)) = (about_instances(id, node, graph, status), row.last_mut()) {
             *message = said.into();
         }
         table.row(row);
@@ -103,6 +105,28 @@ fn nodes((status, graph): (&ExecutionStatus, Option<&PlanGraph>), now: Timestamp
     if left_out > 0 {
         page.block(&format!("… and {left_out} more instances, of which none failed, runs or waits"));
     }
+}
+
+/// The nodes with their places, each after everything that it waits for.
+fn graph_order(graph: &PlanGraph) -> HashMap<&str, usize> {
+    let Ok(topology) = Topology::build(graph) else { return HashMap::new() };
+    let ids = topology.order().iter().filter_map(|ix| graph.nodes.get(*ix));
+    ids.enumerate().map(|(place, node)| (node.id.as_str(), place)).collect()
+}
+
+/// What stands for the message of a node with instances, and of one of them: its number says little about what it is for.
+fn about_instances(
+    id: &NodeId,
+    state: &NodeStatus,
+    graph: Option<&PlanGraph>,
+    status: &ExecutionStatus,
+) -> Option<String> {
+    let graph = graph?;
+    if let Some(node) = graph.nodes.iter().find(|node| node.id == *id) {
+        return graph.instance_summary(node, Some(status));
+    }
+    let item = text::shortened(&graph.item_of(id, status)?, ITEM);
+    Some(if state.message.is_empty() { item } else { format!("{item}: {}", state.message) })
 }
 
 fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
@@ -298,9 +322,9 @@ mod tests {
 
         Nodes
           NODE       PHASE       ATTEMPT   ELAPSED   PROVIDER          REASON             MESSAGE
+          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
           research   Succeeded   1         12s       tool://research   -
           lint       Failed      2         4s        -                 ProviderFailed     exit code 1
-          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
 
         Waits
           review waits for an approval: needs 1 approval
