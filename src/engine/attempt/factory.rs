@@ -89,8 +89,7 @@ impl AttemptFactory {
 
     /// Everything the provider gets, with all expressions replaced.
     pub(crate) fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
-        // For good: what an expression reads is pinned or recorded, so another attempt would come to the
-        // same.
+        // For good: what an expression reads is pinned or recorded, so another attempt comes to the same.
         let broken = |message: String| (NodeReason::ExpressionError, message);
         let Some(status) = claim.record.execution() else {
             return Err(broken("the record is not that of an execution".to_owned()));
