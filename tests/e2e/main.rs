@@ -46,6 +46,7 @@ mod git_remote;
 mod git_server;
 mod github_action;
 mod github_ci;
+mod github_deliveries;
 mod github_dispatch;
 mod github_host;
 mod github_hostile;

@@ -204,6 +204,9 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::ResultRefused) => "waits for a decision, because the remote rejected its files",
         Some(NodeReason::MergeConflict) => "waits for a decision, because files conflict",
         Some(NodeReason::DeliveryRefused) => "waits for a decision, because its delivery was refused",
+        Some(NodeReason::ChangesRequested) => "waits for the changes that a reviewer requested",
+        Some(NodeReason::WorkBranchMoved) => "waits, because somebody pushed to its branch",
+        Some(NodeReason::ChecksCannotStart) => "waits for checks that were never started",
         Some(NodeReason::InputRequired) => "waits for an answer",
         // A group waits for its children.
         _ => "waits",
