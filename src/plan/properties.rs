@@ -255,7 +255,7 @@ impl<'a> Simulation<'a> {
         let mut this =
             Self { compiled, choices, runner: "one", now, status, log, statuses, rounds: 0, past: None };
         let mut draft = Draft::new(this.status.clone());
-        let digest = compiled.plan.digest();
+        let digest = compiled.digest.clone();
         let spec_hash = digest.clone();
         let run_id = "r".to_owned();
         draft.execution(ExecutionChange::Queue { spec_hash, run_id }, now);

@@ -273,12 +273,21 @@ fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
     let graph = standing.graph.as_ref().filter(|graph| !graph.nodes.is_empty())?;
     let phase =
         |id: &NodeId| standing.status.node_statuses.get(id).map(|node| node.phase).unwrap_or_default();
+    let names: Vec<Option<String>> = graph
+        .nodes
+        .iter()
+        .map(|node| {
+            let instances = graph.instance_summary(node, Some(&standing.status));
+            instances.or_else(|| node.name.clone())
+        })
+        .collect();
     let nodes: Vec<ChartNode<'_>> = graph
         .nodes
         .iter()
-        .map(|node| ChartNode {
+        .zip(&names)
+        .map(|(node, name)| ChartNode {
             id: node.id.as_str(),
-            name: node.name.as_deref(),
+            name: name.as_deref(),
             kind: node.kind,
             look: look(phase(&node.id)),
         })

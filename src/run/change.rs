@@ -37,6 +37,22 @@ pub(crate) enum ExecutionChange {
         // The fold knows no plan, and has to give every node its record.
         nodes: Arc<[NodeId]>,
     },
+    /// The list of a repeated node became known: from now on it has these instances.
+    Expand {
+        /// The node.
+        node: NodeId,
+        /// The items.
+        items: Arc<Vec<serde_json::Value>>,
+        /// All nodes that are there because of them.
+        instances: Arc<[NodeId]>,
+    },
+    /// The list of a repeated node is to be computed again: its instances are gone.
+    Collapse {
+        /// The node.
+        node: NodeId,
+        /// All nodes that were there because of its items.
+        instances: Arc<[NodeId]>,
+    },
     /// It cannot be started for a reason that lies outside its graph.
     Hold {
         /// Why, for programs.

@@ -1,15 +1,18 @@
 //! The compiled plan of an Execution: its pinned plan with the graph checked and every expression compiled, once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::expression::{Expression, ExpressionError, Scope, Template, TemplateError, describe};
+use super::expression::{
+    Expression, ExpressionError, InstanceScope, Scope, Template, TemplateError, describe,
+};
 use super::{parameter, reads};
-use crate::graph::{GraphError, NodeIx, Topology};
+use crate::graph::{Expansion, GraphError, ItemList, NodeInstance, NodeIx, Topology, expand};
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, JsonMap, Node, NodeId, NodeKind, NodePhase,
-    PlanSpec, ResourceKey, StringMap,
+    Digest, ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, INDEX, JsonMap, Node, NodeId, NodeKind,
+    NodePhase, PlanGraph, PlanSpec, ResourceKey, StringMap,
 };
 
 /// What an Execution runs. Derived from the pinned manifests alone, so it may be dropped and made again.
@@ -23,8 +26,12 @@ pub(crate) struct CompiledPlan {
     pub plan_key: ResourceKey,
     /// The plan's labels, which binding rules may select.
     pub plan_labels: StringMap,
-    /// The plan's spec.
+    /// The plan's spec; its graph is the one that is run, with the instances of repeated nodes.
     pub plan: PlanSpec,
+    /// Which nodes of the graph are instances.
+    pub expansion: Expansion,
+    /// The digest of the graph as the plan declares it, which approvals are bound to.
+    pub digest: Digest,
     /// The goal, when the execution names one that exists.
     pub goal: Option<(ResourceKey, GoalSpec)>,
     /// The earlier execution whose work it may take over, as its manifest names it.
@@ -34,11 +41,13 @@ pub(crate) struct CompiledPlan {
     /// The ids of the nodes, by index.
     pub ids: Arc<[NodeId]>,
     // By the index of the node, as in the topology: each pass asks for nearly all of them.
-    when: Vec<Option<Expression>>,
-    inputs: Vec<Template>,
+    when: Vec<Option<Arc<Expression>>>,
+    inputs: Vec<Arc<Template>>,
     outputs: Template,
     reads: Vec<Vec<NodeIx>>,
     gates_before: Vec<Arc<[NodeIx]>>,
+    /// What it was made of, where a list that becomes known makes another one of it.
+    sources: Option<Box<PlanSources>>,
     /// What the execution gives, and the defaults of the plan.
     parameters: JsonMap,
     // Made once, as nothing of it changes while the Execution runs (Invariant 9); every condition reads them.
@@ -62,6 +71,14 @@ pub(crate) enum CompileError {
     /// The execution gives other parameters than the plan declares.
     #[error("{0}")]
     Parameters(String),
+    /// A record holds a list of items that its plan does not allow.
+    #[error("the record has {count} instances of node `{node}`, which the pinned Plan does not allow")]
+    Instances {
+        /// The node.
+        node: NodeId,
+        /// How many items the record has.
+        count: usize,
+    },
     /// An expression does not compile.
     #[error("node `{node}`: {source}")]
     Expression {
@@ -103,12 +120,46 @@ pub(crate) struct PlanSources {
 }
 
 impl CompiledPlan {
-    /// Checks the graph and compiles the expressions.
+    /// Checks the graph and compiles the expressions. No list that is computed is known yet.
     ///
     /// # Errors
     /// The first thing that is wrong; `validate` reports them all.
     pub(crate) fn build(sources: PlanSources) -> Result<Self, CompileError> {
-        let PlanSources { key, spec, plan_key, plan_labels, plan, goal, annotations } = sources;
+        Self::with_lists(sources, |_| None)
+    }
+
+    /// The same plan with the instances that a status records.
+    ///
+    /// # Errors
+    /// The status records what the plan does not allow.
+    pub(crate) fn of_status(self: &Arc<Self>, status: &ExecutionStatus) -> Result<Arc<Self>, CompileError> {
+        let list = |id: &NodeId| status.node_statuses.get(id)?.extensions.instances.clone();
+        match &self.sources {
+            // Asked in every pass, and mostly nothing is new.
+            Some(sources) if !self.expansion.is_of(list) => {
+                Self::with_lists(PlanSources::clone(sources), list).map(Arc::new)
+            }
+            _ => Ok(Arc::clone(self)),
+        }
+    }
+
+    fn with_lists(
+        sources: PlanSources,
+        list: impl Fn(&NodeId) -> Option<ItemList>,
+    ) -> Result<Self, CompileError> {
+        bounded(&sources.plan.graph, &list)?;
+        let expanded = expand(&sources.plan.graph, list).map_err(CompileError::Graph)?;
+        let kept = expanded.is_some().then(|| Box::new(sources.clone()));
+        let PlanSources { key, mut spec, plan_key, plan_labels, mut plan, goal, annotations } = sources;
+        let digest = plan.digest();
+        let expansion = match expanded {
+            Some(expanded) => {
+                plan.graph = expanded.graph;
+                expanded.expansion
+            }
+            None => Expansion::default(),
+        };
+        bind_instances(&mut spec, &plan.graph, &expansion);
         let from = annotations.get(FROM_EXECUTION).cloned();
         let topology = Topology::build(&plan.graph).map_err(|errors| {
             let first = errors.into_iter().next();
@@ -118,25 +169,10 @@ impl CompiledPlan {
         // Before anything runs: a node that fails for the lack of a parameter would leave half of the work done.
         let parameters = parameter::complete(&plan.parameters, &spec.parameters);
         let parameters = parameters.map_err(CompileError::Parameters)?;
-        let mut when = Vec::new();
-        let mut inputs = Vec::new();
-        for node in &plan.graph.nodes {
-            let wrap = |source| CompileError::Expression { node: node.id.clone(), source };
-            when.push(node.when.as_deref().map(Expression::compile).transpose().map_err(wrap)?);
-            let rendered = Template::compile_map(&node.inputs);
-            inputs.push(rendered.map_err(|errors| CompileError::Template { node: node.id.clone(), errors })?);
-        }
         let outputs = Template::compile_map(&plan.outputs).map_err(CompileError::Outputs)?;
         let ids = plan.graph.nodes.iter().map(|node| node.id.clone()).collect();
-        let compiled = when.iter().map(Option::as_ref).zip(&inputs).enumerate();
-        let reads = plan
-            .graph
-            .nodes
-            .iter()
-            .zip(compiled)
-            // From the expressions that were just compiled, so that nothing is parsed a second time.
-            .map(|(node, (ix, (when, inputs)))| reads::named(node, ix, when, Some(inputs), &topology));
-        let reads = reads.collect();
+        let Compiled { when, inputs } = compile(&plan.graph, &expansion)?;
+        let reads = all_reads(&plan.graph, &topology, &expansion, (&when, &inputs));
         let is_gate = |ix: NodeIx| plan.graph.nodes.get(ix).is_some_and(|node| node.kind == NodeKind::Gate);
         let gates_before = topology.nearest_before(is_gate);
         let described = ScopeValues {
@@ -150,6 +186,8 @@ impl CompiledPlan {
             plan_key,
             plan_labels,
             plan,
+            expansion,
+            digest,
             goal,
             from,
             topology,
@@ -159,6 +197,7 @@ impl CompiledPlan {
             outputs,
             reads,
             gates_before,
+            sources: kept,
             parameters,
             described,
         })
@@ -169,7 +208,14 @@ impl CompiledPlan {
     /// # Errors
     /// An expression cannot be evaluated; says which and why.
     pub(crate) fn outputs(&self, status: &ExecutionStatus) -> Result<JsonMap, String> {
-        self.outputs.render_map(&self.scope(status)).map_err(|error| format!("outputs: {error}"))
+        let scope = self.scope_at(status, None);
+        self.outputs.render_map(&scope).map_err(|error| format!("outputs: {error}"))
+    }
+
+    /// The graph as the plan declares it: what people are shown, with an instance folded into its node.
+    #[must_use]
+    pub(crate) fn declared_graph(&self) -> &PlanGraph {
+        self.sources.as_ref().map_or(&self.plan.graph, |sources| &sources.plan.graph)
     }
 
     /// The node at an index.
@@ -181,13 +227,13 @@ impl CompiledPlan {
     /// The condition of a node.
     #[must_use]
     pub(crate) fn when(&self, ix: NodeIx) -> Option<&Expression> {
-        self.when.get(ix).and_then(Option::as_ref)
+        self.when.get(ix).and_then(Option::as_deref)
     }
 
     /// The inputs of a node, before expressions are replaced.
     #[must_use]
     pub(crate) fn inputs(&self, ix: NodeIx) -> Option<&Template> {
-        self.inputs.get(ix)
+        self.inputs.get(ix).map(AsRef::as_ref)
     }
 
     /// The nodes besides its sources that the expressions of a node read, and that it waits for as well.
@@ -206,9 +252,35 @@ impl CompiledPlan {
         self.gates_before.get(ix).map_or(&[], |gates| gates)
     }
 
-    /// What expressions see, with the nodes as `status` has them.
+    /// A node as the plan declares it, and its place there: for an instance the node that it is an instance of. What is bound
+    /// to a node, such as a provider and the approval of it, is bound to all of its instances.
     #[must_use]
-    pub(crate) fn scope<'a>(&'a self, status: &'a ExecutionStatus) -> Scope<'a> {
+    pub(crate) fn declared(&self, ix: NodeIx) -> Option<(&Node, NodeIx)> {
+        let instance = self.ids.get(ix).and_then(|id| self.expansion.instance(id));
+        // The nodes of the plan keep their places in the graph that is run.
+        let ix = match instance {
+            Some(instance) => self.topology.find(instance.member.as_str())?,
+            None => ix,
+        };
+        Some((self.declared_graph().nodes.get(ix)?, ix))
+    }
+
+    /// By what id the expressions of a node read another one: inside of a repeated Group, by that of the plan.
+    #[must_use]
+    pub(crate) fn name_for(&self, reader: NodeIx, node: NodeIx) -> Option<&NodeId> {
+        let id = self.ids.get(node)?;
+        let (at, other) = (self.expansion.instance(self.ids.get(reader)?), self.expansion.instance(id));
+        let beside = at.zip(other).filter(|(at, other)| at.root == other.root && at.index == other.index);
+        Some(beside.map_or(id, |(_, other)| &other.member))
+    }
+
+    /// What the expressions of a node see, with the nodes as `status` has them.
+    #[must_use]
+    pub(crate) fn scope<'a>(&'a self, status: &'a ExecutionStatus, ix: NodeIx) -> Scope<'a> {
+        self.scope_at(status, self.ids.get(ix).and_then(|id| self.expansion.instance(id)))
+    }
+
+    fn scope_at<'a>(&'a self, status: &'a ExecutionStatus, at: Option<&'a NodeInstance>) -> Scope<'a> {
         Scope {
             parameters: &self.parameters,
             goal: &self.described.goal,
@@ -218,6 +290,7 @@ impl CompiledPlan {
             // Inputs are made of this scope themselves; only the `config` of a provider, which comes after them, can
             // read them.
             inputs: None,
+            instances: self.sources.is_some().then_some(InstanceScope { expansion: &self.expansion, at }),
         }
     }
 
@@ -228,4 +301,103 @@ impl CompiledPlan {
         // A record that was edited by hand may lack a node. Without a record it has not started.
         state.map_or(NodePhase::Pending, |state| state.phase)
     }
+}
+
+/// The graph that is run with the instances that a status records; none where nothing is repeated. For showing alone: whether
+/// the record may have them is not asked.
+#[must_use]
+pub(crate) fn expanded(graph: &PlanGraph, status: &ExecutionStatus) -> Option<PlanGraph> {
+    let list = |id: &NodeId| status.node_statuses.get(id)?.extensions.instances.clone();
+    expand(graph, list).ok().flatten().map(|expanded| expanded.graph)
+}
+
+/// The expressions of the nodes of a graph, by index.
+struct Compiled {
+    when: Vec<Option<Arc<Expression>>>,
+    inputs: Vec<Arc<Template>>,
+}
+
+fn compile(graph: &PlanGraph, expansion: &Expansion) -> Result<Compiled, CompileError> {
+    // Once for all instances of a node: to compile the same text a thousand times took longer than to plan its nodes.
+    let mut known: HashMap<&NodeId, (Option<Arc<Expression>>, Arc<Template>)> = HashMap::new();
+    let (mut when, mut inputs) = (Vec::new(), Vec::new());
+    for node in &graph.nodes {
+        let member = expansion.instance(&node.id).map(|instance| &instance.member);
+        let found = member.and_then(|member| known.get(member)).cloned();
+        let (condition, template) = match found {
+            Some(found) => found,
+            None => compile_node(node, expansion)?,
+        };
+        if let Some(member) = member {
+            known.entry(member).or_insert_with(|| (condition.clone(), Arc::clone(&template)));
+        }
+        when.push(condition);
+        inputs.push(template);
+    }
+    Ok(Compiled { when, inputs })
+}
+
+fn compile_node(
+    node: &Node,
+    expansion: &Expansion,
+) -> Result<(Option<Arc<Expression>>, Arc<Template>), CompileError> {
+    let wrap = |source| CompileError::Expression { node: node.id.clone(), source };
+    let mut when = node.when.as_deref().map(Expression::compile).transpose().map_err(wrap)?;
+    let waiting = expansion.repeated(&node.id).filter(|_| expansion.awaits_list(&node.id));
+    if let Some(repeated) = waiting {
+        // A condition on the item is for each instance to ask. Any other one is the same for all, and then holds for the
+        // list as well, which may be that of a node that was skipped.
+        let is_own = |name: &str| name == repeated.item_name || name == INDEX;
+        when = when.filter(|when| !when.mentions().iter().any(|mention| is_own(&mention.root)));
+    }
+    let inputs = match node.computed_items() {
+        // In the place of inputs, which a node without instances does not have.
+        Some(items) => Template::compile(&Value::from(items)),
+        None => Template::compile_map(&node.inputs),
+    };
+    let inputs = inputs.map_err(|errors| CompileError::Template { node: node.id.clone(), errors })?;
+    Ok((when.map(Arc::new), Arc::new(inputs)))
+}
+
+/// A Binding for a repeated node is one for each of its instances.
+fn bind_instances(spec: &mut ExecutionSpec, graph: &PlanGraph, expansion: &Expansion) {
+    for node in &graph.nodes {
+        let instance = expansion.instance(&node.id);
+        if let Some(binding) = instance.and_then(|instance| spec.node_bindings.get(&instance.member)).cloned()
+        {
+            spec.node_bindings.entry(node.id.clone()).or_insert(binding);
+        }
+    }
+}
+
+/// What the expressions of each node read besides its sources, by index.
+fn all_reads(
+    graph: &PlanGraph,
+    topology: &Topology,
+    expansion: &Expansion,
+    (when, inputs): (&[Option<Arc<Expression>>], &[Arc<Template>]),
+) -> Vec<Vec<NodeIx>> {
+    let of_node = |(ix, node): (NodeIx, &Node)| {
+        let when = when.get(ix).and_then(Option::as_deref);
+        let inputs = inputs.get(ix).map(AsRef::as_ref);
+        let instance = expansion.instance(&node.id);
+        let find = |id: &str| {
+            let beside = instance.and_then(|at| expansion.beside(at, id));
+            topology.find(beside.map_or(id, NodeId::as_str))
+        };
+        // From the expressions that were just compiled, so that nothing is parsed a second time.
+        reads::named((node, ix), when, inputs, topology, &find)
+    };
+    graph.nodes.iter().enumerate().map(of_node).collect()
+}
+
+/// Refuses recorded lists that planning would not have recorded.
+fn bounded(graph: &PlanGraph, list: &impl Fn(&NodeId) -> Option<ItemList>) -> Result<(), CompileError> {
+    for node in graph.nodes.iter().filter(|node| node.computed_items().is_some()) {
+        let most = node.max_items();
+        if let Some(items) = list(&node.id).filter(|items| items.is_empty() || items.len() > most) {
+            return Err(CompileError::Instances { node: node.id.clone(), count: items.len() });
+        }
+    }
+    Ok(())
 }

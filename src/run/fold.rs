@@ -38,6 +38,9 @@ pub(crate) enum IllegalChange {
     /// The execution is pinned already.
     #[error("the execution is already pinned")]
     AlreadyPinned,
+    /// The instances of the node are known already, or they are not known.
+    #[error("the instances of node `{0}` were fixed before, or never")]
+    Instances(NodeId),
     /// The execution is over.
     #[error("the execution is already {0}")]
     Over(ExecutionPhase),
@@ -84,6 +87,8 @@ fn apply_execution(
             status.node_statuses = nodes.iter().map(|id| (id.clone(), NodeStatus::default())).collect();
             (status.reason, status.message) = (None, None);
         }
+        ExecutionChange::Expand { node, items, instances } => expand(status, node, items, instances)?,
+        ExecutionChange::Collapse { node, instances } => collapse(status, node, instances)?,
         ExecutionChange::Hold { reason, message } => {
             status.reason = Some(reason.clone());
             status.message = Some(message.clone());
@@ -121,6 +126,41 @@ fn apply_execution(
             }
             status.completion_time = None;
         }
+    }
+    Ok(())
+}
+
+/// Fixes the instances of a repeated node, each with a record of its own from the same commit on.
+fn expand(
+    status: &mut ExecutionStatus,
+    id: &NodeId,
+    items: &Arc<Vec<serde_json::Value>>,
+    instances: &[NodeId],
+) -> Result<(), IllegalChange> {
+    let taken = instances.iter().any(|instance| status.node_statuses.contains_key(instance));
+    let node = status.node_statuses.get_mut(id).ok_or_else(|| IllegalChange::UnknownNode(id.clone()))?;
+    // Invariant 9: a list is fixed once. Of two runners that computed it, the second finds the instances of the first.
+    if node.extensions.instances.is_some() || taken || node.phase.is_terminal() {
+        return Err(IllegalChange::Instances(id.clone()));
+    }
+    node.extensions.instances = Some(Arc::clone(items));
+    // On top of what instances of these names had before, so that no attempt has the name of another one.
+    let begun = NodeStatus { attempt: node.extensions.instance_attempts, ..NodeStatus::default() };
+    status.node_statuses.extend(instances.iter().map(|id| (id.clone(), begun.clone())));
+    Ok(())
+}
+
+/// Takes the instances of a repeated node back, because what its list is computed from runs again.
+fn collapse(status: &mut ExecutionStatus, id: &NodeId, instances: &[NodeId]) -> Result<(), IllegalChange> {
+    let known = status.node_statuses.get(id).is_some_and(|node| node.extensions.instances.is_some());
+    if !known {
+        return Err(IllegalChange::Instances(id.clone()));
+    }
+    let gone = instances.iter().filter_map(|id| status.node_statuses.remove(id));
+    let attempts = gone.map(|node| node.attempt).max().unwrap_or_default();
+    if let Some(node) = status.node_statuses.get_mut(id) {
+        node.extensions.instances = None;
+        node.extensions.instance_attempts = node.extensions.instance_attempts.max(attempts);
     }
     Ok(())
 }
@@ -297,7 +337,11 @@ fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
 /// Back to the beginning, with the number of attempts kept.
 fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
     // `reset_at` is kept apart from the rest because reviews from before it must not count again (Invariant 11).
-    let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
+    let extensions = NodeExtensions {
+        reset_at: Some(at),
+        instance_attempts: node.extensions.instance_attempts,
+        ..NodeExtensions::default()
+    };
     let attempt = node.attempt;
     let message = message.to_owned();
     *node = NodeStatus { attempt, message, extensions, ..NodeStatus::default() };

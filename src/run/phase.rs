@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::CompiledPlan;
 use crate::graph::NodeIx;
 use crate::model::{
-    Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, MutexHold, Node, NodeKind, NodePhase,
-    NodeReason, NodeStatus, PIN_MISMATCH,
+    Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, InstanceJoin, MutexHold, Node, NodeKind,
+    NodePhase, NodeReason, NodeStatus, PIN_MISMATCH,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -57,6 +57,31 @@ pub(crate) fn group_phase(children: impl Iterator<Item = NodePhase>) -> NodePhas
     } else {
         NodePhase::Skipped
     }
+}
+
+/// The phase that the phases of a node's instances add up to. One that is enough does not end the node while others are
+/// under way: what follows builds on the files of all of them (Invariant 15).
+pub(crate) fn joined_phase(
+    join: InstanceJoin,
+    instances: impl Iterator<Item = NodePhase> + Clone,
+) -> NodePhase {
+    let mut phases = instances.clone();
+    let enough = join == InstanceJoin::Any && phases.any(|phase| phase == NodePhase::Succeeded);
+    if enough && instances.clone().all(NodePhase::is_terminal) {
+        return NodePhase::Succeeded;
+    }
+    group_phase(instances)
+}
+
+/// Whether a failure of the node leaves its execution's outcome alone: that is allowed, or another instance was enough.
+fn is_tolerated(compiled: &CompiledPlan, status: &ExecutionStatus, node: &Node) -> bool {
+    let enough = || {
+        let instance = compiled.expansion.instance(&node.id)?;
+        let join = compiled.expansion.repeated_of(instance)?.join;
+        let root = status.node_statuses.get(&instance.root)?;
+        Some(join == InstanceJoin::Any && root.phase == NodePhase::Succeeded)
+    };
+    allows_failure(node) || enough().unwrap_or(false)
 }
 
 /// Sets the phase of the execution, and what goes with it, from the phases of its nodes.
@@ -134,7 +159,7 @@ fn of_nodes(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase
         match state.phase {
             NodePhase::Running => moving = true,
             NodePhase::Pending => moving |= ready(compiled, status, ix),
-            NodePhase::Failed => failed |= !allows_failure(node),
+            NodePhase::Failed => failed |= !is_tolerated(compiled, status, node),
             NodePhase::Cancelled => cancelled = true,
             _ => {}
         }
@@ -185,8 +210,9 @@ fn explain(compiled: &CompiledPlan, status: &mut ExecutionStatus) {
             (reason.map(|reason: NodeReason| reason.to_string()), Some(text))
         }
         ExecutionPhase::Failed => {
-            let first =
-                nodes().find(|(node, state)| state.phase == NodePhase::Failed && !allows_failure(node));
+            let first = nodes().find(|(node, state)| {
+                state.phase == NodePhase::Failed && !is_tolerated(compiled, status, node)
+            });
             let reason = first.and_then(|(_, state)| state.extensions.reason);
             (reason.map(|reason| reason.to_string()), first.map(name))
         }

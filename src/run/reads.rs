@@ -10,16 +10,17 @@ use crate::model::{ExternalRef, Node};
 pub(crate) fn reads(node: &Node, ix: NodeIx, topology: &Topology) -> Vec<NodeIx> {
     let when = node.when.as_deref().and_then(|text| Expression::compile(text).ok());
     let inputs = Template::compile_map(&node.inputs).ok();
-    named(node, ix, when.as_ref(), inputs.as_ref(), topology)
+    let find = |id: &str| topology.find(id);
+    named((node, ix), when.as_ref(), inputs.as_ref(), topology, &find)
 }
 
-/// As [`reads`], for a node whose expressions are compiled.
+/// As [`reads`], for a node whose expressions are compiled. `find` says what the node means by an id.
 pub(super) fn named(
-    node: &Node,
-    ix: NodeIx,
+    (node, ix): (&Node, NodeIx),
     when: Option<&Expression>,
     inputs: Option<&Template>,
     topology: &Topology,
+    find: &dyn Fn(&str) -> Option<NodeIx>,
 ) -> Vec<NodeIx> {
     let address = match &node.external_ref {
         Some(ExternalRef::Uri { uri: text, .. } | ExternalRef::Webhook { webhook_url: text, .. }) => {
@@ -35,7 +36,7 @@ pub(super) fn named(
     let mentions = expressions.into_iter().flat_map(Expression::mentions);
     for mention in mentions.filter(|mention| mention.root == "nodes") {
         let one = match mention.path.first() {
-            Some(Segment::Field(id)) => match topology.find(id) {
+            Some(Segment::Field(id)) => match find(id) {
                 Some(one) => Some(one),
                 None => continue,
             },

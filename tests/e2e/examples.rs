@@ -13,7 +13,7 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 16] = [
+const DRIVEN: [&str; 17] = [
     "a2a",
     "agent",
     "custom-provider",
@@ -25,6 +25,7 @@ const DRIVEN: [&str; 16] = [
     "human",
     "incident",
     "mcp",
+    "migrate-services",
     "nightly",
     "reference",
     "release",
@@ -321,6 +322,25 @@ fn hello_is_said_from_a_commit_as_well() {
     environment.planspec(&["reconcile", "-q"]).succeeds();
     let done = execution_in(&environment, "hello-1", "demo");
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    check_rests(&environment);
+}
+
+#[test]
+fn twelve_services_are_migrated_after_one_approval() {
+    let environment = repository_of("migrate-services");
+    environment.planspec(&["run", "plan/migrate", "-n", "platform", "-q", "--name", "one"]).succeeds();
+    environment.planspec(&["reconcile"]);
+    let before = execution_in(&environment, "one", "platform");
+    assert_eq!(before["status"]["phase"], "Blocked", "{before:#}");
+    environment.planspec(&["approve", "migration", "-n", "platform"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    let done = execution_in(&environment, "one", "platform");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert!(phases(&done).values().all(|&phase| phase == "Succeeded"), "{done:#}");
+    assert_eq!(output(&done, "migrate-11", "file"), "services/users.conf");
+    // What each of them changed is there for what follows.
+    let log = environment.planspec(&["logs", "one/report", "-n", "platform"]).succeeds().stdout;
+    assert_eq!(log.trim(), "12");
     check_rests(&environment);
 }
 

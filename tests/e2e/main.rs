@@ -37,6 +37,7 @@ mod environment;
 mod examples;
 mod external;
 mod fixtures;
+mod for_each;
 mod gates_closed;
 mod git_http;
 mod git_local;

@@ -9,7 +9,7 @@ const GUIDE: &str = "docs/writing-plans.md";
 const COOKBOOK: &str = "docs/cookbook.md";
 /// Pages without commands, whose links are followed.
 const PROSE: [&str; 2] = ["docs/concepts.md", "docs/compared.md"];
-const EXAMPLES: [&str; 16] = [
+const EXAMPLES: [&str; 17] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -26,6 +26,7 @@ const EXAMPLES: [&str; 16] = [
     "examples/nightly/README.md",
     "examples/incident/README.md",
     "examples/release/README.md",
+    "examples/migrate-services/README.md",
 ];
 
 #[test]
@@ -76,6 +77,11 @@ fn the_page_of_the_agent_is_true() {
 #[test]
 fn the_page_of_the_nightly_example_is_true() {
     pages::check(EXAMPLES[13]);
+}
+
+#[test]
+fn the_page_of_the_migration_is_true() {
+    pages::check(EXAMPLES[16]);
 }
 
 #[test]

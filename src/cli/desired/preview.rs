@@ -182,7 +182,7 @@ fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChan
     };
     let node = |node: &Node, mark| GraphNode {
         id: node.id.to_string(),
-        name: node.name.clone(),
+        name: new.instance_summary(node, None).or_else(|| node.name.clone()),
         kind: node.kind,
         mark,
     };

@@ -14,6 +14,7 @@ use crate::graph::Topology;
 use crate::model::{ExecutionStatus, NodeId, NodeResult, PlanGraph, ResourceKey};
 use crate::plan::results_among;
 use crate::record::results_ref;
+use crate::run::expanded;
 
 /// Work between two commits, both of which are in the repository.
 pub(crate) struct ShownWork {
@@ -72,6 +73,8 @@ fn merged(
     (key, status): (&ResourceKey, &ExecutionStatus),
     node: Option<&NodeId>,
 ) -> Result<(String, String), CliError> {
+    let instances = expanded(graph, status);
+    let graph = instances.as_ref().unwrap_or(graph);
     let topology =
         Topology::build(graph).map_err(|_| CliError::no(format!("the plan of {key} is not valid")))?;
     let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id.clone()).collect();

@@ -90,8 +90,7 @@ impl AttemptFactory {
 
     /// Everything the provider gets, with all expressions replaced.
     pub(crate) fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
-        // For good: what an expression reads is pinned or recorded, so another attempt would come to the
-        // same.
+        // For good: what an expression reads is pinned or recorded, so another attempt comes to the same.
         let broken = |message: String| (NodeReason::ExpressionError, message);
         let Some(status) = claim.record.execution() else {
             return Err(broken("the record is not that of an execution".to_owned()));
@@ -104,8 +103,9 @@ impl AttemptFactory {
         let inputs = capability::complete_inputs(inputs, &claim.capabilities)
             .map_err(|message| (NodeReason::InputInvalid, message))?;
         // After the inputs, which the settings of a provider may use.
-        let config = settings(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
-        let provider = provider(&claim.compiled, status, &claim.target, &inputs).map_err(broken)?;
+        let target = (claim.node, &claim.target);
+        let config = settings(&claim.compiled, status, target, &inputs).map_err(broken)?;
+        let provider = provider(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
         let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let uid = &claim.record.metadata.uid;

@@ -59,7 +59,7 @@ pub(crate) fn input(
         // What is driven has its graph in memory. For the others it is what was pinned, never what is
         // declared now (Invariant 9).
         let graph = match active.get(&key).and_then(|active| active.compiled.as_ref()) {
-            Some(compiled) => Some(Arc::new(compiled.plan.graph.clone())),
+            Some(compiled) => Some(Arc::new(compiled.declared_graph().clone())),
             None => pinned_graph(snapshot, &key, &record)?.map(Arc::new),
         };
         let path = snapshot.path_of(&key)?;

@@ -86,7 +86,7 @@ fn kept_by_cancel(compiled: &CompiledPlan, status: &ExecutionStatus) -> Vec<Node
     kept
 }
 
-fn names(compiled: &CompiledPlan) -> String {
+pub(super) fn names(compiled: &CompiledPlan) -> String {
     compiled.ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -252,111 +252,6 @@ fn cancel_one(
         }
     };
     case.close(verdict, actor, "CancelRequested", &said);
-}
-
-/// Runs nodes again: what did not succeed and what follows it, or a node and everything after it.
-pub(super) fn retry(
-    snapshot: &Snapshot,
-    actor: &Actor<'_>,
-    key: &ResourceKey,
-    from: Option<&NodeId>,
-    comment: Option<&str>,
-) -> Result<DecisionEffect, EngineError> {
-    let mut case = DecisionTarget::open(snapshot, key)?;
-    let compiled = Arc::clone(case.compiled()?);
-    // An old comment that is found again must not start what has failed since then anew (Invariant 10).
-    actor.answers(ended(&case, &compiled, from), "the end of what it would rerun")?;
-    let chosen = chosen(&case, &compiled, from)?;
-    let again: Vec<NodeId> = chosen
-        .iter()
-        .zip(compiled.ids.iter())
-        .filter(|(wanted, _)| **wanted)
-        .map(|(_, id)| id.clone())
-        .filter(|id| {
-            compiled
-                .topology
-                .find(id.as_str())
-                .and_then(|ix| compiled.node(ix))
-                .is_some_and(|node| node.kind != NodeKind::Group)
-        })
-        .collect();
-    let phase = |id: &NodeId| case.status().node_statuses.get(id).map(|state| state.phase);
-    // A node that is reset while its attempt runs would get a second one beside it.
-    if let Some(running) = again.iter().find(|id| phase(id) == Some(NodePhase::Running)) {
-        return refuse(format!("node `{running}` is running; cancel the execution first, or wait for it"));
-    }
-    let elsewhere = |id: &&NodeId| case.status().node_statuses.get(*id).is_some_and(NodeStatus::is_remote);
-    // Its handle would be lost, and with it the only way to end the remote work.
-    if let Some(away) = again.iter().find(elsewhere) {
-        return refuse(format!(
-            "the remote work of node `{away}` is still running; cancel the execution first, or wait for it"
-        ));
-    }
-    if again.is_empty() {
-        return refuse(format!("every node of {key} succeeded; name one to rerun with --from"));
-    }
-    let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
-    // Before the nodes: it takes a recorded cancellation back, which would end them again.
-    case.draft.execution(ExecutionChange::Retry(request(actor, comment)), actor.at);
-    for id in &again {
-        let message = format!("retried by {}{words}", actor.name);
-        case.draft.node(id, NodeChange::Reset { message }, actor.at);
-    }
-    let said = format!("retried: {}", again.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
-    let mut verdict = DecisionEffect::default();
-    case.close(&mut verdict, actor, "Retried", &said);
-    Ok(verdict)
-}
-
-/// When the first of what is retried came to an end: a comment from before that asked to retry an earlier run of it.
-fn ended(case: &DecisionTarget, compiled: &CompiledPlan, from: Option<&NodeId>) -> Option<Timestamp> {
-    let ids = compiled.ids.iter().enumerate().filter(|(ix, id)| match from {
-        Some(from) => *id == from,
-        None => wants_retry(case, compiled, *ix),
-    });
-    let states = ids.filter_map(|(_, id)| case.status().node_statuses.get(id));
-    let ends = states
-        .map(|state| state.completion_time.or(state.extensions.blocked_since).max(state.extensions.reset_at));
-    ends.min().flatten()
-}
-
-/// Which nodes run again, by index.
-fn chosen(
-    case: &DecisionTarget,
-    compiled: &CompiledPlan,
-    from: Option<&NodeId>,
-) -> Result<Vec<bool>, EngineError> {
-    let mut chosen = vec![false; compiled.ids.len()];
-    let starts: Vec<usize> = match from {
-        Some(id) => match compiled.topology.find(id.as_str()) {
-            Some(ix) => vec![ix],
-            None => {
-                return refuse(format!("{} has no node `{id}`; its nodes: {}", case.key, names(compiled)));
-            }
-        },
-        None => (0..compiled.ids.len()).filter(|&ix| wants_retry(case, compiled, ix)).collect(),
-    };
-    for start in starts {
-        // What follows worked with outputs that are about to change.
-        let after = compiled.topology.downstream(start);
-        for (index, flag) in chosen.iter_mut().enumerate() {
-            *flag |= index == start || after.get(index).copied().unwrap_or(false);
-        }
-    }
-    Ok(chosen)
-}
-
-fn wants_retry(case: &DecisionTarget, compiled: &CompiledPlan, ix: usize) -> bool {
-    let Some(node) = compiled.node(ix).filter(|node| node.kind != NodeKind::Group) else { return false };
-    case.status().node_statuses.get(&node.id).is_some_and(|state| match state.phase {
-        NodePhase::Failed | NodePhase::Cancelled => true,
-        NodePhase::Blocked => {
-            // These two wait for a person. Every other blocked node goes on by itself, or by a command of its
-            // own.
-            state.extensions.reason.is_some_and(NodeReason::needs_decision)
-        }
-        _ => false,
-    })
 }
 
 /// The lease is nobody's any more. Its token stays used up, so what its runner still writes cannot count as the work of the

@@ -289,7 +289,7 @@ fn visit(
     };
     let Some(pinned) = &status.extensions.pinned else { return Ok(None) };
     // One whose pinned files are lost cannot be reviewed, and holds up no review of the others (Invariant 6).
-    let Ok(compiled) = program_of(snapshot, key, pinned)? else { return Ok(None) };
+    let Ok(compiled) = program_of(snapshot, key, (pinned, status))? else { return Ok(None) };
     let home = &pinned.plan.namespace;
     let mut first = None;
     for (ix, node) in compiled.plan.graph.nodes.iter().enumerate() {

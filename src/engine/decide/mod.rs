@@ -5,6 +5,7 @@ mod answer;
 mod execution;
 mod gate;
 mod pin;
+mod retry;
 mod target;
 
 use std::cell::Cell;
@@ -269,7 +270,7 @@ fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<
             execution::cancel(snapshot, actor, target, comment.as_deref())
         }
         Decision::Retry { execution, from, comment } => {
-            execution::retry(snapshot, actor, execution, from.as_ref(), comment.as_deref())
+            retry::retry(snapshot, actor, execution, from.as_ref(), comment.as_deref())
         }
         Decision::Unlock { execution, comment } => {
             execution::unlock(snapshot, actor, execution, comment.as_deref())

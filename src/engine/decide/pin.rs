@@ -1,5 +1,7 @@
 //! `accept-pin`: a person's way out when the desired branch was rewritten below an Execution.
 
+use std::sync::Arc;
+
 use super::execution::request;
 use super::target::DecisionTarget;
 use super::{Actor, DecisionEffect, refuse};
@@ -11,10 +13,10 @@ use crate::engine::snapshot::metadata::first_seen;
 use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
 use crate::engine::snapshot::sources::sources;
 use crate::git::ObjectId;
-use crate::model::{PinnedGraph, ResourceKey};
+use crate::model::{ExecutionStatus, PinnedGraph, ResourceKey};
 use crate::plan::{LeaseState, lease_state};
 use crate::record::PinKind;
-use crate::run::ExecutionChange;
+use crate::run::{CompiledPlan, ExecutionChange};
 
 /// Pins an Execution to what the desired branch holds now, where that is the same spec and the same graph.
 ///
@@ -42,7 +44,7 @@ pub(super) fn accept(
     let mut effect = DecisionEffect::default();
     let checked = check(snapshot, key, target.metadata(), target.status(), &pinned)?;
     let why = match &checked {
-        PinCheck::Holds(compiled) => match node_difference(compiled, target.status()) {
+        PinCheck::Holds(compiled) => match instance_difference(compiled, target.status()) {
             // What became of a node that is missing is written nowhere, so no pin can make up for it.
             Some(why) => return refuse(format!("{why}; restore its record, or cancel the execution")),
             None => None,
@@ -73,6 +75,14 @@ pub(super) fn accept(
     Ok(effect)
 }
 
+/// How the nodes of a record differ from those of its plan, with the instances that the record itself has.
+fn instance_difference(compiled: &Arc<CompiledPlan>, status: &ExecutionStatus) -> Option<String> {
+    match compiled.of_status(status) {
+        Ok(compiled) => node_difference(&compiled, status),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 type NewPin = (PinnedGraph, Vec<(PinKind, ObjectId)>);
 
 /// The pin of what is declared now. It has to be what was pinned: an approval, or a node that has ended, would else stand for
@@ -94,17 +104,18 @@ fn now_declared(
         Ok(found) => found,
         Err((_, why, _)) => return refuse(why),
     };
-    let digest = compiled.plan.digest();
+    let digest = compiled.digest.clone();
     if compiled.plan_key != pinned.plan || digest != pinned.graph_digest {
         return refuse(format!("{} is another one on the desired branch now; {hint}", compiled.plan_key));
     }
-    if let Some(why) = node_difference(&compiled, target.status()) {
+    let compiled = Arc::new(compiled);
+    if let Some(why) = instance_difference(&compiled, target.status()) {
         return refuse(format!("{why}; {hint}"));
     }
-    let goal = compiled.goal.map(|(key, _)| key);
+    let goal = compiled.goal.as_ref().map(|(key, _)| key.clone());
     let graph = PinnedGraph {
         commit: snapshot.desired.id.to_string(),
-        plan: compiled.plan_key,
+        plan: compiled.plan_key.clone(),
         graph_digest: digest,
         goal,
     };

@@ -41,7 +41,7 @@ impl DecisionTarget {
         // Without its pinned files an Execution can still be cancelled or suspended, so their loss is no
         // error here.
         let compiled = match &status.extensions.pinned {
-            Some(pinned) => program_of(snapshot, key, pinned)?.ok(),
+            Some(pinned) => program_of(snapshot, key, (pinned, &status))?.ok(),
             None => None,
         };
         let draft = Draft::new(status);

@@ -57,12 +57,16 @@ impl ActiveExecution {
             pinned,
         };
         let refusal = match self.check(snapshot, &step, &now)? {
-            PinCheck::Holds(compiled) => {
-                let difference = node_difference(&compiled, &step.draft.status);
-                self.compiled = Some(compiled);
-                self.checked = Some(now.clone());
-                difference.map(Refusal::Mismatch)
-            }
+            // The pin is that of the plan. Which instances its nodes have is for the record to say, within its bounds.
+            PinCheck::Holds(compiled) => match compiled.of_status(&step.draft.status) {
+                Ok(compiled) => {
+                    let difference = node_difference(&compiled, &step.draft.status);
+                    self.compiled = Some(compiled);
+                    self.checked = Some(now.clone());
+                    difference.map(Refusal::Mismatch)
+                }
+                Err(error) => Some(Refusal::Mismatch(error.to_string())),
+            },
             PinCheck::Mismatch(why) => Some(Refusal::Mismatch(why)),
             PinCheck::Unknown(why) => Some(Refusal::Unknown(why)),
             PinCheck::Lost(why) => {
@@ -140,7 +144,7 @@ impl ActiveExecution {
         let graph = PinnedGraph {
             commit: snapshot.desired.id.to_string(),
             plan: compiled.plan_key.clone(),
-            graph_digest: compiled.plan.digest(),
+            graph_digest: compiled.digest.clone(),
             goal,
         };
         match doubt(snapshot, declared, &self.key, &graph, &pins)? {

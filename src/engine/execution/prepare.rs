@@ -72,17 +72,8 @@ impl ActiveExecution {
         if let Some(end) = deadline.filter(|&end| end > planner.now) {
             step.draft.wake_at(end);
         }
-        let earlier = ReuseCandidate::of(snapshot, &compiled, &step.draft.status)?;
-        let view = ExecutionView {
-            compiled: &compiled,
-            uid: &step.metadata.uid,
-            removed,
-            overdue: deadline.filter(|&end| end <= planner.now),
-            local_attempts,
-            remote_cancelled: &self.remote_cancelled,
-            reuse: earlier.as_ref().map(ReuseCandidate::past),
-        };
-        plan_execution(view, &mut step.draft, lookup, planner.now);
+        let overdue = deadline.filter(|&end| end <= planner.now);
+        self.plan(lookup, compiled, &mut step, (removed, overdue), (planner.now, local_attempts))?;
         for owner in declared.iter().filter(|declared| declared.derived).flat_map(|declared| &declared.owners)
         {
             step.draft.on.push(Dependency::Resource(owner.clone()));
@@ -247,6 +238,40 @@ impl ActiveExecution {
 }
 
 impl ActiveExecution {
+    /// Plans with the graph as it is known, and again with the instances of each list that became known by that.
+    fn plan(
+        &mut self,
+        lookup: &SnapshotLookup<'_>,
+        mut compiled: Arc<CompiledPlan>,
+        step: &mut PreparedStep,
+        (removed, overdue): (bool, Option<Timestamp>),
+        (now, local_attempts): (Timestamp, &BTreeSet<AttemptName>),
+    ) -> Result<(), EngineError> {
+        loop {
+            let earlier = ReuseCandidate::of(lookup.snapshot, &compiled, &step.draft.status)?;
+            let view = ExecutionView {
+                compiled: &compiled,
+                uid: &step.metadata.uid,
+                removed,
+                overdue,
+                local_attempts,
+                remote_cancelled: &self.remote_cancelled,
+                reuse: earlier.as_ref().map(ReuseCandidate::past),
+            };
+            plan_execution(view, &mut step.draft, lookup, now);
+            if !step.draft.expanded {
+                return Ok(());
+            }
+            // In the same pass: the list and the first instances that start are one commit, and no runner finds one
+            // without the other. Each round makes a list known, and those are as many as the plan has.
+            let Ok(expanded) = compiled.of_status(&step.draft.status) else { return Ok(()) };
+            compiled = expanded;
+            step.draft.replan();
+            step.compiled = Some(Arc::clone(&compiled));
+            self.compiled = Some(Arc::clone(&compiled));
+        }
+    }
+
     /// Applies the results of polls.
     fn apply_polled(
         &self,

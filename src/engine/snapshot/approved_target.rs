@@ -22,7 +22,9 @@ pub(crate) fn approved_target(
     compiled: &CompiledPlan,
     ix: NodeIx,
 ) -> Result<Option<ApprovedTarget>, EngineError> {
-    let Some(node) = compiled.node(ix).filter(|node| node.kind == NodeKind::Task) else { return Ok(None) };
+    // As declared: whoever approves before a list is known approves the node, and with it each of its instances.
+    let declared = compiled.declared(ix).filter(|(node, _)| node.kind == NodeKind::Task);
+    let Some((node, ix)) = declared else { return Ok(None) };
     let task = TaskToBind {
         node,
         plan: &compiled.plan_key,

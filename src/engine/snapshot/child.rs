@@ -67,7 +67,7 @@ pub(crate) fn child_progress(
     let said = status.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     Ok(match (status.phase, &status.extensions.pinned) {
         (ExecutionPhase::Succeeded, Some(pinned)) => {
-            let compiled = program_of(snapshot, &key, pinned)?;
+            let compiled = program_of(snapshot, &key, (pinned, status))?;
             ChildProgress::Succeeded(compiled.and_then(|compiled| compiled.outputs(status)))
         }
         (ExecutionPhase::Succeeded, None) => {

@@ -131,10 +131,9 @@ pub(crate) fn referrer(snapshot: &Snapshot, gate: &ResourceKey) -> Result<Option
     // asks for.
     for (key, _) in snapshot.index.records()?.into_iter().filter(|(key, _)| key.kind == Kind::Execution) {
         let Some(record) = snapshot.record(&key)? else { continue };
-        let Some(pinned) = record.execution().and_then(|status| status.extensions.pinned.as_ref()) else {
-            continue;
-        };
-        let Ok(compiled) = program_of(snapshot, &key, pinned)? else { continue };
+        let Some(status) = record.execution() else { continue };
+        let Some(pinned) = &status.extensions.pinned else { continue };
+        let Ok(compiled) = program_of(snapshot, &key, (pinned, status))? else { continue };
         let home = &pinned.plan.namespace;
         let mut gates = compiled.plan.graph.nodes.iter().filter_map(|node| node.gate_ref.as_ref());
         if gates.any(|reference| reference.key(Kind::Gate, home) == *gate) {

@@ -136,7 +136,9 @@ impl<'a> SnapshotLookup<'a> {
 
 impl PlanLookup for SnapshotLookup<'_> {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
-        let Some(entry) = compiled.node(node) else {
+        // By the place in the plan, which is the same for all instances and whatever else has become known: an answer that is
+        // kept must never be taken for that of another node.
+        let Some((entry, node)) = compiled.declared(node) else {
             return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
         };
         let task = TaskToBind {

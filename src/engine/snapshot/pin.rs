@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::git::ObjectId;
 use crate::graph::GraphError;
-use crate::model::{DerivedExecution, Origin, PinnedGraph, Resource, ResourceKey, Spec};
+use crate::model::{DerivedExecution, ExecutionStatus, Origin, PinnedGraph, Resource, ResourceKey, Spec};
 use crate::run::{CompileError, CompiledPlan, PlanSources};
 
 /// Why there is nothing to compile.
@@ -74,10 +74,13 @@ impl PinnedManifests {
 pub(crate) fn program_of(
     snapshot: &Snapshot,
     key: &ResourceKey,
-    pinned: &PinnedGraph,
+    (pinned, status): (&PinnedGraph, &ExecutionStatus),
 ) -> Result<Result<Arc<CompiledPlan>, String>, EngineError> {
     Ok(match manifests_of(snapshot, key, pinned)? {
-        Some(manifests) => manifests.compile(key).map_err(|error| error.to_string()),
+        Some(manifests) => {
+            let compiled = manifests.compile(key).and_then(|compiled| compiled.of_status(status));
+            compiled.map_err(|error| error.to_string())
+        }
         // In words, because it holds this Execution alone and no other (Invariant 6).
         None => Err(NOT_THERE.to_owned()),
     })

@@ -74,7 +74,7 @@ pub(crate) fn check(
     }
     Ok(match manifests.compile(key) {
         Err(error) => PinCheck::Lost(error.to_string()),
-        Ok(compiled) if compiled.plan.digest() != pinned.graph_digest => {
+        Ok(compiled) if compiled.digest != pinned.graph_digest => {
             PinCheck::Mismatch("graphDigest is not that of the pinned Plan".to_owned())
         }
         Ok(compiled) => PinCheck::Holds(compiled),

@@ -46,6 +46,11 @@ fn explain(error: &GraphError, graph: &PlanGraph) -> Problem {
             let problem = Problem::new(codes::CONFLICTING_FIELDS, format!("/spec/graph{pointer}"), text);
             problem.hint("only a node with `finally: true` outside of groups can follow one".to_owned())
         }
+        GraphError::InstanceName { id, .. } => {
+            let node = graph.nodes.iter().position(|node| node.id == *id).unwrap_or_default();
+            Problem::new(codes::BAD_FORMAT, format!("/spec/graph/nodes/{node}/id"), text)
+                .hint("give the node a shorter id".to_owned())
+        }
         GraphError::Cycle { path } => cycle(path, graph, text),
     }
 }
@@ -84,10 +89,15 @@ fn step(from: &NodeId, to: &NodeId, graph: &PlanGraph) -> Option<String> {
     })
 }
 
+/// Whether what is in a node starts without it. A repeated Group has no children before its list is known.
+fn holds_nothing_back(node: &Node) -> bool {
+    node.kind == NodeKind::Group && !node.is_repeated()
+}
+
 /// A group runs nothing, so an edge into it holds nothing back: its children start all the same.
 fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     let groups: HashMap<&NodeId, &Node> =
-        graph.nodes.iter().filter(|node| node.kind == NodeKind::Group).map(|node| (&node.id, node)).collect();
+        graph.nodes.iter().filter(|node| holds_nothing_back(node)).map(|node| (&node.id, node)).collect();
     if groups.is_empty() {
         return;
     }
@@ -104,7 +114,7 @@ fn edges_into_groups(graph: &PlanGraph, problems: &mut Vec<Problem>) {
         }
     }
     for (index, node) in graph.nodes.iter().enumerate() {
-        if node.kind == NodeKind::Group && !node.depends_on.is_empty() {
+        if holds_nothing_back(node) && !node.depends_on.is_empty() {
             warn(format!("/spec/graph/nodes/{index}/dependsOn"), &node.id);
         }
     }

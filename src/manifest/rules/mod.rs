@@ -2,6 +2,7 @@
 
 mod capability;
 mod graph;
+mod repeat;
 mod schedule;
 mod task;
 mod unusable;
@@ -62,6 +63,7 @@ pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
         }
         Spec::Plan(spec) => {
             let topology = graph::check(spec, problems);
+            repeat::check(&spec.graph, topology.is_some(), problems);
             task::check(&spec.graph, problems);
             capability::check_parameters(&spec.parameters, "/spec/parameters", problems);
             expressions(spec, topology.as_ref(), problems);

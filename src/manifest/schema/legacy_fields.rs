@@ -12,6 +12,9 @@ pub(super) fn instead_of(at: &str, field: &str, object: &Value) -> Option<String
         "capabilityRef" | "capabilities" if at.starts_with("/spec/graph/nodes/") => {
             Some(format!("write `capabilityRefs: [{}]`, a list of references", references(given?)?))
         }
+        _ if at.starts_with("/spec/graph/nodes/") && other_tools(field).is_some() => {
+            other_tools(field).map(str::to_owned)
+        }
         "capability" if at.starts_with("/spec/requirements/") => {
             let name = given.and_then(Value::as_str)?;
             Some(format!("write `name: {}`", short(name)))
@@ -22,6 +25,23 @@ pub(super) fn instead_of(at: &str, field: &str, object: &Value) -> Option<String
         }
         _ => None,
     }
+}
+
+/// What to write for what other tools call a field of a node.
+fn other_tools(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "needs" | "depends_on" | "depends" => "write `dependsOn: [NODE]`",
+        "if" | "condition" => "write `when: CONDITION`, without `${{ }}`",
+        "strategy" => "write `matrix: {AXIS: [VALUE]}` on the node itself",
+        "foreach" | "for_each" | "withItems" | "with_items" | "withParam" | "loop" => {
+            "write `forEach: {items: [VALUE]}`"
+        }
+        // Known fields of other kinds of nodes.
+        "forEach" | "matrix" => {
+            "only a Task or a Group is repeated; a Group with this node among its `children` can be"
+        }
+        _ => return None,
+    })
 }
 
 /// What to add for a field that a draft did not ask for.

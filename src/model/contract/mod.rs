@@ -4,6 +4,7 @@ mod binding;
 mod capability;
 mod criterion;
 mod execution;
+mod for_each;
 mod gate;
 mod goal;
 mod node;
@@ -23,6 +24,7 @@ pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
 };
+pub use for_each::{ForEach, ForEachItems, INDEX, InstanceJoin, MAX_INSTANCES, Matrix};
 pub use gate::{
     ApprovedTarget, AskedApproval, GateExtensions, GateOutcome, GatePhase, GateResolution, GateSpec,
     GateStatus, GateTarget, GateType, HostAccount, Review, ReviewAction, ReviewBinding, ReviewSubject,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::{
     AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
-    JsonMap, Kind, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
+    ForEach, JsonMap, Kind, Matrix, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -64,10 +64,28 @@ pub struct PlanGraph {
 }
 
 impl PlanGraph {
+    /// The node of this id, or the one that it is an instance of: `load` for `load-3`.
+    #[must_use]
+    pub fn declared(&self, id: &NodeId) -> Option<&Node> {
+        let find = |id: &str| self.nodes.iter().find(|other| other.id.as_str() == id);
+        // `validate` refuses plans in which both could be meant.
+        let of_instance = || {
+            let (of, number) = id.as_str().rsplit_once('-')?;
+            number.bytes().all(|byte| byte.is_ascii_digit()).then(|| find(of)).flatten()
+        };
+        find(id.as_str()).or_else(of_instance)
+    }
+
+    /// Whether an id is that of an instance.
+    #[must_use]
+    pub fn is_instance(&self, id: &NodeId) -> bool {
+        self.declared(id).is_some_and(|node| node.id != *id)
+    }
+
     /// The Gate that a node waits at; `home` is the namespace of the plan, where references without one point.
     #[must_use]
     pub fn gate_of(&self, node: &NodeId, home: &Name) -> Option<ResourceKey> {
-        let node = self.nodes.iter().find(|other| other.id == *node)?;
+        let node = self.declared(node)?;
         Some(node.gate_ref.as_ref()?.key(Kind::Gate, home))
     }
 
@@ -84,7 +102,8 @@ impl PlanGraph {
             if !seen.insert(id) {
                 continue;
             }
-            let Some(node) = self.nodes.iter().find(|other| other.id == *id) else { continue };
+            let Some(node) = self.declared(id) else { continue };
+            let id = &node.id;
             if let Some(gate) = &node.gate_ref {
                 return Some(gate.key(Kind::Gate, home));
             }
@@ -124,6 +143,12 @@ pub struct Node {
     /// Not a Group: it runs after everything else, whatever came of that, also after a cancellation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finally: bool,
+    /// Task or Group: it is run once for each item of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+    /// Task or Group: it is run once for each combination of some lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Matrix>,
     /// Annotations such as `planspec.io/repeatable`, on the node itself.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,

@@ -146,7 +146,7 @@ impl<'a> Drive<'a> {
     fn new(case: &'a Case, specs: &'a [Spec], compiled: &'a CompiledPlan) -> Self {
         let now = Timestamp::from_second(0).unwrap();
         let mut draft = Draft::new(ExecutionStatus::default());
-        let digest = compiled.plan.digest();
+        let digest = compiled.digest.clone();
         let queue = ExecutionChange::Queue { spec_hash: digest.clone(), run_id: "r".to_owned() };
         draft.execution(queue, now);
         let plan = compiled.plan_key.clone();

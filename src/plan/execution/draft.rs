@@ -36,6 +36,8 @@ pub(crate) struct Draft {
     pub polls: Vec<RemoteWork>,
     /// Remote work that has to be cancelled before its node can go on.
     pub remote_cancels: Vec<RemoteWork>,
+    /// Whether a list became known, so that the graph has more nodes than it was planned with.
+    pub expanded: bool,
 }
 
 /// A node went from one phase to another, or another attempt of it began.
@@ -147,7 +149,18 @@ impl Draft {
             on: Vec::new(),
             polls: Vec::new(),
             remote_cancels: Vec::new(),
+            expanded: false,
         }
+    }
+
+    /// Forgets what was found for the graph before it got more nodes, whose places it names. What was changed stays.
+    pub(crate) fn replan(&mut self) {
+        self.ready.clear();
+        self.gates.clear();
+        self.on.clear();
+        self.polls.clear();
+        self.remote_cancels.clear();
+        self.expanded = false;
     }
 
     /// Applies a change, unless it does not fit; then it is left out and planning goes on with what is true.

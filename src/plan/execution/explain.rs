@@ -37,6 +37,8 @@ pub(crate) struct ConcurrencyLimits<'a> {
     pub provider: Option<&'a str>,
     /// How many attempts a runner has at once, by provider.
     pub providers: &'a BTreeMap<String, u32>,
+    /// The repeated node that the node is an instance of, and how many of those run at once.
+    pub instances: Option<(&'a str, u32)>,
     /// The namespace, how many attempts are under way in it, and how many may be.
     pub namespace: Option<(&'a str, u32, u32)>,
 }
@@ -80,6 +82,9 @@ pub(crate) fn waits(
         // configuration in vain.
         if state.phase == NodePhase::Pending && waits.is_empty() {
             waits.extend(slot(status, bounds));
+            waits.extend(bounds.instances.map(|(node, most)| {
+                NodeWait::new("limit", format!("at most {most} instances of `{node}` run at once"))
+            }));
         }
     }
     waits
@@ -230,6 +235,7 @@ mod tests {
         let bounds = ConcurrencyLimits {
             provider: Some("tool://t"),
             providers: &limits,
+            instances: None,
             namespace: Some(("n", 3, 3)),
         };
         let waits = waits((&graph, &topology), ix, &status, bounds, now);

@@ -30,7 +30,7 @@ pub(crate) fn inputs(
 ) -> Result<JsonMap, String> {
     // Compiled once with the plan: this runs for each node that could start, in each pass.
     let Some(template) = compiled.inputs(ix) else { return Ok(JsonMap::new()) };
-    template.render_map(&compiled.scope(status)).map_err(|error| format!("inputs: {error}"))
+    template.render_map(&compiled.scope(status, ix)).map_err(|error| format!("inputs: {error}"))
 }
 
 /// A provider's settings with every expression replaced.
@@ -40,7 +40,7 @@ pub(crate) fn inputs(
 pub(crate) fn settings(
     compiled: &CompiledPlan,
     status: &ExecutionStatus,
-    target: &BindingTarget,
+    (ix, target): (NodeIx, &BindingTarget),
     inputs: &JsonMap,
 ) -> Result<JsonMap, String> {
     // Compiled here and not with the plan: the settings come from a Binding, which is resolved late (Invariant 9).
@@ -52,7 +52,7 @@ pub(crate) fn settings(
         return Ok(target.config.clone());
     }
     // Settings may read the node's inputs, which are rendered and complete by now.
-    let scope = Scope { inputs: Some(inputs), ..compiled.scope(status) };
+    let scope = Scope { inputs: Some(inputs), ..compiled.scope(status, ix) };
     template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn settings(
 pub(crate) fn provider(
     compiled: &CompiledPlan,
     status: &ExecutionStatus,
-    target: &BindingTarget,
+    (ix, target): (NodeIx, &BindingTarget),
     inputs: &JsonMap,
 ) -> Result<String, String> {
     let text = &target.provider;
@@ -72,7 +72,7 @@ pub(crate) fn provider(
         let first = errors.first().map(ToString::to_string).unwrap_or_default();
         format!("provider `{text}`: {first}")
     })?;
-    let scope = Scope { inputs: Some(inputs), ..compiled.scope(status) };
+    let scope = Scope { inputs: Some(inputs), ..compiled.scope(status, ix) };
     let value = template.render(&scope).map_err(|error| format!("provider `{text}`: {error}"))?;
     let named = |name: &&str| {
         // Anything else is words for people, and then whoever may write to the repository may answer.
@@ -113,8 +113,8 @@ pub(crate) fn fingerprint(
     // With the defaults filled in, as the attempt gets them: a capability whose default changed gives another
     // fingerprint.
     let inputs = complete_inputs(inputs(compiled, status, ix).ok()?, capabilities).ok()?;
-    let config = settings(compiled, status, target, &inputs).ok()?;
-    let provider = provider(compiled, status, target, &inputs).ok()?;
+    let config = settings(compiled, status, (ix, target), &inputs).ok()?;
+    let provider = provider(compiled, status, (ix, target), &inputs).ok()?;
     // Recorded for people and not compared: a new description raises the generation and changes no result.
     let resolved = capabilities.iter().map(|capability| ResolvedCapability {
         name: format!("{}/{}", capability.key.namespace, capability.key.name),

@@ -12,6 +12,7 @@ mod node;
 mod outcome;
 mod readiness;
 mod remote_work;
+mod repeat;
 mod reuse;
 mod task;
 
@@ -62,6 +63,7 @@ pub(crate) fn plan_execution(
         // Decided in the one pass that finds no decision recorded. Later passes see `None`, so that a node that failed
         // here is never replaced by an earlier result (Invariant 10).
         let mut reuse = view.reuse.map(ReuseDecision::new);
+        repeat::begin(&mut context);
         for &ix in compiled.topology.order() {
             // Before the node is planned: what is reused must never have been offered to the scheduler.
             if let Some(reuse) = &mut reuse {
@@ -73,6 +75,7 @@ pub(crate) fn plan_execution(
         if let Some(reuse) = reuse {
             reuse.close(context.draft, now);
         }
+        repeat::bound(&mut context);
     }
     tracing::debug!(
         changes = draft.changes.len(), ready = draft.ready.len(), polls = draft.polls.len(),

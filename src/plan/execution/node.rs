@@ -7,10 +7,10 @@ use super::context::PlanContext;
 use super::draft::{Dependency, Draft};
 use super::lookup::GateVerdict;
 use super::readiness::{EdgeState, condition, edge_state};
-use super::{external, remote_work, task};
+use super::{external, remote_work, repeat, task};
 use crate::graph::NodeIx;
 use crate::model::{Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
-use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange, group_phase};
+use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange};
 
 /// Decides everything about a node that can be decided now.
 pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
@@ -32,6 +32,10 @@ pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
     }
     if !matches!(context.phase(ix), NodePhase::Pending | NodePhase::Blocked) {
         return;
+    }
+    if repeat::is_superfluous(context, node) {
+        let message = "another instance succeeded, and one is enough".to_owned();
+        return context.skip(&node.id, NodeReason::NotNeeded, message);
     }
     match edge_state(context.compiled(), &context.draft.status, ix) {
         EdgeState::Waiting => {}
@@ -55,7 +59,7 @@ pub(super) fn sum_group(compiled: &CompiledPlan, draft: &mut Draft, ix: NodeIx, 
     let phase_of = |ix: NodeIx| compiled.phase_of(&draft.status, ix);
     // Only direct children: an inner group has already been summed up, and its own phase stands for its members.
     let children = compiled.topology.children(ix);
-    let phase = group_phase(children.iter().map(|&child| phase_of(child)));
+    let phase = repeat::sum(compiled, id, children.iter().map(|&child| phase_of(child)));
     if phase == phase_of(ix) {
         return;
     }
@@ -111,6 +115,9 @@ fn plan_open(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     }
     if timed_out(context, node) {
         return;
+    }
+    if context.compiled().expansion.awaits_list(&node.id) {
+        return repeat::plan_list(context, ix, node);
     }
     match node.kind {
         NodeKind::Task => task::plan(context, ix, node),

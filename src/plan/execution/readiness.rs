@@ -25,7 +25,7 @@ pub(super) fn edge_state(compiled: &CompiledPlan, status: &ExecutionStatus, ix: 
         }
         // As `failure()` and `always()` do in CI: a condition that asks how the source ended decides by itself.
         let decides_itself = || {
-            let id = compiled.ids.get(source)?;
+            let id = compiled.name_for(ix, source)?;
             compiled.when(ix).map(|when| when.refers_to_phase_of(id.as_str()))
         };
         if kind == EdgeType::Hard && phase != NodePhase::Succeeded && !decides_itself().unwrap_or(false) {
@@ -47,5 +47,5 @@ pub(super) fn condition(
     ix: NodeIx,
 ) -> Result<bool, String> {
     let Some(when) = compiled.when(ix) else { return Ok(true) };
-    when.holds(&compiled.scope(status)).map_err(|error| format!("`when`: {error}"))
+    when.holds(&compiled.scope(status, ix)).map_err(|error| format!("`when`: {error}"))
 }

@@ -69,7 +69,8 @@ pub(super) fn flowchart(graph: &PlanGraph, status: &ExecutionStatus) -> String {
     for (index, node) in &order {
         let attempt = status.node_statuses.get(&node.id).map_or(0, |status| status.attempt);
         // Numbers as ids, since a node id such as `end` is a word of Mermaid and breaks the whole picture.
-        let _ = writeln!(text, "  n{index}{}", shape(node, phase(node), attempt));
+        let instances = graph.instance_summary(node, Some(status));
+        let _ = writeln!(text, "  n{index}{}", shape(node, phase(node), attempt, instances.as_deref()));
     }
     if !rest.is_empty() {
         let phases = tally(rest.iter().map(|(_, node)| phase(node)));
@@ -93,7 +94,7 @@ pub(super) fn flowchart(graph: &PlanGraph, status: &ExecutionStatus) -> String {
 }
 
 /// The shape shows the kind of the node, the label its name and phase.
-fn shape(node: &Node, phase: NodePhase, attempt: u32) -> String {
+fn shape(node: &Node, phase: NodePhase, attempt: u32, instances: Option<&str>) -> String {
     let (open, close) = match node.kind {
         NodeKind::Task => ("[\"", "\"]"),
         NodeKind::Gate => ("{{\"", "\"}}"),
@@ -104,6 +105,9 @@ fn shape(node: &Node, phase: NodePhase, attempt: u32) -> String {
     let mut text = format!("{open}{mark} {}", label(node.id.as_str(), 63));
     if attempt > 1 {
         let _ = write!(text, " ×{attempt}");
+    }
+    if let Some(instances) = instances {
+        let _ = write!(text, " {instances}");
     }
     if let Some(name) = node.name.as_ref().filter(|name| name.as_str() != node.id.as_str()) {
         let _ = write!(text, "<br/>{}", label(name, 40));

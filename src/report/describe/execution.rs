@@ -7,12 +7,18 @@ use jiff::Timestamp;
 use super::{DescribePage, dash};
 use crate::graph::Topology;
 use crate::model::{
-    ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
+    ExecutionStatus, NextStep, Node, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, next_steps,
 };
 use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
 use crate::report::{age, text};
+
+/// With more nodes than this, instances that nobody has to look at are left out.
+const OPEN_NODES: usize = 60;
+
+/// How much of an item is shown.
+const ITEM: usize = 40;
 
 /// How much of an output is shown.
 const OUTPUT: usize = 100;
@@ -60,7 +66,7 @@ pub(super) fn describe(
     nodes(status, graph, now, page);
     attention(key, status, graph, page);
     work(key, status, page);
-    outputs(status, page);
+    outputs((status, graph), page);
     artifacts(status, page);
 }
 
@@ -80,10 +86,25 @@ fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, pa
     };
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
     nodes.sort_by_cached_key(|(id, node)| (place(id), node.start_time.unwrap_or(Timestamp::MAX)));
+    let mut left_out = 0_usize;
+    let many = nodes.len() > OPEN_NODES;
     for (id, node) in nodes {
-        table.row(node_row(id, node, now));
+        // Of many instances, those that a reader has to do something about, or may wait for.
+        let quiet = !matches!(node.phase, NodePhase::Failed | NodePhase::Blocked | NodePhase::Running);
+        if many && quiet && graph.is_some_and(|graph| graph.is_instance(id)) {
+            left_out += 1;
+            continue;
+        }
+        let mut row = node_row(id, node, now);
+        if let (Some(said), Some(message)) = (about_instances(id, node, graph, status), row.last_mut()) {
+            *message = said.into();
+        }
+        table.row(row);
     }
     page.table(&table);
+    if left_out > 0 {
+        page.block(&format!("… and {left_out} more instances, of which none failed, runs or waits"));
+    }
 }
 
 /// The nodes with their places, each after everything that it waits for.
@@ -91,6 +112,21 @@ fn graph_order(graph: &PlanGraph) -> HashMap<&str, usize> {
     let Ok(topology) = Topology::build(graph) else { return HashMap::new() };
     let ids = topology.order().iter().filter_map(|ix| graph.nodes.get(*ix));
     ids.enumerate().map(|(place, node)| (node.id.as_str(), place)).collect()
+}
+
+/// What stands for the message of a node with instances, and of one of them: its number says little about what it is for.
+fn about_instances(
+    id: &NodeId,
+    state: &NodeStatus,
+    graph: Option<&PlanGraph>,
+    status: &ExecutionStatus,
+) -> Option<String> {
+    let graph = graph?;
+    if let Some(node) = graph.nodes.iter().find(|node| node.id == *id) {
+        return graph.instance_summary(node, Some(status));
+    }
+    let item = text::shortened(&graph.item_of(id, status)?, ITEM);
+    Some(if state.message.is_empty() { item } else { format!("{item}: {}", state.message) })
 }
 
 fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
@@ -129,6 +165,11 @@ fn attention(
             page.heading(heading);
         }
         for (id, node) in nodes {
+            // Its instances are listed themselves, with what can be done about each.
+            let declared = graph.and_then(|graph| graph.declared(id)).filter(|node| node.id == *id);
+            if declared.is_some_and(Node::is_repeated) && node.extensions.reason.is_none() {
+                continue;
+            }
             let reason = node.extensions.reason;
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
@@ -210,8 +251,11 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     }
 }
 
-fn outputs(status: &ExecutionStatus, page: &mut DescribePage) {
-    let with_outputs = status.node_statuses.iter().filter(|(_, node)| !node.outputs.is_empty());
+fn outputs((status, graph): (&ExecutionStatus, Option<&PlanGraph>), page: &mut DescribePage) {
+    let many = status.node_statuses.len() > OPEN_NODES;
+    let is_shown = |id: &NodeId| !many || graph.is_none_or(|graph| !graph.is_instance(id));
+    let with_outputs =
+        status.node_statuses.iter().filter(|(id, node)| !node.outputs.is_empty() && is_shown(id));
     let mut table = Table::new(["node", "output", "value"]);
     for (id, node) in with_outputs {
         for (name, value) in &node.outputs {

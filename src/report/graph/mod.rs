@@ -79,7 +79,10 @@ impl GraphView {
                 // Without an execution there are no phases; a node that an execution has not recorded yet is
                 // Pending.
                 phase: status.map(|status| status.map_or(NodePhase::Pending, |status| status.phase)),
-                detail: status.flatten().map(|status| detail(status, now)).unwrap_or_default(),
+                detail: match (plan.instance_summary(node, execution), status.flatten()) {
+                    (Some(instances), _) => instances,
+                    (None, status) => status.map(|status| detail(status, now)).unwrap_or_default(),
+                },
                 children: topology.children(i).to_vec(),
             }
         };
@@ -126,7 +129,8 @@ impl GraphNodeView {
         match self.phase {
             Some(phase) if self.detail.is_empty() => phase.to_string(),
             Some(phase) => format!("{phase} {}", self.detail),
-            None => kind_name(self.kind).to_owned(),
+            None if self.detail.is_empty() => kind_name(self.kind).to_owned(),
+            None => format!("{} {}", kind_name(self.kind), self.detail),
         }
     }
 }

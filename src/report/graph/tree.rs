@@ -95,9 +95,9 @@ pub(super) fn label(view: &GraphView, node: NodeIx, with_sources: bool) -> Strin
     let mut out = format!(" {:width$}  {:8}", shown.id, kind_name(shown.kind));
     if let Some(phase) = shown.phase {
         out.push_str(&format!("  {}", Tone::of_phase(phase.as_str()).paint(phase)));
-        if !shown.detail.is_empty() {
-            out.push_str(&format!(" {}", shown.detail));
-        }
+    }
+    if !shown.detail.is_empty() {
+        out.push_str(&format!(" {}", shown.detail));
     }
     let mut notes = Vec::new();
     notes.extend(shown.name.clone());

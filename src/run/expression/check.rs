@@ -9,8 +9,8 @@ use super::compile::closest;
 use super::context::{NODE_FIELDS, RESULT_FIELDS, ROOTS};
 use super::describe::{EXECUTION_FIELDS, GOAL_FIELDS, PLAN_FIELDS};
 use super::{Expression, ExpressionAt, ExpressionError, Mention, Segment, Template};
-use crate::graph::Topology;
-use crate::model::{CapabilityParameter, ExternalRef, JsonMap, Node, NodeKind, PlanSpec, RunSpec};
+use crate::graph::{Expansion, Topology, expand};
+use crate::model::{CapabilityParameter, ExternalRef, INDEX, JsonMap, Node, NodeKind, PlanSpec, RunSpec};
 
 /// What the variables are called in other tools, and what to write here.
 const HABITS: [(&[&str], &str); 4] = [
@@ -55,6 +55,9 @@ impl ExpressionFinding {
 pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<ExpressionFinding> {
     let mut findings = Vec::new();
     let nodes: BTreeMap<&str, &Node> = plan.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    // No list is known here; which nodes are repeated, and what is below them, is.
+    let expansion = expand(&plan.graph, |_| None).ok().flatten().map(|expanded| expanded.expansion);
+    let expansion = expansion.unwrap_or_default();
     for (index, node) in plan.graph.nodes.iter().enumerate() {
         let expressions = expressions_of(index, node, &mut findings);
         // What is upstream takes a walk through the graph, and most nodes of a large plan have no expressions.
@@ -63,7 +66,10 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
         }
         let upstream = topology.map(|topology| topology.upstream(index));
         let parameters = &plan.parameters;
-        let place = NodeSurroundings { node: Some(node), nodes: &nodes, parameters, topology, upstream };
+        let repeated = expansion.root_of(&node.id).and_then(|root| nodes.get(root.as_str()).copied());
+        let (node, expansion) = (Some(node), &expansion);
+        let place =
+            NodeSurroundings { node, nodes: &nodes, parameters, topology, upstream, expansion, repeated };
         for placed in &expressions {
             for mention in placed.expression.mentions() {
                 findings.extend(place.check(placed, mention));
@@ -78,7 +84,15 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
     );
     // They are read when everything has ended, so no node has to come before another.
     let (parameters, upstream) = (plan.parameters.as_slice(), None);
-    let place = NodeSurroundings { node: None, nodes: &nodes, parameters, topology: None, upstream };
+    let place = NodeSurroundings {
+        node: None,
+        nodes: &nodes,
+        parameters,
+        topology: None,
+        upstream,
+        expansion: &expansion,
+        repeated: None,
+    };
     for placed in outputs.expressions() {
         let placed = ExpressionAt { pointer: format!("/spec/outputs{}", placed.pointer), ..placed.clone() };
         findings
@@ -121,6 +135,10 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
             }));
         };
     add(&format!("{base}/inputs"), &node.inputs);
+    if let Some(items) = node.computed_items() {
+        let fields = JsonMap::from_iter([("items".to_owned(), Value::from(items))]);
+        add(&format!("{base}/forEach"), &fields);
+    }
     if let Some(RunSpec::Settings(settings)) = &node.run {
         add(&format!("{base}/run"), settings);
     }
@@ -149,6 +167,9 @@ struct NodeSurroundings<'p> {
     parameters: &'p [CapabilityParameter],
     topology: Option<&'p Topology>,
     upstream: Option<Vec<bool>>,
+    expansion: &'p Expansion,
+    /// The repeated node that it is or is below.
+    repeated: Option<&'p Node>,
 }
 
 impl NodeSurroundings<'_> {
@@ -166,11 +187,54 @@ impl NodeSurroundings<'_> {
                 "`inputs` can only be used in the `config` of a provider".to_owned(),
                 Some("read `parameters` or the outputs of `nodes` instead".to_owned()),
             ),
-            unknown => self.unknown_root(placed, mention, unknown),
+            name => match self.check_item(placed, mention, name) {
+                Some(item) => item?,
+                None => self.unknown_root(placed, mention, name),
+            },
         };
         let mut finding = ExpressionFinding::new(&placed.pointer, placed.offset + mention.offset, message);
         finding.hint = hint;
         Some(finding)
+    }
+
+    /// What is wrong with the use of an item or of its number; none for any other variable.
+    fn check_item(
+        &self,
+        placed: &ExpressionAt,
+        mention: &Mention,
+        name: &str,
+    ) -> Option<Option<(String, Option<String>)>> {
+        let here = self.repeated.filter(|root| name == root.item_name() || name == INDEX);
+        let Some(root) = here else {
+            let other = self.nodes.values().find(|node| node.is_repeated() && name == node.item_name())?;
+            let message = format!("`{name}` can only be used in the instances of `{}`", other.id);
+            let hint = self.repeated.map(|root| format!("the item here is `{}`", root.item_name()));
+            return Some(Some((message, hint)));
+        };
+        if placed.pointer.split('/').nth(5) == Some("forEach") {
+            let message = format!("`{name}` is not known before the list is");
+            return Some(Some((
+                message,
+                Some("read `parameters` or the outputs of `nodes` instead".to_owned()),
+            )));
+        }
+        let Some(matrix) = root.matrix.as_ref().filter(|_| name != INDEX) else { return Some(None) };
+        let Some(axis) = mention.field(0) else { return Some(None) };
+        let included = matrix.include.iter().flat_map(|one| one.keys());
+        let mut known = matrix.axes.keys().chain(included).map(String::as_str);
+        if known.any(|known| known == axis) {
+            return Some(None);
+        }
+        let known = matrix.axes.keys().map(String::as_str);
+        Some(Some((format!("the matrix of `{}` has no axis `{axis}`", root.id), did_you_mean(axis, known))))
+    }
+
+    /// The repeated node that an id is an instance of.
+    fn instance_of(&self, id: &str) -> Option<&str> {
+        let (of, number) = id.rsplit_once('-')?;
+        let of = self.nodes.get_key_value(of)?.0;
+        let is_instance = number.parse::<usize>().is_ok() && self.expansion.instances_of(of).is_some();
+        is_instance.then_some(of)
     }
 
     fn unknown_root(
@@ -226,6 +290,11 @@ impl NodeSurroundings<'_> {
                 text.strip_prefix("nodes.").is_some_and(|rest| rest.starts_with(**known))
                     && known.contains('-')
             });
+            if let Some(of) = self.instance_of(id) {
+                let message = format!("`{id}` is an instance of `{of}`, and cannot be read by itself");
+                let hint = format!("its outputs are in the list `nodes['{of}'].outputs.NAME`");
+                return Some((message, Some(hint)));
+            }
             // The longest: where there are `unit` and `unit-test`, the text `nodes.unit-test` means the second.
             let hint = match dashed.max_by_key(|known| known.len()) {
                 Some(known) => Some(format!("write `nodes['{known}']`: an id with a dash needs brackets")),

@@ -402,6 +402,7 @@ mod tests {
             execution: &execution,
             nodes: &nodes,
             inputs: None,
+            instances: None,
         };
         Expression::compile(text)?.evaluate(&scope)
     }

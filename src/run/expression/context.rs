@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::json;
 use super::need::Need;
-use crate::model::{JsonMap, NodeId, NodePhase, NodeResult, NodeStatus};
+use crate::graph::{Expansion, NodeInstance};
+use crate::model::{INDEX, JsonMap, NodeId, NodePhase, NodeResult, NodeStatus};
 
 /// The variables that expressions see.
 pub(crate) const ROOTS: [&str; 6] = ["parameters", "goal", "plan", "execution", "nodes", "inputs"];
@@ -66,6 +67,45 @@ pub(crate) struct Scope<'a> {
     pub nodes: &'a dyn Nodes,
     /// The rendered inputs of the task, where there are some: in a provider's `config`.
     pub inputs: Option<&'a JsonMap>,
+    /// The instances of repeated nodes; none in a plan without any.
+    pub instances: Option<InstanceScope<'a>>,
+}
+
+/// What expressions see of repeated nodes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InstanceScope<'a> {
+    /// Which nodes are instances.
+    pub expansion: &'a Expansion,
+    /// The instance in which the expression stands.
+    pub at: Option<&'a NodeInstance>,
+}
+
+impl InstanceScope<'_> {
+    /// The item or its number, where a variable means them.
+    fn variable(&self, name: &str, need: &Need) -> Option<cel::Value> {
+        let at = self.at?;
+        let repeated = self.expansion.repeated_of(at)?;
+        if name == repeated.item_name {
+            return Some(json::to_cel(self.expansion.item(at)?, need));
+        }
+        (name == INDEX).then(|| cel::Value::Int(i64::try_from(at.index).unwrap_or(i64::MAX)))
+    }
+
+    /// What a node gives by all its instances: for each output the list of theirs, null for one that gave none. Computed
+    /// and not recorded, since the record of a large node would be twice as large.
+    fn lists(&self, nodes: &dyn Nodes, id: &str, instances: &[NodeId]) -> JsonMap {
+        let given: Vec<&JsonMap> =
+            instances.iter().filter_map(|id| nodes.node(id.as_str())).map(|node| node.outputs).collect();
+        let list = |name: &String| {
+            let values = given.iter().map(|outputs| outputs.get(name).cloned().unwrap_or(Value::Null));
+            (name.clone(), Value::Array(values.collect()))
+        };
+        match self.expansion.outputs_of(id) {
+            // An External declares none, and gives what its address answers.
+            [] => given.iter().flat_map(|outputs| outputs.keys()).map(list).collect(),
+            declared => declared.iter().map(list).collect(),
+        }
+    }
 }
 
 /// Makes what an expression needs of the scope known to its evaluation.
@@ -76,22 +116,35 @@ pub(super) fn fill(context: &mut Context<'_, '_>, scope: &Scope<'_>, needs: &BTr
             "goal" => json::to_cel(scope.goal, need),
             "plan" => json::to_cel(scope.plan, need),
             "execution" => json::to_cel(scope.execution, need),
-            "nodes" => nodes_to_cel(scope.nodes, need),
+            "nodes" => nodes_to_cel(scope, need),
             "inputs" => match scope.inputs {
                 Some(inputs) => json::object_to_cel(inputs, need),
                 // Not there at all, rather than null: the error then says that it cannot be used here.
                 None => continue,
             },
-            _ => continue,
+            name => match scope.instances.and_then(|instances| instances.variable(name, need)) {
+                Some(value) => value,
+                None => continue,
+            },
         };
         context.add_variable_from_value(root.as_str(), value);
     }
 }
 
-fn nodes_to_cel(nodes: &dyn Nodes, need: &Need) -> cel::Value {
-    let one = |id: &str, need: &Need| Some((id.to_owned(), node_to_cel(nodes.node(id)?, need)));
+fn nodes_to_cel(scope: &Scope<'_>, need: &Need) -> cel::Value {
+    let one = |id: &str, need: &Need| {
+        // Inside of a repeated Group, a node means the one of the same item.
+        let beside = scope.instances.and_then(|all| all.expansion.beside(all.at?, id));
+        let mut node = scope.nodes.node(beside.map_or(id, NodeId::as_str))?;
+        let lists = scope.instances.filter(|_| beside.is_none() && need.field("outputs").is_some());
+        let lists = lists.and_then(|all| Some(all.lists(scope.nodes, id, all.expansion.instances_of(id)?)));
+        if let Some(lists) = &lists {
+            node.outputs = lists;
+        }
+        Some((id.to_owned(), node_to_cel(node, need)))
+    };
     match need {
-        Need::All => json::to_map(nodes.ids().filter_map(|id| one(id, need))),
+        Need::All => json::to_map(scope.nodes.ids().filter_map(|id| one(id, need))),
         // A node that the plan does not have is left out, and reading it is an error with its name.
         Need::Fields(ids) => json::to_map(ids.iter().filter_map(|(id, need)| one(id, need))),
     }

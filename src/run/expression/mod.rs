@@ -17,7 +17,7 @@ mod template;
 
 pub(crate) use check::check;
 pub(crate) use compile::Expression;
-pub(crate) use context::Scope;
+pub(crate) use context::{InstanceScope, ROOTS, Scope};
 pub(crate) use names::{Mention, Segment};
 pub(crate) use template::{ExpressionAt, Template, TemplateError};
 

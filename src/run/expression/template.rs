@@ -305,6 +305,7 @@ mod tests {
             execution: &Value::Null,
             nodes: &nodes,
             inputs: None,
+            instances: None,
         };
         Template::compile(&template).map_err(|mut errors| errors.remove(0))?.render(&scope)
     }

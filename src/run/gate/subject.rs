@@ -45,7 +45,9 @@ pub(crate) fn review_subject(
             && compiled.gates_before(ix).contains(&gate)
             && let Some(target) = target(ix)
         {
-            targets.insert(id.clone(), target);
+            // By the id in the plan: instances may come into being after the approval of their node.
+            let declared = compiled.declared(ix).map_or(id, |(node, _)| &node.id);
+            targets.insert(declared.clone(), target);
         }
     }
     ReviewSubject { node: compiled.ids.get(gate).cloned(), reviewed, targets }

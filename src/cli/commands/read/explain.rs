@@ -20,6 +20,7 @@ use crate::plan::explain::{ConcurrencyLimits, NodeWait, waits};
 use crate::report::object::LiveObject;
 use crate::report::table::Table;
 use crate::report::{age, text};
+use crate::run::expanded;
 
 /// Explain the state of a node: its Binding rules, and what it waits for
 #[derive(Debug, Args)]
@@ -53,7 +54,11 @@ pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
     let object = inventory.one(&wanted.into(), context)?;
-    let graph = execution_graph(&workspace, &tips, &inventory, &object)?;
+    let mut graph = execution_graph(&workspace, &tips, &inventory, &object)?;
+    // What waits may be an instance, which only the record knows.
+    if let Some(instances) = graph.status.as_ref().and_then(|status| expanded(&graph.plan.graph, status)) {
+        graph.plan.graph = instances;
+    }
     let Some(node) = graph.plan.graph.nodes.iter().find(|node| node.id == id) else {
         let error = CliError::no(format!("{} has no node `{id}`", object.key));
         let ids = graph.plan.graph.nodes.iter().map(|node| node.id.as_str());
@@ -69,6 +74,14 @@ pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result
         _ => context.out.text(&account.render())?,
     }
     Ok(Exit::Done)
+}
+
+/// The repeated node that a node is an instance of, and how many of those run at once.
+fn instance_limit<'g>(graph: &'g ExecutionGraph, node: &Node) -> Option<(&'g str, u32)> {
+    let declared = graph.declared.declared(&node.id).filter(|declared| declared.id != node.id)?;
+    let is_root = |root: &&Node| root.id == declared.id || root.children.contains(&declared.id);
+    let root = graph.declared.nodes.iter().filter(|root| root.is_repeated()).find(is_root)?;
+    Some((root.id.as_str(), root.max_parallel()?))
 }
 
 fn account(
@@ -99,6 +112,7 @@ fn account(
     let bounds = ConcurrencyLimits {
         provider,
         providers: &tips.config.providers.limits,
+        instances: instance_limit(graph, node),
         namespace: namespace_quota(inventory, tips, &object.key)?,
     };
     let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());

@@ -9,7 +9,7 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_plan;
 use crate::cli::view::resolve;
 use crate::cli::view::selector::{self, ResourceSelector};
-use crate::model::{ExecutionStatus, Kind, PlanSpec, Resource, ResourceKey, Spec, StringMap};
+use crate::model::{ExecutionStatus, Kind, PlanGraph, PlanSpec, Resource, ResourceKey, Spec, StringMap};
 use crate::report::graph::{GraphFormat, GraphView, failures};
 use crate::report::object::LiveObject;
 
@@ -110,6 +110,8 @@ pub(crate) struct ExecutionGraph {
     pub(crate) labels: StringMap,
     /// Its spec as of the pin.
     pub(crate) plan: PlanSpec,
+    /// Its graph, without the instances of repeated nodes.
+    pub(crate) declared: PlanGraph,
     /// The status of the execution.
     pub(crate) status: Option<ExecutionStatus>,
 }
@@ -127,7 +129,8 @@ fn plan_of(
     let Spec::Plan(plan) = &resource.spec else { return Err(no()) };
     let key = key.clone();
     let labels = resource.metadata.labels.clone();
-    Ok(ExecutionGraph { key, labels, plan: plan.clone(), status })
+    let declared = plan.graph.clone();
+    Ok(ExecutionGraph { key, labels, plan: plan.clone(), declared, status })
 }
 
 /// The graph that an execution is pinned to; before it is, the graph of the plan that it names.

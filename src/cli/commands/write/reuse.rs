@@ -82,7 +82,7 @@ pub(crate) fn forecast(
     let graph = PinnedGraph {
         commit: String::new(),
         plan: compiled.plan_key.clone(),
-        graph_digest: compiled.plan.digest(),
+        graph_digest: compiled.digest.clone(),
         goal: None,
     };
     draft.execution(ExecutionChange::Pin { graph, nodes: compiled.ids.clone() }, now);
