@@ -31,8 +31,8 @@ pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
-    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
-    WorkspaceError, WorkspaceFault,
+    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, JudgedCheckout, JudgedWork,
+    PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault,
 };
 
 use crate::model::JsonMap;

@@ -138,6 +138,7 @@ mod tests {
                     required: true,
                     evidence: "e".repeat(500),
                     duration_millis: 1,
+                    checked: None,
                 }],
                 handle: Some("h".into()),
                 runner: Some("r".into()),

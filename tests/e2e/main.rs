@@ -32,6 +32,7 @@ mod engine_rig;
 mod engine_signals;
 mod engine_table;
 mod environment;
+mod evidence;
 mod examples;
 mod external;
 mod fixtures;

@@ -28,8 +28,9 @@ pub use gate::{
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
-    CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase,
-    NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
+    CheckedFiles, CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision,
+    NodeExtensions, NodePhase, NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding,
+    ResolvedCapability,
 };
 pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,

@@ -381,4 +381,24 @@ pub struct CriterionResult {
     pub evidence: String,
     /// How long the check took, in milliseconds.
     pub duration_millis: u64,
+    /// What was checked, where that is a commit of its own and not the folder in which the work was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<CheckedFiles>,
+}
+
+/// The files that a criterion was checked on, so that nobody takes its verdict for one on other files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedFiles {
+    /// The result, or the base where nothing was changed.
+    pub commit: String,
+    /// The digest of what was run: the criterion, the tree that it was checked on, and the folder in it.
+    pub digest: Digest,
+    /// How many changed files were taken from the base for the check, as `config.protect.restore` asks.
+    #[serde(default, skip_serializing_if = "is_none_of")]
+    pub restored: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_none_of(count: &u64) -> bool {
+    *count == 0
 }

@@ -4,4 +4,4 @@ mod bases;
 mod permitted;
 
 pub(crate) use bases::{new_work, results_among, results_before};
-pub(crate) use permitted::{ChangedFile, refusals};
+pub(crate) use permitted::{ChangedFile, PathRules, among, protected, refusals};

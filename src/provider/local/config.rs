@@ -8,7 +8,7 @@ use crate::provider::ConfigError;
 use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "command",
     "args",
     "env",
@@ -19,6 +19,7 @@ const KEYS: [&str; 10] = [
     "sandbox",
     "changes",
     "paths",
+    "protect",
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -174,7 +175,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

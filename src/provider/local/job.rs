@@ -1,6 +1,7 @@
 //! What a local process is asked to do: its command, its environment, and how one talks with it.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 
 use super::config::ToolConfig;
 use super::run_folder::RunFolder;
@@ -30,15 +31,16 @@ impl Job {
     }
 }
 
-/// The whole environment of a command. Later sources win: the runner's, `config.env`, ours.
+/// The whole environment of a command that gets these secrets. Later sources win: the runner's, `config.env`, ours.
 pub(super) fn environment(
     settings: &ProviderSettings,
     job: &Job,
     attempt: &Attempt,
     folder: &RunFolder<'_>,
+    secrets: &BTreeMap<String, OsString>,
 ) -> EnvVars {
     let mut all = EnvVars::new();
-    for (name, value) in settings.environment.iter().chain(&settings.secrets) {
+    for (name, value) in settings.environment.iter().chain(secrets) {
         all.insert(name.into(), value.clone());
     }
     for (name, value) in &job.config.env {

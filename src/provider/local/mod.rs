@@ -5,6 +5,7 @@ mod artifacts;
 mod changes;
 mod config;
 mod job;
+mod judge;
 mod run;
 mod run_folder;
 #[cfg(test)]

@@ -57,6 +57,7 @@ pub(super) fn describe(
     nodes(status, now, page);
     attention(key, status, graph, page);
     work(key, status, page);
+    criteria(status, page);
     outputs(status, page);
     artifacts(status, page);
 }
@@ -184,6 +185,35 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     if kept {
         let command = format!("planspec diff execution/{} -n {}", key.name, key.namespace);
         page.out.push_str(&format!("    run: {}\n", Tone::Strong.paint(command)));
+    }
+}
+
+/// How the acceptance criteria came out, and on which commit.
+fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "criterion", "result", "checked", "evidence"]);
+    for (id, node) in &status.node_statuses {
+        for result in &node.extensions.criteria {
+            let holds = match (result.passed, result.required) {
+                (true, _) => "holds",
+                (false, true) => "does not hold",
+                (false, false) => "does not hold, advisory",
+            };
+            // Where no commit is named, it was checked in the folder in which the work was done.
+            let checked = result.checked.as_ref().map_or("-".to_owned(), |checked| {
+                let short = checked.commit.get(..8).unwrap_or(&checked.commit);
+                match checked.restored {
+                    0 => short.to_owned(),
+                    files => format!("{short}, {files} restored"),
+                }
+            });
+            let evidence = text::shortened(&result.evidence, OUTPUT);
+            let cells = [id.as_str(), &result.name, holds, &checked, &evidence];
+            table.row(cells.iter().map(|cell| (*cell).into()).collect());
+        }
+    }
+    if !table.is_empty() {
+        page.heading("Acceptance criteria");
+        page.table(&table);
     }
 }
 
