@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::RecordError;
 use crate::markup;
 use crate::model::{
-    Artifact, ExecutionStatus, NodeId, NodeStatus, ResourceKey, ResourceStatus, StatusRecord,
+    Artifact, ArtifactType, ExecutionStatus, JsonMap, NodeId, NodeStatus, ResourceKey, ResourceStatus,
+    StatusRecord,
 };
 
 /// Reads one status record.
@@ -140,13 +141,13 @@ fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
     let sample = || NodeId::new("sample").ok().map(|id| (id, NodeStatus::default()));
     let artifact = Artifact {
         name: "sample".to_owned(),
-        kind: crate::model::ArtifactType::File,
+        kind: ArtifactType::File,
         path: None,
         url: None,
         checksum: None,
         size: None,
         media_type: None,
-        metadata: crate::model::JsonMap::new(),
+        metadata: JsonMap::new(),
     };
     // Field by field rather than a clone: the point is not to copy thousands of nodes.
     let status = ExecutionStatus {

@@ -8,6 +8,7 @@ mod gate;
 mod goal;
 mod node;
 mod plan;
+mod schedule;
 
 pub use binding::{
     BindingPhase, BindingRule, BindingSelector, BindingSpec, BindingStatus, BindingStrategy, BindingTarget,
@@ -36,3 +37,4 @@ pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
     PlanStatus, ResourceRef, RunSpec,
 };
+pub use schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};

@@ -119,7 +119,6 @@ pub(crate) fn protected<'p>(changed: impl Iterator<Item = &'p str>, forbid: &[St
 }
 
 /// Which of these paths are among some globs.
-#[must_use]
 pub(crate) fn among(globs: &[String]) -> impl Fn(&str) -> bool + use<> {
     let matchers = matchers(globs);
     move |path| matchers.iter().any(|glob| glob.is_match(path))
