@@ -66,6 +66,7 @@ mod mcp;
 mod next_steps;
 mod pages;
 mod pins;
+mod postponed;
 mod provider_hostile;
 mod reading;
 mod readme;

@@ -33,7 +33,7 @@ pub use node::{
     InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
     QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
-pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult};
+pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult, Usage};
 pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
     PlanStatus, ResourceRef, RunSpec,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::node_work::{CriterionResult, DiscardedChanges, NodeResult};
+use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, Usage};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -264,6 +264,9 @@ pub struct NodeExtensions {
     /// What it changed and nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardedChanges>,
+    /// What all attempts together used up, as far as they said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

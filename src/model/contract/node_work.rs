@@ -26,6 +26,37 @@ pub struct DiscardedChanges {
     pub files: u64,
 }
 
+/// What work used up, in its own words: nobody checks it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// How many tokens of a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// What it cost, in the currency that the agent counts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// How many turns of a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u64>,
+}
+
+impl Usage {
+    /// Both together; what neither says stays unsaid.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        // "Unknown" is not zero: a sum in which one part is missing would look complete.
+        let both = |one: Option<u64>, two: Option<u64>| match (one, two) {
+            (Some(one), Some(two)) => Some(one.saturating_add(two)),
+            (one, two) => one.or(two),
+        };
+        let cost = match (self.cost, other.cost) {
+            (Some(one), Some(two)) => Some(one + two),
+            (one, two) => one.or(two),
+        };
+        Self { tokens: both(self.tokens, other.tokens), cost, turns: both(self.turns, other.turns) }
+    }
+}
+
 /// How one acceptance criterion came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

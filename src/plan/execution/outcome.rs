@@ -38,6 +38,7 @@ pub(crate) fn after_attempt(
         message: format!("{message}; not repeatable, so a person must decide"),
         retry_at: None,
         handle: None,
+        usage: None,
     };
     match outcome {
         AttemptOutcome::Succeeded { outputs } => {
@@ -45,7 +46,15 @@ pub(crate) fn after_attempt(
         }
         AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
             let retry_at = poll_after.map(|span| after(now, span));
-            NodeChange::Block { reason, message, retry_at, handle }
+            NodeChange::Block { reason, message, retry_at, handle, usage: evidence.usage }
+        }
+        // Also where the node is not repeatable: whoever does the work asks to be begun again. Without a time the pause
+        // grows, as a limit may last for seconds or for days.
+        AttemptOutcome::Postponed { message, retry_after } => {
+            let usual = delay(state.attempt.saturating_sub(1), key);
+            let at = after(now, retry_after.map_or(usual, |asked| asked.max(FIRST_DELAY)));
+            let reason = NodeReason::RetryBackoff;
+            NodeChange::Retry { reason, message, at, counted: false, evidence }
         }
         // At once, uncounted, and also where the node is not repeatable: nothing of it began, so nothing can have
         // happened twice.
@@ -108,7 +117,7 @@ pub(crate) fn after_poll(
         NodeChange::Retry { message, .. } if state.phase == NodePhase::Pending => {
             let reason = NodeReason::AwaitingEvent;
             let message = message.clone();
-            vec![NodeChange::Block { reason, message, retry_at: None, handle: None }, change]
+            vec![NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None }, change]
         }
         _ => vec![change],
     }
@@ -170,6 +179,25 @@ mod tests {
         assert_eq!(wait(Some(90)), Duration::from_secs(90));
         assert_eq!(wait(Some(0)), wait(None));
         assert!(wait(Some(u64::MAX)) > Duration::from_secs(1_000_000), "an absurd time is no panic");
+    }
+
+    #[test]
+    fn what_asks_to_be_done_later_uses_up_no_retry() {
+        let now = Timestamp::UNIX_EPOCH;
+        let wait = |attempt, seconds: Option<u64>| {
+            let retry_after = seconds.map(Duration::from_secs);
+            let result = AttemptOutcome::Postponed { message: "limit".to_owned(), retry_after };
+            let state = NodeStatus { attempt, ..NodeStatus::default() };
+            match after_attempt(&node(0), &state, result.into(), "k", now) {
+                NodeChange::Retry { at, counted: false, .. } => {
+                    Duration::try_from(at.duration_since(now)).unwrap()
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wait(1, Some(7200)), Duration::from_secs(7200));
+        assert_eq!(wait(1, Some(0)), FIRST_DELAY, "nobody is asked without a pause");
+        assert_eq!(wait(5, None), delay(4, "k"));
     }
 
     #[test]

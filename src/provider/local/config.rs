@@ -96,6 +96,11 @@ impl ToolConfig {
         Self::read(provider, &known).map(|_| ())
     }
 
+    /// Whether changes to files become a commit.
+    pub(in crate::provider) fn keeps_changes(&self) -> bool {
+        self.changes.keeps()
+    }
+
     /// The command to run.
     pub(in crate::provider) fn command_line(&self) -> CommandLine<'_> {
         CommandLine { command: &self.command, args: &self.args, shell: self.shell }

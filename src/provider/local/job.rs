@@ -50,6 +50,7 @@ pub(super) fn environment(
     let mut set = |name: &str, value: &OsStr| all.insert(name.into(), value.to_owned());
     set("PLANSPEC_INPUTS", folder.inputs().as_os_str());
     set("PLANSPEC_OUTPUT", folder.output().as_os_str());
+    set("PLANSPEC_RESULT", folder.result().as_os_str());
     set("PLANSPEC_ARTIFACTS", folder.artifacts().as_os_str());
     set("PLANSPEC_NAMESPACE", OsStr::new(attempt.key.namespace.as_str()));
     set("PLANSPEC_EXECUTION", OsStr::new(attempt.key.name.as_str()));
@@ -59,6 +60,9 @@ pub(super) fn environment(
     set("PLANSPEC_WORK_KEY", OsStr::new(&attempt.work));
     set("PLANSPEC_FENCING_TOKEN", OsStr::new(&attempt.fencing_token.to_string()));
     set("PLANSPEC_RUN_ID", OsStr::new(&attempt.run_id));
+    if let Some(answer) = &attempt.answer {
+        set("PLANSPEC_ANSWER", OsStr::new(&answer.text));
+    }
     if job.brief.is_some() {
         set("PLANSPEC_BRIEF", folder.brief().as_os_str());
     }

@@ -6,6 +6,7 @@ mod changes;
 mod config;
 mod job;
 mod judge;
+mod process_report;
 mod run;
 mod run_folder;
 #[cfg(test)]

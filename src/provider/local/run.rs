@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::artifacts::{ArtifactError, ReadLimits};
 use super::config::ToolConfig;
 use super::job::{Job, environment};
+use super::process_report::ProcessReport;
 use super::run_folder::RunFolder;
 use super::{LocalRunContext, artifacts, stopped_before_start};
 use crate::model::{JsonMap, NodeReason};
@@ -124,6 +125,7 @@ impl<'a> LocalRun<'a> {
         let status = self.exited(end)?;
         // Before it is judged: a failure is explained by its code.
         report.evidence.exit_code = status.code();
+        self.heed(folder, status, report)?;
         if !status.success() {
             return Err(failed_on(folder.path(), log, how_it_ended(status)));
         }
@@ -138,6 +140,24 @@ impl<'a> LocalRun<'a> {
         }
         self.judge(folder, place, log, report)?;
         Ok(outputs)
+    }
+
+    /// Takes in what the process says of itself, which may be why it is not at its end.
+    fn heed(
+        &self,
+        folder: &RunFolder<'_>,
+        status: ExitStatus,
+        report: &mut AttemptReport,
+    ) -> Result<(), AttemptOutcome> {
+        // A plugin has a protocol of its own, in which it says all of this.
+        if self.job.answer.is_some() {
+            return Ok(());
+        }
+        let said = ProcessReport::read(folder.result(), &self.shared.common.redactor);
+        let said = said.map_err(|why| AttemptOutcome::failed(NodeReason::OutputInvalid, why))?;
+        report.evidence.usage = said.usage;
+        // Its changes are not taken in: the next attempt begins with what the first one found (Invariant 9).
+        said.outcome(status, self.attempt).map_or(Ok(()), Err)
     }
 
     pub(super) fn environment(

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{DescribePage, dash};
 use crate::model::{
     ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
-    PlanGraph, ResourceKey, next_steps,
+    PlanGraph, ResourceKey, Usage, next_steps,
 };
 use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
@@ -58,6 +58,7 @@ pub(super) fn describe(
     attention(key, status, graph, page);
     work(key, status, page);
     criteria(status, page);
+    usage(status, page);
     outputs(status, page);
     artifacts(status, page);
 }
@@ -216,6 +217,33 @@ fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
     }
     if !table.is_empty() {
         page.heading("Acceptance criteria");
+        page.table(&table);
+    }
+}
+
+/// What the nodes say they used up, and all of it together.
+fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "tokens", "cost", "turns"]);
+    let mut total = Usage::default();
+    let mut row = |name: &str, usage: Usage| {
+        let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let cost = usage.cost.map_or("-".to_owned(), |cost| format!("{cost:.2}"));
+        let cells = [name, &number(usage.tokens), &cost, &number(usage.turns)];
+        table.row(cells.iter().map(|cell| (*cell).into()).collect());
+    };
+    let mut count = 0;
+    for (id, node) in &status.node_statuses {
+        let Some(usage) = node.extensions.usage else { continue };
+        row(id.as_str(), usage);
+        total = total.plus(usage);
+        count += 1;
+    }
+    // With one node the sum would say the same twice.
+    if count > 1 {
+        row("all", total);
+    }
+    if !table.is_empty() {
+        page.heading("Usage");
         page.table(&table);
     }
 }
