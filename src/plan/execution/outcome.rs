@@ -48,13 +48,9 @@ pub(crate) fn after_attempt(
             let retry_at = poll_after.map(|span| after(now, span));
             NodeChange::Block { reason, message, retry_at, handle, usage: evidence.usage }
         }
-        // Also where the node is not repeatable: whoever does the work asks to be begun again. Without a time the pause
-        // grows, as a limit may last for seconds or for days.
+        // Also where the node is not repeatable: whoever does the work asks to be begun again.
         AttemptOutcome::Postponed { message, retry_after } => {
-            let usual = delay(state.attempt.saturating_sub(1), key);
-            let at = after(now, retry_after.map_or(usual, |asked| asked.max(FIRST_DELAY)));
-            let reason = NodeReason::RetryBackoff;
-            NodeChange::Retry { reason, message, at, counted: false, evidence }
+            postponed(state, message, retry_after, evidence, key, now)
         }
         // At once, uncounted, and also where the node is not repeatable: nothing of it began, so nothing can have
         // happened twice.
@@ -91,6 +87,21 @@ pub(crate) fn after_attempt(
             }
         }
     }
+}
+
+/// Another attempt when the work asks for it, uncounted.
+fn postponed(
+    state: &NodeStatus,
+    message: String,
+    retry_after: Option<Duration>,
+    evidence: Evidence,
+    key: &str,
+    now: Timestamp,
+) -> NodeChange {
+    // Without a time the pause grows, as a limit may last for seconds or for days.
+    let usual = delay(state.attempt.saturating_sub(1), key);
+    let at = after(now, retry_after.map_or(usual, |asked| asked.max(FIRST_DELAY)));
+    NodeChange::Retry { reason: NodeReason::RetryBackoff, message, at, counted: false, evidence }
 }
 
 /// The changes that follow from a poll of remote work; none when all is as it was.
