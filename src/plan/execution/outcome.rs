@@ -33,13 +33,6 @@ pub(crate) fn after_attempt(
         counted: false,
         evidence,
     };
-    let undecided = |message: String| NodeChange::Block {
-        reason: NodeReason::RunnerLost,
-        message: format!("{message}; not repeatable, so a person must decide"),
-        retry_at: None,
-        handle: None,
-        usage: None,
-    };
     match outcome {
         AttemptOutcome::Succeeded { outputs } => {
             NodeChange::Succeed { reason: None, message: String::new(), outputs, evidence }
@@ -57,7 +50,7 @@ pub(crate) fn after_attempt(
         AttemptOutcome::NotStarted { message } => lost(message, now, evidence),
         // Without a pause: the fault was not the work's. The next runner takes it up where a one-shot pass left it.
         AttemptOutcome::Stopped(_) if node.repeatable() => lost(STOPPED.to_owned(), now, evidence),
-        AttemptOutcome::Stopped(_) => undecided(STOPPED.to_owned()),
+        AttemptOutcome::Stopped(_) => undecided(STOPPED),
         // Only as long as a momentary lack of processes or memory may last: a healthy runner waits for this time, too.
         AttemptOutcome::RunnerFailed { fault: RunnerFault::Machine, message, begun: false } => {
             lost(message, after(now, delay(0, key)), evidence)
@@ -72,7 +65,9 @@ pub(crate) fn after_attempt(
         {
             lost(message, after(now, delay(state.attempt.saturating_sub(1), key)), evidence)
         }
-        AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, .. } => undecided(message),
+        AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, .. } => {
+            undecided(&message)
+        }
         AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
             let failures = state.extensions.failures;
             if retryable && failures < node.retries {
@@ -102,6 +97,17 @@ fn postponed(
     let usual = delay(state.attempt.saturating_sub(1), key);
     let at = after(now, retry_after.map_or(usual, |asked| asked.max(FIRST_DELAY)));
     NodeChange::Retry { reason: NodeReason::RetryBackoff, message, at, counted: false, evidence }
+}
+
+/// Nobody knows how far the work came, and it must not be done twice.
+fn undecided(message: &str) -> NodeChange {
+    NodeChange::Block {
+        reason: NodeReason::RunnerLost,
+        message: format!("{message}; not repeatable, so a person must decide"),
+        retry_at: None,
+        handle: None,
+        usage: None,
+    }
 }
 
 /// The changes that follow from a poll of remote work; none when all is as it was.
