@@ -27,4 +27,6 @@ pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
-pub use workspace::{ChangedPaths, FileChange, NewCommit, ObjectCache, Quarantine, ResultMerge, WorkingCopy};
+pub use workspace::{
+    ChangedPaths, FileChange, JudgedCommit, NewCommit, ObjectCache, Quarantine, ResultMerge, WorkingCopy,
+};

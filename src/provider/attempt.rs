@@ -197,6 +197,7 @@ impl AttemptOutcome {
             | Self::NotStarted { message }
             | Self::RunnerFailed { message, .. }
             | Self::Lost { message }
+            | Self::Postponed { message, .. }
             | Self::Blocked { message, .. } => line(message),
             Self::Stopped(_) => {}
         }

@@ -32,7 +32,8 @@ pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
     BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
-    PrivateCheckout, UpstreamNode, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
+    JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode, UpstreamWork, Workspace, WorkspaceError,
+    WorkspaceFault,
 };
 
 use crate::model::JsonMap;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
-use crate::run::{AttemptOutcome, RunnerFault};
+use crate::run::{AttemptOutcome, RunnerFault, Stop};
 
 /// Gives private checkouts of one commit.
 pub trait Workspace: Send + Sync {
@@ -16,6 +16,37 @@ pub trait Workspace: Send + Sync {
     /// # Errors
     /// When it cannot be made.
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError>;
+
+    /// A second checkout, of what an attempt made, in which somebody else judges it: nothing is there that was not committed.
+    /// `None` where there is no place but the one in which the work was done, such as a person's own folder. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn prepare_judged(&self, _work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
+        Ok(None)
+    }
+}
+
+/// What is to be judged.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedWork<'w> {
+    /// What the attempt changed; nothing when it left the files as they were.
+    pub result: Option<&'w NodeResult>,
+    /// Globs of files that are taken from what it worked on.
+    pub restore: &'w [String],
+}
+
+/// A checkout in which work is judged.
+#[derive(Debug)]
+pub struct JudgedCheckout {
+    /// The checkout.
+    pub checkout: PrivateCheckout,
+    /// The commit that is judged: the result, or what the attempt worked on.
+    pub commit: String,
+    /// The tree that is checked out: that of the commit, but for what was restored.
+    pub tree: String,
+    /// How many files were restored.
+    pub restored: u64,
 }
 
 /// Why there is no checkout.
@@ -60,6 +91,18 @@ impl WorkspaceError {
             WorkspaceFault::Interrupted => AttemptOutcome::NotStarted { message },
         }
     }
+
+    /// How an attempt ends that got no checkout to check its criteria in.
+    pub(super) fn outcome_after_work(&self) -> AttemptOutcome {
+        match self.outcome() {
+            // The work was done, whatever keeps it from being checked.
+            AttemptOutcome::RunnerFailed { fault, message, .. } => {
+                AttemptOutcome::RunnerFailed { fault, message, begun: true }
+            }
+            AttemptOutcome::NotStarted { .. } => AttemptOutcome::Stopped(Stop::Shutdown),
+            other => other,
+        }
+    }
 }
 
 /// An error with its causes.
@@ -99,6 +142,8 @@ pub struct ChangeRules {
     pub allow: Vec<String>,
     /// Globs of paths that may not change.
     pub deny: Vec<String>,
+    /// Globs of paths that the work is judged by, and that may not change whatever `allow` says.
+    pub forbid: Vec<String>,
     /// Content that must not be in a result.
     pub is_secret: ContentCheck,
 }

@@ -83,6 +83,7 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
             base: node.extensions.base.clone(),
             result: node.extensions.result.clone(),
             discarded: node.extensions.discarded,
+            usage: node.extensions.usage,
             exit_code: node.extensions.exit_code,
             log: log.map(|log| LogSummary {
                 // What is left recognises a log that somebody kept, and shows that there was one.
@@ -140,6 +141,7 @@ mod tests {
                     required: true,
                     evidence: "e".repeat(500),
                     duration_millis: 1,
+                    checked: None,
                 }],
                 handle: Some("h".into()),
                 runner: Some("r".into()),

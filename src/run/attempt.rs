@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason, NodeResult,
-    NodeStatus,
+    NodeStatus, Usage,
 };
 
 /// Why an attempt ends early.
@@ -89,6 +89,13 @@ pub enum AttemptOutcome {
         /// What is gone, as text; redacted.
         message: String,
     },
+    /// The work asks to be begun again later, such as after the limit of a service: no failure, so it uses up no retry.
+    Postponed {
+        /// Why, as text; redacted.
+        message: String,
+        /// For how long; a pause that grows with the attempts when absent.
+        retry_after: Option<Duration>,
+    },
     /// It waits for something outside of this runner.
     Blocked {
         /// Why, for programs.
@@ -117,6 +124,8 @@ pub struct Evidence {
     pub result: Option<NodeResult>,
     /// What it changed, where that is not kept.
     pub discarded: Option<DiscardedChanges>,
+    /// What it says it used up.
+    pub usage: Option<Usage>,
 }
 
 /// The end of an attempt, with what was seen of it.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Evidence;
 use crate::model::{
     Artifact, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId, NodePhase,
-    NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse,
+    NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse, Usage,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -170,6 +170,8 @@ pub(crate) enum NodeChange {
         retry_at: Option<Timestamp>,
         /// What the provider needs to continue.
         handle: Option<String>,
+        /// What the attempt used up before it had to wait.
+        usage: Option<Usage>,
     },
     /// A person decided about it while its work continues remotely; that is cancelled first.
     // A node that ended at once would not be polled any more, and nobody would cancel its remote work.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
     ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason,
-    NodeStatus, PIN_MISMATCH, Reuse,
+    NodeStatus, PIN_MISMATCH, Reuse, Usage,
 };
 
 /// A change that does not fit the status.
@@ -287,7 +287,8 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
                 node.extensions.failures = node.extensions.failures.saturating_add(1);
             }
         }
-        NodeChange::Block { reason, message, retry_at, handle } => {
+        NodeChange::Block { reason, message, retry_at, handle, usage } => {
+            spend(node, *usage);
             // Timeouts of waits count from when the wait began. A new message for the same reason (1 of 2 approvals)
             // does not begin it again.
             let same = node.extensions.reason == Some(*reason);
@@ -337,9 +338,11 @@ fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
 /// Back to the beginning, with the number of attempts kept.
 fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
     // `reset_at` is kept apart from the rest because reviews from before it must not count again (Invariant 11).
+    // What was spent stays spent.
     let extensions = NodeExtensions {
         reset_at: Some(at),
         instance_attempts: node.extensions.instance_attempts,
+        usage: node.extensions.usage,
         ..NodeExtensions::default()
     };
     let attempt = node.attempt;
@@ -359,11 +362,20 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         // The provider that was asked before finds its remote work again by the handle instead of beginning it twice.
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
+        usage: node.extensions.usage,
         ..NodeExtensions::default()
     };
 }
 
+/// Adds what an attempt used up.
+fn spend(node: &mut NodeStatus, usage: Option<Usage>) {
+    if let Some(usage) = usage {
+        node.extensions.usage = Some(node.extensions.usage.unwrap_or_default().plus(usage));
+    }
+}
+
 fn keep(node: &mut NodeStatus, evidence: &Evidence) {
+    spend(node, evidence.usage);
     node.extensions.exit_code = evidence.exit_code;
     node.extensions.log.clone_from(&evidence.log);
     node.extensions.criteria.clone_from(&evidence.criteria);

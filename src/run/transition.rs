@@ -66,7 +66,7 @@ mod tests {
                 counted: true,
                 evidence: Evidence::default(),
             },
-            NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None },
+            NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None, usage: None },
             NodeChange::Decide(Box::new(NodeDecision {
                 failed: false,
                 outputs: Default::default(),

@@ -88,6 +88,12 @@ impl Graph {
         self.node(json!({ "id": id, "kind": "Task", "dependsOn": after, "description": format!("Do {id}") }))
     }
 
+    /// One more field of the node that was added last.
+    pub(crate) fn field(mut self, name: &str, value: Value) -> Self {
+        self.nodes.last_mut().unwrap()[name] = value;
+        self
+    }
+
     /// A task that this provider does.
     pub(crate) fn provided(mut self, id: &str, after: &[&str], provider: &str, config: &Value) -> Self {
         self.rules.push(json!({
@@ -125,6 +131,14 @@ pub(crate) fn bindings(graphs: &[&Graph]) -> Value {
     document("Binding", "default", &json!({ "rules": rules }))
 }
 
+/// Everything that these graphs take to be run, each by an Execution of the same name.
+pub(crate) fn manifests(graphs: &[&Graph]) -> String {
+    let mut documents: Vec<Value> = graphs.iter().map(|graph| graph.plan()).collect();
+    documents.extend(graphs.iter().map(|graph| execution(&graph.name, &graph.name)));
+    documents.push(bindings(graphs));
+    yaml(&documents)
+}
+
 /// The repository, a place outside it for traces, and what is expected of both.
 pub(crate) struct Stage {
     pub(crate) environment: TestEnvironment,
@@ -141,10 +155,7 @@ impl Stage {
 
     /// With an Execution of the same name for each graph.
     pub(crate) fn with_graphs(config: &str, graphs: &[&Graph]) -> Self {
-        let mut documents: Vec<Value> = graphs.iter().map(|graph| graph.plan()).collect();
-        documents.extend(graphs.iter().map(|graph| execution(&graph.name, &graph.name)));
-        documents.push(bindings(graphs));
-        Self::new(config, &[("work.yaml", &yaml(&documents))])
+        Self::new(config, &[("work.yaml", &manifests(graphs))])
     }
 
     /// A path outside the repository.

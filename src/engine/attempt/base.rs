@@ -3,7 +3,7 @@
 
 use tracing::info;
 
-use super::workspace::{Workspaces, lock};
+use super::workspace::{Workspaces, lock, parse_commit};
 use crate::git::{GitError, ObjectId, ResultMerge};
 use crate::model::{ExecutionStatus, NodeId, NodeResult, ResourceKey};
 use crate::plan::results_before;
@@ -46,12 +46,12 @@ impl Workspaces {
         if rest.is_empty() {
             return Ok(NodeBase::Commit(result.commit.clone()));
         }
-        let pinned = parse(pinned)?;
-        let mut merged = parse(&result.commit)?;
+        let pinned = parse_commit(pinned)?;
+        let mut merged = parse_commit(&result.commit)?;
         let mut names = vec![*first];
         // Pairwise and in the order of the plan: the same results always give the same commit.
         for (id, result) in rest {
-            let theirs = parse(&result.commit)?;
+            let theirs = parse_commit(&result.commit)?;
             match self.merge(&execution.to_string(), [pinned, merged, theirs], (&names, id), reference)? {
                 ResultMerge::Commit(commit) => merged = commit,
                 ResultMerge::Conflicts(files) => {
@@ -102,8 +102,4 @@ impl Workspaces {
         lock(&self.merges).insert(known, merge.clone());
         Ok(merge)
     }
-}
-
-fn parse(commit: &str) -> Result<ObjectId, GitError> {
-    commit.parse().map_err(|_| GitError::UnknownRevision { revision: commit.to_owned() })
 }

@@ -11,7 +11,7 @@ use crate::git::{
     Signature, WorkingCopy,
 };
 use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
-use crate::plan::{ChangedFile, refusals};
+use crate::plan::{ChangedFile, PathRules, protected, refusals};
 use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges};
 
 /// How many files are named in a message.
@@ -53,7 +53,13 @@ pub(super) fn collect(
     let files = changed.count();
     match rules.policy {
         _ if files == 0 => Ok(CollectedChanges::None),
-        ChangePolicy::Discard => Ok(CollectedChanges::Discarded(DiscardedChanges { files })),
+        ChangePolicy::Discard => {
+            let paths: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
+            match protected(paths.iter().map(String::as_str), &rules.forbid) {
+                Some(message) => Err(CollectError::Refused(message)),
+                None => Ok(CollectedChanges::Discarded(DiscardedChanges { files })),
+            }
+        }
         ChangePolicy::Forbid => {
             let paths = changed.paths.iter().chain(&changed.repositories);
             let list = named(paths.map(|path| shown(path)), changed.count());
@@ -110,7 +116,8 @@ fn commit(
     let facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>()?;
     let paths: Vec<String> = quarantine.paths()?.iter().map(|path| shown(path)).collect();
     // On the objects, not on the files: a process that was left behind may still write to those.
-    if let Some(message) = refusals(&facts, &paths, &rules.allow, &rules.deny) {
+    let globs = PathRules { allow: &rules.allow, deny: &rules.deny, forbid: &rules.forbid };
+    if let Some(message) = refusals(&facts, &paths, &globs) {
         return Err(CollectError::Refused(message));
     }
     let count = quarantine.changes.len();

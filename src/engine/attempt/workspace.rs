@@ -10,10 +10,12 @@ use tracing::{debug, warn};
 
 use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
-use crate::git::{GitError, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
+use crate::git::{GitError, JudgedCommit, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
 use crate::model::Digest;
+use crate::plan::among;
 use crate::provider::{
-    CollectError, CollectedChanges, PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault,
+    CollectError, CollectedChanges, JudgedCheckout, JudgedWork, PrivateCheckout, Workspace, WorkspaceError,
+    WorkspaceFault,
 };
 use crate::run::RunnerFault;
 
@@ -131,27 +133,46 @@ impl Workspaces {
 
     fn check_out(&self, order: &WorkOrder) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
-        let tags = self.with_repo(|repo| -> Result<_, GitError> {
+        self.with_repo(|repo| -> Result<_, GitError> {
             self.bring_in(repo, order.base, &order.reference)?;
-            cache.import(repo, order.base)?;
-            repo.packed_tags()
+            cache.import(repo, order.base)
         })?;
+        Ok((self.check_out_cached(&cache, order.base)?, cache))
+    }
+
+    /// A workspace that holds a commit of the cache.
+    fn check_out_cached(&self, cache: &ObjectCache, commit: ObjectId) -> Result<WorkingCopy, GitError> {
+        let tags = self.with_repo(Repo::packed_tags)?;
         let pool = self.dir.join("work");
         let idle = {
             let mut idle = lock(&self.idle);
             // In a chain of tasks, the last one's workspace holds what the next one needs.
-            let best = idle.iter().rposition(|copy| copy.is_at(order.base));
+            let best = idle.iter().rposition(|copy| copy.is_at(commit));
             best.map(|at| idle.swap_remove(at)).or_else(|| idle.pop())
         };
         let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
-        if let Err(error) = copy.check_out(&cache, order.base, &tags) {
+        if let Err(error) = copy.check_out(cache, commit, &tags) {
             // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
             warn!(%error, "workspace cannot be reset");
             copy.spoil();
             copy = WorkingCopy::take(&pool)?;
-            copy.check_out(&cache, order.base, &tags)?;
+            copy.check_out(cache, commit, &tags)?;
         }
-        Ok((copy, cache))
+        Ok(copy)
+    }
+
+    /// A workspace in which what was made for an order is judged.
+    fn check_out_judged(
+        &self,
+        order: &WorkOrder,
+        work: &JudgedWork<'_>,
+    ) -> Result<(WorkingCopy, ObjectCache, JudgedCommit), GitError> {
+        let cache = self.cache()?;
+        let result = work.result.map_or(Ok(order.base), |result| parse_commit(&result.commit))?;
+        // From the cache alone, where taking the work in has put it: nobody else has these commits yet.
+        let judged = cache.restore(order.base, result, &among(work.restore))?;
+        let copy = self.check_out_cached(&cache, judged.commit)?;
+        Ok((copy, cache, judged))
     }
 
     fn give_back(&self, copy: WorkingCopy) {
@@ -165,6 +186,10 @@ impl Workspaces {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A poisoned lock only means that another thread panicked; what is in it is sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn parse_commit(commit: &str) -> Result<ObjectId, GitError> {
+    commit.parse().map_err(|_| GitError::UnknownRevision { revision: commit.to_owned() })
 }
 
 /// A folder that belongs to a person.
@@ -217,6 +242,21 @@ impl Workspace for OrderedWorkspace {
                 collected
             });
         Ok(checkout)
+    }
+
+    fn prepare_judged(&self, work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
+        let (copy, cache, judged) = (self.workspaces.check_out_judged(&self.order, work))
+            .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
+        let (tree, workspaces) = (copy.tree(), Arc::clone(&self.workspaces));
+        debug!(workspace = %tree.display(), commit = %judged.commit, "workspace handed out to judge work");
+        let checkout = PrivateCheckout::new(tree, move |_| workspaces.give_back(copy));
+        let base = || self.order.base.to_string();
+        Ok(Some(JudgedCheckout {
+            checkout: checkout.reading(vec![cache.objects()]),
+            commit: work.result.map_or_else(base, |result| result.commit.clone()),
+            tree: judged.tree.to_string(),
+            restored: judged.restored,
+        }))
     }
 }
 

@@ -163,7 +163,7 @@ fn start_picked(
             Ok(NodeBase::Commit(commit)) => Some(commit),
             Ok(NodeBase::Conflict(message)) => {
                 let reason = NodeReason::MergeConflict;
-                let block = NodeChange::Block { reason, message, retry_at: None, handle: None };
+                let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
                 step.draft.node(&ready.id, block, now);
                 continue;
             }

@@ -6,9 +6,11 @@ mod link;
 mod merge_results;
 mod object_cache;
 mod quarantine;
+mod restore;
 mod working_copy;
 
 pub use merge_results::ResultMerge;
 pub use object_cache::ObjectCache;
 pub use quarantine::{FileChange, NewCommit, Quarantine};
+pub use restore::JudgedCommit;
 pub use working_copy::{ChangedPaths, WorkingCopy};

@@ -117,21 +117,7 @@ impl<'w> Quarantine<'w> {
         // External programs of attributes would need a configuration, and there is none; said all the same.
         let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv", &base, &tree]);
         let listed = self.run(program, "compare a result with its base")?;
-        let mut parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
-        while let Some(part) = parts.next() {
-            if let Some(raw) = part.strip_prefix(b":") {
-                let path = parts.next().ok_or_else(malformed)?;
-                self.changes.push(file_change(raw, path).ok_or_else(malformed)?);
-            } else {
-                let text = String::from_utf8_lossy(part);
-                let mut counts = text.split('\t');
-                // Of binary files, both are `-`.
-                self.insertions +=
-                    counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-                self.deletions +=
-                    counts.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-            }
-        }
+        (self.changes, self.insertions, self.deletions) = parse_changes(&listed)?;
         Ok(())
     }
 
@@ -215,6 +201,25 @@ fn loose_objects(objects: &Path) -> std::io::Result<String> {
     Ok(list)
 }
 
+/// What `diff-tree -z --raw`, with or without `--numstat`, prints: the files that differ, and how many lines are new and gone.
+pub(super) fn parse_changes(listed: &[u8]) -> Result<(Vec<FileChange>, u64, u64), GitError> {
+    let (mut changes, mut insertions, mut deletions) = (Vec::new(), 0, 0);
+    let mut parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
+    while let Some(part) = parts.next() {
+        if let Some(raw) = part.strip_prefix(b":") {
+            let path = parts.next().ok_or_else(malformed)?;
+            changes.push(file_change(raw, path).ok_or_else(malformed)?);
+        } else {
+            let text = String::from_utf8_lossy(part);
+            // Of binary files, both are `-`.
+            let mut counts = text.split('\t').map(|count| count.parse::<u64>().unwrap_or_default());
+            insertions += counts.next().unwrap_or_default();
+            deletions += counts.next().unwrap_or_default();
+        }
+    }
+    Ok((changes, insertions, deletions))
+}
+
 /// A line of `diff-tree --raw`, without its colon: `100644 100755 <id> <id> M`.
 fn file_change(raw: &[u8], path: &[u8]) -> Option<FileChange> {
     let text = std::str::from_utf8(raw).ok()?;
@@ -235,6 +240,6 @@ pub(super) fn parse_id(output: &[u8]) -> Option<ObjectId> {
     String::from_utf8_lossy(output).trim().parse().ok()
 }
 
-fn malformed() -> GitError {
+pub(super) fn malformed() -> GitError {
     GitError::Program { doing: "read what git printed", detail: "it is not of the expected form".to_owned() }
 }

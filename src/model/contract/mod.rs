@@ -8,6 +8,7 @@ mod for_each;
 mod gate;
 mod goal;
 mod node;
+mod node_work;
 mod plan;
 mod schedule;
 
@@ -31,9 +32,10 @@ pub use gate::{
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
-    CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase,
-    NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
+    InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
+    QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
+pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult, Usage};
 pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
     PlanStatus, ResourceRef, RunSpec,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
+use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, Usage};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -283,6 +284,9 @@ pub struct NodeExtensions {
     /// What it changed and nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardedChanges>,
+    /// What all attempts together used up, as far as they said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -333,28 +337,6 @@ pub struct NodeDecision {
     pub message: String,
 }
 
-/// What an attempt changed, as a commit on top of what it worked on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeResult {
-    /// The commit.
-    pub commit: String,
-    /// What it worked on.
-    pub base: String,
-    /// How many files differ.
-    pub files: u64,
-    /// How many lines are new.
-    pub insertions: u64,
-    /// How many lines are gone.
-    pub deletions: u64,
-}
-
-/// What an attempt changed and nobody keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiscardedChanges {
-    /// How many files.
-    pub files: u64,
-}
-
 /// Which rule of which binding was chosen for an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedBinding {
@@ -401,21 +383,4 @@ pub struct LogSummary {
     pub size: u64,
     /// The digest of the whole log.
     pub checksum: Digest,
-}
-
-/// How one acceptance criterion came out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CriterionResult {
-    /// Its name.
-    pub name: String,
-    /// Whether it holds.
-    pub passed: bool,
-    /// Whether its failure fails the attempt.
-    pub required: bool,
-    /// What was seen: exit code, status, matched text.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub evidence: String,
-    /// How long the check took, in milliseconds.
-    pub duration_millis: u64,
 }

@@ -219,7 +219,11 @@ impl Draft {
                 && state.message == message
         });
         if !same {
-            self.node(id, NodeChange::Block { reason, message, retry_at: None, handle: None }, now);
+            self.node(
+                id,
+                NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None },
+                now,
+            );
         }
     }
 

@@ -33,26 +33,24 @@ pub(crate) fn after_attempt(
         counted: false,
         evidence,
     };
-    let undecided = |message: String| NodeChange::Block {
-        reason: NodeReason::RunnerLost,
-        message: format!("{message}; not repeatable, so a person must decide"),
-        retry_at: None,
-        handle: None,
-    };
     match outcome {
         AttemptOutcome::Succeeded { outputs } => {
             NodeChange::Succeed { reason: None, message: String::new(), outputs, evidence }
         }
         AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
             let retry_at = poll_after.map(|span| after(now, span));
-            NodeChange::Block { reason, message, retry_at, handle }
+            NodeChange::Block { reason, message, retry_at, handle, usage: evidence.usage }
+        }
+        // Also where the node is not repeatable: whoever does the work asks to be begun again.
+        AttemptOutcome::Postponed { message, retry_after } => {
+            postponed(state, message, retry_after, evidence, key, now)
         }
         // At once, uncounted, and also where the node is not repeatable: nothing of it began, so nothing can have
         // happened twice.
         AttemptOutcome::NotStarted { message } => lost(message, now, evidence),
         // Without a pause: the fault was not the work's. The next runner takes it up where a one-shot pass left it.
         AttemptOutcome::Stopped(_) if node.repeatable() => lost(STOPPED.to_owned(), now, evidence),
-        AttemptOutcome::Stopped(_) => undecided(STOPPED.to_owned()),
+        AttemptOutcome::Stopped(_) => undecided(STOPPED),
         // Only as long as a momentary lack of processes or memory may last: a healthy runner waits for this time, too.
         AttemptOutcome::RunnerFailed { fault: RunnerFault::Machine, message, begun: false } => {
             lost(message, after(now, delay(0, key)), evidence)
@@ -67,7 +65,9 @@ pub(crate) fn after_attempt(
         {
             lost(message, after(now, delay(state.attempt.saturating_sub(1), key)), evidence)
         }
-        AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, .. } => undecided(message),
+        AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, .. } => {
+            undecided(&message)
+        }
         AttemptOutcome::Failed { reason, message, retryable, retry_after } => {
             let failures = state.extensions.failures;
             if retryable && failures < node.retries {
@@ -81,6 +81,32 @@ pub(crate) fn after_attempt(
                 NodeChange::Fail { reason, message, evidence }
             }
         }
+    }
+}
+
+/// Another attempt when the work asks for it, uncounted.
+fn postponed(
+    state: &NodeStatus,
+    message: String,
+    retry_after: Option<Duration>,
+    evidence: Evidence,
+    key: &str,
+    now: Timestamp,
+) -> NodeChange {
+    // Without a time the pause grows, as a limit may last for seconds or for days.
+    let usual = delay(state.attempt.saturating_sub(1), key);
+    let at = after(now, retry_after.map_or(usual, |asked| asked.max(FIRST_DELAY)));
+    NodeChange::Retry { reason: NodeReason::RetryBackoff, message, at, counted: false, evidence }
+}
+
+/// Nobody knows how far the work came, and it must not be done twice.
+fn undecided(message: &str) -> NodeChange {
+    NodeChange::Block {
+        reason: NodeReason::RunnerLost,
+        message: format!("{message}; not repeatable, so a person must decide"),
+        retry_at: None,
+        handle: None,
+        usage: None,
     }
 }
 
@@ -108,7 +134,7 @@ pub(crate) fn after_poll(
         NodeChange::Retry { message, .. } if state.phase == NodePhase::Pending => {
             let reason = NodeReason::AwaitingEvent;
             let message = message.clone();
-            vec![NodeChange::Block { reason, message, retry_at: None, handle: None }, change]
+            vec![NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None }, change]
         }
         _ => vec![change],
     }
@@ -170,6 +196,25 @@ mod tests {
         assert_eq!(wait(Some(90)), Duration::from_secs(90));
         assert_eq!(wait(Some(0)), wait(None));
         assert!(wait(Some(u64::MAX)) > Duration::from_secs(1_000_000), "an absurd time is no panic");
+    }
+
+    #[test]
+    fn what_asks_to_be_done_later_uses_up_no_retry() {
+        let now = Timestamp::UNIX_EPOCH;
+        let wait = |attempt, seconds: Option<u64>| {
+            let retry_after = seconds.map(Duration::from_secs);
+            let result = AttemptOutcome::Postponed { message: "limit".to_owned(), retry_after };
+            let state = NodeStatus { attempt, ..NodeStatus::default() };
+            match after_attempt(&node(0), &state, result.into(), "k", now) {
+                NodeChange::Retry { at, counted: false, .. } => {
+                    Duration::try_from(at.duration_since(now)).unwrap()
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wait(1, Some(7200)), Duration::from_secs(7200));
+        assert_eq!(wait(1, Some(0)), FIRST_DELAY, "nobody is asked without a pause");
+        assert_eq!(wait(5, None), delay(4, "k"));
     }
 
     #[test]

@@ -56,7 +56,8 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
                 // Handle and time are carried along: a block without them would lose the remote work for good.
                 let retry_at = Some(due);
                 let handle = state.extensions.handle;
-                context.change(&node.id, NodeChange::Block { reason, message, retry_at, handle });
+                context
+                    .change(&node.id, NodeChange::Block { reason, message, retry_at, handle, usage: None });
             }
         }
     }
@@ -269,6 +270,7 @@ mod tests {
             message: "it runs".to_owned(),
             retry_at: Some(at(10)),
             handle: Some("job".to_owned()),
+            usage: None,
         };
         let started = NodeChange::Start {
             binding: Some(binding.into()),
@@ -397,6 +399,7 @@ mod tests {
             message: "which?".to_owned(),
             retry_at: Some(at(20)),
             handle: Some("job".to_owned()),
+            usage: None,
         };
         let answer = QuestionAnswer { by: "mia".to_owned(), at: at(30), text: "this".to_owned() };
         for change in [asks, NodeChange::Answer(answer.clone())] {
@@ -435,6 +438,7 @@ mod tests {
             message: String::new(),
             retry_at: None,
             handle: None,
+            usage: None,
         };
         let start = NodeChange::Start {
             binding: None,

@@ -6,6 +6,9 @@ use std::path::{Component, Path};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+/// Why a path is refused that the work is judged by.
+const PROTECTED: &str = "protected by `config.protect.forbid`";
+
 /// How many refused paths are named.
 const NAMED: usize = 10;
 
@@ -55,28 +58,38 @@ pub(crate) struct ChangedFile {
     pub holds_secret: bool,
 }
 
+/// The globs of the settings that bound what a task may change.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PathRules<'r> {
+    /// The only paths that may change; any when empty. A path that is denied by default may change when it is named here
+    /// literally.
+    pub allow: &'r [String],
+    /// Paths that may not change.
+    pub deny: &'r [String],
+    /// Paths that the work is judged by, and that nothing else here lets change.
+    pub forbid: &'r [String],
+}
+
 /// What is wrong with the changes of a task, in words; nothing when they may be kept. `paths` are all paths of the result.
 #[must_use]
-pub(crate) fn refusals(
-    changed: &[ChangedFile],
-    paths: &[String],
-    allow: &[String],
-    deny: &[String],
-) -> Option<String> {
+pub(crate) fn refusals(changed: &[ChangedFile], paths: &[String], rules: &PathRules<'_>) -> Option<String> {
     let defaults: Vec<(GlobMatcher, &str)> =
         DENIED.iter().filter_map(|(glob, what)| Some((matcher(glob)?, *what))).collect();
-    let only: Vec<GlobMatcher> = allow.iter().filter_map(|glob| matcher(glob)).collect();
-    let denied: Vec<GlobMatcher> = deny.iter().filter_map(|glob| matcher(glob)).collect();
+    let (only, denied) = (matchers(rules.allow), matchers(rules.deny));
+    let protected = matchers(rules.forbid);
     let twins = same_but_for_case(changed, paths);
     let mut found = Vec::new();
     for file in changed {
         let path = file.path.as_str();
         let is = |globs: &[GlobMatcher]| globs.iter().any(|glob| glob.is_match(path));
         // By name alone: `allow: [".github/**"]` would be one careless star away from a workflow of the agent's own.
-        let literal = allow.iter().any(|allowed| allowed == path);
+        let literal = rules.allow.iter().any(|allowed| allowed == path);
         let by_default = defaults.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, what)| *what);
         let by_default = by_default.or(file.is_manifest.then_some("a manifest"));
-        let why = if is(&denied) {
+        // First: no `allow` lifts a protection.
+        let why = if is(&protected) {
+            Some(PROTECTED)
+        } else if is(&denied) {
             Some("denied by `config.paths.deny`")
         } else if !only.is_empty() && !literal && !is(&only) {
             Some("not in `config.paths.allow`")
@@ -93,6 +106,25 @@ pub(crate) fn refusals(
         };
         found.extend(why.map(|why| format!("`{path}` ({why})")));
     }
+    in_words(found)
+}
+
+/// Which of these changed paths `config.protect.forbid` protects, in words; nothing when it is none. That holds for changes
+/// that nobody keeps, too: the criteria run on them.
+#[must_use]
+pub(crate) fn protected<'p>(changed: impl Iterator<Item = &'p str>, forbid: &[String]) -> Option<String> {
+    let matchers = matchers(forbid);
+    let is_protected = |path: &&str| matchers.iter().any(|glob| glob.is_match(path));
+    in_words(changed.filter(is_protected).map(|path| format!("`{path}` ({PROTECTED})")).collect())
+}
+
+/// Which of these paths are among some globs.
+pub(crate) fn among(globs: &[String]) -> impl Fn(&str) -> bool + use<> {
+    let matchers = matchers(globs);
+    move |path| matchers.iter().any(|glob| glob.is_match(path))
+}
+
+fn in_words(mut found: Vec<String>) -> Option<String> {
     let more = found.len().saturating_sub(NAMED);
     found.truncate(NAMED);
     let list = found.join(", ");
@@ -101,6 +133,10 @@ pub(crate) fn refusals(
         (false, 0) => Some(format!("changed what it may not change: {list}")),
         (false, more) => Some(format!("changed what it may not change: {list} and {more} more")),
     }
+}
+
+fn matchers(globs: &[String]) -> Vec<GlobMatcher> {
+    globs.iter().filter_map(|glob| matcher(glob)).collect()
 }
 
 fn matcher(glob: &str) -> Option<GlobMatcher> {
@@ -157,7 +193,8 @@ mod tests {
     fn of(changed: &[ChangedFile], allow: &[&str], deny: &[&str]) -> Option<String> {
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let paths: Vec<String> = changed.iter().map(|file| file.path.clone()).collect();
-        refusals(changed, &paths, &texts(allow), &texts(deny))
+        let (allow, deny) = (texts(allow), texts(deny));
+        refusals(changed, &paths, &PathRules { allow: &allow, deny: &deny, forbid: &[] })
     }
 
     #[track_caller]
@@ -187,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_work_is_judged_by_is_protected_whatever_else_is_allowed() {
+        let forbid = ["tests/**".to_owned()];
+        let allow = ["tests/x.rs".to_owned()];
+        let why = "changed what it may not change: `tests/x.rs` (protected by `config.protect.forbid`)";
+        let rules = PathRules { allow: &allow, deny: &[], forbid: &forbid };
+        assert_eq!(refusals(&[file("tests/x.rs")], &[], &rules).as_deref(), Some(why));
+        assert_eq!(protected(["src/a", "tests/x.rs"].into_iter(), &forbid).as_deref(), Some(why));
+        assert_eq!(protected(["src/a"].into_iter(), &forbid), None);
+    }
+
+    #[test]
     fn links_stay_inside() {
         let link = |path: &str, target: &str| ChangedFile { link: Some(target.to_owned()), ..file(path) };
         for (path, target) in [("a", "b"), ("a/b", "../c"), ("a/b/c", "../../d"), ("a", "./b/../c")] {
@@ -203,7 +251,8 @@ mod tests {
         assert!(of(&twins, &[], &[]).unwrap().contains("`Docs/a` (equal to another name but for case)"));
         let one = [file("docs/a")];
         let all = ["docs/a".to_owned(), "DOCS/a".to_owned()];
-        assert!(refusals(&one, &all, &[], &[]).is_some());
+        let rules = PathRules { allow: &[], deny: &[], forbid: &[] };
+        assert!(refusals(&one, &all, &rules).is_some());
     }
 
     #[test]

@@ -71,10 +71,10 @@ impl Agent {
     fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError> {
         let (config, reads_brief) =
             split(&attempt.provider, self.settings(&attempt.provider, &attempt.config))?;
-        let brief = brief(attempt);
+        let config = ToolConfig::read(&attempt.provider, &config)?;
+        let brief = brief(attempt, config.keeps_changes(), attempt.handle.as_deref());
         let input =
             if reads_brief { ProcessInput::Bytes(brief.clone().into_bytes()) } else { ProcessInput::Empty };
-        let config = ToolConfig::read(&attempt.provider, &config)?;
         Ok(Job { config, input, brief: Some(brief), answer: None })
     }
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 use rustix::fs::{Mode, OFlags};
+use serde_json::json;
 
 use super::endpoint::{Endpoint, Response};
-use crate::model::{AcceptanceCriterion, CriterionCheck, CriterionResult};
+use crate::model::{AcceptanceCriterion, CheckedFiles, CriterionCheck, CriterionResult, Digest};
 use crate::provider::output::{AttemptLog, Redactor, plain_line};
 use crate::provider::process::{
     self, CommandLine, EnvVars, Interrupt, ProcessEnd, SandboxCommand, StartError,
@@ -98,6 +99,30 @@ pub(in crate::provider) struct Checker<'a> {
     pub(in crate::provider) web: &'a Web,
     /// Keeps secrets out of the evidence.
     pub(in crate::provider) redactor: &'a Redactor,
+    /// What is checked, where that is a commit.
+    pub(in crate::provider) checked: Option<CheckedCommit>,
+}
+
+/// A commit that criteria are checked on.
+#[derive(Debug, Clone)]
+pub(in crate::provider) struct CheckedCommit {
+    /// The commit.
+    pub(in crate::provider) commit: String,
+    /// The tree that is checked out.
+    pub(in crate::provider) tree: String,
+    /// The folder in it in which commands run.
+    pub(in crate::provider) below: Option<String>,
+    /// How many files are not those of the commit.
+    pub(in crate::provider) restored: u64,
+}
+
+impl CheckedCommit {
+    /// What the verdict on a criterion is about. Whoever has the commit can compute the digest again.
+    fn of(&self, criterion: &AcceptanceCriterion) -> CheckedFiles {
+        let what = json!({ "check": criterion.check, "tree": self.tree, "workingDirectory": self.below });
+        let digest = Digest::of_value(&what);
+        CheckedFiles { commit: self.commit.clone(), digest, restored: self.restored }
+    }
 }
 
 /// What ended the checks before their time.
@@ -146,6 +171,7 @@ impl Checker<'_> {
                 // 8).
                 evidence: plain_line(self.redactor.text(&evidence).as_bytes()),
                 duration_millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                checked: self.checked.as_ref().map(|checked| checked.of(criterion)),
             });
         }
         Ok(())

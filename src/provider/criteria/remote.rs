@@ -108,6 +108,7 @@ fn check(
             log: &mut log,
             redactor: &shared.redactor,
             web: &shared.web,
+            checked: None,
         };
         checker.check_all(&attempt.criteria, &mut results)
     });
@@ -140,13 +141,6 @@ fn in_a_place<T>(
     if !attempt.criteria.iter().any(|criterion| needs_checkout(&criterion.check)) {
         return Ok(work(&attempt.run_dir));
     }
-    let checkout = attempt.workspace.prepare().map_err(|error| match error.outcome() {
-        // The work was done, whatever keeps it from being checked.
-        AttemptOutcome::RunnerFailed { fault, message, .. } => {
-            AttemptOutcome::RunnerFailed { fault, message, begun: true }
-        }
-        AttemptOutcome::NotStarted { .. } => AttemptOutcome::Stopped(Stop::Shutdown),
-        other => other,
-    })?;
+    let checkout = attempt.workspace.prepare().map_err(|error| error.outcome_after_work())?;
     Ok(work(&checkout))
 }

@@ -1,4 +1,5 @@
-//! The settings `changes` and `paths`: what becomes of the files that a command changes, and which it may change.
+//! The settings `changes`, `paths` and `protect`: what becomes of the files that a command changes, which it may change, and by
+//! which it is judged.
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(super) struct ChangeSettings {
     policy: ChangePolicy,
     allow: Vec<String>,
     deny: Vec<String>,
+    restore: Vec<String>,
+    forbid: Vec<String>,
 }
 
 impl ChangeSettings {
@@ -32,26 +35,27 @@ impl ChangeSettings {
             Some("forbid") => ChangePolicy::Forbid,
             Some(_) => return Err(ConfigError::WrongType { key: "changes".to_owned(), expected }),
         };
-        let mut read = Self { policy, ..Self::default() };
-        match settings.value("paths") {
-            None => {}
-            Some(Value::Object(paths)) => {
-                let paths = Settings::new(paths, &["allow", "deny"])?;
-                read.allow = paths.texts("allow")?;
-                read.deny = paths.texts("deny")?;
-            }
-            Some(_) => {
-                let expected = "a map with `allow` and `deny`";
-                return Err(ConfigError::WrongType { key: "paths".to_owned(), expected });
-            }
+        let [allow, deny] = globs(settings, "paths", ["allow", "deny"], "a map with `allow` and `deny`")?;
+        let expected = "a map with `restore` and `forbid`";
+        let [restore, forbid] = globs(settings, "protect", ["restore", "forbid"], expected)?;
+        if !restore.is_empty() && policy != ChangePolicy::Commit {
+            // Criteria then run where the work was done, and nothing there is restored.
+            return Err(ConfigError::Invalid {
+                key: "protect.restore".to_owned(),
+                why: "needs `changes: commit`; use `protect.forbid` otherwise".to_owned(),
+            });
         }
-        for glob in read.allow.iter().chain(&read.deny) {
-            GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| ConfigError::Invalid {
-                key: "paths".to_owned(),
-                why: format!("holds a glob that is malformed: {error}"),
-            })?;
-        }
-        Ok(read)
+        Ok(Self { policy, allow, deny, restore, forbid })
+    }
+
+    /// Whether what is changed becomes a commit.
+    pub(super) fn keeps(&self) -> bool {
+        self.policy == ChangePolicy::Commit
+    }
+
+    /// Globs of the files that are taken from the base before the work is judged.
+    pub(super) fn restored(&self) -> &[String] {
+        &self.restore
     }
 
     /// Takes in what a command changed, into the evidence of its attempt.
@@ -66,6 +70,7 @@ impl ChangeSettings {
             policy: self.policy,
             allow: self.allow.clone(),
             deny: self.deny.clone(),
+            forbid: self.forbid.clone(),
             is_secret: Arc::new(move |content| redactor.finds_any(content) || holds_token(content)),
         };
         match checkout.collect(&rules) {
@@ -84,13 +89,35 @@ impl ChangeSettings {
     }
 }
 
+/// The two lists of globs of a setting.
+fn globs(
+    settings: &Settings<'_>,
+    key: &'static str,
+    names: [&str; 2],
+    expected: &'static str,
+) -> Result<[Vec<String>; 2], ConfigError> {
+    let lists = match settings.value(key) {
+        None => return Ok([Vec::new(), Vec::new()]),
+        Some(Value::Object(lists)) => Settings::new(lists, &names)?,
+        Some(_) => return Err(ConfigError::WrongType { key: key.to_owned(), expected }),
+    };
+    let lists = [lists.texts(names[0])?, lists.texts(names[1])?];
+    for glob in lists.iter().flatten() {
+        GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| ConfigError::Invalid {
+            key: key.to_owned(),
+            why: format!("holds a glob that is malformed: {error}"),
+        })?;
+    }
+    Ok(lists)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn read(provider: &str, config: &Value) -> Result<ChangeSettings, String> {
-        let settings = Settings::new(config.as_object().unwrap(), &["changes", "paths"]).unwrap();
+        let settings = Settings::new(config.as_object().unwrap(), &["changes", "paths", "protect"]).unwrap();
         ChangeSettings::read(provider, &settings).map_err(|error| error.to_string())
     }
 
@@ -111,5 +138,13 @@ mod tests {
         );
         assert_eq!(error(json!({"paths": []})), "`config.paths` must be a map with `allow` and `deny`");
         assert!(error(json!({"paths": {"deny": ["a["]}})).starts_with("`config.paths` holds a glob"));
+        assert_eq!(
+            error(json!({"protect": 1})),
+            "`config.protect` must be a map with `restore` and `forbid`"
+        );
+        assert_eq!(
+            error(json!({"protect": {"restore": ["tests/**"]}})),
+            "`config.protect.restore` needs `changes: commit`; use `protect.forbid` otherwise"
+        );
     }
 }

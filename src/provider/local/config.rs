@@ -8,7 +8,7 @@ use crate::provider::ConfigError;
 use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "command",
     "args",
     "env",
@@ -19,6 +19,7 @@ const KEYS: [&str; 10] = [
     "sandbox",
     "changes",
     "paths",
+    "protect",
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -93,6 +94,11 @@ impl ToolConfig {
         // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
         Self::read(provider, &known).map(|_| ())
+    }
+
+    /// Whether changes to files become a commit.
+    pub(in crate::provider) fn keeps_changes(&self) -> bool {
+        self.changes.keeps()
     }
 
     /// The command to run.
@@ -174,7 +180,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

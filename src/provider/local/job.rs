@@ -1,6 +1,7 @@
 //! What a local process is asked to do: its command, its environment, and how one talks with it.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 
 use super::config::ToolConfig;
 use super::run_folder::RunFolder;
@@ -30,15 +31,16 @@ impl Job {
     }
 }
 
-/// The whole environment of a command. Later sources win: the runner's, `config.env`, ours.
+/// The whole environment of a command that gets these secrets. Later sources win: the runner's, `config.env`, ours.
 pub(super) fn environment(
     settings: &ProviderSettings,
     job: &Job,
     attempt: &Attempt,
     folder: &RunFolder<'_>,
+    secrets: &BTreeMap<String, OsString>,
 ) -> EnvVars {
     let mut all = EnvVars::new();
-    for (name, value) in settings.environment.iter().chain(&settings.secrets) {
+    for (name, value) in settings.environment.iter().chain(secrets) {
         all.insert(name.into(), value.clone());
     }
     for (name, value) in &job.config.env {
@@ -48,6 +50,7 @@ pub(super) fn environment(
     let mut set = |name: &str, value: &OsStr| all.insert(name.into(), value.to_owned());
     set("PLANSPEC_INPUTS", folder.inputs().as_os_str());
     set("PLANSPEC_OUTPUT", folder.output().as_os_str());
+    set("PLANSPEC_RESULT", folder.result().as_os_str());
     set("PLANSPEC_ARTIFACTS", folder.artifacts().as_os_str());
     set("PLANSPEC_NAMESPACE", OsStr::new(attempt.key.namespace.as_str()));
     set("PLANSPEC_EXECUTION", OsStr::new(attempt.key.name.as_str()));
@@ -57,6 +60,9 @@ pub(super) fn environment(
     set("PLANSPEC_WORK_KEY", OsStr::new(&attempt.work));
     set("PLANSPEC_FENCING_TOKEN", OsStr::new(&attempt.fencing_token.to_string()));
     set("PLANSPEC_RUN_ID", OsStr::new(&attempt.run_id));
+    if let Some(answer) = &attempt.answer {
+        set("PLANSPEC_ANSWER", OsStr::new(&answer.text));
+    }
     if job.brief.is_some() {
         set("PLANSPEC_BRIEF", folder.brief().as_os_str());
     }

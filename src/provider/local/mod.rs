@@ -5,6 +5,8 @@ mod artifacts;
 mod changes;
 mod config;
 mod job;
+mod judge;
+mod process_report;
 mod run;
 mod run_folder;
 #[cfg(test)]

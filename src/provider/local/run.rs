@@ -1,5 +1,7 @@
 //! One attempt by a local process, from the checkout to the report. Blocks.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -12,10 +14,11 @@ use tokio::sync::mpsc;
 use super::artifacts::{ArtifactError, ReadLimits};
 use super::config::ToolConfig;
 use super::job::{Job, environment};
+use super::process_report::ProcessReport;
 use super::run_folder::RunFolder;
 use super::{LocalRunContext, artifacts, stopped_before_start};
-use crate::model::{CriterionResult, JsonMap, NodeReason};
-use crate::provider::criteria::{Checker, check_criteria};
+use crate::model::{JsonMap, NodeReason};
+use crate::provider::criteria::check_criteria;
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
 use crate::provider::process::{
     self, EnvVars, Interrupt, OutputStream, ProcessEnd, SandboxCommand, is_machine_fault,
@@ -28,11 +31,11 @@ const EXPLAINED: Duration = Duration::from_secs(2);
 
 /// One attempt.
 pub(super) struct LocalRun<'a> {
-    shared: &'a LocalRunContext,
-    attempt: &'a Attempt,
-    job: &'a Job,
-    interrupt: &'a Interrupt,
-    deadline: Option<Instant>,
+    pub(super) shared: &'a LocalRunContext,
+    pub(super) attempt: &'a Attempt,
+    pub(super) job: &'a Job,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl<'a> LocalRun<'a> {
@@ -99,7 +102,7 @@ impl<'a> LocalRun<'a> {
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let environment = self.environment(place, folder);
+        let environment = self.environment(place, folder, &self.shared.common.settings.secrets);
         let enclosure = self.enclosure(place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace);
@@ -122,6 +125,7 @@ impl<'a> LocalRun<'a> {
         let status = self.exited(end)?;
         // Before it is judged: a failure is explained by its code.
         report.evidence.exit_code = status.code();
+        self.heed(folder, status, report)?;
         if !status.success() {
             return Err(failed_on(folder.path(), log, how_it_ended(status)));
         }
@@ -134,24 +138,36 @@ impl<'a> LocalRun<'a> {
         if let Some(checkout) = &mut place.checkout {
             config.changes.collect(checkout, &self.shared.common.redactor, &mut report.evidence)?;
         }
-        let checker = Checker {
-            directory: &place.directory,
-            artifacts: folder.artifacts(),
-            environment: &environment,
-            grace: config.grace,
-            enclosure: enclosure.as_ref(),
-            deadline: self.deadline,
-            interrupt: self.interrupt,
-            log,
-            web: &self.shared.common.web,
-            redactor: &self.shared.common.redactor,
-        };
-        self.check(checker, &mut report.evidence.criteria)?;
+        self.judge(folder, place, log, report)?;
         Ok(outputs)
     }
 
-    fn environment(&self, place: &WorkingFolder, folder: &RunFolder<'_>) -> EnvVars {
-        let mut environment = environment(&self.shared.common.settings, self.job, self.attempt, folder);
+    /// Takes in what the process says of itself, which may be why it is not at its end.
+    fn heed(
+        &self,
+        folder: &RunFolder<'_>,
+        status: ExitStatus,
+        report: &mut AttemptReport,
+    ) -> Result<(), AttemptOutcome> {
+        // A plugin has a protocol of its own, in which it says all of this.
+        if self.job.answer.is_some() {
+            return Ok(());
+        }
+        let said = ProcessReport::read(folder.result(), &self.shared.common.redactor);
+        let said = said.map_err(|why| AttemptOutcome::failed(NodeReason::OutputInvalid, why))?;
+        report.evidence.usage = said.usage;
+        // Its changes are not taken in: the next attempt begins with what the first one found (Invariant 9).
+        said.outcome(status, self.attempt).map_or(Ok(()), Err)
+    }
+
+    pub(super) fn environment(
+        &self,
+        place: &WorkingFolder,
+        folder: &RunFolder<'_>,
+        secrets: &BTreeMap<String, OsString>,
+    ) -> EnvVars {
+        let settings = &self.shared.common.settings;
+        let mut environment = environment(settings, self.job, self.attempt, folder, secrets);
         if let Some(above) = place.root.parent() {
             // Git that finds no `.git` here would walk up to whatever repository the folder happens to be in.
             environment.insert("GIT_CEILING_DIRECTORIES".into(), above.into());
@@ -176,7 +192,7 @@ impl<'a> LocalRun<'a> {
     }
 
     /// The sandbox that the settings ask for.
-    fn enclosure(
+    pub(super) fn enclosure(
         &self,
         place: &WorkingFolder,
         folder: &RunFolder<'_>,
@@ -196,21 +212,6 @@ impl<'a> LocalRun<'a> {
         Ok(Some(enclosure))
     }
 
-    fn check(
-        &self,
-        mut checker: Checker<'_>,
-        results: &mut Vec<CriterionResult>,
-    ) -> Result<(), AttemptOutcome> {
-        checker.check_all(&self.attempt.criteria, results).map_err(|cut| cut.outcome(|| self.timed_out()))?;
-        match results.iter().find(|result| result.required && !result.passed) {
-            Some(result) => {
-                let message = format!("acceptance criterion `{}`: {}", result.name, result.evidence);
-                Err(AttemptOutcome::failed(NodeReason::CriterionFailed, message))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// The status of a process that ended by itself.
     fn exited(&self, end: ProcessEnd) -> Result<ExitStatus, AttemptOutcome> {
         match end {
@@ -225,7 +226,7 @@ impl<'a> LocalRun<'a> {
         self.interrupt.heard().map_or(Ok(()), |stop| Err(stopped_before_start(stop)))
     }
 
-    fn timed_out(&self) -> AttemptOutcome {
+    pub(super) fn timed_out(&self) -> AttemptOutcome {
         let limit = self.attempt.timeout.unwrap_or_default();
         AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {}", in_words(limit)))
     }
@@ -268,12 +269,12 @@ impl<'a> LocalRun<'a> {
 }
 
 /// Where the process works; given back in the end.
-struct WorkingFolder {
-    directory: PathBuf,
+pub(super) struct WorkingFolder {
+    pub(super) directory: PathBuf,
     /// The checkout, or the folder in its place.
     root: PathBuf,
     // Kept until the criteria are checked: dropping it gives the checkout to another attempt.
-    checkout: Option<PrivateCheckout>,
+    pub(super) checkout: Option<PrivateCheckout>,
 }
 
 impl WorkingFolder {
@@ -282,26 +283,28 @@ impl WorkingFolder {
         config: &ToolConfig,
         folder: &RunFolder<'_>,
     ) -> Result<Self, AttemptOutcome> {
-        let mut place = if config.checkout {
-            let checkout = attempt.workspace.prepare().map_err(|error| error.outcome())?;
-            let root = checkout.to_path_buf();
-            Self { directory: root.clone(), root, checkout: Some(checkout) }
+        let place = if config.checkout {
+            Self::of(attempt.workspace.prepare().map_err(|error| error.outcome())?)
         } else {
             let root = folder.work().to_owned();
             Self { directory: root.clone(), root, checkout: None }
         };
-        if let Some(below) = &config.working_directory {
-            let refuse = |why: String| {
-                let message = format!("`config.workingDirectory` is `{below}`: {why}");
-                AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
-            };
-            // A folder that the pinned commit does not have will be in no later attempt, either (Invariant 9).
-            place.directory = resolve(&place.directory, below).map_err(|error| refuse(error.to_string()))?;
-            if !place.directory.is_dir() {
-                return Err(refuse("it is not a folder".to_owned()));
-            }
-        }
-        Ok(place)
+        // A folder that the pinned commit does not have will be in no later attempt, either (Invariant 9).
+        let refuse = |why| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
+        place.below(config.working_directory.as_deref()).map_err(refuse)
+    }
+
+    pub(super) fn of(checkout: PrivateCheckout) -> Self {
+        let root = checkout.to_path_buf();
+        Self { directory: root.clone(), root, checkout: Some(checkout) }
+    }
+
+    /// The same, in the folder that the settings name.
+    pub(super) fn below(mut self, folder: Option<&str>) -> Result<Self, String> {
+        let Some(below) = folder else { return Ok(self) };
+        let refused = |why: &str| format!("`config.workingDirectory` is `{below}`: {why}");
+        self.directory = resolve(&self.directory, below).map_err(|error| refused(&error.to_string()))?;
+        if self.directory.is_dir() { Ok(self) } else { Err(refused("it is not a folder")) }
     }
 }
 

@@ -16,6 +16,7 @@ const ARTIFACTS: &str = "artifacts";
 const WORK: &str = "work";
 const OUTPUT: &str = "output";
 const BRIEF: &str = "brief.md";
+const RESULT: &str = "result.json";
 const INPUTS: &str = "inputs.json";
 
 /// The pool.
@@ -66,6 +67,7 @@ impl RunFolders {
             artifacts: path.join(ARTIFACTS),
             work: path.join(WORK),
             brief: path.join(BRIEF),
+            result: path.join(RESULT),
             path,
             run_dir: run_dir.to_owned(),
         })
@@ -123,6 +125,7 @@ pub(super) struct RunFolder<'a> {
     artifacts: PathBuf,
     work: PathBuf,
     brief: PathBuf,
+    result: PathBuf,
     run_dir: PathBuf,
 }
 
@@ -140,6 +143,11 @@ impl RunFolder<'_> {
     /// Where the brief is, for those who get one.
     pub(super) fn brief(&self) -> &Path {
         &self.brief
+    }
+
+    /// Where the process may say that it cannot go on now, and what it used up; there is no file yet.
+    pub(super) fn result(&self) -> &Path {
+        &self.result
     }
 
     /// Where outputs are written; there is no file yet.

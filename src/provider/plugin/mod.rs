@@ -48,7 +48,9 @@ impl Plugin {
             config.checkout = operation == "poll" && !attempt.criteria.is_empty();
         }
         let input = ProcessInput::Bytes(request(operation, &attempt).to_string().into_bytes());
-        let job = Job { config, input, brief: Some(brief(&attempt)), answer: Some(reply::read) };
+        // Its handle is its own, and no question.
+        let brief = Some(brief(&attempt, config.keeps_changes(), None));
+        let job = Job { config, input, brief, answer: Some(reply::read) };
         self.0.run_job(attempt, Ok(job), control)
     }
 }

@@ -120,6 +120,7 @@ fn node() -> impl Strategy<Value = NodeStatus> {
                     required: false,
                     evidence: message,
                     duration_millis: 3,
+                    checked: None,
                 }],
                 handle,
                 ..NodeExtensions::default()

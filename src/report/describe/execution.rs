@@ -8,7 +8,7 @@ use super::{DescribePage, dash};
 use crate::graph::Topology;
 use crate::model::{
     ExecutionStatus, NextStep, Node, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
-    PlanGraph, ResourceKey, next_steps,
+    PlanGraph, ResourceKey, Usage, next_steps,
 };
 use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
@@ -66,6 +66,8 @@ pub(super) fn describe(
     nodes(status, graph, now, page);
     attention(key, status, graph, page);
     work(key, status, page);
+    criteria(status, page);
+    usage(status, page);
     outputs((status, graph), page);
     artifacts(status, page);
 }
@@ -248,6 +250,62 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     if kept {
         let command = format!("planspec diff execution/{} -n {}", key.name, key.namespace);
         page.out.push_str(&format!("    run: {}\n", Tone::Strong.paint(command)));
+    }
+}
+
+/// How the acceptance criteria came out, and on which commit.
+fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "criterion", "result", "checked", "evidence"]);
+    for (id, node) in &status.node_statuses {
+        for result in &node.extensions.criteria {
+            let holds = match (result.passed, result.required) {
+                (true, _) => "holds",
+                (false, true) => "does not hold",
+                (false, false) => "does not hold, advisory",
+            };
+            // Where no commit is named, it was checked in the folder in which the work was done.
+            let checked = result.checked.as_ref().map_or("-".to_owned(), |checked| {
+                let short = checked.commit.get(..8).unwrap_or(&checked.commit);
+                match checked.restored {
+                    0 => short.to_owned(),
+                    files => format!("{short}, {files} restored"),
+                }
+            });
+            let evidence = text::shortened(&result.evidence, OUTPUT);
+            let cells = [id.as_str(), &result.name, holds, &checked, &evidence];
+            table.row(cells.iter().map(|cell| (*cell).into()).collect());
+        }
+    }
+    if !table.is_empty() {
+        page.heading("Acceptance criteria");
+        page.table(&table);
+    }
+}
+
+/// What the nodes say they used up, and all of it together.
+fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "tokens", "cost", "turns"]);
+    let mut total = Usage::default();
+    let mut row = |name: &str, usage: Usage| {
+        let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let cost = usage.cost.map_or("-".to_owned(), |cost| format!("{cost:.2}"));
+        let cells = [name, &number(usage.tokens), &cost, &number(usage.turns)];
+        table.row(cells.iter().map(|cell| (*cell).into()).collect());
+    };
+    let mut count = 0;
+    for (id, node) in &status.node_statuses {
+        let Some(usage) = node.extensions.usage else { continue };
+        row(id.as_str(), usage);
+        total = total.plus(usage);
+        count += 1;
+    }
+    // With one node the sum would say the same twice.
+    if count > 1 {
+        row("all", total);
+    }
+    if !table.is_empty() {
+        page.heading("Usage");
+        page.table(&table);
     }
 }
 
