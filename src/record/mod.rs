@@ -6,6 +6,7 @@ mod dashboard;
 mod gc;
 mod layout;
 mod message;
+mod parts;
 mod render;
 mod shrink;
 mod subject;
@@ -23,6 +24,7 @@ pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,
     TRANSITION_LIMIT, desired_branch, is_status_commit, message, parse_message,
 };
+pub(crate) use parts::is_large;
 pub use render::{Renderer, parse_record};
 pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};

@@ -7,6 +7,7 @@ mod execution;
 mod gate;
 mod goal;
 mod node;
+mod node_statuses;
 mod plan;
 
 pub use binding::{
@@ -31,6 +32,8 @@ pub use node::{
     CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase,
     NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
+pub use node_statuses::NodeStatuses;
+pub(crate) use node_statuses::same;
 pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
     PlanStatus, ResourceRef, RunSpec,
