@@ -55,6 +55,7 @@ fn spec_value(spec: &Spec) -> Value {
         Spec::Binding(spec) => serde_json::to_value(spec),
         Spec::Gate(spec) => serde_json::to_value(spec),
         Spec::Execution(spec) => serde_json::to_value(spec),
+        Spec::Schedule(spec) => serde_json::to_value(spec),
     };
     value.unwrap_or(Value::Null)
 }
@@ -135,7 +136,8 @@ fn compare_lists(path: &str, old: &Keyed<'_>, new: &Keyed<'_>, changes: &mut Vec
         list.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect()
     };
     // A search for each node would take quadratic time in a large plan.
-    let (at_old, at_new) = (index(old), index(new));
+    let at_old = index(old);
+    let at_new = index(new);
     for (key, before) in old {
         let after = at_new.get(key).and_then(|&at| new.get(at)).map(|(_, value)| *value);
         compare_members(&format!("{path}[{key}]"), Some(before), after, changes);
@@ -147,7 +149,8 @@ fn compare_lists(path: &str, old: &Keyed<'_>, new: &Keyed<'_>, changes: &mut Vec
 
 fn compare_as_sets(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<FieldChange>) {
     let texts = |list: &[Value]| list.iter().map(Value::to_string).collect::<std::collections::HashSet<_>>();
-    let (in_old, in_new) = (texts(old), texts(new));
+    let in_old = texts(old);
+    let in_new = texts(new);
     let change = |value: &Value, gone: bool| {
         let end = |end: &str| value.get(end).and_then(Value::as_str).unwrap_or_default().to_owned();
         let value = Some(value.clone());
@@ -197,6 +200,7 @@ pub(super) mod tests {
             Kind::Binding => spec!(Binding),
             Kind::Gate => spec!(Gate),
             Kind::Execution => spec!(Execution),
+            Kind::Schedule => spec!(Schedule),
         };
         Resource {
             metadata: serde_json::from_value(metadata).unwrap(),

@@ -33,13 +33,15 @@ impl GraphChange {
 /// Compares two graphs.
 #[must_use]
 pub(crate) fn compare_graphs(old: &PlanGraph, new: &PlanGraph) -> GraphChange {
-    let (nodes_old, nodes_new) = (by_id(old), by_id(new));
+    let nodes_old = by_id(old);
+    let nodes_new = by_id(new);
     let missing = |graph: &PlanGraph, other: &HashMap<&NodeId, &Node>| -> Vec<NodeId> {
         graph.nodes.iter().map(|node| &node.id).filter(|id| !other.contains_key(id)).cloned().collect()
     };
     let changed = |node: &&Node| nodes_old.get(&node.id).is_some_and(|before| differs(before, node));
     // By meaning and not by spelling: reviewers should see only what changes what runs.
-    let (edges_old, edges_new) = (edges(old), edges(new));
+    let edges_old = edges(old);
+    let edges_new = edges(new);
     GraphChange {
         nodes_added: missing(new, &nodes_old),
         nodes_removed: missing(old, &nodes_new),

@@ -45,7 +45,8 @@ pub(crate) fn compare_sets<'r>(
     old: impl IntoIterator<Item = &'r Resource>,
     new: impl IntoIterator<Item = &'r Resource>,
 ) -> SetChange {
-    let (mut before, after) = (by_key(old), by_key(new));
+    let mut before = by_key(old);
+    let after = by_key(new);
     let mut change = SetChange::default();
     for (key, new) in after {
         match before.remove(&key) {

@@ -11,7 +11,7 @@ use super::{Branches, Clock, EngineError};
 use crate::engine::commit::publisher::{PublishOutcome, Publisher};
 use crate::git::{ObjectId, Repo, SwapResult};
 use crate::model::{Kind, ResourceStatus, StatusRecord};
-use crate::record::{Batch, RecordEdit, StatusTree, parse_record, shrink, squash};
+use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash};
 
 /// How often a lost race is tried again.
 const MOST_RACES: u32 = 20;
@@ -113,11 +113,12 @@ fn shrinkable(
     status: &StatusTree,
     cutoff: Timestamp,
 ) -> Result<(Vec<RecordEdit>, BTreeSet<String>), EngineError> {
-    let (mut changes, mut open) = (Vec::new(), BTreeSet::new());
+    let mut changes = Vec::new();
+    let mut open = BTreeSet::new();
     for (key, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
         // A record that is too large or broken is for the reconciler to restore, and stops nothing here
         // (Invariant 6).
-        let Ok(bytes) = repo.blob(blob, crate::record::MAX_RECORD_BYTES) else { continue };
+        let Ok(bytes) = repo.blob(blob, MAX_RECORD_BYTES) else { continue };
         let Ok(file) = parse_record(&bytes) else { continue };
         let Some(head) = file.record.execution() else { continue };
         if !head.phase.is_terminal() {

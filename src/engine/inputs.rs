@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Branches, Clock};
+use crate::config::Config;
 use crate::event::{Event, Waiting};
 use crate::index::Index;
 use crate::model::ResourceKey;
@@ -46,7 +47,7 @@ pub struct ReconcileInputs<'a> {
     pub index: Index,
     // A function, because the configuration is known only once the desired commit has been read.
     /// The providers, made from the configuration of the desired branch.
-    pub registry: Box<dyn Fn(&crate::config::Config) -> Registry + 'a>,
+    pub registry: Box<dyn Fn(&Config) -> Registry + 'a>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Becomes true when the reconcile shall stop cleanly.

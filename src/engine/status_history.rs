@@ -209,7 +209,8 @@ fn is_lost(
 
 /// Whether a status is from before another one of the same Execution.
 fn is_behind(status: &ExecutionStatus, other: &ExecutionStatus) -> bool {
-    let (mine, theirs) = (&status.extensions, &other.extensions);
+    let mine = &status.extensions;
+    let theirs = &other.extensions;
     if mine.last_token < theirs.last_token || mine.retries < theirs.retries {
         return true;
     }

@@ -123,6 +123,16 @@ pub enum GitError {
         /// The path.
         path: String,
     },
+    /// The branch is checked out, and what came in would overwrite changes that are not committed.
+    #[error("branch `{branch}` is checked out in `{}`, and its changes are in the way: {detail}; commit or stash them first", path.display())]
+    Overwritten {
+        /// The branch.
+        branch: String,
+        /// The working tree.
+        path: PathBuf,
+        /// What Git said.
+        detail: String,
+    },
     /// The branch is checked out in another working tree, which would look changed.
     #[error("branch `{branch}` is checked out in `{}`; run the command there", path.display())]
     CheckedOutElsewhere {

@@ -83,7 +83,8 @@ mod tests {
         let tree = repo.edit_tree(None, &BTreeMap::new()).unwrap();
         let commit =
             |text: &str| repo.write_commit(tree, &[], text, &person, jiff::Timestamp::UNIX_EPOCH).unwrap();
-        let (kept, lost) = (commit("kept"), commit("lost"));
+        let kept = commit("kept");
+        let lost = commit("lost");
         repo.keep_in_flight("origin", &[kept]).unwrap();
         repo.swap_ref("refs/planspec/origin/in-flight/4194999/0", None, Some(lost), "test").unwrap();
         repo.pack_when_grown().unwrap();

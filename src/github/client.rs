@@ -107,7 +107,8 @@ impl<'a> ApiRequest<'a> {
     }
 
     pub(super) fn create(path: String, body: Value, what: &'a str, needs: &'static str) -> Self {
-        let (method, effect) = (Method::Post, Effect::Create);
+        let method = Method::Post;
+        let effect = Effect::Create;
         Self { method, path, body: Some(body), what, needs, effect, fresh: false }
     }
 
@@ -271,7 +272,8 @@ impl GitHub {
         let now = Instant::now();
         let place = self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).next(now, end);
         let at = place.map_err(|at| {
-            let (what, wait) = (request.what.to_owned(), at - now);
+            let what = request.what.to_owned();
+            let wait = at - now;
             GitHubError::RateLimited { what, wait }
         })?;
         tokio::time::sleep_until(at).await;
@@ -282,7 +284,8 @@ impl GitHub {
         // At least a second, so that a last try is not cut off before the host could have answered.
         let limit = (Instant::now() + ONE).min(end.max(Instant::now() + Duration::from_secs(1)));
         let crab = &self.inner.crab;
-        let (path, body) = (request.path.as_str(), request.body.as_ref());
+        let path = request.path.as_str();
+        let body = request.body.as_ref();
         let exchange = async {
             // Only the library's transport: its models demand fields that the host may leave out, and its
             // `update_comment` sends POST where the host documents PATCH.

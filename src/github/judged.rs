@@ -22,7 +22,8 @@ impl Judged {
         let mistakes: Arc<Mutex<Vec<String>>> = Arc::default();
         let found = Arc::clone(&mistakes);
         let look = move |request: &Request| {
-            let (method, url) = (request.method.as_str(), &request.url);
+            let method = request.method.as_str();
+            let url = &request.url;
             let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
             let address = format!("{}{query}", url.path());
             // No status of an answer: what the test answers is its own business.

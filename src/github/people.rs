@@ -131,7 +131,9 @@ impl GitHub {
         login: &str,
     ) -> Result<bool, GitHubError> {
         // Every part comes from a manifest or from the host, and becomes a segment of an address.
-        let (organisation, slug, who) = (segment(organisation)?, segment(team)?, segment(login)?);
+        let organisation = segment(organisation)?;
+        let slug = segment(team)?;
+        let who = segment(login)?;
         let path = format!("/orgs/{organisation}/teams/{slug}/memberships/{who}");
         let what = format!("read whether {login} is in team {team}");
         match self.ask::<Membership>(ApiRequest::get(path, &what, "members: read")).await {

@@ -76,6 +76,10 @@ pub fn topics_of(resource: &Resource) -> Vec<Topic> {
             topics.push(Topic::Resource(spec.plan_ref.key(Kind::Plan, home)));
             topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
         }
+        Spec::Schedule(spec) => {
+            topics.extend(spec.plan_ref.iter().map(|plan| Topic::Resource(plan.key(Kind::Plan, home))));
+            topics.extend(spec.goal_ref.iter().map(|goal| Topic::Resource(goal.key(Kind::Goal, home))));
+        }
         // Both are only pointed at. What a Binding names matters when a node is resolved, which is late (Invariant 9).
         Spec::Binding(_) | Spec::Gate(_) => {}
     }

@@ -3,13 +3,15 @@
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use serde::{Deserialize, Serialize};
 
-use super::tables::{AWAITS, BAD, BROKEN, DECLARED, MENTIONS, RECORDED, decode};
-use super::{Index, IndexError, Topic};
+use super::tables::{AWAITS, BAD, BROKEN, DECLARED, DERIVED, DERIVED_MENTIONS, MENTIONS, RECORDED, decode};
+use super::{Index, IndexError, Topic, topics_of};
 use crate::config::Limits;
 use crate::diagnostic::Diagnostic;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
-use crate::model::{Digest, Kind, Name, ResourceKey, SourceLocation};
+use crate::model::{
+    DerivedExecution, Digest, Kind, Name, Resource, ResourceKey, SourceLocation, Spec, StatusRecord,
+};
 
 /// The declaration of a resource that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,40 @@ pub struct Declaration {
     pub goal: Option<ResourceKey>,
     /// Its owners.
     pub owners: Vec<ResourceKey>,
+    /// Whether it is a derived Execution, which its record declares instead of a file; `blob` then is that record.
+    pub derived: bool,
+}
+
+impl Declaration {
+    /// The declaration of a resource that a blob holds.
+    pub(crate) fn new(resource: &Resource, blob: ObjectId) -> Self {
+        let home = &resource.metadata.namespace;
+        // Kept here so that dependents are found without reading the manifest again.
+        let goal = match &resource.spec {
+            Spec::Plan(spec) => spec.goal_ref.as_ref(),
+            Spec::Execution(spec) => spec.goal_ref.as_ref(),
+            _ => None,
+        };
+        let owners = resource.metadata.owner_references.iter();
+        Self {
+            source: resource.source.clone(),
+            blob,
+            spec_digest: resource.spec_digest.clone(),
+            quarantined: None,
+            topics: topics_of(resource).iter().map(ToString::to_string).collect(),
+            goal: goal.map(|goal| goal.key(Kind::Goal, home)),
+            owners: owners
+                .map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone()))
+                .collect(),
+            derived: false,
+        }
+    }
+
+    /// The declaration that the record of a derived Execution is; none for other records.
+    pub(crate) fn of_record(record: &StatusRecord, blob: ObjectId) -> Option<Self> {
+        let resource = DerivedExecution::of(record)?.resource(&record.metadata);
+        Some(Self { derived: true, ..Self::new(&resource, blob) })
+    }
 }
 
 /// The record of a resource, in short: enough for listings and for planning its neighbours without reading a blob.
@@ -59,11 +95,16 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declaration>, IndexError> {
-        let table = self.store.begin_read()?.open_table(DECLARED)?;
-        let found = table.get(key.to_string().as_str())?;
-        // An entry that cannot be decoded is an error and not "nothing declared": a resource that is taken for gone
-        // would be cancelled.
-        found.map(|value| decode(value.value())).transpose()
+        let (read, key) = (self.store.begin_read()?, key.to_string());
+        // A file goes before a record: it was merged, and whoever can push the status branch could else hide it.
+        for table in [DECLARED, DERIVED] {
+            // An entry that cannot be decoded is an error and not "nothing declared": a resource that is taken for gone
+            // would be cancelled.
+            if let Some(found) = read.open_table(table)?.get(key.as_str())? {
+                return decode(found.value()).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// The record, in short.
@@ -100,12 +141,14 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn mentions(&self, topic: &Topic) -> Result<Vec<ResourceKey>, IndexError> {
-        let table = self.store.begin_read()?.open_multimap_table(MENTIONS)?;
+        let (read, topic) = (self.store.begin_read()?, topic.to_string());
         let mut keys = Vec::new();
-        for value in table.get(topic.to_string().as_str())? {
-            // A text that is no key is skipped: only damage could put one here, and the other dependents still have to
-            // be found.
-            keys.extend(value?.value().parse::<ResourceKey>());
+        for table in [MENTIONS, DERIVED_MENTIONS] {
+            for value in read.open_multimap_table(table)?.get(topic.as_str())? {
+                // A text that is no key is skipped: only damage could put one here, and the other dependents still have
+                // to be found.
+                keys.extend(value?.value().parse::<ResourceKey>());
+            }
         }
         Ok(keys)
     }

@@ -22,8 +22,12 @@ pub(super) const BAD: TextTable = TextTable::new("bad");
 pub(super) const PLACES: MultiTable = MultiTable::new("places");
 /// Key → the declaration in force.
 pub(super) const DECLARED: TextTable = TextTable::new("declared");
+/// Key → the declaration of a derived Execution, which its record makes.
+pub(super) const DERIVED: TextTable = TextTable::new("derived");
 /// Topic → the keys whose declaration mentions it.
 pub(super) const MENTIONS: MultiTable = MultiTable::new("mentions");
+/// Topic → the keys of derived Executions that mention it.
+pub(super) const DERIVED_MENTIONS: MultiTable = MultiTable::new("derived mentions");
 /// Key → the record.
 pub(super) const RECORDED: TextTable = TextTable::new("recorded");
 /// Key → nothing: records that somebody broke.
@@ -44,10 +48,10 @@ pub(super) const SETTLED: TextTable = TextTable::new("settled");
 pub(super) const WAKES: TextTable = TextTable::new("wakes");
 
 /// Every table from text to a value.
-pub(super) const MAPS: [TextTable; 12] =
-    [META, FILES, BAD, DECLARED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
+pub(super) const MAPS: [TextTable; 13] =
+    [META, FILES, BAD, DECLARED, DERIVED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED, WORK, SETTLED, WAKES];
 /// Every table from text to texts.
-pub(super) const WAYS: [MultiTable; 3] = [PLACES, MENTIONS, AWAITS];
+pub(super) const WAYS: [MultiTable; 4] = [PLACES, MENTIONS, DERIVED_MENTIONS, AWAITS];
 
 /// A time as text that sorts like the time, followed by the key.
 pub(super) fn timed_key(millis: i64, key: &str) -> String {

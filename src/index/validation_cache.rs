@@ -217,7 +217,8 @@ mod tests {
     }
 
     fn keep(dir: &Path, config: &Config, path: &Path, sound: Option<usize>) -> FileStamp {
-        let (stamp, facts) = (stamp(path), [facts("a")]);
+        let stamp = stamp(path);
+        let facts = [facts("a")];
         ValidationCache::open(dir, config).keep([("a.yaml", stamp, facts.as_slice())].into_iter(), sound);
         stamp
     }

@@ -70,6 +70,8 @@ codes! {
     UNUSABLE_VALUE = "PS2013", "unusable value";
     /// A file that looks like the configuration, under a name that is not read.
     MISNAMED_CONFIG = "PS2014", "misnamed configuration file";
+    /// A Schedule whose cron expression or time zone cannot be used.
+    BAD_SCHEDULE = "PS2015", "unusable schedule";
 
     /// Two manifests declare the same resource.
     DUPLICATE_RESOURCE = "PS3001", "duplicate resource";

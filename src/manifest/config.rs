@@ -154,11 +154,36 @@ fn check(config: &Config, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(codes::BAD_FORMAT, pointer, "not the name of a branch"));
         }
     }
+    check_merge_targets(config, problems);
     // Git keeps a reference as a file, so that a branch `a` leaves no room for `a/b`.
     if config.desired_branch.as_deref().is_some_and(|desired| overlaps(desired, &config.status_branch)) {
         let message =
             "the status branch cannot be the desired branch, nor can one name be a folder of the other";
         problems.push(Problem::new(codes::BAD_FORMAT, "/statusBranch", message));
+    }
+}
+
+/// The branches that work may be merged into: none of the reconciler's own, which a merge would break.
+fn check_merge_targets(config: &Config, problems: &mut Vec<Problem>) {
+    let listed = config.providers.sections.get("merge").and_then(Value::as_array);
+    for (index, entry) in listed.into_iter().flatten().enumerate() {
+        let (name, pointer) = match entry.as_str() {
+            Some(name) => (name, format!("/providers/merge/{index}")),
+            None => (
+                entry.get("branch").and_then(Value::as_str).unwrap_or_default(),
+                format!("/providers/merge/{index}/branch"),
+            ),
+        };
+        let why = if name.starts_with("refs/") {
+            "a full reference name; write the branch without `refs/heads/`"
+        } else if !is_branch(name) {
+            "not the name of a branch; patterns are not allowed here"
+        } else if overlaps(name, &config.status_branch) || name.starts_with("planspec/") {
+            "a branch that planspec writes itself; work cannot be merged into it"
+        } else {
+            continue;
+        };
+        problems.push(Problem::new(codes::BAD_FORMAT, pointer, why));
     }
 }
 
@@ -273,6 +298,14 @@ mod tests {
         check_refused("desiredBranch: a..b\n", "PS2007", 1, 16, "/desiredBranch");
         check_refused("desiredBranch: ops\nstatusBranch: ops/status\n", "PS2007", 2, 15, "/statusBranch");
         check_refused("desiredBranch: planspec/status\n", "PS2007", 1, 1, "/statusBranch");
+        check_refused("providers: {merge: [main, \"release/*\"]}\n", "PS2007", 1, 27, "/providers/merge/1");
+        check_refused(
+            "providers: {merge: [{branch: planspec/status}]}\n",
+            "PS2007",
+            1,
+            30,
+            "/providers/merge/0/branch",
+        );
         check_refused("retention: 9999999d\n", "PS2013", 1, 12, "/retention");
         check_refused("- a\n", "PS2005", 1, 3, "");
         check_refused("a: [\n", "PS1001", 2, 1, "");

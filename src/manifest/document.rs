@@ -87,7 +87,8 @@ fn examine_kind(
     }
     // Moved out rather than cloned: specs may be large, and most manifests are valid.
     let mut take = |field: &str| value.as_object_mut().and_then(|map| map.remove(field)).unwrap_or_default();
-    let (metadata, spec) = (take("metadata"), take("spec"));
+    let metadata = take("metadata");
+    let spec = take("spec");
     // Of the value as it is written: defaults that a later version adds must not change the digest.
     let spec_digest = Digest::of_value(&spec);
     let decoded =
@@ -114,6 +115,7 @@ fn decode_spec(kind: Kind, spec: Value) -> Result<Spec, String> {
         Kind::Binding => Spec::Binding(read::decode(spec)?),
         Kind::Gate => Spec::Gate(read::decode(spec)?),
         Kind::Execution => Spec::Execution(read::decode(spec)?),
+        Kind::Schedule => Spec::Schedule(read::decode(spec)?),
     })
 }
 

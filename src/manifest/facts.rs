@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{
     CapabilityParameter, CapabilitySpec, DEPRECATED, ExecutionSpec, ExternalRef, JsonMap, Kind, Metadata,
     Name, Node, NodeId, NodeKind, ParameterType, PlanSpec, REPLACEMENT, Reference, Resource, ResourceKey,
-    Spec,
+    ScheduleSpec, Spec,
 };
 use crate::run::parameter::type_of;
 
@@ -56,7 +56,7 @@ pub enum KindFacts {
         /// Why, and in whose favour, it should no longer be used; empty texts where nothing is said.
         deprecated: Option<(String, String)>,
     },
-    /// Of an Execution.
+    /// Of an Execution, or of a Schedule that starts some.
     Execution {
         /// The plan that it runs.
         plan: ResourceKey,
@@ -132,6 +132,7 @@ pub fn facts(resource: &Resource) -> Facts {
         }
         Spec::Plan(spec) => plan(spec, &mut references),
         Spec::Execution(spec) => execution(spec, &mut references),
+        Spec::Schedule(spec) => schedule(spec, &mut references),
     };
     let owners = resource.metadata.owner_references.iter();
     Facts {
@@ -275,4 +276,14 @@ fn execution(spec: &ExecutionSpec, references: &mut References<'_>) -> KindFacts
     let plan = spec.plan_ref.key(Kind::Plan, references.home);
     let bound = spec.node_bindings.keys().cloned().collect();
     KindFacts::Execution { plan, bound, parameters: inputs(&spec.parameters) }
+}
+
+fn schedule(spec: &ScheduleSpec, references: &mut References<'_>) -> KindFacts {
+    references.maybe(Kind::Plan, spec.plan_ref.as_ref(), "planRef", true);
+    references.maybe(Kind::Goal, spec.goal_ref.as_ref(), "goalRef", true);
+    references.maybe(Kind::Binding, spec.binding_ref.as_ref(), "bindingRef", false);
+    // Which plan a goal chooses is known when it starts; then its parameters are checked.
+    let Some(plan) = &spec.plan_ref else { return KindFacts::None };
+    let plan = plan.key(Kind::Plan, references.home);
+    KindFacts::Execution { plan, bound: Vec::new(), parameters: inputs(&spec.parameters) }
 }

@@ -98,7 +98,8 @@ fn json_and_yaml_mean_the_same() {
         let specs = |parsed: Parsed| {
             parsed.resources.into_iter().map(|found| (found.metadata, found.spec)).collect::<Vec<_>>()
         };
-        let (json, yaml) = (specs(json), specs(yaml));
+        let json = specs(json);
+        let yaml = specs(yaml);
         assert_eq!(json.len(), 1);
         assert_eq!(json, yaml);
     }

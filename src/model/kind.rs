@@ -1,4 +1,4 @@
-//! The six resource kinds, the key that identifies a resource, and references between resources.
+//! The seven resource kinds, the key that identifies a resource, and references between resources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,17 +41,26 @@ pub enum Kind {
     Gate,
     /// Run this plan now.
     Execution,
+    /// Run this plan again and again, by the clock.
+    Schedule,
 }
 
 /// A word that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kind `{0}`; the kinds are goal, plan, capability, binding, gate, execution")]
+#[error("unknown kind `{0}`; the kinds are goal, plan, capability, binding, gate, execution, schedule")]
 pub struct UnknownKind(pub String);
 
 impl Kind {
     /// Every kind, in the order in which listings show them.
-    pub const ALL: [Self; 6] =
-        [Self::Goal, Self::Plan, Self::Capability, Self::Binding, Self::Gate, Self::Execution];
+    pub const ALL: [Self; 7] = [
+        Self::Goal,
+        Self::Plan,
+        Self::Capability,
+        Self::Binding,
+        Self::Gate,
+        Self::Execution,
+        Self::Schedule,
+    ];
 
     /// The name as written in a manifest: `Goal`.
     #[must_use]
@@ -69,6 +78,7 @@ impl Kind {
             Self::Binding => "binding",
             Self::Gate => "gate",
             Self::Execution => "execution",
+            Self::Schedule => "schedule",
         }
     }
 
@@ -82,6 +92,7 @@ impl Kind {
             Self::Binding => "bindings",
             Self::Gate => "gates",
             Self::Execution => "executions",
+            Self::Schedule => "schedules",
         }
     }
 }
@@ -104,6 +115,7 @@ impl Kind {
             Self::Binding => "bi",
             Self::Gate => "ga",
             Self::Execution => "ex",
+            Self::Schedule => "sched",
         }
     }
 }

@@ -65,6 +65,9 @@ pub struct StatusMetadata {
     /// Ours, under `planspec.io/`: the digest of the observed spec, and where the manifest stands.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,
+    /// What made a derived Execution, which no manifest declares; empty for everything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owner_references: Vec<OwnerReference>,
 }
 
 impl StatusMetadata {

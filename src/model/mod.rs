@@ -3,6 +3,7 @@
 
 mod condition;
 mod contract;
+mod derived;
 mod digest;
 mod duration;
 mod kind;
@@ -16,6 +17,7 @@ mod selector;
 pub use condition::{Condition, ConditionStatus};
 pub(crate) use contract::same;
 pub use contract::*;
+pub use derived::{DerivedExecution, Origin, spec_digest};
 pub use digest::Digest;
 pub(crate) use duration::after;
 pub use duration::{Duration, DurationError};

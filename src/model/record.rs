@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     API_VERSION, BindingStatus, CapabilityStatus, Condition, ExecutionStatus, GateStatus, GoalStatus, Kind,
-    PlanStatus, ResourceKey, StatusMetadata,
+    PlanStatus, ResourceKey, ScheduleStatus, StatusMetadata,
 };
 
 /// The recorded status of one resource.
@@ -27,6 +27,7 @@ pub enum ResourceStatus {
     Gate(GateStatus),
     // Boxed, as it is many times the size of the others, and every value would be as large.
     Execution(Box<ExecutionStatus>),
+    Schedule(ScheduleStatus),
 }
 
 impl ResourceStatus {
@@ -40,6 +41,7 @@ impl ResourceStatus {
             Self::Binding(status) => &status.conditions,
             Self::Gate(status) => &status.conditions,
             Self::Execution(status) => &status.conditions,
+            Self::Schedule(status) => &status.conditions,
         }
     }
 
@@ -53,6 +55,7 @@ impl ResourceStatus {
             Self::Binding(status) => format!("{:?}", status.phase),
             Self::Gate(status) => format!("{:?}", status.phase),
             Self::Execution(status) => status.phase.to_string(),
+            Self::Schedule(status) => status.word().to_owned(),
         }
     }
 }
@@ -68,6 +71,7 @@ impl ResourceStatus {
             Self::Binding(_) => Kind::Binding,
             Self::Gate(_) => Kind::Gate,
             Self::Execution(_) => Kind::Execution,
+            Self::Schedule(_) => Kind::Schedule,
         }
     }
 }
@@ -159,6 +163,7 @@ impl StatusRecord {
             ResourceStatus::Binding(status) => wire!(status),
             ResourceStatus::Gate(status) => wire!(status),
             ResourceStatus::Execution(status) => wire!(status),
+            ResourceStatus::Schedule(status) => wire!(status),
         }
     }
 }
@@ -197,6 +202,7 @@ impl<'de> Deserialize<'de> for RecordFile {
             Kind::Binding => status!(Binding),
             Kind::Gate => status!(Gate),
             Kind::Execution => status!(Execution),
+            Kind::Schedule => status!(Schedule),
         }
         .map_err(D::Error::custom)?;
         let record = StatusRecord { metadata: wire.metadata, status };

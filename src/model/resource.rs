@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BindingSpec, CapabilitySpec, Digest, ExecutionSpec, GateSpec, GoalSpec, Kind, Metadata, PlanSpec,
-    ResourceKey,
+    ResourceKey, ScheduleSpec,
 };
 
 /// One declared resource.
@@ -39,6 +39,7 @@ pub enum Spec {
     Binding(BindingSpec),
     Gate(GateSpec),
     Execution(ExecutionSpec),
+    Schedule(ScheduleSpec),
 }
 
 impl Spec {
@@ -52,6 +53,7 @@ impl Spec {
             Self::Binding(_) => Kind::Binding,
             Self::Gate(_) => Kind::Gate,
             Self::Execution(_) => Kind::Execution,
+            Self::Schedule(_) => Kind::Schedule,
         }
     }
 }

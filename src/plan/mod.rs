@@ -12,6 +12,7 @@ mod lease;
 mod lease_model;
 #[cfg(test)]
 mod properties;
+pub(crate) mod recurrence;
 mod schedule;
 mod work;
 
@@ -24,4 +25,4 @@ pub(crate) use execution::{
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
-pub(crate) use work::{ChangedFile, new_work, refusals, results_among, results_before};
+pub(crate) use work::{ChangedFile, new_work, refusals, results_among, results_before, unapproved};

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, EdgeType, ExecutionStatus, JsonMap, Kind, Name, NodeId, NodeKind, NodePhase, NodeReason,
-    NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
+    BindingTarget, EdgeType, ExecutionStatus, InputFingerprint, JsonMap, Kind, Name, NodeId, NodeKind,
+    NodePhase, NodeReason, NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::run::{
     AttemptName, AttemptOutcome, Change, CompiledPlan, ExecutionChange, PlanSources, apply, derive_phase,
@@ -249,12 +249,15 @@ struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     fn new(compiled: &'a CompiledPlan, choices: Choices) -> Self {
         let now = Timestamp::from_second(0).unwrap();
-        let (status, log, statuses) = (ExecutionStatus::default(), Vec::new(), Vec::new());
+        let status = ExecutionStatus::default();
+        let log = Vec::new();
+        let statuses = Vec::new();
         let mut this =
             Self { compiled, choices, runner: "one", now, status, log, statuses, rounds: 0, past: None };
         let mut draft = Draft::new(this.status.clone());
         let digest = compiled.plan.digest();
-        let (spec_hash, run_id) = (digest.clone(), "r".to_owned());
+        let spec_hash = digest.clone();
+        let run_id = "r".to_owned();
         draft.execution(ExecutionChange::Queue { spec_hash, run_id }, now);
         let plan = compiled.plan_key.clone();
         let graph = PinnedGraph { commit: "c".into(), plan, graph_digest: digest, goal: None };
@@ -266,7 +269,8 @@ impl<'a> Simulation<'a> {
 
     /// Goes on from a status that another runner left behind.
     fn resume(compiled: &'a CompiledPlan, choices: Choices, status: ExecutionStatus, now: Timestamp) -> Self {
-        let (log, statuses) = (Vec::new(), Vec::new());
+        let log = Vec::new();
+        let statuses = Vec::new();
         Self { compiled, choices, runner: "two", now, status, log, statuses, rounds: 0, past: None }
     }
 
@@ -335,7 +339,8 @@ impl<'a> Simulation<'a> {
                 ));
             }
         }
-        let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
+        let wake = draft.wake;
+        let waiting = !draft.ready.is_empty();
         finish(&mut draft, self.compiled, false, self.now);
         let leased = |change: &Change| {
             matches!(
@@ -380,12 +385,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn basis(
-        &self,
-        draft: &Draft,
-        node: NodeIx,
-        target: &BindingTarget,
-    ) -> Option<crate::model::InputFingerprint> {
+    fn basis(&self, draft: &Draft, node: NodeIx, target: &BindingTarget) -> Option<InputFingerprint> {
         fingerprint(self.compiled, &draft.status, node, &[], target)
     }
 
@@ -490,7 +490,8 @@ proptest! {
         };
         let reuse = second.status.extensions.reuse.as_ref().unwrap();
         for (ix, id) in compiled.ids.iter().enumerate() {
-            let (old, new) = (&first.status.node_statuses[id], &second.status.node_statuses[id]);
+            let old = &first.status.node_statuses[id];
+            let new = &second.status.node_statuses[id];
             prop_assert_eq!((old.phase, &old.outputs), (new.phase, &new.outputs), "{}", id);
             let node = compiled.node(ix).unwrap();
             if node.kind != NodeKind::Group {

@@ -48,7 +48,8 @@ pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity:
             .then_with(|| a.item.cmp(&b.item))
     });
     // Counted on as candidates are picked: one pass may start many, and the limit holds for all of them together.
-    let (mut running, mut room) = (capacity.running.clone(), capacity.room.clone());
+    let mut running = capacity.running.clone();
+    let mut room = capacity.room.clone();
     let mut picked = Vec::new();
     for candidate in candidates {
         // The only limit that ends the choice. At the others a candidate is passed over, so that a busy provider or
@@ -85,7 +86,8 @@ mod tests {
 
     fn candidate(name: &'static str, priority: u16, rank: u32, queued: i64) -> StartCandidate<&'static str> {
         let queued = Timestamp::from_second(queued).unwrap();
-        let (provider, namespace) = (format!("tool://{name}"), Name::new("n").unwrap());
+        let provider = format!("tool://{name}");
+        let namespace = Name::new("n").unwrap();
         StartCandidate { priority, rank, queued, provider, namespace, item: name }
     }
 

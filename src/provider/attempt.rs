@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use super::Workspace;
 use super::output::{Redactor, plain_line};
+use super::{UpstreamWork, Workspace};
 use crate::model::{
     AcceptanceCriterion, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer, ResourceKey,
 };
@@ -52,6 +52,8 @@ pub struct Attempt {
     pub run_dir: PathBuf,
     /// Gives a checkout of `commit` to those who need one.
     pub workspace: Arc<dyn Workspace>,
+    /// What the nodes before it changed, for those who deliver it.
+    pub upstream: Arc<UpstreamWork>,
     /// What this provider gave as `handle` when it was blocked before.
     pub handle: Option<String>,
     /// How long ago it was started, when it is polled.

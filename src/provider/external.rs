@@ -117,7 +117,8 @@ impl External {
             Ok(answer) => answer,
             Err(error) => return self.waits(&error.to_string(), None),
         };
-        let (from, after) = (origin(&answer.url), answer.retry_after());
+        let from = origin(&answer.url);
+        let after = answer.retry_after();
         if !answer.status.is_success() {
             return self.waits(&format!("{from} responded {}", answer.status), after);
         }

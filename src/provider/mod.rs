@@ -5,8 +5,8 @@ mod agent;
 mod attempt;
 mod context;
 mod criteria;
+mod delivery;
 mod external;
-mod git_host;
 mod github_actions;
 mod http;
 mod human;
@@ -31,8 +31,8 @@ pub use criteria::check_criteria;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
-    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, PrivateCheckout, Workspace,
-    WorkspaceError, WorkspaceFault,
+    BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
+    PrivateCheckout, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
 };
 
 use crate::model::JsonMap;

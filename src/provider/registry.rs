@@ -7,8 +7,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::settings::did_you_mean;
 use super::{
-    Provider, ProviderContext, ProviderSettings, SectionError, agent, external, github_actions, http, human,
-    local, mcp, plugin,
+    Provider, ProviderContext, ProviderSettings, SectionError, agent, delivery, external, github_actions,
+    http, human, local, mcp, plugin,
 };
 
 /// The scheme of the provider that asks the addresses of External nodes. No Binding may name it.
@@ -51,12 +51,13 @@ impl Registry {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         let context = ProviderContext::new(settings);
         let processes = local::LocalProcesses::new(context.clone());
-        let built_in: [Arc<dyn Provider>; 7] = [
+        let built_in: [Arc<dyn Provider>; 8] = [
             Arc::new(external::External::new(context.clone())),
             Arc::new(http::Http::new(context.clone())),
             Arc::new(human::Human::new(context.clone())),
             Arc::new(github_actions::GitHubActions::new(context.clone())),
             Arc::new(mcp::Mcp::new(context.clone())),
+            Arc::new(delivery::Merge::new(context.clone())),
             Arc::new(processes.clone()),
             Arc::new(agent::Agent::new(processes.clone(), context.clone())),
         ];

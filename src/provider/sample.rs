@@ -33,6 +33,7 @@ pub(super) fn attempt(node: &str) -> Attempt {
         commit: "0".repeat(40),
         run_dir: "/nowhere".into(),
         workspace: Arc::new(Nowhere),
+        upstream: Default::default(),
         handle: None,
         age: Default::default(),
         output_contract: Default::default(),

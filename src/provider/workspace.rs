@@ -1,12 +1,12 @@
-//! Where local work happens: a workspace with the files of a commit. The engine implements it; providers only ask for one,
-//! and say what becomes of the files that changed.
+//! Where local work happens: a workspace with the files of a commit, and what of it is delivered. The engine implements it;
+//! providers only ask for it, and say what becomes of the files that changed.
 
 use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{DiscardedChanges, NodeReason, NodeResult};
+use crate::model::{DiscardedChanges, NodeId, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault};
 
 /// Gives private checkouts of one commit.
@@ -20,8 +20,9 @@ pub trait Workspace: Send + Sync {
 
 /// Why there is no checkout.
 #[derive(Debug, thiserror::Error)]
-#[error("no checkout of the pinned commit")]
+#[error("{doing}")]
 pub struct WorkspaceError {
+    doing: &'static str,
     fault: WorkspaceFault,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -40,7 +41,14 @@ pub enum WorkspaceFault {
 impl WorkspaceError {
     /// Says whose fault it is, and why.
     pub fn new(fault: WorkspaceFault, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { fault, source: source.into() }
+        Self { doing: "no checkout of the pinned commit", fault, source: source.into() }
+    }
+
+    /// The same, of something else than making a checkout.
+    #[must_use]
+    pub fn while_doing(mut self, doing: &'static str) -> Self {
+        self.doing = doing;
+        self
     }
 
     /// How an attempt ends that got no checkout.
@@ -115,6 +123,39 @@ pub enum CollectError {
     /// This machine could not take them in; the work itself may be as good as any.
     #[error("what it changed cannot be taken in")]
     Runner(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What the nodes before a delivery changed.
+#[derive(Clone, Default)]
+pub struct UpstreamWork {
+    /// The commit that holds all of it; none where they changed nothing.
+    pub commit: Option<String>,
+    /// The nodes whose changes no approved Gate has seen.
+    pub unapproved: Vec<NodeId>,
+    /// Who brings it into a branch.
+    pub merger: Option<Arc<dyn BranchMerger>>,
+}
+
+/// Brings the work before a delivery into a branch.
+pub trait BranchMerger: Send + Sync {
+    /// Merges the work into a branch, once, however often it is asked. Blocks. Nothing moves after `goes_on` said no.
+    ///
+    /// # Errors
+    /// When this runner cannot do it; the work and the branch may be fine.
+    fn merge_into(&self, branch: &str, goes_on: &dyn Fn() -> bool) -> Result<BranchMerge, WorkspaceError>;
+}
+
+/// What came of merging work into a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BranchMerge {
+    /// The branch holds it, since this commit.
+    Delivered(String),
+    /// The work conflicts with what is on the branch, in these files.
+    Conflicts(Vec<String>),
+    /// The branch does not take it, for this reason.
+    Refused(String),
+    /// It was given up before anything moved.
+    Stopped,
 }
 
 type Collect = Box<dyn FnMut(&ChangeRules) -> Result<CollectedChanges, CollectError> + Send>;

@@ -34,6 +34,9 @@ pub enum PinKind {
     /// That of its goal.
     #[strum(serialize = "goal.yaml")]
     Goal,
+    /// That of what made a derived execution, which has no manifest of its own.
+    #[strum(serialize = "owner.yaml")]
+    Owner,
 }
 
 impl PinKind {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::RecordError;
 use crate::markup;
 use crate::model::{
-    Artifact, ExecutionStatus, NodeId, NodeStatus, NodeStatuses, RecordFile, RecordParts, ResourceKey,
-    ResourceStatus, StatusRecord, same,
+    Artifact, ArtifactType, ExecutionStatus, JsonMap, NodeId, NodeStatus, NodeStatuses, RecordFile,
+    RecordParts, ResourceKey, ResourceStatus, StatusRecord, same,
 };
 
 /// Reads the file of one status record.
@@ -152,13 +152,13 @@ fn frame(record: &StatusRecord, status: &ExecutionStatus, parts: Option<&RecordP
     let sample = || NodeId::new("sample").ok().map(|id| (id, NodeStatus::default()));
     let artifact = Artifact {
         name: "sample".to_owned(),
-        kind: crate::model::ArtifactType::File,
+        kind: ArtifactType::File,
         path: None,
         url: None,
         checksum: None,
         size: None,
         media_type: None,
-        metadata: crate::model::JsonMap::new(),
+        metadata: JsonMap::new(),
     };
     // Field by field rather than a clone: the point is not to copy thousands of nodes.
     let status = ExecutionStatus {

@@ -40,6 +40,8 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
         extensions: ExecutionExtensions {
             // Nothing waits for an ended Execution any more.
             mutex: None,
+            // What declares a derived Execution: without it there would be nothing that a retry could run.
+            spec: status.extensions.spec.clone(),
             pinned: status.extensions.pinned.clone(),
             // An ended Execution has no lease; one that a dead runner left must not come back by a summary.
             lease: None,
@@ -160,7 +162,8 @@ mod tests {
     #[test]
     fn the_story_stays_and_the_bulk_goes() {
         let (full, small) = (full(), shrink(&full()));
-        let (before, after) = (&full.node_statuses["a"], &small.node_statuses["a"]);
+        let before = &full.node_statuses["a"];
+        let after = &small.node_statuses["a"];
         assert_eq!((after.phase, after.attempt, after.start_time), (before.phase, 3, before.start_time));
         assert_eq!(after.extensions.reason, before.extensions.reason);
         assert_eq!(after.outputs["small"], 7);

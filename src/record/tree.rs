@@ -34,6 +34,8 @@ pub struct Pinned {
     pub plan: Option<ObjectId>,
     /// The manifest of its goal.
     pub goal: Option<ObjectId>,
+    /// The manifest of what made a derived execution.
+    pub owner: Option<ObjectId>,
 }
 
 impl StatusTree {
@@ -238,6 +240,7 @@ impl StatusTree {
                 Some(PinKind::Execution) => pinned.execution = Some(entry.id),
                 Some(PinKind::Plan) => pinned.plan = Some(entry.id),
                 Some(PinKind::Goal) => pinned.goal = Some(entry.id),
+                Some(PinKind::Owner) => pinned.owner = Some(entry.id),
                 None => {}
             }
         }

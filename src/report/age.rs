@@ -13,7 +13,9 @@ pub(crate) fn between(start: Timestamp, end: Timestamp) -> String {
 /// A number of seconds, in at most two units.
 #[must_use]
 pub(crate) fn seconds_text(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let minutes = seconds / 60;
+    let hours = seconds / 3600;
+    let days = seconds / 86_400;
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{minutes}m{:02}s", seconds % 60),
@@ -57,7 +59,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_runs_backwards_gives_no_negative_age() {
-        let (start, end) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(5).unwrap());
+        let start = Timestamp::from_second(10).unwrap();
+        let end = Timestamp::from_second(5).unwrap();
         assert_eq!(between(start, end), "0s");
     }
 

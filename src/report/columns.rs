@@ -9,7 +9,8 @@ use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{
     BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GatePhase, GateSpec, GoalSpec, Kind,
-    PlanSpec, Reference, ResourceStatus, Review, ReviewAction, Spec, StatusMetadata,
+    PlanSpec, Reference, ResourceStatus, Review, ReviewAction, ScheduleSpec, ScheduleStatus, Spec,
+    StatusMetadata,
 };
 
 /// How much of a description a wide table shows.
@@ -68,6 +69,7 @@ fn narrow_heads(kind: Kind) -> &'static [&'static str] {
         Kind::Binding => &["bound", "strategy"],
         Kind::Gate => &["approvals", "target"],
         Kind::Execution => &["nodes", "plan", "elapsed"],
+        Kind::Schedule => &["cron", "last", "next"],
     }
 }
 
@@ -79,6 +81,7 @@ fn wide_heads(kind: Kind) -> &'static [&'static str] {
         Kind::Binding => &["providers"],
         Kind::Gate => &["type", "reviewers"],
         Kind::Execution => &["goal", "binding", "runner", "message"],
+        Kind::Schedule => &["zone", "runs", "active", "policy"],
     }
 }
 
@@ -128,6 +131,16 @@ fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
             });
             vec![or_dash(nodes), or_dash(plan_of(spec, status)), or_dash(elapsed)]
         }
+        Kind::Schedule => {
+            let status = schedule_status(status);
+            let last = status.and_then(|status| status.last_schedule_time);
+            let next = status.and_then(|status| status.next_schedule_time);
+            vec![
+                or_dash(schedule(spec).map(|spec| spec.cron.clone())),
+                or_dash(last.map(|at| format!("{} ago", age::between(at, now)))),
+                or_dash(next.map(|at| due(at, now))),
+            ]
+        }
     }
 }
 
@@ -172,6 +185,19 @@ fn wider(object: &LiveObject) -> Vec<String> {
                 or_dash(spec.and_then(|spec| spec.binding_ref.as_ref()).map(named)),
                 or_dash(runner),
                 description(message),
+            ]
+        }
+        Kind::Schedule => {
+            let spec = schedule(spec);
+            let runs = spec.and_then(|spec| match (&spec.plan_ref, &spec.goal_ref) {
+                (Some(plan), _) => Some(format!("plan/{}", named(plan))),
+                (None, goal) => goal.as_ref().map(|goal| format!("goal/{}", named(goal))),
+            });
+            vec![
+                or_dash(spec.map(|spec| spec.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()))),
+                or_dash(runs),
+                or_dash(schedule_status(status).map(|status| count(status.active.len()))),
+                or_dash(spec.map(|spec| format!("{:?}", spec.concurrency_policy))),
             ]
         }
     }
@@ -258,6 +284,20 @@ spec_of!(capability, Capability, CapabilitySpec);
 spec_of!(binding, Binding, BindingSpec);
 spec_of!(gate, Gate, GateSpec);
 spec_of!(execution, Execution, ExecutionSpec);
+spec_of!(schedule, Schedule, ScheduleSpec);
+
+fn schedule_status(status: Option<&ResourceStatus>) -> Option<&ScheduleStatus> {
+    match status {
+        Some(ResourceStatus::Schedule(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// When the next run of a Schedule starts.
+fn due(at: Timestamp, now: Timestamp) -> String {
+    // It has come, and waits for the run before it or for a runner.
+    if at <= now { "due".to_owned() } else { format!("in {}", age::between(now, at)) }
+}
 
 fn execution_status(status: Option<&ResourceStatus>) -> Option<&ExecutionStatus> {
     match status {

@@ -67,7 +67,8 @@ impl PageSection {
 
     /// As many items as there is room for, and whether those are all.
     fn render(&self, room: usize, measure: fn(&str) -> usize) -> (String, bool) {
-        let (mut text, close) = (self.open(), self.close());
+        let mut text = self.open();
+        let close = self.close();
         let more = |left: usize| format!("\n… and {} more.\n", grouped(left));
         // Room for the end is kept before anything is written: a fold that is not closed would swallow all
         // that follows.

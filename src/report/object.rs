@@ -30,6 +30,7 @@ impl LiveObject {
             ResourceStatus::Binding(status) => format!("{:?}", status.phase),
             ResourceStatus::Gate(status) => format!("{:?}", status.phase),
             ResourceStatus::Execution(status) => status.phase.to_string(),
+            ResourceStatus::Schedule(status) => status.word().to_owned(),
         }
     }
 
@@ -100,6 +101,7 @@ pub(crate) fn spec_value(spec: &Spec) -> Value {
         Spec::Binding(spec) => value_of(spec),
         Spec::Gate(spec) => value_of(spec),
         Spec::Execution(spec) => value_of(spec),
+        Spec::Schedule(spec) => value_of(spec),
     }
 }
 

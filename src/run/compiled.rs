@@ -113,7 +113,8 @@ impl CompiledPlan {
         // Before anything runs: a node that fails for the lack of a parameter would leave half of the work done.
         let parameters = parameter::complete(&plan.parameters, &spec.parameters);
         let parameters = parameters.map_err(CompileError::Parameters)?;
-        let (mut when, mut inputs) = (Vec::new(), Vec::new());
+        let mut when = Vec::new();
+        let mut inputs = Vec::new();
         for node in &plan.graph.nodes {
             let wrap = |source| CompileError::Expression { node: node.id.clone(), source };
             when.push(node.when.as_deref().map(Expression::compile).transpose().map_err(wrap)?);

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason, NodeStatus,
-    PIN_MISMATCH, Reuse,
+    ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason,
+    NodeStatus, PIN_MISMATCH, Reuse,
 };
 
 /// A change that does not fit the status.
@@ -40,7 +40,7 @@ pub(crate) enum IllegalChange {
     AlreadyPinned,
     /// The execution is over.
     #[error("the execution is already {0}")]
-    Over(crate::model::ExecutionPhase),
+    Over(ExecutionPhase),
 }
 
 /// Applies `change`, which happens `at` this time. The execution's phase is derived afterwards, by
@@ -298,7 +298,8 @@ fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
 fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
     // `reset_at` is kept apart from the rest because reviews from before it must not count again (Invariant 11).
     let extensions = NodeExtensions { reset_at: Some(at), ..NodeExtensions::default() };
-    let (attempt, message) = (node.attempt, message.to_owned());
+    let attempt = node.attempt;
+    let message = message.to_owned();
     *node = NodeStatus { attempt, message, extensions, ..NodeStatus::default() };
 }
 
@@ -381,7 +382,8 @@ mod tests {
             )
         };
         let retry = |counted| {
-            let (reason, evidence) = (NodeReason::ProviderFailed, Evidence::default());
+            let reason = NodeReason::ProviderFailed;
+            let evidence = Evidence::default();
             Change::Node(
                 id.clone(),
                 NodeChange::Retry { reason, message: String::new(), at, counted, evidence },

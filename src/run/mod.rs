@@ -4,6 +4,7 @@
 mod attempt;
 mod change;
 mod compiled;
+pub(crate) mod cron;
 pub(crate) mod expression;
 mod fold;
 pub(crate) mod gate;

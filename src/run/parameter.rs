@@ -252,7 +252,8 @@ mod tests {
         else {
             panic!()
         };
-        let (wide, twice) = ("123456789012345678901234567890", "{\"a\": 1, \"a\": 2}");
+        let wide = "123456789012345678901234567890";
+        let twice = "{\"a\": 1, \"a\": 2}";
         values.extend([("wide".to_owned(), json!(wide)), ("twice".to_owned(), json!(twice))]);
         read_texts(&mut values, &parameters);
         assert_eq!(values.remove("wide"), Some(json!(wide)));

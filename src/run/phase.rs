@@ -118,7 +118,10 @@ fn set_complete(status: &mut ExecutionStatus, phase: ExecutionPhase, at: Timesta
 
 fn of_nodes(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase {
     let mut terminal = true;
-    let (mut failed, mut cancelled, mut moving, mut started) = (false, false, false, false);
+    let mut failed = false;
+    let mut cancelled = false;
+    let mut moving = false;
+    let mut started = false;
     for (ix, node) in compiled.plan.graph.nodes.iter().enumerate() {
         // Its phase is the sum of its children, which are counted themselves.
         if node.kind == NodeKind::Group {

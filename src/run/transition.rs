@@ -47,7 +47,8 @@ mod tests {
     use crate::run::Evidence;
 
     fn changes() -> Vec<NodeChange> {
-        let (reason, message) = (NodeReason::ProviderFailed, String::new());
+        let reason = NodeReason::ProviderFailed;
+        let message = String::new();
         vec![
             NodeChange::Start { binding: None, basis: None, base: None, runner: "r".into(), token: None },
             NodeChange::Succeed {

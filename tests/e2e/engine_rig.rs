@@ -88,6 +88,15 @@ impl Graph {
         self.node(json!({ "id": id, "kind": "Task", "dependsOn": after, "description": format!("Do {id}") }))
     }
 
+    /// A task that this provider does.
+    pub(crate) fn provided(mut self, id: &str, after: &[&str], provider: &str, config: &Value) -> Self {
+        self.rules.push(json!({
+            "selector": { "planRef": { "name": self.name }, "nodeId": id },
+            "target": { "provider": provider, "config": config },
+        }));
+        self.node(json!({ "id": id, "kind": "Task", "dependsOn": after }))
+    }
+
     /// Any node.
     pub(crate) fn node(mut self, node: Value) -> Self {
         self.nodes.push(node);

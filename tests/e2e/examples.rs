@@ -13,7 +13,7 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 13] = [
+const DRIVEN: [&str; 14] = [
     "a2a",
     "agent",
     "custom-provider",
@@ -24,6 +24,7 @@ const DRIVEN: [&str; 13] = [
     "http",
     "human",
     "mcp",
+    "nightly",
     "reference",
     "sso",
     "two-hundred",
@@ -288,6 +289,28 @@ fn hello_is_said_from_a_commit_as_well() {
     environment.planspec(&["reconcile", "-q"]).succeeds();
     let done = execution_in(&environment, "hello-1", "demo");
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    check_rests(&environment);
+}
+
+#[test]
+fn the_nightly_report_is_built_once_for_the_last_night() {
+    let environment = repository_of("nightly");
+    // As if the Schedule had been merged long ago: the last night before today is then to be made up for.
+    let commit =
+        "alias.dated=!GIT_COMMITTER_DATE='2024-01-01T12:00:00Z' git commit --quiet --amend --no-edit";
+    environment.git(&["-c", commit, "dated"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    let listed = environment.planspec(&["get", "executions", "-o", "json"]).succeeds().json();
+    let [done] = listed["items"].as_array().unwrap().as_slice() else { panic!("{listed:#}") };
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert!(phases(done).values().all(|&phase| phase == "Succeeded"), "{done:#}");
+    assert_eq!(output(done, "totals", "total"), "249 EUR");
+    assert_eq!(artifacts(done), ["regions.txt"]);
+    let night = done["metadata"]["annotations"]["planspec.io/scheduled-at"].as_str().unwrap();
+    assert!(
+        ["T00:30:00Z", "T01:30:00Z"].iter().any(|half_past_two| night.ends_with(half_past_two)),
+        "{night}"
+    );
     check_rests(&environment);
 }
 

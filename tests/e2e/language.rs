@@ -277,5 +277,9 @@ fn the_published_schema_knows_nothing_of_ours() {
     for ours in ["planParameter", "runSettings", "\"run\"", "\"parameters\"", "extension"] {
         assert!(!published.contains(ours), "{ours}");
     }
+    let all = environment.planspec(&["schema", "--published"]).succeeds().stdout;
+    assert!(all.contains("\"Execution\"") && !all.contains("Schedule"));
+    let none = environment.planspec(&["schema", "schedule", "--published"]).exits(1);
+    assert!(none.stderr.contains("has no kind Schedule"), "{}", none.stderr);
     assert!(published.contains("\"taskNode\"") && published.contains("\"acceptanceCriteria\""));
 }

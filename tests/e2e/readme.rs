@@ -6,7 +6,7 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 13] = [
+const EXAMPLES: [&str; 14] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -20,6 +20,7 @@ const EXAMPLES: [&str; 13] = [
     "examples/human/README.md",
     "examples/github-actions/README.md",
     "examples/hello/README.md",
+    "examples/nightly/README.md",
 ];
 
 #[test]
@@ -50,6 +51,11 @@ fn the_page_of_the_two_hundred_resources_is_true() {
 #[test]
 fn the_page_of_the_agent_is_true() {
     pages::check(EXAMPLES[3]);
+}
+
+#[test]
+fn the_page_of_the_nightly_example_is_true() {
+    pages::check(EXAMPLES[13]);
 }
 
 #[test]

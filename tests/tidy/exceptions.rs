@@ -38,6 +38,30 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         about: "std::process::Command",
         reason: "the user's editor, on the user's terminal: neither Git nor the work of a plan",
     },
+    Exception {
+        rule: "a file is worth opening",
+        path: "src/cli/commands/ci.rs",
+        about: "belongs to a neighbour",
+        reason: "one file per command: whoever looks for one finds it by its name",
+    },
+    Exception {
+        rule: "a file is worth opening",
+        path: "src/engine/merged/fetch.rs",
+        about: "belongs to a neighbour",
+        reason: "what is fetched, and that it is only the desired branch's history, is read apart from what the answers are",
+    },
+    Exception {
+        rule: "a file is worth opening",
+        path: "src/git/work_tree/show.rs",
+        about: "belongs to a neighbour",
+        reason: "what is shown to a person runs Git on commits of others; its reasons are about that alone",
+    },
+    Exception {
+        rule: "a file is worth opening",
+        path: "src/plan/execution/task.rs",
+        about: "belongs to a neighbour",
+        reason: "one file per kind of node, as for externals and groups",
+    },
 ];
 
 /// The findings that stand, and the exceptions of this rule that nothing needs.

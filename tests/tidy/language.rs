@@ -109,19 +109,21 @@ pub(crate) fn folder_size(project: &Project) -> Vec<Finding> {
     .collect()
 }
 
-/// A file of a few lines is a page that nobody finds; it belongs to its neighbour.
+/// A file of a few lines is a page that nobody finds; it belongs to its neighbour. Its tests count: an idea that takes more
+/// lines to prove than to write is worth a file.
 pub(crate) fn small_files(project: &Project) -> Vec<Finding> {
-    let small = project.sources.iter().filter(|source| {
-        !source.module.is_empty()
-            && !source.path.ends_with("/mod.rs")
-            && lines(project, source).0 < FEWEST_LINES
+    let files = project
+        .sources
+        .iter()
+        .filter(|source| !source.module.is_empty() && !source.path.ends_with("/mod.rs"));
+    let sizes = files.map(|source| {
+        let text = project.texts.get(&source.path).map(String::as_str).unwrap_or_default();
+        (source, lines(text).0)
     });
+    let small = sizes.filter(|(_, code)| *code < FEWEST_LINES);
     small
-        .map(|source| {
-            let message = format!(
-                "{} lines of code; below {FEWEST_LINES} it belongs to a neighbour",
-                lines(project, source).0
-            );
+        .map(|(source, code)| {
+            let message = format!("{code} lines of code; below {FEWEST_LINES} it belongs to a neighbour");
             Finding::new(&source.path, 0, message)
         })
         .collect()
@@ -131,7 +133,7 @@ pub(crate) fn small_files(project: &Project) -> Vec<Finding> {
 pub(crate) fn reasons(project: &Project) -> Vec<Finding> {
     let (mut code, mut comments) = (0, 0);
     for source in &project.sources {
-        let (more_code, more_comments) = lines(project, source);
+        let (more_code, more_comments) = lines(&production(project, source));
         code += more_code;
         comments += more_comments;
     }
@@ -159,10 +161,10 @@ fn production(project: &Project, source: &Source) -> String {
     text.lines().take(source.lines).collect::<Vec<_>>().join("\n")
 }
 
-/// The lines of code of a file before its tests, and its comments that are no documentation, each counted once.
-fn lines(project: &Project, source: &Source) -> (usize, usize) {
+/// The lines of code of a text, and its comments that are no documentation, each counted once.
+fn lines(text: &str) -> (usize, usize) {
     let (mut code, mut comments, mut inside) = (0, 0, false);
-    for line in production(project, source).lines().map(str::trim) {
+    for line in text.lines().map(str::trim) {
         let documentation = line.starts_with("///") || line.starts_with("//!");
         let comment = line.starts_with("//") && !documentation;
         comments += usize::from(comment && !inside);

@@ -52,6 +52,7 @@ const RULES: &[Rule] = &[
     ("a folder tells its story", language::folder_size),
     ("what happens inside can be watched", language::tracing),
     ("comments say why", language::reasons),
+    ("a file is worth opening", language::small_files),
     ("documents name no file that is gone", documents::paths),
     ("documents cite tests that exist", documents::tests),
     ("every dependency has its line of reason", documents::dependencies),

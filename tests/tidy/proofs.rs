@@ -310,6 +310,8 @@ fn crowded_folders_and_tiny_files_are_found() {
     check_finds(language::folder_size, &files, &[expected]);
     check_finds(language::small_files, &files, &[]);
     files.push(("src/git/tiny.rs", "//! A head.\n\nfn f() {}\n"));
+    let proven = "fn f() {}\n\n#[cfg(test)]\nmod tests {\n".to_owned() + &"    g!();\n".repeat(30) + "}\n";
+    files.push(("src/git/proven.rs", &proven));
     files.push(("src/git/mod.rs", "mod tiny;\n"));
     let expected = "src/git/tiny.rs: 1 lines of code; below 30 it belongs to a neighbour";
     check_finds(language::small_files, &files, &[expected]);

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::error::CliError;
 use crate::config::Actions;
+use crate::git::is_branch_name;
+use crate::github::{Account, PullRequest};
 use crate::report::text;
 
 /// The largest event that is read; the host sends at most 25 MB.
@@ -125,7 +127,7 @@ struct Repository {
 #[derive(Deserialize)]
 struct PullEvent {
     action: String,
-    pull_request: crate::github::PullRequest,
+    pull_request: PullRequest,
     #[serde(default)]
     repository: Repository,
 }
@@ -225,7 +227,7 @@ struct RunFacts {
 
 #[derive(Deserialize)]
 struct Owned {
-    owner: crate::github::Account,
+    owner: Account,
     #[serde(default)]
     full_name: Option<String>,
 }
@@ -401,7 +403,7 @@ fn default_branch(repository: &Repository) -> Result<Option<String>, CliError> {
 
 /// The name of a branch, and no option, revision or path in disguise.
 fn branch(name: &str) -> Result<String, CliError> {
-    if !crate::git::is_branch_name(name) {
+    if !is_branch_name(name) {
         return Err(CliError::environment("the event names an invalid branch"));
     }
     Ok(name.to_owned())

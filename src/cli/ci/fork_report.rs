@@ -11,7 +11,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::ci::{CiOptions, step};
 use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
-use crate::github::PullRequest;
+use crate::github::{GitHubError, PullRequest};
 use crate::report::markdown::COMMENT_LIMIT;
 use crate::report::preview::{MARKER, Preview, render};
 
@@ -72,7 +72,7 @@ fn pull_of(run: &TriggeringRun, host: &Host) -> Result<Option<u64>, CliError> {
     let mut pulls = match found {
         Ok(pulls) => pulls,
         Err(error) if error.is_not_found() => Vec::new(),
-        Err(crate::github::GitHubError::Refused { status: 422, .. }) => Vec::new(),
+        Err(GitHubError::Refused { status: 422, .. }) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     if let (true, Some(origin)) = (pulls.is_empty(), &run.origin) {

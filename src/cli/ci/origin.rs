@@ -6,7 +6,7 @@ use crate::cli::error::CliError;
 use crate::config::Limits;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
-use crate::model::ResourceKey;
+use crate::model::{Resource, ResourceKey};
 
 /// How many commits are searched.
 const FAR: usize = 2000;
@@ -66,5 +66,5 @@ pub(crate) fn origins(
 
 fn declared(repo: &Repo, path: &str, blob: ObjectId, limits: &Limits) -> BTreeSet<ResourceKey> {
     let Ok(bytes) = repo.blob(blob, limits.file_bytes) else { return BTreeSet::new() };
-    manifest::parse(path, &bytes, limits).resources.iter().map(crate::model::Resource::key).collect()
+    manifest::parse(path, &bytes, limits).resources.iter().map(Resource::key).collect()
 }

@@ -15,9 +15,9 @@ use crate::cli::view::execution_progress;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::{Actions, Config, Limits};
 use crate::git::ObjectId;
-use crate::github::PullRequest;
+use crate::github::{GitHubError, PullRequest};
 use crate::manifest;
-use crate::model::{ExecutionPhase, GateSpec, Kind, PlanGraph, ResourceKey, Spec};
+use crate::model::{ExecutionPhase, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord};
 use crate::record::{StatusTree, parse_message};
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::progress_comment::render;
@@ -71,7 +71,7 @@ impl PassView {
     }
 
     /// The record of a resource.
-    pub(crate) fn record(&self, key: &ResourceKey) -> Result<Option<crate::model::StatusRecord>, CliError> {
+    pub(crate) fn record(&self, key: &ResourceKey) -> Result<Option<StatusRecord>, CliError> {
         Ok(self.status.get(&self.workspace.repo, key)?)
     }
 
@@ -258,7 +258,7 @@ pub(crate) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>,
         // A commit that was never pushed to the host.
         Err(error) if error.is_not_found() => Ok(None),
         // The host answers 422 for the id of a commit that it does not have.
-        Err(crate::github::GitHubError::Refused { status: 422, .. }) => Ok(None),
+        Err(GitHubError::Refused { status: 422, .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

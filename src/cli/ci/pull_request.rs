@@ -210,7 +210,8 @@ fn configuration(
     findings: &mut Vec<Diagnostic>,
 ) -> Result<(), CliError> {
     let repo = &workspace.repo;
-    let (old, new) = (repo.commit(base)?.tree, repo.commit(merged)?.tree);
+    let old = repo.commit(base)?.tree;
+    let new = repo.commit(merged)?.tree;
     let mut changed = false;
     // A misnamed file counts too, since it would stop every reconcile after the merge.
     for name in std::iter::once(CONFIG_FILE).chain(MISNAMED_CONFIG_FILES) {

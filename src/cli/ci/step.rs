@@ -68,7 +68,8 @@ pub(crate) fn summary_address(actions: &Actions) -> Option<String> {
 
 /// The address of the repository on the host.
 pub(crate) fn repository_address(actions: &Actions) -> Option<String> {
-    let (server, repository) = (actions.server.as_deref()?, actions.repository.as_deref()?);
+    let server = actions.server.as_deref()?;
+    let repository = actions.repository.as_deref()?;
     Some(format!("{server}/{repository}"))
 }
 

@@ -7,7 +7,7 @@ use crate::cli::drive::{PassBounds, drive, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::engine::ReconcileOptions;
-use crate::model::Duration;
+use crate::model::{Duration, DurationError};
 
 /// Drive every execution as far as it can get, then print what is still waiting
 #[derive(Debug, Args)]
@@ -31,9 +31,8 @@ pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Resu
         // Reading a local reference is cheap; a remote is asked less often, because hosts count that.
         Some("") => Some(std::time::Duration::from_secs(if workspace.remote.is_some() { 60 } else { 10 })),
         Some(text) => {
-            let interval: Duration = text
-                .parse()
-                .map_err(|error: crate::model::DurationError| CliError::usage(error.to_string()))?;
+            let interval: Duration =
+                text.parse().map_err(|error: DurationError| CliError::usage(error.to_string()))?;
             Some(interval.span())
         }
     };

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::change::{SetChange, compare_sets};
+use crate::change::{FieldChange, SetChange, compare_sets};
 use crate::cli::desired::{self, Desired};
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
@@ -152,7 +152,7 @@ impl DesiredDiff {
     }
 }
 
-fn field_line(field: &crate::change::FieldChange) -> String {
+fn field_line(field: &FieldChange) -> String {
     let shown = |value: &Value| text::shortened(&value.to_string(), VALUE);
     match (&field.old, &field.new) {
         (Some(old), Some(new)) => format!("{}: {} → {}", field.path, shown(old), shown(new)),

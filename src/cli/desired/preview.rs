@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::change::{GraphChange, ResourceDiff, compare_graphs};
+use crate::change::{FieldChange, GraphChange, ResourceDiff, compare_graphs};
 use crate::cli::desired::Desired;
 use crate::cli::desired::difference::{Consequence, DesiredDiff};
 use crate::config::Config;
@@ -27,7 +27,8 @@ pub(crate) fn of_difference(
     new: &Desired,
     config: &Config,
 ) -> Preview {
-    let (before, after) = (by_key(&old.resources), by_key(&new.resources));
+    let before = by_key(&old.resources);
+    let after = by_key(&new.resources);
     let change = &difference.change;
     let mut preview = Preview::empty();
     preview.created = change.created.iter().map(ToString::to_string).collect();
@@ -60,7 +61,7 @@ fn by_key(resources: &[Resource]) -> ByKey<'_> {
 }
 
 fn changed(change: &ResourceDiff) -> ChangedResource {
-    let field = |field: &crate::change::FieldChange| ChangedField {
+    let field = |field: &FieldChange| ChangedField {
         path: field.path.clone(),
         old: field.old.clone(),
         new: field.new.clone(),
@@ -162,7 +163,8 @@ fn graphs(difference: &DesiredDiff, before: &ByKey<'_>, after: &ByKey<'_>) -> Ve
                 Some(Spec::Plan(plan)) => plan.graph.clone(),
                 _ => nothing.clone(),
             };
-            let (old, new) = (of(before), of(after));
+            let old = of(before);
+            let new = of(after);
             graph(key, &old, &new, &compare_graphs(&old, &new))
         })
         .collect()

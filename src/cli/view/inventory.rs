@@ -10,7 +10,7 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::resolve;
 use crate::cli::view::selector::ResourceSelector;
 use crate::diagnostic::Severity;
-use crate::model::{Kind, Name, Resource, ResourceKey};
+use crate::model::{DerivedExecution, Kind, Name, Resource, ResourceKey};
 use crate::record::StatusTree;
 use crate::report::object::LiveObject;
 use crate::report::text;
@@ -41,7 +41,8 @@ impl<'w> Inventory<'w> {
             None => Desired::default(),
         };
         let broken = desired.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        let (mut declared, mut duplicates) = (BTreeMap::new(), BTreeSet::new());
+        let mut declared = BTreeMap::new();
+        let mut duplicates = BTreeSet::new();
         for resource in desired.resources {
             match declared.entry(resource.key()) {
                 Entry::Vacant(free) => {
@@ -80,6 +81,11 @@ impl<'w> Inventory<'w> {
             Some((path, blob)) => (Some(StatusTree::read(repo, key, &path, blob)?), Some(blob.to_string())),
             None => (None, None),
         };
+        // A derived Execution has no manifest, and its record says what it runs.
+        let resource = resource.or_else(|| {
+            let record = record.as_ref()?;
+            Some(DerivedExecution::of(record)?.resource(&record.metadata))
+        });
         Ok(Some(LiveObject { key: key.clone(), resource, record, resource_version }))
     }
 
@@ -110,7 +116,8 @@ impl<'w> Inventory<'w> {
         context: &mut Context,
     ) -> Result<SelectedObjects, CliError> {
         let mut objects: BTreeMap<ResourceKey, LiveObject> = BTreeMap::new();
-        let (mut unreadable, mut missing) = (BTreeSet::new(), None);
+        let mut unreadable = BTreeSet::new();
+        let mut missing = None;
         let namespace = context.options.namespace.clone();
         for target in targets {
             let keys = self.keys(target, namespace.as_ref())?;

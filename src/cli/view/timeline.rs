@@ -48,7 +48,8 @@ fn of_commit(commit: &Commit, filter: &HistoryFilter) -> Vec<HistoryEntry> {
     let trailers = commit.trailers();
     let trailer = |name: &str| trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     // Trailers are about the whole commit, and hold for each of its lines.
-    let (desired, runner) = (trailer(DESIRED_COMMIT), trailer(RUNNER));
+    let desired = trailer(DESIRED_COMMIT);
+    let runner = trailer(RUNNER);
     parse_message(commit)
         .into_iter()
         .filter(|transition| filter.keys.is_empty() || filter.keys.contains(&transition.key))

@@ -40,7 +40,8 @@ impl ShownWork {
         let root = context.environment.work_home();
         let root = root.unwrap_or_else(|| workspace.repo.cache_dir().join("work"));
         let remote = workspace.remote.clone();
-        let (terms, clock) = (ResultTerms::default(), Arc::new(SystemClock));
+        let terms = ResultTerms::default();
+        let clock = Arc::new(SystemClock);
         let place = WorkPlace { root: &root, shared: None };
         let workspaces = Workspaces::new(workspace.repo.common_dir(), remote, place, terms, clock);
         let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
@@ -55,7 +56,8 @@ impl ShownWork {
         let parse = |commit: &str| -> Result<ObjectId, CliError> {
             commit.parse().map_err(|_| CliError::no(format!("{key} names a commit that is malformed")))
         };
-        let (base, commit) = (parse(&base)?, parse(&commit)?);
+        let base = parse(&base)?;
+        let commit = parse(&commit)?;
         for needed in [base, commit] {
             workspaces.ensure(needed, &reference)?;
         }

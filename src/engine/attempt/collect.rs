@@ -115,8 +115,10 @@ fn commit(
     }
     let count = quarantine.changes.len();
     let files = u64::try_from(count).unwrap_or(u64::MAX);
-    let (insertions, deletions) = (quarantine.insertions, quarantine.deletions);
-    let (author, committer) = (order.author.clone(), repo.runner_identity());
+    let insertions = quarantine.insertions;
+    let deletions = quarantine.deletions;
+    let author = order.author.clone();
+    let committer = repo.runner_identity();
     let message = order.message.clone();
     let commit = quarantine.commit(&NewCommit { author, committer, at, message }, repo)?.to_string();
     let base = order.base.to_string();

@@ -10,9 +10,11 @@ use crate::config::Identity;
 use crate::engine::attempt::collect::WorkOrder;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
-use crate::model::{BindingTarget, Digest, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord};
-use crate::plan::{capability, inputs, provider, settings};
-use crate::provider::{Attempt, Brief, OutputContract};
+use crate::model::{
+    BindingTarget, Digest, Duration, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord,
+};
+use crate::plan::{capability, inputs, provider, settings, unapproved};
+use crate::provider::{Attempt, Brief, OutputContract, UpstreamWork};
 use crate::record::results_ref;
 use crate::run::parameter::hint;
 use crate::run::{AttemptName, CompiledPlan};
@@ -113,12 +115,19 @@ impl AttemptFactory {
             base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
         let idempotency_key = format!("{uid}/{id}/{}", claim.attempt_id());
         let work = work_key(uid, id, state, &commit);
+        // A delivery is claimed on what it delivers; without a base of its own, nothing before it changed a file.
+        let upstream = state.and_then(|state| state.extensions.base.clone());
         let order = WorkOrder {
             base,
             reference: results_ref(&claim.key),
             author: self.author(&claim.target.provider),
             message: message(claim, node, &idempotency_key, &work),
         };
+        let upstream = Arc::new(UpstreamWork {
+            merger: upstream.as_ref().and_then(|_| self.workspaces.merger(&order, &commit)),
+            commit: upstream,
+            unapproved: unapproved(&claim.compiled, status, claim.node),
+        });
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;
         Ok(Attempt {
@@ -135,10 +144,11 @@ impl AttemptFactory {
             inputs,
             declared_outputs: node.outputs.clone(),
             criteria: node.acceptance_criteria.clone(),
-            timeout: node.timeout.as_ref().map(crate::model::Duration::span),
+            timeout: node.timeout.as_ref().map(Duration::span),
             commit,
             // Below the attempt's name too: the log of a lost runner's attempt is not written over.
             run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id()),
+            upstream,
             workspace: self.workspaces.of(order),
             handle: state.and_then(|state| state.extensions.handle.clone()),
             // Set where remote work is polled; what is about to start has no age.
@@ -162,16 +172,20 @@ fn no_address(name: &str) -> String {
 fn message(claim: &Claim, node: &Node, attempt: &str, work: &str) -> String {
     let description = node.description.as_deref().unwrap_or_default().trim();
     let first = description.lines().next().unwrap_or_default();
+    let ResourceKey { namespace, name, .. } = &claim.key;
     let subject = match (&node.name, first) {
-        (Some(name), _) => name.clone(),
-        (None, "") => format!("Work on {}", node.id),
+        (Some(title), _) => title.clone(),
+        (None, "") => match claim.target.provider.strip_prefix("merge://") {
+            // As `git merge` says it, with the name by which the work is found.
+            Some(branch) => format!("Merge {namespace}/{name} into {branch}"),
+            None => format!("Work on {}", node.id),
+        },
         (None, first) => first.to_owned(),
     };
     // Control characters would end the subject, or a trailer.
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let body = if description.is_empty() || description == subject { "" } else { description };
     let gap = if body.is_empty() { "" } else { "\n\n" };
-    let ResourceKey { namespace, name, .. } = &claim.key;
     let provider = plain(&claim.target.provider);
     format!(
         "{}{gap}{body}\n\nPlanspec-Execution: {namespace}/{name}\nPlanspec-Node: {}\nPlanspec-Attempt: {attempt}\n\

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn what_was_under_way_at_the_first_fault_met_the_same_moment() {
-        let (mut health, now) = (RunnerHealth::default(), Instant::now());
+        let mut health = RunnerHealth::default();
+        let now = Instant::now();
         assert_eq!(health.note(1, 4, &fault(), now), None);
         assert_eq!(health.note(3, 4, &fault(), now), None);
         assert_eq!(health.most(), usize::MAX);
@@ -163,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_process_that_ran_in_between_shows_that_the_machine_works() {
-        let (mut health, now) = (RunnerHealth::default(), Instant::now());
+        let mut health = RunnerHealth::default();
+        let now = Instant::now();
         assert_eq!(health.note(1, 1, &fault(), now), None);
         assert_eq!(health.note(2, 2, &success(), now), None);
         assert_eq!(health.note(3, 3, &fault(), now), None);
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_commit_that_cannot_be_had_says_nothing_about_the_machine() {
-        let (mut health, now) = (RunnerHealth::default(), Instant::now());
+        let mut health = RunnerHealth::default();
+        let now = Instant::now();
         for number in 1..10 {
             let message = "503".to_owned();
             let report = AttemptOutcome::RunnerFailed { fault: RunnerFault::Commit, message, begun: false };
@@ -185,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_runner_that_stays_tries_one_node_after_ever_longer_pauses() {
-        let (mut health, now) = (RunnerHealth::default(), Instant::now());
+        let mut health = RunnerHealth::default();
+        let now = Instant::now();
         health.note(1, 1, &fault(), now);
         health.note(2, 2, &fault(), now);
         health.try_again(now);

@@ -1,6 +1,7 @@
 //! Attempts of this runner: what was claimed, what a provider is given for it, and where it works.
 
 pub(crate) mod base;
+mod branch_merge;
 pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;

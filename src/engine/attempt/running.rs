@@ -320,7 +320,8 @@ impl Attempts {
     }
 
     fn end_sender(&self, claim: &Claim) -> Option<EndSender> {
-        let (clock, sender) = (Arc::clone(&self.clock), self.sender.clone());
+        let clock = Arc::clone(&self.clock);
+        let sender = self.sender.clone();
         Some(EndSender { key: claim.key.clone(), attempt: claim.name()?, clock, sender })
     }
 
@@ -355,7 +356,8 @@ impl Attempts {
         // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
         // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
-        let (key, provider_name) = (claim.key.clone(), claim.target.provider);
+        let key = claim.key.clone();
+        let provider_name = claim.target.provider;
         let number = self.started;
         let running =
             RunningAttempt { key: key.clone(), node: id.clone(), stop, provider: provider_name, number };

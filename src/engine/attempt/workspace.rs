@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::collect::{ResultTerms, WorkOrder, collect};
@@ -76,6 +77,21 @@ impl Workspaces {
             return Arc::new(SharedFolder(shared.clone()));
         }
         Arc::new(OrderedWorkspace { workspaces: Arc::clone(self), order: Arc::new(order) })
+    }
+
+    /// The remote, where there is one.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    /// Where everything of this repository is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The cache that workspaces borrow from.
@@ -173,13 +189,15 @@ impl Workspace for OrderedWorkspace {
         let tree = copy.tree();
         debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
         let shared = Arc::new(Mutex::new(Some(copy)));
-        let (used, workspaces) = (Arc::clone(&shared), Arc::clone(&self.workspaces));
+        let used = Arc::clone(&shared);
+        let workspaces = Arc::clone(&self.workspaces);
         let give_back = move |_| {
             if let Some(copy) = lock(&used).take() {
                 workspaces.give_back(copy);
             }
         };
-        let (workspaces, order) = (Arc::clone(&self.workspaces), Arc::clone(&self.order));
+        let workspaces = Arc::clone(&self.workspaces);
+        let order = Arc::clone(&self.order);
         let objects = cache.objects();
         let checkout =
             PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
@@ -204,7 +222,7 @@ impl Workspace for OrderedWorkspace {
 
 /// Whose fault it is that a commit cannot be checked out. What is not known to be the commit's is this machine's: a failure
 /// of the work is for good, a claim that is given back is not.
-fn fault_of(error: &GitError) -> WorkspaceFault {
+pub(super) fn fault_of(error: &GitError) -> WorkspaceFault {
     match error {
         GitError::Interrupted => WorkspaceFault::Interrupted,
         GitError::BadTree { .. } | GitError::BadPath { .. } | GitError::RefusedEntry { .. } => {

@@ -9,8 +9,8 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::gate_in_force::in_force;
 use crate::model::{
-    ExecutionPhase, Kind, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec, StatusRecord,
-    required_step,
+    ExecutionPhase, Kind, NodeId, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec,
+    StatusRecord, required_step,
 };
 use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
 
@@ -148,7 +148,7 @@ fn gate_of(
     snapshot: &Snapshot,
     key: &ResourceKey,
     record: &StatusRecord,
-    node: &crate::model::NodeId,
+    node: &NodeId,
 ) -> Result<Option<ResourceKey>, EngineError> {
     let Some(graph) = pinned_graph(snapshot, key, record)? else { return Ok(None) };
     let home = record

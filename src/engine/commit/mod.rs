@@ -9,3 +9,4 @@ pub(crate) mod packing;
 pub(crate) mod publisher;
 pub(crate) mod refusals;
 pub(crate) mod resources;
+pub(crate) mod schedules;

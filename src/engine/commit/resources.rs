@@ -1,4 +1,4 @@
-//! Records of the kinds that run nothing: Plan, Capability, Binding, Gate and Goal. Reads the snapshot, lets `plan`
+//! Records of the kinds that run nothing: Plan, Capability, Binding, Gate, Goal and Schedule. Reads the snapshot, lets `plan`
 //! decide, and says what the record should be.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::engine::EngineError;
+use crate::engine::commit::schedules::{ScheduledRuns, schedule_step};
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force, referrer};
@@ -17,10 +18,11 @@ use crate::git::ObjectId;
 use crate::graph::Topology;
 use crate::index::{Topic, WaitSet};
 use crate::model::{
-    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalSpec, GoalStatus, Kind,
+    BindingTarget, Condition, ConditionStatus, GatePhase, GateStatus, GoalPhase, GoalSpec, GoalStatus, Kind,
     LabelSelector, PlanSpec, ResourceKey, ResourceStatus, Spec, StatusMetadata, StatusRecord, StringMap,
     UnboundReason,
 };
+use crate::plan::GateRequest;
 use crate::plan::derived_status::{binding_status, capability_status, plan_status};
 use crate::plan::goal::{GoalView, PlanView, RunView, deadline, goal_status};
 use crate::provider::Registry;
@@ -38,6 +40,8 @@ pub(crate) enum ResourceStep {
     Put(Box<StatusRecord>, Option<Vec<(PinKind, ObjectId)>>, Option<WaitSet>),
     /// The record should go.
     Remove,
+    /// The record of a Schedule should be this, where it is not yet; with what it starts and forgets.
+    Schedule(Option<Box<StatusRecord>>, Option<Vec<(PinKind, ObjectId)>>, Box<ScheduledRuns>),
 }
 
 /// Plans a resource that is not an execution. `old` is its record.
@@ -62,6 +66,13 @@ pub(crate) fn plan_resource(
         return Ok(if gone { ResourceStep::Remove } else { ResourceStep::Same(None) });
     };
     let metadata = observe(key, &loaded.declared, &snapshot.desired, old);
+    if let Spec::Schedule(spec) = &loaded.resource.spec {
+        let (status, runs) = schedule_step(snapshot, &loaded, spec, &metadata, old, now)?;
+        let record = StatusRecord { metadata, status: ResourceStatus::Schedule(status) };
+        let same = old == Some(&record) && !snapshot.is_broken(key)?;
+        let pins = pins_for(&loaded.declared, old.map(|old| &old.metadata));
+        return Ok(ResourceStep::Schedule((!same).then(|| Box::new(record)), pins, Box::new(runs)));
+    }
     let mut settled = WaitSet::default();
     let status = status_of(snapshot, registry, newer, key, &loaded, &metadata, old, now, &mut settled)?;
     let record = StatusRecord { metadata, status };
@@ -152,7 +163,7 @@ fn status_of(
             for needed in &spec.requirements {
                 settled.on(&Topic::Resource(needed.reference().key(Kind::Capability, &key.namespace)));
             }
-            let exists = |needed: &ResourceKey| matches!(snapshot.index.declared(needed), Ok(Some(_)));
+            let exists = |needed: &ResourceKey| matches!(snapshot.declared(needed), Ok(Some(_)));
             let metadata = &loaded.resource.metadata;
             ResourceStatus::Capability(capability_status(metadata, spec, exists, generation, previous, now))
         }
@@ -172,7 +183,7 @@ fn status_of(
                 old.and_then(|old| if let ResourceStatus::Goal(old) = old { Some(old) } else { None });
             ResourceStatus::Goal(goal_of(snapshot, newer, key, spec, metadata, previous, now, settled)?)
         }
-        Spec::Gate(_) | Spec::Execution(_) => {
+        Spec::Gate(_) | Spec::Execution(_) | Spec::Schedule(_) => {
             return Err(EngineError::Refused(format!("{key} is not planned like this")));
         }
     })
@@ -250,7 +261,7 @@ fn goal_of(
         })
         .collect();
     let status = goal_status(&view, &plans, &runs, previous, now);
-    if !matches!(status.phase, crate::model::GoalPhase::Succeeded | crate::model::GoalPhase::Failed) {
+    if !matches!(status.phase, GoalPhase::Succeeded | GoalPhase::Failed) {
         // A deadline that has passed is in the status already, and would wake the goal at every pass.
         settled.wake = deadline(&view).filter(|&end| end > now);
     }
@@ -343,7 +354,7 @@ pub(crate) type RecordUpdate = (Option<Arc<StatusRecord>>, StatusRecord);
 pub(crate) fn gate_waiting(
     snapshot: &Snapshot,
     newer: PendingRecords<'_>,
-    demand: &crate::plan::GateRequest,
+    demand: &GateRequest,
     now: Timestamp,
 ) -> Result<Option<RecordUpdate>, EngineError> {
     // Two Executions may come to one gate in one commit, and the second stands on what the first has put.

@@ -10,8 +10,10 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::metadata::first_seen;
 use crate::engine::snapshot::pin::sources;
 use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
+use crate::git::ObjectId;
 use crate::model::{PinnedGraph, ResourceKey};
 use crate::plan::{LeaseState, lease_state};
+use crate::record::PinKind;
 use crate::run::ExecutionChange;
 
 /// Pins an Execution to what the desired branch holds now, where that is the same spec and the same graph.
@@ -53,6 +55,10 @@ pub(super) fn accept(
             .push(format!("execution/{} is pinned to merged state; there is nothing to accept", key.name));
         return Ok(effect);
     };
+    if snapshot.present(key)?.is_some_and(|declared| declared.derived) {
+        // Its uid is made of that of its owner, which a rewritten branch gives another one.
+        return refuse(format!("{key} was made by its owner, and cannot be pinned anew ({why}); cancel it"));
+    }
     let (graph, pins) = now_declared(snapshot, key, &target, &pinned)?;
     let commit = snapshot.desired.id;
     let named = snapshot.merged.was_named(&snapshot.repo, commit, key, &target.metadata().uid, commit)?;
@@ -67,7 +73,7 @@ pub(super) fn accept(
     Ok(effect)
 }
 
-type NewPin = (PinnedGraph, Vec<(crate::record::PinKind, crate::git::ObjectId)>);
+type NewPin = (PinnedGraph, Vec<(PinKind, ObjectId)>);
 
 /// The pin of what is declared now. It has to be what was pinned: an approval, or a node that has ended, would else stand for
 /// something that nobody has seen.

@@ -12,7 +12,7 @@ use crate::engine::snapshot::metadata::observe;
 use crate::engine::snapshot::pin::program_of;
 use crate::git::ObjectId;
 use crate::model::{ExecutionStatus, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
-use crate::plan::Draft;
+use crate::plan::{Draft, sum_groups};
 use crate::record::PinKind;
 use crate::run::{CompiledPlan, ExecutionChange, derive_phase};
 
@@ -31,7 +31,7 @@ pub(super) struct DecisionTarget {
 impl DecisionTarget {
     pub(super) fn open(snapshot: &Snapshot, key: &ResourceKey) -> Result<Self, EngineError> {
         let Some(record) = snapshot.record(key)? else {
-            let declared = snapshot.index.declared(key)?.is_some();
+            let declared = snapshot.declared(key)?.is_some();
             let hint = if declared { "; it has not been observed yet: run `planspec reconcile`" } else { "" };
             return refuse(format!("there is no {key} on the status branch{hint}"));
         };
@@ -93,7 +93,7 @@ impl DecisionTarget {
     /// Completes the status and puts it into the commit.
     pub(super) fn close(mut self, verdict: &mut DecisionEffect, actor: &Actor<'_>, word: &str, said: &str) {
         if let Some(compiled) = &self.compiled {
-            crate::plan::sum_groups(compiled, &mut self.draft, actor.at);
+            sum_groups(compiled, &mut self.draft, actor.at);
         }
         derive_phase(self.compiled.as_deref(), &mut self.draft.status, actor.at);
         let old = self.record.as_ref().and_then(|record| record.execution()).map(|status| status.phase);

@@ -9,7 +9,7 @@ use super::step::{CheckedPin, PreparedStep};
 use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;
-use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord};
+use crate::model::{Duration, ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord};
 use crate::plan::{CancelResult, LeaseTerms};
 use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
@@ -181,6 +181,6 @@ pub(crate) fn terms(snapshot: &Snapshot) -> LeaseTerms {
     // On a remote each renewal is a push, and hosts recommend at most six of them a minute.
     let default = std::time::Duration::from_secs(if snapshot.remote { 300 } else { 60 });
     let config = &snapshot.config.lease;
-    let duration = config.duration.as_ref().map_or(default, crate::model::Duration::span);
+    let duration = config.duration.as_ref().map_or(default, Duration::span);
     LeaseTerms { duration, skew: config.skew.span(), longest: config.longest.span() }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::index::Declaration;
-use crate::model::{Condition, ConditionStatus, ExecutionStatus};
+use crate::model::{Condition, ConditionStatus, ExecutionStatus, PersonRequest};
 
 /// The type of the condition that says so on the record.
 const CONDITION: &str = "SpecChanged";
@@ -17,10 +17,10 @@ pub(crate) fn is_noted(status: &ExecutionStatus) -> bool {
 }
 
 /// The request that the removal of a manifest stands for.
-pub(crate) fn removed_request(now: Timestamp) -> crate::model::PersonRequest {
+pub(crate) fn removed_request(now: Timestamp) -> PersonRequest {
     let comment = Some("the manifest was removed".to_owned());
     // No person asked for it; the name says that the reconciler concluded it.
-    crate::model::PersonRequest { by: "planspec".to_owned(), at: now, comment }
+    PersonRequest { by: "planspec".to_owned(), at: now, comment }
 }
 
 /// An Execution's spec never changes: a newer manifest is reported, and what is pinned stays in force.

@@ -20,7 +20,8 @@ use crate::engine::snapshot::pin_check::{PinCheck, check, check_commit, node_dif
 use crate::git::ObjectId;
 use crate::index::{Declaration, WaitSet};
 use crate::model::{
-    Condition, ExecutionStatus, NodeId, NodeReason, PIN_MISMATCH, PinnedGraph, ResourceKey, Waiting, after,
+    Condition, ConditionStatus, ExecutionStatus, NodeId, NodeReason, NodeStatus, PIN_MISMATCH, PinnedGraph,
+    ResourceKey, Waiting, after, spec_digest,
 };
 use crate::plan::{LeaseState, hold, lease_state};
 use crate::record::PinKind;
@@ -145,7 +146,7 @@ impl ActiveExecution {
             graph_digest: compiled.plan.digest(),
             goal,
         };
-        match doubt(snapshot, &self.key, &graph, &pins)? {
+        match doubt(snapshot, declared, &self.key, &graph, &pins)? {
             MergedAnswer::Yes => {}
             MergedAnswer::No(why) => {
                 return Ok(Err(held(held_back(step, PIN_MISMATCH, &why, Vec::new(), now))));
@@ -153,7 +154,14 @@ impl ActiveExecution {
             MergedAnswer::Unknown(why) => return Ok(Err(self.unknown(snapshot, why, now))),
         }
         // Nothing of it has started, so a newer spec replaces the one that was seen first; from here on it is immutable.
-        step.draft.status.spec_hash = Some(declared.spec_digest.clone());
+        let spec_hash = match declared.derived {
+            true => {
+                step.draft.status.extensions.spec = Some(Box::new(compiled.spec.clone()));
+                spec_digest(&compiled.spec)
+            }
+            false => declared.spec_digest.clone(),
+        };
+        step.draft.status.spec_hash = Some(spec_hash.clone());
         step.draft.status.conditions.retain(|condition| condition.kind != "SpecChanged");
         // The digest goes along, since approvals are for this graph and no other (Invariant 11).
         let nodes = Arc::clone(&compiled.ids);
@@ -163,7 +171,7 @@ impl ActiveExecution {
         self.checked = Some(CheckedPin {
             desired: snapshot.desired.id,
             uid: step.metadata.uid.clone(),
-            spec_hash: Some(declared.spec_digest.clone()),
+            spec_hash: Some(spec_hash),
             pinned: graph,
         });
         Ok(Ok(step))
@@ -260,6 +268,7 @@ impl ActiveExecution {
 /// there may come from the status branch.
 fn doubt(
     snapshot: &Snapshot,
+    declared: &Declaration,
     key: &ResourceKey,
     graph: &PinnedGraph,
     pins: &[(PinKind, ObjectId)],
@@ -268,9 +277,10 @@ fn doubt(
         let key = match kind {
             PinKind::Plan => &graph.plan,
             PinKind::Goal => graph.goal.as_ref().unwrap_or(key),
+            PinKind::Owner => declared.owners.first().unwrap_or(key),
             PinKind::Execution | PinKind::Manifest => key,
         };
-        if snapshot.index.declared(key)?.is_some_and(|declared| declared.quarantined.is_some()) {
+        if snapshot.declared(key)?.is_some_and(|declared| declared.quarantined.is_some()) {
             let answer = was_in_force(snapshot, snapshot.desired.id, key, *blob)?;
             if answer != MergedAnswer::Yes {
                 return Ok(answer);
@@ -309,8 +319,7 @@ fn held(step: PreparedStep) -> ExecutionStep {
 fn cancel_all(step: &mut PreparedStep, now: Timestamp) {
     let nodes: Vec<NodeId> = step.draft.status.node_statuses.keys().cloned().collect();
     for node in nodes {
-        let away =
-            step.draft.status.node_statuses.get(&node).is_some_and(crate::model::NodeStatus::is_remote);
+        let away = step.draft.status.node_statuses.get(&node).is_some_and(NodeStatus::is_remote);
         let note =
             if away { "; its work elsewhere is not called off, because the pin does not hold" } else { "" };
         let message = format!("cancelled{note}");
@@ -323,7 +332,7 @@ fn note_mismatch(status: &mut ExecutionStatus, why: &str, now: Timestamp) -> boo
         &mut status.conditions,
         Condition {
             kind: PIN_MISMATCH.to_owned(),
-            status: crate::model::ConditionStatus::True,
+            status: ConditionStatus::True,
             reason: "NotMerged".to_owned(),
             message: why.to_owned(),
             last_transition_time: now,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tracing::info;
 
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
@@ -18,7 +19,7 @@ use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
 use crate::index::Declaration;
-use crate::model::{ExecutionStatus, NodePhase};
+use crate::model::{ExecutionStatus, NodePhase, PersonRequest};
 use crate::plan::{Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_execution};
 use crate::run::{AttemptName, CompiledPlan, ExecutionChange};
 
@@ -114,11 +115,14 @@ impl ActiveExecution {
             let run_id = metadata.uid.clone();
             draft.execution(ExecutionChange::Queue { spec_hash, run_id }, planner.now);
             draft.status.observed_generation = Some(metadata.generation);
-        } else if let Some(declared) = declared {
+        } else if let Some(declared) = declared.filter(|declared| !declared.derived) {
             noted |= note_immutable(&mut draft.status, declared, planner.now);
             // Where it stands and no more: the generation of an Execution never grows, because its spec never
             // changes (Invariant 9).
             note_source(&mut metadata, declared);
+        }
+        if let Some(request) = self.replaced(snapshot, &draft.status, planner.now)? {
+            draft.execution(ExecutionChange::RequestCancel(request), planner.now);
         }
         let old = self.record.as_ref().map(|record| &record.metadata);
         let moved = old.is_some_and(|old| *old != metadata);
@@ -137,6 +141,21 @@ impl ActiveExecution {
         let finished = 0;
         let polled = 0;
         Ok(Some(PreparedStep { draft, metadata, pins, compiled, targets, acquired, finished, polled, noted }))
+    }
+
+    /// The request to cancel a run of a Schedule that a later one takes the place of.
+    fn replaced(
+        &self,
+        snapshot: &Snapshot,
+        status: &ExecutionStatus,
+        now: Timestamp,
+    ) -> Result<Option<PersonRequest>, EngineError> {
+        let over = status.phase.is_terminal() || status.extensions.cancel.is_some();
+        let Some(record) = self.record.as_deref().filter(|_| !over) else { return Ok(None) };
+        let Some(later) = snapshot.replaced_by(record)? else { return Ok(None) };
+        info!(execution = %self.key, by = %later, "cancel run: its schedule replaces it");
+        let comment = Some(format!("replaced by {}", later.name));
+        Ok(Some(PersonRequest { by: "planspec".to_owned(), at: now, comment }))
     }
 
     /// Takes the lease where it is free. Says until when it is another's.

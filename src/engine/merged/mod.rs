@@ -2,12 +2,14 @@
 //! which more people may push than the desired one, is held against it: what it pins runs only if it was merged (Invariant
 //! 14).
 
+mod derived;
 mod fetch;
 mod history;
 mod manifests;
 
 use uuid::Uuid;
 
+pub(crate) use self::derived::{derived_uid, expected_spec, reference_from};
 pub(crate) use self::history::MergedHistory;
 
 use crate::git::ObjectId;

@@ -14,6 +14,7 @@ use crate::engine::clock::ClockReading;
 use crate::engine::commit::builder::CommitBuilder;
 use crate::engine::commit::dashboard;
 use crate::engine::commit::resources::{ResourceStep, gate_waiting, plan_resource, priority_of};
+use crate::engine::commit::schedules::ScheduledRuns;
 use crate::engine::execution::active::terms;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::execution::waiting::wait_set;
@@ -117,6 +118,20 @@ impl Driver<'_> {
             ResourceStep::Put(record, pins, waits) => {
                 assembly.put_pinned(old.as_deref(), *record, pins, None, now);
                 self.queue.leave(key, waits);
+            }
+            ResourceStep::Schedule(record, pins, runs) => {
+                let ScheduledRuns { started, forgotten, waits } = *runs;
+                if let Some(record) = record {
+                    assembly.put_pinned(old.as_deref(), *record, pins, None, now);
+                }
+                // In the commit of the Schedule that says so: whoever reads it finds both or neither (Invariant 3).
+                if let Some(started) = started {
+                    assembly.put(None, started, None, now);
+                }
+                for record in forgotten.iter().filter(|record| self.queue.get(&record.key()).is_none()) {
+                    assembly.remove(record, now);
+                }
+                self.queue.leave(key, Some(waits));
             }
             ResourceStep::Remove => {
                 if let Some(old) = old {
@@ -261,7 +276,7 @@ impl Driver<'_> {
         let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
         assembly.put_execution(old, step, Arc::new(step.record()), now);
         // The phase of a goal follows from its Executions, and goes into the same commit as theirs.
-        let goal = self.snapshot.index.declared(key)?.and_then(|declared| declared.goal);
+        let goal = self.snapshot.declared(key)?.and_then(|declared| declared.goal);
         self.queue.add(goal);
         Ok(())
     }
@@ -291,7 +306,7 @@ fn priority(snapshot: &Snapshot, execution: &ResourceKey) -> Result<u16, EngineE
     if let Some(known) = snapshot.answers.priority(execution) {
         return Ok(known);
     }
-    let goal = snapshot.index.declared(execution)?.and_then(|declared| declared.goal);
+    let goal = snapshot.declared(execution)?.and_then(|declared| declared.goal);
     let priority = priority_of(snapshot, goal.as_ref())?;
     snapshot.answers.keep_priority(execution, priority);
     Ok(priority)

@@ -146,7 +146,7 @@ impl Driver<'_> {
     /// merged it expects one. Once it is recorded as a condition it was said.
     fn note_edited(&mut self, key: &ResourceKey) -> Result<(), EngineError> {
         let (Some(declared), Some(known)) =
-            (self.snapshot.index.declared(key)?, self.snapshot.index.recorded(key)?)
+            (self.snapshot.declared(key)?, self.snapshot.index.recorded(key)?)
         else {
             return Ok(());
         };
@@ -216,7 +216,7 @@ impl Driver<'_> {
             keys.extend(self.snapshot.index.waiters(topic)?);
         }
         if key.kind == Kind::Execution
-            && let Some(goal) = self.snapshot.index.declared(key)?.and_then(|declared| declared.goal)
+            && let Some(goal) = self.snapshot.declared(key)?.and_then(|declared| declared.goal)
         {
             keys.push(goal);
         }

@@ -1,5 +1,6 @@
 //! Publishing a commit, and what follows: emitted events and started attempts, or, after a lost race, another plan.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
-use crate::model::{ExecutionPhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, Kind, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::record::Batch;
 use crate::run::{Change, ExecutionChange};
 
@@ -166,6 +167,13 @@ impl Driver<'_> {
             let at = self.clock.now();
             self.emit(Event::Published { at, commit: commit.to_string(), subject });
         }
+        // An Execution without a step was made by this very commit.
+        let stepped: BTreeSet<ResourceKey> = steps.iter().map(|(key, _)| key.clone()).collect();
+        for key in changed.iter().filter(|key| key.kind == Kind::Execution && !stepped.contains(*key)) {
+            self.queue.add([key.clone()]);
+            let siblings = self.siblings(key)?;
+            self.queue.add(siblings);
+        }
         for (key, step) in steps {
             self.step_delivered(&key, &step, puts.get(&key).cloned().flatten(), reading);
         }
@@ -177,6 +185,19 @@ impl Driver<'_> {
             self.catch_up()?;
         }
         Ok(())
+    }
+
+    /// The Executions of this runner that the same owner made: they may have to give way to a new one.
+    fn siblings(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
+        let Some(declared) = self.snapshot.declared(key)?.filter(|declared| declared.derived) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for owner in &declared.owners {
+            found.extend(self.snapshot.derived_from(owner)?.into_iter().map(|(_, record)| record.key()));
+        }
+        found.retain(|other| self.queue.get(other).is_some());
+        Ok(found)
     }
 
     fn step_delivered(

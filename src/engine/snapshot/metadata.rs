@@ -67,9 +67,10 @@ pub(crate) fn first_seen(key: &ResourceKey, desired: &Commit) -> StatusMetadata 
         // Records keep milliseconds; a finer time would differ from itself once it is read back.
         creation_timestamp: whole_millis(desired.committer_time),
         annotations: StringMap::new(),
+        owner_references: Vec::new(),
     }
 }
 
-fn whole_millis(at: Timestamp) -> Timestamp {
+pub(crate) fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }

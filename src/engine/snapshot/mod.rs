@@ -1,6 +1,7 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
 pub(crate) mod capabilities;
+mod derived;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
 mod large_records;
@@ -254,10 +255,10 @@ impl Snapshot {
 
     /// The declaration of a resource; none when an owner of it is gone.
     pub(crate) fn present(&self, key: &ResourceKey) -> Result<Option<Declaration>, EngineError> {
-        let Some(declared) = self.index.declared(key)? else { return Ok(None) };
+        let Some(declared) = self.declared(key)? else { return Ok(None) };
         // What is owned goes with its owner, without a deletion of its own in the same commit.
         for owner in &declared.owners {
-            if self.index.declared(owner)?.is_none() {
+            if self.declared(owner)?.is_none() {
                 return Ok(None);
             }
         }
@@ -266,8 +267,11 @@ impl Snapshot {
 
     /// The declaration of a resource, with the resource itself.
     pub(crate) fn resource(&self, key: &ResourceKey) -> Result<Option<LoadedResource>, EngineError> {
-        let Some(declared) = self.index.declared(key)? else { return Ok(None) };
-        let resource = self.read(declared.blob, &declared.source.path, key)?;
+        let Some(declared) = self.declared(key)? else { return Ok(None) };
+        let resource = match declared.derived {
+            true => self.derived(key)?,
+            false => self.read(declared.blob, &declared.source.path, key)?,
+        };
         Ok(resource.map(|resource| LoadedResource { resource, declared }))
     }
 

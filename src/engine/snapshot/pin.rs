@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::engine::EngineError;
+use crate::engine::merged::expected_spec;
 use crate::engine::snapshot::Snapshot;
 use crate::git::ObjectId;
 use crate::graph::GraphError;
 use crate::index::Declaration;
-use crate::model::{Kind, PinnedGraph, Resource, ResourceKey, Spec};
+use crate::model::{DerivedExecution, Kind, PIN_MISMATCH, PinnedGraph, Resource, ResourceKey, Spec};
 use crate::record::PinKind;
 use crate::run::{CompileError, CompiledPlan, PlanSources};
 
@@ -19,6 +20,8 @@ pub(crate) struct PinnedManifests {
     pub(crate) execution: Resource,
     pub(crate) plan: Resource,
     pub(crate) goal: Option<Resource>,
+    /// What made it, where it is a derived one.
+    pub(crate) owner: Option<(DerivedExecution, Resource)>,
     /// The blobs that hold them.
     pub(crate) blobs: Vec<(ResourceKey, ObjectId)>,
 }
@@ -37,14 +40,22 @@ pub(crate) fn manifests_of(
         snapshot.read(blob, "pinned", key)
     };
     // All from the status branch, and nothing from what is declared now (Invariant 9).
-    let execution = read(blobs.execution, key)?;
+    let record = snapshot.record(key)?;
+    let derived = record.as_ref().and_then(|record| Some((DerivedExecution::of(record)?, &record.metadata)));
+    let (execution, owner) = match derived {
+        Some((derived, metadata)) => {
+            let Some(owner) = read(blobs.owner, &derived.owner_key(&key.namespace))? else { return Ok(None) };
+            (Some(derived.clone().resource(metadata)), Some((derived, owner)))
+        }
+        None => (read(blobs.execution, key)?, None),
+    };
     let plan = read(blobs.plan, &pinned.plan)?;
     let goal = match &pinned.goal {
         Some(key) => read(blobs.goal, key)?,
         None => None,
     };
     let (Some(execution), Some(plan)) = (execution, plan) else { return Ok(None) };
-    Ok(Some(PinnedManifests { execution, plan, goal, blobs: held }))
+    Ok(Some(PinnedManifests { execution, plan, goal, owner, blobs: held }))
 }
 
 impl PinnedManifests {
@@ -79,10 +90,55 @@ pub(crate) fn sources(
     key: &ResourceKey,
     declared: &Declaration,
 ) -> Result<Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite>, EngineError> {
+    if declared.derived {
+        return derived_sources(snapshot, key);
+    }
     // The blob that the index names: of a quarantined manifest its last good version.
     let Some(execution) = snapshot.read(declared.blob, &declared.source.path, key)? else {
         return Ok(Err(("ManifestLost", "its manifest cannot be read".to_owned(), Vec::new())));
     };
+    let found = plan_and_goal(snapshot, key, &execution)?;
+    Ok(found.and_then(|(plan, goal, mut pins)| {
+        pins.push((PinKind::Execution, declared.blob));
+        compile(key, execution, plan, goal, pins)
+    }))
+}
+
+/// The same for a derived Execution: what its owner makes now, whatever the record says.
+#[allow(clippy::type_complexity, reason = "as above")]
+fn derived_sources(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+) -> Result<Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite>, EngineError> {
+    let lost = || Ok(Err(("ManifestLost", "its record cannot be read".to_owned(), Vec::new())));
+    let Some(record) = snapshot.record(key)? else { return lost() };
+    let Some(derived) = DerivedExecution::of(&record) else { return lost() };
+    let owner_key = derived.owner_key(&key.namespace);
+    let Some(owner) = snapshot.resource(&owner_key)? else {
+        return Ok(Err(("OwnerNotFound", format!("there is no {owner_key}"), vec![owner_key])));
+    };
+    let mut execution = derived.clone().resource(&record.metadata);
+    let found = plan_and_goal(snapshot, key, &execution)?;
+    Ok(found.and_then(|(plan, goal, mut pins)| {
+        let named = (key, record.metadata.uid.as_str());
+        match expected_spec(named, &derived, &owner.resource, &plan, goal.as_ref()) {
+            // The owner may have been changed since; nothing of the Execution has started, so the newer one counts.
+            Ok(spec) => execution.spec = Spec::Execution(spec),
+            Err(why) => return Err((PIN_MISMATCH, why, vec![owner_key])),
+        }
+        pins.push((PinKind::Owner, owner.declared.blob));
+        compile(key, execution, plan, goal, pins)
+    }))
+}
+
+type PlanAndGoal = (Resource, Option<Resource>, Vec<(PinKind, ObjectId)>);
+
+/// The plan and the goal of an Execution as they are declared now, and the blobs that hold them.
+fn plan_and_goal(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    execution: &Resource,
+) -> Result<Result<PlanAndGoal, MissingPrerequisite>, EngineError> {
     let Spec::Execution(spec) = &execution.spec else {
         return Ok(Err(("ManifestLost", "its manifest has another kind".to_owned(), Vec::new())));
     };
@@ -91,7 +147,7 @@ pub(crate) fn sources(
         // It waits for the plan by its name, and is woken when that arrives.
         return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
     };
-    let mut pins = vec![(PinKind::Execution, declared.blob), (PinKind::Plan, plan.declared.blob)];
+    let mut pins = vec![(PinKind::Plan, plan.declared.blob)];
     let mut goal = None;
     if let Some(reference) = &spec.goal_ref {
         let goal_key = reference.key(Kind::Goal, &key.namespace);
@@ -102,14 +158,25 @@ pub(crate) fn sources(
         pins.push((PinKind::Goal, found.declared.blob));
         goal = Some(found.resource);
     }
-    Ok(match assemble(key, execution, plan.resource, goal) {
+    Ok(Ok((plan.resource, goal, pins)))
+}
+
+fn compile(
+    key: &ResourceKey,
+    execution: Resource,
+    plan: Resource,
+    goal: Option<Resource>,
+    pins: Vec<(PinKind, ObjectId)>,
+) -> Result<(CompiledPlan, Vec<(PinKind, ObjectId)>), MissingPrerequisite> {
+    let plan_key = plan.key();
+    match assemble(key, execution, plan, goal) {
         Ok(compiled) => Ok((compiled, pins)),
         // The plan is sound; it is the execution that gives something else than the plan asks for.
         Err(error @ CompileError::Parameters(_)) => {
             Err(("ParametersInvalid", error.to_string(), vec![plan_key]))
         }
         Err(error) => Err(("PlanInvalid", format!("{plan_key}: {error}"), vec![plan_key])),
-    })
+    }
 }
 
 fn assemble(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Snapshot;
 use super::pin::{NOT_THERE, PinnedManifests, manifests_of};
 use crate::engine::EngineError;
-use crate::engine::merged::MergedAnswer;
+use crate::engine::merged::{MergedAnswer, expected_spec};
 use crate::git::ObjectId;
 use crate::model::{ExecutionStatus, Kind, PinnedGraph, ResourceKey, Spec, StatusMetadata};
 use crate::run::CompiledPlan;
@@ -39,10 +39,20 @@ pub(crate) fn check(
     if let Some(why) = contradiction(key, status, pinned, &manifests) {
         return Ok(PinCheck::Mismatch(why));
     }
+    if let Some((derived, owner)) = &manifests.owner {
+        let named = (key, metadata.uid.as_str());
+        match expected_spec(named, derived, owner, &manifests.plan, manifests.goal.as_ref()) {
+            Err(why) => return Ok(PinCheck::Mismatch(why)),
+            Ok(spec) if spec != derived.spec => {
+                return Ok(PinCheck::Mismatch(format!("{} makes another spec", owner.key())));
+            }
+            Ok(_) => {}
+        }
+    }
     let Ok(commit) = pinned.commit.parse::<ObjectId>() else {
         return Ok(PinCheck::Mismatch("the pinned commit is no commit id".to_owned()));
     };
-    match was_merged(snapshot, key, metadata, commit, &manifests.blobs)? {
+    match was_merged(snapshot, key, metadata, commit, &manifests)? {
         MergedAnswer::No(why) => return Ok(PinCheck::Mismatch(why)),
         MergedAnswer::Unknown(why) => return Ok(PinCheck::Unknown(why)),
         MergedAnswer::Yes => {}
@@ -104,18 +114,25 @@ fn was_merged(
     key: &ResourceKey,
     metadata: &StatusMetadata,
     commit: ObjectId,
-    blobs: &[(ResourceKey, ObjectId)],
+    manifests: &PinnedManifests,
 ) -> Result<MergedAnswer, EngineError> {
-    let (repo, desired) = (&snapshot.repo, snapshot.desired.id);
+    let repo = &snapshot.repo;
+    let desired = snapshot.desired.id;
     let tip = snapshot.merged.was_tip(repo, desired, commit)?;
     if tip != MergedAnswer::Yes {
         return Ok(tip);
     }
-    let named = snapshot.merged.was_named(repo, desired, key, &metadata.uid, commit)?;
+    // The uid of a derived Execution was made of that of its owner, and names no commit by itself.
+    let named = match &manifests.owner {
+        Some((derived, owner)) => {
+            snapshot.merged.was_named(repo, desired, &owner.key(), &derived.owner.uid, commit)?
+        }
+        None => snapshot.merged.was_named(repo, desired, key, &metadata.uid, commit)?,
+    };
     if named != MergedAnswer::Yes {
         return Ok(named);
     }
-    for (key, blob) in blobs {
+    for (key, blob) in &manifests.blobs {
         let held = was_in_force(snapshot, commit, key, *blob)?;
         if held != MergedAnswer::Yes {
             return Ok(held);

@@ -294,7 +294,8 @@ mod tests {
     #[test]
     fn a_file_that_may_be_run_stays_one() {
         let (_dir, repo) = repo();
-        let (old, new) = (repo.write_blob(b"1").unwrap(), repo.write_blob(b"2").unwrap());
+        let old = repo.write_blob(b"1").unwrap();
+        let new = repo.write_blob(b"2").unwrap();
         let base = raw(&repo, &[("100755", "run", old)]);
         let tree = repo.edit_tree(Some(base), &Files::from([("run".into(), Some(new))])).unwrap();
         let entry = repo.entry(tree, "run").unwrap().unwrap();

@@ -88,9 +88,11 @@ mod tests {
         let person = Signature { name: "Wendy".into(), email: "wendy@example.com".into() };
         let commit =
             |text: &str| repo.write_commit(tree, &[], text, &person, jiff::Timestamp::UNIX_EPOCH).unwrap();
-        let (one, two) = (commit("one"), commit("two"));
+        let one = commit("one");
+        let two = commit("two");
         let update = |name: &str, expected, new| RefUpdate { reference: name.to_owned(), expected, new };
-        let (kept, status) = ("refs/planspec/results/t/e", "refs/heads/planspec/status");
+        let kept = "refs/planspec/results/t/e";
+        let status = "refs/heads/planspec/status";
         assert!(repo.swap_refs(&[update(kept, None, one), update(status, None, one)], "test").unwrap());
         let stale = [update(kept, Some(one), two), update(status, Some(two), one)];
         assert!(!repo.swap_refs(&stale, "test").unwrap());

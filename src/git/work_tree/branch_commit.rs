@@ -78,7 +78,7 @@ impl Repo {
 
     /// Refuses a branch that another working tree of this repository has checked out: after moving it, `git status` there
     /// would list a reversal of the commit.
-    fn refuse_other_checkouts(&self, branch: &str, reference: &str) -> Result<(), GitError> {
+    pub(super) fn refuse_other_checkouts(&self, branch: &str, reference: &str) -> Result<(), GitError> {
         let common = self.common_dir();
         let linked = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
         let mut others: Vec<PathBuf> = linked.map(|entry| entry.path()).collect();

@@ -1,5 +1,6 @@
 //! Working trees: plain exports of a commit, commits on a checked-out branch, ignored and tracked paths.
 
+mod advance;
 mod branch_commit;
 mod checkout;
 mod show;

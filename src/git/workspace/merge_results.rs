@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use super::object_cache::{ObjectCache, shown};
-use super::quarantine::parse_id;
-use crate::git::{GitError, ObjectId, Repo};
+use super::quarantine::{NewCommit, parse_id};
+use crate::git::{GitError, ObjectId, Repo, Signature};
 
 /// Who merges: nobody in particular, so that the same results always give the same commit.
 const NAME: &str = "planspec";
@@ -32,10 +32,32 @@ impl ObjectCache {
         pinned: ObjectId,
         message: &str,
     ) -> Result<ResultMerge, GitError> {
+        let at: Timestamp = Repo::open(self.dir())?.commit(pinned)?.committer_time;
+        let nobody = || Signature { name: NAME.to_owned(), email: EMAIL.to_owned() };
+        let commit = NewCommit { author: nobody(), committer: nobody(), at, message: message.to_owned() };
+        self.merge_as([ours, theirs], None, pinned, &commit)
+    }
+
+    /// The same in somebody's name, as for a branch that people see: both are in the cache, and `attributes` is the commit
+    /// whose attributes count. `base` is where the two parted, for a clone that is too shallow to find that out.
+    ///
+    /// # Errors
+    /// As for [`Self::merge`].
+    pub fn merge_as(
+        &self,
+        [ours, theirs]: [ObjectId; 2],
+        base: Option<ObjectId>,
+        attributes: ObjectId,
+        commit: &NewCommit,
+    ) -> Result<ResultMerge, GitError> {
         let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"];
-        let (ours_text, theirs_text) = (ours.to_string(), theirs.to_string());
-        let program = self.git().env("GIT_ATTR_SOURCE", pinned.to_string());
-        let output = program.args(args).args([&ours_text, &theirs_text]).run()?;
+        let ours_text = ours.to_string();
+        let theirs_text = theirs.to_string();
+        let mut program = self.git().env("GIT_ATTR_SOURCE", attributes.to_string()).args(args);
+        if let Some(base) = base {
+            program = program.args([format!("--merge-base={base}")]);
+        }
+        let output = program.args([&ours_text, &theirs_text]).run()?;
         let mut parts = output.stdout.split(|byte| *byte == 0).filter(|part| !part.is_empty());
         let tree = parts.next().and_then(parse_id);
         let Some(tree) = tree else {
@@ -45,19 +67,9 @@ impl ObjectCache {
             tracing::debug!(%ours, %theirs, "results conflict");
             return Ok(ResultMerge::Conflicts(parts.map(shown).collect()));
         }
-        let at: Timestamp = Repo::open(self.dir())?.commit(pinned)?.committer_time;
-        let at = format!("{} +0000", at.as_second());
-        let output = self
-            .git()
-            .args(["commit-tree", &tree.to_string(), "-p", &ours_text, "-p", &theirs_text, "-F", "-"])
-            .env("GIT_AUTHOR_NAME", NAME)
-            .env("GIT_AUTHOR_EMAIL", EMAIL)
-            .env("GIT_AUTHOR_DATE", &at)
-            .env("GIT_COMMITTER_NAME", NAME)
-            .env("GIT_COMMITTER_EMAIL", EMAIL)
-            .env("GIT_COMMITTER_DATE", &at)
-            .input(message.as_bytes().to_vec())
-            .run()?;
+        let program =
+            self.git().args(["commit-tree", &tree.to_string(), "-p", &ours_text, "-p", &theirs_text]);
+        let output = commit.signed(program.args(["-F", "-"])).run()?;
         let commit = parse_id(&output.stdout).filter(|_| output.success);
         let commit = commit.ok_or(GitError::Program { doing: "merge results", detail: output.stderr })?;
         self.complete(commit)?;

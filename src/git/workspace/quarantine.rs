@@ -34,6 +34,22 @@ pub struct NewCommit {
     pub message: String,
 }
 
+impl NewCommit {
+    /// A run of `commit-tree` in the name of these people, which reads the message from its input.
+    // By environment: the program would otherwise take what `user.name` says at this moment.
+    pub(super) fn signed(&self, program: GitCommand) -> GitCommand {
+        let at = format!("{} +0000", self.at.as_second());
+        program
+            .env("GIT_AUTHOR_NAME", &self.author.name)
+            .env("GIT_AUTHOR_EMAIL", &self.author.email)
+            .env("GIT_AUTHOR_DATE", &at)
+            .env("GIT_COMMITTER_NAME", &self.committer.name)
+            .env("GIT_COMMITTER_EMAIL", &self.committer.email)
+            .env("GIT_COMMITTER_DATE", &at)
+            .input(self.message.clone().into_bytes())
+    }
+}
+
 /// The changes of a working copy as objects that nobody else sees yet. Dropped, they are gone.
 pub struct Quarantine<'w> {
     copy: &'w WorkingCopy,
@@ -95,7 +111,8 @@ impl<'w> Quarantine<'w> {
     }
 
     fn compare(&mut self) -> Result<(), GitError> {
-        let (base, tree) = (self.base.to_string(), self.tree.to_string());
+        let base = self.base.to_string();
+        let tree = self.tree.to_string();
         let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--full-index"];
         // External programs of attributes would need a configuration, and there is none; said all the same.
         let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv", &base, &tree]);
@@ -164,18 +181,10 @@ impl<'w> Quarantine<'w> {
     /// # Errors
     /// When an object is not as Git's `fsck` wants it, or cannot be written.
     pub fn commit(self, commit: &NewCommit, repo: &Repo) -> Result<ObjectId, GitError> {
-        let at = format!("{} +0000", commit.at.as_second());
-        let (tree, base) = (self.tree.to_string(), self.base.to_string());
-        let program = self
-            .git()
-            .args(["commit-tree", &tree, "-p", &base, "-F", "-"])
-            .env("GIT_AUTHOR_NAME", &commit.author.name)
-            .env("GIT_AUTHOR_EMAIL", &commit.author.email)
-            .env("GIT_AUTHOR_DATE", &at)
-            .env("GIT_COMMITTER_NAME", &commit.committer.name)
-            .env("GIT_COMMITTER_EMAIL", &commit.committer.email)
-            .env("GIT_COMMITTER_DATE", &at)
-            .input(commit.message.clone().into_bytes());
+        let tree = self.tree.to_string();
+        let base = self.base.to_string();
+        let program = self.git().args(["commit-tree", &tree, "-p", &base, "-F", "-"]);
+        let program = commit.signed(program);
         let id = parse_id(&self.run(program, "commit a result")?).ok_or_else(malformed)?;
         // Exactly what is new: nothing else was written to the quarantine.
         let list = loose_objects(self.objects.path()).map_err(io("read", self.objects.path()))?;
@@ -210,8 +219,10 @@ fn loose_objects(objects: &Path) -> std::io::Result<String> {
 fn file_change(raw: &[u8], path: &[u8]) -> Option<FileChange> {
     let text = std::str::from_utf8(raw).ok()?;
     let mut fields = text.split(' ');
-    let (before, after) = (fields.next()?, fields.next()?);
-    let (old, new) = (fields.next()?, fields.next()?);
+    let before = fields.next()?;
+    let after = fields.next()?;
+    let old = fields.next()?;
+    let new = fields.next()?;
     let entry = |digits: &str, id: &str| {
         (digits != "000000").then(|| Some((EntryMode::from_octal(digits.as_bytes()), id.parse().ok()?)))
     };

@@ -170,7 +170,8 @@ impl WorkingCopy {
     }
 
     fn open_runner(&self, cache: &ObjectCache) -> Result<(), GitError> {
-        let (tree, runner) = (self.tree(), self.runner());
+        let tree = self.tree();
+        let runner = self.runner();
         fs::create_dir_all(&tree).map_err(io("make the directory", &tree))?;
         if !runner.join("HEAD").exists() {
             let repo = Repo::init_bare(&runner, "main")?;

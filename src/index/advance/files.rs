@@ -9,11 +9,11 @@ use super::file_entry::{FileEntry, ManifestFilter, PossibleDeclaration};
 use super::{Advance, CHUNK, in_parallel};
 use crate::config::Limits;
 use crate::git::{GitError, ObjectId, Repo, TreeChange, TreeEntry};
+use crate::index::IndexError;
 use crate::index::lookup::Declaration;
 use crate::index::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
-use crate::index::{IndexError, topics_of};
 use crate::manifest::{self, Parsed};
-use crate::model::{Kind, Resource, ResourceKey, Spec};
+use crate::model::{Resource, ResourceKey};
 
 /// A file after parsing.
 struct ParsedFile {
@@ -151,23 +151,7 @@ pub(super) fn declare(
     {
         return Ok(());
     }
-    let home = &resource.metadata.namespace;
-    // Kept here so that dependents are found without reading the manifest again.
-    let goal = match &resource.spec {
-        Spec::Plan(spec) => spec.goal_ref.as_ref(),
-        Spec::Execution(spec) => spec.goal_ref.as_ref(),
-        _ => None,
-    };
-    let owners = resource.metadata.owner_references.iter();
-    let declared = Declaration {
-        source: resource.source.clone(),
-        blob,
-        spec_digest: resource.spec_digest.clone(),
-        quarantined,
-        topics: topics_of(resource).iter().map(ToString::to_string).collect(),
-        goal: goal.map(|goal| goal.key(Kind::Goal, home)),
-        owners: owners.map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone())).collect(),
-    };
+    let declared = Declaration { quarantined, ..Declaration::new(resource, blob) };
     if let Some(old) = old.as_ref().filter(|old| old.topics != declared.topics) {
         // Goals that selected the plan by its old labels may select another one now.
         add_goals(write, &resource.key(), old)?;

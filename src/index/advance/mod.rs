@@ -26,7 +26,9 @@ use self::files::apply_files;
 use self::quarantine::restore_held;
 use self::records::apply_records;
 use super::lookup::{Declaration, RecordSummary};
-use super::tables::{AWAITS, DECLARED, MAPS, MENTIONS, META, RECORDED, WAYS, WORK, decode, encode};
+use super::tables::{
+    AWAITS, DECLARED, DERIVED, DERIVED_MENTIONS, MAPS, MENTIONS, META, RECORDED, WAYS, WORK, decode, encode,
+};
 use super::{Index, IndexError, Topic, WRITER};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -163,6 +165,7 @@ fn clear(write: &WriteTransaction) -> Result<(), IndexError> {
 fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     let declared = write.open_table(DECLARED)?;
     let recorded = write.open_table(RECORDED)?;
+    let derived = write.open_table(DERIVED)?;
     let mut work = write.open_table(WORK)?;
     for entry in declared.iter()? {
         let (key, value) = entry?;
@@ -179,27 +182,42 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
     for entry in recorded.iter()? {
         let (key, value) = entry?;
         let old: RecordSummary = decode(value.value())?;
-        // A record without a declaration: its manifest was removed while no runner was at work.
-        if !old.terminal || declared.get(key.value())?.is_none() {
+        let gone = match derived.get(key.value())? {
+            // Its owner went while no runner was at work.
+            Some(found) => {
+                let owners = decode::<Declaration>(found.value())?.owners;
+                !owners.iter().all(|owner| is_in(&declared, owner) || is_in(&derived, owner))
+            }
+            // A record without a declaration: its manifest was removed in the same way.
+            None => declared.get(key.value())?.is_none(),
+        };
+        if !old.terminal || gone {
             work.insert(key.value(), [].as_slice())?;
         }
     }
     Ok(())
 }
 
+fn is_in(table: &impl redb::ReadableTable<&'static str, &'static [u8]>, key: &ResourceKey) -> bool {
+    matches!(table.get(key.to_string().as_str()), Ok(Some(_)))
+}
+
 /// After an update: plans what changed, and what depends on it.
 fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Result<(), IndexError> {
     for key in touched {
-        let entry: Option<Declaration> = {
-            let declared = write.open_table(DECLARED)?;
-            let found = declared.get(key.to_string().as_str())?;
-            found.and_then(|entry| decode(entry.value()).ok())
-        };
-        if let Some(entry) = entry {
-            add_goals(write, key, &entry)?;
+        for table in [DECLARED, DERIVED] {
+            let entry: Option<Declaration> = {
+                let declared = write.open_table(table)?;
+                let found = declared.get(key.to_string().as_str())?;
+                found.and_then(|entry| decode(entry.value()).ok())
+            };
+            if let Some(entry) = entry {
+                add_goals(write, key, &entry)?;
+            }
         }
     }
     let mentions = write.open_multimap_table(MENTIONS)?;
+    let derived = write.open_multimap_table(DERIVED_MENTIONS)?;
     let awaits = write.open_multimap_table(AWAITS)?;
     let mut work = write.open_table(WORK)?;
     for key in touched {
@@ -211,7 +229,7 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
         }
         for topic in topics {
             // A mention is permanent, a wait ends with the next plan: a resource can have either without the other.
-            for ways in [&mentions, &awaits] {
+            for ways in [&mentions, &derived, &awaits] {
                 for found in redb::ReadableMultimapTable::get(ways, topic.as_str())? {
                     work.insert(found?.value(), [].as_slice())?;
                 }

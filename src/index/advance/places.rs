@@ -14,7 +14,8 @@ impl Index {
     /// The store.
     pub fn places(&self, key: &ResourceKey) -> Result<Vec<String>, IndexError> {
         let read = self.store.begin_read()?;
-        let (places, files) = (read.open_multimap_table(PLACES)?, read.open_table(FILES)?);
+        let places = read.open_multimap_table(PLACES)?;
+        let files = read.open_table(FILES)?;
         let mut found = Vec::new();
         for place in places.get(key.to_string().as_str())? {
             let place = place?.value().to_owned();
@@ -34,7 +35,8 @@ impl Index {
     /// The store.
     pub fn broken_declaration(&self, key: &ResourceKey) -> Result<Option<String>, IndexError> {
         let read = self.store.begin_read()?;
-        let (bad, files) = (read.open_table(BAD)?, read.open_table(FILES)?);
+        let bad = read.open_table(BAD)?;
+        let files = read.open_table(FILES)?;
         for entry in bad.iter()? {
             // Over broken files alone, which are few. A key has no table of the files that fail to declare it.
             let (path, _) = entry?;

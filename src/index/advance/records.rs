@@ -8,9 +8,9 @@ use super::record_counts::RecordCounts;
 use super::{CHUNK, in_parallel};
 use crate::git::{EntryMode, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::IndexError;
-use crate::index::lookup::RecordSummary;
-use crate::index::tables::{BROKEN, RECORDED, decode, encode};
-use crate::model::{GoalPhase, ResourceKey, ResourceStatus, StatusMetadata};
+use crate::index::lookup::{Declaration, RecordSummary};
+use crate::index::tables::{BROKEN, DERIVED, DERIVED_MENTIONS, RECORDED, decode, encode};
+use crate::model::{GoalPhase, Kind, ResourceKey, ResourceStatus, StatusMetadata};
 use crate::record::{StatusPath, StatusTree};
 
 /// Reads the changed records of a status tree.
@@ -44,15 +44,17 @@ pub(super) fn apply_records(
                 broken.remove(text.as_str())?;
             }
             match found.record() {
-                Some(recorded) => {
+                Some((recorded, declared)) => {
                     counts.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
                     table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
+                    declare_derived(write, &key, declared.as_ref())?;
                 }
                 // The split of a directory removes the old path and adds a new one, in any order: the record that was stored
                 // under the new path stays.
                 None if old.as_ref().is_none_or(|old| old.path == path) => {
                     counts.replace(key.kind, &text, old.as_ref(), None)?;
                     table.remove(text.as_str())?;
+                    declare_derived(write, &key, None)?;
                 }
                 None => {}
             }
@@ -64,12 +66,42 @@ pub(super) fn apply_records(
     Ok(count)
 }
 
+/// Stores what a record of a derived Execution declares. In tables of their own: whether a file declares the same key is
+/// found out separately, and the result must not depend on which was read first (Invariant 17).
+fn declare_derived(
+    write: &WriteTransaction,
+    key: &ResourceKey,
+    declared: Option<&Declaration>,
+) -> Result<(), IndexError> {
+    // Most records are none, and opening two tables for each would cost a first pass over many.
+    if key.kind != Kind::Execution {
+        return Ok(());
+    }
+    let text = key.to_string();
+    let mut table = write.open_table(DERIVED)?;
+    let old: Option<Declaration> = table.remove(text.as_str())?.and_then(|old| decode(old.value()).ok());
+    if old.is_none() && declared.is_none() {
+        return Ok(());
+    }
+    let mut mentions = write.open_multimap_table(DERIVED_MENTIONS)?;
+    for topic in old.iter().flat_map(|old| &old.topics) {
+        mentions.remove(topic.as_str(), text.as_str())?;
+    }
+    if let Some(declared) = declared {
+        for topic in &declared.topics {
+            mentions.insert(topic.as_str(), text.as_str())?;
+        }
+        table.insert(text.as_str(), encode(declared)?.as_slice())?;
+    }
+    Ok(())
+}
+
 type RecordTreeChange = (ResourceKey, String, RecordFile);
 
 /// The content at the path of a record.
 enum RecordFile {
-    /// The record.
-    Record(Box<RecordSummary>),
+    /// The record, and what it declares where it is that of a derived Execution.
+    Record(Box<(RecordSummary, Option<Declaration>)>),
     /// Not that record: somebody edited it by hand. The last good version counts, and will be written again.
     Broken,
     /// Nothing.
@@ -77,7 +109,7 @@ enum RecordFile {
 }
 
 impl RecordFile {
-    fn record(self) -> Option<RecordSummary> {
+    fn record(self) -> Option<(RecordSummary, Option<Declaration>)> {
         match self {
             Self::Record(record) => Some(*record),
             Self::Broken | Self::Nothing => None,
@@ -118,7 +150,7 @@ fn changed_records(
         // What does not belong to the layout is skipped without a word: people may keep notes on the branch.
         match (StatusPath::parse(&change.path), std::str::from_utf8(&change.path)) {
             (Some(StatusPath::Record(key)), Ok(path)) => {
-                records.push((key, path.to_owned(), change.new.clone()))
+                records.push((key, path.to_owned(), change.new.clone()));
             }
             (Some(StatusPath::Part(key, node)), _) => {
                 let part = parts.entry(key).or_insert_with(|| PartsChange::Files(Vec::new()));
@@ -187,7 +219,8 @@ fn read_record(
             .and_then(|status| status.completion_time)
             .map(jiff::Timestamp::as_millisecond),
     };
-    Ok((key, path, RecordFile::Record(Box::new(recorded))))
+    let declared = Declaration::of_record(&parsed, entry.id);
+    Ok((key, path, RecordFile::Record(Box::new((recorded, declared)))))
 }
 
 /// Whether nothing happens to the resource unless something changes.
@@ -197,6 +230,8 @@ fn is_over(status: &ResourceStatus) -> bool {
         ResourceStatus::Goal(status) => matches!(status.phase, GoalPhase::Succeeded),
         // An ended Execution that still has a lease was left by a runner that died before it released it.
         ResourceStatus::Execution(status) => status.phase.is_terminal() && status.extensions.lease.is_none(),
+        // It waits for a time.
+        ResourceStatus::Schedule(_) => false,
         _ => true,
     }
 }

@@ -100,7 +100,8 @@ impl History {
         let repo = Repo::init_bare(folder.path(), "main").unwrap();
         let empty = repo.edit_tree(None, &BTreeMap::new()).unwrap();
         let tips = vec![(StatusTree::default(), None)];
-        let (files, writer) = (BTreeMap::new(), Writer::new());
+        let files = BTreeMap::new();
+        let writer = Writer::new();
         Self { _folder: folder, repo, files, trees: vec![empty], tips, writer }
     }
 
@@ -179,6 +180,7 @@ impl History {
                 generation: 1,
                 creation_timestamp: Timestamp::UNIX_EPOCH,
                 annotations: BTreeMap::from([source]),
+                owner_references: Vec::new(),
             };
             let status = match key.kind {
                 Kind::Goal => ResourceStatus::Goal(GoalStatus::default()),
@@ -213,13 +215,13 @@ impl History {
 fn content(index: &Index) -> BTreeMap<String, Vec<u8>> {
     let read = index.store.begin_read().unwrap();
     let mut all = BTreeMap::new();
-    for table in [FILES, BAD, DECLARED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED] {
+    for table in [FILES, BAD, DECLARED, DERIVED, RECORDED, BROKEN, PHASES, ACTIVE, ENDED] {
         for entry in read.open_table(table).unwrap().iter().unwrap() {
             let (key, value) = entry.unwrap();
             all.insert(format!("{} {}", table.name(), key.value()), value.value().to_vec());
         }
     }
-    for table in [PLACES, MENTIONS] {
+    for table in [PLACES, MENTIONS, DERIVED_MENTIONS] {
         for entry in read.open_multimap_table(table).unwrap().iter().unwrap() {
             let (key, values) = entry.unwrap();
             let values: Vec<String> = values.map(|value| value.unwrap().value().to_owned()).collect();
@@ -265,6 +267,7 @@ fn put_large(history: &mut History, attempt: u32) {
         generation: 1,
         creation_timestamp: Timestamp::UNIX_EPOCH,
         annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
     };
     let record = Arc::new(StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) });
     history.publish(vec![RecordEdit::Put { record, pins: None }]);
@@ -325,7 +328,8 @@ fn check(steps: &[Step]) {
         kept.advance(&history.repo, history.target(), &config).unwrap();
         let mut fresh = Index::open(None).unwrap();
         fresh.advance(&history.repo, history.target(), &config).unwrap();
-        let (kept_content, fresh_content) = (content(&kept), content(&fresh));
+        let kept_content = content(&kept);
+        let fresh_content = content(&fresh);
         let differing = kept_content
             .keys()
             .chain(fresh_content.keys())

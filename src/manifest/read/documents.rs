@@ -87,7 +87,8 @@ pub(crate) fn content(text: &str, index: usize) -> Option<&str> {
 /// The text with the content of one document replaced.
 pub(crate) fn replace(text: &str, index: usize, content: &str) -> Option<String> {
     let range = split(text).get(index)?.content.clone();
-    let (before, after) = (text.get(..range.start)?, text.get(range.end..)?);
+    let before = text.get(..range.start)?;
+    let after = text.get(range.end..)?;
     let mut out = String::with_capacity(before.len() + content.len() + after.len() + 1);
     out.push_str(before);
     let content = content.trim_end_matches(['\r', '\n']);

@@ -78,7 +78,8 @@ fn wrong(
     if let (false, Ok(text)) = (declaration.format.is_empty(), serde_json::from_str::<String>(scalar))
         && !has_format(&declaration.format, &text)
     {
-        let (format, of) = (&declaration.format, &capability.name);
+        let format = &declaration.format;
+        let of = &capability.name;
         let message =
             format!("the input `{name}` is {scalar}, the capability `{of}` expects the format {format}");
         return Some(Diagnostic::error(codes::BAD_INPUT, at(), message));

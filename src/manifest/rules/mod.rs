@@ -2,6 +2,7 @@
 
 mod capability;
 mod graph;
+mod schedule;
 mod task;
 mod unusable;
 
@@ -67,6 +68,7 @@ pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
         }
         Spec::Capability(spec) => capability::check(spec, problems),
         Spec::Gate(spec) => approvers(spec, problems),
+        Spec::Schedule(spec) => schedule::check(spec, problems),
         Spec::Binding(_) | Spec::Execution(_) => {}
     }
 }

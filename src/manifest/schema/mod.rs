@@ -15,7 +15,7 @@ use crate::model::Kind;
 /// A schema as it is published: its name and its text.
 pub type PublishedSchema = (&'static str, &'static str);
 
-const SCHEMAS: [PublishedSchema; 8] = [
+const SCHEMAS: [PublishedSchema; 9] = [
     ("manifest", include_str!("../../../schemas/manifest.schema.json")),
     ("goal", include_str!("../../../schemas/goal.schema.json")),
     ("plan", include_str!("../../../schemas/plan.schema.json")),
@@ -23,10 +23,11 @@ const SCHEMAS: [PublishedSchema; 8] = [
     ("binding", include_str!("../../../schemas/binding.schema.json")),
     ("gate", include_str!("../../../schemas/gate.schema.json")),
     ("execution", include_str!("../../../schemas/execution.schema.json")),
+    ("schedule", include_str!("../../../schemas/schedule.schema.json")),
     ("config", include_str!("../../../schemas/config.schema.json")),
 ];
 
-/// The embedded schemas by name: `manifest`, the six kinds in lower case, `config`.
+/// The embedded schemas by name: `manifest`, the seven kinds in lower case, `config`.
 #[must_use]
 pub fn schemas() -> &'static [PublishedSchema] {
     &SCHEMAS
@@ -67,8 +68,8 @@ impl Schema {
 /// The schema of a kind.
 pub(super) fn of_kind(kind: Kind) -> &'static Schema {
     // At first use: compiling all of them would be most of the time of checking a single file.
-    static COMPILED: [OnceLock<Schema>; 6] = [const { OnceLock::new() }; 6];
-    let [goal, plan, capability, binding, gate, execution] = &COMPILED;
+    static COMPILED: [OnceLock<Schema>; 7] = [const { OnceLock::new() }; 7];
+    let [goal, plan, capability, binding, gate, execution, schedule] = &COMPILED;
     let slot = match kind {
         Kind::Goal => goal,
         Kind::Plan => plan,
@@ -76,6 +77,7 @@ pub(super) fn of_kind(kind: Kind) -> &'static Schema {
         Kind::Binding => binding,
         Kind::Gate => gate,
         Kind::Execution => execution,
+        Kind::Schedule => schedule,
     };
     slot.get_or_init(|| Schema::load(kind.singular()))
 }

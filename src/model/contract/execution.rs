@@ -10,7 +10,7 @@ use super::NodeStatuses;
 use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, Reference, ResourceKey};
 
 /// The spec of an Execution.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionSpec {
     /// The plan to run.
@@ -132,7 +132,9 @@ impl ExecutionStatus {
     #[must_use]
     pub fn work_summary(&self) -> Option<String> {
         let results = self.node_statuses.values().filter_map(|node| node.extensions.result.as_deref());
-        let (mut files, mut insertions, mut deletions) = (0_u64, 0_u64, 0_u64);
+        let mut files = 0_u64;
+        let mut insertions = 0_u64;
+        let mut deletions = 0_u64;
         for result in results {
             files = files.saturating_add(result.files);
             insertions = insertions.saturating_add(result.insertions);
@@ -216,6 +218,10 @@ pub struct ExecutionExtensions {
     /// What it took over from an earlier execution; decided once, when it was pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
+    // Boxed, as few Executions have one and every status would be as large.
+    /// The spec of a derived Execution, which has no manifest. It is computed again from the owner before anything runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<ExecutionSpec>>,
     /// How often it was retried; every retry is also a commit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u64,

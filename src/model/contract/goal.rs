@@ -80,7 +80,7 @@ pub struct GoalStatus {
 }
 
 /// One piece of context.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextItem {
     /// What `content` is.
     pub format: ContextFormat,

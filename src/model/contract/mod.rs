@@ -9,6 +9,7 @@ mod goal;
 mod node;
 mod node_statuses;
 mod plan;
+mod schedule;
 
 pub use binding::{
     BindingPhase, BindingRule, BindingSelector, BindingSpec, BindingStatus, BindingStrategy, BindingTarget,
@@ -38,3 +39,4 @@ pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
     PlanStatus, ResourceRef, RunSpec,
 };
+pub use schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};

@@ -80,8 +80,10 @@ pub enum NodeReason {
     ContentRefused,
     /// Blocked: the remote refused the files of the result.
     ResultRefused,
-    /// Blocked: the results of the nodes before it cannot be merged.
+    /// Blocked: the results of the nodes before it cannot be merged, with each other or into a branch.
     MergeConflict,
+    /// Blocked: the place of a delivery does not take the work.
+    DeliveryRefused,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -122,7 +124,14 @@ impl NodeReason {
     /// Whether a blocked node waits for a person to run it again or to say how it ended.
     #[must_use]
     pub fn needs_decision(self) -> bool {
-        matches!(self, Self::RunnerLost | Self::ContentRefused | Self::ResultRefused | Self::MergeConflict)
+        matches!(
+            self,
+            Self::RunnerLost
+                | Self::ContentRefused
+                | Self::ResultRefused
+                | Self::MergeConflict
+                | Self::DeliveryRefused
+        )
     }
 }
 

@@ -120,7 +120,7 @@ impl NodeStatuses {
     /// The nodes, to change them.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut NodeStatus> {
         let chunks = Arc::make_mut(&mut self.chunks).iter_mut();
-        chunks.flat_map(|chunk| Arc::make_mut(chunk)).map(|entry| Arc::make_mut(&mut entry.1))
+        chunks.flat_map(Arc::make_mut).map(|entry| Arc::make_mut(&mut entry.1))
     }
 
     /// The nodes that are not the same in `before`: new, or changed since one was copied from the other. None where the ids

@@ -328,7 +328,8 @@ fn group(index: usize, members: &[usize], grouped: &mut [bool]) -> Kind {
     found.dedup();
     found.retain(|member| !grouped[*member]);
     if found.is_empty() {
-        let (attempts, bound) = (Vec::new(), Bound::Now);
+        let attempts = Vec::new();
+        let bound = Bound::Now;
         return Kind::Task(Task {
             retries: 0,
             repeatable: true,

@@ -210,7 +210,8 @@ fn run(task: &Task, before: u32) -> (Fate, u32) {
     if task.bound == Bound::Never {
         return (Fate::Waits(NodeReason::Unbound), before);
     }
-    let (mut left, mut attempts) = (task.retries, before);
+    let mut left = task.retries;
+    let mut attempts = before;
     let succeeded = Fate::Ends(NodePhase::Succeeded, None);
     for end in task.attempts.iter().skip(before as usize) {
         attempts += 1;

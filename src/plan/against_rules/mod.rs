@@ -202,7 +202,8 @@ impl<'a> Drive<'a> {
                 assert!(draft.start(&ready, None, None, if orphaned { GONE } else { RUNNER }, self.now));
             }
         }
-        let (wake, waiting) = (draft.wake, !draft.ready.is_empty());
+        let wake = draft.wake;
+        let waiting = !draft.ready.is_empty();
         finish(&mut draft, self.compiled, false, self.now);
         self.elsewhere = std::mem::take(&mut draft.polls);
         let changed = !draft.changes.is_empty();
@@ -277,7 +278,8 @@ impl<'a> Drive<'a> {
 
     /// What a poll of remote work, or of an address, gives.
     fn seen(&self, work: &RemoteWork, count: u32) -> AttemptOutcome {
-        let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
+        let reason = NodeReason::ProviderFailed;
+        let message = "so it is".to_owned();
         let blocked = |reason, handle| {
             let message = "not yet".to_owned();
             AttemptOutcome::Blocked { reason, message, handle, poll_after: Some(BETWEEN_POLLS) }
@@ -333,8 +335,10 @@ impl<'a> Drive<'a> {
                 let attempt = format!("u/{id}/{}", state.attempt);
                 after_attempt(node, &state, outcome.into(), &attempt, self.now)
             } else if self.is_done_by_a_person(id.as_str(), &state) {
-                let (reason, message) = (Some(NodeReason::CompletedByPerson), String::new());
-                let (outputs, evidence) = (self.outputs(ix), Evidence::default());
+                let reason = Some(NodeReason::CompletedByPerson);
+                let message = String::new();
+                let outputs = self.outputs(ix);
+                let evidence = Evidence::default();
                 NodeChange::Succeed { reason, message, outputs, evidence }
             } else {
                 continue;
@@ -344,7 +348,8 @@ impl<'a> Drive<'a> {
     }
 
     fn outcome(&self, ix: NodeIx, end: Option<End>) -> AttemptOutcome {
-        let (reason, message) = (NodeReason::ProviderFailed, "so it is".to_owned());
+        let reason = NodeReason::ProviderFailed;
+        let message = "so it is".to_owned();
         match end {
             None => AttemptOutcome::Succeeded { outputs: self.outputs(ix) },
             Some(End::Fails) => {
@@ -361,7 +366,8 @@ impl<'a> Drive<'a> {
                 AttemptOutcome::Blocked { reason, message, handle: None, poll_after: None }
             }
             Some(End::Elsewhere { .. }) => {
-                let (reason, handle) = (NodeReason::AwaitingProvider, Some(HANDLE.to_owned()));
+                let reason = NodeReason::AwaitingProvider;
+                let handle = Some(HANDLE.to_owned());
                 let poll_after = Some(BETWEEN_POLLS);
                 AttemptOutcome::Blocked { reason, message: "not yet".to_owned(), handle, poll_after }
             }
@@ -430,7 +436,8 @@ impl<'a> Drive<'a> {
     fn check(&self, expected: &Expected) -> Result<(), TestCaseError> {
         for (index, fate) in expected.fates.iter().enumerate() {
             let state = &self.status.node_statuses[id(index).as_str()];
-            let (phase, reason) = (state.phase, state.extensions.reason);
+            let phase = state.phase;
+            let reason = state.extensions.reason;
             let is_group = matches!(self.specs[index].kind, case::Kind::Group { .. });
             let fits = match fate {
                 Fate::Ends(end, why) => phase == *end && (why.is_none() || reason == *why),

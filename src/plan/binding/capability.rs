@@ -91,7 +91,8 @@ mod tests {
     fn capability(spec: Value) -> Vec<Capability> {
         let mut whole = json!({ "description": "d" });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        let (key, spec) = ("n/capability/c".parse().unwrap(), serde_json::from_value(whole).unwrap());
+        let key = "n/capability/c".parse().unwrap();
+        let spec = serde_json::from_value(whole).unwrap();
         vec![Capability { key, generation: 1, spec }]
     }
 

@@ -151,8 +151,10 @@ impl Draft {
         if let Some((node, from)) = node
             && let Some(state) = self.status.node_statuses.get(&node)
         {
-            let (reason, message) = (state.extensions.reason, state.message.clone());
-            let (to, attempt) = (state.phase, state.attempt);
+            let reason = state.extensions.reason;
+            let message = state.message.clone();
+            let to = state.phase;
+            let attempt = state.attempt;
             // From the status after the change, not from the change: the fold decides the phase, and what is reported
             // must be what is recorded (Invariant 4).
             self.moves.push(NodeTransition { node, from, to, reason, message, attempt });
@@ -207,7 +209,8 @@ impl Draft {
         runner: &str,
         now: Timestamp,
     ) -> bool {
-        let (binding, basis) = (Some(Arc::new(ready.binding.clone())), basis.map(Arc::new));
+        let binding = Some(Arc::new(ready.binding.clone()));
+        let basis = basis.map(Arc::new);
         // From the status of the draft and not from the runner's memory: the lease may have been taken in this very
         // step, and the name of the attempt must carry the token that is published with it.
         let token = self.status.extensions.lease.as_ref().map(|lease| lease.token);

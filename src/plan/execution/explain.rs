@@ -171,7 +171,8 @@ fn on(reason: NodeReason) -> &'static str {
         | NodeReason::RunnerLost
         | NodeReason::ContentRefused
         | NodeReason::ResultRefused
-        | NodeReason::MergeConflict => "person",
+        | NodeReason::MergeConflict
+        | NodeReason::DeliveryRefused => "person",
         NodeReason::AwaitingEvent => "event",
         NodeReason::AwaitingProvider => "provider",
         NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => "binding",

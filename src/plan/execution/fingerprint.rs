@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_fingerprint_differs_in_just_what_changed() {
-        let (plain, config) = (json!({}), json!({ "args": ["${{ inputs.width }}"] }));
+        let plain = json!({});
+        let config = json!({ "args": ["${{ inputs.width }}"] });
         let first = of("d", &plain, &json!(1), &config);
         assert_eq!(first, of("d", &plain, &json!(1), &config));
         assert_eq!(first.capabilities, [ResolvedCapability { name: "n/c".to_owned(), generation: 7 }]);

@@ -106,7 +106,8 @@ pub(crate) fn after_poll(
     match &change {
         // An address fails its first poll while it is still Pending, and no transition leads from there to a retry.
         NodeChange::Retry { message, .. } if state.phase == NodePhase::Pending => {
-            let (reason, message) = (NodeReason::AwaitingEvent, message.clone());
+            let reason = NodeReason::AwaitingEvent;
+            let message = message.clone();
             vec![NodeChange::Block { reason, message, retry_at: None, handle: None }, change]
         }
         _ => vec![change],
@@ -134,7 +135,8 @@ mod tests {
     }
 
     fn failed(retryable: bool) -> AttemptOutcome {
-        let (reason, message) = (NodeReason::ProviderFailed, "exit 1".to_owned());
+        let reason = NodeReason::ProviderFailed;
+        let message = "exit 1".to_owned();
         AttemptOutcome::Failed { reason, message, retryable, retry_after: None }
     }
 
@@ -155,7 +157,8 @@ mod tests {
     fn a_retry_waits_for_as_long_as_it_was_asked_to_and_never_shorter_than_usual() {
         let now = Timestamp::UNIX_EPOCH;
         let wait = |retry_after: Option<u64>| {
-            let (reason, message) = (NodeReason::ProviderFailed, "busy".to_owned());
+            let reason = NodeReason::ProviderFailed;
+            let message = "busy".to_owned();
             let retry_after = retry_after.map(Duration::from_secs);
             let result = AttemptOutcome::Failed { reason, message, retryable: true, retry_after };
             let state = NodeStatus::default();

@@ -54,7 +54,8 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             if message != state.message {
                 let reason = state.extensions.reason.unwrap_or(NodeReason::AwaitingProvider);
                 // Handle and time are carried along: a block without them would lose the remote work for good.
-                let (retry_at, handle) = (Some(due), state.extensions.handle);
+                let retry_at = Some(due);
+                let handle = state.extensions.handle;
                 context.change(&node.id, NodeChange::Block { reason, message, retry_at, handle });
             }
         }
@@ -74,7 +75,8 @@ fn time_out(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, state: &Node
 /// A person decided about a node while its attempt goes on remotely: that counts as soon as the work is cancelled.
 fn conclude(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, decided: NodeDecision) {
     let Some(note) = cancel_remote(context, ix) else { return };
-    let (reason, evidence) = (NodeReason::CompletedByPerson, Evidence::default());
+    let reason = NodeReason::CompletedByPerson;
+    let evidence = Evidence::default();
     let message = format!("{}{note}", decided.message);
     let change = if decided.failed {
         NodeChange::Fail { reason, message, evidence }
@@ -147,7 +149,9 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
     }
     match same_provider(context, ix, &state) {
         Ok((_, target)) => {
-            let (id, attempt, due) = (node.id.clone(), state.attempt, context.now);
+            let id = node.id.clone();
+            let attempt = state.attempt;
+            let due = context.now;
             // Only requested here. Planning has no I/O (Invariant 5), so the engine cancels and plans again with the
             // result.
             tracing::debug!(execution = %context.compiled().key, node = %id, attempt, "cancelling remote work");
@@ -254,7 +258,8 @@ mod tests {
             annotations: Default::default(),
         })
         .unwrap();
-        let (mut status, id) = (ExecutionStatus::default(), NodeId::new("a").unwrap());
+        let mut status = ExecutionStatus::default();
+        let id = NodeId::new("a").unwrap();
         status.node_statuses.insert(id.clone(), NodeStatus::default());
         let ProviderResolution::Bound(binding, _) = FixedProvider(Some("x://y")).resolve(&compiled, 0) else {
             panic!("bound")
@@ -465,7 +470,8 @@ mod tests {
     #[test]
     fn a_poll_counts_only_for_the_attempt_that_it_was_about() {
         let (compiled, status, id) = handed_over(&json!({}));
-        let (node, state) = (compiled.node(0).unwrap(), &status.node_statuses[&id]);
+        let node = compiled.node(0).unwrap();
+        let state = &status.node_statuses[&id];
         let counts = |attempt, handle| poll_applies(node, state, attempt, handle);
         assert!(counts(1, Some("job")));
         assert!(!counts(1, Some("other")) && !counts(2, Some("job")) && !counts(1, None));

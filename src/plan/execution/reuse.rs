@@ -61,7 +61,8 @@ impl<'a> ReuseDecision<'a> {
                 format!("{reused} of {} nodes reused from {from}", self.verdicts.len())
             }
         };
-        let (from, uid) = (from.to_owned(), uid.map(ToOwned::to_owned));
+        let from = from.to_owned();
+        let uid = uid.map(ToOwned::to_owned);
         // The verdict of each node is kept, because the earlier record may be gone by the time somebody asks why a node
         // ran again.
         let reuse = Reuse { from, uid, message, nodes: self.verdicts };

@@ -164,7 +164,8 @@ mod tests {
             json!({ "description": "d", "graph": { "nodes": [] }, "goalRef": { "name": "g" } }),
         )
         .unwrap();
-        let (plan_key, labels) = (key(Kind::Plan, "p"), StringMap::new());
+        let plan_key = key(Kind::Plan, "p");
+        let labels = StringMap::new();
         let plans = [PlanView::of(&plan_key, &labels, &plan, with_plan)];
         let keys: Vec<ResourceKey> =
             (0..runs.len()).map(|i| key(Kind::Execution, &format!("e{i}"))).collect();

@@ -41,7 +41,8 @@ fn natural(mut a: &str, mut b: &str) -> Ordering {
             (false, false) if digits(run_a) && digits(run_b) => {
                 // As text, by length first: a version is a free text, and a date with many digits after it would not
                 // fit a number type.
-                let (x, y) = (run_a.trim_start_matches('0'), run_b.trim_start_matches('0'));
+                let x = run_a.trim_start_matches('0');
+                let y = run_b.trim_start_matches('0');
                 x.len().cmp(&y.len()).then_with(|| x.cmp(y))
             }
             // A number comes before a word, as in semantic versions.

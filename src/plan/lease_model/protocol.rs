@@ -304,7 +304,8 @@ impl Protocol {
     /// What the runner would publish on top of what it knows; nothing where nothing would change.
     fn plan(self, state: &State, me: usize) -> Option<Tip> {
         let runner = &state.runners[me];
-        let (mut new, clock) = (runner.view, self.clock(state, me));
+        let mut new = runner.view;
+        let clock = self.clock(state, me);
         // The allowance is the waiting runner's part. The holder gets none, so the two cannot both believe in their
         // right.
         let skew = if self.mutant == Mutant::TakeoverWithoutSkew { 0 } else { SKEW };
@@ -415,7 +416,8 @@ impl Protocol {
             broken.token_went_back |= was != Some((holder, token)) && token <= old.last_token;
         }
         for node in 0..NODES {
-            let (from, to) = (old.nodes[node], new.nodes[node]);
+            let from = old.nodes[node];
+            let to = new.nodes[node];
             broken.reopened |= from.is_terminal() && to != from;
             if let (Phase::Succeeded(name), true) = (to, from != to) {
                 // In adaptive mode a result may arrive without its claim, if the lease that it names is the one on the
@@ -605,7 +607,8 @@ impl Model for Protocol {
         }
         for me in 0..RUNNERS {
             let runner = &state.runners[me];
-            let (left, over) = (state.left, state.tip.is_over());
+            let left = state.left;
+            let over = state.tip.is_over();
             // A runner that knows nothing is the same after a crash, so crashing it would only spend the fault.
             if left.crashes > 0 && *runner != Runner::new(runner.ahead) && !over {
                 actions.push(Action::Crash(me));

@@ -108,7 +108,8 @@ mod tests {
     #[track_caller]
     fn check(edges: &[(&str, &str)], results: &[&str], node: &str, expected: &[&str]) {
         let ids = ["a", "b", "c", "d"];
-        let (compiled, status) = (compiled(edges, &ids), status(results, &ids));
+        let compiled = compiled(edges, &ids);
+        let status = status(results, &ids);
         let ix = compiled.topology.find(node).unwrap();
         let before = results_before(&compiled, &status, ix);
         let found: Vec<&str> = before.iter().map(|(_, result)| result.commit.as_str()).collect();
@@ -130,7 +131,8 @@ mod tests {
     #[test]
     fn only_what_is_new_in_a_status_has_to_be_kept() {
         let ids = ["a", "b"];
-        let (old, new) = (status(&["a"], &ids), status(&["a", "b"], &ids));
+        let old = status(&["a"], &ids);
+        let new = status(&["a", "b"], &ids);
         assert_eq!(new_work(Some(&old), &new), ["c-b"]);
         assert_eq!(new_work(None, &new), ["c-a", "c-b"]);
         assert!(new_work(Some(&new), &old).is_empty());

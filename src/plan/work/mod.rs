@@ -1,7 +1,9 @@
 //! The files that nodes change: what a node builds on, and what its result may hold. Pure, like all planning.
 
+mod approved;
 mod bases;
 mod permitted;
 
+pub(crate) use approved::unapproved;
 pub(crate) use bases::{new_work, results_among, results_before};
 pub(crate) use permitted::{ChangedFile, refusals};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::checker::{Checker, needs_checkout};
-use crate::model::{CriterionResult, NodeReason};
+use crate::model::{CriterionResult, LogSummary, NodeReason};
 use crate::provider::output::AttemptLog;
 use crate::provider::process::{EnvVars, Interrupt, interrupt};
 use crate::provider::{
@@ -77,7 +77,7 @@ pub(in crate::provider) async fn check_there(
 
 struct RemoteCriteria {
     results: Vec<CriterionResult>,
-    log: Option<crate::model::LogSummary>,
+    log: Option<LogSummary>,
     outcome: Result<(), AttemptOutcome>,
 }
 

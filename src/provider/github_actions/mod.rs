@@ -13,7 +13,7 @@ use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
     ProviderContext, check_criteria,
 };
-use crate::github::{GitHub, GitHubError, RepoName, WorkflowRun};
+use crate::github::{GitHub, GitHubError, RepoName, WorkflowArtifact, WorkflowRun};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
 
 const SCHEME: &str = "github-actions://";
@@ -192,7 +192,8 @@ impl WorkflowAttempt {
         if let Some(run) = self.find().await? {
             return Ok(Some(run));
         }
-        let (repo, workflow) = (&self.place.repo, &self.place.workflow);
+        let repo = &self.place.repo;
+        let workflow = &self.place.workflow;
         match self.host.dispatch(repo, workflow, &self.place.reference, &self.inputs()).await {
             // It may have started all the same: then its run appears, and if not, the attempt times out.
             Ok(()) | Err(GitHubError::Down { .. }) => {}
@@ -349,7 +350,7 @@ fn holds(title: &str, key: &str) -> bool {
     })
 }
 
-fn artifact(file: &crate::github::WorkflowArtifact) -> Artifact {
+fn artifact(file: &WorkflowArtifact) -> Artifact {
     Artifact {
         name: plain_line(file.name.as_bytes()),
         kind: ArtifactType::Url,

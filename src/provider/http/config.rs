@@ -6,7 +6,7 @@ use reqwest::{Method, Url};
 
 use crate::model::JsonMap;
 use crate::provider::settings::{Settings, has_expression};
-use crate::provider::web::{Headers, Request, parse_address};
+use crate::provider::web::{Headers, Request, WebError, parse_address};
 use crate::provider::{ConfigError, ProviderSettings};
 
 const KEYS: [&str; 4] = ["method", "headers", "secretHeaders", "requestTimeout"];
@@ -108,7 +108,7 @@ fn address(provider: &str, settings: &ProviderSettings) -> Result<Url, ConfigErr
         }
     };
     parse_address(&text).map_err(|error| match error {
-        crate::provider::web::WebError::Credentials => {
+        WebError::Credentials => {
             wrong("contains a user or a password; name a variable in `config.secretHeaders` instead")
         }
         _ => wrong("is not an http or https URL"),

@@ -49,6 +49,7 @@ async fn empty_bench() -> Bench {
         timeout: Some(Duration::from_secs(20)),
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(home.path().to_owned())),
+        upstream: Default::default(),
         ..sample::attempt("build")
     };
     Bench { home, server, attempt }

@@ -185,7 +185,8 @@ async fn an_issue_that_is_gone_is_lost_and_a_host_that_fails_says_nothing() {
 fn structure(body: &str) -> Vec<String> {
     let live =
         regex::Regex::new(r"(?i)@[a-z0-9]|#[0-9]|gh-[0-9]|https?://|www\.[a-z]|(^|\s)::[a-z]").unwrap();
-    let (mut code, mut found) = (false, Vec::new());
+    let mut code = false;
+    let mut found = Vec::new();
     for event in
         Parser::new_ext(body, Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS | Options::ENABLE_GFM)
     {

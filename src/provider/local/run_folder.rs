@@ -197,7 +197,8 @@ impl RunFolder<'_> {
         let known = |entry: io::Result<DirEntry>| {
             entry.is_ok_and(|entry| entry.file_name() == ARTIFACTS || entry.file_name() == WORK)
         };
-        let (mut count, mut only_known) = (0, true);
+        let mut count = 0;
+        let mut only_known = true;
         for entry in entries {
             count += 1;
             only_known &= known(entry);

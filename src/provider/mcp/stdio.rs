@@ -152,7 +152,9 @@ impl Process {
             .map_err(|error| hopeless(error.to_string()))?;
         program.split = true;
         program.input = ProcessInput::Pipe(Arc::clone(&self.input));
-        let (runtime, output, log) = (&self.runtime, &mut self.output, &mut self.log);
+        let runtime = &self.runtime;
+        let output = &mut self.output;
+        let log = &mut self.log;
         let mut sink = |source, bytes: &[u8]| match source {
             OutputStream::Log => log.write(bytes),
             // Nobody reads any more when the session is over, and that is fine.

@@ -43,6 +43,7 @@ fn card(name: &str, phase: ExecutionPhase, nodes: &[(&str, NodePhase)]) -> Execu
         generation: 1,
         creation_timestamp: at(0),
         annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
     };
     ExecutionCard {
         record: Arc::new(StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) }),

@@ -36,6 +36,7 @@ fn record(nodes: usize) -> Arc<StatusRecord> {
         generation: 1,
         creation_timestamp: Timestamp::UNIX_EPOCH,
         annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
     };
     let status = ExecutionStatus {
         phase: ExecutionPhase::Running,

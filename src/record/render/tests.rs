@@ -182,6 +182,7 @@ fn record(status: ResourceStatus, annotation: String) -> StatusRecord {
             generation: 1,
             creation_timestamp: at(),
             annotations: [("k".to_owned(), annotation)].into(),
+            owner_references: Vec::new(),
         },
         status,
     }

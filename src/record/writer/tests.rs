@@ -32,6 +32,7 @@ fn record(name: &str, status: ResourceStatus) -> Arc<StatusRecord> {
         generation: 1,
         creation_timestamp: Timestamp::UNIX_EPOCH,
         annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
     };
     Arc::new(StatusRecord { metadata, status })
 }
@@ -117,7 +118,8 @@ fn a_blob_that_garbage_collection_removed_between_two_attempts_is_written_again(
 fn what_is_written_is_read_back_with_its_pins() {
     let mut bench = Bench::new();
     let run = execution("run", &[("a", NodePhase::Running)]);
-    let (own, plan) = (bench.blob("execution"), bench.blob("plan"));
+    let own = bench.blob("execution");
+    let plan = bench.blob("plan");
     let pins = Some(vec![(PinKind::Execution, own), (PinKind::Plan, plan)]);
     bench.write(vec![RecordEdit::Put { record: Arc::clone(&run), pins }, put(goal("win"))]).unwrap();
     assert_eq!(

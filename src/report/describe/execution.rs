@@ -143,7 +143,8 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::RunnerLost) => "waits for a decision, because its runner was lost",
         Some(NodeReason::ContentRefused) => "waits for a decision, because the remote rejected its result",
         Some(NodeReason::ResultRefused) => "waits for a decision, because the remote rejected its files",
-        Some(NodeReason::MergeConflict) => "waits for a decision, because the files before it conflict",
+        Some(NodeReason::MergeConflict) => "waits for a decision, because files conflict",
+        Some(NodeReason::DeliveryRefused) => "waits for a decision, because its delivery was refused",
         Some(NodeReason::InputRequired) => "waits for an answer",
         // A group waits for its children.
         _ => "waits",
@@ -153,7 +154,8 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
 /// What the nodes changed, and how to see it.
 fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     let mut table = Table::new(["node", "commit", "files", "lines", "branch"]);
-    let (mut any, mut kept) = (false, false);
+    let mut any = false;
+    let mut kept = false;
     for (id, node) in &status.node_statuses {
         let extensions = &node.extensions;
         let short = |commit: &str| commit.get(..8).unwrap_or(commit).to_owned();

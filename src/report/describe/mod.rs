@@ -58,6 +58,15 @@ pub(crate) fn describe(
                 page.field("Replaced by", replacement.name.as_str());
             }
         }
+        Some(ResourceStatus::Schedule(status)) => {
+            page.heading("Status");
+            let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), age::moment);
+            page.field("Last run", &time(status.last_schedule_time));
+            page.field("Next run", &time(status.next_schedule_time));
+            for run in &status.active {
+                page.field("Active", &format!("execution/{}", run.name));
+            }
+        }
         Some(ResourceStatus::Plan(_)) => {}
         None => page.out.push_str("\nNot reconciled yet; run `planspec reconcile`.\n"),
     }
@@ -123,7 +132,11 @@ fn identity(object: &LiveObject, now: Timestamp, page: &mut DescribePage) {
         }
     }
     if let Some(resource) = &object.resource {
-        page.field("Manifest", &resource.source.path);
+        match resource.source.path.as_str() {
+            // A derived Execution: what made it is among its owners.
+            "" => page.field("Manifest", "none: made by its owner"),
+            path => page.field("Manifest", path),
+        }
         for (key, value) in &resource.metadata.labels {
             page.field("Label", &format!("{key}={value}"));
         }

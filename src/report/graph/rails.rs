@@ -50,7 +50,8 @@ struct Drawing<'v> {
 impl<'v> Drawing<'v> {
     fn new(view: &'v GraphView) -> Self {
         let count = view.nodes.len();
-        let (mut targets, mut missing) = (vec![Vec::new(); count], vec![0usize; count]);
+        let mut targets = vec![Vec::new(); count];
+        let mut missing = vec![0usize; count];
         for edge in &view.edges {
             if let (Some(list), Some(sources)) = (targets.get_mut(edge.from), missing.get_mut(edge.to)) {
                 list.push((edge.to, edge.kind == EdgeType::Soft));
@@ -148,7 +149,8 @@ impl<'v> Drawing<'v> {
 
     /// The line below a node whose rail does not go straight down.
     fn fork(&mut self, at: usize, ends: &[usize], above: &[bool]) {
-        let (mut first, mut last) = (at, at);
+        let mut first = at;
+        let mut last = at;
         for &end in ends {
             (first, last) = (first.min(end), last.max(end));
         }

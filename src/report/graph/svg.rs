@@ -85,8 +85,10 @@ fn path(through: &[GridCell]) -> String {
 fn draw(node: &GraphNodeView, cell: GridCell) -> String {
     let (fill, stroke) = colours(node.phase);
     let (x, y) = corner(cell);
-    let (right, bottom) = (x + NODE_WIDTH, y + NODE_HEIGHT);
-    let (middle_x, middle_y) = (x + NODE_WIDTH / 2.0, y + NODE_HEIGHT / 2.0);
+    let right = x + NODE_WIDTH;
+    let bottom = y + NODE_HEIGHT;
+    let middle_x = x + NODE_WIDTH / 2.0;
+    let middle_y = y + NODE_HEIGHT / 2.0;
     let look = format!("fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"1.5\"");
     let shape = match node.kind {
         NodeKind::Gate => format!(

@@ -24,11 +24,13 @@ pub(super) fn render(view: &GraphView) -> String {
     while let Some(TreeRow { node, branch, below }) = stack.pop() {
         let Some(shown) = view.node(node) else { continue };
         let mut sources = view.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from);
-        let (first, more) = (sources.next(), sources.next().is_some());
+        let first = sources.next();
+        let more = sources.next().is_some();
         // Going straight down says what the source is, unless a branch ended in between.
         let far = first.is_some() && branch.is_empty() && above != first;
         let tone = shown.phase.map_or(Tone::Plain, |phase| Tone::of_phase(phase.as_str()));
-        let (rails, sign) = (Tone::Muted.paint(branch), tone.paint(sign(shown)));
+        let rails = Tone::Muted.paint(branch);
+        let sign = tone.paint(sign(shown));
         out.push_str(&format!("{rails}{sign}{}\n", label(view, node, more || far)));
         above = Some(node);
         let below_ids = forest.below.get(node).map_or(&[][..], Vec::as_slice);

@@ -41,7 +41,8 @@ pub(super) fn page(preview: &Preview) -> MarkdownPage {
 }
 
 fn head(preview: &Preview) -> String {
-    let (errors, warnings) = (preview.count(Severity::Error), preview.count(Severity::Warning));
+    let errors = preview.count(Severity::Error);
+    let warnings = preview.count(Severity::Warning);
     let counts = [
         (preview.created.len(), "created"),
         (preview.changed.len(), "changed"),

@@ -27,7 +27,8 @@ pub(in crate::report) fn structure(page: &str) -> Vec<String> {
     let live =
         regex::Regex::new(r"(?i)@[a-z0-9]|#[0-9]|gh-[0-9]|https?://|www\.[a-z]|(^|\s)::[a-z]").unwrap();
     let label = regex::Regex::new("\"[^\"]*\"").unwrap();
-    let (mut diagram, mut code) = (false, false);
+    let mut diagram = false;
+    let mut code = false;
     let mut found = Vec::new();
     for event in Parser::new_ext(page, options) {
         match event {
@@ -129,7 +130,8 @@ fn filled(text: &str) -> Preview {
 #[test]
 fn hostile_text_changes_no_structure() {
     let expected = render(&filled("harmless words"), COMMENT_LIMIT, None);
-    let (comment, summary) = (structure(&expected.comment), structure(&expected.summary));
+    let comment = structure(&expected.comment);
+    let summary = structure(&expected.summary);
     assert!(comment.len() > 100 && comment.iter().any(|event| event == "code"), "{comment:?}");
     for text in corpus() {
         let found = render(&filled(&text), COMMENT_LIMIT, None);
@@ -192,7 +194,9 @@ fn a_long_comment_is_cut_between_sections_and_says_where_the_rest_is() {
 #[test]
 fn the_digest_changes_with_the_content_and_only_with_it() {
     let comment = |preview: &Preview| render(preview, COMMENT_LIMIT, None).comment;
-    let (one, same, other) = (comment(&filled("a")), comment(&filled("a")), comment(&filled("b")));
+    let one = comment(&filled("a"));
+    let same = comment(&filled("a"));
+    let other = comment(&filled("b"));
     assert!(digest_of(&one).is_some_and(|digest| digest.starts_with("sha256:")));
     assert_eq!(digest_of(&one), digest_of(&same));
     assert_ne!(digest_of(&one), digest_of(&other));

@@ -158,7 +158,8 @@ mod tests {
     }
 
     fn node(id: &str, from: NodePhase, to: NodePhase) -> Event {
-        let (at, node) = ("2026-03-04T12:03:41Z".parse().unwrap(), NodeId::new(id).unwrap());
+        let at = "2026-03-04T12:03:41Z".parse().unwrap();
+        let node = NodeId::new(id).unwrap();
         Event::Node { at, key: key(), node, from, to, reason: None, message: String::new(), attempt: 1 }
     }
 

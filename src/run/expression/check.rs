@@ -374,7 +374,8 @@ mod tests {
         let found = check(&plan, Some(&topology));
         let shown: Vec<_> =
             found.iter().skip(1).map(|one| (one.message.as_str(), one.hint.as_deref())).collect();
-        let (near, far) = (Some("did you mean `dryRun`?"), Some("declare it in `spec.parameters`"));
+        let near = Some("did you mean `dryRun`?");
+        let far = Some("declare it in `spec.parameters`");
         let expected =
             [("the plan has no parameter `drRun`", near), ("the plan has no parameter `other`", far)];
         assert_eq!(shown, expected);

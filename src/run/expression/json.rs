@@ -7,6 +7,7 @@ use cel::objects::{Key, Map};
 use serde_json::{Number, Value};
 
 use super::need::Need;
+use crate::model::JsonMap;
 
 /// The CEL value of the parts of a JSON value that are needed.
 pub(super) fn to_cel(value: &Value, need: &Need) -> cel::Value {
@@ -24,7 +25,7 @@ pub(super) fn to_cel(value: &Value, need: &Need) -> cel::Value {
 }
 
 /// The CEL map of the entries of a JSON object that are needed.
-pub(super) fn object_to_cel(map: &crate::model::JsonMap, need: &Need) -> cel::Value {
+pub(super) fn object_to_cel(map: &JsonMap, need: &Need) -> cel::Value {
     match need {
         Need::All => to_map(map.iter().map(|(key, value)| (key.clone(), to_cel(value, need)))),
         Need::Fields(fields) => to_map(fields.iter().filter_map(|(key, need)| {

@@ -121,7 +121,8 @@ pub(super) fn check_size(text: &str) -> Result<(), ExpressionError> {
         return Err(ExpressionError::new(0, message));
     }
     let mut scanner = Scanner { text, at: 0 };
-    let (mut tokens, mut depth) = (0usize, 0usize);
+    let mut tokens = 0usize;
+    let mut depth = 0usize;
     loop {
         scanner.skip_blank();
         let start = scanner.at;

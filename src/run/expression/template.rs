@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::context::Scope;
 use super::meter::Budget;
 use super::{Expression, ExpressionError, scan};
+use crate::model::JsonMap;
 
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
@@ -77,13 +78,13 @@ impl Template {
     ///
     /// # Errors
     /// As [`Self::compile`].
-    pub(crate) fn compile_map(map: &crate::model::JsonMap) -> Result<Self, Vec<TemplateError>> {
+    pub(crate) fn compile_map(map: &JsonMap) -> Result<Self, Vec<TemplateError>> {
         let (template, errors) = Self::compile_map_partly(map);
         if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
 
     /// Compiles what can be compiled of the values of a map; only good for reading the expressions.
-    pub(super) fn compile_map_partly(map: &crate::model::JsonMap) -> (Self, Vec<TemplateError>) {
+    pub(super) fn compile_map_partly(map: &JsonMap) -> (Self, Vec<TemplateError>) {
         Self::compile_all(|at, errors, count| compile_object(map, at, errors, count))
     }
 
@@ -123,7 +124,7 @@ impl Template {
     ///
     /// # Errors
     /// As [`Self::render`].
-    pub(crate) fn render_map(&self, scope: &Scope<'_>) -> Result<crate::model::JsonMap, TemplateError> {
+    pub(crate) fn render_map(&self, scope: &Scope<'_>) -> Result<JsonMap, TemplateError> {
         match self.render(scope)? {
             Value::Object(map) => Ok(map),
             _ => {
@@ -221,7 +222,7 @@ fn compile(
 }
 
 fn compile_object(
-    map: &crate::model::JsonMap,
+    map: &JsonMap,
     at: &mut String,
     errors: &mut Vec<TemplateError>,
     count: &mut usize,

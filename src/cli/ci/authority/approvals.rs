@@ -7,6 +7,7 @@ use crate::cli::ci::authority::authorize::{Permission, authorise, gates_of, refu
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
+use crate::cli::desired::load;
 use crate::cli::error::{CliError, Exit};
 use crate::engine::{Decision, people_of};
 use crate::git::ObjectId;
@@ -27,7 +28,7 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
     if waiting.is_empty() {
         return Ok(0);
     }
-    let desired = crate::cli::desired::load(&view.workspace().repo, tip, config)?;
+    let desired = load(&view.workspace().repo, tip, config)?;
     let mut asked: BTreeMap<ResourceKey, Vec<(ResourceKey, GateSpec)>> = BTreeMap::new();
     for (execution, gates) in waiting {
         for resource in desired.resources.iter().filter(|resource| gates.contains(&resource.key())) {
@@ -152,7 +153,7 @@ fn is_what_was_reviewed(
     if pin.commit == merge.to_string() {
         return Ok(true);
     }
-    let Ok(merged) = crate::cli::desired::load(&view.workspace().repo, merge, &view.tips().config) else {
+    let Ok(merged) = load(&view.workspace().repo, merge, &view.tips().config) else {
         return Ok(false);
     };
     let plan = merged.resources.into_iter().find(|resource| resource.key() == pin.plan);

@@ -4,8 +4,8 @@
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::{PassView, merged_pull};
 use crate::cli::error::CliError;
-use crate::github::{Account, GitHub, GitHubError, RepoName, RepoPermission};
-use crate::model::{GateSpec, NodeKind, NodePhase, NodeReason, ResourceKey};
+use crate::github::{Account, GitHub, GitHubError, PullRequest, RepoName, RepoPermission};
+use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
 use crate::run::gate::{People, eligible};
 
 /// What somebody wants to do.
@@ -120,9 +120,8 @@ pub(crate) fn refuse_author(
             pulls.extend(merged_pull(host, &pin.commit)?);
         }
     }
-    let author = |pull: &crate::github::PullRequest| {
-        pull.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(login))
-    };
+    let author =
+        |pull: &PullRequest| pull.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(login));
     Ok(pulls.iter().find(|pull| author(pull)).map(|pull| {
         format!("{login} is the author of #{}, and `gates.authorMayApprove` is false", pull.number)
     }))
@@ -145,7 +144,7 @@ pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<Resourc
     let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else {
         return Ok(Vec::new());
     };
-    let waits = |id: &crate::model::NodeId| {
+    let waits = |id: &NodeId| {
         status.node_statuses.get(id).is_some_and(|state| {
             state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingApproval)
         })
@@ -159,5 +158,5 @@ pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<Resourc
     let nodes = graph.iter().flat_map(|graph| &graph.nodes);
     let gates = nodes.filter(|node| node.kind == NodeKind::Gate && waits(&node.id));
     let gates = gates.filter_map(|node| node.gate_ref.as_ref());
-    Ok(gates.map(|reference| reference.key(crate::model::Kind::Gate, home)).collect())
+    Ok(gates.map(|reference| reference.key(Kind::Gate, home)).collect())
 }

@@ -417,7 +417,8 @@ mod tests {
     #[test]
     fn every_next_step_that_a_comment_shows_is_a_command() {
         let name = |kind, name: &str| ResourceKey::new(kind, "team".parse().unwrap(), name.parse().unwrap());
-        let (execution, gate) = (name(Kind::Execution, "run-1"), name(Kind::Gate, "review"));
+        let execution = name(Kind::Execution, "run-1");
+        let gate = name(Kind::Gate, "review");
         let node = NodeId::new("write_up").unwrap();
         let mut comments = BTreeSet::new();
         for phase in NodePhase::iter() {

@@ -7,7 +7,7 @@ use crate::cli::error::CliError;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
 use crate::markup::code;
-use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, ResourceKey, Spec};
+use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, PlanGraph, ResourceKey, Spec};
 
 /// How many choices are listed.
 const MOST: usize = 10;
@@ -85,9 +85,8 @@ pub(crate) fn waiting_at_node(view: &PassView, id: &NodeId) -> Result<Vec<Resour
         let blocked = status.node_statuses.get(id).is_some_and(|node| node.phase == NodePhase::Blocked);
         // Reading a graph is what costs time here, and few Executions wait at such a node.
         let graph = if blocked { view.graph(&key)? } else { None };
-        let is_task = |graph: &crate::model::PlanGraph| {
-            graph.nodes.iter().any(|node| node.id == *id && node.kind != NodeKind::Gate)
-        };
+        let is_task =
+            |graph: &PlanGraph| graph.nodes.iter().any(|node| node.id == *id && node.kind != NodeKind::Gate);
         if graph.as_ref().is_some_and(is_task) {
             waiting.push(key);
         }

@@ -123,7 +123,8 @@ pub(crate) fn comment(
     full: Option<&str>,
     reported: &mut ReportedState,
 ) -> Result<(), CliError> {
-    let (first, touched) = (executions_only(changed), executions_only(touched));
+    let first = executions_only(changed);
+    let touched = executions_only(touched);
     if touched.is_empty() {
         return Ok(());
     }

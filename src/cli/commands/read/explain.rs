@@ -102,7 +102,8 @@ fn account(
         namespace: namespace_quota(inventory, tips, &object.key)?,
     };
     let waits = waits((&graph.plan.graph, &topology), ix, &status, bounds, context.now());
-    let (key, state) = (object.key.clone(), state_of(&status, node));
+    let key = object.key.clone();
+    let state = state_of(&status, node);
     let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
     let gate = graph.plan.graph.gate_of(&node.id, &graph.key.namespace);
     let mut next = next_steps(&NodeSituation {

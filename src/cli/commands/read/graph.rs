@@ -114,7 +114,8 @@ fn plan_of(
     };
     let resource = resource.ok_or_else(no)?;
     let Spec::Plan(plan) = &resource.spec else { return Err(no()) };
-    let (key, labels) = (key.clone(), resource.metadata.labels.clone());
+    let key = key.clone();
+    let labels = resource.metadata.labels.clone();
     Ok(ExecutionGraph { key, labels, plan: plan.clone(), status })
 }
 

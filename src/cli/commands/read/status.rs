@@ -158,7 +158,8 @@ fn sections(
 
 impl NodeReport {
     fn of(execution: &ResourceKey, id: &NodeId, state: &NodeStatus, gate: Option<&ResourceKey>) -> Self {
-        let (phase, reason) = (state.phase, state.extensions.reason);
+        let phase = state.phase;
+        let reason = state.extensions.reason;
         let situation = NodeSituation { execution, node: id, phase, reason, gate };
         let attempt = if state.attempt > 1 { format!(" (attempt {})", state.attempt) } else { String::new() };
         let why = if state.message.is_empty() { String::new() } else { format!(": {}", state.message) };
@@ -176,7 +177,8 @@ impl NodeReport {
 
     /// An Execution that has not begun.
     fn whole(execution: &ResourceKey, why: &str) -> Self {
-        let (log, next) = (Vec::new(), Vec::new());
+        let log = Vec::new();
+        let next = Vec::new();
         Self { execution: execution.clone(), node: None, words: why.to_owned(), log, next }
     }
 

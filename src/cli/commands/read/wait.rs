@@ -8,7 +8,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::polling::Polling;
 use crate::cli::view::selector::{self, ResourceSelector};
-use crate::model::{Condition, Duration};
+use crate::model::{Condition, Duration, Kind};
 use crate::report::object::{LiveObject, short_name};
 use crate::report::style::Tone;
 
@@ -138,7 +138,7 @@ fn met(target: &ResourceSelector, object: Option<&LiveObject>) -> String {
 }
 
 fn named(target: &ResourceSelector) -> String {
-    let kind = target.kind.map_or("resource", crate::model::Kind::singular);
+    let kind = target.kind.map_or("resource", Kind::singular);
     format!("{kind}/{}", target.name.as_ref().map_or("", |name| name.as_str()))
 }
 

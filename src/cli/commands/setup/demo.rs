@@ -13,6 +13,7 @@ use crate::cli::{Context, run_line};
 use crate::engine::ReconcileOptions;
 use crate::git::{Repo, Signature};
 use crate::report::style::Tone;
+use crate::report::text::line;
 
 /// The example, by path in the repository.
 const FILES: [(&str, &str); 9] = [
@@ -168,7 +169,7 @@ fn show_log(context: &mut Context) -> Result<(), CliError> {
     let Some(tip) = workspace.tips(context)?.status else { return Ok(()) };
     for commit in workspace.repo.log(tip) {
         let commit = commit?;
-        context.out.line(format!("{} {}", commit.id.short(), crate::report::text::line(commit.subject())))?;
+        context.out.line(format!("{} {}", commit.id.short(), line(commit.subject())))?;
     }
     Ok(())
 }
@@ -176,9 +177,10 @@ fn show_log(context: &mut Context) -> Result<(), CliError> {
 /// What the branch holds that was approved.
 fn show_branch(context: &mut Context) -> Result<(), CliError> {
     let repo = RepoContext::open(context)?.repo;
-    let (main, work) = (repo.resolve_commit("main")?, repo.resolve_commit(WORK_BRANCH)?);
-    for line in String::from_utf8_lossy(&repo.difference(main, work, true)?).lines() {
-        context.out.line(crate::report::text::line(line))?;
+    let main = repo.resolve_commit("main")?;
+    let work = repo.resolve_commit(WORK_BRANCH)?;
+    for text in String::from_utf8_lossy(&repo.difference(main, work, true)?).lines() {
+        context.out.line(line(text))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::selector::nearest;
 use crate::manifest::schemas;
+use crate::model::Kind;
 
 /// Print a JSON Schema, or write all of them into a directory
 ///
@@ -39,16 +40,22 @@ pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<
             |error: std::io::Error| CliError::caused(&format!("cannot write to {}", dir.display()), &error);
         std::fs::create_dir_all(dir).map_err(failed)?;
         for (name, schema) in schemas() {
+            if arguments.published && *name == Kind::Schedule.singular() {
+                continue;
+            }
             let schema = arguments.shown(schema)?;
             std::fs::write(dir.join(format!("{name}.schema.json")), schema.as_ref()).map_err(failed)?;
         }
         return Ok(Exit::Done);
     }
     // `goals` and `Goal` name a kind here as they do for every other command.
-    let wanted = match arguments.name.parse::<crate::model::Kind>() {
+    let wanted = match arguments.name.parse::<Kind>() {
         Ok(kind) => kind.singular().to_owned(),
         Err(_) => arguments.name.to_ascii_lowercase(),
     };
+    if arguments.published && wanted == Kind::Schedule.singular() {
+        return Err(CliError::no("the published contract has no kind Schedule"));
+    }
     let Some((_, schema)) = schemas().iter().find(|(name, _)| *name == wanted) else {
         let names: Vec<&str> = schemas().iter().map(|(name, _)| *name).collect();
         let error = CliError::usage(format!("there is no schema `{wanted}`; there are {}", names.join(", ")));
@@ -84,12 +91,20 @@ impl SchemaArguments {
 fn drop_extensions(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            map.retain(|_, inner| inner.get("$comment").is_none_or(|comment| comment != EXTENSION));
+            map.retain(|_, inner| !is_extension(inner));
             map.values_mut().for_each(drop_extensions);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_extensions),
+        Value::Array(items) => {
+            // The kinds are a list of words, which no comment can mark.
+            items.retain(|item| !is_extension(item) && item != Kind::Schedule.as_str());
+            items.iter_mut().for_each(drop_extensions);
+        }
         _ => {}
     }
+}
+
+fn is_extension(value: &Value) -> bool {
+    value.get("$comment").is_some_and(|comment| comment == EXTENSION)
 }
 
 fn unused_definition(document: &Value) -> Option<String> {

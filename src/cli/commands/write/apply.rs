@@ -10,6 +10,7 @@ use crate::cli::desired::publish::{self, Destination};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::repo_context::RepoContext;
+use crate::config::Limits;
 use crate::diagnostic::Severity;
 use crate::manifest::documents;
 
@@ -63,7 +64,7 @@ fn take(
     revision: &mut DesiredChange<'_>,
     workspace: &RepoContext,
     file: &InputFile,
-    limits: &crate::config::Limits,
+    limits: &Limits,
 ) -> Result<(), CliError> {
     let resources = file.parse(limits).resources;
     if resources.is_empty() {

@@ -14,7 +14,7 @@ use crate::cli::findings::print_findings;
 use crate::cli::repo_context::{RepoContext, checked_config, here, identified};
 use crate::cli::view::selector;
 use crate::config::{CONFIG_FILE, Config};
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::ReconcileOptions;
 use crate::git::{Repo, Signature};
 use crate::manifest;
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     let files = input::read_named(&arguments.filename, false, &here, &config.limits)?;
     let Desired { mut resources, mut diagnostics } = input::parse_all(&files, &config.limits);
     let mut edits = contents(&files, &config)?;
-    let broken = |found: &crate::diagnostic::Diagnostic| found.severity == Severity::Error;
+    let broken = |found: &Diagnostic| found.severity == Severity::Error;
     if !diagnostics.iter().any(broken) && !has_execution(&resources) {
         let text = execution(arguments, &resources, context)?;
         resources.push(parsed(&text, &config)?);

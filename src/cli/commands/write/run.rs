@@ -150,7 +150,8 @@ pub(super) struct RunRequest {
 impl RunRequest {
     /// What an earlier execution ran.
     fn again(earlier: &LiveObject, revision: &DesiredChange<'_>) -> Result<Self, CliError> {
-        let (name, namespace) = (&earlier.key.name, earlier.key.namespace.clone());
+        let name = &earlier.key.name;
+        let namespace = earlier.key.namespace.clone();
         let hint = format!("name a plan: planspec run plan/NAME --from-execution {name}");
         let Some(spec) = reuse::spec_of(earlier) else {
             return Err(CliError::no(format!("the manifest of {} is gone", earlier.key)).hint(hint));

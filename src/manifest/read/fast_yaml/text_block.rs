@@ -12,7 +12,8 @@ pub(super) fn read<'t>(head: &str, below: &'t str, parent: usize) -> Option<(Str
     let least = parent + 1;
     let mut rest = below;
     let mut text = String::new();
-    let (mut indent, mut blank) = (None, 0);
+    let mut indent = None;
+    let mut blank = 0;
     while !rest.is_empty() {
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
         let content = line.trim_start_matches(' ');

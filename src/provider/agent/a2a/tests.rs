@@ -17,7 +17,8 @@ struct Desk {
 }
 
 async fn desk() -> Desk {
-    let (mut bench, server) = (bench(json!({})), MockServer::start().await);
+    let mut bench = bench(json!({}));
+    let server = MockServer::start().await;
     bench.attempt.provider = "agent://scribe".to_owned();
     bench.attempt.attempt = 1;
     bench.attempt.inputs = map(json!({"version": "1.4.0"}));

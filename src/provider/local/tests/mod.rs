@@ -59,6 +59,7 @@ pub(in crate::provider) fn bench(config: Value) -> Bench {
         timeout: Some(Duration::from_secs(60)),
         run_dir: home.path().join("runs/uid/build/2"),
         workspace: Arc::new(Folder(checkout)),
+        upstream: Default::default(),
         ..sample::attempt("build")
     };
     let path = ("PATH".to_owned(), PATH.into());

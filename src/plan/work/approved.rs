@@ -1,0 +1,79 @@
+//! What a delivery hands over that nobody approved.
+
+use crate::model::{ExecutionStatus, NodeId, NodeKind, NodePhase};
+use crate::run::CompiledPlan;
+
+/// The nodes before `node` whose changes no approved Gate between the two has seen.
+///
+/// A Gate that is skipped, or passed by a soft edge, approves nothing; one that comes before a change has not seen it.
+#[must_use]
+pub(crate) fn unapproved(compiled: &CompiledPlan, status: &ExecutionStatus, node: usize) -> Vec<NodeId> {
+    let state = |ix: usize| compiled.ids.get(ix).and_then(|id| status.node_statuses.get(id));
+    let before = compiled.topology.upstream(node);
+    let is_before = |ix: &usize| before.get(*ix).copied().unwrap_or(false);
+    let mut seen = vec![false; before.len()];
+    for ix in (0..before.len()).filter(is_before) {
+        let is_gate = compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Gate);
+        // By its phase: an approval that was voided has reset the node (Invariant 11).
+        if is_gate && state(ix).is_some_and(|state| state.phase == NodePhase::Succeeded) {
+            for (flag, shown) in seen.iter_mut().zip(compiled.topology.upstream(ix)) {
+                *flag |= shown;
+            }
+        }
+    }
+    let has_result = |ix: &usize| state(*ix).is_some_and(|state| state.extensions.result.is_some());
+    let unseen = |ix: &usize| !seen.get(*ix).copied().unwrap_or(false);
+    let found = (0..before.len()).filter(is_before).filter(has_result).filter(unseen);
+    found.filter_map(|ix| compiled.ids.get(ix).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::{Kind, Name, ResourceKey};
+    use crate::run::PlanSources;
+
+    /// Tasks `a` and `b` with results, the gate `g`, and the delivery `d`.
+    #[track_caller]
+    fn check(edges: &[(&str, &str)], gate: &str, expected: &[&str]) {
+        let key =
+            |kind, name: &str| ResourceKey::new(kind, Name::new("t").unwrap(), Name::new(name).unwrap());
+        let node = |id: &str| match id {
+            "g" => json!({ "id": id, "kind": "Gate", "gateRef": { "name": "g" } }),
+            _ => json!({ "id": id, "kind": "Task" }),
+        };
+        let edges: Vec<Value> = edges.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+        let nodes = ["a", "b", "g", "d"].map(node);
+        let graph = json!({ "nodes": nodes, "edges": edges });
+        let compiled = CompiledPlan::build(PlanSources {
+            key: key(Kind::Execution, "e"),
+            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
+            plan_key: key(Kind::Plan, "p"),
+            plan_labels: Default::default(),
+            plan: serde_json::from_value(json!({ "description": "d", "graph": graph })).unwrap(),
+            goal: None,
+            annotations: Default::default(),
+        })
+        .unwrap();
+        let result = json!({ "commit": "c", "base": "p", "files": 1, "insertions": 1, "deletions": 0 });
+        let done = json!({ "phase": "Succeeded", "extensions": { "result": result } });
+        let nodes = json!({ "a": done, "b": done, "g": { "phase": gate }, "d": { "phase": "Pending" } });
+        let status = json!({ "phase": "Running", "nodeStatuses": nodes });
+        let status: ExecutionStatus = serde_json::from_value(status).unwrap();
+        let found = unapproved(&compiled, &status, compiled.topology.find("d").unwrap());
+        let found: Vec<&str> = found.iter().map(NodeId::as_str).collect();
+        assert_eq!(found, expected, "{edges:?}");
+    }
+
+    #[test]
+    fn a_gate_approves_what_comes_before_it_and_nothing_else() {
+        check(&[("a", "b"), ("b", "g"), ("g", "d")], "Succeeded", &[]);
+        check(&[("a", "b"), ("b", "g"), ("g", "d")], "Skipped", &["a", "b"]);
+        check(&[("a", "g"), ("g", "b"), ("b", "d")], "Succeeded", &["b"]);
+        check(&[("a", "g"), ("g", "d"), ("b", "d")], "Succeeded", &["b"]);
+        // A gate beside the delivery says nothing about it.
+        check(&[("a", "g"), ("a", "d")], "Succeeded", &["a"]);
+    }
+}
