@@ -4,6 +4,7 @@
 mod walk;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -197,6 +198,36 @@ impl Topology {
             let targets = self.targets(at).map(|(target, _)| target);
             targets.chain(parents.get(at).into_iter().flatten().copied()).collect()
         })
+    }
+
+    /// For every node, the nodes that `is` accepts on the ways to it, as far as no other one lies between; in their order.
+    #[must_use]
+    pub(crate) fn nearest_before(&self, is: impl Fn(NodeIx) -> bool) -> Vec<Arc<[NodeIx]>> {
+        let mut found: Vec<Arc<[NodeIx]>> = (0..self.len()).map(|_| Arc::from([])).collect();
+        for &at in &self.order {
+            let mut nearest: Arc<[NodeIx]> = Arc::new([]);
+            let before = self.sources(at).map(|(source, _)| source).chain(self.children(at).iter().copied());
+            for source in before {
+                let more = match found.get(source) {
+                    _ if is(source) => Arc::new([source]),
+                    Some(more) => Arc::clone(more),
+                    None => continue,
+                };
+                // Shared where it is the same: a copy for each node would take the number of gates times that of nodes.
+                if nearest.is_empty() {
+                    nearest = more;
+                } else if more.iter().any(|ix| !nearest.contains(ix)) {
+                    let mut all: Vec<NodeIx> = nearest.iter().chain(more.iter()).copied().collect();
+                    all.sort_unstable();
+                    all.dedup();
+                    nearest = all.into();
+                }
+            }
+            if let Some(slot) = found.get_mut(at) {
+                *slot = nearest;
+            }
+        }
+        found
     }
 
     fn reach(&self, start: NodeIx, next: impl Fn(NodeIx) -> Vec<NodeIx>) -> Vec<bool> {

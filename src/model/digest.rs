@@ -39,6 +39,16 @@ impl Digest {
         Self(text)
     }
 
+    /// How many hexadecimal digits people are shown, and may give back at least.
+    pub const SHOWN_DIGITS: usize = 12;
+
+    /// The digits that people are shown and compare.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        let digits = self.0.rsplit(':').next().unwrap_or_default();
+        digits.get(..Self::SHOWN_DIGITS).unwrap_or(digits)
+    }
+
     /// The text, with its prefix.
     #[must_use]
     pub fn as_str(&self) -> &str {

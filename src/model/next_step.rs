@@ -51,7 +51,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
     use NextAction as Do;
     let actions = match (situation.phase, situation.reason) {
         (NodePhase::Blocked, Some(reason)) => match reason {
-            NodeReason::AwaitingApproval => match situation.gate {
+            reason if reason.asks_approval() => match situation.gate {
                 Some(gate) => vec![Do::Approve(gate.clone()), Do::Reject(gate.clone())],
                 // Without the plan the Gate's name is unknown, and a command with a wrong one would be worse than none.
                 None => vec![Do::Explain],

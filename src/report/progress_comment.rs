@@ -9,8 +9,8 @@ use super::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use super::markdown::{MarkdownPage, PageSection, RenderedComment, counted, is_address};
 use crate::markup::{code, fence, grouped, markdown};
 use crate::model::{
-    EdgeType, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase, NodeSituation, NodeStatus,
-    PlanGraph, ResourceKey, next_steps,
+    AskedApproval, Digest, EdgeType, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase,
+    NodeSituation, NodeStatus, PlanGraph, ResourceKey, next_steps,
 };
 
 /// What finds the comment again.
@@ -49,6 +49,8 @@ pub(crate) struct WaitLine {
     pub people: Vec<String>,
     /// The gate, when it waits for an approval.
     pub gate: Option<ResourceKey>,
+    /// What the gate asks about.
+    pub asked: Option<AskedApproval>,
     /// What somebody writes as a comment to let it continue: `/planspec approve GATE`.
     pub command: Option<String>,
     /// Where the work is: an issue, a run.
@@ -181,6 +183,9 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         };
         let what = linked(code(&what, 200), wait.address.as_deref());
         let mut text = format!("{what} waits for {}: {}\n", awaited(wait), markdown(&wait.message, 300));
+        if let Some(asked) = &wait.asked {
+            text.push_str(&format!("\n{}\n", asked_about(asked)));
+        }
         // A block of its own, because a host puts a button to copy beside it.
         if let Some(command) = &wait.command {
             text.push_str(&format!("\n{}\n", fence("text", command, 300)));
@@ -192,6 +197,31 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         .flat_map(|standing| standing.waits.iter().map(move |wait| item(standing, wait)))
         .collect();
     paragraphs("What waits", items)
+}
+
+/// What an approval is for: it does not count for anything else (Invariant 11).
+fn asked_about(asked: &AskedApproval) -> String {
+    // Whoever can push the status branch wrote these, so that nothing but digits is taken of them.
+    let digits = |text: &str, most: usize| {
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(most).collect();
+        code(if digits.is_empty() { "-" } else { &digits }, most)
+    };
+    let (commit, digest) = (digits(&asked.commit, 8), digits(asked.digest.shown(), Digest::SHOWN_DIGITS));
+    let mut by_provider: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (node, provider) in &asked.targets {
+        by_provider.entry(provider).or_default().push(code(node.as_str(), 63));
+    }
+    let runs = by_provider.into_iter().take(10).map(|(provider, nodes)| {
+        let more = nodes.len().saturating_sub(10);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(
+            "; {} for {}{more}",
+            code(provider, 100),
+            nodes.into_iter().take(10).collect::<Vec<_>>().join(", ")
+        )
+    });
+    let runs: String = runs.collect();
+    format!("Asks about commit {commit}{runs}. Digest {digest}.")
 }
 
 fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
@@ -333,7 +363,7 @@ mod tests {
 
     use super::super::preview::tests::{corpus, structure};
     use super::*;
-    use crate::model::{Digest, Kind, LogSummary};
+    use crate::model::{Kind, LogSummary};
     use crate::report::markdown::COMMENT_LIMIT;
 
     fn standing(text: &str) -> ExecutionProgress {
@@ -377,6 +407,11 @@ mod tests {
             message: text.to_owned(),
             people: vec![text.to_owned()],
             gate: None,
+            asked: serde_json::from_value(json!({
+                "execution": "shop/search-2", "node": "review", "commit": text,
+                "digest": text, "targets": { "review": text },
+            }))
+            .ok(),
             command: Some(format!("/planspec approve {text}")),
             address: Some("https://github.example/octo/repo/issues/7".to_owned()),
         };
@@ -392,7 +427,7 @@ mod tests {
     #[test]
     fn the_progress_says_what_waits_and_how_it_goes_on() {
         let found = render(&[standing("release")], COMMENT_LIMIT, None);
-        let body: Vec<&str> = found.comment.lines().skip(2).take(29).collect();
+        let body: Vec<&str> = found.comment.lines().skip(2).take(31).collect();
         insta::assert_snapshot!(body.join("\n"), @r#"
         ## ⏳ `search-2` waits for `release`
 
@@ -405,6 +440,8 @@ mod tests {
         ### What waits
 
         [`search-2/review`](https://github.example/octo/repo/issues/7) waits for `release`: release
+
+        Asks about commit `eeae`; `release` for `review`. Digest `eeae`.
 
         ```text
         /planspec approve release

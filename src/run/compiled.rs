@@ -8,8 +8,8 @@ use super::expression::{Expression, ExpressionError, Scope, Template, TemplateEr
 use super::{parameter, reads};
 use crate::graph::{GraphError, NodeIx, Topology};
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, JsonMap, Node, NodeId, NodePhase, PlanSpec,
-    ResourceKey, StringMap,
+    ExecutionSpec, ExecutionStatus, FROM_EXECUTION, GoalSpec, JsonMap, Node, NodeId, NodeKind, NodePhase,
+    PlanSpec, ResourceKey, StringMap,
 };
 
 /// What an Execution runs. Derived from the pinned manifests alone, so it may be dropped and made again.
@@ -37,6 +37,7 @@ pub(crate) struct CompiledPlan {
     when: Vec<Option<Expression>>,
     inputs: Vec<Template>,
     reads: Vec<Vec<NodeIx>>,
+    gates_before: Vec<Arc<[NodeIx]>>,
     /// What the execution gives, and the defaults of the plan.
     parameters: JsonMap,
     // Made once, as nothing of it changes while the Execution runs (Invariant 9); every condition reads them.
@@ -131,6 +132,8 @@ impl CompiledPlan {
             // From the expressions that were just compiled, so that nothing is parsed a second time.
             .map(|(node, (ix, (when, inputs)))| reads::named(node, ix, when, Some(inputs), &topology));
         let reads = reads.collect();
+        let is_gate = |ix: NodeIx| plan.graph.nodes.get(ix).is_some_and(|node| node.kind == NodeKind::Gate);
+        let gates_before = topology.nearest_before(is_gate);
         let described = ScopeValues {
             goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
             plan: describe::plan(&plan_key, &plan_labels, &plan),
@@ -149,6 +152,7 @@ impl CompiledPlan {
             when,
             inputs,
             reads,
+            gates_before,
             parameters,
             described,
         })
@@ -176,6 +180,16 @@ impl CompiledPlan {
     #[must_use]
     pub(crate) fn reads(&self, ix: NodeIx) -> &[NodeIx] {
         self.reads.get(ix).map_or(&[], Vec::as_slice)
+    }
+
+    /// The gates before a node, as far as no other gate lies between. What runs after everything else has none: no gate
+    /// holds it back.
+    #[must_use]
+    pub(crate) fn gates_before(&self, ix: NodeIx) -> &[NodeIx] {
+        if self.node(ix).is_some_and(|node| node.finally) {
+            return &[];
+        }
+        self.gates_before.get(ix).map_or(&[], |gates| gates)
     }
 
     /// What expressions see, with the nodes as `status` has them.

@@ -11,6 +11,7 @@
 )]
 
 mod a2a;
+mod approvals;
 mod boundaries;
 mod command_line;
 mod custom_provider;

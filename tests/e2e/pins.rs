@@ -87,7 +87,9 @@ fn replace(tree: &Path, (record, pins, _evil): &(Value, PathBuf, Stage)) {
 #[track_caller]
 fn check_blocked(stage: &Stage, why: &str) {
     stage.commit("other.yaml", &yaml(&[execution("other", "other")]));
-    stage.environment.planspec(&["approve", "gate/ok", "-n", "team"]);
+    // Also for an execution that has not been checked by a reconcile yet.
+    let approve = stage.environment.planspec(&["approve", "gate/ok", "--execution", "run", "-n", "team"]);
+    assert_eq!(approve.code, 1, "{approve:?}");
     let outcome = stage.reconcile(&[]).succeeds();
     assert_eq!(stage.trace("trace"), [""; 0], "it ran");
     assert!(outcome.stdout.contains("PinMismatch") || outcome.stdout.contains(why), "{outcome:?}");

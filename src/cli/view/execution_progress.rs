@@ -5,8 +5,8 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::Config;
 use crate::model::{
-    ExecutionPhase, ExecutionStatus, NextStep, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey,
-    next_steps, required_step,
+    AskedApproval, ExecutionPhase, ExecutionStatus, NextStep, NodePhase, NodeReason, NodeSituation,
+    PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
 };
 use crate::record::StatusTree;
 use crate::report::progress_comment::{ExecutionProgress, WaitLine};
@@ -23,10 +23,31 @@ pub(crate) fn of(
         let Some(record) = status.get(&workspace.repo, key)? else { continue };
         let Some(execution) = record.execution().cloned() else { continue };
         let graph = pinned_graph(&workspace.repo, config, status, key, &execution)?;
-        let waits = waits(key, &execution, graph.as_ref());
+        let mut waits = waits(key, &execution, graph.as_ref());
+        for wait in &mut waits {
+            wait.asked = asked(workspace, status, key, wait)?;
+        }
         progress.push(ExecutionProgress { key: key.clone(), status: execution, graph, waits, address: None });
     }
     Ok(progress)
+}
+
+/// What a gate asks about for a node, as its record shows it.
+fn asked(
+    workspace: &RepoContext,
+    status: &StatusTree,
+    key: &ResourceKey,
+    wait: &WaitLine,
+) -> Result<Option<AskedApproval>, CliError> {
+    let Some(gate) = &wait.gate else { return Ok(None) };
+    let record = status.get(&workspace.repo, gate)?;
+    let Some(ResourceStatus::Gate(gate)) = record.map(|record| record.status) else { return Ok(None) };
+    let execution = format!("{}/{}", key.namespace, key.name);
+    let mut asked =
+        gate.extensions.asked.into_iter().filter(|asked| asked.execution == execution).collect::<Vec<_>>();
+    // The node's own entry; where a gate is asked again for nodes behind it, the node is another one.
+    let own = asked.iter().position(|asked| Some(&asked.node) == wait.node.as_ref());
+    Ok(own.or_else(|| asked.len().checked_sub(1)).map(|index| asked.swap_remove(index)))
 }
 
 fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGraph>) -> Vec<WaitLine> {
@@ -40,8 +61,8 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
     for (id, node) in execution.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked) {
         let reason = node.extensions.reason;
         let gate = graph
-            .filter(|_| reason == Some(NodeReason::AwaitingApproval))
-            .and_then(|graph| graph.gate_of(id, home));
+            .filter(|_| reason.is_some_and(NodeReason::asks_approval))
+            .and_then(|graph| graph.asked_gate(id, reason, home));
         let situation =
             NodeSituation { execution: key, node: id, phase: node.phase, reason, gate: gate.as_ref() };
         // A step that only explains has no form as a comment; the next one that changes something has.

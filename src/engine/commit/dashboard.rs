@@ -114,8 +114,8 @@ fn add_waiting(
             continue;
         }
         let reason = state.extensions.reason;
-        let gate = if reason == Some(NodeReason::AwaitingApproval) {
-            gate_of(snapshot, key, record, node)?
+        let gate = if reason.is_some_and(NodeReason::asks_approval) {
+            asked_gate(snapshot, key, record, (node, reason))?
         } else {
             None
         };
@@ -144,16 +144,16 @@ fn add_waiting(
     Ok(())
 }
 
-fn gate_of(
+fn asked_gate(
     snapshot: &Snapshot,
     key: &ResourceKey,
     record: &StatusRecord,
-    node: &NodeId,
+    (node, reason): (&NodeId, Option<NodeReason>),
 ) -> Result<Option<ResourceKey>, EngineError> {
     let Some(graph) = pinned_graph(snapshot, key, record)? else { return Ok(None) };
     let home = record
         .execution()
         .and_then(|status| status.extensions.pinned.as_ref())
         .map(|pinned| &pinned.plan.namespace);
-    Ok(home.and_then(|home| graph.gate_of(node, home)))
+    Ok(home.and_then(|home| graph.asked_gate(node, reason, home)))
 }

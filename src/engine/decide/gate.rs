@@ -1,18 +1,28 @@
 //! Reviews of gates.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
 use crate::engine::snapshot::gates::{author_of, decide_with, gate_status, metadata_of, people, settle};
 use crate::engine::snapshot::pin::program_of;
+use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
+use crate::graph::NodeIx;
 use crate::model::{
-    GatePhase, Kind, NodeKind, NodePhase, NodeReason, ResourceKey, ResourceStatus, Review, ReviewAction,
-    ReviewBinding, StatusRecord,
+    Digest, ExecutionStatus, GatePhase, Kind, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey,
+    ResourceStatus, Review, ReviewAction, ReviewBinding, ReviewSubject, StatusRecord,
 };
-use crate::run::gate::{GateDecision, eligible};
+use crate::plan::results_before;
+use crate::run::CompiledPlan;
+use crate::run::gate::{GateDecision, eligible, review_digest, review_subject};
+
+/// How many nodes are named for one provider.
+const LISTED_NODES: usize = 10;
 
 /// An execution that has a gate on its way.
 struct GatedExecution {
@@ -22,6 +32,8 @@ struct GatedExecution {
     /// When what is answered began: the wait, or the Execution where it has not come to the gate yet.
     began: Option<Timestamp>,
     waits: bool,
+    /// A node before the gate whose changes were kept.
+    unseen_result: Option<NodeId>,
 }
 
 /// Records a review, bound to exactly what the execution is pinned to (Invariant 11).
@@ -31,7 +43,7 @@ pub(super) fn review(
     gate: &ResourceKey,
     action: ReviewAction,
     execution: Option<&ResourceKey>,
-    comment: Option<&str>,
+    (comment, expect): (Option<&str>, Option<&str>),
 ) -> Result<DecisionEffect, EngineError> {
     let old = snapshot.record(gate)?;
     // The version that decides: a manifest that is deleted or broken chooses no other reviewers (Invariant
@@ -53,24 +65,15 @@ pub(super) fn review(
     }
     actor.answers(visitor.began, "the wait at the gate")?;
     know_author(snapshot, &visitor.binding)?;
+    may_approve(snapshot, actor, action, &visitor)?;
     let metadata = metadata_of(snapshot, gate, &version, old.as_deref());
     let generation = version.generation(old.as_deref());
+    let digest = review_digest(generation, &visitor.binding);
+    compare(expect, &digest, gate)?;
     let mut status = old.as_deref().and_then(gate_status).cloned().unwrap_or_default();
     status.observed_generation = Some(generation);
-    status.review_history.push(Review {
-        reviewer: actor.name.clone(),
-        action,
-        // When the person decided. The job that records it may be run again weeks later.
-        timestamp: actor.made_at(),
-        comment: comment.map(ToOwned::to_owned),
-        target_generation: Some(generation),
-        extensions: Some(ReviewBinding {
-            teams,
-            account: actor.host.map(|host| host.account.clone()),
-            source: actor.host.map(|host| host.source.clone()),
-            ..visitor.binding.clone()
-        }),
-    });
+    let binding = ReviewBinding { teams, digest: Some(digest.clone()), ..visitor.binding.clone() };
+    status.review_history.push(said(actor, action, comment, generation, binding));
     let decided = decide_with(snapshot, &version, Some(&status), generation, &visitor.binding, visitor.since);
     // A review without effect is refused and not recorded: the person is there to hear why.
     let latest = status.review_history.len().saturating_sub(1);
@@ -82,12 +85,116 @@ pub(super) fn review(
         status.phase = GatePhase::Waiting;
     }
     settle(&mut status, &decided.decision, generation, actor.at);
-    let said = outcome(&decided.decision, action);
+    if !matches!(decided.decision, GateDecision::Waiting { .. }) {
+        let execution = format!("{}/{}", visitor.key.namespace, visitor.key.name);
+        status.extensions.asked.retain(|asked| asked.execution != execution);
+    }
+    let outcome = outcome(&decided.decision, action);
     let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
     let mut verdict = DecisionEffect::default();
-    verdict.lines.push(format!("gate/{} {said} for execution/{}", gate.name, visitor.key.name));
-    verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&said), actor.at);
+    verdict.lines.push(format!("gate/{} {outcome} for execution/{}", gate.name, visitor.key.name));
+    if action == ReviewAction::Approve {
+        verdict.lines.extend(what_is_approved(&visitor.binding, &digest));
+    }
+    verdict.assembly.put_decision(old.as_deref(), record, &actor.name, comment.unwrap_or(&outcome), actor.at);
     Ok(verdict)
+}
+
+/// The review as it is recorded.
+fn said(
+    actor: &Actor<'_>,
+    action: ReviewAction,
+    comment: Option<&str>,
+    generation: u64,
+    binding: ReviewBinding,
+) -> Review {
+    Review {
+        reviewer: actor.name.clone(),
+        action,
+        // When the person decided. The job that records it may be run again weeks later.
+        timestamp: actor.made_at(),
+        comment: comment.map(ToOwned::to_owned),
+        target_generation: Some(generation),
+        extensions: Some(ReviewBinding {
+            account: actor.host.map(|host| host.account.clone()),
+            source: actor.host.map(|host| host.source.clone()),
+            ..binding
+        }),
+    }
+}
+
+/// What nobody can approve, whoever they are.
+fn may_approve(
+    snapshot: &Snapshot,
+    actor: &Actor<'_>,
+    action: ReviewAction,
+    visitor: &GatedExecution,
+) -> Result<(), EngineError> {
+    if action != ReviewAction::Approve {
+        return Ok(());
+    }
+    // What was not merged does not run, and an approval of it would count as soon as somebody makes the record right again.
+    let Some(record) = snapshot.record(&visitor.key)? else { return Ok(()) };
+    if let Some((status, pinned)) =
+        record.execution().and_then(|status| Some((status, status.extensions.pinned.as_ref()?)))
+    {
+        let why = match check(snapshot, &visitor.key, &record.metadata, status, pinned)? {
+            PinCheck::Mismatch(why) => Some(why),
+            PinCheck::Holds(compiled) => node_difference(&compiled, status),
+            // The gate stays closed as long as nothing is known; the approval is bound to what is pinned now.
+            PinCheck::Unknown(_) | PinCheck::Lost(_) => None,
+        };
+        if let Some(why) = why {
+            return refuse(format!("{} is not what was merged: {why}", visitor.key));
+        }
+    }
+    // A review of a pull request saw what was merged, and not what tasks made of it since.
+    if actor.host.is_some_and(|host| host.in_advance)
+        && let Some(node) = &visitor.unseen_result
+    {
+        return refuse(format!(
+            "the review is of the pull request, which does not show what node `{node}` changed; approve with a comment"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the reviewer looked at what is asked now.
+fn compare(expect: Option<&str>, digest: &Digest, gate: &ResourceKey) -> Result<(), EngineError> {
+    let Some(expect) = expect else { return Ok(()) };
+    let digits = |text: &str| text.trim().rsplit(':').next().unwrap_or_default().to_ascii_lowercase();
+    let (expected, now) = (digits(expect), digits(digest.as_str()));
+    if expected.len() < Digest::SHOWN_DIGITS {
+        return refuse(format!("a digest has at least {} digits", Digest::SHOWN_DIGITS));
+    }
+    if now.starts_with(&expected) {
+        return Ok(());
+    }
+    refuse(format!(
+        "what gate `{}` asks about is not what you expect: its digest is {}; see `planspec describe gate/{} -n {}`",
+        gate.name,
+        digest.shown(),
+        gate.name,
+        gate.namespace
+    ))
+}
+
+/// The lines that say what was approved: the commit, the digest, and what will do the work.
+fn what_is_approved(binding: &ReviewBinding, digest: &Digest) -> Vec<String> {
+    let commit: String = binding.commit.chars().take(8).collect();
+    let mut lines = vec![format!("approved: commit {commit}, digest {}", digest.shown())];
+    let targets = binding.subject.as_ref().map(|subject| &subject.targets);
+    let mut by_provider: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (node, target) in targets.into_iter().flatten() {
+        by_provider.entry(&target.provider).or_default().push(node.as_str());
+    }
+    for (provider, nodes) in by_provider {
+        let listed = nodes.iter().take(LISTED_NODES).copied().collect::<Vec<_>>().join(", ");
+        let more = nodes.len().saturating_sub(LISTED_NODES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("  {provider} for {listed}{more}"));
+    }
+    lines
 }
 
 /// What the command prints about the gate after the review.
@@ -185,40 +292,78 @@ fn visit(
     let Ok(compiled) = program_of(snapshot, key, pinned)? else { return Ok(None) };
     let home = &pinned.plan.namespace;
     let mut first = None;
-    for node in compiled.plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Gate) {
-        let names = node.gate_ref.as_ref().is_some_and(|reference| reference.key(Kind::Gate, home) == *gate);
-        let Some(state) =
-            status.node_statuses.get(&node.id).filter(|state| names && !state.phase.is_terminal())
-        else {
+    for (ix, node) in compiled.plan.graph.nodes.iter().enumerate() {
+        let named = node.gate_ref.as_ref().filter(|_| node.kind == NodeKind::Gate);
+        if named.is_none_or(|reference| reference.key(Kind::Gate, home) != *gate) {
             continue;
+        }
+        let Some(state) = status.node_statuses.get(&node.id) else { continue };
+        // A gate that was passed is asked again where what would run behind it is not what was approved.
+        let began = if state.phase.is_terminal() {
+            let Some(began) = voided_since(&compiled, status, ix) else { continue };
+            Some(began)
+        } else {
+            let waits = state.phase == NodePhase::Blocked
+                && state.extensions.reason == Some(NodeReason::AwaitingApproval);
+            waits.then_some(state.extensions.blocked_since)
         };
-        let waits = state.phase == NodePhase::Blocked
-            && state.extensions.reason == Some(NodeReason::AwaitingApproval);
+        let subject = subject(snapshot, &compiled, status, ix)?;
+        let results = results_before(&compiled, status, ix);
         let visitor = GatedExecution {
             key: key.clone(),
+            unseen_result: results.first().map(|(node, _)| (*node).clone()),
             binding: ReviewBinding {
                 execution: record.metadata.uid.clone(),
                 graph_digest: pinned.graph_digest.clone(),
                 commit: pinned.commit.clone(),
+                subject: Some(subject),
+                digest: None,
                 teams: Vec::new(),
                 account: None,
                 source: None,
             },
             // Reviews from before a retry were about the run that is over.
             since: state.extensions.reset_at,
-            began: state
-                .extensions
-                .blocked_since
-                .filter(|_| waits)
-                .or(status.queued_time)
-                .max(state.extensions.reset_at),
-            waits,
+            began: began.flatten().or(status.queued_time).max(state.extensions.reset_at),
+            waits: began.is_some(),
         };
         // Several nodes may ask for one Gate. The one that waits is what the person sees, wherever it stands in the file.
-        if waits {
+        if visitor.waits {
             return Ok(Some(visitor));
         }
         first.get_or_insert(visitor);
     }
     Ok(first)
+}
+
+/// What stands before and after a gate now.
+fn subject(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    gate: NodeIx,
+) -> Result<ReviewSubject, EngineError> {
+    let mut failure = None;
+    let subject = review_subject(compiled, status, gate, |task| {
+        approved_target(snapshot, compiled, task).unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            None
+        })
+    });
+    // A target that could not be read is missing, which must not pass for a task without one.
+    failure.map_or(Ok(subject), Err)
+}
+
+/// Since when a node behind a gate waits for another approval; none where none does.
+fn voided_since(
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    gate: NodeIx,
+) -> Option<Option<Timestamp>> {
+    let behind = |ix: &NodeIx| compiled.gates_before(*ix).contains(&gate);
+    let states = (0..compiled.ids.len())
+        .filter(behind)
+        .filter_map(|ix| status.node_statuses.get(compiled.ids.get(ix)?));
+    let mut waiting = states.filter(|state| state.extensions.reason == Some(NodeReason::ApprovalVoid));
+    waiting.next().map(|state| state.extensions.blocked_since)
 }

@@ -38,6 +38,8 @@ pub enum Decision {
         execution: Option<ResourceKey>,
         /// In their words.
         comment: Option<String>,
+        /// The digest of what they looked at, or its beginning; anything else is not reviewed.
+        expect: Option<String>,
     },
     /// The work of a node was done, or could not be, by a person.
     Complete {
@@ -255,8 +257,9 @@ pub fn decide(
 
 fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<DecisionEffect, EngineError> {
     match decision {
-        Decision::Review { gate, action, execution, comment } => {
-            gate::review(snapshot, actor, gate, *action, execution.as_ref(), comment.as_deref())
+        Decision::Review { gate, action, execution, comment, expect } => {
+            let words = (comment.as_deref(), expect.as_deref());
+            gate::review(snapshot, actor, gate, *action, execution.as_ref(), words)
         }
         Decision::Complete { execution, node, outputs, failed, comment } => {
             execution::complete(snapshot, actor, execution, node, outputs, *failed, comment.as_deref())

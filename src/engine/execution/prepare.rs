@@ -15,6 +15,7 @@ use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::leased;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::capabilities::checked;
+use crate::engine::snapshot::gates::asks_anew;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::metadata::{note_source, observe, pins_for};
 use crate::engine::snapshot::mutex::exclude;
@@ -82,6 +83,10 @@ impl ActiveExecution {
         let holder = |mutex: &str| lookup.holder(&self.key, mutex);
         // After planning, because only an Execution that could start something takes a mutex.
         exclude(&self.key, declared.as_ref(), holder, &mut step.draft, planner.now);
+        // What reviewers are asked may change while the wait stays the same, as when a Binding is merged.
+        for request in &step.draft.gates {
+            step.noted |= asks_anew(snapshot, request)?;
+        }
         if planner.leaving && !step.draft.ready.is_empty() {
             // It is left to the next reconcile, which finds it due at once.
             step.draft.ready.clear();

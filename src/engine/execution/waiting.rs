@@ -63,7 +63,8 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
         let blocked = state.phase == NodePhase::Blocked
             || (state.phase == NodePhase::Pending && state.extensions.retry_at.is_some());
         if let (true, Some(reason)) = (blocked, state.extensions.reason) {
-            let gate = draft.gates.iter().find(|demand| demand.node == *node).map(|demand| &demand.gate);
+            let gate =
+                draft.gates.iter().find(|demand| demand.blocked.contains(node)).map(|demand| &demand.gate);
             let situation =
                 NodeSituation { execution: key, node, phase: state.phase, reason: Some(reason), gate };
             let command = required_step(&situation).map(|step| step.to_string());

@@ -130,7 +130,14 @@ impl Driver<'_> {
     pub(super) fn take_work(&mut self) -> Result<(), EngineError> {
         let now = self.clock.now();
         self.snapshot.index.distrust_times(now)?;
-        let work = self.snapshot.index.work(now)?;
+        let mut work = self.snapshot.index.work(now)?;
+        if self.is_rewritten()? {
+            // Their pins may not hold any more. Nobody else would look at what waits for weeks, and its reviewers would be
+            // asked for something that cannot run.
+            work.extend(self.snapshot.index.active_executions()?);
+            work.sort();
+            work.dedup();
+        }
         debug!(resources = work.len(), "take work from the index");
         let held_back = self.hold_back(&work)?;
         let due = work.into_iter().filter(|key| !held_back.contains(key) && !self.queue.is_left_over(key));
@@ -164,6 +171,14 @@ impl Driver<'_> {
             self.emit(Event::Note { message });
         }
         Ok(())
+    }
+
+    /// Whether the desired branch does not continue what the status branch was last written for.
+    fn is_rewritten(&self) -> Result<bool, EngineError> {
+        let Some(old) = self.snapshot.recorded_desired()? else { return Ok(false) };
+        let new = self.snapshot.desired.id;
+        // An id that somebody made up, or whose commit is not here, says nothing.
+        Ok(old != new && self.snapshot.repo.is_ancestor(old, new).unwrap_or_default() == Some(false))
     }
 
     /// Deletions that are too many to be carried out without being asked for.

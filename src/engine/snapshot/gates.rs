@@ -8,13 +8,13 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
 use crate::engine::snapshot::metadata::{first_seen, observe};
 use crate::model::{
-    Condition, ConditionStatus, GateOutcome, GatePhase, GateResolution, GateStatus, ResourceKey,
-    ResourceStatus, ReviewBinding, StatusMetadata, StatusRecord,
+    AskedApproval, Condition, ConditionStatus, GateOutcome, GatePhase, GateResolution, GateStatus,
+    ResourceKey, ResourceStatus, ReviewBinding, StatusMetadata, StatusRecord,
 };
 use crate::plan::GateRequest;
 use crate::run::gate::{
     GateDecision, GateEvaluation, KnownPerson, People, ReviewRequirements, decide as decide_reviews,
-    void_message,
+    review_digest, void_message,
 };
 
 /// The people that the configuration knows.
@@ -129,6 +129,7 @@ pub(crate) fn waiting(
     let decided = decide_with(snapshot, &version, Some(&status), metadata.generation, &demand.binding, None);
     let waits = format!("{} waits at node {}", demand.execution, demand.node);
     set(&mut status, "Waiting", "ExecutionWaits", waits, metadata.generation, now);
+    ask(&mut status, demand, metadata.generation);
     match void_message(&decided.voided) {
         Some(message) => {
             set(&mut status, "ReviewsVoid", "NoLongerApplies", message, metadata.generation, now);
@@ -138,6 +139,46 @@ pub(crate) fn waiting(
     let record = StatusRecord { metadata, status: ResourceStatus::Gate(status) };
     // An Execution that is planned again while it waits makes no commit (Invariant 5).
     Ok((old != Some(&record)).then_some(record))
+}
+
+/// How many nodes are listed with their providers.
+const LISTED_TARGETS: usize = 50;
+
+/// How many nodes may be shown as waiting at one gate.
+const LISTED_REQUESTS: usize = 20;
+
+/// Writes down what is asked for, so that people and scripts see it without a checkout of everything.
+fn ask(status: &mut GateStatus, demand: &GateRequest, generation: u64) {
+    let asked = asked(demand, generation);
+    let all = &mut status.extensions.asked;
+    all.retain(|other| (&other.execution, &other.node) != (&asked.execution, &asked.node));
+    all.push(asked);
+    let surplus = all.len().saturating_sub(LISTED_REQUESTS);
+    all.drain(..surplus);
+}
+
+/// Whether what an Execution asks of a gate differs from what its record shows.
+pub(crate) fn asks_anew(snapshot: &Snapshot, demand: &GateRequest) -> Result<bool, EngineError> {
+    let record = snapshot.record(&demand.gate)?;
+    let Some(status) = record.as_deref().and_then(gate_status) else { return Ok(true) };
+    let generation = in_force(snapshot, &demand.gate, record.as_deref())?.generation(record.as_deref());
+    let asked = asked(demand, generation);
+    let all = &status.extensions.asked;
+    let shown = all.iter().find(|other| (&other.execution, &other.node) == (&asked.execution, &asked.node));
+    // Where more wait than are listed, those that are not would take each other's place for ever.
+    Ok(shown.map_or(all.len() < LISTED_REQUESTS, |shown| *shown != asked))
+}
+
+fn asked(demand: &GateRequest, generation: u64) -> AskedApproval {
+    let subject = demand.binding.subject.as_ref();
+    let targets = subject.into_iter().flat_map(|subject| &subject.targets).take(LISTED_TARGETS);
+    AskedApproval {
+        execution: format!("{}/{}", demand.execution.namespace, demand.execution.name),
+        node: demand.node.clone(),
+        commit: demand.binding.commit.clone(),
+        digest: review_digest(generation, &demand.binding),
+        targets: targets.map(|(node, target)| (node.clone(), target.provider.clone())).collect(),
+    }
 }
 
 /// Settles the phase of a gate after a review was added.

@@ -10,6 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
@@ -18,15 +19,15 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason, ResourceKey,
-    ResourceStatus, ReviewBinding, Spec,
+    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Node, NodeReason,
+    ResourceKey, ResourceStatus, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
 use crate::plan::{GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee};
 use crate::provider::Registry;
 use crate::run::CompiledPlan;
-use crate::run::gate::GateDecision;
+use crate::run::gate::{GateDecision, void_message};
 
 /// The snapshot as planning sees it. A failure to read is kept, and ends the pass.
 pub(crate) struct SnapshotLookup<'a> {
@@ -176,12 +177,18 @@ impl PlanLookup for SnapshotLookup<'_> {
                 let name =
                     if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
                 let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
+                // Why an approval that was given is not enough any more stands where its node waits.
+                let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
                 GateVerdict::Waiting(format!(
-                    "gate `{name}` has {} of {needed} approvals{problem}",
+                    "gate `{name}` has {} of {needed} approvals{problem}{void}",
                     approvals.len()
                 ))
             }
         }
+    }
+
+    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
+        self.keep(approved_target(self.snapshot, compiled, node))
     }
 
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {

@@ -1,5 +1,6 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
+pub(crate) mod approved_target;
 pub(crate) mod capabilities;
 mod derived;
 pub(crate) mod gate_in_force;

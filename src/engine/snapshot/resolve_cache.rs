@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::engine::snapshot::LoadedResource;
 use crate::git::ObjectId;
 use crate::graph::NodeIx;
-use crate::model::ResourceKey;
+use crate::model::{ApprovedTarget, ResourceKey};
 use crate::plan::ProviderResolution;
 
 /// The blob and the generation of the Binding that was resolved with; none when there is no such Binding.
@@ -21,11 +21,15 @@ const MOST: usize = 10_000;
 /// What was resolved for the nodes of an execution, and when it was so.
 type ResolvedNodes = HashMap<NodeIx, (BindingVersion, ProviderResolution)>;
 
+/// What approvals are bound to for the nodes of an execution, and by which Binding.
+type ApprovedNodes = HashMap<NodeIx, (Option<ObjectId>, Option<ApprovedTarget>)>;
+
 /// Answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct ResolveCache {
     bindings: RefCell<HashMap<ResourceKey, Rc<LoadedResource>>>,
     resolved: RefCell<HashMap<ResourceKey, ResolvedNodes>>,
+    approved: RefCell<HashMap<ResourceKey, ApprovedNodes>>,
     priorities: RefCell<HashMap<ResourceKey, u16>>,
 }
 
@@ -67,6 +71,33 @@ impl ResolveCache {
             resolved.clear();
         }
         resolved.entry(execution.clone()).or_default().insert(node, (stamp, answer.clone()));
+    }
+
+    /// What an approval is bound to for a node, if that was worked out with the Binding as it is now.
+    pub(crate) fn approved(
+        &self,
+        execution: &ResourceKey,
+        node: NodeIx,
+        blob: Option<ObjectId>,
+    ) -> Option<Option<ApprovedTarget>> {
+        let approved = self.approved.borrow();
+        let (known, target) = approved.get(execution)?.get(&node)?;
+        (*known == blob).then(|| target.clone())
+    }
+
+    /// Remembers what an approval is bound to for a node.
+    pub(crate) fn keep_approved(
+        &self,
+        execution: &ResourceKey,
+        node: NodeIx,
+        blob: Option<ObjectId>,
+        target: &Option<ApprovedTarget>,
+    ) {
+        let mut approved = self.approved.borrow_mut();
+        if approved.len() >= MOST && !approved.contains_key(execution) {
+            approved.clear();
+        }
+        approved.entry(execution.clone()).or_default().insert(node, (blob, target.clone()));
     }
 
     /// The priority of an execution, if it was looked up before.

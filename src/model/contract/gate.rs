@@ -1,5 +1,7 @@
 //! Gate: who must agree.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +103,42 @@ pub struct GateStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<u64>,
+    /// What the contract leaves to the controller.
+    #[serde(default, skip_serializing_if = "GateExtensions::is_empty")]
+    pub extensions: GateExtensions,
+}
+
+/// What the contract leaves to the controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateExtensions {
+    /// What is asked for, one entry for each node that waits; for people. An approval is compared with what is so when it is
+    /// recorded and when it is used, never with this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<AskedApproval>,
+}
+
+impl GateExtensions {
+    fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+}
+
+/// What an Execution asks of a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedApproval {
+    /// The Execution, as `NAMESPACE/NAME`.
+    pub execution: String,
+    /// The node that waits at the gate.
+    pub node: NodeId,
+    /// The commit that is pinned.
+    pub commit: String,
+    /// The digest of all that an approval would be bound to.
+    pub digest: Digest,
+    /// What would do the work of the nodes up to the next gate: providers by node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<NodeId, String>,
 }
 
 /// One review.
@@ -135,6 +173,13 @@ pub struct ReviewBinding {
     pub graph_digest: Digest,
     /// The desired commit that the execution is pinned to.
     pub commit: String,
+    // Optional, since reviews of earlier versions lack it; those count for nothing any more.
+    /// What stood before and after the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<ReviewSubject>,
+    /// The digest of all that is reviewed, with the generation of the gate; what `approve --expect` compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// Entries `team:…` of the gate's reviewers that the Git host had verified when the review was made, without
     /// `team:`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -145,6 +190,30 @@ pub struct ReviewBinding {
     /// The comment or review on the Git host that says it, as `comment ID`; it counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+}
+
+/// What stands before and after a gate while it is reviewed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewSubject {
+    /// The node that asks. A gate that two nodes ask for is reviewed twice.
+    pub node: Option<NodeId>,
+    /// Digests of the outputs and the result of the nodes before the gate that gave some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reviewed: BTreeMap<NodeId, String>,
+    /// What will do the work of the tasks between the gate and the next one; a task without a provider is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<NodeId, ApprovedTarget>,
+}
+
+/// What does the work of a task, as it is resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovedTarget {
+    /// The provider.
+    pub provider: String,
+    /// The digest of its settings, and of the settings in `.planspec.yaml` that it names.
+    pub digest: String,
 }
 
 /// An account on the Git host.

@@ -25,8 +25,8 @@ pub use execution::{
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
 };
 pub use gate::{
-    GateOutcome, GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, Review,
-    ReviewAction, ReviewBinding,
+    ApprovedTarget, AskedApproval, GateExtensions, GateOutcome, GatePhase, GateResolution, GateSpec,
+    GateStatus, GateTarget, GateType, HostAccount, Review, ReviewAction, ReviewBinding, ReviewSubject,
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{

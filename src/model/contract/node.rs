@@ -62,6 +62,8 @@ pub enum NodeReason {
     RetryBackoff,
     /// Blocked: the Gate resource has no decision yet.
     AwaitingApproval,
+    /// Blocked: what would run is not what was approved.
+    ApprovalVoid,
     /// Blocked: a person does the work.
     AwaitingPerson,
     /// Blocked: something outside has not happened yet.
@@ -121,6 +123,12 @@ pub enum NodeReason {
 }
 
 impl NodeReason {
+    /// Whether a blocked node waits for reviewers of a gate.
+    #[must_use]
+    pub fn asks_approval(self) -> bool {
+        matches!(self, Self::AwaitingApproval | Self::ApprovalVoid)
+    }
+
     /// Whether a blocked node waits for a person to run it again or to say how it ended.
     #[must_use]
     pub fn needs_decision(self) -> bool {

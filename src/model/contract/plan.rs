@@ -1,11 +1,13 @@
 //! Plan: how a goal is reached, a graph of Task, Gate, Group and External nodes.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
     AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
-    JsonMap, Kind, Name, NodeId, Reference, ResourceKey, StringMap,
+    JsonMap, Kind, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -64,6 +66,29 @@ impl PlanGraph {
     pub fn gate_of(&self, node: &NodeId, home: &Name) -> Option<ResourceKey> {
         let node = self.nodes.iter().find(|other| other.id == *node)?;
         Some(node.gate_ref.as_ref()?.key(Kind::Gate, home))
+    }
+
+    /// The Gate whose reviewers a node waits for: its own, or the nearest one before it where that has to be approved again.
+    #[must_use]
+    pub fn asked_gate(&self, node: &NodeId, reason: Option<NodeReason>, home: &Name) -> Option<ResourceKey> {
+        // Only for this reason: a search for each node of a large plan would take the square of its size.
+        if reason != Some(NodeReason::ApprovalVoid) {
+            return self.gate_of(node, home);
+        }
+        let mut open = VecDeque::from([node]);
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop_front() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let Some(node) = self.nodes.iter().find(|other| other.id == *id) else { continue };
+            if let Some(gate) = &node.gate_ref {
+                return Some(gate.key(Kind::Gate, home));
+            }
+            let edges = self.edges.iter().filter(|edge| edge.to == *id).map(|edge| &edge.from);
+            open.extend(edges.chain(&node.depends_on).chain(&node.children));
+        }
+        None
     }
 }
 

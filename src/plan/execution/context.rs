@@ -1,5 +1,7 @@
 //! The planning context: all that planning one node reads and writes, and the few ways in which it may write.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft, ReadyNode};
@@ -18,6 +20,9 @@ pub(super) struct PlanContext<'a> {
     pub(super) draft: &'a mut Draft,
     /// Read once for the whole pass: two nodes must not disagree about whether a time has passed.
     pub(super) now: Timestamp,
+    /// The gates that were passed, as far as somebody asked in this planning: why the approvals of one do not cover what
+    /// would run now.
+    pub(super) passed: HashMap<NodeIx, Option<String>>,
 }
 
 impl<'a> PlanContext<'a> {
@@ -86,6 +91,16 @@ impl<'a> PlanContext<'a> {
             let rank = self.compiled().topology.rank(ix);
             self.draft.ready.push(ReadyNode { node: ix, id: node.id.clone(), rank, binding, target });
         }
+    }
+
+    /// Plans the Execution again once any Binding changes that its nodes may be resolved with.
+    pub(super) fn wait_for_all_bindings(&mut self) {
+        let spec = &self.compiled().spec;
+        let home = &self.compiled().key.namespace;
+        self.draft.on.push(Dependency::Bindings(home.clone()));
+        let named = spec.node_bindings.values().chain(&spec.binding_ref);
+        let named = named.map(|reference| Dependency::Resource(reference.key(Kind::Binding, home)));
+        self.draft.on.extend(named);
     }
 
     /// Plans the Execution again once a Binding changes that the node may be resolved with. Any Binding of the namespace

@@ -101,8 +101,10 @@ pub(crate) struct GateRequest {
     pub gate: ResourceKey,
     /// The execution.
     pub execution: ResourceKey,
-    /// The node.
+    /// The gate's node.
     pub node: NodeId,
+    /// The nodes that cannot go on before: the gate's own, or tasks behind it that what was approved does not cover.
+    pub blocked: Vec<NodeId>,
     /// What a review has to be bound to.
     pub binding: ReviewBinding,
 }

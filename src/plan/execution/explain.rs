@@ -165,7 +165,7 @@ fn ids(node: &Node) -> String {
 
 fn on(reason: NodeReason) -> &'static str {
     match reason {
-        NodeReason::AwaitingApproval => "approval",
+        NodeReason::AwaitingApproval | NodeReason::ApprovalVoid => "approval",
         NodeReason::AwaitingPerson
         | NodeReason::InputRequired
         | NodeReason::RunnerLost

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey, ReviewBinding,
+    ApprovedTarget, BindingTarget, ExecutionStatus, NodeId, NodeReason, ResolvedBinding, ResourceKey,
+    ReviewBinding,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
+use crate::run::gate::review_subject;
 use crate::run::{AttemptName, CompiledPlan};
 
 /// What planning an Execution reads.
@@ -49,6 +51,10 @@ pub(crate) trait PlanLookup {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution;
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict;
+    /// What would do the work of a task, as far as an approval is bound to it; none where nothing is bound to the task.
+    fn approved_target(&self, _: &CompiledPlan, _: NodeIx) -> Option<ApprovedTarget> {
+        None
+    }
     /// The declared capabilities of a task.
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability>;
     /// Whether a provider here can poll addresses.
@@ -117,7 +123,12 @@ pub(crate) enum ResourceProgress {
 
 impl ExecutionView<'_> {
     /// What a review of this execution has to be bound to (Invariant 11).
-    fn review_binding(&self, status: &ExecutionStatus) -> Option<ReviewBinding> {
+    fn review_binding(
+        &self,
+        status: &ExecutionStatus,
+        lookup: &dyn PlanLookup,
+        gate: NodeIx,
+    ) -> Option<ReviewBinding> {
         // From the record and not from the compiled plan: what is approved is what any other runner will find recorded.
         let pinned = status.extensions.pinned.as_ref()?;
         Some(ReviewBinding {
@@ -126,6 +137,10 @@ impl ExecutionView<'_> {
             // state.
             graph_digest: pinned.graph_digest.clone(),
             commit: pinned.commit.clone(),
+            subject: Some(review_subject(self.compiled, status, gate, |ix| {
+                lookup.approved_target(self.compiled, ix)
+            })),
+            digest: None,
             // Who reviewed, and where, is added when a review is recorded; what is asked for is the same for everybody.
             teams: Vec::new(),
             account: None,
@@ -138,16 +153,17 @@ impl ExecutionView<'_> {
 pub(super) fn demand(
     view: &ExecutionView<'_>,
     status: &ExecutionStatus,
+    lookup: &dyn PlanLookup,
     gate: ResourceKey,
-    ix: NodeIx,
+    (ix, blocked): (NodeIx, &NodeId),
 ) -> Option<GateRequest> {
-    // The node goes along, since one Execution may wait at one Gate with several nodes, and a comment names what is
-    // held up.
-    let node = view.compiled.ids.get(ix)?.clone();
     Some(GateRequest {
         gate,
         execution: view.compiled.key.clone(),
-        node,
-        binding: view.review_binding(status)?,
+        // The node goes along, since one Execution may wait at one Gate with several nodes, and a comment names what is
+        // held up.
+        node: view.compiled.ids.get(ix)?.clone(),
+        blocked: vec![blocked.clone()],
+        binding: view.review_binding(status, lookup, ix)?,
     })
 }

@@ -1,5 +1,6 @@
 //! Planning one Execution: cancellation, every node in the order of the graph, and the state of the whole.
 
+mod approval;
 mod context;
 mod draft;
 pub(crate) mod explain;
@@ -12,6 +13,8 @@ mod readiness;
 mod remote_work;
 mod reuse;
 mod task;
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
@@ -41,7 +44,7 @@ pub(crate) fn plan_execution(
     let compiled = view.compiled;
     let span = tracing::debug_span!("plan", execution = %compiled.key, nodes = compiled.ids.len());
     let _entered = span.enter();
-    let mut context = PlanContext { view, lookup, draft: &mut *draft, now };
+    let mut context = PlanContext { view, lookup, draft: &mut *draft, now, passed: HashMap::new() };
     // Before everything else, and in place of it: what is to end must not start another node in the same pass.
     if let Some((reason, message)) = cancellation(&context.view, &context.draft.status) {
         tracing::debug!(%reason, message, "cancelling");

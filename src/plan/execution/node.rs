@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 
+use super::approval;
 use super::context::PlanContext;
 use super::draft::{Dependency, Draft};
-use super::lookup::{GateVerdict, demand};
+use super::lookup::GateVerdict;
 use super::readiness::{EdgeState, condition, edge_state};
 use super::{external, remote_work, task};
 use crate::graph::NodeIx;
-use crate::model::{Kind, Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
+use crate::model::{Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
 use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange, group_phase};
 
 /// Decides everything about a node that can be decided now.
@@ -141,18 +142,15 @@ fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
 }
 
 fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
-    let home = &context.compiled().plan_key.namespace;
     // The schema demands the reference. Without one there is nobody to ask, and a gate fails closed: the node fails and
     // does not pass.
-    let Some(gate) = node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, home)) else {
+    let Some(gate) = approval::gate_key(context, node) else {
         let message = "the node names no gate".to_owned();
         return context.fail(&node.id, NodeReason::ExpressionError, message);
     };
     // Without a pin there is nothing that an approval could be bound to (Invariant 11), so the node stays as it is.
-    let Some(demand) = demand(&context.view, &context.draft.status, gate.clone(), ix) else { return };
-    // After a `retry` the gate is asked anew: an approval from before it was for a run that is over (Invariant 11).
-    let since = context.state(&node.id).and_then(|state| state.extensions.reset_at);
-    match context.lookup.gate(&gate, &demand.binding, since) {
+    let Some(demand) = approval::request(context, gate.clone(), ix, &node.id) else { return };
+    match approval::verdict(context, &demand, node) {
         GateVerdict::Approved(by) => context.succeed(&node.id, format!("approved by {}", by.join(", "))),
         GateVerdict::Rejected(by) => {
             context.fail(&node.id, NodeReason::Rejected, format!("rejected by {by}"));
@@ -162,6 +160,8 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         GateVerdict::Waiting(message) => {
             context.draft.on.push(Dependency::Resource(gate));
             context.draft.gates.push(demand);
+            // What would run after the gate is part of what is asked, and shown with it.
+            context.wait_for_all_bindings();
             context.block(&node.id, NodeReason::AwaitingApproval, message);
         }
     }

@@ -1,5 +1,6 @@
 //! Planning a task that nobody works on: whether its next attempt may start, and who would do it.
 
+use super::approval;
 use super::context::PlanContext;
 use super::lookup::ProviderResolution;
 use crate::graph::NodeIx;
@@ -23,6 +24,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         return;
     }
     match context.lookup.resolve(context.compiled(), ix) {
+        ProviderResolution::Bound(..) if approval::hold_back(context, ix, node) => {}
         ProviderResolution::Bound(binding, target) => context.offer(ix, node, binding, target),
         ProviderResolution::Not(reason, message) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");

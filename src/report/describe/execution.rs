@@ -116,7 +116,7 @@ fn attention(
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
             page.block(&format!("{id} {what}{message}"));
-            let gate = graph.and_then(|graph| graph.gate_of(id, home));
+            let gate = graph.and_then(|graph| graph.asked_gate(id, reason, home));
             let situation = NodeSituation { execution: key, node: id, phase, reason, gate: gate.as_ref() };
             for step in next_steps(&situation) {
                 let command = Tone::Strong.paint(&step);
@@ -134,6 +134,7 @@ fn attention(
 fn waits_for(reason: Option<NodeReason>) -> &'static str {
     match reason {
         Some(NodeReason::AwaitingApproval) => "waits for an approval",
+        Some(NodeReason::ApprovalVoid) => "waits for another approval",
         Some(NodeReason::AwaitingPerson) => "waits for a person",
         Some(NodeReason::AwaitingEvent) => "waits for an external event",
         Some(NodeReason::AwaitingProvider) => "waits for remote work",

@@ -23,6 +23,14 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
         let actors = resolution.actors.join(", ");
         page.field("Decided", &format!("{outcome} at {} by {actors}", age::moment(resolution.timestamp)));
     }
+    for asked in &status.extensions.asked {
+        page.heading(&format!("Asked by {}, node {}", asked.execution, asked.node));
+        page.field("Commit", asked.commit.get(..8).unwrap_or(&asked.commit));
+        page.field("Digest", asked.digest.shown());
+        for (node, provider) in &asked.targets {
+            page.field("Runs", &format!("{node} by {provider}"));
+        }
+    }
     if status.review_history.is_empty() {
         return;
     }

@@ -1,10 +1,10 @@
 //! The combined result of a gate's reviews for one execution, and which of them no longer count.
 
-use std::fmt;
-
 use jiff::Timestamp;
 
 use super::people::{People, ReviewRefusal, is_team};
+use super::subject::difference;
+use super::void::VoidReason;
 use crate::model::{GateSpec, Review, ReviewAction, ReviewBinding};
 
 /// What is asked of the reviewers, as it stands now.
@@ -66,41 +66,6 @@ pub(crate) struct VoidedReview {
     pub reason: VoidReason,
 }
 
-/// Why a review does not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum VoidReason {
-    /// It does not say what it was about.
-    Unbound,
-    /// The gate's spec changed since.
-    GateChanged {
-        /// The generation that was reviewed.
-        from: u64,
-        /// The generation now.
-        to: u64,
-    },
-    /// The graph is not the one that was reviewed.
-    GraphChanged,
-    /// The execution is pinned to another commit than the one that was reviewed.
-    CommitChanged,
-    /// The gate was asked again since.
-    Retried,
-    /// The reviewer may not review, or not any more.
-    NotEligible(ReviewRefusal),
-}
-
-impl fmt::Display for VoidReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unbound => f.write_str("it does not say what it applies to"),
-            Self::GateChanged { from, to } => write!(f, "the gate changed (generation {from}, now {to})"),
-            Self::GraphChanged => f.write_str("the graph has changed"),
-            Self::CommitChanged => f.write_str("the execution is pinned to another commit"),
-            Self::Retried => f.write_str("the gate has been retried since"),
-            Self::NotEligible(refusal) => refusal.fmt(f),
-        }
-    }
-}
-
 /// Whether somebody may review. `teams` are those that the Git host has verified.
 ///
 /// # Errors
@@ -158,9 +123,14 @@ pub(crate) fn decide(asked: &ReviewRequirements<'_>, reviews: &[Review], people:
     GateEvaluation { decision, voided }
 }
 
-/// Reviews of other executions are not void: they were about something else.
+/// Reviews of other executions and nodes are not void: they were about something else.
 fn is_about_another(review: &Review, asked: &ReviewRequirements<'_>) -> bool {
-    review.extensions.as_ref().is_some_and(|binding| binding.execution != asked.binding.execution)
+    let node = |binding: &ReviewBinding| binding.subject.as_ref().and_then(|subject| subject.node.clone());
+    let wanted = node(asked.binding);
+    review.extensions.as_ref().is_some_and(|binding| {
+        let other = matches!((node(binding), &wanted), (Some(node), Some(wanted)) if node != *wanted);
+        binding.execution != asked.binding.execution || other
+    })
 }
 
 /// Whether a review of this execution counts: bound to the generation, the graph and the commit that are asked about,
@@ -181,6 +151,9 @@ fn counts(review: &Review, asked: &ReviewRequirements<'_>, people: &People) -> R
     // The same graph at another commit runs other scripts.
     if binding.commit != asked.binding.commit {
         return Err(VoidReason::CommitChanged);
+    }
+    if let Some(reason) = difference(binding.subject.as_ref(), asked.binding.subject.as_ref()) {
+        return Err(reason);
     }
     if asked.since.is_some_and(|since| review.timestamp < since) {
         return Err(VoidReason::Retried);
@@ -208,7 +181,7 @@ pub(crate) fn void_message(voided: &[VoidedReview]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Digest;
+    use crate::model::{Digest, NodeId, ReviewSubject};
     use crate::run::gate::KnownPerson;
     use ReviewAction::{Approve, Comment, Reject};
     use proptest::prelude::*;
@@ -219,6 +192,8 @@ mod tests {
             execution: "uid-1".into(),
             graph_digest: Digest::of_bytes(b"g"),
             commit: "c0ffee".into(),
+            subject: None,
+            digest: None,
             teams: Vec::new(),
             account: None,
             source: None,
@@ -353,7 +328,28 @@ mod tests {
             edit(|binding| binding.commit = "beef".into()),
             &why("the execution is pinned to another commit"),
         );
-        // Another execution's approval is not void; it simply is not about this one.
+        let subject = |node: &str| ReviewSubject {
+            node: NodeId::new(node).ok(),
+            reviewed: [(NodeId::new("build").unwrap(), "1".to_owned())].into(),
+            targets: Default::default(),
+        };
+        // What was there to be reviewed has changed; a review without any says nothing about it.
+        let asked = ReviewBinding { subject: Some(subject("look")), ..binding() };
+        let decided = |reviewed: Option<ReviewSubject>| {
+            let mut given = review("ann", Approve);
+            given.extensions.as_mut().unwrap().subject = reviewed;
+            let asked =
+                ReviewRequirements { spec: None, generation: 2, binding: &asked, since: None, author: None };
+            decide(&asked, &[given], &people())
+        };
+        assert!(matches!(decided(Some(subject("look"))).decision, GateDecision::Approved { .. }));
+        assert_eq!(decided(None).voided[0].reason, VoidReason::Unbound);
+        let mut other = subject("look");
+        other.reviewed.insert(NodeId::new("build").unwrap(), "2".to_owned());
+        let message = void_message(&decided(Some(other)).voided).unwrap();
+        assert_eq!(message, why("the outputs or the result of node `build` have changed"));
+        // Another node's or execution's approval is not void; it simply is not about this one.
+        assert!(decided(Some(subject("other"))).voided.is_empty());
         check_void(edit(|binding| binding.execution = "uid-2".into()), "");
     }
 

@@ -94,6 +94,7 @@ fn count(
         action: ReviewAction::Approve,
         execution: Some(execution.clone()),
         comment: Some(format!("approved #{}", pull.number)),
+        expect: None,
     };
     match record(&decision, &permit, source, context) {
         Ok(lines) => {

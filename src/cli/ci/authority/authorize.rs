@@ -5,7 +5,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::{PassView, merged_pull};
 use crate::cli::error::CliError;
 use crate::github::{Account, GitHub, GitHubError, PullRequest, RepoName, RepoPermission};
-use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
+use crate::model::{GateSpec, NodeId, NodePhase, NodeReason, ResourceKey};
 use crate::run::gate::{People, eligible};
 
 /// What somebody wants to do.
@@ -146,7 +146,8 @@ pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<Resourc
     };
     let waits = |id: &NodeId| {
         status.node_statuses.get(id).is_some_and(|state| {
-            state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingApproval)
+            let asks = state.extensions.reason.is_some_and(NodeReason::asks_approval);
+            state.phase == NodePhase::Blocked && asks
         })
     };
     // Most Executions wait at no gate, and then their graphs are not read.
@@ -155,8 +156,8 @@ pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<Resourc
     }
     let home = status.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
     let graph = view.graph(key)?;
-    let nodes = graph.iter().flat_map(|graph| &graph.nodes);
-    let gates = nodes.filter(|node| node.kind == NodeKind::Gate && waits(&node.id));
-    let gates = gates.filter_map(|node| node.gate_ref.as_ref());
-    Ok(gates.map(|reference| reference.key(Kind::Gate, home)).collect())
+    let Some(graph) = graph else { return Ok(Vec::new()) };
+    let waiting = status.node_statuses.iter().filter(|(id, _)| waits(id));
+    let gates = waiting.filter_map(|(id, state)| graph.asked_gate(id, state.extensions.reason, home));
+    Ok(gates.collect())
 }

@@ -14,7 +14,7 @@ const LONGEST: usize = 1000;
 pub(crate) const HELP: &str = "\
 | Command | What it does |
 | --- | --- |
-| `/planspec approve [EXECUTION/]GATE [words]` | approves a gate that an Execution is waiting at |
+| `/planspec approve [EXECUTION/]GATE [--expect DIGEST] [words]` | approves a gate that an Execution is waiting at |
 | `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
 | `/planspec retry EXECUTION [NODE]` | reruns what did not succeed, or a node and everything after it |
 | `/planspec cancel EXECUTION` | cancels an Execution |
@@ -43,7 +43,7 @@ pub(crate) enum GateSelector {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CommentCommand {
     /// A gate is approved.
-    Approve { gate: GateSelector, words: Option<String> },
+    Approve { gate: GateSelector, expect: Option<String>, words: Option<String> },
     /// A gate is rejected.
     Reject { gate: GateSelector, words: Option<String> },
     /// Nodes run again.
@@ -105,10 +105,12 @@ fn command(rest: &str) -> Result<CommentCommand, CommandError> {
         verb @ ("approve" | "reject") => {
             let (name, words) = split(rest);
             let gate = gate(name)?;
-            let words = said(words);
             Ok(match verb {
-                "approve" => CommentCommand::Approve { gate, words },
-                _ => CommentCommand::Reject { gate, words },
+                "approve" => {
+                    let (expect, words) = expected(words)?;
+                    CommentCommand::Approve { gate, expect, words: said(words) }
+                }
+                _ => CommentCommand::Reject { gate, words: said(words) },
             })
         }
         "retry" => {
@@ -236,6 +238,21 @@ fn unquoted(name: &str) -> &str {
     name.trim_matches('`')
 }
 
+/// The digest that an approval is for, where it begins with one; the rest are words.
+fn expected(words: &str) -> Result<(Option<String>, &str), CommandError> {
+    let (first, rest) = split(words);
+    if first != "--expect" {
+        return Ok((None, words));
+    }
+    let (digest, rest) = split(rest);
+    let digest = required(unquoted(digest), "which digest?")?;
+    // Nothing else of a comment may get into a message as a digest.
+    if digest.len() > 71 || !digest.chars().all(|c| c.is_ascii_hexdigit() || "sha256:".contains(c)) {
+        return Err(wrong("a digest has only hexadecimal digits".to_owned()));
+    }
+    Ok((Some(digest.to_owned()), rest))
+}
+
 /// What somebody adds in their own words.
 fn said(words: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.to_owned())
@@ -285,7 +302,7 @@ mod tests {
 
     #[test]
     fn commands_are_read_with_their_words_as_data() {
-        let Ok(CommentCommand::Approve { gate, words }) =
+        let Ok(CommentCommand::Approve { gate, words, .. }) =
             parsed("/planspec approve sso-review  looks `good` $(rm)\nmore")
         else {
             panic!()
@@ -358,6 +375,20 @@ mod tests {
         };
         assert_eq!(complete("research"), "None / research");
         assert_eq!(complete("exec-1/research"), "Some(\"exec-1\") / research");
+    }
+
+    #[test]
+    fn an_approval_may_name_the_digest_that_it_is_for() {
+        let Ok(CommentCommand::Approve { expect, words, .. }) =
+            parsed("/planspec approve look --expect `3f9a0c41d7e2` --expect that it works")
+        else {
+            panic!()
+        };
+        assert_eq!(expect.as_deref(), Some("3f9a0c41d7e2"));
+        assert_eq!(words.as_deref(), Some("--expect that it works"));
+        for bad in ["--expect", "--expect `$(rm)`", "--expect 3f9a0c41d7e2zz"] {
+            assert!(matches!(parsed(&format!("/planspec approve look {bad}")), Err(CommandError::Wrong(_))));
+        }
     }
 
     #[test]

@@ -182,14 +182,19 @@ fn carry_out(
     let allowed =
         |wish: Permission<'_>| host.ask(|github, repo| authorise(github, repo, author, wish, &people));
     // Who may approve is asked before whether the approval can be given: the answer to the second says who wrote what.
-    if let CommentCommand::Approve { gate, words } | CommentCommand::Reject { gate, words } = command {
+    let reviewed = match command {
+        CommentCommand::Approve { gate, expect, words } => Some((gate, (words, expect.as_deref()))),
+        CommentCommand::Reject { gate, words } => Some((gate, (words, None))),
+        _ => None,
+    };
+    if let Some((gate, (words, expect))) = reviewed {
         let chosen = resolve::gate(gate, &view, &inventory, context)?;
         let permit = match allowed(Permission::Decide(chosen.spec.as_ref()))? {
             Ok(permit) => permit,
             Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
         };
         let approves = matches!(command, CommentCommand::Approve { .. });
-        return match review(chosen, approves, words.as_deref(), &permit, host, &view)? {
+        return match review(chosen, approves, (words.as_deref(), expect), &permit, host, &view)? {
             Ok(decision) => record(&decision, &permit, &source, context).map(CommandAnswer::Done),
             Err(why) => Ok(CommandAnswer::No(why)),
         };
@@ -284,7 +289,7 @@ fn which_execution(command: &CommentCommand, waiting: &[ResourceKey], node: &Nod
 fn review(
     chosen: ResolvedGate,
     approves: bool,
-    words: Option<&str>,
+    (words, expect): (Option<&str>, Option<&str>),
     permit: &AuthorizedActor,
     host: &Host,
     view: &PassView,
@@ -303,5 +308,6 @@ fn review(
         }
     }
     let action = if approves { ReviewAction::Approve } else { ReviewAction::Reject };
-    Ok(Ok(Decision::Review { gate, action, execution, comment: words.map(ToOwned::to_owned) }))
+    let [comment, expect] = [words, expect].map(|text| text.map(ToOwned::to_owned));
+    Ok(Ok(Decision::Review { gate, action, execution, comment, expect }))
 }

@@ -11,17 +11,22 @@ use crate::model::{Kind, ReviewAction};
 
 /// Approve a gate, for the execution that waits at it
 ///
-/// The approval is bound to the gate's generation and to the graph and commit that the execution is pinned to; when
-/// one of them changes, it no longer counts.
+/// The approval is bound to the gate's generation, to the graph and commit that the execution is pinned to, to what the nodes
+/// before the gate gave, and to the providers and settings of the nodes up to the next gate; when one of them changes, it no
+/// longer counts. `planspec describe gate/NAME` shows the digest of all that.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   planspec approve gate/sso-security-review
   planspec approve sso-security-review -m 'checked the token storage'
-  planspec approve sso-security-review --execution sso-exec-001")]
+  planspec approve sso-security-review --execution sso-exec-001
+  planspec approve sso-security-review --expect 3f9a0c41d7e2")]
 pub(crate) struct ApproveArguments {
     #[command(flatten)]
     review: ReviewArguments,
+    /// Approve only if this is the digest of what the gate asks about, or at least 12 digits of it
+    #[arg(long, value_name = "DIGEST")]
+    expect: Option<String>,
 }
 
 /// Reject a gate; the node that waits at it fails
@@ -47,16 +52,17 @@ struct ReviewArguments {
 }
 
 pub(crate) fn approve(arguments: &ApproveArguments, context: &mut Context) -> Result<Exit, CliError> {
-    review(&arguments.review, ReviewAction::Approve, context)
+    review(&arguments.review, ReviewAction::Approve, arguments.expect.clone(), context)
 }
 
 pub(crate) fn reject(arguments: &RejectArguments, context: &mut Context) -> Result<Exit, CliError> {
-    review(&arguments.review, ReviewAction::Reject, context)
+    review(&arguments.review, ReviewAction::Reject, None, context)
 }
 
 fn review(
     arguments: &ReviewArguments,
     action: ReviewAction,
+    expect: Option<String>,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let gate = key_of(&selector::one(&arguments.gate, Some(Kind::Gate))?, context)?;
@@ -69,5 +75,6 @@ fn review(
         None => None,
     };
     // Who may review is decided where the review is recorded: by one function for all ways in.
-    record(&Decision::Review { gate, action, execution, comment: arguments.message.clone() }, context)
+    let comment = arguments.message.clone();
+    record(&Decision::Review { gate, action, execution, comment, expect }, context)
 }

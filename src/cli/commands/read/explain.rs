@@ -105,7 +105,7 @@ fn account(
     let key = object.key.clone();
     let state = state_of(&status, node);
     let reuse = status.extensions.reuse.as_ref().and_then(|reuse| reuse.of(&node.id));
-    let gate = graph.plan.graph.gate_of(&node.id, &graph.key.namespace);
+    let gate = graph.plan.graph.asked_gate(&node.id, state.extensions.reason, &graph.key.namespace);
     let mut next = next_steps(&NodeSituation {
         execution: &key,
         node: &node.id,

@@ -141,7 +141,7 @@ fn sections(
             waiting.push(NodeReport::whole(&object.key, why));
         }
         for (id, state) in &status.node_statuses {
-            let gate = graph.as_ref().and_then(|graph| graph.gate_of(id, home));
+            let gate = graph.as_ref().and_then(|graph| graph.asked_gate(id, state.extensions.reason, home));
             let report = || NodeReport::of(&object.key, id, state, gate.as_ref());
             match state.phase {
                 NodePhase::Running if state.attempt > 0 => running.push(report()),

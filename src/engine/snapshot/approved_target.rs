@@ -1,0 +1,81 @@
+//! What would do the work of a task, as an approval is bound to it (Invariant 11). The same on every machine: which providers are
+//! at hand here does not count, since whoever approves sits elsewhere.
+
+use serde_json::{Map, Value};
+
+use crate::config::ProviderConfig;
+use crate::engine::EngineError;
+use crate::engine::snapshot::Snapshot;
+use crate::graph::NodeIx;
+use crate::model::{ApprovedTarget, BindingTarget, NodeKind, Spec};
+use crate::plan::ProviderResolution;
+use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
+use crate::run::CompiledPlan;
+use crate::run::gate::approved_target as digest_target;
+
+/// Schemes whose names stand for settings in the configuration, and the section below `providers` that holds them.
+const NAMED: [(&str, &str); 3] = [("agent", "agents"), ("service", "services"), ("mcp", "mcp")];
+
+/// What would do the work of a task; none for what is no task, and where no provider is bound to it.
+pub(crate) fn approved_target(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    ix: NodeIx,
+) -> Result<Option<ApprovedTarget>, EngineError> {
+    let Some(node) = compiled.node(ix).filter(|node| node.kind == NodeKind::Task) else { return Ok(None) };
+    let task = TaskToBind {
+        node,
+        plan: &compiled.plan_key,
+        plan_labels: &compiled.plan_labels,
+        execution: &compiled.spec,
+        namespace: &compiled.key.namespace,
+    };
+    let binding = match binding_for(&task) {
+        Some(key) => snapshot.cached(&key)?,
+        None => None,
+    };
+    // Of the same Binding always the same, until the index is brought to other commits.
+    let blob = binding.as_ref().map(|binding| binding.declared.blob);
+    if let Some(known) = snapshot.answers.approved(&compiled.key, ix, blob) {
+        return Ok(known);
+    }
+    let explained = resolve(&task, |_| match binding.as_ref().map(|binding| &binding.resource.spec) {
+        // Not the generation: a rule for another task may have changed.
+        Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 0 }),
+        _ => None,
+    });
+    let target = match ProviderResolution::from(explained.resolution) {
+        ProviderResolution::Bound(_, target) => {
+            Some(digest_target(&target, &named(&snapshot.config.providers, &target)))
+        }
+        ProviderResolution::Not(..) => None,
+    };
+    snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
+    Ok(target)
+}
+
+/// The settings in the configuration that a target names, also within its own settings, as in `verify: agent://reviewer`.
+fn named(providers: &ProviderConfig, target: &BindingTarget) -> Value {
+    let mut found = Map::new();
+    note(providers, &target.provider, &mut found);
+    let mut open: Vec<&Value> = target.config.values().collect();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) => note(providers, text, &mut found),
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => open.extend(fields.values()),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    Value::Object(found)
+}
+
+fn note(providers: &ProviderConfig, text: &str, found: &mut Map<String, Value>) {
+    let Some((scheme, rest)) = text.split_once("://") else { return };
+    let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let section = NAMED.iter().find(|(known, _)| *known == scheme).map(|(_, section)| *section);
+    let settings = section.and_then(|section| providers.sections.get(section)?.get(name));
+    if let (Some(section), Some(settings)) = (section, settings) {
+        found.insert(format!("{section}.{name}"), settings.clone());
+    }
+}
