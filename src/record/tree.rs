@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::layout::MAX_RECORD_BYTES;
 use super::{PinKind, RecordError, layout, parse_record, parts};
 use crate::git::{Commit, EntryMode, GitError, ObjectId, Repo, TreeEntry};
-use crate::model::{Kind, Name, RecordFile, RecordParts, ResourceKey, StatusRecord};
-
-/// The most bytes of a record that are read. Those that planspec writes stay far below; a larger one was made by hand.
-pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+use crate::model::{Kind, Name, RecordFile, RecordParts, ResourceKey, ResourceStatus, StatusRecord};
 
 /// How many commits are searched for the last good version of a broken record.
 const MOST_COMMITS: usize = 10_000;
@@ -81,6 +79,36 @@ impl StatusTree {
             parts::join(repo, &path, &mut record, parts)?;
         }
         Ok(Some(record))
+    }
+
+    /// The record of a resource as [`Self::get`] gives it, where `old` is the one at `before`: of a record in parts, only those
+    /// that changed since are read.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub fn get_after(
+        &self,
+        repo: &Repo,
+        key: &ResourceKey,
+        before: &Self,
+        old: &StatusRecord,
+    ) -> Result<Option<StatusRecord>, RecordError> {
+        if let (Some(now), Some(then)) = (self.file(repo, key)?, before.file(repo, key)?)
+            && let (Some(new_parts), Some(old_parts)) = (&now.parts, &then.parts)
+            && let Some(status) =
+                old.execution().filter(|status| status.node_statuses.len() == new_parts.nodes)
+        {
+            let (from, to) = (parts::tree_of(&then.path, old_parts)?, parts::tree_of(&now.path, new_parts)?);
+            let nodes = status.node_statuses.clone();
+            if let Some(nodes) = parts::changed_nodes(repo, &now.path, nodes, (from, to))? {
+                let mut record = now.record;
+                if let ResourceStatus::Execution(status) = &mut record.status {
+                    status.node_statuses = nodes;
+                }
+                return Ok(Some(record));
+            }
+        }
+        self.get(repo, key)
     }
 
     /// Reads the record of `key` from a blob at `path`, as returned by [`Self::locate`] and [`Self::list`].

@@ -75,8 +75,7 @@ impl Writer {
         author: &Signature,
     ) -> Result<Option<ObjectId>, RecordError> {
         let started = Instant::now();
-        let mut directories = Directories::default();
-        let mut edits = PathEdits::default();
+        let (mut directories, mut edits) = (Directories::default(), PathEdits::default());
         let mut blobs = HashMap::new();
         for change in &batch.changes {
             let key = change.key();
@@ -84,12 +83,9 @@ impl Writer {
             let directory = directories.of(repo, base, &key)?;
             match change {
                 RecordEdit::Put { record, pins } => {
-                    let parts = match parts::is_large(record) {
-                        true => {
-                            Some(self.parts.write(repo, directory.nodes_tree(repo, base, &key)?, record)?)
-                        }
-                        false => None,
-                    };
+                    let there = || directory.nodes_tree(repo, base, &key);
+                    let large = parts::is_large(record);
+                    let parts = large.then(|| self.parts.write(repo, there()?, record)).transpose()?;
                     let blob = self.blob(repo, &key, record, parts.as_ref().map(|(parts, _)| parts))?;
                     blobs.insert(key.clone(), (Arc::downgrade(record), blob));
                     directory.put(&key, blob, pins.as_deref(), &mut edits);

@@ -48,7 +48,7 @@ fn a_record_in_parts_is_shown_whole_heals_and_goes_on_in_another_clone() {
         .environment
         .git_in(&bare, &["worktree", "add", "--quiet", work.to_str().unwrap(), STATUS])
         .succeeds();
-    std::fs::write(work.join("team/executions/run.nodes/first.yaml"), "phase: Pending\n").unwrap();
+    std::fs::write(work.join("team/executions/run.nodes/a/7/first.yaml"), "phase: Pending\n").unwrap();
     stage.environment.git_in(&work, &["commit", "--quiet", "-am", "Again"]).succeeds();
     stage.environment.git_in(&bare, &["worktree", "remove", "--force", work.to_str().unwrap()]).succeeds();
     stage.reconcile_in(&clone, &[]).succeeds();

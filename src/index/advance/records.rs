@@ -33,7 +33,7 @@ pub(super) fn apply_records(
             let text = key.to_string();
             let old: Option<RecordSummary> =
                 table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
-            if matches!(found, RecordFile::Broken) {
+            if matches!(found, FoundRecord::Broken) {
                 tracing::warn!(
                     resource = text,
                     path,
@@ -96,10 +96,10 @@ fn declare_derived(
     Ok(())
 }
 
-type RecordTreeChange = (ResourceKey, String, RecordFile);
+type RecordTreeChange = (ResourceKey, String, FoundRecord);
 
 /// The content at the path of a record.
-enum RecordFile {
+enum FoundRecord {
     /// The record, and what it declares where it is that of a derived Execution.
     Record(Box<(RecordSummary, Option<Declaration>)>),
     /// Not that record: somebody edited it by hand. The last good version counts, and will be written again.
@@ -108,7 +108,7 @@ enum RecordFile {
     Nothing,
 }
 
-impl RecordFile {
+impl FoundRecord {
     fn record(self) -> Option<(RecordSummary, Option<Declaration>)> {
         match self {
             Self::Record(record) => Some(*record),
@@ -195,14 +195,16 @@ fn read_record(
 ) -> Result<RecordTreeChange, IndexError> {
     let RecordChange { key, path, entry, parts } = change;
     let (key, path) = (key.clone(), path.clone());
-    let (Some(entry), Some(root)) = (entry, status.tree) else { return Ok((key, path, RecordFile::Nothing)) };
+    let (Some(entry), Some(root)) = (entry, status.tree) else {
+        return Ok((key, path, FoundRecord::Nothing));
+    };
     let changed = match parts {
         PartsChange::Files(files) => Some(files.as_slice()),
         PartsChange::Anything => None,
     };
     // One record alone is broken by this (Invariant 6); an error of Git still ends the pass.
     let Some(parsed) = StatusTree::read_if_sound(repo, root, &key, (&path, entry), changed)? else {
-        return Ok((key, path, RecordFile::Broken));
+        return Ok((key, path, FoundRecord::Broken));
     };
     let annotations = &parsed.metadata.annotations;
     let recorded = RecordSummary {
@@ -220,7 +222,7 @@ fn read_record(
             .map(jiff::Timestamp::as_millisecond),
     };
     let declared = Declaration::of_record(&parsed, entry.id);
-    Ok((key, path, RecordFile::Record(Box::new((recorded, declared)))))
+    Ok((key, path, FoundRecord::Record(Box::new((recorded, declared)))))
 }
 
 /// Whether nothing happens to the resource unless something changes.

@@ -287,7 +287,7 @@ fn tamper(history: &mut History, path: &str, text: Option<&str>) {
 
 #[test]
 fn whatever_happens_among_the_parts_of_a_record_breaks_that_record_until_it_is_written_again() {
-    let part = "team/executions/e.nodes/n9.yaml";
+    let part = "team/executions/e.nodes/9/d/n9.yaml";
     let tamperings: [(&str, Option<&str>); 4] = [
         (part, Some("phase: Succeeded\n")),
         (part, Some("phase: [")),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::git::Signature;
 use crate::model::{ExecutionPhase, ExecutionStatus, Kind, Name, NodePhase, StatusMetadata};
-use crate::record::{Batch, RecordEdit, StatusPath, Writer, key_of_path};
+use crate::record::{Batch, RecordEdit, StatusPath, StatusTree, Writer, key_of_path};
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -118,9 +118,7 @@ impl Bench {
 
 #[test]
 fn a_record_has_one_form_by_its_number_of_nodes() {
-    for (count, parts, fanned) in
-        [(PARTS_FROM - 1, 0, false), (PARTS_FROM, PARTS_FROM, false), (1_001, 1_001, true)]
-    {
+    for (count, parts) in [(PARTS_FROM - 1, 0), (PARTS_FROM, PARTS_FROM), (1_001, 1_001)] {
         let mut bench = Bench::new();
         let run = record(count);
         bench.put(&run);
@@ -128,19 +126,7 @@ fn a_record_has_one_form_by_its_number_of_nodes() {
         assert_eq!(paths.len(), 1 + parts);
         assert_eq!(paths.iter().filter(|path| key_of_path(path).is_some()).count(), 1);
         // A part where there are some: `run.nodes` comes before `run.yaml`.
-        let depth = paths[0].split('/').count();
-        assert_eq!(
-            depth,
-            if fanned {
-                5
-            } else if parts > 0 {
-                4
-            } else {
-                3
-            },
-            "{}",
-            paths[0]
-        );
+        assert_eq!(paths[0].split('/').count(), if parts > 0 { 6 } else { 3 }, "{}", paths[0]);
         assert_eq!(bench.read().unwrap().as_ref(), Some(&*run));
     }
 }
@@ -193,8 +179,8 @@ fn a_transition_reads_and_writes_what_it_changes_however_many_nodes_there_are() 
             "all of it was not here"
         );
     }
-    // The node; its directory, that of all nodes, of executions, of the namespace, the root; the record; the commit.
-    assert_eq!(written, [8, 8]);
+    // The node; its three directories, that of executions, of the namespace, the root; the record; the commit.
+    assert_eq!(written, [9, 9]);
 }
 
 #[test]
@@ -249,19 +235,19 @@ fn a_record_that_names_hostile_parts_is_broken_and_nothing_else() {
     };
     let sound = (head(&bench), nodes(&bench).to_string());
     for (what, path, text, head) in [
-        ("a node that is none", "n4.yaml", "phase: Odd\n", None),
+        ("a node that is none", "8/8/n4.yaml", "phase: Odd\n", None),
         ("a file that is no node", "UP.yaml", "phase: Pending\n", None),
-        ("another number", "n4.yaml", "phase: Pending\n", Some(("nodes: 300", "nodes: 299"))),
-        ("a tree that is none", "n4.yaml", "phase: Pending\n", Some((sound.1.as_str(), "main"))),
+        ("another number", "8/8/n4.yaml", "phase: Pending\n", Some(("nodes: 300", "nodes: 299"))),
+        ("a tree that is none", "8/8/n4.yaml", "phase: Pending\n", Some((sound.1.as_str(), "main"))),
         (
             "a tree that is not here",
-            "n4.yaml",
+            "8/8/n4.yaml",
             "phase: Pending\n",
             Some((sound.1.as_str(), "0123456789012345678901234567890123456789")),
         ),
         (
             "nodes in both places",
-            "n4.yaml",
+            "8/8/n4.yaml",
             "phase: Pending\n",
             Some(("status:\n", "status:\n  nodeStatuses:\n    a:\n      phase: Pending\n")),
         ),
