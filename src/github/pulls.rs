@@ -1,13 +1,14 @@
 //! Pull requests, their files and their reviews.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::client::ApiRequest;
+use super::client::{ApiRequest, Method};
 use super::names::segment;
 use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
 
 const NEEDS: &str = "pull-requests: read";
+const CHANGES: &str = "pull-requests: write";
 
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,6 +33,71 @@ pub(crate) struct PullRequest {
     /// Where to read it.
     #[serde(default)]
     pub html_url: String,
+    /// The title.
+    #[serde(default)]
+    pub title: String,
+    /// The text.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// What stands in the way of a merge: `dirty` for a conflict, `blocked` for a rule of the base. The host works it out in
+    /// the background, and says `unknown` until then.
+    #[serde(default)]
+    pub mergeable_state: Option<String>,
+}
+
+/// A pull request that is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct NewPullRequest {
+    /// The title.
+    pub title: String,
+    /// The text.
+    pub body: String,
+    /// The branch that is to be merged.
+    pub head: String,
+    /// The branch into which it is to be merged.
+    pub base: String,
+}
+
+/// What is to change of a pull request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct PullRequestChange {
+    /// The title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// `open` or `closed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    default_branch: String,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    #[serde(default)]
+    protection: Option<BranchProtection>,
+}
+
+#[derive(Deserialize)]
+struct BranchProtection {
+    #[serde(default)]
+    required_status_checks: Option<RequiredChecks>,
+}
+
+#[derive(Deserialize)]
+struct RequiredChecks {
+    #[serde(default)]
+    contexts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct CheckRuns {
+    total_count: u64,
 }
 
 /// One side of a pull request.
@@ -83,6 +149,9 @@ pub(crate) struct PullRequestReview {
     /// When it was submitted; absent while it is pending.
     #[serde(default)]
     pub submitted_at: Option<String>,
+    /// What the reviewer wrote.
+    #[serde(default)]
+    pub body: Option<String>,
 }
 
 impl GitHub {
@@ -107,6 +176,87 @@ impl GitHub {
     ) -> Result<Vec<PullRequestReview>, GitHubError> {
         let path = repo.path(&format!("pulls/{number}/reviews"));
         self.all(&path, &format!("read the reviews of #{number}"), NEEDS).await
+    }
+
+    /// Opens a pull request.
+    ///
+    /// # Errors
+    /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same: [`Self::pulls_from`] shows it.
+    pub(crate) async fn open_pull(
+        &self,
+        repo: &RepoName,
+        pull: &NewPullRequest,
+    ) -> Result<PullRequest, GitHubError> {
+        let body = serde_json::to_value(pull).unwrap_or_default();
+        self.ask(ApiRequest::create(repo.path("pulls"), body, "open a pull request", CHANGES)).await
+    }
+
+    /// Changes a pull request.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn change_pull(
+        &self,
+        repo: &RepoName,
+        number: u64,
+        change: &PullRequestChange,
+    ) -> Result<PullRequest, GitHubError> {
+        let path = repo.path(&format!("pulls/{number}"));
+        let body = serde_json::to_value(change).unwrap_or_default();
+        let what = format!("change pull request #{number}");
+        self.ask(ApiRequest::change(Method::Patch, path, body, &what, CHANGES).fresh(true)).await
+    }
+
+    /// The branch that a repository shows first.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn default_branch(&self, repo: &RepoName) -> Result<String, GitHubError> {
+        // Without a slash at its end, which the host answers with a redirect.
+        let path = repo.path("").trim_end_matches('/').to_owned();
+        let found: Repository =
+            self.ask(ApiRequest::get(path, "read the default branch", "contents: read")).await?;
+        Ok(found.default_branch)
+    }
+
+    /// The checks without which a branch takes no merge, as far as a reader is told; rulesets are not among them.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn required_checks(
+        &self,
+        repo: &RepoName,
+        branch: &str,
+    ) -> Result<Vec<String>, GitHubError> {
+        let path = repo.path(&format!("branches/{}", segment(branch)?));
+        let found: Branch =
+            self.ask(ApiRequest::get(path, "read the rules of a branch", "contents: read")).await?;
+        let checks = found.protection.and_then(|protection| protection.required_status_checks);
+        Ok(checks.map(|checks| checks.contexts).unwrap_or_default())
+    }
+
+    /// How many checks ran or run for a commit.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn checks_of(&self, repo: &RepoName, sha: &str) -> Result<u64, GitHubError> {
+        let path = repo.path(&format!("commits/{}/check-runs", segment(sha)?));
+        let found: CheckRuns =
+            self.ask(ApiRequest::get(path, "list the checks of a commit", "checks: read")).await?;
+        Ok(found.total_count)
+    }
+
+    /// All pull requests from a branch, `OWNER:BRANCH`, whatever became of them.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn pulls_from(
+        &self,
+        repo: &RepoName,
+        origin: &str,
+    ) -> Result<Vec<PullRequest>, GitHubError> {
+        let path = repo.path(&format!("pulls?state=all&head={}", super::names::encoded(origin)));
+        self.all(&path, "find the pull requests of a branch", NEEDS).await
     }
 
     /// The open pull requests from a branch, `OWNER:BRANCH`.

@@ -272,6 +272,12 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     assert_eq!((pull.number, pull.state.as_str(), pull.is_from_fork()), (1347, "open", false));
     assert_eq!((pull.head.branch.as_str(), pull.base.branch.as_str()), ("new-topic", "master"));
     assert_eq!(github.pulls_of(&repo, &"a".repeat(40)).await.unwrap()[0].number, 1347);
+    let opened = github.open_pull(&repo, &NewPullRequest::default()).await.unwrap();
+    assert_eq!((opened.number, opened.mergeable_state.as_deref()), (1347, Some("clean")));
+    let change = PullRequestChange::default();
+    assert_eq!(github.change_pull(&repo, 1347, &change).await.unwrap().title, "Amazing new feature");
+    assert_eq!(github.required_checks(&repo, "master").await, Ok(Vec::new()));
+    assert_eq!(github.checks_of(&repo, &"a".repeat(40)).await, Ok(1));
     let review = github.reviews(&repo, 12).await.unwrap().remove(0);
     assert_eq!((review.state.as_str(), review.user.unwrap().login.as_str()), ("APPROVED", "octocat"));
     assert_eq!(review.commit_id.as_deref(), Some("ecdd80bb57125d7ba9641ffaa4d7d2c19d3f3091"));

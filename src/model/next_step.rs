@@ -92,8 +92,11 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
 /// The step without which a blocked node never continues; none where it waits for work or an event that can still come.
 #[must_use]
 pub fn required_step(situation: &NodeSituation<'_>) -> Option<NextStep> {
-    let by_itself =
-        matches!(situation.reason, Some(NodeReason::AwaitingProvider | NodeReason::AwaitingEvent));
+    // What a delivery waits for is done on the host, and no command of ours takes its place.
+    let by_itself = situation.reason.is_some_and(|reason| {
+        reason.is_polled_delivery()
+            || matches!(reason, NodeReason::AwaitingProvider | NodeReason::AwaitingEvent)
+    });
     if situation.phase != NodePhase::Blocked || by_itself {
         return None;
     }

@@ -32,7 +32,7 @@ pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
     BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
-    PrivateCheckout, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
+    PrivateCheckout, UpstreamNode, UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
 };
 
 use crate::model::JsonMap;

@@ -51,13 +51,14 @@ impl Registry {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         let context = ProviderContext::new(settings);
         let processes = local::LocalProcesses::new(context.clone());
-        let built_in: [Arc<dyn Provider>; 8] = [
+        let built_in: [Arc<dyn Provider>; 9] = [
             Arc::new(external::External::new(context.clone())),
             Arc::new(http::Http::new(context.clone())),
             Arc::new(human::Human::new(context.clone())),
             Arc::new(github_actions::GitHubActions::new(context.clone())),
             Arc::new(mcp::Mcp::new(context.clone())),
             Arc::new(delivery::Merge::new(context.clone())),
+            Arc::new(delivery::PullRequests::new(context.clone())),
             Arc::new(processes.clone()),
             Arc::new(agent::Agent::new(processes.clone(), context.clone())),
         ];

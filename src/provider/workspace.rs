@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{DiscardedChanges, NodeId, NodeReason, NodeResult};
+use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault};
 
 /// Gives private checkouts of one commit.
@@ -132,8 +132,27 @@ pub struct UpstreamWork {
     pub commit: Option<String>,
     /// The nodes whose changes no approved Gate has seen.
     pub unapproved: Vec<NodeId>,
+    /// The branch that shows it on the remote, without `refs/heads/`; only where the delivery needs one.
+    pub branch: Option<String>,
+    /// The nodes that changed something or approved it, in the order of the plan.
+    pub nodes: Vec<UpstreamNode>,
     /// Who brings it into a branch.
     pub merger: Option<Arc<dyn BranchMerger>>,
+}
+
+/// A node before a delivery, as far as people who review it want to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamNode {
+    /// Its id.
+    pub id: NodeId,
+    /// What it was to do, as text.
+    pub title: String,
+    /// What it changed.
+    pub result: Option<NodeResult>,
+    /// How its acceptance criteria came out.
+    pub criteria: Vec<CriterionResult>,
+    /// Who approved, of a Gate.
+    pub approval: Option<String>,
 }
 
 /// Brings the work before a delivery into a branch.

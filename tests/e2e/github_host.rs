@@ -32,6 +32,10 @@ pub(crate) struct State {
     /// Commits that a pull request brought, besides its head and its merge.
     pub(crate) brought: Vec<(String, u64)>,
     pub(crate) reviews: Vec<Value>,
+    /// The repository whose branches pull requests are made of.
+    pub(crate) repository: Option<std::path::PathBuf>,
+    /// The checks that every branch asks for.
+    pub(crate) required_checks: Vec<&'static str>,
     /// Who may write.
     pub(crate) writers: Vec<String>,
     /// `TEAM/LOGIN`.
@@ -135,13 +139,48 @@ impl State {
         comment
     }
 
+    /// Opens a pull request, as the host does: from a branch that is there, and one only for two branches.
+    fn open_pull(&mut self, body: &Value) -> (u16, Value) {
+        let invalid =
+            |why: &str| (422, json!({ "message": "Validation Failed", "errors": [{ "message": why }] }));
+        let branch = body["head"].as_str().unwrap();
+        let repository = self.repository.clone().unwrap();
+        let output = std::process::Command::new("git")
+            .args(["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])
+            .current_dir(repository)
+            .output()
+            .unwrap();
+        if !output.status.success() {
+            return invalid("head is invalid");
+        }
+        let is_open = |pull: &Value| {
+            pull["state"] == "open" && pull["head"]["ref"] == *branch && pull["base"]["ref"] == body["base"]
+        };
+        if self.pulls.iter().any(is_open) {
+            return invalid("A pull request already exists");
+        }
+        let number = 50 + self.pulls.len();
+        let sha = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let pull = json!({
+            "number": number, "state": "open", "title": body["title"], "body": body["body"], "merged_at": null,
+            "user": { "login": "github-actions[bot]", "id": 41_898_282, "type": "Bot" },
+            "head": { "ref": branch, "sha": sha, "repo": { "full_name": "acme/app" } },
+            "base": { "ref": body["base"], "sha": sha, "repo": { "full_name": "acme/app" } },
+            "merge_commit_sha": null, "mergeable_state": "unknown",
+            "html_url": format!("https://github.com/acme/app/pull/{number}"),
+        });
+        self.pulls.push(pull.clone());
+        (201, pull)
+    }
+
     fn answer(&mut self, method: &str, path: &str, query: &str, body: &Value) -> (u16, Value) {
         let missing = (404, json!({ "message": "Not Found" }));
         if path == "/user" || self.refused.iter().any(|part| path.contains(part)) {
             return (403, json!({ "message": "Resource not accessible by integration" }));
         }
-        let Some(rest) =
-            path.strip_prefix("/repos/acme/app/").or_else(|| path.strip_prefix("/repos/acme/site/"))
+        let Some(rest) = (path.strip_prefix("/repos/acme/app/"))
+            .or_else(|| path.strip_prefix("/repos/acme/site/"))
+            .or_else(|| path.strip_prefix("/repos/acme/app"))
         else {
             let member = path.strip_prefix("/orgs/acme/teams/").map(|rest| rest.replace("/memberships", ""));
             let known = member.is_some_and(|member| self.members.contains(&member));
@@ -195,9 +234,35 @@ impl State {
                 (200, self.pulls.iter().filter(has).cloned().collect())
             }
             ("GET", ["pulls"]) => {
-                let open = self.pulls.iter().filter(|pull| pull["state"] == "open");
-                (200, open.cloned().collect())
+                let all = query.contains("state=all");
+                let from = |pull: &&Value| {
+                    let branch = pull["head"]["ref"].as_str().unwrap_or_default().replace('/', "%2F");
+                    !all || query.split('&').any(|part| part.starts_with("head=") && part.ends_with(&branch))
+                };
+                let shown = self.pulls.iter().filter(|pull| all || pull["state"] == "open").filter(from);
+                // In a list the host says nothing of what stands in the way of a merge.
+                let simple = |mut pull: Value| {
+                    pull.as_object_mut().unwrap().remove("mergeable_state");
+                    pull
+                };
+                (200, shown.cloned().map(simple).collect())
             }
+            ("POST", ["pulls"]) => self.open_pull(body),
+            ("PATCH", ["pulls", number]) => {
+                let found = self.pulls.iter_mut().find(|pull| pull["number"].as_u64() == number.parse().ok());
+                found.map_or(missing, |pull| {
+                    for (name, value) in body.as_object().unwrap() {
+                        pull[name] = value.clone();
+                    }
+                    (200, pull.clone())
+                })
+            }
+            ("GET", []) | ("GET", [""]) => (200, json!({ "default_branch": "main" })),
+            ("GET", ["branches", _]) => {
+                let checks = json!({ "contexts": self.required_checks });
+                (200, json!({ "protection": { "enabled": true, "required_status_checks": checks } }))
+            }
+            ("GET", ["commits", _, "check-runs"]) => (200, json!({ "total_count": 0, "check_runs": [] })),
             ("GET", ["pulls", number]) => {
                 let found = self.pulls.iter().find(|pull| pull["number"].as_u64() == number.parse().ok());
                 found.map_or(missing, |pull| (200, pull.clone()))

@@ -11,10 +11,11 @@ use crate::engine::attempt::collect::WorkOrder;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
 use crate::model::{
-    BindingTarget, Digest, Duration, Node, NodeId, NodeReason, NodeStatus, ResourceKey, StatusRecord,
+    BindingTarget, Digest, Duration, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, NodeReason,
+    NodeStatus, ResourceKey, StatusRecord,
 };
 use crate::plan::{capability, inputs, provider, settings, unapproved};
-use crate::provider::{Attempt, Brief, OutputContract, UpstreamWork};
+use crate::provider::{Attempt, Brief, OutputContract, UpstreamNode, UpstreamWork};
 use crate::record::results_ref;
 use crate::run::parameter::hint;
 use crate::run::{AttemptName, CompiledPlan};
@@ -126,6 +127,8 @@ impl AttemptFactory {
         let upstream = Arc::new(UpstreamWork {
             merger: upstream.as_ref().and_then(|_| self.workspaces.merger(&order, &commit)),
             commit: upstream,
+            branch: state.and_then(|state| state.extensions.work_branch.clone()),
+            nodes: upstream_nodes(&claim.compiled, status, claim.node),
             unapproved: unapproved(&claim.compiled, status, claim.node),
         });
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
@@ -160,6 +163,31 @@ impl AttemptFactory {
             brief: Arc::new(brief(&claim.compiled, node)),
         })
     }
+}
+
+/// The nodes before a delivery that changed something or approved it.
+fn upstream_nodes(compiled: &CompiledPlan, status: &ExecutionStatus, delivery: usize) -> Vec<UpstreamNode> {
+    let upstream = compiled.topology.upstream(delivery);
+    let before = upstream.iter().enumerate().filter(|(_, before)| **before);
+    let shown = before.filter_map(|(ix, _)| {
+        let node = compiled.node(ix)?;
+        let state = status.node_statuses.get(&node.id)?;
+        let approved = node.kind == NodeKind::Gate && state.phase == NodePhase::Succeeded;
+        let result = state.extensions.result.as_deref().cloned();
+        if result.is_none() && !approved {
+            return None;
+        }
+        let description = node.description.as_deref().unwrap_or_default();
+        let title = node.name.as_deref().or_else(|| description.lines().next()).unwrap_or_default();
+        Some(UpstreamNode {
+            id: node.id.clone(),
+            title: title.to_owned(),
+            result,
+            criteria: state.extensions.criteria.clone(),
+            approval: approved.then(|| state.message.clone()),
+        })
+    });
+    shown.collect()
 }
 
 /// An address that nobody has.

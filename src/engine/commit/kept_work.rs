@@ -17,6 +17,8 @@ use crate::record::results_ref;
 pub(crate) struct KeptWork {
     pub(crate) key: ResourceKey,
     commits: Vec<ObjectId>,
+    /// The commit on which all of it began.
+    pinned: Option<ObjectId>,
     /// Whether earlier ones are kept already.
     has_earlier: bool,
     /// Branches for people that move: the name, where it was moved before, and where it goes.
@@ -42,7 +44,8 @@ impl KeptWork {
             let branches = moved_branches(old, next);
             if !commits.is_empty() || !branches.is_empty() {
                 let has_earlier = old.is_some_and(names_work);
-                all.push(Self { key: key.clone(), commits, has_earlier, branches });
+                let pinned = next.extensions.pinned.as_ref().and_then(|pinned| pinned.commit.parse().ok());
+                all.push(Self { key: key.clone(), commits, pinned, has_earlier, branches });
             }
         }
         Ok(all)
@@ -64,13 +67,41 @@ impl KeptWork {
             let local = branches.remote().map(|remote| remote.local_name(&reference)).transpose()?;
             let known = repo.read_ref(local.as_deref().unwrap_or(&reference))?;
             // A person who took over pushed onto it, and nobody's commits are thrown away for a picture of ours.
-            if known.is_some() && known != *ours {
+            if let Some(known) = known
+                && Some(known) != *ours
+                && !self.has_kept(branches, known)?
+            {
                 info!(branch = name, "leave a work branch where somebody moved it");
                 continue;
             }
             updates.push(RefUpdate { reference, expected: known, new: *new });
         }
         Ok(updates)
+    }
+
+    /// Whether a commit is one that was kept before: then the branch is where this Execution left it, also if a `retry` has
+    /// forgotten since that it did.
+    fn has_kept(&self, branches: &Branches, commit: ObjectId) -> Result<bool, EngineError> {
+        let repo = branches.repo();
+        let reference = results_ref(&self.key);
+        let kept = match branches.remote() {
+            None => repo.read_ref(&reference)?,
+            Some(remote) => match repo.read_ref(&remote.local_name(&reference)?)? {
+                // A runner that takes over in a fresh clone: only the remote knows what was kept.
+                None => remote.fetch(repo, &[&reference])?.first().copied().flatten(),
+                known => known,
+            },
+        };
+        let Some(kept) = kept else { return Ok(false) };
+        // What a person pushed onto the branch is no ancestor of what was kept, so it is left alone.
+        if repo.is_ancestor(commit, kept)? != Some(true) {
+            return Ok(false);
+        }
+        // What the work began on is among its ancestors as well, and a branch there was set back by a person.
+        Ok(match self.pinned {
+            Some(pinned) => repo.is_ancestor(commit, pinned)? == Some(false),
+            None => false,
+        })
     }
 
     /// The reference of the work, and its next value: a commit that has all of it as parents. Nothing is merged for that, so

@@ -21,6 +21,9 @@ use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
 use crate::record::{results_ref, work_branch};
 use crate::run::NodeChange;
 
+/// The scheme of deliveries that need a branch on the remote.
+const PULL_REQUEST: &str = "pull-request://";
+
 /// A candidate, known by the place of its step and by its node.
 type StartRequest = StartCandidate<(usize, NodeIx)>;
 
@@ -171,7 +174,15 @@ fn start_picked(
                 continue;
             }
         };
+        let delivers = base.is_some() && ready.target.provider.starts_with(PULL_REQUEST);
         if step.draft.start(&ready, basis, base, runner, now) {
+            // The branch moves in the same push as the claim: whoever opens the pull request finds it there.
+            if delivers
+                && let Some(compiled) = &step.compiled
+                && let Some(state) = step.draft.status.node_statuses.get_mut(&ready.id)
+            {
+                state.extensions.work_branch = Some(work_branch(&compiled.key, &ready.id));
+            }
             debug!(node = %ready.id, provider = ready.target.provider, rank = ready.rank, "claim node");
             step.targets.insert(ready.node, ready.target);
         }

@@ -41,7 +41,14 @@ pub(crate) fn forget_poll_times(cache: &Path) -> Result<(), EngineError> {
     // The times alone wake nothing: what waits goes onto the work list, so that the next pass asks at once.
     let mut index = Index::open(Some(cache))?;
     let (_, waiting) = index.waiting(MOST_TIMES)?;
-    let remote = [NodeReason::AwaitingPerson, NodeReason::AwaitingProvider, NodeReason::AwaitingEvent];
+    let remote = [
+        NodeReason::AwaitingPerson,
+        NodeReason::AwaitingProvider,
+        NodeReason::AwaitingEvent,
+        NodeReason::ChangesRequested,
+        NodeReason::WorkBranchMoved,
+        NodeReason::ChecksCannotStart,
+    ];
     let due = waiting.into_iter().filter(|one| remote.iter().any(|reason| one.reason == reason.to_string()));
     Ok(index.add_work(due.map(|one| one.key))?)
 }

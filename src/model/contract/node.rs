@@ -86,6 +86,12 @@ pub enum NodeReason {
     MergeConflict,
     /// Blocked: the place of a delivery does not take the work.
     DeliveryRefused,
+    /// Blocked: a reviewer of the pull request asks for changes; it is polled.
+    ChangesRequested,
+    /// Blocked: somebody pushed to the branch that is delivered; it is polled.
+    WorkBranchMoved,
+    /// Blocked: the checks that the pull request needs were never started; it is polled.
+    ChecksCannotStart,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -106,6 +112,8 @@ pub enum NodeReason {
     OutputInvalid,
     /// Failed: it changed files that it may not change.
     ChangeRefused,
+    /// Failed: something else than the work was merged.
+    DeliveredOther,
     /// Failed: a reviewer rejected.
     Rejected,
     /// Failed: a child failed.
@@ -123,6 +131,12 @@ pub enum NodeReason {
 }
 
 impl NodeReason {
+    /// Whether a blocked node waits for what goes on at a Git host, and is polled until it ends.
+    #[must_use]
+    pub fn is_polled_delivery(self) -> bool {
+        matches!(self, Self::ChangesRequested | Self::WorkBranchMoved | Self::ChecksCannotStart)
+    }
+
     /// Whether a blocked node waits for reviewers of a gate.
     #[must_use]
     pub fn asks_approval(self) -> bool {
@@ -207,6 +221,7 @@ impl NodeStatus {
             // A person is waited for also where no provider knows of it. Only a handle says that something can be
             // polled or cancelled.
             Some(NodeReason::AwaitingPerson | NodeReason::InputRequired) => handle.is_some(),
+            Some(reason) if reason.is_polled_delivery() => handle.is_some(),
             _ => false,
         };
         self.phase == NodePhase::Blocked && awaited

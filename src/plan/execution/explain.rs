@@ -172,7 +172,10 @@ fn on(reason: NodeReason) -> &'static str {
         | NodeReason::ContentRefused
         | NodeReason::ResultRefused
         | NodeReason::MergeConflict
-        | NodeReason::DeliveryRefused => "person",
+        | NodeReason::DeliveryRefused
+        | NodeReason::ChangesRequested
+        | NodeReason::WorkBranchMoved
+        | NodeReason::ChecksCannotStart => "person",
         NodeReason::AwaitingEvent => "event",
         NodeReason::AwaitingProvider => "provider",
         NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => "binding",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::{blocked, refuse_impossible, refused, succeeded, unavailable};
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::AttemptLog;
 use crate::provider::settings::Settings;
@@ -66,21 +67,9 @@ impl Merge {
 
     /// Everything that can be known before anything moves.
     fn refusal(&self, attempt: &Attempt) -> Result<(), AttemptOutcome> {
-        let unavailable = |error: ConfigError| {
-            AttemptOutcome::permanent(NodeReason::ProviderUnavailable, error.to_string())
-        };
-        self.check(&attempt.provider, &attempt.config).map_err(unavailable)?;
-        let target = self.target(&attempt.provider).map_err(unavailable)?;
-        // A criterion that fails afterwards could not undo the merge.
-        if let Some(criterion) = attempt.criteria.first() {
-            let why = "cannot be checked by a delivery: put it on the task before it".to_owned();
-            return Err(unavailable(ConfigError::Criterion { name: criterion.name.clone(), why }));
-        }
-        if let Some(unknown) = attempt.declared_outputs.iter().find(|name| !OUTPUTS.contains(&name.as_str()))
-        {
-            let why = format!("a merge has the outputs commit and branch, but not `{unknown}`");
-            return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
-        }
+        self.check(&attempt.provider, &attempt.config).map_err(|error| unavailable(&error))?;
+        let target = self.target(&attempt.provider).map_err(|error| unavailable(&error))?;
+        refuse_impossible(attempt, &OUTPUTS)?;
         let UpstreamWork { unapproved, .. } = attempt.upstream.as_ref();
         if target.needs_gate && !unapproved.is_empty() {
             let nodes: Vec<String> = unapproved.iter().map(|node| format!("`{node}`")).collect();
@@ -107,13 +96,13 @@ impl Merge {
         let UpstreamWork { commit, merger, .. } = attempt.upstream.as_ref();
         let (Some(commit), Some(merger)) = (commit, merger) else {
             log.write(b"the nodes before it changed no files: there is nothing to merge\n");
-            return succeeded(attempt, None, branch);
+            return merged(attempt, None, branch);
         };
         let stopped = || *stop.borrow();
         match merger.merge_into(branch, &|| stopped().is_none()) {
             Ok(BranchMerge::Delivered(merge)) => {
                 log.write(format!("merged {commit} into {branch} as {merge}\n").as_bytes());
-                succeeded(attempt, Some(&merge), branch)
+                merged(attempt, Some(&merge), branch)
             }
             Ok(BranchMerge::Conflicts(files)) => {
                 let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
@@ -165,24 +154,10 @@ impl Provider for Merge {
     }
 }
 
-fn succeeded(attempt: &Attempt, commit: Option<&str>, branch: &str) -> AttemptOutcome {
-    let mut outputs = JsonMap::from_iter([("branch".to_owned(), json!(branch))]);
-    // `null` where nothing was merged: an expression that reads it gets an answer all the same.
-    outputs.insert("commit".to_owned(), json!(commit));
-    let declared = &attempt.declared_outputs;
-    if !declared.is_empty() {
-        outputs.retain(|name, _| declared.contains(name));
-    }
-    AttemptOutcome::Succeeded { outputs }
-}
-
-fn refused(message: String) -> AttemptOutcome {
-    blocked(NodeReason::DeliveryRefused, message)
-}
-
-/// Blocked and not Failed: the work may be fine, and what is in the way is outside of the plan.
-fn blocked(reason: NodeReason, message: String) -> AttemptOutcome {
-    AttemptOutcome::Blocked { reason, message, handle: None, poll_after: None }
+/// What a merge gives; `null` where nothing was merged, so that an expression that reads it gets an answer all the same.
+fn merged(attempt: &Attempt, commit: Option<&str>, branch: &str) -> AttemptOutcome {
+    let outputs = [("branch".to_owned(), json!(branch)), ("commit".to_owned(), json!(commit))];
+    succeeded(attempt, JsonMap::from_iter(outputs))
 }
 
 #[cfg(test)]
@@ -226,6 +201,7 @@ mod tests {
             commit: Some("c".repeat(40)),
             unapproved: unapproved.iter().map(|node| node.parse().unwrap()).collect(),
             merger: Some(Arc::clone(&merger) as Arc<dyn BranchMerger>),
+            ..UpstreamWork::default()
         });
         let (_keep, stop) = watch::channel(stop);
         let (output, _lines) = tokio::sync::mpsc::channel(8);

@@ -1,0 +1,137 @@
+//! `pull-request://[BASE]`: opens one pull request for the work of the nodes before it, and follows it until exactly that work is
+//! merged.
+
+mod page;
+mod task;
+
+use std::time::Duration;
+
+use task::{PullHandle, PullTask};
+
+use super::{refuse_impossible, unavailable};
+use crate::model::JsonMap;
+use crate::provider::settings::Settings;
+use crate::provider::{
+    Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider, ProviderContext,
+    Stop,
+};
+
+const SCHEME: &str = "pull-request://";
+
+/// The longest that one poll may take, waits for the host's limits included.
+const ONE_LOOK: Duration = Duration::from_secs(60);
+
+/// When to poll again, where the Binding does not say.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What a merged pull request gives.
+const OUTPUTS: [&str; 3] = ["number", "url", "mergeCommit"];
+
+/// The provider.
+#[derive(Clone)]
+pub(in crate::provider) struct PullRequests(ProviderContext);
+
+impl PullRequests {
+    pub(in crate::provider) fn new(context: ProviderContext) -> Self {
+        Self(context)
+    }
+
+    fn task(&self, attempt: Attempt) -> Result<PullTask, AttemptOutcome> {
+        self.check(&attempt.provider, &attempt.config).map_err(|error| unavailable(&error))?;
+        refuse_impossible(&attempt, &OUTPUTS)?;
+        let home = self.0.settings.home.clone();
+        let Some(home) = home.filter(|_| self.0.host.is_known()) else {
+            return Err(unavailable(&ConfigError::Provider {
+                provider: attempt.provider.clone(),
+                why: "needs a Git host: set GITHUB_TOKEN and GITHUB_REPOSITORY, as in a job of GitHub Actions",
+            }));
+        };
+        let host = self.0.host.open().map_err(|error| super::refused(error.to_string()))?.within(ONE_LOOK);
+        let base = attempt.provider.strip_prefix(SCHEME).filter(|base| !base.is_empty()).map(str::to_owned);
+        let poll_after = poll_interval(&attempt.config).map_err(|error| unavailable(&error))?;
+        Ok(PullTask { attempt, home, host, base, redactor: self.0.redactor.clone(), poll_after })
+    }
+}
+
+fn poll_interval(config: &JsonMap) -> Result<Duration, ConfigError> {
+    let interval = Settings::new(config, &["pollInterval"])?.duration("pollInterval")?.unwrap_or(AGAIN);
+    if interval.is_zero() {
+        let why = "must be greater than zero".to_owned();
+        return Err(ConfigError::Invalid { key: "pollInterval".to_owned(), why });
+    }
+    Ok(interval)
+}
+
+impl Provider for PullRequests {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["pull-request"]
+    }
+
+    fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        poll_interval(config)?;
+        let base = provider.strip_prefix(SCHEME).unwrap_or_default();
+        // It becomes a part of addresses and of requests.
+        let is_sound = base.bytes().all(|byte| byte.is_ascii_graphic() && !b"~^:?*[\\".contains(&byte))
+            && !base.starts_with(['-', '/'])
+            && !base.starts_with("refs/")
+            && !base.contains("..");
+        if is_sound {
+            return Ok(());
+        }
+        let why = "must be `pull-request://BRANCH`, or `pull-request://` for the default branch";
+        Err(ConfigError::Provider { provider: provider.to_owned(), why })
+    }
+
+    fn run(&self, attempt: Attempt, _control: Control) -> AttemptFuture {
+        let task = self.task(attempt);
+        Box::pin(async move {
+            match task {
+                Ok(task) => task.cleaned(task.start().await).into(),
+                Err(outcome) => outcome.into(),
+            }
+        })
+    }
+
+    fn poll(&self, attempt: Attempt, _control: Control) -> AttemptFuture {
+        let handle = PullHandle::read(&attempt);
+        // A runner without a Git host learns nothing, and leaves things as they are.
+        let nothing = || AttemptOutcome::Stopped(Stop::Shutdown);
+        let task = self.task(attempt).ok().zip(handle);
+        Box::pin(async move {
+            match task {
+                Some((task, handle)) => task.cleaned(task.look(&handle).await.unwrap_or_else(nothing)).into(),
+                None => nothing().into(),
+            }
+        })
+    }
+
+    fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
+        let handle = PullHandle::read(&attempt);
+        let task = self.task(attempt);
+        Box::pin(async move {
+            match (task, handle) {
+                (Ok(task), Some(handle)) => task.close(&handle).await.map_err(|error| error.to_string()),
+                (Err(AttemptOutcome::Failed { message, .. }), _) => Err(message),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::ProviderSettings;
+
+    #[test]
+    fn the_base_is_a_branch_or_left_to_the_host() {
+        let provider = PullRequests::new(ProviderContext::new(ProviderSettings::default()));
+        let check = |name: &str| provider.check(name, &JsonMap::new()).is_ok();
+        assert!(
+            ["pull-request://", "pull-request://main", "pull-request://release/1.x"].into_iter().all(check)
+        );
+        let wrong =
+            ["pull-request://a b", "pull-request://-x", "pull-request://../x", "pull-request://refs/heads/x"];
+        assert!(!wrong.into_iter().any(check));
+    }
+}

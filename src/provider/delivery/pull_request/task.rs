@@ -1,0 +1,299 @@
+//! One delivery as a pull request: opened once, followed, closed when it is cancelled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::page::{body, title, work_of};
+use crate::github::{
+    GitHub, GitHubError, NewPullRequest, PullRequest, PullRequestChange, RepoPermission, TokenIdentity,
+};
+use crate::markup::one_line;
+use crate::model::{JsonMap, NodeReason};
+use crate::provider::delivery::{refused, succeeded};
+use crate::provider::output::{Redactor, plain_line};
+use crate::provider::{Attempt, AttemptOutcome, HostRepository};
+
+/// How long a pull request may take to appear in the host's list.
+const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
+/// How much of a reviewer's words is shown at the node, in characters.
+const WORDS: usize = 500;
+
+/// What is recorded of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PullHandle {
+    pull: u64,
+}
+
+impl PullHandle {
+    /// What an attempt was given before.
+    pub(super) fn read(attempt: &Attempt) -> Option<Self> {
+        serde_json::from_str(attempt.handle.as_deref()?).ok()
+    }
+}
+
+/// One attempt, and what it needs.
+pub(super) struct PullTask {
+    pub(super) attempt: Attempt,
+    pub(super) home: HostRepository,
+    pub(super) host: GitHub,
+    /// Into which branch; the host's default when absent.
+    pub(super) base: Option<String>,
+    pub(super) redactor: Arc<Redactor>,
+    /// When to poll again.
+    pub(super) poll_after: Duration,
+}
+
+impl PullTask {
+    /// An outcome without secrets and control characters.
+    pub(super) fn cleaned(&self, outcome: AttemptOutcome) -> AttemptOutcome {
+        outcome.cleaned(&self.redactor)
+    }
+
+    /// Opens the pull request, unless an earlier start did.
+    pub(super) async fn start(&self) -> AttemptOutcome {
+        let upstream = &self.attempt.upstream;
+        let (Some(_), Some(branch)) = (&upstream.commit, &upstream.branch) else {
+            // The nodes before it changed no files, and the host takes no empty pull request.
+            let outputs = ["number", "url", "mergeCommit"].map(|name| (name.to_owned(), json!(null)));
+            return succeeded(&self.attempt, JsonMap::from_iter(outputs));
+        };
+        match self.opened(branch).await {
+            Ok(pull) => self.judged(&pull).await.unwrap_or_else(|| self.waits(&pull, "")),
+            // Another attempt finds what this one may have opened, so it need not count as a retry.
+            Err(error) if error.is_passing() => AttemptOutcome::Lost { message: error.to_string() },
+            // A setting of the repository, such as who may open pull requests: people change it, and run the node again.
+            Err(error) => refused(error.to_string()),
+        }
+    }
+
+    async fn opened(&self, branch: &str) -> Result<PullRequest, GitHubError> {
+        let repo = &self.home.repo;
+        let me = self.host.myself().await?;
+        if let Some(pull) = self.find(&me, branch).await? {
+            return self.brought_up_to_date(pull).await;
+        }
+        let base = match &self.base {
+            Some(base) => base.clone(),
+            None => self.host.default_branch(repo).await?,
+        };
+        let new = NewPullRequest { title: self.title(), body: self.body(), head: branch.to_owned(), base };
+        match self.host.open_pull(repo, &new).await {
+            // It may be there all the same; the list may take a moment to show it.
+            Err(down @ GitHubError::Down { .. }) => {
+                for pause in APPEARS {
+                    tokio::time::sleep(pause).await;
+                    if let Some(pull) = self.find(&me, branch).await? {
+                        return Ok(pull);
+                    }
+                }
+                Err(down)
+            }
+            // The host takes one pull request for two branches, so that two runners that ask at once get one.
+            Err(error @ GitHubError::Refused { status: 422, .. }) => {
+                self.find(&me, branch).await?.ok_or(error)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The pull request of this delivery: one that is open, or one that was opened for this very work and has ended since.
+    async fn find(&self, me: &TokenIdentity, branch: &str) -> Result<Option<PullRequest>, GitHubError> {
+        let origin = format!("{}:{branch}", self.home.repo.owner());
+        let pulls = self.host.pulls_from(&self.home.repo, &origin).await?;
+        let task = |work: &str| work.rsplit_once('/').map(|(task, _)| task.to_owned());
+        let ours = task(&self.attempt.work);
+        let fits = |pull: &&PullRequest| {
+            let work = pull.body.as_deref().and_then(work_of);
+            let same = work.is_some_and(|work| task(work) == ours);
+            // What a `retry` left behind is over; what a killed runner opened, and somebody merged since, is not.
+            let current = pull.state == "open" || work == Some(self.attempt.work.as_str());
+            // Anybody can copy the mark: only the author shows whose it is.
+            same && current && pull.user.as_ref().is_some_and(|user| me.is(user))
+        };
+        Ok(pulls.iter().filter(fits).max_by_key(|pull| (pull.state == "open", pull.number)).cloned())
+    }
+
+    /// Updates title and text in place, where they are not what they should be.
+    async fn brought_up_to_date(&self, pull: PullRequest) -> Result<PullRequest, GitHubError> {
+        let (title, body) = (self.title(), self.body());
+        let is_same = pull.title == title && pull.body.as_deref() == Some(body.as_str());
+        if pull.state != "open" || is_same {
+            return Ok(pull);
+        }
+        let change = PullRequestChange { title: Some(title), body: Some(body), state: None };
+        self.host.change_pull(&self.home.repo, pull.number, &change).await
+    }
+
+    fn title(&self) -> String {
+        self.redactor.text(&title(&self.attempt))
+    }
+
+    fn body(&self) -> String {
+        // Everybody who can read the repository can read it, and a title may hold what another task printed.
+        self.redactor.text(&body(&self.attempt, self.home.dashboard.as_deref()))
+    }
+
+    /// What became of the pull request; none where the host cannot be asked.
+    pub(super) async fn look(&self, handle: &PullHandle) -> Option<AttemptOutcome> {
+        match self.host.pull(&self.home.repo, handle.pull).await {
+            Ok(pull) => self.judged(&pull).await,
+            Err(GitHubError::NotFound { .. }) => Some(AttemptOutcome::Lost {
+                message: format!("pull request #{} no longer exists", handle.pull),
+            }),
+            // A delivery that waits for people is not given up because the host cannot be asked.
+            Err(error) => {
+                tracing::warn!(node = %self.attempt.node, %error, "cannot poll a pull request");
+                None
+            }
+        }
+    }
+
+    async fn judged(&self, pull: &PullRequest) -> Option<AttemptOutcome> {
+        let commit = self.attempt.upstream.commit.as_deref().unwrap_or_default();
+        let is_ours = pull.head.sha == commit;
+        let base = self.base.as_ref().filter(|base| **base != pull.base.branch);
+        if pull.merged_at.is_some() {
+            let other = |what: String| Some(AttemptOutcome::permanent(NodeReason::DeliveredOther, what));
+            return match base {
+                _ if !is_ours => other(format!(
+                    "pull request #{} was merged with the head {}, and the work is {commit}",
+                    pull.number,
+                    plain_line(pull.head.sha.as_bytes())
+                )),
+                Some(base) => other(format!(
+                    "pull request #{} was merged into `{}` instead of `{base}`",
+                    pull.number,
+                    plain_line(pull.base.branch.as_bytes())
+                )),
+                None => Some(self.merged(pull)),
+            };
+        }
+        if pull.state == "closed" {
+            let message = format!("pull request #{} was closed without being merged", pull.number);
+            return Some(AttemptOutcome::permanent(NodeReason::Rejected, message));
+        }
+        if !is_ours {
+            let head = plain_line(pull.head.sha.as_bytes());
+            let message = format!(
+                "somebody pushed to `{}`: pull request #{} is at {head}, and the work is {commit}; push that commit there again",
+                plain_line(pull.head.branch.as_bytes()),
+                pull.number,
+            );
+            return Some(self.waits_for(pull, NodeReason::WorkBranchMoved, &message));
+        }
+        if let Some(base) = base {
+            let now = plain_line(pull.base.branch.as_bytes());
+            return Some(self.waits(pull, &format!("; its base is `{now}` instead of `{base}`")));
+        }
+        self.obstacle(pull).await
+    }
+
+    /// What keeps the pull request from being merged, as far as the host says.
+    async fn obstacle(&self, pull: &PullRequest) -> Option<AttemptOutcome> {
+        match self.requested_changes(pull).await {
+            Ok(Some((login, words))) => {
+                // Quoted, because it is somebody's text (Invariant 8).
+                let words = if words.is_empty() { String::new() } else { format!(": “{words}”") };
+                let message = format!("{login} requested changes of pull request #{}{words}", pull.number);
+                return Some(self.waits_for(pull, NodeReason::ChangesRequested, &message));
+            }
+            Ok(None) => {}
+            Err(_) => return None,
+        }
+        match pull.mergeable_state.as_deref() {
+            Some("dirty") => {
+                let base = plain_line(pull.base.branch.as_bytes());
+                Some(self.waits(pull, &format!("; it conflicts with `{base}`")))
+            }
+            Some("blocked") if self.checks_cannot_start(pull).await => {
+                let message = format!(
+                    "the checks that pull request #{} needs were not started: the host starts no workflows for what the token of a job opened; close and reopen it, or give planspec the token of an App",
+                    pull.number
+                );
+                Some(self.waits_for(pull, NodeReason::ChecksCannotStart, &message))
+            }
+            _ => Some(self.waits(pull, "")),
+        }
+    }
+
+    /// The last word of somebody with write access who requested changes of exactly this commit.
+    async fn requested_changes(&self, pull: &PullRequest) -> Result<Option<(String, String)>, GitHubError> {
+        let reviews = self.host.reviews(&self.home.repo, pull.number).await?;
+        let mut last: Vec<(&str, Option<String>)> = Vec::new();
+        for review in &reviews {
+            let Some(user) = &review.user else { continue };
+            // A comment takes nothing back; an approval and a dismissal do.
+            let words = match review.state.as_str() {
+                "CHANGES_REQUESTED" if review.commit_id.as_deref() == Some(pull.head.sha.as_str()) => {
+                    Some(one_line(review.body.as_deref().unwrap_or_default(), WORDS))
+                }
+                "APPROVED" | "DISMISSED" | "CHANGES_REQUESTED" => None,
+                _ => continue,
+            };
+            last.retain(|(login, _)| *login != user.login);
+            last.push((&user.login, words));
+        }
+        for (login, words) in last {
+            let Some(words) = words else { continue };
+            // In a public repository anybody may review, and the host itself counts only those who may write.
+            if self.host.permission(&self.home.repo, login).await? >= RepoPermission::Write {
+                return Ok(Some((plain_line(login.as_bytes()), words)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the base asks for checks and none was started, because the token of a job opened the pull request.
+    async fn checks_cannot_start(&self, pull: &PullRequest) -> bool {
+        // The host does not start workflows for what this token does, lest they start each other without end.
+        if pull.user.as_ref().is_none_or(|user| user.login != "github-actions[bot]") {
+            return false;
+        }
+        let repo = &self.home.repo;
+        let required = self.host.required_checks(repo, &pull.base.branch).await.unwrap_or_default();
+        // What cannot be read is no reason to say so: the pull request is waited for as before.
+        !required.is_empty() && self.host.checks_of(repo, &pull.head.sha).await == Ok(0)
+    }
+
+    fn merged(&self, pull: &PullRequest) -> AttemptOutcome {
+        let line = |text: &str| plain_line(text.as_bytes());
+        let merge = pull.merge_commit_sha.as_deref().map(line);
+        let outputs = JsonMap::from_iter([
+            ("number".to_owned(), json!(pull.number)),
+            ("url".to_owned(), json!(line(&pull.html_url))),
+            ("mergeCommit".to_owned(), json!(merge)),
+        ]);
+        succeeded(&self.attempt, outputs)
+    }
+
+    fn waits(&self, pull: &PullRequest, note: &str) -> AttemptOutcome {
+        // The same words at each poll, so that a poll without news makes no commit.
+        let message = format!("pull request #{} waits to be merged{note}", pull.number);
+        self.waits_for(pull, NodeReason::AwaitingProvider, &message)
+    }
+
+    fn waits_for(&self, pull: &PullRequest, reason: NodeReason, message: &str) -> AttemptOutcome {
+        let url = plain_line(pull.html_url.as_bytes());
+        AttemptOutcome::Blocked {
+            reason,
+            message: format!("{message}: {url}"),
+            handle: serde_json::to_string(&PullHandle { pull: pull.number }).ok(),
+            poll_after: Some(self.poll_after),
+        }
+    }
+
+    /// Closes the pull request of a delivery that was cancelled.
+    pub(super) async fn close(&self, handle: &PullHandle) -> Result<(), GitHubError> {
+        let repo = &self.home.repo;
+        // What people merged or closed already stays as they left it.
+        if self.host.pull(repo, handle.pull).await?.state != "open" {
+            return Ok(());
+        }
+        let change = PullRequestChange { state: Some("closed".to_owned()), ..PullRequestChange::default() };
+        self.host.change_pull(repo, handle.pull, &change).await.map(|_| ())
+    }
+}

@@ -1,0 +1,198 @@
+//! `pull-request://` on a Git host: one pull request for the work of a plan, whatever becomes of the runner, and done when exactly
+//! that work is merged.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason, NodeStatus};
+use serde_json::{Value, json};
+
+use crate::engine_rig::{Graph, QUICK, Stage, check_history, status_in};
+use crate::github_host::GitHubHost;
+
+const BRANCH: &str = "planspec/work/team/ship/offer";
+
+/// A change that is offered as a pull request.
+struct Offer {
+    stage: Stage,
+    bare: PathBuf,
+    clone: PathBuf,
+    host: GitHubHost,
+}
+
+impl Offer {
+    fn new(target: &str) -> Self {
+        let graph = Graph::new("ship")
+            .editor("implement", &[], "echo \"$PLANSPEC_ATTEMPT\" > made")
+            .provided("offer", &["implement"], target, &json!({ "pollInterval": "50ms" }));
+        let stage = Stage::with_graphs(QUICK, &[&graph]);
+        let bare = stage.outside("bare.git");
+        stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
+        stage.environment.git_in(&bare, &["remote", "remove", "origin"]).succeeds();
+        let clone = stage.clone_to(bare.to_str().unwrap(), "clone");
+        let host = GitHubHost::start();
+        host.with(|state| {
+            state.repository = Some(bare.clone());
+            state.writers = vec!["wendy".to_owned()];
+        });
+        Self { stage, bare, clone, host }
+    }
+
+    /// A pass; without a bound it would poll for a minute.
+    fn command(&self, longest: &str) -> Command {
+        let mut command = self.stage.environment.planspec_command(&self.clone);
+        command.args(["reconcile", "--max-duration", longest]);
+        command.env("GITHUB_TOKEN", "ghs_0123456789abcdef").env("GITHUB_API_URL", self.host.url());
+        command.env("GITHUB_REPOSITORY", "acme/app");
+        command
+    }
+
+    /// One pass, in which everything is polled.
+    #[track_caller]
+    fn reconcile(&self) {
+        let done = self.command("6s").output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    fn node(&self) -> NodeStatus {
+        let status = status_in(&self.bare, "ship");
+        status.node_statuses.iter().find(|(id, _)| id.as_str() == "offer").unwrap().1.clone()
+    }
+
+    fn pull(&self) -> Value {
+        self.host.with(|state| state.pulls.last().unwrap().clone())
+    }
+
+    fn change(&self, change: &Value) {
+        self.host.with(|state| {
+            let pull = state.pulls.last_mut().unwrap();
+            for (name, value) in change.as_object().unwrap() {
+                pull[name] = value.clone();
+            }
+        });
+    }
+
+    fn review(&self, login: &str, state: &str, words: &str) {
+        let commit = self.pull()["head"]["sha"].clone();
+        self.host.with(|host| {
+            let id = 900 + host.reviews.len();
+            host.reviews.push(json!({
+                "id": id, "state": state, "body": words, "commit_id": commit, "submitted_at": "2026-01-01T00:00:00Z",
+                "user": { "login": login, "id": 7, "type": "User" },
+            }));
+        });
+    }
+
+    /// Another pass, once the next poll is due.
+    #[track_caller]
+    fn poll(&self) {
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        let done = self.command("3s").output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    #[track_caller]
+    fn check(&self, phase: NodePhase, reason: Option<NodeReason>, said: &str) {
+        let node = self.node();
+        assert_eq!((node.phase, node.extensions.reason), (phase, reason), "{}", node.message);
+        assert!(node.message.contains(said), "{}", node.message);
+    }
+}
+
+#[test]
+fn work_is_offered_once_and_done_when_exactly_that_is_merged() {
+    let offer = Offer::new("pull-request://");
+    offer.reconcile();
+    offer.check(
+        NodePhase::Blocked,
+        Some(NodeReason::AwaitingProvider),
+        "pull request #50 waits to be merged: https://",
+    );
+    let pull = offer.pull();
+    assert_eq!((&pull["base"]["ref"], &pull["head"]["ref"]), (&json!("main"), &json!(BRANCH)));
+    assert_eq!(pull["head"]["sha"], json!(offer.node().extensions.base.unwrap()));
+    assert_eq!(offer.node().extensions.work_branch.as_deref(), Some(BRANCH));
+    let text = pull["body"].as_str().unwrap();
+    assert!(text.contains("- `implement`: Do implement (1 file, +1 −0)"), "{text}");
+    offer.change(&json!({ "state": "closed", "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": "e".repeat(40) }));
+    offer.poll();
+    let node = offer.node();
+    assert_eq!(node.phase, NodePhase::Succeeded, "{}", node.message);
+    let expected =
+        json!({ "number": 50, "url": "https://github.com/acme/app/pull/50", "mergeCommit": "e".repeat(40) });
+    assert_eq!(Value::Object(node.outputs), expected);
+    assert_eq!(status_in(&offer.bare, "ship").phase, ExecutionPhase::Succeeded);
+    check_history(&offer.bare);
+}
+
+#[test]
+fn a_runner_that_is_killed_while_it_opens_a_pull_request_leaves_it_to_the_next() {
+    let offer = Offer::new("pull-request://main");
+    offer.host.with(|state| state.slow = Some("POST /repos/acme/app/pulls"));
+    let mut runner = offer.command("20s").spawn().unwrap();
+    offer.stage.wait_until("it is opened", || offer.host.with(|state| !state.pulls.is_empty()));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    offer.host.with(|state| state.slow = None);
+    std::thread::sleep(std::time::Duration::from_millis(1_300));
+    offer.reconcile();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged");
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
+}
+
+#[test]
+fn what_people_do_to_a_pull_request_is_said_of_the_node() {
+    let offer = Offer::new("pull-request://main");
+    offer.reconcile();
+    let head = offer.pull()["head"].clone();
+    offer.review("mallory", "CHANGES_REQUESTED", "mine first");
+    offer.poll();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "waits to be merged");
+    offer.review("wendy", "CHANGES_REQUESTED", "Please\nname it `y`");
+    offer.poll();
+    offer.check(
+        NodePhase::Blocked,
+        Some(NodeReason::ChangesRequested),
+        "wendy requested changes of pull request #50: “Please name it `y`”",
+    );
+    offer.review("wendy", "APPROVED", "");
+    offer.change(&json!({ "mergeable_state": "dirty" }));
+    offer.poll();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "it conflicts with `main`");
+    offer.host.with(|state| state.required_checks = vec!["build"]);
+    offer.change(&json!({ "mergeable_state": "blocked" }));
+    offer.poll();
+    offer.check(NodePhase::Blocked, Some(NodeReason::ChecksCannotStart), "close and reopen it");
+    let mut moved = head.clone();
+    moved["sha"] = json!("f".repeat(40));
+    offer.change(&json!({ "head": moved, "mergeable_state": "clean" }));
+    offer.poll();
+    offer.check(NodePhase::Blocked, Some(NodeReason::WorkBranchMoved), "somebody pushed to");
+    offer.change(&json!({ "state": "closed", "merged_at": "2026-01-01T00:00:00Z" }));
+    offer.poll();
+    offer.check(NodePhase::Failed, Some(NodeReason::DeliveredOther), "was merged with the head ffff");
+}
+
+#[test]
+fn one_that_is_closed_fails_the_node_and_a_retry_offers_the_new_work_in_another() {
+    let offer = Offer::new("pull-request://main");
+    offer.reconcile();
+    let first = offer.node().extensions.base.unwrap();
+    offer.change(&json!({ "state": "closed" }));
+    offer.poll();
+    offer.check(NodePhase::Failed, Some(NodeReason::Rejected), "was closed without being merged");
+    offer
+        .stage
+        .environment
+        .planspec_in(&offer.clone, &["retry", "ship", "--from", "implement", "-n", "team"])
+        .succeeds();
+    offer.reconcile();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#51 waits to be merged");
+    let second = offer.node().extensions.base.unwrap();
+    assert_ne!(first, second);
+    assert_eq!(offer.pull()["head"]["sha"], json!(second), "the branch was moved to the new work");
+    offer.stage.environment.planspec_in(&offer.clone, &["cancel", "ship", "-n", "team"]).succeeds();
+    offer.reconcile();
+    assert_eq!(offer.node().phase, NodePhase::Cancelled);
+    assert_eq!(offer.pull()["state"], json!("closed"));
+}
