@@ -73,7 +73,7 @@ pub(crate) struct PullRequestChange {
 }
 
 #[derive(Deserialize)]
-struct Repository {
+struct DefaultBranch {
     default_branch: String,
 }
 
@@ -214,7 +214,7 @@ impl GitHub {
     pub(crate) async fn default_branch(&self, repo: &RepoName) -> Result<String, GitHubError> {
         // Without a slash at its end, which the host answers with a redirect.
         let path = repo.path("").trim_end_matches('/').to_owned();
-        let found: Repository =
+        let found: DefaultBranch =
             self.ask(ApiRequest::get(path, "read the default branch", "contents: read")).await?;
         Ok(found.default_branch)
     }

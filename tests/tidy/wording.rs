@@ -9,6 +9,7 @@ use crate::project::{Finding, Project};
 /// Hosts that files of this repository may name. Anything else is a slip, or wants a line here.
 const HOSTS: &[&str] = &[
     "api.github.com",
+    "avatars.githubusercontent.com",
     "cel.dev",
     "127.0.0.1",
     // Other spellings of this machine, and where clouds keep credentials: tests show that neither is reached.

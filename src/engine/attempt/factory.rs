@@ -15,7 +15,7 @@ use crate::model::{
     NodeStatus, ResourceKey, StatusRecord,
 };
 use crate::plan::{capability, inputs, provider, settings, unapproved};
-use crate::provider::{Attempt, Brief, OutputContract, UpstreamNode, UpstreamWork};
+use crate::provider::{Attempt, BranchMerger, Brief, OutputContract, UpstreamNode, UpstreamWork};
 use crate::record::results_ref;
 use crate::run::parameter::hint;
 use crate::run::{AttemptName, CompiledPlan};
@@ -116,21 +116,14 @@ impl AttemptFactory {
             base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
         let idempotency_key = format!("{uid}/{id}/{}", claim.attempt_id());
         let work = work_key(uid, id, state, &commit);
-        // A delivery is claimed on what it delivers; without a base of its own, nothing before it changed a file.
-        let upstream = state.and_then(|state| state.extensions.base.clone());
         let order = WorkOrder {
             base,
             reference: results_ref(&claim.key),
             author: self.author(&claim.target.provider),
             message: message(claim, node, &idempotency_key, &work),
         };
-        let upstream = Arc::new(UpstreamWork {
-            merger: upstream.as_ref().and_then(|_| self.workspaces.merger(&order, &commit)),
-            commit: upstream,
-            branch: state.and_then(|state| state.extensions.work_branch.clone()),
-            nodes: upstream_nodes(&claim.compiled, status, claim.node),
-            unapproved: unapproved(&claim.compiled, status, claim.node),
-        });
+        let merger = self.workspaces.merger(&order, &commit);
+        let upstream = Arc::new(upstream_work(claim, status, state, merger));
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;
         Ok(Attempt {
@@ -162,6 +155,24 @@ impl AttemptFactory {
             // half-way.
             brief: Arc::new(brief(&claim.compiled, node)),
         })
+    }
+}
+
+/// What the nodes before a delivery changed.
+fn upstream_work(
+    claim: &Claim,
+    status: &ExecutionStatus,
+    state: Option<&NodeStatus>,
+    merger: Option<Arc<dyn BranchMerger>>,
+) -> UpstreamWork {
+    // A delivery is claimed on what it delivers; without a base of its own, nothing before it changed a file.
+    let commit = state.and_then(|state| state.extensions.base.clone());
+    UpstreamWork {
+        merger: merger.filter(|_| commit.is_some()),
+        commit,
+        branch: state.and_then(|state| state.extensions.work_branch.clone()),
+        nodes: upstream_nodes(&claim.compiled, status, claim.node),
+        unapproved: unapproved(&claim.compiled, status, claim.node),
     }
 }
 

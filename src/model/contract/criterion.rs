@@ -106,3 +106,20 @@ pub struct ExpectedResponse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_match: Option<String>,
 }
+
+/// How one acceptance criterion came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CriterionResult {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// Whether its failure fails the attempt.
+    pub required: bool,
+    /// What was seen: exit code, status, matched text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// How long the check took, in milliseconds.
+    pub duration_millis: u64,
+}

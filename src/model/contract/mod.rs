@@ -19,7 +19,7 @@ pub use capability::{
     CapabilityParameter, CapabilityPhase, CapabilityRequirement, CapabilitySpec, CapabilityStatus,
     DEPRECATED, ParameterType, REPLACEMENT,
 };
-pub use criterion::{AcceptanceCriterion, CriterionCheck, ExpectedResponse};
+pub use criterion::{AcceptanceCriterion, CriterionCheck, CriterionResult, ExpectedResponse};
 pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
@@ -30,8 +30,8 @@ pub use gate::{
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
-    CriterionResult, DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase,
-    NodeReason, NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
+    DiscardedChanges, InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason,
+    NodeResult, NodeStatus, OMITTED, QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use crate::model::{Digest, JsonMap, NodeId};
+use crate::model::{CriterionResult, Digest, JsonMap, NodeId};
 
 /// The phase of a node.
 #[derive(
@@ -396,21 +396,4 @@ pub struct LogSummary {
     pub size: u64,
     /// The digest of the whole log.
     pub checksum: Digest,
-}
-
-/// How one acceptance criterion came out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CriterionResult {
-    /// Its name.
-    pub name: String,
-    /// Whether it holds.
-    pub passed: bool,
-    /// Whether its failure fails the attempt.
-    pub required: bool,
-    /// What was seen: exit code, status, matched text.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub evidence: String,
-    /// How long the check took, in milliseconds.
-    pub duration_millis: u64,
 }
