@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::bench::{Bench, git};
 use super::manifests::{File, capabilities, changed_goal, manifests};
@@ -93,15 +93,6 @@ impl Repository {
         let mut command =
             git(&self.path, &["rev-parse", "--verify", "--quiet", "refs/heads/planspec/status"]);
         run(&mut command).is_ok()
-    }
-
-    /// The content of a file on the status branch.
-    pub(crate) fn status(&self, path: &str) -> Result<String> {
-        let output = git(&self.path, &["show", &format!("planspec/status:{path}")]).output()?;
-        if !output.status.success() {
-            bail!("no {path} on the status branch");
-        }
-        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// How many commits the status branch has.

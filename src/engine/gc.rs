@@ -115,19 +115,22 @@ fn shrinkable(
 ) -> Result<(Vec<RecordEdit>, BTreeSet<String>), EngineError> {
     let mut changes = Vec::new();
     let mut open = BTreeSet::new();
-    for (_, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
+    for (key, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
         // A record that is too large or broken is for the reconciler to restore, and stops nothing here
         // (Invariant 6).
         let Ok(bytes) = repo.blob(blob, MAX_RECORD_BYTES) else { continue };
-        let Ok(record) = parse_record(&bytes) else { continue };
-        let Some(full) = record.execution() else { continue };
-        if !full.phase.is_terminal() {
-            open.insert(record.metadata.uid.clone());
+        let Ok(file) = parse_record(&bytes) else { continue };
+        let Some(head) = file.record.execution() else { continue };
+        if !head.phase.is_terminal() {
+            open.insert(file.record.metadata.uid.clone());
         }
         // Without an end its age is unknown, so it stays whole.
-        if !full.phase.is_terminal() || full.completion_time.is_none_or(|at| at >= cutoff) {
+        if !head.phase.is_terminal() || head.completion_time.is_none_or(|at| at >= cutoff) {
             continue;
         }
+        // With its nodes, which may be in files of their own; only of the few that are old enough.
+        let Ok(Some(record)) = status.get(repo, &key) else { continue };
+        let Some(full) = record.execution() else { continue };
         let small = shrink(full);
         // A summary shrinks to itself, so that a second `gc` makes no commit.
         if small != *full {

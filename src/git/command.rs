@@ -199,14 +199,15 @@ impl GitCommand {
         let started = Instant::now();
         let mut child = self.command.spawn().map_err(failed)?;
         let (sender, receiver) = mpsc::channel();
-        // On a thread of its own: a program that prints before it has read everything would block on us, and we on it.
-        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), self.input.take()) {
-            // A program that ends early closes its input; its exit code says why.
-            thread::spawn(move || stdin.write_all(&input).is_ok());
-        }
-        // Both pipes are drained at once: a program that fills the one nobody reads would never end.
-        let stdout = collect(child.stdout.take(), sender.clone());
-        let stderr = collect(child.stderr.take(), sender);
+        let (stdout, stderr) = match drain(&mut child, self.input.take(), sender) {
+            Ok(pipes) => pipes,
+            Err(source) => {
+                // Nobody would read what it prints, and it would wait for that for ever.
+                let ended = end(&mut child, self.own_group);
+                tracing::debug!(?ended, %source, "git was ended: no thread for its pipes");
+                return Err(failed(source));
+            }
+        };
         let mut open = 2;
         let too_long = loop {
             let left = self.left(started);
@@ -277,11 +278,31 @@ fn has_terminal() -> bool {
     *ANSWER.get_or_init(|| File::open("/dev/tty").is_ok())
 }
 
+type Collected = thread::JoinHandle<Vec<u8>>;
+
+/// Feeds a program and reads what it prints, each on a thread of its own.
+// Not `thread::spawn`, which panics where the system gives no thread: a machine that is full is the runner's fault, and an
+// error as such.
+fn drain(
+    child: &mut Child,
+    input: Option<Vec<u8>>,
+    done: mpsc::Sender<()>,
+) -> std::io::Result<(Collected, Collected)> {
+    // A program that prints before it has read everything would block on us, and we on it.
+    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+        // A program that ends early closes its input; its exit code says why.
+        thread::Builder::new().spawn(move || stdin.write_all(&input).is_ok())?;
+    }
+    // Both pipes are drained at once: a program that fills the one nobody reads would never end.
+    let stdout = collect(child.stdout.take(), done.clone())?;
+    Ok((stdout, collect(child.stderr.take(), done)?))
+}
+
 fn collect<R: Read + Send + 'static>(
     source: Option<R>,
     done: mpsc::Sender<()>,
-) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
+) -> std::io::Result<Collected> {
+    thread::Builder::new().spawn(move || {
         let mut kept = Vec::new();
         if let Some(mut source) = source {
             let limit = u64::try_from(OUTPUT_LIMIT).unwrap_or(u64::MAX);

@@ -15,6 +15,7 @@ mod resource;
 mod selector;
 
 pub use condition::{Condition, ConditionStatus};
+pub(crate) use contract::same;
 pub use contract::*;
 pub use derived::{DerivedExecution, Origin, spec_digest};
 pub use digest::Digest;
@@ -24,7 +25,7 @@ pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, Reference, ResourceKey, Un
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
 pub use next_step::{NextStep, NodeSituation, Waiting, next_steps, required_step};
-pub use record::{ResourceStatus, StatusRecord};
+pub use record::{RecordFile, RecordParts, ResourceStatus, StatusRecord};
 pub use resource::{Resource, SourceLocation, Spec};
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};
 

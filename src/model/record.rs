@@ -93,6 +93,26 @@ impl StatusRecord {
     }
 }
 
+/// Where the nodes of an Execution are whose record is in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecordParts {
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// The id of the tree that holds one file for each. It binds the parts to the record: a part that somebody changes,
+    /// adds or removes is not what the record names any more.
+    pub tree: String,
+}
+
+/// The file of a record: all of it, or all but its nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordFile {
+    /// The record; without nodes where they are in parts.
+    pub record: StatusRecord,
+    /// Where its nodes are, when they are not in this file.
+    pub parts: Option<RecordParts>,
+}
+
 /// The form in which a record is written.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,11 +120,29 @@ struct Wire<S> {
     api_version: String,
     kind: Kind,
     metadata: StatusMetadata,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parts: Option<RecordParts>,
     status: S,
 }
 
 impl Serialize for StatusRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.write(None, serializer)
+    }
+}
+
+impl Serialize for RecordFile {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.record.write(self.parts.clone(), serializer)
+    }
+}
+
+impl StatusRecord {
+    fn write<S: serde::Serializer>(
+        &self,
+        parts: Option<RecordParts>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         // One form for all kinds: an `enum` derived by serde would nest the status below the name of its kind.
         macro_rules! wire {
             ($status:expr) => {
@@ -112,6 +150,7 @@ impl Serialize for StatusRecord {
                     api_version: API_VERSION.to_owned(),
                     kind: self.status.kind(),
                     metadata: self.metadata.clone(),
+                    parts,
                     status: $status,
                 }
                 .serialize(serializer)
@@ -130,6 +169,18 @@ impl Serialize for StatusRecord {
 }
 
 impl<'de> Deserialize<'de> for StatusRecord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let file = RecordFile::deserialize(deserializer)?;
+        // Taken for an Execution without nodes, it would be planned as one that was never pinned.
+        if file.parts.is_some() {
+            return Err(D::Error::custom("its nodes are in files of their own"));
+        }
+        Ok(file.record)
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordFile {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
         // Through a value, since the type of the status follows from `kind`, which may come after it in the text.
@@ -154,6 +205,12 @@ impl<'de> Deserialize<'de> for StatusRecord {
             Kind::Schedule => status!(Schedule),
         }
         .map_err(D::Error::custom)?;
-        Ok(Self { metadata: wire.metadata, status })
+        let record = StatusRecord { metadata: wire.metadata, status };
+        let inside = record.execution().is_some_and(|status| status.node_statuses.is_empty());
+        // With nodes in both places it would not be clear which ones count; other kinds have none.
+        if wire.parts.is_some() && !inside {
+            return Err(D::Error::custom("`parts` is for an Execution without `nodeStatuses`"));
+        }
+        Ok(Self { record, parts: wire.parts })
     }
 }

@@ -1,6 +1,6 @@
 //! Paths in the status tree: `<namespace>/<plural>/<name>.yaml`, pinned blobs beside it in
-//! `<name>.pinned/`, and, in a directory that has grown large, both one level deeper under two hexadecimal
-//! digits of a hash of the name. Paths only; the objects are `tree`'s and `writer`'s.
+//! `<name>.pinned/`, the nodes of a large Execution in `<name>.nodes/`, and, in a directory that has grown large, all of it one
+//! level deeper under two hexadecimal digits of a hash of the name. Paths only; the objects are `tree`'s, `parts`' and `writer`'s.
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,8 +13,12 @@ pub const DASHBOARD: &str = "README.md";
 /// of a directory, about 40 bytes an entry.
 pub const SPLIT_LIMIT: usize = 1_000;
 
+/// The most bytes of a record that are read. Those that planspec writes stay far below; a larger one was made by hand.
+pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+
 const RECORD_SUFFIX: &str = ".yaml";
 const PINS_SUFFIX: &str = ".pinned";
+const NODES_SUFFIX: &str = ".nodes";
 
 /// A manifest that is kept beside a record, under the file name that is written here.
 #[derive(
@@ -69,6 +73,9 @@ pub enum StatusPath {
     Record(ResourceKey),
     /// A blob pinned beside the record of an execution.
     Pin(ResourceKey, PinKind),
+    /// What belongs to the nodes of an execution whose record is in parts: the file of one, or something else that stands
+    /// there.
+    Part(ResourceKey, Option<NodeId>),
     /// The dashboard.
     Dashboard,
 }
@@ -93,24 +100,26 @@ impl StatusPath {
         if digits.is_some() {
             file = parts.next()?;
         }
-        let deeper = parts.next();
-        if parts.next().is_some() {
-            // Nothing of planspec lies deeper; a longer path would be cut to a name that is another record's.
-            return None;
-        }
-        let name = match deeper {
-            None => record_name(file.as_bytes())?,
-            Some(_) => Name::new(file.strip_suffix(PINS_SUFFIX)?).ok()?,
+        let deeper: Vec<&str> = parts.collect();
+        let nodes = file.strip_suffix(NODES_SUFFIX);
+        let name = match (nodes, deeper.as_slice()) {
+            (Some(nodes), _) => Name::new(nodes).ok()?,
+            (None, []) => record_name(file.as_bytes())?,
+            (None, [_]) => Name::new(file.strip_suffix(PINS_SUFFIX)?).ok()?,
+            // Nothing else of planspec lies deeper; a longer path would be cut to a name that is another record's.
+            (None, _) => return None,
         };
         // A record under other digits than its own would be read here and never be found, replaced or removed by name.
-        if digits.is_some_and(|digits| digits != prefix(&name)) {
+        if digits.is_some_and(|digits| digits != prefix(name.as_str())) {
             return None;
         }
         let key = ResourceKey::new(kind, namespace, name);
-        match deeper {
-            None => Some(Self::Record(key)),
-            Some(pin) => {
-                let pin = PinKind::ALL.iter().copied().find(|kind| kind.file_name() == pin)?;
+        match (nodes, deeper.as_slice()) {
+            // Also what is no node: the record names the whole directory, and does not hold any more once anything is put there.
+            (Some(_), deeper) => Some(Self::Part(key, part_node(deeper))),
+            (None, []) => Some(Self::Record(key)),
+            (None, pin) => {
+                let pin = PinKind::ALL.iter().copied().find(|kind| pin == [kind.file_name()])?;
                 Some(Self::Pin(key, pin))
             }
         }
@@ -143,7 +152,7 @@ pub(super) fn path_in(key: &ResourceKey, split: bool) -> String {
     let directory = directory(key.kind, &key.namespace);
     // Two digits give 256 directories, and so room for a quarter of a million records of one kind in a namespace.
     if split {
-        format!("{directory}/{}/{}{RECORD_SUFFIX}", prefix(&key.name), key.name)
+        format!("{directory}/{}/{}{RECORD_SUFFIX}", prefix(key.name.as_str()), key.name)
     } else {
         format!("{directory}/{}{RECORD_SUFFIX}", key.name)
     }
@@ -154,6 +163,28 @@ pub(super) fn pins_directory(record_path: &str) -> String {
     // Another suffix than a record's, since `.pinned` holds a dot, which no name can: pins never collide with the
     // record of another resource.
     format!("{}{PINS_SUFFIX}", record_path.strip_suffix(RECORD_SUFFIX).unwrap_or(record_path))
+}
+
+/// The directory of the nodes of the record at `record_path`, where it is in parts.
+pub(super) fn nodes_directory(record_path: &str) -> String {
+    format!("{}{NODES_SUFFIX}", record_path.strip_suffix(RECORD_SUFFIX).unwrap_or(record_path))
+}
+
+/// The path of a node below the directory of the nodes of its execution: `<digit>/<digit>/<node>.yaml`.
+// Ids of objects cannot be compressed, so that each commit costs about 24 bytes for every entry of the directories that it changes:
+// for 10,000 nodes these are 71 entries in three directories, and would be 295 in two.
+pub(super) fn part_path(node: &NodeId) -> String {
+    let digits = prefix(node.as_str());
+    let (first, second) = digits.split_at(1);
+    format!("{first}/{second}/{node}{RECORD_SUFFIX}")
+}
+
+/// The node whose file is at this path below the directory of the nodes of its execution.
+pub(super) fn part_node(path: &[&str]) -> Option<NodeId> {
+    let [first, second, file] = path else { return None };
+    let node = NodeId::new(file.strip_suffix(RECORD_SUFFIX)?).ok()?;
+    // Under its own digits alone: elsewhere it would be a second file of the same node.
+    (format!("{first}{second}") == prefix(node.as_str())).then_some(node)
 }
 
 /// The path of what is pinned beside the record at `record_path`.
@@ -171,16 +202,21 @@ pub(super) fn pins_name(directory: &[u8]) -> Option<Name> {
     Name::new(str::from_utf8(directory).ok()?.strip_suffix(PINS_SUFFIX)?).ok()
 }
 
+/// The name of the execution whose nodes are in a directory of this name.
+pub(super) fn nodes_name(directory: &[u8]) -> Option<Name> {
+    Name::new(str::from_utf8(directory).ok()?.strip_suffix(NODES_SUFFIX)?).ok()
+}
+
 /// Whether a directory of this name is a part of a split one.
 pub(super) fn is_prefix(name: &[u8]) -> bool {
     name.len() == 2 && name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The part of a split directory that holds `name`. By a hash, as names share long prefixes (`nightly-2026-01-…`).
-fn prefix(name: &Name) -> String {
+fn prefix(name: &str) -> String {
     // By the name alone and not by what is in the directory: every runner computes the same path without reading
     // anything.
-    let hash = Sha256::digest(name.as_str());
+    let hash = Sha256::digest(name);
     format!("{:02x}", hash.first().copied().unwrap_or_default())
 }
 
@@ -201,6 +237,19 @@ mod tests {
                 let path = pin_path(&path, pin);
                 assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Pin(key(), pin)), "{path}");
             }
+        }
+        for split in [false, true] {
+            let node = NodeId::new("a_b").unwrap();
+            let path = format!("{}/{}", nodes_directory(&path_in(&key(), split)), part_path(&node));
+            assert_eq!(
+                StatusPath::parse(path.as_bytes()),
+                Some(StatusPath::Part(key(), Some(node))),
+                "{path}"
+            );
+        }
+        for stray in ["", "/a.yaml", "/zz/a.yaml", "/a", "/0/0/a.yaml", "/a.yaml/b.yaml/c/d"] {
+            let path = format!("team-a/executions/run-1.nodes{stray}");
+            assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Part(key(), None)), "{path}");
         }
         assert_eq!(StatusPath::parse(b"README.md"), Some(StatusPath::Dashboard));
         assert_eq!(path_in(&key(), false), "team-a/executions/run-1.yaml");

@@ -6,6 +6,7 @@ mod dashboard;
 mod gc;
 mod layout;
 mod message;
+mod parts;
 mod render;
 mod shrink;
 mod subject;
@@ -17,16 +18,18 @@ pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use gc::{Squash, squash};
 pub use layout::{
-    DASHBOARD, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path, results_ref, work_branch,
+    DASHBOARD, MAX_RECORD_BYTES, PinKind, SPLIT_LIMIT, StatusPath, key_of_path, record_path, results_ref,
+    work_branch,
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,
     TRANSITION_LIMIT, desired_branch, is_status_commit, message, parse_message,
 };
+pub(crate) use parts::is_large;
 pub use render::{Renderer, parse_record};
 pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};
-pub use tree::{MAX_RECORD_BYTES, Pinned, StatusTree};
+pub use tree::{Pinned, StatusTree};
 pub use writer::Writer;
 
 use crate::git::GitError;

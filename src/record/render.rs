@@ -2,21 +2,22 @@
 //! costs no more than those few. Knows nothing of paths and commits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::RecordError;
 use crate::markup;
 use crate::model::{
-    Artifact, ArtifactType, ExecutionStatus, JsonMap, NodeId, NodeStatus, ResourceKey, ResourceStatus,
-    StatusRecord,
+    Artifact, ArtifactType, ExecutionStatus, JsonMap, NodeId, NodeStatus, NodeStatuses, RecordFile,
+    RecordParts, ResourceKey, ResourceStatus, StatusRecord, same,
 };
 
-/// Reads one status record.
+/// Reads the file of one status record.
 ///
 /// # Errors
 /// [`RecordError::Malformed`] when the bytes are not a status record.
-pub fn parse_record(bytes: &[u8]) -> Result<StatusRecord, RecordError> {
+pub fn parse_record(bytes: &[u8]) -> Result<RecordFile, RecordError> {
     serde_yaml::from_slice(bytes).map_err(RecordError::Malformed)
 }
 
@@ -33,11 +34,16 @@ impl Renderer {
         Self::default()
     }
 
-    /// The record as a YAML document, equal in meaning to `serde_yaml::to_string`.
+    /// The file of a record as a YAML document, equal in meaning to `serde_yaml::to_string`. With `parts`, it names them in
+    /// place of the nodes.
     ///
     /// # Errors
     /// [`RecordError::Render`] when the record holds what YAML cannot express.
-    pub fn render(&mut self, record: &StatusRecord) -> Result<String, RecordError> {
+    pub fn render(
+        &mut self,
+        record: &StatusRecord,
+        parts: Option<&RecordParts>,
+    ) -> Result<String, RecordError> {
         // Other kinds have small records, and no parts worth remembering.
         let ResourceStatus::Execution(status) = &record.status else {
             return yaml(record);
@@ -45,8 +51,9 @@ impl Renderer {
         let key = record.key();
         // Taken out while it changes: an error half-way must not leave parts of two versions behind.
         let mut rendered = self.executions.remove(&key).unwrap_or_default();
-        rendered.update(status)?;
-        let frame = yaml(&frame(record, status))?;
+        let nodes = if parts.is_some() { &NodeStatuses::new() } else { &status.node_statuses };
+        rendered.update(nodes, &status.artifacts)?;
+        let frame = yaml(&frame(record, status, parts))?;
         let text = rendered.fill(&frame);
         // A finished execution is not rendered again soon, and a long-lived runner finishes many.
         if !status.phase.is_terminal() {
@@ -57,7 +64,11 @@ impl Renderer {
             // Another version of the emitter may write the samples differently: slower, and never wrong.
             None => {
                 tracing::debug!(resource = %record.key(), "samples not found; rendering the whole record");
-                yaml(record)
+                let mut file = RecordFile { record: record.clone(), parts: parts.cloned() };
+                if let (ResourceStatus::Execution(status), Some(_)) = (&mut file.record.status, parts) {
+                    status.node_statuses = NodeStatuses::new();
+                }
+                yaml(&file)
             }
         }
     }
@@ -72,29 +83,29 @@ impl Renderer {
 #[derive(Debug, Default)]
 struct RenderedParts {
     #[allow(clippy::vec_box, reason = "parts are large, and all of them are moved at every update")]
-    nodes: Vec<Box<(NodeId, NodeStatus, String)>>,
+    nodes: Vec<Box<(NodeId, Arc<NodeStatus>, String)>>,
     artifacts: Vec<(Artifact, String)>,
 }
 
 impl RenderedParts {
     /// Brings the parts up to date, and renders only those that differ.
-    fn update(&mut self, status: &ExecutionStatus) -> Result<(), RecordError> {
+    fn update(&mut self, nodes: &NodeStatuses, artifacts: &[Artifact]) -> Result<(), RecordError> {
         let mut known = std::mem::take(&mut self.nodes).into_iter().peekable();
-        self.nodes.reserve(status.node_statuses.len());
-        for (id, node) in &status.node_statuses {
+        self.nodes.reserve(nodes.len());
+        for (id, node) in nodes.entries() {
             // Both are in the order of ids, so one walk finds what was removed, what is new and what changed.
             while known.next_if(|part| part.0 < *id).is_some() {}
             // Compared by value and not by a flag of the caller: a change that somebody forgot to report would be
             // published as the old text.
             let part = match known.next_if(|part| part.0 == *id) {
-                Some(part) if part.1 == *node => part,
-                _ => Box::new((id.clone(), node.clone(), node_text(id, node)?)),
+                Some(part) if same(&part.1, node) => part,
+                _ => Box::new((id.clone(), Arc::clone(node), node_text(id, node)?)),
             };
             self.nodes.push(part);
         }
         // Artifacts are only added at the end, so the position finds the part of before.
-        self.artifacts.truncate(status.artifacts.len());
-        for (index, artifact) in status.artifacts.iter().enumerate() {
+        self.artifacts.truncate(artifacts.len());
+        for (index, artifact) in artifacts.iter().enumerate() {
             match self.artifacts.get_mut(index) {
                 Some(part) if part.0 == *artifact => {}
                 Some(part) => *part = (artifact.clone(), artifact_text(artifact)?),
@@ -137,7 +148,7 @@ impl RenderedParts {
 }
 
 /// The record with one sample in the place of all nodes, and one in that of all artifacts.
-fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
+fn frame(record: &StatusRecord, status: &ExecutionStatus, parts: Option<&RecordParts>) -> RecordFile {
     let sample = || NodeId::new("sample").ok().map(|id| (id, NodeStatus::default()));
     let artifact = Artifact {
         name: "sample".to_owned(),
@@ -160,8 +171,8 @@ fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
         completion_time: status.completion_time,
         last_phase_transition_time: status.last_phase_transition_time,
         spec_hash: status.spec_hash.clone(),
-        node_statuses: if status.node_statuses.is_empty() {
-            BTreeMap::new()
+        node_statuses: if status.node_statuses.is_empty() || parts.is_some() {
+            NodeStatuses::new()
         } else {
             sample().into_iter().collect()
         },
@@ -170,7 +181,8 @@ fn frame(record: &StatusRecord, status: &ExecutionStatus) -> StatusRecord {
         observed_generation: status.observed_generation,
         extensions: status.extensions.clone(),
     };
-    StatusRecord { metadata: record.metadata.clone(), status: ResourceStatus::Execution(Box::new(status)) }
+    let status = ResourceStatus::Execution(Box::new(status));
+    RecordFile { record: StatusRecord { metadata: record.metadata.clone(), status }, parts: parts.cloned() }
 }
 
 fn node_text(id: &NodeId, node: &NodeStatus) -> Result<String, RecordError> {

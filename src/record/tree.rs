@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{PinKind, RecordError, layout, parse_record};
+use super::layout::MAX_RECORD_BYTES;
+use super::{PinKind, RecordError, layout, parse_record, parts};
 use crate::git::{Commit, EntryMode, GitError, ObjectId, Repo, TreeEntry};
-use crate::model::{Kind, Name, ResourceKey, StatusRecord};
-
-/// The most bytes of a record that are read. Those that planspec writes stay far below; a larger one was made by hand.
-pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+use crate::model::{Kind, Name, RecordFile, RecordParts, ResourceKey, ResourceStatus, StatusRecord};
 
 /// How many commits are searched for the last good version of a broken record.
 const MOST_COMMITS: usize = 10_000;
@@ -76,10 +74,41 @@ impl StatusTree {
     /// # Errors
     /// [`RecordError::Unreadable`] when the file is not that record; or Git fails.
     pub fn get(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<StatusRecord>, RecordError> {
-        match self.locate(repo, key)? {
-            Some((path, blob)) => Self::read(repo, key, &path, blob).map(Some),
-            None => Ok(None),
+        let Some(LocatedFile { path, mut record, parts }) = self.file(repo, key)? else { return Ok(None) };
+        if let Some(parts) = &parts {
+            parts::join(repo, &path, &mut record, parts)?;
         }
+        Ok(Some(record))
+    }
+
+    /// The record of a resource as [`Self::get`] gives it, where `old` is the one at `before`: of a record in parts, only those
+    /// that changed since are read.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub fn get_after(
+        &self,
+        repo: &Repo,
+        key: &ResourceKey,
+        before: &Self,
+        old: &StatusRecord,
+    ) -> Result<Option<StatusRecord>, RecordError> {
+        if let (Some(now), Some(then)) = (self.file(repo, key)?, before.file(repo, key)?)
+            && let (Some(new_parts), Some(old_parts)) = (&now.parts, &then.parts)
+            && let Some(status) =
+                old.execution().filter(|status| status.node_statuses.len() == new_parts.nodes)
+        {
+            let (from, to) = (parts::tree_of(&then.path, old_parts)?, parts::tree_of(&now.path, new_parts)?);
+            let nodes = status.node_statuses.clone();
+            if let Some(nodes) = parts::changed_nodes(repo, &now.path, nodes, (from, to))? {
+                let mut record = now.record;
+                if let ResourceStatus::Execution(status) = &mut record.status {
+                    status.node_statuses = nodes;
+                }
+                return Ok(Some(record));
+            }
+        }
+        self.get(repo, key)
     }
 
     /// Reads the record of `key` from a blob at `path`, as returned by [`Self::locate`] and [`Self::list`].
@@ -92,42 +121,52 @@ impl StatusTree {
         path: &str,
         blob: ObjectId,
     ) -> Result<StatusRecord, RecordError> {
-        let unreadable = |reason: String| RecordError::Unreadable { path: path.to_owned(), reason };
-        // Bounded, as anybody who can push the branch chooses the size.
-        let bytes = repo.blob(blob, MAX_RECORD_BYTES)?;
-        let record = parse_record(&bytes).map_err(|error| match error {
-            // With the path, since the parser knows only bytes, and a person has to find the file.
-            RecordError::Malformed(source) => unreadable(source.to_string()),
-            other => other,
-        })?;
-        // A record copied to another path would make two resources with one uid and one lease.
-        let found = record.key();
-        if found != *key {
-            return Err(unreadable(format!("it is the record of {found}")));
-        }
-        // Logs, run folders and the names of attempts are made of it, so it is checked here, where every record comes in: as a path
-        // of its own choice it would write and delete outside of the cache (Invariant 8).
-        if !is_uid(&record.metadata.uid) {
-            return Err(unreadable("its uid is no UUID".to_owned()));
+        let RecordFile { mut record, parts } = read_file(repo, key, path, blob)?;
+        if let Some(parts) = &parts {
+            parts::join(repo, path, &mut record, parts)?;
         }
         Ok(record)
     }
 
-    /// The record of `key` in a tree entry at `path`; nothing when that is not a file, or not that record.
+    /// The file of a record, with its path; of one in parts, after a look whether they are there.
+    pub(super) fn file(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<LocatedFile>, RecordError> {
+        let (Some(tree), Some((path, blob))) = (self.tree, self.locate(repo, key)?) else { return Ok(None) };
+        let RecordFile { record, parts } = read_file(repo, key, &path, blob)?;
+        if let Some(parts) = &parts {
+            parts::are_there(repo, tree, &path, parts)?;
+        }
+        Ok(Some(LocatedFile { path, record, parts }))
+    }
+
+    /// The record of `key` in an entry at `path` of the tree `root`; nothing when that is not a file, or not that record. Of
+    /// one in parts, all nodes are read; where `changed` says which of their files changed since the record was found sound,
+    /// those are checked, and the record comes without nodes.
     ///
     /// # Errors
     /// When Git fails.
     pub fn read_if_sound(
         repo: &Repo,
+        root: ObjectId,
         key: &ResourceKey,
-        path: &str,
-        entry: &TreeEntry,
+        (path, entry): (&str, &TreeEntry),
+        changed: Option<&[ObjectId]>,
     ) -> Result<Option<StatusRecord>, RecordError> {
         if !entry.mode.is_file() {
             // A link is a broken record like any other; what it points to is never read (Invariant 7).
             return Ok(None);
         }
-        match Self::read(repo, key, path, entry.id) {
+        let read = || {
+            let RecordFile { mut record, parts } = read_file(repo, key, path, entry.id)?;
+            if let Some(parts) = &parts {
+                parts::are_there(repo, root, path, parts)?;
+                match changed {
+                    Some(changed) => parts::check(repo, path, changed)?,
+                    None => parts::join(repo, path, &mut record, parts)?,
+                }
+            }
+            Ok(record)
+        };
+        match read() {
             Ok(record) => Ok(Some(record)),
             Err(error @ (RecordError::Unreadable { .. } | RecordError::Git(GitError::TooLarge { .. }))) => {
                 tracing::debug!(resource = %key, path, %error, "record cannot be read");
@@ -151,11 +190,13 @@ impl StatusTree {
             for split in [true, false] {
                 let path = layout::path_in(key, split);
                 let Some(entry) = repo.entry(tree, &path)? else { continue };
-                // Most commits do not change this record; a broken blob is parsed once.
-                if seen.replace(entry.id) == Some(entry.id) {
+                let nodes = repo.entry(tree, &layout::nodes_directory(&path))?.map(|nodes| nodes.id);
+                // Most commits do not change this record; a broken blob is parsed once. With the nodes of one in parts: where
+                // those alone were broken, the file is the same in the commit before.
+                if seen.replace((entry.id, nodes)) == Some((entry.id, nodes)) {
                     continue;
                 }
-                if let Some(record) = Self::read_if_sound(repo, key, &path, &entry)? {
+                if let Some(record) = Self::read_if_sound(repo, tree, key, (&path, &entry), None)? {
                     tracing::info!(resource = %key, commit = %id, "found the last good version of a broken record");
                     return Ok(Some(record));
                 }
@@ -233,6 +274,36 @@ impl StatusTree {
         }
         Ok(pinned)
     }
+}
+
+/// The file of a record, where it stands.
+pub(super) struct LocatedFile {
+    pub(super) path: String,
+    pub(super) record: StatusRecord,
+    pub(super) parts: Option<RecordParts>,
+}
+
+/// Reads the file of the record of `key`.
+fn read_file(repo: &Repo, key: &ResourceKey, path: &str, blob: ObjectId) -> Result<RecordFile, RecordError> {
+    let unreadable = |reason: String| RecordError::Unreadable { path: path.to_owned(), reason };
+    // Bounded, as anybody who can push the branch chooses the size.
+    let bytes = repo.blob(blob, MAX_RECORD_BYTES)?;
+    let file = parse_record(&bytes).map_err(|error| match error {
+        // With the path, since the parser knows only bytes, and a person has to find the file.
+        RecordError::Malformed(source) => unreadable(source.to_string()),
+        other => other,
+    })?;
+    // A record copied to another path would make two resources with one uid and one lease.
+    let found = file.record.key();
+    if found != *key {
+        return Err(unreadable(format!("it is the record of {found}")));
+    }
+    // Logs, run folders and the names of attempts are made of it, so it is checked here, where every record comes in: as a path
+    // of its own choice it would write and delete outside of the cache (Invariant 8).
+    if !is_uid(&file.record.metadata.uid) {
+        return Err(unreadable("its uid is no UUID".to_owned()));
+    }
+    Ok(file)
 }
 
 /// Whether a uid is written as planspec writes it.

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::parts::{self, PartsWriter};
 use super::{
     Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message,
 };
 use crate::git::{EntryMode, ObjectId, Repo, Signature};
-use crate::model::{Kind, Name, ResourceKey, StatusRecord};
+use crate::model::{Kind, Name, RecordParts, ResourceKey, StatusRecord};
 
 /// Makes status commits. Remembers what it rendered, so that the next commit costs what has changed.
 #[derive(Debug, Default)]
 pub struct Writer {
     renderer: Renderer,
+    parts: PartsWriter,
     /// The desired branch that every commit records, where no remote names it.
     branch: Option<String>,
     /// The blobs of the last batch: a batch that lost a race comes again with the same records. Weak, so that
@@ -22,7 +24,29 @@ pub struct Writer {
     blobs: HashMap<ResourceKey, (Weak<StatusRecord>, ObjectId)>,
 }
 
-type PathEdits = BTreeMap<String, Option<ObjectId>>;
+/// What changes in the status tree.
+#[derive(Default)]
+struct PathEdits {
+    files: BTreeMap<String, Option<ObjectId>>,
+    /// Directories of nodes, which are made elsewhere and set as a whole.
+    directories: BTreeMap<String, ObjectId>,
+}
+
+impl PathEdits {
+    fn insert(&mut self, path: String, file: Option<ObjectId>) {
+        self.files.insert(path, file);
+    }
+
+    /// Whether nothing is set.
+    fn only_removes(&self) -> bool {
+        self.directories.is_empty() && self.files.values().all(Option::is_none)
+    }
+
+    /// Whoever put a link or a directory in the place of a record may not stop the pass.
+    fn apply(&self, repo: &Repo, base: Option<ObjectId>) -> Result<ObjectId, RecordError> {
+        Ok(repo.edit_own_directories(base, &self.files, &self.directories)?)
+    }
+}
 
 impl Writer {
     /// A writer that remembers nothing yet.
@@ -51,8 +75,7 @@ impl Writer {
         author: &Signature,
     ) -> Result<Option<ObjectId>, RecordError> {
         let started = Instant::now();
-        let mut directories = Directories::default();
-        let mut edits = PathEdits::new();
+        let (mut directories, mut edits) = (Directories::default(), PathEdits::default());
         let mut blobs = HashMap::new();
         for change in &batch.changes {
             let key = change.key();
@@ -60,13 +83,18 @@ impl Writer {
             let directory = directories.of(repo, base, &key)?;
             match change {
                 RecordEdit::Put { record, pins } => {
-                    let blob = self.blob(repo, &key, record)?;
+                    let there = || directory.nodes_tree(repo, base, &key);
+                    let large = parts::is_large(record);
+                    let parts = large.then(|| self.parts.write(repo, there()?, record)).transpose()?;
+                    let blob = self.blob(repo, &key, record, parts.as_ref().map(|(parts, _)| parts))?;
                     blobs.insert(key.clone(), (Arc::downgrade(record), blob));
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
+                    directory.put_nodes(&key, parts.map(|(_, tree)| tree), &mut edits);
                 }
                 RecordEdit::Remove(_) => {
                     // A runner may live for weeks, and must not keep the parts of what is gone.
                     self.renderer.forget(&key);
+                    self.parts.forget(&key);
                     directory.remove(&key, &mut edits);
                 }
             }
@@ -78,11 +106,10 @@ impl Writer {
             edits.insert(layout::DASHBOARD.to_owned(), Some(blob));
         }
         // Removing nothing from nothing would make an empty root commit.
-        if base.tree.is_none() && edits.values().all(Option::is_none) {
+        if base.tree.is_none() && edits.only_removes() {
             return Ok(None);
         }
-        // Whoever put a link or a directory in the place of a record may not stop the pass.
-        let tree = repo.edit_own_tree(base.tree, &edits)?;
+        let tree = edits.apply(repo, base.tree)?;
         // After the edits, so that the records of this batch are moved along, in the same commit.
         let tree = directories.split_the_large(repo, tree)?;
         // A commit without a change would wake every other runner for nothing (Invariant 5).
@@ -114,6 +141,7 @@ impl Writer {
         repo: &Repo,
         key: &ResourceKey,
         record: &Arc<StatusRecord>,
+        parts: Option<&RecordParts>,
     ) -> Result<ObjectId, RecordError> {
         // The batch before was not published, so no reference names its blobs, and `git gc` may have removed them.
         if let Some((known, blob)) = self.blobs.get(key)
@@ -122,7 +150,7 @@ impl Writer {
         {
             return Ok(*blob);
         }
-        Ok(repo.write_blob(self.renderer.render(record)?.as_bytes())?)
+        Ok(repo.write_blob(self.renderer.render(record, parts)?.as_bytes())?)
     }
 }
 
@@ -174,7 +202,7 @@ impl Directories {
             }
             tracing::info!(directory = path, entries = entries.len(), "splitting a large directory");
             // Moves only, by object id: no record is read, and every other tree is untouched.
-            let mut edits = PathEdits::new();
+            let mut edits = PathEdits::default();
             for entry in entries {
                 let key = |name| ResourceKey::new(*kind, namespace.clone(), name);
                 if entry.mode.is_file()
@@ -182,6 +210,12 @@ impl Directories {
                 {
                     edits.insert(layout::path_in(&key, false), None);
                     edits.insert(layout::path_in(&key, true), Some(entry.id));
+                } else if entry.mode == EntryMode::Tree
+                    && let Some(key) = layout::nodes_name(&entry.name).map(key)
+                {
+                    // As one tree, whose id stays the one that the record names.
+                    edits.insert(layout::nodes_directory(&layout::path_in(&key, false)), None);
+                    edits.directories.insert(layout::nodes_directory(&layout::path_in(&key, true)), entry.id);
                 } else if entry.mode == EntryMode::Tree
                     && let Some(key) = layout::pins_name(&entry.name).map(key)
                 {
@@ -196,7 +230,7 @@ impl Directories {
                     }
                 }
             }
-            tree = repo.edit_own_tree(Some(tree), &edits)?;
+            tree = edits.apply(repo, Some(tree))?;
         }
         Ok(tree)
     }
@@ -226,6 +260,38 @@ impl Directory {
         self.grows |= !self.split && (!there || pins.is_some());
     }
 
+    /// The tree of the nodes of a record that is in parts.
+    fn nodes_tree(
+        &self,
+        repo: &Repo,
+        base: &StatusTree,
+        key: &ResourceKey,
+    ) -> Result<Option<ObjectId>, RecordError> {
+        let path = layout::nodes_directory(&layout::path_in(key, self.split));
+        let there = base.tree.map(|tree| repo.entry(tree, &path)).transpose()?.flatten();
+        Ok(there.filter(|entry| entry.mode == EntryMode::Tree).map(|entry| entry.id))
+    }
+
+    /// Sets the nodes of a record that is in parts, and leaves none beside one that is not.
+    fn put_nodes(&mut self, key: &ResourceKey, tree: Option<ObjectId>, edits: &mut PathEdits) {
+        let flat = layout::nodes_directory(&layout::path_in(key, false));
+        let there = self.entries.contains(flat.rsplit('/').next().unwrap_or_default().as_bytes());
+        // In a split directory, one of its own name was brought back by hand.
+        if there && (self.split || tree.is_none()) {
+            edits.insert(flat, None);
+        }
+        let path = layout::nodes_directory(&layout::path_in(key, self.split));
+        match tree {
+            Some(tree) => {
+                edits.directories.insert(path, tree);
+                self.grows |= !self.split && !there;
+            }
+            // The record has fewer nodes than before, or somebody put a directory of this name there.
+            None if key.kind == Kind::Execution && self.split => edits.insert(path, None),
+            None => {}
+        }
+    }
+
     fn remove(&self, key: &ResourceKey, edits: &mut PathEdits) {
         // Also the flat path of a split directory: a revert by hand may have brought it back.
         let layouts: &[bool] = if self.split { &[true, false] } else { &[false] };
@@ -234,6 +300,7 @@ impl Directory {
             for &pin in PinKind::ALL {
                 edits.insert(layout::pin_path(&path, pin), None);
             }
+            edits.insert(layout::nodes_directory(&path), None);
             edits.insert(path, None);
         }
     }

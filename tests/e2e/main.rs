@@ -24,6 +24,7 @@ mod engine_desired;
 mod engine_elsewhere;
 mod engine_faults;
 mod engine_graph;
+mod engine_large;
 mod engine_lease;
 mod engine_limits;
 mod engine_many;

@@ -189,7 +189,7 @@ fn a_remote_that_refuses_the_files_of_one_execution_holds_up_nobody_else() {
     std::fs::set_permissions(&hook, permissions).unwrap();
     let clone = stage.clone_to(bare.to_str().unwrap(), "clone");
     stage.reconcile_in(&clone, &[]).succeeds();
-    let refused = status_in(&bare, "bad").node_statuses.into_values().next().unwrap();
+    let refused = status_in(&bare, "bad").node_statuses.values().next().cloned().unwrap();
     assert_eq!(
         (refused.phase, refused.extensions.reason),
         (NodePhase::Blocked, Some(NodeReason::ResultRefused))

@@ -22,6 +22,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct LeaseFence {
     wall: Timestamp,
     boot: Duration,
+    /// When the lease has to be renewed, by the boot clock.
+    renewal: Duration,
 }
 
 impl LeaseFence {
@@ -30,7 +32,14 @@ impl LeaseFence {
     pub(crate) fn new(reading: ClockReading, lease: Duration) -> Self {
         // A fixed time for the stop would leave a lease of a few seconds none for work.
         let span = lease.saturating_sub(STOP_TIME.min(lease / 4));
-        Self { wall: after(reading.wall, span), boot: reading.boot.saturating_add(span) }
+        let boot = |span| reading.boot.saturating_add(span);
+        Self { wall: after(reading.wall, span), boot: boot(span), renewal: boot(lease / 3) }
+    }
+
+    /// Whether the lease has to be renewed although the wall clock may say otherwise. Set back by an hour, that one would let
+    /// the fence close on healthy work.
+    pub(super) fn is_renewal_due(&self, reading: ClockReading) -> bool {
+        reading.boot >= self.renewal
     }
 
     /// How long work may still run: nothing as soon as either clock is past the end. The wall clock may be set back, and
@@ -88,6 +97,13 @@ mod tests {
     fn a_short_lease_is_cut_by_a_quarter_at_most() {
         let fence = LeaseFence::new(reading(100, 5), Duration::from_secs(8));
         assert_eq!(fence.left(reading(100, 5)), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn a_renewal_is_due_after_a_third_of_the_lease_whatever_the_wall_clock_says() {
+        let fence = LeaseFence::new(reading(100, 5), Duration::from_secs(300));
+        assert!(!fence.is_renewal_due(reading(3_700, 104)), "the wall clock was set forward");
+        assert!(fence.is_renewal_due(reading(-3_500, 105)), "the wall clock was set back");
     }
 
     #[test]

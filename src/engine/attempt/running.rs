@@ -213,9 +213,12 @@ impl Attempts {
         self.fences.remove(key);
     }
 
-    /// Executions for which a node was not started because the lease was over.
-    pub(crate) fn take_fenced(&mut self) -> Vec<ResourceKey> {
-        std::mem::take(&mut self.fenced)
+    /// Executions whose lease has to be renewed now: by the boot clock, or because it was over when a node was to start.
+    pub(crate) fn take_renewals(&mut self) -> Vec<ResourceKey> {
+        let reading = ClockReading::of(self.clock.as_ref());
+        let due = self.fences.iter().filter(|(_, fence)| fence.borrow().is_renewal_due(reading));
+        let due: Vec<ResourceKey> = due.map(|(key, _)| key.clone()).collect();
+        due.into_iter().chain(std::mem::take(&mut self.fenced)).collect()
     }
 
     /// Starts claimed nodes while there are slots.

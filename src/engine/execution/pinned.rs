@@ -27,9 +27,12 @@ use crate::plan::{LeaseState, hold, lease_state};
 use crate::record::PinKind;
 use crate::run::{AttemptName, ExecutionChange, NodeChange, derive_phase};
 
-/// When a pin that does not hold, or of which that is not known, is looked at again by itself: the branch may have been put
-/// right, and nothing else of the Execution changes by that.
+/// When a pin that does not hold is looked at again by itself: the branch may have been put right, and nothing else of the
+/// Execution changes by that.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// The same where it is only not known whether it holds. Mostly a remote could not be asked for a moment, and as soon as it
+/// can, the work may go on.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
 
 /// Why nothing of an Execution may start.
 enum Refusal {
@@ -192,11 +195,17 @@ impl ActiveExecution {
             return Ok(Err(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until)))));
         }
         self.apply_ended(snapshot, &compiled, &mut step)?;
-        match refusal {
-            Refusal::Mismatch(why) => step.noted |= note_mismatch(&mut step.draft.status, why, planner.now),
-            Refusal::Unknown(_) => snapshot.merged.awaited_by(&self.key),
-        }
-        step.draft.wake_at(after(planner.now, LOOK_AGAIN));
+        let again = match refusal {
+            Refusal::Mismatch(why) => {
+                step.noted |= note_mismatch(&mut step.draft.status, why, planner.now);
+                LOOK_AGAIN
+            }
+            Refusal::Unknown(_) => {
+                snapshot.merged.awaited_by(&self.key);
+                ASK_AGAIN
+            }
+        };
+        step.draft.wake_at(after(planner.now, again));
         Ok(Err(step.into_go()))
     }
 
@@ -250,7 +259,7 @@ impl ActiveExecution {
     fn unknown(&self, snapshot: &Snapshot, why: String, now: Timestamp) -> ExecutionStep {
         info!(execution = %self.key, why, "wait: it is not known whether the pin holds");
         snapshot.merged.awaited_by(&self.key);
-        let until = after(now, LOOK_AGAIN);
+        let until = after(now, ASK_AGAIN);
         let mut waits = WaitSet { wake: Some(until), ..WaitSet::default() };
         waits
             .waiting

@@ -226,7 +226,7 @@ impl<'a> Driver<'a> {
             self.attempts.pump();
             // The record still names this runner as the holder, so planning takes the lease for usable. Only
             // a renewal moves the fence.
-            for key in self.attempts.take_fenced() {
+            for key in self.attempts.take_renewals() {
                 self.queue.renew_now(&key, self.clock.now());
             }
             if let Some(deadline) = self.gathering() {

@@ -6,6 +6,7 @@ pub(crate) mod child;
 mod derived;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
+mod large_records;
 mod lease_memory;
 pub(crate) mod lookup;
 pub(crate) mod metadata;
@@ -33,6 +34,7 @@ use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
 use crate::engine::{BranchTips, EngineError};
+use large_records::LargeRecords;
 use lease_memory::LeaseMemory;
 use metadata::first_seen;
 use resolve_cache::ResolveCache;
@@ -68,6 +70,7 @@ pub(crate) struct Snapshot {
     pub(crate) merged: MergedHistory,
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
+    large: LargeRecords,
 }
 
 impl Snapshot {
@@ -91,6 +94,7 @@ impl Snapshot {
             records: HashMap::new(),
             answers: ResolveCache::default(),
             broken: BTreeSet::new(),
+            large: LargeRecords::default(),
         };
         let diagnostics = snapshot.advance()?;
         Ok((snapshot, diagnostics))
@@ -103,15 +107,23 @@ impl Snapshot {
 
     /// Takes newer commits in.
     pub(crate) fn move_to(&mut self, tips: BranchTips) -> Result<Vec<Diagnostic>, EngineError> {
-        self.status = StatusTree::at(&self.repo, tips.status)?;
+        let status = StatusTree::at(&self.repo, tips.status)?;
+        // Before the records go that are newer than the index: of a large one, only what others change is read again.
+        self.large.keep(self.status, &self.records);
+        self.status = status;
         self.config = tips.config;
         self.config_blob = tips.config_blob;
         self.desired = tips.desired;
-        self.advance()
+        self.bring_index()
     }
 
     /// Brings the index to the commits that are known. What is wrong with manifests comes back.
     pub(crate) fn advance(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
+        self.large.keep(self.status, &self.records);
+        self.bring_index()
+    }
+
+    fn bring_index(&mut self) -> Result<Vec<Diagnostic>, EngineError> {
         // The tree that the records were written for: there a fresh clone finds the last good version of a
         // manifest that is broken now (Invariant 1).
         let previous =
@@ -157,15 +169,18 @@ impl Snapshot {
         let new = StatusTree::at(&self.repo, tip)?;
         // By tree and not by history: after `gc` the old tip is no ancestor of the new one.
         let changes = self.repo.compare(self.status.tree, new.tree)?;
+        self.large.keep(self.status, &self.records);
         self.status = new;
         let mut keys = BTreeSet::new();
         for change in changes {
-            if let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) {
+            // Parts that changed without their record break it.
+            if let Some(StatusPath::Record(key) | StatusPath::Part(key, _)) = StatusPath::parse(&change.path)
+            {
                 keys.insert(key);
             }
         }
         for key in &keys {
-            let record = match self.status.get(&self.repo, key) {
+            let record = match self.large.get(&self.repo, &self.status, key) {
                 Ok(record) => {
                     self.broken.remove(key);
                     record
@@ -174,10 +189,10 @@ impl Snapshot {
                 // everything with one bad file (Invariant 6).
                 Err(_) => {
                     self.broken.insert(key.clone());
-                    self.restored(key)?
+                    self.restored(key)?.map(Arc::new)
                 }
             };
-            self.records.insert(key.clone(), record.map(Arc::new));
+            self.records.insert(key.clone(), record);
         }
         Ok(keys)
     }
@@ -216,12 +231,15 @@ impl Snapshot {
         if let Some(known) = self.records.get(key) {
             return Ok(known.clone());
         }
-        let record = match self.index.recorded(key)? {
-            Some(recorded) => Some(StatusTree::read(&self.repo, key, &recorded.path, recorded.blob)?),
-            None if self.index.is_broken(key)? => self.restored(key)?,
-            None => None,
-        };
-        Ok(record.map(Arc::new))
+        match self.index.recorded(key)? {
+            Some(_) if self.large.holds(key) => Ok(self.large.get(&self.repo, &self.status, key)?),
+            Some(recorded) => {
+                let record = StatusTree::read(&self.repo, key, &recorded.path, recorded.blob)?;
+                Ok(Some(self.large.note(self.status, Arc::new(record))))
+            }
+            None if self.index.is_broken(key)? => Ok(self.restored(key)?.map(Arc::new)),
+            None => Ok(None),
+        }
     }
 
     /// What a record was before somebody broke it: what ended by then must not run again (Invariant 10).

@@ -12,6 +12,8 @@ use crate::git::{EntryMode, GitError, ObjectId, Repo};
 struct TreeEdits<'e> {
     files: BTreeMap<&'e str, Option<ObjectId>>,
     directories: BTreeMap<&'e str, Self>,
+    /// Directories that are set as a whole.
+    trees: BTreeMap<&'e str, ObjectId>,
     /// Whether what is no file gives way.
     over: bool,
 }
@@ -42,7 +44,7 @@ impl Repo {
         base: Option<ObjectId>,
         edits: &BTreeMap<String, Option<ObjectId>>,
     ) -> Result<ObjectId, GitError> {
-        self.edit_with(base, edits, false)
+        self.edit_with(base, edits, &BTreeMap::new(), false)
     }
 
     /// The same in a tree that is ours alone: what stands in the way of a file, such as a link or a directory, gives way to it.
@@ -55,13 +57,28 @@ impl Repo {
         base: Option<ObjectId>,
         edits: &BTreeMap<String, Option<ObjectId>>,
     ) -> Result<ObjectId, GitError> {
-        self.edit_with(base, edits, true)
+        self.edit_with(base, edits, &BTreeMap::new(), true)
+    }
+
+    /// The same with directories that are set as a whole, by the ids of their trees. Nothing else is edited at such a path
+    /// or below it.
+    ///
+    /// # Errors
+    /// [`GitError::BadPath`]; or the object database cannot be read or written.
+    pub fn edit_own_directories(
+        &self,
+        base: Option<ObjectId>,
+        edits: &BTreeMap<String, Option<ObjectId>>,
+        trees: &BTreeMap<String, ObjectId>,
+    ) -> Result<ObjectId, GitError> {
+        self.edit_with(base, edits, trees, true)
     }
 
     fn edit_with(
         &self,
         base: Option<ObjectId>,
         edits: &BTreeMap<String, Option<ObjectId>>,
+        trees: &BTreeMap<String, ObjectId>,
         over: bool,
     ) -> Result<ObjectId, GitError> {
         // All edits of a directory at once: one after the other, a batch of n records would rewrite their tree n times.
@@ -70,14 +87,13 @@ impl Repo {
             // Every path, also one that is removed: names come from manifests and records, and what is refused on the
             // way in cannot be there.
             path::check(path)?;
-            let mut directory = &mut root;
-            let mut rest = path.as_str();
-            while let Some((name, deeper)) = rest.split_once('/') {
-                let empty = || TreeEdits { over, ..TreeEdits::default() };
-                directory = directory.directories.entry(name).or_insert_with(empty);
-                rest = deeper;
-            }
-            directory.files.insert(rest, *id);
+            let (directory, name) = root.directory_of(path);
+            directory.files.insert(name, *id);
+        }
+        for (path, id) in trees {
+            path::check(path)?;
+            let (directory, name) = root.directory_of(path);
+            directory.trees.insert(name, *id);
         }
         // Git knows no empty directories, but a commit must have a tree.
         match self.edit_directory(base, &root, "")? {
@@ -134,7 +150,10 @@ impl Repo {
         let refuse = |name: &str, mode| {
             Err(GitError::RefusedEntry { path: printable(format!("{prefix}{name}").as_bytes()), mode })
         };
-        for (name, id) in &edits.files {
+        for (name, id) in &edits.trees {
+            lines.push(TreeLine { name: name.as_bytes(), mode: EntryMode::Tree.octal(), id: *id });
+        }
+        for (name, id) in edits.files.iter().filter(|(name, _)| !edits.trees.contains_key(*name)) {
             let mode = match present.get(name.as_bytes()) {
                 None => EntryMode::Blob,
                 Some((mode, _)) if mode.is_file() => *mode,
@@ -151,7 +170,7 @@ impl Repo {
                 lines.push(TreeLine { name: name.as_bytes(), mode: mode.octal(), id: *id });
             }
         }
-        for (name, deeper) in &edits.directories {
+        for (name, deeper) in edits.directories.iter().filter(|(name, _)| !edits.trees.contains_key(*name)) {
             let base = match present.get(name.as_bytes()) {
                 Some((EntryMode::Tree, id)) => *id,
                 // A file that is removed by the same edit makes room.
@@ -186,15 +205,34 @@ impl Repo {
     }
 }
 
-impl TreeEdits<'_> {
+impl<'e> TreeEdits<'e> {
+    /// The edits of the directory that a path lies in, and its name there.
+    fn directory_of(&mut self, path: &'e str) -> (&mut Self, &'e str) {
+        let over = self.over;
+        let mut directory = self;
+        let mut rest = path;
+        while let Some((name, deeper)) = rest.split_once('/') {
+            let empty = || Self { over, ..Self::default() };
+            directory = directory.directories.entry(name).or_insert_with(empty);
+            rest = deeper;
+        }
+        (directory, rest)
+    }
+
     fn touch(&self, name: &[u8]) -> bool {
-        str::from_utf8(name)
-            .is_ok_and(|name| self.files.contains_key(name) || self.directories.contains_key(name))
+        let known = |name: &str| {
+            self.files.contains_key(name)
+                || self.directories.contains_key(name)
+                || self.trees.contains_key(name)
+        };
+        str::from_utf8(name).is_ok_and(known)
     }
 
     /// Whether a file is set somewhere below.
     fn adds(&self) -> bool {
-        self.files.values().any(Option::is_some) || self.directories.values().any(Self::adds)
+        self.files.values().any(Option::is_some)
+            || !self.trees.is_empty()
+            || self.directories.values().any(Self::adds)
     }
 }
 

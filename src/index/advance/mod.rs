@@ -118,7 +118,7 @@ impl Index {
         }
         // Records first: a declaration that is new has to find the record that it belongs to.
         let mut touched = BTreeSet::new();
-        advance.records = apply_records(&write, repo, &records, &mut touched)?;
+        advance.records = apply_records(&write, repo, target.status, &records, &mut touched)?;
         apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut touched)?;
         restore_held(&write, repo, target, &config.limits, &mut touched)?;
         if rebuilt {

@@ -109,10 +109,14 @@ fn last_good(
         Some(tree) => repo.file(tree, path).unwrap_or_default(),
         None => None,
     };
+    // Not the configured size, which is for what comes into force: whoever lowers it below a file that is declared takes
+    // the new version of that file out of force, and not the last good one.
+    let most = manifest::most_bytes(limits);
+    let limits = &Limits { file_bytes: most, ..limits.clone() };
     // The pin of a quarantine first: it was good when it was recorded. An Execution's own pin is as good (Invariant 9); the
     // file of the previous commit is the last resort, as it may have been broken already.
     for blob in [pinned.manifest, pinned.execution, before].into_iter().flatten() {
-        let Ok(bytes) = repo.blob(blob, limits.file_bytes) else { continue };
+        let Ok(bytes) = repo.blob(blob, most) else { continue };
         let parsed = manifest::parse(path, &bytes, limits);
         if let Some(resource) = parsed.resources.into_iter().find(|resource| resource.key() == *key) {
             return Ok(Some((resource, blob)));

@@ -1,25 +1,27 @@
 //! Applying changes of the status branch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::record_counts::RecordCounts;
 use super::{CHUNK, in_parallel};
-use crate::git::{Repo, TreeChange};
+use crate::git::{EntryMode, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::IndexError;
 use crate::index::lookup::{Declaration, RecordSummary};
 use crate::index::tables::{BROKEN, DERIVED, DERIVED_MENTIONS, RECORDED, decode, encode};
 use crate::model::{GoalPhase, Kind, ResourceKey, ResourceStatus, StatusMetadata};
 use crate::record::{StatusPath, StatusTree};
 
-/// Reads the changed records of the status tree.
+/// Reads the changed records of a status tree.
 pub(super) fn apply_records(
     write: &WriteTransaction,
     repo: &Repo,
+    status: &StatusTree,
     changes: &[TreeChange],
     touched: &mut BTreeSet<ResourceKey>,
 ) -> Result<usize, IndexError> {
+    let changes = changed_records(write, repo, status, changes)?;
     let mut table = write.open_table(RECORDED)?;
     let mut broken = write.open_table(BROKEN)?;
     let mut counts = RecordCounts::open(write)?;
@@ -28,14 +30,14 @@ pub(super) fn apply_records(
     for chunk in changes.chunks(CHUNK) {
         // A fetch from a partial clone's remote leaves the records out, as it does any file.
         let files =
-            chunk.iter().filter_map(|change| change.new.as_ref()).filter(|entry| entry.mode.is_file());
+            chunk.iter().filter_map(|change| change.entry.as_ref()).filter(|entry| entry.mode.is_file());
         repo.fetch_promised(files.map(|entry| entry.id))?;
-        let read = in_parallel(repo, chunk, read_record)?;
-        for (key, path, found) in read.into_iter().flatten() {
+        let read = in_parallel(repo, chunk, |repo, change| read_record(repo, status, change))?;
+        for (key, path, found) in read {
             let text = key.to_string();
             let old: Option<RecordSummary> =
                 table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
-            if matches!(found, RecordFile::Broken) {
+            if matches!(found, FoundRecord::Broken) {
                 tracing::warn!(
                     resource = text,
                     path,
@@ -98,10 +100,10 @@ fn declare_derived(
     Ok(())
 }
 
-type RecordTreeChange = (ResourceKey, String, RecordFile);
+type RecordTreeChange = (ResourceKey, String, FoundRecord);
 
 /// The content at the path of a record.
-enum RecordFile {
+enum FoundRecord {
     /// The record, and what it declares where it is that of a derived Execution.
     Record(Box<(RecordSummary, Option<Declaration>)>),
     /// Not that record: somebody edited it by hand. The last good version counts, and will be written again.
@@ -110,7 +112,7 @@ enum RecordFile {
     Nothing,
 }
 
-impl RecordFile {
+impl FoundRecord {
     fn record(self) -> Option<(RecordSummary, Option<Declaration>)> {
         match self {
             Self::Record(record) => Some(*record),
@@ -119,18 +121,98 @@ impl RecordFile {
     }
 }
 
-fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChange>, IndexError> {
-    // What does not belong to the layout is skipped without a word: people may keep notes on the branch.
-    let Ok(path) = std::str::from_utf8(&change.path) else { return Ok(None) };
-    let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { return Ok(None) };
-    let Some(entry) = &change.new else { return Ok(Some((key, path.to_owned(), RecordFile::Nothing))) };
+/// The change of one record.
+struct RecordChange {
+    key: ResourceKey,
+    path: String,
+    /// What is there now.
+    entry: Option<TreeEntry>,
+    parts: PartsChange,
+}
+
+/// What changed among the nodes of a record in parts.
+#[derive(Clone)]
+enum PartsChange {
+    /// These files, of a record that was sound. What did not change needs no second look.
+    Files(Vec<ObjectId>),
+    /// More than the content of files, or it is not known what there was.
+    Anything,
+}
+
+/// The records among the changes, each with what changed among its nodes.
+fn changed_records(
+    write: &WriteTransaction,
+    repo: &Repo,
+    status: &StatusTree,
+    changes: &[TreeChange],
+) -> Result<Vec<RecordChange>, IndexError> {
+    let recorded = write.open_table(RECORDED)?;
+    let broken = write.open_table(BROKEN)?;
+    let mut records = Vec::new();
+    let mut parts: BTreeMap<ResourceKey, PartsChange> = BTreeMap::new();
+    for change in changes {
+        // What does not belong to the layout is skipped without a word: people may keep notes on the branch.
+        match (StatusPath::parse(&change.path), std::str::from_utf8(&change.path)) {
+            (Some(StatusPath::Record(key)), Ok(path)) => {
+                records.push((key, path.to_owned(), change.new.clone()));
+            }
+            (Some(StatusPath::Part(key, node)), _) => {
+                let part = parts.entry(key).or_insert_with(|| PartsChange::Files(Vec::new()));
+                match (part, node, &change.old, &change.new) {
+                    (PartsChange::Files(files), Some(_), Some(_), Some(new)) if new.mode.is_file() => {
+                        files.push(new.id);
+                    }
+                    // Whether there is one file for each node can only be said of all of them.
+                    (part, ..) => *part = PartsChange::Anything,
+                }
+            }
+            _ => {}
+        }
+    }
+    // Parts that changed without their record are not what it names any more, so that it has to be looked at as well.
+    let known: BTreeSet<ResourceKey> = records.iter().map(|(key, ..)| key.clone()).collect();
+    for key in parts.keys().filter(|key| !known.contains(key)) {
+        if let Ok(Some((path, id))) = status.locate(repo, key) {
+            records.push((
+                key.clone(),
+                path,
+                Some(TreeEntry { name: Vec::new(), id, mode: EntryMode::Blob }),
+            ));
+        }
+    }
+    let mut all = Vec::with_capacity(records.len());
+    for (key, path, entry) in records {
+        let text = key.to_string();
+        let sound = recorded.get(text.as_str())?.is_some() && broken.get(text.as_str())?.is_none();
+        let unchanged = PartsChange::Files(Vec::new());
+        // Not taken out: a record that moves to a split directory is there twice.
+        let parts = if sound { parts.get(&key).cloned().unwrap_or(unchanged) } else { PartsChange::Anything };
+        all.push(RecordChange { key, path, entry, parts });
+    }
+    Ok(all)
+}
+
+fn read_record(
+    repo: &Repo,
+    status: &StatusTree,
+    change: &RecordChange,
+) -> Result<RecordTreeChange, IndexError> {
+    let RecordChange { key, path, entry, parts } = change;
+    let (key, path) = (key.clone(), path.clone());
+    let (Some(entry), Some(root)) = (entry, status.tree) else {
+        return Ok((key, path, FoundRecord::Nothing));
+    };
+    let changed = match parts {
+        PartsChange::Files(files) => Some(files.as_slice()),
+        PartsChange::Anything => None,
+    };
     // One record alone is broken by this (Invariant 6); an error of Git still ends the pass.
-    let Some(parsed) = StatusTree::read_if_sound(repo, &key, path, entry)? else {
-        return Ok(Some((key, path.to_owned(), RecordFile::Broken)));
+    let Some(parsed) = StatusTree::read_if_sound(repo, root, &key, (&path, entry), changed)? else {
+        return Ok((key, path, FoundRecord::Broken));
     };
     let annotations = &parsed.metadata.annotations;
     let recorded = RecordSummary {
-        path: path.to_owned(),
+        path: path.clone(),
         blob: entry.id,
         uid: parsed.metadata.uid.clone(),
         generation: parsed.metadata.generation,
@@ -144,7 +226,7 @@ fn read_record(repo: &Repo, change: &TreeChange) -> Result<Option<RecordTreeChan
             .map(jiff::Timestamp::as_millisecond),
     };
     let declared = Declaration::of_record(&parsed, entry.id);
-    Ok(Some((key, path.to_owned(), RecordFile::Record(Box::new((recorded, declared))))))
+    Ok((key, path, FoundRecord::Record(Box::new((recorded, declared)))))
 }
 
 /// Whether nothing happens to the resource unless something changes.

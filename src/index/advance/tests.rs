@@ -203,6 +203,10 @@ impl History {
             changes.push(RecordEdit::Put { record, pins: None });
         }
         changes.extend(old.into_iter().filter(|key| !declared.contains(key)).map(RecordEdit::Remove));
+        self.publish(changes);
+    }
+
+    fn publish(&mut self, changes: Vec<RecordEdit>) {
         let batch = Batch {
             desired: None,
             runner: "r".to_owned(),
@@ -262,6 +266,91 @@ fn content(index: &Index) -> BTreeMap<String, Vec<u8>> {
         }
     }
     all
+}
+
+#[test]
+fn a_limit_that_is_lowered_below_a_file_leaves_its_last_good_version_in_force() {
+    let mut history = History::new();
+    history.take(&Step::Write { path: 0, goals: vec![0, 1, 2], plans: vec![] });
+    let mut index = Index::open(None).unwrap();
+    let config = Config::default();
+    index.advance(&history.repo, history.target(), &config).unwrap();
+    history.record(&index);
+    let lower =
+        Config { limits: crate::config::Limits { file_bytes: 100, ..config.limits }, ..Config::default() };
+    let mut fresh = Index::open(None).unwrap();
+    // Another configuration, so that the index is built again.
+    let target = IndexTarget { config: Some(history.trees[0]), ..history.target() };
+    index.advance(&history.repo, target, &lower).unwrap();
+    fresh.advance(&history.repo, target, &lower).unwrap();
+    for index in [&index, &fresh] {
+        let declared = index.declared(&"team/goal/g1".parse().unwrap()).unwrap().unwrap();
+        assert!(declared.quarantined.is_some());
+    }
+}
+
+/// Puts an Execution whose record is in parts, or changes one of its nodes.
+fn put_large(history: &mut History, attempt: u32) {
+    let node = |number: usize| crate::model::NodeId::new(&format!("n{number}")).unwrap();
+    let mut status = ExecutionStatus::default();
+    for number in 0..300 {
+        status.node_statuses.insert(node(number), Default::default());
+    }
+    status.node_statuses.get_mut(&node(7)).unwrap().attempt = attempt;
+    let metadata = StatusMetadata {
+        name: "e".parse().unwrap(),
+        namespace: "team".parse().unwrap(),
+        uid: "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2".to_owned(),
+        generation: 1,
+        creation_timestamp: Timestamp::UNIX_EPOCH,
+        annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
+    };
+    let record = Arc::new(StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) });
+    history.publish(vec![RecordEdit::Put { record, pins: None }]);
+}
+
+/// Changes a path of the status branch by hand.
+fn tamper(history: &mut History, path: &str, text: Option<&str>) {
+    let (status, previous) = *history.tips.last().unwrap();
+    let blob = text.map(|text| history.repo.write_blob(text.as_bytes()).unwrap());
+    let tree = history.repo.edit_tree(status.tree, &BTreeMap::from([(path.to_owned(), blob)])).unwrap();
+    let author = Signature { name: "r".to_owned(), email: "r@example.com".to_owned() };
+    let parents: Vec<ObjectId> = status.commit.into_iter().collect();
+    let commit =
+        history.repo.write_commit(tree, &parents, "by hand", &author, Timestamp::UNIX_EPOCH).unwrap();
+    history.tips.push((StatusTree::at(&history.repo, Some(commit)).unwrap(), previous));
+}
+
+#[test]
+fn whatever_happens_among_the_parts_of_a_record_breaks_that_record_until_it_is_written_again() {
+    let part = "team/executions/e.nodes/9/d/n9.yaml";
+    let tamperings: [(&str, Option<&str>); 4] = [
+        (part, Some("phase: Succeeded\n")),
+        (part, Some("phase: [")),
+        (part, None),
+        ("team/executions/e.nodes/sub/x.txt", Some("a note")),
+    ];
+    for (path, text) in tamperings {
+        let mut history = History::new();
+        history.take(&Step::Write { path: 0, goals: vec![0], plans: vec![] });
+        let mut kept = Index::open(None).unwrap();
+        let broken = |history: &History, kept: &mut Index| {
+            kept.advance(&history.repo, history.target(), &Config::default()).unwrap();
+            let mut fresh = Index::open(None).unwrap();
+            fresh.advance(&history.repo, history.target(), &Config::default()).unwrap();
+            assert_eq!(content(kept), content(&fresh), "{path} {text:?}");
+            kept.is_broken(&"team/execution/e".parse().unwrap()).unwrap()
+        };
+        put_large(&mut history, 0);
+        assert!(!broken(&history, &mut kept));
+        put_large(&mut history, 1);
+        assert!(!broken(&history, &mut kept));
+        tamper(&mut history, path, text);
+        assert!(broken(&history, &mut kept), "{path} {text:?}");
+        put_large(&mut history, 2);
+        assert!(!broken(&history, &mut kept));
+    }
 }
 
 fn check(steps: &[Step]) {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
-use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, NodeStatus, Reference, ResourceKey};
+use super::NodeStatuses;
+use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, Reference, ResourceKey};
 
 /// The spec of an Execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,8 +111,8 @@ pub struct ExecutionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec_hash: Option<Digest>,
     /// The nodes, by id.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub node_statuses: BTreeMap<NodeId, NodeStatus>,
+    #[serde(default, skip_serializing_if = "NodeStatuses::is_empty")]
+    pub node_statuses: NodeStatuses,
     /// What the nodes produced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,

@@ -8,6 +8,7 @@ mod for_each;
 mod gate;
 mod goal;
 mod node;
+mod node_statuses;
 mod node_work;
 mod plan;
 mod schedule;
@@ -35,6 +36,8 @@ pub use node::{
     InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
     QuestionAnswer, ResolvedBinding, ResolvedCapability,
 };
+pub use node_statuses::NodeStatuses;
+pub(crate) use node_statuses::same;
 pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult, Usage};
 pub use plan::{
     Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,

@@ -373,11 +373,11 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, NodeStatus};
+    use crate::model::NodeStatuses;
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn nodes() -> BTreeMap<NodeId, NodeStatus> {
+    fn nodes() -> NodeStatuses {
         let nodes = json!({
             "build": { "phase": "Succeeded", "attempt": 2, "outputs": { "image": "app:1", "size": 7 } },
             "unit-test": { "phase": "Failed", "attempt": 1 },

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::json;
 use super::need::Need;
 use crate::graph::{Expansion, NodeInstance};
-use crate::model::{INDEX, JsonMap, NodeId, NodePhase, NodeResult, NodeStatus};
+use crate::model::{INDEX, JsonMap, NodeId, NodePhase, NodeResult, NodeStatuses};
 
 /// The variables that expressions see.
 pub(crate) const ROOTS: [&str; 6] = ["parameters", "goal", "plan", "execution", "nodes", "inputs"];
@@ -40,7 +40,7 @@ pub(crate) trait Nodes {
     fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_>;
 }
 
-impl Nodes for BTreeMap<NodeId, NodeStatus> {
+impl Nodes for NodeStatuses {
     fn node(&self, id: &str) -> Option<NodeScope<'_>> {
         let status = self.get(id)?;
         let result = status.extensions.result.as_deref();

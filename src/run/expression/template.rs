@@ -291,13 +291,12 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
 #[allow(clippy::needless_pass_by_value, reason = "a literal value reads best without a borrow")]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, NodeStatus};
+    use crate::model::NodeStatuses;
     use serde_json::json;
-    use std::collections::BTreeMap;
 
     fn render(template: Value) -> Result<Value, TemplateError> {
         let parameters = json!({ "n": 3, "flag": true, "list": [1, "a"], "none": null, "text": "x}}y" });
-        let nodes: BTreeMap<NodeId, NodeStatus> = BTreeMap::new();
+        let nodes: NodeStatuses = NodeStatuses::new();
         let scope = Scope {
             parameters: parameters.as_object().unwrap(),
             goal: &Value::Null,
