@@ -135,10 +135,12 @@ mod tests {
             ProcessReport::read(Path::new("/dev/null"), &Redactor::default()).is_err(),
             "no regular file"
         );
-        assert_eq!(
-            ProcessReport::read(Path::new("/nowhere"), &Redactor::default()),
-            Ok(ProcessReport::default())
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let in_folder = |name: &str| ProcessReport::read(&folder.path().join(name), &Redactor::default());
+        assert_eq!(in_folder("missing"), Ok(ProcessReport::default()));
+        std::fs::write(folder.path().join("file"), "{}").unwrap();
+        std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+        assert!(in_folder("file").is_ok() && in_folder("link").is_err(), "a link is not followed");
     }
 
     #[test]
