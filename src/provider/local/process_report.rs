@@ -2,14 +2,17 @@
 //! what it used up. None of it is a failure.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::model::{self, NextStep, NodeReason, Usage};
+use crate::model::{self, JsonMap, NextStep, NodeReason, Usage};
 use crate::provider::output::{Redactor, plain_line};
 use crate::provider::{Attempt, AttemptOutcome};
 
@@ -44,19 +47,27 @@ impl ProcessReport {
     /// # Errors
     /// What is wrong with it, as text.
     pub(super) fn read(path: &Path, redactor: &Redactor) -> Result<Self, String> {
-        // The process may have put anything there: a link would be read in its place, and a pipe would never end.
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Ok(found) if !found.is_file() => return Err(wrong("it is not a regular file")),
-            _ => {}
+        // The process may have put anything there, and one that it left behind may still do so: a link is not followed, and a
+        // pipe is not waited for. Judged once it is open, when it cannot be replaced any more.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Self::default()),
+            Err(Errno::LOOP) => return Err(wrong("it is not a regular file")),
+            opened => File::from(opened.map_err(|error| wrong(&error.to_string()))?),
+        };
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return Err(wrong("it is not a regular file"));
         }
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
+        let read = file.take(LONGEST + 1).read_to_string(&mut text);
         read.map_err(|error| wrong(&error.to_string()))?;
         if text.len() as u64 > LONGEST {
             return Err(wrong(&format!("it has more than {LONGEST} bytes")));
         }
-        let mut report: Self = serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
+        // As an object first: serde takes a list for a struct, too, and an empty one would say nothing.
+        let object: JsonMap = serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
+        let report = serde_json::from_value(Value::Object(object));
+        let mut report: Self = report.map_err(|error| wrong(&error.to_string()))?;
         // A negative sum would hide what others spent.
         if report.usage.and_then(|usage| usage.cost).is_some_and(|cost| !cost.is_finite() || cost < 0.0) {
             return Err(wrong("`usage.cost` must not be negative"));
@@ -124,10 +135,12 @@ mod tests {
             ProcessReport::read(Path::new("/dev/null"), &Redactor::default()).is_err(),
             "no regular file"
         );
-        assert_eq!(
-            ProcessReport::read(Path::new("/nowhere"), &Redactor::default()),
-            Ok(ProcessReport::default())
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let in_folder = |name: &str| ProcessReport::read(&folder.path().join(name), &Redactor::default());
+        assert_eq!(in_folder("missing"), Ok(ProcessReport::default()));
+        std::fs::write(folder.path().join("file"), "{}").unwrap();
+        std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+        assert!(in_folder("file").is_ok() && in_folder("link").is_err(), "a link is not followed");
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn the_environment_is_exactly_what_the_contract_says() {
     // Git must not walk up from the workspace, wherever that is.
     let ceiling = lines.iter().position(|line| line.starts_with("GIT_CEILING_DIRECTORIES=/")).unwrap();
     lines.remove(ceiling);
-    let paths = ["ARTIFACTS", "INPUTS", "OUTPUT"]
+    let paths = ["ARTIFACTS", "INPUTS", "OUTPUT", "RESULT"]
         .map(|name| *lines.iter().find(|line| line.starts_with(&format!("PLANSPEC_{name}=/"))).unwrap());
     assert_eq!(
         lines,
@@ -72,6 +72,7 @@ fn the_environment_is_exactly_what_the_contract_says() {
             "PLANSPEC_NAMESPACE=team",
             "PLANSPEC_NODE=build",
             paths[2],
+            paths[3],
             "PLANSPEC_RUN_ID=run-1",
             "PLANSPEC_WORK_KEY=uid/build/0",
             "TOKEN=***",
