@@ -37,9 +37,17 @@ impl Branches {
     /// # Errors
     /// Git; no commit; an invalid configuration; a branch that cannot hold the desired state.
     pub fn tips(&self) -> Result<BranchTips, EngineError> {
-        let tips = self.newest_tips()?;
+        let mut tips = self.newest_tips()?;
         let memory = self.memory(&status_ref(&tips.config))?;
-        let Some(lost) = memory.lost(self.repo(), &tips.desired, tips.status)? else {
+        let mut lost = memory.lost(self.repo(), memory.last(), &tips.desired, tips.status)?;
+        if lost.is_some() {
+            // Another process of this clone may have published and remembered a tip since the branch was read. What it
+            // remembers now, a reading from now on has to follow.
+            let last = memory.last();
+            tips = self.newest_tips()?;
+            lost = memory.lost(self.repo(), last, &tips.desired, tips.status)?;
+        }
+        let Some(lost) = lost else {
             if let Some(tip) = tips.status {
                 memory.keep(tip);
             }
@@ -67,9 +75,16 @@ impl Branches {
         desired: &Commit,
         tip: Option<ObjectId>,
     ) -> Result<(), EngineError> {
-        match self.memory(&status_ref(config))?.lost(self.repo(), desired, tip)? {
-            Some(lost) if !self.accepts_history() => Err(lost.refuse(&config.status_branch, tip)),
-            _ => Ok(()),
+        let memory = self.memory(&status_ref(config))?;
+        if self.accepts_history() || memory.lost(self.repo(), memory.last(), desired, tip)?.is_none() {
+            return Ok(());
+        }
+        // As in `tips`: only what was remembered before the branch was read is proof.
+        let last = memory.last();
+        let tip = self.newest_tips()?.status;
+        match memory.lost(self.repo(), last, desired, tip)? {
+            Some(lost) => Err(lost.refuse(&config.status_branch, tip)),
+            None => Ok(()),
         }
     }
 
@@ -132,14 +147,15 @@ impl StatusMemory {
         }
     }
 
-    /// What `tip` lost of what this clone saw last, if it does not follow from that.
+    /// What `tip` lost of `last`, which this clone saw, if it does not follow from that.
     pub(super) fn lost(
         &self,
         repo: &Repo,
+        last: Option<ObjectId>,
         desired: &Commit,
         tip: Option<ObjectId>,
     ) -> Result<Option<LostHistory>, EngineError> {
-        let Some(last) = self.last().filter(|last| Some(*last) != tip) else { return Ok(None) };
+        let Some(last) = last.filter(|last| Some(*last) != tip) else { return Ok(None) };
         if let Some(tip) = tip
             && repo.is_ancestor(last, tip)? == Some(true)
         {
