@@ -51,7 +51,7 @@ check_provenance() {
   case "$PLANSPEC_PROVENANCE" in
     required | "") ;;
     checksum)
-      printf '::notice title=planspec::%s is only compared with its checksum, as `provenance` asks\n' "${archive##*/}"
+      printf '::notice title=planspec::%s\n' "${archive##*/} is only compared with its checksum, as \`provenance\` asks"
       return
       ;;
     *) fail "the input \`provenance\` is \`required\` or \`checksum\`" ;;

@@ -12,7 +12,7 @@ switch() {
   case "$2" in
     true) arguments+=("--$1") ;;
     false | "") ;;
-    *) printf '::error title=planspec::the input `%s` is `true` or `false`\n' "$1" && exit 1 ;;
+    *) printf '::error title=planspec::%s\n' "the input \`$1\` is \`true\` or \`false\`" && exit 1 ;;
   esac
 }
 switch allow-mass-delete "$PLANSPEC_ALLOW_MASS_DELETE"
