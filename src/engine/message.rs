@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::capabilities::checked;
+use crate::engine::snapshot::lookup::checked;
 use crate::model::{NodeId, ResourceKey};
 use crate::plan::{CancelResult, Draft, after_poll, poll_applies};
 use crate::run::{AttemptName, AttemptReport, CompiledPlan};

@@ -56,12 +56,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         about: "belongs to a neighbour",
         reason: "what is shown to a person runs Git on commits of others; its reasons are about that alone",
     },
-    Exception {
-        rule: "a file is worth opening",
-        path: "src/plan/execution/task.rs",
-        about: "belongs to a neighbour",
-        reason: "one file per kind of node, as for externals and groups",
-    },
 ];
 
 /// The findings that stand, and the exceptions of this rule that nothing needs.

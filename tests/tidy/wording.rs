@@ -20,6 +20,8 @@ const HOSTS: &[&str] = &[
     "crates.io",
     "doc.rust-lang.org",
     "docs.github.com",
+    "docs.renovatebot.com",
+    "pre-commit.com",
     "example.com",
     "example.org",
     "example.net",

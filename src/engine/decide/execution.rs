@@ -9,7 +9,7 @@ use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::execution::active::terms;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::lookup::capabilities_of;
 use crate::index::Topic;
 use crate::model::{
     ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase,

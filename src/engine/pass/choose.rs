@@ -13,7 +13,7 @@ use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
 use crate::model::{Name, NodeId, NodeReason, ResourceKey};

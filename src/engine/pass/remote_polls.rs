@@ -12,7 +12,7 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::message::PollResult;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::capabilities::capabilities_of;
+use crate::engine::snapshot::lookup::capabilities_of;
 use crate::model::{NodeId, ResourceKey};
 use crate::plan::{CancelResult, RemoteWork};
 

@@ -11,7 +11,6 @@ use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::approved_target;
-use crate::engine::snapshot::capabilities::capabilities_of;
 use crate::engine::snapshot::child::child_progress;
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
@@ -24,13 +23,13 @@ use crate::model::{
     NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
-use crate::plan::capability::Capability;
+use crate::plan::capability::{Capability, check_outputs};
 use crate::plan::{
     ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee,
 };
 use crate::provider::Registry;
-use crate::run::CompiledPlan;
 use crate::run::gate::{GateDecision, void_message};
+use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
 
 /// The snapshot as planning sees it. A failure to read is kept, and ends the pass.
 pub(crate) struct SnapshotLookup<'a> {
@@ -282,4 +281,42 @@ pub(crate) fn usable(registry: &Registry, target: &BindingTarget) -> Result<(), 
     dynamic_assignee(&target.provider)?;
     let provider = registry.find(&target.provider).map_err(|error| error.to_string())?;
     provider.check(&target.provider, &target.config).map_err(|error| error.to_string())
+}
+
+/// The declared capabilities of a task.
+pub(crate) fn capabilities_of(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    node: NodeIx,
+) -> Result<Vec<Capability>, EngineError> {
+    let Some(node) = compiled.node(node) else { return Ok(Vec::new()) };
+    let mut capabilities = Vec::with_capacity(node.capability_refs.len());
+    for reference in &node.capability_refs {
+        // A plan's references are relative to the plan's namespace, not to that of the Execution.
+        let key = reference.key(Kind::Capability, &compiled.plan_key.namespace);
+        let Some(loaded) = snapshot.cached(&key)? else { continue };
+        if let Spec::Capability(spec) = &loaded.resource.spec {
+            let generation = snapshot.generation(&key, &loaded.declared)?;
+            capabilities.push(Capability { key, generation, spec: spec.clone() });
+        }
+    }
+    Ok(capabilities)
+}
+
+/// The end of an attempt, where its outputs have to be what the capabilities of the task promise.
+pub(crate) fn checked(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    node: NodeIx,
+    report: AttemptReport,
+) -> Result<AttemptReport, EngineError> {
+    let AttemptReport { outcome: AttemptOutcome::Succeeded { outputs }, evidence } = report else {
+        return Ok(report);
+    };
+    let outcome = match check_outputs(outputs, &capabilities_of(snapshot, compiled, node)?) {
+        Ok(outputs) => AttemptOutcome::Succeeded { outputs },
+        // Retryable: another attempt may give what was promised.
+        Err(message) => AttemptOutcome::failed(NodeReason::OutputInvalid, message),
+    };
+    Ok(AttemptReport { outcome, evidence })
 }

@@ -1,7 +1,6 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
 pub(crate) mod approved_target;
-pub(crate) mod capabilities;
 pub(crate) mod child;
 mod derived;
 pub(crate) mod gate_in_force;

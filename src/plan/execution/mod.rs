@@ -14,7 +14,6 @@ mod readiness;
 mod remote_work;
 mod repeat;
 mod reuse;
-mod task;
 
 use std::collections::HashMap;
 

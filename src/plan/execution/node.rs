@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::approval;
+use super::child::{self, plan_named};
 use super::context::PlanContext;
 use super::draft::{Dependency, Draft};
-use super::lookup::GateVerdict;
+use super::lookup::{GateVerdict, ProviderResolution};
 use super::readiness::{EdgeState, condition, edge_state};
-use super::{external, remote_work, repeat, task};
+use super::{external, remote_work, repeat};
 use crate::graph::NodeIx;
 use crate::model::{Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
 use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange};
@@ -120,7 +121,7 @@ fn plan_open(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         return repeat::plan_list(context, ix, node);
     }
     match node.kind {
-        NodeKind::Task => task::plan(context, ix, node),
+        NodeKind::Task => plan_task(context, ix, node),
         NodeKind::Gate => plan_gate(context, ix, node),
         NodeKind::External => external::plan(context, ix, node),
         NodeKind::Group => {}
@@ -170,6 +171,40 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             // What would run after the gate is part of what is asked, and shown with it.
             context.wait_for_all_bindings();
             context.block(&node.id, NodeReason::AwaitingApproval, message);
+        }
+    }
+}
+
+/// Plans a task that nobody works on: whether its next attempt may start, and who would do it.
+fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
+    let Some(state) = context.state(&node.id) else { return };
+    // These reasons end by a recorded decision alone. Anything else that blocks a task, such as a missing Binding, is
+    // tried again in each pass.
+    let waits_for_person = state.extensions.reason.is_some_and(|reason| {
+        reason.needs_decision() || matches!(reason, NodeReason::AwaitingPerson | NodeReason::InputRequired)
+    });
+    if state.phase == NodePhase::Blocked && waits_for_person {
+        return;
+    }
+    // Before the Binding is resolved: during a pause nothing of it would be used.
+    if let Some(at) = context.due(state).filter(|&at| at > context.now) {
+        // The time goes into the wait set, so no process has to live through the pause: any runner's next pass finds
+        // the node due.
+        context.draft.wake_at(at);
+        return;
+    }
+    match context.lookup.resolve(context.compiled(), ix) {
+        ProviderResolution::Bound(binding, target) => match plan_named(&target.provider) {
+            Some(named) => child::plan(context, ix, node, (binding, &target), named),
+            None if approval::hold_back(context, ix, node) => {}
+            None => context.offer(ix, node, binding, target),
+        },
+        ProviderResolution::Not(reason, message) => {
+            tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
+            // Before the block, and also when nothing new is recorded: what the Execution waits for is worked out anew
+            // in each pass.
+            context.wait_for_bindings(node);
+            context.block(&node.id, reason, message);
         }
     }
 }
