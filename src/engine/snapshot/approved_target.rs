@@ -25,13 +25,7 @@ pub(crate) fn approved_target(
     // As declared: whoever approves before a list is known approves the node, and with it each of its instances.
     let declared = compiled.declared(ix).filter(|(node, _)| node.kind == NodeKind::Task);
     let Some((node, ix)) = declared else { return Ok(None) };
-    let task = TaskToBind {
-        node,
-        plan: &compiled.plan_key,
-        plan_labels: &compiled.plan_labels,
-        execution: &compiled.spec,
-        namespace: &compiled.key.namespace,
-    };
+    let task = TaskToBind::of(compiled, node);
     let binding = match binding_for(&task) {
         Some(key) => snapshot.cached(&key)?,
         None => None,

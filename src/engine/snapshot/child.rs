@@ -23,13 +23,7 @@ pub(crate) fn bound_plan(
     node: NodeIx,
 ) -> Result<Option<Name>, EngineError> {
     let Some(entry) = compiled.node(node) else { return Ok(None) };
-    let task = TaskToBind {
-        node: entry,
-        plan: &compiled.plan_key,
-        plan_labels: &compiled.plan_labels,
-        execution: &compiled.spec,
-        namespace: &compiled.key.namespace,
-    };
+    let task = TaskToBind::of(compiled, entry);
     let loaded = binding_for(&task).map(|key| snapshot.cached(&key)).transpose()?.flatten();
     // The last valid version of a broken one may come from the status branch, and says what is run (Invariant 14).
     let loaded = loaded.filter(|loaded| loaded.declared.quarantined.is_none());

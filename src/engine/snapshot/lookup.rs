@@ -140,13 +140,7 @@ impl PlanLookup for SnapshotLookup<'_> {
         let Some((entry, node)) = compiled.declared(node) else {
             return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
         };
-        let task = TaskToBind {
-            node: entry,
-            plan: &compiled.plan_key,
-            plan_labels: &compiled.plan_labels,
-            execution: &compiled.spec,
-            namespace: &compiled.key.namespace,
-        };
+        let task = TaskToBind::of(compiled, entry);
         let binding = binding_for(&task).and_then(|key| self.binding(&key));
         if let Some(why) = binding.as_ref().and_then(|binding| self.doubt(&compiled.key, binding)) {
             return ProviderResolution::Not(NodeReason::Unbound, why);

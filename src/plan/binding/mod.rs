@@ -10,6 +10,7 @@ use crate::model::{
     BindingRule, BindingSelector, BindingSpec, BindingStrategy, BindingTarget, ExecutionSpec, Kind, Name,
     Node, Reference, ResourceKey, StringMap,
 };
+use crate::run::CompiledPlan;
 
 /// The name of the Binding that is used when an execution names none.
 pub(crate) const DEFAULT_BINDING: &str = "default";
@@ -27,6 +28,19 @@ pub(crate) struct TaskToBind<'a> {
     pub execution: &'a ExecutionSpec,
     /// The namespace of the execution.
     pub namespace: &'a Name,
+}
+
+impl<'a> TaskToBind<'a> {
+    /// A node of the plan of an Execution.
+    pub(crate) fn of(compiled: &'a CompiledPlan, node: &'a Node) -> Self {
+        Self {
+            node,
+            plan: &compiled.plan_key,
+            plan_labels: &compiled.plan_labels,
+            execution: &compiled.spec,
+            namespace: &compiled.key.namespace,
+        }
+    }
 }
 
 /// A Binding as it stands now: bindings are resolved late (Invariant 9).

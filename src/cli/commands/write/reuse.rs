@@ -143,13 +143,7 @@ impl PlanLookup for ReusePreview<'_> {
         let Some(node) = compiled.node(node) else {
             return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
         };
-        let task = TaskToBind {
-            node,
-            plan: &compiled.plan_key,
-            plan_labels: &compiled.plan_labels,
-            execution: &compiled.spec,
-            namespace: &compiled.key.namespace,
-        };
+        let task = TaskToBind::of(compiled, node);
         let found = binding_for(&task).and_then(|key| self.found(&key));
         let view = match &found {
             Some((Spec::Binding(spec), generation)) => Some(BindingView { spec, generation: *generation }),
