@@ -190,7 +190,7 @@ pub(crate) fn expand(
 }
 
 /// A repeated node and all that is below it.
-fn below<'g>(root: &'g Node, by_id: &HashMap<&NodeId, &'g Node>) -> Vec<&'g Node> {
+pub(crate) fn below<'g>(root: &'g Node, by_id: &HashMap<&NodeId, &'g Node>) -> Vec<&'g Node> {
     let mut found: Vec<&Node> = vec![root];
     let mut next = 0;
     while let Some(node) = found.get(next).copied() {

@@ -13,7 +13,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
 
 pub(crate) use self::error::GraphError;
-pub(crate) use self::expand::{Expansion, ItemList, NodeInstance, expand};
+pub(crate) use self::expand::{Expansion, ItemList, NodeInstance, below, expand};
 pub(crate) use self::walk::cycles;
 use crate::model::{EdgeType, Node, NodeId, NodeKind, PlanGraph};
 

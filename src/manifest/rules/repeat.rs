@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::graph::{GraphError, Topology, expand};
+use crate::graph::{GraphError, Topology, below, expand};
 use crate::manifest::codes;
 use crate::manifest::problem::Problem;
 use crate::model::{ForEachItems, INDEX, MAX_INSTANCES, Node, NodeId, PlanGraph};
@@ -28,8 +28,9 @@ pub(super) fn check(graph: &PlanGraph, is_sound: bool, problems: &mut Vec<Proble
     if !any {
         return;
     }
-    nesting(graph, problems);
-    names(graph, problems);
+    let by_id = graph.nodes.iter().map(|node| (&node.id, node)).collect();
+    nesting(graph, &by_id, problems);
+    names(graph, &by_id, problems);
     // What was found already would be found again in the graph with its instances.
     if is_sound && problems.len() == before {
         instances(graph, problems);
@@ -104,10 +105,10 @@ fn written(node: &Node, items: &[Value], at: &str, problems: &mut Vec<Problem>) 
 }
 
 /// A repeated node within another one, which would need instances of instances.
-fn nesting(graph: &PlanGraph, problems: &mut Vec<Problem>) {
+fn nesting(graph: &PlanGraph, by_id: &HashMap<&NodeId, &Node>, problems: &mut Vec<Problem>) {
     let mut around: HashMap<&NodeId, &NodeId> = HashMap::new();
     for root in graph.nodes.iter().filter(|node| node.is_repeated()) {
-        for member in below(graph, root) {
+        for member in below(root, by_id) {
             let index = graph.nodes.iter().position(|node| node.id == member.id).unwrap_or_default();
             if let Some(other) = around.insert(&member.id, &root.id).filter(|other| **other != root.id) {
                 let message =
@@ -121,28 +122,12 @@ fn nesting(graph: &PlanGraph, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A node and all that is below it.
-fn below<'g>(graph: &'g PlanGraph, root: &'g Node) -> Vec<&'g Node> {
-    let by_id: HashMap<&NodeId, &Node> = graph.nodes.iter().map(|node| (&node.id, node)).collect();
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(node) = found.get(next).copied() {
-        next += 1;
-        for child in node.children.iter().filter_map(|child| by_id.get(child)) {
-            if !found.iter().any(|known| known.id == child.id) {
-                found.push(child);
-            }
-        }
-    }
-    found
-}
-
 /// The ids of instances: valid, and nobody else's.
-fn names(graph: &PlanGraph, problems: &mut Vec<Problem>) {
+fn names(graph: &PlanGraph, by_id: &HashMap<&NodeId, &Node>, problems: &mut Vec<Problem>) {
     let index: HashMap<&str, usize> =
         graph.nodes.iter().enumerate().map(|(index, node)| (node.id.as_str(), index)).collect();
     for (at, root) in graph.nodes.iter().enumerate().filter(|(_, node)| node.is_repeated()) {
-        let members = below(graph, root);
+        let members = below(root, by_id);
         let count = root.written_items().map_or(root.max_items(), |items| items.len());
         if count.saturating_mul(members.len()) > MAX_INSTANCES {
             let message = format!(
