@@ -37,6 +37,11 @@ impl Repo {
     /// # Errors
     /// When the remote cannot be read, or does not have them either.
     pub fn fetch_promised(&self, ids: impl Iterator<Item = ObjectId>) -> Result<(), GitError> {
+        let mut ids = ids.peekable();
+        // Asked in every pass, and mostly nothing changed: the configuration need not be read for that.
+        if ids.peek().is_none() {
+            return Ok(());
+        }
         let Some(remote) = self.promisor()? else { return Ok(()) };
         let odb = self.odb()?;
         // Without a look for new packs at every object that is not here: most are not.
