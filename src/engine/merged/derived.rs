@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::UID_NAMESPACE;
 use crate::model::{
-    DerivedExecution, ExecutionSpec, Kind, Origin, Reference, Resource, ResourceKey, ScheduleSpec, Spec,
+    DerivedExecution, ExecutionSpec, Origin, Reference, Resource, ResourceKey, ScheduleSpec, Spec,
 };
+use crate::plan::goal::{PlanView, is_meant_for};
 use crate::plan::recurrence::scheduled_spec;
 use crate::run::cron::CronTimes;
 
@@ -63,13 +64,10 @@ fn plan_of(
     }
     let key = plan.key();
     let serves = goal.is_some_and(|goal| match (&goal.spec, &plan.spec) {
-        (Spec::Goal(spec), Spec::Plan(named)) => match &spec.plan_selector {
-            Some(selector) => selector.matches(&plan.metadata.labels),
-            None => {
-                let goal_ref = named.goal_ref.as_ref().map(|to| to.key(Kind::Goal, &key.namespace));
-                goal_ref.as_ref() == Some(&goal.key())
-            }
-        },
+        (Spec::Goal(spec), Spec::Plan(named)) => {
+            let view = PlanView::of(&key, &plan.metadata.labels, named, true);
+            is_meant_for(&view, &goal.key(), spec)
+        }
         _ => false,
     });
     if !serves {
@@ -89,7 +87,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{Name, NodeId};
+    use crate::model::{Kind, Name, NodeId};
 
     const OWNER_UID: &str = "6f9619ff-8b86-5011-b42d-00cf4fc964ff";
 
@@ -176,5 +174,8 @@ mod tests {
         let labels = json!({ "labels": { "for": "it" } });
         assert!(expected(&two, &owner, &plan(&labels, None), Some(&selecting)).is_ok());
         assert!(expected(&two, &owner, &plan(&json!({}), Some("done")), Some(&selecting)).is_err());
+        // Labels reach no further than the namespace: otherwise any team could offer a plan for another team's goal.
+        let elsewhere = plan(&json!({ "labels": { "for": "it" }, "namespace": "other" }), None);
+        assert!(expected(&two, &owner, &elsewhere, Some(&selecting)).is_err());
     }
 }

@@ -4,5 +4,5 @@ mod select;
 mod status;
 mod version;
 
-pub(crate) use select::{GoalView, PlanView, select_plan};
+pub(crate) use select::{GoalView, PlanView, is_meant_for, select_plan};
 pub(crate) use status::{RunView, deadline, goal_status};

@@ -108,7 +108,8 @@ impl fmt::Display for PlanRank {
 /// Among what is left the first by name wins, so that every runner chooses alike.
 #[must_use]
 pub(crate) fn select_plan(goal: &GoalView<'_>, plans: &[PlanView<'_>]) -> Selection {
-    let mut meant: Vec<&PlanView<'_>> = plans.iter().filter(|plan| is_meant_for(plan, goal)).collect();
+    let mut meant: Vec<&PlanView<'_>> =
+        plans.iter().filter(|plan| is_meant_for(plan, goal.key, goal.spec)).collect();
     // The plans come from the index in no promised order, and the list of candidates ends up in a message that is
     // recorded.
     meant.sort_by(|a, b| a.key.cmp(b.key));
@@ -141,15 +142,17 @@ pub(crate) fn select_plan(goal: &GoalView<'_>, plans: &[PlanView<'_>]) -> Select
     Selection { plan: active.cloned(), candidates }
 }
 
-fn is_meant_for(plan: &PlanView<'_>, goal: &GoalView<'_>) -> bool {
-    match &goal.spec.plan_selector {
+/// Whether a plan may serve a goal at all; which of several does is for [`select_plan`].
+#[must_use]
+pub(crate) fn is_meant_for(plan: &PlanView<'_>, key: &ResourceKey, goal: &GoalSpec) -> bool {
+    match &goal.plan_selector {
         // Labels reach no further than the namespace: otherwise any team could offer a plan for another team's goal by
         // giving it the right labels.
-        Some(selector) => plan.key.namespace == goal.key.namespace && selector.matches(plan.labels),
+        Some(selector) => plan.key.namespace == key.namespace && selector.matches(plan.labels),
         None => {
             // A `goalRef` may cross namespaces, because it names its goal in full; the reference is relative to the
             // plan that holds it.
-            plan.goal_ref.is_some_and(|reference| reference.key(Kind::Goal, &plan.key.namespace) == *goal.key)
+            plan.goal_ref.is_some_and(|reference| reference.key(Kind::Goal, &plan.key.namespace) == *key)
         }
     }
 }
