@@ -77,6 +77,20 @@ fn a_failure_is_tried_again_as_an_execution_of_its_own() {
     assert_eq!((stage.node("run", "load").attempt, stage.trace("trace")), (2, vec!["two-3".to_owned()]));
 }
 
+/// A rule that names a node holds for all its instances, also where it is asked who may be behind an Execution.
+#[test]
+fn each_instance_of_a_repeated_node_is_done_by_an_execution_of_its_own() {
+    let fields = json!({ "forEach": { "items": [3, 4] }, "inputs": { "n": "${{ item }}" } });
+    let stage = nested("echo v=five >> \"$PLANSPEC_OUTPUT\"", &fields);
+    stage.reconcile(&[]);
+    for (index, sum) in ["five-3", "five-4"].into_iter().enumerate() {
+        let child = stage.status(&format!("run-load-{index}"));
+        assert_eq!(child.phase, ExecutionPhase::Succeeded, "{child:?}");
+        assert_eq!(stage.node("run", &format!("load-{index}")).outputs["sum"], sum);
+    }
+    assert_eq!(stage.node("run", "load").phase, NodePhase::Succeeded);
+}
+
 #[test]
 fn a_failure_for_good_fails_the_node() {
     let stage = nested("exit 3", &json!({}));

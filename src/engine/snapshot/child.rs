@@ -22,7 +22,8 @@ pub(crate) fn bound_plan(
     compiled: &CompiledPlan,
     node: NodeIx,
 ) -> Result<Option<Name>, EngineError> {
-    let Some(entry) = compiled.node(node) else { return Ok(None) };
+    // As declared: what is bound to a repeated node is bound to all its instances.
+    let Some((entry, _)) = compiled.declared(node) else { return Ok(None) };
     let task = TaskToBind::of(compiled, entry);
     let loaded = binding_for(&task).map(|key| snapshot.cached(&key)).transpose()?.flatten();
     // The last valid version of a broken one may come from the status branch, and says what is run (Invariant 14).

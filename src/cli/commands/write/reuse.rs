@@ -140,7 +140,7 @@ impl ReusePreview<'_> {
 
 impl PlanLookup for ReusePreview<'_> {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
-        let Some(node) = compiled.node(node) else {
+        let Some((node, _)) = compiled.declared(node) else {
             return ProviderResolution::Not(NodeReason::Unbound, "the node is not in the plan".to_owned());
         };
         let task = TaskToBind::of(compiled, node);
