@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::Remote;
 use super::outage::RemoteAccess;
+use super::{FETCH, Remote};
 use crate::git::command::GitOutput;
 use crate::git::refs::{OwnLock, PATIENCE, explain, lock_file};
 use crate::git::{GitError, ObjectId, Repo};
@@ -114,20 +114,8 @@ impl Remote {
         depth: Option<u32>,
         lock: Option<&OwnLock>,
     ) -> Result<GitOutput, GitError> {
-        let mut program = self.program().args([
-            "fetch",
-            "--quiet",
-            // Tags would come with their commits, whatever references were asked for.
-            "--no-tags",
-            // The user's own `git pull` reads this file.
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--no-auto-maintenance",
-            "--no-show-forced-updates",
-            // The user's configuration may prune or map references; only the given pairs may change.
-            "--no-prune",
-            "--refmap=",
-        ]);
+        // The user's configuration may map references; only the given pairs may change.
+        let mut program = self.program().args(FETCH).args(["--refmap="]);
         if let Some(depth) = depth {
             program = program.args([format!("--depth={depth}")]);
         }

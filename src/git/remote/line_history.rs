@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::Remote;
 use super::clone::create;
 use super::outage::RemoteAccess;
+use super::{FETCH, Remote};
 use crate::git::{GitError, ObjectId, Repo};
 
 /// Where the newest fetched commit is kept, so that the next fetch brings only what is newer.
@@ -46,19 +46,9 @@ impl Remote {
     }
 
     fn fetch_commits(&self, store: &Repo, tip: ObjectId, depth: LineDepth) -> Result<(), GitError> {
-        let mut program = self.program_in(store.common_dir()).args([
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--no-auto-maintenance",
-            "--no-show-forced-updates",
-            "--no-prune",
-            "--refmap=",
-            // A remote that cannot filter says so and sends everything.
-            if depth.trees { "--filter=blob:none" } else { "--filter=tree:0" },
-        ]);
+        // A remote that cannot filter says so and sends everything.
+        let filter = if depth.trees { "--filter=blob:none" } else { "--filter=tree:0" };
+        let mut program = self.program_in(store.common_dir()).args(FETCH).args(["--refmap=", filter]);
         if depth.trees {
             // Its commits may be here, without their trees.
             program = program.args(["--refetch"]);

@@ -28,6 +28,21 @@ pub use self::push::PushResult;
 
 use self::outage::{Connection, RemoteAccess};
 
+/// `git fetch` for a program that names what it wants, whatever the user's configuration says.
+const FETCH: [&str; 8] = [
+    "fetch",
+    "--quiet",
+    // Tags would come with their commits, whatever references were asked for.
+    "--no-tags",
+    // The user's own `git pull` reads this file.
+    "--no-write-fetch-head",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-show-forced-updates",
+    // The user's configuration may prune references; only those that are named may change.
+    "--no-prune",
+];
+
 /// How to talk to a remote.
 #[derive(Clone)]
 pub struct RemoteOptions {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use git2::OdbLookupFlags;
 
 use super::outage::RemoteAccess;
-use super::{Remote, RemoteOptions};
+use super::{FETCH, Remote, RemoteOptions};
 use crate::git::{GitError, ObjectId, Repo};
 
 /// How many levels of directories are fetched one after the other, where trees were left out as well.
@@ -92,16 +92,8 @@ impl Remote {
         let input = ids.iter().map(|id| format!("{id}\n")).collect::<String>();
         self.patiently(RemoteAccess::Read, || {
             // As `git` itself does it: no negotiation, since nothing that is here helps with an object that is not.
-            let program =
-                self.program().args(["-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet"]).args([
-                    "--no-tags",
-                    "--no-write-fetch-head",
-                    "--no-recurse-submodules",
-                    "--no-auto-maintenance",
-                    "--filter=blob:none",
-                    "--stdin",
-                    &self.target,
-                ]);
+            let program = self.program().args(["-c", "fetch.negotiationAlgorithm=noop"]).args(FETCH);
+            let program = program.args(["--filter=blob:none", "--stdin", &self.target]);
             let output = self.finish(program.input(input.clone().into_bytes()))?;
             if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
         })
