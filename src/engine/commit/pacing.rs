@@ -14,6 +14,7 @@ pub(crate) struct PushLimiter {
     burst: f64,
     per_second: f64,
     last: Instant,
+    pushed: Option<Instant>,
     /// Before this time it is another runner's turn.
     not_before: Option<Instant>,
 }
@@ -25,7 +26,14 @@ impl PushLimiter {
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
         // No host counts what happens in a local repository.
-        remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now(), not_before: None })
+        remote.then(|| Self {
+            tokens: burst,
+            burst,
+            per_second,
+            last: Instant::now(),
+            pushed: None,
+            not_before: None,
+        })
     }
 
     /// Takes in other limits, with what is left of the budget.
@@ -64,8 +72,26 @@ impl PushLimiter {
         }
     }
 
+    /// Whether there are too few tokens for every runner to push twice: once for what it begins and once for what came of
+    /// it.
+    pub(crate) fn is_scarce(&mut self, now: Instant, runners: usize) -> bool {
+        self.pause(now);
+        self.tokens < 2.0 * runners as f64
+    }
+
+    /// How long it takes until each of so many runners has had a token.
+    pub(crate) fn round(&self, runners: usize) -> Duration {
+        Duration::from_secs_f64(runners as f64 / self.per_second)
+    }
+
+    /// When it last took the token for a push.
+    pub(crate) fn pushed(&self) -> Option<Instant> {
+        self.pushed
+    }
+
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
+        self.pushed = Some(now);
         self.pause(now);
         // Never below zero: renewals go out without a token, and a debt from them would silence the runner
         // for minutes.
@@ -183,6 +209,16 @@ mod tests {
         let mut old = limiter();
         old.replay(&[seconds(299); 30]);
         assert_eq!(old.pause(Instant::now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn tokens_are_scarce_when_not_everybody_gets_two() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        assert!(!limiter.is_scarce(now, 15));
+        limiter.take(now);
+        assert!(limiter.is_scarce(now, 15) && !limiter.is_scarce(now, 14));
+        assert_eq!(limiter.round(16), seconds(160));
     }
 
     #[test]
