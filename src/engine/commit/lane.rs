@@ -13,7 +13,7 @@ use super::builder::CommitBuilder;
 use super::pacing::{CommitPacer, PushLimiter};
 use super::publisher::Publisher;
 use super::refusals::Refusals;
-use super::turns::OtherRunners;
+use super::turns::Turns;
 use crate::config::Config;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
@@ -42,8 +42,8 @@ pub(crate) struct CommitLane {
     bases: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     races: u32,
     refusals: Refusals,
-    /// Who else pushes to the remote.
-    others: OtherRunners,
+    /// Who pushed to the remote, and when.
+    turns: Turns,
     /// How often this runner drew for its turn.
     draws: u64,
     dashboard_at: Option<Instant>,
@@ -61,7 +61,7 @@ impl CommitLane {
             bases: BTreeMap::new(),
             races: 0,
             refusals: Refusals::default(),
-            others: OtherRunners::default(),
+            turns: Turns::default(),
             draws: 0,
             dashboard_at: None,
             moved_at: Instant::now(),
@@ -142,26 +142,21 @@ impl CommitLane {
     /// How many runners share the budget of pushes, this one included.
     pub(crate) fn runners(&mut self) -> usize {
         let window = self.limiter.as_ref().map(PushLimiter::window).unwrap_or_default();
-        self.others.count(window, Instant::now()) + 1
+        self.turns.runners(window, Instant::now())
     }
 
-    /// Whether the budget of pushes does not last for all runners that share it.
-    pub(crate) fn is_scarce(&mut self) -> bool {
+    /// How long it takes until the next push of this runner, when everybody has a turn; nothing while there are tokens for
+    /// all.
+    pub(crate) fn until_turn(&mut self) -> Duration {
         let runners = self.runners();
-        self.limiter.as_mut().is_some_and(|limiter| limiter.is_scarce(Instant::now(), runners))
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        if limiter.is_scarce(Instant::now(), runners) { limiter.round(runners) } else { Duration::ZERO }
     }
 
-    /// How long this runner leaves the budget to the others, where it does not last for all: a round after its last push.
+    /// How long this runner leaves the budget to the others, where it does not last for all.
     pub(crate) fn courtesy(&mut self) -> Duration {
         let round = self.until_turn();
-        let pushed = self.limiter.as_ref().and_then(PushLimiter::pushed);
-        pushed.filter(|_| self.runners() > 1).map_or(Duration::ZERO, |at| round.saturating_sub(at.elapsed()))
-    }
-
-    /// How long it takes until the next push of this runner, when everybody has a turn; nothing while there are tokens for all.
-    pub(crate) fn until_turn(&mut self) -> Duration {
-        let (scarce, runners) = (self.is_scarce(), self.runners());
-        self.limiter.as_ref().filter(|_| scarce).map_or(Duration::ZERO, |limiter| limiter.round(runners))
+        self.turns.courtesy(round, Instant::now())
     }
 
     /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
@@ -187,7 +182,7 @@ impl CommitLane {
                 continue;
             }
             if let Some(by) = by {
-                self.others.note(&by, Duration::ZERO, Instant::now());
+                self.turns.others_pushed(by, Instant::now());
             }
             pushes += usize::from(is_counted(&commit));
         }
@@ -195,7 +190,7 @@ impl CommitLane {
             debug!(pushes, "other runners pushed");
             // Another lot each time, or the runner with the lowest hash would win every round.
             self.draws = self.draws.wrapping_add(1);
-            limiter.count_others(pushes, Instant::now(), draw(runner, self.draws));
+            limiter.count_others(pushes, Instant::now(), self.turns.place(draw(runner, self.draws)));
         }
         Ok(())
     }
@@ -266,6 +261,7 @@ impl CommitLane {
         self.pacer.took(begun);
         self.races = 0;
         self.moved_at = Instant::now();
+        self.turns.pushed(self.moved_at);
     }
 
     /// Counts a lost race. How long to wait before the next try: losers must not meet again at the same moment, and

@@ -14,7 +14,6 @@ pub(crate) struct PushLimiter {
     burst: f64,
     per_second: f64,
     last: Instant,
-    pushed: Option<Instant>,
     /// Before this time it is another runner's turn.
     not_before: Option<Instant>,
 }
@@ -26,14 +25,7 @@ impl PushLimiter {
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
         // No host counts what happens in a local repository.
-        remote.then(|| Self {
-            tokens: burst,
-            burst,
-            per_second,
-            last: Instant::now(),
-            pushed: None,
-            not_before: None,
-        })
+        remote.then(|| Self { tokens: burst, burst, per_second, last: Instant::now(), not_before: None })
     }
 
     /// Takes in other limits, with what is left of the budget.
@@ -84,14 +76,8 @@ impl PushLimiter {
         Duration::from_secs_f64(runners as f64 / self.per_second)
     }
 
-    /// When it last took the token for a push.
-    pub(crate) fn pushed(&self) -> Option<Instant> {
-        self.pushed
-    }
-
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
-        self.pushed = Some(now);
         self.pause(now);
         // Never below zero: renewals go out without a token, and a debt from them would silence the runner
         // for minutes.
