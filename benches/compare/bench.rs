@@ -11,6 +11,8 @@ pub(crate) struct Bench {
     /// The numbers of manifests, ascending.
     sizes: Vec<usize>,
     only: Vec<String>,
+    /// The share of the work that is done where the numbers of manifests play no part: less than 1 to try a row out.
+    scale: f64,
     /// How often everything is measured.
     pub(crate) rounds: usize,
     planspec: PathBuf,
@@ -20,7 +22,7 @@ pub(crate) struct Bench {
     used: Cell<usize>,
 }
 
-const USAGE: &str = "arguments: [--size 1000,10000,100000] [--only NAME]… [--rounds 5] [--peer PATH of planspec 0.1.0] \
+const USAGE: &str = "arguments: [--size 1000,10000,100000] [--only NAME]… [--scale 1] [--rounds 5] [--peer PATH of planspec 0.1.0] \
 [--planspec PATH] [--keep DIR for generated repositories]";
 
 impl Bench {
@@ -29,6 +31,7 @@ impl Bench {
         let mut bench = Self {
             sizes: vec![1_000, 10_000, 100_000],
             only: Vec::new(),
+            scale: 1.0,
             rounds: 5,
             planspec: PathBuf::from(env!("CARGO_BIN_EXE_planspec")),
             peer: std::env::var_os("PLANSPEC_PEER").map(PathBuf::from),
@@ -49,6 +52,7 @@ impl Bench {
                     bench.sizes.sort_unstable();
                 }
                 "--only" => bench.only.push(value),
+                "--scale" => bench.scale = value.parse().context(USAGE)?,
                 "--rounds" => bench.rounds = value.parse::<usize>().context(USAGE)?.max(1),
                 "--peer" => bench.peer = Some(value.into()),
                 "--planspec" => bench.planspec = std::path::absolute(value)?,
@@ -80,6 +84,11 @@ impl Bench {
     /// The largest number.
     pub(crate) fn large(&self) -> usize {
         self.sizes[self.sizes.len() - 1]
+    }
+
+    /// A number of tasks, Executions or runners, scaled.
+    pub(crate) fn scaled(&self, number: usize) -> usize {
+        ((number as f64 * self.scale).round() as usize).max(1)
     }
 
     /// Where repositories are made; those in the folder of `--keep` are found again by the next run.

@@ -10,6 +10,7 @@ mod graphs;
 mod manifests;
 mod measure;
 mod reconciles;
+mod remotes;
 mod repository;
 mod table;
 mod validates;
@@ -25,13 +26,18 @@ type Work = fn(&Bench, &mut Table) -> Result<()>;
 fn main() -> Result<()> {
     let bench = Bench::from_arguments(std::env::args().skip(1))?;
     let mut table = Table::default();
-    let works: [(&str, Work); 6] = [
+    let works: [(&str, Work); 11] = [
         ("validate-files", validates::files),
         ("validate-commit", validates::commit),
         ("idle", reconciles::idle),
         ("one-goal", reconciles::one_goal),
         ("tasks", graphs::tasks),
         ("chain", graphs::chain),
+        ("chain-length", graphs::chain_length),
+        ("wide", graphs::wide),
+        ("remote-chain", remotes::chain),
+        ("remote-many", remotes::many),
+        ("runners", remotes::runners),
     ];
     for (name, work) in works {
         if bench.wants(name) {

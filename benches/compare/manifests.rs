@@ -172,3 +172,32 @@ pub(crate) fn tasks(count: usize, chained: bool, checkout: bool) -> Vec<File> {
         .map(|(name, content)| File { path: format!("{name}.yaml"), content })
         .into()
 }
+
+/// `executions` Executions of one Plan, a chain of `tasks` tasks that run `command`; `config` is `.planspec.yaml`.
+pub(crate) fn chains(executions: usize, tasks: usize, command: &str, config: &str) -> Vec<File> {
+    let head = |kind: &str, name: &str| {
+        format!(
+            "---\napiVersion: planspec.io/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: bench\nspec:\n"
+        )
+    };
+    let mut text = head("Plan", "chain") + "  description: A chain\n  graph:\n    nodes:\n";
+    for number in 0..tasks {
+        let _ = write!(text, "      - id: t{number}\n        kind: Task\n");
+        if number > 0 {
+            let _ = writeln!(text, "        dependsOn: [t{}]", number - 1);
+        }
+    }
+    text += &head("Binding", "chain");
+    let _ = write!(
+        text,
+        "  rules:\n    - selector:\n        planRef:\n          name: chain\n      target:\n        provider: tool://sleep\n        \
+         config:\n          command: \"{command}\"\n          checkout: false\n"
+    );
+    for number in 0..executions {
+        text += &head("Execution", &format!("e{number:03}"));
+        text += "  planRef:\n    name: chain\n  bindingRef:\n    name: chain\n";
+    }
+    let manifests = File { path: "chains.yaml".to_owned(), content: text };
+    let config = File { path: ".planspec.yaml".to_owned(), content: config.to_owned() };
+    vec![manifests, config]
+}

@@ -1,13 +1,15 @@
 //! Many reconcilers on one bare remote: every attempt of every node starts exactly once, all of them finish, and none
 //! complains. And a push whose acknowledgement is lost.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use planspec::model::ExecutionPhase;
+use planspec::model::{ExecutionPhase, Kind};
 use serde_json::Value;
 
 use crate::engine_rig::{
-    Graph, STATUS, Stage, bindings, check_history, check_trace, execution, status_in, yaml,
+    Graph, STATUS, Stage, bindings, check_history, check_trace, execution, record_in, status_in, yaml,
 };
 use crate::git_server::GitServer;
 
@@ -82,6 +84,52 @@ fn reconcilers_in_one_repository_share_the_work() {
     }
     stage.environment.git(&["push", "--quiet", &server.file_url(), STATUS]).succeeds();
     check_all_done(&stage, &server, &names, 24);
+}
+
+/// A budget of 8 pushes and then one each second, for all runners together: too little for each of them to publish every claim.
+#[test]
+fn runners_on_one_remote_take_turns_with_the_budget_of_pushes() {
+    const RUNNERS: usize = 4;
+    const BURST: u64 = 8;
+    let server = GitServer::new();
+    let config = format!("lease: {{duration: 5m}}\npublish: {{burst: {BURST}, perMinute: 60}}\njobs: 1\n");
+    let stage = Stage::new(&config, &[]);
+    let key = format!("{}; sleep 0.2", Stage::leaves_its_key(&stage.outside("trace")));
+    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key).task("c", &["b"], &key);
+    let names: Vec<String> = (0..32).map(|number| format!("work-{number}")).collect();
+    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
+    documents.extend(names.iter().map(|name| execution(name, "work")));
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clones: Vec<PathBuf> =
+        (0..RUNNERS).map(|number| stage.clone_to(&server.file_url(), &format!("clone-{number}"))).collect();
+    let begun = Instant::now();
+    let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &["--watch", "1s"])).collect();
+    let bare = server.bare();
+    let is_over = |name: &String| {
+        let record = record_in(&bare, Kind::Execution, name);
+        record.is_some_and(|record| record.execution().unwrap().phase.is_terminal())
+    };
+    stage.wait_until("every Execution has ended", || names.iter().all(is_over));
+    let seconds = begun.elapsed().as_secs() + 1;
+    let count = ["rev-list", "--count", STATUS];
+    let pushes: u64 = stage.environment.git_in(&bare, &count).succeeds().stdout.trim().parse().unwrap();
+    for runner in &mut runners {
+        runner.signal(rustix::process::Signal::TERM);
+        runner.succeeds();
+    }
+    // Each may have pushed once before it had read what the others did.
+    assert!(pushes <= BURST + seconds + RUNNERS as u64, "{pushes} pushes in {seconds} s");
+    let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    for name in &names {
+        for node in status_in(&bare, name).node_statuses.values() {
+            *done.entry(node.extensions.runner.clone().unwrap()).or_default() += 1;
+        }
+    }
+    // A quarter of a fair share: how soon a runner begins is up to the machine.
+    let least = names.len() * 3 / RUNNERS / 4;
+    assert!(done.len() == RUNNERS && done.values().all(|&nodes| nodes >= least), "{done:?}");
+    check_all_done(&stage, &server, &names, names.len() * 3);
 }
 
 #[test]

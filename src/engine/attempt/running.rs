@@ -164,6 +164,13 @@ impl Attempts {
         most.saturating_sub(self.running.len() + self.claimed.len())
     }
 
+    /// How many attempts will probably end here within `span`.
+    pub(crate) fn within(&self, span: Duration) -> usize {
+        // As long as none has ended, how long one takes is unknown, and one for each slot is no risk.
+        let per_slot = self.mean.map_or(1.0, |mean| span.as_secs_f64() / mean.as_secs_f64().max(0.001));
+        (per_slot * self.jobs as f64).ceil().min(100_000.0) as usize
+    }
+
     /// Whether what is claimed probably keeps every slot busy for longer than `span`.
     pub(crate) fn last_for(&self, span: Duration) -> bool {
         let per_slot = self.claimed.len() as f64 / self.jobs as f64;

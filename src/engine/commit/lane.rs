@@ -13,6 +13,7 @@ use super::builder::CommitBuilder;
 use super::pacing::{CommitPacer, PushLimiter};
 use super::publisher::Publisher;
 use super::refusals::Refusals;
+use super::turns::Turns;
 use crate::config::Config;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
@@ -41,6 +42,8 @@ pub(crate) struct CommitLane {
     bases: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
     races: u32,
     refusals: Refusals,
+    /// Who pushed to the remote, and when.
+    turns: Turns,
     /// How often this runner drew for its turn.
     draws: u64,
     dashboard_at: Option<Instant>,
@@ -58,6 +61,7 @@ impl CommitLane {
             bases: BTreeMap::new(),
             races: 0,
             refusals: Refusals::default(),
+            turns: Turns::default(),
             draws: 0,
             dashboard_at: None,
             moved_at: Instant::now(),
@@ -135,6 +139,26 @@ impl CommitLane {
         self.limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.pause(Instant::now()))
     }
 
+    /// How many runners share the budget of pushes, this one included.
+    pub(crate) fn runners(&mut self) -> usize {
+        let window = self.limiter.as_ref().map(PushLimiter::window).unwrap_or_default();
+        self.turns.runners(window, Instant::now())
+    }
+
+    /// How long it takes until the next push of this runner, when everybody has a turn; nothing while there are tokens for
+    /// all.
+    pub(crate) fn until_turn(&mut self) -> Duration {
+        let runners = self.runners();
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        if limiter.is_scarce(Instant::now(), runners) { limiter.round(runners) } else { Duration::ZERO }
+    }
+
+    /// How long this runner leaves the budget to the others, where it does not last for all.
+    pub(crate) fn courtesy(&mut self) -> Duration {
+        let round = self.until_turn();
+        self.turns.courtesy(round, Instant::now())
+    }
+
     /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
     pub(crate) fn count_others(
         &mut self,
@@ -153,13 +177,20 @@ impl CommitLane {
                 break;
             }
             // Pushes of its own were counted as they began, those with a lost acknowledgement too.
-            pushes += usize::from(!is_by(&commit, runner) && is_counted(&commit));
+            let by = runner_of(&commit);
+            if by.as_deref() == Some(runner) {
+                continue;
+            }
+            if let Some(by) = by {
+                self.turns.others_pushed(by, Instant::now());
+            }
+            pushes += usize::from(is_counted(&commit));
         }
         if pushes > 0 {
             debug!(pushes, "other runners pushed");
             // Another lot each time, or the runner with the lowest hash would win every round.
             self.draws = self.draws.wrapping_add(1);
-            limiter.count_others(pushes, Instant::now(), draw(runner, self.draws));
+            limiter.count_others(pushes, Instant::now(), self.turns.place(draw(runner, self.draws)));
         }
         Ok(())
     }
@@ -230,6 +261,7 @@ impl CommitLane {
         self.pacer.took(begun);
         self.races = 0;
         self.moved_at = Instant::now();
+        self.turns.pushed(self.moved_at);
     }
 
     /// Counts a lost race. How long to wait before the next try: losers must not meet again at the same moment, and
@@ -276,10 +308,10 @@ impl CommitLane {
     }
 }
 
-/// Whether `runner` made a status commit.
-fn is_by(commit: &Commit, runner: &str) -> bool {
+/// The runner that made a status commit.
+fn runner_of(commit: &Commit) -> Option<String> {
     // By the trailer: the author is whoever Git says, which may be the same on every machine.
-    commit.trailers().iter().any(|(name, value)| name == RUNNER && value == runner)
+    commit.trailers().into_iter().find(|(name, _)| name == RUNNER).map(|(_, runner)| runner)
 }
 
 /// Whether a status commit counts against the budget: one without transitions renews leases, and those go out in any case.

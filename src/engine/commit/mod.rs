@@ -10,3 +10,4 @@ pub(crate) mod publisher;
 pub(crate) mod refusals;
 pub(crate) mod resources;
 pub(crate) mod schedules;
+mod turns;

@@ -64,6 +64,18 @@ impl PushLimiter {
         }
     }
 
+    /// Whether there are too few tokens for every runner to push twice: once for what it begins and once for what came of
+    /// it.
+    pub(crate) fn is_scarce(&mut self, now: Instant, runners: usize) -> bool {
+        self.pause(now);
+        self.tokens < 2.0 * runners as f64
+    }
+
+    /// How long it takes until each of so many runners has had a token.
+    pub(crate) fn round(&self, runners: usize) -> Duration {
+        Duration::from_secs_f64(runners as f64 / self.per_second)
+    }
+
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
         self.pause(now);
@@ -183,6 +195,16 @@ mod tests {
         let mut old = limiter();
         old.replay(&[seconds(299); 30]);
         assert_eq!(old.pause(Instant::now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn tokens_are_scarce_when_not_everybody_gets_two() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        assert!(!limiter.is_scarce(now, 15));
+        limiter.take(now);
+        assert!(limiter.is_scarce(now, 15) && !limiter.is_scarce(now, 14));
+        assert_eq!(limiter.round(16), seconds(160));
     }
 
     #[test]

@@ -140,10 +140,21 @@ impl ActiveExecution {
         }
         let compiled = None;
         let targets = BTreeMap::new();
-        let acquired = false;
+        let (acquired, held) = (false, false);
         let finished = 0;
         let polled = 0;
-        Ok(Some(PreparedStep { draft, metadata, pins, compiled, targets, acquired, finished, polled, noted }))
+        Ok(Some(PreparedStep {
+            draft,
+            metadata,
+            pins,
+            compiled,
+            targets,
+            acquired,
+            held,
+            finished,
+            polled,
+            noted,
+        }))
     }
 
     /// What becomes of a derived Execution because of its owner: a run of a Schedule that a later one takes the place of, or one

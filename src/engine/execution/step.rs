@@ -35,6 +35,8 @@ pub(crate) struct PreparedStep {
     pub(crate) targets: BTreeMap<NodeIx, BindingTarget>,
     /// Whether the lease was taken for this step alone.
     pub(crate) acquired: bool,
+    /// Whether the lease is kept although nothing runs: its nodes start ahead of the next publication.
+    pub(crate) held: bool,
     // Numbers and not the ends themselves: more of them may come while the step is being published.
     /// How many finished attempts it takes up.
     pub(crate) finished: usize,

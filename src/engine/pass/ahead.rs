@@ -1,6 +1,10 @@
 //! Going ahead of publication, in `adaptive` mode: while the budget of pushes is spent, a node may start under the
 //! published lease of its Execution alone. What is planned here is published later, in order and as a whole; until then it
 //! is shown to nobody (Invariant 4).
+//!
+//! Several runners share the work of one remote: an Execution is leased with its first claim and let go when nothing of it runs
+//! here. Only while the budget runs short, a runner leases ahead what it expects to finish before its next turn, and at most its
+//! fair share.
 
 use std::sync::Arc;
 
@@ -15,7 +19,7 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
-use crate::model::{BindingTarget, NodeKind, ResourceKey, StatusRecord};
+use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeStatus, ResourceKey, StatusRecord};
 use crate::plan::finish;
 use crate::run::{Change, CompiledPlan};
 
@@ -157,6 +161,48 @@ impl Driver<'_> {
     }
 }
 
+impl Driver<'_> {
+    /// Chooses which Executions keep their lease although nothing of them runs yet.
+    pub(super) fn lease_ahead(&mut self, steps: &mut [(ResourceKey, ExecutionStep)]) {
+        let horizon = self.lane.until_turn();
+        let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
+        // With tokens left for everybody the next claim is published soon enough, and others may be faster.
+        if horizon.is_zero() || !adaptive || self.shutdown.takes_no_work() {
+            return;
+        }
+        let runners = self.lane.runners();
+        let secrets = !self.snapshot.config.providers.secrets.is_empty();
+        let mut tasks = self.attempts.within(horizon);
+        let here = |key: &ResourceKey| steps.iter().any(|(other, _)| other == key);
+        // Those that this commit does not touch are leased, and stay so.
+        let leased = self
+            .queue
+            .active()
+            .iter()
+            .filter(|(key, active)| active.token(&self.options.runner).is_some() && !here(key));
+        let mut held = 0_usize;
+        for (_, active) in leased {
+            held += 1;
+            tasks = tasks.saturating_sub(active.status().map_or(0, unfinished));
+        }
+        let open = held + steps.iter().filter(|(_, step)| is_open(step)).count();
+        let share = open.div_ceil(runners);
+        for (key, step) in steps.iter_mut() {
+            let ExecutionStep::Go(step) = step else { continue };
+            let left = unfinished(&step.draft.status);
+            let runs = step.draft.status.node_statuses.values().any(NodeStatus::is_under_way);
+            if !runs && (held >= share || left > tasks || !goes_ahead(step, secrets)) {
+                continue;
+            }
+            held += 1;
+            tasks = tasks.saturating_sub(left);
+            step.held = !runs;
+            debug!(execution = %key, runs, left, "keep the lease until the next turn");
+        }
+        debug!(horizon_ms = horizon.as_millis(), runners, open, share, held, "lease ahead");
+    }
+}
+
 /// Whether a step changes nothing but nodes, and asks nothing of anybody.
 fn is_local(step: &PreparedStep) -> bool {
     let draft = &step.draft;
@@ -210,4 +256,27 @@ fn is_behind_gate(compiled: &CompiledPlan, node: NodeIx) -> bool {
     // Whatever the gate's phase: a commit that this runner has not read may have voided the approval, and
     // only a published claim races with it (Invariant 11).
     upstream.iter().enumerate().any(|(ix, &before)| before && is_gate(ix))
+}
+
+fn is_open(step: &ExecutionStep) -> bool {
+    match step {
+        ExecutionStep::Go(step) => {
+            !step.draft.ready.is_empty()
+                || step.draft.status.node_statuses.values().any(NodeStatus::is_under_way)
+        }
+        ExecutionStep::Idle(_) | ExecutionStep::Remove => false,
+    }
+}
+
+/// How many nodes have not ended.
+fn unfinished(status: &ExecutionStatus) -> usize {
+    status.node_statuses.values().filter(|node| !node.phase.is_terminal()).count()
+}
+
+/// Whether all that is ready of an Execution could start under its lease alone. Of another one, nothing would be done before the
+/// next turn, while others could do it.
+fn goes_ahead(step: &PreparedStep, secrets: bool) -> bool {
+    let Some(compiled) = &step.compiled else { return false };
+    let ready = &step.draft.ready;
+    !ready.is_empty() && ready.iter().all(|ready| may_go_ahead(compiled, ready.node, &ready.target, secrets))
 }

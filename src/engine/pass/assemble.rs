@@ -57,6 +57,7 @@ impl Driver<'_> {
         // Executions.
         let mut steps = self.prepare_steps(&assembly, now)?;
         self.choose(&mut steps, now)?;
+        self.lease_ahead(&mut steps);
         let steps = self.conclude(steps, &mut assembly, now)?;
         // Last, with the Executions of this commit in hand: on the branch, a Goal and its Executions never
         // disagree.
@@ -159,7 +160,8 @@ impl Driver<'_> {
     ) -> Result<Vec<(ResourceKey, ExecutionStep)>, EngineError> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
-        let slots = self.slots() > 0;
+        // Without a slot, too, where this publication leases what starts before the next one.
+        let slots = self.slots() > 0 || !self.lane.until_turn().is_zero();
         let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
         let mut steps = Vec::new();
         let ahead = assembly.puts.keys().filter(|key| key.kind == Kind::Execution).count();
@@ -232,7 +234,7 @@ impl Driver<'_> {
         if let Some(compiled) = &step.compiled {
             // The lease goes back as soon as nothing of the Execution runs here, although nodes may be ready: a runner with
             // free slots takes it over then, and of sixteen runners not one does everything.
-            step.noted |= finish(&mut step.draft, compiled, true, now);
+            step.noted |= finish(&mut step.draft, compiled, !step.held, now);
         }
         // Before the wake time is read below, which the next polls belong to.
         self.start_polls(key, step, now)?;
@@ -335,7 +337,7 @@ fn says_nothing(step: &PreparedStep) -> bool {
             Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::ReleaseLease { .. })
         )
     });
-    !step.noted && (step.draft.changes.is_empty() || (only_lease && step.acquired))
+    !step.noted && (step.draft.changes.is_empty() || (only_lease && step.acquired && !step.held))
 }
 
 /// The claims of the steps, for starting them once the commit is published.

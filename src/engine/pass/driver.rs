@@ -319,7 +319,11 @@ impl<'a> Driver<'a> {
         }
         // A renewal that waits behind the limit loses the lease of a healthy runner. What waits with it goes along.
         let renewal = self.queue.renewal_due(self.clock.now());
-        let pause = self.lane.pause();
+        let mut pause = self.lane.pause();
+        // Of the last tokens, a runner that has work leaves those of a round to the others; one that has none needs its own.
+        if !self.attempts.is_idle() {
+            pause = pause.max(self.lane.courtesy());
+        }
         if pause.is_zero() || renewal {
             return Ok(true);
         }
