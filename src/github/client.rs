@@ -55,6 +55,7 @@ pub(crate) struct GitHub {
     inner: Arc<Inner>,
     patience: Duration,
     deadline: Option<Instant>,
+    settled: bool,
 }
 
 struct Inner {
@@ -161,7 +162,7 @@ impl GitHub {
         let pace = pace_of(&api, &token);
         let access = Access { api, token: Some(token) };
         let inner = Inner { crab, access, pace };
-        Ok(Self { inner: Arc::new(inner), patience: PATIENCE, deadline: None })
+        Ok(Self { inner: Arc::new(inner), patience: PATIENCE, deadline: None, settled: false })
     }
 
     /// The same client, which tries each request again for so long.
@@ -175,6 +176,13 @@ impl GitHub {
     #[must_use]
     pub(crate) fn within(mut self, time: Duration) -> Self {
         self.deadline = Instant::now().checked_add(time);
+        self
+    }
+
+    /// The same client, for what was not created a moment ago: a 404 is an answer, and is not waited out.
+    #[must_use]
+    pub(crate) fn settled(mut self) -> Self {
+        self.settled = true;
         self
     }
 
@@ -250,7 +258,7 @@ impl GitHub {
                     let error = GitHubError::NotFound { what, needs: request.needs };
                     // The host answers 404 also for what the token may not see, so a 404 is waited out only where
                     // something was just created.
-                    if !request.fresh || begun.elapsed() > FRESH {
+                    if !request.fresh || self.settled || begun.elapsed() > FRESH {
                         return Err(error);
                     }
                     (pause, error)

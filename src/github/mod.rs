@@ -17,7 +17,7 @@ pub(crate) use error::GitHubError;
 pub(crate) use issues::{Issue, IssueChange, NewIssue};
 pub(crate) use names::RepoName;
 pub(crate) use people::{Account, RepoPermission, TokenIdentity};
-pub(crate) use pulls::{NewPullRequest, PullRequest, PullRequestChange};
+pub(crate) use pulls::{MergeMethod, NewPullRequest, PullRequest, PullRequestChange};
 pub(crate) use workflows::{WorkflowArtifact, WorkflowRun};
 
 #[cfg(test)]

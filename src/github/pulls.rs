@@ -1,14 +1,42 @@
 //! Pull requests, their files and their reviews.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::client::{ApiRequest, Method};
-use super::names::segment;
+use super::names::{segment, shown};
 use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
 
 const NEEDS: &str = "pull-requests: read";
 const CHANGES: &str = "pull-requests: write";
+
+/// The only request of ours that the host's other API does not take.
+const ENABLE_AUTO_MERGE: &str = "mutation($input: EnablePullRequestAutoMergeInput!) { enablePullRequestAutoMerge(input: $input) { clientMutationId } }";
+
+/// How a pull request is merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
+pub(crate) enum MergeMethod {
+    /// By a merge commit.
+    Merge,
+    /// As one commit.
+    Squash,
+    /// Commit by commit.
+    Rebase,
+}
+
+#[derive(Deserialize)]
+struct GraphAnswer {
+    #[serde(default)]
+    errors: Vec<GraphRefusal>,
+}
+
+#[derive(Deserialize)]
+struct GraphRefusal {
+    #[serde(default)]
+    message: String,
+}
 
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -39,6 +67,12 @@ pub(crate) struct PullRequest {
     /// The text.
     #[serde(default)]
     pub body: Option<String>,
+    /// Its name in the other API of the host, which alone can ask for an automatic merge.
+    #[serde(default)]
+    pub node_id: String,
+    /// How the host merges it by itself; none unless somebody asked for that.
+    #[serde(default)]
+    pub auto_merge: Option<serde_json::Value>,
     /// What stands in the way of a merge: `dirty` for a conflict, `blocked` for a rule of the base. The host works it out in
     /// the background, and says `unknown` until then.
     #[serde(default)]
@@ -93,6 +127,26 @@ struct BranchProtection {
 struct RequiredChecks {
     #[serde(default)]
     contexts: Vec<String>,
+}
+
+/// A rule of the rulesets that hold for a branch.
+#[derive(Deserialize)]
+struct BranchRule {
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    parameters: RuleParameters,
+}
+
+#[derive(Default, Deserialize)]
+struct RuleParameters {
+    #[serde(default)]
+    required_status_checks: Vec<RequiredCheck>,
+}
+
+#[derive(Deserialize)]
+struct RequiredCheck {
+    context: String,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +273,7 @@ impl GitHub {
         Ok(found.default_branch)
     }
 
-    /// The checks without which a branch takes no merge, as far as a reader is told; rulesets are not among them.
+    /// The checks without which a branch takes no merge, as far as a reader is told: by its protection and by rulesets.
     ///
     /// # Errors
     /// [`GitHubError`].
@@ -228,11 +282,43 @@ impl GitHub {
         repo: &RepoName,
         branch: &str,
     ) -> Result<Vec<String>, GitHubError> {
+        const WHAT: &str = "read the rules of a branch";
         let path = repo.path(&format!("branches/{}", segment(branch)?));
-        let found: Branch =
-            self.ask(ApiRequest::get(path, "read the rules of a branch", "contents: read")).await?;
+        let found: Branch = self.ask(ApiRequest::get(path, WHAT, "contents: read")).await?;
         let checks = found.protection.and_then(|protection| protection.required_status_checks);
-        Ok(checks.map(|checks| checks.contexts).unwrap_or_default())
+        let mut checks = checks.map(|checks| checks.contexts).unwrap_or_default();
+        let path = repo.path(&format!("rules/branches/{}", segment(branch)?));
+        let rules: Vec<BranchRule> = self.all(&path, WHAT, "metadata: read").await?;
+        let rules = rules.into_iter().filter(|rule| rule.kind == "required_status_checks");
+        checks
+            .extend(rules.flat_map(|rule| rule.parameters.required_status_checks).map(|check| check.context));
+        Ok(checks)
+    }
+
+    /// Asks the host to merge a pull request as soon as its rules allow that, if its head is this commit.
+    ///
+    /// # Errors
+    /// [`GitHubError`]; [`GitHubError::Refused`] where the repository does not allow it, or nothing stands in the way of a
+    /// merge by hand.
+    pub(crate) async fn merge_when_allowed(
+        &self,
+        pull: &PullRequest,
+        method: MergeMethod,
+    ) -> Result<(), GitHubError> {
+        let what = format!("enable auto-merge of pull request #{}", pull.number);
+        let variables = json!({ "input": {
+            "pullRequestId": pull.node_id, "mergeMethod": method.to_string(),
+            // What was pushed in between was asked about by nobody.
+            "expectedHeadOid": pull.head.sha,
+        } });
+        let body = json!({ "query": ENABLE_AUTO_MERGE, "variables": variables });
+        let request = ApiRequest::change(Method::Post, "/graphql".to_owned(), body, &what, CHANGES);
+        let answer: GraphAnswer = self.ask(request).await?;
+        // This API answers 200 to what it refuses, too.
+        match answer.errors.into_iter().next() {
+            Some(error) => Err(GitHubError::Refused { what, status: 200, said: shown(&error.message) }),
+            None => Ok(()),
+        }
     }
 
     /// How many checks ran or run for a commit.

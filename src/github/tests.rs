@@ -277,6 +277,7 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     let change = PullRequestChange::default();
     assert_eq!(github.change_pull(&repo, 1347, &change).await.unwrap().title, "Amazing new feature");
     assert_eq!(github.required_checks(&repo, "master").await, Ok(Vec::new()));
+    assert_eq!((opened.node_id.as_str(), opened.auto_merge.is_none()), ("MDExOlB1bGxSZXF1ZXN0MQ==", true));
     assert_eq!(github.checks_of(&repo, &"a".repeat(40)).await, Ok(1));
     let review = github.reviews(&repo, 12).await.unwrap().remove(0);
     assert_eq!((review.state.as_str(), review.user.unwrap().login.as_str()), ("APPROVED", "octocat"));

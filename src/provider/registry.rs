@@ -130,8 +130,8 @@ impl Registry {
         found.into_iter().collect()
     }
 
-    /// The provider that asks the addresses of External nodes, when this build has one: it serves the scheme
-    /// `external`. Its `config` is `{"type": "uri" | "webhook", "url": …}`.
+    /// The provider that polls for External nodes, when this build has one: it serves the scheme `external`. Its `config` is
+    /// `{"type": "uri" | "webhook", "url": …}` or `{"type": "pull-request" | "issue", "number": …}`.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<dyn Provider>> {
         self.by_scheme.get(EXTERNAL)

@@ -60,10 +60,13 @@ pub fn results_ref(execution: &ResourceKey) -> String {
     format!("refs/planspec/results/{}/{}", execution.namespace, execution.name)
 }
 
+/// How the branches begin that show people work, without `refs/heads/`.
+pub const WORK_BRANCHES: &str = "planspec/work/";
+
 /// The branch, without `refs/heads/`, that shows people what a node asks them about.
 #[must_use]
 pub fn work_branch(execution: &ResourceKey, node: &NodeId) -> String {
-    format!("planspec/work/{}/{}/{node}", execution.namespace, execution.name)
+    format!("{WORK_BRANCHES}{}/{}/{node}", execution.namespace, execution.name)
 }
 
 /// What a path of the status tree holds.

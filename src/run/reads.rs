@@ -22,13 +22,11 @@ pub(super) fn named(
     topology: &Topology,
     find: &dyn Fn(&str) -> Option<NodeIx>,
 ) -> Vec<NodeIx> {
-    let address = match &node.external_ref {
-        Some(ExternalRef::Uri { uri: text, .. } | ExternalRef::Webhook { webhook_url: text, .. }) => {
-            Template::compile(&serde_json::Value::String(text.clone())).ok()
-        }
-        _ => None,
-    };
-    let placed = inputs.into_iter().chain(&address).flat_map(Template::expressions);
+    let awaited = node.external_ref.iter().flat_map(ExternalRef::templates);
+    let awaited: Vec<Template> = awaited
+        .filter_map(|(_, text)| Template::compile(&serde_json::Value::String(text.to_owned())).ok())
+        .collect();
+    let placed = inputs.into_iter().chain(&awaited).flat_map(Template::expressions);
     let expressions: Vec<&Expression> =
         when.into_iter().chain(placed.map(|placed| &placed.expression)).collect();
     let mut found = Vec::new();

@@ -22,9 +22,16 @@ struct Offer {
 
 impl Offer {
     fn new(target: &str) -> Self {
+        Self::with(target, &json!({}))
+    }
+
+    /// The same, with more settings in the Binding.
+    fn with(target: &str, settings: &Value) -> Self {
+        let mut config = json!({ "pollInterval": "50ms" });
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let graph = Graph::new("ship")
             .editor("implement", &[], "echo \"$PLANSPEC_ATTEMPT\" > made")
-            .provided("offer", &["implement"], target, &json!({ "pollInterval": "50ms" }));
+            .provided("offer", &["implement"], target, &config);
         let stage = Stage::with_graphs(QUICK, &[&graph]);
         let bare = stage.outside("bare.git");
         stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
@@ -159,7 +166,14 @@ fn what_people_do_to_a_pull_request_is_said_of_the_node() {
     offer.change(&json!({ "mergeable_state": "dirty" }));
     offer.poll();
     offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "it conflicts with `main`");
-    offer.host.with(|state| state.required_checks = vec!["build"]);
+    offer.change(&json!({ "mergeable_state": "behind" }));
+    offer.poll();
+    let behind = "; `main` has moved on and takes only branches that are up to date";
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), behind);
+    offer.change(&json!({ "mergeable_state": "draft" }));
+    offer.poll();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "; somebody made it a draft");
+    offer.host.with(|state| state.ruleset_checks = vec!["build"]);
     offer.change(&json!({ "mergeable_state": "blocked" }));
     offer.poll();
     offer.check(NodePhase::Blocked, Some(NodeReason::ChecksCannotStart), "close and reopen it");
@@ -195,4 +209,88 @@ fn one_that_is_closed_fails_the_node_and_a_retry_offers_the_new_work_in_another(
     offer.reconcile();
     assert_eq!(offer.node().phase, NodePhase::Cancelled);
     assert_eq!(offer.pull()["state"], json!("closed"));
+}
+
+/// However the host merges, what counts is the head that was merged, and into which branch.
+#[test]
+fn work_that_is_merged_into_another_branch_is_no_delivery() {
+    let offer = Offer::new("pull-request://main");
+    offer.reconcile();
+    let mut base = offer.pull()["base"].clone();
+    base["ref"] = json!("develop");
+    offer.change(&json!({ "base": base }));
+    offer.poll();
+    offer.check(
+        NodePhase::Blocked,
+        Some(NodeReason::AwaitingProvider),
+        "#50 waits to be merged; its base is `develop` instead of `main`: https://",
+    );
+    offer.change(&json!({ "state": "closed", "merged_at": "2026-01-01T00:00:00Z" }));
+    offer.poll();
+    offer.check(
+        NodePhase::Failed,
+        Some(NodeReason::DeliveredOther),
+        "was merged into `develop` instead of `main`",
+    );
+}
+
+#[test]
+fn a_pull_request_that_is_reopened_is_taken_up_again_by_a_retry() {
+    let offer = Offer::new("pull-request://main");
+    offer.reconcile();
+    offer.change(&json!({ "state": "closed" }));
+    offer.poll();
+    offer.check(NodePhase::Failed, Some(NodeReason::Rejected), "was closed without being merged");
+    offer.change(&json!({ "state": "open" }));
+    let retry = ["retry", "ship", "--from", "offer", "-n", "team"];
+    offer.stage.environment.planspec_in(&offer.clone, &retry).succeeds();
+    offer.reconcile();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged: https://");
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
+}
+
+#[test]
+fn the_host_merges_by_itself_where_the_binding_asks_and_the_repository_allows_it() {
+    let offer = Offer::with("pull-request://main", &json!({ "autoMerge": "squash" }));
+    offer.reconcile();
+    let off = "#50 waits to be merged; auto-merge is not enabled, so somebody has to merge it: https://";
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), off);
+    assert_eq!(offer.pull()["auto_merge"], Value::Null);
+
+    let offer = Offer::with("pull-request://main", &json!({ "autoMerge": "squash" }));
+    offer.host.with(|state| state.allows_auto_merge = true);
+    offer.reconcile();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged: https://");
+    assert_eq!(offer.pull()["auto_merge"]["merge_method"], json!("squash"));
+    // A person turns it off, and it stays off.
+    offer.change(&json!({ "auto_merge": null }));
+    offer.poll();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), off);
+    assert_eq!(offer.pull()["auto_merge"], Value::Null);
+    let asked = |seen: &&String| *seen == "POST /graphql";
+    assert_eq!(offer.host.with(|state| state.seen.iter().filter(asked).count()), 1);
+}
+
+/// A review of a delivery is news at once, and not when the next poll is due.
+#[test]
+fn a_review_of_a_delivery_starts_a_pass_that_shows_it() {
+    let offer = Offer::with("pull-request://main", &json!({ "pollInterval": "1h" }));
+    offer.reconcile();
+    offer.review("wendy", "CHANGES_REQUESTED", "Name it `y`");
+    let event = offer.stage.outside("event.json");
+    let said = json!({
+        "action": "submitted", "review": { "state": "changes_requested" },
+        "pull_request": { "number": 50, "head": { "ref": BRANCH } }, "repository": { "default_branch": "main" },
+    });
+    std::fs::write(&event, said.to_string()).unwrap();
+    let mut command = offer.stage.environment.planspec_command(&offer.clone);
+    command.args(["ci", "--max-duration", "3s"]).env("GITHUB_EVENT_NAME", "pull_request_review");
+    command.env("GITHUB_EVENT_PATH", &event).env("GITHUB_TOKEN", "ghs_0123456789abcdef");
+    command
+        .env("GITHUB_API_URL", offer.host.url())
+        .env("GITHUB_REPOSITORY", "acme/app")
+        .env("GITHUB_ACTIONS", "true");
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    offer.check(NodePhase::Blocked, Some(NodeReason::ChangesRequested), "wendy requested changes");
 }

@@ -36,6 +36,10 @@ pub(crate) struct State {
     pub(crate) repository: Option<std::path::PathBuf>,
     /// The checks that every branch asks for.
     pub(crate) required_checks: Vec<&'static str>,
+    /// The checks that a ruleset asks for.
+    pub(crate) ruleset_checks: Vec<&'static str>,
+    /// Whether the repository allows auto-merge.
+    pub(crate) allows_auto_merge: bool,
     /// Who may write.
     pub(crate) writers: Vec<String>,
     /// `TEAM/LOGIN`.
@@ -166,17 +170,44 @@ impl State {
             "user": { "login": "github-actions[bot]", "id": 41_898_282, "type": "Bot" },
             "head": { "ref": branch, "sha": sha, "repo": { "full_name": "acme/app" } },
             "base": { "ref": body["base"], "sha": sha, "repo": { "full_name": "acme/app" } },
-            "merge_commit_sha": null, "mergeable_state": "unknown",
+            "merge_commit_sha": null, "mergeable_state": "unknown", "node_id": format!("PR_{number}"), "auto_merge": null,
             "html_url": format!("https://github.com/acme/app/pull/{number}"),
         });
         self.pulls.push(pull.clone());
         (201, pull)
     }
 
+    /// The one request that only the host's other API takes: it names the pull request by its other name, and the host refuses
+    /// it for another head and where the repository does not allow it, with a status of success.
+    fn enable_auto_merge(&mut self, body: &Value) -> (u16, Value) {
+        let query = body["query"].as_str().unwrap();
+        assert!(query.contains("enablePullRequestAutoMerge(input: $input)"), "{query}");
+        let input = &body["variables"]["input"];
+        assert!(
+            input.as_object().unwrap().keys().eq(["pullRequestId", "mergeMethod", "expectedHeadOid"]),
+            "{input}"
+        );
+        let method = input["mergeMethod"].as_str().unwrap();
+        assert!(["MERGE", "SQUASH", "REBASE"].contains(&method), "{method}");
+        let refused = |why: &str| (200, json!({ "data": null, "errors": [{ "message": why }] }));
+        if !self.allows_auto_merge {
+            return refused("Auto merge is not allowed for this repository");
+        }
+        let pull = self.pulls.iter_mut().find(|pull| pull["node_id"] == input["pullRequestId"]).unwrap();
+        if pull["head"]["sha"] != input["expectedHeadOid"] {
+            return refused("Head sha didn't match expected sha");
+        }
+        pull["auto_merge"] = json!({ "merge_method": method.to_lowercase() });
+        (200, json!({ "data": { "enablePullRequestAutoMerge": { "clientMutationId": null } } }))
+    }
+
     fn answer(&mut self, method: &str, path: &str, query: &str, body: &Value) -> (u16, Value) {
         let missing = (404, json!({ "message": "Not Found" }));
         if path == "/user" || self.refused.iter().any(|part| path.contains(part)) {
             return (403, json!({ "message": "Resource not accessible by integration" }));
+        }
+        if (method, path) == ("POST", "/graphql") {
+            return self.enable_auto_merge(body);
         }
         let Some(rest) = (path.strip_prefix("/repos/acme/app/"))
             .or_else(|| path.strip_prefix("/repos/acme/site/"))
@@ -261,6 +292,15 @@ impl State {
             ("GET", ["branches", _]) => {
                 let checks = json!({ "contexts": self.required_checks });
                 (200, json!({ "protection": { "enabled": true, "required_status_checks": checks } }))
+            }
+            ("GET", ["rules", "branches", _]) => {
+                let check = |name: &&str| json!({ "context": name });
+                let checks: Vec<Value> = self.ruleset_checks.iter().map(check).collect();
+                let parameters = json!({ "required_status_checks": checks, "strict_required_status_checks_policy": false });
+                (
+                    200,
+                    json!([{ "type": "deletion" }, { "type": "required_status_checks", "parameters": parameters }]),
+                )
             }
             ("GET", ["commits", _, "check-runs"]) => (200, json!({ "total_count": 0, "check_runs": [] })),
             ("GET", ["pulls", number]) => {

@@ -29,6 +29,10 @@ pub(crate) fn mistakes(
     (status, answer): (u16, &Value),
 ) -> Vec<String> {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    // The host's other API has a description of another kind; the small host of the tests judges its one request itself.
+    if path == "/graphql" {
+        return Vec::new();
+    }
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let Some(operation) = find(method, &segments) else {
         return vec![format!("{method} {path}: GitHub has no such operation")];

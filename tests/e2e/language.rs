@@ -274,7 +274,7 @@ fn the_published_schema_knows_nothing_of_ours() {
     let ours = environment.planspec(&["schema", "plan"]).succeeds().stdout;
     let published = environment.planspec(&["schema", "plan", "--published"]).succeeds().stdout;
     assert!(ours.contains("\"planParameter\"") && ours.contains("\"run\""));
-    for ours in ["planParameter", "runSettings", "\"run\"", "\"parameters\"", "extension"] {
+    for ours in ["planParameter", "runSettings", "\"run\"", "\"parameters\"", "pull-request", "extension"] {
         assert!(!published.contains(ours), "{ours}");
     }
     let all = environment.planspec(&["schema", "--published"]).succeeds().stdout;

@@ -38,6 +38,7 @@ mod environment;
 mod evidence;
 mod examples;
 mod external;
+mod external_on_host;
 mod fixtures;
 mod for_each;
 mod gates_closed;

@@ -73,13 +73,17 @@ class Workflows(unittest.TestCase):
             self.assertEqual(self.comment(body), {}, body)
 
     def test_only_approving_reviews_from_this_repository_start_a_job(self):
-        def review(state, repository):
-            payload = {"action": "submitted", "review": {"state": state}, "pull_request": {"number": 1, "head": {"repo": {"full_name": repository}}}}
+        def review(state, repository, branch="feature"):
+            head = {"ref": branch, "repo": {"full_name": repository}}
+            payload = {"action": "submitted", "review": {"state": state}, "pull_request": {"number": 1, "head": head}}
             return self.act("pull_request_review", "planspec-apply.yml", payload)[0]
 
         self.assertEqual(review("approved", "acme/app")["branch"], "main")
         self.assertEqual(review("commented", "acme/app"), {})
         self.assertEqual(review("approved", "eve/app"), {})
+        delivery = "planspec/work/team/ship/offer"
+        self.assertEqual(review("changes_requested", "acme/app", delivery)["branch"], "main")
+        self.assertEqual(review("changes_requested", "eve/app", delivery), {})
 
     def test_a_pull_request_is_looked_at_as_it_would_be_merged(self):
         world = self.world

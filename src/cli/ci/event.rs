@@ -4,13 +4,13 @@
 use std::fs::File;
 use std::io::Read as _;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::git::is_branch_name;
 use crate::github::{Account, PullRequest};
+use crate::record::WORK_BRANCHES;
 use crate::report::text;
 
 /// The largest event that is read; the host sends at most 25 MB.
@@ -157,6 +157,8 @@ struct PassEvent {
 #[derive(Deserialize)]
 struct Numbered {
     number: u64,
+    #[serde(default)]
+    head: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -351,7 +353,11 @@ fn comment(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
 fn review(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     let event: ReviewEvent = parse(name, bytes)?;
     let submitted = parse::<Action>(name, bytes)?.action == "submitted";
-    if !submitted || !event.review.state.eq_ignore_ascii_case("approved") {
+    let approves = event.review.state.eq_ignore_ascii_case("approved");
+    // Of a delivery, other reviews are news, too. The name only saves a request: what it is, the pass asks the host.
+    let head = event.pull_request.head.get("ref").and_then(serde_json::Value::as_str);
+    let delivers = head.is_some_and(|head| head.starts_with(WORK_BRANCHES));
+    if !submitted || !(approves || delivers) {
         return Ok(HostEvent::Nothing("only an approving review can count for a gate".to_owned()));
     }
     let branch = default_branch(&event.repository)?;
@@ -562,5 +568,9 @@ mod tests {
         let review = |state: &str| json!({ "action": "submitted", "review": { "state": state }, "pull_request": { "number": 3 } });
         assert!(matches!(event("pull_request_review", &review("approved")), Ok(HostEvent::Review(_))));
         assert!(matches!(event("pull_request_review", &review("commented")), Ok(HostEvent::Nothing(_))));
+        let mut delivery = review("changes_requested");
+        assert!(matches!(event("pull_request_review", &delivery), Ok(HostEvent::Nothing(_))));
+        delivery["pull_request"]["head"] = json!({ "ref": "planspec/work/team/ship/offer" });
+        assert!(matches!(event("pull_request_review", &delivery), Ok(HostEvent::Review(_))));
     }
 }

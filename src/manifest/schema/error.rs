@@ -225,6 +225,8 @@ fn words_for(pattern: &str, text: &str) -> (String, Option<String>) {
     } else if pattern == "^[a-zA-Z][a-zA-Z0-9_]*$" || pattern == "^[a-z][a-z0-9_]*$" {
         let lower = if pattern.contains('Z') { "" } else { "lower-case " };
         (format!("is not an identifier: a {lower}letter, then {lower}letters, digits and `_`"), None)
+    } else if pattern.starts_with("^[A-Za-z0-9_.-]+/") {
+        ("is not a repository; write `OWNER/NAME`".to_owned(), None)
     } else if pattern.starts_with("^sha256") {
         ("is not a digest: `sha256:` and 64 hexadecimal digits".to_owned(), None)
     } else if pattern.contains("[-A-Za-z0-9_.]") {

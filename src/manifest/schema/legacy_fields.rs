@@ -54,6 +54,9 @@ pub(super) fn missing(field: &str, object: &Value) -> Option<String> {
                 short(id)
             ))
         }
+        "head" if object.get("type").is_some_and(|form| form == "pull-request") => {
+            Some("say which pull request, as in `number: 12` or `head: BRANCH`".to_owned())
+        }
         "targetRef" if object.get("gateType").is_some() => {
             Some("say what is approved, as in `targetRef: {kind: Plan, name: PLAN, nodeId: NODE}`".to_owned())
         }

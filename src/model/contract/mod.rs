@@ -4,6 +4,7 @@ mod binding;
 mod capability;
 mod criterion;
 mod execution;
+mod external;
 mod for_each;
 mod gate;
 mod goal;
@@ -26,6 +27,7 @@ pub use execution::{
     Artifact, ArtifactType, ExecutionExtensions, ExecutionPhase, ExecutionSpec, ExecutionStatus,
     FROM_EXECUTION, Lease, MUTEX, MutexHold, PIN_MISMATCH, PersonRequest, PinnedGraph, Reuse,
 };
+pub use external::{ExternalRef, HostNumber, ResourceRef};
 pub use for_each::{ForEach, ForEachItems, INDEX, InstanceJoin, MAX_INSTANCES, Matrix};
 pub use gate::{
     ApprovedTarget, AskedApproval, GateExtensions, GateOutcome, GatePhase, GateResolution, GateSpec,
@@ -40,7 +42,6 @@ pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult, Usage};
 pub use plan::{
-    Edge, EdgeType, Effort, ExternalRef, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec,
-    PlanStatus, ResourceRef, RunSpec,
+    Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,
 };
 pub use schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::{
     AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
-    ForEach, JsonMap, Kind, Matrix, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
+    ExternalRef, ForEach, JsonMap, Kind, Matrix, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
 };
 
 /// The spec of a Plan.
@@ -286,65 +286,6 @@ pub enum GroupMode {
     Parallel,
     /// One after the other.
     Sequence,
-}
-
-/// What an External node waits for: exactly the field of its type is present.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum ExternalRef {
-    /// An address that answers with success.
-    #[serde(rename_all = "camelCase")]
-    Uri {
-        /// The address.
-        uri: String,
-        /// How often to ask.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        poll_interval: Option<Duration>,
-    },
-    /// Another resource that succeeds.
-    #[serde(rename_all = "camelCase")]
-    Resource {
-        /// The resource.
-        resource_ref: ResourceRef,
-        /// How often to poll.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        poll_interval: Option<Duration>,
-    },
-    /// A webhook that answers with a result.
-    #[serde(rename_all = "camelCase")]
-    Webhook {
-        /// The address.
-        webhook_url: String,
-        /// How often to ask.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        poll_interval: Option<Duration>,
-    },
-}
-
-/// The resource that an External node waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceRef {
-    /// Its kind; Execution when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Kind>,
-    /// Its name.
-    pub name: Name,
-    /// Its namespace; the plan's when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<Name>,
-    /// Its uid, when the very same incarnation is meant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-}
-
-impl ResourceRef {
-    /// The key that this reference means in a plan of namespace `home`.
-    #[must_use]
-    pub(crate) fn key(&self, home: &Name) -> ResourceKey {
-        let namespace = self.namespace.as_ref().unwrap_or(home);
-        // The published contract has no `kind` here; an Execution is meant.
-        ResourceKey::new(self.kind.unwrap_or(Kind::Execution), namespace.clone(), self.name.clone())
-    }
 }
 
 /// An edge.

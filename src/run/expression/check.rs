@@ -143,13 +143,8 @@ fn expressions_of(index: usize, node: &Node, findings: &mut Vec<ExpressionFindin
         add(&format!("{base}/run"), settings);
     }
     // The same fields as those that make a node wait, in `reads`.
-    let address = match &node.external_ref {
-        Some(ExternalRef::Uri { uri, .. }) => Some(("uri", uri)),
-        Some(ExternalRef::Webhook { webhook_url, .. }) => Some(("webhookUrl", webhook_url)),
-        Some(ExternalRef::Resource { .. }) | None => None,
-    };
-    if let Some((field, address)) = address {
-        let fields = JsonMap::from_iter([(field.to_owned(), Value::String(address.clone()))]);
+    for (field, text) in node.external_ref.iter().flat_map(ExternalRef::templates) {
+        let fields = JsonMap::from_iter([(field.to_owned(), Value::from(text))]);
         add(&format!("{base}/externalRef"), &fields);
     }
     all

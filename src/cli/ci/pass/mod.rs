@@ -20,6 +20,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::config::Actions;
 use crate::engine::{ReconcileOptions, ReconcileSummary, forget_poll_times};
+use crate::record::WORK_BRANCHES;
 use crate::report::text;
 
 /// Drives everything and reports it.
@@ -65,6 +66,12 @@ pub(crate) fn after_review(
     follow(place.branch.clone(), context);
     let host = Host::open(actions)?.within(choices);
     let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
+    if pull.state == "open" && pull.head.branch.starts_with(WORK_BRANCHES) && !pull.is_from_fork() {
+        // A delivery, whose node waits for what people say here; its next poll may lie a minute ahead, and the next job half
+        // an hour.
+        poll_at_once(context)?;
+        return drive_and_report(Some(&host), choices, actions, context);
+    }
     // What is not merged does not exist yet, so that no gate can wait for this review.
     if pull.merged_at.is_none() {
         context.out.note("the pull request is not merged yet; its reviews are read after the merge")?;

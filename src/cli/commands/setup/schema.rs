@@ -71,6 +71,9 @@ pub(crate) fn run(arguments: &SchemaArguments, context: &mut Context) -> Result<
 /// The comment that marks a field of ours in a schema.
 const EXTENSION: &str = "extension";
 
+/// The words of ours: a kind, and types of External nodes.
+const WORDS: [&str; 3] = ["Schedule", "pull-request", "issue"];
+
 impl SchemaArguments {
     fn shown<'s>(&self, schema: &'s str) -> Result<Cow<'s, str>, CliError> {
         if !self.published {
@@ -95,8 +98,8 @@ fn drop_extensions(value: &mut Value) {
             map.values_mut().for_each(drop_extensions);
         }
         Value::Array(items) => {
-            // The kinds are a list of words, which no comment can mark.
-            items.retain(|item| !is_extension(item) && item != Kind::Schedule.as_str());
+            // Lists of words hold no comments that could mark one of them.
+            items.retain(|item| !is_extension(item) && !WORDS.iter().any(|word| item == word));
             items.iter_mut().for_each(drop_extensions);
         }
         _ => {}

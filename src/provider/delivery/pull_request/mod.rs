@@ -6,9 +6,11 @@ mod task;
 
 use std::time::Duration;
 
+use serde_json::Value;
 use task::{PullHandle, PullTask};
 
 use super::{refuse_impossible, unavailable};
+use crate::github::MergeMethod;
 use crate::model::JsonMap;
 use crate::provider::settings::Settings;
 use crate::provider::{
@@ -48,18 +50,40 @@ impl PullRequests {
         };
         let host = self.0.host.open().map_err(|error| super::refused(error.to_string()))?.within(ONE_LOOK);
         let base = attempt.provider.strip_prefix(SCHEME).filter(|base| !base.is_empty()).map(str::to_owned);
-        let poll_after = poll_interval(&attempt.config).map_err(|error| unavailable(&error))?;
-        Ok(PullTask { attempt, home, host, base, redactor: self.0.redactor.clone(), poll_after })
+        let DeliverySettings { poll_after, auto_merge } =
+            DeliverySettings::read(&attempt.config).map_err(|error| unavailable(&error))?;
+        Ok(PullTask { attempt, home, host, base, redactor: self.0.redactor.clone(), poll_after, auto_merge })
     }
 }
 
-fn poll_interval(config: &JsonMap) -> Result<Duration, ConfigError> {
-    let interval = Settings::new(config, &["pollInterval"])?.duration("pollInterval")?.unwrap_or(AGAIN);
-    if interval.is_zero() {
-        let why = "must be greater than zero".to_owned();
-        return Err(ConfigError::Invalid { key: "pollInterval".to_owned(), why });
+/// What a Binding may set.
+struct DeliverySettings {
+    poll_after: Duration,
+    /// How the host merges by itself; people merge when absent.
+    auto_merge: Option<MergeMethod>,
+}
+
+impl DeliverySettings {
+    fn read(config: &JsonMap) -> Result<Self, ConfigError> {
+        let invalid =
+            |key: &str, why: &str| ConfigError::Invalid { key: key.to_owned(), why: why.to_owned() };
+        let settings = Settings::new(config, &["pollInterval", "autoMerge"])?;
+        let poll_after = settings.duration("pollInterval")?.unwrap_or(AGAIN);
+        if poll_after.is_zero() {
+            return Err(invalid("pollInterval", "must be greater than zero"));
+        }
+        let auto_merge = match settings.value("autoMerge") {
+            None | Some(Value::Bool(false)) => None,
+            Some(Value::Bool(true)) => Some(MergeMethod::Merge),
+            Some(other) => {
+                let method = other.as_str().and_then(|method| method.parse().ok());
+                Some(method.ok_or_else(|| {
+                    invalid("autoMerge", "must be `true`, `false`, `merge`, `squash` or `rebase`")
+                })?)
+            }
+        };
+        Ok(Self { poll_after, auto_merge })
     }
-    Ok(interval)
 }
 
 impl Provider for PullRequests {
@@ -68,7 +92,7 @@ impl Provider for PullRequests {
     }
 
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
-        poll_interval(config)?;
+        DeliverySettings::read(config)?;
         let base = provider.strip_prefix(SCHEME).unwrap_or_default();
         // It becomes a part of addresses and of requests.
         let is_sound = base.bytes().all(|byte| byte.is_ascii_graphic() && !b"~^:?*[\\".contains(&byte))
@@ -133,5 +157,19 @@ mod tests {
         let wrong =
             ["pull-request://a b", "pull-request://-x", "pull-request://../x", "pull-request://refs/heads/x"];
         assert!(!wrong.into_iter().any(check));
+    }
+
+    #[test]
+    fn auto_merge_is_a_flag_or_a_method() {
+        let read = |value: Value| {
+            let config = JsonMap::from_iter([("autoMerge".to_owned(), value)]);
+            DeliverySettings::read(&config)
+                .map(|settings| settings.auto_merge)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(Value::from(false)), Ok(None));
+        assert_eq!(read(Value::from(true)), Ok(Some(MergeMethod::Merge)));
+        assert_eq!(read(Value::from("squash")), Ok(Some(MergeMethod::Squash)));
+        assert!(read(Value::from("fast-forward")).unwrap_err().contains("`squash` or `rebase`"));
     }
 }

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::page::{body, title, work_of};
 use crate::github::{
-    GitHub, GitHubError, NewPullRequest, PullRequest, PullRequestChange, RepoPermission, TokenIdentity,
+    GitHub, GitHubError, MergeMethod, NewPullRequest, PullRequest, PullRequestChange, RepoPermission,
+    TokenIdentity,
 };
 use crate::markup::one_line;
 use crate::model::{JsonMap, NodeReason};
@@ -45,6 +46,8 @@ pub(super) struct PullTask {
     pub(super) redactor: Arc<Redactor>,
     /// When to poll again.
     pub(super) poll_after: Duration,
+    /// How the host merges it by itself, if it is to.
+    pub(super) auto_merge: Option<MergeMethod>,
 }
 
 impl PullTask {
@@ -62,7 +65,10 @@ impl PullTask {
             return succeeded(&self.attempt, JsonMap::from_iter(outputs));
         };
         match self.opened(branch).await {
-            Ok(pull) => self.judged(&pull).await.unwrap_or_else(|| self.waits(&pull, "")),
+            Ok(pull) => {
+                let pull = self.merged_by_the_host(pull).await;
+                self.judged(&pull).await.unwrap_or_else(|| self.waits(&pull, ""))
+            }
             // Another attempt finds what this one may have opened, so it need not count as a retry.
             Err(error) if error.is_passing() => AttemptOutcome::Lost { message: error.to_string() },
             // A setting of the repository, such as who may open pull requests: people change it, and run the node again.
@@ -126,6 +132,22 @@ impl PullTask {
         }
         let change = PullRequestChange { title: Some(title), body: Some(body), state: None };
         self.host.change_pull(&self.home.repo, pull.number, &change).await
+    }
+
+    /// Asks for an automatic merge, where the Binding does. Only when the work is offered and not at each poll: whoever turns it
+    /// off on the host has decided that.
+    async fn merged_by_the_host(&self, mut pull: PullRequest) -> PullRequest {
+        let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
+        let Some(method) = self.auto_merge.filter(|_| is_ours && pull.state == "open") else { return pull };
+        if pull.auto_merge.is_some() {
+            return pull;
+        }
+        match self.host.merge_when_allowed(&pull, method).await {
+            Ok(()) => pull.auto_merge = Some(json!({})),
+            // People can merge it all the same, so the work is offered nevertheless.
+            Err(error) => tracing::warn!(node = %self.attempt.node, %error, "auto-merge is not enabled"),
+        }
+        pull
     }
 
     fn title(&self) -> String {
@@ -215,6 +237,19 @@ impl PullTask {
                     pull.number
                 );
                 Some(self.waits_for(pull, NodeReason::ChecksCannotStart, &message))
+            }
+            // Its head may not change any more, and the host would make a new one to bring it up to date.
+            Some("behind") => {
+                let base = plain_line(pull.base.branch.as_bytes());
+                Some(self.waits(
+                    pull,
+                    &format!("; `{base}` has moved on and takes only branches that are up to date"),
+                ))
+            }
+            Some("draft") => Some(self.waits(pull, "; somebody made it a draft")),
+            // The same words at the start and at each poll, whatever the reason was.
+            _ if self.auto_merge.is_some() && pull.auto_merge.is_none() => {
+                Some(self.waits(pull, "; auto-merge is not enabled, so somebody has to merge it"))
             }
             _ => Some(self.waits(pull, "")),
         }

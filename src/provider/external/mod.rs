@@ -1,18 +1,21 @@
-//! External nodes: asks an address or a webhook whether what a plan waits for has happened. No Binding names
+//! External nodes: asks an address, a webhook or the Git host whether what a plan waits for has happened. No Binding names
 //! this provider; the engine does, for nodes of kind External.
+
+mod on_host;
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::output::plain_line;
-use super::settings::Settings;
-use super::web::{Answer, Request, origin, parse_address};
-use super::{
+use self::on_host::HostQuery;
+use crate::model::{JsonMap, NodeReason};
+use crate::provider::output::plain_line;
+use crate::provider::settings::Settings;
+use crate::provider::web::{Answer, Request, origin, parse_address};
+use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderContext, stop_requested,
 };
-use crate::model::{JsonMap, NodeReason};
 
 /// How many bytes of an answer become outputs.
 // Outputs are written into the record, and hosts recommend objects of less than 1 MB.
@@ -29,6 +32,8 @@ enum ExternalQuery {
     Uri(Request),
     /// A webhook that answers with a result.
     Webhook(Request),
+    /// A pull request or an issue.
+    OnHost(HostQuery),
 }
 
 impl External {
@@ -60,6 +65,10 @@ impl Provider for External {
 
 impl ExternalQuery {
     fn read(config: &JsonMap) -> Result<Self, ConfigError> {
+        let form = config.get("type").and_then(Value::as_str);
+        if let Some(form @ ("pull-request" | "issue")) = form {
+            return HostQuery::read(config, form).map(Self::OnHost);
+        }
         let settings = Settings::new(config, &["type", "url"])?;
         let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
         let url = settings.text("url")?.unwrap_or_default();
@@ -72,7 +81,7 @@ impl ExternalQuery {
                 Ok(Self::Uri(request))
             }
             Some("webhook") => Ok(Self::Webhook(Request::new(Method::POST, url))),
-            _ => Err(invalid("type", "must be `uri` or `webhook`".to_owned())),
+            _ => Err(invalid("type", "must be `uri`, `webhook`, `pull-request` or `issue`".to_owned())),
         }
     }
 }
@@ -84,6 +93,7 @@ impl External {
         match ExternalQuery::read(&attempt.config) {
             Ok(ExternalQuery::Uri(request)) => self.look_at(request).await,
             Ok(ExternalQuery::Webhook(request)) => self.ask(request, attempt).await,
+            Ok(ExternalQuery::OnHost(query)) => self.look_on_host(&query).await,
             Err(error) => AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()),
         }
     }
