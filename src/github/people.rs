@@ -120,6 +120,21 @@ impl GitHub {
         }
     }
 
+    /// Whether the token may read a team, and with it who is in it.
+    ///
+    /// # Errors
+    /// [`GitHubError`]; a refusal is no error, but the answer.
+    pub(crate) async fn can_read_team(&self, organisation: &str, team: &str) -> Result<bool, GitHubError> {
+        let path = format!("/orgs/{}/teams/{}/members?per_page=1", segment(organisation)?, segment(team)?);
+        let what = format!("read who is in team {team}");
+        match self.tell(ApiRequest::get(path, &what, "members: read")).await {
+            Ok(()) => Ok(true),
+            // The host refuses the token of a job with 403, and hides secret teams with 404.
+            Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether somebody is an active member of a team. A team that the token cannot see has no members.
     ///
     /// # Errors

@@ -741,6 +741,61 @@ fn where_several_executions_wait_one_is_named() {
     assert_eq!(world.phase(), "Succeeded");
 }
 
+/// One comment for all that one pull request brought, and for nothing else.
+#[test]
+fn all_gates_of_a_pull_request_are_approved_by_one_comment_of_somebody_who_may() {
+    let world = World::new(CONFIG, GATE);
+    let again = WORK.rsplit("---").next().unwrap();
+    let another =
+        format!("{}---{}", again.replace("name: e,", "name: e2,"), again.replace("name: e,", "name: other,"));
+    let (second, other) = another.split_once("---").unwrap();
+    world.environment.commit_files(&[("more.yaml", second)], "Once more");
+    let brought = world.environment.git_output(&["rev-parse", "HEAD"]);
+    world.host.with(|state| state.brought.push((brought, 7)));
+    world.environment.commit_files(&[("other.yaml", other)], "Of another pull request");
+    world.pass().succeeds();
+    let (id, _) = world.says("wendy", "/planspec approve --all");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let answer = world.host.own_comments().last().unwrap().clone();
+    assert!(answer.contains("No gate was approved.") && answer.contains("not a reviewer"), "{answer}");
+    let (id, outcome) = world.says("rosa", "/planspec Approve --all both are fine");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    let phases = ["e", "e2", "other"].map(|name| world.phase_of(name));
+    assert_eq!(phases, [json!("Succeeded"), json!("Succeeded"), json!("Blocked")]);
+    // The same job once more finds nothing to do.
+    world.runs_again(id);
+    assert_eq!(world.phase_of("other"), "Blocked");
+}
+
+/// With the token of a job nobody is in a team as far as the host says, which is said before the merge and afterwards.
+#[test]
+fn teams_that_the_token_may_not_read_are_named_before_the_merge_and_in_the_refusal() {
+    let world = World::new(CONFIG, GATE);
+    let second = WORK.replace("name: e,", "name: again,");
+    let head = change(&world, "second.yaml", second.rsplit("---").next().unwrap());
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    let [comment] = world.host.own_comments().try_into().unwrap();
+    assert!(comment.contains("teams could not be read with this token&#58; security"), "{comment}");
+    assert!(
+        comment.contains("  * waits at `look` for 1 approval by `user:rosa`, `team:security`"),
+        "{comment}"
+    );
+    assert!(comment.contains("What <code>team/execution/again</code> would run"), "{comment}");
+    assert!(comment.contains("`team/plan/p`: unchanged") && comment.contains("```mermaid"), "{comment}");
+    world.pass().succeeds();
+    let (id, _) = world.says("octocat", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let answer = world.host.own_comments().last().unwrap().clone();
+    assert!(answer.contains("teams could not be read with this token&#58; security"), "{answer}");
+    // With a token that reads teams, neither is said.
+    world.host.with(|state| state.members.push("security/octocat".to_owned()));
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    assert!(!world.host.own_comments()[0].contains("could not be read"));
+    let (id, _) = world.says("wendy", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    assert!(!world.host.own_comments().last().unwrap().contains("could not be read"));
+}
+
 #[test]
 fn work_of_a_person_is_completed_by_its_node_and_by_its_execution_where_several_wait() {
     let world = World::new(CONFIG, GATE);

@@ -4,7 +4,10 @@
 //! The job is the check: it exists for forks, for the merge queue and for tokens that may not write checks, and a new run of it
 //! replaces the annotations of the run before, which the host only adds to on a check of our own.
 
+use std::collections::BTreeSet;
+
 use crate::cli::Context;
+use crate::cli::ci::authority::authorize::{named_teams, unreadable_teams};
 use crate::cli::ci::event::{GroupRef, PullRef};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::{CiOptions, step};
@@ -22,6 +25,9 @@ use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::preview::{MARKER, Preview, render};
 use crate::report::text;
+
+/// About how many teams the host is asked for one pull request.
+const MOST_TEAMS: usize = 20;
 
 /// A change that asks to be merged.
 struct Proposal<'a> {
@@ -41,6 +47,8 @@ struct MergePreview {
     findings: Vec<Diagnostic>,
     /// Whether there is nothing against it.
     passed: bool,
+    /// Teams among the reviewers that only the host knows.
+    host_teams: BTreeSet<String>,
 }
 
 /// Says what merging a pull request would do.
@@ -57,13 +65,18 @@ pub(crate) fn run(
         reference: Some(format!("refs/pull/{}/head", pull.number)),
         default: pull.default.as_deref(),
     };
-    let outcome = compare(&proposal, context)?;
-    let rendered = say(&outcome, choices, actions, muted, context)?;
+    let mut outcome = compare(&proposal, context)?;
     // The token of such a job may only read; the report takes the answer to a job that may comment.
     if pull.fork && !pull.trusted {
+        say(&outcome, choices, actions, muted, context)?;
         context.out.note("a change from a fork is reported in the summary and in annotations only")?;
     } else {
-        comment(pull, &outcome, &rendered, actions, context)?;
+        let host = Host::open(actions);
+        if let Ok(host) = &host {
+            warn_of_teams(&mut outcome, host, context)?;
+        }
+        let rendered = say(&outcome, choices, actions, muted, context)?;
+        comment(pull, &outcome, &rendered, host, context)?;
     }
     Ok(if outcome.passed { Exit::Done } else { Exit::No })
 }
@@ -107,15 +120,55 @@ fn say(
     Ok(rendered)
 }
 
+/// Warns before the merge that nobody could approve as a member of a team: afterwards the Execution waits, and whoever answers
+/// is refused.
+fn warn_of_teams(outcome: &mut MergePreview, host: &Host, context: &mut Context) -> Result<(), CliError> {
+    let mut unreadable = Vec::new();
+    for team in &outcome.host_teams {
+        let asked = host.ask(|github, repo| {
+            let owner = repo.owner().to_owned();
+            async move {
+                let (organisation, slug) = team.split_once('/').unwrap_or((&owner, team));
+                github.can_read_team(organisation, slug).await
+            }
+        });
+        match asked {
+            Ok(true) => {}
+            Ok(false) => unreadable.push(team.clone()),
+            // A host that is down is no reason to say something about teams, and none to fail.
+            Err(error) => warn(&error.into(), context)?,
+        }
+    }
+    if !unreadable.is_empty() {
+        outcome
+            .preview
+            .warnings
+            .push(format!("Some reviewers are teams, and {}.", unreadable_teams(&unreadable)));
+    }
+    Ok(())
+}
+
+/// The teams among the reviewers of what would start that only the host knows.
+fn host_teams(preview: &Preview, config: &Config) -> BTreeSet<String> {
+    let known = |team: &str| {
+        let same = |own: &String| own.trim().eq_ignore_ascii_case(team);
+        config.identities.values().any(|person| person.teams.iter().any(same))
+    };
+    let gates = preview.starts.iter().flat_map(|start| &start.gates);
+    let teams = gates.flat_map(|gate| named_teams(&gate.reviewers));
+    // Bounded, because each costs a request at every push.
+    teams.filter(|team| !known(team)).take(MOST_TEAMS).map(ToOwned::to_owned).collect()
+}
+
 /// The comment. A token that may not write it is no reason to fail: the same is in the summary.
 fn comment(
     pull: &PullRef,
     outcome: &MergePreview,
     rendered: &RenderedComment,
-    actions: &Actions,
+    host: Result<Host, CliError>,
     context: &mut Context,
 ) -> Result<(), CliError> {
-    let host = match Host::open(actions) {
+    let host = match host {
         Ok(host) => host,
         Err(error) => return warn(&error, context),
     };
@@ -156,7 +209,12 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
         (preview.base, preview.head) = (Some(base.to_string()), Some(head.to_string()));
         preview.stale_base = stale;
         preview.conflict = true;
-        return Ok(MergePreview { preview, findings: Vec::new(), passed: false });
+        return Ok(MergePreview {
+            preview,
+            findings: Vec::new(),
+            passed: false,
+            host_teams: BTreeSet::new(),
+        });
     };
     // Of the base for both sides: a change does not choose the rules that it is read by.
     let config = workspace.config_at(Some(base))?;
@@ -172,7 +230,8 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
         preview.goes_nowhere(proposal.base, &desired);
     }
     let passed = !findings.iter().any(|found| found.severity == Severity::Error);
-    Ok(MergePreview { preview, findings, passed })
+    let host_teams = host_teams(&preview, &config);
+    Ok(MergePreview { preview, findings, passed, host_teams })
 }
 
 /// The desired branch, where it can be known without asking: only merges into it start anything.

@@ -3,18 +3,22 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde_json::Value;
+
 use crate::change::{FieldChange, GraphChange, ResourceDiff, compare_graphs};
 use crate::cli::desired::Desired;
 use crate::cli::desired::difference::{Consequence, DesiredDiff};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::model::{
-    Edge, EdgeType, ExecutionSpec, Kind, Node, NodeKind, PlanGraph, Resource, ResourceKey, Spec,
+    BindingTarget, Edge, EdgeType, ExecutionSpec, Kind, Node, NodeKind, PlanGraph, Resource, ResourceKey,
+    Spec,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
 use crate::report::preview::{
     ChangeMark, ChangedField, ChangedResource, GraphEdge, GraphNode, HeldBackDeletions, Preview,
-    PreviewFinding, PreviewGraph, ProviderUse, StartingExecution, VoidedApproval,
+    PreviewCommand, PreviewFinding, PreviewGate, PreviewGraph, ProviderUse, StartingExecution,
+    VoidedApproval,
 };
 
 /// Deletions of fewer resources than this are never held back.
@@ -104,6 +108,8 @@ fn start(
         nodes,
         providers: Vec::new(),
         unbound: Vec::new(),
+        gates: Vec::new(),
+        commands: Vec::new(),
     };
     let (Some(Spec::Execution(execution)), Some(resource)) =
         (after.get(key).map(|resource| &resource.spec), after.get(plan))
@@ -114,22 +120,67 @@ fn start(
     let mut uses: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // Nodes of the other kinds have no provider.
     for node in spec.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task) {
-        match provider(node, execution, key, resource, after) {
-            Some(provider) => uses.entry(provider).or_default().push(node.id.to_string()),
+        match target(node, execution, key, resource, after) {
+            Some(target) => {
+                start.commands.extend(command(node, &target));
+                uses.entry(target.provider).or_default().push(node.id.to_string());
+            }
             None => start.unbound.push(node.id.to_string()),
         }
     }
+    start.gates = spec.graph.nodes.iter().filter_map(|node| gate(node, plan, after)).collect();
     start.providers = uses.into_iter().map(|(provider, nodes)| ProviderUse { provider, nodes }).collect();
     start
 }
 
-fn provider(
+/// The gate that a node waits at, as the merge leaves it.
+fn gate(node: &Node, plan: &ResourceKey, after: &ByKey<'_>) -> Option<PreviewGate> {
+    // References to gates are relative to the Plan, which may be in another namespace than the Execution.
+    let key = node.gate_ref.as_ref()?.key(Kind::Gate, &plan.namespace);
+    let spec = after.get(&key).and_then(|resource| match &resource.spec {
+        Spec::Gate(spec) => Some(spec),
+        _ => None,
+    });
+    Some(PreviewGate {
+        node: node.id.to_string(),
+        gate: key.to_string(),
+        // A gate without a manifest asks for one approval by anyone who may write.
+        reviewers: spec.map(|spec| spec.reviewers.clone()).unwrap_or_default(),
+        approvals: spec.map_or(1, |spec| spec.required_approvers.max(1)),
+    })
+}
+
+/// The command of a target, as it is written: expressions in it are replaced only when the node starts.
+fn command(node: &Node, target: &BindingTarget) -> Option<PreviewCommand> {
+    let config = &target.config;
+    let program = config.get("command")?.as_str()?;
+    let texts = |value: Option<&Value>| -> Vec<String> {
+        let items = value.and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+    };
+    let args = texts(config.get("args"));
+    let mut command = program.to_owned();
+    if !args.is_empty() {
+        command.push_str(&format!(" {}", shell_words::join(&args)));
+    }
+    let paths = |which: &str| texts(config.get("paths").and_then(|paths| paths.get(which)));
+    // As the providers have it: an agent is there to change files, any other command only where it is told to keep them.
+    let keeps_changes = match config.get("changes").and_then(Value::as_str) {
+        Some(word) => word == "commit",
+        None => target.provider.starts_with("agent://"),
+    };
+    let (allow, deny) = (paths("allow"), paths("deny"));
+    Some(PreviewCommand { node: node.id.to_string(), command, keeps_changes, allow, deny })
+}
+
+/// What does the work of a task.
+fn target(
     node: &Node,
     execution: &ExecutionSpec,
     key: &ResourceKey,
     plan: &Resource,
     after: &ByKey<'_>,
-) -> Option<String> {
+) -> Option<BindingTarget> {
     let plan_key = plan.key();
     let task = TaskToBind {
         node,
@@ -145,7 +196,7 @@ fn provider(
         _ => None,
     });
     match found.resolution {
-        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target.provider),
+        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target),
         Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
     }
 }
@@ -156,8 +207,15 @@ fn graphs(difference: &DesiredDiff, before: &ByKey<'_>, after: &ByKey<'_>) -> Ve
     let change = &difference.change;
     let changed = change.changed.iter().filter(|changed| changed.graph.is_some()).map(|changed| &changed.key);
     let plans = change.created.iter().chain(changed).chain(&change.deleted);
-    let plans = plans.filter(|key| key.kind == Kind::Plan);
+    // Also of a plan that stays as it is: whoever lets an Execution of it start wants to see what that does.
+    let started = difference.consequences.iter().filter_map(|consequence| match consequence {
+        Consequence::Starts(_, plan, Some(_)) => Some(plan),
+        _ => None,
+    });
+    let mut seen = HashSet::new();
+    let plans = plans.filter(|key| key.kind == Kind::Plan).chain(started);
     plans
+        .filter(|key| seen.insert((*key).clone()))
         .map(|key| {
             let of = |set: &ByKey<'_>| match set.get(key).map(|resource| &resource.spec) {
                 Some(Spec::Plan(plan)) => plan.graph.clone(),

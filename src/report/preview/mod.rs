@@ -6,7 +6,8 @@ mod wire;
 pub(crate) use super::markdown::RenderedComment;
 pub(crate) use wire::{
     ChangeMark, ChangedField, ChangedResource, GraphEdge, GraphNode, HeldBackDeletions, Preview,
-    PreviewFinding, PreviewGraph, ProviderUse, StartingExecution, VoidedApproval,
+    PreviewCommand, PreviewFinding, PreviewGate, PreviewGraph, ProviderUse, StartingExecution,
+    VoidedApproval,
 };
 
 /// What finds the comment again.

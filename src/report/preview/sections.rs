@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::wire::{
-    ChangeMark, ChangedField, ChangedResource, Preview, PreviewFinding, PreviewGraph, StartingExecution,
+    ChangeMark, ChangedField, ChangedResource, Preview, PreviewCommand, PreviewFinding, PreviewGate,
+    PreviewGraph, StartingExecution,
 };
 use crate::diagnostic::Severity;
 use crate::markup::{code, grouped, markdown};
@@ -28,6 +29,7 @@ pub(super) fn page(preview: &Preview) -> MarkdownPage {
     sections.extend(list("Warnings", warnings.collect()));
     sections.extend(diagnostics(&preview.diagnostics));
     sections.extend(starts(&preview.starts));
+    sections.extend(preview.starts.iter().filter(|start| !start.commands.is_empty()).map(commands));
     let voided = preview.voided.iter().map(|voided| {
         let people: Vec<String> = voided.reviewers.iter().take(20).map(|name| code(name, NAME)).collect();
         format!("* {} was approved by {}\n", code(&voided.gate, NAME), people.join(", "))
@@ -188,12 +190,57 @@ fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
                 names(&provider.nodes)
             ));
         }
+        text.extend(start.gates.iter().take(50).map(gate));
         if !start.unbound.is_empty() {
             text.push_str(&format!("  * ⚠️ no provider is bound to {}\n", names(&start.unbound)));
         }
         text
     };
     list("Executions that would start", starts.iter().map(item).collect())
+}
+
+/// Who has to agree before it goes on, and how many of them.
+fn gate(gate: &PreviewGate) -> String {
+    let mut people: Vec<String> =
+        gate.reviewers.iter().take(OPEN_ITEMS).map(|name| code(name, NAME)).collect();
+    if let Some(more @ 1..) = gate.reviewers.len().checked_sub(OPEN_ITEMS) {
+        people.push(format!("{} more", grouped(more)));
+    }
+    // A gate without reviewers is open to whoever may write, which a reader would not guess from an empty list.
+    let who = if people.is_empty() { "anyone with write access".to_owned() } else { people.join(", ") };
+    let count = counted(gate.approvals as usize, "approval");
+    format!("  * waits at {} for {count} by {who}\n", code(&gate.node, 63))
+}
+
+/// What an Execution would run, and which files that may change: folded, because it is read by those who are about to let it run
+/// and by nobody else.
+fn commands(start: &StartingExecution) -> PageSection {
+    let item = |command: &PreviewCommand| {
+        let globs = |globs: &[String]| {
+            let mut shown: Vec<String> = globs.iter().take(OPEN_ITEMS).map(|glob| code(glob, NAME)).collect();
+            if let Some(more @ 1..) = globs.len().checked_sub(OPEN_ITEMS) {
+                shown.push(format!("{} more", grouped(more)));
+            }
+            shown.join(", ")
+        };
+        let files = match (command.keeps_changes, command.allow.is_empty()) {
+            (false, _) => String::new(),
+            (true, true) => "; may change any file".to_owned(),
+            (true, false) => format!("; may change {}", globs(&command.allow)),
+        };
+        let except = match (command.keeps_changes, command.deny.is_empty()) {
+            (true, false) => format!(" but not {}", globs(&command.deny)),
+            _ => String::new(),
+        };
+        let line = code(&command.command, SENTENCE);
+        format!("* {}: {line}{files}{except}\n", code(&command.node, 63))
+    };
+    let title = format!("What <code>{}</code> would run", markdown(&start.execution, NAME));
+    PageSection {
+        folded: Some(title),
+        items: start.commands.iter().map(item).collect(),
+        ..PageSection::default()
+    }
 }
 
 fn resources(preview: &Preview, sections: &mut Vec<PageSection>) {
@@ -253,7 +300,13 @@ fn graphs(graphs: &[PreviewGraph], sections: &mut Vec<PageSection>) {
             .filter(|(n, _)| *n > 0)
             .map(|(n, word)| format!("{} {word}", grouped(*n)))
             .collect();
-        let counts = if counts.is_empty() { "edges changed".to_owned() } else { counts.join(", ") };
+        // The graph of a plan that is there already is shown because an Execution of it starts.
+        let same = graph.edges.iter().all(|edge| edge.mark == ChangeMark::Kept);
+        let counts = match (counts.is_empty(), same) {
+            (true, true) => "unchanged".to_owned(),
+            (true, false) => "edges changed".to_owned(),
+            _ => counts.join(", "),
+        };
         let chart = chart(graph);
         if graph.nodes.len() > OPEN_NODES {
             let title = format!("<code>{}</code>: {counts}", markdown(&graph.plan, NAME));

@@ -202,6 +202,46 @@ pub(crate) struct StartingExecution {
     /// Nodes that no provider is bound to.
     #[serde(default)]
     pub unbound: Vec<String>,
+    /// The gates that it would wait at.
+    #[serde(default)]
+    pub gates: Vec<PreviewGate>,
+    /// The commands that it would run on the runner.
+    #[serde(default)]
+    pub commands: Vec<PreviewCommand>,
+}
+
+/// A gate that an Execution would wait at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PreviewGate {
+    /// The id of the node.
+    pub node: String,
+    /// The gate, as `NAMESPACE/KIND/NAME`.
+    pub gate: String,
+    /// Whom it names, as it writes them; anyone who may write when empty.
+    #[serde(default)]
+    pub reviewers: Vec<String>,
+    /// How many have to approve.
+    pub approvals: u32,
+}
+
+/// A command that an Execution would run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PreviewCommand {
+    /// The id of the node.
+    pub node: String,
+    /// The program with its arguments, or the shell line, as it is written.
+    pub command: String,
+    /// Whether changes to files are kept.
+    #[serde(default)]
+    pub keeps_changes: bool,
+    /// Globs of the files that it may change; any when empty.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Globs of the files that it may not change.
+    #[serde(default)]
+    pub deny: Vec<String>,
 }
 
 /// A provider and the nodes that it would be called for.

@@ -49,10 +49,12 @@ pub(crate) async fn authorise(
     if let Permission::Decide(Some(spec)) = wish
         && !spec.reviewers.is_empty()
     {
-        let teams = teams_of(github, repo, &login, spec).await?;
+        let TeamMembership { teams, unreadable } = teams_of(github, repo, &login, spec).await?;
         return Ok(match eligible(&name, &teams, Some(spec), people) {
             Ok(()) => Ok(AuthorizedActor { login, id: who.id, teams }),
-            Err(refusal) => Err(refusal.to_string()),
+            Err(refusal) if unreadable.is_empty() => Err(refusal.to_string()),
+            // Otherwise a member of the team hears that they are none, and looks for the mistake in the wrong place.
+            Err(refusal) => Err(format!("{refusal}; {}", unreadable_teams(&unreadable))),
         });
     }
     // A gate without reviewers is open to whoever may write, as the contract has it for gates without a
@@ -63,27 +65,61 @@ pub(crate) async fn authorise(
     Ok(Err(format!("{login} may not write to this repository")))
 }
 
-/// The teams among a gate's reviewers that the host says somebody is in: `team:SLUG` of the organisation that owns the
-/// repository, or `team:ORGANISATION/SLUG`.
+/// What the host says of somebody and the teams among a gate's reviewers.
+struct TeamMembership {
+    /// Those that the person is in, as the gate writes them, without `team:`.
+    teams: Vec<String>,
+    /// Those that the token may not read, so that nobody is in them as far as it can see.
+    unreadable: Vec<String>,
+}
+
+/// `team:SLUG` is a team of the organisation that owns the repository, `team:ORGANISATION/SLUG` one of another.
 async fn teams_of(
     github: &GitHub,
     repo: &RepoName,
     login: &str,
     spec: &GateSpec,
-) -> Result<Vec<String>, GitHubError> {
-    let mut teams = Vec::new();
-    for entry in &spec.reviewers {
-        let Some(team) = entry.trim().strip_prefix("team:").map(str::trim) else { continue };
+) -> Result<TeamMembership, GitHubError> {
+    let mut found = TeamMembership { teams: Vec::new(), unreadable: Vec::new() };
+    for team in named_teams(&spec.reviewers) {
         let (organisation, slug) = team.split_once('/').unwrap_or((repo.owner(), team));
-        match github.is_member(organisation, slug, login).await {
-            Ok(true) => teams.push(team.to_owned()),
-            Ok(false) | Err(GitHubError::Name(_)) => {}
+        let member = github.is_member(organisation, slug, login).await;
+        let readable = match &member {
+            Ok(true) => true,
+            // The host answers 404 both for a person who is no member and for a team that the token may not see.
+            Ok(false) => github.can_read_team(organisation, slug).await?,
+            // What is no name of a team is no matter of the token.
+            Err(GitHubError::Name(_)) => true,
             // The token of a job cannot read teams; such a reviewer is then known by `identities` alone.
-            Err(error) if error.is_permission() => {}
+            Err(error) if error.is_permission() => false,
+            Err(_) => true,
+        };
+        if !readable {
+            found.unreadable.push(team.to_owned());
+            continue;
+        }
+        match member {
+            Ok(true) => found.teams.push(team.to_owned()),
+            Ok(false) | Err(GitHubError::Name(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(teams)
+    Ok(found)
+}
+
+/// The teams among a gate's reviewers, as it writes them, without `team:`.
+pub(crate) fn named_teams(reviewers: &[String]) -> impl Iterator<Item = &str> {
+    reviewers.iter().filter_map(|entry| entry.trim().strip_prefix("team:").map(str::trim))
+}
+
+/// What is said of teams that the token may not read, and what helps: the same words before the merge and when somebody is
+/// refused.
+pub(crate) fn unreadable_teams(teams: &[String]) -> String {
+    format!(
+        "teams could not be read with this token: {}. Give the action a token with the permission `members: read`, or list \
+         the members in `identities`",
+        teams.join(", ")
+    )
 }
 
 /// Where the configuration does not let authors approve: whether the login is the author of the pull request that introduced

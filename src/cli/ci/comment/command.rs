@@ -15,6 +15,7 @@ pub(crate) const HELP: &str = "\
 | Command | What it does |
 | --- | --- |
 | `/planspec approve [EXECUTION/]GATE [--expect DIGEST] [words]` | approves a gate that an Execution is waiting at |
+| `/planspec approve --all [words]` | approves every gate at which what this pull request introduced waits, and which you may approve |
 | `/planspec reject [EXECUTION/]GATE [words]` | rejects it |
 | `/planspec retry EXECUTION [NODE]` | reruns what did not succeed, or a node and everything after it |
 | `/planspec cancel EXECUTION` | cancels an Execution |
@@ -44,6 +45,8 @@ pub(crate) enum GateSelector {
 pub(crate) enum CommentCommand {
     /// A gate is approved.
     Approve { gate: GateSelector, expect: Option<String>, words: Option<String> },
+    /// Every gate is approved at which what the pull request introduced waits.
+    ApproveAll { words: Option<String> },
     /// A gate is rejected.
     Reject { gate: GateSelector, words: Option<String> },
     /// Nodes run again.
@@ -102,6 +105,9 @@ pub(crate) fn parse(comment: &str) -> Option<Result<CommentCommand, CommandError
 fn command(rest: &str) -> Result<CommentCommand, CommandError> {
     let (verb, rest) = split(rest);
     match verb.to_ascii_lowercase().as_str() {
+        "approve" if split(rest).0 == "--all" => {
+            Ok(CommentCommand::ApproveAll { words: said(split(rest).1) })
+        }
         verb @ ("approve" | "reject") => {
             let (name, words) = split(rest);
             let gate = gate(name)?;
@@ -343,6 +349,11 @@ mod tests {
         assert!(matches!(parsed("/planspec suspend exec-1"), Ok(CommentCommand::Suspend { .. })));
         assert!(matches!(parsed("/planspec resume exec-1"), Ok(CommentCommand::Resume { .. })));
         assert_eq!(parsed("/planspec allow-mass-delete"), Ok(CommentCommand::AllowMassDelete));
+        assert_eq!(
+            parsed("/planspec approve --all fine by me"),
+            Ok(CommentCommand::ApproveAll { words: Some("fine by me".to_owned()) })
+        );
+        assert!(parsed("/planspec reject --all").is_err());
         // As a telephone writes it, and as it is copied from a comment.
         assert_eq!(parsed("/Planspec Approve `ship-1/look`"), parsed("/planspec approve ship-1/look"));
         assert_eq!(parsed("/planspec retry `ship-1`"), parsed("/planspec retry ship-1"));

@@ -1,6 +1,7 @@
 //! A comment that may be a command: reread from the host, understood, allowed or not, carried out, and answered with a
 //! reaction; where it is refused, with one line.
 
+mod approve_all;
 mod command;
 mod resolve;
 
@@ -51,6 +52,9 @@ pub(crate) fn run(
     // A job takes a while to start and to work: whoever asked sees that it was taken up.
     react(&host, place, Reaction::Seen, context)?;
     let answer = match command {
+        Ok(CommentCommand::ApproveAll { words }) => {
+            approve_all::run((&author, &comment), words.as_deref(), &host, context)
+        }
         Ok(command) => carry_out(&command, &author, &comment, &host, choices, context),
         Err(CommandError::Unknown) => {
             Ok(CommandAnswer::Confused(format!("That is not a command.\n\n{HELP}")))
@@ -73,7 +77,7 @@ pub(crate) fn run(
     // Before the pass, which may take all the time that the job has.
     tell(&host, place, &answer, context)?;
     match answer {
-        CommandAnswer::Done(lines) => {
+        CommandAnswer::Done(lines) | CommandAnswer::Partly(lines, _) => {
             for line in &lines {
                 context.out.line(text::line(line))?;
             }
@@ -92,6 +96,8 @@ pub(crate) fn run(
 enum CommandAnswer {
     /// It is recorded.
     Done(Vec<String>),
+    /// Some of what was asked for is recorded, and why the rest is not.
+    Partly(Vec<String>, String),
     /// Nothing is to be recorded: it asks for a pass of this kind.
     Pass(CiOptions),
     /// Something was asked, and this is the answer.
@@ -136,12 +142,19 @@ fn tell(
     context: &mut Context,
 ) -> Result<(), CliError> {
     let reaction = match answer {
-        CommandAnswer::Done(_) | CommandAnswer::Pass(_) | CommandAnswer::Said(_) => Reaction::Yes,
+        CommandAnswer::Done(_)
+        | CommandAnswer::Partly(..)
+        | CommandAnswer::Pass(_)
+        | CommandAnswer::Said(_) => Reaction::Yes,
         CommandAnswer::No(_) => Reaction::No,
         CommandAnswer::Confused(_) => Reaction::Confused,
     };
     react(host, place, reaction, context)?;
-    if let CommandAnswer::Said(text) | CommandAnswer::No(text) | CommandAnswer::Confused(text) = answer {
+    if let CommandAnswer::Said(text)
+    | CommandAnswer::Partly(_, text)
+    | CommandAnswer::No(text)
+    | CommandAnswer::Confused(text) = answer
+    {
         // The marker names the command, so that a job that runs twice answers once.
         let marker = format!("<!-- planspec:answer {} -->", place.id);
         if let Err(error) = host.keep_comment(place.number, &marker, &format!("{marker}\n{text}\n")) {
@@ -163,6 +176,16 @@ fn untold(error: &GitHubError, context: &mut Context) -> Result<(), CliError> {
     context.out.warning(format!("cannot reply on the host: {}", text::line(&why)))
 }
 
+/// The comment as the source of a decision; none where the host does not say when it was written.
+fn source_of(comment: &Comment) -> Option<DecisionSource> {
+    let at = comment.created_at.parse().ok()?;
+    Some(DecisionSource { name: format!("comment {}", comment.id), at, in_advance: false })
+}
+
+fn undated() -> CommandAnswer {
+    CommandAnswer::No("The host does not say when the comment was written.".to_owned())
+}
+
 fn carry_out(
     command: &CommentCommand,
     author: &Account,
@@ -172,10 +195,7 @@ fn carry_out(
     context: &mut Context,
 ) -> Result<CommandAnswer, CliError> {
     // A decision answers one wait, and without a time nobody knows which (Invariant 11).
-    let Ok(at) = comment.created_at.parse() else {
-        return Ok(CommandAnswer::No("The host does not say when the comment was written.".to_owned()));
-    };
-    let source = DecisionSource { name: format!("comment {}", comment.id), at, in_advance: false };
+    let Some(source) = source_of(comment) else { return Ok(undated()) };
     let view = PassView::open(context)?;
     let people = people_of(&view.tips().config);
     let inventory = Inventory::load(view.workspace(), view.tips())?;
@@ -191,7 +211,7 @@ fn carry_out(
         let chosen = resolve::gate(gate, &view, &inventory, context)?;
         let permit = match allowed(Permission::Decide(chosen.spec.as_ref()))? {
             Ok(permit) => permit,
-            Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
+            Err(why) => return Ok(CommandAnswer::No(markdown(&why, 600))),
         };
         let approves = matches!(command, CommentCommand::Approve { .. });
         return match review(chosen, approves, (words.as_deref(), expect), &permit, host, &view)? {
@@ -259,6 +279,7 @@ fn decision(
         }
         // The caller answers these itself.
         CommentCommand::Approve { .. }
+        | CommentCommand::ApproveAll { .. }
         | CommentCommand::Reject { .. }
         | CommentCommand::Status
         | CommentCommand::AllowMassDelete

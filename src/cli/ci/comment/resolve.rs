@@ -37,8 +37,18 @@ pub(crate) fn gate(
             (gate, Some(key))
         }
     };
+    gate_in_force(view, inventory, &gate, execution)
+}
+
+/// A gate with the spec that decides.
+pub(crate) fn gate_in_force(
+    view: &PassView,
+    inventory: &Inventory<'_>,
+    gate: &ResourceKey,
+    execution: Option<ResourceKey>,
+) -> Result<ResolvedGate, CliError> {
     // Of several declarations none is in force (Invariant 11): the engine refuses the reviewers of both, and so does this.
-    let object = if inventory.is_duplicate(&gate) { None } else { inventory.object(&gate)? };
+    let object = if inventory.is_duplicate(gate) { None } else { inventory.object(gate)? };
     let spec = object.and_then(|object| object.resource).and_then(|resource| match resource.spec {
         Spec::Gate(spec) => Some(spec),
         _ => None,
@@ -46,9 +56,9 @@ pub(crate) fn gate(
     // Without a manifest, the reviewers of its last valid version may still decide.
     let spec = match spec {
         Some(spec) => Some(spec),
-        None => view.kept_gate(&gate)?,
+        None => view.kept_gate(gate)?,
     };
-    Ok(ResolvedGate { gate, spec, execution })
+    Ok(ResolvedGate { gate: gate.clone(), spec, execution })
 }
 
 /// The Execution that somebody means.

@@ -1,23 +1,23 @@
 //! How far the executions are that a pull request introduced, as one comment and as the summary of a job: a table, what waits
 //! and how it continues, the graphs with their phases, and a timeline.
 
+mod picture;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
-use super::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
-use super::markdown::{MarkdownPage, PageSection, RenderedComment, counted, is_address};
+use self::picture::{graph, tally, time, timeline};
+use super::markdown::{MarkdownPage, PageSection, RenderedComment, is_address};
 use crate::markup::{code, fence, grouped, markdown};
 use crate::model::{
-    AskedApproval, Digest, EdgeType, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase,
-    NodeSituation, NodeStatus, PlanGraph, ResourceKey, next_steps,
+    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase, NodeSituation,
+    NodeStatus, PlanGraph, ResourceKey, next_steps,
 };
 
 /// What finds the comment again.
 pub(crate) const MARKER: &str = "<!-- planspec:progress -->";
 
-/// A graph with more nodes than this is folded.
-const OPEN_NODES: usize = 25;
+/// With more Executions than this, they are summed up by plan and phase, and lists of them are folded.
+const OPEN_EXECUTIONS: usize = 5;
 
 /// How much of the end of a log is shown: what tells why a command failed is mostly in its last lines.
 const LOG_LINES: usize = 20;
@@ -61,12 +61,23 @@ pub(crate) struct WaitLine {
 /// summary, for readers of a comment that was cut.
 #[must_use]
 pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Option<&str>) -> RenderedComment {
-    let mut sections = vec![table(executions)];
-    // What needs somebody goes first, because a long page is cut at its end.
-    sections.extend(waits(executions));
-    sections.extend(failures(executions));
-    sections.extend(executions.iter().filter_map(graph));
-    sections.extend(executions.iter().filter_map(timeline));
+    // What a reader has to do something about comes first, everywhere on the page: a long one is cut at its end.
+    let mut sorted: Vec<&ExecutionProgress> = executions.iter().collect();
+    sorted.sort_by_key(|standing| place(standing.status.phase));
+    let mut sections = if sorted.len() > OPEN_EXECUTIONS {
+        vec![groups(&sorted), PageSection { folded: Some("Each of them".to_owned()), ..table(&sorted) }]
+    } else {
+        vec![table(&sorted)]
+    };
+    sections.extend(waits(&sorted));
+    sections.extend(failures(&sorted));
+    // Thirty graphs of one plan tell less than the five of those that failed or wait.
+    sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| graph(standing)));
+    sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| timeline(standing)));
+    if let Some(more @ 1..) = sorted.len().checked_sub(OPEN_EXECUTIONS) {
+        let text = format!("… and the graphs and timelines of {} more, in their records.\n", grouped(more));
+        sections.push(PageSection { items: vec![text], ..PageSection::default() });
+    }
     MarkdownPage { marker: MARKER, head: head(executions), sections }.render(limit, full)
 }
 
@@ -156,8 +167,32 @@ fn linked(text: String, address: Option<&str>) -> String {
     }
 }
 
-fn table(executions: &[ExecutionProgress]) -> PageSection {
-    let row = |standing: &ExecutionProgress| {
+/// How many Executions of each plan are in each phase.
+fn groups(executions: &[&ExecutionProgress]) -> PageSection {
+    let mut counts: BTreeMap<(usize, String), (ExecutionPhase, Vec<&str>)> = BTreeMap::new();
+    for standing in executions {
+        let phase = standing.status.phase;
+        let plan = standing.status.extensions.pinned.as_ref().map(|pin| pin.plan.to_string());
+        // Held before it was pinned, so that no plan is known.
+        let group = (place(phase), plan.unwrap_or_else(|| "-".to_owned()));
+        counts.entry(group).or_insert((phase, Vec::new())).1.push(standing.key.name.as_str());
+    }
+    let row = |((_, plan), (phase, names)): ((usize, String), (ExecutionPhase, Vec<&str>))| {
+        let mut shown: Vec<String> = names.iter().take(3).map(|name| code(name, 63)).collect();
+        if let Some(more @ 1..) = names.len().checked_sub(3) {
+            shown.push(format!("… and {} more", grouped(more)));
+        }
+        format!("| {phase} | {} | {} | {} |\n", code(&plan, 200), grouped(names.len()), shown.join(", "))
+    };
+    PageSection {
+        lead: "| Phase | Plan | Executions | Which |\n| --- | --- | ---: | --- |\n".to_owned(),
+        items: counts.into_iter().map(row).collect(),
+        ..PageSection::default()
+    }
+}
+
+fn table(executions: &[&ExecutionProgress]) -> PageSection {
+    let row = |standing: &&ExecutionProgress| {
         let status = &standing.status;
         let name = linked(code(&standing.key.to_string(), 200), standing.address.as_deref());
         let mut nodes = tally(status.node_statuses.values().map(|node| node.phase));
@@ -175,7 +210,7 @@ fn table(executions: &[ExecutionProgress]) -> PageSection {
     }
 }
 
-fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
+fn waits(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
     let item = |standing: &ExecutionProgress, wait: &WaitLine| {
         let what = match &wait.node {
             Some(node) => format!("{}/{node}", standing.key.name),
@@ -196,7 +231,17 @@ fn waits(executions: &[ExecutionProgress]) -> Option<PageSection> {
         .iter()
         .flat_map(|standing| standing.waits.iter().map(move |wait| item(standing, wait)))
         .collect();
-    paragraphs("What waits", items)
+    let mut sections = folded("What waits", items);
+    let gates = executions.iter().flat_map(|standing| &standing.waits).filter(|wait| wait.gate.is_some());
+    if gates.count() > 1
+        && let Some(first) = sections.first_mut()
+    {
+        let all = fence("text", "/planspec approve --all", 300);
+        first
+            .items
+            .insert(0, format!("All gates that wait here, for whoever may approve them:\n\n{all}\n\n"));
+    }
+    sections
 }
 
 /// What an approval is for: it does not count for anything else (Invariant 11).
@@ -224,7 +269,7 @@ fn asked_about(asked: &AskedApproval) -> String {
     format!("Asks about commit {commit}{runs}. Digest {digest}.")
 }
 
-fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
+fn failures(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
     let items: Vec<String> = executions
         .iter()
         .flat_map(|standing| {
@@ -233,7 +278,18 @@ fn failures(executions: &[ExecutionProgress]) -> Option<PageSection> {
             failed.map(move |(id, node)| failure(standing, id, node))
         })
         .collect();
-    paragraphs("What failed", items)
+    folded("What failed", items)
+}
+
+/// The first items in the open, and the rest below a line to click on.
+fn folded(title: &str, mut items: Vec<String>) -> Vec<PageSection> {
+    let rest = items.split_off(OPEN_EXECUTIONS.min(items.len()));
+    let mut sections: Vec<PageSection> = paragraphs(title, items).into_iter().collect();
+    if let Some(more) = paragraphs("", rest) {
+        let fold = Some(format!("… and {} more", grouped(more.items.len())));
+        sections.push(PageSection { folded: fold, ..more });
+    }
+    sections
 }
 
 /// A section of paragraphs, with a line between them; none without any.
@@ -269,111 +325,15 @@ fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> Stri
     text
 }
 
-fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
-    let graph = standing.graph.as_ref().filter(|graph| !graph.nodes.is_empty())?;
-    let phase =
-        |id: &NodeId| standing.status.node_statuses.get(id).map(|node| node.phase).unwrap_or_default();
-    let names: Vec<Option<String>> = graph
-        .nodes
-        .iter()
-        .map(|node| {
-            let instances = graph.instance_summary(node, Some(&standing.status));
-            instances.or_else(|| node.name.clone())
-        })
-        .collect();
-    let nodes: Vec<ChartNode<'_>> = graph
-        .nodes
-        .iter()
-        .zip(&names)
-        .map(|(node, name)| ChartNode {
-            id: node.id.as_str(),
-            name: name.as_deref(),
-            kind: node.kind,
-            look: look(phase(&node.id)),
-        })
-        .collect();
-    let written = graph.edges.iter().map(|edge| ChartEdge {
-        from: edge.from.as_str(),
-        to: edge.to.as_str(),
-        arrow: if edge.kind == EdgeType::Soft { "-.->" } else { "-->" },
-    });
-    let depends = graph.nodes.iter().flat_map(|node| {
-        let to = node.id.as_str();
-        node.depends_on.iter().map(move |from| ChartEdge { from: from.as_str(), to, arrow: "-->" })
-    });
-    let chart = flowchart(&nodes, written.chain(depends));
-    let name = standing.key.to_string();
-    Some(if graph.nodes.len() > OPEN_NODES {
-        // In the line of a fold, a host reads HTML and no Markdown.
-        let title = format!("<code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
-        PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() }
-    } else {
-        PageSection {
-            lead: format!("{}\n\n", code(&name, 200)),
-            items: vec![chart],
-            ..PageSection::default()
-        }
-    })
-}
-
-fn timeline(standing: &ExecutionProgress) -> Option<PageSection> {
-    let mut events: Vec<(Timestamp, u8, &NodeId, String)> = Vec::new();
-    for (id, node) in &standing.status.node_statuses {
-        events.extend(node.start_time.map(|at| (at, 0, id, "started".to_owned())));
-        events.extend(node.completion_time.map(|at| (at, 1, id, node.phase.to_string())));
-    }
-    // Also ordered within one moment, so that a page with the same content is the same text, and is not
-    // edited.
-    events.sort_by_key(|(at, order, id, _)| (*at, *order, *id));
-    let items: Vec<String> = events
-        .iter()
-        .map(|(at, _, id, what)| format!("| {} | {} | {what} |\n", time(*at), code(id.as_str(), 63)))
-        .collect();
-    (!items.is_empty()).then(|| PageSection {
-        folded: Some(format!("Timeline of <code>{}</code>", markdown(&standing.key.to_string(), 200))),
-        lead: "| Time | Node | What |\n| --- | --- | --- |\n".to_owned(),
-        items,
-        ..PageSection::default()
-    })
-}
-
-/// A recorded time, to the second.
-fn time(at: Timestamp) -> String {
-    // In UTC, because one page is read in many places.
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
-    let mut counts: BTreeMap<u8, (NodePhase, usize)> = BTreeMap::new();
-    for phase in phases {
-        counts.entry(look(phase).rank).or_insert((phase, 0)).1 += 1;
-    }
-    let words: Vec<String> =
-        counts.into_values().map(|(phase, count)| format!("{} {phase}", grouped(count))).collect();
-    words.join(", ")
-}
-
-fn look(phase: NodePhase) -> NodeStyle {
-    let (rank, class, mark, style) = match phase {
-        NodePhase::Failed => (0, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
-        NodePhase::Running => (1, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
-        NodePhase::Blocked => (2, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
-        NodePhase::Cancelled => (3, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
-        NodePhase::Pending => (4, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
-        NodePhase::Succeeded => (5, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
-        NodePhase::Skipped => (6, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
-    };
-    NodeStyle { rank, class, mark, style }
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
-    use super::super::preview::tests::{corpus, structure};
     use super::*;
     use crate::model::{Kind, LogSummary};
     use crate::report::markdown::COMMENT_LIMIT;
+    use crate::report::preview::tests::{corpus, structure};
 
     fn standing(text: &str) -> ExecutionProgress {
         let at = |second: i64| Timestamp::from_second(1_770_000_000 + second).ok();
@@ -470,6 +430,49 @@ mod tests {
 
         </details>
         "#);
+    }
+
+    /// Thirty Executions of one merge: what needs somebody is in the open, the rest is counted and folded.
+    #[test]
+    fn many_executions_are_summed_up_with_failures_first() {
+        let mut many: Vec<ExecutionProgress> = Vec::new();
+        for index in 0..30 {
+            let mut one = standing("release");
+            one.key = ResourceKey::new(
+                Kind::Execution,
+                "shop".parse().unwrap(),
+                format!("search-{index}").parse().unwrap(),
+            );
+            if index >= 8 {
+                one.status.phase = ExecutionPhase::Succeeded;
+                one.status.node_statuses = crate::model::NodeStatuses::default();
+                one.waits.clear();
+            } else if index == 7 {
+                one.status.phase = ExecutionPhase::Failed;
+            }
+            many.push(one);
+        }
+        let page = render(&many, COMMENT_LIMIT, None).comment;
+        let lines: Vec<&str> = page.lines().skip(2).take(11).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        ## ❌ planspec: 1 Failed, 7 Blocked, 22 Succeeded
+
+        Executions introduced by this change.
+
+        | Phase | Plan | Executions | Which |
+        | --- | --- | ---: | --- |
+        | Failed | `-` | 1 | `search-7` |
+        | Blocked | `-` | 7 | `search-0`, `search-1`, `search-2`, … and 4 more |
+        | Succeeded | `-` | 22 | `search-8`, `search-9`, `search-10`, … and 19 more |
+
+        <details><summary>Each of them</summary>
+        ");
+        assert_eq!(page.matches("<summary>… and 3 more</summary>").count(), 2, "{page}");
+        assert_eq!(page.matches("<details>").count(), page.matches("</details>").count(), "{page}");
+        assert!(page.contains("… and the graphs and timelines of 25 more, in their records."), "{page}");
+        assert_eq!(page.matches("```mermaid").count(), 5);
+        let all = (0..30).all(|index| page.contains(&format!("`shop/execution/search-{index}`")));
+        assert!(all && page.find("search-7`").unwrap() < page.find("search-0`").unwrap(), "{page}");
     }
 
     #[test]
