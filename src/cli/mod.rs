@@ -8,6 +8,7 @@ mod desired;
 mod drive;
 mod error;
 mod findings;
+mod hide_token;
 mod options;
 mod output;
 mod repo_context;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 
 use self::commands::CliCommand;
 use self::error::{CliError, Exit};
+pub use self::hide_token::hide_token;
 use self::options::{ColorWhen, GlobalOptions, start_log};
 use self::output::Output;
 use crate::config::Environment;

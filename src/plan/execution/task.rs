@@ -24,6 +24,8 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         return;
     }
     match context.lookup.resolve(context.compiled(), ix) {
+        ProviderResolution::Bound(_, target)
+            if approval::lacks_required_gate(context, ix, node, &target.provider) => {}
         ProviderResolution::Bound(..) if approval::hold_back(context, ix, node) => {}
         ProviderResolution::Bound(binding, target) => context.offer(ix, node, binding, target),
         ProviderResolution::Not(reason, message) => {
