@@ -1,16 +1,14 @@
 //! The binary `planspec`: reads the environment once, runs the command line, and turns its answer into the
 //! exit code of the process. Everything else is in the library.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use planspec::cli;
 use planspec::config::Environment;
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let environment = cli::hide_token(Environment::read(), &arguments);
-    let run = || cli::main(arguments, environment);
+    let environment = Environment::read();
+    let run = || cli::main(std::env::args_os(), environment);
     // The panic hook has already said so; only the exit code is left to set.
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     ExitCode::from(code.unwrap_or_else(|_| cli::bug_exit_code()))

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::Context;
 use crate::cli::drive::runner_name;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{ExecutionTarget, ResourceSelector};

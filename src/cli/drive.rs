@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Environment};
 use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
@@ -40,6 +40,11 @@ pub(crate) struct PassBounds {
 }
 
 impl PassBounds {
+    /// Bounded by nothing but time.
+    pub(crate) fn within(max_duration: Option<Duration>) -> Self {
+        Self { max_duration, ..Self::default() }
+    }
+
     /// The same, for a pass that carries out held-back deletions.
     pub(crate) fn with_mass_delete(&self) -> Self {
         Self { allow_mass_delete: true, ..self.clone() }

@@ -13,6 +13,9 @@ use crate::record::RecordError;
 use crate::report::style::Tone;
 use crate::report::text;
 
+/// What the operating system and Git say of a full disk.
+const DISK_FULL: &str = "No space left on device";
+
 /// How a command ended, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -28,6 +31,8 @@ pub(crate) enum Exit {
     Race,
     /// A bug in planspec.
     Bug,
+    /// Ctrl-C at a question.
+    Interrupted,
 }
 
 impl Exit {
@@ -41,6 +46,8 @@ impl Exit {
             Self::Race => 4,
             // `EX_SOFTWARE` of sysexits.h.
             Self::Bug => 70,
+            // 128 and the number of SIGINT, as shells say it.
+            Self::Interrupted => 130,
         }
     }
 
@@ -52,6 +59,7 @@ impl Exit {
             Self::Environment => "environment",
             Self::Race => "race",
             Self::Bug => "bug",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -67,7 +75,18 @@ pub(crate) struct CliError {
 
 impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hints: Vec::new(), closed_pipe: false }
+        let message = message.into();
+        // Whatever failed to be written, this is why, and everything else in the message is its consequence.
+        if exit == Exit::Environment && message.contains(DISK_FULL) {
+            let hints = vec!["free space and try again; nothing that is recorded in Git is lost".to_owned()];
+            return Self { exit, message: format!("the disk is full: {message}"), hints, closed_pipe: false };
+        }
+        Self { exit, message, hints: Vec::new(), closed_pipe: false }
+    }
+
+    /// The user ended the command at a question.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Exit::Interrupted, "interrupted; the answer counts as no")
     }
 
     /// A clear no.
@@ -283,8 +302,9 @@ mod tests {
 
     #[test]
     fn the_exit_codes_are_those_of_the_manual() {
-        let all = [Exit::Done, Exit::No, Exit::Usage, Exit::Environment, Exit::Race, Exit::Bug];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 70]);
+        let all =
+            [Exit::Done, Exit::No, Exit::Usage, Exit::Environment, Exit::Race, Exit::Bug, Exit::Interrupted];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 70, 130]);
     }
 
     #[test]
@@ -304,6 +324,14 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&error.render(true)).unwrap();
         assert_eq!(value["error"]["exitCode"], 4);
         assert_eq!(value["error"]["hints"][0], "try again");
+    }
+
+    #[test]
+    fn a_full_disk_is_said_first() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = CliError::caused("cannot write the index", &full);
+        assert!(error.to_string().starts_with("the disk is full: cannot write the index"), "{error}");
+        assert!(error.hints()[0].contains("free space"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::diagnostic::Diagnostic;
 use crate::report::diagnostics::{SeverityCounts, annotated, github, json, sarif};
 use crate::report::text;
@@ -18,7 +18,7 @@ pub(crate) fn print_findings(
     context: &mut Context,
 ) -> Result<(), CliError> {
     let tally = SeverityCounts::of(found);
-    match context.options.output.unwrap_or_default() {
+    match context.options.plain_format() {
         OutputFormat::Json => context.out.text(&json(found))?,
         OutputFormat::Yaml => {
             let value: serde_json::Value = serde_json::from_str(&json(found))?;

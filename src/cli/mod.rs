@@ -8,9 +8,11 @@ mod desired;
 mod drive;
 mod error;
 mod findings;
-mod hide_token;
+mod habits;
 mod options;
 mod output;
+mod output_format;
+mod question;
 mod repo_context;
 mod view;
 
@@ -22,7 +24,6 @@ use jiff::Timestamp;
 
 use self::commands::CliCommand;
 use self::error::{CliError, Exit};
-pub use self::hide_token::hide_token;
 use self::options::{ColorWhen, GlobalOptions, start_log};
 use self::output::Output;
 use crate::config::Environment;
@@ -36,7 +37,7 @@ Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal`,
 `goal/NAME` and the short names go, pl, cap, bi, ga and ex are accepted too.
 
 Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Git, network, permission);
-4 lost a race after all retries; 70 a bug in planspec.
+4 lost a race after all retries; 70 a bug in planspec; 130 interrupted.
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
 PLANSPEC_COLOR set defaults for the global options of the same names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
@@ -67,10 +68,12 @@ pub fn command() -> clap::Command {
 /// Runs the program and returns the exit code of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
     report_panics();
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         // clap prints help and version on standard output, and mistakes on standard error.
         Err(answer) => {
+            let answer = habits::explain(answer, &arguments);
             let printed = answer.print();
             return match (answer.use_stderr(), printed) {
                 (true, _) => Exit::Usage.code(),

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::uptime;
 
 use crate::cli::error::CliError;
+use crate::cli::output_format::{OutputChoice, OutputFormat, OutputParser};
 use crate::config::Environment;
 use crate::model::Name;
 
@@ -39,8 +40,8 @@ pub(crate) struct GlobalOptions {
     #[arg(short = 'A', long, global = true, conflicts_with = "namespace", help_heading = HEADING)]
     pub(crate) all_namespaces: bool,
     /// Output format
-    #[arg(short, long, value_enum, value_name = "FORMAT", global = true, help_heading = HEADING)]
-    pub(crate) output: Option<OutputFormat>,
+    #[arg(short, long, value_parser = OutputParser, value_name = "FORMAT", global = true, help_heading = HEADING)]
+    pub(crate) output: Option<OutputChoice>,
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", global = true, help_heading = HEADING)]
     pub(crate) color: Option<ColorWhen>,
@@ -50,26 +51,6 @@ pub(crate) struct GlobalOptions {
     /// Print only errors and results
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = HEADING)]
     pub(crate) quiet: bool,
-}
-
-/// The form of the output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// Columns for people
-    #[default]
-    Table,
-    /// More columns
-    Wide,
-    /// KIND/NAME, one per line
-    Name,
-    /// JSON
-    Json,
-    /// YAML
-    Yaml,
-    /// Static Analysis Results Interchange Format (validate only)
-    Sarif,
-    /// Workflow commands of GitHub Actions (validate only)
-    Github,
 }
 
 /// When to use colours.
@@ -100,25 +81,41 @@ impl GlobalOptions {
             self.namespace =
                 Some(parsed.map_err(|error| CliError::usage(format!("PLANSPEC_NAMESPACE {error}")))?);
         }
-        self.output = fill(self.output, environment, "OUTPUT")?;
+        if let (None, Some(text)) = (&self.output, environment.override_for("OUTPUT")) {
+            let read = text.parse().map_err(|error| CliError::usage(format!("PLANSPEC_OUTPUT: {error}")));
+            self.output = Some(read?);
+        }
         self.color = fill(self.color, environment, "COLOR")?;
         Ok(self)
     }
 
-    /// Output format for a command that has no diagnostics to print.
+    /// Output format for a command that has no diagnostics to print, and no objects to choose fields of.
     pub(crate) fn format(&self) -> Result<OutputFormat, CliError> {
-        match self.output.unwrap_or_default() {
-            // The flag is global, so that the parser cannot refuse these two for a single command.
-            OutputFormat::Sarif | OutputFormat::Github => {
+        match &self.output {
+            // The flag is global, so that the parser cannot refuse these for a single command.
+            Some(OutputChoice::Plain(OutputFormat::Sarif | OutputFormat::Github)) => {
                 Err(CliError::usage("`-o sarif` and `-o github` are for `planspec validate`"))
             }
-            format => Ok(format),
+            Some(OutputChoice::Plain(format)) => Ok(*format),
+            Some(OutputChoice::Template(_) | OutputChoice::Columns(_)) => Err(CliError::usage(
+                "`-o jsonpath` and `-o custom-columns` are for `planspec get` and `planspec watch`",
+            )
+            .hint("`-o json` works everywhere; a program such as `jq` chooses from it")),
+            None => Ok(OutputFormat::default()),
+        }
+    }
+
+    /// The plain format, for what is printed in any case.
+    pub(crate) fn plain_format(&self) -> OutputFormat {
+        match self.output {
+            Some(OutputChoice::Plain(format)) => format,
+            _ => OutputFormat::default(),
         }
     }
 
     /// Whether errors are printed as JSON.
     pub(crate) fn errors_as_json(&self) -> bool {
-        self.output == Some(OutputFormat::Json)
+        self.output == Some(OutputChoice::Plain(OutputFormat::Json))
     }
 }
 

@@ -59,6 +59,15 @@ impl Output {
         usize::from(rows.max(8) / 2)
     }
 
+    /// How many characters a line of a terminal takes; unknown in a pipe, where nothing is left out.
+    pub(crate) fn width(&self) -> Option<usize> {
+        if !io::stdout().is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        (size.ws_col > 0).then(|| usize::from(size.ws_col))
+    }
+
     /// Prints a line.
     pub(crate) fn line(&mut self, line: impl Display) -> Result<(), CliError> {
         Ok(writeln!(self.stdout, "{line}")?)

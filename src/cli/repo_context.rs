@@ -137,6 +137,17 @@ impl RepoContext {
     /// The commits to read. With a remote, its branches are fetched first; where it cannot be reached, what
     /// was fetched last is used, with a warning.
     pub(crate) fn tips(&self, context: &mut Context) -> Result<SelectedCommits, CliError> {
+        let tips = self.known_tips(context)?;
+        match &self.choice {
+            // Neither here nor on the remote: an empty answer would pass for an empty branch.
+            BranchChoice::Given(name) if tips.desired.is_none() => {
+                Err(GitError::UnknownRevision { revision: name.clone() }.into())
+            }
+            _ => Ok(tips),
+        }
+    }
+
+    fn known_tips(&self, context: &mut Context) -> Result<SelectedCommits, CliError> {
         let Some(remote) = &self.remote else {
             let local = self.local_desired()?;
             let config = self.config_at(local)?;

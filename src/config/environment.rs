@@ -44,16 +44,6 @@ impl Environment {
         Self { variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
-    /// Removes a variable and gives its value.
-    pub fn take(&mut self, name: &str) -> Option<OsString> {
-        self.variables.remove(OsStr::new(name))
-    }
-
-    /// Sets a variable of this value; the process keeps its own.
-    pub fn put(&mut self, name: &str, value: OsString) {
-        self.variables.insert(name.into(), value);
-    }
-
     /// A variable, when it is set and not empty.
     #[must_use]
     pub fn os(&self, name: &str) -> Option<&OsStr> {

@@ -16,7 +16,7 @@ use crate::manifest::Facts;
 use crate::model::SourceLocation;
 
 /// The name of the cache file; the number grows when the content changes its meaning.
-const FILE: &str = "sound-1";
+const FILE: &str = "sound-2";
 
 /// A file that changed this recently could change once more without a different `stat`: Git calls it racily clean. Two
 /// seconds is the coarsest tick of a common file system (FAT).
@@ -69,6 +69,8 @@ struct CacheKey {
     limits: Limits,
     paths: Vec<String>,
     exclude: Vec<String>,
+    /// The providers as JSON: which may be used, and what they take, judges Bindings.
+    providers: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,6 +109,7 @@ impl ValidationCache {
             limits: config.limits.clone(),
             paths: config.paths.clone(),
             exclude: config.exclude.clone(),
+            providers: serde_json::to_string(&config.providers).unwrap_or_default(),
         };
         let file = cache_dir.join(FILE);
         let read = std::fs::read(&file).ok().and_then(|bytes| decode(&bytes, &terms));

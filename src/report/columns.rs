@@ -9,7 +9,7 @@ use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{
     BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GatePhase, GateSpec, GoalSpec, Kind,
-    PlanSpec, Reference, ResourceStatus, Review, ReviewAction, ScheduleSpec, ScheduleStatus, Spec,
+    NodePhase, PlanSpec, Reference, ResourceStatus, Review, ReviewAction, ScheduleSpec, ScheduleStatus, Spec,
     StatusMetadata,
 };
 
@@ -124,7 +124,7 @@ fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
             let nodes = status.filter(|status| !status.node_statuses.is_empty()).map(|status| {
                 // What has ended counts, however it ended: this is how far the work is, not how well it went.
                 let ended = status.node_statuses.values().filter(|node| node.phase.is_terminal()).count();
-                format!("{ended}/{}", status.node_statuses.len())
+                format!("{ended}/{}{}", status.node_statuses.len(), outcomes(status))
             });
             let elapsed = status.and_then(|status| {
                 status.start_time.map(|start| age::between(start, status.completion_time.unwrap_or(now)))
@@ -201,6 +201,20 @@ fn wider(object: &LiveObject) -> Vec<String> {
             ]
         }
     }
+}
+
+/// How what has ended came out, as ` ✓2 ✘1 –2`; nothing where all of it succeeded.
+fn outcomes(status: &ExecutionStatus) -> String {
+    let count = |phases: &[NodePhase]| {
+        status.node_statuses.values().filter(|node| phases.contains(&node.phase)).count()
+    };
+    let failed = count(&[NodePhase::Failed]);
+    let skipped = count(&[NodePhase::Skipped, NodePhase::Cancelled]);
+    if failed + skipped == 0 {
+        return String::new();
+    }
+    let shown = [('✓', count(&[NodePhase::Succeeded])), ('✘', failed), ('–', skipped)];
+    shown.iter().filter(|(_, count)| *count > 0).map(|(sign, count)| format!(" {sign}{count}")).collect()
 }
 
 fn approvals(object: &LiveObject, spec: Option<&Spec>) -> String {

@@ -4,10 +4,12 @@
 pub(crate) mod age;
 mod chart;
 pub(crate) mod columns;
+pub(crate) mod custom_columns;
 pub(crate) mod describe;
 pub(crate) mod diagnostics;
 pub(crate) mod graph;
 pub(crate) mod history;
+pub(crate) mod jsonpath;
 pub(crate) mod markdown;
 pub(crate) mod object;
 pub(crate) mod preview;

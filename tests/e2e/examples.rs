@@ -13,7 +13,7 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 14] = [
+const DRIVEN: [&str; 16] = [
     "a2a",
     "agent",
     "custom-provider",
@@ -23,9 +23,11 @@ const DRIVEN: [&str; 14] = [
     "hello",
     "http",
     "human",
+    "incident",
     "mcp",
     "nightly",
     "reference",
+    "release",
     "sso",
     "two-hundred",
 ];
@@ -131,6 +133,36 @@ fn the_sign_in_example_runs_to_its_gate_and_to_its_end() {
     let branch = "planspec/work/team-platform/sso-exec-001/review";
     let changed = environment.git_output(&["diff", "--name-only", "main", branch]);
     assert_eq!(changed, "app/google-button.react.js\napp/login.js", "what was approved is on its branch");
+    check_rests(&environment);
+}
+
+#[test]
+fn the_incident_asks_one_person_for_the_cause_and_another_for_the_failover() {
+    let environment = repository_of("incident");
+    environment.planspec(&["reconcile"]).succeeds();
+    assert_eq!(phases(&execution(&environment, "checkout-down"))["assess"], "Blocked");
+    environment.planspec(&["complete", "checkout-down/assess", "cause=a pool"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    run_by(&environment, GRACE, &["approve", "failover"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    let done = execution(&environment, "checkout-down");
+    assert_eq!(done["status"]["phase"], "Succeeded");
+    let said = environment.planspec(&["logs", "checkout-down/timeline"]).succeeds().stdout;
+    assert_eq!(said, "checkout (sev1): assessed Succeeded, failover Succeeded, healthy Succeeded\n");
+    check_rests(&environment);
+}
+
+#[test]
+fn the_release_is_announced_whether_it_was_approved_or_not() {
+    let environment = repository_of("release");
+    let run = ["run", "plan/release", "-p", "tag=v1.2.0", "--name", "v1-2-0"];
+    environment.planspec(&run).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    environment.planspec(&["reject", "release", "-m", "not on a Friday"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    assert_eq!(execution(&environment, "v1-2-0")["status"]["phase"], "Failed");
+    let said = environment.planspec(&["logs", "v1-2-0/announce"]).succeeds().stdout;
+    assert_eq!(said, "v1.2.0: tests Succeeded, publication Skipped\n");
     check_rests(&environment);
 }
 

@@ -57,6 +57,7 @@ mod github_page;
 mod github_replay;
 mod github_runs;
 mod goals;
+mod habits;
 mod http_provider;
 mod http_service;
 mod human_issue;

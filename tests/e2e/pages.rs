@@ -217,6 +217,8 @@ fn normal(lines: &[String]) -> Vec<String> {
         (r"planspec-demo-\w+", "DEMO"),
         (r"\b[0-9a-f]{7,64}\b", "HASH"),
         (r"\b(\d+ms|\d+h)?(\d+m)?\d+(\.\d+)?s\b|\b\d+ms\b", "SPAN"),
+        // The next time of a Schedule: how far away it is depends on the time of day.
+        (r"\bin \d+[dhm][0-9dhms]*", "in SPAN"),
         (r"\bdurationMillis: \d+", "SPAN"),
         (r"\d+ status commits?", "N status commits"),
         (r"  +|\t", " "),

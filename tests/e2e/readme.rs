@@ -6,7 +6,10 @@ use crate::pages;
 
 const README: &str = "README.md";
 const GUIDE: &str = "docs/writing-plans.md";
-const EXAMPLES: [&str; 14] = [
+const COOKBOOK: &str = "docs/cookbook.md";
+/// Pages without commands, whose links are followed.
+const PROSE: [&str; 2] = ["docs/concepts.md", "docs/compared.md"];
+const EXAMPLES: [&str; 16] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -21,6 +24,8 @@ const EXAMPLES: [&str; 14] = [
     "examples/github-actions/README.md",
     "examples/hello/README.md",
     "examples/nightly/README.md",
+    "examples/incident/README.md",
+    "examples/release/README.md",
 ];
 
 #[test]
@@ -31,6 +36,21 @@ fn the_readme_is_true() {
 #[test]
 fn the_guide_is_true() {
     pages::check(GUIDE);
+}
+
+#[test]
+fn the_cookbook_is_true() {
+    pages::check(COOKBOOK);
+}
+
+#[test]
+fn the_page_of_the_incident_is_true() {
+    pages::check(EXAMPLES[14]);
+}
+
+#[test]
+fn the_page_of_the_release_is_true() {
+    pages::check(EXAMPLES[15]);
 }
 
 #[test]
@@ -118,7 +138,7 @@ fn every_example_has_a_page_that_is_run() {
 fn links_between_pages_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let link = regex::Regex::new(r"\]\(([^)#:]+)[)#]").unwrap();
-    for page in [README, GUIDE].into_iter().chain(EXAMPLES) {
+    for page in [README, GUIDE, COOKBOOK].into_iter().chain(PROSE).chain(EXAMPLES) {
         let text = std::fs::read_to_string(root.join(page)).unwrap();
         for found in link.captures_iter(&text) {
             let target = root.join(page).parent().unwrap().join(&found[1]);

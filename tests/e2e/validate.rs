@@ -186,6 +186,9 @@ fn validate_and_reconcile_judge_every_file_alike() {
             // Which of two declarations is in force depends on history, and the one of a link is read once.
             .filter(|found| !found.contains("PS3001") && !found.contains("PS1012"))
             .filter(|found| !ABOUT_OTHERS.iter().any(|code| found.contains(code)))
+            // What a provider says of the settings of a rule is no fault of the file: a pass records it in the status of the
+            // Binding, and its tasks wait.
+            .filter(|found| !found.contains("needs `config."))
             .collect();
         assert_eq!(differ, Vec::<&String>::new());
         assert!(reconciled.iter().any(|found| found.contains("Goal `dup` is declared twice")));

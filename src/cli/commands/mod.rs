@@ -26,6 +26,8 @@ pub(crate) enum CliCommand {
     Validate(validate::ValidateArguments),
     Diff(diff::DiffArguments),
     Apply(apply::ApplyArguments),
+    #[command(hide = true)]
+    Create(apply::CreateArguments),
     Delete(delete::DeleteArguments),
     Edit(edit::EditArguments),
     Run(run::RunArguments),
@@ -67,6 +69,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::Validate(arguments) => validate::run(arguments, context),
         CliCommand::Diff(arguments) => diff::run(arguments, context),
         CliCommand::Apply(arguments) => apply::run(arguments, context),
+        CliCommand::Create(arguments) => apply::create(arguments, context),
         CliCommand::Delete(arguments) => delete::run(arguments, context),
         CliCommand::Edit(arguments) => edit::run(arguments, context),
         CliCommand::Run(arguments) if arguments.here => here::run(arguments, context),

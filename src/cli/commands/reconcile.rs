@@ -1,6 +1,6 @@
 //! `planspec reconcile`: passes until nothing more can progress without an external event.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cli::Context;
 use crate::cli::drive::{PassBounds, drive, verdict};
@@ -15,13 +15,26 @@ use crate::model::{Duration, DurationError};
 Examples:
   planspec reconcile
   planspec reconcile --watch 30s
+  planspec reconcile --fail-on failed,blocked
   planspec reconcile --max-duration 50m --jobs 4 -o json")]
 pub(crate) struct ReconcileArguments {
     /// Keep running and poll at this interval (default: 10s; on a remote 1m)
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "")]
     watch: Option<String>,
+    /// Exit with 1 also when an execution failed, or when one waits for people or events
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    fail_on: Vec<FailOn>,
     #[command(flatten)]
     bounds: PassBounds,
+}
+
+/// An outcome of executions that is no fault of the reconcile itself, and may be one for a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// An execution failed in this pass
+    Failed,
+    /// Something waits
+    Blocked,
 }
 
 pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -38,5 +51,11 @@ pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Resu
     };
     let options = ReconcileOptions { watch, ..arguments.bounds.options(context) };
     let summary = drive(workspace, options, context)?;
-    verdict(&summary)
+    let given = |what| arguments.fail_on.contains(&what);
+    // After the verdict: an invalid manifest or a fault of this machine is the more important answer.
+    match verdict(&summary)? {
+        Exit::Done if given(FailOn::Failed) && !summary.failed.is_empty() => Ok(Exit::No),
+        Exit::Done if given(FailOn::Blocked) && summary.waiting_count > 0 => Ok(Exit::No),
+        exit => Ok(exit),
+    }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::{self, Desired};
+use crate::cli::drive::registry_to_check;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
@@ -200,6 +202,25 @@ impl<'w> DesiredChange<'w> {
         String::from_utf8(bytes).map_err(|_| CliError::no(format!("{path} is not UTF-8")))
     }
 
+    /// The documents of the resources that the change is about, as they stand after it; what it deletes has none.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (key, change) in &self.changes {
+            let known = self.find(key).map(|old| old.source.path.as_str());
+            // In an edited file first: a resource may be new, or may move there.
+            let paths = self.edits.keys().map(String::as_str).chain(known);
+            let document = paths.filter(|_| *change != ChangeKind::Deleted).find_map(|path| {
+                let text = String::from_utf8(self.content(path)?).ok()?;
+                let parsed = manifest::parse(path, text.as_bytes(), &self.config.limits);
+                let source = parsed.resources.into_iter().find(|resource| resource.key() == *key)?.source;
+                let index = usize::try_from(source.document).ok()?;
+                documents::content(&text, index).map(str::to_owned)
+            });
+            texts.extend(document);
+        }
+        texts
+    }
+
     /// Everything that the change makes wrong, and everything worth knowing about it: findings in the edited
     /// files, references that would break, transitions that are not allowed.
     pub(crate) fn findings(&self) -> Vec<Diagnostic> {
@@ -211,6 +232,9 @@ impl<'w> DesiredChange<'w> {
         for (path, content) in &self.edits {
             if let Some(bytes) = content {
                 let parsed = manifest::parse(path, bytes, &self.config.limits);
+                let registry = registry_to_check(&self.config);
+                let read = |_: &str| Some(bytes.clone());
+                found.extend(check_bindings(&parsed.resources, &registry, &self.config.limits, read));
                 resources.extend(parsed.resources);
                 found.extend(parsed.diagnostics);
             }

@@ -6,7 +6,9 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::change::{FieldChange, SetChange, compare_sets};
+use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::{self, Desired};
+use crate::cli::drive::registry_to_check;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
@@ -79,6 +81,12 @@ impl DesiredDiff {
         findings.extend(desired::check_references(&new.resources, &config.limits, &read));
         findings.extend(desired::required_gates::check(&new.resources, config, &read));
         manifest::drop_consequences(&mut findings);
+        let registry = registry_to_check(config);
+        let bindings = |resources: &[Resource]| check_bindings(resources, &registry, &config.limits, &read);
+        let judged = bindings(&old.resources);
+        findings.extend(bindings(&new.resources).into_iter().filter(|found| {
+            !judged.iter().any(|old| old.message == found.message && old.resource == found.resource)
+        }));
         findings.retain(|found| !before(found));
         // After the comparison: a transition is about the change itself, and was never there before.
         let mut moved = desired::transitions(&old.resources, &new.resources);

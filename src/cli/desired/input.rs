@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
+use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::{self, Desired, DesiredFacts, FileFacts, outline};
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
@@ -17,6 +18,7 @@ use crate::git::Repo;
 use crate::index::{FileStamp, ManifestFilter, ValidatedContent, ValidationCache};
 use crate::manifest::{self, Facts, Parsed, is_candidate};
 use crate::model::SourceLocation;
+use crate::provider::Registry;
 
 /// The name of standard input.
 pub(crate) const STDIN: &str = "-";
@@ -134,6 +136,7 @@ pub(crate) fn survey_work_tree(
     workspace: &RepoContext,
     root: &Path,
     config: &Config,
+    registry: &Registry,
     now: Timestamp,
 ) -> Result<(Option<DesiredFacts>, usize), CliError> {
     let known = ValidationCache::open(&workspace.repo.cache_dir(), config);
@@ -150,7 +153,7 @@ pub(crate) fn survey_work_tree(
         .map(|((path, place), stamp)| match stamp.and_then(|stamp| known.content(path, stamp)) {
             Some(content) => Ok(((with_source(path, content), Vec::new()), true)),
             None => read_file(path.clone(), place.clone(), false, &config.limits)
-                .map(|file| (outline(file.parse(&config.limits)), false)),
+                .map(|file| (judged(&file, config, registry), false)),
         })
         .collect::<Result<_, CliError>>()?;
     let mut survey = DesiredFacts::default();
@@ -184,6 +187,14 @@ pub(crate) fn survey_work_tree(
     });
     known.keep(files, all.then_some(resources));
     Ok((Some(survey), resources))
+}
+
+/// What is in a file, and everything that is wrong with it by itself.
+fn judged(file: &InputFile, config: &Config, registry: &Registry) -> FileFacts {
+    let mut parsed = file.parse(&config.limits);
+    let read = |_: &str| Some(file.bytes.clone());
+    parsed.diagnostics.extend(check_bindings(&parsed.resources, registry, &config.limits, read));
+    outline(parsed)
 }
 
 /// The content of a file of the working tree, as far as the limit goes.

@@ -1,6 +1,7 @@
 //! The desired state at a commit: the one function through which commands read all manifests. The files beside this one
 //! make changes to it.
 
+pub(crate) mod bindings;
 pub(crate) mod change;
 pub(crate) mod difference;
 pub(crate) mod input;
@@ -75,10 +76,22 @@ pub(crate) fn outline(parsed: Parsed) -> FileFacts {
     (parsed.resources.into_iter().map(facts).collect(), parsed.diagnostics)
 }
 
-/// As [`load`], keeping only what cross-checking needs.
-pub(crate) fn survey(repo: &Repo, commit: ObjectId, config: &Config) -> Result<DesiredFacts, CliError> {
-    let shares =
-        read_all(repo, commit, config, |share: &mut DesiredFacts, parsed| share.take(outline(parsed)))?;
+/// As [`load`], keeping only what cross-checking needs, and with what providers say of Bindings.
+pub(crate) fn survey(
+    repo: &Repo,
+    commit: ObjectId,
+    config: &Config,
+    registry: &Registry,
+) -> Result<DesiredFacts, CliError> {
+    let dir = repo.common_dir().to_owned();
+    let shares = read_all(repo, commit, config, |share: &mut DesiredFacts, parsed| {
+        let limits = &config.limits;
+        // Rarely read twice: only the files of Bindings with which something is wrong, to find the places.
+        let text = |path: &str| Repo::open(&dir).ok().and_then(|repo| read_at(&repo, commit, path, limits));
+        let found = bindings::check_bindings(&parsed.resources, registry, limits, text);
+        share.take(outline(parsed));
+        share.diagnostics.extend(found);
+    })?;
     let mut survey = DesiredFacts::default();
     // Room for all at once: growing by copying would be most of what a large repository needs.
     survey.facts.reserve_exact(shares.iter().map(|share| share.facts.len()).sum());

@@ -8,7 +8,7 @@ use crate::cli::Context;
 use crate::cli::desired::change::{ChangeKind, DesiredChange};
 use crate::cli::error::CliError;
 use crate::cli::findings::print_findings;
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::{RepoContext, full};
 use crate::git::{BranchCommit, ObjectId, Remote, SwapResult};
 use crate::model::Reuse;
@@ -20,8 +20,11 @@ use crate::report::text;
 /// Where a change goes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Destination {
-    /// Print what would happen without changing anything
-    #[arg(long)]
+    /// Print what would happen without changing anything; with `-o yaml`, what would be written
+    #[arg(
+        long, value_name = "HOW", num_args = 0..=1, require_equals = true, value_parser = dry_run,
+        default_value = "none", default_missing_value = "client", hide_default_value = true
+    )]
     pub(crate) dry_run: bool,
     /// Push the branch to the remote
     #[arg(long, conflicts_with = "dry_run")]
@@ -32,6 +35,15 @@ pub(crate) struct Destination {
     /// The commit message
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
+}
+
+/// The values that `kubectl` takes. Nothing but this program checks a change, so `server` and `client` are the same.
+fn dry_run(text: &str) -> Result<bool, String> {
+    match text {
+        "client" | "server" | "true" => Ok(true),
+        "none" | "false" => Ok(false),
+        _ => Err("write --dry-run, or --dry-run=client, server or none".to_owned()),
+    }
 }
 
 /// The commit that a change is made on top of.
@@ -210,6 +222,13 @@ fn print_changes(
     });
     match context.options.format()? {
         OutputFormat::Json => context.out.json(&rows.collect::<Vec<_>>())?,
+        OutputFormat::Yaml if destination.dry_run => {
+            // As it would be written, comments included, so that it can be kept as a file.
+            for (i, text) in revision.written().iter().enumerate() {
+                context.out.text(if i > 0 { "---\n" } else { "" })?;
+                context.out.line(text::block(text.trim_end()))?;
+            }
+        }
         OutputFormat::Yaml => context.out.yaml(&rows.collect::<Vec<_>>())?,
         OutputFormat::Name => {
             for (key, _) in &revision.changes {

@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::resolve;
 use crate::cli::view::selector::ResourceSelector;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{DerivedExecution, Kind, Name, Resource, ResourceKey};
 use crate::record::StatusTree;
 use crate::report::object::LiveObject;
@@ -21,7 +21,8 @@ pub(crate) struct Inventory<'w> {
     status: StatusTree,
     declared: BTreeMap<ResourceKey, Resource>,
     duplicates: BTreeSet<ResourceKey>,
-    broken: usize,
+    /// The errors in manifests, which were left out for them.
+    broken: Vec<Diagnostic>,
 }
 
 /// What targets select.
@@ -40,7 +41,8 @@ impl<'w> Inventory<'w> {
             Some(commit) => desired::load(&workspace.repo, commit, &tips.config)?,
             None => Desired::default(),
         };
-        let broken = desired.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+        let broken =
+            desired.diagnostics.into_iter().filter(|found| found.severity == Severity::Error).collect();
         let mut declared = BTreeMap::new();
         let mut duplicates = BTreeSet::new();
         for resource in desired.resources {
@@ -60,6 +62,16 @@ impl<'w> Inventory<'w> {
     /// The status tree.
     pub(crate) fn status(&self) -> &StatusTree {
         &self.status
+    }
+
+    /// What is wrong with manifests that may declare what the targets select.
+    pub(crate) fn broken(&self, targets: &[ResourceSelector]) -> impl Iterator<Item = &Diagnostic> {
+        self.broken.iter().filter(move |found| {
+            // A file that cannot be read at all may declare anything.
+            found.resource.as_ref().is_none_or(|key| {
+                targets.iter().any(|target| resolve::selects(target, target.namespace.as_ref(), key))
+            })
+        })
     }
 
     /// Whether several manifests declare a resource.
@@ -184,7 +196,7 @@ impl<'w> Inventory<'w> {
         let error = resolve::not_found(self.declared.keys(), kind, name, "");
         // A resource whose manifest is broken is not among the declared ones, and that is then the likely
         // reason.
-        if self.broken == 0 {
+        if self.broken.is_empty() {
             return error;
         }
         error.hint("some manifests have errors and were left out; `planspec validate` lists them")

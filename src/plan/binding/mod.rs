@@ -192,7 +192,10 @@ pub(crate) fn resolve<'b>(
         let why = if written {
             format!("there is no {key}")
         } else {
-            format!("the execution names no binding, and there is no {key}")
+            format!(
+                "the execution names no binding, and there is no {key}; write `run:` on the task, or a Binding of that \
+                 name with a rule for it"
+            )
         };
         return BindingExplanation {
             resolution: Resolution::Unbound { why },
@@ -472,7 +475,7 @@ mod tests {
         check(
             json!({}),
             vec![],
-            "unbound: the execution names no binding, and there is no team/binding/default",
+            "unbound: the execution names no binding, and there is no team/binding/default; write `run:` on the task, or a Binding of that name with a rule for it",
         );
     }
 

@@ -32,6 +32,9 @@ pub(in crate::provider) struct AttemptLog {
     lines: mpsc::Sender<String>,
     line: Vec<u8>,
     file: Option<File>,
+    /// How many bytes the file has.
+    written: u64,
+    times: LineTimes,
     failure: Option<io::Error>,
     hasher: Sha256,
     size: u64,
@@ -46,6 +49,8 @@ impl AttemptLog {
         lines: mpsc::Sender<String>,
     ) -> Self {
         Self {
+            times: LineTimes::beside(&path),
+            written: 0,
             path,
             cap: CAP,
             redactor,
@@ -136,6 +141,8 @@ impl AttemptLog {
         };
         let written = file.and_then(|mut file| {
             file.write_all(bytes)?;
+            self.times.note(&file, self.written);
+            self.written += bytes.len() as u64;
             self.file = Some(file);
             Ok(())
         });
@@ -172,6 +179,38 @@ impl AttemptLog {
             room.send(plain_line(&self.line));
         }
         self.line.clear();
+    }
+}
+
+/// When the log was written, in a file beside it: a line `OFFSET SECOND` for each second in which something came. For
+/// `planspec logs --since` and `--timestamps`; the log itself stays what the process printed.
+struct LineTimes {
+    path: PathBuf,
+    file: Option<File>,
+    last: Option<u64>,
+}
+
+impl LineTimes {
+    fn beside(log: &std::path::Path) -> Self {
+        Self { path: log.with_extension("times"), file: None, last: None }
+    }
+
+    /// Notes that what is in the log from `offset` on was written now. A failure costs a time, and nothing else.
+    fn note(&mut self, log: &File, offset: u64) {
+        // The file's own time, because only the engine reads the clock.
+        let modified = log.metadata().and_then(|found| found.modified()).ok();
+        let second = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let Some(second) = second.map(|span| span.as_secs()).filter(|second| self.last != Some(*second))
+        else {
+            return;
+        };
+        self.last = Some(second);
+        if self.file.is_none() {
+            self.file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).ok();
+        }
+        if let Some(file) = &mut self.file {
+            let _ = writeln!(file, "{offset} {second}");
+        }
     }
 }
 

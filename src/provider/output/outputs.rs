@@ -46,6 +46,8 @@ pub(in crate::provider) enum OutputError {
         "`{name}` is not an output name: it must start with a letter or `_` and contain only letters, digits, `_` and `-`"
     )]
     NotAName { name: String },
+    #[error("output `{name}` contains a control character; only tabs and line ends are allowed")]
+    Control { name: String },
     #[error("output `{name}` is not declared by the node{hint}")]
     Undeclared { name: String, hint: String },
     #[error("declared {} not given: {}", if .names.len() == 1 { "output is" } else { "outputs are" }, .names.join(", "))]
@@ -179,7 +181,22 @@ pub(in crate::provider) fn check_outputs(
     }
 }
 
+/// Whether a value holds what a terminal or a log would obey, at any depth.
+fn has_control(value: &Value) -> bool {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    match value {
+        Value::String(text) => text.contains(obeyed),
+        Value::Array(items) => items.iter().any(has_control),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains(obeyed) || has_control(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn check(outputs: &JsonMap, declared: &[String]) -> Result<(), OutputError> {
+    // An error and not a clean copy: what a later task is given has to be what this one said (Invariant 8).
+    if let Some((name, _)) = outputs.iter().find(|(_, value)| has_control(value)) {
+        return Err(OutputError::Control { name: name.clone() });
+    }
     if declared.is_empty() {
         return Ok(());
     }

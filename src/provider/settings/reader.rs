@@ -69,6 +69,18 @@ impl ConfigError {
         }
     }
 
+    /// The keys that lead to the setting that is wrong, if it is there at all.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        // The name of a header or a variable may hold dots, so only the first one parts.
+        self.key().into_iter().flat_map(|key| key.splitn(2, '.'))
+    }
+
+    /// Whether it is a setting that nobody reads.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::UnknownKey { .. })
+    }
+
     /// The setting that is wrong, if it is there at all.
     fn key(&self) -> Option<&str> {
         match self {
@@ -106,9 +118,8 @@ impl SectionError {
     pub(in crate::provider) fn new(section: &str, name: &str, error: &ConfigError) -> Self {
         let mut keys = vec!["providers".to_owned(), section.to_owned(), name.to_owned()];
         let message = error.at(&keys.join("."));
-        // The name of a header or a variable may hold dots, so only the first one parts.
-        keys.extend(error.key().into_iter().flat_map(|key| key.splitn(2, '.')).map(str::to_owned));
-        Self { keys, is_unknown: matches!(error, ConfigError::UnknownKey { .. }), message }
+        keys.extend(error.keys().map(str::to_owned));
+        Self { keys, is_unknown: error.is_unknown(), message }
     }
 }
 

@@ -1,8 +1,11 @@
 //! The status of an execution: its nodes, outputs, artifacts, and what they wait for.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{DescribePage, dash};
+use crate::graph::Topology;
 use crate::model::{
     ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, next_steps,
@@ -54,26 +57,40 @@ pub(super) fn describe(
             page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
         }
     }
-    nodes(status, now, page);
+    nodes(status, graph, now, page);
     attention(key, status, graph, page);
     work(key, status, page);
     outputs(status, page);
     artifacts(status, page);
 }
 
-fn nodes(status: &ExecutionStatus, now: Timestamp, page: &mut DescribePage) {
+fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, page: &mut DescribePage) {
     if status.node_statuses.is_empty() {
         return;
     }
     page.heading("Nodes");
     let mut table = Table::new(["node", "phase", "attempt", "elapsed", "provider", "reason", "message"]);
-    // In the order of their starts, because a page is read from the cause to its effect.
+    // In the order of the graph, because a page is read from the cause to its effect; what was made of a node while it ran
+    // stands where the node does.
+    let order = graph.map(graph_order).unwrap_or_default();
+    let place = |id: &NodeId| {
+        let id = id.as_str();
+        let made_of = || order.get(id.rsplit_once('-')?.0);
+        order.get(id).or_else(made_of).copied().unwrap_or(usize::MAX)
+    };
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
-    nodes.sort_by_key(|(_, node)| node.start_time.unwrap_or(Timestamp::MAX));
+    nodes.sort_by_cached_key(|(id, node)| (place(id), node.start_time.unwrap_or(Timestamp::MAX)));
     for (id, node) in nodes {
         table.row(node_row(id, node, now));
     }
     page.table(&table);
+}
+
+/// The nodes with their places, each after everything that it waits for.
+fn graph_order(graph: &PlanGraph) -> HashMap<&str, usize> {
+    let Ok(topology) = Topology::build(graph) else { return HashMap::new() };
+    let ids = topology.order().iter().filter_map(|ix| graph.nodes.get(*ix));
+    ids.enumerate().map(|(place, node)| (node.id.as_str(), place)).collect()
 }
 
 fn node_row(id: &NodeId, node: &NodeStatus, now: Timestamp) -> Vec<TableCell> {
@@ -262,9 +279,9 @@ mod tests {
 
         Nodes
           NODE       PHASE       ATTEMPT   ELAPSED   PROVIDER          REASON             MESSAGE
+          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
           research   Succeeded   1         12s       tool://research   -
           lint       Failed      2         4s        -                 ProviderFailed     exit code 1
-          review     Blocked     -         -         -                 AwaitingApproval   needs 1 approval
 
         Waits
           review waits for an approval: needs 1 approval

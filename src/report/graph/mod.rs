@@ -2,6 +2,7 @@
 //! Here is what all four see; each format has its own file.
 
 mod dot;
+pub(crate) mod failures;
 mod layout;
 mod mermaid;
 mod rails;

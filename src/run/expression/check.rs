@@ -12,6 +12,20 @@ use super::{Expression, ExpressionAt, ExpressionError, Mention, Segment, Templat
 use crate::graph::Topology;
 use crate::model::{CapabilityParameter, ExternalRef, JsonMap, Node, NodeKind, PlanSpec, RunSpec};
 
+/// What the variables are called in other tools, and what to write here.
+const HABITS: [(&[&str], &str); 4] = [
+    (
+        &["params", "param", "vars", "var", "args", "arguments", "github", "event"],
+        "did you mean `parameters`?",
+    ),
+    (&["steps", "step", "needs", "tasks", "jobs", "job"], "did you mean `nodes`?"),
+    (&["outputs", "output", "result", "results"], "an output is read as `nodes.ID.outputs.NAME`"),
+    (
+        &["env", "secrets"],
+        "there are no variables of the environment here; `providers.secrets` passes them to commands",
+    ),
+];
+
 /// Something wrong with an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExpressionFinding {
@@ -166,6 +180,9 @@ impl NodeSurroundings<'_> {
             Some(format!("a node is read as `nodes.{unknown}`"))
         } else {
             // A single word is often meant as a parameter; something with fields seldom is.
+            if let Some((_, ours)) = HABITS.iter().find(|(words, _)| words.contains(&unknown)) {
+                return (message, Some((*ours).to_owned()));
+            }
             let bare = mention.field(0).is_none();
             let parameter = format!("a parameter of the Execution is read as `parameters.{unknown}`");
             did_you_mean(unknown, ROOTS).or_else(|| bare.then_some(parameter))
@@ -318,7 +335,7 @@ mod tests {
 
     #[test]
     fn names_that_are_not_there_are_found_with_their_place() {
-        check_when("param.x == 1", &["3/when@0: there is no variable `param`"]);
+        check_when("param.x == 1", &["3/when@0: there is no variable `param` (did you mean `parameters`?)"]);
         check_when(
             "approved && true",
             &[

@@ -213,7 +213,71 @@ fn syntax_error(text: &str, errors: &ParseErrors) -> ExpressionError {
     let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = text.get(before..).unwrap_or_default();
     let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
-    ExpressionError::new(before + within, clean(&plain_words(&first.msg)))
+    let offset = before + within;
+    let error = ExpressionError::new(offset, clean(&plain_words(&first.msg)));
+    match meant(text, offset) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// Words that the grammar keeps for itself, so that they are no names behind a dot.
+const RESERVED: [&str; 19] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "while",
+];
+
+/// What was probably meant where the parser stopped: the spelling of another language.
+fn meant(text: &str, offset: usize) -> Option<String> {
+    let (before, rest) = (text.get(..offset)?, text.get(offset..)?);
+    let word = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    // The parser stops at the word or just behind it.
+    let start = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
+    for (before, found) in [(before, word(rest)), (text.get(..start)?, word(text.get(start..)?))] {
+        if before.ends_with('.') && RESERVED.contains(&found.as_str()) {
+            let owner = word_before(before.trim_end_matches('.'));
+            return Some(format!("`{found}` is a word of the language here; write `{owner}['{found}']`"));
+        }
+        match found.as_str() {
+            "and" => return Some("write `&&` for and".to_owned()),
+            "or" => return Some("write `||` for or".to_owned()),
+            "not" => return Some("write `!` for not".to_owned()),
+            _ => {}
+        }
+    }
+    let assigns = rest.trim_start().starts_with('=') && !rest.trim_start().starts_with("==");
+    // In `===` the third sign is the surprise.
+    match (assigns, before.trim_end().ends_with("==")) {
+        (true, true) => Some("a comparison is written `==`".to_owned()),
+        (true, false) => Some("write `==` to compare".to_owned()),
+        _ => None,
+    }
+}
+
+/// The path that a text ends with, as `nodes` or `nodes.build`.
+fn word_before(text: &str) -> &str {
+    let start =
+        text.rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))).map_or(0, |at| at + 1);
+    text.get(start..).unwrap_or_default()
 }
 
 /// The parser's message without its list of every token that could follow.
@@ -243,6 +307,31 @@ fn evaluation_error(error: &ExecutionError) -> ExpressionError {
         ExecutionError::UndeclaredReference(name) => {
             ExpressionError::new(0, format!("there is no `{}` here", clean(name)))
         }
+        ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
+            let message =
+                format!("`{}` does not work with {} and {}", sign(operator), shown(left), shown(right));
+            ExpressionError::new(0, clean(&message))
+                .with_hint("`string(…)`, `int(…)` and `double(…)` convert")
+        }
+        ExecutionError::ValuesNotComparable(left, right) => {
+            let message = format!("{} cannot be compared with {}", shown(left), shown(right));
+            ExpressionError::new(0, clean(&message))
+                .with_hint("`string(…)`, `int(…)` and `double(…)` convert")
+        }
+        ExecutionError::Overflow(operator, left, right) => {
+            let message =
+                format!("{} {} {} does not fit into 64 bits", shown(left), sign(operator), shown(right));
+            ExpressionError::new(0, clean(&message))
+        }
+        ExecutionError::UnsupportedIndex(index, value) => {
+            ExpressionError::new(0, clean(&format!("{} has no `[{}]`", shown(value), shown(index))))
+        }
+        ExecutionError::IndexOutOfBounds(index) => {
+            ExpressionError::new(0, clean(&format!("the list has no item {}", shown(index))))
+        }
+        ExecutionError::DivisionByZero(value) | ExecutionError::RemainderByZero(value) => {
+            ExpressionError::new(0, clean(&format!("{} is divided by zero", shown(value))))
+        }
         other => {
             let text = other.to_string();
             // House style: messages are lower-case fragments, and the library's are sentences.
@@ -251,6 +340,23 @@ fn evaluation_error(error: &ExecutionError) -> ExpressionError {
                 letters.next().map(|first| first.to_lowercase().collect::<String>()).unwrap_or_default();
             ExpressionError::new(0, clean(&format!("{lower}{}", letters.as_str())))
         }
+    }
+}
+
+/// A value as people write it; the library's own form is that of its source text.
+fn shown(value: &cel::Value) -> String {
+    json::from_cel(value).map_or_else(|what| format!("something that is {what}"), |value| value.to_string())
+}
+
+/// The sign of an operator that the library names by a word.
+fn sign(operator: &str) -> &str {
+    match operator {
+        "add" => "+",
+        "sub" => "-",
+        "mul" => "*",
+        "div" => "/",
+        "rem" => "%",
+        other => other,
     }
 }
 
@@ -313,6 +419,26 @@ mod tests {
     }
 
     #[test]
+    fn the_spelling_of_another_language_is_answered_with_ours() {
+        let hint = |text: &str| evaluate(text).unwrap_err().hint.unwrap_or_default();
+        assert_eq!(hint("parameters.n = 3"), "write `==` to compare");
+        assert_eq!(hint("parameters.dry and true"), "write `&&` for and");
+        assert!(
+            hint("nodes.in.phase == 'x'").contains("write `nodes['in']`"),
+            "{}",
+            hint("nodes.in.phase == 'x'")
+        );
+    }
+
+    #[test]
+    fn values_in_errors_are_json() {
+        let message = |text: &str| evaluate(text).unwrap_err().message;
+        assert_eq!(message("parameters.n + parameters.name"), "`+` does not work with 3 and \"sso\"");
+        assert_eq!(message("parameters.n / 0"), "3 is divided by zero");
+        assert_eq!(message("parameters.min - 1"), "-9223372036854775808 - 1 does not fit into 64 bits");
+    }
+
+    #[test]
     fn every_kind_of_value_comes_back_as_it_was() {
         check("parameters.n", json!(3));
         check("parameters.ratio", json!(0.5));
@@ -370,13 +496,13 @@ mod tests {
         check_error("Foo{a: 1}", 3, "not supported");
         check_error("parameters.nope", 0, "there is no `nope`");
         check_error("inputs.x", 0, "there is no `inputs` here");
-        check_error("1 + 'x'", 0, "unsupported binary operator");
-        check_error("1 / 0", 0, "division by zero");
+        check_error("1 + 'x'", 0, "`+` does not work with 1 and");
+        check_error("1 / 0", 0, "divided by zero");
         check_error("'x'.matches('(')", 0, "the pattern is not a regular expression");
         check_error("'x'.matches('x{1000}{1000}')", 0, "the pattern is too large");
         check_error("'x'.matches(1)", 0, "no matching overload");
         check_error("'x'.matches()", 0, "invalid argument count");
-        check_error("9223372036854775807 + 1", 0, "overflow");
+        check_error("9223372036854775807 + 1", 0, "does not fit into 64 bits");
         check_error("b'x'", 0, "the result is bytes");
         check_error("0.0 / 0.0", 0, "infinite or not a number");
     }

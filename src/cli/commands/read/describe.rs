@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::cli::commands::read::graph::{ExecutionGraph, execution_graph};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ResourceSelector, nearest};

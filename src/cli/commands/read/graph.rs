@@ -10,7 +10,7 @@ use crate::cli::view::pinned_plan::pinned_plan;
 use crate::cli::view::resolve;
 use crate::cli::view::selector::{self, ResourceSelector};
 use crate::model::{ExecutionStatus, Kind, PlanSpec, Resource, ResourceKey, Spec, StringMap};
-use crate::report::graph::{GraphFormat, GraphView};
+use crate::report::graph::{GraphFormat, GraphView, failures};
 use crate::report::object::LiveObject;
 
 /// Draw the graph of a plan, or of an execution with the phases of its nodes
@@ -19,6 +19,7 @@ use crate::report::object::LiveObject;
 Examples:
   planspec graph sso-implementation-v2
   planspec graph execution/sso-exec-001
+  planspec graph execution/sso-exec-001 --failed
   planspec graph plan/sso-implementation-v2 --format svg > plan.svg")]
 pub(crate) struct GraphArguments {
     /// PLAN, EXECUTION, plan/NAME or execution/NAME
@@ -27,6 +28,9 @@ pub(crate) struct GraphArguments {
     /// Output format of the graph
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     format: GraphFormatArgument,
+    /// Of an execution, only what failed: why, the end of its log, and what did not run because of it
+    #[arg(long, conflicts_with = "format")]
+    failed: bool,
 }
 
 /// The form of the drawing.
@@ -61,6 +65,13 @@ pub(crate) fn run(arguments: &GraphArguments, context: &mut Context) -> Result<E
         let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
         CliError::no(format!("the graph of {title} is broken: {}", text.join("; ")))
     })?;
+    if arguments.failed {
+        let Some(status) = &status else {
+            return Err(CliError::usage("`--failed` needs an execution that has been reconciled"));
+        };
+        context.out.text(&failures::render(&title, &plan.graph, status))?;
+        return Ok(Exit::Done);
+    }
     let format = match arguments.format {
         GraphFormatArgument::Text => GraphFormat::Text,
         GraphFormatArgument::Dot => GraphFormat::Dot,

@@ -12,8 +12,9 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::log_window::{LogTimes, LogWindow};
 use crate::cli::view::selector::{self, nearest};
-use crate::model::{NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
 use crate::report::style::Tone;
 use crate::report::text;
 
@@ -26,12 +27,15 @@ const CHUNK: u64 = 1 << 20;
 
 /// Show what the work of an execution printed
 ///
-/// The full log is on the machine that ran the node; other machines show its recorded end.
+/// Of an execution that failed, only the logs of the nodes that failed; `--all` shows the others too. The full log is on
+/// the machine that ran the node; other machines show its recorded end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   planspec logs sso-exec-001
   planspec logs sso-exec-001/research --attempt 2
+  planspec logs sso-exec-001 --tail 20 --timestamps
+  planspec logs sso-exec-001/research --since 10m
   planspec logs sso-exec-001/research -f")]
 pub(crate) struct LogsArguments {
     /// EXECUTION, or EXECUTION/NODE
@@ -40,9 +44,24 @@ pub(crate) struct LogsArguments {
     /// Which attempt, from 1 (default: the last)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
+    /// The attempt before the last
+    #[arg(long, conflicts_with = "attempt")]
+    previous: bool,
     /// Keep printing until the node has ended, across attempts; with `--attempt`, until that attempt has ended
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "previous")]
     follow: bool,
+    /// All nodes, also of an execution that failed
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    window: LogWindow,
+}
+
+impl LogsArguments {
+    /// The attempt that is wanted of a node; the last where none is named.
+    fn attempt_of(&self, node: &NodeStatus) -> Option<u32> {
+        if self.previous { Some(node.attempt.saturating_sub(1)) } else { self.attempt }
+    }
 }
 
 pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -53,12 +72,10 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     let Some(record) = object.record else {
         return Err(CliError::no(format!("{} has not been reconciled yet", object.key)));
     };
-    let nodes = started(&record);
-    let Some(id) = wanted.node else {
-        if arguments.follow {
-            return Err(CliError::usage("`-f` follows one node").hint("write EXECUTION/NODE"));
-        }
-        return print_all(&workspace, &record, &nodes, arguments, context);
+    let id = match wanted.node {
+        Some(id) => id,
+        None if arguments.follow => only_running(&record)?,
+        None => return print_all(&workspace, &record, arguments, context),
     };
     let Some(node) = record.execution().and_then(|status| status.node_statuses.get(&id)) else {
         let ids = record.execution().into_iter().flat_map(|status| status.node_statuses.keys());
@@ -69,7 +86,10 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
         });
     };
     if arguments.follow {
-        return follow(&workspace, &object.key, &id, arguments.attempt, context);
+        return follow(&workspace, &object.key, &id, arguments, context);
+    }
+    if arguments.previous && node.attempt < 2 {
+        return Err(CliError::no(format!("{id} has no previous attempt")));
     }
     if let Some(number) = arguments.attempt.filter(|number| *number > node.attempt) {
         return Err(CliError::no(format!("{id} has no attempt {number}"))
@@ -78,11 +98,28 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     if node.extensions.reason == Some(NodeReason::Reused) {
         context.out.note(text::line(&node.message))?;
     }
-    match LogSource::of(&workspace, &record, &id, node, arguments.attempt).read()? {
-        Some(content) => context.out.text(&ended(&content))?,
+    match LogSource::of(&workspace, &record, &id, node, arguments.attempt_of(node)).read()? {
+        Some(content) => context.out.text(&ended(&content.part(&arguments.window, node, context.now())))?,
         None => context.out.note(format!("no log of {id} on this machine, and none recorded"))?,
     }
     Ok(Exit::Done)
+}
+
+/// The node to follow where none is named.
+fn only_running(record: &StatusRecord) -> Result<NodeId, CliError> {
+    let nodes = record.execution().into_iter().flat_map(|status| &status.node_statuses);
+    let running: Vec<&NodeId> =
+        nodes.filter(|(_, node)| node.phase == NodePhase::Running).map(|(id, _)| id).collect();
+    match running.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => Err(CliError::no("no node runs, so there is nothing to follow")
+            .hint("without `-f`, the logs are shown; EXECUTION/NODE follows a node from before it starts")),
+        several => {
+            let names: Vec<&str> = several.iter().map(|id| id.as_str()).collect();
+            Err(CliError::usage(format!("`-f` follows one node, and these run: {}", names.join(", ")))
+                .hint("write EXECUTION/NODE"))
+        }
+    }
 }
 
 /// The nodes that have started, oldest first.
@@ -97,18 +134,32 @@ fn started(record: &StatusRecord) -> Vec<(NodeId, NodeStatus)> {
 fn print_all(
     workspace: &RepoContext,
     record: &StatusRecord,
-    nodes: &[(NodeId, NodeStatus)],
     arguments: &LogsArguments,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    for (id, node) in nodes {
-        if let Some(content) = LogSource::of(workspace, record, id, node, arguments.attempt).read()? {
+    let mut nodes = started(record);
+    let all = nodes.len();
+    let is_failed = record.execution().is_some_and(|status| status.phase == ExecutionPhase::Failed);
+    // Whoever asks after a failure wants its reason, and not the pages of what went well before it.
+    if is_failed && !arguments.all && nodes.iter().any(|(_, node)| node.phase == NodePhase::Failed) {
+        nodes.retain(|(_, node)| node.phase == NodePhase::Failed);
+    }
+    for (id, node) in &nodes {
+        let source = LogSource::of(workspace, record, id, node, arguments.attempt_of(node));
+        if let Some(content) = source.read()? {
             context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
-            context.out.text(&ended(&content))?;
+            context.out.text(&ended(&content.part(&arguments.window, node, context.now())))?;
+        } else if node.phase == NodePhase::Failed {
+            // What never started printed nothing, and still has a reason.
+            context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
+            context.out.note(text::line(&format!("no log; {}", node.message)))?;
         }
     }
     if nodes.is_empty() {
         context.out.note("no node has started yet")?;
+    }
+    if nodes.len() < all {
+        context.out.note(format!("of {all} nodes, those that failed; `--all` shows the others too"))?;
     }
     Ok(Exit::Done)
 }
@@ -141,13 +192,37 @@ impl LogSource {
         Self { path, tail: recorded.map(|log| log.tail.clone()) }
     }
 
-    fn read(&self) -> Result<Option<String>, CliError> {
+    fn read(&self) -> Result<Option<LogContent>, CliError> {
         match std::fs::read(&self.path) {
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(bytes) => Ok(Some(LogContent { bytes, times: LogTimes::beside(&self.path) })),
             // Another machine ran it, or the cache is gone (Invariant 1): the recorded tail is what is left.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.tail.clone()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.recorded()),
             Err(error) => Err(CliError::caused(&format!("cannot read {}", self.path.display()), &error)),
         }
+    }
+}
+
+impl LogSource {
+    fn recorded(&self) -> Option<LogContent> {
+        let bytes = self.tail.clone()?.into_bytes();
+        Some(LogContent { bytes, times: LogTimes::default() })
+    }
+}
+
+/// A log that was read.
+struct LogContent {
+    bytes: Vec<u8>,
+    times: LogTimes,
+}
+
+impl LogContent {
+    /// The part that was asked for.
+    fn part(&self, window: &LogWindow, node: &NodeStatus, now: Timestamp) -> String {
+        // Of a log of another machine only the end of the node is known.
+        let otherwise = node.completion_time;
+        let start = window.start(&self.bytes, &self.times, otherwise, now);
+        let piece = self.bytes.get(start..).unwrap_or_default();
+        window.show(piece, u64::try_from(start).unwrap_or(u64::MAX), &self.times, otherwise, false)
     }
 }
 
@@ -169,9 +244,10 @@ fn follow(
     workspace: &RepoContext,
     key: &ResourceKey,
     id: &NodeId,
-    wanted: Option<u32>,
+    arguments: &LogsArguments,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
+    let wanted = arguments.attempt;
     let mut follower: Option<Follower> = None;
     loop {
         let tips = workspace.tips(context)?;
@@ -185,22 +261,31 @@ fn follow(
             return Err(CliError::no(format!("the record of {key} was removed")));
         };
         let last = wanted.unwrap_or(node.attempt);
-        let follower = follower.get_or_insert(Follower { attempt: last, at: 0 });
+        let follower = match &mut follower {
+            Some(follower) => follower,
+            first => {
+                let log = LogSource::of(workspace, &record, id, &node, Some(last));
+                first.insert(Follower {
+                    attempt: last,
+                    ..Follower::starting(&log.path, &arguments.window, context.now())
+                })
+            }
+        };
         loop {
             let log = LogSource::of(workspace, &record, id, &node, Some(follower.attempt));
-            follower.print(&log.path, context)?;
+            follower.print(&log.path, &arguments.window, context)?;
             if follower.attempt >= last {
                 if has_ended(&node, wanted) {
                     // There was nothing to follow on this machine.
-                    if let (0, Some(tail)) = (follower.at, &log.tail) {
-                        context.out.text(&ended(tail))?;
+                    if let (0, Some(tail)) = (follower.at, log.recorded()) {
+                        context.out.text(&ended(&tail.part(&arguments.window, &node, context.now())))?;
                     }
                     return Ok(Exit::Done);
                 }
                 break;
             }
             // One by one, so that an attempt that began and ended between two polls is printed as well.
-            *follower = Follower { attempt: follower.attempt.saturating_add(1), at: 0 };
+            *follower = Follower { attempt: follower.attempt.saturating_add(1), ..Follower::default() };
             context.out.note(format!("attempt {}", follower.attempt))?;
         }
         std::thread::sleep(if workspace.remote.is_some() { REMOTE_PAUSE } else { PAUSE });
@@ -215,17 +300,34 @@ fn has_ended(node: &NodeStatus, wanted: Option<u32>) -> bool {
 }
 
 /// How far the log of an attempt was printed.
+#[derive(Default)]
 struct Follower {
     attempt: u32,
     at: u64,
+    /// Whether what was printed last is a line without its end.
+    begun: bool,
 }
 
 impl Follower {
+    /// Where the part begins that was asked for of what is there already.
+    fn starting(path: &Path, window: &LogWindow, now: Timestamp) -> Self {
+        if window.is_whole() {
+            return Self::default();
+        }
+        let log = std::fs::read(path).unwrap_or_default();
+        let at = window.start(&log, &LogTimes::beside(path), None, now);
+        Self { at: u64::try_from(at).unwrap_or(u64::MAX), ..Self::default() }
+    }
+
     /// Prints what has come since.
-    fn print(&mut self, path: &Path, context: &mut Context) -> Result<(), CliError> {
+    fn print(&mut self, path: &Path, window: &LogWindow, context: &mut Context) -> Result<(), CliError> {
         while let Some(chunk) = read_from(path, self.at)? {
+            // After the chunk: the time of a line is noted when the line is in the log.
+            let times = if window.timestamps { LogTimes::beside(path) } else { LogTimes::default() };
+            let shown = window.show(&chunk, self.at, &times, None, self.begun);
             self.at += u64::try_from(chunk.len()).unwrap_or(0);
-            context.out.text(&text::block(&String::from_utf8_lossy(&chunk)))?;
+            self.begun = !chunk.ends_with(b"\n");
+            context.out.text(&text::block(&shown))?;
             context.out.flush()?;
         }
         Ok(())

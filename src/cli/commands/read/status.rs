@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::cli::desired::{self, input};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::{RepoContext, SelectedCommits, full};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;

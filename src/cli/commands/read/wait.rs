@@ -9,6 +9,7 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::polling::Polling;
 use crate::cli::view::selector::{self, ResourceSelector};
 use crate::model::{Condition, Duration, Kind};
+use crate::report::jsonpath::{JsonPath, shown};
 use crate::report::object::{LiveObject, short_name};
 use crate::report::style::Tone;
 
@@ -20,12 +21,13 @@ use crate::report::style::Tone;
 Examples:
   planspec wait execution/sso-exec-001 --for=phase=Succeeded --timeout 10m
   planspec wait goal/enable-google-sso --for=condition=Accepted
+  planspec wait execution/sso-exec-001 --for=jsonpath='{.status.nodeStatuses.research.phase}'=Succeeded
   planspec wait execution/sso-exec-001 --for=delete")]
 pub(crate) struct WaitArguments {
     /// The objects, as KIND/NAME or a kind and names
     #[arg(required = true, value_name = "KIND/NAME")]
     targets: Vec<String>,
-    /// phase=PHASE[,PHASE…], condition=TYPE[=STATUS], or delete
+    /// phase=PHASE[,PHASE…], condition=TYPE[=STATUS], jsonpath=PATH[=VALUE], or delete
     #[arg(long = "for", value_name = "WHAT", value_parser = parse_goal, default_value = "phase=Succeeded")]
     goal: WaitCondition,
     /// How long to wait, as in `30s`, `10m`, `2h`
@@ -34,12 +36,14 @@ pub(crate) struct WaitArguments {
 }
 
 /// What is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum WaitCondition {
     /// One of these phases.
     Phase(Vec<String>),
     /// A condition of this type with this status.
     Condition(String, String),
+    /// Something is found there; with a value, exactly that.
+    Found(JsonPath, Option<String>),
     /// That it is gone.
     Delete,
 }
@@ -66,8 +70,31 @@ fn parse_goal(text: &str) -> Result<WaitCondition, String> {
             let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
             Ok(WaitCondition::Condition(kind.to_owned(), status.to_owned()))
         }
-        _ => Err("write phase=PHASE, condition=TYPE[=STATUS] or delete".to_owned()),
+        Some(("jsonpath", rest)) if !rest.is_empty() => parse_path(rest),
+        _ => Err("write phase=PHASE, condition=TYPE[=STATUS], jsonpath=PATH[=VALUE] or delete".to_owned()),
     }
+}
+
+/// `{PATH}=VALUE`, `PATH=VALUE` or a path alone.
+fn parse_path(text: &str) -> Result<WaitCondition, String> {
+    // Within braces or brackets a `=` belongs to a filter.
+    let end = match text.strip_prefix('{') {
+        Some(inner) => inner.rfind('}').map_or(text.len(), |end| end + 2),
+        None => {
+            let brackets = text.rfind(']').map_or(0, |end| end + 1);
+            let after = text.get(brackets..).and_then(|rest| rest.find('='));
+            after.map_or(text.len(), |at| brackets + at)
+        }
+    };
+    let (path, rest) = text.split_at(end.min(text.len()));
+    let path = path.strip_prefix('{').and_then(|path| path.strip_suffix('}')).unwrap_or(path);
+    let wanted = match rest.strip_prefix('=') {
+        Some(value) => Some(value.trim_start_matches('=').trim_matches(['"', '\'']).to_owned()),
+        None if rest.is_empty() => None,
+        None => return Err(format!("write jsonpath={{PATH}}=VALUE; `{rest}` is not expected")),
+    };
+    let path = path.parse::<JsonPath>().map_err(|error| error.to_string())?;
+    Ok(WaitCondition::Found(path, wanted))
 }
 
 pub(crate) fn run(arguments: &WaitArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -167,6 +194,15 @@ fn answer(object: Option<&LiveObject>, goal: &WaitCondition) -> WaitState {
                 _ => WaitState::NotYet,
             }
         }
+        WaitCondition::Found(path, wanted) => {
+            let value = object.to_value();
+            let found = path.find(&value);
+            let holds = match wanted {
+                Some(wanted) => found.iter().any(|found| shown(found) == *wanted),
+                None => !found.is_empty(),
+            };
+            if holds { WaitState::Yes } else { WaitState::NotYet }
+        }
         WaitCondition::Condition(kind, status) => {
             let found = Condition::find(conditions(object), kind);
             let holds = found.is_some_and(|found| format!("{:?}", found.status).eq_ignore_ascii_case(status));
@@ -184,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_waited_for_has_three_forms() {
+    fn what_is_waited_for_has_four_forms() {
         assert_eq!(parse_goal("delete"), Ok(WaitCondition::Delete));
         assert_eq!(
             parse_goal("phase=Failed,Succeeded"),
@@ -198,6 +234,18 @@ mod tests {
             parse_goal("condition=Valid=False"),
             Ok(WaitCondition::Condition("Valid".into(), "False".into()))
         );
+        for text in ["jsonpath={.status.phase}=Failed", "jsonpath=.status.phase=Failed"] {
+            let path = ".status.phase".parse().unwrap();
+            assert_eq!(parse_goal(text), Ok(WaitCondition::Found(path, Some("Failed".into()))), "{text}");
+        }
+        let filtered = ".status.conditions[?(@.type=='Valid')].status";
+        for (text, wanted) in
+            [(format!("jsonpath={{{filtered}}}=True"), Some("True")), (format!("jsonpath={filtered}"), None)]
+        {
+            let expected = WaitCondition::Found(filtered.parse().unwrap(), wanted.map(str::to_owned));
+            assert_eq!(parse_goal(&text), Ok(expected), "{text}");
+        }
+        assert!(parse_goal("jsonpath={.a}x").is_err() && parse_goal("jsonpath=").is_err());
         assert!(parse_goal("phase=").is_err() && parse_goal("ready").is_err());
     }
 }

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use crate::cli::Context;
-use crate::cli::commands::read::get::print_tables;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::{OutputChoice, OutputFormat};
 use crate::cli::repo_context::RepoContext;
+use crate::cli::view::filter::ObjectFilter;
 use crate::cli::view::inventory::{Inventory, SelectedObjects};
 use crate::cli::view::polling::Polling;
-use crate::cli::view::selector;
+use crate::cli::view::print;
+use crate::cli::view::selector::{self, ResourceSelector};
 use crate::model::{Duration, ResourceKey};
 use crate::report::object::{LiveObject, short_name};
+use crate::report::text;
 
 /// Show objects, and show them again whenever they change
 #[derive(Debug, Args)]
@@ -25,6 +27,8 @@ pub(crate) struct WatchArguments {
     /// Kinds (`goals`, `goals,plans`, `all`), a kind and names, or KIND/NAME
     #[arg(required = true, value_name = "KIND|KIND/NAME")]
     targets: Vec<String>,
+    #[command(flatten)]
+    filter: ObjectFilter,
     /// Stop after this long
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Duration>,
@@ -32,20 +36,34 @@ pub(crate) struct WatchArguments {
 
 pub(crate) fn run(arguments: &WatchArguments, context: &mut Context) -> Result<Exit, CliError> {
     let targets = selector::many(&arguments.targets)?;
+    follow(&targets, &arguments.filter, arguments.timeout.as_ref(), true, context)
+}
+
+/// Shows objects, and then each change of them.
+pub(crate) fn follow(
+    targets: &[ResourceSelector],
+    filter: &ObjectFilter,
+    timeout: Option<&Duration>,
+    headers: bool,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let form = print::objects_form(context)?;
     let workspace = RepoContext::open(context)?;
-    let mut polling = Polling::new(&workspace, arguments.timeout.as_ref().map(Duration::span));
+    let mut polling = Polling::new(&workspace, timeout.map(Duration::span));
     let mut tips = workspace.tips(context)?;
     let mut begun = false;
     let mut shown: BTreeMap<ResourceKey, String> = BTreeMap::new();
     loop {
         let inventory = Inventory::load(&workspace, &tips)?;
-        let selection = inventory.look(&targets, context)?;
+        let selection = inventory.look(targets, context)?;
         // What has to be there at the beginning may be deleted later, which is a change like any other.
         if !std::mem::replace(&mut begun, true) {
             inventory.check_complete(&selection)?;
         }
-        let changed = changes(&selection.objects, &mut shown);
-        print(&changed, context)?;
+        let mut changed = changes(&selection.objects, &mut shown);
+        // After the comparison: what the filter stops letting through has not been deleted.
+        changed.retain(|object| filter.lets_through(object));
+        print(&changed, &form, headers, context)?;
         for gone in vanished(&selection, &mut shown) {
             context.out.line(format!("{} deleted", short_name(&gone)))?;
         }
@@ -87,26 +105,31 @@ fn vanished(selection: &SelectedObjects, shown: &mut BTreeMap<ResourceKey, Strin
     gone
 }
 
-fn print(objects: &[LiveObject], context: &mut Context) -> Result<(), CliError> {
-    match context.options.format()? {
+fn print(
+    objects: &[LiveObject],
+    form: &OutputChoice,
+    headers: bool,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    match form {
         // One object a line: a list that never ends cannot be parsed.
-        OutputFormat::Json => {
+        OutputChoice::Plain(OutputFormat::Json) => {
             for object in objects {
                 context.out.line(object.to_value())?;
             }
         }
-        OutputFormat::Yaml => {
+        OutputChoice::Plain(OutputFormat::Yaml) => {
             for object in objects {
                 context.out.line("---")?;
                 context.out.yaml(&object.to_value())?;
             }
         }
-        OutputFormat::Name => {
+        OutputChoice::Template(template) => {
             for object in objects {
-                context.out.line(short_name(&object.key))?;
+                context.out.line(text::block(&template.render(&object.to_value())))?;
             }
         }
-        format => print_tables(objects, format == OutputFormat::Wide, true, context)?,
+        form => print::print_rows(objects, form, headers, context)?,
     }
     Ok(())
 }

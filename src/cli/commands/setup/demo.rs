@@ -1,7 +1,7 @@
 //! `planspec demo`: a throw-away repository with the embedded example, driven from start to end.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::drive::{cores, drive, runner_name, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, identified};
-use crate::cli::{Context, run_line};
+use crate::cli::{Context, question, run_line};
 use crate::engine::ReconcileOptions;
 use crate::git::{Repo, Signature};
 use crate::report::style::Tone;
@@ -154,14 +154,10 @@ fn wants_approval(arguments: &DemoArguments, command: &str, context: &mut Contex
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Ok(false);
     }
-    context.out.text(&format!("The execution waits at its gate. Run `{command}` now? [Y/n] "))?;
-    context.out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| CliError::caused("cannot read standard input", &error))?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
+    let question = format!("The execution waits at its gate. Run `{command}` now? [y/N] ");
+    let answer = question::ask(&question, context)?.unwrap_or_default();
+    // An approval is given by a word, and never by a key that was pressed too often.
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 fn show_log(context: &mut Context) -> Result<(), CliError> {

@@ -22,12 +22,17 @@ use crate::manifest::documents;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  planspec apply -f goal.yaml
+  planspec apply goal.yaml
+  planspec apply -f goal.yaml --dry-run -o yaml
   planspec apply -f planspec/ -R --dry-run
   cat goal.yaml | planspec apply -f - --push")]
 pub(crate) struct ApplyArguments {
+    /// The same as `-f`
+    #[arg(value_name = "FILE|DIR|-", required_unless_present = "filename")]
+    files: Vec<String>,
+    // `--file` and `-d` are those of planspec's reference CLI 0.1.0, here and in every command that takes `-f`.
     /// A file, a directory, or `-` for standard input
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
+    #[arg(short, long = "filename", alias = "file", short_alias = 'd', value_name = "FILE|DIR|-")]
     filename: Vec<String>,
     /// Read subdirectories too
     #[arg(short = 'R', long)]
@@ -36,12 +41,32 @@ pub(crate) struct ApplyArguments {
     destination: Destination,
 }
 
+/// The `create` of kubectl and of the reference CLI 0.1.0.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    #[command(flatten)]
+    apply: ApplyArguments,
+}
+
+pub(crate) fn create(arguments: &CreateArguments, context: &mut Context) -> Result<Exit, CliError> {
+    match arguments.apply.files.as_slice() {
+        [kind, name] if matches!(kind.as_str(), "namespace" | "ns") => {
+            context
+                .out
+                .note(format!("a namespace is there as soon as a resource names it: `namespace: {name}`"))?;
+            Ok(Exit::Done)
+        }
+        _ => run(&arguments.apply, context),
+    }
+}
+
 pub(crate) fn run(arguments: &ApplyArguments, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
     let mut revision = DesiredChange::on(&workspace, base)?;
     let limits = revision.config().limits.clone();
-    let files = input::read_named(&arguments.filename, arguments.recursive, &workspace.here, &limits)?;
+    let named = [arguments.files.as_slice(), &arguments.filename].concat();
+    let files = input::read_named(&named, arguments.recursive, &workspace.here, &limits)?;
     let Desired { resources, diagnostics } = input::parse_all(&files, &limits);
     if diagnostics.iter().any(|found| found.severity == Severity::Error) {
         let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.bytes.clone());

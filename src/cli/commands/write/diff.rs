@@ -1,24 +1,24 @@
 //! `planspec diff`: what a change means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clap::Args;
 use serde_json::json;
 
 use crate::cli::Context;
 use crate::cli::desired::difference::DesiredDiff;
-use crate::cli::desired::input;
+use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::preview;
 use crate::cli::desired::{self, Desired};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
-use crate::cli::options::OutputFormat;
+use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::selector::{self, ExecutionTarget};
 use crate::cli::view::work::ShownWork;
 use crate::config::Config;
 use crate::git::ObjectId;
-use crate::model::{Kind, NodeId};
+use crate::model::{Kind, NodeId, Resource, ResourceKey};
 use crate::report::markdown::COMMENT_LIMIT;
 use crate::report::preview::render;
 use crate::report::text;
@@ -35,6 +35,7 @@ Examples:
   planspec diff origin/main
   planspec diff origin/main HEAD -o json
   planspec diff origin/main --markdown > preview.md
+  planspec diff -f goal.yaml
   planspec diff execution/sso-exec-001 --node implement")]
 pub(crate) struct DiffArguments {
     /// The old state: a branch or commit; or an execution, as `execution/NAME`
@@ -43,6 +44,12 @@ pub(crate) struct DiffArguments {
     /// The new state: a branch or commit
     #[arg(value_name = "HEAD")]
     head: Option<String>,
+    /// Compare the branch with what applying this file, directory or standard input (`-`) would make of it
+    #[arg(short, long, alias = "file", short_alias = 'd', value_name = "FILE|DIR|-", conflicts_with_all = ["head", "node", "stat"])]
+    filename: Vec<String>,
+    /// With `-f`: read subdirectories too
+    #[arg(short = 'R', long, requires = "filename")]
+    recursive: bool,
     /// Print the pull request comment, in Markdown
     #[arg(long)]
     markdown: bool,
@@ -66,6 +73,8 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         None => workspace.local_desired()?,
     };
     let head = match (&arguments.head, workspace.repo.work_tree()) {
+        // The rest of the branch stays as it is.
+        _ if !arguments.filename.is_empty() => base,
         (Some(revision), _) => Some(workspace.repo.resolve_commit(revision)?),
         (None, Some(_)) => None,
         (None, None) => tips.desired,
@@ -74,6 +83,11 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
     let config = workspace.config_at(base)?;
     let old = load(&workspace, base, &config)?;
     let (new, texts) = match (head, workspace.repo.work_tree()) {
+        _ if !arguments.filename.is_empty() => {
+            let names = &arguments.filename;
+            let files = input::read_named(names, arguments.recursive, &workspace.here, &config.limits)?;
+            applied(&old, files, &config)
+        }
         (None, Some(root)) => {
             let files = input::read_work_tree(&workspace.repo, root, &config)?;
             let new = input::parse_all(&files, &config.limits);
@@ -111,6 +125,17 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         }
     }
     Ok(exit(&difference))
+}
+
+/// The state that applying files would make, and their texts.
+fn applied(old: &Desired, files: Vec<InputFile>, config: &Config) -> (Desired, HashMap<String, Vec<u8>>) {
+    let Desired { resources, diagnostics } = input::parse_all(&files, &config.limits);
+    let given: HashSet<ResourceKey> = resources.iter().map(Resource::key).collect();
+    let mut new = Desired { resources: old.resources.clone(), diagnostics: old.diagnostics.clone() };
+    new.resources.retain(|resource| !given.contains(&resource.key()));
+    new.resources.extend(resources);
+    new.diagnostics.extend(diagnostics);
+    (new, files.into_iter().map(|file| (file.path, file.bytes)).collect())
 }
 
 /// The execution whose files are to be compared, if BASE names one.

@@ -20,16 +20,20 @@ use crate::model::ResourceKey;
 
 /// Edit a manifest in your editor and commit it
 ///
-/// The editor is VISUAL, or else EDITOR. Only the document of the resource is edited.
+/// The editor is `--editor`, or else VISUAL, or else EDITOR. Only the document of the resource is edited.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   planspec edit goal/enable-google-sso
+  planspec edit goal enable-google-sso --editor nano
   EDITOR='code --wait' planspec edit plan/sso-implementation-v2 --push")]
 pub(crate) struct EditArguments {
-    /// The resource
-    #[arg(value_name = "KIND/NAME")]
-    target: String,
+    /// The resource, as KIND/NAME or a kind and a name
+    #[arg(value_name = "KIND/NAME", required = true, num_args = 1..=2)]
+    target: Vec<String>,
+    /// The editor to use
+    #[arg(long, value_name = "COMMAND")]
+    editor: Option<String>,
     #[command(flatten)]
     destination: Destination,
 }
@@ -38,16 +42,24 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
     let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
     let mut revision = DesiredChange::on(&workspace, base)?;
-    let target = selector::one(&arguments.target, None)?;
+    let targets = match arguments.target.as_slice() {
+        // A kind alone would choose what to edit, and a bare name has no kind; both are told how to write it.
+        [only] => vec![selector::one(only, None)?],
+        words => selector::many(words)?,
+    };
+    let [target] = targets.as_slice() else {
+        return Err(CliError::usage("one resource is edited at a time"));
+    };
     let namespace = context.options.namespace.as_ref();
-    let key = resolve::one(&revision.keys(), &target, namespace, IN_DESIRED_STATE)?;
+    let key = resolve::one(&revision.keys(), target, namespace, IN_DESIRED_STATE)?;
     let source = revision.find(&key).map(|resource| resource.source.clone()).unwrap_or_default();
     let whole =
         revision.reader()(&source.path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let index = usize::try_from(source.document).unwrap_or(usize::MAX);
     let old = documents::content(&whole, index)
         .ok_or_else(|| CliError::no(format!("{} cannot be edited one document at a time", source.path)))?;
-    let new = edited(old, &key, context)?;
+    let editor = arguments.editor.as_deref().or(context.environment.editor());
+    let new = edited(old, &key, editor)?;
     // Many editors add a line end when they save.
     if new.trim() == old.trim() {
         context.out.note("no changes made")?;
@@ -71,8 +83,8 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
 }
 
 /// Lets the user edit a text in a file of its own.
-fn edited(text: &str, key: &ResourceKey, context: &Context) -> Result<String, CliError> {
-    let editor = context.environment.editor().ok_or_else(|| {
+fn edited(text: &str, key: &ResourceKey, editor: Option<&str>) -> Result<String, CliError> {
+    let editor = editor.ok_or_else(|| {
         CliError::environment("no editor is set").hint("set EDITOR, as in `EDITOR=nano planspec edit …`")
     })?;
     // `EDITOR='code --wait'` has arguments. Split without a shell, it can hold nothing else.

@@ -1,15 +1,15 @@
 //! The parameters of a run: typed on the command line, read from a file, or asked for on a terminal.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::here;
+use crate::cli::{Context, question};
 use crate::config::Limits;
 use crate::manifest;
 use crate::model::{CapabilityParameter, JsonMap};
@@ -99,10 +99,8 @@ fn from_file(file: &Path, context: &Context) -> Result<JsonMap, CliError> {
 fn ask(parameter: &CapabilityParameter, context: &mut Context) -> Result<Option<Value>, CliError> {
     let name = &parameter.name;
     loop {
-        context.out.text(&text::line(&format!("{name} ({}): ", hint(parameter))))?;
-        context.out.flush()?;
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line)?;
+        let question = format!("{name} ({}): ", hint(parameter));
+        let line = question::ask(&text::line(&question), context)?.unwrap_or_default();
         let answer = line.trim_end_matches(['\r', '\n']);
         if answer.is_empty() {
             return Ok(None);

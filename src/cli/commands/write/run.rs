@@ -10,6 +10,7 @@ use crate::cli::commands::write::parameters::ParameterArguments;
 use crate::cli::commands::write::reuse;
 use crate::cli::desired::change::{ChangeKind, DesiredChange};
 use crate::cli::desired::publish::{self, Destination};
+use crate::cli::drive::{PassBounds, drive};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
@@ -22,6 +23,7 @@ use crate::markup;
 use crate::model::{API_VERSION, Duration, FROM_EXECUTION, JsonMap, Kind, Name, Resource, ResourceKey, Spec};
 use crate::plan::goal::{GoalView, PlanView, select_plan};
 use crate::report::object::LiveObject;
+use crate::report::text;
 
 /// The longest name (RFC 1123 label).
 const NAME_LIMIT: usize = 63;
@@ -50,7 +52,7 @@ pub(crate) struct RunArguments {
     #[arg(value_name = "goal/NAME|plan/NAME", required_unless_present_any = ["from_execution", "filename"])]
     pub(super) target: Option<String>,
     /// With `--here`: the file that holds the plan
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-", requires = "here")]
+    #[arg(short, long = "filename", alias = "file", value_name = "FILE|DIR|-", requires = "here")]
     pub(super) filename: Vec<String>,
     /// Run the plan in a file at once, in this working tree; nothing is committed
     #[arg(long, requires = "filename", conflicts_with_all = ["from_execution", "wait", "push", "pr", "dry_run"])]
@@ -66,7 +68,7 @@ pub(crate) struct RunArguments {
     /// The Binding to use
     #[arg(long, value_name = "NAME")]
     binding: Option<Name>,
-    /// Wait until it has ended; exit with 1 unless it succeeded
+    /// Wait until it has ended; exit with 1 unless it succeeded. Without a remote, drive it from here
     #[arg(long)]
     wait: bool,
     /// How long to wait
@@ -130,13 +132,57 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     if !arguments.wait || arguments.destination.dry_run {
         return Ok(Exit::Done);
     }
-    context.out.note("waiting for a `planspec reconcile` to drive it to its end")?;
-    // What was committed has to be on the screen before a wait that may take hours.
-    context.out.flush()?;
     let target =
         ResourceSelector { namespace: Some(namespace), kind: Some(Kind::Execution), name: Some(name) };
+    see_to_it(&workspace, &target, arguments, context)?;
     let ended = WaitCondition::Phase(vec!["Succeeded".to_owned()]);
     wait::wait(&workspace, &[target], &ended, arguments.timeout.as_ref(), context)
+}
+
+/// Before the wait: drives what nobody else does, or says who will.
+fn see_to_it(
+    workspace: &RepoContext,
+    target: &ResourceSelector,
+    arguments: &RunArguments,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    match &workspace.remote {
+        // A reconcile takes the branch of the remote (Invariant 13), so that this wait would never end.
+        Some(remote) if !arguments.destination.push && !arguments.destination.pr => {
+            let note = format!(
+                "it is not pushed to {}: `git push`, then a `planspec reconcile` drives it",
+                remote.name()
+            );
+            context.out.note(text::line(&note))?;
+        }
+        // Its runners have the secrets and the tools; this machine is asked for by a command of its own.
+        Some(remote) => {
+            let note = format!(
+                "waiting for a runner of {}; `planspec reconcile` drives it from here",
+                remote.name()
+            );
+            context.out.note(text::line(&note))?;
+        }
+        None => {
+            let inventory = Inventory::load(workspace, &workspace.tips(context)?)?;
+            let recorded = inventory.find(target, context)?.and_then(|object| object.record);
+            let lease = recorded.and_then(|record| record.execution()?.extensions.lease.clone());
+            if let Some(lease) = lease {
+                // `run` again with the name of one that is under way.
+                context.out.note(text::line(&format!("driven by {}", lease.holder)))?;
+                return context.out.flush();
+            }
+            context.out.note("nobody else drives it: reconciling here")?;
+            context.out.flush()?;
+            let bounds = PassBounds::within(arguments.timeout.clone());
+            let summary = drive(RepoContext::open(context)?, bounds.options(context), context)?;
+            if summary.waiting_count > 0 {
+                context.out.note("still waiting; after the answer, `planspec reconcile` goes on")?;
+            }
+        }
+    }
+    // What was said has to be on the screen before a wait that may take hours.
+    context.out.flush()
 }
 
 /// What is to be run.

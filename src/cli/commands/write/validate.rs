@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::Context;
+use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::drive::registry_to_check;
@@ -31,14 +32,17 @@ Examples:
   planspec validate -f planspec/ -R -o sarif > findings.sarif
   planspec validate --ref HEAD --base origin/main")]
 pub(crate) struct ValidateArguments {
+    /// The same as `-f`
+    #[arg(value_name = "FILE|DIR|-")]
+    files: Vec<String>,
     /// A file, a directory, or `-` for standard input
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
+    #[arg(short, long = "filename", alias = "file", short_alias = 'd', value_name = "FILE|DIR|-")]
     filename: Vec<String>,
     /// Read subdirectories too
-    #[arg(short = 'R', long, requires = "filename")]
+    #[arg(short = 'R', long)]
     recursive: bool,
     /// Also check for forbidden changes since this commit
-    #[arg(long, value_name = "REV", conflicts_with = "filename")]
+    #[arg(long, value_name = "REV", conflicts_with_all = ["files", "filename"])]
     base: Option<String>,
     /// Exit with 1 even if there are only warnings
     #[arg(long)]
@@ -64,10 +68,11 @@ enum CheckedTexts {
 }
 
 pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Result<Exit, CliError> {
-    let checked = if arguments.filename.is_empty() {
+    let named = [arguments.files.as_slice(), &arguments.filename].concat();
+    let checked = if named.is_empty() {
         check_repository(arguments, context)?
     } else {
-        check_files(arguments, context)?
+        check_files(&named, arguments.recursive, context)?
     };
     let ValidationInput { mut diagnostics, resources, texts, config } = checked;
     manifest::drop_consequences(&mut diagnostics);
@@ -84,7 +89,11 @@ pub(crate) fn run(arguments: &ValidateArguments, context: &mut Context) -> Resul
 }
 
 /// Checks the files that `-f` names. References to resources outside them are resolved in the repository.
-fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<ValidationInput, CliError> {
+fn check_files(
+    named: &[String],
+    recursive: bool,
+    context: &mut Context,
+) -> Result<ValidationInput, CliError> {
     // Files can be checked outside of any repository, with the default configuration.
     let workspace = RepoContext::open(context).ok();
     let commit = workspace.as_ref().and_then(|workspace| workspace.local_desired().ok().flatten());
@@ -93,11 +102,12 @@ fn check_files(arguments: &ValidateArguments, context: &mut Context) -> Result<V
         None => Config::default(),
     };
     let limits = &config.limits;
-    let files = input::read_named(&arguments.filename, arguments.recursive, &here(context)?, limits)?;
+    let files = input::read_named(named, recursive, &here(context)?, limits)?;
     let Desired { mut resources, mut diagnostics } = input::parse_all(&files, limits);
     let texts = texts_of(files);
     let read = |path: &str| texts.get(path).cloned();
     let count = resources.len();
+    diagnostics.extend(check_bindings(&resources, &registry_to_check(&config), limits, read));
     let mut references = desired::check_references(&resources, limits, read);
     // The repository is read only where the files alone leave a reference open.
     if let (false, Some(workspace), Some(commit)) = (references.is_empty(), &workspace, commit) {
@@ -147,10 +157,11 @@ fn check_work_tree(
     };
     // The one of the working tree, because it is a part of what is checked.
     let config = checked_config(manifest::read_config(read)?)?;
-    let (survey, resources) = input::survey_work_tree(workspace, &root, &config, now)?;
+    let registry = registry_to_check(&config);
+    let (survey, resources) = input::survey_work_tree(workspace, &root, &config, &registry, now)?;
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
-    diagnostics.extend(desired::check_sections(&registry_to_check(&config), &config.limits, text));
+    diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
     // Only then is the whole of every resource needed, which a survey does not keep.
     if !config.gates.require.is_empty() {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
@@ -175,10 +186,12 @@ fn check_commit(
     let commit = workspace.tips(context)?.desired;
     let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
     let config = workspace.config_at(Some(commit))?;
-    let DesiredFacts { facts, mut diagnostics } = desired::survey(&workspace.repo, commit, &config)?;
+    let registry = registry_to_check(&config);
+    let DesiredFacts { facts, mut diagnostics } =
+        desired::survey(&workspace.repo, commit, &config, &registry)?;
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
-    diagnostics.extend(desired::check_sections(&registry_to_check(&config), &config.limits, read));
+    diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
     if !config.gates.require.is_empty() {
         let all = desired::load(&workspace.repo, commit, &config)?.resources;
         diagnostics.extend(desired::required_gates::check(&all, &config, read));

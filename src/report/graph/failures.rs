@@ -1,0 +1,90 @@
+//! What failed and why: each failed node with its reason and the end of its log, and what did not run because of it.
+
+use std::collections::BTreeSet;
+
+use crate::graph::Topology;
+use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeStatus, PlanGraph};
+use crate::report::style::{Tone, node_sign};
+use crate::report::text;
+
+/// How many lines of a log are shown; `planspec logs` has the rest.
+const LOG_LINES: usize = 5;
+
+/// The text; a line that says so where nothing failed.
+#[must_use]
+pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -> String {
+    let mut out = format!("{}\n", Tone::Strong.paint(text::line(title)));
+    let failed: Vec<(&NodeId, &NodeStatus)> =
+        status.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Failed).collect();
+    if failed.is_empty() {
+        out.push_str("nothing failed\n");
+        return out;
+    }
+    let topology = Topology::build(graph).ok();
+    for (id, node) in failed {
+        let why =
+            if node.message.is_empty() { String::new() } else { format!("  {}", text::line(&node.message)) };
+        let sign = node_sign(NodePhase::Failed);
+        out.push_str(&format!("{} {id}{why}\n", Tone::Bad.paint(sign)));
+        if let Some(log) = &node.extensions.log {
+            let lines: Vec<&str> = log.tail.lines().collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
+                out.push_str(&format!("    {}\n", Tone::Muted.paint(text::line(line))));
+            }
+        }
+        let stopped =
+            topology.as_ref().map(|topology| not_run(id, topology, graph, status)).unwrap_or_default();
+        if !stopped.is_empty() {
+            out.push_str(&format!("  so these did not run: {}\n", stopped.join(", ")));
+        }
+    }
+    out
+}
+
+/// What comes after a node, over any number of edges, and was skipped.
+fn not_run(id: &NodeId, topology: &Topology, graph: &PlanGraph, status: &ExecutionStatus) -> Vec<String> {
+    let (mut seen, mut stack) = (BTreeSet::new(), Vec::new());
+    stack.extend(topology.find(id.as_str()));
+    while let Some(ix) = stack.pop() {
+        for (to, _) in topology.targets(ix) {
+            if seen.insert(to) {
+                stack.push(to);
+            }
+        }
+    }
+    let ids = seen.into_iter().filter_map(|ix| graph.nodes.get(ix)).map(|node| &node.id);
+    let skipped = |id: &&NodeId| {
+        status.node_statuses.get(id.as_str()).is_some_and(|node| node.phase == NodePhase::Skipped)
+    };
+    ids.filter(skipped).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_shown_with_its_log_and_what_it_stopped() {
+        let graph: PlanGraph = serde_json::from_value(json!({ "nodes": [
+            { "id": "a", "kind": "Task" }, { "id": "b", "kind": "Task", "dependsOn": ["a"] },
+            { "id": "c", "kind": "Task", "dependsOn": ["b"] }, { "id": "d", "kind": "Task" },
+        ] }))
+        .unwrap();
+        let status: ExecutionStatus = serde_json::from_value(json!({ "phase": "Failed", "nodeStatuses": {
+            "a": { "phase": "Failed", "attempt": 1, "message": "exit code 1", "extensions": { "log": {
+                "tail": "1\n2\n3\n4\n5\n6\n", "size": 12,
+                "checksum": crate::model::Digest::of_bytes(b"").to_string(),
+            } } },
+            "b": { "phase": "Skipped" }, "c": { "phase": "Skipped" }, "d": { "phase": "Succeeded", "attempt": 1 },
+        } }))
+        .unwrap();
+        let text = anstream::adapter::strip_str(&render("team/x", &graph, &status)).to_string();
+        let sign = node_sign(NodePhase::Failed);
+        let expected = format!(
+            "team/x\n{sign} a  exit code 1\n    2\n    3\n    4\n    5\n    6\n  so these did not run: b, c\n"
+        );
+        assert_eq!(text, expected);
+    }
+}

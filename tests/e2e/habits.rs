@@ -1,0 +1,275 @@
+//! What people type who know kubectl, gh, or the reference CLI 0.1.0.
+
+use crate::environment::TestEnvironment;
+use crate::fixtures::{SSO, goal, plan};
+
+const WORK: &str = r#"apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: { name: work, namespace: team }
+spec:
+  description: One works, one does not
+  series: nightly
+  version: "1"
+  graph:
+    nodes:
+      - { id: good, kind: Task, run: "echo one; echo two; echo three" }
+      - { id: bad, kind: Task, run: "echo the reason; exit 3" }
+---
+apiVersion: planspec.io/v1alpha1
+kind: Execution
+metadata: { name: work-1, namespace: team }
+spec: { planRef: { name: work } }
+"#;
+
+fn worked() -> TestEnvironment {
+    let environment = TestEnvironment::with_files(&[("work.yaml", WORK)]);
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    environment
+}
+
+#[test]
+fn fields_are_chosen_sorted_and_selected() {
+    let two = format!("{}---\n{}", goal("beta", "Second"), goal("alpha", "First"));
+    let environment = TestEnvironment::with_files(&[("goals.yaml", &two), ("plan.yaml", &plan("ship"))]);
+    let get = |more: &[&str]| {
+        let line: Vec<&str> = ["get"].iter().chain(more).copied().collect();
+        environment.planspec(&line).succeeds().stdout
+    };
+    assert_eq!(get(&["goals", "-o", "jsonpath={.items[*].metadata.name}"]), "alpha beta");
+    assert_eq!(get(&["goal", "alpha", "-o", "jsonpath={.spec.description}"]), "First");
+    assert_eq!(
+        get(&["all", "-o", "custom-columns=KIND:.kind,NAME:.metadata.name,X:.status.phase"]),
+        "KIND   NAME    X\nGoal   alpha   <none>\nGoal   beta    <none>\nPlan   ship    <none>\n"
+    );
+    assert_eq!(get(&["goals", "--sort-by={.spec.description}", "-o", "name"]), "goal/alpha\ngoal/beta\n");
+    assert_eq!(
+        get(&["all", "--field-selector", "metadata.name!=beta", "-o", "name"]),
+        "goal/alpha\nplan/ship\n"
+    );
+    let wrong = environment.planspec(&["get", "goals", "-o", "jsonpath={.items["]).exits(2);
+    assert!(wrong.stderr.contains("at character 9"), "{}", wrong.stderr);
+    let wrong = environment.planspec(&["status", "-o", "jsonpath={.x}"]).exits(2);
+    assert!(wrong.stderr.contains("planspec get"), "{}", wrong.stderr);
+}
+
+#[test]
+fn the_logs_of_a_failure_are_those_of_what_failed() {
+    let environment = worked();
+    let logs = |more: &[&str]| {
+        let line: Vec<&str> = ["logs"].iter().chain(more).copied().collect();
+        environment.planspec(&line).succeeds()
+    };
+    let failed = logs(&["work-1"]);
+    assert_eq!(failed.stdout, "==> bad <==\nthe reason\n");
+    assert!(failed.stderr.contains("--all"), "{}", failed.stderr);
+    assert!(logs(&["work-1", "--all"]).stdout.contains("==> good <==\none\ntwo\nthree\n"));
+    assert_eq!(logs(&["work-1/good", "--tail", "1"]).stdout, "three\n");
+    assert_eq!(logs(&["work-1/good", "--since", "1h"]).stdout, "one\ntwo\nthree\n");
+    assert_eq!(logs(&["work-1/good", "-f", "--tail=2"]).stdout, "two\nthree\n");
+    let timed = logs(&["work-1/good", "--timestamps"]).stdout;
+    let lines: Vec<&str> = timed.lines().collect();
+    assert!(lines.len() == 3 && lines[0].ends_with("Z one") && lines[0].starts_with("20"), "{timed}");
+    let none = environment.planspec(&["logs", "work-1/good", "--previous"]).exits(1);
+    assert!(none.stderr.contains("no previous attempt"), "{}", none.stderr);
+    let nothing = environment.planspec(&["logs", "work-1", "-f"]).exits(1);
+    assert!(nothing.stderr.contains("nothing to follow"), "{}", nothing.stderr);
+}
+
+#[test]
+fn a_script_may_take_a_failure_for_one_and_wait_for_any_field() {
+    let environment = TestEnvironment::with_files(&[("work.yaml", WORK)]);
+    environment.planspec(&["reconcile", "-q", "--fail-on", "failed,blocked"]).exits(1);
+    // The failure was told by the pass that saw it.
+    environment.planspec(&["reconcile", "-q", "--fail-on", "blocked"]).succeeds();
+    let wait = ["wait", "execution/work-1", "--for=jsonpath={.status.nodeStatuses.good.phase}=Succeeded"];
+    environment.planspec(&wait).succeeds();
+    let never = ["wait", "execution/work-1", "--timeout", "300ms", "--for=jsonpath={.status.x}"];
+    environment.planspec(&never).exits(1);
+}
+
+#[test]
+fn a_run_that_is_waited_for_is_driven_where_nobody_else_could() {
+    let environment = TestEnvironment::with_files(&[("work.yaml", WORK)]);
+    let outcome = environment.planspec(&["run", "plan/work", "--name", "again", "--wait"]).exits(1);
+    assert!(outcome.stderr.contains("nobody else drives it"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("execution/again is Failed"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_dry_run_shows_what_would_be_written() {
+    let environment = TestEnvironment::with_files(&[("work.yaml", WORK)]);
+    let line = ["run", "plan/work", "--name", "next", "--dry-run", "-o", "yaml"];
+    let text = environment.planspec(&line).succeeds().stdout;
+    assert_eq!(
+        text,
+        "apiVersion: planspec.io/v1alpha1\nkind: Execution\nmetadata:\n  name: next\n  namespace: team\nspec:\n  planRef:\n    name: work\n"
+    );
+    environment.write("goal.yaml", &goal("new", "Kept # why"));
+    let text =
+        environment.planspec(&["apply", "goal.yaml", "--dry-run=client", "-o", "yaml"]).succeeds().stdout;
+    assert!(text.contains("description: Kept # why"), "{text}");
+    assert_eq!(environment.git_output(&["rev-list", "--count", "HEAD"]), "1");
+}
+
+#[test]
+fn what_belongs_to_a_resource_goes_with_it_when_asked() {
+    let environment = TestEnvironment::with_files(&[("work.yaml", WORK)]);
+    let line = ["delete", "plan/work", "--cascade", "--dry-run", "-o", "name"];
+    let gone = environment.planspec(&line).succeeds();
+    assert_eq!(gone.lines(), ["plan/work", "execution/work-1"]);
+    environment.planspec(&["delete", "plan", "work", "--cascade=foreground"]).succeeds();
+    assert_eq!(environment.planspec(&["get", "all", "-o", "name"]).succeeds().stdout, "");
+}
+
+#[test]
+fn the_flags_of_the_reference_cli_are_accepted() {
+    let environment = TestEnvironment::with_files(&[("sso.yaml", SSO), ("work.yaml", WORK)]);
+    environment.write("new/goal.yaml", &goal("new", "Kept"));
+    environment.planspec(&["validate", "--file", "new/goal.yaml"]).succeeds();
+    environment.planspec(&["validate", "-d", "new"]).succeeds();
+    let diff = environment.planspec(&["diff", "-f", "new/goal.yaml"]).exits(1).stdout;
+    assert!(diff.contains("+ team/goal/new"), "{diff}");
+    environment.planspec(&["apply", "-d", "new", "--dry-run"]).succeeds();
+    environment.planspec(&["create", "--file", "new/goal.yaml", "--dry-run"]).succeeds();
+    environment.planspec(&["create", "namespace", "team"]).succeeds();
+    let names = environment.planspec(&["get", "plans", "--series", "nightly", "-o", "name"]).succeeds();
+    assert_eq!(names.lines(), ["plan/work"]);
+    environment.planspec(&["get", "goals", "-s", "planspec.io/team=web"]).succeeds();
+    let edited = environment.planspec(&["edit", "plan", "work", "--editor", "true"]).succeeds();
+    assert!(edited.stderr.contains("no changes made"), "{}", edited.stderr);
+}
+
+#[test]
+fn a_list_is_watched_and_filtered() {
+    let environment = worked();
+    let line = ["watch", "executions", "--phase", "Failed", "--timeout", "300ms", "-o", "name"];
+    assert_eq!(environment.planspec(&line).succeeds().stdout, "execution/work-1\n");
+    let line = ["watch", "executions", "--phase", "Running", "--timeout", "300ms", "-o", "name"];
+    assert_eq!(environment.planspec(&line).succeeds().stdout, "");
+}
+
+#[test]
+fn a_flag_of_another_tool_is_answered_with_ours() {
+    let environment = TestEnvironment::new();
+    let outcome = environment.planspec(&["describe", "executions", "-w"]).exits(2);
+    assert!(outcome.stderr.contains("planspec watch KIND"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("as a value"), "{}", outcome.stderr);
+}
+
+const BINDING: &str = r#"apiVersion: planspec.io/v1alpha1
+kind: Binding
+metadata: { name: default, namespace: team }
+spec:
+  rules:
+    - selector: { planRef: { name: ship }, nodeId: build }
+      target: { provider: tool://build, config: { commnd: make } }
+    - selector: { planRef: { name: ship }, nodeId: test }
+      target: { provider: docker://tests, config: {} }
+"#;
+
+#[test]
+fn the_settings_of_providers_are_checked_where_they_stand() {
+    let files = [("binding.yaml", BINDING), ("plan.yaml", &plan("ship"))];
+    let environment = TestEnvironment::with_files(&files);
+    let judge = |line: &[&str]| {
+        let found = environment.planspec(line).exits(1).json();
+        let of = |found: &serde_json::Value| {
+            format!(
+                "{}:{} {} {} {}",
+                found["path"].as_str().unwrap(),
+                found["line"],
+                found["severity"].as_str().unwrap(),
+                found["code"].as_str().unwrap(),
+                found["message"].as_str().unwrap()
+            )
+        };
+        found["diagnostics"].as_array().unwrap().iter().map(of).collect::<Vec<_>>().join("\n")
+    };
+    // The working tree, a commit and a file that is named are judged alike.
+    for line in [&["validate", "-o", "json"][..], &["validate", "--ref", "main", "-o", "json"]] {
+        let found = judge(line);
+        let expected = "binding.yaml:7 error PS2003 unknown setting `config.commnd`; did you mean `command`?";
+        assert!(found.contains(expected), "{found}");
+        assert!(found.contains("binding.yaml:9 warning PS2006 no provider serves `docker://`"), "{found}");
+    }
+    let named = judge(&["validate", "binding.yaml", "-o", "json"]);
+    assert!(named.contains("error PS2003") && named.contains("docker://"), "{named}");
+    let refused = environment.planspec(&["apply", "binding.yaml"]);
+    // Nothing of it differs from what is committed, so there is nothing to refuse.
+    refused.succeeds();
+    environment.write("new.yaml", &BINDING.replace("name: default", "name: other"));
+    let refused = environment.planspec(&["apply", "new.yaml"]).exits(1);
+    assert!(refused.stdout.contains("did you mean `command`?"), "{}", refused.stdout);
+}
+
+#[test]
+fn a_reference_that_is_not_there_is_no_empty_branch() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("ship"))]);
+    for line in
+        [&["get", "plans", "--ref", "typo"][..], &["status", "--ref", "typo"], &["validate", "--ref", "typo"]]
+    {
+        let outcome = environment.planspec(line).exits(3);
+        assert!(outcome.stderr.contains("typo"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_broken_plan_is_named_with_its_place_beside_what_is_whole() {
+    let broken = plan("broken").replace("kind: Task}", "kind: Tsk}");
+    let files = [("broken.yaml", broken.as_str()), ("whole.yaml", &plan("whole"))];
+    let environment = TestEnvironment::with_files(&files);
+    let outcome = environment.planspec(&["get", "plans"]).succeeds();
+    assert!(outcome.stdout.contains("whole"), "{}", outcome.stdout);
+    assert!(
+        outcome.stderr.contains("broken.yaml:10:27") && outcome.stderr.contains("plan/broken is broken"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!environment.planspec(&["get", "goals"]).succeeds().stderr.contains("broken.yaml"));
+}
+
+#[test]
+fn nodes_are_counted_by_how_they_ended() {
+    let environment = worked();
+    let table = environment.planspec(&["get", "executions"]).succeeds();
+    assert!(table.stdout.contains("2/2 ✓1 ✘1"), "{}", table.stdout);
+}
+
+/// The demo asks before it approves. Neither the end of input nor Ctrl-C is a yes; the second ends it at once.
+#[test]
+fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
+    let environment = TestEnvironment::new();
+    let ask = |more: &str| {
+        // A terminal of its own, as `script` makes one; the shell says how the program ended.
+        let line = format!("{} demo --color never; echo exit code $?", env!("CARGO_BIN_EXE_planspec"));
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("HOME", environment.root().join("home"));
+        command.env("TMPDIR", environment.root()).stdin(std::process::Stdio::piped());
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut seen = Vec::new();
+        let mut sent = false;
+        loop {
+            let mut piece = [0_u8; 4096];
+            match std::io::Read::read(&mut out, &mut piece) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => seen.extend_from_slice(&piece[..read]),
+            }
+            if !sent && String::from_utf8_lossy(&seen).contains("[y/N]") {
+                std::io::Write::write_all(&mut input, more.as_bytes()).unwrap();
+                std::io::Write::flush(&mut input).unwrap();
+                sent = true;
+            }
+        }
+        child.wait().unwrap();
+        String::from_utf8_lossy(&seen).into_owned()
+    };
+    // What the terminal makes of Ctrl-C and Ctrl-D.
+    let interrupted = ask("\u{3}");
+    assert!(interrupted.contains("exit code 130") && !interrupted.contains("approved by"), "{interrupted}");
+    let ended = ask("\u{4}");
+    assert!(ended.contains("exit code 0") && !ended.contains("approved by"), "{ended}");
+    let hesitant = ask("\n");
+    assert!(hesitant.contains("exit code 0") && !hesitant.contains("approved by"), "{hesitant}");
+}
