@@ -60,6 +60,65 @@ pub(crate) fn tests(project: &Project) -> Vec<Finding> {
     findings
 }
 
+/// The pages of `docs/tested/` say of each point which test shows it: no cell of their tables is empty, and what the last
+/// column cites is there.
+pub(crate) fn tested(project: &Project) -> Vec<Finding> {
+    let cited = Regex::new(r"`([^`]+)`").unwrap();
+    let mut findings = Vec::new();
+    for (document, text) in documents(project).filter(|(path, _)| path.starts_with("docs/tested/")) {
+        for (at, line) in text.lines().enumerate() {
+            let Some(row) = line.strip_prefix("| ").and_then(|line| line.trim_end().strip_suffix('|')) else {
+                continue;
+            };
+            // A bar inside of a cell is written `\|`, as in every table of Markdown.
+            let row = row.replace("\\|", "\u{1}");
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            if cells.iter().any(|cell| cell.is_empty() || ["-", "–", "—", "?"].contains(cell)) {
+                findings.push(Finding::new(document, at + 1, "has an empty cell"));
+            }
+            // The line of names, which the line of dashes follows, cites nothing.
+            let names = text
+                .lines()
+                .nth(at + 1)
+                .is_some_and(|next| next.starts_with("|-") || next.starts_with("| -"));
+            let dashes = cells.iter().all(|cell| cell.chars().all(|sign| sign == '-' || sign == ':'));
+            if names || dashes {
+                continue;
+            }
+            let proofs = cells.last().copied().unwrap_or_default();
+            let proofs: Vec<&str> =
+                cited.captures_iter(proofs).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+            if proofs.is_empty() {
+                findings.push(Finding::new(document, at + 1, "names no test"));
+            }
+            let gone = proofs
+                .iter()
+                .flat_map(|proof| proof.split_whitespace())
+                .filter(|proof| !is_test(project, proof));
+            findings.extend(gone.map(|proof| {
+                Finding::new(document, at + 1, format!("cites the test `{proof}`, which is not there"))
+            }));
+        }
+    }
+    findings
+}
+
+/// Whether `name` is `MODULE::FUNCTION`, somewhere in a module of that name, or a file of the project.
+fn is_test(project: &Project, name: &str) -> bool {
+    let Some((modules, function)) = name.rsplit_once("::") else {
+        return project.texts.contains_key(name);
+    };
+    let module = modules.rsplit("::").next().unwrap_or_default();
+    let function = format!("fn {function}(");
+    project.texts.iter().any(|(path, text)| {
+        let stem = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let inside = stem == module
+            || path.contains(&format!("/{module}/"))
+            || text.contains(&format!("mod {module} {{"));
+        path.ends_with(".rs") && inside && text.contains(&function)
+    })
+}
+
 /// Every dependency earns its place in a line of ARCHITECTURE.md, and no line is left of one that is gone.
 pub(crate) fn dependencies(project: &Project) -> Vec<Finding> {
     listed_and_there(project, "Dependencies", &declared(project), "dependency")

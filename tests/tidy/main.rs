@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
     ("a file is worth opening", language::small_files),
     ("documents name no file that is gone", documents::paths),
     ("documents cite tests that exist", documents::tests),
+    ("each point has its test", documents::tested),
     ("every dependency has its line of reason", documents::dependencies),
     ("every dependency is used", documents::idle_dependencies),
     ("every module is on the map", documents::modules),

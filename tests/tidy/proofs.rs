@@ -244,6 +244,24 @@ fn documents_that_name_what_is_gone_are_found() {
 }
 
 #[test]
+fn points_without_a_test_are_found() {
+    let code = ("tests/e2e/pins.rs", "#[test]\nfn it_holds() {}");
+    let head = "| point | test |\n|---|---|\n";
+    let page = |rows: &str| [code, ("docs/tested/a.md", &*format!("{head}{rows}\n").leak())];
+    check_finds(documents::tested, &page("| a \\| b | `pins::it_holds` and `tests/e2e/pins.rs` |"), &[]);
+    for bad in [
+        "| a | |",
+        "| a | — |",
+        "| a | none |",
+        "| a | `pins::gone` |",
+        "| a | `other::it_holds` |",
+        "| a | `gone.py` |",
+    ] {
+        assert!(!find(documents::tested, &page(bad)).is_empty(), "{bad}");
+    }
+}
+
+#[test]
 fn dependencies_and_modules_without_a_line_and_lines_without_them_are_found() {
     let page = "# A\n\n## Modules\n\n| `git/` | x |\n| `old` | x |\n\n## Dependencies\n\n| `serde` | x |\n| `gone` | x |\n";
     let files = [
