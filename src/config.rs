@@ -189,11 +189,24 @@ impl Default for Limits {
 pub struct GateConfig {
     /// Whether the author of a change may approve it; yes.
     pub author_may_approve: bool,
+    /// Gates that have to stand before every task of certain providers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<RequiredGate>,
+}
+
+/// A gate without which no task of certain providers starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequiredGate {
+    /// Globs of provider strings.
+    pub providers: Vec<String>,
+    /// The Gate: its name in the namespace of the plan, or `NAMESPACE/NAME`.
+    pub gate: String,
 }
 
 impl Default for GateConfig {
     fn default() -> Self {
-        Self { author_may_approve: true }
+        Self { author_may_approve: true, require: Vec::new() }
     }
 }
 
@@ -226,10 +239,25 @@ pub struct ProviderConfig {
     pub environment: Vec<String>,
     /// Where requests over the network may go.
     pub network: NetworkConfig,
+    /// Whether local commands run in a sandbox; the Binding's word when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxPolicy>,
     /// The sections that belong to one provider each, such as `agents` and `mcp`. Only that provider knows what is in
     /// them, so that a provider's settings change only in its own folder.
     #[serde(flatten)]
     pub sections: JsonMap,
+}
+
+/// Whether local commands run in a sandbox: the repository's word, which goes before a Binding's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxPolicy {
+    /// Always.
+    Required,
+    /// Unless a Binding says `sandbox: false`.
+    Default,
+    /// Never.
+    Off,
 }
 
 /// Where requests over the network may go.

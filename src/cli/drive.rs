@@ -235,6 +235,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         allow: config.providers.allow.clone(),
         environment: passed,
         secrets: named(&config.providers.secrets),
+        sandbox: config.providers.sandbox,
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
         runs: runs.to_owned(),
@@ -250,6 +251,7 @@ pub(crate) fn registry_to_check(config: &Config) -> Registry {
     Registry::standard(ProviderSettings {
         allow: config.providers.allow.clone(),
         secrets: config.providers.secrets.iter().map(named).collect(),
+        sandbox: config.providers.sandbox,
         sections: config.providers.sections.clone(),
         ..ProviderSettings::default()
     })

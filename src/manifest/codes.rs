@@ -109,6 +109,8 @@ codes! {
     WAIT_CYCLE = "PS3017", "executions that wait for each other";
     /// An Execution gives other parameters than its plan declares.
     BAD_PARAMETER = "PS3018", "wrong parameter";
+    /// A task whose provider needs a gate, by the configuration, that does not stand before it.
+    GATE_REQUIRED = "PS3019", "required gate missing";
 
     /// The spec of an Execution changed.
     IMMUTABLE_SPEC = "PS4001", "immutable spec changed";

@@ -3,8 +3,10 @@
 
 mod escape;
 mod line;
+mod nesting;
 mod yaml;
 
 pub(crate) use escape::{code, fence, label, markdown, paragraphs};
 pub(crate) use line::{cut, grouped, is_hidden, one_line};
+pub(crate) use nesting::is_nested_too_deeply;
 pub(crate) use yaml::yaml;

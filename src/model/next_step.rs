@@ -61,7 +61,10 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
             // Both ask whether the work was done, which only a person can find out.
             reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
-            NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
+            NodeReason::Unbound
+            | NodeReason::BindingConflict
+            | NodeReason::ProviderUnavailable
+            | NodeReason::GateRequired => {
                 vec![Do::Complete, Do::Explain, Do::Fail]
             }
             _ => vec![Do::Complete, Do::Fail],

@@ -13,6 +13,7 @@ mod lease_model;
 #[cfg(test)]
 mod properties;
 pub(crate) mod recurrence;
+pub(crate) mod required_gates;
 mod schedule;
 mod work;
 

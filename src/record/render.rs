@@ -18,6 +18,10 @@ use crate::model::{
 /// # Errors
 /// [`RecordError::Malformed`] when the bytes are not a status record.
 pub fn parse_record(bytes: &[u8]) -> Result<RecordFile, RecordError> {
+    // Anybody who can push the branch wrote it, and one such record must not hold up the others (Invariant 6).
+    if markup::is_nested_too_deeply(bytes) {
+        return Err(RecordError::Malformed(serde::de::Error::custom("it is nested too deeply")));
+    }
     serde_yaml::from_slice(bytes).map_err(RecordError::Malformed)
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod json;
 pub(crate) mod parameter;
 mod phase;
 mod reads;
+pub(crate) mod shell_line;
 mod transition;
 
 pub(crate) use attempt::AttemptName;

@@ -205,6 +205,27 @@ fn a_mass_deletion_is_refused_until_it_is_allowed() {
 }
 
 #[test]
+fn an_execution_whose_commit_the_branch_lost_is_not_removed_without_being_asked_for() {
+    let graph = Graph::new("work").task("a", &[], "true");
+    let stage = Stage::new(QUICK, &[("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph])]))]);
+    stage.commit("run.yaml", &yaml(&[execution("run", "work")]));
+    stage.reconcile(&[]).succeeds();
+    stage.environment.git(&["reset", "--quiet", "--hard", "HEAD~1"]).succeeds();
+    for _ in 0..2 {
+        let outcome = stage.reconcile(&[]).exits(1);
+        assert!(
+            outcome.stdout.contains("the desired branch lost the commits that brought them"),
+            "{outcome:?}"
+        );
+        assert!(record(&stage, Kind::Execution, "run").is_some());
+        // Also after other work has recorded the new commit.
+        stage.commit("more.yaml", &yaml(&[goal("more", "new")]));
+    }
+    stage.reconcile(&["--allow-mass-delete"]).succeeds();
+    assert!(record(&stage, Kind::Execution, "run").is_none());
+}
+
+#[test]
 fn a_mass_deletion_that_is_refused_leaves_running_work_alone() {
     let stage = Stage::new(QUICK, &[]);
     let go_on = stage.outside("go-on");

@@ -12,6 +12,7 @@
 
 mod a2a;
 mod approvals;
+mod authority;
 mod boundaries;
 mod command_line;
 mod custom_provider;
@@ -80,6 +81,7 @@ mod reconciled;
 mod rerun;
 mod schedules;
 mod skip;
+mod status_edits;
 mod status_history;
 mod validate;
 mod work;

@@ -7,6 +7,7 @@ pub(crate) mod difference;
 pub(crate) mod input;
 pub(crate) mod preview;
 pub(crate) mod publish;
+pub(crate) mod required_gates;
 
 use std::collections::HashMap;
 

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::driver::Driver;
 use crate::engine::execution::manifest_change::{IMMUTABLE, is_noted};
+use crate::engine::merged::MergedAnswer;
 use crate::engine::{BranchTips, EngineError};
 use crate::event::Event;
 use crate::git::GitError;
@@ -181,6 +182,26 @@ impl Driver<'_> {
         Ok(old != new && self.snapshot.repo.is_ancestor(old, new).unwrap_or_default() == Some(false))
     }
 
+    /// Whether Executions are gone because the branch does not hold the commits any more that brought them: a reset, or another
+    /// branch. Their records are what became of work, which would be lost, and would run again once the branch is back. Asked of
+    /// the uid, because the last commit that the status branch names is a new one after the next pass.
+    fn is_lost(&self, gone: &BTreeSet<ResourceKey>) -> Result<bool, EngineError> {
+        let executions: Vec<&ResourceKey> = gone.iter().filter(|key| key.kind == Kind::Execution).collect();
+        if !executions.is_empty() && self.is_rewritten()? {
+            return Ok(true);
+        }
+        let desired = self.snapshot.desired.id;
+        for key in executions {
+            let Some(record) = self.snapshot.record(key)? else { continue };
+            let uid = &record.metadata.uid;
+            let named = self.snapshot.merged.was_named(&self.snapshot.repo, desired, key, uid, desired)?;
+            if matches!(named, MergedAnswer::No(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Deletions that are too many to be carried out without being asked for.
     fn hold_back(&mut self, work: &[ResourceKey]) -> Result<BTreeSet<ResourceKey>, EngineError> {
         let mut gone = BTreeSet::new();
@@ -198,17 +219,23 @@ impl Driver<'_> {
         let many = gone.len() >= 10 && share > self.snapshot.config.limits.deletions;
         // An empty desired state is more often a wrong branch or a wrong `paths` than a wish.
         let empty = declared == 0 && !gone.is_empty();
-        if self.options.allow_mass_delete || !(many || empty) {
+        let lost = !self.options.allow_mass_delete && !many && !empty && self.is_lost(&gone)?;
+        if self.options.allow_mass_delete || !(many || empty || lost) {
             self.summary.held_back = 0;
             return Ok(BTreeSet::new());
         }
         // Once for each number, not at every round of a watch.
         if self.summary.held_back != gone.len() {
             self.summary.held_back = gone.len();
-            let message = format!(
-                "{} of {recorded} resources are no longer declared; that many are only removed with --allow-mass-delete",
-                gone.len()
-            );
+            let number = gone.len();
+            let why = match lost {
+                true => {
+                    "; the desired branch lost the commits that brought them, and they are only removed with"
+                }
+                false => "; that many are only removed with",
+            };
+            let message =
+                format!("{number} of {recorded} resources are no longer declared{why} --allow-mass-delete");
             self.emit(Event::Note { message });
         }
         Ok(gone)

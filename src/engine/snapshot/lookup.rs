@@ -24,6 +24,7 @@ use crate::model::{
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::{Capability, check_outputs};
+use crate::plan::required_gates::RequiredGates;
 use crate::plan::{
     ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee,
 };
@@ -35,6 +36,7 @@ use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
 pub(crate) struct SnapshotLookup<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) registry: &'a Registry,
+    required: RequiredGates,
     // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
     failure: RefCell<Option<EngineError>>,
     bindings: RefCell<HashMap<ResourceKey, Option<LoadedBinding>>>,
@@ -52,7 +54,8 @@ struct LoadedBinding {
 impl<'a> SnapshotLookup<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry) -> Self {
         let (failure, bindings, holders) = Default::default();
-        Self { snapshot, registry, failure, bindings, holders }
+        let required = RequiredGates::new(&snapshot.config.gates.require);
+        Self { snapshot, registry, required, failure, bindings, holders }
     }
 
     /// Who holds a mutex; where nobody does, `key` takes it.
@@ -183,6 +186,10 @@ impl PlanLookup for SnapshotLookup<'_> {
                 ))
             }
         }
+    }
+
+    fn required_gates(&self, provider: &str) -> Vec<String> {
+        self.required.of(provider).map(ToOwned::to_owned).collect()
     }
 
     fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {

@@ -1,5 +1,6 @@
 //! The rules of each kind that a schema cannot express. Those of a few lines are here.
 
+mod binding;
 mod capability;
 mod graph;
 mod repeat;
@@ -71,7 +72,8 @@ pub(super) fn check(resource: &Resource, problems: &mut Vec<Problem>) {
         Spec::Capability(spec) => capability::check(spec, problems),
         Spec::Gate(spec) => approvers(spec, problems),
         Spec::Schedule(spec) => schedule::check(spec, problems),
-        Spec::Binding(_) | Spec::Execution(_) => {}
+        Spec::Binding(spec) => binding::check(spec, problems),
+        Spec::Execution(_) => {}
     }
 }
 

@@ -65,6 +65,8 @@ pub enum NodeReason {
     AwaitingApproval,
     /// Blocked: what would run is not what was approved.
     ApprovalVoid,
+    /// Blocked: the configuration requires a gate before it, and none was passed.
+    GateRequired,
     /// Blocked: a person does the work.
     AwaitingPerson,
     /// Blocked: something outside has not happened yet.

@@ -6,6 +6,7 @@ use super::draft::{Dependency, GateRequest};
 use super::lookup::{GateVerdict, demand};
 use crate::graph::NodeIx;
 use crate::model::{Kind, Node, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::plan::required_gates::is_behind;
 
 /// The Gate resource of a gate node.
 pub(super) fn gate_key(context: &PlanContext<'_>, node: &Node) -> Option<ResourceKey> {
@@ -28,6 +29,29 @@ pub(super) fn verdict(context: &PlanContext<'_>, request: &GateRequest, node: &N
     // After a `retry` the gate is asked anew: an approval from before it was for a run that is over.
     let since = context.state(&node.id).and_then(|state| state.extensions.reset_at);
     context.lookup.gate(&request.gate, &request.binding, since)
+}
+
+/// Blocks a node whose provider needs a gate that was not approved before it. Says whether the node is held back.
+pub(super) fn lacks_required_gate(
+    context: &mut PlanContext<'_>,
+    ix: NodeIx,
+    node: &Node,
+    provider: &str,
+) -> bool {
+    let compiled = context.compiled();
+    let home = &compiled.plan_key.namespace;
+    // Passed, and not only written down: a gate that was skipped asked nobody.
+    let passed = |at| context.phase(at) == NodePhase::Succeeded;
+    let graph = (&compiled.topology, compiled.plan.graph.nodes.as_slice());
+    let mut required = context.lookup.required_gates(provider).into_iter();
+    let Some(gate) = required.find(|gate| !is_behind(gate, home, graph, ix, passed)) else { return false };
+    let message = format!(
+        "`gates.require` asks for gate `{gate}` before {provider}, and none was approved before the node"
+    );
+    // What lets it go on is a commit: another plan, another Binding, or another configuration.
+    context.wait_for_bindings(node);
+    context.block(&node.id, NodeReason::GateRequired, message);
+    true
 }
 
 /// Blocks a node that is about to start where a gate before it was approved for something else: a Binding may have been

@@ -80,6 +80,7 @@ pub(super) fn plan(
             failed(context, node, format!("the record of execution/{} is gone", child.name), true);
         }
         // What has begun goes on: only a start is compared with what was approved.
+        ChildProgress::Missing if approval::lacks_required_gate(context, ix, node, &target.provider) => {}
         ChildProgress::Missing if approval::hold_back(context, ix, node) => {}
         ChildProgress::Missing => start(context, ix, node, binding, (plan, attempt, &child)),
         ChildProgress::Refused(why) => context.fail(&node.id, NodeReason::ProviderFailed, why),

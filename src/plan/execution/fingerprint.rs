@@ -8,6 +8,7 @@ use crate::model::{BindingTarget, Digest, ExecutionStatus, InputFingerprint, Jso
 use crate::plan::binding::capability::{Capability, complete_inputs};
 use crate::run::CompiledPlan;
 use crate::run::expression::{Scope, Template};
+use crate::run::shell_line::{is_local_command, is_shell_line};
 
 /// How many hexadecimal digits of a digest are kept. 64 bits tell apart the versions of one node, and a plan of 10,000
 /// nodes has 30,000 of them in its record.
@@ -53,7 +54,16 @@ pub(crate) fn settings(
     }
     // Settings may read the node's inputs, which are rendered and complete by now.
     let scope = Scope { inputs: Some(inputs), ..compiled.scope(status, ix) };
-    template.render_map(&scope).map_err(|error| format!("provider config: {error}"))
+    let mut rendered = template.render_map(&scope).map_err(|error| format!("provider config: {error}"))?;
+    // By what is written: a path of a program that holds a blank would else become a line for a shell.
+    if is_local_command(target)
+        && target.config.get("command").is_some_and(|command| rendered.get("command") != Some(command))
+        && !target.config.contains_key("shell")
+        && let Some(shell) = is_shell_line(&target.config)
+    {
+        rendered.insert("shell".to_owned(), Value::Bool(shell));
+    }
+    Ok(rendered)
 }
 
 /// The provider string with its expressions replaced.

@@ -55,6 +55,10 @@ pub(crate) trait PlanLookup {
     fn approved_target(&self, _: &CompiledPlan, _: NodeIx) -> Option<ApprovedTarget> {
         None
     }
+    /// The gates that the configuration requires before a task of this provider.
+    fn required_gates(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
     /// The declared capabilities of a task.
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability>;
     /// Whether a provider here can poll addresses.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::changes::ChangeSettings;
+use crate::config::SandboxPolicy;
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
 use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
+use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line};
 
 const KEYS: [&str; 11] = [
     "command",
@@ -41,8 +43,10 @@ pub(in crate::provider) struct ToolConfig {
     pub(in crate::provider) grace: Duration,
     /// Whether the command runs in a checkout; else in an empty folder.
     pub(in crate::provider) checkout: bool,
-    /// What the command is kept from; nothing when absent.
-    pub(super) sandbox: Option<Sandbox>,
+    /// What the command is kept from; nothing when absent. The configuration has the last word.
+    sandbox: Option<Sandbox>,
+    /// Whether the settings say that there is to be no sandbox.
+    unsandboxed: bool,
     /// What becomes of the files that the command changes.
     pub(super) changes: ChangeSettings,
 }
@@ -59,7 +63,20 @@ impl ToolConfig {
             grace: GRACE,
             checkout: true,
             sandbox: None,
+            unsandboxed: false,
             changes: ChangeSettings::default(),
+        }
+    }
+
+    /// What the command is kept from, by the word of the configuration, else by its own.
+    pub(super) fn sandbox(&self, policy: Option<SandboxPolicy>) -> Option<Sandbox> {
+        let own = self.sandbox.clone();
+        match policy {
+            None => own,
+            Some(SandboxPolicy::Off) => None,
+            Some(SandboxPolicy::Default) if self.unsandboxed => None,
+            // With what the settings let through: the network, or a folder, may be part of the work.
+            Some(SandboxPolicy::Default | SandboxPolicy::Required) => Some(own.unwrap_or_default()),
         }
     }
 
@@ -81,6 +98,7 @@ impl ToolConfig {
             grace: settings.duration("grace")?.unwrap_or(GRACE),
             checkout: settings.flag("checkout")?.unwrap_or(true),
             sandbox: settings.value("sandbox").map(Sandbox::read).transpose()?.flatten(),
+            unsandboxed: settings.value("sandbox").is_some_and(|value| *value == false),
             changes: ChangeSettings::read(provider, &settings)?,
         };
         read.validate()?;
@@ -90,6 +108,12 @@ impl ToolConfig {
     /// Checks settings in which expressions may stand for values that are not known yet.
     pub(in crate::provider) fn check(provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
         Settings::new(config, &KEYS)?;
+        if has_expression_in_shell_line(config) {
+            return Err(ConfigError::Invalid {
+                key: "command".to_owned(),
+                why: format!("is a shell line, and cannot hold an expression; {HOW_TO_PASS_A_VALUE}"),
+            });
+        }
         let mut known = config.clone();
         // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
@@ -166,6 +190,7 @@ mod tests {
             grace: Duration::from_secs(5),
             checkout: true,
             sandbox: None,
+            unsandboxed: false,
             changes: ChangeSettings::default(),
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));

@@ -198,7 +198,14 @@ impl<'a> LocalRun<'a> {
         folder: &RunFolder<'_>,
         environment: &EnvVars,
     ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
-        let Some(sandbox) = &self.job.config.sandbox else { return Ok(None) };
+        let Some(sandbox) = self.job.config.sandbox(self.shared.common.settings.sandbox) else {
+            return Ok(None);
+        };
+        // The settings are checked for this where they ask for a sandbox themselves.
+        if let Some((name, _)) = self.job.config.env.iter().find(|(name, _)| name.starts_with("LD_")) {
+            let message = format!("`config.env.{name}` cannot be set for a command in a sandbox");
+            return Err(AttemptOutcome::permanent(NodeReason::ProviderFailed, message));
+        }
         let writable = [place.root.as_path(), folder.path()];
         let mut readable = vec![folder.inputs()];
         readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));

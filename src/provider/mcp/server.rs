@@ -2,6 +2,7 @@
 
 use reqwest::Url;
 
+use crate::config::SandboxPolicy;
 use crate::model::JsonMap;
 use crate::provider::local::ToolConfig;
 use crate::provider::settings::Settings;
@@ -33,6 +34,13 @@ impl Server {
             // Fewer than a command has: a server always gets a checkout and never a sandbox, and a `sandbox` that has
             // no effect must not be taken in silence.
             Settings::new(settings, &["command", "args", "env", "shell", "grace"])?;
+            if all.sandbox == Some(SandboxPolicy::Required) {
+                return Err(ConfigError::Invalid {
+                    key: "command".to_owned(),
+                    why: "names a program, which cannot run in a sandbox, and `providers.sandbox` is `required`; use `url`"
+                        .to_owned(),
+                });
+            }
             return ToolConfig::read(provider, settings).map(Self::Program);
         }
         let read = Settings::new(settings, &["url", "headers", "secretHeaders"])?;

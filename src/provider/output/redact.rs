@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use super::token_shapes::{self, find_tokens};
 use crate::model::JsonMap;
 
 /// What replaces a secret.
@@ -50,15 +51,12 @@ impl Redactor {
 
     /// A text without secrets.
     pub(in crate::provider) fn text(&self, text: &str) -> String {
-        if self.needles.is_empty() {
-            return text.to_owned();
-        }
         String::from_utf8_lossy(&self.bytes(text.as_bytes())).into_owned()
     }
 
     /// Bytes without secrets.
     pub(in crate::provider) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.needles.is_empty() {
+        if self.find(bytes, 0).is_empty() {
             return Cow::Borrowed(bytes);
         }
         let mut clean = Vec::with_capacity(bytes.len());
@@ -68,9 +66,6 @@ impl Redactor {
 
     /// A map without secrets, in keys and values of every depth.
     pub(in crate::provider) fn map(&self, map: JsonMap) -> JsonMap {
-        if self.needles.is_empty() {
-            return map;
-        }
         map.into_iter().map(|(key, value)| (self.text(&key), self.value(value))).collect()
     }
 
@@ -108,6 +103,8 @@ impl Redactor {
                 from = start + 1;
             }
         }
+        // Also what nobody declared: a task that came by a token must not spread it, and hosts refuse a push that holds one.
+        found.extend(find_tokens(bytes));
         found.sort_unstable();
         let mut merged: Vec<(usize, usize)> = Vec::with_capacity(found.len());
         for (start, end) in found {
@@ -121,7 +118,8 @@ impl Redactor {
 
     /// The length of the longest end of `bytes` that may turn out to begin a secret.
     fn undecided(&self, bytes: &[u8]) -> usize {
-        self.needles.iter().map(|needle| needle.begins_at_end_of(bytes)).max().unwrap_or(0)
+        let needle = self.needles.iter().map(|needle| needle.begins_at_end_of(bytes)).max().unwrap_or(0);
+        needle.max(token_shapes::undecided(bytes))
     }
 }
 
@@ -175,10 +173,6 @@ impl Stream {
         last: bool,
         out: &mut Vec<u8>,
     ) {
-        if redactor.needles.is_empty() {
-            out.extend_from_slice(piece);
-            return;
-        }
         let mut bytes = std::mem::take(&mut self.carry);
         bytes.extend_from_slice(piece);
         // What may be the beginning of a secret is held back until it is known what follows.
@@ -226,6 +220,18 @@ mod tests {
                 assert_eq!(String::from_utf8_lossy(&out), expected, "cut at {first} and {second}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_shaped_like_a_token_is_a_secret_that_nobody_declared() {
+        let token = format!("ghp_{}", "a1".repeat(18));
+        check(&[], &format!("x {token}, y"), "x ***, y");
+        check(&["hunter22"], &format!("{token} hunter22 ghp_short"), "*** *** ghp_short");
+        let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIB+/=\nAAAA\n-----END RSA PRIVATE KEY-----";
+        check(&[], &format!("a\n{key}\nb"), "a\n***\nb");
+        let outputs = json!({ "key": key, "list": [token] });
+        let clean = redactor(&[]).map(outputs.as_object().unwrap().clone());
+        assert_eq!(Value::Object(clean), json!({ "key": "***", "list": ["***"] }));
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl Sandbox {
         .iter()
         .flat_map(|part| part.split(' ').map(OsString::from))
         .collect();
+        // A file system that cannot be written to does not keep anybody from connecting to the sockets on it, behind which are
+        // services and keys of the machine. Those with a name outside of the file system are gone with the network.
+        let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        for socket in sockets(&listed).filter(|path| !writable.iter().any(|own| path.starts_with(own))) {
+            args.extend(["--ro-bind-try".into(), "/dev/null".into(), socket.as_os_str().to_owned()]);
+        }
         let mut bind = |how: &str, path: &OsStr| args.extend([how.into(), path.to_owned(), path.to_owned()]);
         for path in writable {
             bind("--bind", path.as_os_str());
@@ -116,6 +122,17 @@ impl Sandbox {
         }
         Ok(SandboxCommand { program, args })
     }
+}
+
+/// The sockets in the file system that the machine's list names and that a sandbox would still see.
+fn sockets(listed: &str) -> impl Iterator<Item = &Path> {
+    // The path is the last column, and may hold blanks; names that begin with `@` are not in the file system.
+    let paths = listed.lines().filter_map(|line| line.find(" /").and_then(|at| line.get(at + 1..)));
+    // These folders are empty in a sandbox, and mounting below them would make places in them.
+    let hidden = ["/tmp/", "/run/", "/var/run/", "/dev/", "/proc/"];
+    let seen = move |path: &&str| !hidden.iter().any(|folder| path.starts_with(folder));
+    // A list may name what is gone, and bwrap would fail for it.
+    paths.filter(seen).map(Path::new).filter(|path| path.exists())
 }
 
 /// `~/…` as a path.

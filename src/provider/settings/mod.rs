@@ -12,6 +12,7 @@ use serde_json::Value;
 pub use self::reader::{ConfigError, SectionError};
 pub(super) use self::reader::{Settings, did_you_mean, has_expression};
 pub(super) use self::relative_path::{is_inside, resolve};
+use crate::config::SandboxPolicy;
 use crate::github::{Access, RepoName};
 use crate::model::JsonMap;
 
@@ -30,6 +31,8 @@ pub struct ProviderSettings {
     /// Variables that local commands get and whose values are redacted everywhere: what
     /// `providers.secrets` names.
     pub secrets: BTreeMap<String, OsString>,
+    /// Whether local commands run in a sandbox: `providers.sandbox`.
+    pub sandbox: Option<SandboxPolicy>,
     /// Private addresses that requests may go to: `providers.network.allowPrivate`.
     pub allow_private: Vec<String>,
     /// The sections below `providers` that belong to one provider each, as they were written; their keys are checked.

@@ -195,6 +195,7 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
     match reason {
         Some(NodeReason::AwaitingApproval) => "waits for an approval",
         Some(NodeReason::ApprovalVoid) => "waits for another approval",
+        Some(NodeReason::GateRequired) => "waits for a gate that the configuration requires before it",
         Some(NodeReason::AwaitingPerson) => "waits for a person",
         Some(NodeReason::AwaitingEvent) => "waits for an external event",
         Some(NodeReason::AwaitingProvider) => "waits for remote work",

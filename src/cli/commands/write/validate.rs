@@ -124,6 +124,9 @@ fn check_files(
         references.retain(|found| texts.contains_key(&found.location.path));
     }
     diagnostics.extend(references);
+    let mut ungated = desired::required_gates::check(&resources, &config, read);
+    ungated.retain(|found| texts.contains_key(&found.location.path));
+    diagnostics.extend(ungated);
     Ok(ValidationInput { diagnostics, resources: count, texts: CheckedTexts::Read(texts), config })
 }
 
@@ -159,6 +162,12 @@ fn check_work_tree(
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
     diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
+    // Only then is the whole of every resource needed, which a survey does not keep.
+    if !config.gates.require.is_empty() {
+        let files = input::read_work_tree(&workspace.repo, &root, &config)?;
+        let all = input::parse_all(&files, &config.limits).resources;
+        diagnostics.extend(desired::required_gates::check(&all, &config, text));
+    }
     if let Some(base) = &arguments.base {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
         let new = input::parse_all(&files, &config.limits);
@@ -183,6 +192,10 @@ fn check_commit(
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
     diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
+    if !config.gates.require.is_empty() {
+        let all = desired::load(&workspace.repo, commit, &config)?.resources;
+        diagnostics.extend(desired::required_gates::check(&all, &config, read));
+    }
     if let Some(base) = &arguments.base {
         let new = desired::load(&workspace.repo, commit, &config)?;
         diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);

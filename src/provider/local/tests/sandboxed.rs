@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 
 use super::{Bench, PATH, shell, skip};
+use crate::config::SandboxPolicy;
 use crate::model::NodeReason;
 
 /// Whether bubblewrap is installed and may make a sandbox: some containers, and Ubuntu for those who are not root, forbid
@@ -156,4 +157,43 @@ fn wrong_settings_are_refused() {
         message(json!({"write": ["out"]})),
         "`config.sandbox.write` contains `out`: use absolute paths or `~/…`; the checkout is always writable"
     );
+}
+
+#[test]
+fn the_configuration_decides_whether_there_is_a_sandbox() {
+    if !has_bubblewrap() {
+        return;
+    }
+    let outside = tempfile::Builder::new().prefix("outside").tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let line = format!("echo x >> {}/file", outside.path().display());
+    let runs = |policy: Option<SandboxPolicy>, own: Option<serde_json::Value>| {
+        let mut bench = shell(&line);
+        bench.settings.sandbox = policy;
+        bench.attempt.config.extend(own.map(|own| ("sandbox".to_owned(), own)));
+        matches!(bench.run().outcome, crate::run::AttemptOutcome::Succeeded { .. })
+    };
+    let (yes, no) = (|| Some(json!(true)), || Some(json!(false)));
+    let policies = [
+        (None, [true, false, true]),
+        (Some(SandboxPolicy::Required), [false, false, false]),
+        (Some(SandboxPolicy::Default), [false, false, true]),
+        (Some(SandboxPolicy::Off), [true, true, true]),
+    ];
+    for (policy, expected) in policies {
+        assert_eq!([None, yes(), no()].map(|own| runs(policy, own)), expected, "{policy:?}");
+    }
+}
+
+#[test]
+fn sockets_of_the_machine_are_out_of_reach() {
+    if !has_bubblewrap() {
+        return;
+    }
+    let outside = tempfile::Builder::new().prefix("outside").tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let path = outside.path().join("agent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let line = format!("test ! -S {}", path.display());
+    shell(&line).fail(NodeReason::ProviderFailed);
+    // With the network, too: only names outside of the file system go with it.
+    sandboxed(&line, json!({ "network": true })).succeed();
 }

@@ -1,0 +1,211 @@
+//! What the repository's word forbids, whatever a Plan or a Binding says: required gates, commands that data would become, tokens
+//! that tasks could read.
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use serde_json::json;
+
+use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml};
+
+const REQUIRE: &str = "gates: {require: [{providers: ['tool://deploy*'], gate: prod}]}\n";
+
+/// A plan that deploys, with or without the gate before it.
+fn deploys(stage: &Stage, gated: bool) -> Graph {
+    let script = format!("echo deployed >> '{}'", stage.outside("trace").display());
+    let config = json!({ "command": script, "shell": true });
+    let graph = Graph::new("work");
+    if !gated {
+        return graph.provided("ship", &[], "tool://deploy-web", &config);
+    }
+    graph.node(json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "prod" } })).provided(
+        "ship",
+        &["look"],
+        "tool://deploy-web",
+        &config,
+    )
+}
+
+#[test]
+fn no_task_of_such_a_provider_starts_without_the_gate_that_the_configuration_requires() {
+    let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
+    let graph = deploys(&stage, false);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    for arguments in
+        [vec!["validate"], vec!["validate", "--ref", "HEAD"], vec!["validate", "-f", "work.yaml"]]
+    {
+        let outcome = stage.environment.planspec(&arguments).exits(1);
+        assert!(outcome.stdout.contains("PS3019"), "{outcome:?}");
+        let why = "node `ship` runs tool://deploy-web, which needs gate `prod` before it";
+        assert!(outcome.stdout.contains(why), "{outcome:?}");
+    }
+    let preview = stage.environment.planspec(&["diff", "HEAD~1", "HEAD"]).exits(1);
+    assert!(preview.stdout.contains("PS3019"), "{preview:?}");
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node("run", "ship");
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::GateRequired)));
+    assert!(node.message.contains("`gates.require` asks for gate `prod`"), "{}", node.message);
+    assert!(stage.trace("trace").is_empty());
+
+    let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
+    let graph = deploys(&stage, true);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    stage.environment.planspec(&["validate"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert!(stage.trace("trace").is_empty());
+    stage.environment.planspec(&["approve", "prod", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.trace("trace"), ["deployed"]);
+}
+
+#[test]
+fn a_required_gate_that_was_skipped_lets_nothing_pass() {
+    let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
+    let script = format!("echo deployed >> '{}'", stage.outside("trace").display());
+    let graph = Graph::new("work")
+        .node(json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "prod" }, "when": "false" }))
+        .provided("ship", &[], "tool://deploy-web", &json!({ "command": script, "shell": true }))
+        .soft("look", "ship");
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node("run", "ship");
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::GateRequired)));
+    assert!(stage.trace("trace").is_empty());
+}
+
+/// A repository that requires the gate before this provider, with these documents.
+fn requiring(glob: &str, more: &str, documents: &[serde_json::Value]) -> Stage {
+    let require = format!("gates: {{require: [{{providers: ['{glob}'], gate: prod}}]}}\n");
+    let stage = Stage::new(&format!("{QUICK}{require}{more}"), &[]);
+    stage.commit("work.yaml", &yaml(documents));
+    stage
+}
+
+#[track_caller]
+fn is_held_back(stage: &Stage, execution: &str, node: &str) {
+    let outcome = stage.environment.planspec(&["validate"]).exits(1);
+    assert!(outcome.stdout.contains("PS3019"), "{outcome:?}");
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node(execution, node);
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::GateRequired)));
+    assert!(stage.trace("trace").is_empty());
+}
+
+#[test]
+fn a_required_gate_holds_back_a_command_of_the_plan_a_delivery_and_what_runs_after_everything_else() {
+    let own = Graph::new("work").node(json!({ "id": "ship", "kind": "Task", "run": "exit 0" }));
+    let documents = [own.plan(), execution("run", "work")];
+    is_held_back(&requiring("tool://run", "", &documents), "run", "ship");
+
+    let merge = "providers: {merge: [{branch: main, gate: none}]}\n";
+    let land = Graph::new("work").editor("a", &[], "echo x > made").provided(
+        "ship",
+        &["a"],
+        "merge://main",
+        &json!({}),
+    );
+    let documents = [land.plan(), execution("run", "work"), bindings(&[&land])];
+    is_held_back(&requiring("merge://*", merge, &documents), "run", "ship");
+
+    let last = json!({ "id": "ship", "kind": "Task", "finally": true, "run": "exit 0" });
+    let last = Graph::new("work").task("a", &[], "true").node(last);
+    let documents = [last.plan(), execution("run", "work"), bindings(&[&last])];
+    is_held_back(&requiring("tool://run", "", &documents), "run", "ship");
+}
+
+#[test]
+fn a_required_gate_holds_back_each_instance_of_a_repeated_node() {
+    let ship = |after: &[&str]| {
+        json!({ "id": "ship", "kind": "Task", "dependsOn": after, "run": "exit 0",
+            "forEach": { "items": ["a", "b"], "as": "name" } })
+    };
+    let open = Graph::new("work").node(ship(&[]));
+    let stage = requiring("tool://run", "", &[open.plan(), execution("run", "work")]);
+    is_held_back(&stage, "run", "ship-0");
+    is_held_back(&stage, "run", "ship-1");
+
+    let look = json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "prod" } });
+    let gated = Graph::new("work").node(look).node(ship(&["look"]));
+    let stage = requiring("tool://run", "", &[gated.plan(), execution("run", "work")]);
+    stage.environment.planspec(&["validate"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["approve", "prod", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded);
+}
+
+#[test]
+fn a_required_gate_holds_back_a_plan_that_does_a_node_and_is_asked_for_inside_it_too() {
+    let look = || json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "prod" } });
+    let inner = Graph::new("inner").node(json!({ "id": "ship", "kind": "Task", "run": "exit 0" }));
+    let outer = |gated: bool| {
+        let graph = Graph::new("outer");
+        let graph = if gated { graph.node(look()) } else { graph };
+        graph.provided("load", if gated { &["look"] } else { &[] }, "plan://inner", &json!({}))
+    };
+    let documents = |outer: &Graph| [inner.plan(), outer.plan(), execution("run", "outer"), bindings(&[outer])];
+    is_held_back(&requiring("plan://*", "", &documents(&outer(false))), "run", "load");
+
+    // The gate of the plan that asked does not count for another plan: its reviewers were not shown what that one runs.
+    let stage = requiring("tool://run", "", &documents(&outer(true)));
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["approve", "prod", "-n", "team"]).succeeds();
+    is_held_back(&stage, "run-load", "ship");
+}
+
+#[test]
+fn no_value_becomes_a_part_of_a_shell_line_or_makes_one() {
+    let stage = Stage::new(QUICK, &[]);
+    let pwned = stage.outside("pwned");
+    let value = format!("touch {}", pwned.display());
+    let input = json!({ "inputs": { "x": value } });
+    let line =
+        Graph::new("line").provided("a", &[], "tool://x", &json!({ "command": "echo ${{ inputs.x }}" }));
+    stage.commit("line.yaml", &yaml(&[line.plan(), bindings(&[&line])]));
+    let outcome = stage.environment.planspec(&["validate"]).exits(1);
+    assert!(
+        outcome.stdout.contains("PS3015") && outcome.stdout.contains("handed over in `env`"),
+        "{outcome:?}"
+    );
+    stage.remove("line.yaml");
+    // A program that a value names stays a program, though the value holds a blank.
+    let mut plan = Graph::new("work").task_with("a", &[], "true", &input).plan();
+    plan["spec"]["graph"]["nodes"][0]["inputs"] = json!({ "x": value });
+    let binding = document(
+        "Binding",
+        "default",
+        &json!({ "rules": [{
+            "selector": { "planRef": { "name": "work" } },
+            "target": { "provider": "tool://x", "config": { "command": "${{ inputs.x }}" } },
+        }] }),
+    );
+    stage.commit("work.yaml", &yaml(&[plan, execution("run", "work"), binding]));
+    stage.environment.planspec(&["validate"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Failed);
+    assert!(!pwned.exists());
+}
+
+#[test]
+fn the_token_of_the_host_and_what_is_shaped_like_one_are_redacted_everywhere() {
+    let token = format!("ghs_{}", "Ab3".repeat(12));
+    let other = format!("glpat-{}", "z9".repeat(10));
+    let mut stage = Stage::new(QUICK, &[]);
+    let script =
+        format!("echo {token}; echo {other}; echo \"t=$(printf %s {token})\" >> \"$PLANSPEC_OUTPUT\"");
+    let graph = Graph::new("work").task("a", &[], &script);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    for (name, value) in [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_TOKEN", token.as_str()),
+        ("GITHUB_API_URL", "http://127.0.0.1:9"),
+        ("GITHUB_REPOSITORY", "acme/app"),
+    ] {
+        stage.environment.set(name, value);
+    }
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node("run", "a");
+    assert_eq!(node.outputs["t"], "***");
+    let log = node.extensions.log.unwrap().tail;
+    assert_eq!(log.lines().collect::<Vec<_>>(), ["***", "***"]);
+    let log = stage.environment.planspec(&["logs", "run/a", "-n", "team"]).succeeds().stdout;
+    assert!(!log.contains(&token) && !log.contains(&other), "{log}");
+}
