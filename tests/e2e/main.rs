@@ -78,6 +78,7 @@ mod readme;
 mod reconciled;
 mod rerun;
 mod schedules;
+mod signing;
 mod skip;
 mod status_history;
 mod validate;
