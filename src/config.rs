@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 mod actions;
 mod environment;
+mod trust;
 
 pub use actions::Actions;
 pub use environment::{Ci, Environment, GitIdentity};
+pub use trust::{Signer, SignerKind, StatusTrust, TrustConfig};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub gates: GateConfig,
     /// People: a name with a login, email addresses and teams.
     pub identities: BTreeMap<String, Identity>,
+    /// Whose signatures count.
+    pub trust: TrustConfig,
     /// Providers.
     pub providers: ProviderConfig,
 }
@@ -62,6 +66,7 @@ impl Default for Config {
             limits: Limits::default(),
             gates: GateConfig::default(),
             identities: BTreeMap::new(),
+            trust: TrustConfig::default(),
             providers: ProviderConfig::default(),
         }
     }

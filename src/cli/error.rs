@@ -255,6 +255,13 @@ impl From<EngineError> for CliError {
             EngineError::StatusWentBack { ref branch, ref last, .. } => Self::environment(chain(&error))
                 .hint(format!("put it back: `git push --force REMOTE {last}:refs/heads/{branch}`, or `git branch -f {branch} {last}`"))
                 .hint("if it is meant, as after a restore: `planspec reconcile --accept-status-history`"),
+            EngineError::NotSigned { .. } => Self::environment(chain(&error))
+                .hint("`planspec verify` says who signed what; put the branch back to a commit that holds")
+                .hint("if it is meant: `planspec reconcile --accept-status-history` with the key of a runner"),
+            EngineError::CannotSign { .. } | EngineError::NotSigner { .. } => Self::environment(chain(&error)).hint(
+                "a runner signs with the SSH key in PLANSPEC_SIGNING_KEY, a person as `gpg.format` and `user.signingkey` say; \
+                 `trust.status` in .planspec.yaml lists their keys",
+            ),
             EngineError::Refused(message) => Self::no(message),
             EngineError::WorkerLost => Self::bug(chain(&error)),
             EngineError::Io { .. } => Self::environment(chain(&error)),

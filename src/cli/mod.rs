@@ -40,7 +40,8 @@ Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Gi
 4 lost a race after all retries; 70 a bug in planspec; 130 interrupted.
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
-PLANSPEC_COLOR set defaults for the global options of the same names; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
+PLANSPEC_COLOR set defaults for the global options of the same names; PLANSPEC_SIGNING_KEY is the SSH key (text or file) that a runner signs
+status commits with; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
 and the GIT_* variables have their usual meaning.")]
 struct Cli {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::config::{Config, Environment};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{BranchChoice, BranchError, Branches, EngineError, redirect, starting_branch};
-use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature};
+use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature, SigningKey};
 use crate::manifest;
 use crate::model::Digest;
 use crate::record::StatusTree;
@@ -313,8 +313,9 @@ fn open_place(
     Ok((repo, Some(place.to_owned())))
 }
 
-/// The repository, with the author that `GIT_AUTHOR_*` names in part or in whole.
+/// The repository, with the key to sign with, and the author that `GIT_AUTHOR_*` names in part or in whole.
 pub(crate) fn identified(repo: Repo, environment: &Environment) -> Repo {
+    let repo = repo.with_signing_key(environment.override_for("SIGNING_KEY").map(SigningKey::parse));
     let wanted = environment.author();
     if wanted.name.is_none() && wanted.email.is_none() {
         return repo;

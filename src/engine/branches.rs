@@ -281,7 +281,7 @@ impl Branches {
     }
 
     /// The desired commit and its configuration; never that of a pull request's head.
-    fn read(&self, branch: &str, desired: ObjectId) -> Result<BranchTips, EngineError> {
+    pub(super) fn read(&self, branch: &str, desired: ObjectId) -> Result<BranchTips, EngineError> {
         let desired = self.repo.commit(desired)?;
         // By tree path: a link of this name is refused, wherever it leads (Invariant 7).
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;

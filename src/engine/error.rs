@@ -59,6 +59,30 @@ pub enum EngineError {
         /// What that means, in words.
         again: String,
     },
+    /// A commit of the status branch is not what its signers may write.
+    #[error("the status branch `{branch}` does not hold: commit {commit} ({subject}): {why}")]
+    NotSigned {
+        /// The branch.
+        branch: String,
+        /// The commit, short.
+        commit: String,
+        /// Its subject.
+        subject: String,
+        /// Why it does not hold.
+        why: String,
+    },
+    /// `trust.status` asks for a signature, and there is none.
+    #[error("the status commit has to be signed, and could not be: {detail}")]
+    CannotSign {
+        /// What Git said.
+        detail: String,
+    },
+    /// The key of this process may not sign what it is about to record.
+    #[error("the status commit would not hold: {why}")]
+    NotSigner {
+        /// Why not.
+        why: String,
+    },
     /// A thread of ours died.
     #[error("a worker ended without a result")]
     WorkerLost,

@@ -11,7 +11,7 @@ use super::{Branches, Clock, EngineError};
 use crate::engine::commit::publisher::{PublishOutcome, Publisher};
 use crate::git::{ObjectId, Repo, SwapResult};
 use crate::model::{Kind, ResourceStatus, StatusRecord};
-use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash};
+use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash_with};
 
 /// How often a lost race is tried again.
 const MOST_RACES: u32 = 20;
@@ -79,7 +79,13 @@ pub fn collect(
         collected.runs = remove_runs(&repo.cache_dir().join("runs"), &open, cutoff, dry_run)?;
         collected.tip = Some(tip.to_string());
         // On top of the shrunk records, whose history before the cut-off can go now.
-        let Some(squash) = squash(repo, tip, cutoff)? else { return Ok(collected) };
+        let signs = tips.config.trust.status.is_some() && !dry_run;
+        // A person's key would sign what runners did, and everybody would refuse the branch.
+        if signs {
+            branches.check_runner(&tips.config, tip)?;
+        }
+        let finish = |commit| if signs { repo.signed(commit) } else { Ok(commit) };
+        let Some(squash) = squash_with(repo, tip, cutoff, &finish)? else { return Ok(collected) };
         (collected.squashed, collected.kept) = (squash.squashed, squash.kept);
         if dry_run {
             return Ok(collected);

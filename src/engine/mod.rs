@@ -15,6 +15,7 @@ mod merged;
 mod message;
 mod pass;
 mod remote_work;
+mod signed;
 mod snapshot;
 mod status_history;
 
@@ -30,4 +31,5 @@ pub use gc::{GcReport, collect};
 pub use inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};
 pub use pass::driver::reconcile;
 pub(crate) use remote_work::poll_times::forget_poll_times;
+pub use signed::{SignedBy, VerifiedCommit};
 pub(crate) use snapshot::gates::people_of;

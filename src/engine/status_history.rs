@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::EngineError;
 use super::branches::{BranchTips, Branches, status_ref};
 use super::clock::{Clock as _, SystemClock};
+use super::signed::ACCEPTED;
 use crate::config::Config;
 use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult};
 use crate::model::{
@@ -48,10 +49,14 @@ impl Branches {
             lost = memory.lost(self.repo(), last, &tips.desired, tips.status)?;
         }
         let Some(lost) = lost else {
+            let taken = self.take_over(&tips)?;
             if let Some(tip) = tips.status {
                 memory.keep(tip);
             }
-            return Ok(tips);
+            return match taken {
+                Some(commit) => self.accepted(tips, commit),
+                None => Ok(tips),
+            };
         };
         if !self.accepts_history() {
             return Err(lost.refuse(&tips.config.status_branch, tips.status));
@@ -61,6 +66,12 @@ impl Branches {
         let Some(commit) = lost.accept(self.repo(), &tips.desired, tips.status, &by, at)? else {
             return Ok(tips);
         };
+        let commit = self.sign_as_runner(&tips.config, commit)?;
+        self.accepted(tips, commit)
+    }
+
+    /// Puts the commit on the branch that takes its history as it is.
+    fn accepted(&self, tips: BranchTips, commit: ObjectId) -> Result<BranchTips, EngineError> {
         match self.publish(&tips.config, tips.status, commit, "planspec: accept the status history")? {
             SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
             // Somebody was faster; what is there now is looked at anew.
@@ -75,6 +86,7 @@ impl Branches {
         desired: &Commit,
         tip: Option<ObjectId>,
     ) -> Result<(), EngineError> {
+        self.check_signed(config, desired.id, tip)?;
         let memory = self.memory(&status_ref(config))?;
         if self.accepts_history() || memory.lost(self.repo(), memory.last(), desired, tip)?.is_none() {
             return Ok(());
@@ -279,7 +291,7 @@ impl LostHistory {
     ) -> Result<Option<ObjectId>, EngineError> {
         let mut batch = Batch {
             desired: Some(desired.id),
-            runner: "accept-status-history".to_owned(),
+            runner: ACCEPTED.to_owned(),
             at,
             changes: Vec::new(),
             transitions: Vec::new(),
@@ -297,7 +309,7 @@ impl LostHistory {
         }
         let (Some(tip), Some(tree)) = (base.commit, base.tree) else { return Ok(None) };
         let message = format!(
-            "status history accepted by {}\n\nThe branch does not follow from {}.\n\nPlanspec-Runner: accept-status-history\n",
+            "status history accepted by {}\n\nThe branch does not follow from {}.\n\nPlanspec-Runner: {ACCEPTED}\n",
             by.email, self.last
         );
         Ok(Some(repo.write_commit(tree, &[tip], &message, by, at)?))

@@ -21,7 +21,10 @@ mod workspace;
 pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
-pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
+pub use objects::{
+    Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, SigningKey,
+    TreeChange,
+};
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
 pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};

@@ -6,7 +6,7 @@ use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::command::GitCommand;
 use super::error::printable;
-use super::{GitError, ObjectId};
+use super::{GitError, ObjectId, SigningKey};
 
 /// A person or a program, as commits name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +30,8 @@ impl Signature {
 pub struct Repo {
     inner: Repository,
     identity: Option<Signature>,
+    /// What status commits are signed with, where that is not the user's own key.
+    signing_key: Option<SigningKey>,
 }
 
 impl Repo {
@@ -57,7 +59,7 @@ impl Repo {
             Err(error) if error.code() == ErrorCode::Owner => open_trusted(path, error)?,
             Err(source) => return Err(cannot_open(path, source)),
         };
-        Ok(Self { inner, identity: None })
+        Ok(Self { inner, identity: None, signing_key: None })
     }
 
     /// Makes a repository with a working tree, or opens the one that is there.
@@ -85,7 +87,7 @@ impl Repo {
         options.bare(bare).mkpath(true).external_template(false).initial_head(branch);
         let inner = Repository::init_opts(path, &options)
             .map_err(|source| GitError::Open { path: path.to_owned(), source })?;
-        Ok(Self { inner, identity: None })
+        Ok(Self { inner, identity: None, signing_key: None })
     }
 
     /// Another handle on the same repository, for another thread.
@@ -96,6 +98,7 @@ impl Repo {
         // By the path of the `.git` directory, so that the same working tree is found again, also a linked one.
         let mut repo = Self::open(self.inner.path())?;
         repo.identity.clone_from(&self.identity);
+        repo.signing_key.clone_from(&self.signing_key);
         Ok(repo)
     }
 
@@ -104,6 +107,17 @@ impl Repo {
     pub fn with_identity(mut self, identity: Option<Signature>) -> Self {
         self.identity = identity;
         self
+    }
+
+    /// With the key of this process, which status commits are signed with in place of the user's own.
+    #[must_use]
+    pub fn with_signing_key(mut self, key: Option<SigningKey>) -> Self {
+        self.signing_key = key;
+        self
+    }
+
+    pub(super) fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing_key.as_ref()
     }
 
     /// Who commits: what [`Repo::with_identity`] set, else `user.name` and `user.email`.

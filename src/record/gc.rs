@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::RecordError;
 use super::message::{DESIRED_BRANCH, SQUASHED, desired_branch};
-use crate::git::{Commit, ObjectId, Repo};
+use crate::git::{Commit, GitError, ObjectId, Repo};
 use crate::markup::grouped;
 
 /// A history made shorter.
@@ -27,6 +27,19 @@ pub struct Squash {
 /// # Errors
 /// When Git fails.
 pub fn squash(repo: &Repo, tip: ObjectId, cutoff: Timestamp) -> Result<Option<Squash>, RecordError> {
+    squash_with(repo, tip, cutoff, &Ok::<ObjectId, GitError>)
+}
+
+/// The same, with each commit as `finish` gives it: one that is made anew has lost the signature that it had.
+///
+/// # Errors
+/// When Git or `finish` fails.
+pub fn squash_with(
+    repo: &Repo,
+    tip: ObjectId,
+    cutoff: Timestamp,
+    finish: &dyn Fn(ObjectId) -> Result<ObjectId, GitError>,
+) -> Result<Option<Squash>, RecordError> {
     let mut later = Vec::new();
     let mut last_old: Option<Commit> = None;
     let mut squashed = 0_usize;
@@ -53,12 +66,19 @@ pub fn squash(repo: &Repo, tip: ObjectId, cutoff: Timestamp) -> Result<Option<Sq
     if let Some(branch) = desired_branch(&last_old) {
         message.push_str(&format!("{DESIRED_BRANCH}: {branch}\n"));
     }
-    let mut new =
-        repo.write_commit(last_old.tree, &[], &message, &last_old.committer, last_old.committer_time)?;
+    let mut new = finish(repo.write_commit(
+        last_old.tree,
+        &[],
+        &message,
+        &last_old.committer,
+        last_old.committer_time,
+    )?)?;
     // Author and time stay those of the runner that wrote the commit: `history` and the shared push budget read them.
     for id in later.iter().rev() {
         let commit = repo.commit(*id)?;
-        new = repo.write_commit(commit.tree, &[new], &commit.message, &commit.author, commit.author_time)?;
+        let kept =
+            repo.write_commit(commit.tree, &[new], &commit.message, &commit.author, commit.author_time)?;
+        new = finish(kept)?;
     }
     tracing::info!(old_tip = %tip, tip = %new, squashed, kept = later.len(), "history of the status branch squashed");
     Ok(Some(Squash { tip: new, squashed, kept: later.len() }))

@@ -80,6 +80,7 @@ mod readme;
 mod reconciled;
 mod rerun;
 mod schedules;
+mod signing;
 mod skip;
 mod status_edits;
 mod status_history;

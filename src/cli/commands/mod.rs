@@ -11,7 +11,7 @@ mod write;
 use clap::Subcommand;
 
 use self::decide::{execution, gate, node};
-use self::read::{checkout, describe, explain, get, graph, history, logs, status, wait, watch};
+use self::read::{checkout, describe, explain, get, graph, history, logs, status, verify, wait, watch};
 use self::setup::{demo, init, schema, shell_files};
 use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
@@ -41,6 +41,7 @@ pub(crate) enum CliCommand {
     Wait(wait::WaitArguments),
     Watch(watch::WatchArguments),
     History(history::HistoryArguments),
+    Verify(verify::VerifyArguments),
     Logs(logs::LogsArguments),
     Graph(graph::GraphArguments),
     Checkout(checkout::CheckoutArguments),
@@ -83,6 +84,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::Wait(arguments) => wait::run(arguments, context),
         CliCommand::Watch(arguments) => watch::run(arguments, context),
         CliCommand::History(arguments) => history::run(arguments, context),
+        CliCommand::Verify(arguments) => verify::run(arguments, context),
         CliCommand::Logs(arguments) => logs::run(arguments, context),
         CliCommand::Graph(arguments) => graph::run(arguments, context),
         CliCommand::Checkout(arguments) => checkout::run(arguments, context),

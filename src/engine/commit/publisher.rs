@@ -56,6 +56,8 @@ impl Publisher {
         let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
             return Ok(PublishOutcome::Unchanged);
         };
+        // Without a key nothing is published, and so nothing runs (Invariant 4).
+        let commit = self.branches.sign(config, commit)?;
         let subject = repo.commit(commit)?.subject().to_owned();
         if work.is_empty() {
             return Ok(match self.branches.publish(config, base.commit, commit, &subject)? {

@@ -9,6 +9,7 @@ mod history;
 mod merge;
 mod path;
 mod raw_tree;
+mod signature;
 mod store;
 
 pub use commit::Commit;
@@ -16,3 +17,4 @@ pub use compare::TreeChange;
 pub use first_parents::{FirstParentLine, LinePlace, LineSource};
 pub use history::CommitLog;
 pub use merge::MergeResult;
+pub use signature::{CommitSignature, SigningKey};

@@ -8,5 +8,6 @@ pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod logs;
 pub(crate) mod status;
+pub(crate) mod verify;
 pub(crate) mod wait;
 pub(crate) mod watch;

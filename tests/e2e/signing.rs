@@ -1,0 +1,284 @@
+//! With `trust.status`, every commit of the status branch is signed by somebody who may write it. Two people, a runner, and
+//! somebody who may push and has no key that counts.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::decisions::{CONFIG, WORK, check_phases};
+use crate::environment::{Outcome, TestEnvironment};
+use crate::skip;
+
+const STATUS: &str = "planspec/status";
+const STATUS_REF: &str = "refs/heads/planspec/status";
+
+/// A repository in which the runner `ci`, wendy and rosa sign; mallory has a key that nobody lists.
+struct Signed {
+    environment: TestEnvironment,
+}
+
+impl Signed {
+    /// `None` where SSH keys cannot be made.
+    fn new() -> Option<Self> {
+        let stage = Self::unsigned()?;
+        stage.turn_on();
+        Some(stage)
+    }
+
+    fn unsigned() -> Option<Self> {
+        let files = [(".planspec.yaml", CONFIG), ("work.yaml", WORK), ("fixed", "")];
+        let stage = Self { environment: TestEnvironment::with_files(&files) };
+        for name in ["ci", "wendy", "rosa", "mallory"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(stage.key(name));
+            skip::unless_found(skip::program(&mut keygen, "openssh-client"))?;
+        }
+        Some(stage)
+    }
+
+    fn turn_on(&self) {
+        let key = |name| fs::read_to_string(self.key(name).with_extension("pub")).unwrap().trim().to_owned();
+        let mut config = format!("{CONFIG}\ntrust:\n  status:\n    signers:\n");
+        for (name, kind) in [("ci", "runner"), ("wendy", "person"), ("rosa", "person")] {
+            config.push_str(&format!("      {name}: {{kind: {kind}, keys: ['{}']}}\n", key(name)));
+        }
+        self.environment.commit_files(&[(".planspec.yaml", &config)], "Sign");
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.environment.root().join(name)
+    }
+
+    fn finish(mut command: Command) -> Outcome {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap();
+        Outcome { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// A runner with its key as the text of a secret, without its last line end.
+    fn runner(&self, arguments: &[&str]) -> Outcome {
+        let mut command = self.environment.planspec_command(&self.environment.repo());
+        let key = fs::read_to_string(self.key("ci")).unwrap();
+        command.args(arguments).env("PLANSPEC_SIGNING_KEY", key.trim_end());
+        Self::finish(command)
+    }
+
+    /// A person whose Git signs with a key of their own.
+    fn person(&self, who: &str, program: Option<&str>, arguments: &[&str]) -> Outcome {
+        let repo = self.environment.repo();
+        let mut command = match program {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.current_dir(repo).env("GIT_CONFIG_GLOBAL", "/dev/null");
+                command
+            }
+            None => self.environment.planspec_command(&repo),
+        };
+        for role in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{role}_NAME"), who);
+            command.env(format!("GIT_{role}_EMAIL"), format!("{who}@example.com"));
+        }
+        command.env("GIT_CONFIG_COUNT", "2");
+        command.env("GIT_CONFIG_KEY_0", "gpg.format").env("GIT_CONFIG_VALUE_0", "ssh");
+        command.env("GIT_CONFIG_KEY_1", "user.signingkey").env("GIT_CONFIG_VALUE_1", self.key(who));
+        command.args(arguments);
+        Self::finish(command)
+    }
+
+    fn decides(&self, who: &str, arguments: &[&str]) {
+        self.person(who, None, arguments).succeeds();
+    }
+
+    /// The whole work, with two approvals and a task that a person completes.
+    fn done(&self) {
+        self.runner(&["reconcile"]).succeeds();
+        self.decides("wendy", &["approve", "look"]);
+        self.decides("rosa", &["approve", "look"]);
+        self.runner(&["reconcile"]).succeeds();
+        self.decides("wendy", &["complete", "e", "tell", "--output", "whom=rosa"]);
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        self.environment.git_output(arguments)
+    }
+
+    /// A commit of this tree on these parents, signed by somebody or by nobody.
+    fn commit(&self, who: Option<&str>, tree: &str, parents: &[&str]) -> String {
+        let mut arguments = vec!["commit-tree", "-m", "team/e: ship Succeeded"];
+        arguments.extend(parents.iter().flat_map(|parent| ["-p", parent]));
+        arguments.extend(who.map(|_| "-S"));
+        arguments.push(tree);
+        let made = self.person(who.unwrap_or("mallory"), Some("git"), &arguments).succeeds();
+        made.stdout.trim().to_owned()
+    }
+
+    /// The tree of a commit with one text in the record of the Execution replaced; without a text, the record is gone.
+    fn edited(&self, commit: &str, path: &str, change: Option<(&str, &str)>) -> String {
+        self.git(&["read-tree", &format!("{commit}^{{tree}}")]);
+        match change {
+            None => {
+                self.git(&["update-index", "--force-remove", path]);
+            }
+            Some((from, to)) => {
+                let text = self.git(&["cat-file", "blob", &format!("{commit}:{path}")]);
+                assert!(text.contains(from), "{path} has no {from}:\n{text}");
+                let file = self.environment.root().join("edited");
+                fs::write(&file, text.replacen(from, to, 1) + "\n").unwrap();
+                let blob = self.git(&["hash-object", "-w", file.to_str().unwrap()]);
+                self.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{path}")]);
+            }
+        }
+        let tree = self.git(&["write-tree"]);
+        self.git(&["read-tree", "HEAD"]);
+        tree
+    }
+
+    /// The tip is refused by a pass, by a decision and by `verify`, each with the reason; nothing is written.
+    #[track_caller]
+    fn check_refused(&self, tip: &str, why: &str) {
+        let before = self.git(&["rev-parse", STATUS]);
+        self.git(&["update-ref", STATUS_REF, tip]);
+        for outcome in
+            [self.runner(&["reconcile"]), self.person("wendy", None, &["suspend", "e", "-n", "team"])]
+        {
+            let outcome = outcome.exits(3);
+            assert!(outcome.stderr.contains("does not hold") && outcome.stderr.contains(why), "{outcome:?}");
+        }
+        let verified = self.runner(&["verify"]).exits(1);
+        assert!(verified.stderr.contains(why), "{verified:?}");
+        assert_eq!(self.git(&["rev-parse", STATUS]), tip);
+        self.git(&["update-ref", STATUS_REF, &before]);
+    }
+}
+
+const EXECUTION: &str = "team/executions/e.yaml";
+
+#[test]
+fn a_signed_history_holds_and_says_who_did_what() {
+    let Some(stage) = Signed::new() else { return };
+    // Without a key nothing is recorded, and so nothing runs.
+    let refused = stage.environment.planspec(&["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("PLANSPEC_SIGNING_KEY"), "{refused:?}");
+    // A person's key is no runner's.
+    let refused = stage.person("wendy", None, &["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("wendy is a person"), "{refused:?}");
+    assert_eq!(stage.environment.git(&["rev-parse", "--verify", "--quiet", STATUS]).code, 1);
+
+    stage.done();
+    // Nobody decides with somebody else's key.
+    let mut borrowed = stage.environment.planspec_command(&stage.environment.repo());
+    borrowed.args(["suspend", "e", "-n", "team"]).env("PLANSPEC_SIGNING_KEY", stage.key("rosa"));
+    let refused = Signed::finish(borrowed).exits(3);
+    assert!(refused.stderr.contains("it records a request of wendy"), "{refused:?}");
+
+    stage.runner(&["reconcile"]).succeeds();
+    check_phases(&stage.environment, ["Succeeded"; 4]);
+    let verified = stage.runner(&["verify"]).succeeds();
+    for line in ["ci (runner)", "wendy (person)", "rosa (person)"] {
+        assert!(verified.stdout.contains(line), "{verified:?}");
+    }
+    let json = stage.runner(&["verify", "-o", "json"]).succeeds().json();
+    assert_eq!(json["holds"], true);
+}
+
+#[test]
+fn every_decision_of_a_person_holds_with_their_key() {
+    let Some(stage) = Signed::new() else { return };
+    fs::remove_file(stage.environment.repo().join("fixed")).unwrap();
+    stage.environment.commit_files(&[], "Break it");
+    stage.runner(&["reconcile"]);
+    check_phases(&stage.environment, ["Failed", "Skipped", "Skipped", "Skipped"]);
+    stage.environment.commit_files(&[("other", "")], "Change");
+    for decision in
+        [&["retry", "e"][..], &["suspend", "e"], &["resume", "e"], &["cancel", "e"], &["retry", "e"]]
+    {
+        let arguments: Vec<&str> = decision.iter().copied().chain(["-n", "team"]).collect();
+        stage.decides("rosa", &arguments);
+        stage.runner(&["verify"]).succeeds();
+    }
+}
+
+#[test]
+fn whatever_somebody_without_a_key_writes_is_named_and_refused() {
+    let Some(stage) = Signed::new() else { return };
+    stage.done();
+    let tip = stage.git(&["rev-parse", STATUS]);
+    let tree = stage.edited(&tip, EXECUTION, Some(("phase: Succeeded", "phase: Failed")));
+    stage.check_refused(&stage.commit(None, &tree, &[&tip]), "it is not signed");
+    stage.check_refused(&stage.commit(Some("mallory"), &tree, &[&tip]), "is not listed");
+    // Below what a person signs, too: only a runner vouches for what it builds on.
+    let unsigned = stage.commit(None, &tree, &[&tip]);
+    stage.check_refused(&stage.commit(Some("wendy"), &tree, &[&unsigned]), "it is not signed");
+    // A signature is for one parent and one tree.
+    let parent = stage.git(&["rev-parse", &format!("{tip}~1")]);
+    let replayed = stage.git(&["cat-file", "commit", &tip]).replacen(&parent, &tip, 1) + "\n";
+    let file = stage.environment.root().join("replayed");
+    fs::write(&file, replayed).unwrap();
+    let replayed = stage.git(&["hash-object", "-t", "commit", "-w", file.to_str().unwrap()]);
+    stage.check_refused(&replayed, "its signature is not for this commit");
+}
+
+#[test]
+fn a_persons_key_adds_decisions_in_that_name_alone() {
+    let Some(stage) = Signed::new() else { return };
+    stage.done();
+    let tip = stage.git(&["rev-parse", STATUS]);
+    let mine = |tree: &str, parents: &[&str]| stage.commit(Some("wendy"), tree, parents);
+    let edit = |path: &str, change| stage.edited(&tip, path, change);
+    for (tree, why) in [
+        (edit(EXECUTION, None), "the record is removed"),
+        (edit("team/executions/e.pinned/plan.yaml", Some(("ship", "slip"))), "is pinned to is changed"),
+        (
+            edit(EXECUTION, Some(("graphDigest: sha256:", "graphDigest: sha256:0"))),
+            "changes that only a runner makes",
+        ),
+        (edit(EXECUTION, Some(("completed by wendy", "completed by rosa"))), "without a decision of wendy"),
+        (
+            edit("team/gates/look.yaml", Some(("reviewer: rosa", "reviewer: wendy"))),
+            "earlier reviews are changed",
+        ),
+        (edit("team/plans/p.yaml", None), "is changed"),
+    ] {
+        stage.check_refused(&mine(&tree, &[&tip]), why);
+    }
+    // Rosa's approval, signed by wendy.
+    let approval = stage.git(&["log", "--format=%H", "--author=rosa", STATUS]);
+    let before = format!("{approval}~1");
+    stage.check_refused(
+        &mine(&format!("{approval}^{{tree}}"), &[&stage.git(&["rev-parse", &before])]),
+        "it records a review by rosa",
+    );
+    let other = mine(&format!("{tip}^{{tree}}"), &[&tip]);
+    stage.check_refused(&mine(&format!("{tip}^{{tree}}"), &[&tip, &other]), "it is a merge");
+}
+
+#[test]
+fn an_unsigned_history_is_taken_over_by_a_runner_alone() {
+    let Some(stage) = Signed::unsigned() else { return };
+    stage.environment.planspec(&["reconcile"]).succeeds();
+    let nothing = stage.environment.planspec(&["verify"]).exits(1);
+    assert!(nothing.stderr.contains("nothing has to be signed"), "{nothing:?}");
+    stage.turn_on();
+    stage.check_refused(&stage.git(&["rev-parse", STATUS]), "it is not signed");
+    let refused = stage.person("wendy", None, &["reconcile", "--accept-status-history"]).exits(3);
+    assert!(refused.stderr.contains("only a runner may do this"), "{refused:?}");
+    stage.runner(&["reconcile", "--accept-status-history"]).succeeds();
+    stage.runner(&["verify"]).succeeds();
+    stage.decides("wendy", &["approve", "look"]);
+    stage.runner(&["verify"]).succeeds();
+}
+
+#[test]
+fn what_gc_makes_is_signed_by_a_runner() {
+    let Some(stage) = Signed::new() else { return };
+    stage.done();
+    stage.runner(&["reconcile"]).succeeds();
+    // Times of commits are whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let refused = stage.person("wendy", None, &["gc", "--older-than", "0s"]).exits(3);
+    assert!(refused.stderr.contains("wendy"), "{refused:?}");
+    stage.runner(&["gc", "--older-than", "0s"]).succeeds();
+    stage.runner(&["verify"]).succeeds();
+    stage.runner(&["reconcile"]).succeeds();
+}
