@@ -13,9 +13,10 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// The examples that are driven below; the list is compared with the folder.
-const DRIVEN: [&str; 17] = [
+const DRIVEN: [&str; 18] = [
     "a2a",
     "agent",
+    "agents-build-a-feature",
     "custom-provider",
     "everything",
     "feature-release",
@@ -312,6 +313,36 @@ fn an_agent_gets_its_brief_and_hands_in_its_work() {
     assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
     assert_eq!(output(&done, "write", "title"), "Write the release notes");
     assert_eq!(artifacts(&done), ["brief.md"]);
+    check_rests(&environment);
+}
+
+/// The two results merge as text and contradict each other, which only the third agent finds out.
+#[test]
+fn two_agents_work_side_by_side_a_third_reconciles_them_and_a_person_lets_it_land() {
+    let environment = repository_of("agents-build-a-feature");
+    environment.planspec(&["reconcile"]).succeeds();
+    let waiting = execution_in(&environment, "discount-1", "shop");
+    assert_eq!(phases(&waiting)["review"], "Blocked", "{waiting:#}");
+    let nodes = &waiting["status"]["nodeStatuses"];
+    let criterion = &nodes["fix"]["extensions"]["criteria"][0];
+    assert_eq!(criterion["passed"], true, "{criterion:#}");
+    assert_eq!(criterion["checked"]["commit"], nodes["fix"]["extensions"]["result"]["commit"]);
+    let work = "planspec/work/shop/discount-1/review";
+    // What the third one was given is the merge of both, mistake included; what it handed in is on top of that.
+    let given = environment.git_output(&["show", &format!("{work}^:shop/discount.sh")]);
+    assert!(given.contains("-gt 100"), "{given}");
+    assert_eq!(environment.git_output(&["rev-list", "--count", &format!("{work}^^@"), "^main"]), "2");
+    assert_eq!(environment.git_output(&["ls-tree", "main", "shop/discount.sh"]), "", "nobody has agreed yet");
+
+    environment.planspec(&["approve", "discount-review", "-n", "shop"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    let done = execution_in(&environment, "discount-1", "shop");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{done:#}");
+    assert_eq!(output(&done, "land", "commit"), environment.git_output(&["rev-parse", "main"]));
+    let landed = environment.git_output(&["diff", "--name-only", work, "main"]);
+    assert_eq!(landed, "", "exactly what was approved");
+    let tests = std::process::Command::new("sh").arg("tests/run.sh").current_dir(environment.repo()).status();
+    assert!(tests.unwrap().success());
     check_rests(&environment);
 }
 

@@ -87,6 +87,7 @@ mod status_history;
 mod validate;
 mod work;
 mod work_bases;
+mod work_fates;
 mod work_shown;
 mod workspaces;
 mod writing;

@@ -9,7 +9,7 @@ const GUIDE: &str = "docs/writing-plans.md";
 const COOKBOOK: &str = "docs/cookbook.md";
 /// Pages without commands, whose links are followed.
 const PROSE: [&str; 2] = ["docs/concepts.md", "docs/compared.md"];
-const EXAMPLES: [&str; 17] = [
+const EXAMPLES: [&str; 18] = [
     "examples/feature-release/README.md",
     "examples/sso/README.md",
     "examples/two-hundred/README.md",
@@ -27,6 +27,7 @@ const EXAMPLES: [&str; 17] = [
     "examples/incident/README.md",
     "examples/release/README.md",
     "examples/migrate-services/README.md",
+    "examples/agents-build-a-feature/README.md",
 ];
 
 #[test]
@@ -127,6 +128,11 @@ fn the_page_of_the_workflows_is_true() {
 #[test]
 fn the_page_of_hello_is_true() {
     pages::check(EXAMPLES[12]);
+}
+
+#[test]
+fn the_page_of_the_agents_that_build_a_feature_is_true() {
+    pages::check(EXAMPLES[EXAMPLES.len() - 1]);
 }
 
 #[test]
