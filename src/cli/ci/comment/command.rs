@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(parsed("/planspec apply -f x"), Err(CommandError::Unknown));
         for bad in [
             "approve",
-            "approve --all",
+            "approve --everything",
             "approve ../../etc",
             "approve plan/x",
             "approve execution/x",
