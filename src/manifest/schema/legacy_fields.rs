@@ -36,6 +36,11 @@ fn other_tools(field: &str) -> Option<&'static str> {
         "foreach" | "for_each" | "withItems" | "with_items" | "withParam" | "loop" => {
             "write `forEach: {items: [VALUE]}`"
         }
+        "steps" | "jobs" => "make each step a node of its own, ordered by `dependsOn`",
+        "uses" | "image" | "container" => {
+            "write `run: COMMAND`, or `capabilityRefs: [{name: CAPABILITY}]`, which a Binding gives a provider"
+        }
+        "script" | "command" | "cmd" => "write `run: COMMAND`",
         // Known fields of other kinds of nodes.
         "forEach" | "matrix" => {
             "only a Task or a Group is repeated; a Group with this node among its `children` can be"

@@ -12,6 +12,10 @@ const MARGIN: f64 = 24.0;
 const TITLE: f64 = 36.0;
 const LABEL_CHARACTERS: usize = 24;
 
+// Only page and title change: nodes keep their light fill, on which their text is readable wherever they lie. Rules of a
+// style sheet go before attributes, which programs without media queries read.
+const DARK: &str = "@media (prefers-color-scheme: dark) {.page {fill: #0d1117} .title {fill: #e6edf3}}";
+
 pub(super) fn render(view: &GraphView) -> String {
     let layout = arrange(view);
     let mut out = head(view, &layout);
@@ -45,9 +49,9 @@ fn head(view: &GraphView, layout: &Layout) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\" font-family=\"sans-serif\">\n  <title>{title}</title>\n  <defs><marker \
          id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
-         orient=\"auto\"><path d=\"M0 0 8 4 0 8z\" fill=\"#64748b\"/></marker></defs>\n  <rect width=\"100%\" \
-         height=\"100%\" fill=\"#ffffff\"/>\n  <text x=\"{MARGIN}\" y=\"{}\" font-size=\"16\" \
-         font-weight=\"bold\" fill=\"#111827\">{title}</text>\n",
+         orient=\"auto\"><path d=\"M0 0 8 4 0 8z\" fill=\"#64748b\"/></marker></defs>\n  <style>{DARK}</style>\n  \
+         <rect class=\"page\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n  <text class=\"title\" \
+         x=\"{MARGIN}\" y=\"{}\" font-size=\"16\" font-weight=\"bold\" fill=\"#111827\">{title}</text>\n",
         MARGIN + 14.0
     )
 }
@@ -102,9 +106,13 @@ fn draw(node: &GraphNodeView, cell: GridCell) -> String {
         NodeKind::Group => rectangle(x, y, 4.0, &format!("{look} stroke-dasharray=\"4 3\"")),
         NodeKind::Task => rectangle(x, y, 8.0, &look),
     };
-    // No font is measured here, so that a label is bounded by its number of characters.
-    let name = escaped(&text::shortened(node.name.as_deref().unwrap_or(&node.id), LABEL_CHARACTERS));
-    let caption = escaped(&text::shortened(&node.caption(), LABEL_CHARACTERS + 6));
+    let name = escaped(&fitted(node.name.as_deref().unwrap_or(&node.id), LABEL_CHARACTERS));
+    // Commands take the id, so that a name alone leaves a reader without the word to type.
+    let caption = match node.name {
+        Some(_) => format!("{} · {}", fitted(&node.id, LABEL_CHARACTERS / 2), node.caption()),
+        None => node.caption(),
+    };
+    let caption = escaped(&text::shortened(&caption, LABEL_CHARACTERS + 6));
     format!(
         "  <g><title>{}</title>{shape}<text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"13\" \
          fill=\"#111827\">{name}</text><text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"11\" \
@@ -113,6 +121,22 @@ fn draw(node: &GraphNodeView, cell: GridCell) -> String {
         y + 20.0,
         y + 37.0
     )
+}
+
+/// A label of at most `width` characters, which keeps both of its ends: nodes that differ in their last characters, as
+/// instances do in their numbers, would look alike without them.
+fn fitted(label: &str, width: usize) -> String {
+    // No font is measured here, so that a label is bounded by its number of characters.
+    let label = text::line(label);
+    let count = label.chars().count();
+    if count <= width {
+        return label.into_owned();
+    }
+    let end = width / 3;
+    let begin = width.saturating_sub(end + 1);
+    let begin = label.chars().take(begin);
+    let end = label.chars().skip(count.saturating_sub(end));
+    begin.chain(std::iter::once('…')).chain(end).collect()
 }
 
 fn rectangle(x: f64, y: f64, radius: f64, look: &str) -> String {
@@ -155,6 +179,24 @@ mod tests {
         let picture = render(&samples::plain());
         assert!(picture.contains("The &quot;front&quot; &lt;end&gt;"));
         assert!(!picture.contains("<end>"));
+    }
+
+    #[test]
+    fn long_labels_that_differ_at_their_end_stay_different() {
+        let labels = ["migrate-the-service-of-accounts-1", "migrate-the-service-of-accounts-11"];
+        assert_eq!(
+            labels.map(|label| fitted(label, LABEL_CHARACTERS)),
+            ["migrate-the-ser…counts-1", "migrate-the-ser…ounts-11"]
+        );
+        assert_eq!(fitted("build", LABEL_CHARACTERS), "build");
+    }
+
+    #[test]
+    fn a_named_node_shows_its_id_and_the_page_follows_a_dark_screen() {
+        let picture = render(&samples::plain());
+        assert!(picture.contains("prefers-color-scheme: dark"), "{picture}");
+        let named = samples::plain().nodes.into_iter().find(|node| node.name.is_some()).unwrap();
+        assert!(picture.contains(&format!(">{} · ", named.id)), "{picture}");
     }
 
     #[test]
