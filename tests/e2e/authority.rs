@@ -141,7 +141,8 @@ fn a_required_gate_holds_back_a_plan_that_does_a_node_and_is_asked_for_inside_it
         let graph = if gated { graph.node(look()) } else { graph };
         graph.provided("load", if gated { &["look"] } else { &[] }, "plan://inner", &json!({}))
     };
-    let documents = |outer: &Graph| [inner.plan(), outer.plan(), execution("run", "outer"), bindings(&[outer])];
+    let documents =
+        |outer: &Graph| [inner.plan(), outer.plan(), execution("run", "outer"), bindings(&[outer])];
     is_held_back(&requiring("plan://*", "", &documents(&outer(false))), "run", "load");
 
     // The gate of the plan that asked does not count for another plan: its reviewers were not shown what that one runs.
