@@ -41,8 +41,7 @@ Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Gi
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
 PLANSPEC_COLOR set defaults for the global options of the same names; PLANSPEC_SIGNING_KEY is the SSH key (text or file) that a runner signs
-status commits with; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR
-and the GIT_* variables have their usual meaning.")]
+status commits with; NO_COLOR, TERM, COLUMNS, VISUAL, EDITOR and the GIT_* variables have their usual meaning.")]
 struct Cli {
     #[command(flatten)]
     options: GlobalOptions,

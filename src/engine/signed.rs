@@ -76,7 +76,7 @@ impl Branches {
     /// The commit as it goes onto the status branch: signed, where that is asked for, by the key of this process.
     ///
     /// # Errors
-    /// [`EngineError::NotSigned`] when there is no key, or what it makes would not hold; Git.
+    /// [`EngineError::CannotSign`] without a key; [`EngineError::NotSigner`] when it may not record this; Git.
     pub(super) fn sign(&self, config: &Config, commit: ObjectId) -> Result<ObjectId, EngineError> {
         if config.trust.status.is_none() {
             return Ok(commit);
@@ -139,14 +139,14 @@ impl Branches {
                 break;
             }
             match self.verdict(config, &commit, Some(desired))? {
-                // What lies below was checked by that runner before it signed.
-                Ok(by) if by.kind == SignerKind::Runner => break,
+                // What lies below was checked by that runner before it signed. It has to be listed now: with a key that was
+                // taken from the list, somebody could begin the branch anew, and a fresh clone has no memory of another one.
+                Ok(by) if by.kind == SignerKind::Runner => match self.judged(config, &commit)? {
+                    Ok(_) => break,
+                    Err(why) => return Err(refused(config, &commit, why)),
+                },
                 Ok(_) => {}
-                Err(why) => {
-                    let branch = config.status_branch.clone();
-                    let subject = commit.subject().to_owned();
-                    return Err(EngineError::NotSigned { branch, commit: commit.id.short(), subject, why });
-                }
+                Err(why) => return Err(refused(config, &commit, why)),
             }
         }
         if last != Some(tip) {
@@ -246,6 +246,11 @@ impl Branches {
         let signers: Vec<(&String, &Signer)> = all.iter().map(|(name, signer, _)| (*name, *signer)).collect();
         judge(&facts, &signers)
     }
+}
+
+fn refused(config: &Config, commit: &Commit, why: String) -> EngineError {
+    let (branch, subject) = (config.status_branch.clone(), commit.subject().to_owned());
+    EngineError::NotSigned { branch, commit: commit.id.short(), subject, why }
 }
 
 /// The desired commit that a status commit names.

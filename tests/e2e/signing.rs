@@ -96,7 +96,7 @@ impl Signed {
         self.decides("wendy", &["approve", "look"]);
         self.decides("rosa", &["approve", "look"]);
         self.runner(&["reconcile"]).succeeds();
-        self.decides("wendy", &["complete", "e", "tell", "--output", "whom=rosa"]);
+        self.decides("wendy", &["complete", "e/tell", "whom=rosa"]);
     }
 
     fn git(&self, arguments: &[&str]) -> String {
