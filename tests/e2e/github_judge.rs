@@ -7,18 +7,38 @@ use std::sync::OnceLock;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
+/// A schema that is compiled when something is judged by it: nearly all of the time of a test would go into the others.
+struct Schema {
+    own: Value,
+    compiled: OnceLock<Validator>,
+}
+
+impl Schema {
+    fn new(own: &Value) -> Self {
+        Self { own: own.clone(), compiled: OnceLock::new() }
+    }
+
+    fn get(&self) -> &Validator {
+        self.compiled.get_or_init(|| {
+            let whole = json!({ "definitions": description()["definitions"], "allOf": [self.own] });
+            let options = jsonschema::options().with_draft(jsonschema::Draft::Draft7).build(&whole);
+            options.unwrap_or_else(|error| panic!("{}: {error}", self.own))
+        })
+    }
+}
+
 /// One operation of the description.
 struct Operation {
     name: String,
     method: String,
     /// The segments of its path; those in braces stand for anything.
     path: Vec<String>,
-    query: BTreeMap<String, Validator>,
+    query: BTreeMap<String, Schema>,
     needs: Vec<String>,
-    body: Option<Validator>,
+    body: Option<Schema>,
     body_required: bool,
     /// By status; none where the answer says nothing.
-    answers: BTreeMap<String, Option<Validator>>,
+    answers: BTreeMap<String, Option<Schema>>,
 }
 
 /// What is wrong with a request and its answer, a line each.
@@ -40,7 +60,7 @@ pub(crate) fn mistakes(
     let mut found = operation.query_mistakes(query);
     let sent: Option<Value> = if body.is_empty() { None } else { serde_json::from_slice(body).ok() };
     match (&operation.body, sent) {
-        (Some(schema), Some(sent)) => found.extend(errors("the body", schema, &sent)),
+        (Some(schema), Some(sent)) => found.extend(errors("the body", schema.get(), &sent)),
         // Nothing in an object says as much as no body.
         (None, Some(sent)) if sent != json!({}) => found.push("the body: there is to be none".to_owned()),
         (Some(_), None) if operation.body_required => found.push("the body: there is to be one".to_owned()),
@@ -48,7 +68,7 @@ pub(crate) fn mistakes(
     }
     if (200..300).contains(&status) {
         match operation.answers.get(&status.to_string()) {
-            Some(Some(schema)) => found.extend(errors("the answer", schema, answer)),
+            Some(Some(schema)) => found.extend(errors("the answer", schema.get(), answer)),
             Some(None) => {}
             None => found.push(format!("the answer: GitHub never answers {status}")),
         }
@@ -68,7 +88,7 @@ impl Operation {
             };
             // A text in an address may stand for a number or a truth.
             let read = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
-            if !schema.is_valid(&read) && !schema.is_valid(&json!(value)) {
+            if !schema.get().is_valid(&read) && !schema.get().is_valid(&json!(value)) {
                 found.push(format!("the parameter `{name}` may not be {value}"));
             }
         }
@@ -101,27 +121,20 @@ fn find(method: &str, segments: &[&str]) -> Option<&'static Operation> {
     operations().iter().filter(fits).min_by_key(free)
 }
 
+fn description() -> &'static Value {
+    static DESCRIPTION: OnceLock<Value> = OnceLock::new();
+    DESCRIPTION.get_or_init(|| serde_json::from_str(include_str!("../rig/openapi/github.json")).unwrap())
+}
+
 fn operations() -> &'static [Operation] {
     static OPERATIONS: OnceLock<Vec<Operation>> = OnceLock::new();
     OPERATIONS.get_or_init(|| {
-        let text = include_str!("../rig/openapi/github.json");
-        let description: Value = serde_json::from_str(text).unwrap();
-        let definitions = &description["definitions"];
-        description["operations"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, operation)| read(name, operation, definitions))
-            .collect()
+        let operations = description()["operations"].as_object().unwrap();
+        operations.iter().map(|(name, operation)| read(name, operation)).collect()
     })
 }
 
-fn read(name: &str, operation: &Value, definitions: &Value) -> Operation {
-    let schema = |schema: &Value| {
-        let whole = json!({ "definitions": definitions, "allOf": [schema] });
-        let options = jsonschema::options().with_draft(jsonschema::Draft::Draft7).build(&whole);
-        options.unwrap_or_else(|error| panic!("{name}: {error}"))
-    };
+fn read(name: &str, operation: &Value) -> Operation {
     let (method, path) = name.split_once(' ').unwrap();
     let object = |key: &str| operation[key].as_object().cloned().unwrap_or_else(Map::new);
     let texts = |key: &str| operation[key].as_array().cloned().unwrap_or_default();
@@ -129,13 +142,13 @@ fn read(name: &str, operation: &Value, definitions: &Value) -> Operation {
         name: name.to_owned(),
         method: method.to_owned(),
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
-        query: object("query").iter().map(|(name, value)| (name.clone(), schema(value))).collect(),
+        query: object("query").iter().map(|(name, value)| (name.clone(), Schema::new(value))).collect(),
         needs: texts("needs").iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
-        body: operation.get("body").filter(|body| !body.is_null()).map(schema),
+        body: operation.get("body").filter(|body| !body.is_null()).map(Schema::new),
         body_required: operation["bodyRequired"] == true,
         answers: object("answers")
             .iter()
-            .map(|(status, value)| (status.clone(), (!value.is_null()).then(|| schema(value))))
+            .map(|(status, value)| (status.clone(), (!value.is_null()).then(|| Schema::new(value))))
             .collect(),
     }
 }
