@@ -165,13 +165,14 @@ fn a_signed_history_holds_and_says_who_did_what() {
     assert!(refused.stderr.contains("wendy is a person"), "{refused:?}");
     assert_eq!(stage.environment.git(&["rev-parse", "--verify", "--quiet", STATUS]).code, 1);
 
-    stage.done();
+    stage.runner(&["reconcile"]).succeeds();
     // Nobody decides with somebody else's key.
     let mut borrowed = stage.environment.planspec_command(&stage.environment.repo());
     borrowed.args(["suspend", "e", "-n", "team"]).env("PLANSPEC_SIGNING_KEY", stage.key("rosa"));
     let refused = Signed::finish(borrowed).exits(3);
     assert!(refused.stderr.contains("it records a request of wendy"), "{refused:?}");
 
+    stage.done();
     stage.runner(&["reconcile"]).succeeds();
     check_phases(&stage.environment, ["Succeeded"; 4]);
     let verified = stage.runner(&["verify"]).succeeds();
@@ -242,13 +243,14 @@ fn a_persons_key_adds_decisions_in_that_name_alone() {
     ] {
         stage.check_refused(&mine(&tree, &[&tip]), why);
     }
-    // Rosa's approval, signed by wendy.
+    // Rosa's approval, signed by wendy. A pass refuses that tip before it reads it: this clone saw a newer one.
     let approval = stage.git(&["log", "--format=%H", "--author=rosa", STATUS]);
-    let before = format!("{approval}~1");
-    stage.check_refused(
-        &mine(&format!("{approval}^{{tree}}"), &[&stage.git(&["rev-parse", &before])]),
-        "it records a review by rosa",
-    );
+    let before = stage.git(&["rev-parse", &format!("{approval}~1")]);
+    let borrowed = mine(&format!("{approval}^{{tree}}"), &[&before]);
+    stage.git(&["update-ref", STATUS_REF, &borrowed]);
+    let verified = stage.runner(&["verify"]).exits(1);
+    assert!(verified.stderr.contains("it records a review by rosa"), "{verified:?}");
+    stage.git(&["update-ref", STATUS_REF, &tip]);
     let other = mine(&format!("{tip}^{{tree}}"), &[&tip]);
     stage.check_refused(&mine(&format!("{tip}^{{tree}}"), &[&tip, &other]), "it is a merge");
 }
