@@ -86,6 +86,25 @@ fn record_and_result_move_in_one_transaction_in_a_local_repository() {
     git(&stage, &repo, &["fsck", "--strict"]);
 }
 
+/// The objects of results outlive a repository in the cache of the machine: they are there, and in the repository they are not.
+#[test]
+fn a_result_is_whole_in_a_repository_that_lost_what_the_cache_still_has() {
+    let stage = Stage::with_graphs(QUICK, &[&chain()]);
+    stage.reconcile(&[]).succeeds();
+    let repo = stage.environment.repo();
+    let refs = git(&stage, &repo, &["for-each-ref", "--format=%(refname)"]);
+    for name in refs.lines().filter(|name| name.contains("planspec")) {
+        git(&stage, &repo, &["update-ref", "-d", name]);
+    }
+    std::fs::remove_dir_all(repo.join(".git/planspec")).unwrap();
+    git(&stage, &repo, &["reflog", "expire", "--expire=now", "--all"]);
+    git(&stage, &repo, &["gc", "--quiet", "--prune=now"]);
+    stage.reconcile(&[]).succeeds();
+    let status = stage.status("chain");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
+    git(&stage, &repo, &["fsck", "--strict", "--connectivity-only"]);
+}
+
 #[test]
 fn another_machine_goes_on_where_the_first_one_stopped() {
     let graph = chain()

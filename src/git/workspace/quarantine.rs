@@ -178,7 +178,8 @@ impl<'w> Quarantine<'w> {
         let program = self.git().args(["pack-objects", "--quiet"]).args([&name]).input(list.into_bytes());
         let pack = packed(program, self.objects.path())?;
         install(&pack, self.cache.dir())?;
-        install(&pack, repo.common_dir())?;
+        // Not the same pack: what the cache has of earlier work, this repository may never have had, or has pruned.
+        self.cache.export(id, &[self.base], repo)?;
         self.cache.complete(id)?;
         tracing::debug!(commit = %id, base = %self.base, files = self.changes.len(), "result committed");
         Ok(id)
