@@ -12,7 +12,10 @@ pub(super) fn instead_of(at: &str, field: &str, object: &Value) -> Option<String
         "capabilityRef" | "capabilities" if at.starts_with("/spec/graph/nodes/") => {
             Some(format!("write `capabilityRefs: [{}]`, a list of references", references(given?)?))
         }
-        _ if at.starts_with("/spec/graph/nodes/") && other_tools(field).is_some() => {
+        // Of the node itself: what lies inside, such as a criterion, has fields of its own.
+        _ if at.strip_prefix("/spec/graph/nodes/").is_some_and(|node| !node.contains('/'))
+            && other_tools(field).is_some() =>
+        {
             other_tools(field).map(str::to_owned)
         }
         "capability" if at.starts_with("/spec/requirements/") => {
