@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use planspec::model::{ExecutionPhase, Kind};
 use serde_json::Value;
@@ -110,7 +110,8 @@ fn runners_on_one_remote_take_turns_with_the_budget_of_pushes() {
         let record = record_in(&bare, Kind::Execution, name);
         record.is_some_and(|record| record.execution().unwrap().phase.is_terminal())
     };
-    stage.wait_until("every Execution has ended", || names.iter().all(is_over));
+    // The budget alone makes this take half a minute, and a busy machine more.
+    stage.wait_within(Duration::from_secs(180), "every Execution has ended", || names.iter().all(is_over));
     let seconds = begun.elapsed().as_secs() + 1;
     let count = ["rev-list", "--count", STATUS];
     let pushes: u64 = stage.environment.git_in(&bare, &count).succeeds().stdout.trim().parse().unwrap();

@@ -261,7 +261,12 @@ impl Stage {
     /// Waits until something becomes true.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        self.wait_within(Duration::from_secs(30), what, condition);
+    }
+
+    /// The same for what takes its time.
+    pub(crate) fn wait_within(&self, longest: Duration, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + longest;
         while !condition() {
             assert!(Instant::now() < deadline, "waited in vain until {what}");
             std::thread::sleep(Duration::from_millis(5));

@@ -292,5 +292,6 @@ fn a_review_of_a_delivery_starts_a_pass_that_shows_it() {
         .env("GITHUB_ACTIONS", "true");
     let done = command.output().unwrap();
     assert!(done.status.success(), "{done:?}");
+    assert_eq!(offer.node().extensions.reason, Some(NodeReason::ChangesRequested), "{done:?}");
     offer.check(NodePhase::Blocked, Some(NodeReason::ChangesRequested), "wendy requested changes");
 }

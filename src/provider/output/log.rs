@@ -296,7 +296,7 @@ mod tests {
         case.log.write(b"12345\n12345\n");
         case.log.write(b"");
         assert_eq!(case.file().unwrap(), b"12345\n12345\n");
-        case.log.write(b"x");
+        case.log.write(b"z");
         assert!(case.file().unwrap().ends_with(b"at 12 bytes]\n"));
     }
 
