@@ -22,12 +22,11 @@ pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{
-    Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, SigningKey,
-    TreeChange,
+    Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange,
 };
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
 pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
-pub use repository::{Repo, Signature};
+pub use repository::{Repo, Signature, SigningKey};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{

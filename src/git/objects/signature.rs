@@ -2,39 +2,11 @@
 //! are handed to it, so that no configuration of a machine decides whom to believe.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::git::command::GitCommand;
-use crate::git::{GitError, ObjectId, Repo};
-
-/// A private SSH key to sign with.
-#[derive(Clone, PartialEq, Eq)]
-pub enum SigningKey {
-    /// The key itself.
-    Text(String),
-    /// A file that holds it.
-    File(PathBuf),
-}
-
-impl SigningKey {
-    /// Reads what an environment gives: the text of a key, or the path of its file.
-    #[must_use]
-    pub fn parse(value: &str) -> Self {
-        // Every private key of OpenSSH begins so, and no path does.
-        if value.trim_start().starts_with("-----BEGIN ") {
-            return Self::Text(value.to_owned());
-        }
-        Self::File(PathBuf::from(value))
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(..)")
-    }
-}
+use crate::git::{GitError, ObjectId, Repo, SigningKey};
 
 /// What is known of the signature of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
