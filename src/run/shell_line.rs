@@ -3,11 +3,8 @@
 
 use serde_json::Value;
 
+use super::expression::{OPEN, without_expressions};
 use crate::model::{BindingTarget, JsonMap};
-
-/// What an expression begins and ends with.
-const OPEN: &str = "${{";
-const CLOSE: &str = "}}";
 
 /// What people are told to write instead.
 pub(crate) const HOW_TO_PASS_A_VALUE: &str = "a value is handed over in `env` or `args`: command: 'echo \"$NAME\"', env: {NAME: \"${{ … }}\"}, or a program with args: [\"${{ … }}\"]";
@@ -30,7 +27,8 @@ pub(crate) fn is_shell_line(config: &JsonMap) -> Option<bool> {
         return Some(*shell);
     }
     let args = config.get("args").is_some_and(|args| args.as_array().is_none_or(|args| !args.is_empty()));
-    // Without its expressions: the blanks in `${{ inputs.tool }}` are none of the command, nor are those of its value.
+    // Without its expressions: the blanks in `${{ inputs.tool }}` are none of the command, nor are those of its value. One word
+    // stands for each, because `echo ${{ … }}` is a line although nothing but a blank is left of it.
     Some(!args && without_expressions(command).trim().contains(char::is_whitespace))
 }
 
@@ -39,19 +37,6 @@ pub(crate) fn is_shell_line(config: &JsonMap) -> Option<bool> {
 pub(crate) fn has_expression_in_shell_line(config: &JsonMap) -> bool {
     let command = config.get("command").and_then(Value::as_str).unwrap_or_default();
     command.contains(OPEN) && is_shell_line(config).unwrap_or_default()
-}
-
-fn without_expressions(command: &str) -> String {
-    let mut rest = command;
-    let mut text = String::with_capacity(command.len());
-    while let Some((before, after)) = rest.split_once(OPEN) {
-        text.push_str(before);
-        // One word in its place: `echo ${{ … }}` is a line although nothing but a blank is left of it.
-        text.push('_');
-        rest = after.split_once(CLOSE).map_or("", |(_, after)| after);
-    }
-    text.push_str(rest);
-    text
 }
 
 #[cfg(test)]
@@ -72,6 +57,8 @@ mod tests {
         check(&json!({ "command": "my tool", "args": "${{ inputs.all }}" }), false, false);
         check(&json!({ "command": "${{ inputs.tool }}" }), false, false);
         check(&json!({ "command": "bin/${{ inputs.tool }}" }), false, false);
+        // Two maps end here, and the expression does not.
+        check(&json!({ "command": "${{ {'a': {'b': inputs.tool}}.a.b }}" }), false, false);
         check(&json!({ "command": "sh", "args": ["-c", "${{ inputs.x }}"] }), false, false);
         check(&json!({ "command": "echo ${{ inputs.x }}" }), true, true);
         check(&json!({ "command": "${{ inputs.a }} ${{ inputs.b }}" }), true, true);

@@ -7,7 +7,7 @@ use crate::graph::NodeIx;
 use crate::model::{BindingTarget, Digest, ExecutionStatus, InputFingerprint, JsonMap, ResolvedCapability};
 use crate::plan::binding::capability::{Capability, complete_inputs};
 use crate::run::CompiledPlan;
-use crate::run::expression::{Scope, Template};
+use crate::run::expression::{OPEN, Scope, Template};
 use crate::run::shell_line::{is_local_command, is_shell_line};
 
 /// How many hexadecimal digits of a digest are kept. 64 bits tell apart the versions of one node, and a plan of 10,000
@@ -16,9 +16,6 @@ const DIGITS: usize = 16;
 
 /// The scheme whose provider string may hold an expression.
 const HUMAN: &str = "human://";
-
-/// What an expression begins with.
-const OPEN: &str = "${{";
 
 /// The inputs of a node with every expression replaced.
 ///

@@ -19,7 +19,7 @@ pub(crate) use check::check;
 pub(crate) use compile::Expression;
 pub(crate) use context::{InstanceScope, ROOTS, Scope};
 pub(crate) use names::{Mention, Segment};
-pub(crate) use template::{ExpressionAt, Template, TemplateError};
+pub(crate) use template::{ExpressionAt, OPEN, Template, TemplateError, without_expressions};
 
 /// Why an expression cannot be compiled or evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,8 @@ use super::meter::Budget;
 use super::{Expression, ExpressionError, scan};
 use crate::model::JsonMap;
 
-const OPEN: &str = "${{";
+/// What an expression begins with.
+pub(crate) const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
 
 /// A JSON value in whose strings expressions are replaced; keys are left alone. Where the expression is the whole string,
@@ -285,6 +286,20 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
         return Ok(TemplatePart::Whole(Box::new(placed)));
     }
     Ok(TemplatePart::Mixed(pieces))
+}
+
+/// A text with one word in the place of each expression, as far as these have an end.
+pub(crate) fn without_expressions(text: &str) -> String {
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(OPEN) {
+        plain.push_str(before);
+        plain.push('_');
+        let end = scan::find_end(after).map(|length| length + CLOSE.len());
+        rest = end.and_then(|end| after.get(end..)).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    plain
 }
 
 #[cfg(test)]
