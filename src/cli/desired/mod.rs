@@ -19,7 +19,8 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::git::{GitError, ObjectId, Repo, TreeEntry};
 use crate::index::{ManifestFilter, read_entry};
 use crate::manifest::{self, Facts, Parsed, codes};
-use crate::model::{Resource, ResourceKey, SourceLocation};
+use crate::model::{BindingTarget, Resource, ResourceKey, SourceLocation, Spec};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
 use crate::provider::Registry;
 
 /// All that a tree declares.
@@ -36,6 +37,31 @@ impl Desired {
     pub(crate) fn take(&mut self, parsed: Parsed) {
         self.resources.extend(parsed.resources);
         self.diagnostics.extend(parsed.diagnostics);
+    }
+}
+
+/// Resources by what names them.
+pub(crate) type ByKey<'a> = HashMap<ResourceKey, &'a Resource>;
+
+/// The resources by key; of two declarations the first by path counts, as for references.
+pub(crate) fn by_key(resources: &[Resource]) -> ByKey<'_> {
+    let mut map = ByKey::new();
+    for resource in resources {
+        map.entry(resource.key()).or_insert(resource);
+    }
+    map
+}
+
+/// What does the work of a task, by the Bindings as they are declared. What counts in the end is resolved when the node starts.
+pub(crate) fn bound_target(task: &TaskToBind<'_>, declared: &ByKey<'_>) -> Option<BindingTarget> {
+    let found = resolve(task, |key| match declared.get(key).map(|resource| &resource.spec) {
+        // The generation is recorded with a claim, and decides nothing here.
+        Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
+        _ => None,
+    });
+    match found.resolution {
+        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target),
+        Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
     }
 }
 

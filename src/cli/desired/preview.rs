@@ -1,20 +1,20 @@
 //! The preview of a change, as a value: what `planspec diff` finds, with the graphs and with the providers that the
 //! executions would call.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 use crate::change::{FieldChange, GraphChange, ResourceDiff, compare_graphs};
-use crate::cli::desired::Desired;
 use crate::cli::desired::difference::{Consequence, DesiredDiff};
+use crate::cli::desired::{ByKey, Desired, bound_target, by_key};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::model::{
     BindingTarget, Edge, EdgeType, ExecutionSpec, Kind, Node, NodeKind, PlanGraph, Resource, ResourceKey,
     Spec,
 };
-use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::plan::binding::TaskToBind;
 use crate::report::preview::{
     ChangeMark, ChangedField, ChangedResource, GraphEdge, GraphNode, HeldBackDeletions, Preview,
     PreviewCommand, PreviewFinding, PreviewGate, PreviewGraph, ProviderUse, StartingExecution,
@@ -51,17 +51,6 @@ pub(crate) fn of_difference(
     }
     preview.held_back = held_back(change.deleted.len(), old.resources.len(), new.resources.len(), config);
     preview
-}
-
-type ByKey<'a> = HashMap<ResourceKey, &'a Resource>;
-
-fn by_key(resources: &[Resource]) -> ByKey<'_> {
-    let mut map = ByKey::new();
-    for resource in resources {
-        // Of two declarations the first by path counts, as for references.
-        map.entry(resource.key()).or_insert(resource);
-    }
-    map
 }
 
 fn changed(change: &ResourceDiff) -> ChangedResource {
@@ -189,16 +178,7 @@ fn target(
         execution,
         namespace: &key.namespace,
     };
-    // By the Bindings as the merge leaves them. What counts in the end is resolved when the node starts.
-    let found = resolve(&task, |key| match after.get(key).map(|resource| &resource.spec) {
-        // The generation is recorded with a claim, and decides nothing here.
-        Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
-        _ => None,
-    });
-    match found.resolution {
-        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target),
-        Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
-    }
+    bound_target(&task, after)
 }
 
 /// The graphs of plans that come, change or go.

@@ -1,16 +1,17 @@
 //! Tasks whose provider needs a gate, by `gates.require`, that their plan does not have before them: said before the merge, and
 //! not when the node would start.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::cli::desired::{ByKey, bound_target, by_key};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::graph::Topology;
 use crate::manifest::{self, codes};
-use crate::model::{ExecutionSpec, Kind, Name, NodeKind, Resource, ResourceKey, Spec};
-use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
+use crate::model::{BindingTarget, ExecutionSpec, Kind, Name, NodeKind, Resource, ResourceKey, Spec};
+use crate::plan::binding::TaskToBind;
 use crate::plan::required_gates::{RequiredGates, is_behind};
 
 /// Checks every plan as the declared Executions would run it, and as one that names no Binding would.
@@ -23,11 +24,7 @@ pub(crate) fn check(
     if required.is_empty() {
         return Vec::new();
     }
-    let mut by_key: HashMap<ResourceKey, &Resource> = HashMap::new();
-    for resource in resources {
-        // Of two declarations the first by path counts, as for references.
-        by_key.entry(resource.key()).or_insert(resource);
-    }
+    let by_key = by_key(resources);
     let mut found = BTreeSet::new();
     for resource in resources {
         match &resource.spec {
@@ -64,7 +61,7 @@ struct MissingGate {
 }
 
 impl MissingGate {
-    fn diagnostic(self, by_key: &HashMap<ResourceKey, &Resource>) -> Diagnostic {
+    fn diagnostic(self, by_key: &ByKey<'_>) -> Diagnostic {
         let Self { plan, node, id, gate, provider } = self;
         let source = by_key.get(&plan).map(|resource| resource.source.clone()).unwrap_or_default();
         let pointer = format!("/spec/graph/nodes/{node}");
@@ -77,7 +74,7 @@ impl MissingGate {
 }
 
 fn check_plan(
-    by_key: &HashMap<ResourceKey, &Resource>,
+    by_key: &ByKey<'_>,
     required: &RequiredGates,
     execution: &ExecutionSpec,
     namespace: &Name,
@@ -91,23 +88,12 @@ fn check_plan(
     let nodes = &spec.graph.nodes;
     for (ix, node) in nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Task) {
         let task = TaskToBind { node, plan, plan_labels: &resource.metadata.labels, execution, namespace };
-        let Some(provider) = provider(&task, by_key) else { continue };
+        let Some(BindingTarget { provider, .. }) = bound_target(&task, by_key) else { continue };
         for gate in required.of(&provider) {
             if !is_behind(gate, &plan.namespace, (&topology, nodes), ix, |_| true) {
                 let (id, gate, provider) = (node.id.to_string(), gate.to_owned(), provider.clone());
                 found.insert(MissingGate { plan: plan.clone(), node: ix, id, gate, provider });
             }
         }
-    }
-}
-
-fn provider(task: &TaskToBind<'_>, by_key: &HashMap<ResourceKey, &Resource>) -> Option<String> {
-    let found = resolve(task, |key| match by_key.get(key).map(|resource| &resource.spec) {
-        Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
-        _ => None,
-    });
-    match found.resolution {
-        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target.provider),
-        Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
     }
 }
