@@ -162,18 +162,16 @@ fn check_work_tree(
     let mut diagnostics = survey.unwrap_or_default().diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
     diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
-    // Only then is the whole of every resource needed, which a survey does not keep.
-    if !config.gates.require.is_empty() {
+    // Only for these is the whole of every resource needed, which a survey does not keep.
+    if arguments.base.is_some() || !config.gates.require.is_empty() {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
         let all = input::parse_all(&files, &config.limits).resources;
-        diagnostics.extend(desired::required_gates::check(&all, &config, text));
-    }
-    if let Some(base) = &arguments.base {
-        let files = input::read_work_tree(&workspace.repo, &root, &config)?;
-        let new = input::parse_all(&files, &config.limits);
         let texts = texts_of(files);
         let read = |path: &str| texts.get(path).cloned();
-        diagnostics.extend(moves_since(base, workspace, &new.resources, &config, read)?);
+        diagnostics.extend(desired::required_gates::check(&all, &config, read));
+        if let Some(base) = &arguments.base {
+            diagnostics.extend(moves_since(base, workspace, &all, &config, read)?);
+        }
     }
     Ok(ValidationInput { diagnostics, resources, texts: CheckedTexts::Tree(root), config })
 }
@@ -192,13 +190,12 @@ fn check_commit(
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
     diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
-    if !config.gates.require.is_empty() {
+    if arguments.base.is_some() || !config.gates.require.is_empty() {
         let all = desired::load(&workspace.repo, commit, &config)?.resources;
         diagnostics.extend(desired::required_gates::check(&all, &config, read));
-    }
-    if let Some(base) = &arguments.base {
-        let new = desired::load(&workspace.repo, commit, &config)?;
-        diagnostics.extend(moves_since(base, &workspace, &new.resources, &config, read)?);
+        if let Some(base) = &arguments.base {
+            diagnostics.extend(moves_since(base, &workspace, &all, &config, read)?);
+        }
     }
     let texts = CheckedTexts::Commit(workspace.repo, commit);
     Ok(ValidationInput { diagnostics, resources: facts.len(), texts, config })
