@@ -2,18 +2,18 @@
 //! authorised, checked and recorded as if it had been named alone.
 
 use super::resolve::{ResolvedGate, gate_in_force};
-use super::{CommandAnswer, source_of, undated};
+use super::{CommandAnswer, review, source_of, undated};
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{Permission, authorise, gates_of, refuse_author};
+use crate::cli::ci::authority::authorize::{Permission, authorise, gates_of};
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
-use crate::engine::{Decision, people_of};
+use crate::engine::people_of;
 use crate::github::{Account, Comment};
 use crate::markup::markdown;
-use crate::model::{ResourceKey, ReviewAction};
+use crate::model::ResourceKey;
 
 /// How many gates one comment decides: each is a commit of its own, and the job has to end.
 const MOST_GATES: usize = 50;
@@ -38,9 +38,9 @@ pub(super) fn run(
     for (execution, gate) in waiting.iter().take(MOST_GATES) {
         let chosen = gate_in_force(&view, &inventory, gate, Some(execution.clone()))?;
         let approval = OneApproval { chosen, author, words, source: &source };
-        match approve(&approval, &view, host, context)? {
+        match approve(execution, approval, &view, host, context)? {
             Ok(lines) => recorded.extend(lines),
-            Err(why) => refused.push(format!("* {}/{}: {}", execution.name, gate.name, markdown(&why, 300))),
+            Err(why) => refused.push(format!("* {}/{}: {}", execution.name, gate.name, why)),
         }
     }
     if let Some(more @ 1..) = waiting.len().checked_sub(MOST_GATES) {
@@ -63,41 +63,35 @@ struct OneApproval<'a> {
     source: &'a DecisionSource,
 }
 
-/// The lines about what was recorded; the inner error is why it was not.
+/// The lines about what was recorded; the inner error is why it was not, as Markdown.
 fn approve(
-    approval: &OneApproval<'_>,
+    execution: &ResourceKey,
+    approval: OneApproval<'_>,
     view: &PassView,
     host: &Host,
     context: &mut Context,
 ) -> Result<Result<Vec<String>, String>, CliError> {
-    let ResolvedGate { gate, spec, execution } = &approval.chosen;
-    let Some(execution) = execution else { return Ok(Err("no execution waits there".to_owned())) };
+    let OneApproval { chosen, author, words, source } = approval;
     let people = people_of(&view.tips().config);
     let permit = host.ask(|github, repo| {
-        authorise(github, repo, approval.author, Permission::Decide(spec.as_ref()), &people)
+        authorise(github, repo, author, Permission::Decide(chosen.spec.as_ref()), &people)
     })?;
     let permit = match permit {
         Ok(permit) => permit,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok(Err(markdown(&why, 300))),
     };
-    if let Some(why) = refuse_author(host, view, gate, Some(execution), &permit.login)? {
-        return Ok(Err(why));
-    }
-    let decision = Decision::Review {
-        gate: gate.clone(),
-        action: ReviewAction::Approve,
-        execution: Some(execution.clone()),
-        comment: approval.words.map(ToOwned::to_owned),
-        expect: None,
+    let decision = match review(chosen, true, (words, None), &permit, host, view)? {
+        Ok(decision) => decision,
+        Err(why) => return Ok(Err(why)),
     };
     // One comment counts once for one Execution (Invariant 11). Here it names all of them, so that each gets a source of its
     // own; a job that runs again finds the same ones.
-    let name = format!("{} for {}/{}", approval.source.name, execution.namespace, execution.name);
-    let source = DecisionSource { name, ..approval.source.clone() };
+    let name = format!("{} for {}/{}", source.name, execution.namespace, execution.name);
+    let source = DecisionSource { name, ..source.clone() };
     match record(&decision, &permit, &source, context) {
         Ok(lines) => Ok(Ok(lines)),
         // A gate that was decided meanwhile holds up none of the others.
-        Err(error) if error.exit() == Exit::No => Ok(Err(error.to_string())),
+        Err(error) if error.exit() == Exit::No => Ok(Err(markdown(&error.to_string(), 300))),
         Err(error) => Err(error),
     }
 }
