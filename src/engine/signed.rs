@@ -78,8 +78,17 @@ impl Branches {
     /// # Errors
     /// [`EngineError::CannotSign`] without a key; [`EngineError::NotSigner`] when it may not record this; Git.
     pub(super) fn sign(&self, config: &Config, commit: ObjectId) -> Result<ObjectId, EngineError> {
+        self.signed_by(config, commit).map(|(commit, _)| commit)
+    }
+
+    /// The same, with who signed it; nobody where that is not asked for.
+    fn signed_by(
+        &self,
+        config: &Config,
+        commit: ObjectId,
+    ) -> Result<(ObjectId, Option<SignedBy>), EngineError> {
         if config.trust.status.is_none() {
-            return Ok(commit);
+            return Ok((commit, None));
         }
         let signed = match self.repo().signed(commit) {
             Ok(signed) => signed,
@@ -88,24 +97,22 @@ impl Branches {
         };
         // Before anybody else sees it: a commit that everybody refuses would stop the branch.
         let made = self.repo().commit(signed)?;
-        match self.verdict(config, &made, None)? {
-            Ok(by) => debug!(%signed, by = by.name, "status commit signed"),
-            Err(why) => return Err(EngineError::NotSigner { why }),
+        match self.judged(config, &made)? {
+            Ok(by) => {
+                debug!(%signed, by = by.name, "status commit signed");
+                Ok((signed, Some(by)))
+            }
+            Err(why) => Err(EngineError::NotSigner { why }),
         }
-        Ok(signed)
     }
 
     /// The same, by a runner: for what only a runner may do and no comparison of trees shows.
     pub(super) fn sign_as_runner(&self, config: &Config, commit: ObjectId) -> Result<ObjectId, EngineError> {
-        let signed = self.sign(config, commit)?;
-        if config.trust.status.is_none() {
-            return Ok(signed);
-        }
-        match self.verdict(config, &self.repo().commit(signed)?, None)? {
-            Ok(by) if by.kind == SignerKind::Person => Err(EngineError::NotSigner {
+        match self.signed_by(config, commit)? {
+            (_, Some(by)) if by.kind == SignerKind::Person => Err(EngineError::NotSigner {
                 why: format!("{} is a person, and only a runner may do this", by.name),
             }),
-            _ => Ok(signed),
+            (signed, _) => Ok(signed),
         }
     }
 
@@ -138,15 +145,17 @@ impl Branches {
             if Some(commit.id) == last {
                 break;
             }
-            match self.verdict(config, &commit, Some(desired))? {
-                // What lies below was checked by that runner before it signed. It has to be listed now: with a key that was
-                // taken from the list, somebody could begin the branch anew, and a fresh clone has no memory of another one.
-                Ok(by) if by.kind == SignerKind::Runner => match self.judged(config, &commit)? {
-                    Ok(_) => break,
-                    Err(why) => return Err(refused(config, &commit, why)),
-                },
-                Ok(_) => {}
-                Err(why) => return Err(refused(config, &commit, why)),
+            let why = match self.judged(config, &commit)? {
+                // What lies below was checked by that runner before it signed.
+                Ok(by) if by.kind == SignerKind::Runner => break,
+                Ok(_) => continue,
+                Err(why) => why,
+            };
+            match self.judged_then(&commit, desired)? {
+                Some(by) if by.kind == SignerKind::Person => {}
+                // A runner has to be listed now: with a key that was taken from the list, somebody could begin the branch anew,
+                // and a fresh clone has no memory of another one.
+                _ => return Err(refused(config, &commit, why)),
             }
         }
         if last != Some(tip) {
@@ -193,7 +202,10 @@ impl Branches {
             if Some(commit.id) == since {
                 break;
             }
-            let by = self.verdict(&tips.config, &commit, Some(tips.desired.id))?;
+            let by = match self.judged(&tips.config, &commit)? {
+                Ok(by) => Ok(by),
+                Err(why) => self.judged_then(&commit, tips.desired.id)?.ok_or(why),
+            };
             let ends = takes_over(&commit) && by.as_ref().is_ok_and(|by| by.kind == SignerKind::Runner);
             found.push((commit, by));
             if ends {
@@ -203,35 +215,26 @@ impl Branches {
         Ok(Some(found))
     }
 
-    /// Who signed a commit. The signers are those of the configuration in force, else those of the desired commit that it names,
-    /// so that what was signed before a key was replaced still holds.
-    fn verdict(
-        &self,
-        config: &Config,
-        commit: &Commit,
-        desired: Option<ObjectId>,
-    ) -> Result<Result<SignedBy, String>, EngineError> {
-        let now = self.judged(config, commit)?;
-        let Some(desired) = desired.filter(|_| now.is_err()) else { return Ok(now) };
+    /// Who signed a commit that does not hold by the configuration in force: one of the signers of the desired commit that it
+    /// names, so that what was signed before a key was replaced still holds.
+    fn judged_then(&self, commit: &Commit, desired: ObjectId) -> Result<Option<SignedBy>, EngineError> {
         let repo = self.repo();
-        let Some(named) = named_by(commit).filter(|named| *named != desired) else { return Ok(now) };
+        let Some(named) = named_by(commit).filter(|named| *named != desired) else { return Ok(None) };
         let parent = commit.parents.first().map(|parent| repo.commit(*parent)).transpose()?;
         let before = parent.as_ref().and_then(named_by);
-        let follows = |old: ObjectId, new: ObjectId| -> Result<bool, EngineError> {
-            // What a shallow clone does not know is no.
-            Ok(old == new || matches!(repo.is_ancestor(old, new), Ok(Some(true))))
-        };
+        // What a shallow clone does not know is no.
+        let follows =
+            |old: ObjectId, new: ObjectId| old == new || matches!(repo.is_ancestor(old, new), Ok(Some(true)));
         // Never an older list than that of the parent: a key that was taken from the list would else come back by naming
         // an older commit.
-        let newer = before.map_or(Ok(true), |before| follows(before, named))?;
-        if !newer || !follows(named, desired)? {
-            return Ok(now);
+        if !before.is_none_or(|before| follows(before, named)) || !follows(named, desired) {
+            return Ok(None);
         }
-        let Ok(then) = self.read("", named) else { return Ok(now) };
-        let judged = self.judged(&then.config, commit)?;
-        Ok(judged.or(now))
+        let Ok(then) = self.read("", named) else { return Ok(None) };
+        Ok(self.judged(&then.config, commit)?.ok())
     }
 
+    /// Who signed a commit, by the signers of a configuration, or why it does not hold.
     fn judged(&self, config: &Config, commit: &Commit) -> Result<Result<SignedBy, String>, EngineError> {
         let signers = config.trust.status.iter().flat_map(|trust| &trust.signers);
         let all: Vec<(&String, &Signer, &str)> = signers
@@ -300,12 +303,8 @@ fn beyond(repo: &Repo, config: &Config, commit: &Commit, by: &str) -> Result<Opt
         if let Some(why) = beyond_decisions(by, old.as_ref(), new.as_ref(), &is_derived) {
             return Ok(Some(format!("in {key} {why}")));
         }
-        let accepted = |record: &Option<StatusRecord>| {
-            record
-                .as_ref()
-                .and_then(StatusRecord::execution)
-                .and_then(|it| it.extensions.pin_accepted.clone())
-        };
+        let accepted =
+            |record: &Option<StatusRecord>| record.as_ref().and_then(StatusRecord::pin_accepted).cloned();
         if accepted(&old) != accepted(&new) {
             pinned.remove(key);
         }

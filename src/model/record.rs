@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     API_VERSION, BindingStatus, CapabilityStatus, Condition, ExecutionStatus, GateStatus, GoalStatus, Kind,
-    PlanStatus, ResourceKey, ScheduleStatus, StatusMetadata,
+    PersonRequest, PlanStatus, ResourceKey, ScheduleStatus, StatusMetadata,
 };
 
 /// The recorded status of one resource.
@@ -90,6 +90,12 @@ impl StatusRecord {
             ResourceStatus::Execution(status) => Some(status),
             _ => None,
         }
+    }
+
+    /// Who accepted the pin of an Execution after the desired branch was rewritten.
+    #[must_use]
+    pub fn pin_accepted(&self) -> Option<&PersonRequest> {
+        self.execution()?.extensions.pin_accepted.as_ref()
     }
 }
 

@@ -32,9 +32,7 @@ pub(crate) fn beyond_decisions(
     }
     // A uid names what a review or an attempt belongs to. Only `accept-pin` gives an Execution another one.
     let old = old?;
-    let accepted =
-        |record: &StatusRecord| record.execution().and_then(|it| it.extensions.pin_accepted.clone());
-    let renamed = old.metadata.uid != new.metadata.uid && accepted(old) == accepted(new);
+    let renamed = old.metadata.uid != new.metadata.uid && old.pin_accepted() == new.pin_accepted();
     renamed.then(|| "the uid is another one".to_owned())
 }
 
