@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::context::PlanContext;
 use super::draft::{Dependency, RemoteWork};
@@ -18,24 +18,23 @@ const POLL_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     let suspended = context.draft.status.extensions.suspend.is_some();
     let first = context.phase(ix) == NodePhase::Pending;
-    let (config, interval) = match &node.external_ref {
+    let (form, asked, interval) = match &node.external_ref {
         Some(ExternalRef::Resource { resource_ref, .. }) => {
             // Relative to the plan, which holds the reference; the Execution may be of another namespace.
             let key = resource_ref.key(&context.compiled().plan_key.namespace);
             return plan_resource(context, node, key);
         }
-        Some(ExternalRef::Uri { uri, poll_interval }) => {
-            (json!({ "type": "uri", "url": uri }), poll_interval)
-        }
+        Some(ExternalRef::Uri { uri, poll_interval }) => ("uri", vec![("url", json!(uri))], poll_interval),
         Some(ExternalRef::Webhook { webhook_url, poll_interval }) => {
-            (json!({ "type": "webhook", "url": webhook_url }), poll_interval)
+            ("webhook", vec![("url", json!(webhook_url))], poll_interval)
         }
         Some(ExternalRef::PullRequest { number, head, repository, poll_interval }) => {
-            let asked = json!({ "number": number, "head": head, "repository": repository });
-            (on_host("pull-request", asked), poll_interval)
+            let asked =
+                vec![("number", json!(number)), ("head", json!(head)), ("repository", json!(repository))];
+            ("pull-request", asked, poll_interval)
         }
         Some(ExternalRef::Issue { number, repository, poll_interval }) => {
-            (on_host("issue", json!({ "number": number, "repository": repository })), poll_interval)
+            ("issue", vec![("number", json!(number)), ("repository", json!(repository))], poll_interval)
         }
         None => return cannot_poll(context, node),
     };
@@ -51,7 +50,10 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     // A node that was never polled is due at once: what it waits for may have happened long ago.
     let due = context.state(&node.id).and_then(|state| context.due(state)).unwrap_or(context.now);
     let interval = interval.as_ref().map_or(POLL_INTERVAL, crate::model::Duration::span);
-    let Value::Object(config) = config else { return cannot_poll(context, node) };
+    let settings = std::iter::once(("type", json!(form))).chain(asked);
+    // Settings that are `null` are no settings: the provider refuses a text that is none.
+    let settings = settings.filter(|(_, value)| !value.is_null());
+    let config = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     context.draft.polls.push(RemoteWork {
         node: ix,
         id: node.id.clone(),
@@ -62,16 +64,6 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         // No Binding decides here. The address is the plan's own, and was reviewed with it.
         target: BindingTarget { provider: "external".to_owned(), config },
     });
-}
-
-/// What the provider is given to look for on the Git host.
-fn on_host(form: &str, mut asked: Value) -> Value {
-    if let Some(fields) = asked.as_object_mut() {
-        // Settings that are `null` are no settings: the provider refuses a text that is none.
-        fields.retain(|_, value| !value.is_null());
-        fields.insert("type".to_owned(), json!(form));
-    }
-    asked
 }
 
 fn cannot_poll(context: &mut PlanContext<'_>, node: &Node) {
