@@ -4,31 +4,22 @@ use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexSet};
 
-/// What tokens of hosts and services look like. Each begins with a mark that its issuer chose so that scanners find it.
-const SHAPES: [&str; 9] = [
-    r"\bgh[pousr]_[A-Za-z0-9]{36}",
-    r"\bgithub_pat_[A-Za-z0-9_]{60}",
-    r"\bglpat-[A-Za-z0-9_-]{20}",
-    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    r"\bxox[abprs]-[A-Za-z0-9-]{20}",
-    r"\bsk-ant-[A-Za-z0-9_-]{20}",
-    r"\bAIza[0-9A-Za-z_-]{35}",
-    r"\bnpm_[A-Za-z0-9]{36}",
-    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----",
-];
-
-/// What may follow: the rest of a token that is longer than its shortest form, or the lines of a key, also in the form that
-/// they have inside a JSON string.
-const REST: [&str; 9] = [
-    "[A-Za-z0-9]{0,219}",
-    "[A-Za-z0-9_]{0,195}",
-    "[A-Za-z0-9_-]{0,235}",
-    "",
-    "[A-Za-z0-9-]{0,235}",
-    "[A-Za-z0-9_-]{0,235}",
-    "",
-    "",
-    r"[A-Za-z0-9+/=\s\\]*(?:-----END (?:[A-Z]+ )?PRIVATE KEY-----)?",
+/// What tokens of hosts and services look like, and what may follow: the rest of a token that is longer than its shortest form,
+/// or the lines of a key, also in the form that they have inside a JSON string. Each begins with a mark that its issuer chose so
+/// that scanners find it.
+const SHAPES: [(&str, &str); 9] = [
+    (r"\bgh[pousr]_[A-Za-z0-9]{36}", "[A-Za-z0-9]{0,219}"),
+    (r"\bgithub_pat_[A-Za-z0-9_]{60}", "[A-Za-z0-9_]{0,195}"),
+    (r"\bglpat-[A-Za-z0-9_-]{20}", "[A-Za-z0-9_-]{0,235}"),
+    (r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", ""),
+    (r"\bxox[abprs]-[A-Za-z0-9-]{20}", "[A-Za-z0-9-]{0,235}"),
+    (r"\bsk-ant-[A-Za-z0-9_-]{20}", "[A-Za-z0-9_-]{0,235}"),
+    (r"\bAIza[0-9A-Za-z_-]{35}", ""),
+    (r"\bnpm_[A-Za-z0-9]{36}", ""),
+    (
+        r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----",
+        r"[A-Za-z0-9+/=\s\\]*(?:-----END (?:[A-Z]+ )?PRIVATE KEY-----)?",
+    ),
 ];
 
 /// How much of the end of a stream is held back because a token may begin in it: a little more than the longest has.
@@ -64,11 +55,10 @@ const MARKS: [&[u8]; 17] = [
     b"npm_",
 ];
 
-static SET: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(SHAPES).ok());
+static SET: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(SHAPES.map(|(shape, _)| shape)).ok());
 
 static WHOLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let each: Vec<String> =
-        SHAPES.iter().zip(REST).map(|(shape, rest)| format!("(?:{shape}{rest})")).collect();
+    let each = SHAPES.map(|(shape, rest)| format!("(?:{shape}{rest})"));
     Regex::new(&format!("(?-u){}", each.join("|"))).ok()
 });
 
