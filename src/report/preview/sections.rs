@@ -199,15 +199,22 @@ fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
     list("Executions that would start", starts.iter().map(item).collect())
 }
 
+/// The first of some names, and how many more there are.
+fn first_of(names: &[String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(OPEN_ITEMS).map(|name| code(name, NAME)).collect();
+    if let Some(more @ 1..) = names.len().checked_sub(OPEN_ITEMS) {
+        shown.push(format!("{} more", grouped(more)));
+    }
+    shown.join(", ")
+}
+
 /// Who has to agree before it goes on, and how many of them.
 fn gate(gate: &PreviewGate) -> String {
-    let mut people: Vec<String> =
-        gate.reviewers.iter().take(OPEN_ITEMS).map(|name| code(name, NAME)).collect();
-    if let Some(more @ 1..) = gate.reviewers.len().checked_sub(OPEN_ITEMS) {
-        people.push(format!("{} more", grouped(more)));
-    }
     // A gate without reviewers is open to whoever may write, which a reader would not guess from an empty list.
-    let who = if people.is_empty() { "anyone with write access".to_owned() } else { people.join(", ") };
+    let who = match gate.reviewers.as_slice() {
+        [] => "anyone with write access".to_owned(),
+        reviewers => first_of(reviewers),
+    };
     let count = counted(gate.approvals as usize, "approval");
     format!("  * waits at {} for {count} by {who}\n", code(&gate.node, 63))
 }
@@ -216,24 +223,20 @@ fn gate(gate: &PreviewGate) -> String {
 /// and by nobody else.
 fn commands(start: &StartingExecution) -> PageSection {
     let item = |command: &PreviewCommand| {
-        let globs = |globs: &[String]| {
-            let mut shown: Vec<String> = globs.iter().take(OPEN_ITEMS).map(|glob| code(glob, NAME)).collect();
-            if let Some(more @ 1..) = globs.len().checked_sub(OPEN_ITEMS) {
-                shown.push(format!("{} more", grouped(more)));
+        let mut files = String::new();
+        if command.keeps_changes {
+            files.push_str("; may change ");
+            files.push_str(&if command.allow.is_empty() {
+                "any file".to_owned()
+            } else {
+                first_of(&command.allow)
+            });
+            if !command.deny.is_empty() {
+                files.push_str(&format!(" but not {}", first_of(&command.deny)));
             }
-            shown.join(", ")
-        };
-        let files = match (command.keeps_changes, command.allow.is_empty()) {
-            (false, _) => String::new(),
-            (true, true) => "; may change any file".to_owned(),
-            (true, false) => format!("; may change {}", globs(&command.allow)),
-        };
-        let except = match (command.keeps_changes, command.deny.is_empty()) {
-            (true, false) => format!(" but not {}", globs(&command.deny)),
-            _ => String::new(),
-        };
+        }
         let line = code(&command.command, SENTENCE);
-        format!("* {}: {line}{files}{except}\n", code(&command.node, 63))
+        format!("* {}: {line}{files}\n", code(&command.node, 63))
     };
     let title = format!("What <code>{}</code> would run", markdown(&start.execution, NAME));
     PageSection {
