@@ -71,6 +71,16 @@ impl RemoteUrl {
         }
     }
 
+    /// The directory, when it is one of this machine; relative when it was given so.
+    pub(super) fn local_path(&self) -> Option<String> {
+        let path = || match self.url.split_once("://") {
+            // Git decodes an address, and takes a path as it stands.
+            Some((_, path)) => decode(path),
+            None => self.url.clone(),
+        };
+        self.is_local().then(path)
+    }
+
     /// Whether it is a directory of this machine, as Git distinguishes them.
     pub(super) fn is_local(&self) -> bool {
         if let Some((scheme, _)) = self.url.split_once("://") {
@@ -184,6 +194,10 @@ mod tests {
         for local in ["/srv/a.git", "../a", "a", "file:///srv/a.git", "./a:b"] {
             assert_eq!(RemoteUrl::parse(local).protocols(), "file", "{local}");
         }
+        let path = |text: &str| RemoteUrl::parse(text).local_path();
+        assert_eq!(path("file:///srv/a%20b.git").as_deref(), Some("/srv/a b.git"));
+        assert_eq!(path("../a%20b").as_deref(), Some("../a%20b"));
+        assert_eq!(path("h:a"), None);
         for other in ["https://h/a", "git@h:a", "h:a", "ext::sh -c true", "fd::1"] {
             assert_eq!(RemoteUrl::parse(other).protocols(), "http:https:ssh:git", "{other}");
         }

@@ -120,3 +120,31 @@ fn a_repository_in_which_a_runner_was_killed_goes_on_by_itself() {
     check_history(&repository);
     check_trace(&repository, &["work"], &stage.trace("trace"));
 }
+
+/// The kill that hits the moment in which the status branch is locked: rare where it falls by chance, as above.
+#[test]
+fn a_lock_that_a_killed_runner_left_holds_up_no_clone_of_its_repository() {
+    let expected = undisturbed();
+    let stage = stage();
+    let repository = stage.environment.repo();
+    let branch = "refs/heads/planspec/status";
+    let note = repository.join(".git/planspec/references.lock");
+    let lock = repository.join(format!(".git/{branch}.lock"));
+    for file in [&note, &lock] {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    }
+    let clone = stage.clone_to(&format!("file://{}", repository.display()), "elsewhere");
+    std::fs::write(&note, branch).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    stage.reconcile_to_the_end(&clone);
+    assert_eq!(essence(&status_in(&repository, "work")), expected);
+    check_history(&repository);
+
+    // Somebody else's lock stays where it is, and is named with what to do.
+    std::fs::write(&note, "").unwrap();
+    std::fs::write(&lock, "").unwrap();
+    stage.commit("more.yaml", &yaml(&[execution("more", "work")]));
+    let outcome = stage.reconcile_in(&clone, &[]).exits(3);
+    assert!(outcome.stderr.contains("status.lock': File exists"), "{}", outcome.stderr);
+    assert!(lock.exists());
+}

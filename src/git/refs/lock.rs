@@ -15,6 +15,9 @@ use crate::git::{GitError, Repo, StopSignal};
 /// `packed-refs` after 1 s.
 pub(in crate::git) const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Our own lock around every reference transaction of this program.
+pub(super) const REFERENCES_LOCK: &str = "references.lock";
+
 /// How long a lock of a dead predecessor must stay unchanged before it is removed.
 // Longer than a live `git` process needs between making a lock file and renaming it into place.
 const SETTLED: Duration = Duration::from_millis(200);
@@ -137,6 +140,22 @@ impl OwnLock {
             tracing::warn!(lock = %path.display(), "removed a lock that a killed process left");
         }
         removed
+    }
+}
+
+impl Repo {
+    /// Removes Git's lock files of these references that a killed process of planspec left in this repository. For whoever
+    /// reaches it from another one: what moves references here looks for itself.
+    pub(in crate::git) fn remove_leftover_locks(&self, references: &[&str], stop: &StopSignal) {
+        let locked = |name: &&&str| lock_file(self, name).exists();
+        // Nothing is made in a repository that planspec never ran in: without a note no lock is ours.
+        if !self.cache_dir().join(REFERENCES_LOCK).exists() || !references.iter().any(|name| locked(&name)) {
+            return;
+        }
+        let Some(mut own) = OwnLock::take(self, REFERENCES_LOCK, PATIENCE, stop) else { return };
+        for name in references.iter().filter(locked) {
+            own.remove_leftover(name, &lock_file(self, name));
+        }
     }
 }
 

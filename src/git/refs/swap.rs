@@ -6,12 +6,9 @@ use std::time::Duration;
 use git2::{ErrorCode, Oid};
 
 use super::check_name;
-use super::lock::{OwnLock, PATIENCE, explain, lock_file};
+use super::lock::{OwnLock, PATIENCE, REFERENCES_LOCK, explain, lock_file};
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo, StopSignal};
-
-/// Our own lock around every reference transaction of this program.
-pub(super) const REFERENCES_LOCK: &str = "references.lock";
 
 /// The outcome of a compare-and-swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

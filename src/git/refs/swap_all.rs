@@ -4,8 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::check_name;
-use super::lock::{OwnLock, PATIENCE, explain, lock_file};
-use super::swap::REFERENCES_LOCK;
+use super::lock::{OwnLock, PATIENCE, REFERENCES_LOCK, explain, lock_file};
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo, StopSignal};
 
@@ -36,7 +35,14 @@ impl Repo {
         }
         input.push_str("prepare\ncommit\n");
         // The program, since libgit2 commits the references of a transaction in the order of a hash table.
-        let _own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE, &StopSignal::default());
+        let mut own = OwnLock::take(self, REFERENCES_LOCK, PATIENCE, &StopSignal::default());
+        if let Some(own) = &mut own {
+            for RefUpdate { reference, .. } in updates {
+                // What a process left that was killed while it moved this reference alone. The program leaves nothing: it
+                // outlives a planspec that is killed.
+                own.remove_leftover(reference, &lock_file(self, reference));
+            }
+        }
         let mut waited = Duration::ZERO;
         let mut pause = Duration::from_millis(2);
         loop {
@@ -98,5 +104,11 @@ mod tests {
         assert!(!repo.swap_refs(&stale, "test").unwrap());
         assert_eq!(repo.read_ref(kept).unwrap(), Some(one));
         assert!(repo.swap_refs(&[update("refs/heads/a b", None, one)], "test").is_err());
+        // Killed while it moved one of them alone: its note and Git's lock file stay.
+        let mut own = OwnLock::take(&repo, REFERENCES_LOCK, PATIENCE, &StopSignal::default()).unwrap();
+        own.note(status);
+        std::fs::write(lock_file(&repo, status), "").unwrap();
+        drop(own);
+        assert!(repo.swap_refs(&[update(status, Some(one), two)], "test").unwrap());
     }
 }

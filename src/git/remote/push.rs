@@ -103,6 +103,7 @@ impl Remote {
             {
                 return Ok(results);
             }
+            self.remove_leftover_locks(&references);
             match outage.wait(failure.error) {
                 Ok(()) => {}
                 Err(error) if left == 0 || is_final(&error) => return Err(error),
@@ -116,6 +117,16 @@ impl Remote {
                     pause *= 2;
                 }
             }
+        }
+    }
+
+    /// Removes what a process of planspec that was killed in the remote's own folder left locked. Such a folder is a remote and
+    /// somebody's place of work at once, as when a clone of it is made to try something.
+    fn remove_leftover_locks(&self, references: &[&str]) {
+        let Some(path) = self.address.local_path() else { return };
+        // Whatever is wrong with it, the next attempt to push says so.
+        if let Ok(remote) = Repo::open(&self.directory.join(path)) {
+            remote.remove_leftover_locks(references, &self.options.stop);
         }
     }
 
