@@ -278,32 +278,104 @@ pub struct TrustConfig {
     /// On the status branch; without it, nothing has to be signed there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusTrust>,
+    /// On the desired branch; without it, nothing has to be signed there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired: Option<DesiredTrust>,
+}
+
+impl TrustConfig {
+    /// The signers of both branches, each with the place of its list in the configuration.
+    pub fn signers(&self) -> impl Iterator<Item = (&'static str, usize, &Signer)> {
+        let status = self.status.iter().flat_map(|trust| trust.signers.iter().enumerate());
+        let desired = self.desired.iter().flat_map(|trust| trust.signers.iter().enumerate());
+        let status = status.map(|(index, signer)| ("/trust/status/signers", index, signer));
+        status.chain(desired.map(|(index, signer)| ("/trust/desired/signers", index, signer)))
+    }
+
+    /// The OpenPGP keys of both lists, whose files whoever reads a commit fills in.
+    pub fn openpgp_keys(&mut self) -> impl Iterator<Item = &mut OpenPgpKey> {
+        let status = self.status.iter_mut().flat_map(|trust| &mut trust.signers);
+        let desired = self.desired.iter_mut().flat_map(|trust| &mut trust.signers);
+        status.chain(desired).flat_map(|signer| &mut signer.keys).filter_map(|key| match key {
+            SignerKey::OpenPgp(key) => Some(key),
+            SignerKey::Ssh(_) => None,
+        })
+    }
 }
 
 /// Whose signatures count on the status branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StatusTrust {
-    /// Runners and people by name. The name of a person is the one that decisions are recorded under.
-    pub signers: BTreeMap<String, Signer>,
+    /// Runners and people, each name once.
+    pub signers: Vec<Signer>,
+}
+
+/// Whose signatures bring commits of the desired branch into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DesiredTrust {
+    /// Which commits have to be signed.
+    #[serde(default)]
+    pub mode: SignedCommits,
+    /// Who may sign, each name once.
+    pub signers: Vec<Signer>,
+}
+
+/// Which commits of the desired branch have to be signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignedCommits {
+    /// The newest, whenever a pass finds one.
+    #[default]
+    Head,
+    /// Each on the first-parent line since the one that was in force before.
+    All,
 }
 
 /// Somebody who signs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Signer {
-    /// What they may record.
-    pub kind: SignerKind,
-    /// Their SSH public keys, as in a file `id_ed25519.pub`.
-    pub keys: Vec<String>,
+    /// Their name; that of a person is the one that decisions are recorded under.
+    pub name: String,
+    /// What they may record on the status branch.
+    #[serde(default)]
+    pub role: SignerRole,
+    /// Their public keys.
+    pub keys: Vec<SignerKey>,
+}
+
+/// A public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SignerKey {
+    /// Of SSH, as in a file `id_ed25519.pub`.
+    Ssh(String),
+    /// Of OpenPGP.
+    OpenPgp(OpenPgpKey),
+}
+
+/// A public key of OpenPGP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenPgpKey {
+    /// The fingerprint of the primary key: 40 hexadecimal digits in capitals.
+    pub fingerprint: String,
+    /// The file in the repository that holds the key, armored.
+    pub file: String,
+    /// What the file holds, once it was read.
+    #[serde(skip)]
+    pub armored: String,
 }
 
 /// What a signer may record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SignerKind {
+pub enum SignerRole {
     /// Everything: it is a reconciler, which checks what it builds on before it signs.
     Runner,
     /// Decisions in their own name.
+    #[default]
     Person,
 }

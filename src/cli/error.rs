@@ -258,6 +258,10 @@ impl From<EngineError> for CliError {
             EngineError::NotSigned { .. } => Self::environment(chain(&error))
                 .hint("`planspec verify` says who signed what; put the branch back to a commit that holds")
                 .hint("if it is meant: `planspec reconcile --accept-status-history` with the key of a runner"),
+            EngineError::DesiredNotSigned { .. } => Self::environment(chain(&error)).hint(
+                "nothing was started; let one of the signers of `trust.desired`, as the commit in force before lists them, \
+                 put a signed commit on the branch",
+            ),
             EngineError::CannotSign { .. } | EngineError::NotSigner { .. } => Self::environment(chain(&error)).hint(
                 "a runner signs with the SSH key in PLANSPEC_SIGNING_KEY, a person as `gpg.format` and `user.signingkey` say; \
                  `trust.status` in .planspec.yaml lists their keys",

@@ -285,7 +285,7 @@ impl Branches {
         let desired = self.repo.commit(desired)?;
         // By tree path: a link of this name is refused, wherever it leads (Invariant 7).
         let config_blob = self.repo.file(desired.tree, CONFIG_FILE)?;
-        let (config, warnings) = manifest::read_config(|name| {
+        let (mut config, warnings) = manifest::read_config(|name| {
             let blob = self.repo.file(desired.tree, name)?;
             blob.map(|blob| self.repo.blob(blob, MAX_CONFIG_BYTES)).transpose()
         })?;
@@ -297,9 +297,25 @@ impl Branches {
             let message = format!("{place}{}{hint}", error.message);
             return Err(EngineError::Config { commit: desired.id.short(), message });
         }
+        for key in config.trust.openpgp_keys() {
+            key.armored = self.armored(&desired, &key.file)?;
+        }
         let remote = self.remote.is_some();
         let branch = branch.to_owned();
         Ok(BranchTips { branch, desired, status: None, config, config_blob, remote, warnings })
+    }
+
+    /// A public key that the configuration of a commit names by its file.
+    fn armored(&self, desired: &Commit, file: &str) -> Result<String, EngineError> {
+        let blob = self.repo.file(desired.tree, file)?;
+        let bytes = blob.map(|blob| self.repo.blob(blob, MAX_CONFIG_BYTES)).transpose()?;
+        // Not left out: a list that lost a signer in silence would refuse that signer's work with the wrong reason.
+        bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).ok_or_else(|| EngineError::Config {
+            commit: desired.id.short(),
+            message: format!(
+                "`trust` names the OpenPGP key `{file}`, which is not a text file of that commit"
+            ),
+        })
     }
 
     /// The tip of the status branch now. On a remote this costs a request.

@@ -71,6 +71,18 @@ pub enum EngineError {
         /// Why it does not hold.
         why: String,
     },
+    /// A commit of the desired branch is not signed by whom `trust.desired` lists.
+    #[error("the desired branch `{branch}` does not hold: commit {commit} ({subject}): {why}")]
+    DesiredNotSigned {
+        /// The branch.
+        branch: String,
+        /// The commit, short.
+        commit: String,
+        /// Its subject.
+        subject: String,
+        /// Why it does not hold.
+        why: String,
+    },
     /// `trust.status` asks for a signature, and there is none.
     #[error("the status commit has to be signed, and could not be: {detail}")]
     CannotSign {

@@ -7,6 +7,7 @@ mod clock;
 mod commit;
 mod decide;
 mod desired_branch;
+mod desired_trust;
 mod error;
 mod execution;
 mod gc;

@@ -9,8 +9,8 @@ use tracing::{debug, warn};
 use super::EngineError;
 use super::branches::{BranchTips, Branches};
 use super::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Signer, SignerKind};
-use crate::git::{Commit, CommitSignature, GitError, ObjectId, Repo};
+use crate::config::{Config, OpenPgpKey, Signer, SignerKey, SignerRole};
+use crate::git::{Commit, CommitSignature, GitError, ObjectId, PublicKey, Repo};
 use crate::manifest;
 use crate::model::{Digest, Kind, NodeId, NodeKind, ResourceKey, Spec, StatusRecord};
 use crate::record::{DESIRED_COMMIT, RUNNER, StatusPath, StatusTree};
@@ -28,7 +28,7 @@ pub struct SignedBy {
     /// The name in the configuration.
     pub name: String,
     /// What they may record.
-    pub kind: SignerKind,
+    pub role: SignerRole,
 }
 
 /// What is checked of a commit of the status branch.
@@ -40,27 +40,18 @@ struct SignedCommit<'a> {
 }
 
 /// The rule, given what is known of a commit: who signed it, or why it does not hold.
-fn judge(
-    commit: &SignedCommit<'_>,
-    signers: &[(&String, &Signer)],
-) -> Result<Result<SignedBy, String>, EngineError> {
-    let index = match commit.signature {
-        CommitSignature::Missing => return Ok(Err("it is not signed".to_owned())),
-        CommitSignature::Invalid => {
-            return Ok(Err("its signature is not for this commit, or cannot be checked here".to_owned()));
-        }
-        CommitSignature::Unknown(key) => return Ok(Err(format!("its key {key} is not listed"))),
-        CommitSignature::Known(index) => *index,
+fn judge(commit: &SignedCommit<'_>, signers: &[&Signer]) -> Result<Result<SignedBy, String>, EngineError> {
+    let signer = match signer_of(commit.signature, signers) {
+        Ok(signer) => signer,
+        Err(why) => return Ok(Err(why)),
     };
     // Nobody merges status branches: each commit is made on the one tip that its writer read (Invariant 3).
     if commit.parents > 1 {
         return Ok(Err("it is a merge".to_owned()));
     }
-    let Some((name, signer)) = signers.get(index) else {
-        return Ok(Err("its key is not listed".to_owned()));
-    };
-    let by = SignedBy { name: (*name).clone(), kind: signer.kind };
-    if signer.kind == SignerKind::Runner {
+    let name = &signer.name;
+    let by = SignedBy { name: name.clone(), role: signer.role };
+    if signer.role == SignerRole::Runner {
         return Ok(Ok(by));
     }
     if commit.parents == 0 {
@@ -70,6 +61,23 @@ fn judge(
         Some(why) => Err(format!("{name} may record only decisions in that name, and {why}")),
         None => Ok(by),
     })
+}
+
+/// Whose signature it is, or why it is nobody's.
+pub(super) fn signer_of<'a>(
+    signature: &CommitSignature,
+    signers: &[&'a Signer],
+) -> Result<&'a Signer, String> {
+    match signature {
+        CommitSignature::Missing => Err("it is not signed".to_owned()),
+        CommitSignature::Invalid => {
+            Err("its signature is not for this commit, or cannot be checked here".to_owned())
+        }
+        CommitSignature::Unknown(key) => Err(format!("its key {key} is not listed")),
+        CommitSignature::Known(index) => {
+            signers.get(*index).copied().ok_or_else(|| "its key is not listed".to_owned())
+        }
+    }
 }
 
 impl Branches {
@@ -109,7 +117,7 @@ impl Branches {
     /// The same, by a runner: for what only a runner may do and no comparison of trees shows.
     pub(super) fn sign_as_runner(&self, config: &Config, commit: ObjectId) -> Result<ObjectId, EngineError> {
         match self.signed_by(config, commit)? {
-            (_, Some(by)) if by.kind == SignerKind::Person => Err(EngineError::NotSigner {
+            (_, Some(by)) if by.role == SignerRole::Person => Err(EngineError::NotSigner {
                 why: format!("{} is a person, and only a runner may do this", by.name),
             }),
             (signed, _) => Ok(signed),
@@ -147,12 +155,12 @@ impl Branches {
             }
             let why = match self.judged(config, &commit)? {
                 // What lies below was checked by that runner before it signed.
-                Ok(by) if by.kind == SignerKind::Runner => break,
+                Ok(by) if by.role == SignerRole::Runner => break,
                 Ok(_) => continue,
                 Err(why) => why,
             };
             match self.judged_then(&commit, desired)? {
-                Some(by) if by.kind == SignerKind::Person => {}
+                Some(by) if by.role == SignerRole::Person => {}
                 // A runner has to be listed now: with a key that was taken from the list, somebody could begin the branch anew,
                 // and a fresh clone has no memory of another one.
                 _ => return Err(refused(config, &commit, why)),
@@ -206,7 +214,7 @@ impl Branches {
                 Ok(by) => Ok(by),
                 Err(why) => self.judged_then(&commit, tips.desired.id)?.ok_or(why),
             };
-            let ends = takes_over(&commit) && by.as_ref().is_ok_and(|by| by.kind == SignerKind::Runner);
+            let ends = takes_over(&commit) && by.as_ref().is_ok_and(|by| by.role == SignerRole::Runner);
             found.push((commit, by));
             if ends {
                 break;
@@ -237,18 +245,27 @@ impl Branches {
     /// Who signed a commit, by the signers of a configuration, or why it does not hold.
     fn judged(&self, config: &Config, commit: &Commit) -> Result<Result<SignedBy, String>, EngineError> {
         let signers = config.trust.status.iter().flat_map(|trust| &trust.signers);
-        let all: Vec<(&String, &Signer, &str)> = signers
-            .flat_map(|(name, signer)| signer.keys.iter().map(move |key| (name, signer, key.as_str())))
-            .collect();
-        let keys: Vec<&str> = all.iter().map(|(_, _, key)| *key).collect();
+        let (signers, keys) = keys_of(signers);
         let signatures = self.repo().signatures(&[commit.id], &keys)?;
         let missing = CommitSignature::Missing;
         let signature = signatures.first().unwrap_or(&missing);
         let beyond = |by: &str| beyond(self.repo(), config, commit, by);
         let facts = SignedCommit { signature, parents: commit.parents.len(), beyond: &beyond };
-        let signers: Vec<(&String, &Signer)> = all.iter().map(|(name, signer, _)| (*name, *signer)).collect();
         judge(&facts, &signers)
     }
+}
+
+/// The keys of signers, each with whose it is.
+pub(super) fn keys_of<'a>(
+    signers: impl Iterator<Item = &'a Signer>,
+) -> (Vec<&'a Signer>, Vec<PublicKey<'a>>) {
+    let key_of = |key: &'a SignerKey| match key {
+        SignerKey::Ssh(key) => PublicKey::Ssh(key),
+        SignerKey::OpenPgp(OpenPgpKey { fingerprint, armored, .. }) => {
+            PublicKey::OpenPgp { fingerprint, armored }
+        }
+    };
+    signers.flat_map(|signer| signer.keys.iter().map(move |key| (signer, key_of(key)))).unzip()
 }
 
 fn refused(config: &Config, commit: &Commit, why: String) -> EngineError {
@@ -257,7 +274,7 @@ fn refused(config: &Config, commit: &Commit, why: String) -> EngineError {
 }
 
 /// The desired commit that a status commit names.
-fn named_by(commit: &Commit) -> Option<ObjectId> {
+pub(super) fn named_by(commit: &Commit) -> Option<ObjectId> {
     commit.trailers().into_iter().find(|(name, _)| name == DESIRED_COMMIT)?.1.parse().ok()
 }
 

@@ -48,6 +48,7 @@ impl Branches {
             tips = self.newest_tips()?;
             lost = memory.lost(self.repo(), last, &tips.desired, tips.status)?;
         }
+        self.check_desired(&tips)?;
         let Some(lost) = lost else {
             let taken = self.take_over(&tips)?;
             if let Some(tip) = tips.status {
@@ -70,9 +71,9 @@ impl Branches {
         self.accepted(tips, commit)
     }
 
-    /// Puts the commit on the branch that takes its history as it is.
-    fn accepted(&self, tips: BranchTips, commit: ObjectId) -> Result<BranchTips, EngineError> {
-        match self.publish(&tips.config, tips.status, commit, "planspec: accept the status history")? {
+    /// Puts a commit on the branch that changes no record.
+    pub(super) fn accepted(&self, tips: BranchTips, commit: ObjectId) -> Result<BranchTips, EngineError> {
+        match self.publish(&tips.config, tips.status, commit, "planspec: status history")? {
             SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
             // Somebody was faster; what is there now is looked at anew.
             SwapResult::Moved(_) => self.tips(),

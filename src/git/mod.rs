@@ -22,7 +22,8 @@ pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{
-    Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange,
+    Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, PublicKey,
+    TreeChange,
 };
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
 pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};

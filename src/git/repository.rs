@@ -144,7 +144,9 @@ impl Repo {
         self
     }
 
-    pub(super) fn signing_key(&self) -> Option<&SigningKey> {
+    /// The key of this process.
+    #[must_use]
+    pub fn signing_key(&self) -> Option<&SigningKey> {
         self.signing_key.as_ref()
     }
 

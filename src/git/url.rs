@@ -123,24 +123,6 @@ pub(super) fn redact(text: &str) -> String {
     result
 }
 
-/// Base64 with padding, for an HTTP header.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| (group << 8) | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = usize::try_from((group >> (18 - 6 * place)) & 63).unwrap_or(0);
-            match DIGITS.get(digit) {
-                Some(digit) if place <= chunk.len() => text.push(char::from(*digit)),
-                _ => text.push('='),
-            }
-        }
-    }
-    text
-}
-
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -202,14 +184,5 @@ mod tests {
             assert_eq!(RemoteUrl::parse(other).protocols(), "http:https:ssh:git", "{other}");
         }
         assert_eq!(RemoteUrl::parse("codecommit::eu://a").protocols(), "http:https:ssh:git:codecommit");
-    }
-
-    #[test]
-    fn base64_is_padded() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("x:~~?", "eDp+fj8=")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! The configuration file `.planspec.yaml`: the same reading, schema and positions as for manifests.
 
+use std::collections::BTreeSet;
+
 use globset::Glob;
 use serde_json::Value;
 
@@ -7,7 +9,7 @@ use super::locate::SourceText;
 use super::problem::Problem;
 use super::read::{self, RawDocument, ReadError};
 use super::{codes, decode_text, document, rules, schema};
-use crate::config::{CONFIG_FILE, Config, Limits, MISNAMED_CONFIG_FILES};
+use crate::config::{CONFIG_FILE, Config, Limits, MISNAMED_CONFIG_FILES, SignerKey};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::JsonMap;
 
@@ -155,6 +157,7 @@ fn check(config: &Config, problems: &mut Vec<Problem>) {
         }
     }
     check_merge_targets(config, problems);
+    check_signers(config, problems);
     // Git keeps a reference as a file, so that a branch `a` leaves no room for `a/b`.
     if config.desired_branch.as_deref().is_some_and(|desired| overlaps(desired, &config.status_branch)) {
         let message =
@@ -184,6 +187,36 @@ fn check_merge_targets(config: &Config, problems: &mut Vec<Problem>) {
             continue;
         };
         problems.push(Problem::new(codes::BAD_FORMAT, pointer, why));
+    }
+}
+
+/// Of each list, a name stands for one signer and a key for one name: it would else be chance who has signed.
+fn check_signers(config: &Config, problems: &mut Vec<Problem>) {
+    if config.trust.desired.is_some() && config.trust.status.is_none() {
+        // What was in force before, whose list counts, is what the status branch says.
+        let message =
+            "needs `trust.status`: which commit was in force before is recorded on the status branch";
+        problems.push(Problem::new(codes::BAD_FORMAT, "/trust/desired", message));
+    }
+    let mut names = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    for (list, index, signer) in config.trust.signers() {
+        if !names.insert((list, signer.name.as_str())) {
+            let message =
+                format!("another signer is called `{}`; list all keys of one signer together", signer.name);
+            problems.push(Problem::new(codes::BAD_FORMAT, format!("{list}/{index}/name"), message));
+        }
+        for (place, key) in signer.keys.iter().enumerate() {
+            let key = match key {
+                // Without the comment, which is no part of the key.
+                SignerKey::Ssh(key) => key.split(' ').take(2).collect::<Vec<_>>().join(" "),
+                SignerKey::OpenPgp(key) => key.fingerprint.clone(),
+            };
+            if !keys.insert((list, key)) {
+                let pointer = format!("{list}/{index}/keys/{place}");
+                problems.push(Problem::new(codes::BAD_FORMAT, pointer, "this key is listed twice"));
+            }
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //! somebody who may push and has no key that counts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::decisions::{CONFIG, WORK, check_phases};
@@ -36,13 +37,49 @@ impl Signed {
         Some(stage)
     }
 
-    fn turn_on(&self) {
-        let key = |name| fs::read_to_string(self.key(name).with_extension("pub")).unwrap().trim().to_owned();
+    fn public(&self, name: &str) -> String {
+        fs::read_to_string(self.key(name).with_extension("pub")).unwrap().trim().to_owned()
+    }
+
+    /// The configuration in which status commits are signed.
+    fn config(&self) -> String {
         let mut config = format!("{CONFIG}\ntrust:\n  status:\n    signers:\n");
-        for (name, kind) in [("ci", "runner"), ("wendy", "person"), ("rosa", "person")] {
-            config.push_str(&format!("      {name}: {{kind: {kind}, keys: ['{}']}}\n", key(name)));
+        for (name, role) in [("ci", "runner"), ("wendy", "person"), ("rosa", "person")] {
+            config.push_str(&format!(
+                "      - {{name: {name}, role: {role}, keys: ['{}']}}\n",
+                self.public(name)
+            ));
         }
-        self.environment.commit_files(&[(".planspec.yaml", &config)], "Sign");
+        config
+    }
+
+    fn turn_on(&self) {
+        self.environment.commit_files(&[(".planspec.yaml", &self.config())], "Sign");
+    }
+
+    /// A commit on the desired branch, signed by somebody or by nobody.
+    fn push(&self, who: Option<&str>, files: &[(&str, &str)], message: &str) {
+        for (name, content) in files {
+            fs::write(self.environment.repo().join(name), content).unwrap();
+        }
+        self.git(&["add", "-A"]);
+        let mut arguments = vec!["commit", "-q", "-m", message];
+        arguments.extend(who.map(|_| "-S"));
+        self.person(who.unwrap_or("mallory"), Some("git"), &arguments).succeeds();
+    }
+
+    /// Nothing of the desired branch is taken in: by a pass, by a decision, by `verify`.
+    #[track_caller]
+    fn check_not_in_force(&self, why: &str) {
+        let before = self.git(&["rev-parse", STATUS]);
+        for outcome in
+            [self.runner(&["reconcile"]), self.person("wendy", None, &["suspend", "e", "-n", "team"])]
+        {
+            let outcome = outcome.exits(3);
+            assert!(outcome.stderr.contains("desired branch `main` does not hold"), "{outcome:?}");
+            assert!(outcome.stderr.contains(why), "{outcome:?}");
+        }
+        assert_eq!(self.git(&["rev-parse", STATUS]), before);
     }
 
     fn key(&self, name: &str) -> PathBuf {
@@ -283,4 +320,112 @@ fn what_gc_makes_is_signed_by_a_runner() {
     stage.runner(&["gc", "--older-than", "0s"]).succeeds();
     stage.runner(&["verify"]).succeeds();
     stage.runner(&["reconcile"]).succeeds();
+}
+
+#[test]
+fn what_nobody_listed_has_signed_does_not_come_into_force() {
+    let Some(stage) = Signed::new() else { return };
+    stage.runner(&["reconcile"]).succeeds();
+    let asks = |mode: &str| {
+        let signer = format!("      - {{name: wendy, keys: ['{}']}}\n", stage.public("wendy"));
+        format!("{}  desired:\n    mode: {mode}\n    signers:\n{signer}", stage.config())
+    };
+    // Whoever could merge until now turns it on; from here on a signature is needed.
+    stage.push(None, &[(".planspec.yaml", &asks("head"))], "Ask for signatures");
+    stage.runner(&["reconcile"]).succeeds();
+    let good = stage.git(&["rev-parse", "HEAD"]);
+    let back = || stage.git(&["reset", "-q", "--hard", &good]);
+
+    stage.push(None, &[("more", "")], "Unsigned");
+    stage.check_not_in_force("it is not signed");
+    back();
+    // Signed by somebody whom only the commit itself lists.
+    let own = asks("head").replace(&stage.public("wendy"), &stage.public("mallory"));
+    stage.push(Some("mallory"), &[(".planspec.yaml", &own)], "List myself");
+    stage.check_not_in_force("is not listed");
+    back();
+    // A list that is taken away counts as long as nobody on it agrees.
+    stage.push(None, &[(".planspec.yaml", CONFIG)], "Ask for nothing");
+    let refused = stage.runner(&["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("it is not signed"), "{refused:?}");
+    // Nor when the status branch is made to say that it was in force: this runner never signed that.
+    let tip = stage.git(&["rev-parse", STATUS]);
+    let forged = stage.git(&[
+        "commit-tree",
+        "-p",
+        &tip,
+        "-m",
+        &format!("x\n\nPlanspec-Desired-Commit: {}", stage.git(&["rev-parse", "HEAD"])),
+        &format!("{tip}^{{tree}}"),
+    ]);
+    stage.git(&["update-ref", STATUS_REF, &forged]);
+    let refused = stage.runner(&["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("desired branch `main` does not hold"), "{refused:?}");
+    stage.git(&["update-ref", STATUS_REF, &tip]);
+    back();
+
+    // On top of an unsigned commit, a signed one brings both into force with `head`, and neither with `all`.
+    stage.push(None, &[("more", "")], "Unsigned");
+    stage.push(Some("wendy"), &[(".planspec.yaml", &asks("all"))], "Ask for all signatures");
+    stage.runner(&["reconcile"]).succeeds();
+    stage.push(None, &[("again", "")], "Unsigned again");
+    stage.push(Some("wendy"), &[("signed", "")], "Signed");
+    stage.check_not_in_force("(Unsigned again): it is not signed");
+    stage.git(&["reset", "-q", "--hard", "HEAD~2"]);
+    stage.push(Some("wendy"), &[("signed", "")], "Signed");
+    stage.runner(&["reconcile"]).succeeds();
+    let verified = stage.runner(&["verify", "-o", "json"]).succeeds().json();
+    let subjects: Vec<&str> = verified["desired"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|commit| commit["subject"].as_str().unwrap())
+        .collect();
+    assert_eq!(subjects, ["Signed", "Ask for all signatures"]);
+}
+
+#[test]
+fn a_person_signs_with_openpgp() {
+    let Some(stage) = Signed::unsigned() else { return };
+    let home = stage.environment.root().join("gnupg");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let gpg = |arguments: &[&str]| {
+        let mut command = Command::new("gpg");
+        command.env("GNUPGHOME", &home).args(["--batch", "--quiet", "--passphrase", ""]).args(arguments);
+        command
+    };
+    let user = "wendy <wendy@example.com>";
+    if skip::unless_found(skip::program(&mut gpg(&["--quick-gen-key", user, "ed25519", "sign"]), "gnupg"))
+        .is_none()
+    {
+        return;
+    }
+    let armored = Signed::finish(gpg(&["--armor", "--export", "wendy"])).succeeds().stdout;
+    let listed = Signed::finish(gpg(&["--with-colons", "--list-keys"])).succeeds().stdout;
+    let fingerprint =
+        listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':').to_owned();
+    let config = stage.config().replace(
+        &format!("'{}'", stage.public("wendy")),
+        &format!("{{fingerprint: {fingerprint}, file: keys/wendy.asc}}"),
+    );
+    let files = [(".planspec.yaml", config.as_str()), ("keys/wendy.asc", &armored)];
+    stage.environment.commit_files(&files, "Sign");
+    stage.runner(&["reconcile"]).succeeds();
+    let decide = |home: &Path| {
+        let mut command = stage.environment.planspec_command(&stage.environment.repo());
+        command.args(["approve", "look"]).env("GNUPGHOME", home);
+        command.env("GIT_AUTHOR_NAME", "wendy").env("GIT_AUTHOR_EMAIL", "wendy@example.com");
+        command.env("GIT_CONFIG_COUNT", "1");
+        command.env("GIT_CONFIG_KEY_0", "user.signingkey").env("GIT_CONFIG_VALUE_0", &fingerprint);
+        Signed::finish(command)
+    };
+    decide(&home).succeeds();
+    let verified = stage.runner(&["verify"]).succeeds();
+    assert!(verified.stdout.contains("wendy (person)"), "{verified:?}");
+    // Without the private key nothing is recorded in that name.
+    let refused = decide(stage.environment.root()).exits(3);
+    assert!(refused.stderr.contains("could not be"), "{refused:?}");
+    // gpg leaves a process that keeps the key; it ends with its folder, and at once when it is asked to.
+    let _ = Command::new("gpgconf").env("GNUPGHOME", &home).args(["--kill", "all"]).output();
 }

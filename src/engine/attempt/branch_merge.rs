@@ -176,13 +176,18 @@ impl OrderedMerge {
         };
         // With the attributes of the branch, as `git merge` on it would take them.
         let merge = cache.merge_as([tip, work], base, tip, &commit)?;
-        match &merge {
-            ResultMerge::Commit(merge) => cache.export(*merge, &[tip, work], repo)?,
+        match merge {
+            ResultMerge::Commit(merge) => {
+                cache.export(merge, &[tip, work], repo)?;
+                // Where `trust.desired` asks for signatures, nobody else would sign what a runner puts on the branch.
+                let signed = repo.signing_key().map(|_| repo.signed(merge)).transpose()?;
+                Ok(ResultMerge::Commit(signed.unwrap_or(merge)))
+            }
             ResultMerge::Conflicts(files) => {
                 info!(branch, %tip, %work, ?files, "the work conflicts with a branch");
+                Ok(ResultMerge::Conflicts(files))
             }
         }
-        Ok(merge)
     }
 
     fn publish(

@@ -85,7 +85,7 @@ fn jobs_of(config: &Config, options: &ReconcileOptions) -> usize {
 impl<'a> Driver<'a> {
     fn begin(inputs: ReconcileInputs<'a>, options: ReconcileOptions) -> Result<Self, EngineError> {
         let ReconcileInputs { branches, mut index, registry, clock, stop, mut sink } = inputs;
-        let tips = branches.tips()?;
+        let tips = branches.tips_in_force()?;
         // The loop has a handle of its own: libgit2 lets one thread at a time use one, and publishing and
         // asking a remote happen on other threads.
         let repo = branches.repo().reopen()?;

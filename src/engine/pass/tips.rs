@@ -64,11 +64,11 @@ impl TipReader {
         let tips = if self.is_remote() {
             // The thread needs a handle of its own, since this one may be used meanwhile.
             let branches = self.branches.reopen()?;
-            tokio::task::spawn_blocking(move || branches.tips())
+            tokio::task::spawn_blocking(move || branches.tips_in_force())
                 .await
                 .map_err(|_| EngineError::WorkerLost)??
         } else {
-            self.branches.tips()?
+            self.branches.tips_in_force()?
         };
         // Not after a failure, which leaves the tips as old as they are.
         self.read_at = asked_at;

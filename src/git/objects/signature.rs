@@ -2,11 +2,29 @@
 //! are handed to it, so that no configuration of a machine decides whom to believe.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo, SigningKey};
+
+/// A public key that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicKey<'a> {
+    /// Of SSH, as in a file `id_ed25519.pub`.
+    Ssh(&'a str),
+    /// Of OpenPGP: the fingerprint of the primary key, and the armored key.
+    OpenPgp {
+        /// 40 hexadecimal digits in capitals.
+        fingerprint: &'a str,
+        /// The text of the key.
+        armored: &'a str,
+    },
+}
 
 /// What is known of the signature of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,30 +93,48 @@ impl Repo {
     ///
     /// # Errors
     /// When Git cannot be run, or a commit cannot be read.
-    pub fn signatures(&self, commits: &[ObjectId], keys: &[&str]) -> Result<Vec<CommitSignature>, GitError> {
-        let mut allowed = tempfile::NamedTempFile::new()
-            .map_err(|source| no_file(source, PathBuf::from("a temporary file")))?;
+    pub fn signatures(
+        &self,
+        commits: &[ObjectId],
+        keys: &[PublicKey<'_>],
+    ) -> Result<Vec<CommitSignature>, GitError> {
+        let folder = tempfile::tempdir().map_err(|source| no_file(source, std::env::temp_dir()))?;
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).map_err(|source| no_file(source, path.clone())).map(|()| path)
+        };
+        let mut allowed = String::new();
+        let mut ring = Vec::new();
         for (index, key) in keys.iter().enumerate() {
-            // By number: names of a configuration may hold what is a pattern or a separator in this file.
-            writeln!(allowed, "key-{index} namespaces=\"git\" {key}")
-                .map_err(|source| no_file(source, allowed.path().to_owned()))?;
+            match key {
+                // By number: names of a configuration may hold what is a pattern or a separator in this file.
+                PublicKey::Ssh(key) => allowed.push_str(&format!("key-{index} namespaces=\"git\" {key}\n")),
+                PublicKey::OpenPgp { armored, .. } => ring.extend(packets(armored)),
+            }
         }
         let mut file = OsString::from("gpg.ssh.allowedSignersFile=");
-        file.push(allowed.path());
-        // SSH alone: an OpenPGP key of this machine's keyring may carry any name, also that of a signer.
+        file.push(write("allowed-signers", allowed.as_bytes())?);
         let mut settings: Vec<OsString> = vec!["-c".into(), file];
-        for setting in ["gpg.program=false", "gpg.openpgp.program=false", "gpg.x509.program=false"] {
-            settings.extend(["-c".into(), setting.into()]);
+        // Without a key of its own it is not even started. With one, it knows no other: a key of this machine's keyring may
+        // carry any name, also that of a signer.
+        let gpg = if ring.is_empty() { "false" } else { "gpg" };
+        for setting in ["gpg.program=", "gpg.openpgp.program="] {
+            settings.extend(["-c".into(), format!("{setting}{gpg}").into()]);
         }
+        settings.extend(["-c".into(), "gpg.x509.program=false".into()]);
+        let ring = write("keys.gpg", &ring)?;
+        let home = format!("no-default-keyring\nkeyring {}\ntrust-model always\n", ring.display());
+        write("gpg.conf", home.as_bytes())?;
         let ids = commits.iter().map(|commit| format!("{commit}\n")).collect::<String>();
         let output = GitCommand::new(self.place(), &settings)
             // A replacement would be checked in place of the commit that is named.
             .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GNUPGHOME", folder.path())
             .args([
                 "log",
                 "--no-walk=unsorted",
                 "--no-show-signature",
-                "--format=%H%x09%G?%x09%GF%x09%GS",
+                "--format=%H%x09%G?%x09%GF%x09%GP%x09%GS",
                 "--stdin",
             ])
             .input(ids.into_bytes())
@@ -107,7 +143,8 @@ impl Repo {
             return Err(GitError::Program { doing: "check signatures", detail: output.stderr });
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let found: Vec<(String, CommitSignature)> = text.lines().map(signature_of).collect();
+        let found: Vec<(String, CommitSignature)> =
+            text.lines().map(|line| signature_of(line, keys)).collect();
         let of = |commit: &ObjectId| {
             let id = commit.to_string();
             found.iter().find(|(found, _)| *found == id).map(|(_, signature)| signature.clone())
@@ -121,21 +158,42 @@ impl Repo {
     }
 }
 
-/// Reads a line `COMMIT STATE FINGERPRINT SIGNER`, separated by tabs.
-fn signature_of(line: &str) -> (String, CommitSignature) {
+/// Reads a line `COMMIT STATE FINGERPRINT PRIMARY SIGNER`, separated by tabs.
+fn signature_of(line: &str, keys: &[PublicKey<'_>]) -> (String, CommitSignature) {
     let mut fields = line.split('\t');
-    let commit = fields.next().unwrap_or_default().to_owned();
-    let state = fields.next().unwrap_or_default();
-    let key = fields.next().unwrap_or_default();
-    let signer =
-        fields.next().and_then(|name| name.strip_prefix("key-")).and_then(|index| index.parse().ok());
-    let signature = match (state, signer) {
+    let mut next = || fields.next().unwrap_or_default();
+    let (commit, state, key, primary, signer) = (next(), next(), next(), next(), next());
+    let ssh = || signer.strip_prefix("key-")?.parse().ok();
+    let openpgp = || {
+        let is_it = |key: &PublicKey<'_>| matches!(key, PublicKey::OpenPgp { fingerprint, .. } if *fingerprint == primary);
+        keys.iter().position(is_it)
+    };
+    // The user id of an OpenPGP key is whatever its owner wrote, so it may read as the number of an SSH key.
+    let known = if primary.is_empty() { ssh() } else { openpgp() };
+    let signature = match (state, known) {
+        // `U`: valid, and the program knows nothing of its owner. The list of keys that count does.
         ("G", Some(index)) => CommitSignature::Known(index),
+        ("U", Some(index)) if !primary.is_empty() => CommitSignature::Known(index),
         ("G" | "U", _) => CommitSignature::Unknown(key.to_owned()),
         ("N", _) => CommitSignature::Missing,
         _ => CommitSignature::Invalid,
     };
-    (commit, signature)
+    (commit.to_owned(), signature)
+}
+
+/// The packets of armored OpenPGP keys (RFC 9580, section 6): a keyring that the program reads without importing anything.
+fn packets(armored: &str) -> Vec<u8> {
+    let mut packets = Vec::new();
+    for block in armored.replace('\r', "").split("-----BEGIN PGP PUBLIC KEY BLOCK-----\n").skip(1) {
+        // Headers end with an empty line; the checksum is a line that begins with `=`.
+        let body = block
+            .split_once("\n\n")
+            .map_or(block, |(headers, body)| if headers.contains("-----") { block } else { body });
+        let lines = body.lines().take_while(|line| !line.starts_with(['=', '-']));
+        let digits: String = lines.map(str::trim).collect();
+        packets.extend(STANDARD.decode(digits).unwrap_or_default());
+    }
+    packets
 }
 
 fn no_file(source: std::io::Error, path: PathBuf) -> GitError {

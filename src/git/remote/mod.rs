@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::command::{GitCommand, GitOutput};
 use super::error::printable;
 use super::refs::check_name;
-use super::url::{RemoteUrl, base64, redact};
+use super::url::{RemoteUrl, redact};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::line_history::LineDepth;
@@ -304,7 +306,7 @@ impl Remote {
         let mut settings: Vec<OsString> = Vec::new();
         let mut environment = Vec::new();
         if let Some(origin) = self.address.origin() {
-            let basic = |pair: &String| format!("Authorization: Basic {}", base64(pair.as_bytes()));
+            let basic = |pair: &String| format!("Authorization: Basic {}", STANDARD.encode(pair));
             let given = self.options.authorization.as_ref().map(|value| format!("Authorization: {value}"));
             // What the environment gives goes before what the address holds: in CI it is the token of this job.
             if let Some(header) = given.or_else(|| self.address.credentials.as_ref().map(basic)) {

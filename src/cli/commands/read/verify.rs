@@ -1,4 +1,4 @@
-//! `planspec verify`: who signed what on the status branch, and whether it holds.
+//! `planspec verify`: who signed what on the status branch and the desired branch, and whether it holds.
 
 use clap::Args;
 use serde_json::json;
@@ -7,13 +7,13 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
-use crate::config::SignerKind;
+use crate::config::SignerRole;
 use crate::engine::VerifiedCommit;
 use crate::report::text;
 
-/// Check the signatures of the status branch: who recorded what, and the first commit that does not hold
+/// Check signatures: who recorded what, who brought what into force, and the first commit that does not hold
 ///
-/// Asked for by `trust.status` of .planspec.yaml. Exit code 0: every commit holds; 1: one does not, or nothing has
+/// Asked for by `trust.status` and `trust.desired` of .planspec.yaml. Exit code 0: every commit holds; 1: one does not, or nothing has
 /// to be signed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,35 +34,43 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<
         return Err(CliError::no("nothing has to be signed: .planspec.yaml has no `trust.status`")
             .hint("docs/signing.md shows how to set it up"));
     };
+    let desired = branches.verify_desired(since)?;
     // The oldest: everything above it stands on it.
-    let first = commits.iter().rev().find(|(_, by)| by.is_err());
+    let first = commits.iter().rev().chain(desired.iter().rev()).find(|(_, by)| by.is_err());
     if context.options.format()? == OutputFormat::Json {
-        let listed: Vec<_> = commits.iter().map(listed).collect();
         context.out.json(&json!({
             "holds": first.is_none(),
             "firstBroken": first.map(|(commit, _)| commit.id.to_string()),
-            "commits": listed,
+            "commits": commits.iter().map(listed).collect::<Vec<_>>(),
+            "desired": desired.iter().map(listed).collect::<Vec<_>>(),
         }))?;
         return Ok(if first.is_none() { Exit::Done } else { Exit::No });
     }
     for (commit, by) in &commits {
         let who = match by {
-            Ok(by) => format!("{} ({})", by.name, word(by.kind)),
+            Ok(by) => format!("{} ({})", by.name, word(by.role)),
             Err(why) => format!("REFUSED: {why}"),
         };
         context.out.line(text::line(&format!("{}  {who}  {}", commit.id.short(), commit.subject())))?;
     }
-    match first {
-        None => {
-            context.out.note(format!("{} commits hold", commits.len()))?;
-            Ok(Exit::Done)
-        }
-        Some((commit, by)) => {
-            let why = by.as_ref().err().map(String::as_str).unwrap_or_default();
-            let line = format!("the first commit that does not hold is {}: {why}", commit.id.short());
-            Err(CliError::no(line).hint("put the branch back to its parent, or let a runner take it over with `planspec reconcile --accept-status-history`"))
-        }
+    for (commit, by) in &desired {
+        let who = match by {
+            Ok(by) => format!("{}, brought into force", by.name),
+            Err(why) => format!("REFUSED: {why}"),
+        };
+        context.out.line(text::line(&format!("{}  {who}  {}", commit.id.short(), commit.subject())))?;
     }
+    let Some((commit, by)) = first else {
+        context.out.note(format!("{} commits hold", commits.len() + desired.len()))?;
+        return Ok(Exit::Done);
+    };
+    let why = by.as_ref().err().map(String::as_str).unwrap_or_default();
+    let error = CliError::no(format!("the first commit that does not hold is {}: {why}", commit.id.short()));
+    Err(if desired.iter().any(|(other, _)| other.id == commit.id) {
+        error.hint("let one of the signers of `trust.desired` put a signed commit on the desired branch")
+    } else {
+        error.hint("put the branch back to its parent, or let a runner take it over with `planspec reconcile --accept-status-history`")
+    })
 }
 
 /// A commit for programs.
@@ -71,14 +79,14 @@ fn listed((commit, by): &VerifiedCommit) -> serde_json::Value {
         "commit": commit.id.to_string(),
         "subject": commit.subject(),
         "signer": by.as_ref().ok().map(|by| &by.name),
-        "kind": by.as_ref().ok().map(|by| word(by.kind)),
+        "role": by.as_ref().ok().map(|by| word(by.role)),
         "refused": by.as_ref().err(),
     })
 }
 
-fn word(kind: SignerKind) -> &'static str {
-    match kind {
-        SignerKind::Runner => "runner",
-        SignerKind::Person => "person",
+fn word(role: SignerRole) -> &'static str {
+    match role {
+        SignerRole::Runner => "runner",
+        SignerRole::Person => "person",
     }
 }

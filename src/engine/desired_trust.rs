@@ -1,0 +1,189 @@
+//! Signatures of the desired branch, where `trust.desired` asks for them: a commit that holds manifests or configuration comes
+//! into force only when somebody has signed it whom the commit in force before it lists.
+
+use tracing::{debug, info};
+
+use super::EngineError;
+use super::branches::{BranchTips, Branches};
+use super::clock::{Clock as _, SystemClock};
+use super::signed::{SignedBy, VerifiedCommit, keys_of, named_by, signer_of};
+use crate::config::{DesiredTrust, SignedCommits};
+use crate::git::{Commit, CommitSignature, GitError, ObjectId};
+use crate::record::{DESIRED_COMMIT, RUNNER};
+
+/// How many status commits are read for the desired commit that was in force before. Each commit of a runner names one; those
+/// of people between two passes may not.
+const SEARCHED: usize = 1_000;
+
+/// How many signatures are checked at once: mostly the first is the one that is looked for, and each takes milliseconds.
+const BATCH: usize = 32;
+
+impl Branches {
+    /// Refuses a desired commit that is not signed as the one in force before it asks. The list of the commit itself counts
+    /// only where nothing was in force before: whoever pushes could else bring a list along.
+    ///
+    /// # Errors
+    /// [`EngineError::DesiredNotSigned`]; Git.
+    pub(super) fn check_desired(&self, tips: &BranchTips) -> Result<(), EngineError> {
+        let unsigned = |commit: &Commit, why: String| EngineError::DesiredNotSigned {
+            branch: tips.branch.clone(),
+            commit: commit.id.short(),
+            subject: commit.subject().to_owned(),
+            why,
+        };
+        let before = self.in_force(tips.status)?;
+        if before == Some(tips.desired.id) {
+            return Ok(());
+        }
+        let before = match before {
+            None => None,
+            Some(id) => match self.read(&tips.branch, id) {
+                Ok(before) => Some(before),
+                // Nothing asks for signatures as far as can be known here, and a clone that is too shallow to know is nothing
+                // that a pusher decides. What does ask says so below.
+                Err(error) if tips.config.trust.desired.is_none() => {
+                    debug!(%error, %id, "the desired commit that was in force before cannot be read");
+                    None
+                }
+                Err(error) => {
+                    let why =
+                        format!("{}, which was in force before it, cannot be read here: {error}", id.short());
+                    return Err(unsigned(&tips.desired, why));
+                }
+            },
+        };
+        let config = before.as_ref().map_or(&tips.config, |before| &before.config);
+        let Some(trust) = &config.trust.desired else { return Ok(()) };
+        let before = before.as_ref().map(|before| before.desired.id);
+        for (commit, by) in self.signed_since(trust, &tips.desired, before)? {
+            match by {
+                Ok(by) => debug!(commit = %commit.id, by = by.name, "desired commit is signed"),
+                Err(why) => return Err(unsigned(&commit, why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest commits, for a pass. Where signatures are asked for, the status branch names each desired commit as it comes into
+    /// force, even if nothing else changes by it: a list of signers would else count only once some work is recorded.
+    ///
+    /// # Errors
+    /// As [`Self::tips`]; Git.
+    pub(super) fn tips_in_force(&self) -> Result<BranchTips, EngineError> {
+        let tips = self.tips()?;
+        let (Some(_), Some(tip)) = (self.repo().signing_key(), tips.status) else { return Ok(tips) };
+        let before = self.in_force(Some(tip))?.filter(|before| *before != tips.desired.id);
+        let Some(before) = before else { return Ok(tips) };
+        let asked = self.read(&tips.branch, before).is_ok_and(|before| before.config.trust.desired.is_some());
+        if !asked && tips.config.trust.desired.is_none() {
+            return Ok(tips);
+        }
+        let by = self.repo().runner_identity();
+        let desired = tips.desired.id;
+        let message = format!(
+            "{} brought into force\n\n{DESIRED_COMMIT}: {desired}\n{RUNNER}: {}\n",
+            desired.short(),
+            by.email
+        );
+        let tree = self.repo().commit(tip)?.tree;
+        let commit = self.repo().write_commit(tree, &[tip], &message, &by, SystemClock.now())?;
+        info!(%desired, %before, "the desired commit is signed and comes into force");
+        let signed = self.sign_as_runner(&tips.config, commit)?;
+        self.accepted(tips, signed)
+    }
+
+    /// Who signed what came into force while signatures were asked for, or why it does not hold; newest first. By what the status
+    /// branch names, so that each commit is judged by the list of the one before it.
+    ///
+    /// # Errors
+    /// Git; an invalid configuration.
+    pub fn verify_desired(&self, since: Option<ObjectId>) -> Result<Vec<VerifiedCommit>, EngineError> {
+        let tips = self.newest_tips()?;
+        let mut named: Vec<ObjectId> = vec![tips.desired.id];
+        for commit in tips.status.into_iter().flat_map(|tip| self.repo().log(tip)) {
+            let commit = commit?;
+            if Some(commit.id) == since {
+                break;
+            }
+            named.extend(named_by(&commit).filter(|id| named.last() != Some(id)));
+        }
+        let mut found = Vec::new();
+        for pair in named.windows(2) {
+            let &[after, before] = pair else { continue };
+            let after = self.repo().commit(after)?;
+            if let Some(trust) = self.read(&tips.branch, before)?.config.trust.desired {
+                found.extend(self.signed_since(&trust, &after, Some(before))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The desired commit that was in force last, by the newest status commit that this runner signed itself: whoever may push
+    /// both branches writes any other. Whoever has no key of a runner starts nothing, and takes the status branch's word.
+    fn in_force(&self, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
+        let Some(tip) = status else { return Ok(None) };
+        if let Some(own) = self.own_key(tip)? {
+            let commits: Vec<Commit> = self.repo().log(tip).take(SEARCHED).collect::<Result<_, _>>()?;
+            for batch in commits.chunks(BATCH) {
+                let ids: Vec<ObjectId> = batch.iter().map(|commit| commit.id).collect();
+                let signatures = self.repo().signatures(&ids, &[])?;
+                let mine = signatures.iter().position(|signature| *signature == own);
+                if let Some(named) = mine.and_then(|index| batch.get(index)).and_then(named_by) {
+                    return Ok(Some(named));
+                }
+            }
+            // A new key: as for a new runner, there is nothing that it has vouched for.
+            debug!("no status commit is signed with this runner's key yet");
+        }
+        for commit in self.repo().log(tip).take(SEARCHED) {
+            if let Some(named) = named_by(&commit?) {
+                return Ok(Some(named));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The signature of this runner's own key, as it shows where no key is listed; tried on a commit that goes nowhere.
+    fn own_key(&self, like: ObjectId) -> Result<Option<CommitSignature>, EngineError> {
+        let repo = self.repo();
+        if repo.signing_key().is_none() {
+            return Ok(None);
+        }
+        let like = repo.commit(like)?;
+        let by = repo.runner_identity();
+        let trial = repo.write_commit(like.tree, &[like.id], "trial", &by, like.committer_time)?;
+        let signed = match repo.signed(trial) {
+            Ok(signed) => signed,
+            Err(GitError::Signing { detail }) => return Err(EngineError::CannotSign { detail }),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(repo.signatures(&[signed], &[])?.into_iter().next())
+    }
+
+    /// The commits whose signatures are asked for, newest first, with who signed each or why it does not hold.
+    fn signed_since(
+        &self,
+        trust: &DesiredTrust,
+        desired: &Commit,
+        before: Option<ObjectId>,
+    ) -> Result<Vec<VerifiedCommit>, EngineError> {
+        let mut commits = vec![desired.clone()];
+        // Where nothing was in force before, what lies below was merged before anybody asked for signatures. A line that does
+        // not meet the commit in force was rewritten, and is asked about to its root.
+        if let (SignedCommits::All, Some(before)) = (trust.mode, before) {
+            while let Some(parent) = commits.last().and_then(|commit| commit.parents.first()).copied()
+                && parent != before
+            {
+                commits.push(self.repo().commit(parent)?);
+            }
+        }
+        let (signers, keys) = keys_of(trust.signers.iter());
+        let ids: Vec<ObjectId> = commits.iter().map(|commit| commit.id).collect();
+        let signatures = self.repo().signatures(&ids, &keys)?;
+        let judged = commits.into_iter().zip(&signatures).map(|(commit, signature)| {
+            let by = signer_of(signature, &signers);
+            (commit, by.map(|signer| SignedBy { name: signer.name.clone(), role: signer.role }))
+        });
+        Ok(judged.collect())
+    }
+}
