@@ -305,19 +305,6 @@ impl Branches {
         Ok(BranchTips { branch, desired, status: None, config, config_blob, remote, warnings })
     }
 
-    /// A public key that the configuration of a commit names by its file.
-    fn armored(&self, desired: &Commit, file: &str) -> Result<String, EngineError> {
-        let blob = self.repo.file(desired.tree, file)?;
-        let bytes = blob.map(|blob| self.repo.blob(blob, MAX_CONFIG_BYTES)).transpose()?;
-        // Not left out: a list that lost a signer in silence would refuse that signer's work with the wrong reason.
-        bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).ok_or_else(|| EngineError::Config {
-            commit: desired.id.short(),
-            message: format!(
-                "`trust` names the OpenPGP key `{file}`, which is not a text file of that commit"
-            ),
-        })
-    }
-
     /// The tip of the status branch now. On a remote this costs a request.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use tracing::{debug, info};
 use super::EngineError;
 use super::branches::{BranchTips, Branches};
 use super::clock::{Clock as _, SystemClock};
+use super::desired_branch::MAX_CONFIG_BYTES;
 use super::signed::{SignedBy, VerifiedCommit, keys_of, named_by, signer_of};
 use crate::config::{DesiredTrust, SignedCommits};
 use crate::git::{Commit, CommitSignature, GitError, ObjectId};
@@ -158,6 +159,19 @@ impl Branches {
             Err(error) => return Err(error.into()),
         };
         Ok(repo.signatures(&[signed], &[])?.into_iter().next())
+    }
+
+    /// A public key that the configuration of a commit names by its file.
+    pub(super) fn armored(&self, desired: &Commit, file: &str) -> Result<String, EngineError> {
+        let blob = self.repo().file(desired.tree, file)?;
+        let bytes = blob.map(|blob| self.repo().blob(blob, MAX_CONFIG_BYTES)).transpose()?;
+        // Not left out: a list that lost a signer in silence would refuse that signer's work with the wrong reason.
+        bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).ok_or_else(|| EngineError::Config {
+            commit: desired.id.short(),
+            message: format!(
+                "`trust` names the OpenPGP key `{file}`, which is not a text file of that commit"
+            ),
+        })
     }
 
     /// The commits whose signatures are asked for, newest first, with who signed each or why it does not hold.

@@ -98,7 +98,8 @@ impl Repo {
         commits: &[ObjectId],
         keys: &[PublicKey<'_>],
     ) -> Result<Vec<CommitSignature>, GitError> {
-        let folder = tempfile::tempdir().map_err(|source| no_file(source, std::env::temp_dir()))?;
+        let folder =
+            tempfile::tempdir().map_err(|source| no_file(source, PathBuf::from("a temporary folder")))?;
         let write = |name: &str, content: &[u8]| {
             let path = folder.path().join(name);
             fs::write(&path, content).map_err(|source| no_file(source, path.clone())).map(|()| path)
