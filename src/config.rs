@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 mod actions;
+mod artifacts;
 mod environment;
 
 pub use actions::Actions;
+pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore};
 pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,8 @@ pub struct Config {
     pub retention: Duration,
     /// Limits for reading manifests, and for what runs at once.
     pub limits: Limits,
+    /// Where artifacts and logs are kept.
+    pub artifacts: ArtifactConfig,
     /// Gates.
     pub gates: GateConfig,
     /// People: a name with a login, email addresses and teams.
@@ -62,6 +66,7 @@ impl Default for Config {
             publish: PublishConfig::default(),
             retention: Duration::from_secs(30 * 24 * 3600),
             limits: Limits::default(),
+            artifacts: ArtifactConfig::default(),
             gates: GateConfig::default(),
             identities: BTreeMap::new(),
             trust: TrustConfig::default(),
@@ -145,6 +150,8 @@ pub struct Limits {
     pub namespaces: BTreeMap<String, u32>,
     /// How much one attempt may change.
     pub results: ResultLimits,
+    /// How much of artifacts and logs is kept in Git.
+    pub artifacts: ArtifactLimits,
 }
 
 /// How much one attempt may change, where that is kept.
@@ -182,6 +189,7 @@ impl Default for Limits {
             deletions: 0.5,
             namespaces: BTreeMap::new(),
             results: ResultLimits::default(),
+            artifacts: ArtifactLimits::default(),
         }
     }
 }

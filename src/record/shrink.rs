@@ -53,6 +53,8 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             unlocked: None,
             pin_accepted: status.extensions.pin_accepted.clone(),
             retries: status.extensions.retries,
+            // What was stored goes at the same time.
+            stored_bytes: 0,
             reuse: status
                 .extensions
                 .reuse

@@ -245,6 +245,13 @@ fn apply_node(
     if let NodeChange::Succeed { evidence, .. } | NodeChange::Fail { evidence, .. } = change {
         status.artifacts.extend(evidence.artifacts.iter().cloned());
     }
+    if let NodeChange::Succeed { evidence, .. }
+    | NodeChange::Fail { evidence, .. }
+    | NodeChange::Retry { evidence, .. } = change
+    {
+        let bytes = evidence.stored.as_ref().map_or(0, |stored| stored.bytes);
+        status.extensions.stored_bytes = status.extensions.stored_bytes.saturating_add(bytes);
+    }
     Ok(())
 }
 
@@ -324,6 +331,7 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.extensions.basis.clone_from(&there.basis);
     node.extensions.exit_code = there.exit_code;
     node.extensions.log.clone_from(&there.log);
+    node.extensions.stored.clone_from(&there.stored);
     node.extensions.criteria.clone_from(&there.criteria);
     node.extensions.result.clone_from(&there.result);
     node.extensions.discarded = there.discarded;
@@ -378,6 +386,7 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     spend(node, evidence.usage);
     node.extensions.exit_code = evidence.exit_code;
     node.extensions.log.clone_from(&evidence.log);
+    node.extensions.stored.clone_from(&evidence.stored);
     node.extensions.criteria.clone_from(&evidence.criteria);
     node.extensions.discarded = evidence.discarded;
     node.extensions.retry_at = None;

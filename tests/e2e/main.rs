@@ -12,6 +12,7 @@
 
 mod a2a;
 mod approvals;
+mod artifacts;
 mod authority;
 mod boundaries;
 mod command_line;

@@ -225,6 +225,10 @@ pub struct ExecutionExtensions {
     /// How often it was retried; every retry is also a commit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u64,
+    // Counted over all attempts, as the reference keeps what each of them left.
+    /// How many bytes of artifacts and logs are stored for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stored_bytes: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, Usage};
+use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, StoredFiles, Usage};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -87,6 +87,8 @@ pub enum NodeReason {
     ResultRefused,
     /// Blocked: the results of the nodes before it cannot be merged, with each other or into a branch.
     MergeConflict,
+    /// Blocked: an artifact of a node before it that it needs is not to be had on this machine.
+    ArtifactUnavailable,
     /// Blocked: the place of a delivery does not take the work.
     DeliveryRefused,
     /// Blocked: a reviewer of the pull request asks for changes; it is polled.
@@ -157,6 +159,7 @@ impl NodeReason {
                 | Self::ContentRefused
                 | Self::ResultRefused
                 | Self::MergeConflict
+                | Self::ArtifactUnavailable
                 | Self::DeliveryRefused
         )
     }
@@ -286,6 +289,9 @@ pub struct NodeExtensions {
     /// What it changed and nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardedChanges>,
+    /// What the last attempt left that can be had on any machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Arc<StoredFiles>>,
     /// What all attempts together used up, as far as they said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

@@ -26,6 +26,40 @@ pub struct DiscardedChanges {
     pub files: u64,
 }
 
+/// What an attempt left behind that can be had on any machine: files in its artifacts folder, and a log that is longer than
+/// what the record keeps of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredFiles {
+    /// The folder of the attempt, `<uid of the execution>/<node>/<attempt>`, in every place where it is kept.
+    pub path: String,
+    /// The Git tree that holds it; none where the store is not this repository, or nothing fits into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// How many bytes are stored.
+    pub bytes: u64,
+    /// What stays on the machine that ran the attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutFile>,
+}
+
+impl StoredFiles {
+    /// Whether a file of the attempt's artifacts folder is stored.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        !self.left_out.iter().any(|left| left.name == name)
+    }
+}
+
+/// A file of an attempt that is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutFile {
+    /// Its name below the artifacts folder, or `log`.
+    pub name: String,
+    /// Why, as a fragment for people.
+    pub why: String,
+}
+
 /// What work used up, in its own words: nobody checks it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {

@@ -177,6 +177,7 @@ fn on(reason: NodeReason) -> &'static str {
         | NodeReason::ContentRefused
         | NodeReason::ResultRefused
         | NodeReason::MergeConflict
+        | NodeReason::ArtifactUnavailable
         | NodeReason::DeliveryRefused
         | NodeReason::ChangesRequested
         | NodeReason::WorkBranchMoved

@@ -11,7 +11,8 @@ use crate::provider::output::{Redactor, holds_token};
 use crate::provider::settings::{ConfigError, Settings};
 use crate::provider::workspace::chain;
 use crate::provider::{
-    AttemptOutcome, ChangePolicy, ChangeRules, CollectError, CollectedChanges, Evidence, PrivateCheckout,
+    AttemptOutcome, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, Evidence,
+    PrivateCheckout,
 };
 
 /// The settings of a command about the files that it changes.
@@ -65,13 +66,12 @@ impl ChangeSettings {
         redactor: &Arc<Redactor>,
         evidence: &mut Evidence,
     ) -> Result<(), AttemptOutcome> {
-        let redactor = Arc::clone(redactor);
         let rules = ChangeRules {
             policy: self.policy,
             allow: self.allow.clone(),
             deny: self.deny.clone(),
             forbid: self.forbid.clone(),
-            is_secret: Arc::new(move |content| redactor.finds_any(content) || holds_token(content)),
+            is_secret: secrets(redactor),
         };
         match checkout.collect(&rules) {
             Ok(CollectedChanges::None) => {}
@@ -89,6 +89,26 @@ impl ChangeSettings {
     }
 }
 
+/// Whether content holds a secret that is known here, or something in the shape of one.
+pub(super) fn secrets(redactor: &Arc<Redactor>) -> ContentCheck {
+    let redactor = Arc::clone(redactor);
+    Arc::new(move |content| redactor.finds_any(content) || holds_token(content))
+}
+
+/// Checks globs that a setting holds.
+pub(super) fn check_globs<'g>(
+    key: &str,
+    globs: impl IntoIterator<Item = &'g String>,
+) -> Result<(), ConfigError> {
+    for glob in globs {
+        GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| ConfigError::Invalid {
+            key: key.to_owned(),
+            why: format!("holds a glob that is malformed: {error}"),
+        })?;
+    }
+    Ok(())
+}
+
 /// The two lists of globs of a setting.
 fn globs(
     settings: &Settings<'_>,
@@ -102,12 +122,7 @@ fn globs(
         Some(_) => return Err(ConfigError::WrongType { key: key.to_owned(), expected }),
     };
     let lists = [lists.texts(names[0])?, lists.texts(names[1])?];
-    for glob in lists.iter().flatten() {
-        GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| ConfigError::Invalid {
-            key: key.to_owned(),
-            why: format!("holds a glob that is malformed: {error}"),
-        })?;
-    }
+    check_globs(key, lists.iter().flatten())?;
     Ok(lists)
 }
 

@@ -206,6 +206,9 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::ContentRefused) => "waits for a decision, because the remote rejected its result",
         Some(NodeReason::ResultRefused) => "waits for a decision, because the remote rejected its files",
         Some(NodeReason::MergeConflict) => "waits for a decision, because files conflict",
+        Some(NodeReason::ArtifactUnavailable) => {
+            "waits for a decision, because a file of an earlier node is not here"
+        }
         Some(NodeReason::DeliveryRefused) => "waits for a decision, because its delivery was refused",
         Some(NodeReason::ChangesRequested) => "waits for the changes that a reviewer requested",
         Some(NodeReason::WorkBranchMoved) => "waits, because somebody pushed to its branch",
@@ -343,6 +346,20 @@ fn artifacts(status: &ExecutionStatus, page: &mut DescribePage) {
         table.row(vec![artifact.name.as_str().into(), place.into(), size.into(), checksum.into()]);
     }
     page.table(&table);
+    left_out(status, page);
+}
+
+/// What other machines do not find, and why.
+fn left_out(status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "only on the machine that made it", "because"]);
+    for (id, node) in &status.node_statuses {
+        for left in node.extensions.stored.iter().flat_map(|stored| &stored.left_out) {
+            table.row(vec![id.as_str().into(), left.name.as_str().into(), left.why.as_str().into()]);
+        }
+    }
+    if !table.is_empty() {
+        page.table(&table);
+    }
 }
 
 #[cfg(test)]
