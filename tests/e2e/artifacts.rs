@@ -192,3 +192,40 @@ fn a_remote_that_refuses_artifacts_takes_the_work_all_the_same() {
     let stored = build.stored.unwrap();
     assert_eq!((stored.tree.is_none(), stored.left_out[0].why.as_str()), (true, "the remote refused it"));
 }
+
+#[test]
+fn gc_removes_what_an_execution_kept_once_it_has_been_over_for_long_enough() {
+    let leaves = "echo x > $PLANSPEC_ARTIFACTS/a";
+    let reads = "cat $PLANSPEC_UPSTREAM/build/a > made";
+    let graph = graph(leaves, reads, &json!({}));
+    let gate = json!({ "id": "shown", "kind": "Gate", "dependsOn": ["use"], "gateRef": { "name": "shown" } });
+    let (stage, bare, clone) = with_remote(FAST, &graph.node(gate));
+    let refs = || {
+        let listed = stage.environment.git_in(&bare, &["for-each-ref", "--format=%(refname)"]).succeeds();
+        listed.stdout.lines().filter(|name| *name != "refs/heads/main").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let status = "refs/heads/planspec/status";
+    let work = "refs/heads/planspec/work/team/files/shown";
+    let results = "refs/planspec/results/team/files";
+    stage.reconcile_in(&clone, &[]).succeeds();
+    said(&stage, &clone, &["approve", "ok", "-n", "team"]);
+    stage.reconcile_in(&clone, &[]).succeeds();
+    // While it goes on, everything stays.
+    said(&stage, &clone, &["gc", "--older-than", "0s"]);
+    assert_eq!(refs(), [status, work, KEPT, results]);
+    said(&stage, &clone, &["approve", "shown", "-n", "team"]);
+    stage.reconcile_in(&clone, &[]).succeeds();
+    said(&stage, &clone, &["gc"]);
+    assert_eq!(refs(), [status, work, KEPT, results]);
+    let names = format!("  {work}\n  {KEPT}\n  {results}\n");
+    let shown = said(&stage, &clone, &["gc", "--older-than", "0s", "--dry-run"]);
+    assert!(shown.ends_with(&format!("3 references would be removed:\n{names}")), "{shown}");
+    assert_eq!(refs(), [status, work, KEPT, results]);
+    let shown = said(&stage, &clone, &["gc", "--older-than", "0s"]);
+    assert!(shown.ends_with(&format!("3 references removed:\n{names}")), "{shown}");
+    assert_eq!(refs(), [status]);
+    // What is tried again begins anew, also in a clone that remembers what was removed.
+    said(&stage, &clone, &["retry", "files", "--from", "build", "-n", "team"]);
+    stage.reconcile_in(&clone, &[]).succeeds();
+    assert_eq!(refs(), [status, KEPT]);
+}
