@@ -30,6 +30,7 @@ pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
 pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
+pub(crate) use output::holds_token;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{

@@ -68,6 +68,7 @@ mod tests {
             },
             NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None, usage: None },
             NodeChange::Decide(Box::new(NodeDecision {
+                result: None,
                 failed: false,
                 outputs: Default::default(),
                 message: String::new(),

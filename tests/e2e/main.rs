@@ -88,6 +88,7 @@ mod status_history;
 mod validate;
 mod work;
 mod work_bases;
+mod work_by_hand;
 mod work_fates;
 mod work_shown;
 mod workspaces;

@@ -227,5 +227,8 @@ fn moved_branches(
 
 fn names_work(status: &ExecutionStatus) -> bool {
     let nodes = status.node_statuses.values().map(|state| &state.extensions);
-    nodes.into_iter().any(|node| node.result.is_some() || node.base.is_some())
+    nodes.into_iter().any(|node| {
+        let handed_in = node.decided.as_ref().is_some_and(|decided| decided.result.is_some());
+        node.result.is_some() || node.base.is_some() || handed_in
+    })
 }

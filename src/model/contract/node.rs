@@ -341,6 +341,9 @@ pub struct NodeDecision {
     /// What it gave.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub outputs: JsonMap,
+    /// What a person handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<NodeResult>,
     /// Who said so, and why.
     pub message: String,
 }

@@ -64,7 +64,10 @@ fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
     let nodes = status.node_statuses.values().map(|state| &state.extensions);
     let commits = nodes.flat_map(|node| {
         let result = node.result.as_deref().map(|result| result.commit.as_str());
-        result.into_iter().chain(node.base.as_deref())
+        // What a person handed in while the remote work is still being cancelled.
+        let decided = node.decided.as_ref().and_then(|decided| decided.result.as_ref());
+        let decided = decided.map(|result| result.commit.as_str());
+        result.into_iter().chain(node.base.as_deref()).chain(decided)
     });
     commits.collect()
 }
