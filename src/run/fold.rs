@@ -371,6 +371,8 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
         usage: node.extensions.usage,
+        onto: std::mem::take(&mut node.extensions.onto),
+        reruns: node.extensions.reruns,
         ..NodeExtensions::default()
     };
 }

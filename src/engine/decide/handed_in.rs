@@ -8,9 +8,9 @@ use super::target::DecisionTarget;
 use crate::engine::EngineError;
 use crate::engine::attempt::collect::{changed_file, shown};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::approved_target::bound_target;
+use crate::engine::snapshot::approved_target::{bound_target, effective_settings};
 use crate::git::{FileChange, ObjectId, Repo};
-use crate::model::{JsonMap, Node, NodeResult};
+use crate::model::{Node, NodeResult};
 use crate::plan::{ChangedFile, PathRules, refusals, results_before};
 use crate::provider::holds_token;
 use crate::run::CompiledPlan;
@@ -122,11 +122,7 @@ struct OwnedRules {
 impl OwnedRules {
     fn of(snapshot: &Snapshot, compiled: &CompiledPlan, ix: usize) -> Result<Self, EngineError> {
         let Some(target) = bound_target(snapshot, compiled, ix)? else { return Ok(Self::default()) };
-        // Settings of an agent by its name in the configuration, and those of the Binding on top.
-        let agent = target.provider.strip_prefix("agent://");
-        let named = agent.and_then(|name| snapshot.config.providers.sections.get("agents")?.get(name));
-        let mut config: JsonMap = named.and_then(Value::as_object).cloned().unwrap_or_default();
-        config.extend(target.config.clone());
+        let config = effective_settings(&snapshot.config.providers, &target);
         let list = |section: &str, key: &str| -> Result<Vec<String>, EngineError> {
             let Some(value) = config.get(section).and_then(|section| section.get(key)) else {
                 return Ok(Vec::new());

@@ -7,7 +7,7 @@ use crate::config::ProviderConfig;
 use crate::engine::EngineError;
 use crate::engine::snapshot::{LoadedResource, Snapshot};
 use crate::graph::NodeIx;
-use crate::model::{ApprovedTarget, BindingTarget, NodeKind, Spec};
+use crate::model::{ApprovedTarget, BindingTarget, JsonMap, NodeKind, Spec};
 use crate::plan::ProviderResolution;
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::run::CompiledPlan;
@@ -54,6 +54,15 @@ pub(crate) fn bound_target(
         None => None,
     };
     Ok(declared_target(&task, binding.as_deref()))
+}
+
+/// The settings of a target, on top of those that the configuration has for the name of an agent.
+pub(crate) fn effective_settings(providers: &ProviderConfig, target: &BindingTarget) -> JsonMap {
+    let agent = target.provider.strip_prefix("agent://");
+    let named = agent.and_then(|name| providers.sections.get("agents")?.get(name));
+    let mut settings = named.and_then(Value::as_object).cloned().unwrap_or_default();
+    settings.extend(target.config.clone());
+    settings
 }
 
 fn declared_target(task: &TaskToBind<'_>, binding: Option<&LoadedResource>) -> Option<BindingTarget> {

@@ -274,6 +274,12 @@ pub struct NodeExtensions {
     /// The commit that the attempt worked on, where that is not the pinned one: the results of the nodes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// Other nodes whose results it was made on top of, because they conflicted with what it had changed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub onto: Vec<NodeId>,
+    /// How often it was made again because of that.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reruns: u32,
     /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_branch: Option<String>,

@@ -46,6 +46,21 @@ impl ChangeSettings {
                 why: "needs `changes: commit`; use `protect.forbid` otherwise".to_owned(),
             });
         }
+        // Whoever plans reads it, too: what it asks for happens when no attempt is under way.
+        let rerun = match settings.text("onConflict")?.as_deref() {
+            None | Some("block") => false,
+            Some("rerun") => true,
+            Some(_) => {
+                let expected = "`block` or `rerun`";
+                return Err(ConfigError::WrongType { key: "onConflict".to_owned(), expected });
+            }
+        };
+        if rerun && policy != ChangePolicy::Commit {
+            return Err(ConfigError::Invalid {
+                key: "onConflict".to_owned(),
+                why: "needs `changes: commit`: without a result nothing can conflict".to_owned(),
+            });
+        }
         Ok(Self { policy, allow, deny, restore, forbid })
     }
 
@@ -132,7 +147,9 @@ mod tests {
     use serde_json::json;
 
     fn read(provider: &str, config: &Value) -> Result<ChangeSettings, String> {
-        let settings = Settings::new(config.as_object().unwrap(), &["changes", "paths", "protect"]).unwrap();
+        let settings =
+            Settings::new(config.as_object().unwrap(), &["changes", "paths", "protect", "onConflict"])
+                .unwrap();
         ChangeSettings::read(provider, &settings).map_err(|error| error.to_string())
     }
 
@@ -156,6 +173,11 @@ mod tests {
         assert_eq!(
             error(json!({"protect": 1})),
             "`config.protect` must be a map with `restore` and `forbid`"
+        );
+        assert_eq!(error(json!({"onConflict": "again"})), "`config.onConflict` must be `block` or `rerun`");
+        assert_eq!(
+            error(json!({"onConflict": "rerun"})),
+            "`config.onConflict` needs `changes: commit`: without a result nothing can conflict"
         );
         assert_eq!(
             error(json!({"protect": {"restore": ["tests/**"]}})),

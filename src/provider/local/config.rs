@@ -10,7 +10,7 @@ use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "command",
     "args",
     "env",
@@ -23,6 +23,7 @@ const KEYS: [&str; 12] = [
     "paths",
     "protect",
     "needs",
+    "onConflict",
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -212,7 +213,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs, onConflict",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");
