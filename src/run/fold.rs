@@ -311,6 +311,10 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, node.extensions.reason, &message);
             node.extensions.answer = Some(answer.clone());
         }
+        NodeChange::Grant(granted) => {
+            node.message = format!("granted by {}; the next reconcile continues", granted.by);
+            node.extensions.granted = Some(granted.clone());
+        }
         NodeChange::Skip { reason, message } | NodeChange::Cancel { reason, message } => {
             say(node, Some(*reason), message);
             node.extensions.retry_at = None;
@@ -351,6 +355,7 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
         reset_at: Some(at),
         instance_attempts: node.extensions.instance_attempts,
         usage: node.extensions.usage,
+        granted: node.extensions.granted.take(),
         ..NodeExtensions::default()
     };
     let attempt = node.attempt;
@@ -371,6 +376,7 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
         usage: node.extensions.usage,
+        granted: node.extensions.granted.take(),
         onto: std::mem::take(&mut node.extensions.onto),
         reruns: node.extensions.reruns,
         ..NodeExtensions::default()

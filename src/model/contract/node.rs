@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, StoredFiles, Usage};
+use super::node_work::{BudgetGrant, CriterionResult, DiscardedChanges, NodeResult, StoredFiles, Usage};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -97,6 +97,8 @@ pub enum NodeReason {
     WorkBranchMoved,
     /// Blocked: the checks that the pull request needs were never started; it is polled.
     ChecksCannotStart,
+    /// Blocked: what it may use up is spent; a person says whether it goes on.
+    BudgetSpent,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -301,6 +303,9 @@ pub struct NodeExtensions {
     /// What all attempts together used up, as far as they said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Somebody let it go on although its budget was spent; the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Box<BudgetGrant>>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
