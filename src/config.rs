@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 mod actions;
+mod artifacts;
 mod environment;
 
 pub use actions::Actions;
+pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore};
 pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Duration, JsonMap};
+use crate::model::{Budget, Duration, JsonMap};
 
 /// The name of the configuration file, at the root of the desired tree.
 pub const CONFIG_FILE: &str = ".planspec.yaml";
@@ -40,6 +42,11 @@ pub struct Config {
     pub retention: Duration,
     /// Limits for reading manifests, and for what runs at once.
     pub limits: Limits,
+    /// Where artifacts and logs are kept.
+    pub artifacts: ArtifactConfig,
+    /// What all nodes of an Execution may use up that has no budget of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Gates.
     pub gates: GateConfig,
     /// People: a name with a login, email addresses and teams.
@@ -62,6 +69,8 @@ impl Default for Config {
             publish: PublishConfig::default(),
             retention: Duration::from_secs(30 * 24 * 3600),
             limits: Limits::default(),
+            artifacts: ArtifactConfig::default(),
+            budget: None,
             gates: GateConfig::default(),
             identities: BTreeMap::new(),
             trust: TrustConfig::default(),
@@ -145,6 +154,8 @@ pub struct Limits {
     pub namespaces: BTreeMap<String, u32>,
     /// How much one attempt may change.
     pub results: ResultLimits,
+    /// How much of artifacts and logs is kept in Git.
+    pub artifacts: ArtifactLimits,
 }
 
 /// How much one attempt may change, where that is kept.
@@ -182,6 +193,7 @@ impl Default for Limits {
             deletions: 0.5,
             namespaces: BTreeMap::new(),
             results: ResultLimits::default(),
+            artifacts: ArtifactLimits::default(),
         }
     }
 }

@@ -271,6 +271,25 @@ impl Repo {
         Ok(branches)
     }
 
+    /// The references whose names begin with one of these prefixes, which end with `/`.
+    ///
+    /// # Errors
+    /// When the references cannot be read.
+    pub fn refs_below(&self, prefixes: &[&str]) -> Result<Vec<(String, ObjectId)>, GitError> {
+        let failed = || GitError::doing("cannot list the references");
+        let mut found = Vec::new();
+        for prefix in prefixes {
+            for reference in self.inner.references_glob(&format!("{prefix}*")).map_err(failed())? {
+                let reference = reference.map_err(failed())?;
+                let name = std::str::from_utf8(reference.name_bytes()).ok();
+                if let (Some(name), Some(target)) = (name, reference.target()) {
+                    found.push((name.to_owned(), ObjectId::from_oid(target)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The names of the configured remotes.
     ///
     /// # Errors

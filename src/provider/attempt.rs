@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::output::{Redactor, plain_line};
-use super::{UpstreamWork, Workspace};
+use super::{AttemptFiles, UpstreamWork, Workspace};
 use crate::model::{
     AcceptanceCriterion, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer, ResourceKey,
 };
@@ -52,6 +52,8 @@ pub struct Attempt {
     pub run_dir: PathBuf,
     /// Gives a checkout of `commit` to those who need one.
     pub workspace: Arc<dyn Workspace>,
+    /// Keeps what it leaves, and has what the nodes before it left.
+    pub files: Arc<dyn AttemptFiles>,
     /// What the nodes before it changed, for those who deliver it.
     pub upstream: Arc<UpstreamWork>,
     /// What this provider gave as `handle` when it was blocked before.

@@ -7,6 +7,7 @@ mod context;
 mod criteria;
 mod delivery;
 mod external;
+mod files;
 mod github_actions;
 mod http;
 mod human;
@@ -28,6 +29,8 @@ use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
+pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
+pub(crate) use output::holds_token;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{

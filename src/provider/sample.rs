@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, PrivateCheckout, Workspace, WorkspaceError};
+use super::{Attempt, NoFiles, PrivateCheckout, Workspace, WorkspaceError};
 use crate::model::{JsonMap, Kind, ResourceKey};
 
 /// A workspace that nobody may ask for a checkout.
@@ -34,6 +34,7 @@ pub(super) fn attempt(node: &str) -> Attempt {
         run_dir: "/nowhere".into(),
         workspace: Arc::new(Nowhere),
         upstream: Default::default(),
+        files: Arc::new(NoFiles),
         handle: None,
         age: Default::default(),
         output_contract: Default::default(),

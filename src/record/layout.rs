@@ -53,11 +53,24 @@ impl PinKind {
     }
 }
 
+/// Where the references of results are.
+pub const RESULT_REFS: &str = "refs/planspec/results/";
+
 /// The reference that keeps what the nodes of an Execution changed. No branch: nothing that a task wrote, such as a workflow,
 /// may start anything before somebody looked at it.
 #[must_use]
 pub fn results_ref(execution: &ResourceKey) -> String {
-    format!("refs/planspec/results/{}/{}", execution.namespace, execution.name)
+    format!("{RESULT_REFS}{}/{}", execution.namespace, execution.name)
+}
+
+/// Where the references of artifacts and logs are.
+pub const ARTIFACT_REFS: &str = "refs/planspec/artifacts/";
+
+/// The reference that keeps what the attempts of an Execution left: its tree has the layout of a runner's own folder,
+/// `<uid>/<node>/<attempt>/artifacts/…` and `…/log`.
+#[must_use]
+pub fn artifacts_ref(execution: &ResourceKey) -> String {
+    format!("{ARTIFACT_REFS}{}/{}", execution.namespace, execution.name)
 }
 
 /// How the branches begin that show people work, without `refs/heads/`.

@@ -18,8 +18,8 @@ pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use gc::{Squash, squash, squash_with};
 pub use layout::{
-    DASHBOARD, MAX_RECORD_BYTES, PinKind, SPLIT_LIMIT, StatusPath, WORK_BRANCHES, key_of_path, record_path,
-    results_ref, work_branch,
+    ARTIFACT_REFS, DASHBOARD, MAX_RECORD_BYTES, PinKind, RESULT_REFS, SPLIT_LIMIT, StatusPath, WORK_BRANCHES,
+    artifacts_ref, key_of_path, record_path, results_ref, work_branch,
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,

@@ -53,6 +53,8 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             unlocked: None,
             pin_accepted: status.extensions.pin_accepted.clone(),
             retries: status.extensions.retries,
+            // What was stored goes at the same time.
+            stored_bytes: 0,
             reuse: status
                 .extensions
                 .reuse
@@ -81,6 +83,8 @@ fn shrink_node(node: &NodeStatus) -> NodeStatus {
             basis: node.extensions.basis.clone(),
             // A reference keeps the commits as long as the record is there, and they say what came of the work.
             base: node.extensions.base.clone(),
+            onto: node.extensions.onto.clone(),
+            reruns: node.extensions.reruns,
             result: node.extensions.result.clone(),
             discarded: node.extensions.discarded,
             usage: node.extensions.usage,

@@ -1,10 +1,11 @@
 //! How an attempt ended: the one type that providers report, planning decides by and changes record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
     Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason, NodeResult,
-    NodeStatus, Usage,
+    NodeStatus, StoredFiles, Usage,
 };
 
 /// Why an attempt ends early.
@@ -120,6 +121,8 @@ pub struct Evidence {
     pub criteria: Vec<CriterionResult>,
     /// What was left in the artifacts directory.
     pub artifacts: Vec<Artifact>,
+    /// What of it can be had on any machine.
+    pub stored: Option<Arc<StoredFiles>>,
     /// What it changed, where that is kept.
     pub result: Option<NodeResult>,
     /// What it changed, where that is not kept.

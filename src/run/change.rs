@@ -178,6 +178,8 @@ pub(crate) enum NodeChange {
     Decide(Box<NodeDecision>),
     /// Somebody answers what its provider asks.
     Answer(QuestionAnswer),
+    /// Somebody lets it go on although its budget is spent.
+    Grant(Box<BudgetGrant>),
     /// It is not needed, or cannot be.
     Skip {
         /// Why, for programs.
@@ -219,6 +221,7 @@ impl NodeChange {
             Self::Block { .. } => "block",
             Self::Decide(_) => "decide about",
             Self::Answer(_) => "answer",
+            Self::Grant(_) => "grant more to",
             Self::Skip { .. } => "skip",
             Self::Cancel { .. } => "cancel",
             Self::Sum { .. } => "sum",

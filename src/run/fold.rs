@@ -245,6 +245,13 @@ fn apply_node(
     if let NodeChange::Succeed { evidence, .. } | NodeChange::Fail { evidence, .. } = change {
         status.artifacts.extend(evidence.artifacts.iter().cloned());
     }
+    if let NodeChange::Succeed { evidence, .. }
+    | NodeChange::Fail { evidence, .. }
+    | NodeChange::Retry { evidence, .. } = change
+    {
+        let bytes = evidence.stored.as_ref().map_or(0, |stored| stored.bytes);
+        status.extensions.stored_bytes = status.extensions.stored_bytes.saturating_add(bytes);
+    }
     Ok(())
 }
 
@@ -304,6 +311,10 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, node.extensions.reason, &message);
             node.extensions.answer = Some(answer.clone());
         }
+        NodeChange::Grant(granted) => {
+            node.message = format!("granted by {}; the next reconcile continues", granted.by);
+            node.extensions.granted = Some(granted.clone());
+        }
         NodeChange::Skip { reason, message } | NodeChange::Cancel { reason, message } => {
             say(node, Some(*reason), message);
             node.extensions.retry_at = None;
@@ -324,6 +335,7 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.extensions.basis.clone_from(&there.basis);
     node.extensions.exit_code = there.exit_code;
     node.extensions.log.clone_from(&there.log);
+    node.extensions.stored.clone_from(&there.stored);
     node.extensions.criteria.clone_from(&there.criteria);
     node.extensions.result.clone_from(&there.result);
     node.extensions.discarded = there.discarded;
@@ -343,6 +355,7 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
         reset_at: Some(at),
         instance_attempts: node.extensions.instance_attempts,
         usage: node.extensions.usage,
+        granted: node.extensions.granted.take(),
         ..NodeExtensions::default()
     };
     let attempt = node.attempt;
@@ -363,6 +376,9 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
         usage: node.extensions.usage,
+        granted: node.extensions.granted.take(),
+        onto: std::mem::take(&mut node.extensions.onto),
+        reruns: node.extensions.reruns,
         ..NodeExtensions::default()
     };
 }
@@ -378,6 +394,7 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     spend(node, evidence.usage);
     node.extensions.exit_code = evidence.exit_code;
     node.extensions.log.clone_from(&evidence.log);
+    node.extensions.stored.clone_from(&evidence.stored);
     node.extensions.criteria.clone_from(&evidence.criteria);
     node.extensions.discarded = evidence.discarded;
     node.extensions.retry_at = None;

@@ -12,6 +12,7 @@
 
 mod a2a;
 mod approvals;
+mod artifacts;
 mod authority;
 mod boundaries;
 mod command_line;
@@ -87,6 +88,7 @@ mod status_history;
 mod validate;
 mod work;
 mod work_bases;
+mod work_by_hand;
 mod work_fates;
 mod work_shown;
 mod workspaces;

@@ -1,6 +1,7 @@
 //! What a task builds on when several came before it: their results merged, or the files named in which they conflict.
 
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use serde_json::json;
 
 use crate::engine_rig::{Graph, QUICK, Stage, check_history};
 
@@ -53,6 +54,39 @@ fn a_conflict_blocks_the_node_and_names_files_and_both_sides() {
     let tip = stage.status_tip();
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.status_tip(), tip);
+}
+
+#[test]
+fn the_later_of_two_results_that_conflict_is_made_again_on_top_of_the_earlier_where_its_settings_say_so() {
+    let right = "grep -q left numbers && echo both >> numbers || sed -i 's/^5$/right/' numbers";
+    let graph = Graph::new("diamond")
+        .editor("top", &[], "seq 9 > numbers")
+        .editor("left", &["top"], "sed -i 's/^5$/left/' numbers")
+        .editor_with("right", &["top"], right, &json!({ "onConflict": "rerun" }))
+        .editor("beside", &["right"], "cp numbers beside")
+        .editor("bottom", &["left", "right"], "cp numbers seen");
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    let status = stage.status("diamond");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
+    let commit = |node: &str| stage.node("diamond", node).extensions.result.unwrap().commit.clone();
+    let right = stage.node("diamond", "right").extensions;
+    assert_eq!((right.onto.len(), right.onto[0].as_str(), right.reruns), (1, "left", 1));
+    assert_eq!(right.base.as_ref(), Some(&commit("left")), "it began with what the other one had changed");
+    assert_eq!(stage.node("diamond", "bottom").extensions.base.as_ref(), Some(&commit("right")));
+    let show =
+        |node: &str, path: &str| stage.environment.git_output(&["show", &format!("{}:{path}", commit(node))]);
+    assert!(show("bottom", "seen").contains("left\n") && show("bottom", "seen").ends_with("both"));
+    assert_eq!(
+        show("beside", "beside"),
+        show("bottom", "seen"),
+        "what stood on the old result is made again"
+    );
+    // What it was made on top of is among what it stands on.
+    stage.environment.planspec(&["retry", "diamond", "--from", "left", "-n", "team"]).succeeds();
+    assert_eq!(stage.node("diamond", "right").phase, NodePhase::Pending);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("diamond").phase, ExecutionPhase::Succeeded);
 }
 
 #[test]

@@ -13,11 +13,13 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::engine::{Clock, GcReport, SystemClock, collect};
 use crate::model::Duration;
+use crate::report::text;
 
 /// Shrink finished executions to a summary, and squash old history of the status branch into one commit
 ///
 /// Current records are kept; the history before the cut-off is lost, and so are the log tails of executions
-/// that ended before it.
+/// that ended before it, and the references that keep what they changed and left. Branches that showed work go as soon as
+/// it was delivered.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -53,14 +55,24 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
     if context.options.format()? == OutputFormat::Json {
         return context.out.json(&json!({
             "dryRun": dry_run, "shrunk": collected.shrunk, "squashed": collected.squashed,
-            "kept": collected.kept, "runs": collected.runs, "tip": collected.tip,
+            "kept": collected.kept, "runs": collected.runs, "shared": collected.shared,
+            "references": collected.references, "tip": collected.tip,
         }));
     }
-    if collected.shrunk + collected.squashed + collected.runs == 0 {
+    let others = collected.shared + collected.references.len();
+    if collected.shrunk + collected.squashed + collected.runs + others == 0 {
         return context.out.line("nothing to collect");
     }
     let would = if dry_run { "would be " } else { "" };
     context.out.line(format!("{} finished executions {would}shrunk", collected.shrunk))?;
     context.out.line(format!("{} commits {would}squashed, {} kept", collected.squashed, collected.kept))?;
-    context.out.line(format!("{} directories of logs and artifacts {would}removed", collected.runs))
+    let runs = collected.runs + collected.shared;
+    context.out.line(format!("{runs} directories of logs and artifacts {would}removed"))?;
+    if !collected.references.is_empty() {
+        context.out.line(format!("{} references {would}removed:", collected.references.len()))?;
+    }
+    for reference in &collected.references {
+        context.out.line(text::line(&format!("  {reference}")))?;
+    }
+    Ok(())
 }

@@ -11,7 +11,9 @@ mod write;
 use clap::Subcommand;
 
 use self::decide::{execution, gate, node};
-use self::read::{checkout, describe, explain, get, graph, history, logs, status, verify, wait, watch};
+use self::read::{
+    artifacts, checkout, describe, explain, get, graph, history, logs, status, verify, wait, watch,
+};
 use self::setup::{demo, init, schema, shell_files};
 use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
@@ -43,6 +45,7 @@ pub(crate) enum CliCommand {
     History(history::HistoryArguments),
     Verify(verify::VerifyArguments),
     Logs(logs::LogsArguments),
+    Artifacts(artifacts::ArtifactsArguments),
     Graph(graph::GraphArguments),
     Checkout(checkout::CheckoutArguments),
     Approve(gate::ApproveArguments),
@@ -86,6 +89,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::History(arguments) => history::run(arguments, context),
         CliCommand::Verify(arguments) => verify::run(arguments, context),
         CliCommand::Logs(arguments) => logs::run(arguments, context),
+        CliCommand::Artifacts(arguments) => artifacts::run(arguments, context),
         CliCommand::Graph(arguments) => graph::run(arguments, context),
         CliCommand::Checkout(arguments) => checkout::run(arguments, context),
         CliCommand::Approve(arguments) => gate::approve(arguments, context),

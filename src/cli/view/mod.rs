@@ -1,5 +1,6 @@
 //! What commands show: declarations joined with records, found by what the user named, as they are now and over time.
 
+pub(crate) mod execution_files;
 pub(crate) mod execution_progress;
 pub(crate) mod filter;
 pub(crate) mod inventory;

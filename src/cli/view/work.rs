@@ -86,8 +86,8 @@ fn merged(
     let pinned = status.extensions.pinned.as_ref().map(|pin| pin.commit.clone()).unwrap_or_default();
     match workspaces.combine(key, &pinned, &results, &results_ref(key))? {
         NodeBase::Commit(commit) => Ok((pinned, commit)),
-        NodeBase::Conflict(message) => {
-            Err(CliError::no(message).hint("`--node NODE` shows the work of one node"))
+        NodeBase::Conflict(conflict) => {
+            Err(CliError::no(conflict.message).hint("`--node NODE` shows the work of one node"))
         }
         NodeBase::Pinned => Err(nothing(key, node, status)),
     }

@@ -16,8 +16,19 @@ pub(crate) enum NodeBase {
     Pinned,
     /// This commit.
     Commit(String),
-    /// Nothing yet: results before it conflict. Says which, and where.
-    Conflict(String),
+    /// Nothing yet: results before it conflict.
+    Conflict(ResultConflict),
+}
+
+/// Results that conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResultConflict {
+    /// Which, and where, for people.
+    pub(crate) message: String,
+    /// Those that go together.
+    pub(crate) earlier: Vec<NodeId>,
+    /// The first that does not go with them.
+    pub(crate) later: NodeId,
 }
 
 impl Workspaces {
@@ -62,7 +73,9 @@ impl Workspaces {
                         ours.join(", "),
                         files.join(", "),
                     );
-                    return Ok(NodeBase::Conflict(message));
+                    let earlier = names.into_iter().cloned().collect();
+                    let later = (*id).clone();
+                    return Ok(NodeBase::Conflict(ResultConflict { message, earlier, later }));
                 }
             }
             names.push(id);

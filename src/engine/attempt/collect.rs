@@ -112,7 +112,8 @@ fn commit(
         // Touched, or written as it was.
         return Ok(CollectedChanges::None);
     }
-    let facts = quarantine.changes.iter().map(|change| fact(&quarantine, change, rules));
+    let blob = |id| quarantine.blob(id);
+    let facts = quarantine.changes.iter().map(|change| changed_file(change, &blob, rules.is_secret.as_ref()));
     let facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>()?;
     let paths: Vec<String> = quarantine.paths()?.iter().map(|path| shown(path)).collect();
     // On the objects, not on the files: a process that was left behind may still write to those.
@@ -132,21 +133,21 @@ fn commit(
     Ok(CollectedChanges::Result(NodeResult { commit, base, files, insertions, deletions }))
 }
 
-/// What matters of a changed file.
-fn fact(
-    quarantine: &Quarantine<'_>,
+/// What matters of a changed file; `blob` reads an object, and `is_secret` says what must not be in it.
+pub(crate) fn changed_file(
     change: &FileChange,
-    rules: &ChangeRules,
+    blob: &dyn Fn(ObjectId) -> Result<Vec<u8>, GitError>,
+    is_secret: &dyn Fn(&[u8]) -> bool,
 ) -> Result<ChangedFile, GitError> {
     let mut fact = ChangedFile { path: shown(&change.path), ..ChangedFile::default() };
     let is = |side: Option<(EntryMode, ObjectId)>, mode| side.is_some_and(|(found, _)| found == mode);
     fact.is_submodule = is(change.before, EntryMode::Submodule) || is(change.after, EntryMode::Submodule);
     let before = match change.before.filter(|(mode, _)| mode.is_file()) {
-        Some((_, id)) => Some(quarantine.blob(id)?),
+        Some((_, id)) => Some(blob(id)?),
         None => None,
     };
     let after = match change.after.filter(|(mode, _)| *mode != EntryMode::Submodule) {
-        Some((_, id)) => Some(quarantine.blob(id)?),
+        Some((_, id)) => Some(blob(id)?),
         None => None,
     };
     if is(change.after, EntryMode::Symlink) {
@@ -158,8 +159,8 @@ fn fact(
     let declares = |content: &Vec<u8>| mentions(content, format!("{API_GROUP}/").as_bytes());
     fact.is_manifest = may_be_manifest && before.iter().chain(&after).any(declares);
     // What was there before is not this task's doing, and may be a made-up token of a test.
-    let held = before.as_deref().is_some_and(|content| (rules.is_secret)(content));
-    fact.holds_secret = !held && after.as_deref().is_some_and(|content| (rules.is_secret)(content));
+    let held = before.as_deref().is_some_and(is_secret);
+    fact.holds_secret = !held && after.as_deref().is_some_and(is_secret);
     Ok(fact)
 }
 
@@ -167,7 +168,8 @@ fn mentions(content: &[u8], word: &[u8]) -> bool {
     content.windows(word.len()).any(|window| window == word)
 }
 
-fn shown(path: &[u8]) -> String {
+/// A path of a tree, for people: hostile bytes are replaced.
+pub(crate) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::config::Identity;
 use crate::engine::attempt::collect::WorkOrder;
+use crate::engine::attempt::files::kept::KeptFiles;
+use crate::engine::attempt::files::terms::FileTerms;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
 use crate::model::{
@@ -39,6 +41,7 @@ pub(crate) struct Claim {
 /// Makes what providers are given.
 pub(crate) struct AttemptFactory {
     workspaces: Arc<Workspaces>,
+    files: Arc<FileTerms>,
     runs_dir: PathBuf,
     /// Whose name and address work is committed under.
     identities: BTreeMap<String, Identity>,
@@ -64,10 +67,11 @@ impl Claim {
 impl AttemptFactory {
     pub(crate) fn new(
         workspaces: Arc<Workspaces>,
+        files: Arc<FileTerms>,
         runs_dir: PathBuf,
         identities: BTreeMap<String, Identity>,
     ) -> Arc<Self> {
-        Arc::new(Self { workspaces, runs_dir, identities })
+        Arc::new(Self { workspaces, files, runs_dir, identities })
     }
 
     /// The workspaces of this runner.
@@ -86,6 +90,16 @@ impl AttemptFactory {
             }
             None => Signature { name: provider.to_owned(), email: no_address(name) },
         }
+    }
+
+    /// The folder of an attempt, and what keeps the files in it.
+    fn files(&self, claim: &Claim, id: &NodeId, uid: &str, status: &ExecutionStatus) -> (PathBuf, KeptFiles) {
+        // Below the attempt's name too: the log of a lost runner's attempt is not written over.
+        let run_dir = self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id());
+        let places = (self.runs_dir.as_path(), run_dir.as_path());
+        let node = (claim.compiled.as_ref(), claim.node);
+        let files = KeptFiles::new((&self.workspaces, &self.files), places, node, (uid, status));
+        (run_dir, files)
     }
 
     /// Everything the provider gets, with all expressions replaced.
@@ -126,6 +140,7 @@ impl AttemptFactory {
         let upstream = Arc::new(upstream_work(claim, status, state, merger));
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;
+        let (run_dir, files) = self.files(claim, id, uid, status);
         Ok(Attempt {
             key: claim.key.clone(),
             node: id.clone(),
@@ -142,9 +157,9 @@ impl AttemptFactory {
             criteria: node.acceptance_criteria.clone(),
             timeout: node.timeout.as_ref().map(Duration::span),
             commit,
-            // Below the attempt's name too: the log of a lost runner's attempt is not written over.
-            run_dir: self.runs_dir.join(uid).join(id.as_str()).join(claim.attempt_id()),
+            run_dir,
             upstream,
+            files: Arc::new(files),
             workspace: self.workspaces.of(order),
             handle: state.and_then(|state| state.extensions.handle.clone()),
             // Set where remote work is polled; what is about to start has no age.

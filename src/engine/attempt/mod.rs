@@ -5,6 +5,7 @@ mod branch_merge;
 pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;
+pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod running;
 pub(crate) mod workspace;

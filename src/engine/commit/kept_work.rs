@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use crate::engine::attempt::files::sources::references;
 use crate::engine::{Branches, EngineError};
 use crate::git::{ObjectId, RefUpdate, Signature};
 use crate::model::{ExecutionStatus, ResourceKey, StatusRecord};
 use crate::plan::new_work;
-use crate::record::results_ref;
+use crate::record::{artifacts_ref, results_ref};
 
 /// Commits that a status commit names for the first time.
 #[derive(Debug, Clone)]
@@ -21,6 +22,12 @@ pub(crate) struct KeptWork {
     pinned: Option<ObjectId>,
     /// Whether earlier ones are kept already.
     has_earlier: bool,
+    /// Files of attempts: the path in the tree of their reference, and their tree.
+    files: Vec<(String, ObjectId)>,
+    /// Whether files of earlier attempts are kept already.
+    has_earlier_files: bool,
+    /// The reference that keeps the files of the Execution whose work was taken over.
+    taken_over: Option<String>,
     /// Branches for people that move: the name, where it was moved before, and where it goes.
     branches: Vec<(String, Option<ObjectId>, ObjectId)>,
 }
@@ -34,7 +41,7 @@ impl KeptWork {
         let mut all = Vec::new();
         for (key, record) in puts {
             let Some(next) = record.as_ref().and_then(|record| record.execution()) else { continue };
-            if !names_work(next) {
+            if !names_work(next) && next.extensions.stored_bytes == 0 && next.extensions.reuse.is_none() {
                 continue;
             }
             let old = published(key)?;
@@ -42,10 +49,23 @@ impl KeptWork {
             let commits: Vec<ObjectId> =
                 new_work(old, next).iter().filter_map(|commit| commit.parse().ok()).collect();
             let branches = moved_branches(old, next);
-            if !commits.is_empty() || !branches.is_empty() {
+            let files = new_files(old, next);
+            if !commits.is_empty() || !branches.is_empty() || !files.is_empty() {
                 let has_earlier = old.is_some_and(names_work);
+                let has_earlier_files = old.is_some_and(|old| old.extensions.stored_bytes > 0);
+                let taken_over = references(key, next).into_iter().nth(1);
                 let pinned = next.extensions.pinned.as_ref().and_then(|pinned| pinned.commit.parse().ok());
-                all.push(Self { key: key.clone(), commits, pinned, has_earlier, branches });
+                let key = key.clone();
+                all.push(Self {
+                    key,
+                    commits,
+                    pinned,
+                    has_earlier,
+                    files,
+                    has_earlier_files,
+                    taken_over,
+                    branches,
+                });
             }
         }
         Ok(all)
@@ -59,6 +79,8 @@ impl KeptWork {
     ) -> Result<Vec<RefUpdate>, EngineError> {
         let repo = branches.repo();
         let mut updates = Vec::new();
+        // First, as what is refused without a name counts as the first: work can do without its artifacts.
+        updates.extend(self.keep_files(branches, at)?);
         if !self.commits.is_empty() {
             updates.push(self.keep(branches, at)?);
         }
@@ -109,23 +131,78 @@ impl KeptWork {
     fn keep(&self, branches: &Branches, at: jiff::Timestamp) -> Result<RefUpdate, EngineError> {
         let repo = branches.repo();
         let reference = results_ref(&self.key);
-        let expected = match branches.remote() {
-            None => repo.read_ref(&reference)?,
-            Some(remote) => match repo.read_ref(&remote.local_name(&reference)?)? {
-                // Another runner kept it: what this one builds on has to be named by the same reference.
-                None if self.has_earlier => remote.fetch(repo, &[&reference])?.first().copied().flatten(),
-                known => known,
-            },
-        };
+        // Another runner may have kept it: what this one builds on has to be named by the same reference.
+        let expected = known(branches, &reference, self.has_earlier)?;
         let parents: BTreeSet<ObjectId> = self.commits.iter().copied().collect();
         let parents: Vec<ObjectId> = expected.into_iter().chain(parents).collect();
         let tree = repo.edit_tree(None, &BTreeMap::new())?;
-        let author = Signature { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() };
         let ResourceKey { namespace, name, .. } = &self.key;
         let message = format!("Keep the work of {namespace}/{name}\n");
-        let new = repo.write_commit(tree, &parents, &message, &author, at)?;
+        let new = repo.write_commit(tree, &parents, &message, &nobody(), at)?;
         Ok(RefUpdate { reference, expected, new })
     }
+
+    /// The reference of artifacts and logs, and its next value: a commit whose tree has the new ones beside the earlier ones.
+    fn keep_files(&self, branches: &Branches, at: jiff::Timestamp) -> Result<Option<RefUpdate>, EngineError> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
+        let repo = branches.repo();
+        let reference = artifacts_ref(&self.key);
+        let expected = known(branches, &reference, self.has_earlier_files)?;
+        let mut trees = BTreeMap::new();
+        for (path, tree) in &self.files {
+            if !repo.contains(*tree)?
+                && let (Some(remote), Some(taken_over)) = (branches.remote(), &self.taken_over)
+            {
+                remote.fetch(repo, &[taken_over])?;
+            }
+            // What was taken over may be gone since: the record says then where it would be.
+            if repo.contains(*tree)? {
+                trees.insert(path.clone(), *tree);
+            }
+        }
+        if trees.is_empty() {
+            return Ok(None);
+        }
+        // Of an Execution of the same name that was deleted, nothing goes on.
+        let earlier = expected.filter(|_| self.has_earlier_files);
+        let earlier = earlier.map(|commit| repo.commit(commit)).transpose()?.map(|commit| commit.tree);
+        let tree = repo.edit_own_directories(earlier, &BTreeMap::new(), &trees)?;
+        let ResourceKey { namespace, name, .. } = &self.key;
+        let message = format!("Keep the artifacts and logs of {namespace}/{name}\n");
+        let parents: Vec<ObjectId> = expected.into_iter().collect();
+        let new = repo.write_commit(tree, &parents, &message, &nobody(), at)?;
+        Ok(Some(RefUpdate { reference, expected, new }))
+    }
+}
+
+/// The value of a reference of ours as this clone knows it. On a remote where it is known to be, and not here, it is fetched.
+fn known(branches: &Branches, reference: &str, has_earlier: bool) -> Result<Option<ObjectId>, EngineError> {
+    let repo = branches.repo();
+    let Some(remote) = branches.remote() else { return Ok(repo.read_ref(reference)?) };
+    match repo.read_ref(&remote.local_name(reference)?)? {
+        None if has_earlier => Ok(remote.fetch(repo, &[reference])?.first().copied().flatten()),
+        known => Ok(known),
+    }
+}
+
+/// In whose name the references of ours move.
+fn nobody() -> Signature {
+    Signature { name: "planspec".to_owned(), email: "planspec@localhost".to_owned() }
+}
+
+/// The files of attempts that a status names and an earlier one did not.
+fn new_files(old: Option<&ExecutionStatus>, next: &ExecutionStatus) -> Vec<(String, ObjectId)> {
+    let tree = |status: &ExecutionStatus, id| {
+        let stored = status.node_statuses.get(id)?.extensions.stored.clone()?;
+        Some((stored.path.clone(), stored.tree.as_ref()?.parse::<ObjectId>().ok()?))
+    };
+    let found = next.node_statuses.keys().filter_map(|id| {
+        let new = tree(next, id)?;
+        (old.and_then(|old| tree(old, id)).as_ref() != Some(&new)).then_some(new)
+    });
+    found.collect()
 }
 
 /// The branches of gates that show another commit than before.
@@ -150,5 +227,8 @@ fn moved_branches(
 
 fn names_work(status: &ExecutionStatus) -> bool {
     let nodes = status.node_statuses.values().map(|state| &state.extensions);
-    nodes.into_iter().any(|node| node.result.is_some() || node.base.is_some())
+    nodes.into_iter().any(|node| {
+        let handed_in = node.decided.as_ref().is_some_and(|decided| decided.result.is_some());
+        node.result.is_some() || node.base.is_some() || handed_in
+    })
 }

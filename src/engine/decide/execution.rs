@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::handed_in::handed_in;
 use super::target::DecisionTarget;
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
@@ -22,14 +23,20 @@ pub(super) fn request(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest
     PersonRequest { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
 }
 
+/// What a person says of the work of a node.
+pub(super) enum HumanWork<'w> {
+    /// It is done, with these outputs and, where it changed files, this commit.
+    Done(&'w JsonMap, Option<&'w str>),
+    /// It cannot be done.
+    Failed,
+}
+
 /// A person did the work of a node, or says that it cannot be done.
 pub(super) fn complete(
     snapshot: &Snapshot,
     actor: &Actor<'_>,
-    key: &ResourceKey,
-    id: &NodeId,
-    outputs: &JsonMap,
-    failed: bool,
+    (key, id): (&ResourceKey, &NodeId),
+    work: &HumanWork<'_>,
     comment: Option<&str>,
 ) -> Result<DecisionEffect, EngineError> {
     let mut case = DecisionTarget::open(snapshot, key)?;
@@ -41,24 +48,33 @@ pub(super) fn complete(
     may_complete(&case, node)?;
     let began = case.status().node_statuses.get(id).and_then(|state| state.extensions.blocked_since);
     actor.answers(began, "the wait of the node")?;
+    let failed = matches!(work, HumanWork::Failed);
     let word = if failed { "failed" } else { "completed" };
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     let message = format!("{word} by {}{words}", actor.name);
-    // What failed gives no outputs, so the declared ones are not asked for.
-    let outputs = if failed { JsonMap::new() } else { checked(snapshot, &compiled, ix, node, outputs)? };
+    let (outputs, result) = match work {
+        // What failed gives no outputs, so the declared ones are not asked for.
+        HumanWork::Failed => (JsonMap::new(), None),
+        HumanWork::Done(outputs, commit) => {
+            let outputs = checked(snapshot, &compiled, ix, node, outputs)?;
+            let hand_in = |commit: &&str| handed_in(snapshot, &case, (&compiled, ix, node), commit);
+            (outputs, commit.as_ref().map(hand_in).transpose()?)
+        }
+    };
     let state = case.status().node_statuses.get(id);
     // Without a handle nothing was given to the provider that could be cancelled.
     let elsewhere = state.is_some_and(|state| state.is_remote() && state.extensions.handle.is_some());
-    let evidence = Evidence::default();
     let reason = NodeReason::CompletedByPerson;
     let (change, said) = if elsewhere {
         // Only a reconcile knows the providers; and nothing that comes after may run beside work that is still to be
         // cancelled.
         let said = format!("{word}, as soon as the next reconcile has cancelled its remote work");
-        (NodeChange::Decide(Box::new(NodeDecision { failed, outputs, message })), said)
+        (NodeChange::Decide(Box::new(NodeDecision { failed, outputs, message, result })), said)
     } else if failed {
+        let evidence = Evidence::default();
         (NodeChange::Fail { reason, message, evidence }, word.to_owned())
     } else {
+        let evidence = Evidence { result, ..Evidence::default() };
         (NodeChange::Succeed { reason: Some(reason), message, outputs, evidence }, word.to_owned())
     };
     if !case.draft.node(id, change, actor.at) {

@@ -4,6 +4,7 @@
 mod answer;
 mod execution;
 mod gate;
+mod handed_in;
 mod pin;
 mod retry;
 mod target;
@@ -14,14 +15,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::execution::HumanWork;
 use super::clock::Clock;
 use super::commit::builder::CommitBuilder;
+use super::commit::kept_work::KeptWork;
 use super::commit::publisher::{PublishOutcome, Publisher};
 use super::snapshot::Snapshot;
 use super::{Branches, EngineError};
 use crate::git::Signature;
 use crate::index::Index;
 use crate::model::{HostAccount, JsonMap, Name, NodeId, ResourceKey, ReviewAction};
+use crate::record::results_ref;
 
 /// How often a lost race is tried again.
 const MOST_RACES: u32 = 60;
@@ -52,6 +56,19 @@ pub enum Decision {
         outputs: JsonMap,
         /// Whether it failed.
         failed: bool,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// A person did the work of a node, as commits.
+    HandIn {
+        /// The execution.
+        execution: ResourceKey,
+        /// The node.
+        node: NodeId,
+        /// The commit, in this repository.
+        commit: String,
+        /// The outputs.
+        outputs: JsonMap,
         /// In their words.
         comment: Option<String>,
     },
@@ -208,6 +225,10 @@ pub fn decide(
     runner: &str,
 ) -> Result<RecordedDecision, EngineError> {
     let mut publisher = Publisher::new(branches)?;
+    if let (Decision::HandIn { execution, .. }, Some(remote)) = (decision, branches.remote()) {
+        // What is handed in stands on results that another machine may have made.
+        remote.fetch(branches.repo(), &[&results_ref(execution)])?;
+    }
     let (mut snapshot, _) =
         Snapshot::open(branches.repo().reopen()?, index, branches.tips()?, branches.remote().cloned())?;
     let first_seen = Cell::new(None);
@@ -235,13 +256,14 @@ pub fn decide(
             return Ok(RecordedDecision { lines, commit: None, by });
         }
         // The events are for those who follow a reconcile; whoever decides gets lines.
-        let (batch, _) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
-        match publisher.deliver(&snapshot.config, snapshot.status, &batch, &[])? {
+        let (batch, effects) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
+        let work = KeptWork::of(&effects.puts, |key| snapshot.record(key))?;
+        match publisher.deliver(&snapshot.config, snapshot.status, &batch, &work)? {
             PublishOutcome::Done { commit, .. } => {
                 return Ok(RecordedDecision { lines, commit: Some(commit.to_string()), by });
             }
             PublishOutcome::Unchanged => return Ok(RecordedDecision { lines, commit: None, by }),
-            // A decision brings no files along, so nobody's can be refused.
+            // Whoever hands them in is told, and nothing is recorded.
             PublishOutcome::WorkRefused(_, error) => return Err(error.into()),
             PublishOutcome::Moved(_) => {
                 // Longer with each loss, so that a runner which publishes all the time does not win every
@@ -263,7 +285,12 @@ fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<
             gate::review(snapshot, actor, gate, *action, execution.as_ref(), words)
         }
         Decision::Complete { execution, node, outputs, failed, comment } => {
-            execution::complete(snapshot, actor, execution, node, outputs, *failed, comment.as_deref())
+            let work = if *failed { HumanWork::Failed } else { HumanWork::Done(outputs, None) };
+            execution::complete(snapshot, actor, (execution, node), &work, comment.as_deref())
+        }
+        Decision::HandIn { execution, node, commit, outputs, comment } => {
+            let work = HumanWork::Done(outputs, Some(commit));
+            execution::complete(snapshot, actor, (execution, node), &work, comment.as_deref())
         }
         Decision::Answer { execution, node, text } => answer::answer(snapshot, actor, execution, node, text),
         Decision::Cancel { target, comment } => {

@@ -11,6 +11,7 @@ use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::graph::NodeIx;
 use crate::model::{NodeId, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey};
+use crate::plan::built_on;
 use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
 
 /// Runs nodes again: what did not succeed and what follows it, or a node and everything after it.
@@ -127,10 +128,9 @@ fn chosen(
         None => (0..compiled.ids.len()).filter(|&ix| wants_retry(case, compiled, ix)).collect(),
     };
     for start in with_members(compiled, starts) {
-        // What follows worked with outputs that are about to change.
-        let after = compiled.topology.downstream(start);
-        for (index, flag) in chosen.iter_mut().enumerate() {
-            *flag |= index == start || after.get(index).copied().unwrap_or(false);
+        // What follows worked with outputs and files that are about to change.
+        for (flag, again) in chosen.iter_mut().zip(built_on(compiled, case.status(), start)) {
+            *flag |= again;
         }
     }
     Ok(chosen)

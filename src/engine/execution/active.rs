@@ -9,8 +9,11 @@ use super::step::{CheckedPin, PreparedStep};
 use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;
-use crate::model::{Duration, ExecutionStatus, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord};
+use crate::model::{
+    Duration, ExecutionStatus, LeftOutFile, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord,
+};
 use crate::plan::{CancelResult, LeaseTerms};
+use crate::record::ARTIFACT_REFS;
 use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
 /// An Execution that is being driven.
@@ -138,6 +141,11 @@ impl ActiveExecution {
 
     /// Replaces what attempts gave that are not published yet by the note that the remote refused it. Whether there are any.
     pub(crate) fn withdraw(&mut self, reason: NodeReason, refusal: &GitError) -> bool {
+        // Work can do without its artifacts elsewhere: when only those are refused, all else is recorded.
+        if reason == NodeReason::ResultRefused && self.leave_files_out(refusal) {
+            self.dirty = true;
+            return true;
+        }
         for end in &mut self.finished {
             // Blocked and not Failed: what the work did may be fine, so a person says whether it is made
             // again.
@@ -155,6 +163,27 @@ impl ActiveExecution {
         }
         self.dirty = true;
         !self.finished.is_empty()
+    }
+
+    /// Takes the files back that attempts left for other machines, if it is those that the remote refused. Whether it was.
+    fn leave_files_out(&mut self, refusal: &GitError) -> bool {
+        let refused = matches!(refusal, GitError::Refused { action, .. } if action.contains(ARTIFACT_REFS));
+        let mut any = false;
+        for end in self.finished.iter_mut().filter(|_| refused) {
+            let evidence = &mut end.report.evidence;
+            let Some(stored) = evidence.stored.as_mut().filter(|stored| stored.tree.is_some()) else {
+                continue;
+            };
+            let stored = Arc::make_mut(stored);
+            let names = evidence.artifacts.iter().map(|artifact| artifact.name.as_str()).chain(["log"]);
+            let names: Vec<&str> = names.filter(|name| stored.holds(name)).collect();
+            let why = "the remote refused it";
+            let left =
+                names.into_iter().map(|name| LeftOutFile { name: name.to_owned(), why: why.to_owned() });
+            stored.left_out.extend(left.collect::<Vec<_>>());
+            (stored.tree, stored.bytes, any) = (None, 0, true);
+        }
+        any
     }
 
     /// Whether something that happened to it is still to be considered.

@@ -2,6 +2,7 @@
 //! namespaces, and the claims that follow from it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::repeat;
 
 use jiff::Timestamp;
 use tracing::{debug, warn};
@@ -10,6 +11,7 @@ use super::driver::Driver;
 use crate::engine::EngineError;
 use crate::engine::attempt::base::NodeBase;
 use crate::engine::attempt::factory::AttemptFactory;
+use crate::engine::execution::conflict::{ConflictStep, rerun_later};
 use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::Snapshot;
@@ -132,6 +134,13 @@ pub(super) fn show_work(factory: &AttemptFactory, step: &mut PreparedStep) {
     }
 }
 
+/// Leaves results that conflict to a person.
+fn block_on_conflict(step: &mut PreparedStep, id: &NodeId, message: String, now: Timestamp) {
+    let reason = NodeReason::MergeConflict;
+    let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
+    step.draft.node(id, block, now);
+}
+
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.
 fn start_picked(
     snapshot: &Snapshot,
@@ -147,7 +156,13 @@ fn start_picked(
     let (mut chosen, mut left): (Vec<_>, Vec<_>) =
         ready.into_iter().partition(|ready| place.contains_key(&ready.node));
     chosen.sort_by_key(|ready| place.get(&ready.node).copied());
+    let mut again: Vec<bool> = Vec::new();
     for ready in chosen {
+        // It stands on what runs again first.
+        if again.get(ready.node).copied().unwrap_or_default() {
+            left.push(ready);
+            continue;
+        }
         // Taken at the claim and recorded with it: the work key and a later reuse compare with what the
         // attempt was begun with.
         let basis = match &step.compiled {
@@ -161,10 +176,20 @@ fn start_picked(
         let base = match base_of(factory, step, ready.node) {
             Ok(NodeBase::Pinned) => None,
             Ok(NodeBase::Commit(commit)) => Some(commit),
-            Ok(NodeBase::Conflict(message)) => {
-                let reason = NodeReason::MergeConflict;
-                let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
-                step.draft.node(&ready.id, block, now);
+            Ok(NodeBase::Conflict(conflict)) => {
+                match rerun_later(snapshot, step, (&conflict.earlier, &conflict.later), now)? {
+                    ConflictStep::Rerun(nodes) => {
+                        again = nodes
+                            .iter()
+                            .zip(again.iter().chain(repeat(&false)))
+                            .map(|(a, b)| *a || *b)
+                            .collect();
+                        // So that what runs again is planned at once.
+                        left.push(ready);
+                    }
+                    ConflictStep::Wait => left.push(ready),
+                    ConflictStep::Person => block_on_conflict(step, &ready.id, conflict.message, now),
+                }
                 continue;
             }
             // This machine's fault and not the work's: the node stays ready, for the next pass or another runner.

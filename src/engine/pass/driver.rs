@@ -19,6 +19,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::EngineError;
 use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::factory::AttemptFactory;
+use crate::engine::attempt::files::terms::FileTerms;
 use crate::engine::attempt::running::Attempts;
 use crate::engine::attempt::workspace::{WorkPlace, Workspaces};
 use crate::engine::clock::Clock;
@@ -109,7 +110,9 @@ impl<'a> Driver<'a> {
             index.make_writable()?;
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
-        let factory = AttemptFactory::new(workspaces, cache.join("runs"), snapshot.config.identities.clone());
+        let config = &snapshot.config;
+        let files = FileTerms::new(config.artifacts.store.clone(), config.limits.artifacts.clone());
+        let factory = AttemptFactory::new(workspaces, files, cache.join("runs"), config.identities.clone());
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), providers, factory, options.stream_output);
         let polls = Polls::beside(&attempts, PollTimes::load(&cache, clock.now()));

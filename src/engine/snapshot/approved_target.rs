@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::config::ProviderConfig;
 use crate::engine::EngineError;
-use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::{LoadedResource, Snapshot};
 use crate::graph::NodeIx;
-use crate::model::{ApprovedTarget, BindingTarget, NodeKind, Spec};
+use crate::model::{ApprovedTarget, BindingTarget, JsonMap, NodeKind, Spec};
 use crate::plan::ProviderResolution;
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::run::CompiledPlan;
@@ -35,19 +35,46 @@ pub(crate) fn approved_target(
     if let Some(known) = snapshot.answers.approved(&compiled.key, ix, blob) {
         return Ok(known);
     }
-    let explained = resolve(&task, |_| match binding.as_ref().map(|binding| &binding.resource.spec) {
+    let target = declared_target(&task, binding.as_deref());
+    let target = target.map(|target| digest_target(&target, &named(&snapshot.config.providers, &target)));
+    snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
+    Ok(target)
+}
+
+/// The target that the Binding of a task names now.
+pub(crate) fn bound_target(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    ix: NodeIx,
+) -> Result<Option<BindingTarget>, EngineError> {
+    let Some(node) = compiled.node(ix) else { return Ok(None) };
+    let task = TaskToBind::of(compiled, node);
+    let binding = match binding_for(&task) {
+        Some(key) => snapshot.cached(&key)?,
+        None => None,
+    };
+    Ok(declared_target(&task, binding.as_deref()))
+}
+
+/// The settings of a target, on top of those that the configuration has for the name of an agent.
+pub(crate) fn effective_settings(providers: &ProviderConfig, target: &BindingTarget) -> JsonMap {
+    let agent = target.provider.strip_prefix("agent://");
+    let named = agent.and_then(|name| providers.sections.get("agents")?.get(name));
+    let mut settings = named.and_then(Value::as_object).cloned().unwrap_or_default();
+    settings.extend(target.config.clone());
+    settings
+}
+
+fn declared_target(task: &TaskToBind<'_>, binding: Option<&LoadedResource>) -> Option<BindingTarget> {
+    let explained = resolve(task, |_| match binding.map(|binding| &binding.resource.spec) {
         // Not the generation: a rule for another task may have changed.
         Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 0 }),
         _ => None,
     });
-    let target = match ProviderResolution::from(explained.resolution) {
-        ProviderResolution::Bound(_, target) => {
-            Some(digest_target(&target, &named(&snapshot.config.providers, &target)))
-        }
+    match ProviderResolution::from(explained.resolution) {
+        ProviderResolution::Bound(_, target) => Some(target),
         ProviderResolution::Not(..) => None,
-    };
-    snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
-    Ok(target)
+    }
 }
 
 /// The settings in the configuration that a target names, also within its own settings, as in `verify: agent://reviewer`.

@@ -188,6 +188,10 @@ impl PlanLookup for SnapshotLookup<'_> {
         }
     }
 
+    fn budget(&self) -> Option<Budget> {
+        self.snapshot.config.budget.clone()
+    }
+
     fn required_gates(&self, provider: &str) -> Vec<String> {
         self.required.of(provider).map(ToOwned::to_owned).collect()
     }

@@ -142,7 +142,7 @@ impl Remote {
         }
     }
 
-    fn forget(&self, repo: &Repo, local: &str) -> Result<(), GitError> {
+    pub(super) fn forget(&self, repo: &Repo, local: &str) -> Result<(), GitError> {
         if let Some(id) = repo.read_ref(local)? {
             tracing::debug!(remote = self.shown, reference = local, "reference is gone from the remote");
             repo.swap_ref(local, Some(id), None, "planspec: gone from the remote")?;

@@ -3,6 +3,7 @@
 mod clone;
 mod failure;
 mod fetch;
+mod kept_refs;
 mod line_history;
 mod outage;
 mod partial;

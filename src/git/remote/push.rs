@@ -252,6 +252,8 @@ impl Remote {
     fn moved(&self, repo: &Repo, update: &RefUpdate, tip: Option<ObjectId>) -> Result<PushResult, GitError> {
         let RefUpdate { reference, new, expected } = update;
         if tip.is_none() {
+            // `gc` removed it. With the old value remembered here, the next push would expect it again, for ever.
+            self.forget(repo, &self.local_name(reference)?)?;
             return Ok(PushResult::Moved(None));
         }
         let now = self.fetch(repo, &[reference])?.into_iter().next().flatten();

@@ -2,6 +2,7 @@
 //! tasks changed there, taken in as objects. Git of ours never reads a `.git`, a configuration, an index or attributes that a
 //! task could write: each workspace has a second Git directory beside it, which only the runner uses.
 
+mod committed;
 mod link;
 mod merge_results;
 mod object_cache;
@@ -9,6 +10,7 @@ mod quarantine;
 mod restore;
 mod working_copy;
 
+pub use committed::CommittedWork;
 pub use merge_results::ResultMerge;
 pub use object_cache::ObjectCache;
 pub use quarantine::{FileChange, NewCommit, Quarantine};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, Usage};
+use super::node_work::{BudgetGrant, CriterionResult, DiscardedChanges, NodeResult, StoredFiles, Usage};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -87,6 +87,8 @@ pub enum NodeReason {
     ResultRefused,
     /// Blocked: the results of the nodes before it cannot be merged, with each other or into a branch.
     MergeConflict,
+    /// Blocked: an artifact of a node before it that it needs is not to be had on this machine.
+    ArtifactUnavailable,
     /// Blocked: the place of a delivery does not take the work.
     DeliveryRefused,
     /// Blocked: a reviewer of the pull request asks for changes; it is polled.
@@ -95,6 +97,8 @@ pub enum NodeReason {
     WorkBranchMoved,
     /// Blocked: the checks that the pull request needs were never started; it is polled.
     ChecksCannotStart,
+    /// Blocked: what it may use up is spent; a person says whether it goes on.
+    BudgetSpent,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -157,6 +161,7 @@ impl NodeReason {
                 | Self::ContentRefused
                 | Self::ResultRefused
                 | Self::MergeConflict
+                | Self::ArtifactUnavailable
                 | Self::DeliveryRefused
         )
     }
@@ -271,6 +276,12 @@ pub struct NodeExtensions {
     /// The commit that the attempt worked on, where that is not the pinned one: the results of the nodes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// Other nodes whose results it was made on top of, because they conflicted with what it had changed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub onto: Vec<NodeId>,
+    /// How often it was made again because of that.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reruns: u32,
     /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_branch: Option<String>,
@@ -286,9 +297,15 @@ pub struct NodeExtensions {
     /// What it changed and nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardedChanges>,
+    /// What the last attempt left that can be had on any machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Arc<StoredFiles>>,
     /// What all attempts together used up, as far as they said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Somebody let it go on although its budget was spent; the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Box<BudgetGrant>>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -335,6 +352,9 @@ pub struct NodeDecision {
     /// What it gave.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub outputs: JsonMap,
+    /// What a person handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<NodeResult>,
     /// Who said so, and why.
     pub message: String,
 }

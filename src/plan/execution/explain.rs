@@ -173,10 +173,12 @@ fn on(reason: NodeReason) -> &'static str {
         NodeReason::AwaitingApproval | NodeReason::ApprovalVoid => "approval",
         NodeReason::AwaitingPerson
         | NodeReason::InputRequired
+        | NodeReason::BudgetSpent
         | NodeReason::RunnerLost
         | NodeReason::ContentRefused
         | NodeReason::ResultRefused
         | NodeReason::MergeConflict
+        | NodeReason::ArtifactUnavailable
         | NodeReason::DeliveryRefused
         | NodeReason::ChangesRequested
         | NodeReason::WorkBranchMoved

@@ -77,7 +77,7 @@ fn time_out(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, state: &Node
 fn conclude(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, decided: NodeDecision) {
     let Some(note) = cancel_remote(context, ix) else { return };
     let reason = NodeReason::CompletedByPerson;
-    let evidence = Evidence::default();
+    let evidence = Evidence { result: decided.result, ..Evidence::default() };
     let message = format!("{}{note}", decided.message);
     let change = if decided.failed {
         NodeChange::Fail { reason, message, evidence }
@@ -374,6 +374,7 @@ mod tests {
     fn what_a_person_decides_counts_once_the_work_is_cancelled() {
         let (compiled, mut status, id) = handed_over(&json!({}));
         let decided = NodeDecision {
+            result: None,
             failed: false,
             outputs: JsonMap::from_iter([("x".to_owned(), json!(1))]),
             message: "completed by mia".to_owned(),

@@ -16,7 +16,44 @@ pub(crate) fn results_before<'s>(
     status: &'s ExecutionStatus,
     ix: NodeIx,
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
-    results_among((&compiled.topology, &compiled.ids), status, &compiled.topology.upstream(ix))
+    let mut among = compiled.topology.upstream(ix);
+    // What it is made on top of, although the plan does not say so.
+    let onto = compiled.ids.get(ix).and_then(|id| status.node_statuses.get(id));
+    for other in onto.into_iter().flat_map(|state| &state.extensions.onto) {
+        mark_with_upstream(&compiled.topology, other, &mut among);
+    }
+    results_among((&compiled.topology, &compiled.ids), status, &among)
+}
+
+/// Marks a node and all nodes before it.
+fn mark_with_upstream(topology: &Topology, id: &NodeId, marked: &mut [bool]) {
+    let Some(ix) = topology.find(id.as_str()) else { return };
+    for (at, (flag, before)) in marked.iter_mut().zip(topology.upstream(ix)).enumerate() {
+        *flag |= before || at == ix;
+    }
+}
+
+/// A node with all that was built on what it changed: what comes after it, and what was made on top of any of that.
+#[must_use]
+pub(crate) fn built_on(compiled: &CompiledPlan, status: &ExecutionStatus, ix: NodeIx) -> Vec<bool> {
+    let mut found = vec![false; compiled.ids.len()];
+    let mut open = vec![ix];
+    while let Some(start) = open.pop() {
+        for (at, (flag, after)) in found.iter_mut().zip(compiled.topology.downstream(start)).enumerate() {
+            *flag |= after || at == start;
+        }
+        for (at, id) in compiled.ids.iter().enumerate() {
+            let is_found = |id: &NodeId| {
+                let ix = compiled.topology.find(id.as_str());
+                ix.and_then(|ix| found.get(ix)).copied().unwrap_or_default()
+            };
+            let onto = status.node_statuses.get(id).map(|state| state.extensions.onto.as_slice());
+            if !found.get(at).copied().unwrap_or(true) && onto.unwrap_or_default().iter().any(is_found) {
+                open.push(at);
+            }
+        }
+    }
+    found
 }
 
 /// The same for any set of nodes: the results that together hold what all of them changed.
@@ -32,6 +69,14 @@ pub(crate) fn results_among<'s>(
     };
     // From the end: whatever comes before one that was seen is part of it.
     let mut covered = vec![false; among.len()];
+    // What was made on top of another node holds that, too, wherever the two stand in the plan.
+    for (ix, state) in ids.iter().enumerate().filter_map(|(ix, id)| Some((ix, status.node_statuses.get(id)?)))
+    {
+        let counts = among.get(ix).copied().unwrap_or(false) && state.extensions.result.is_some();
+        for other in state.extensions.onto.iter().filter(|_| counts) {
+            mark_with_upstream(topology, other, &mut covered);
+        }
+    }
     let mut found = Vec::new();
     for &ix in topology.order().iter().rev() {
         let counts = among.get(ix).copied().unwrap_or(false) && !covered.get(ix).copied().unwrap_or(true);
@@ -64,7 +109,10 @@ fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
     let nodes = status.node_statuses.values().map(|state| &state.extensions);
     let commits = nodes.flat_map(|node| {
         let result = node.result.as_deref().map(|result| result.commit.as_str());
-        result.into_iter().chain(node.base.as_deref())
+        // What a person handed in while the remote work is still being cancelled.
+        let decided = node.decided.as_ref().and_then(|decided| decided.result.as_ref());
+        let decided = decided.map(|result| result.commit.as_str());
+        result.into_iter().chain(node.base.as_deref()).chain(decided)
     });
     commits.collect()
 }
@@ -126,6 +174,25 @@ mod tests {
         check(&diamond, &["a", "b", "c"], "d", &["c-b", "c-c"]);
         check(&diamond, &["a", "b"], "d", &["c-b"]);
         check(&diamond, &["a", "b", "c"], "b", &["c-a"]);
+    }
+
+    #[test]
+    fn what_was_made_on_top_of_another_node_stands_for_both() {
+        let ids = ["a", "b", "c", "d"];
+        let compiled = compiled(&[("a", "d"), ("b", "d"), ("b", "c")], &ids);
+        let mut status = status(&["a", "b"], &ids);
+        let find = |id: &str| compiled.topology.find(id).unwrap();
+        let before = |status: &ExecutionStatus, id: &str| {
+            let before = results_before(&compiled, status, find(id));
+            before.iter().map(|(_, result)| result.commit.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(before(&status, "d"), ["c-a", "c-b"]);
+        let b = NodeId::new("b").unwrap();
+        status.node_statuses.get_mut(&b).unwrap().extensions.onto = vec![NodeId::new("a").unwrap()];
+        assert_eq!(before(&status, "d"), ["c-b"]);
+        assert_eq!(before(&status, "b"), ["c-a"], "that is what it begins with");
+        assert_eq!(built_on(&compiled, &status, find("a")), [true, true, true, true]);
+        assert_eq!(built_on(&compiled, &status, find("c")), [false, false, true, false]);
     }
 
     #[test]

@@ -5,5 +5,5 @@ mod bases;
 mod permitted;
 
 pub(crate) use approved::unapproved;
-pub(crate) use bases::{new_work, results_among, results_before};
+pub(crate) use bases::{built_on, new_work, results_among, results_before};
 pub(crate) use permitted::{ChangedFile, PathRules, among, protected, refusals};

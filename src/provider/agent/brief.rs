@@ -107,6 +107,12 @@ fn hand_in(text: &mut String, attempt: &Attempt, keeps_changes: bool) {
          - Outputs go into the file that the environment variable `PLANSPEC_OUTPUT` names, as one JSON object or as \
          lines `name=value`.\n"
     );
+    if attempt.files.has_upstream() {
+        text.push_str(
+            "- Files that the tasks before this one kept are in the folder that the environment variable \
+             `PLANSPEC_UPSTREAM` names, in a folder for each task.\n",
+        );
+    }
     expected(text, attempt);
     text.push_str("- Exit with code 0 when the task is done, otherwise with another code.\n\n");
 }

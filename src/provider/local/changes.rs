@@ -11,7 +11,8 @@ use crate::provider::output::{Redactor, holds_token};
 use crate::provider::settings::{ConfigError, Settings};
 use crate::provider::workspace::chain;
 use crate::provider::{
-    AttemptOutcome, ChangePolicy, ChangeRules, CollectError, CollectedChanges, Evidence, PrivateCheckout,
+    AttemptOutcome, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, Evidence,
+    PrivateCheckout,
 };
 
 /// The settings of a command about the files that it changes.
@@ -45,6 +46,21 @@ impl ChangeSettings {
                 why: "needs `changes: commit`; use `protect.forbid` otherwise".to_owned(),
             });
         }
+        // Whoever plans reads it, too: what it asks for happens when no attempt is under way.
+        let rerun = match settings.text("onConflict")?.as_deref() {
+            None | Some("block") => false,
+            Some("rerun") => true,
+            Some(_) => {
+                let expected = "`block` or `rerun`";
+                return Err(ConfigError::WrongType { key: "onConflict".to_owned(), expected });
+            }
+        };
+        if rerun && policy != ChangePolicy::Commit {
+            return Err(ConfigError::Invalid {
+                key: "onConflict".to_owned(),
+                why: "needs `changes: commit`: without a result nothing can conflict".to_owned(),
+            });
+        }
         Ok(Self { policy, allow, deny, restore, forbid })
     }
 
@@ -65,13 +81,12 @@ impl ChangeSettings {
         redactor: &Arc<Redactor>,
         evidence: &mut Evidence,
     ) -> Result<(), AttemptOutcome> {
-        let redactor = Arc::clone(redactor);
         let rules = ChangeRules {
             policy: self.policy,
             allow: self.allow.clone(),
             deny: self.deny.clone(),
             forbid: self.forbid.clone(),
-            is_secret: Arc::new(move |content| redactor.finds_any(content) || holds_token(content)),
+            is_secret: secrets(redactor),
         };
         match checkout.collect(&rules) {
             Ok(CollectedChanges::None) => {}
@@ -89,6 +104,26 @@ impl ChangeSettings {
     }
 }
 
+/// Whether content holds a secret that is known here, or something in the shape of one.
+pub(super) fn secrets(redactor: &Arc<Redactor>) -> ContentCheck {
+    let redactor = Arc::clone(redactor);
+    Arc::new(move |content| redactor.finds_any(content) || holds_token(content))
+}
+
+/// Checks globs that a setting holds.
+pub(super) fn check_globs<'g>(
+    key: &str,
+    globs: impl IntoIterator<Item = &'g String>,
+) -> Result<(), ConfigError> {
+    for glob in globs {
+        GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| ConfigError::Invalid {
+            key: key.to_owned(),
+            why: format!("holds a glob that is malformed: {error}"),
+        })?;
+    }
+    Ok(())
+}
+
 /// The two lists of globs of a setting.
 fn globs(
     settings: &Settings<'_>,
@@ -102,12 +137,7 @@ fn globs(
         Some(_) => return Err(ConfigError::WrongType { key: key.to_owned(), expected }),
     };
     let lists = [lists.texts(names[0])?, lists.texts(names[1])?];
-    for glob in lists.iter().flatten() {
-        GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| ConfigError::Invalid {
-            key: key.to_owned(),
-            why: format!("holds a glob that is malformed: {error}"),
-        })?;
-    }
+    check_globs(key, lists.iter().flatten())?;
     Ok(lists)
 }
 
@@ -117,7 +147,9 @@ mod tests {
     use serde_json::json;
 
     fn read(provider: &str, config: &Value) -> Result<ChangeSettings, String> {
-        let settings = Settings::new(config.as_object().unwrap(), &["changes", "paths", "protect"]).unwrap();
+        let settings =
+            Settings::new(config.as_object().unwrap(), &["changes", "paths", "protect", "onConflict"])
+                .unwrap();
         ChangeSettings::read(provider, &settings).map_err(|error| error.to_string())
     }
 
@@ -141,6 +173,11 @@ mod tests {
         assert_eq!(
             error(json!({"protect": 1})),
             "`config.protect` must be a map with `restore` and `forbid`"
+        );
+        assert_eq!(error(json!({"onConflict": "again"})), "`config.onConflict` must be `block` or `rerun`");
+        assert_eq!(
+            error(json!({"onConflict": "rerun"})),
+            "`config.onConflict` needs `changes: commit`: without a result nothing can conflict"
         );
         assert_eq!(
             error(json!({"protect": {"restore": ["tests/**"]}})),

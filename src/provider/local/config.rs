@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::changes::ChangeSettings;
+use super::changes::{ChangeSettings, check_globs};
 use crate::config::SandboxPolicy;
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
@@ -10,7 +10,7 @@ use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "command",
     "args",
     "env",
@@ -22,6 +22,8 @@ const KEYS: [&str; 11] = [
     "changes",
     "paths",
     "protect",
+    "needs",
+    "onConflict",
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,6 +51,8 @@ pub(in crate::provider) struct ToolConfig {
     unsandboxed: bool,
     /// What becomes of the files that the command changes.
     pub(super) changes: ChangeSettings,
+    /// Globs of `NODE/NAME`: the artifacts of nodes before it without which the command does not begin.
+    pub(super) needs: Vec<String>,
 }
 
 impl ToolConfig {
@@ -65,6 +69,7 @@ impl ToolConfig {
             sandbox: None,
             unsandboxed: false,
             changes: ChangeSettings::default(),
+            needs: Vec::new(),
         }
     }
 
@@ -100,6 +105,7 @@ impl ToolConfig {
             sandbox: settings.value("sandbox").map(Sandbox::read).transpose()?.flatten(),
             unsandboxed: settings.value("sandbox").is_some_and(|value| *value == false),
             changes: ChangeSettings::read(provider, &settings)?,
+            needs: settings.texts("needs")?,
         };
         read.validate()?;
         Ok(read)
@@ -157,6 +163,7 @@ impl ToolConfig {
                 return Err(invalid(&key, "is reserved: planspec sets the variables named PLANSPEC_…"));
             }
         }
+        check_globs("needs", &self.needs)?;
         // Only the form can be judged without a checkout; where links lead is checked when the attempt has one.
         if self.working_directory.as_deref().is_some_and(|path| !is_inside(path)) {
             return Err(invalid("workingDirectory", "must be a relative path without `..`"));
@@ -192,6 +199,7 @@ mod tests {
             sandbox: None,
             unsandboxed: false,
             changes: ChangeSettings::default(),
+            needs: Vec::new(),
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
     }
@@ -205,7 +213,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs, onConflict",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

@@ -52,6 +52,9 @@ pub(super) fn environment(
     set("PLANSPEC_OUTPUT", folder.output().as_os_str());
     set("PLANSPEC_RESULT", folder.result().as_os_str());
     set("PLANSPEC_ARTIFACTS", folder.artifacts().as_os_str());
+    if let Some(upstream) = folder.upstream() {
+        set("PLANSPEC_UPSTREAM", upstream.as_os_str());
+    }
     set("PLANSPEC_NAMESPACE", OsStr::new(attempt.key.namespace.as_str()));
     set("PLANSPEC_EXECUTION", OsStr::new(attempt.key.name.as_str()));
     set("PLANSPEC_NODE", OsStr::new(attempt.node.as_str()));

@@ -11,6 +11,7 @@ mod run;
 mod run_folder;
 #[cfg(test)]
 pub(super) mod tests;
+mod travelling;
 
 use std::sync::Arc;
 

@@ -60,16 +60,20 @@ impl<'a> LocalRun<'a> {
         check_criteria(&self.attempt.criteria).map_err(refused)?;
         self.go_on()?;
         let shared = self.shared;
-        let folder = (shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs)).map_err(|error| {
-            let runs = shared.common.settings.runs.display();
-            AttemptOutcome::not_possible_here(format!("no folder for the attempt below `{runs}`: {error}"))
-        })?;
+        let mut folder =
+            (shared.folders.open(&self.attempt.run_dir, &self.attempt.inputs)).map_err(|error| {
+                let runs = shared.common.settings.runs.display();
+                AttemptOutcome::not_possible_here(format!(
+                    "no folder for the attempt below `{runs}`: {error}"
+                ))
+            })?;
         if let Some(brief) = &self.job.brief {
             std::fs::write(folder.brief(), brief).map_err(|error| {
                 AttemptOutcome::not_possible_here(format!("the brief cannot be written: {error}"))
             })?;
         }
         let mut place = self.working_folder(&folder)?;
+        self.bring_upstream(&mut folder)?;
         self.go_on()?;
         // The time of the attempt begins now: a remote that is slow to give the commit is not the work's fault.
         // A poll of a plugin's remote work has what the time before it left.
@@ -90,6 +94,7 @@ impl<'a> LocalRun<'a> {
             let message = format!("what the attempt left cannot be kept: {error}");
             report.override_success(AttemptOutcome::broken_off_here(message));
         }
+        self.store(&mut report);
         Ok(report)
     }
 
@@ -229,7 +234,7 @@ impl<'a> LocalRun<'a> {
     }
 
     /// Nothing is started any more after a request to stop.
-    fn go_on(&self) -> Result<(), AttemptOutcome> {
+    pub(super) fn go_on(&self) -> Result<(), AttemptOutcome> {
         self.interrupt.heard().map_or(Ok(()), |stop| Err(stopped_before_start(stop)))
     }
 
@@ -270,6 +275,9 @@ impl<'a> LocalRun<'a> {
             // The name of a file is the process's own words, and may hold a secret like any other text.
             artifact.name = redactor.text(&artifact.name);
             artifact.path = artifact.path.take().map(|path| redactor.text(&path));
+        }
+        for left in report.evidence.stored.iter_mut().flat_map(|stored| &mut Arc::make_mut(stored).left_out) {
+            left.name = redactor.text(&left.name);
         }
         report
     }

@@ -18,6 +18,7 @@ const OUTPUT: &str = "output";
 const BRIEF: &str = "brief.md";
 const RESULT: &str = "result.json";
 const INPUTS: &str = "inputs.json";
+const UPSTREAM: &str = "upstream";
 
 /// The pool.
 pub(super) struct RunFolders {
@@ -68,6 +69,7 @@ impl RunFolders {
             work: path.join(WORK),
             brief: path.join(BRIEF),
             result: path.join(RESULT),
+            upstream: None,
             path,
             run_dir: run_dir.to_owned(),
         })
@@ -126,6 +128,7 @@ pub(super) struct RunFolder<'a> {
     work: PathBuf,
     brief: PathBuf,
     result: PathBuf,
+    upstream: Option<PathBuf>,
     run_dir: PathBuf,
 }
 
@@ -158,6 +161,18 @@ impl RunFolder<'_> {
     /// The folder for artifacts.
     pub(super) fn artifacts(&self) -> &Path {
         &self.artifacts
+    }
+
+    /// The folder for what the nodes before it left, for those who get something of it.
+    pub(super) fn upstream(&self) -> Option<&Path> {
+        self.upstream.as_deref()
+    }
+
+    /// The same, made now: most attempts get nothing, and one more folder for each of them would cost.
+    pub(super) fn make_upstream(&mut self) -> io::Result<PathBuf> {
+        let folder = self.path.join(UPSTREAM);
+        create(&folder)?;
+        Ok(self.upstream.insert(folder).clone())
     }
 
     /// An empty folder to work in, for those who need no checkout.

@@ -10,4 +10,4 @@ pub(super) use self::log::AttemptLog;
 pub(super) use self::outputs::{LIMIT as OUTPUT_LIMIT, check_outputs, read_outputs};
 pub(super) use self::plain_text::plain_line;
 pub(super) use self::redact::Redactor;
-pub(super) use self::token_shapes::holds_token;
+pub(crate) use self::token_shapes::holds_token;

@@ -63,7 +63,7 @@ static WHOLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Whether something in these bytes is shaped like a token.
-pub(in crate::provider) fn holds_token(content: &[u8]) -> bool {
+pub(crate) fn holds_token(content: &[u8]) -> bool {
     SET.as_ref().is_some_and(|shapes| shapes.is_match(content))
 }
 

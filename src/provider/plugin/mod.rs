@@ -5,6 +5,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use super::agent::brief;
 use super::local::{Job, LocalProcesses, ToolConfig};
 use super::process::ProcessInput;
 use super::{
-    Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider, ProviderSettings,
+    Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, NoFiles, Provider,
+    ProviderSettings,
 };
 use crate::model::JsonMap;
 
@@ -45,6 +47,8 @@ impl Plugin {
         if operation != "run" {
             // The folder of the attempt holds what `run` left. A checkout is there for those who check.
             attempt.run_dir.push(operation);
+            // They were there for `run`, and a poll has to end soon.
+            attempt.files = Arc::new(NoFiles);
             config.checkout = operation == "poll" && !attempt.criteria.is_empty();
         }
         let input = ProcessInput::Bytes(request(operation, &attempt).to_string().into_bytes());

@@ -206,11 +206,15 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::ContentRefused) => "waits for a decision, because the remote rejected its result",
         Some(NodeReason::ResultRefused) => "waits for a decision, because the remote rejected its files",
         Some(NodeReason::MergeConflict) => "waits for a decision, because files conflict",
+        Some(NodeReason::ArtifactUnavailable) => {
+            "waits for a decision, because a file of an earlier node is not here"
+        }
         Some(NodeReason::DeliveryRefused) => "waits for a decision, because its delivery was refused",
         Some(NodeReason::ChangesRequested) => "waits for the changes that a reviewer requested",
         Some(NodeReason::WorkBranchMoved) => "waits, because somebody pushed to its branch",
         Some(NodeReason::ChecksCannotStart) => "waits for checks that were never started",
         Some(NodeReason::InputRequired) => "waits for an answer",
+        Some(NodeReason::BudgetSpent) => "waits for an answer, because its budget is spent",
         // A group waits for its children.
         _ => "waits",
     }
@@ -286,7 +290,6 @@ fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
 /// What the nodes say they used up, and all of it together.
 fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
     let mut table = Table::new(["node", "tokens", "cost", "turns"]);
-    let mut total = Usage::default();
     let mut row = |name: &str, usage: Usage| {
         let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
         let cost = usage.cost.map_or("-".to_owned(), |cost| format!("{cost:.2}"));
@@ -297,11 +300,10 @@ fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
     for (id, node) in &status.node_statuses {
         let Some(usage) = node.extensions.usage else { continue };
         row(id.as_str(), usage);
-        total = total.plus(usage);
         count += 1;
     }
     // With one node the sum would say the same twice.
-    if count > 1 {
+    if let Some(total) = status.usage().filter(|_| count > 1) {
         row("all", total);
     }
     if !table.is_empty() {
@@ -343,6 +345,20 @@ fn artifacts(status: &ExecutionStatus, page: &mut DescribePage) {
         table.row(vec![artifact.name.as_str().into(), place.into(), size.into(), checksum.into()]);
     }
     page.table(&table);
+    left_out(status, page);
+}
+
+/// What other machines do not find, and why.
+fn left_out(status: &ExecutionStatus, page: &mut DescribePage) {
+    let mut table = Table::new(["node", "only on the machine that made it", "because"]);
+    for (id, node) in &status.node_statuses {
+        for left in node.extensions.stored.iter().flat_map(|stored| &stored.left_out) {
+            table.row(vec![id.as_str().into(), left.name.as_str().into(), left.why.as_str().into()]);
+        }
+    }
+    if !table.is_empty() {
+        page.table(&table);
+    }
 }
 
 #[cfg(test)]

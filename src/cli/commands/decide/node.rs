@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::cli::Context;
 use crate::cli::decisions::{execution_of, record};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
 use crate::cli::view::selector;
 use crate::engine::Decision;
 use crate::model::{JsonMap, NodeId, ResourceKey};
@@ -15,10 +16,13 @@ use crate::run::parameter::assignment;
 ///
 /// Outputs must be those that the node declares, and match its capabilities. If the work runs
 /// remotely, the next reconcile cancels it first; then the decision takes effect.
+/// `--commit` hands in what a person changed as the result of the node, on which the next nodes build: commits on top of what the node
+/// works on (`planspec checkout EXECUTION/NODE`), which may not touch what a task may not touch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   planspec complete sso-exec-001/research findings='see the wiki' count:=3
+  planspec complete sso-exec-001/implement --commit HEAD
   planspec complete sso-exec-001/research --failed -m 'no access to the tenant'")]
 pub(crate) struct CompleteArguments {
     /// The node, as EXECUTION/NODE
@@ -26,6 +30,9 @@ pub(crate) struct CompleteArguments {
     /// Outputs: NAME=TEXT, or NAME:=JSON for other types
     #[arg(value_name = "NAME=TEXT", value_parser = assignment)]
     outputs: Vec<(String, Value)>,
+    /// The commit that a person made of the work
+    #[arg(long, value_name = "REV", conflicts_with = "failed")]
+    commit: Option<String>,
     /// The work failed
     #[arg(long)]
     failed: bool,
@@ -44,6 +51,11 @@ pub(crate) fn complete(arguments: &CompleteArguments, context: &mut Context) -> 
         }
     }
     let comment = arguments.message.clone();
+    if let Some(revision) = &arguments.commit {
+        // Here and not where it is recorded: after a lost race, `HEAD` may be another commit.
+        let commit = RepoContext::open(context)?.repo.resolve_commit(revision)?.to_string();
+        return record(&Decision::HandIn { execution, node, commit, outputs, comment }, context);
+    }
     record(&Decision::Complete { execution, node, outputs, failed: arguments.failed, comment }, context)
 }
 

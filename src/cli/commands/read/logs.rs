@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::repo_context::RepoContext;
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::cli::view::execution_files::ExecutionFiles;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::log_window::{LogTimes, LogWindow};
 use crate::cli::view::selector::{self, nearest};
@@ -28,7 +29,8 @@ const CHUNK: u64 = 1 << 20;
 /// Show what the work of an execution printed
 ///
 /// Of an execution that failed, only the logs of the nodes that failed; `--all` shows the others too. The full log is on
-/// the machine that ran the node; other machines show its recorded end.
+/// the machine that ran the node and, within `limits.artifacts`, in the store that `artifacts.store` of .planspec.yaml
+/// names; where neither has it, the recorded end is shown.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -75,7 +77,7 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     let id = match wanted.node {
         Some(id) => id,
         None if arguments.follow => only_running(&record)?,
-        None => return print_all(&workspace, &record, arguments, context),
+        None => return print_all(&workspace, &tips, &record, arguments, context),
     };
     let Some(node) = record.execution().and_then(|status| status.node_statuses.get(&id)) else {
         let ids = record.execution().into_iter().flat_map(|status| status.node_statuses.keys());
@@ -98,7 +100,9 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     if node.extensions.reason == Some(NodeReason::Reused) {
         context.out.note(text::line(&node.message))?;
     }
-    match LogSource::of(&workspace, &record, &id, node, arguments.attempt_of(node)).read()? {
+    let files = ExecutionFiles::of(&workspace, &tips, &record);
+    let source = LogSource::of(&workspace, &record, &id, node, arguments.attempt_of(node));
+    match source.read_anywhere(&files, &id, node)? {
         Some(content) => context.out.text(&ended(&content.part(&arguments.window, node, context.now())))?,
         None => context.out.note(format!("no log of {id} on this machine, and none recorded"))?,
     }
@@ -133,6 +137,7 @@ fn started(record: &StatusRecord) -> Vec<(NodeId, NodeStatus)> {
 
 fn print_all(
     workspace: &RepoContext,
+    tips: &SelectedCommits,
     record: &StatusRecord,
     arguments: &LogsArguments,
     context: &mut Context,
@@ -144,9 +149,10 @@ fn print_all(
     if is_failed && !arguments.all && nodes.iter().any(|(_, node)| node.phase == NodePhase::Failed) {
         nodes.retain(|(_, node)| node.phase == NodePhase::Failed);
     }
+    let files = ExecutionFiles::of(workspace, tips, record);
     for (id, node) in &nodes {
         let source = LogSource::of(workspace, record, id, node, arguments.attempt_of(node));
-        if let Some(content) = source.read()? {
+        if let Some(content) = source.read_anywhere(&files, id, node)? {
             context.out.line(Tone::Strong.paint(format!("==> {id} <==")))?;
             context.out.text(&ended(&content.part(&arguments.window, node, context.now())))?;
         } else if node.phase == NodePhase::Failed {
@@ -167,6 +173,7 @@ fn print_all(
 /// Where the log of an attempt is, and what is recorded of it.
 struct LogSource {
     path: PathBuf,
+    attempt: u32,
     tail: Option<String>,
 }
 
@@ -189,14 +196,23 @@ impl LogSource {
         let current = (number == node.attempt).then(|| folder.join(node.attempt_id()));
         let run = current.filter(|run| run.exists()).or_else(|| run_of(&folder, number));
         let path = run.unwrap_or_else(|| folder.join(number.to_string())).join("log");
-        Self { path, tail: recorded.map(|log| log.tail.clone()) }
+        Self { path, attempt: number, tail: recorded.map(|log| log.tail.clone()) }
     }
 
-    fn read(&self) -> Result<Option<LogContent>, CliError> {
+    fn read_anywhere(
+        &self,
+        files: &ExecutionFiles<'_>,
+        id: &NodeId,
+        node: &NodeStatus,
+    ) -> Result<Option<LogContent>, CliError> {
         match std::fs::read(&self.path) {
             Ok(bytes) => Ok(Some(LogContent { bytes, times: LogTimes::beside(&self.path) })),
-            // Another machine ran it, or the cache is gone (Invariant 1): the recorded tail is what is left.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.recorded()),
+            // Another machine ran it, or the cache is gone (Invariant 1): what was stored, or the recorded tail, is left.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let stored = files.log(id, node, self.attempt)?;
+                let stored = stored.map(|bytes| LogContent { bytes, times: LogTimes::default() });
+                Ok(stored.or_else(|| self.recorded()))
+            }
             Err(error) => Err(CliError::caused(&format!("cannot read {}", self.path.display()), &error)),
         }
     }

@@ -1,5 +1,6 @@
 //! Commands that show what is declared and recorded, and change nothing.
 
+pub(crate) mod artifacts;
 pub(crate) mod checkout;
 pub(crate) mod describe;
 pub(crate) mod explain;

@@ -1,16 +1,21 @@
-//! Keeping the status branch small: finished executions shrink to a summary, old history becomes one commit.
+//! Keeping the status branch small: finished executions shrink to a summary, old history becomes one commit, and what they
+//! changed and left is let go.
 
-use std::collections::BTreeSet;
+mod references;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use self::references::{KnownExecution, ReferenceCollector};
 use super::{Branches, Clock, EngineError};
+use crate::config::{ArtifactStore, Config};
 use crate::engine::commit::publisher::{PublishOutcome, Publisher};
 use crate::git::{ObjectId, Repo, SwapResult};
-use crate::model::{Kind, ResourceStatus, StatusRecord};
+use crate::model::{Kind, ResourceKey, ResourceStatus, StatusRecord};
 use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash_with};
 
 /// How often a lost race is tried again.
@@ -29,6 +34,10 @@ pub struct GcReport {
     pub kept: usize,
     /// Directories of logs and artifacts that were removed here.
     pub runs: usize,
+    /// Directories that were removed in the folder that runners share for artifacts.
+    pub shared: usize,
+    /// References that kept results, artifacts and logs, or showed work, and were removed.
+    pub references: Vec<String>,
     /// The tip afterwards.
     pub tip: Option<String>,
 }
@@ -52,11 +61,11 @@ pub fn collect(
         let repo = branches.repo();
         let mut status = StatusTree::at(repo, tips.status)?;
         let Some(mut tip) = status.commit else { return Ok(GcReport::default()) };
-        let (changes, open) = shrinkable(repo, &status, cutoff)?;
-        let mut collected = GcReport { shrunk: changes.len(), ..GcReport::default() };
+        let executions = executions(repo, &status, cutoff)?;
+        let mut collected = GcReport { shrunk: executions.changes.len(), ..GcReport::default() };
         let mut raced = false;
         if !dry_run {
-            for chunk in changes.chunks(BATCH) {
+            for chunk in executions.changes.chunks(BATCH) {
                 let batch = batch_of(chunk, tips.desired.id, clock.now(), runner);
                 match publisher.deliver(&tips.config, status, &batch, &[])? {
                     PublishOutcome::Done { commit, .. } => {
@@ -76,7 +85,8 @@ pub fn collect(
         if raced {
             continue;
         }
-        collected.runs = remove_runs(&repo.cache_dir().join("runs"), &open, cutoff, dry_run)?;
+        collected.runs = remove_runs(&repo.cache_dir().join("runs"), &executions.open, cutoff, dry_run)?;
+        let_go((branches, &tips.config), (&status, &executions), (cutoff, dry_run), &mut collected)?;
         collected.tip = Some(tip.to_string());
         // On top of the shrunk records, whose history before the cut-off can go now.
         let signs = tips.config.trust.status.is_some() && !dry_run;
@@ -101,6 +111,23 @@ pub fn collect(
     Err(EngineError::Contended { attempts: MOST_RACES })
 }
 
+/// Removes what old Executions keep elsewhere than in their records. After the records were shortened: whoever reads one in full
+/// finds what it names.
+fn let_go(
+    (branches, config): (&Branches, &Config),
+    (status, executions): (&StatusTree, &Executions),
+    (cutoff, dry_run): (Timestamp, bool),
+    collected: &mut GcReport,
+) -> Result<(), EngineError> {
+    if let ArtifactStore::Directory(shared) = &config.artifacts.store {
+        collected.shared = remove_shared(shared, &executions.old, dry_run)?;
+    }
+    let total = config.limits.artifacts.total_bytes;
+    let collector = ReferenceCollector { branches, status, known: &executions.known, cutoff, total };
+    collected.references = collector.collect(dry_run)?;
+    Ok(())
+}
+
 fn batch_of(changes: &[RecordEdit], desired: ObjectId, at: Timestamp, runner: &str) -> Batch {
     Batch {
         desired: Some(desired),
@@ -112,21 +139,30 @@ fn batch_of(changes: &[RecordEdit], desired: ObjectId, at: Timestamp, runner: &s
     }
 }
 
-/// The records of executions that ended before `cutoff` and hold more than a summary, and the uids of those that have not
-/// ended.
-fn shrinkable(
-    repo: &Repo,
-    status: &StatusTree,
-    cutoff: Timestamp,
-) -> Result<(Vec<RecordEdit>, BTreeSet<String>), EngineError> {
+/// What is recorded of all Executions.
+struct Executions {
+    /// The records of those that ended before the cut-off, and hold more than a summary, as summaries.
+    changes: Vec<RecordEdit>,
+    /// The uids of those that have not ended.
+    open: BTreeSet<String>,
+    /// The uids of those that ended before the cut-off.
+    old: BTreeSet<String>,
+    known: BTreeMap<ResourceKey, KnownExecution>,
+}
+
+fn executions(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Executions, EngineError> {
     let mut changes = Vec::new();
-    let mut open = BTreeSet::new();
+    let (mut open, mut old) = (BTreeSet::new(), BTreeSet::new());
+    let mut known = BTreeMap::new();
     for (key, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
+        // Also of one whose record cannot be read: what it keeps is not an orphan's.
+        known.insert(key.clone(), KnownExecution::unreadable());
         // A record that is too large or broken is for the reconciler to restore, and stops nothing here
         // (Invariant 6).
         let Ok(bytes) = repo.blob(blob, MAX_RECORD_BYTES) else { continue };
         let Ok(file) = parse_record(&bytes) else { continue };
         let Some(head) = file.record.execution() else { continue };
+        known.insert(key.clone(), KnownExecution::of(head));
         if !head.phase.is_terminal() {
             open.insert(file.record.metadata.uid.clone());
         }
@@ -134,6 +170,7 @@ fn shrinkable(
         if !head.phase.is_terminal() || head.completion_time.is_none_or(|at| at >= cutoff) {
             continue;
         }
+        old.insert(file.record.metadata.uid.clone());
         // With its nodes, which may be in files of their own; only of the few that are old enough.
         let Ok(Some(record)) = status.get(repo, &key) else { continue };
         let Some(full) = record.execution() else { continue };
@@ -145,7 +182,27 @@ fn shrinkable(
             changes.push(RecordEdit::Put { record, pins: None });
         }
     }
-    Ok((changes, open))
+    Ok(Executions { changes, open, old, known })
+}
+
+/// Removes what Executions that ended long ago left in the folder that runners share. Only by their names: it may be the
+/// folder of other repositories as well, or of anything else.
+fn remove_shared(shared: &Path, old: &BTreeSet<String>, dry_run: bool) -> Result<usize, EngineError> {
+    let mut removed = 0;
+    for uid in old {
+        // From a record that anybody may have written: only a plain word names a directory.
+        let is_plain = !uid.is_empty() && uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let path = shared.join(uid);
+        if !is_plain || !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            continue;
+        }
+        removed += 1;
+        if !dry_run {
+            let doing = "remove";
+            std::fs::remove_dir_all(&path).map_err(|source| EngineError::Io { doing, path, source })?;
+        }
+    }
+    Ok(removed)
 }
 
 /// Removes logs and artifacts of runs that nothing was written to since `cutoff`, but for those of `open` Executions.

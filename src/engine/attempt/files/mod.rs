@@ -1,0 +1,7 @@
+//! Artifacts and logs of attempts: kept where other machines find them, and brought to the nodes that come after.
+
+mod beneath;
+pub(crate) mod kept;
+pub(crate) mod sources;
+pub(crate) mod terms;
+pub(crate) mod upstream;

@@ -1,0 +1,151 @@
+//! Finding what an attempt left: on this machine, in the folder that runners share, or in Git. What is found counts only
+//! with the checksum that the record names.
+
+use std::cell::Cell;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use tracing::debug;
+
+use super::beneath;
+use crate::config::ArtifactStore;
+use crate::git::{GitError, Remote, Repo};
+use crate::model::{Artifact, Digest, ExecutionStatus, Kind, Name, ResourceKey};
+use crate::record::artifacts_ref;
+
+/// The places where the files of an Execution may be.
+pub(crate) struct ArtifactSources<'s> {
+    folders: Vec<PathBuf>,
+    /// That of the Execution itself, and of the one whose work it took over.
+    references: Vec<String>,
+    repo: &'s Repo,
+    remote: Option<&'s Remote>,
+    /// Whether the references were fetched: once is enough, as nothing of an attempt is stored after its end.
+    is_fetched: Cell<bool>,
+}
+
+/// The references under which files of an Execution may be kept.
+pub(crate) fn references(key: &ResourceKey, status: &ExecutionStatus) -> Vec<String> {
+    let mut references = vec![artifacts_ref(key)];
+    let from = status.extensions.reuse.as_ref().and_then(|reuse| Name::new(&reuse.from).ok());
+    // What was taken over may not be under the own reference yet.
+    references.extend(
+        from.map(|name| artifacts_ref(&ResourceKey::new(Kind::Execution, key.namespace.clone(), name))),
+    );
+    references
+}
+
+impl<'s> ArtifactSources<'s> {
+    /// The places, `runs` being the folder of this machine.
+    pub(crate) fn new(
+        runs: &Path,
+        store: &ArtifactStore,
+        references: Vec<String>,
+        (repo, remote): (&'s Repo, Option<&'s Remote>),
+    ) -> Self {
+        let mut folders = vec![runs.to_owned()];
+        if let ArtifactStore::Directory(shared) = store {
+            folders.push(shared.clone());
+        }
+        Self { folders, references, repo, remote, is_fetched: Cell::new(false) }
+    }
+
+    /// Copies an artifact to `into`, whole or not at all. Whether it is to be had.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or the remote cannot be reached.
+    pub(crate) fn copy(&self, artifact: &Artifact, into: &Path) -> Result<bool, GitError> {
+        let (Some(path), Some(checksum)) = (&artifact.path, &artifact.checksum) else { return Ok(false) };
+        let written = |source: io::Error| GitError::Io { doing: "write", path: into.to_owned(), source };
+        let folder = into.parent().unwrap_or(into);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(written)?;
+        for root in &self.folders {
+            let read = |source: io::Error| GitError::Io { doing: "read", path: root.join(path), source };
+            let Some(mut file) = beneath::open(root, path).map_err(read)? else { continue };
+            let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(written)?;
+            let found = beneath::copy(&mut file, &mut whole, &|| true).map_err(written)?;
+            if found.as_ref() == Some(checksum) {
+                whole.persist(into).map_err(|error| written(error.error))?;
+                return Ok(true);
+            }
+            debug!(path, folder = %root.display(), "an artifact is not what the record says; looking elsewhere");
+        }
+        // The record says how large it is, and the checksum whether that is true.
+        let Some(bytes) = self.in_git(path, artifact.size.unwrap_or_default())? else { return Ok(false) };
+        if Digest::of_bytes(&bytes) != *checksum {
+            debug!(path, "an artifact in Git is not what the record says");
+            return Ok(false);
+        }
+        std::fs::write(into, bytes).map_err(written)?;
+        Ok(true)
+    }
+
+    /// A log, as far as it is stored.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the remote cannot be reached.
+    pub(crate) fn log(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
+        for root in &self.folders {
+            let read = |source: io::Error| GitError::Io { doing: "read", path: root.join(path), source };
+            if let Some(mut file) = beneath::open(root, path).map_err(read)? {
+                let mut bytes = Vec::new();
+                beneath::copy(&mut file, &mut bytes, &|| true).map_err(read)?;
+                return Ok(Some(bytes));
+            }
+        }
+        self.in_git(path, limit)
+    }
+
+    /// The attempts of a node whose files are kept in Git, as their names: `<lease token>.<n>`.
+    ///
+    /// # Errors
+    /// When the remote cannot be reached.
+    pub(crate) fn attempts(&self, folder: &str) -> Result<Vec<String>, GitError> {
+        let found = self.look(|tree| {
+            let Some(entry) = self.repo.entry(tree, folder)? else { return Ok(None) };
+            let entries = self.repo.entries(entry.id)?;
+            let names = entries.into_iter().filter_map(|entry| String::from_utf8(entry.name).ok());
+            Ok(Some(names.collect::<Vec<_>>()))
+        });
+        Ok(found?.unwrap_or_default())
+    }
+
+    fn in_git(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
+        if !beneath::is_plain(path) {
+            return Ok(None);
+        }
+        self.look(|tree| match self.repo.file(tree, path) {
+            Ok(Some(blob)) => match self.repo.blob(blob, limit) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(GitError::TooLarge { .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+            // Anybody who can push may have put a link there: it is not followed, and leads to nothing (Invariant 8).
+            Ok(None) | Err(GitError::RefusedEntry { .. }) => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Looks for something in the trees of the references, as they are known here and then as they are on the remote.
+    fn look<T>(
+        &self,
+        find: impl Fn(crate::git::ObjectId) -> Result<Option<T>, GitError>,
+    ) -> Result<Option<T>, GitError> {
+        loop {
+            for reference in &self.references {
+                let local = self.remote.map(|remote| remote.local_name(reference)).transpose()?;
+                let Some(tip) = self.repo.read_ref(local.as_deref().unwrap_or(reference))? else { continue };
+                if let Some(found) = find(self.repo.commit(tip)?.tree)? {
+                    return Ok(Some(found));
+                }
+            }
+            let Some(remote) = self.remote.filter(|_| !self.is_fetched.replace(true)) else {
+                return Ok(None);
+            };
+            let references: Vec<&str> = self.references.iter().map(String::as_str).collect();
+            remote.fetch(self.repo, &references)?;
+        }
+    }
+}

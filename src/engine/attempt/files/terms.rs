@@ -1,0 +1,53 @@
+//! The terms under which artifacts and logs are kept, and what was kept by them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::config::{ArtifactLimits, ArtifactStore};
+use crate::engine::attempt::workspace::lock;
+
+/// What the configuration says about artifacts and logs, and what this runner has stored by it.
+#[derive(Debug, Default)]
+pub(crate) struct FileTerms {
+    pub(crate) store: ArtifactStore,
+    pub(crate) limits: ArtifactLimits,
+    /// How many bytes are stored of an Execution, by its uid. The record knows only of attempts whose end is recorded, and
+    /// others end at the same time.
+    stored: Mutex<HashMap<String, u64>>,
+}
+
+impl FileTerms {
+    /// Terms under which nothing is stored yet.
+    pub(crate) fn new(store: ArtifactStore, limits: ArtifactLimits) -> Arc<Self> {
+        Arc::new(Self { store, limits, stored: Mutex::default() })
+    }
+
+    /// Notes that so many more bytes of an Execution are stored, if there is room for them; `recorded` are in its record.
+    pub(super) fn reserve(&self, uid: &str, recorded: u64, bytes: u64) -> Result<(), String> {
+        let limit = self.limits.bytes;
+        let mut stored = lock(&self.stored);
+        let so_far = stored.entry(uid.to_owned()).or_default();
+        let more = (*so_far).max(recorded).saturating_add(bytes);
+        if more > limit {
+            return Err(format!("the execution has more than {limit} bytes of artifacts and logs"));
+        }
+        *so_far = more;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_counts_before_and_after_it_is_recorded() {
+        let limits = ArtifactLimits { bytes: 10, ..ArtifactLimits::default() };
+        let terms = FileTerms::new(ArtifactStore::Git, limits);
+        assert!(terms.reserve("a", 0, 6).is_ok());
+        assert!(terms.reserve("a", 0, 6).is_err(), "the record does not know of the first yet");
+        assert!(terms.reserve("a", 6, 4).is_ok(), "and then it does not count twice");
+        assert!(terms.reserve("b", 9, 2).is_err());
+        assert!(terms.reserve("b", 9, 1).is_ok());
+    }
+}

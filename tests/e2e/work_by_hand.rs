@@ -1,0 +1,81 @@
+//! A person hands in commits as the result of a node, under the rules of every other result.
+
+use std::path::{Path, PathBuf};
+
+use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use serde_json::json;
+
+use crate::engine_rig::{Graph, QUICK, Stage, check_history};
+
+/// Two tasks whose results conflict, and one that builds on both and may only change numbers and notes.
+fn conflicting() -> Graph {
+    let bounds = json!({ "paths": { "allow": ["numbers", "notes/**"] } });
+    Graph::new("diamond")
+        .editor("top", &[], "seq 9 > numbers")
+        .editor("left", &["top"], "sed -i 's/^5$/left/' numbers")
+        .editor("right", &["top"], "sed -i 's/^5$/right/' numbers")
+        .editor_with("bottom", &["left", "right"], "sort -u numbers > sorted", &bounds)
+        .editor("after", &["bottom"], "cp numbers seen")
+}
+
+/// A working tree of a person at the result of a node.
+fn at_the_result_of(stage: &Stage, node: &str) -> (PathBuf, String) {
+    let commit = stage.node("diamond", node).extensions.result.unwrap().commit.clone();
+    let hand = stage.outside(&format!("hand-{node}"));
+    stage.environment.git(&["worktree", "add", "--quiet", "--detach", hand.to_str().unwrap(), &commit]);
+    (hand, commit)
+}
+
+fn commit(stage: &Stage, hand: &Path, message: &str) -> String {
+    stage.environment.git_in(hand, &["add", "--all"]).succeeds();
+    stage.environment.git_in(hand, &["commit", "--quiet", "-m", message]).succeeds();
+    stage.environment.git_in(hand, &["rev-parse", "HEAD"]).succeeds().stdout.trim().to_owned()
+}
+
+#[test]
+fn a_person_resolves_a_conflict_and_hands_the_merge_in() {
+    let stage = Stage::with_graphs(QUICK, &[&conflicting()]);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("diamond", "bottom").extensions.reason, Some(NodeReason::MergeConflict));
+    let (hand, left) = at_the_result_of(&stage, "left");
+    let complete = |commit: &str| {
+        let arguments = ["complete", "diamond/bottom", "--commit", commit, "-n", "team"];
+        stage.environment.planspec(&arguments)
+    };
+    let refused = |commit: &str, said: &str| {
+        let answer = complete(commit).exits(1);
+        assert!(answer.stderr.contains(said), "{}", answer.stderr);
+    };
+    let tip = stage.status_tip();
+    // One side alone is not what comes before the node.
+    std::fs::write(hand.join("numbers"), "left and right\n").unwrap();
+    let one_side = commit(&stage, &hand, "Take both");
+    refused(&one_side, "does not contain the work of `right`");
+    refused("no-such-branch", "no-such-branch");
+    // The merge, with a file that no task may change either.
+    let right = stage.node("diamond", "right").extensions.result.unwrap().commit.clone();
+    stage.environment.git_in(&hand, &["reset", "--quiet", "--hard", &left]).succeeds();
+    stage.environment.git_in(&hand, &["merge", "--quiet", &right]).exits(1);
+    std::fs::write(hand.join("numbers"), "left and right\n").unwrap();
+    let merged = commit(&stage, &hand, "Merge both");
+    std::fs::create_dir_all(hand.join(".github/workflows")).unwrap();
+    std::fs::write(hand.join(".github/workflows/x.yml"), "on: push\n").unwrap();
+    let with_workflow = commit(&stage, &hand, "Add a workflow");
+    refused(&with_workflow, "`.github/workflows/x.yml` (not in `config.paths.allow`)");
+    assert_eq!(stage.status_tip(), tip, "nothing of it is recorded");
+    let said = complete(&merged).succeeds().stdout;
+    assert_eq!(said, "execution/diamond node bottom completed\n");
+    let bottom = stage.node("diamond", "bottom");
+    let reason = Some(NodeReason::CompletedByPerson);
+    assert_eq!((bottom.phase, bottom.extensions.reason), (NodePhase::Succeeded, reason));
+    let result = bottom.extensions.result.unwrap();
+    assert_eq!((result.commit.as_str(), result.files), (merged.as_str(), 1));
+    let kept = stage.environment.git_output(&["log", "--format=%H", "refs/planspec/results/team/diamond"]);
+    assert!(kept.contains(&merged), "{kept}");
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("diamond").phase, ExecutionPhase::Succeeded);
+    let after = stage.node("diamond", "after").extensions.result.unwrap();
+    let seen = stage.environment.git_output(&["show", &format!("{}:seen", after.commit)]);
+    assert_eq!(seen, "left and right");
+    check_history(&stage.environment.repo());
+}
