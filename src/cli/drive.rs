@@ -50,6 +50,11 @@ impl PassBounds {
         Self { allow_mass_delete: true, ..self.clone() }
     }
 
+    /// Whether held-back deletions are carried out.
+    pub(crate) fn allows_mass_delete(&self) -> bool {
+        self.allow_mass_delete
+    }
+
     /// How long a pass may take.
     pub(crate) fn time(&self) -> Option<std::time::Duration> {
         self.max_duration.as_ref().map(Duration::span)

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::client::{ApiRequest, Method};
 use super::people::Account;
+use super::pulls::GraphAnswer;
 use super::{GitHub, GitHubError, RepoName};
 
 /// The longest comment that the host takes, in characters.
@@ -12,11 +13,22 @@ const LONGEST: usize = 65_536;
 
 const NEEDS: &str = "pull-requests: write";
 
+/// What follows this mark in a comment says where it comes from. A text that differs only there is the same: every job has
+/// another address, and an edit for that alone would count for the host's limits.
+pub(crate) const FOOT: &str = "<!-- planspec:foot -->";
+
+/// Only the host's other API hides comments.
+const MINIMIZE: &str =
+    "mutation($input: MinimizeCommentInput!) { minimizeComment(input: $input) { clientMutationId } }";
+
 /// A comment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Comment {
     /// Its number, unique on the host.
     pub id: u64,
+    /// Its name in the host's other API.
+    #[serde(default)]
+    pub node_id: String,
     /// Who wrote it; nobody when the account is gone.
     pub user: Option<Account>,
     /// The text.
@@ -164,7 +176,8 @@ impl GitHub {
     }
 
     /// Keeps one comment up to date: the one that begins with `marker` and that `mine` takes for ours. Where there is
-    /// none, it is written; where it says the same already, nothing is asked of the host.
+    /// none, it is written; where it says the same already, nothing is asked of the host. A comment of ours that begins with
+    /// `outdated` is hidden when the new one is written; readers can open it.
     ///
     /// # Errors
     /// [`GitHubError`].
@@ -172,25 +185,35 @@ impl GitHub {
         &self,
         repo: &RepoName,
         number: u64,
-        marker: &str,
+        (marker, outdated): (&str, Option<&str>),
         body: &str,
         mine: impl Fn(&Comment) -> bool,
     ) -> Result<CommentUpdate, GitHubError> {
         let body = cut(body);
-        if let Some(kept) = self.refresh_comment(repo, number, marker, &body, &mine).await? {
-            return Ok(kept);
+        let comments = self.comments(repo, number).await?;
+        if let Some(old) = find(&comments, marker, &mine) {
+            return self.refresh(repo, old, &body).await;
         }
-        match self.add_comment(repo, number, &body).await {
+        let written = match self.add_comment(repo, number, &body).await {
             // It may have been written all the same: searched for before it is tried once more.
             Err(GitHubError::Down { .. }) => {
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                match self.find_comment(repo, number, marker, &mine).await? {
-                    Some(comment) => Ok(CommentUpdate::Created(comment.id)),
-                    None => Ok(CommentUpdate::Created(self.add_comment(repo, number, &body).await?.id)),
+                let there = self.comments(repo, number).await?;
+                match find(&there, marker, &mine) {
+                    Some(comment) => comment.id,
+                    None => self.add_comment(repo, number, &body).await?.id,
                 }
             }
-            answer => Ok(CommentUpdate::Created(answer?.id)),
+            answer => answer?.id,
+        };
+        // Among the comments that were listed for this one: another list would be another request in every pass.
+        if let Some(old) = outdated.and_then(|outdated| find(&comments, outdated, &mine))
+            && let Err(error) = self.minimize(old).await
+        {
+            // The old one says which commits it is about; nobody needs it hidden.
+            tracing::debug!(%error, number, "an outdated comment was not hidden");
         }
+        Ok(CommentUpdate::Created(written))
     }
 
     /// Brings the comment up to date that begins with `marker` and that `mine` takes for ours; none where there is no such
@@ -206,31 +229,37 @@ impl GitHub {
         body: &str,
         mine: impl Fn(&Comment) -> bool,
     ) -> Result<Option<CommentUpdate>, GitHubError> {
-        let body = cut(body);
-        let Some(old) = self.find_comment(repo, number, marker, &mine).await? else { return Ok(None) };
-        // The host gives line ends back as it likes.
-        let same = |text: &str| text.replace("\r\n", "\n").trim_end() == body.trim_end();
-        // An edit without a change would count for the host's limits all the same.
-        if old.body.as_deref().is_some_and(same) {
-            return Ok(Some(CommentUpdate::Unchanged(old.id)));
+        let comments = self.comments(repo, number).await?;
+        match find(&comments, marker, &mine) {
+            Some(old) => self.refresh(repo, old, &cut(body)).await.map(Some),
+            None => Ok(None),
         }
-        self.edit_comment(repo, old.id, &body).await?;
-        Ok(Some(CommentUpdate::Updated(old.id)))
     }
 
-    async fn find_comment(
+    async fn refresh(
         &self,
         repo: &RepoName,
-        number: u64,
-        marker: &str,
-        mine: &impl Fn(&Comment) -> bool,
-    ) -> Result<Option<Comment>, GitHubError> {
-        let comments = self.comments(repo, number).await?;
-        // A marker alone proves nothing, for anybody can copy it: `mine` judges the author.
-        let begins = |comment: &Comment| {
-            comment.body.as_deref().is_some_and(|text| text.trim_start().starts_with(marker))
-        };
-        Ok(comments.into_iter().find(|comment| begins(comment) && mine(comment)))
+        old: &Comment,
+        body: &str,
+    ) -> Result<CommentUpdate, GitHubError> {
+        // The host gives line ends back as it likes.
+        let same = |text: &str| without_foot(&text.replace("\r\n", "\n")) == without_foot(body);
+        // An edit without a change would count for the host's limits all the same.
+        if old.body.as_deref().is_some_and(same) {
+            return Ok(CommentUpdate::Unchanged(old.id));
+        }
+        self.edit_comment(repo, old.id, body).await?;
+        Ok(CommentUpdate::Updated(old.id))
+    }
+
+    async fn minimize(&self, comment: &Comment) -> Result<(), GitHubError> {
+        let variables = json!({ "input": { "subjectId": comment.node_id, "classifier": "OUTDATED" } });
+        let body = json!({ "query": MINIMIZE, "variables": variables });
+        let what = format!("hide the comment {}", comment.id);
+        // Hidden twice is hidden once, so it may be tried again.
+        let request = ApiRequest::change(Method::Post, "/graphql".to_owned(), body, &what, NEEDS);
+        let answer: GraphAnswer = self.ask(request).await?;
+        answer.done(what)
     }
 
     /// Reacts to a comment. The same reaction twice is one.
@@ -248,6 +277,18 @@ impl GitHub {
         // A POST, but one that changes: the host takes the same reaction twice for one, so it may be tried again.
         self.tell(ApiRequest::change(Method::Post, path, body, "react to a comment", NEEDS)).await
     }
+}
+
+/// Our comment with this marker. A marker alone proves nothing, for anybody can copy it: `mine` judges the author.
+fn find<'c>(comments: &'c [Comment], marker: &str, mine: &impl Fn(&Comment) -> bool) -> Option<&'c Comment> {
+    let begins =
+        |comment: &Comment| comment.body.as_deref().is_some_and(|text| text.trim_start().starts_with(marker));
+    comments.iter().find(|comment| begins(comment) && mine(comment))
+}
+
+/// What a comment says, without where it comes from.
+fn without_foot(text: &str) -> &str {
+    text.split_once(FOOT).map_or(text, |(body, _)| body).trim_end()
 }
 
 /// A text as long as the host takes it.

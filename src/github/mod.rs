@@ -12,7 +12,7 @@ mod retry;
 mod workflows;
 
 pub(crate) use client::{Access, GitHub};
-pub(crate) use comments::{Comment, CommentUpdate, Reaction};
+pub(crate) use comments::{Comment, CommentUpdate, FOOT, Reaction};
 pub(crate) use error::GitHubError;
 pub(crate) use issues::{Issue, IssueChange, NewIssue};
 pub(crate) use names::RepoName;

@@ -26,10 +26,21 @@ pub(crate) enum MergeMethod {
     Rebase,
 }
 
+/// What the host's other API answers to a change.
 #[derive(Deserialize)]
-struct GraphAnswer {
+pub(super) struct GraphAnswer {
     #[serde(default)]
     errors: Vec<GraphRefusal>,
+}
+
+impl GraphAnswer {
+    /// Whether it was done: this API answers 200 to what it refuses, too.
+    pub(super) fn done(self, what: String) -> Result<(), GitHubError> {
+        match self.errors.into_iter().next() {
+            Some(error) => Err(GitHubError::Refused { what, status: 200, said: shown(&error.message) }),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -314,11 +325,7 @@ impl GitHub {
         let body = json!({ "query": ENABLE_AUTO_MERGE, "variables": variables });
         let request = ApiRequest::change(Method::Post, "/graphql".to_owned(), body, &what, CHANGES);
         let answer: GraphAnswer = self.ask(request).await?;
-        // This API answers 200 to what it refuses, too.
-        match answer.errors.into_iter().next() {
-            Some(error) => Err(GitHubError::Refused { what, status: 200, said: shown(&error.message) }),
-            None => Ok(()),
-        }
+        answer.done(what)
     }
 
     /// How many checks ran or run for a commit.

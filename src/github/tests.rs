@@ -49,9 +49,9 @@ async fn a_comment_is_kept_in_place_and_left_alone_when_nothing_changed() {
         .mount(&server)
         .await;
     let ours = |comment: &Comment| comment.user.as_ref().is_some_and(Account::is_bot);
-    let same = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark -->\nold\n", ours).await;
+    let same = github.keep_comment(&repo, 7, ("<!-- mark -->", None), "<!-- mark -->\nold\n", ours).await;
     assert_eq!(same, Ok(CommentUpdate::Unchanged(2)));
-    let changed = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark -->\nnew", ours).await;
+    let changed = github.keep_comment(&repo, 7, ("<!-- mark -->", None), "<!-- mark -->\nnew", ours).await;
     assert_eq!(changed, Ok(CommentUpdate::Updated(2)));
 }
 
@@ -69,7 +69,7 @@ async fn a_comment_that_was_written_before_the_answer_got_lost_is_not_written_ag
         .mount(&server)
         .await;
     Mock::given(method("POST")).respond_with(answer(502, "Bad Gateway")).expect(1).mount(&server).await;
-    let written = github.keep_comment(&repo, 7, "<!-- mark -->", "<!-- mark --> x", |_| true).await;
+    let written = github.keep_comment(&repo, 7, ("<!-- mark -->", None), "<!-- mark --> x", |_| true).await;
     assert_eq!(written, Ok(CommentUpdate::Created(3)));
 }
 

@@ -15,7 +15,7 @@ mod tree;
 mod writer;
 
 pub use batch::{Batch, RecordEdit};
-pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
+pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor, dashboard};
 pub use gc::{Squash, squash, squash_with};
 pub use layout::{
     ARTIFACT_REFS, DASHBOARD, MAX_RECORD_BYTES, PinKind, RESULT_REFS, SPLIT_LIMIT, StatusPath, WORK_BRANCHES,

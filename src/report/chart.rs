@@ -56,8 +56,17 @@ pub(super) fn flowchart<'a>(nodes: &[ChartNode<'a>], edges: impl Iterator<Item =
     }
     let shown: HashMap<&str, usize> = order.iter().map(|(index, node)| (node.id, *index)).collect();
     let drawn = edges.filter_map(|edge| Some((*shown.get(edge.from)?, edge.arrow, *shown.get(edge.to)?)));
-    for (from, arrow, to) in drawn.take(EDGE_LIMIT) {
-        let _ = writeln!(text, "  n{from} {arrow} n{to}");
+    let mut left = 0;
+    for (index, (from, arrow, to)) in drawn.enumerate() {
+        if index < EDGE_LIMIT {
+            let _ = writeln!(text, "  n{from} {arrow} n{to}");
+        } else {
+            left += 1;
+        }
+    }
+    // An arrow that is missing without a word would read as "may run at once".
+    if left > 0 {
+        let _ = writeln!(text, "  edges[\"{}\"]", label(&format!("… and {} more edges", grouped(left)), 60));
     }
     let mut looks: Vec<NodeStyle> = order.iter().map(|(_, node)| node.look).collect();
     looks.sort_unstable();

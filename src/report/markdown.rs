@@ -19,6 +19,17 @@ pub(crate) struct RenderedComment {
     pub summary: String,
 }
 
+/// Where a page points to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PageLinks<'a> {
+    /// The address of the job's summary, for readers of a comment that was cut.
+    pub(crate) full: Option<&'a str>,
+    /// The address of the repository on the host.
+    pub(crate) repository: Option<&'a str>,
+    /// What the comment ends with: where it comes from. Safe already, and no part of the digest.
+    pub(crate) foot: &'a str,
+}
+
 /// A page in the making. All text in it is safe.
 pub(super) struct MarkdownPage {
     /// What finds the comment again: `<!-- planspec:WHAT -->`.
@@ -94,11 +105,10 @@ impl PageSection {
 }
 
 impl MarkdownPage {
-    /// The comment and the summary. `limit` is how many characters the comment may have; `full` is the address of the
-    /// summary, for readers of a comment that was cut.
-    pub(super) fn render(&self, limit: usize, full: Option<&str>) -> RenderedComment {
+    /// The comment and the summary. `limit` is how many characters the comment may have.
+    pub(super) fn render(&self, limit: usize, links: PageLinks<'_>) -> RenderedComment {
         // The address is made of variables of a job, and must not be able to end the link (Invariant 8).
-        let place = match full.filter(|address| is_address(address)) {
+        let place = match links.full.filter(|address| is_address(address)) {
             Some(address) => format!("[the summary of the job]({address})"),
             None => "the summary of the job".to_owned(),
         };
@@ -106,9 +116,9 @@ impl MarkdownPage {
             format!("\n---\n\nThis comment was cut at the host's limit. The full text is in {place}.\n");
         // The digest has a fixed length, so that the comment can be measured before it is known.
         let frame = self.frame(&Digest::of_bytes(b""));
-        let room = limit.saturating_sub(characters(&frame));
+        let room = limit.saturating_sub(characters(&frame) + characters(links.foot));
         let body = self.cut(room, &note, characters);
-        let comment = self.frame(&Digest::of_bytes(body.as_bytes())) + &body;
+        let comment = self.frame(&Digest::of_bytes(body.as_bytes())) + &body + links.foot;
         // The host measures a summary in bytes and a comment in characters.
         let summary =
             self.cut(SUMMARY_LIMIT, "\n---\n\nThis summary was cut at the host's limit.\n", str::len);
@@ -141,7 +151,7 @@ fn characters(text: &str) -> usize {
 }
 
 /// Whether the text is a web address that can appear in a link as it is.
-pub(super) fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://"))
         && text.len() <= 500
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#@%=&+".contains(c))

@@ -6,6 +6,7 @@ mod chart;
 pub(crate) mod columns;
 pub(crate) mod custom_columns;
 pub(crate) mod describe;
+pub(crate) mod desired_issue;
 pub(crate) mod diagnostics;
 pub(crate) mod graph;
 pub(crate) mod history;

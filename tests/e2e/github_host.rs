@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) runs: Runs,
     /// Requests that are done at once and whose answer takes long: `METHOD PATH`.
     pub(crate) slow: Option<&'static str>,
+    /// The comments that were hidden, by their other name.
+    pub(crate) minimized: Vec<String>,
     /// Every text that was written as a comment of ours, new or edited.
     pub(crate) texts: Vec<String>,
     pub(crate) faults: Vec<Fault>,
@@ -135,7 +137,7 @@ impl State {
         let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let comment = json!({
-            "id": 1000 + self.comments.len(), "body": text, "user": { "login": login, "id": account_id(login), "type": kind },
+            "id": 1000 + self.comments.len(), "node_id": format!("IC_{}", 1000 + self.comments.len()), "body": text, "user": { "login": login, "id": account_id(login), "type": kind },
             "created_at": now, "updated_at": now,
             "issue_url": format!("https://api.github.com/repos/acme/app/issues/{number}"),
         });
@@ -177,7 +179,36 @@ impl State {
         (201, pull)
     }
 
-    /// The one request that only the host's other API takes: it names the pull request by its other name, and the host refuses
+    /// The requests that only the host's other API takes.
+    fn graphql(&mut self, body: &Value) -> (u16, Value) {
+        if body["query"].as_str().unwrap().contains("minimizeComment") {
+            return self.minimize(body);
+        }
+        self.enable_auto_merge(body)
+    }
+
+    /// The host hides a comment that is there, for a reason that it knows, and refuses the rest with a status of success.
+    fn minimize(&mut self, body: &Value) -> (u16, Value) {
+        let query = body["query"].as_str().unwrap();
+        assert!(query.contains("($input: MinimizeCommentInput!)"), "{query}");
+        assert!(query.contains("minimizeComment(input: $input) { clientMutationId }"), "{query}");
+        let input = &body["variables"]["input"];
+        assert!(input.as_object().unwrap().keys().eq(["subjectId", "classifier"]), "{input}");
+        let reason = input["classifier"].as_str().unwrap();
+        assert!(
+            ["ABUSE", "DUPLICATE", "OFF_TOPIC", "OUTDATED", "RESOLVED", "SPAM"].contains(&reason),
+            "{input}"
+        );
+        let subject = input["subjectId"].as_str().unwrap();
+        if !self.comments.iter().any(|comment| comment["node_id"] == subject) {
+            let why = format!("Could not resolve to a node with the global id of '{subject}'");
+            return (200, json!({ "data": null, "errors": [{ "message": why }] }));
+        }
+        self.minimized.push(subject.to_owned());
+        (200, json!({ "data": { "minimizeComment": { "clientMutationId": null } } }))
+    }
+
+    /// It names the pull request by its other name, and the host refuses
     /// it for another head and where the repository does not allow it, with a status of success.
     fn enable_auto_merge(&mut self, body: &Value) -> (u16, Value) {
         let query = body["query"].as_str().unwrap();
@@ -207,7 +238,7 @@ impl State {
             return (403, json!({ "message": "Resource not accessible by integration" }));
         }
         if (method, path) == ("POST", "/graphql") {
-            return self.enable_auto_merge(body);
+            return self.graphql(body);
         }
         let Some(rest) = (path.strip_prefix("/repos/acme/app/"))
             .or_else(|| path.strip_prefix("/repos/acme/site/"))

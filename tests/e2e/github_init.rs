@@ -60,6 +60,21 @@ fn the_documentation_shows_the_workflows_as_they_are_written() {
     }
 }
 
+#[test]
+fn the_documentation_shows_the_step_that_makes_the_token_of_an_app() {
+    let environment = TestEnvironment::with_repository();
+    let arguments = ["init", "--github", "--app", "--no-example", "--action", ACTION];
+    let outcome = environment.planspec(&arguments).succeeds();
+    assert!(outcome.stderr.contains("PLANSPEC_APP_PRIVATE_KEY"), "{}", outcome.stderr);
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
+    let (_, rest) = page.split_once("## With a GitHub App\n").unwrap();
+    let (_, rest) = rest.split_once("```yaml\n").unwrap();
+    let (shown, _) = rest.split_once("```\n").unwrap();
+    let written = environment.read(APPLY).replace(ACTION, "OWNER/planspec/action@COMMIT # v0.1.0");
+    assert!(written.ends_with(shown), "docs/github.md shows\n{shown}\nand what is written is\n{written}");
+    environment.planspec(&["init", "--app"]).exits(2);
+}
+
 /// What a stranger may start has no secret, no write but the comment, and nothing of the change in it.
 #[test]
 fn the_workflow_that_comments_for_forks_takes_nothing_of_the_change_but_data() {

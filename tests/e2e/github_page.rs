@@ -12,7 +12,12 @@ use crate::github_ci::{World, opened, pull};
 fn settled(text: &str) -> String {
     let ids = Regex::new("`[0-9a-f]{8}([0-9a-f]{4})?`").unwrap();
     let times = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC").unwrap();
-    times.replace_all(&ids.replace_all(text, "`ID`"), "TIME").into_owned()
+    // Links name the commit in full, and how long a node took depends on the machine.
+    let links = Regex::new("/blob/[0-9a-f]{40}/").unwrap();
+    let spans = Regex::new(r"\b(after|ran for) [0-9dhms]+\b").unwrap();
+    let text = links.replace_all(text, "/blob/COMMIT/");
+    let text = spans.replace_all(&text, "after SPAN");
+    times.replace_all(&ids.replace_all(&text, "`ID`"), "TIME").into_owned()
 }
 
 /// A comment as a quotation, without the marks that nobody sees.

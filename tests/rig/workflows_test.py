@@ -6,7 +6,7 @@ arguments, checkout, token and outputs."""
 import json, os, stat, sys, tempfile, unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from world import World  # noqa: E402
+from world import ACTION, BINARY, World  # noqa: E402
 
 RECORDER = r"""#!/usr/bin/env bash
 set -euo pipefail
@@ -66,6 +66,19 @@ class Workflows(unittest.TestCase):
         for event in ["schedule", "workflow_dispatch"]:
             found, text = self.act(event, "planspec-apply.yml", {})
             self.assertEqual((found["event"], found["branch"]), (event, "main"), text)
+
+    def test_with_an_app_its_token_does_the_work_and_a_review_gets_no_key(self):
+        world = self.world
+        world.run([BINARY, "init", "--github", "--app", "--quiet", "--no-example", "--force", "--action", ACTION])
+        self.addCleanup(world.run, [BINARY, "init", "--github", "--quiet", "--no-example", "--force", "--action", ACTION])
+        app = {"more": ["--var", "PLANSPEC_APP_CLIENT_ID=Iv1.planspec", "-s", "PLANSPEC_APP_PRIVATE_KEY=rig-key"]}
+        found, text = self.act("push", "planspec-apply.yml", {"ref": "refs/heads/main"}, **app)
+        self.assertEqual((found["token"], found["pushed"]), ("ppa-kot", "yes"), text)
+        head = {"ref": "feature", "repo": {"full_name": "acme/app"}}
+        review = {"action": "submitted", "review": {"state": "approved"}, "pull_request": {"number": 1, "head": head}}
+        found, text = self.act("pull_request_review", "planspec-apply.yml", review, **app)
+        self.assertEqual(found["token"], "tob-kot", text)
+        self.assertNotIn("rig-key", text)
 
     def test_only_comments_that_are_commands_start_a_job(self):
         self.assertEqual(self.comment("/planspec approve gate")["event"], "issue_comment")

@@ -12,6 +12,7 @@ ACTION = f"octo-org/planspec/action@{COMMIT}"
 STAND_INS = {
     "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8": "checkout",
     "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02": "upload",
+    "actions/create-github-app-token@1b10c78c7865c340bc4f6099eb2f838309f1e8c3": "app-token",
     "actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093": "download",
 }
 VERSION = next(line.split('"')[1] for line in open(os.path.join(PROJECT, "Cargo.toml")) if line.startswith("version"))
@@ -166,7 +167,7 @@ class World:
         self.git("push", "--quiet", "--force", self.bare, f"{merge}:refs/pull/{number}/merge")
         return merge
 
-    def act(self, event, workflow, payload, ref="refs/heads/main", actor="wendy", token="tok-bot"):
+    def act(self, event, workflow, payload, ref="refs/heads/main", actor="wendy", token="tok-bot", more=()):
         """Runs a workflow that `planspec init --github` wrote, unchanged. Its exit code and what it printed."""
         self.runs += 1
         place = f"{self.root}/run-{self.runs}"
@@ -179,7 +180,7 @@ class World:
             "-W", f".github/workflows/{workflow}", "-e", f"{place}/event.json", "-a", actor, "-s", f"GITHUB_TOKEN={token}",
             *(f"--local-repository={action}={HERE}/{folder}" for action, folder in STAND_INS.items()), "--local-repository", f"octo-org/planspec@{COMMIT}={self.root}/planspec",
             "--env", f"GITHUB_API_URL={self.api}", "--env", f"GITHUB_SERVER_URL={self.server}", "--env", "GITHUB_REPOSITORY=acme/app", "--env", f"GITHUB_REF={ref}",
-            "--env", f"RIG_ARTIFACTS={self.artifacts}",
+            "--env", f"RIG_ARTIFACTS={self.artifacts}", *more,
         ]
         environment = {**self.environment, "XDG_CACHE_HOME": f"{place}/cache", "XDG_CONFIG_HOME": f"{place}/config"}
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)

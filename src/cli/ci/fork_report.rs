@@ -13,7 +13,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
 use crate::github::{GitHubError, PullRequest};
 use crate::report::markdown::COMMENT_LIMIT;
-use crate::report::preview::{MARKER, Preview, render};
+use crate::report::preview::{MARKER, PageLinks, Preview, render};
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 4 << 20;
@@ -44,9 +44,13 @@ pub(crate) fn run(
         context.out.note("no open pull request has that commit as its head")?;
         return Ok(Exit::Done);
     };
-    let rendered = render(&preview, COMMENT_LIMIT, step::summary_address(actions).as_deref());
+    let (full, home) = (step::summary_address(actions), step::repository_address(actions));
+    let foot = step::foot(full.as_deref(), Some(&run.head));
+    // The commits of a fork can be read in the repository that its pull request goes to.
+    let links = PageLinks { full: full.as_deref(), repository: home.as_deref(), foot: &foot };
+    let rendered = render(&preview, COMMENT_LIMIT, links);
     step::summary(actions, &rendered.summary)?;
-    host.keep_comment(number, MARKER, &rendered.comment)?;
+    host.keep_comment(number, (MARKER, None), &rendered.comment)?;
     context.out.note(format!("commented on #{number}"))?;
     Ok(Exit::Done)
 }

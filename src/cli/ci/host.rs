@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use crate::cli::ci::CiOptions;
 use crate::cli::error::CliError;
 use crate::config::Actions;
-use crate::github::{Access, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
+use crate::github::{Access, Account, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
 
 /// How long a job has for reporting what a pass did, when the pass has taken all of its time.
 const TELLING: Duration = Duration::from_secs(5 * 60);
@@ -62,15 +62,15 @@ impl Host {
         self.runtime.block_on(question(&self.github, &self.repo))
     }
 
-    /// Keeps our one comment with this marker up to date.
+    /// Keeps our one comment with this marker up to date; when it is new, it takes the place of the outdated one.
     pub(crate) fn keep_comment(
         &self,
         number: u64,
-        marker: &str,
+        (marker, outdated): (&str, Option<&str>),
         body: &str,
     ) -> Result<CommentUpdate, GitHubError> {
         let mine = |comment: &Comment| self.is_mine(comment);
-        self.runtime.block_on(self.github.keep_comment(&self.repo, number, marker, body, mine))
+        self.runtime.block_on(self.github.keep_comment(&self.repo, number, (marker, outdated), body, mine))
     }
 
     /// The same where there is such a comment; none is written where there is not.
@@ -86,7 +86,11 @@ impl Host {
 
     /// Anybody may write our marker; only a comment of our own account is ours.
     fn is_mine(&self, comment: &Comment) -> bool {
-        let Some(user) = &comment.user else { return false };
+        comment.user.as_ref().is_some_and(|user| self.is_own(user))
+    }
+
+    /// Whether this is our own account, as far as that can be known.
+    pub(crate) fn is_own(&self, user: &Account) -> bool {
         match &self.login {
             Some(login) => user.login.eq_ignore_ascii_case(login),
             // The token of a job is a program's, and cannot say whose.

@@ -19,7 +19,7 @@ use crate::github::{GitHubError, PullRequest};
 use crate::manifest;
 use crate::model::{ExecutionPhase, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord};
 use crate::record::{StatusTree, parse_message};
-use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
+use crate::report::markdown::{COMMENT_LIMIT, PageLinks, RenderedComment};
 use crate::report::progress_comment::render;
 
 /// How many commits a pull request brings at most, where it is merged without a merge commit.
@@ -140,7 +140,10 @@ impl PassView {
                 }
             }
         }
-        Ok(render(&found, COMMENT_LIMIT, full))
+        let commit = self.tips.status.map(|commit| commit.to_string());
+        let foot = step::foot(full, commit.as_deref());
+        let links = PageLinks { full, repository: self.home.as_deref(), foot: &foot };
+        Ok(render(&found, COMMENT_LIMIT, links))
     }
 
     /// Where the host shows the record of a resource.

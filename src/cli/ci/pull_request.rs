@@ -23,7 +23,7 @@ use crate::github::CommentUpdate;
 use crate::manifest;
 use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
-use crate::report::preview::{MARKER, Preview, render};
+use crate::report::preview::{MARKER, PageLinks, Preview, render};
 use crate::report::text;
 
 /// About how many teams the host is asked for one pull request.
@@ -106,7 +106,10 @@ fn say(
     context: &mut Context,
 ) -> Result<RenderedComment, CliError> {
     muted.commands(&workflow_commands(&outcome.findings), &mut context.out)?;
-    let rendered = render(&outcome.preview, COMMENT_LIMIT, step::summary_address(actions).as_deref());
+    let (full, home) = (step::summary_address(actions), step::repository_address(actions));
+    let foot = step::foot(full.as_deref(), outcome.preview.head.as_deref());
+    let links = PageLinks { full: full.as_deref(), repository: home.as_deref(), foot: &foot };
+    let rendered = render(&outcome.preview, COMMENT_LIMIT, links);
     step::summary(actions, &rendered.summary)?;
     let result = if outcome.passed { "valid" } else { "invalid" };
     step::outputs(
@@ -177,7 +180,7 @@ fn comment(
     let kept = if outcome.preview.is_silent() {
         host.refresh_comment(pull.number, MARKER, &rendered.comment)
     } else {
-        host.keep_comment(pull.number, MARKER, &rendered.comment).map(Some)
+        host.keep_comment(pull.number, (MARKER, None), &rendered.comment).map(Some)
     };
     match kept {
         Ok(None) => context.out.note("no manifest is touched, so there is nothing to comment"),

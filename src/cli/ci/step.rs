@@ -1,5 +1,6 @@
 //! What a step of a job leaves: outputs, and the summary that the host shows.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
@@ -7,6 +8,9 @@ use std::path::Path;
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::config::Actions;
+use crate::github::FOOT;
+use crate::markup::{code, grouped};
+use crate::report::markdown::is_address;
 
 /// The largest summary that the host takes, in bytes; a little less.
 const LARGEST: usize = (1 << 20) - 1024;
@@ -53,12 +57,25 @@ pub(crate) fn outputs(actions: &Actions, values: &[(&str, String)]) -> Result<()
 /// Adds to the summary of the job.
 pub(crate) fn summary(actions: &Actions, text: &str) -> Result<(), CliError> {
     let Some(path) = &actions.summary else { return Ok(()) };
-    // The host refuses a summary that is too large as a whole.
-    let mut end = text.len().min(LARGEST);
+    append(path, &format!("{}\n", fitting(text, LARGEST)))
+}
+
+/// As many lines as fit, and a note where those are not all: the host refuses a summary that is too large as a whole.
+fn fitting(text: &str, most: usize) -> Cow<'_, str> {
+    const NOTE: &str = "\n---\n\nThis summary was cut at the host's limit: ";
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    // Room for the note and its number.
+    let mut end = most.saturating_sub(NOTE.len() + 40);
     while !text.is_char_boundary(end) {
         end = end.saturating_sub(1);
     }
-    append(path, &format!("{}\n", text.get(..end).unwrap_or_default()))
+    // At a line, because half a row of a table breaks it.
+    let kept = text.get(..end).unwrap_or_default();
+    let kept = kept.get(..kept.rfind('\n').map_or(0, |at| at + 1)).unwrap_or_default();
+    let left = text.get(kept.len()..).unwrap_or_default().lines().count();
+    Cow::Owned(format!("{kept}{NOTE}… and {} more lines.", grouped(left)))
 }
 
 /// The address of the summary, for whoever reads a comment that was cut.
@@ -73,6 +90,21 @@ pub(crate) fn repository_address(actions: &Actions) -> Option<String> {
     Some(format!("{server}/{repository}"))
 }
 
+/// What a comment ends with: the run that wrote it, the commit that it shows, and where to go from here. Whoever reads a wrong
+/// comment has to find the log behind it.
+pub(crate) fn foot(run: Option<&str>, commit: Option<&str>) -> String {
+    let mut parts = Vec::new();
+    if let Some(address) = run.filter(|address| is_address(address)) {
+        let number = address.rsplit('/').next().unwrap_or_default();
+        parts.push(format!("[run {number}]({address})"));
+    }
+    parts.extend(
+        commit.map(|commit| format!("commit {}", code(&commit.chars().take(12).collect::<String>(), 12))),
+    );
+    parts.push("`/planspec help` lists the commands".to_owned());
+    format!("\n{FOOT}\n\n---\n\n<sub>{}</sub>\n", parts.join(" · "))
+}
+
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
     // Appended, because other commands of the same step write to these files too.
     let write = || OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes());
@@ -82,6 +114,16 @@ fn append(path: &Path, text: &str) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_that_is_cut_says_how_much_is_missing() {
+        let text = "ä line of a summary\n".repeat(20);
+        assert_eq!(fitting(&text, text.len()), text);
+        let cut = fitting(&text, 250);
+        assert!(cut.len() <= 250, "{}", cut.len());
+        let lines = cut.lines().filter(|line| line.starts_with('ä')).count();
+        assert!(cut.ends_with(&format!("… and {} more lines.", 20 - lines)), "{cut}");
+    }
 
     #[test]
     fn no_value_can_set_another_output() {

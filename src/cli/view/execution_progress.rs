@@ -1,15 +1,17 @@
 //! The progress of executions, gathered for the comment on the pull request that introduced them.
 
+use std::collections::BTreeSet;
+
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::Config;
 use crate::model::{
-    AskedApproval, ExecutionPhase, ExecutionStatus, NextStep, NodePhase, NodeReason, NodeSituation,
+    AskedApproval, ExecutionPhase, ExecutionStatus, Kind, NextStep, NodePhase, NodeReason, NodeSituation,
     PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
 };
 use crate::record::StatusTree;
-use crate::report::progress_comment::{ExecutionProgress, WaitLine};
+use crate::report::progress_comment::{ExecutionProgress, ReviewLine, WaitLine};
 
 /// The progress of these executions; those without a record are left out.
 pub(crate) fn of(
@@ -27,9 +29,46 @@ pub(crate) fn of(
         for wait in &mut waits {
             wait.asked = asked(workspace, status, key, wait)?;
         }
-        progress.push(ExecutionProgress { key: key.clone(), status: execution, graph, waits, address: None });
+        let uid = record.metadata.uid.as_str();
+        let reviews = reviews(workspace, status, (key, uid), &execution, graph.as_ref())?;
+        let key = key.clone();
+        progress.push(ExecutionProgress { key, status: execution, graph, waits, reviews, address: None });
     }
     Ok(progress)
+}
+
+/// What was said at the gates of a plan about one execution of it, oldest first.
+fn reviews(
+    workspace: &RepoContext,
+    status: &StatusTree,
+    (key, uid): (&ResourceKey, &str),
+    execution: &ExecutionStatus,
+    graph: Option<&PlanGraph>,
+) -> Result<Vec<ReviewLine>, CliError> {
+    let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
+    let nodes = graph.into_iter().flat_map(|graph| &graph.nodes);
+    let gates: BTreeSet<ResourceKey> =
+        nodes.filter_map(|node| Some(node.gate_ref.as_ref()?.key(Kind::Gate, home))).collect();
+    let mut found = Vec::new();
+    for key in gates {
+        let record = status.get(&workspace.repo, &key)?;
+        let Some(ResourceStatus::Gate(gate)) = record.map(|record| record.status) else { continue };
+        // One gate is asked by many executions; what was said about another one is nothing about this one.
+        let about = gate.review_history.into_iter().filter_map(|review| {
+            let binding = review.extensions.filter(|binding| binding.execution == uid)?;
+            Some(ReviewLine {
+                gate: format!("{}/{}", key.namespace, key.name),
+                who: review.reviewer,
+                action: review.action,
+                at: review.timestamp,
+                words: review.comment,
+                commit: binding.commit,
+            })
+        });
+        found.extend(about);
+    }
+    found.sort_by_key(|review| review.at);
+    Ok(found)
 }
 
 /// What a gate asks about for a node, as its record shows it.

@@ -12,7 +12,11 @@ use crate::model::{
     ExecutionPhase, Kind, NodeId, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec,
     StatusRecord, required_step,
 };
-use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor};
+use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor};
+
+/// How many of what is active, and of what ended last, may have a row. Half each: with failures first, fifty old ones
+/// would otherwise hide what runs, and fifty that run every failure.
+const OF_EACH: usize = EXECUTION_LIMIT / 2;
 
 /// Gathers what the dashboard shows once the records in `newer` are published.
 pub(crate) fn input(
@@ -39,7 +43,7 @@ pub(crate) fn input(
         }
     }
     let mut wanted: BTreeSet<ResourceKey> =
-        snapshot.index.executions_of_interest(EXECUTION_LIMIT)?.into_iter().collect();
+        snapshot.index.executions_of_interest(OF_EACH)?.into_iter().collect();
     // The index does not know yet what this commit makes interesting.
     wanted.extend(last.keys().filter(|key| key.kind == Kind::Execution).map(|key| (*key).clone()));
     let mut cards = Vec::new();
@@ -50,11 +54,16 @@ pub(crate) fn input(
         };
         cards.extend(record.map(|record| (key, record)));
     }
-    cards.sort_by_key(|(_, record)| std::cmp::Reverse(interest(record)));
-    cards.truncate(EXECUTION_LIMIT);
+    // The page says how many of each phase have no row, from `phases`: nothing is counted from what is cut here.
+    let (mut active_cards, mut over): (Vec<_>, Vec<_>) =
+        cards.into_iter().partition(|(_, record)| !is_over(record));
+    for some in [&mut active_cards, &mut over] {
+        some.sort_by_key(|(_, record)| std::cmp::Reverse(newest(record)));
+        some.truncate(OF_EACH);
+    }
     let mut waiting = Vec::new();
     let mut executions = Vec::new();
-    for (key, record) in cards {
+    for (key, record) in active_cards.into_iter().chain(over) {
         add_waiting(snapshot, &key, &record, &mut waiting)?;
         // What is driven has its graph in memory. For the others it is what was pinned, never what is
         // declared now (Invariant 9).
@@ -65,14 +74,15 @@ pub(crate) fn input(
         let path = snapshot.path_of(&key)?;
         executions.push(ExecutionCard { record, path, graph });
     }
-    waiting.truncate(WAITING_LIMIT);
     Ok(DashboardInput { phases, waiting, executions })
 }
 
-/// What goes first: what is not over, then what ended last.
-fn interest(record: &StatusRecord) -> (bool, Option<jiff::Timestamp>) {
-    let Some(status) = record.execution() else { return (false, None) };
-    (!status.phase.is_terminal(), status.completion_time.or(status.last_phase_transition_time))
+fn is_over(record: &StatusRecord) -> bool {
+    record.execution().is_none_or(|status| status.phase.is_terminal())
+}
+
+fn newest(record: &StatusRecord) -> Option<jiff::Timestamp> {
+    record.execution().and_then(|status| status.completion_time.or(status.last_phase_transition_time))
 }
 
 fn pinned_graph(

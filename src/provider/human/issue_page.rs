@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::assignee::Assignee;
-use crate::markup::{code, fence, markdown, one_line, paragraphs};
+use crate::markup::{code, fence, grouped, markdown, one_line, paragraphs};
 use crate::model::{AcceptanceCriterion, ContextItem};
 use crate::provider::Attempt;
 
@@ -142,6 +142,7 @@ fn criteria(about: &mut String, criteria: &[AcceptanceCriterion]) {
         }
         list.push('\n');
     }
+    list.push_str(&left_out(criteria.len()));
     list.push_str("\nThese are checked after the issue is closed.\n");
     push(about, &list);
 }
@@ -160,6 +161,7 @@ fn belongs(about: &mut String, attempt: &Attempt) {
         for criterion in goal.acceptance_criteria.iter().take(ENTRIES) {
             let _ = writeln!(part, "- {}", markdown(&criterion.description, 500));
         }
+        part.push_str(&left_out(goal.acceptance_criteria.len()));
         push(about, &part);
         context(about, &goal.context);
     }
@@ -187,7 +189,17 @@ fn context(about: &mut String, items: &[ContextItem]) {
         for uri in item.uris.iter().take(ENTRIES) {
             let _ = writeln!(part, "- {}", code(uri, 500));
         }
+        part.push_str(&left_out(item.uris.len()));
         push(about, &part);
+    }
+    push(about, &left_out(items.len()));
+}
+
+/// Says how many entries of a list have no room: whoever does the work must know that there is more to it.
+fn left_out(all: usize) -> String {
+    match all.checked_sub(ENTRIES) {
+        Some(more @ 1..) => format!("- … and {} more: see the manifest\n", grouped(more)),
+        _ => String::new(),
     }
 }
 

@@ -128,11 +128,16 @@ fn arrows(graph: &PlanGraph, shown: &HashMap<&NodeId, usize>, text: &mut String)
     // Edges first: where `dependsOn` repeats one, the first decides how it is drawn.
     for (from, to, arrow) in edges.chain(depends).chain(members) {
         if let (Some(from), Some(to)) = (shown.get(from), shown.get(to))
-            && drawn.len() < EDGE_LIMIT
             && drawn.insert((*from, *to))
+            && drawn.len() <= EDGE_LIMIT
         {
             let _ = writeln!(text, "  n{from} {arrow} n{to}");
         }
+    }
+    // An arrow that is missing without a word would read as "may run at once".
+    if let Some(left @ 1..) = drawn.len().checked_sub(EDGE_LIMIT) {
+        let more = label(&format!("… and {} more edges", grouped(left)), 60);
+        let _ = writeln!(text, "  edges[\"{more}\"]");
     }
 }
 

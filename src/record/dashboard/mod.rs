@@ -11,13 +11,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::markup::{code, grouped, markdown};
-use crate::model::{Kind, NodeId, PlanGraph, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, Kind, NodeId, PlanGraph, ResourceKey, StatusRecord};
 
-/// The most executions that are shown one by one.
-pub const EXECUTION_LIMIT: usize = 20;
+/// The most executions in the table. A host cuts a page of more than 512 KiB.
+pub const EXECUTION_LIMIT: usize = 50;
 
 /// The most rows of what waits.
-pub const WAITING_LIMIT: usize = 50;
+const WAITING_LIMIT: usize = 50;
 
 /// The most phases of one kind in the summary.
 const PHASE_LIMIT: usize = 12;
@@ -27,10 +27,10 @@ const PHASE_LIMIT: usize = 12;
 pub struct DashboardInput {
     /// How many resources of a kind are in a phase.
     pub phases: BTreeMap<(Kind, String), usize>,
-    /// What waits for people or events; the first [`WAITING_LIMIT`] by key are shown.
+    /// What waits for people or events; the first fifty by key are shown.
     pub waiting: Vec<WaitingFor>,
-    /// Executions, in any order. It is enough to give those that go first: what is active, then what ended
-    /// last; the first [`EXECUTION_LIMIT`] are shown.
+    /// Executions, in any order. It is enough to give some of what is active and of what ended last; the first
+    /// [`EXECUTION_LIMIT`] are shown, and `phases` says how many others there are.
     pub executions: Vec<ExecutionCard>,
 }
 
@@ -71,7 +71,7 @@ pub fn dashboard(input: &DashboardInput) -> String {
     );
     summary(input, &mut page);
     waiting(input, &mut page);
-    execution::section(&input.executions, &mut page);
+    execution::section(input, &mut page);
     page
 }
 
@@ -99,8 +99,9 @@ fn summary(input: &DashboardInput, page: &mut String) {
                 .take(PHASE_LIMIT)
                 .map(|(phase, count)| format!("{} {}", grouped(*count), markdown(phase, 40)))
                 .collect();
-            if counts.len() > PHASE_LIMIT {
-                phases.push("…".to_owned());
+            let rest: usize = counts.iter().skip(PHASE_LIMIT).map(|(_, count)| count).sum();
+            if rest > 0 {
+                phases.push(format!("… and {} more", grouped(rest)));
             }
             let _ = writeln!(page, "| {kind} | {} | {} |", grouped(total), phases.join(", "));
         }
@@ -108,7 +109,7 @@ fn summary(input: &DashboardInput, page: &mut String) {
 }
 
 fn waiting(input: &DashboardInput, page: &mut String) {
-    if input.waiting.is_empty() {
+    if input.waiting.is_empty() && unread(input) == 0 {
         return;
     }
     let mut rows: Vec<&WaitingFor> = input.waiting.iter().collect();
@@ -141,6 +142,20 @@ fn waiting(input: &DashboardInput, page: &mut String) {
     if let Some(more @ 1..) = rows.len().checked_sub(WAITING_LIMIT) {
         let _ = writeln!(page, "\n… and {} more.", grouped(more));
     }
+    let unread = unread(input);
+    if unread > 0 {
+        // Their nodes are not at hand: reading every record that waits would cost each commit what the repository holds.
+        let word = if unread == 1 { "execution" } else { "executions" };
+        let _ = writeln!(page, "\n{} more blocked {word}: `planspec status` lists them.", grouped(unread));
+    }
+}
+
+/// How many executions are blocked whose records were not gathered.
+fn unread(input: &DashboardInput) -> usize {
+    let blocked = ExecutionPhase::Blocked;
+    let all = input.phases.get(&(Kind::Execution, blocked.as_str().to_owned())).copied().unwrap_or_default();
+    let read = input.executions.iter().filter_map(|card| card.record.execution());
+    all.saturating_sub(read.filter(|status| status.phase == blocked).count())
 }
 
 #[cfg(test)]

@@ -122,11 +122,17 @@ fn the_page_says_what_runs_what_waits_and_what_to_do() {
 
     ## Executions
 
-    ### [team-platform/sso-exec-001](team-platform/executions/sso-exec-001.yaml): Running
+    | Execution | Phase | Plan | Nodes | Started | Ended | Message |
+    | --- | --- | --- | --- | --- | --- | --- |
+    | [team-platform/sso-exec-001](team-platform/executions/sso-exec-001.yaml) | Running | `sso-implementation-v2`, goal `enable-google-sso` | 1 Failed, 1 Blocked, 1 Succeeded | 2026-02-02 02:40:00 UTC |  |  |
 
-    plan `sso-implementation-v2` · goal `enable-google-sso` · started 2026-02-02 02:40:00 UTC · nodes: 1 Failed, 1 Blocked, 1 Succeeded
+    ### What failed
 
-    * `implement` failed. Timeout
+    * `sso-exec-001/implement`: Timeout
+
+    ### Graphs
+
+    <details><summary><code>team-platform/sso-exec-001</code>: Running</summary>
 
     ```mermaid
     flowchart LR
@@ -149,6 +155,8 @@ fn the_page_says_what_runs_what_waits_and_what_to_do() {
       classDef succeeded fill:#dafbe1,stroke:#1a7f37,color:#044f1e
       class n0 succeeded
     ```
+
+    </details>
     "##);
 }
 
@@ -170,11 +178,12 @@ fn an_empty_repository_has_a_page_too() {
 }
 
 #[test]
-fn active_executions_go_first_then_those_that_ended_last() {
+fn failures_go_first_then_what_waits_then_what_runs() {
     let mut cards = vec![
-        card("old", ExecutionPhase::Succeeded, &[]),
+        card("old", ExecutionPhase::Failed, &[]),
         card("new", ExecutionPhase::Failed, &[]),
         card("queued", ExecutionPhase::Pending, &[]),
+        card("done", ExecutionPhase::Succeeded, &[]),
         card("stuck", ExecutionPhase::Blocked, &[]),
         card("run-b", ExecutionPhase::Running, &[]),
         card("run-a", ExecutionPhase::Running, &[]),
@@ -182,12 +191,29 @@ fn active_executions_go_first_then_those_that_ended_last() {
     edit(&mut cards[0], |status| status.completion_time = Some(at(10)));
     edit(&mut cards[1], |status| status.completion_time = Some(at(20)));
     let forward = dashboard(&DashboardInput { executions: cards.clone(), ..DashboardInput::default() });
-    let titles: Vec<&str> = forward.lines().filter(|line| line.starts_with("### ")).collect();
-    let order = titles.iter().map(|title| title.split(['/', ']']).nth(1).unwrap());
-    assert_eq!(order.collect::<Vec<_>>(), ["run-a", "run-b", "stuck", "queued", "new", "old"]);
+    let rows = forward.lines().filter(|line| line.starts_with("| ["));
+    let order = rows.map(|row| row.split(['/', ']']).nth(1).unwrap());
+    assert_eq!(order.collect::<Vec<_>>(), ["new", "old", "stuck", "run-a", "run-b", "queued", "done"]);
     cards.reverse();
     let backward = dashboard(&DashboardInput { executions: cards, ..DashboardInput::default() });
     assert_eq!(forward, backward);
+}
+
+/// The cards are some of what there is: the totals say what has no row.
+#[test]
+fn what_has_no_row_is_counted_by_phase() {
+    let phases = [("Succeeded", 1_030), ("Failed", 9), ("Blocked", 3)]
+        .map(|(phase, count)| ((Kind::Execution, phase.to_owned()), count));
+    let mut executions: Vec<ExecutionCard> = (0..8)
+        .map(|i| card(&format!("bad-{i}"), ExecutionPhase::Failed, &[("a", NodePhase::Failed)]))
+        .collect();
+    executions.push(card("stuck", ExecutionPhase::Blocked, &[]));
+    executions[0].graph = graph(json!({"nodes": [{"id": "a", "kind": "Task"}]}));
+    let page = dashboard(&DashboardInput { phases: phases.into(), executions, ..DashboardInput::default() });
+    let more = "… and 1,033 more: 1 Failed, 2 Blocked, 1,030 Succeeded. `planspec get executions` lists all.";
+    assert!(page.contains(more), "{page}");
+    assert!(page.contains("\n2 more blocked executions: `planspec status` lists them.\n"), "{page}");
+    assert_eq!(page.matches("<details>").count(), 1);
 }
 
 /// Everything that a reader's browser or a Git host would act on.
@@ -287,6 +313,9 @@ fn the_page_is_bounded_whatever_the_repository() {
     };
     let page = dashboard(&input);
     assert!(page.len() < 512 * 1024, "{}", page.len());
-    assert!(page.contains("… and 150 more.") && page.contains("… and 480 more."));
+    let failed = "* … and 295 more of `worst`";
+    assert!(page.contains(failed) && page.contains("* … and 12,000 more\n"), "{page}");
+    assert!(page.contains("… and the graphs of 40 more") && page.contains("more edges\"]"), "{page}");
+    assert!(page.contains("… and 150 more.") && page.contains("… and 450 more: 450 Running."));
     check_harmless(&page);
 }

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::findings::findings;
 use super::wire::{
-    ChangeMark, ChangedField, ChangedResource, Preview, PreviewCommand, PreviewFinding, PreviewGate,
-    PreviewGraph, StartingExecution,
+    ChangeMark, ChangedField, ChangedResource, Preview, PreviewCommand, PreviewGate, PreviewGraph,
+    StartingExecution,
 };
 use crate::diagnostic::Severity;
 use crate::markup::{code, grouped, markdown};
@@ -22,17 +23,19 @@ const OPEN_NODES: usize = 25;
 /// Lists with more items than this are folded.
 const OPEN_ITEMS: usize = 10;
 
-pub(super) fn page(preview: &Preview) -> MarkdownPage {
+/// The most lines about one Execution that would start, of providers and of gates.
+const LINES: usize = 50;
+
+pub(super) fn page(preview: &Preview, repository: Option<&str>) -> MarkdownPage {
     let mut sections = Vec::new();
     // In the order of what matters: a page that is too long is cut at its end.
     let warnings = preview.warnings.iter().map(|text| bullet(text));
     sections.extend(list("Warnings", warnings.collect()));
-    sections.extend(diagnostics(&preview.diagnostics));
+    sections.extend(findings(&preview.diagnostics, repository, preview.head.as_deref()));
     sections.extend(starts(&preview.starts));
     sections.extend(preview.starts.iter().filter(|start| !start.commands.is_empty()).map(commands));
     let voided = preview.voided.iter().map(|voided| {
-        let people: Vec<String> = voided.reviewers.iter().take(20).map(|name| code(name, NAME)).collect();
-        format!("* {} was approved by {}\n", code(&voided.gate, NAME), people.join(", "))
+        format!("* {} was approved by {}\n", code(&voided.gate, NAME), first_of(&voided.reviewers))
     });
     sections.extend(list("Approvals that no longer count", voided.collect()));
     let consequences = preview.consequences.iter().map(|text| bullet(text));
@@ -142,57 +145,23 @@ fn list(title: &str, items: Vec<String>) -> Option<PageSection> {
     Some(PageSection { title: title.to_owned(), folded, lead: String::new(), items })
 }
 
-fn diagnostics(findings: &[PreviewFinding]) -> Option<PageSection> {
-    if findings.is_empty() {
-        return None;
-    }
-    let mut sorted: Vec<&PreviewFinding> = findings.iter().collect();
-    // A stable sort: within a severity, findings stay in the order of files.
-    sorted.sort_by_key(|found| std::cmp::Reverse(found.severity));
-    let row = |found: &&PreviewFinding| {
-        let (sign, word) = match found.severity {
-            Severity::Error => ("❌", "error"),
-            Severity::Warning => ("⚠️", "warning"),
-            Severity::Note => ("ℹ️", "note"),
-        };
-        let line = found.line.map(|line| format!(":{line}")).unwrap_or_default();
-        let place = code(&format!("{}{line}", found.file), NAME);
-        let mut message = markdown(&found.message, SENTENCE);
-        if let Some(hint) = &found.hint {
-            message.push_str(&format!("<br>help&#58; {}", markdown(hint, SENTENCE)));
-        }
-        format!("| {sign} {word} {} | {place} | {message} |\n", code(&found.code, 20))
-    };
-    Some(PageSection {
-        title: "Findings".to_owned(),
-        folded: (findings.len() > 2 * OPEN_ITEMS).then(|| counted(findings.len(), "finding")),
-        lead: "| What | Where | Why |\n| --- | --- | --- |\n".to_owned(),
-        items: sorted.iter().map(row).collect(),
-    })
-}
-
 fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
     let item = |start: &StartingExecution| {
         let nodes = start.nodes.map(|nodes| format!(", {}", counted(nodes, "node"))).unwrap_or_default();
         let mut text = format!("* {} of {}{nodes}\n", code(&start.execution, NAME), code(&start.plan, NAME));
-        let names = |nodes: &[String]| {
-            let mut names: Vec<String> = nodes.iter().take(OPEN_ITEMS).map(|node| code(node, 63)).collect();
-            if let Some(more @ 1..) = nodes.len().checked_sub(OPEN_ITEMS) {
-                names.push(format!("{} more", grouped(more)));
+        let providers = start.providers.iter().map(|provider| {
+            format!("  * calls {} for {}\n", code(&provider.provider, NAME), first_of(&provider.nodes))
+        });
+        let gates = start.gates.iter().map(gate);
+        for lines in [providers.collect::<Vec<_>>(), gates.collect()] {
+            // A fork's report may name any number of them.
+            text.extend(lines.iter().take(LINES).map(String::as_str));
+            if let Some(more @ 1..) = lines.len().checked_sub(LINES) {
+                text.push_str(&format!("  * … and {} more\n", grouped(more)));
             }
-            names.join(", ")
-        };
-        // A fork's report may name any number of them.
-        for provider in start.providers.iter().take(50) {
-            text.push_str(&format!(
-                "  * calls {} for {}\n",
-                code(&provider.provider, NAME),
-                names(&provider.nodes)
-            ));
         }
-        text.extend(start.gates.iter().take(50).map(gate));
         if !start.unbound.is_empty() {
-            text.push_str(&format!("  * ⚠️ no provider is bound to {}\n", names(&start.unbound)));
+            text.push_str(&format!("  * ⚠️ no provider is bound to {}\n", first_of(&start.unbound)));
         }
         text
     };

@@ -142,12 +142,12 @@ fn filled(text: &str) -> Preview {
 
 #[test]
 fn hostile_text_changes_no_structure() {
-    let expected = render(&filled("harmless words"), COMMENT_LIMIT, None);
+    let expected = render(&filled("harmless words"), COMMENT_LIMIT, PageLinks::default());
     let comment = structure(&expected.comment);
     let summary = structure(&expected.summary);
     assert!(comment.len() > 100 && comment.iter().any(|event| event == "code"), "{comment:?}");
     for text in corpus() {
-        let found = render(&filled(&text), COMMENT_LIMIT, None);
+        let found = render(&filled(&text), COMMENT_LIMIT, PageLinks::default());
         assert_eq!(structure(&found.comment), comment, "{text:?}");
         assert_eq!(structure(&found.summary), summary, "{text:?}");
         let lines = found
@@ -192,21 +192,22 @@ fn large(text: &str) -> Preview {
 fn a_long_comment_is_cut_between_sections_and_says_where_the_rest_is() {
     for text in corpus().iter().step_by(25).map(String::as_str).chain(["harmless"]) {
         let address = "https://github.example/octo/repo/actions/runs/1";
-        let found = render(&large(text), COMMENT_LIMIT, Some(address));
+        let links = |full| PageLinks { full: Some(full), ..PageLinks::default() };
+        let found = render(&large(text), COMMENT_LIMIT, links(address));
         assert!(found.comment.chars().count() <= COMMENT_LIMIT, "{}", found.comment.chars().count());
         assert!(found.summary.len() <= SUMMARY_LIMIT && found.summary.len() > COMMENT_LIMIT);
         assert!(found.comment.ends_with(&format!("[the summary of the job]({address}).\n")));
         let events = structure(&found.comment);
         let count = |tag: &str| events.iter().filter(|event| *event == tag).count();
         assert!(count("<details>") > 0 && count("<details>") == count("</details>"), "{text:?}");
-        let hostile = render(&large(text), COMMENT_LIMIT, Some("javascript:alert(1)"));
+        let hostile = render(&large(text), COMMENT_LIMIT, links("javascript:alert(1)"));
         assert!(hostile.comment.ends_with("The full text is in the summary of the job.\n"));
     }
 }
 
 #[test]
 fn the_digest_changes_with_the_content_and_only_with_it() {
-    let comment = |preview: &Preview| render(preview, COMMENT_LIMIT, None).comment;
+    let comment = |preview: &Preview| render(preview, COMMENT_LIMIT, PageLinks::default()).comment;
     let one = comment(&filled("a"));
     let same = comment(&filled("a"));
     let other = comment(&filled("b"));
@@ -215,9 +216,21 @@ fn the_digest_changes_with_the_content_and_only_with_it() {
     assert_ne!(digest_of(&one), digest_of(&other));
 }
 
+/// Where a comment comes from is another place in each job, and an edit for that alone would be one in every pass.
+#[test]
+fn the_foot_is_at_the_end_and_no_part_of_the_digest() {
+    let foot = "\n<sub>run 7</sub>\n";
+    let with = render(&filled("a"), COMMENT_LIMIT, PageLinks { foot, ..PageLinks::default() });
+    let without = render(&filled("a"), COMMENT_LIMIT, PageLinks::default());
+    assert_eq!(with.comment, without.comment + foot);
+    assert_eq!(with.summary, without.summary);
+    let long = render(&large("a"), COMMENT_LIMIT, PageLinks { foot, ..PageLinks::default() });
+    assert!(long.comment.ends_with(foot) && long.comment.chars().count() <= COMMENT_LIMIT);
+}
+
 #[test]
 fn nothing_to_say_is_said_in_a_line() {
-    let comment = render(&Preview::empty(), COMMENT_LIMIT, None).comment;
+    let comment = render(&Preview::empty(), COMMENT_LIMIT, PageLinks::default()).comment;
     assert!(comment.contains("## ✅ planspec: no resource changes\n"), "{comment}");
 }
 
@@ -330,7 +343,7 @@ fn the_example_of_the_documentation_is_what_is_written() {
     let page = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = page.split_once("<!-- example: preview -->\n").unwrap();
     let (_, after) = rest.split_once("<!-- end of example -->\n").unwrap();
-    let comment = render(&example(), COMMENT_LIMIT, None).comment;
+    let comment = render(&example(), COMMENT_LIMIT, PageLinks::default()).comment;
     let expected = format!("{before}<!-- example: preview -->\n{comment}<!-- end of example -->\n{after}");
     if Environment::read().text("UPDATE_DOCS").is_some() {
         std::fs::write(&path, expected).unwrap();

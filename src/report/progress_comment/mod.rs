@@ -2,11 +2,15 @@
 //! and how it continues, the graphs with their phases, and a timeline.
 
 mod picture;
+mod reviews;
 
 use std::collections::BTreeMap;
 
 use self::picture::{graph, tally, time, timeline};
-use super::markdown::{MarkdownPage, PageSection, RenderedComment, is_address};
+pub(crate) use self::reviews::ReviewLine;
+use self::reviews::reviews;
+use super::age;
+use super::markdown::{MarkdownPage, PageLinks, PageSection, RenderedComment, is_address};
 use crate::markup::{code, fence, grouped, markdown};
 use crate::model::{
     AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase, NodeSituation,
@@ -34,6 +38,8 @@ pub(crate) struct ExecutionProgress {
     pub graph: Option<PlanGraph>,
     /// What it waits for.
     pub waits: Vec<WaitLine>,
+    /// What reviewers said about it, oldest first.
+    pub reviews: Vec<ReviewLine>,
     /// Where its record can be read.
     pub address: Option<String>,
 }
@@ -57,10 +63,13 @@ pub(crate) struct WaitLine {
     pub address: Option<String>,
 }
 
-/// Writes the progress down. `limit` is how many characters the comment may have; `full` is the address of the job's
-/// summary, for readers of a comment that was cut.
+/// Writes the progress down. `limit` is how many characters the comment may have.
 #[must_use]
-pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Option<&str>) -> RenderedComment {
+pub(crate) fn render(
+    executions: &[ExecutionProgress],
+    limit: usize,
+    links: PageLinks<'_>,
+) -> RenderedComment {
     // What a reader has to do something about comes first, everywhere on the page: a long one is cut at its end.
     let mut sorted: Vec<&ExecutionProgress> = executions.iter().collect();
     sorted.sort_by_key(|standing| place(standing.status.phase));
@@ -71,6 +80,7 @@ pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Optio
     };
     sections.extend(waits(&sorted));
     sections.extend(failures(&sorted));
+    sections.extend(reviews(&sorted));
     // Thirty graphs of one plan tell less than the five of those that failed or wait.
     sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| graph(standing)));
     sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| timeline(standing)));
@@ -78,7 +88,7 @@ pub(crate) fn render(executions: &[ExecutionProgress], limit: usize, full: Optio
         let text = format!("… and the graphs and timelines of {} more, in their records.\n", grouped(more));
         sections.push(PageSection { items: vec![text], ..PageSection::default() });
     }
-    MarkdownPage { marker: MARKER, head: head(executions), sections }.render(limit, full)
+    MarkdownPage { marker: MARKER, head: head(executions), sections }.render(limit, links)
 }
 
 fn head(executions: &[ExecutionProgress]) -> String {
@@ -110,7 +120,11 @@ fn title(standing: &ExecutionProgress) -> String {
     let nodes = &standing.status.node_statuses;
     let named = |phase: NodePhase| {
         let found = nodes.iter().filter(|(_, node)| node.phase == phase);
-        let ids: Vec<String> = found.take(3).map(|(id, _)| code(id.as_str(), 63)).collect();
+        let mut ids: Vec<String> = found.map(|(id, _)| code(id.as_str(), 63)).collect();
+        let more = ids.split_off(3.min(ids.len())).len();
+        if more > 0 {
+            ids.push(format!("{} more", grouped(more)));
+        }
         ids.join(", ")
     };
     match standing.status.phase {
@@ -200,11 +214,12 @@ fn table(executions: &[&ExecutionProgress]) -> PageSection {
             nodes = format!("{nodes}; {work}");
         }
         let started = status.start_time.map(time).unwrap_or_default();
-        let ended = status.completion_time.map(time).unwrap_or_default();
-        format!("| {name} | {} | {nodes} | {started} | {ended} |\n", status.phase)
+        let took = status.start_time.zip(status.completion_time);
+        let took = took.map(|(start, end)| age::between(start, end)).unwrap_or_default();
+        format!("| {name} | {} | {nodes} | {started} | {took} |\n", status.phase)
     };
     PageSection {
-        lead: "| Execution | Phase | Nodes | Started | Ended |\n| --- | --- | --- | --- | --- |\n".to_owned(),
+        lead: "| Execution | Phase | Nodes | Started | Took |\n| --- | --- | --- | --- | --- |\n".to_owned(),
         items: executions.iter().map(row).collect(),
         ..PageSection::default()
     }
@@ -256,6 +271,7 @@ fn asked_about(asked: &AskedApproval) -> String {
     for (node, provider) in &asked.targets {
         by_provider.entry(provider).or_default().push(code(node.as_str(), 63));
     }
+    let providers = by_provider.len();
     let runs = by_provider.into_iter().take(10).map(|(provider, nodes)| {
         let more = nodes.len().saturating_sub(10);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -265,7 +281,10 @@ fn asked_about(asked: &AskedApproval) -> String {
             nodes.into_iter().take(10).collect::<Vec<_>>().join(", ")
         )
     });
-    let runs: String = runs.collect();
+    let mut runs: String = runs.collect();
+    if let Some(more @ 1..) = providers.checked_sub(10) {
+        runs.push_str(&format!("; {} more providers", grouped(more)));
+    }
     format!("Asks about commit {commit}{runs}. Digest {digest}.")
 }
 
@@ -331,7 +350,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Kind, LogSummary};
+    use crate::model::{Kind, LogSummary, ReviewAction};
     use crate::report::markdown::COMMENT_LIMIT;
     use crate::report::preview::tests::{corpus, structure};
 
@@ -389,20 +408,28 @@ mod tests {
             status,
             graph: serde_json::from_value(graph).ok(),
             waits: vec![wait],
+            reviews: vec![ReviewLine {
+                gate: text.to_owned(),
+                who: text.to_owned(),
+                action: ReviewAction::Approve,
+                at: Timestamp::UNIX_EPOCH,
+                words: Some(text.to_owned()),
+                commit: text.to_owned(),
+            }],
             address: Some(text.to_owned()),
         }
     }
 
     #[test]
     fn the_progress_says_what_waits_and_how_it_goes_on() {
-        let found = render(&[standing("release")], COMMENT_LIMIT, None);
+        let found = render(&[standing("release")], COMMENT_LIMIT, PageLinks::default());
         let body: Vec<&str> = found.comment.lines().skip(2).take(31).collect();
         insta::assert_snapshot!(body.join("\n"), @r#"
         ## ⏳ `search-2` waits for `release`
 
         The execution introduced by this change.
 
-        | Execution | Phase | Nodes | Started | Ended |
+        | Execution | Phase | Nodes | Started | Took |
         | --- | --- | --- | --- | --- |
         | `shop/execution/search-2` | Blocked | 1 Failed, 1 Blocked, 1 Succeeded | 2026-02-02 02:40:00 UTC |  |
 
@@ -452,7 +479,7 @@ mod tests {
             }
             many.push(one);
         }
-        let page = render(&many, COMMENT_LIMIT, None).comment;
+        let page = render(&many, COMMENT_LIMIT, PageLinks::default()).comment;
         let lines: Vec<&str> = page.lines().skip(2).take(11).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         ## ❌ planspec: 1 Failed, 7 Blocked, 22 Succeeded
@@ -477,11 +504,12 @@ mod tests {
 
     #[test]
     fn hostile_progress_changes_no_structure() {
-        let expected = structure(&render(&[standing("harmless words")], COMMENT_LIMIT, None).comment);
+        let expected =
+            structure(&render(&[standing("harmless words")], COMMENT_LIMIT, PageLinks::default()).comment);
         assert!(expected.iter().any(|event| event == "<details>"), "{expected:?}");
         for text in corpus() {
             // An address is taken only when it is one; everything else is no link.
-            let found = render(&[standing(&text)], COMMENT_LIMIT, None);
+            let found = render(&[standing(&text)], COMMENT_LIMIT, PageLinks::default());
             assert_eq!(structure(&found.comment), expected, "{text:?}");
         }
     }

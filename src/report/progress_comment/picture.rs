@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::ExecutionProgress;
 use crate::markup::{code, grouped, markdown};
 use crate::model::{EdgeType, NodeId, NodePhase};
+use crate::report::age;
 use crate::report::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use crate::report::markdown::{PageSection, counted};
 
@@ -64,7 +65,10 @@ pub(super) fn timeline(standing: &ExecutionProgress) -> Option<PageSection> {
     let mut events: Vec<(Timestamp, u8, &NodeId, String)> = Vec::new();
     for (id, node) in &standing.status.node_statuses {
         events.extend(node.start_time.map(|at| (at, 0, id, "started".to_owned())));
-        events.extend(node.completion_time.map(|at| (at, 1, id, node.phase.to_string())));
+        let took = node.start_time.zip(node.completion_time);
+        let took =
+            took.map(|(start, end)| format!(" after {}", age::between(start, end))).unwrap_or_default();
+        events.extend(node.completion_time.map(|at| (at, 1, id, format!("{}{took}", node.phase))));
     }
     // Also ordered within one moment, so that a page with the same content is the same text, and is not
     // edited.

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::cli::desired::preview::finding;
+use crate::diagnostic::Severity;
 use crate::engine::ReconcileSummary;
 use crate::event::Event;
 use crate::markup::markdown;
 use crate::model::{NodeId, ResourceKey};
+use crate::report::preview::PreviewFinding;
 
 /// The most lines of a timeline.
 const TIMELINE: usize = 500;
@@ -26,12 +29,28 @@ pub(crate) struct PassReport {
     pub(crate) left_out: usize,
     /// The last status commit that was made.
     pub(crate) commit: Option<String>,
+    /// The desired commit that it began with.
+    pub(crate) desired: Option<String>,
+    /// What is wrong with the manifests of that commit.
+    pub(crate) errors: Vec<PreviewFinding>,
 }
 
 impl PassReport {
     /// Takes an event in.
     pub(crate) fn note(&mut self, event: &Event) {
         let row = match event {
+            Event::PassStarted { desired, .. } => {
+                // Each pass says all that is wrong, also what was wrong before.
+                self.errors.clear();
+                self.desired = Some(desired.clone());
+                return;
+            }
+            Event::Diagnostic(found) => {
+                if found.severity == Severity::Error {
+                    self.errors.push(finding(found));
+                }
+                return;
+            }
             Event::Published { commit, .. } => {
                 self.commit = Some(commit.clone());
                 return;

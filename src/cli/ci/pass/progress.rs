@@ -14,6 +14,7 @@ use crate::cli::error::CliError;
 use crate::git::ObjectId;
 use crate::github::{CommentUpdate, PullRequest};
 use crate::model::{Kind, ResourceKey};
+use crate::report::preview;
 use crate::report::progress_comment::MARKER;
 use crate::report::text;
 
@@ -75,7 +76,8 @@ impl ReportedState {
                 Err(error) => return Err(error.into()),
             }
         }
-        let written = host.keep_comment(number, MARKER, body)?;
+        // What merging would do is answered once it has happened.
+        let written = host.keep_comment(number, (MARKER, Some(preview::MARKER)), body)?;
         self.comments.insert(number, (written.id(), body.to_owned()));
         Ok(!matches!(written, CommentUpdate::Unchanged(_)))
     }

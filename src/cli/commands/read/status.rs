@@ -15,6 +15,7 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::selector::ResourceSelector;
 use crate::config::Config;
+use crate::markup::grouped;
 use crate::model::{
     ExecutionPhase, Kind, NextStep, NodeId, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec,
     next_steps,
@@ -25,8 +26,11 @@ use crate::report::text;
 /// How many lines of a failed node's log are shown.
 const LOG_LINES: usize = 3;
 
-/// How many failed Executions are shown; `planspec get executions --phase Failed` lists all.
+/// How many failed Executions are shown.
 const FAILURES: usize = 5;
+
+/// What lists all of them.
+const ALL_FAILED: &str = "planspec get executions --phase Failed";
 
 /// Show what is going on: the branch that counts, what is not on it yet, what runs, what failed, what waits for you
 #[derive(Debug, Args)]
@@ -45,6 +49,8 @@ struct Overview {
     /// Whether the branch here holds commits that the remote does not have.
     unpushed: bool,
     sections: Vec<(&'static str, Vec<NodeReport>)>,
+    /// How many failed Executions are not shown.
+    more_failed: usize,
 }
 
 /// A node worth a look.
@@ -68,7 +74,9 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
         ..Overview::default()
     };
     let inventory = Inventory::load(&workspace, &tips)?;
-    overview.sections = sections(&workspace, &tips.config, &inventory, context)?;
+    let failures;
+    (overview.sections, failures) = sections(&workspace, &tips.config, &inventory, context)?;
+    overview.more_failed = failures.saturating_sub(FAILURES);
     match format {
         OutputFormat::Json => context.out.json(&overview.to_value())?,
         OutputFormat::Yaml => context.out.yaml(&overview.to_value())?,
@@ -108,12 +116,13 @@ fn is_unpushed(workspace: &RepoContext) -> Result<bool, CliError> {
     }
 }
 
+/// What is shown, and how many Executions failed in all.
 fn sections(
     workspace: &RepoContext,
     config: &Config,
     inventory: &Inventory<'_>,
     context: &mut Context,
-) -> Result<Vec<(&'static str, Vec<NodeReport>)>, CliError> {
+) -> Result<(Vec<(&'static str, Vec<NodeReport>)>, usize), CliError> {
     let me = Myself::of(workspace, config);
     let [mut running, mut failed, mut mine, mut waiting] = [const { Vec::new() }; 4];
     let every = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
@@ -153,7 +162,9 @@ fn sections(
             }
         }
     }
-    Ok(vec![("Waits for you", mine), ("Failed", failed), ("Running", running), ("Waits", waiting)])
+    let sections =
+        vec![("Waits for you", mine), ("Failed", failed), ("Running", running), ("Waits", waiting)];
+    Ok((sections, failures))
 }
 
 impl NodeReport {
@@ -266,6 +277,12 @@ impl Overview {
                     page.push_str(&format!("    run: {step}\n"));
                 }
             }
+            // Old failures stay until somebody deletes them, and would bury what runs.
+            if *heading == "Failed" && self.more_failed > 0 {
+                let word = if self.more_failed == 1 { "Execution" } else { "Executions" };
+                let more = grouped(self.more_failed);
+                page.push_str(&format!("  … and {more} more failed {word}\n    run: {ALL_FAILED}\n"));
+            }
         }
         if self.sections.iter().all(|(_, reports)| reports.is_empty()) {
             page.push_str("\nNothing runs, waits or has failed\n");
@@ -290,6 +307,7 @@ impl Overview {
             "branch": self.branch, "commit": self.commit,
             "uncommitted": self.uncommitted, "unpushed": self.unpushed,
             "waitsForYou": section(0), "failed": section(1), "running": section(2), "waits": section(3),
+            "moreFailed": self.more_failed,
         })
     }
 }

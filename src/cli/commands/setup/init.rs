@@ -29,7 +29,8 @@ const FILES: [(&str, &str); 2] = [
 Examples:
   planspec init
   planspec -C new-project init --no-example
-  planspec init --github --no-example")]
+  planspec init --github --no-example
+  planspec init --github --app")]
 pub(crate) struct InitArguments {
     /// The branch of a new repository, and the one that workflows follow (default: `main`, or the current branch)
     #[arg(long, value_name = "NAME")]
@@ -43,6 +44,9 @@ pub(crate) struct InitArguments {
     /// The action that the workflows use: OWNER/planspec/action@COMMIT, or ./PATH (default: that of this release)
     #[arg(long, value_name = "ACTION", requires = "github")]
     action: Option<String>,
+    /// Drive what was merged with the token of a GitHub App, which may read teams and whose pull requests start checks
+    #[arg(long, requires = "github")]
+    app: bool,
     /// Overwrite existing workflows
     #[arg(long, requires = "github")]
     force: bool,
@@ -78,7 +82,8 @@ pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Ex
         context.out.note(format!("`{action}` is not pinned, so its owner can change it; name a commit"))?;
     }
     if arguments.github {
-        context.out.note(workflows::PROTECT)?;
+        let app = if arguments.app { format!("\n{}", workflows::APP) } else { String::new() };
+        context.out.note(format!("{}{app}", workflows::PROTECT))?;
     } else {
         context.out.note("next: planspec validate, then commit, then planspec reconcile")?;
     }
@@ -93,7 +98,7 @@ fn workflows(arguments: &InitArguments, repo: &Repo) -> Result<Vec<(&'static str
         Some(branch) => branch.clone(),
         None => repo.head_branch()?.unwrap_or_else(|| "main".to_owned()),
     };
-    workflows::files(&branch, arguments.action.as_deref())
+    workflows::files(&branch, arguments.action.as_deref(), arguments.app)
 }
 
 /// Writes a file, and says so; one that is there is kept, unless it is to be replaced and is another.

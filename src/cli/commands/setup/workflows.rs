@@ -15,6 +15,15 @@ const TEMPLATES: [(&str, &str); 3] = [
     (".github/workflows/planspec-apply.yml", include_str!("../../scaffold/github/apply.yml")),
 ];
 
+/// The step that makes the token of an App.
+const APP_TOKEN: &str = include_str!("../../scaffold/github/app-token.yml");
+
+/// What an App adds to that.
+pub(crate) const APP: &str = "\
+  5. register a GitHub App and install it on this repository: docs/github.md has its manifest
+  6. Settings, Environments: an environment `planspec` for the default branch alone, with the secret
+     PLANSPEC_APP_PRIVATE_KEY and the variable PLANSPEC_APP_CLIENT_ID of the App";
+
 /// What only the settings of the repository can do.
 pub(crate) const PROTECT: &str = "\
 next, on GitHub:
@@ -24,17 +33,42 @@ next, on GitHub:
   3. Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check \"planspec / validate\"
   4. Settings, Actions, General: require approval for workflows of outside collaborators";
 
-/// The files for a default branch, with the action to use.
-pub(crate) fn files(branch: &str, action: Option<&str>) -> Result<Vec<(&'static str, String)>, CliError> {
+/// The files for a default branch, with the action to use; with `app`, what was merged is driven with the token of an App.
+pub(crate) fn files(
+    branch: &str,
+    action: Option<&str>,
+    app: bool,
+) -> Result<Vec<(&'static str, String)>, CliError> {
     let used = used(action)?;
     // The name becomes a part of YAML and of expressions in a workflow that may write.
     if !matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", branch) {
         return Err(CliError::usage("this branch name cannot be used in a workflow")
             .hint("name one that has only letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
     }
-    let filled =
-        |template: &str| template.replace("PLANSPEC_ACTION", &used).replace("DEFAULT_BRANCH", branch);
+    let filled = |template: &str| {
+        let template = if app { with_app(template) } else { template.to_owned() };
+        template
+            .replace("- uses: PLANSPEC_ACTION", &format!("- uses: {used}"))
+            .replace("DEFAULT_BRANCH", branch)
+    };
     Ok(TEMPLATES.iter().map(|(path, template)| (*path, filled(template))).collect())
+}
+
+/// The job that drives what was merged, with the token of an App; other templates stay as they are. The jobs for pull requests
+/// never get it: whoever may push a branch can change what they run, and would take the key along.
+fn with_app(template: &str) -> String {
+    const JOB: &str = "    timeout-minutes: 60\n";
+    const STEP: &str = "      - uses: PLANSPEC_ACTION\n        with:\n          max-duration:";
+    if !template.contains(JOB) {
+        return template.to_owned();
+    }
+    // The environment gives its key to runs of the default branch alone; a review runs on another reference, and would be
+    // refused as a whole.
+    let environment =
+        "    environment: ${{ github.event_name != 'pull_request_review' && 'planspec' || '' }}\n";
+    let token = "          token: ${{ steps.app.outputs.token || github.token }}\n          max-duration:";
+    let step = format!("{APP_TOKEN}      - uses: PLANSPEC_ACTION\n        with:\n{token}");
+    template.replacen(JOB, &format!("{environment}{JOB}"), 1).replacen(STEP, &step, 1)
 }
 
 /// Whether this names one commit for good; a branch or a tag may be moved by its owner.
@@ -71,21 +105,34 @@ mod tests {
 
     #[test]
     fn nothing_of_a_template_is_left_to_fill_in() {
-        for (path, text) in files("trunk", Some(PINNED)).unwrap() {
+        for (path, text) in files("trunk", Some(PINNED), false).unwrap() {
             assert!(text.contains(&format!("- uses: {PINNED}\n")), "{path}:\n{text}");
             assert!(!text.contains("PLANSPEC_ACTION") && !text.contains("DEFAULT_BRANCH"), "{path}");
         }
-        assert!(files("trunk", Some(PINNED)).unwrap()[2].1.contains("branches: [trunk]"));
+        assert!(files("trunk", Some(PINNED), false).unwrap()[2].1.contains("branches: [trunk]"));
     }
 
     #[test]
     fn names_that_would_change_a_workflow_are_refused() {
         for branch in ["", "*", "a]", "a\nb", "-a", "a b", "a'", "${{ x }}"] {
-            assert!(files(branch, Some(PINNED)).is_err(), "{branch:?}");
+            assert!(files(branch, Some(PINNED), false).is_err(), "{branch:?}");
         }
         for action in ["", "planspec", "a/b", "a/b@c # d", "a/b@c\n", "../a", "${{ x }}/b@c", "./a b"] {
-            assert!(files("main", Some(action)).is_err(), "{action:?}");
+            assert!(files("main", Some(action), false).is_err(), "{action:?}");
         }
+    }
+
+    /// Whoever may push a branch can change what runs for its pull request, and must not get the App's key that way.
+    #[test]
+    fn the_key_of_an_app_is_in_no_job_of_a_pull_request() {
+        let plain = files("main", Some(PINNED), false).unwrap();
+        let app = files("main", Some(PINNED), true).unwrap();
+        assert_eq!((&app[0], &app[1]), (&plain[0], &plain[1]));
+        let apply = &app[2].1;
+        for part in ["    environment: ${{", APP_TOKEN, "          token: ${{ steps.app.outputs.token"] {
+            assert!(apply.contains(part) && !plain[2].1.contains(part), "{part}");
+        }
+        assert!(!apply.contains("- uses: PLANSPEC_ACTION"), "{apply}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::git::ObjectId;
 use crate::model::{Kind, NodeId, Resource, ResourceKey};
 use crate::report::markdown::COMMENT_LIMIT;
-use crate::report::preview::render;
+use crate::report::preview::{PageLinks, render};
 use crate::report::text;
 
 /// Show what a change means: resources, fields, and what the next reconcile would do
@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
     if arguments.markdown {
         let mut preview = preview::of_difference(&difference, &old, &new, &config);
         (preview.base, preview.head) = (base.map(|id| id.to_string()), head.map(|id| id.to_string()));
-        context.out.text(&render(&preview, COMMENT_LIMIT, None).summary)?;
+        context.out.text(&render(&preview, COMMENT_LIMIT, PageLinks::default()).summary)?;
         return Ok(exit(&difference));
     }
     match context.options.format()? {
