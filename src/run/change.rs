@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::Evidence;
 use crate::model::{
-    Artifact, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId, NodePhase,
-    NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse, Usage,
+    Artifact, BudgetGrant, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId,
+    NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse,
+    Usage,
 };
 
 /// One change to an Execution or to one of its nodes.

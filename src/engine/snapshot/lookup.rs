@@ -19,7 +19,7 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
+    ApprovedTarget, BindingTarget, Budget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
     NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::node_work::{BudgetGrant, CriterionResult, DiscardedChanges, NodeResult, StoredFiles, Usage};
+use super::node_work::{
+    BudgetGrant, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer, StoredFiles,
+    Usage,
+};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -326,37 +329,10 @@ pub struct NodeExtensions {
     pub answer: Option<QuestionAnswer>,
 }
 
-/// What somebody answered to a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuestionAnswer {
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-    /// What they say.
-    pub text: String,
-}
-
 impl NodeExtensions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// What a person decided about a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeDecision {
-    /// Whether it failed.
-    #[serde(default)]
-    pub failed: bool,
-    /// What it gave.
-    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
-    pub outputs: JsonMap,
-    /// What a person handed in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<NodeResult>,
-    /// Who said so, and why.
-    pub message: String,
 }
 
 /// Which rule of which binding was chosen for an attempt.

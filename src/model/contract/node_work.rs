@@ -1,8 +1,9 @@
-//! What came of the work of a node: what its attempts changed, and how that was judged.
+//! What came of the work of a node: what its attempts changed, left and used up, how that was judged, and what people say of it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Digest;
+use crate::model::{Digest, JsonMap};
 
 /// What an attempt changed, as a commit on top of what it worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,13 +157,40 @@ pub struct BudgetGrant {
     /// Who.
     pub by: String,
     /// When.
-    pub at: jiff::Timestamp,
+    pub at: Timestamp,
     /// In their words.
     pub text: String,
     /// What the node had used up by then.
     pub node: Usage,
     /// What its Execution had used up by then.
     pub execution: Usage,
+}
+
+/// What somebody answered to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionAnswer {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What they say.
+    pub text: String,
+}
+
+/// What a person decided about a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeDecision {
+    /// Whether it failed.
+    #[serde(default)]
+    pub failed: bool,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub outputs: JsonMap,
+    /// What a person handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<NodeResult>,
+    /// Who said so, and why.
+    pub message: String,
 }
 
 /// How one acceptance criterion came out.

@@ -1,7 +1,6 @@
 //! Planning one Execution: cancellation, every node in the order of the graph, and the state of the whole.
 
 mod approval;
-mod budget;
 mod child;
 mod context;
 mod draft;
