@@ -7,6 +7,7 @@ mod gc;
 mod layout;
 mod message;
 mod parts;
+mod removed;
 mod render;
 mod shrink;
 mod subject;
@@ -18,14 +19,15 @@ pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WAITING_LIMIT, WaitingFor, dashboard};
 pub use gc::{Squash, squash, squash_with};
 pub use layout::{
-    DASHBOARD, MAX_RECORD_BYTES, PinKind, SPLIT_LIMIT, StatusPath, WORK_BRANCHES, key_of_path, record_path,
-    results_ref, work_branch,
+    DASHBOARD, MAX_RECORD_BYTES, PinKind, SPLIT_LIMIT, StatusPath, WORK_BRANCHES, key_of_path,
+    may_hold_records, record_path, results_ref, work_branch,
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,
     TRANSITION_LIMIT, desired_branch, is_status_commit, message, parse_message,
 };
 pub(crate) use parts::is_large;
+pub use removed::RemovedRecord;
 pub use render::{Renderer, parse_record};
 pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};

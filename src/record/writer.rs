@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::parts::{self, PartsWriter};
 use super::{
-    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message,
+    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout,
+    message, removed,
 };
 use crate::git::{EntryMode, ObjectId, Repo, Signature};
 use crate::model::{Kind, Name, RecordParts, ResourceKey, StatusRecord};
@@ -77,7 +78,7 @@ impl Writer {
         let started = Instant::now();
         let (mut directories, mut edits) = (Directories::default(), PathEdits::default());
         let mut blobs = HashMap::new();
-        for change in &batch.changes {
+        for (position, change) in batch.changes.iter().enumerate() {
             let key = change.key();
             // Read at the base and not from memory: another runner may have split the directory since.
             let directory = directories.of(repo, base, &key)?;
@@ -96,6 +97,10 @@ impl Writer {
                     self.renderer.forget(&key);
                     self.parts.forget(&key);
                     directory.remove(&key, &mut edits);
+                    let put = removed::put_before(batch.changes.get(..position).unwrap_or_default(), &key);
+                    for (path, file) in removed::kept(repo, base, &key, put)? {
+                        edits.insert(path, file);
+                    }
                 }
             }
         }
