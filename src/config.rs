@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 mod actions;
+mod credentials;
 mod environment;
 
 pub use actions::Actions;
+pub use credentials::HANDED_OVER;
 pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};

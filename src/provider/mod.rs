@@ -7,6 +7,7 @@ mod context;
 mod criteria;
 mod delivery;
 mod external;
+mod foreign;
 mod github_actions;
 mod http;
 mod human;
@@ -28,6 +29,8 @@ use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
+pub(crate) use foreign::{read_answer, read_result, read_task_outputs, redact_pieces};
+pub use process::out_of_sight;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
