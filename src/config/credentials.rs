@@ -8,8 +8,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use super::Environment;
-
 /// The variable that says on which descriptor they are.
 pub const HANDED_OVER: &str = "PLANSPEC_CREDENTIALS_FD";
 
@@ -35,54 +33,40 @@ const GIT_SETTINGS: [&str; 3] = ["GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CON
 
 type Variables = BTreeMap<OsString, OsString>;
 
-impl Environment {
-    /// The variables that hold a credential, by their names.
-    #[must_use]
-    pub fn credentials(&self) -> Vec<(OsString, OsString)> {
-        let begins = |name: &OsStr, start: &str| name.as_bytes().starts_with(start.as_bytes());
-        let holds_header = |value: &OsStr| {
-            // As Git reads it: the name of a header has no capitals of its own.
-            value.as_bytes().to_ascii_lowercase().windows(14).any(|part| part == b"authorization:")
-        };
-        let header = self
-            .variables
-            .iter()
-            .any(|(name, value)| begins(name, "GIT_CONFIG_VALUE_") && holds_header(value));
-        let is_credential = |name: &OsStr| {
-            // All of the settings or none: Git refuses a number of them that is not what is there.
-            let setting = header && GIT_SETTINGS.iter().any(|start| begins(name, start));
-            setting || ENDINGS.iter().any(|ending| name.as_bytes().ends_with(ending.as_bytes()))
-        };
-        let found = self.variables.iter().filter(|(name, value)| is_credential(name) && !value.is_empty());
-        found.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
+/// The variables that hold a credential, by their names.
+pub(super) fn find(variables: &Variables) -> Vec<(OsString, OsString)> {
+    let begins = |name: &OsStr, start: &str| name.as_bytes().starts_with(start.as_bytes());
+    let holds_header = |value: &OsStr| {
+        // As Git reads it: the name of a header has no capitals of its own.
+        value.as_bytes().to_ascii_lowercase().windows(14).any(|part| part == b"authorization:")
+    };
+    let header =
+        variables.iter().any(|(name, value)| begins(name, "GIT_CONFIG_VALUE_") && holds_header(value));
+    let is_credential = |name: &OsStr| {
+        // All of the settings or none: Git refuses a number of them that is not what is there.
+        let setting = header && GIT_SETTINGS.iter().any(|start| begins(name, start));
+        setting || ENDINGS.iter().any(|ending| name.as_bytes().ends_with(ending.as_bytes()))
+    };
+    let found = variables.iter().filter(|(name, value)| is_credential(name) && !value.is_empty());
+    found.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
 
-    /// Whether they were taken out of sight when this process was started.
-    #[must_use]
-    pub fn is_cleared(&self) -> bool {
-        self.cleared
-    }
+/// A file with these variables for a program that is started in place of this one, and its descriptor, which stays open.
+#[cfg(target_os = "linux")]
+pub(super) fn hand_over(credentials: &[(OsString, OsString)]) -> io::Result<(std::os::fd::OwnedFd, i32)> {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
 
-    /// A file with the credentials for a program that is started in place of this one, and its descriptor, which stays open.
-    ///
-    /// # Errors
-    /// When the system has no such files.
-    #[cfg(target_os = "linux")]
-    pub fn hand_over(&self) -> io::Result<(std::os::fd::OwnedFd, i32)> {
-        use std::io::Write as _;
-        use std::os::fd::AsRawFd as _;
+    use rustix::fs::{MemfdFlags, memfd_create};
 
-        use rustix::fs::{MemfdFlags, memfd_create};
-
-        let mut file = File::from(memfd_create(FILE, MemfdFlags::ALLOW_SEALING)?);
-        for (name, value) in self.credentials() {
-            for part in [name.as_bytes(), b"=", value.as_bytes(), b"\0"] {
-                file.write_all(part)?;
-            }
+    let mut file = File::from(memfd_create(FILE, MemfdFlags::ALLOW_SEALING)?);
+    for (name, value) in credentials {
+        for part in [name.as_bytes(), b"=", value.as_bytes(), b"\0"] {
+            file.write_all(part)?;
         }
-        let number = file.as_raw_fd();
-        Ok((file.into(), number))
     }
+    let number = file.as_raw_fd();
+    Ok((file.into(), number))
 }
 
 /// Adds what was handed over to the variables. Says whether something was.
@@ -141,8 +125,8 @@ mod tests {
     use super::*;
 
     fn names(pairs: &[(&str, &str)]) -> Vec<String> {
-        let found = Environment::from_pairs(pairs.iter().copied()).credentials();
-        found.into_iter().map(|(name, _)| name.into_string().unwrap()).collect()
+        let variables: Variables = pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        find(&variables).into_iter().map(|(name, _)| name.into_string().unwrap()).collect()
     }
 
     #[test]
@@ -177,8 +161,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_is_handed_over_is_read_once() {
-        let before = Environment::from_pairs([("GITHUB_TOKEN", "a=b\nc"), ("HOME", "/root")]);
-        let (file, number) = before.hand_over().unwrap();
+        let (file, number) = hand_over(&[("GITHUB_TOKEN".into(), "a=b\nc".into())]).unwrap();
         let take = || {
             let mut variables = Variables::from([(HANDED_OVER.into(), number.to_string().into())]);
             let taken = take_over(&mut variables);

@@ -93,14 +93,10 @@ impl Writer {
                     directory.put_nodes(&key, parts.map(|(_, tree)| tree), &mut edits);
                 }
                 RecordEdit::Remove(_) => {
-                    // A runner may live for weeks, and must not keep the parts of what is gone.
-                    self.renderer.forget(&key);
-                    self.parts.forget(&key);
+                    self.forget(&key);
                     directory.remove(&key, &mut edits);
                     let put = removed::put_before(batch.changes.get(..position).unwrap_or_default(), &key);
-                    for (path, file) in removed::kept(repo, base, &key, put)? {
-                        edits.insert(path, file);
-                    }
+                    edits.files.extend(removed::kept(repo, base, &key, put)?);
                 }
             }
         }
@@ -139,6 +135,12 @@ impl Writer {
             "status commit written"
         );
         Ok(Some(commit))
+    }
+
+    /// A runner may live for weeks, and must not keep the parts of what is gone.
+    fn forget(&mut self, key: &ResourceKey) {
+        self.renderer.forget(key);
+        self.parts.forget(key);
     }
 
     fn blob(

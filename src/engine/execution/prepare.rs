@@ -109,9 +109,8 @@ impl ActiveExecution {
             (None, Some(declared)) => {
                 let metadata = observe(&self.key, declared, &snapshot.desired, None);
                 ended = ended_before(snapshot, &self.key, declared, &metadata, planner.now)?;
-                let status =
-                    ended.as_ref().map_or_else(ExecutionStatus::default, |(status, _)| status.clone());
-                (metadata, Draft::new(status), ended.is_none())
+                let status = ended.as_ref().map(|(status, _)| status.clone());
+                (metadata, Draft::new(status.unwrap_or_default()), ended.is_none())
             }
             (None, None) => return Ok(None),
         };
@@ -143,11 +142,9 @@ impl ActiveExecution {
             pins = pins_for(declared, old);
         }
         pins = ended.map(|(_, pins)| pins).or(pins);
-        let compiled = None;
-        let targets = BTreeMap::new();
+        let (compiled, targets) = (None, BTreeMap::new());
         let (acquired, held) = (false, false);
-        let finished = 0;
-        let polled = 0;
+        let (finished, polled) = (0, 0);
         Ok(Some(PreparedStep {
             draft,
             metadata,
