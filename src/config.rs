@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 mod actions;
 mod artifacts;
+mod credentials;
 mod environment;
 
 pub use actions::Actions;
 pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore};
+pub use credentials::HANDED_OVER;
 pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};

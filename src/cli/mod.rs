@@ -8,6 +8,8 @@ mod desired;
 mod drive;
 mod error;
 mod findings;
+#[doc(hidden)]
+pub mod foreign;
 mod habits;
 mod options;
 mod output;
@@ -17,7 +19,8 @@ mod repo_context;
 mod view;
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser};
 use jiff::Timestamp;
@@ -28,6 +31,7 @@ use self::options::{ColorWhen, GlobalOptions, start_log};
 use self::output::Output;
 use crate::config::Environment;
 use crate::engine::{Clock as _, SystemClock};
+use crate::{git, provider};
 
 /// Drive work from Git: goals, plans and executions as YAML, status as commits.
 #[derive(Debug, Parser)]
@@ -63,6 +67,21 @@ pub(crate) struct Context {
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Takes the credentials of the environment out of what the system shows of this process; on Linux it starts the program again
+/// for that, and does not return.
+#[must_use]
+pub fn out_of_sight(
+    environment: Environment,
+    program: io::Result<PathBuf>,
+    arguments: &[OsString],
+) -> Environment {
+    let environment = provider::out_of_sight(environment, program, arguments);
+    if environment.is_cleared() {
+        git::pass_on(environment.credentials());
+    }
+    environment
 }
 
 /// Runs the program and returns the exit code of the process.
@@ -125,7 +144,7 @@ pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, Cl
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         // Not `eprintln!`, which panics where standard error is closed: a panic within this hook aborts the
         // process.
         let _ = writeln!(

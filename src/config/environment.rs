@@ -5,10 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use super::credentials;
+
 /// The variables that the process was started with. Values may be secrets, so `Debug` shows no value.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
+    /// Whether credentials were handed over to this process in another way.
+    cleared: bool,
 }
 
 /// A continuous integration service that this process runs in.
@@ -35,13 +39,37 @@ impl Environment {
     #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
     pub fn read() -> Self {
         // Not `vars`, which panics when any variable of the process is not Unicode.
-        Self::from_pairs(std::env::vars_os())
+        let mut environment = Self::from_pairs(std::env::vars_os());
+        environment.cleared = credentials::take_over(&mut environment.variables);
+        environment
     }
 
     /// An environment of exactly these variables.
     #[must_use]
     pub fn from_pairs<K: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
-        Self { variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+        let variables = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, cleared: false }
+    }
+
+    /// The variables that hold a credential, by their names.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<(OsString, OsString)> {
+        credentials::find(&self.variables)
+    }
+
+    /// Whether they were taken out of sight when this process was started.
+    #[must_use]
+    pub fn is_cleared(&self) -> bool {
+        self.cleared
+    }
+
+    /// A file with the credentials for a program that is started in place of this one, and its descriptor, which stays open.
+    ///
+    /// # Errors
+    /// When the system has no such files.
+    #[cfg(target_os = "linux")]
+    pub fn hand_over(&self) -> std::io::Result<(std::os::fd::OwnedFd, i32)> {
+        credentials::hand_over(&self.credentials())
     }
 
     /// A variable, when it is set and not empty.

@@ -20,7 +20,9 @@ use crate::model::{
     ExecutionPhase, ExecutionStatus, Kind, NodeStatus, ResourceKey, ResourceStatus, StatusMetadata,
     StatusRecord,
 };
-use crate::record::{Batch, RecordEdit, RecordError, StatusPath, StatusTree, Transition, Writer};
+use crate::record::{
+    Batch, RecordEdit, RecordError, StatusPath, StatusTree, Transition, Writer, may_hold_records,
+};
 
 /// How many Executions are named that would run again.
 const NAMED: usize = 5;
@@ -195,7 +197,7 @@ fn lost_records(
     now: StatusTree,
 ) -> Result<Vec<(StatusRecord, Option<StatusRecord>)>, EngineError> {
     let mut lost = Vec::new();
-    for change in repo.compare(before.tree, now.tree)? {
+    for change in repo.compare_within(before.tree, now.tree, &may_hold_records)? {
         let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { continue };
         if !matches!(key.kind, Kind::Execution | Kind::Gate) || change.old.is_none() {
             continue;

@@ -24,7 +24,9 @@ const OUTPUT_LIMIT: usize = 16 << 20;
 /// Variables that would point the program at another repository, or make it print what it sends.
 // Git sets most of them for its own hooks, so they are there whenever planspec runs inside one; the traces print
 // `Authorization` headers.
-const REMOVED: [&str; 20] = [
+const REMOVED: [&str; 21] = [
+    // The descriptor is planspec's own, and empty.
+    "PLANSPEC_CREDENTIALS_FD",
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_COMMON_DIR",
@@ -65,6 +67,18 @@ const SETTINGS: [&str; 12] = [
     "http.lowSpeedLimit=1",
     "http.lowSpeedTime=60",
 ];
+
+/// Credentials that are not in the environment of this process, from which `git` and the credential helpers that it starts would
+/// inherit them.
+// For the process as a whole, as the environment is that they were taken from.
+static CREDENTIALS: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
+
+/// Gives these variables to every run of the program that may ask somebody. The first call counts.
+pub fn pass_on(credentials: Vec<(OsString, OsString)>) {
+    if CREDENTIALS.set(credentials).is_err() {
+        tracing::debug!("credentials were passed on before");
+    }
+}
 
 /// One run of the program, being put together.
 pub(super) struct GitCommand {
@@ -111,6 +125,8 @@ impl GitCommand {
             command.arg("-c").arg(setting);
         }
         command.args(settings);
+        // Before the removals, which hold for these as well.
+        command.envs(CREDENTIALS.get().into_iter().flatten().map(|(name, value)| (name, value)));
         for name in REMOVED {
             command.env_remove(name);
         }
@@ -131,6 +147,10 @@ impl GitCommand {
     pub(super) fn isolated(directory: &Path) -> Self {
         let mut isolated = Self::new(directory, &[]);
         for name in ["GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_ATTR_SOURCE"] {
+            isolated.command.env_remove(name);
+        }
+        // It asks nobody, and files of a task decide what it reads.
+        for (name, _) in CREDENTIALS.get().into_iter().flatten() {
             isolated.command.env_remove(name);
         }
         isolated

@@ -18,6 +18,7 @@ mod url;
 mod work_tree;
 mod workspace;
 
+pub use command::pass_on;
 pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};

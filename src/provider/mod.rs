@@ -8,6 +8,7 @@ mod criteria;
 mod delivery;
 mod external;
 mod files;
+mod foreign;
 mod github_actions;
 mod http;
 mod human;
@@ -30,7 +31,9 @@ pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
 pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
+pub(crate) use foreign::{read_answer, read_result, read_task_outputs, redact_pieces};
 pub(crate) use output::holds_token;
+pub use process::out_of_sight;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{

@@ -16,6 +16,9 @@ pub const SPLIT_LIMIT: usize = 1_000;
 /// The most bytes of a record that are read. Those that planspec writes stay far below; a larger one was made by hand.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 
+/// How many directories are below that of a kind.
+const DEEPEST: usize = 4;
+
 const RECORD_SUFFIX: &str = ".yaml";
 const PINS_SUFFIX: &str = ".pinned";
 const NODES_SUFFIX: &str = ".nodes";
@@ -142,6 +145,18 @@ impl StatusPath {
     }
 }
 
+/// Whether a directory of the status tree may hold something that the layout knows. Whoever may push the branch chooses its
+/// directories: what lies elsewhere is never read, however deep or wide it is (Invariant 6).
+#[must_use]
+pub fn may_hold_records(directory: &[u8]) -> bool {
+    let Ok(path) = str::from_utf8(directory) else { return false };
+    let mut parts = path.split('/');
+    let space = parts.next().is_some_and(|name| Name::new(name).is_ok());
+    let kind = parts.next().is_none_or(|plural| Kind::ALL.iter().any(|kind| kind.plural() == plural));
+    // At most the digits of a split directory, that of the nodes, and the two levels in which these are.
+    space && kind && parts.count() <= DEEPEST
+}
+
 /// The directory of a kind in a namespace.
 pub(super) fn directory(kind: Kind, namespace: &Name) -> String {
     format!("{namespace}/{}", kind.plural())
@@ -266,6 +281,14 @@ mod tests {
         for stray in ["", "/a.yaml", "/zz/a.yaml", "/a", "/0/0/a.yaml", "/a.yaml/b.yaml/c/d"] {
             let path = format!("team-a/executions/run-1.nodes{stray}");
             assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Part(key(), None)), "{path}");
+        }
+        let deepest =
+            format!("{}/{}", nodes_directory(&path_in(&key(), true)), part_path(&NodeId::new("a").unwrap()));
+        for (end, _) in deepest.match_indices('/') {
+            assert!(may_hold_records(&deepest.as_bytes()[..end]), "{}", &deepest[..end]);
+        }
+        for stray in ["", "Notes", "team-a/notes", "team-a/removed", "team-a/goals/a/b/c/d/e"] {
+            assert!(!may_hold_records(stray.as_bytes()), "{stray}");
         }
         assert_eq!(StatusPath::parse(b"README.md"), Some(StatusPath::Dashboard));
         assert_eq!(path_in(&key(), false), "team-a/executions/run-1.yaml");

@@ -7,6 +7,7 @@ mod gc;
 mod layout;
 mod message;
 mod parts;
+mod removed;
 mod render;
 mod shrink;
 mod subject;
@@ -19,13 +20,14 @@ pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor, 
 pub use gc::{Squash, squash, squash_with};
 pub use layout::{
     ARTIFACT_REFS, DASHBOARD, MAX_RECORD_BYTES, PinKind, RESULT_REFS, SPLIT_LIMIT, StatusPath, WORK_BRANCHES,
-    artifacts_ref, key_of_path, record_path, results_ref, work_branch,
+    artifacts_ref, key_of_path, may_hold_records, record_path, results_ref, work_branch,
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,
     TRANSITION_LIMIT, desired_branch, is_status_commit, message, parse_message,
 };
 pub(crate) use parts::is_large;
+pub use removed::RemovedRecord;
 pub use render::{Renderer, parse_record};
 pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};

@@ -36,6 +36,20 @@ pub struct Pinned {
     pub owner: Option<ObjectId>,
 }
 
+impl Pinned {
+    /// What is pinned in this place.
+    #[must_use]
+    pub fn of(&self, pin: PinKind) -> Option<ObjectId> {
+        match pin {
+            PinKind::Manifest => self.manifest,
+            PinKind::Execution => self.execution,
+            PinKind::Plan => self.plan,
+            PinKind::Goal => self.goal,
+            PinKind::Owner => self.owner,
+        }
+    }
+}
+
 impl StatusTree {
     /// The status tree at `commit`, the tip of the status branch.
     ///
@@ -284,7 +298,12 @@ pub(super) struct LocatedFile {
 }
 
 /// Reads the file of the record of `key`.
-fn read_file(repo: &Repo, key: &ResourceKey, path: &str, blob: ObjectId) -> Result<RecordFile, RecordError> {
+pub(super) fn read_file(
+    repo: &Repo,
+    key: &ResourceKey,
+    path: &str,
+    blob: ObjectId,
+) -> Result<RecordFile, RecordError> {
     let unreadable = |reason: String| RecordError::Unreadable { path: path.to_owned(), reason };
     // Bounded, as anybody who can push the branch chooses the size.
     let bytes = repo.blob(blob, MAX_RECORD_BYTES)?;
@@ -307,7 +326,7 @@ fn read_file(repo: &Repo, key: &ResourceKey, path: &str, blob: ObjectId) -> Resu
 }
 
 /// Whether a uid is written as planspec writes it.
-fn is_uid(text: &str) -> bool {
+pub(super) fn is_uid(text: &str) -> bool {
     uuid::Uuid::parse_str(text).is_ok_and(|uid| uid.as_hyphenated().to_string() == text)
 }
 

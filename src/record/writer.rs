@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::parts::{self, PartsWriter};
 use super::{
-    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout, message,
+    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout,
+    message, removed,
 };
 use crate::git::{EntryMode, ObjectId, Repo, Signature};
 use crate::model::{Kind, Name, RecordParts, ResourceKey, StatusRecord};
@@ -77,7 +78,7 @@ impl Writer {
         let started = Instant::now();
         let (mut directories, mut edits) = (Directories::default(), PathEdits::default());
         let mut blobs = HashMap::new();
-        for change in &batch.changes {
+        for (position, change) in batch.changes.iter().enumerate() {
             let key = change.key();
             // Read at the base and not from memory: another runner may have split the directory since.
             let directory = directories.of(repo, base, &key)?;
@@ -92,10 +93,10 @@ impl Writer {
                     directory.put_nodes(&key, parts.map(|(_, tree)| tree), &mut edits);
                 }
                 RecordEdit::Remove(_) => {
-                    // A runner may live for weeks, and must not keep the parts of what is gone.
-                    self.renderer.forget(&key);
-                    self.parts.forget(&key);
+                    self.forget(&key);
                     directory.remove(&key, &mut edits);
+                    let put = removed::put_before(batch.changes.get(..position).unwrap_or_default(), &key);
+                    edits.files.extend(removed::kept(repo, base, &key, put)?);
                 }
             }
         }
@@ -134,6 +135,12 @@ impl Writer {
             "status commit written"
         );
         Ok(Some(commit))
+    }
+
+    /// A runner may live for weeks, and must not keep the parts of what is gone.
+    fn forget(&mut self, key: &ResourceKey) {
+        self.renderer.forget(key);
+        self.parts.forget(key);
     }
 
     fn blob(

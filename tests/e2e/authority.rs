@@ -210,3 +210,39 @@ fn the_token_of_the_host_and_what_is_shaped_like_one_are_redacted_everywhere() {
     let log = stage.environment.planspec(&["logs", "run/a", "-n", "team"]).succeeds().stdout;
     assert!(!log.contains(&token) && !log.contains(&other), "{log}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_process_above_a_task_shows_it_the_credentials_of_the_runner() {
+    let token = format!("ghs_{}", "Ab3".repeat(12));
+    let header = "AUTHORIZATION: basic eC1hY2Nlc3MtdG9rZW46eA==";
+    let mut stage = Stage::new(QUICK, &[]);
+    let seen = stage.outside("seen");
+    // All the way up; where the system does not let it look, there is nothing to see.
+    let script = format!(
+        "p=$PPID; while [ \"${{p:-0}}\" -gt 1 ]; do cat /proc/$p/environ >> '{seen}' 2>/dev/null; \
+         p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status); done; echo end >> '{seen}'",
+        seen = seen.display()
+    );
+    let graph = Graph::new("work").task("a", &[], &script);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    for (name, value) in [
+        ("GITHUB_TOKEN", token.as_str()),
+        ("DEPLOY_PASSWORD", "correct-horse-battery"),
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "http.https://example.org/.extraheader"),
+        ("GIT_CONFIG_VALUE_0", header),
+    ] {
+        stage.environment.set(name, value);
+    }
+    stage.reconcile(&[]).succeeds();
+    let text = std::fs::read(&seen).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.ends_with("end\n"));
+    for secret in [&token, header, "correct-horse-battery"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    // The settings still reach Git, and the variables those that the configuration names.
+    let kept = stage.environment.planspec(&["validate"]).succeeds();
+    assert!(!kept.stderr.contains("GIT_CONFIG"), "{kept:?}");
+}

@@ -385,3 +385,76 @@ fn a_limit_that_is_lowered_ends_nothing_that_began_before() {
     assert_eq!(stage.status("work").phase, ExecutionPhase::Succeeded);
     check_history(&stage.environment.repo());
 }
+
+/// An Execution that ended, whose commit the branch then lost, and got back as it was.
+fn lost_and_back() -> Stage {
+    let stage = Stage::new(QUICK, &[]);
+    let graph = Graph::new("work").task("a", &[], &Stage::leaves_its_key(&stage.outside("trace")));
+    stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph])]));
+    stage.commit("run.yaml", &yaml(&[execution("run", "work")]));
+    let git = |arguments: &[&str]| stage.environment.git(arguments).succeeds();
+    git(&["branch", "--quiet", "whole"]);
+    stage.reconcile(&[]).succeeds();
+    git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    stage.reconcile(&["--allow-mass-delete"]).succeeds();
+    assert!(record(&stage, Kind::Execution, "run").is_none());
+    stage
+}
+
+/// The manifest comes back in `repository`: it is the same Execution, and has ended.
+#[track_caller]
+fn check_ended(stage: &Stage, uid: &str) {
+    stage.environment.git(&["reset", "--quiet", "--hard", "whole"]).succeeds();
+    let outcome = stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.trace("trace").len(), 1, "{outcome:?}");
+    assert_eq!(metadata(stage, Kind::Execution, "run").uid, uid);
+    let status = stage.status("run");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded);
+    assert_eq!(stage.node("run", "a").phase, NodePhase::Succeeded);
+    let said = stage.environment.planspec(&["describe", "run", "-n", "team"]).succeeds().stdout;
+    assert!(said.contains("came back with the uid of an Execution that has ended"), "{said}");
+    check_quiet(stage);
+}
+
+fn uid_in(stage: &Stage) -> String {
+    let log = stage.environment.git_output(&["log", "--format=%H", "--reverse", STATUS]);
+    let first = log.lines().next().unwrap();
+    let text = stage.environment.git_output(&["show", &format!("{first}:team/executions/run.yaml")]);
+    text.lines().find_map(|line| line.trim().strip_prefix("uid: ")).unwrap().to_owned()
+}
+
+#[test]
+fn a_manifest_that_comes_back_with_the_same_uid_has_ended() {
+    let stage = lost_and_back();
+    let uid = uid_in(&stage);
+    check_ended(&stage, &uid);
+    // A person runs it again, with what it was pinned to, and it is gone and back once more.
+    stage.environment.planspec(&["retry", "run", "-n", "team", "--from", "a"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!((stage.status("run").phase, stage.trace("trace").len()), (ExecutionPhase::Succeeded, 2));
+}
+
+#[test]
+fn a_manifest_that_comes_back_has_ended_also_where_neither_cache_nor_history_is_left() {
+    let stage = lost_and_back();
+    let uid = uid_in(&stage);
+    stage.environment.planspec(&["gc", "--older-than", "0"]).succeeds();
+    std::fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+    check_ended(&stage, &uid);
+}
+
+#[test]
+fn what_was_kept_of_a_removed_execution_and_cannot_be_read_lets_nothing_run_again() {
+    for spoilt in ["", "a: [", "apiVersion: planspec.io/v1alpha1"] {
+        let stage = lost_and_back();
+        crate::pins::forge(&stage, |tree| {
+            let kept = std::fs::read_dir(tree.join("team/removed")).unwrap().next().unwrap().unwrap().path();
+            let kept = std::fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
+            std::fs::write(kept.join("record.yaml"), spoilt).unwrap();
+        });
+        stage.environment.git(&["reset", "--quiet", "--hard", "whole"]).succeeds();
+        stage.reconcile(&[]).succeeds();
+        assert_eq!(stage.trace("trace").len(), 1);
+        assert_eq!(stage.status("run").phase, ExecutionPhase::Cancelled);
+    }
+}

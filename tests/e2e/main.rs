@@ -43,6 +43,7 @@ mod external;
 mod external_on_host;
 mod fixtures;
 mod for_each;
+mod foreign;
 mod gates_closed;
 mod git_http;
 mod git_local;

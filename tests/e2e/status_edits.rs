@@ -150,3 +150,27 @@ fn sixty_thousand_brackets_in_a_record_hold_up_nobody() {
     assert_eq!(stage.status("later").phase, ExecutionPhase::Succeeded);
     assert_eq!(stage.status("run").phase, ExecutionPhase::Blocked, "as it was before");
 }
+
+#[test]
+fn folders_without_end_on_the_status_branch_hold_up_nobody() {
+    let (stage, _) = stage();
+    forge(&stage, |tree| {
+        // Where records are and where none are, deeper than trees are read that hold manifests.
+        for place in ["team/executions", "team/goals/00", "Notes"] {
+            let deep = tree.join(place).join("d/".repeat(300));
+            fs::create_dir_all(&deep).unwrap();
+            fs::write(deep.join("run.yaml"), "x").unwrap();
+        }
+    });
+    stage.commit("later.yaml", &yaml(&[execution("later", "other")]));
+    // Also where nothing is in the cache, so that the whole tree is read.
+    for cached in [true, false] {
+        if !cached {
+            fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+        }
+        let outcome = stage.reconcile(&[]).succeeds();
+        assert!(!outcome.stderr.contains("error"), "{outcome:?}");
+        assert_eq!(stage.status("later").phase, ExecutionPhase::Succeeded);
+        stage.environment.planspec(&["get", "executions", "-n", "team"]).succeeds();
+    }
+}

@@ -47,7 +47,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         path: &["std", "process", "Command"],
-        places: &["src/git/command.rs", "src/provider/process/child.rs"],
+        places: &["src/git/command.rs", "src/provider/process/child.rs", "src/provider/process/restart.rs"],
         why: "processes are started by `git::command` and `provider::process` only",
     },
     Reserved {

@@ -22,6 +22,12 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "libraries, environment and processes stay at home",
+        path: "src/main.rs",
+        about: "std::env::current_exe",
+        reason: "the entry knows which program it is, as it knows its arguments",
+    },
+    Exception {
+        rule: "libraries, environment and processes stay at home",
         path: "src/cli/repo_context.rs",
         about: "std::env::current_dir",
         reason: "where a command starts to look for a repository is an argument that the shell gives",

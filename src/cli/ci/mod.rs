@@ -2,8 +2,8 @@
 //! what counts is read from Git and from the host's API.
 
 mod authority;
-mod comment;
-mod event;
+pub(super) mod comment;
+pub(super) mod event;
 mod fork_report;
 mod host;
 mod origin;

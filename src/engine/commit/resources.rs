@@ -67,7 +67,11 @@ pub(crate) fn plan_resource(
     };
     let metadata = observe(key, &loaded.declared, &snapshot.desired, old);
     if let Spec::Schedule(spec) = &loaded.resource.spec {
-        let (status, runs) = schedule_step(snapshot, &loaded, spec, &metadata, old, now)?;
+        // One that is back with the same uid goes on from the last time for which it started something (Invariant 10).
+        let removed =
+            if old.is_none() { snapshot.status.removed(&snapshot.repo, key, &metadata.uid)? } else { None };
+        let before = old.or(removed.as_ref().and_then(|removed| removed.record.as_ref()));
+        let (status, runs) = schedule_step(snapshot, &loaded, spec, &metadata, before, now)?;
         let record = StatusRecord { metadata, status: ResourceStatus::Schedule(status) };
         let same = old == Some(&record) && !snapshot.is_broken(key)?;
         let pins = pins_for(&loaded.declared, old.map(|old| &old.metadata));

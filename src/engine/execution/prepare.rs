@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
-use crate::engine::execution::manifest_change::note_immutable;
+use crate::engine::execution::manifest_change::{ended_before, note_immutable};
 use crate::engine::execution::reuse::ReuseCandidate;
 use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::leased;
@@ -100,6 +100,7 @@ impl ActiveExecution {
         declared: Option<&Declaration>,
         planner: PlannerTerms<'_>,
     ) -> Result<Option<PreparedStep>, EngineError> {
+        let mut ended = None;
         let (mut metadata, mut draft, fresh) = match (&self.record, declared) {
             (Some(record), _) => {
                 let Some(status) = record.execution() else { return Ok(None) };
@@ -107,12 +108,14 @@ impl ActiveExecution {
             }
             (None, Some(declared)) => {
                 let metadata = observe(&self.key, declared, &snapshot.desired, None);
-                (metadata, Draft::new(ExecutionStatus::default()), true)
+                ended = ended_before(snapshot, &self.key, declared, &metadata, planner.now)?;
+                let status = ended.as_ref().map(|(status, _)| status.clone());
+                (metadata, Draft::new(status.unwrap_or_default()), ended.is_none())
             }
             (None, None) => return Ok(None),
         };
         // A file that somebody broke is written again even where nothing changes.
-        let mut noted = snapshot.is_broken(&self.key)?;
+        let mut noted = snapshot.is_broken(&self.key)? || ended.is_some();
         if let (true, Some(declared)) = (fresh, declared) {
             let spec_hash = declared.spec_digest.clone();
             let run_id = metadata.uid.clone();
@@ -138,11 +141,10 @@ impl ActiveExecution {
         {
             pins = pins_for(declared, old);
         }
-        let compiled = None;
-        let targets = BTreeMap::new();
+        pins = ended.map(|(_, pins)| pins).or(pins);
+        let (compiled, targets) = (None, BTreeMap::new());
         let (acquired, held) = (false, false);
-        let finished = 0;
-        let polled = 0;
+        let (finished, polled) = (0, 0);
         Ok(Some(PreparedStep {
             draft,
             metadata,

@@ -28,7 +28,7 @@ use crate::git::{Commit, GitError, ObjectId, Remote, Repo};
 use crate::index::{Declaration, Index, IndexTarget};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord, after};
-use crate::record::{self, RecordError, StatusPath, StatusTree};
+use crate::record::{self, RecordError, StatusPath, StatusTree, may_hold_records};
 use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
@@ -167,7 +167,7 @@ impl Snapshot {
     ) -> Result<BTreeSet<ResourceKey>, EngineError> {
         let new = StatusTree::at(&self.repo, tip)?;
         // By tree and not by history: after `gc` the old tip is no ancestor of the new one.
-        let changes = self.repo.compare(self.status.tree, new.tree)?;
+        let changes = self.repo.compare_within(self.status.tree, new.tree, &may_hold_records)?;
         self.large.keep(self.status, &self.records);
         self.status = new;
         let mut keys = BTreeSet::new();

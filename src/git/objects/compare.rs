@@ -33,8 +33,22 @@ impl Repo {
     /// # Errors
     /// When a tree is missing, broken, nested without end, or differs in too many paths.
     pub fn compare(&self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<Vec<TreeChange>, GitError> {
+        self.compare_within(old, new, &|_| true)
+    }
+
+    /// The same in the directories that `enter` takes, by their paths. The others are not read, and nothing in them can hold up
+    /// the comparison.
+    ///
+    /// # Errors
+    /// Those of [`Self::compare`].
+    pub fn compare_within(
+        &self,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+        enter: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Vec<TreeChange>, GitError> {
         let mut comparison =
-            Comparison { repo: self, path: Vec::new(), depth: 0, visits: 0, changes: Vec::new() };
+            Comparison { repo: self, path: Vec::new(), depth: 0, visits: 0, changes: Vec::new(), enter };
         // Equal roots are the usual pass in which nothing changed; not one object is read for it.
         if old != new {
             comparison.trees(old, new)?;
@@ -76,6 +90,7 @@ struct Comparison<'r> {
     depth: usize,
     visits: usize,
     changes: Vec<TreeChange>,
+    enter: &'r dyn Fn(&[u8]) -> bool,
 }
 
 impl Comparison<'_> {
@@ -119,7 +134,7 @@ impl Comparison<'_> {
         }
         // The limits are asked before a tree is read. A refusal is an error of the whole comparison: a list that is cut
         // short would look like one of removals.
-        if let Some(id) = old_tree.or(new_tree) {
+        if let Some(id) = old_tree.or(new_tree).filter(|_| (self.enter)(&self.path)) {
             let problem = if self.depth >= DEPTH_LIMIT {
                 Some("is nested too deeply")
             } else if self.visits > VISIT_LIMIT {
@@ -278,6 +293,8 @@ mod tests {
         let leaf = tree(&repo, None, &[("a", Some("1"))]);
         let deep = (0..1_000).fold(leaf, |inner, _| wrap(inner, &["d"]));
         assert!(repo.compare(None, Some(deep)).unwrap_err().to_string().ends_with("is nested too deeply"));
+        let shallow = |path: &[u8]| path.len() < 8;
+        assert_eq!(repo.compare_within(None, Some(deep), &shallow).unwrap(), []);
         let empty = repo.write_object(git2::ObjectType::Tree, &[]).unwrap();
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         let bomb = (0..12).fold(empty, |inner, _| wrap(inner, &names));

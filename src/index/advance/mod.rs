@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::git::{ObjectId, Repo};
 use crate::model::{Kind, ResourceKey};
-use crate::record::StatusTree;
+use crate::record::{StatusTree, may_hold_records};
 
 /// The commits that the index advances to.
 #[derive(Debug, Clone, Copy)]
@@ -102,13 +102,14 @@ impl Index {
         self.make_writable()?;
         let old = self.state()?;
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
+        let recorded = |old| repo.compare_within(old, state.status, &may_hold_records);
         // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
         let changes = base.as_ref().map(|old| repo.compare(Some(old.desired), Some(state.desired)));
-        let records = base.as_ref().map(|old| repo.compare(old.status, state.status));
+        let records = base.as_ref().map(|old| recorded(old.status));
         let (rebuilt, changes, records) = match (changes, records) {
             (Some(Ok(changes)), Some(Ok(records))) => (false, changes, records),
             // The old trees may be gone: pruned after a force push, or the cache was copied from another repository.
-            _ => (true, repo.compare(None, Some(state.desired))?, repo.compare(None, state.status)?),
+            _ => (true, repo.compare(None, Some(state.desired))?, recorded(None)?),
         };
         let mut advance = Advance { rebuilt, ..Advance::default() };
         let write = self.store.begin_write()?;

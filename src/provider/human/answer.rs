@@ -18,7 +18,7 @@ struct Block {
 
 /// The outputs in the last block of a text that is meant as an answer; none where there is no such block, or where nothing
 /// was filled in. `asked` says whether the task asks for outputs: then a block needs no language.
-pub(super) fn outputs(text: &str, asked: bool) -> Option<Result<JsonMap, String>> {
+pub(in crate::provider) fn outputs(text: &str, asked: bool) -> Option<Result<JsonMap, String>> {
     // People correct themselves further down. Without a language a block may be any quotation, so it counts only where
     // values were asked for.
     let block = blocks(text).into_iter().rev().find(|block| match block.language.as_str() {

@@ -9,6 +9,7 @@ mod responders;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::answer::outputs as read_outputs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

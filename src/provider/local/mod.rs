@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 pub(super) use self::config::ToolConfig;
 pub(super) use self::job::Job;
+pub(super) use self::process_report::read_result;
 use self::run::LocalRun;
 use self::run_folder::RunFolders;
 use super::process::interrupt;

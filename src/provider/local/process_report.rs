@@ -64,8 +64,12 @@ impl ProcessReport {
         if text.len() as u64 > LONGEST {
             return Err(wrong(&format!("it has more than {LONGEST} bytes")));
         }
+        Self::parse(&text, redactor)
+    }
+
+    fn parse(text: &str, redactor: &Redactor) -> Result<Self, String> {
         // As an object first: serde takes a list for a struct, too, and an empty one would say nothing.
-        let object: JsonMap = serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
+        let object: JsonMap = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
         let report = serde_json::from_value(Value::Object(object));
         let mut report: Self = report.map_err(|error| wrong(&error.to_string()))?;
         // A negative sum would hide what others spent.
@@ -101,6 +105,11 @@ impl ProcessReport {
         let message = format!("{} asks to be run again later; this is not a failure", attempt.provider);
         Some(AttemptOutcome::Postponed { message, retry_after })
     }
+}
+
+/// Reads what is about no process.
+pub(in crate::provider) fn read_result(text: &str, redactor: &Redactor) {
+    drop(ProcessReport::parse(text, redactor));
 }
 
 fn wrong(why: &str) -> String {

@@ -94,7 +94,8 @@ fn open(path: &Path) -> Result<Option<File>, OutputError> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<JsonMap, OutputError> {
+/// Reads the outputs in one of their two forms.
+pub(in crate::provider) fn parse(bytes: &[u8]) -> Result<JsonMap, OutputError> {
     // Some editors and shells begin every text with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| OutputError::NotUtf8 {

@@ -5,6 +5,8 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::reply::read_any;
+
 use std::sync::Arc;
 use std::time::Duration;
 

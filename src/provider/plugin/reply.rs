@@ -80,6 +80,11 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOu
     }
 }
 
+/// Reads an answer that is about no attempt.
+pub(in crate::provider) fn read_any(bytes: &[u8]) {
+    drop(serde_json::from_slice::<PluginReply>(bytes));
+}
+
 fn or(message: String, other: &str) -> String {
     if message.trim().is_empty() { other.to_owned() } else { message }
 }

@@ -1,12 +1,14 @@
 //! Local processes: the command line that names one, the sandbox around it, its run from start to exit, and the pipe that
-//! interrupts it.
+//! interrupts it; and the restart that takes credentials out of sight.
 
 mod child;
 mod command_line;
 mod interrupt;
+mod restart;
 mod sandbox;
 
 pub(super) use self::child::{OutputStream, ProcessEnd, ProcessInput, kill_all, run};
 pub(super) use self::command_line::{CommandLine, EnvVars, StartError, is_machine_fault};
 pub(super) use self::interrupt::{Interrupt, interrupt};
+pub use self::restart::out_of_sight;
 pub(super) use self::sandbox::{Sandbox, SandboxCommand};

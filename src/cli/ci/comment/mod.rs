@@ -5,13 +5,14 @@ mod approve_all;
 mod command;
 mod resolve;
 
+pub(crate) use self::command::parse;
 use self::resolve::ResolvedGate;
 use crate::cli::Context;
 use crate::cli::ci::authority::authorize::{
     AuthorizedActor, Permission, authorise, refuse_author, waiting_at,
 };
 use crate::cli::ci::authority::{DecisionSource, record};
-use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP, parse};
+use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP};
 use crate::cli::ci::event::CommentRef;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;

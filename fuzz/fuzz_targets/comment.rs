@@ -1,0 +1,7 @@
+//! Reads a comment that may be a command.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| planspec::cli::foreign::parse("comment", bytes));

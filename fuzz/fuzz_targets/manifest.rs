@@ -1,0 +1,7 @@
+//! Reads a file of the desired branch.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| planspec::cli::foreign::parse("manifest", bytes));
