@@ -93,7 +93,7 @@ fn message(bytes: &[u8]) {
 
 fn report(bytes: &[u8]) {
     let Ok(preview) = Preview::parse(bytes) else { return };
-    let page = render(&preview, COMMENT_LIMIT, None);
+    let page = render(&preview, COMMENT_LIMIT, PageLinks::default());
     // The host refuses a longer one, and then the change gets no answer at all.
     assert!(page.comment.len() <= COMMENT_LIMIT, "a comment of {} bytes", page.comment.len());
 }
