@@ -146,8 +146,17 @@ fn what_is_written_is_read_back_with_its_pins() {
     assert!(log[1].parents.is_empty(), "the status branch is an orphan");
 
     bench.write(vec![RecordEdit::Remove(key.clone())]).unwrap();
-    assert_eq!(bench.paths(), ["team/goals/win.yaml"]);
+    let stays = |file: &str| format!("team/removed/6f/6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2/{file}");
+    let files = [stays("execution.yaml"), stays("plan.yaml"), stays("record.yaml")];
+    assert_eq!(bench.paths()[1..], files);
+    assert_eq!(bench.paths()[0], "team/goals/win.yaml");
     assert_eq!(bench.tip.get(&bench.repo, &key).unwrap(), None);
+    let uid = &next.metadata.uid;
+    let removed = bench.tip.removed(&bench.repo, &key, uid).unwrap().unwrap();
+    assert_eq!(removed.record.unwrap().execution().unwrap().phase, next.execution().unwrap().phase);
+    assert_eq!(removed.pins, [(PinKind::Execution, own), (PinKind::Plan, plan)]);
+    let other = "5f0c3a1e-0000-5000-8000-000000000000";
+    assert!(bench.tip.removed(&bench.repo, &key, other).unwrap().is_none());
 }
 
 #[test]
