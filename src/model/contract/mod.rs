@@ -40,7 +40,7 @@ pub use node::{
 };
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
-pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult, Usage};
+pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult, Usage, WorkProposal};
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,
 };
