@@ -6,7 +6,7 @@ use crate::config::Limits;
 use crate::git::{Commit, ObjectId, Signature};
 use crate::graph::Topology;
 use crate::model::{ResourceStatus, Spec};
-use crate::report::markdown::COMMENT_LIMIT;
+use crate::report::markdown::{COMMENT_LIMIT, PageLinks};
 use crate::report::preview::{Preview, render};
 use crate::{manifest, provider, record};
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::lookup::checked;
-use crate::model::{NodeId, ResourceKey};
+use crate::model::{NodeId, NodePhase, ResourceKey, WorkProposal};
 use crate::plan::{CancelResult, Draft, after_poll, poll_applies};
-use crate::run::{AttemptName, AttemptReport, CompiledPlan};
+use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, NodeChange};
 
 /// What a task beside the loop sends.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct PollResult {
     pub(crate) uid: String,
     pub(crate) node: NodeId,
     pub(crate) attempt: u32,
+    /// The commit that people are shown before the node may start; none where an attempt was polled.
+    pub(crate) shown: Option<String>,
     // Another handle may be recorded by the time of the answer, which is then about work that nobody follows
     // any more.
     /// The handle that the provider was asked about.
@@ -68,6 +70,10 @@ impl PollResult {
         let Some(report) = self.report.clone().filter(|_| uid == self.uid) else { return Ok(()) };
         let Some(ix) = compiled.topology.find(self.node.as_str()) else { return Ok(()) };
         let Some(node) = compiled.node(ix) else { return Ok(()) };
+        if let Some(base) = &self.shown {
+            self.propose(base, report.outcome, draft);
+            return Ok(());
+        }
         let Some(state) = draft.status.node_statuses.get(&self.node) else { return Ok(()) };
         // A person may have completed the node, or answered its question, while the provider was being asked.
         if !poll_applies(node, state, self.attempt, self.handle.as_deref()) {
@@ -79,5 +85,17 @@ impl PollResult {
             draft.node(&self.node, change, self.at);
         }
         Ok(())
+    }
+
+    /// Records what people are shown, once for each state of it (Invariant 5).
+    fn propose(&self, base: &str, outcome: AttemptOutcome, draft: &mut Draft) {
+        let AttemptOutcome::Blocked { message, handle, .. } = outcome else { return };
+        let Some(state) = draft.status.node_statuses.get(&self.node) else { return };
+        let proposal = WorkProposal { base: base.to_owned(), handle };
+        let same = state.extensions.proposal.as_deref() == Some(&proposal) && state.message == message;
+        // The gate may have been answered meanwhile, and the node claimed: then its own attempt says what is there.
+        if !same && state.phase == NodePhase::Pending && state.attempt == self.attempt {
+            draft.node(&self.node, NodeChange::Propose { proposal, message }, self.at);
+        }
     }
 }

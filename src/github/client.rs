@@ -60,6 +60,8 @@ pub(crate) struct GitHub {
 
 struct Inner {
     crab: Octocrab,
+    /// The same for the host's other API, GraphQL.
+    graph: Octocrab,
     access: Access,
     pace: Arc<Mutex<RequestPacer>>,
 }
@@ -100,6 +102,8 @@ pub(super) enum Method {
     Get,
     Post,
     Patch,
+    /// A request to the host's other API, which takes nothing else.
+    Graph,
 }
 
 impl<'a> ApiRequest<'a> {
@@ -111,6 +115,11 @@ impl<'a> ApiRequest<'a> {
         let method = Method::Post;
         let effect = Effect::Create;
         Self { method, path, body: Some(body), what, needs, effect, fresh: false }
+    }
+
+    /// A change by the host's other API.
+    pub(super) fn graph(body: Value, what: &'a str, needs: &'static str) -> Self {
+        Self::change(Method::Graph, "/graphql".to_owned(), body, what, needs)
     }
 
     pub(super) fn change(
@@ -147,21 +156,26 @@ impl GitHub {
         if !(api.starts_with("https://") || api.starts_with("http://")) || api.contains('@') {
             return Err(bad());
         }
-        let crab = Octocrab::builder()
-            .base_uri(api.as_str())
-            .map_err(|_| bad())?
+        let open = |address: &str| {
+            let builder = Octocrab::builder().base_uri(address).map_err(|_| bad())?;
             // In a header and nowhere else: an address with a token in it would be logged on the way.
-            .personal_token(token.clone())
-            .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(ONE))
-            .build()
-            .map_err(|error| GitHubError::Down {
+            let builder = builder.personal_token(token.clone());
+            let builder = builder.set_connect_timeout(Some(Duration::from_secs(10)));
+            builder.set_read_timeout(Some(ONE)).build().map_err(|error| GitHubError::Down {
                 what: "open a connection".to_owned(),
                 said: reason(&error),
-            })?;
+            })
+        };
+        let crab = open(&api)?;
+        // GitHub Enterprise Server has its two APIs side by side, at `/api/v3` and `/api/graphql`. A client of its own, because
+        // the library puts the path of its address before every request.
+        let graph = match api.strip_suffix("/v3") {
+            Some(beside) => open(beside)?,
+            None => crab.clone(),
+        };
         let pace = pace_of(&api, &token);
         let access = Access { api, token: Some(token) };
-        let inner = Inner { crab, access, pace };
+        let inner = Inner { crab, graph, access, pace };
         Ok(Self { inner: Arc::new(inner), patience: PATIENCE, deadline: None, settled: false })
     }
 
@@ -301,6 +315,7 @@ impl GitHub {
                 Method::Get => crab._get(path).await,
                 Method::Post => crab._post(path, body).await,
                 Method::Patch => crab._patch(path, body).await,
+                Method::Graph => self.inner.graph._post(path, body).await,
             };
             let response = response.map_err(|error| reason(&error))?;
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::client::{ApiRequest, Method};
 use super::people::Account;
-use super::pulls::GraphAnswer;
 use super::{GitHub, GitHubError, RepoName};
 
 /// The longest comment that the host takes, in characters.
@@ -253,13 +252,8 @@ impl GitHub {
     }
 
     async fn minimize(&self, comment: &Comment) -> Result<(), GitHubError> {
-        let variables = json!({ "input": { "subjectId": comment.node_id, "classifier": "OUTDATED" } });
-        let body = json!({ "query": MINIMIZE, "variables": variables });
-        let what = format!("hide the comment {}", comment.id);
-        // Hidden twice is hidden once, so it may be tried again.
-        let request = ApiRequest::change(Method::Post, "/graphql".to_owned(), body, &what, NEEDS);
-        let answer: GraphAnswer = self.ask(request).await?;
-        answer.done(what)
+        let input = json!({ "subjectId": comment.node_id, "classifier": "OUTDATED" });
+        self.mutate(MINIMIZE, &input, format!("hide the comment {}", comment.id)).await
     }
 
     /// Reacts to a comment. The same reaction twice is one.

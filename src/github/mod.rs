@@ -4,6 +4,7 @@ mod client;
 mod comments;
 mod error;
 mod issues;
+mod mutations;
 mod names;
 mod pacer;
 mod people;
@@ -15,9 +16,10 @@ pub(crate) use client::{Access, GitHub};
 pub(crate) use comments::{Comment, CommentUpdate, FOOT, Reaction};
 pub(crate) use error::GitHubError;
 pub(crate) use issues::{Issue, IssueChange, NewIssue};
+pub(crate) use mutations::MergeMethod;
 pub(crate) use names::RepoName;
 pub(crate) use people::{Account, RepoPermission, TokenIdentity};
-pub(crate) use pulls::{MergeMethod, NewPullRequest, PullRequest, PullRequestChange};
+pub(crate) use pulls::{NewPullRequest, PullRequest, PullRequestChange};
 pub(crate) use workflows::{WorkflowArtifact, WorkflowRun};
 
 #[cfg(test)]

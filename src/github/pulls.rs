@@ -1,53 +1,14 @@
 //! Pull requests, their files and their reviews.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::client::{ApiRequest, Method};
-use super::names::{segment, shown};
+use super::names::segment;
 use super::people::Account;
 use super::{GitHub, GitHubError, RepoName};
 
 const NEEDS: &str = "pull-requests: read";
-const CHANGES: &str = "pull-requests: write";
-
-/// The only request of ours that the host's other API does not take.
-const ENABLE_AUTO_MERGE: &str = "mutation($input: EnablePullRequestAutoMergeInput!) { enablePullRequestAutoMerge(input: $input) { clientMutationId } }";
-
-/// How a pull request is merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
-#[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
-pub(crate) enum MergeMethod {
-    /// By a merge commit.
-    Merge,
-    /// As one commit.
-    Squash,
-    /// Commit by commit.
-    Rebase,
-}
-
-/// What the host's other API answers to a change.
-#[derive(Deserialize)]
-pub(super) struct GraphAnswer {
-    #[serde(default)]
-    errors: Vec<GraphRefusal>,
-}
-
-impl GraphAnswer {
-    /// Whether it was done: this API answers 200 to what it refuses, too.
-    pub(super) fn done(self, what: String) -> Result<(), GitHubError> {
-        match self.errors.into_iter().next() {
-            Some(error) => Err(GitHubError::Refused { what, status: 200, said: shown(&error.message) }),
-            None => Ok(()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct GraphRefusal {
-    #[serde(default)]
-    message: String,
-}
+pub(super) const CHANGES: &str = "pull-requests: write";
 
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -57,6 +18,9 @@ pub(crate) struct PullRequest {
     /// `open` or `closed`.
     #[serde(default)]
     pub state: String,
+    /// Whether it cannot be merged before somebody says that it is ready.
+    #[serde(default)]
+    pub draft: bool,
     /// Whether it was merged.
     #[serde(default)]
     pub merged_at: Option<String>,
@@ -78,7 +42,7 @@ pub(crate) struct PullRequest {
     /// The text.
     #[serde(default)]
     pub body: Option<String>,
-    /// Its name in the other API of the host, which alone can ask for an automatic merge.
+    /// Its name in the other API of the host, which alone knows drafts and automatic merges.
     #[serde(default)]
     pub node_id: String,
     /// How the host merges it by itself; none unless somebody asked for that.
@@ -101,6 +65,8 @@ pub(crate) struct NewPullRequest {
     pub head: String,
     /// The branch into which it is to be merged.
     pub base: String,
+    /// Whether it cannot be merged before somebody says that it is ready.
+    pub draft: bool,
 }
 
 /// What is to change of a pull request.
@@ -304,28 +270,6 @@ impl GitHub {
         checks
             .extend(rules.flat_map(|rule| rule.parameters.required_status_checks).map(|check| check.context));
         Ok(checks)
-    }
-
-    /// Asks the host to merge a pull request as soon as its rules allow that, if its head is this commit.
-    ///
-    /// # Errors
-    /// [`GitHubError`]; [`GitHubError::Refused`] where the repository does not allow it, or nothing stands in the way of a
-    /// merge by hand.
-    pub(crate) async fn merge_when_allowed(
-        &self,
-        pull: &PullRequest,
-        method: MergeMethod,
-    ) -> Result<(), GitHubError> {
-        let what = format!("enable auto-merge of pull request #{}", pull.number);
-        let variables = json!({ "input": {
-            "pullRequestId": pull.node_id, "mergeMethod": method.to_string(),
-            // What was pushed in between was asked about by nobody.
-            "expectedHeadOid": pull.head.sha,
-        } });
-        let body = json!({ "query": ENABLE_AUTO_MERGE, "variables": variables });
-        let request = ApiRequest::change(Method::Post, "/graphql".to_owned(), body, &what, CHANGES);
-        let answer: GraphAnswer = self.ask(request).await?;
-        answer.done(what)
     }
 
     /// How many checks ran or run for a commit.

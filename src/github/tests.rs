@@ -296,3 +296,20 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     let artifact = github.artifacts(&repo, 1).await.unwrap().remove(0);
     assert_eq!((artifact.name.as_str(), artifact.size_in_bytes), ("Rails", 556));
 }
+
+#[tokio::test]
+async fn the_other_api_of_an_enterprise_server_is_beside_the_first_one() {
+    let server = wiremock::MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/api/graphql"))
+        .and(header("authorization", format!("Bearer {TOKEN}")))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "data": {} })))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let access = Access { api: format!("{}/api/v3", server.uri()), token: Some(TOKEN.to_owned()) };
+    let side = json!({ "ref": "main", "sha": "c", "repo": null });
+    let pull = json!({ "number": 5, "user": null, "head": side, "base": side, "node_id": "PR_5" });
+    let pull: PullRequest = serde_json::from_value(pull).unwrap();
+    assert_eq!(GitHub::new(&access).unwrap().mark_ready(&pull).await, Ok(()));
+}

@@ -19,14 +19,14 @@ mod work;
 
 pub(crate) use binding::capability;
 pub(crate) use execution::{
-    CancelResult, ChildProgress, Dependency, Draft, ExecutionView, GateRequest, GateVerdict, PlanLookup,
-    ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, after_attempt, after_poll, child_key,
-    child_spec, dynamic_assignee, explain, fingerprint, finish, has_begun, hold, inputs, plan_execution,
-    plan_named, poll_applies, provider, settings, sum_groups,
+    CancelResult, ChildProgress, Dependency, Draft, ExecutionView, GateProposal, GateRequest, GateVerdict,
+    PULL_REQUEST, PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, after_attempt,
+    after_poll, child_key, child_spec, dynamic_assignee, explain, fingerprint, finish, has_begun, hold,
+    inputs, plan_execution, plan_named, poll_applies, provider, settings, sum_groups,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
 pub(crate) use work::{
     ChangedFile, PathRules, among, built_on, new_work, protected, refusals, results_among, results_before,
-    unapproved,
+    shown_branch, unapproved,
 };

@@ -30,6 +30,7 @@ use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
 use context::ProviderContext;
 pub use criteria::check_criteria;
+pub(crate) use delivery::PullHandle;
 pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
 pub(crate) use foreign::{read_answer, read_result, read_task_outputs, redact_pieces};
 pub(crate) use output::holds_token;
@@ -83,6 +84,15 @@ pub trait Provider: Send + Sync {
     /// says that nothing was learned.
     fn poll(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.run(attempt, control)
+    }
+
+    /// Shows people what an attempt would deliver, while a Gate before it waits; `attempt.upstream` is what the Gate shows.
+    /// Asked again and again, so it keeps to what is shown already. [`AttemptOutcome::Blocked`] says where it is, with the
+    /// `handle` that [`Self::cancel_remote`] takes it back by; [`AttemptOutcome::Failed`] that it cannot be shown, which is no
+    /// failure of the node; [`AttemptOutcome::Stopped`] that nothing was learned.
+    fn propose(&self, _attempt: Attempt) -> AttemptFuture {
+        // Most work has nothing to show before it is done.
+        Box::pin(std::future::ready(AttemptOutcome::Stopped(Stop::Shutdown).into()))
     }
 
     /// Cancels the remote work that `attempt.handle` names; may be asked more than once. The answer is

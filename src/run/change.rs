@@ -8,7 +8,7 @@ use super::Evidence;
 use crate::model::{
     Artifact, BudgetGrant, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId,
     NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse,
-    Usage,
+    Usage, WorkProposal,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -174,6 +174,14 @@ pub(crate) enum NodeChange {
         /// What the attempt used up before it had to wait.
         usage: Option<Usage>,
     },
+    /// People are shown what it is going to deliver, while a Gate before it waits.
+    // Without a claim: nothing of the node begins, and whoever asks twice finds what is shown already.
+    Propose {
+        /// What they are shown.
+        proposal: WorkProposal,
+        /// Where, as text.
+        message: String,
+    },
     /// A person decided about it while its work continues remotely; that is cancelled first.
     // A node that ended at once would not be polled any more, and nobody would cancel its remote work.
     Decide(Box<NodeDecision>),
@@ -220,6 +228,7 @@ impl NodeChange {
             Self::Fail { .. } => "fail",
             Self::Retry { .. } => "retry",
             Self::Block { .. } => "block",
+            Self::Propose { .. } => "propose",
             Self::Decide(_) => "decide about",
             Self::Answer(_) => "answer",
             Self::Grant(_) => "grant more to",

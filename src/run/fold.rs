@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
-    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Usage,
+    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Usage, WorkProposal,
 };
 
 /// A change that does not fit the status.
@@ -304,6 +304,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.extensions.answer = None;
             node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
         }
+        NodeChange::Propose { proposal, message } => propose(node, proposal, message),
         NodeChange::Decide(decided) => decide(node, decided),
         NodeChange::Answer(answer) => {
             let message = format!("answered by {}; the next reconcile passes it on", answer.by);
@@ -341,6 +342,12 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
 fn grant(node: &mut NodeStatus, granted: &BudgetGrant) {
     node.message = format!("granted by {}; the next reconcile continues", granted.by);
     node.extensions.granted = Some(Box::new(granted.clone()));
+}
+
+/// Keeps what people are shown before the node starts.
+fn propose(node: &mut NodeStatus, proposal: &WorkProposal, message: &str) {
+    message.clone_into(&mut node.message);
+    node.extensions.proposal = Some(Box::new(proposal.clone()));
 }
 
 /// Keeps what a person decided until the remote work is cancelled.

@@ -31,6 +31,8 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
         (Running | Blocked | Pending, NodeChange::Fail { .. }) => Failed,
         (Running | Blocked, NodeChange::Retry { .. }) => Pending,
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
+        // Before it starts, and no later: from then on the work itself says where it is.
+        (Pending, NodeChange::Propose { .. }) => Pending,
         (Blocked, NodeChange::Decide(_)) => Blocked,
         (Blocked, NodeChange::Answer(_) | NodeChange::Grant(_)) => Blocked,
         (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
@@ -43,7 +45,7 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BudgetGrant, NodeDecision, NodeReason, QuestionAnswer, Usage};
+    use crate::model::{BudgetGrant, NodeDecision, NodeReason, QuestionAnswer, Usage, WorkProposal};
     use crate::run::Evidence;
 
     fn changes() -> Vec<NodeChange> {
@@ -67,6 +69,10 @@ mod tests {
                 evidence: Evidence::default(),
             },
             NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None, usage: None },
+            NodeChange::Propose {
+                proposal: WorkProposal { base: "c".into(), handle: None },
+                message: message.clone(),
+            },
             NodeChange::Decide(Box::new(NodeDecision {
                 result: None,
                 failed: false,
@@ -111,6 +117,7 @@ mod tests {
                 NodeChange::Start { .. }
                     | NodeChange::Reuse { .. }
                     | NodeChange::Skip { .. }
+                    | NodeChange::Propose { .. }
                     | NodeChange::Decide(_)
                     | NodeChange::Answer(_)
                     | NodeChange::Grant(_)

@@ -13,11 +13,11 @@ use crate::github_host::GitHubHost;
 const BRANCH: &str = "planspec/work/team/ship/offer";
 
 /// A change that is offered as a pull request.
-struct Offer {
-    stage: Stage,
-    bare: PathBuf,
-    clone: PathBuf,
-    host: GitHubHost,
+pub(crate) struct Offer {
+    pub(crate) stage: Stage,
+    pub(crate) bare: PathBuf,
+    pub(crate) clone: PathBuf,
+    pub(crate) host: GitHubHost,
 }
 
 impl Offer {
@@ -32,7 +32,38 @@ impl Offer {
         let graph = Graph::new("ship")
             .editor("implement", &[], "echo \"$PLANSPEC_ATTEMPT\" > made")
             .provided("offer", &["implement"], target, &config);
-        let stage = Stage::with_graphs(QUICK, &[&graph]);
+        Self::of(&graph)
+    }
+
+    /// The same with fields of the node that delivers.
+    fn with_field(name: &str, value: Value) -> Self {
+        let config = json!({ "pollInterval": "50ms" });
+        let graph = Graph::new("ship")
+            .editor("implement", &[], "echo \"$PLANSPEC_ATTEMPT\" > made")
+            .provided("offer", &["implement"], "pull-request://main", &config)
+            .field(name, value);
+        Self::of(&graph)
+    }
+
+    /// The same behind a gate at which whoever may write decides.
+    pub(crate) fn behind_a_gate(settings: &Value) -> Self {
+        let mut config = json!({ "pollInterval": "50ms" });
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let gate = json!({ "id": "review", "kind": "Gate", "dependsOn": ["implement"], "gateRef": { "name": "ok" } });
+        let script = "echo \"$PLANSPEC_ATTEMPT\" > made";
+        let graph = Graph::new("ship").editor("implement", &[], script).node(gate).provided(
+            "offer",
+            &["review"],
+            "pull-request://main",
+            &config,
+        );
+        let offer = Self::of(&graph);
+        offer.host.with(|state| state.follows_branches = true);
+        offer
+    }
+
+    fn of(graph: &Graph) -> Self {
+        let stage = Stage::with_graphs(QUICK, &[graph]);
         let bare = stage.outside("bare.git");
         stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
         stage.environment.git_in(&bare, &["remote", "remove", "origin"]).succeeds();
@@ -46,7 +77,7 @@ impl Offer {
     }
 
     /// A pass; without a bound it would poll for a minute.
-    fn command(&self, longest: &str) -> Command {
+    pub(crate) fn command(&self, longest: &str) -> Command {
         let mut command = self.stage.environment.planspec_command(&self.clone);
         command.args(["reconcile", "--max-duration", longest]);
         command.env("GITHUB_TOKEN", "ghs_0123456789abcdef").env("GITHUB_API_URL", self.host.url());
@@ -56,21 +87,44 @@ impl Offer {
 
     /// One pass, in which everything is polled.
     #[track_caller]
-    fn reconcile(&self) {
+    pub(crate) fn reconcile(&self) {
         let done = self.command("6s").output().unwrap();
         assert!(done.status.success(), "{done:?}");
     }
 
-    fn node(&self) -> NodeStatus {
-        let status = status_in(&self.bare, "ship");
-        status.node_statuses.iter().find(|(id, _)| id.as_str() == "offer").unwrap().1.clone()
+    pub(crate) fn node(&self) -> NodeStatus {
+        self.node_of("offer")
     }
 
-    fn pull(&self) -> Value {
+    pub(crate) fn node_of(&self, name: &str) -> NodeStatus {
+        let status = status_in(&self.bare, "ship");
+        status.node_statuses.iter().find(|(id, _)| id.as_str() == name).unwrap().1.clone()
+    }
+
+    /// The job that a review of the pull request starts, as the host writes its event.
+    #[track_caller]
+    pub(crate) fn review_event(&self, state: &str) {
+        let event = self.stage.outside("event.json");
+        let head = self.pull()["head"]["ref"].clone();
+        let said = json!({
+            "action": "submitted", "review": { "state": state },
+            "pull_request": { "number": self.pull()["number"], "head": { "ref": head } },
+            "repository": { "default_branch": "main" },
+        });
+        std::fs::write(&event, said.to_string()).unwrap();
+        let mut command = self.stage.environment.planspec_command(&self.clone);
+        command.args(["ci", "--max-duration", "6s"]).env("GITHUB_EVENT_NAME", "pull_request_review");
+        command.env("GITHUB_EVENT_PATH", &event).env("GITHUB_TOKEN", "ghs_0123456789abcdef");
+        command.env("GITHUB_API_URL", self.host.url()).env("GITHUB_REPOSITORY", "acme/app");
+        let done = command.env("GITHUB_ACTIONS", "true").output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    pub(crate) fn pull(&self) -> Value {
         self.host.with(|state| state.pulls.last().unwrap().clone())
     }
 
-    fn change(&self, change: &Value) {
+    pub(crate) fn change(&self, change: &Value) {
         self.host.with(|state| {
             let pull = state.pulls.last_mut().unwrap();
             for (name, value) in change.as_object().unwrap() {
@@ -79,12 +133,14 @@ impl Offer {
         });
     }
 
-    fn review(&self, login: &str, state: &str, words: &str) {
+    pub(crate) fn review(&self, login: &str, state: &str, words: &str) {
+        // After the wait that it answers: an older one would answer nothing.
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let commit = self.pull()["head"]["sha"].clone();
         self.host.with(|host| {
             let id = 900 + host.reviews.len();
             host.reviews.push(json!({
-                "id": id, "state": state, "body": words, "commit_id": commit, "submitted_at": "2026-01-01T00:00:00Z",
+                "id": id, "state": state, "body": words, "commit_id": commit, "submitted_at": now,
                 "user": { "login": login, "id": 7, "type": "User" },
             }));
         });
@@ -92,14 +148,14 @@ impl Offer {
 
     /// Another pass, once the next poll is due.
     #[track_caller]
-    fn poll(&self) {
+    pub(crate) fn poll(&self) {
         std::thread::sleep(std::time::Duration::from_millis(120));
         let done = self.command("3s").output().unwrap();
         assert!(done.status.success(), "{done:?}");
     }
 
     #[track_caller]
-    fn check(&self, phase: NodePhase, reason: Option<NodeReason>, said: &str) {
+    pub(crate) fn check(&self, phase: NodePhase, reason: Option<NodeReason>, said: &str) {
         let node = self.node();
         assert_eq!((node.phase, node.extensions.reason), (phase, reason), "{}", node.message);
         assert!(node.message.contains(said), "{}", node.message);
@@ -271,26 +327,41 @@ fn the_host_merges_by_itself_where_the_binding_asks_and_the_repository_allows_it
     assert_eq!(offer.host.with(|state| state.seen.iter().filter(asked).count()), 1);
 }
 
-/// A review of a delivery starts a pass at once, and does not wait for the next scheduled one.
+/// A review of a delivery starts a pass at once, and the pass polls at once, however recently the work was offered.
 #[test]
 fn a_review_of_a_delivery_starts_a_pass_that_shows_it() {
-    let offer = Offer::new("pull-request://main");
+    let offer = Offer::with("pull-request://main", &json!({ "pollInterval": "1h" }));
     offer.reconcile();
     offer.review("wendy", "CHANGES_REQUESTED", "Name it `y`");
-    let event = offer.stage.outside("event.json");
-    let said = json!({
-        "action": "submitted", "review": { "state": "changes_requested" },
-        "pull_request": { "number": 50, "head": { "ref": BRANCH } }, "repository": { "default_branch": "main" },
-    });
-    std::fs::write(&event, said.to_string()).unwrap();
-    let mut command = offer.stage.environment.planspec_command(&offer.clone);
-    command.args(["ci", "--max-duration", "3s"]).env("GITHUB_EVENT_NAME", "pull_request_review");
-    command.env("GITHUB_EVENT_PATH", &event).env("GITHUB_TOKEN", "ghs_0123456789abcdef");
-    command
-        .env("GITHUB_API_URL", offer.host.url())
-        .env("GITHUB_REPOSITORY", "acme/app")
-        .env("GITHUB_ACTIONS", "true");
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{done:?}");
+    offer.review_event("changes_requested");
     offer.check(NodePhase::Blocked, Some(NodeReason::ChangesRequested), "wendy requested changes");
+}
+
+#[test]
+fn a_delivery_that_takes_too_long_fails_and_is_taken_back() {
+    let offer = Offer::with_field("timeout", json!("3s"));
+    offer.reconcile();
+    offer.stage.wait_within(std::time::Duration::from_secs(60), "its time is over", || {
+        offer.reconcile();
+        offer.node().phase.is_terminal()
+    });
+    offer.check(NodePhase::Failed, Some(NodeReason::Timeout), "took longer than 3s");
+    assert_eq!(offer.pull()["state"], json!("closed"));
+}
+
+#[test]
+fn a_runner_that_is_asked_to_leave_while_it_opens_a_pull_request_leaves_it_to_the_next() {
+    let offer = Offer::new("pull-request://main");
+    offer.host.with(|state| state.slow = Some("POST /repos/acme/app/pulls"));
+    let mut runner = offer.command("60s").spawn().unwrap();
+    offer.stage.wait_until("it is opened", || offer.host.with(|state| !state.pulls.is_empty()));
+    let pid = rustix::process::Pid::from_child(&runner);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    runner.wait().unwrap();
+    // The lease was given back, so that the next runner waits for nothing.
+    assert!(status_in(&offer.bare, "ship").extensions.lease.is_none());
+    offer.host.with(|state| state.slow = None);
+    offer.reconcile();
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged");
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
 }

@@ -38,8 +38,12 @@ pub(crate) struct State {
     pub(crate) required_checks: Vec<&'static str>,
     /// The checks that a ruleset asks for.
     pub(crate) ruleset_checks: Vec<&'static str>,
+    /// Whether the heads of open pull requests follow their branches, as on the host.
+    pub(crate) follows_branches: bool,
     /// Whether the repository allows auto-merge.
     pub(crate) allows_auto_merge: bool,
+    /// What was made a draft or ready, by the names of the requests.
+    pub(crate) drafted: Vec<(&'static str, bool)>,
     /// Who may write.
     pub(crate) writers: Vec<String>,
     /// `TEAM/LOGIN`.
@@ -150,15 +154,9 @@ impl State {
         let invalid =
             |why: &str| (422, json!({ "message": "Validation Failed", "errors": [{ "message": why }] }));
         let branch = body["head"].as_str().unwrap();
-        let repository = self.repository.clone().unwrap();
-        let output = std::process::Command::new("git")
-            .args(["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])
-            .current_dir(repository)
-            .output()
-            .unwrap();
-        if !output.status.success() {
+        let Some(sha) = self.tip(branch) else {
             return invalid("head is invalid");
-        }
+        };
         let is_open = |pull: &Value| {
             pull["state"] == "open" && pull["head"]["ref"] == *branch && pull["base"]["ref"] == body["base"]
         };
@@ -166,9 +164,8 @@ impl State {
             return invalid("A pull request already exists");
         }
         let number = 50 + self.pulls.len();
-        let sha = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let pull = json!({
-            "number": number, "state": "open", "title": body["title"], "body": body["body"], "merged_at": null,
+            "number": number, "state": "open", "draft": body["draft"].as_bool().unwrap_or_default(), "title": body["title"], "body": body["body"], "merged_at": null,
             "user": { "login": "github-actions[bot]", "id": 41_898_282, "type": "Bot" },
             "head": { "ref": branch, "sha": sha, "repo": { "full_name": "acme/app" } },
             "base": { "ref": body["base"], "sha": sha, "repo": { "full_name": "acme/app" } },
@@ -184,7 +181,7 @@ impl State {
         if body["query"].as_str().unwrap().contains("minimizeComment") {
             return self.minimize(body);
         }
-        self.enable_auto_merge(body)
+        self.mutate(body)
     }
 
     /// The host hides a comment that is there, for a reason that it knows, and refuses the rest with a status of success.
@@ -208,12 +205,59 @@ impl State {
         (200, json!({ "data": { "minimizeComment": { "clientMutationId": null } } }))
     }
 
-    /// It names the pull request by its other name, and the host refuses
-    /// it for another head and where the repository does not allow it, with a status of success.
-    fn enable_auto_merge(&mut self, body: &Value) -> (u16, Value) {
+    /// The commit of a branch.
+    fn tip(&self, branch: &str) -> Option<String> {
+        let output = std::process::Command::new("git")
+            .args(["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])
+            .current_dir(self.repository.as_ref().unwrap())
+            .output()
+            .unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// A push moves the head of the pull requests of its branch.
+    fn follow_branches(&mut self) {
+        for at in 0..self.pulls.len() {
+            let branch = self.pulls[at]["head"]["ref"].as_str().unwrap().to_owned();
+            if self.pulls[at]["state"] == "open"
+                && let Some(tip) = self.tip(&branch)
+            {
+                self.pulls[at]["head"]["sha"] = json!(tip);
+            }
+        }
+    }
+
+    /// A request of the host's other API: one of three changes, each with a type and an input of its own, and a status of success
+    /// whatever comes of it.
+    fn mutate(&mut self, body: &Value) -> (u16, Value) {
         let query = body["query"].as_str().unwrap();
-        assert!(query.contains("enablePullRequestAutoMerge(input: $input)"), "{query}");
         let input = &body["variables"]["input"];
+        let refused = |why: &str| (200, json!({ "data": null, "errors": [{ "message": why }] }));
+        let drafts = [("markPullRequestReadyForReview", false), ("convertPullRequestToDraft", true)];
+        let Some((name, draft)) = drafts.into_iter().find(|(name, _)| query.contains(name)) else {
+            return self.enable_auto_merge(query, input);
+        };
+        let typed = format!("{}{}Input!", name[..1].to_uppercase(), &name[1..]);
+        assert_eq!(
+            query,
+            format!("mutation($input: {typed}) {{ {name}(input: $input) {{ clientMutationId }} }}")
+        );
+        assert!(input.as_object().unwrap().keys().eq(["pullRequestId"]), "{input}");
+        let Some(pull) = self.pulls.iter_mut().find(|pull| pull["node_id"] == input["pullRequestId"]) else {
+            return refused("Could not resolve to a node with the global id");
+        };
+        if pull["state"] != "open" {
+            return refused("Pull request is closed");
+        }
+        pull["draft"] = json!(draft);
+        self.drafted.push((name, draft));
+        (200, json!({ "data": { name: { "clientMutationId": null } } }))
+    }
+
+    /// It names the pull request by its other name, and the host refuses it for another head and where the repository does not
+    /// allow it.
+    fn enable_auto_merge(&mut self, query: &str, input: &Value) -> (u16, Value) {
+        assert!(query.contains("enablePullRequestAutoMerge(input: $input)"), "{query}");
         assert!(
             input.as_object().unwrap().keys().eq(["pullRequestId", "mergeMethod", "expectedHeadOid"]),
             "{input}"
@@ -239,6 +283,9 @@ impl State {
         }
         if (method, path) == ("POST", "/graphql") {
             return self.graphql(body);
+        }
+        if self.follows_branches {
+            self.follow_branches();
         }
         let Some(rest) = (path.strip_prefix("/repos/acme/app/"))
             .or_else(|| path.strip_prefix("/repos/acme/site/"))

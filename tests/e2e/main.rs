@@ -54,6 +54,7 @@ mod github_action;
 mod github_ci;
 mod github_deliveries;
 mod github_dispatch;
+mod github_drafts;
 mod github_host;
 mod github_hostile;
 mod github_init;

@@ -161,7 +161,7 @@ impl AttemptFactory {
             upstream,
             files: Arc::new(files),
             workspace: self.workspaces.of(order),
-            handle: state.and_then(|state| state.extensions.handle.clone()),
+            handle: state.and_then(|state| state.extensions.any_handle()).map(str::to_owned),
             // Set where remote work is polled; what is about to start has no age.
             age: std::time::Duration::ZERO,
             output_contract: promise(claim.capabilities.clone()),
@@ -210,10 +210,22 @@ fn upstream_nodes(compiled: &CompiledPlan, status: &ExecutionStatus, delivery: u
             title: title.to_owned(),
             result,
             criteria: state.extensions.criteria.clone(),
-            approval: approved.then(|| state.message.clone()),
+            approval: approved.then(|| approval(state)),
         })
     });
     shown.collect()
+}
+
+/// Who approved, when, and which commit they were shown.
+fn approval(gate: &NodeStatus) -> String {
+    let mut said = gate.message.clone();
+    if let Some(at) = gate.completion_time {
+        said.push_str(&at.strftime(" on %Y-%m-%d at %H:%M UTC").to_string());
+    }
+    if let Some(base) = &gate.extensions.base {
+        said.push_str(&format!(", for commit {base}"));
+    }
+    said
 }
 
 /// An address that nobody has.

@@ -205,7 +205,7 @@ fn new_files(old: Option<&ExecutionStatus>, next: &ExecutionStatus) -> Vec<(Stri
     found.collect()
 }
 
-/// The branches of gates that show another commit than before.
+/// The branches of gates and deliveries that show another commit than before.
 fn moved_branches(
     old: Option<&ExecutionStatus>,
     next: &ExecutionStatus,
@@ -218,7 +218,13 @@ fn moved_branches(
     for id in next.node_statuses.keys() {
         let Some((name, new)) = shown(next, id) else { continue };
         let before = old.and_then(|old| shown(old, id)).map(|(_, commit)| commit);
-        if before != Some(new) {
+        // A delivery takes over the branch of a gate as it is. Moved once more, it would undo what somebody pushed there since.
+        let is_there = old.is_some_and(|old| {
+            old.node_statuses
+                .keys()
+                .any(|other| other != id && shown(old, other).is_some_and(|it| it.0 == name && it.1 == new))
+        });
+        if before != Some(new) && !is_there {
             moved.push((name, before, new));
         }
     }

@@ -240,6 +240,9 @@ impl Driver<'_> {
         self.start_polls(key, step, now)?;
         let hungry = !step.draft.ready.is_empty();
         let nothing = says_nothing(step);
+        if nothing {
+            self.show_proposals(key, step, now)?;
+        }
         if let Some(active) = self.queue.get_mut(key) {
             active.hungry = hungry;
             active.wake_at = step.draft.wake.filter(|&at| at > now);

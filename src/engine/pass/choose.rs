@@ -18,12 +18,9 @@ use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
 use crate::model::{Name, NodeId, NodeReason, ResourceKey};
-use crate::plan::{Capacity, StartCandidate, fingerprint, schedule};
+use crate::plan::{Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch};
 use crate::record::{results_ref, work_branch};
 use crate::run::NodeChange;
-
-/// The scheme of deliveries that need a branch on the remote.
-const PULL_REQUEST: &str = "pull-request://";
 
 /// A candidate, known by the place of its step and by its node.
 type StartRequest = StartCandidate<(usize, NodeIx)>;
@@ -208,14 +205,16 @@ fn start_picked(
                 continue;
             }
         };
-        let delivers = base.is_some() && ready.target.provider.starts_with(PULL_REQUEST);
+        let offered = base.as_ref().filter(|_| ready.target.provider.starts_with(PULL_REQUEST));
+        let branch = offered.zip(step.compiled.as_ref()).map(|(base, compiled)| {
+            // That of a gate which has shown this very commit: its pull request is open already, and was reviewed.
+            let shown = shown_branch(compiled, &step.draft.status, ready.node, base);
+            shown.map_or_else(|| work_branch(&compiled.key, &ready.id), str::to_owned)
+        });
         if step.draft.start(&ready, basis, base, runner, now) {
             // The branch moves in the same push as the claim: whoever opens the pull request finds it there.
-            if delivers
-                && let Some(compiled) = &step.compiled
-                && let Some(state) = step.draft.status.node_statuses.get_mut(&ready.id)
-            {
-                state.extensions.work_branch = Some(work_branch(&compiled.key, &ready.id));
+            if let Some(state) = step.draft.status.node_statuses.get_mut(&ready.id) {
+                state.extensions.work_branch = branch;
             }
             debug!(node = %ready.id, provider = ready.target.provider, rank = ready.rank, "claim node");
             step.targets.insert(ready.node, ready.target);

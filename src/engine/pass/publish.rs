@@ -174,7 +174,8 @@ impl Driver<'_> {
         }
         let owned = self.owned_by(&changed);
         self.queue.add(owned);
-        for (key, step) in steps {
+        for (key, mut step) in steps {
+            self.show_proposals(&key, &mut step, reading.wall)?;
             self.step_delivered(&key, &step, puts.get(&key).cloned().flatten(), reading);
         }
         for key in changed {

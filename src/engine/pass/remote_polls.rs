@@ -13,8 +13,8 @@ use crate::engine::execution::step::PreparedStep;
 use crate::engine::message::PollResult;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::lookup::capabilities_of;
-use crate::model::{NodeId, ResourceKey};
-use crate::plan::{CancelResult, RemoteWork};
+use crate::model::{NodeId, ResourceKey, ResourceStatus};
+use crate::plan::{CancelResult, GateProposal, RemoteWork, shown_branch};
 
 impl Driver<'_> {
     /// Starts the polls and cancellations of a step that are due, and notes when the next ones are.
@@ -66,12 +66,65 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// Has people shown what deliveries behind gates would hand over. Only what is published is shown: the branch is moved by
+    /// the push that records the wait (Invariant 4).
+    pub(super) fn show_proposals(
+        &mut self,
+        key: &ResourceKey,
+        step: &mut PreparedStep,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let Some(compiled) = step.compiled.clone().filter(|_| !step.draft.proposals.is_empty()) else {
+            return Ok(());
+        };
+        if self.shutdown.is_leaving() || self.lane.unpublished_base(key).is_some() {
+            return Ok(());
+        }
+        for GateProposal { gate, work } in step.draft.proposals.clone() {
+            let status = &step.draft.status;
+            // A gate without files before it has no branch, and a delivery of nothing opens nothing.
+            let gate = status.node_statuses.get(&gate).map(|state| &state.extensions);
+            let Some(base) = gate.and_then(|gate| gate.base.clone()) else { continue };
+            let Some(branch) = shown_branch(&compiled, status, work.node, &base).map(str::to_owned) else {
+                continue;
+            };
+            let due = self.polls.due(&step.metadata.uid, &work.id, &base, now);
+            if due > now {
+                step.draft.wake_at(due);
+                continue;
+            }
+            let mut record = step.record();
+            // As the claim will have it: what is shown is what would be delivered.
+            if let ResourceStatus::Execution(status) = &mut record.status
+                && let Some(state) = status.node_statuses.get_mut(&work.id)
+            {
+                state.extensions.base = Some(base.clone());
+                state.extensions.work_branch = Some(branch);
+            }
+            let claim = Claim {
+                key: key.clone(),
+                node: work.node,
+                attempt: work.attempt,
+                target: work.target,
+                compiled: Arc::clone(&compiled),
+                record: Arc::new(record),
+                capabilities: capabilities_of(&self.snapshot, &compiled, work.node)?,
+            };
+            self.polls.propose(claim, base);
+        }
+        Ok(())
+    }
+
     /// Takes in the result of a poll.
     pub(super) fn take_poll_result(&mut self, key: &ResourceKey, result: PollResult) {
         let learned = result.report.is_some();
         debug!(execution = %key, node = %result.node, attempt = result.attempt, learned, next = %result.next, "polled");
         self.polls.polled(&result);
         if let Some(active) = self.queue.get_mut(key) {
+            if result.shown.is_some() {
+                // That an earlier one was taken back says nothing about this one, which has no number of its own.
+                active.remote_cancelled.remove(&result.node);
+            }
             // Where nobody drives the Execution any more, the result is dropped: the next poll learns the
             // same.
             active.poll_results.push(result);

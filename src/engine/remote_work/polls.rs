@@ -1,6 +1,7 @@
 //! Polling and cancelling remote work: what is asked of providers without a claim and without a commit.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,15 +84,26 @@ impl Polls {
         self.asked.remove(&(uid.to_owned(), node.clone()));
     }
 
-    /// When an attempt is to be polled on this machine; not before `recorded`.
-    pub(crate) fn due(&self, uid: &str, node: &NodeId, attempt: u32, recorded: Timestamp) -> Timestamp {
+    /// When an attempt, or what is shown before it, is to be polled on this machine; not before `recorded`.
+    pub(crate) fn due(
+        &self,
+        uid: &str,
+        node: &NodeId,
+        attempt: impl Display,
+        recorded: Timestamp,
+    ) -> Timestamp {
         self.times.due(&PollTimes::name(uid, node, attempt), recorded)
     }
 
     /// Takes in the result of a poll.
     pub(crate) fn polled(&mut self, result: &PollResult) {
         self.answered(&result.uid, &result.node);
-        self.times.set(PollTimes::name(&result.uid, &result.node, result.attempt), result.next);
+        let name = match &result.shown {
+            // By the commit: another one is shown at once, however recently its predecessor was.
+            Some(base) => PollTimes::name(&result.uid, &result.node, base),
+            None => PollTimes::name(&result.uid, &result.node, result.attempt),
+        };
+        self.times.set(name, result.next);
     }
 
     /// Keeps the times of the next polls for the next run.
@@ -108,6 +120,15 @@ impl Polls {
 
     /// Polls remote work, unless it is being asked about already.
     pub(crate) fn poll(&mut self, claim: Claim, interval: Option<Duration>) {
+        self.question(claim, interval, None);
+    }
+
+    /// Has people shown this commit, which a delivery behind a Gate would hand over.
+    pub(crate) fn propose(&mut self, claim: Claim, base: String) {
+        self.question(claim, None, Some(base));
+    }
+
+    fn question(&mut self, claim: Claim, interval: Option<Duration>, shown: Option<String>) {
         let Some(id) = self.free(&claim) else { return };
         let uid = claim.record.metadata.uid.clone();
         let state = claim.record.execution().and_then(|status| status.node_statuses.get(&id));
@@ -115,21 +136,24 @@ impl Polls {
         // Kept with the result: a node that got another handle meanwhile must not take this answer for its
         // own.
         let handle = state.and_then(|state| state.extensions.handle.clone());
-        debug!(execution = %claim.key, node = %id, attempt = claim.attempt, "poll remote work");
+        debug!(execution = %claim.key, node = %id, attempt = claim.attempt, shown, "poll remote work");
         let clock = Arc::clone(&self.clock);
         let sender = self.sender.clone();
         let turns = Arc::clone(&self.turns);
         let made = self.made(&claim, &id);
-        let (lines, shown) = mpsc::channel(OUTPUT_LINES);
+        let (lines, printed) = mpsc::channel(OUTPUT_LINES);
         if self.stream {
-            forward(&self.sender, claim.key.clone(), id.clone(), shown);
+            forward(&self.sender, claim.key.clone(), id.clone(), printed);
         }
         let key = claim.key.clone();
         let name = (uid.clone(), id.clone());
+        let is_proposal = shown.is_some();
         let task = tokio::spawn(async move {
             let said = move |report, at: Timestamp| {
+                let report = if shown.is_some() { proposed(report) } else { report };
                 let (report, next) = next_poll(report, interval, at);
-                let polled = PollResult { uid, node: id, attempt: claim.attempt, handle, report, next, at };
+                let attempt = claim.attempt;
+                let polled = PollResult { uid, node: id, attempt, shown, handle, report, next, at };
                 // The receiver lives as long as the driver; when it is gone nobody wants to know.
                 let _ = sender.send(AttemptMessage::Polled(claim.key, Box::new(polled)));
             };
@@ -142,7 +166,7 @@ impl Polls {
                     // Before the time limit begins: waiting behind others is not the fault of this provider.
                     let _turn = turns.acquire_owned().await;
                     attempt.age = since(started, clock.now());
-                    ask(provider.as_ref(), attempt, lines).await
+                    ask(provider.as_ref(), attempt, lines, is_proposal).await
                 }
             };
             said(report, clock.now());
@@ -206,18 +230,24 @@ impl Polls {
     }
 }
 
-/// Polls once; nothing where nothing was learned.
+/// Polls once, or has the work shown that an attempt would deliver; nothing where nothing was learned.
 async fn ask(
     provider: &dyn Provider,
     attempt: Attempt,
     output: mpsc::Sender<String>,
+    is_proposal: bool,
 ) -> Option<AttemptReport> {
     let left = attempt.timeout.map(|timeout| timeout.saturating_sub(attempt.age));
     let longest = longest_poll(&attempt.criteria, left);
     // Nobody stops a poll, but the sender has to live: a provider that waits for a stop would see a closed channel.
     let (_keep, stop) = watch::channel(None);
     let node = attempt.node.clone();
-    match tokio::time::timeout(longest, provider.poll(attempt, Control { stop, output })).await {
+    let asked = if is_proposal {
+        provider.propose(attempt)
+    } else {
+        provider.poll(attempt, Control { stop, output })
+    };
+    match tokio::time::timeout(longest, asked).await {
         // The remote work is as it was; what this machine lacks for checking it says nothing of it.
         Ok(AttemptReport { outcome: AttemptOutcome::RunnerFailed { message, .. }, .. }) => {
             warn!(%node, message, "cannot check remote work here; it is polled again");
@@ -227,6 +257,20 @@ async fn ask(
         // One that was stopped or took too long learned nothing, and that is no failure of the work.
         _ => None,
     }
+}
+
+/// What came of showing work: it is shown, or it cannot be. Everything else was not learned, and is tried again.
+fn proposed(report: Option<AttemptReport>) -> Option<AttemptReport> {
+    let AttemptReport { outcome, evidence } = report?;
+    let outcome = match outcome {
+        AttemptOutcome::Blocked { .. } => outcome,
+        // No failure of the node, which has not begun: the approval can be given otherwise.
+        AttemptOutcome::Failed { reason, message, .. } => {
+            AttemptOutcome::Blocked { reason, message, handle: None, poll_after: None }
+        }
+        _ => return None,
+    };
+    Some(AttemptReport { outcome, evidence })
 }
 
 /// How long a poll of an attempt with these criteria may take that has so much of its time left.

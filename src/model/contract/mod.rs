@@ -42,7 +42,7 @@ pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub use node_work::{
     Budget, BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision,
-    NodeResult, QuestionAnswer, StoredFiles, Usage,
+    NodeResult, QuestionAnswer, StoredFiles, Usage, WorkProposal,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -8,7 +8,7 @@ use strum::{Display, EnumIter, IntoStaticStr};
 
 use super::node_work::{
     BudgetGrant, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer, StoredFiles,
-    Usage,
+    Usage, WorkProposal,
 };
 use crate::model::{Digest, JsonMap, NodeId};
 
@@ -324,12 +324,22 @@ pub struct NodeExtensions {
     /// Something of the provider's own that a later pass needs to continue, such as the address of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
+    /// What people are shown of the work that it is going to deliver, while a Gate before it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Box<WorkProposal>>,
     /// What somebody answered to the provider's question, until it has been passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<QuestionAnswer>,
 }
 
 impl NodeExtensions {
+    /// What names at its provider the work that goes on there, or what people are shown of it before the node starts.
+    #[must_use]
+    pub fn any_handle(&self) -> Option<&str> {
+        let shown = || self.proposal.as_ref()?.handle.as_deref();
+        self.handle.as_deref().or_else(shown)
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

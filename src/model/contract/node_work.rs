@@ -230,6 +230,17 @@ fn is_none_of(count: &u64) -> bool {
     *count == 0
 }
 
+/// What people are shown of the work that a node is going to deliver, such as the draft of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkProposal {
+    /// The commit that they are shown.
+    pub base: String,
+    /// What the provider needs to find it again; absent where it could not be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

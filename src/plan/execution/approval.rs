@@ -1,12 +1,15 @@
-//! Approvals while an Execution is planned: what a gate asks about, and whether what was approved is what a node would do now
-//! (Invariant 11).
+//! Approvals while an Execution is planned: what a gate asks about and shows its reviewers, and whether what was approved is
+//! what a node would do now (Invariant 11).
 
 use super::context::PlanContext;
-use super::draft::{Dependency, GateRequest};
-use super::lookup::{GateVerdict, demand};
+use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
+use super::lookup::{GateVerdict, ProviderResolution, demand};
 use crate::graph::NodeIx;
-use crate::model::{Kind, Node, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::model::{BindingTarget, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
 use crate::plan::required_gates::is_behind;
+
+/// The scheme of deliveries that people review at a Git host.
+pub(crate) const PULL_REQUEST: &str = "pull-request://";
 
 /// The Gate resource of a gate node.
 pub(super) fn gate_key(context: &PlanContext<'_>, node: &Node) -> Option<ResourceKey> {
@@ -99,4 +102,69 @@ fn void_message(verdict: GateVerdict) -> Option<String> {
         GateVerdict::Rejected(by) => Some(format!("the gate was rejected since, by {by}")),
         GateVerdict::Waiting(message) => Some(message),
     }
+}
+
+/// Asks for the delivery behind a gate that waits to be shown. What the gate shows is known only once its results are merged,
+/// so whoever acts on this compares it with what is shown already.
+pub(super) fn propose(context: &mut PlanContext<'_>, gate: NodeIx) {
+    // Opening something for people is a beginning, and a suspended Execution begins nothing.
+    if context.draft.status.extensions.suspend.is_some() {
+        return;
+    }
+    let Some((ix, target)) = delivery_behind(context, gate) else { return };
+    let (Some(gate), Some(node)) = (context.node(gate), context.node(ix)) else { return };
+    // Of several gates before one delivery, the first that waits asks: they show the same, and there is one pull request.
+    if context.draft.proposals.iter().any(|proposal| proposal.work.node == ix) {
+        return;
+    }
+    let attempt = context.state(&node.id).map_or(0, |state| state.attempt);
+    let (id, due, interval) = (node.id.clone(), context.now, None);
+    let work = RemoteWork { node: ix, id, attempt, due, interval, target };
+    context.draft.proposals.push(GateProposal { gate: gate.id.clone(), work });
+}
+
+/// The delivery that would start next if the gate were approved, and that hands over just what the gate shows.
+fn delivery_behind(context: &PlanContext<'_>, gate: NodeIx) -> Option<(NodeIx, BindingTarget)> {
+    let compiled = context.compiled();
+    // Through gates alone, so that a plan with thousands of tasks behind a gate is not searched at each pass.
+    let mut found: Vec<NodeIx> = compiled.topology.targets(gate).map(|(target, _)| target).collect();
+    let mut next = 0;
+    while let Some(&ix) = found.get(next) {
+        next += 1;
+        let Some(node) = context.node(ix) else { continue };
+        if node.kind == NodeKind::Gate {
+            let further = compiled.topology.targets(ix).map(|(target, _)| target);
+            let further: Vec<NodeIx> = further.filter(|target| !found.contains(target)).collect();
+            found.extend(further);
+            continue;
+        }
+        let waits = node.kind == NodeKind::Task && context.phase(ix) == NodePhase::Pending;
+        // Whether one with a condition is made at all is known only when its sources have ended.
+        if !waits || compiled.when(ix).is_some() || compiled.expansion.awaits_list(&node.id) {
+            continue;
+        }
+        let ProviderResolution::Bound(_, target) = context.lookup.resolve(compiled, ix) else { continue };
+        if target.provider.starts_with(PULL_REQUEST) && delivers_what_is_shown(context, gate, ix) {
+            return Some((ix, target));
+        }
+    }
+    None
+}
+
+/// Whether nothing but people's decisions stands between what a gate shows and what a delivery behind it hands over.
+fn delivers_what_is_shown(context: &PlanContext<'_>, gate: NodeIx, delivery: NodeIx) -> bool {
+    let topology = &context.compiled().topology;
+    let seen = topology.upstream(gate);
+    let before = topology.upstream(delivery);
+    let unseen = |ix: &NodeIx| {
+        before.get(*ix).copied().unwrap_or(false) && !seen.get(*ix).copied().unwrap_or(false) && *ix != gate
+    };
+    (0..before.len()).filter(unseen).all(|ix| {
+        let Some(node) = context.node(ix) else { return false };
+        // A task that has yet to run may change files, and then another commit is delivered.
+        let ended = context
+            .state(&node.id)
+            .is_some_and(|state| state.phase.is_terminal() && state.extensions.result.is_none());
+        matches!(node.kind, NodeKind::Gate | NodeKind::Group) || ended
+    })
 }

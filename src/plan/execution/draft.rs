@@ -36,6 +36,8 @@ pub(crate) struct Draft {
     pub polls: Vec<RemoteWork>,
     /// Remote work that has to be cancelled before its node can go on.
     pub remote_cancels: Vec<RemoteWork>,
+    /// Deliveries that people are to be shown while a Gate before them waits.
+    pub proposals: Vec<GateProposal>,
     /// Whether a list became known, so that the graph has more nodes than it was planned with.
     pub expanded: bool,
 }
@@ -87,6 +89,15 @@ pub(crate) struct RemoteWork {
     pub interval: Option<std::time::Duration>,
     /// Who is asked: the provider and its settings.
     pub target: BindingTarget,
+}
+
+/// A delivery that would follow from the approval of a Gate.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GateProposal {
+    /// The node of the gate that waits.
+    pub gate: NodeId,
+    /// The delivery, and who would make it.
+    pub work: RemoteWork,
 }
 
 /// The result of cancelling remote work.
@@ -149,6 +160,7 @@ impl Draft {
             on: Vec::new(),
             polls: Vec::new(),
             remote_cancels: Vec::new(),
+            proposals: Vec::new(),
             expanded: false,
         }
     }
@@ -160,6 +172,7 @@ impl Draft {
         self.on.clear();
         self.polls.clear();
         self.remote_cancels.clear();
+        self.proposals.clear();
         self.expanded = false;
     }
 

@@ -44,7 +44,10 @@ pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
         // own source as the reason, so the way to the failure can be followed.
         EdgeState::Blocked { source, phase } => {
             let source = context.compiled().ids.get(source).map(ToString::to_string).unwrap_or_default();
-            context.skip(&node.id, NodeReason::UpstreamNotSucceeded, format!("`{source}` is {phase}"));
+            // What people were shown of it is taken back first: a node that has ended is not asked about again.
+            let Some(note) = remote_work::cancel_remote(context, ix) else { return };
+            let message = format!("`{source}` is {phase}{note}");
+            context.skip(&node.id, NodeReason::UpstreamNotSucceeded, message);
         }
         EdgeState::Open => plan_open(context, ix, node),
     }
@@ -171,6 +174,7 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             // What would run after the gate is part of what is asked, and shown with it.
             context.wait_for_all_bindings();
             context.block(&node.id, NodeReason::AwaitingApproval, message);
+            approval::propose(context, ix);
         }
     }
 }

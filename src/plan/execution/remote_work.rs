@@ -137,7 +137,8 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
     let Some(node) = context.node(ix) else { return nothing };
     let Some(state) = context.state(&node.id).cloned() else { return nothing };
     // Without a handle nothing at the provider can be named, so there is nothing to ask it to cancel.
-    if !state.is_remote() || state.extensions.handle.is_none() {
+    let shown = state.extensions.proposal.as_ref().and_then(|proposal| proposal.handle.as_ref());
+    if shown.is_none() && (!state.is_remote() || state.extensions.handle.is_none()) {
         return nothing;
     }
     let failed = |error: &str| Some(format!("; cancelling it failed: {error}"));

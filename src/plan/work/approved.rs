@@ -1,4 +1,4 @@
-//! What a delivery hands over that nobody approved.
+//! What people saw of a delivery: the branch that a Gate before it shows, and what nobody approved.
 
 use crate::model::{ExecutionStatus, NodeId, NodeKind, NodePhase};
 use crate::run::CompiledPlan;
@@ -25,6 +25,28 @@ pub(crate) fn unapproved(compiled: &CompiledPlan, status: &ExecutionStatus, node
     let unseen = |ix: &usize| !seen.get(*ix).copied().unwrap_or(false);
     let found = (0..before.len()).filter(is_before).filter(has_result).filter(unseen);
     found.filter_map(|ix| compiled.ids.get(ix).cloned()).collect()
+}
+
+/// The branch on which a Gate before `node` shows exactly the commit `base`, that of the first such Gate.
+///
+/// A delivery of it offers the same branch, so that what people reviewed and what is merged are one pull request. By the
+/// records alone, so that every runner and every attempt comes to the same.
+#[must_use]
+pub(crate) fn shown_branch<'s>(
+    compiled: &CompiledPlan,
+    status: &'s ExecutionStatus,
+    node: usize,
+    base: &str,
+) -> Option<&'s str> {
+    let before = compiled.topology.upstream(node);
+    let is_gate = |ix: &usize| {
+        let kind = compiled.node(*ix).map(|node| node.kind);
+        before.get(*ix).copied().unwrap_or(false) && kind == Some(NodeKind::Gate)
+    };
+    let gates = compiled.topology.order().iter().copied().filter(is_gate);
+    let shown = gates.filter_map(|ix| status.node_statuses.get(compiled.ids.get(ix)?));
+    let mut shown = shown.filter(|state| state.extensions.base.as_deref() == Some(base));
+    shown.find_map(|state| state.extensions.work_branch.as_deref())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod merge;
 mod pull_request;
 
 pub(super) use merge::Merge;
+pub(crate) use pull_request::PullHandle;
 pub(super) use pull_request::PullRequests;
 
 use super::{Attempt, AttemptOutcome, ConfigError};

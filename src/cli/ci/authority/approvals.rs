@@ -1,34 +1,46 @@
-//! Approving reviews of a pull request, where a gate says that they count for it.
+//! Approving reviews of the pull request that brought an Execution, where a gate says that they count for it.
 
 use std::collections::BTreeMap;
 
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{Permission, authorise, gates_of, refuse_author};
-use crate::cli::ci::authority::{DecisionSource, record};
+use crate::cli::ci::authority::authorize::gates_of;
+use crate::cli::ci::authority::draft_reviews;
+use crate::cli::ci::authority::reviews::{AskedGate, approvers, count};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
-use crate::cli::desired::load;
-use crate::cli::error::{CliError, Exit};
-use crate::engine::{Decision, people_of};
+use crate::cli::desired::{Desired, load};
+use crate::cli::error::CliError;
+use crate::engine::people_of;
 use crate::git::ObjectId;
-use crate::github::{Account, PullRequest};
-use crate::model::{GateSpec, ResourceKey, ResourceStatus, ReviewAction, Spec};
-use crate::report::text;
+use crate::github::PullRequest;
+use crate::model::{GateSpec, ResourceKey, ResourceStatus, Spec};
 
 /// The annotation of a Gate that lets reviews count.
 const COUNTS: &str = "planspec.io/approve-by-review";
 
-/// Lets approving reviews count for the gates that wait and say so. The answer is how many were recorded.
+/// Lets approving reviews count for the gates that wait: those of what they ask about, and, where a gate says so, those of the
+/// pull request that brought its Execution. The answer is how many were recorded.
 pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize, CliError> {
     let view = PassView::open(context)?;
-    let mut recorded = 0;
     let Some(tip) = view.tips().desired else { return Ok(0) };
-    let config = &view.tips().config;
     let waiting = waiting_gates(&view)?;
     if waiting.is_empty() {
         return Ok(0);
     }
-    let desired = load(&view.workspace().repo, tip, config)?;
+    let desired = load(&view.workspace().repo, tip, &view.tips().config)?;
+    let of_drafts = draft_reviews::count(host, &view, &desired, &waiting, context)?;
+    Ok(of_drafts + count_origins(host, &view, &desired, waiting, context)?)
+}
+
+/// Counts the reviews of the pull requests that brought the Executions.
+fn count_origins(
+    host: &Host,
+    view: &PassView,
+    desired: &Desired,
+    waiting: Vec<(ResourceKey, Vec<ResourceKey>)>,
+    context: &mut Context,
+) -> Result<usize, CliError> {
+    let mut recorded = 0;
     let mut asked: BTreeMap<ResourceKey, Vec<(ResourceKey, GateSpec)>> = BTreeMap::new();
     for (execution, gates) in waiting {
         for resource in desired.resources.iter().filter(|resource| gates.contains(&resource.key())) {
@@ -43,7 +55,7 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
     let pulls = view.pulls(host, &asked.keys().cloned().collect())?;
     for (execution, pull) in pulls {
         // A plan that changed between the review and the pin is not what the reviewer saw (Invariant 11).
-        if !is_what_was_reviewed(&view, &execution, &pull)? {
+        if !is_what_was_reviewed(view, &execution, &pull)? {
             let name = format!("{}/{}", execution.namespace, execution.name);
             context.out.note(format!(
                 "reviews of #{} do not count for {name}: it runs a different graph than the merge introduced",
@@ -52,65 +64,19 @@ pub(crate) fn count_reviews(host: &Host, context: &mut Context) -> Result<usize,
             continue;
         }
         let approvers = approvers(host, &pull)?;
+        let people = people_of(&view.tips().config);
         for (gate, spec) in asked.remove(&execution).unwrap_or_default() {
             for (who, source) in &approvers {
-                let on = (&gate, &spec);
-                recorded += usize::from(count(host, &view, &execution, on, (who, source), &pull, context)?);
+                let name = people.identify_login(&who.login).unwrap_or_default();
+                if already(view, &gate, &execution, &name)? {
+                    continue;
+                }
+                let asked = AskedGate { execution: &execution, gate: &gate, spec: Some(&spec), expect: None };
+                recorded += usize::from(count(host, view, &asked, (who, source), &pull, context)?);
             }
         }
     }
     Ok(recorded)
-}
-
-fn count(
-    host: &Host,
-    view: &PassView,
-    execution: &ResourceKey,
-    (gate, spec): (&ResourceKey, &GateSpec),
-    (who, source): (&Account, &DecisionSource),
-    pull: &PullRequest,
-    context: &mut Context,
-) -> Result<bool, CliError> {
-    let people = people_of(&view.tips().config);
-    if already(view, gate, execution, &people.identify_login(&who.login).unwrap_or_default())? {
-        return Ok(false);
-    }
-    let permit =
-        host.ask(|github, repo| authorise(github, repo, who, Permission::Decide(Some(spec)), &people))?;
-    let permit = match permit {
-        Ok(permit) => permit,
-        Err(why) => {
-            context.out.note(format!("a review does not count for {gate}: {}", text::line(&why)))?;
-            return Ok(false);
-        }
-    };
-    // The same rules as for commands: a second way in with laxer ones would be a way around them.
-    if let Some(why) = refuse_author(host, view, gate, Some(execution), &permit.login)? {
-        context.out.note(format!("a review does not count for {gate}: {}", text::line(&why)))?;
-        return Ok(false);
-    }
-    let decision = Decision::Review {
-        gate: gate.clone(),
-        action: ReviewAction::Approve,
-        execution: Some(execution.clone()),
-        comment: Some(format!("approved #{}", pull.number)),
-        expect: None,
-    };
-    match record(&decision, &permit, source, context) {
-        Ok(lines) => {
-            for line in &lines {
-                context.out.line(text::line(line))?;
-            }
-            Ok(true)
-        }
-        // A gate may be decided meanwhile; that is no reason to stop.
-        Err(error) if error.exit() == Exit::No => {
-            let why = error.to_string();
-            context.out.note(format!("a review does not count for {gate}: {}", text::line(&why)))?;
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// The Executions that wait at gates, and which.
@@ -162,26 +128,4 @@ fn is_what_was_reviewed(
         Spec::Plan(spec) => spec.digest() == pin.graph_digest,
         _ => false,
     }))
-}
-
-/// Who approved the newest commit of a pull request, and did not take that back. Such a review is older than the Execution
-/// that its merge brings; what it is about follows from the commit, not from its time.
-fn approvers(host: &Host, pull: &PullRequest) -> Result<Vec<(Account, DecisionSource)>, CliError> {
-    let reviews = host.ask(|github, repo| github.reviews(repo, pull.number))?;
-    let mut latest: BTreeMap<String, Option<(Account, DecisionSource)>> = BTreeMap::new();
-    for review in reviews {
-        let Some(user) = review.user else { continue };
-        // A comment leaves what was said before as it is, as the host has it.
-        if review.state == "COMMENTED" || review.state == "PENDING" {
-            continue;
-        }
-        // A push after the approval changes the head, and what is merged is then not what was approved.
-        let approves = review.state == "APPROVED" && review.commit_id.as_deref() == Some(&pull.head.sha);
-        let at = review.submitted_at.and_then(|at| at.parse().ok()).filter(|_| approves);
-        let source =
-            at.map(|at| DecisionSource { name: format!("review {}", review.id), at, in_advance: true });
-        // The last word of each person counts: a later request for changes takes an approval back.
-        latest.insert(user.login.to_lowercase(), source.map(|source| (user, source)));
-    }
-    Ok(latest.into_values().flatten().collect())
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod approvals;
 pub(crate) mod authorize;
+mod draft_reviews;
+mod reviews;
 
 use jiff::Timestamp;
 

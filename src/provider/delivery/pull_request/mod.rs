@@ -1,13 +1,15 @@
 //! `pull-request://[BASE]`: opens one pull request for the work of the nodes before it, and follows it until exactly that work is
 //! merged.
 
+mod draft;
 mod page;
 mod task;
 
 use std::time::Duration;
 
 use serde_json::Value;
-use task::{PullHandle, PullTask};
+pub(crate) use task::PullHandle;
+use task::PullTask;
 
 use super::{refuse_impossible, unavailable};
 use crate::github::MergeMethod;
@@ -117,7 +119,7 @@ impl Provider for PullRequests {
     }
 
     fn poll(&self, attempt: Attempt, _control: Control) -> AttemptFuture {
-        let handle = PullHandle::read(&attempt);
+        let handle = PullHandle::read(attempt.handle.as_deref());
         // A runner without a Git host learns nothing, and leaves things as they are.
         let nothing = || AttemptOutcome::Stopped(Stop::Shutdown);
         let task = self.task(attempt).ok().zip(handle);
@@ -129,8 +131,18 @@ impl Provider for PullRequests {
         })
     }
 
+    fn propose(&self, attempt: Attempt) -> AttemptFuture {
+        let task = self.task(attempt);
+        Box::pin(async move {
+            match task {
+                Ok(task) => task.cleaned(task.propose().await).into(),
+                Err(outcome) => outcome.into(),
+            }
+        })
+    }
+
     fn cancel_remote(&self, attempt: Attempt) -> CancelFuture {
-        let handle = PullHandle::read(&attempt);
+        let handle = PullHandle::read(attempt.handle.as_deref());
         let task = self.task(attempt);
         Box::pin(async move {
             match (task, handle) {

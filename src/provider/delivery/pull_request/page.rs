@@ -33,8 +33,8 @@ pub(super) fn title(attempt: &Attempt) -> String {
     title.replace('@', "@\u{200b}")
 }
 
-/// The text.
-pub(super) fn body(attempt: &Attempt, dashboard: Option<&str>) -> String {
+/// The text; of a draft, it says what an approval does.
+pub(super) fn body(attempt: &Attempt, dashboard: Option<&str>, is_draft: bool) -> String {
     let execution = code(&format!("{}/{}", attempt.key.namespace, attempt.key.name), 200);
     let mut text = format!("{MARKER}{} -->\nThe work of the Execution {execution}", attempt.work);
     if let Some(address) = dashboard {
@@ -59,9 +59,17 @@ pub(super) fn body(attempt: &Attempt, dashboard: Option<&str>) -> String {
     approvals(&mut text, nodes);
     let commit = code(attempt.upstream.commit.as_deref().unwrap_or_default(), 64);
     let node = code(attempt.node.as_str(), 100);
+    text.push_str("\n## What happens next\n\n");
+    if is_draft {
+        let _ = write!(
+            text,
+            "A Gate asks for an approval before this is delivered. An approving review of exactly {commit}, by somebody who may \
+             decide at the Gate, answers it; so does a comment or a command. Then this becomes ready to be merged. "
+        );
+    }
     let _ = writeln!(
         text,
-        "\n## What happens next\n\nMerging exactly {commit} completes the node {node}; closing this pull request fails it. \
+        "Merging exactly {commit} completes the node {node}; closing this pull request fails it. \
          A review that requests changes is shown at the node. If commits are pushed onto this branch, what is merged is not the \
          work of the plan any more, and the node fails."
     );
@@ -126,12 +134,15 @@ mod tests {
             ],
             ..UpstreamWork::default()
         });
-        let text = body(&attempt, None);
+        let text = body(&attempt, None, false);
         assert_eq!(work_of(&text), Some("uid/ship/1"));
         assert!(text.contains("(2 files, +3 −1)\n  - ✅ tests"), "{text}");
         assert!(text.contains("- `review`: approved by wendy"), "{text}");
         assert_eq!(text.matches("<!--").count(), 1, "{text}");
         assert!(!text.contains("@everybody"), "{text}");
         assert_eq!(work_of(&format!("x{text}")), None);
+        let draft = body(&attempt, None, true);
+        assert!(draft.contains("An approving review of exactly `abc`"), "{draft}");
+        assert!(!text.contains("An approving review"), "{text}");
     }
 }

@@ -25,14 +25,18 @@ const WORDS: usize = 500;
 
 /// What is recorded of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PullHandle {
-    pull: u64,
+pub(crate) struct PullHandle {
+    /// Its number.
+    pub(crate) pull: u64,
+    /// The branch that it is to be merged into, of a draft: what reviewers see is the difference to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) into: Option<String>,
 }
 
 impl PullHandle {
-    /// What an attempt was given before.
-    pub(super) fn read(attempt: &Attempt) -> Option<Self> {
-        serde_json::from_str(attempt.handle.as_deref()?).ok()
+    /// Reads what was recorded.
+    pub(crate) fn read(handle: Option<&str>) -> Option<Self> {
+        serde_json::from_str(handle?).ok()
     }
 }
 
@@ -64,7 +68,7 @@ impl PullTask {
             let outputs = ["number", "url", "mergeCommit"].map(|name| (name.to_owned(), json!(null)));
             return succeeded(&self.attempt, JsonMap::from_iter(outputs));
         };
-        match self.opened(branch).await {
+        match self.ready(branch).await {
             Ok(pull) => {
                 let pull = self.merged_by_the_host(pull).await;
                 self.judged(&pull).await.unwrap_or_else(|| self.waits(&pull, ""))
@@ -76,17 +80,34 @@ impl PullTask {
         }
     }
 
-    async fn opened(&self, branch: &str) -> Result<PullRequest, GitHubError> {
+    /// The pull request, ready to be merged: the draft that was reviewed, where there is one.
+    async fn ready(&self, branch: &str) -> Result<PullRequest, GitHubError> {
+        let mut pull = self.opened(branch, false).await?;
+        let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
+        // Its text first: whoever is told that it is ready reads who approved it.
+        pull = self.brought_up_to_date(pull, false).await?;
+        if pull.state == "open" && pull.draft && is_ours {
+            self.host.mark_ready(&pull).await?;
+            pull.draft = false;
+            // The host works it out anew, and said `draft` of what was one.
+            pull.mergeable_state = None;
+        }
+        Ok(pull)
+    }
+
+    /// The one pull request of the delivery, as it was found or as it was opened.
+    pub(super) async fn opened(&self, branch: &str, draft: bool) -> Result<PullRequest, GitHubError> {
         let repo = &self.home.repo;
         let me = self.host.myself().await?;
         if let Some(pull) = self.find(&me, branch).await? {
-            return self.brought_up_to_date(pull).await;
+            return Ok(pull);
         }
         let base = match &self.base {
             Some(base) => base.clone(),
             None => self.host.default_branch(repo).await?,
         };
-        let new = NewPullRequest { title: self.title(), body: self.body(), head: branch.to_owned(), base };
+        let (title, body) = (self.title(), self.body(draft));
+        let new = NewPullRequest { title, body, head: branch.to_owned(), base, draft };
         match self.host.open_pull(repo, &new).await {
             // It may be there all the same; the list may take a moment to show it.
             Err(down @ GitHubError::Down { .. }) => {
@@ -116,16 +137,29 @@ impl PullTask {
             let work = pull.body.as_deref().and_then(work_of);
             let same = work.is_some_and(|work| task(work) == ours);
             // What a `retry` left behind is over; what a killed runner opened, and somebody merged since, is not.
-            let current = pull.state == "open" || work == Some(self.attempt.work.as_str());
+            let current = pull.state == "open"
+                || work == Some(self.attempt.work.as_str())
+                || (pull.merged_at.is_some() && self.holds_this_work(pull));
             // Anybody can copy the mark: only the author shows whose it is.
             same && current && pull.user.as_ref().is_some_and(|user| me.is(user))
         };
         Ok(pulls.iter().filter(fits).max_by_key(|pull| (pull.state == "open", pull.number)).cloned())
     }
 
+    /// Whether it has just this work as its head, into the right branch: a draft that somebody made ready and merged, while the
+    /// approval was on its way.
+    fn holds_this_work(&self, pull: &PullRequest) -> bool {
+        let base = self.base.as_ref().is_none_or(|base| *base == pull.base.branch);
+        base && Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref()
+    }
+
     /// Updates title and text in place, where they are not what they should be.
-    async fn brought_up_to_date(&self, pull: PullRequest) -> Result<PullRequest, GitHubError> {
-        let (title, body) = (self.title(), self.body());
+    pub(super) async fn brought_up_to_date(
+        &self,
+        pull: PullRequest,
+        draft: bool,
+    ) -> Result<PullRequest, GitHubError> {
+        let (title, body) = (self.title(), self.body(draft));
         let is_same = pull.title == title && pull.body.as_deref() == Some(body.as_str());
         if pull.state != "open" || is_same {
             return Ok(pull);
@@ -154,9 +188,9 @@ impl PullTask {
         self.redactor.text(&title(&self.attempt))
     }
 
-    fn body(&self) -> String {
+    fn body(&self, draft: bool) -> String {
         // Everybody who can read the repository can read it, and a title may hold what another task printed.
-        self.redactor.text(&body(&self.attempt, self.home.dashboard.as_deref()))
+        self.redactor.text(&body(&self.attempt, self.home.dashboard.as_deref(), draft))
     }
 
     /// What became of the pull request; none where the host cannot be asked.
@@ -316,7 +350,7 @@ impl PullTask {
         AttemptOutcome::Blocked {
             reason,
             message: format!("{message}: {url}"),
-            handle: serde_json::to_string(&PullHandle { pull: pull.number }).ok(),
+            handle: serde_json::to_string(&PullHandle { pull: pull.number, into: None }).ok(),
             poll_after: Some(self.poll_after),
         }
     }

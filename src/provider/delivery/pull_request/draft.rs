@@ -1,0 +1,64 @@
+//! The pull request of a delivery before it starts: a draft, while a Gate before it waits. Whoever decides there reviews what
+//! an approval would lead to, and the same pull request is offered afterwards.
+
+use super::page::work_of;
+use super::task::{PullHandle, PullTask};
+use crate::github::{GitHubError, PullRequest};
+use crate::model::NodeReason;
+use crate::provider::output::plain_line;
+use crate::provider::{AttemptOutcome, Stop};
+
+impl PullTask {
+    /// Opens the pull request as a draft while a Gate before the delivery waits, and keeps it up to date.
+    pub(super) async fn propose(&self) -> AttemptOutcome {
+        let Some(branch) = &self.attempt.upstream.branch else {
+            return AttemptOutcome::Stopped(Stop::Shutdown);
+        };
+        let (pull, into) = match self.drafted(branch).await {
+            Ok(drafted) => drafted,
+            Err(error) if error.is_passing() => return AttemptOutcome::Stopped(Stop::Shutdown),
+            // Such as a repository that has no drafts. The Gate can be answered otherwise, and then it is opened as ready.
+            Err(error) => {
+                let message = format!("the pull request cannot be shown before the approval: {error}");
+                return AttemptOutcome::permanent(NodeReason::DeliveryRefused, message);
+            }
+        };
+        let mut message = match pull.state.as_str() {
+            "open" => format!("pull request #{} is a draft until the approval", pull.number),
+            // Opened again at each poll, it would be a quarrel with whoever closed it.
+            _ if pull.merged_at.is_none() => {
+                format!("pull request #{} was closed before the approval", pull.number)
+            }
+            _ => format!("pull request #{} was merged before the approval", pull.number),
+        };
+        if pull.base.branch != into {
+            let now = plain_line(pull.base.branch.as_bytes());
+            message = format!("{message}; its base is `{now}` instead of `{into}`");
+        }
+        let handle = PullHandle { pull: pull.number, into: Some(into) };
+        AttemptOutcome::Blocked {
+            reason: NodeReason::AwaitingApproval,
+            message: format!("{message}: {}", plain_line(pull.html_url.as_bytes())),
+            handle: serde_json::to_string(&handle).ok(),
+            poll_after: Some(self.poll_after),
+        }
+    }
+
+    /// The draft, and the branch that it is to be merged into: what reviewers are shown is the difference to that, so a person
+    /// who retargets it does not change what the approval is for.
+    async fn drafted(&self, branch: &str) -> Result<(PullRequest, String), GitHubError> {
+        let recorded = PullHandle::read(self.attempt.handle.as_deref()).and_then(|handle| handle.into);
+        let into = match self.base.clone().or(recorded) {
+            Some(into) => into,
+            None => self.host.default_branch(&self.home.repo).await?,
+        };
+        let mut pull = self.opened(branch, true).await?;
+        // One whose work was approved before, and is asked about again because there is other work now.
+        let is_new_work = pull.body.as_deref().and_then(work_of) != Some(self.attempt.work.as_str());
+        if pull.state == "open" && !pull.draft && is_new_work {
+            self.host.convert_to_draft(&pull).await?;
+            pull.draft = true;
+        }
+        Ok((self.brought_up_to_date(pull, true).await?, into))
+    }
+}
