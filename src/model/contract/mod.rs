@@ -44,4 +44,4 @@ pub use node_work::{CheckedFiles, CriterionResult, DiscardedChanges, NodeResult,
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,
 };
-pub use schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};
+pub use schedule::{ConcurrencyPolicy, ScheduleExtensions, ScheduleSpec, ScheduleStatus};
