@@ -44,7 +44,7 @@ impl KeptWork {
             let branches = moved_branches(old, next);
             if !commits.is_empty() || !branches.is_empty() {
                 let has_earlier = old.is_some_and(names_work);
-                let pinned = next.extensions.pinned.as_ref().and_then(|pinned| pinned.commit.parse().ok());
+                let pinned = next.start_commit().and_then(|commit| commit.parse().ok());
                 all.push(Self { key: key.clone(), commits, pinned, has_earlier, branches });
             }
         }
@@ -149,6 +149,6 @@ fn moved_branches(
 }
 
 fn names_work(status: &ExecutionStatus) -> bool {
-    let nodes = status.node_statuses.values().map(|state| &state.extensions);
-    nodes.into_iter().any(|node| node.result.is_some() || node.base.is_some())
+    let mut nodes = status.node_statuses.values().map(|state| &state.extensions);
+    status.extensions.base.is_some() || nodes.any(|node| node.result.is_some() || node.base.is_some())
 }
