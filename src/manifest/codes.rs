@@ -111,6 +111,8 @@ codes! {
     BAD_PARAMETER = "PS3018", "wrong parameter";
     /// A task whose provider needs a gate, by the configuration, that does not stand before it.
     GATE_REQUIRED = "PS3019", "required gate missing";
+    /// Plans that do each other's nodes, so that they would never end.
+    NESTING_CYCLE = "PS3020", "plans that run each other";
 
     /// The spec of an Execution changed.
     IMMUTABLE_SPEC = "PS4001", "immutable spec changed";

@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    ConcurrencyPolicy, Condition, ConditionStatus, ExecutionSpec, Name, Reference, ScheduleSpec,
-    ScheduleStatus,
+    ConcurrencyPolicy, Condition, ConditionStatus, ExecutionSpec, Name, PersonRequest, Reference,
+    ScheduleSpec, ScheduleStatus,
 };
 use crate::run::cron::CronTimes;
 
@@ -122,7 +122,7 @@ pub(crate) fn plan_schedule(
     let running = view.runs.iter().filter(|run| !run.ended);
     status.active = running.map(|run| Reference::to(run.name.clone())).collect();
     // What has come and had to wait is woken by the end of what it waits for.
-    let wake = next.filter(|at| *at > now && !view.spec.suspend);
+    let wake = next.filter(|at| *at > now && !view.spec.suspend && asked(view).is_none());
     ScheduleDecision { status, start, forget: forgotten(view), wake }
 }
 
@@ -141,10 +141,20 @@ fn first_open(view: &ScheduleView<'_>) -> Option<Timestamp> {
     Some(recorded).max(earliest).into_iter().chain(coming).min()
 }
 
+/// Somebody's request that nothing is started.
+fn asked<'v>(view: &ScheduleView<'v>) -> Option<&'v PersonRequest> {
+    view.previous.and_then(|previous| previous.extensions.suspend.as_ref())
+}
+
 /// What keeps the Schedule from starting anything.
 fn standing(view: &ScheduleView<'_>) -> Option<Hindrance> {
     if view.spec.suspend {
         return Some(Hindrance::Lasting("Suspended", "`suspend` is set in its manifest".to_owned()));
+    }
+    if let Some(request) = asked(view) {
+        let words = request.comment.as_deref().map(|words| format!(": {words}")).unwrap_or_default();
+        let message = format!("suspended by {}{words}; `planspec resume` ends it", request.by);
+        return Some(Hindrance::Lasting("Suspended", message));
     }
     if view.plan.is_none() {
         return Some(Hindrance::Lasting("NoPlan", "its goal has no active plan".to_owned()));

@@ -43,6 +43,8 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             // What declares a derived Execution: without it there would be nothing that a retry could run.
             spec: status.extensions.spec.clone(),
             pinned: status.extensions.pinned.clone(),
+            // A retry begins on it again.
+            base: status.extensions.base.clone(),
             // An ended Execution has no lease; one that a dead runner left must not come back by a summary.
             lease: None,
             // A retry must get a higher one: an attempt of the old lease may still be running somewhere.

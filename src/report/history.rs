@@ -8,6 +8,9 @@ use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{NodeId, ResourceKey};
 
+/// How many instances have to follow one to be folded with it: of two, both are shown.
+const FOLDED: usize = 2;
+
 /// One recorded transition, and the commit that recorded it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,12 +72,12 @@ pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Ta
     }
     heads.push("message");
     let mut table = Table::new(heads);
-    for entry in entries {
+    for (entry, node) in folded(entries) {
         let mut cells: Vec<TableCell> = vec![age::moment(entry.at).into()];
         if resources {
             cells.push(entry.resource.to_string().into());
         }
-        cells.push(entry.node.as_ref().map_or("-", |node| node.as_str()).into());
+        cells.push(node.into());
         cells.push(TableCell::toned(&transition(entry), Tone::of_phase(&entry.to)));
         // Whoever decided, before the runner that wrote it down.
         cells.push(entry.by.as_deref().or(entry.runner.as_deref()).unwrap_or("-").into());
@@ -86,6 +89,38 @@ pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Ta
         table.row(cells);
     }
     table
+}
+
+/// The entries, and what each is about. Instances in a row that went the same way in one commit are one: a thousand lines that
+/// differ in a number hide the one that does not.
+fn folded(entries: &[HistoryEntry]) -> Vec<(&HistoryEntry, String)> {
+    let mut found: Vec<(&HistoryEntry, String)> = Vec::new();
+    let mut rest = entries;
+    while let Some((first, others)) = rest.split_first() {
+        let alike = others.iter().zip(1_u32..).take_while(|(next, step)| follows(first, next, *step)).count();
+        let last = alike.checked_sub(1).and_then(|at| others.get(at)).filter(|_| alike >= FOLDED);
+        let id = |entry: &HistoryEntry| entry.node.as_ref().map_or("-", |node| node.as_str()).to_owned();
+        found.push(match last {
+            Some(last) => (first, format!("{} … {}", id(first), id(last))),
+            None => (first, id(first)),
+        });
+        rest = if last.is_some() { others.get(alike..).unwrap_or_default() } else { others };
+    }
+    found
+}
+
+/// Whether an entry says of the instance that is `step` further what the first one says of its own.
+fn follows(first: &HistoryEntry, next: &HistoryEntry, step: u32) -> bool {
+    let number = |entry: &HistoryEntry| {
+        let (name, number) = text::numbered(entry.node.as_ref()?.as_str())?;
+        Some((name.to_owned(), number))
+    };
+    let (Some(one), Some(two)) = (number(first), number(next)) else { return false };
+    let same = |entry: &HistoryEntry| {
+        let HistoryEntry { commit, resource, from, to, reason, message, attempt, by, .. } = entry.clone();
+        (commit, resource, from, to, reason, message, attempt, by)
+    };
+    one.0 == two.0 && one.1.checked_add(step) == Some(two.1) && same(first) == same(next)
 }
 
 fn transition(entry: &HistoryEntry) -> String {
@@ -119,23 +154,34 @@ mod tests {
     use crate::model::{Kind, Name};
 
     #[test]
-    fn an_entry_says_who_what_when_and_from_which_commit() {
-        let name = |text: &str| Name::new(text).unwrap();
-        let entry = HistoryEntry {
-            at: "2026-03-04T12:03:41Z".parse().unwrap(),
-            commit: "1111111111".to_owned(),
-            desired: Some("2222222222".to_owned()),
-            runner: Some("host-1".to_owned()),
-            resource: ResourceKey::new(Kind::Execution, name("team"), name("run")),
-            node: NodeId::new("build").ok(),
-            from: Some("Running".to_owned()),
-            to: "Failed".to_owned(),
-            reason: Some("Timeout".to_owned()),
-            message: "after 4h\nsadly".to_owned(),
-            attempt: 2,
-            by: None,
+    fn instances_that_went_the_same_way_at_once_are_one_line() {
+        let entry = |node: &str, to: &str, commit: &str| HistoryEntry {
+            node: NodeId::new(node).ok(),
+            to: to.to_owned(),
+            commit: commit.to_owned(),
+            ..sample()
         };
-        let lines = table(&[entry], false, true).lines();
+        let entries = [
+            entry("load-0", "Succeeded", "1"),
+            entry("load-1", "Succeeded", "1"),
+            entry("load-2", "Succeeded", "1"),
+            entry("load-3", "Failed", "1"),
+            entry("load-4", "Succeeded", "1"),
+            entry("load-5", "Succeeded", "1"),
+            entry("load-6", "Succeeded", "2"),
+            entry("load-7", "Succeeded", "2"),
+            entry("load-8", "Succeeded", "2"),
+            entry("load", "Succeeded", "2"),
+        ];
+        let shown: Vec<String> = folded(&entries).into_iter().map(|(_, node)| node).collect();
+        assert_eq!(shown, ["load-0 … load-2", "load-3", "load-4", "load-5", "load-6 … load-8", "load"]);
+        let rows = table(&entries, false, false).lines();
+        assert_eq!(rows.len(), 7, "{rows:?}");
+    }
+
+    #[test]
+    fn an_entry_says_who_what_when_and_from_which_commit() {
+        let lines = table(&[sample()], false, true).lines();
         let plain = anstream::adapter::strip_str(&lines[1]).to_string();
         assert_eq!(
             plain.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
@@ -149,5 +195,23 @@ mod tests {
                 "Timeout: after 4h sadly"
             ]
         );
+    }
+
+    fn sample() -> HistoryEntry {
+        let name = |text: &str| Name::new(text).unwrap();
+        HistoryEntry {
+            at: "2026-03-04T12:03:41Z".parse().unwrap(),
+            commit: "1111111111".to_owned(),
+            desired: Some("2222222222".to_owned()),
+            runner: Some("host-1".to_owned()),
+            resource: ResourceKey::new(Kind::Execution, name("team"), name("run")),
+            node: NodeId::new("build").ok(),
+            from: Some("Running".to_owned()),
+            to: "Failed".to_owned(),
+            reason: Some("Timeout".to_owned()),
+            message: "after 4h\nsadly".to_owned(),
+            attempt: 2,
+            by: None,
+        }
     }
 }

@@ -32,6 +32,14 @@ pub(crate) fn block(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The name and the number of what is called `NAME-NUMBER`, as the instances of a repeated node are.
+#[must_use]
+pub(crate) fn numbered(id: &str) -> Option<(&str, u32)> {
+    let (name, number) = id.rsplit_once('-')?;
+    let is_plain = number == "0" || !number.starts_with('0');
+    Some((name, number.parse().ok().filter(|_| is_plain && number.chars().all(|c| c.is_ascii_digit()))?))
+}
+
 /// The first `width` characters of a safe line; an ellipsis stands for the rest.
 #[must_use]
 pub(crate) fn shortened(text: &str, width: usize) -> String {
@@ -141,6 +149,14 @@ mod tests {
             let text = format!("{hostile}{end}{hostile}");
             assert!(!line(&text).chars().any(is_unsafe));
             assert!(!block(&text).chars().any(|c| is_unsafe(c) && !matches!(c, '\n' | '\t')));
+        }
+    }
+
+    #[test]
+    fn instances_are_known_by_their_numbers() {
+        assert_eq!(numbered("load-12"), Some(("load", 12)));
+        for other in ["load", "load-", "load-a", "load-01", "load-+1", "12"] {
+            assert_eq!(numbered(other), None, "{other}");
         }
     }
 

@@ -213,3 +213,39 @@ fn instances_that_no_list_implies_block_the_execution() {
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("the record has 3 instances of node `load`"), "{message}");
 }
+
+/// What succeeded there is taken over instance by instance; what failed there runs here, and so does what comes after it.
+#[test]
+fn instances_of_a_computed_list_are_taken_over_by_a_later_execution() {
+    let environment =
+        TestEnvironment::with_files(&[("plan.yaml", &plan("repeat", COMPUTED)), ("fail-b", "")]);
+    let status = driven(&environment, "repeat");
+    assert_eq!(status["nodeStatuses"]["load-1"]["phase"], "Failed");
+    environment.git(&["rm", "--quiet", "fail-b"]).succeeds();
+    environment.git(&["commit", "--quiet", "-m", "Repair"]).succeeds();
+    environment.planspec(&["run", "--from-execution", "x", "-n", "team", "-q", "--name", "y"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    let of = |name: &str| {
+        let shown = environment.planspec(&["get", "execution", name, "-n", "team", "-o", "json"]);
+        shown.succeeds().json()["status"].clone()
+    };
+    let reused = |status: &Value| {
+        let nodes = status["nodeStatuses"].as_object().unwrap();
+        let reused = nodes.iter().filter(|(_, node)| node["extensions"]["reason"] == "Reused");
+        reused.map(|(id, _)| id.clone()).collect::<Vec<_>>()
+    };
+    let y = of("y");
+    assert_eq!(y["phase"], "Succeeded", "{y:#}");
+    assert_eq!(reused(&y), ["list", "load-0", "load-2"], "{y:#}");
+    assert_eq!(said(&y, "report", "all"), "3a0c2");
+    assert!(y["extensions"]["reuse"]["message"].as_str().unwrap().starts_with("3 of "), "{y:#}");
+    // Where nothing failed, all of it, with what comes after the list.
+    environment.planspec(&["run", "--from-execution", "y", "-n", "team", "-q", "--name", "z"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    let z = of("z");
+    assert_eq!(reused(&z), ["list", "load-0", "load-1", "load-2", "report"], "{z:#}");
+    // What is rerun here is never replaced by what was there.
+    environment.planspec(&["retry", "z", "--from", "list", "-n", "team"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    assert_eq!(reused(&of("z")), [""; 0], "{:#}", of("z"));
+}

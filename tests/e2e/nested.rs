@@ -9,7 +9,7 @@ use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml
 use crate::pins::forge;
 
 /// The Binding of these plans, in which plans do nodes of `outer`.
-fn with_plans(graphs: &[&Graph], plans: &[(&str, &str, &str)]) -> Value {
+pub(crate) fn with_plans(graphs: &[&Graph], plans: &[(&str, &str, &str)]) -> Value {
     let mut binding = bindings(graphs);
     for (plan, node, provider) in plans {
         binding["spec"]["rules"].as_array_mut().unwrap().push(json!({
@@ -138,6 +138,16 @@ fn a_plan_that_would_run_itself_fails() {
     let (one, two) = (Graph::new("one").node(node()), Graph::new("two").node(node()));
     let binding = with_plans(&[&one, &two], &[("one", "x", "plan://two"), ("two", "x", "plan://one")]);
     stage.commit("work.yaml", &yaml(&[one.plan(), two.plan(), binding, execution("run", "one")]));
+    // Said before it runs, once, with the node that closes it; of the working tree and of a commit, and again by a second look.
+    for check in
+        [&["validate"][..], &["validate"], &["validate", "--ref", "HEAD"], &["validate", "-f", "work.yaml"]]
+    {
+        let refused = stage.environment.planspec(check);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert_eq!(refused.stdout.matches("PS3020").count(), 1, "{refused:?}");
+        assert!(refused.stdout.contains("one → two → one"), "{refused:?}");
+        assert!(refused.stdout.contains("work.yaml:"), "{refused:?}");
+    }
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.status("run").phase, ExecutionPhase::Failed);
     let inner = stage.node("run-x", "x");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::environment::TestEnvironment;
 use crate::pages;
 
 const README: &str = "README.md";
@@ -142,6 +143,26 @@ fn every_example_has_a_page_that_is_run() {
         let page = entry.unwrap().path().join("README.md");
         let page = page.strip_prefix(root).unwrap().to_str().unwrap();
         assert!(EXAMPLES.contains(&page), "{page} is run by no test");
+    }
+}
+
+/// The pictures of the pages, each what `planspec graph` draws of an example; `UPDATE_DOCS=1` draws them again.
+#[test]
+fn the_pictures_are_what_graph_draws() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (example, plan) in [("feature-release", "search-release"), ("migrate-services", "migrate")] {
+        let environment = TestEnvironment::with_repository();
+        crate::examples::copy(&root.join("examples").join(example), &environment.repo());
+        environment.commit_files(&[], "Begin");
+        let drawn =
+            environment.planspec(&["graph", &format!("plan/{plan}"), "--format", "svg"]).succeeds().stdout;
+        let picture = root.join(format!("docs/pictures/{example}.svg"));
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(picture.parent().unwrap()).unwrap();
+            std::fs::write(&picture, &drawn).unwrap();
+        }
+        let kept = std::fs::read_to_string(&picture).unwrap_or_default();
+        assert!(kept == drawn, "{} is not what is drawn; run with UPDATE_DOCS=1", picture.display());
     }
 }
 

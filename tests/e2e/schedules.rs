@@ -165,6 +165,75 @@ fn what_is_suspended_starts_nothing() {
     assert_eq!(stage.trace("trace").len(), 1);
 }
 
+#[test]
+fn a_schedule_is_suspended_and_resumed_without_its_manifest() {
+    let stage = begun(false, &json!({}));
+    let say = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments.iter().chain(&["-n", "team"]).copied().collect();
+        stage.environment.planspec(&all)
+    };
+    // Before any pass saw it, so that not even its first time comes.
+    let said = say(&["suspend", "schedule/yearly", "-m", "the warehouse moves"]).succeeds().stdout;
+    assert!(said.contains("schedule/yearly suspended"), "{said}");
+    stage.reconcile(&[]).succeeds();
+    assert_eq!((runs(&stage), record(&stage).word().to_owned()), (Vec::new(), "Suspended".to_owned()));
+    let page = say(&["describe", "schedule/yearly"]).succeeds().stdout;
+    assert!(page.contains("the warehouse moves") && page.contains("planspec resume"), "{page}");
+    assert!(say(&["get", "schedules"]).succeeds().stdout.contains("Suspended"));
+    let tip = stage.status_tip();
+    assert!(say(&["suspend", "schedule/yearly"]).succeeds().stdout.contains("is already suspended"));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status_tip(), tip);
+    // In a clone without the cache as well: what somebody said is in the record.
+    fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(runs(&stage), [""; 0]);
+    say(&["resume", "schedule/yearly"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    only_run(&stage);
+    assert!(say(&["resume", "schedule/yearly"]).succeeds().stdout.contains("is not suspended"));
+    let log = stage.environment.git_output(&["log", "--format=%B", "planspec/status"]);
+    assert!(log.contains("the warehouse moves"), "{log}");
+    assert_eq!(say(&["suspend", "plan/job"]).code, 2);
+}
+
+#[test]
+fn what_its_manifest_suspends_no_command_resumes() {
+    let stage = begun(false, &json!({ "suspend": true }));
+    stage.reconcile(&[]).succeeds();
+    let refused = stage.environment.planspec(&["resume", "schedule/yearly", "-n", "team"]);
+    assert!(refused.code != 0 && refused.stderr.contains("`suspend: true`"), "{refused:?}");
+}
+
+#[test]
+fn a_schedule_runs_what_its_goal_has_chosen() {
+    let stage = Stage::new(QUICK, &[]);
+    let goal = document("Goal", "fresh", &json!({ "description": "the report is fresh" }));
+    let mut schedule = schedule(&json!({ "goalRef": { "name": "fresh" } }));
+    schedule["spec"].as_object_mut().unwrap().remove("planRef");
+    let version = |number: u32| {
+        let script = format!("echo {number} >> '{}'", stage.outside("trace").display());
+        let graph = Graph::new(&format!("report-{number}")).task("a", &[], &script);
+        let mut plan = graph.plan();
+        for (name, value) in [("series", json!("report")), ("version", json!(number.to_string()))] {
+            plan["spec"][name] = value;
+        }
+        plan["spec"]["goalRef"] = json!({ "name": "fresh" });
+        (graph, plan)
+    };
+    commit_in_2024(&stage, &[goal.clone(), schedule.clone()]);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!((runs(&stage), record(&stage).word().to_owned()), (Vec::new(), "NoPlan".to_owned()));
+    // Two versions come: the newer one is the goal's active plan, and the missed time runs it.
+    let (one, two) = (version(1), version(2));
+    let binding = bindings(&[&one.0, &two.0]);
+    stage.commit("plans.yaml", &yaml(&[one.1, two.1, binding]));
+    stage.reconcile(&[]).succeeds();
+    let run = stage.status(&only_run(&stage));
+    assert_eq!(run.extensions.pinned.map(|pin| pin.plan.name.to_string()), Some("report-2".to_owned()));
+    assert_eq!(stage.trace("trace"), ["2"]);
+}
+
 /// Changes the record of a run that waits at its gate, and approves that: nothing may run.
 #[track_caller]
 fn check_forged(why: &str, change: impl FnOnce(&mut Value)) {

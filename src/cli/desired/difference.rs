@@ -70,7 +70,7 @@ impl DesiredDiff {
         // Only what the change itself makes wrong counts: old findings must not fail every pull request of a
         // repository.
         let known = desired::check_references(&old.resources, &config.limits, |_| None);
-        let ungated = desired::required_gates::check(&old.resources, config, |_| None);
+        let ungated = desired::check_plans(&old.resources, config, |_| None);
         let before = |found: &Diagnostic| {
             let same = |known: &Diagnostic| {
                 known.code == found.code && known.message == found.message && known.resource == found.resource
@@ -79,7 +79,7 @@ impl DesiredDiff {
         };
         let mut findings = new.diagnostics.clone();
         findings.extend(desired::check_references(&new.resources, &config.limits, &read));
-        findings.extend(desired::required_gates::check(&new.resources, config, &read));
+        findings.extend(desired::check_plans(&new.resources, config, &read));
         manifest::drop_consequences(&mut findings);
         let registry = registry_to_check(config);
         let bindings = |resources: &[Resource]| check_bindings(resources, &registry, &config.limits, &read);

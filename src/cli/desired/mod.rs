@@ -5,6 +5,7 @@ pub(crate) mod bindings;
 pub(crate) mod change;
 pub(crate) mod difference;
 pub(crate) mod input;
+pub(crate) mod nested_plans;
 pub(crate) mod preview;
 pub(crate) mod publish;
 pub(crate) mod required_gates;
@@ -63,6 +64,17 @@ pub(crate) fn bound_target(task: &TaskToBind<'_>, declared: &ByKey<'_>) -> Optio
         Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target),
         Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
     }
+}
+
+/// What it takes the whole of every resource to find: gates that the configuration requires, and plans that run each other.
+pub(crate) fn check_plans(
+    resources: &[Resource],
+    config: &Config,
+    mut read: impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Vec<Diagnostic> {
+    let mut found = required_gates::check(resources, config, &mut read);
+    found.extend(nested_plans::check(resources, config, read));
+    found
 }
 
 /// Reads every manifest of a commit that the configuration's `paths` and `exclude` let through.

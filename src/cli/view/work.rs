@@ -83,7 +83,7 @@ fn merged(
         None => vec![true; ids.len()],
     };
     let results = results_among((&topology, &ids), status, &among);
-    let pinned = status.extensions.pinned.as_ref().map(|pin| pin.commit.clone()).unwrap_or_default();
+    let pinned = status.start_commit().unwrap_or_default().to_owned();
     match workspaces.combine(key, &pinned, &results, &results_ref(key))? {
         NodeBase::Commit(commit) => Ok((pinned, commit)),
         NodeBase::Conflict(conflict) => {

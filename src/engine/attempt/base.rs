@@ -6,13 +6,14 @@ use tracing::info;
 use super::workspace::{Workspaces, lock, parse_commit};
 use crate::git::{GitError, ObjectId, ResultMerge};
 use crate::model::{ExecutionStatus, NodeId, NodeResult, ResourceKey};
-use crate::plan::results_before;
+use crate::plan::{results_among, results_before};
+use crate::record::results_ref;
 use crate::run::CompiledPlan;
 
 /// What an attempt works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeBase {
-    /// The pinned commit.
+    /// The commit on which the Execution began.
     Pinned,
     /// This commit.
     Commit(String),
@@ -31,6 +32,9 @@ pub(crate) struct ResultConflict {
     pub(crate) later: NodeId,
 }
 
+/// The result of an Execution as a whole; nothing where no file was changed, and why where there cannot be one.
+pub(crate) type WholeResult = Result<Option<NodeResult>, String>;
+
 impl Workspaces {
     /// The base of a node that is about to start. Blocks while results are merged.
     pub(crate) fn base(
@@ -40,9 +44,40 @@ impl Workspaces {
         ix: usize,
         reference: &str,
     ) -> Result<NodeBase, GitError> {
-        let pinned = status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str());
+        let start = status.start_commit().unwrap_or_default();
         let before = results_before(compiled, status, ix);
-        self.combine(&compiled.key, pinned.unwrap_or_default(), &before, reference)
+        self.combine(&compiled.key, start, &before, reference)
+    }
+
+    /// What all nodes of an Execution changed together, for the node that it works for; or why that cannot be one result.
+    /// Blocks while results are merged.
+    pub(crate) fn whole_result(
+        &self,
+        compiled: &CompiledPlan,
+        status: &ExecutionStatus,
+    ) -> Result<WholeResult, GitError> {
+        let all = vec![true; compiled.ids.len()];
+        let results = results_among((&compiled.topology, &compiled.ids), status, &all);
+        let start = status.start_commit().unwrap_or_default();
+        let reference = results_ref(&compiled.key);
+        let commit = match self.combine(&compiled.key, start, &results, &reference)? {
+            NodeBase::Pinned => return Ok(Ok(None)),
+            NodeBase::Conflict(why) => return Ok(Err(why)),
+            NodeBase::Commit(commit) => parse_commit(&commit)?,
+        };
+        let base = parse_commit(start)?;
+        let cache = self.cache()?;
+        // Brought in also where nothing was merged: the record that names it is published with it, from this repository.
+        self.with_repo(|repo| -> Result<_, GitError> {
+            for commit in [base, commit] {
+                self.bring_in(repo, commit, &reference)?;
+                cache.import(repo, commit)?;
+            }
+            Ok(())
+        })?;
+        let (files, insertions, deletions) = cache.count_changes(base, commit)?;
+        let (commit, base) = (commit.to_string(), base.to_string());
+        Ok(Ok(Some(NodeResult { commit, base, files, insertions, deletions })))
     }
 
     /// What some results hold together. Blocks while they are merged.

@@ -125,18 +125,20 @@ impl AttemptFactory {
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
-        let base = state.and_then(|state| state.extensions.base.as_ref()).unwrap_or(&commit);
+        let start = status.start_commit().unwrap_or_default();
+        let base = state.and_then(|state| state.extensions.base.as_deref()).unwrap_or(start);
         let base: ObjectId =
             base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
         let idempotency_key = format!("{uid}/{id}/{}", claim.attempt_id());
-        let work = work_key(uid, id, state, &commit);
+        let work = work_key(uid, id, state, start);
         let order = WorkOrder {
             base,
             reference: results_ref(&claim.key),
             author: self.author(&claim.target.provider),
             message: message(claim, node, &idempotency_key, &work),
         };
-        let merger = self.workspaces.merger(&order, &commit);
+        // What its owner changed is not this plan's to deliver: a branch that does not hold it does not take the work.
+        let merger = self.workspaces.merger(&order, start);
         let upstream = Arc::new(upstream_work(claim, status, state, merger));
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;

@@ -54,7 +54,7 @@ impl KeptWork {
                 let has_earlier = old.is_some_and(names_work);
                 let has_earlier_files = old.is_some_and(|old| old.extensions.stored_bytes > 0);
                 let taken_over = references(key, next).into_iter().nth(1);
-                let pinned = next.extensions.pinned.as_ref().and_then(|pinned| pinned.commit.parse().ok());
+                let pinned = next.start_commit().and_then(|commit| commit.parse().ok());
                 let key = key.clone();
                 all.push(Self {
                     key,
@@ -232,9 +232,10 @@ fn moved_branches(
 }
 
 fn names_work(status: &ExecutionStatus) -> bool {
-    let nodes = status.node_statuses.values().map(|state| &state.extensions);
-    nodes.into_iter().any(|node| {
+    let mut nodes = status.node_statuses.values().map(|state| &state.extensions);
+    let works = nodes.any(|node| {
         let handed_in = node.decided.as_ref().is_some_and(|decided| decided.result.is_some());
         node.result.is_some() || node.base.is_some() || handed_in
-    })
+    });
+    works || status.extensions.base.is_some()
 }

@@ -80,7 +80,7 @@ pub(crate) fn schedule_step(
             spec,
         };
         info!(schedule = %key, %at, "start a run");
-        first_record(&key, derived, now)
+        first_record(&key, derived, None, now)
     });
     status.active.extend(started.iter().map(|record| Reference::to(record.metadata.name.clone())));
     let forgotten = runs.into_iter().map(|(_, record)| record);
@@ -119,8 +119,13 @@ fn taken(snapshot: &Snapshot, schedule: &ResourceKey, at: Timestamp) -> Result<O
     Ok(there.then(|| format!("execution `{}` is there already, and is none of its runs", key.name)))
 }
 
-/// The record with which a derived Execution begins.
-pub(crate) fn first_record(owner: &ResourceKey, derived: DerivedExecution, now: Timestamp) -> StatusRecord {
+/// The record with which a derived Execution begins; `base` is the commit that it starts from, where it works for a node.
+pub(crate) fn first_record(
+    owner: &ResourceKey,
+    derived: DerivedExecution,
+    base: Option<String>,
+    now: Timestamp,
+) -> StatusRecord {
     let uid = derived_uid(&derived.owner.uid, &derived.origin);
     let mut draft = Draft::new(ExecutionStatus::default());
     let queue = ExecutionChange::Queue { spec_hash: spec_digest(&derived.spec), run_id: uid.clone() };
@@ -137,6 +142,7 @@ pub(crate) fn first_record(owner: &ResourceKey, derived: DerivedExecution, now: 
         owner_references: vec![derived.owner],
     };
     status.extensions.spec = Some(Box::new(derived.spec));
+    status.extensions.base = base;
     StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) }
 }
 

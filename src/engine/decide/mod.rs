@@ -7,6 +7,7 @@ mod gate;
 mod handed_in;
 mod pin;
 mod retry;
+mod schedule;
 mod target;
 
 use std::cell::Cell;
@@ -122,6 +123,18 @@ pub enum Decision {
     Resume {
         /// The execution.
         execution: ResourceKey,
+    },
+    /// A Schedule starts nothing.
+    SuspendSchedule {
+        /// The Schedule.
+        schedule: ResourceKey,
+        /// In their words.
+        comment: Option<String>,
+    },
+    /// A Schedule starts runs again.
+    ResumeSchedule {
+        /// The Schedule.
+        schedule: ResourceKey,
     },
 }
 
@@ -309,6 +322,10 @@ fn weigh(snapshot: &Snapshot, decision: &Decision, actor: &Actor<'_>) -> Result<
             execution::suspend(snapshot, actor, execution, comment.as_deref())
         }
         Decision::Resume { execution } => execution::resume(snapshot, actor, execution),
+        Decision::SuspendSchedule { schedule, comment } => {
+            schedule::suspend(snapshot, actor, schedule, comment.as_deref())
+        }
+        Decision::ResumeSchedule { schedule } => schedule::resume(snapshot, actor, schedule),
     }
 }
 

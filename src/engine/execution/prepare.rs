@@ -260,8 +260,9 @@ impl ActiveExecution {
         (removed, overdue): (bool, Option<Timestamp>),
         (now, local_attempts): (Timestamp, &BTreeSet<AttemptName>),
     ) -> Result<(), EngineError> {
+        let mut expanded = false;
         loop {
-            let earlier = ReuseCandidate::of(lookup.snapshot, &compiled, &step.draft.status)?;
+            let earlier = ReuseCandidate::of(lookup.snapshot, &compiled, &step.draft.status, expanded)?;
             let view = ExecutionView {
                 compiled: &compiled,
                 uid: &step.metadata.uid,
@@ -277,8 +278,9 @@ impl ActiveExecution {
             }
             // In the same pass: the list and the first instances that start are one commit, and no runner finds one
             // without the other. Each round makes a list known, and those are as many as the plan has.
-            let Ok(expanded) = compiled.of_status(&step.draft.status) else { return Ok(()) };
-            compiled = expanded;
+            let Ok(with_instances) = compiled.of_status(&step.draft.status) else { return Ok(()) };
+            compiled = with_instances;
+            expanded = true;
             step.draft.replan();
             step.compiled = Some(Arc::clone(&compiled));
             self.compiled = Some(Arc::clone(&compiled));

@@ -15,15 +15,18 @@ pub(crate) struct ReuseCandidate<'a> {
 }
 
 impl<'a> ReuseCandidate<'a> {
-    /// The one that the manifest of an execution names, until it was decided what is taken over.
+    /// The one that the manifest of an execution names, until it was decided what is taken over; and once more where a list has
+    /// just become known (`expanded`), whose instances nobody could decide about.
     pub(crate) fn of(
         snapshot: &Snapshot,
         compiled: &'a CompiledPlan,
         status: &ExecutionStatus,
+        expanded: bool,
     ) -> Result<Option<Self>, EngineError> {
         // Decided once and recorded: what the earlier Execution does afterwards must not change what this one
         // took over.
-        let Some(from) = compiled.from.as_deref().filter(|_| status.extensions.reuse.is_none()) else {
+        let decided = status.extensions.reuse.as_ref();
+        let Some(from) = compiled.from.as_deref().filter(|_| expanded || decided.is_none()) else {
             return Ok(None);
         };
         let record = match Name::new(from) {
@@ -36,6 +39,11 @@ impl<'a> ReuseCandidate<'a> {
             }
             Err(error) => Err(format!("the name `{from}` {error}")),
         };
+        // Another Execution of that name by now is not the one whose work the first decision was about.
+        let uid = record.as_ref().ok().map(|record| record.metadata.uid.as_str());
+        if decided.is_some_and(|decided| decided.uid.as_deref() != uid) {
+            return Ok(None);
+        }
         Ok(Some(Self { from, record }))
     }
 

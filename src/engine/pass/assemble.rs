@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::{debug, debug_span, trace};
 
-use super::choose::show_work;
+use super::choose::{show_work, start_children};
 use super::driver::Driver;
 use crate::engine::EngineError;
 use crate::engine::attempt::factory::Claim;
@@ -22,9 +22,11 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::child::owners;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::lookup::capabilities_of;
-use crate::model::{DerivedExecution, Kind, NodeStatus, Origin, ResourceKey, StatusRecord, after};
+use crate::model::{
+    DerivedExecution, ExecutionStatus, Kind, NodeStatus, Origin, ResourceKey, StatusRecord, after,
+};
 use crate::plan::finish;
-use crate::run::{Change, ExecutionChange};
+use crate::run::{Change, CompiledPlan, ExecutionChange};
 
 /// How many records go into one commit at most, so that memory and the size of a push stay bounded in a first pass over
 /// a large repository.
@@ -162,7 +164,11 @@ impl Driver<'_> {
         let planner = self.planner(&runner, now);
         // Without a slot, too, where this publication leases what starts before the next one.
         let slots = self.slots() > 0 || !self.lane.until_turn().is_zero();
-        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry());
+        // Merged where workspaces are: a snapshot only reads.
+        let workspaces = self.attempts.factory().workspaces();
+        let merge =
+            |compiled: &CompiledPlan, status: &ExecutionStatus| workspaces.whole_result(compiled, status);
+        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), &merge);
         let mut steps = Vec::new();
         let ahead = assembly.puts.keys().filter(|key| key.kind == Kind::Execution).count();
         let mut room = self.lane.most_executions().saturating_sub(ahead);
@@ -212,6 +218,7 @@ impl Driver<'_> {
                 }
                 ExecutionStep::Go(mut step) => {
                     show_work(self.attempts.factory(), &mut step);
+                    start_children(self.attempts.factory(), &mut step, now);
                     if self.complete(&key, &mut step, now)? {
                         self.put_step(&key, &step, assembly, now)?;
                         kept.push((key, step));
@@ -286,7 +293,7 @@ impl Driver<'_> {
                 origin: Origin::Node(child.node.clone(), child.attempt),
                 spec: child.spec.clone(),
             };
-            assembly.put(None, first_record(key, derived, now), None, now);
+            assembly.put(None, first_record(key, derived, child.base.clone(), now), None, now);
         }
         let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
         assembly.put_execution(old, step, Arc::new(step.record()), now);

@@ -2,6 +2,7 @@
 //! namespaces, and the claims that follow from it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{debug, warn};
@@ -17,10 +18,13 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{Name, NodeId, NodeReason, ResourceKey};
+use crate::model::{Name, NodeId, NodeReason, ResourceKey, after};
 use crate::plan::{Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch};
 use crate::record::{results_ref, work_branch};
 use crate::run::NodeChange;
+
+/// After how long a base is tried again that could not be made here, such as without a network.
+const BASE_PAUSE: Duration = Duration::from_secs(30);
 
 /// A candidate, known by the place of its step and by its node.
 type StartRequest = StartCandidate<(usize, NodeIx)>;
@@ -155,6 +159,29 @@ fn on_conflict(
     }
     // So that it, and what runs again, is planned at once.
     Ok(true)
+}
+
+/// Starts the nodes whose work is an Execution of its own, each on its base. The Execution is made in the same commit, so that
+/// there never is one without the other (Invariant 4).
+pub(super) fn start_children(factory: &AttemptFactory, step: &mut PreparedStep, now: Timestamp) {
+    for request in std::mem::take(&mut step.draft.children) {
+        let base = match base_of(factory, step, request.ix) {
+            Ok(NodeBase::Pinned) => None,
+            Ok(NodeBase::Commit(commit)) => Some(commit),
+            Ok(NodeBase::Conflict(conflict)) => {
+                step.draft.block(&request.node, NodeReason::MergeConflict, conflict.message, now);
+                continue;
+            }
+            // As for every other node: it stays as it is, for a later pass or another runner.
+            Err(error) => {
+                warn!(node = %request.node, %error, "no base for a plan: the results before it cannot be merged here");
+                step.draft.wake_at(after(now, BASE_PAUSE));
+                continue;
+            }
+        };
+        debug!(node = %request.node, execution = %request.child, ?base, "start the execution of a node");
+        step.draft.start_child(request, base, now);
+    }
 }
 
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.

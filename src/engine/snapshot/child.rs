@@ -1,13 +1,16 @@
 //! Executions that work for a node of another one, as a pass sees them: how far one is, whether it may be made, and what its owner
 //! asks of it.
 
+use tracing::warn;
+
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::pin::program_of;
+use crate::git::GitError;
 use crate::graph::NodeIx;
 use crate::model::{
-    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, Origin, PersonRequest,
-    ResourceKey, Spec, StatusRecord,
+    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, NodeResult, Origin,
+    PersonRequest, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
 use crate::plan::{ChildProgress, child_key, plan_named};
@@ -44,6 +47,7 @@ pub(crate) fn child_progress(
     (compiled, uid): (&CompiledPlan, &str),
     (node, attempt): (&NodeId, u32),
     plan: &Name,
+    merge: &MergeResults<'_>,
 ) -> Result<ChildProgress, EngineError> {
     let key = child_key(&compiled.key, node, attempt);
     let Some(record) = snapshot.record(&key)? else {
@@ -61,13 +65,11 @@ pub(crate) fn child_progress(
     let (true, Some(status)) = (ours, record.execution()) else { return Ok(taken(&key)) };
     let said = status.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     Ok(match (status.phase, &status.extensions.pinned) {
-        (ExecutionPhase::Succeeded, Some(pinned)) => {
-            let compiled = program_of(snapshot, &key, (pinned, status))?;
-            ChildProgress::Succeeded(compiled.and_then(|compiled| compiled.outputs(status)))
-        }
-        (ExecutionPhase::Succeeded, None) => {
-            ChildProgress::Succeeded(Err("its plan is not known".to_owned()))
-        }
+        (ExecutionPhase::Succeeded, Some(pinned)) => match program_of(snapshot, &key, (pinned, status))? {
+            Ok(compiled) => gives(&compiled, status, merge),
+            Err(why) => ChildProgress::Unusable(why),
+        },
+        (ExecutionPhase::Succeeded, None) => ChildProgress::Unusable("its plan is not known".to_owned()),
         // Somebody ended it, and would have to end the next one as well.
         (ExecutionPhase::Cancelled, _) => {
             ChildProgress::Failed { message: format!("is Cancelled{said}"), retryable: false }
@@ -79,6 +81,26 @@ pub(crate) fn child_progress(
         (ExecutionPhase::Pending, None) => ChildProgress::Ongoing(format!("Pending{said}")),
         (phase, _) => ChildProgress::Ongoing(phase.to_string()),
     })
+}
+
+/// Brings together what the nodes of an Execution changed; or says why that cannot be one result.
+pub(crate) type MergeResults<'a> =
+    dyn Fn(&CompiledPlan, &ExecutionStatus) -> Result<Result<Option<NodeResult>, String>, GitError> + 'a;
+
+/// What an Execution that succeeded gives to its node.
+fn gives(compiled: &CompiledPlan, status: &ExecutionStatus, merge: &MergeResults<'_>) -> ChildProgress {
+    let outputs = match compiled.outputs(status) {
+        Ok(outputs) => outputs,
+        Err(why) => return ChildProgress::Unusable(why),
+    };
+    match merge(compiled, status) {
+        Ok(Ok(result)) => ChildProgress::Succeeded { outputs, result: result.map(Box::new) },
+        Ok(Err(why)) => ChildProgress::Unusable(why),
+        Err(error) => {
+            warn!(execution = %compiled.key, %error, "the results of a plan cannot be brought together here");
+            ChildProgress::Unmerged
+        }
+    }
 }
 
 fn taken(key: &ResourceKey) -> ChildProgress {

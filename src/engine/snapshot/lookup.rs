@@ -11,7 +11,7 @@ use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::approved_target;
-use crate::engine::snapshot::child::child_progress;
+use crate::engine::snapshot::child::{MergeResults, child_progress};
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
@@ -36,6 +36,7 @@ use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
 pub(crate) struct SnapshotLookup<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) registry: &'a Registry,
+    merge: &'a MergeResults<'a>,
     required: RequiredGates,
     // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
     failure: RefCell<Option<EngineError>>,
@@ -52,10 +53,10 @@ struct LoadedBinding {
 }
 
 impl<'a> SnapshotLookup<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry, merge: &'a MergeResults<'a>) -> Self {
         let (failure, bindings, holders) = Default::default();
         let required = RequiredGates::new(&snapshot.config.gates.require);
-        Self { snapshot, registry, required, failure, bindings, holders }
+        Self { snapshot, registry, merge, required, failure, bindings, holders }
     }
 
     /// Who holds a mutex; where nobody does, `key` takes it.
@@ -231,7 +232,7 @@ impl PlanLookup for SnapshotLookup<'_> {
     }
 
     fn child(&self, owner: (&CompiledPlan, &str), attempt: (&NodeId, u32), plan: &Name) -> ChildProgress {
-        let progress = self.keep(child_progress(self.snapshot, owner, attempt, plan).map(Some));
+        let progress = self.keep(child_progress(self.snapshot, owner, attempt, plan, self.merge).map(Some));
         // The kept failure ends the pass, so that this decides nothing.
         progress.unwrap_or_else(|| ChildProgress::Ongoing("unknown".to_owned()))
     }

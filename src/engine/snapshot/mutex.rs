@@ -44,7 +44,8 @@ pub(crate) fn exclude(
     let Some(name) = declared.and_then(|declared| mutex_of(declared, &key.namespace)) else { return };
     let known = draft.status.extensions.mutex.clone();
     // What can start nothing takes no mutex: it would hold it while it waits at a gate.
-    if draft.ready.is_empty() || known.as_ref().is_some_and(|mutex| mutex.waits_for.is_none()) {
+    let idle = draft.ready.is_empty() && draft.children.is_empty();
+    if idle || known.as_ref().is_some_and(|mutex| mutex.waits_for.is_none()) {
         return;
     }
     let waits_for = holder(&name);
@@ -55,6 +56,8 @@ pub(crate) fn exclude(
     }
     if let Some(holder) = waits_for {
         draft.ready.clear();
+        // Nor does a plan that works for a node: it would run beside the holder.
+        draft.children.clear();
         draft.on.push(Dependency::Resource(holder));
     }
 }

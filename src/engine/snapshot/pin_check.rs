@@ -10,8 +10,8 @@ use crate::engine::EngineError;
 use crate::engine::merged::{MergedAnswer, derived_uid, expected_spec};
 use crate::git::ObjectId;
 use crate::model::{
-    DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Origin, PinnedGraph, ResourceKey, Spec,
-    StatusMetadata,
+    DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, NodeId, NodePhase, NodeStatus, Origin,
+    PinnedGraph, ResourceKey, Spec, StatusMetadata,
 };
 use crate::plan::{child_key, child_spec};
 use crate::run::CompiledPlan;
@@ -56,7 +56,7 @@ pub(crate) fn check(
     }
     if let Some((derived, None)) = &manifests.owner {
         // What makes it is an Execution, which is held against the branch in the same way.
-        match expected_of_owner(snapshot, named, derived)? {
+        match expected_of_owner(snapshot, named, derived, status.extensions.base.as_deref())? {
             Err(check) => return Ok(check),
             Ok(spec) if spec != derived.spec => {
                 return Ok(PinCheck::Mismatch(format!("{} makes another spec", derived.owner.name)));
@@ -108,6 +108,7 @@ pub(super) fn expected_of_owner(
     snapshot: &Snapshot,
     (key, uid): (&ResourceKey, &str),
     derived: &DerivedExecution,
+    base: Option<&str>,
 ) -> Result<Result<ExecutionSpec, PinCheck>, EngineError> {
     let mismatch = |why: String| Ok(Err(PinCheck::Mismatch(why)));
     let Origin::Node(node, attempt) = &derived.origin else {
@@ -134,12 +135,23 @@ pub(super) fn expected_of_owner(
     {
         return mismatch(format!("its name or its uid is not that of node `{node}` of {owner_key}"));
     }
+    if base.is_some_and(|base| starts_elsewhere(above, (node, *attempt), base)) {
+        return mismatch(format!("it does not start where node `{node}` of {owner_key} stands"));
+    }
     let ix = compiled.topology.find(node.as_str());
     let plan = ix.map(|ix| bound_plan(snapshot, &compiled, ix)).transpose()?.flatten();
     let (Some(ix), Some(plan)) = (ix, plan) else {
         return mismatch(format!("node `{node}` of {owner_key} is not bound to a plan"));
     };
     Ok(child_spec(&compiled, above, ix, plan).map_err(PinCheck::Mismatch))
+}
+
+/// Whether an Execution starts from another commit than the node that it works for. Only while that waits for it: what the
+/// node works on is forgotten when it is run again, and its Execution then ends anyway.
+fn starts_elsewhere(above: &ExecutionStatus, (node, attempt): (&NodeId, u32), base: &str) -> bool {
+    let waits = |state: &&NodeStatus| state.phase == NodePhase::Blocked && state.attempt == attempt;
+    let state = above.node_statuses.get(node).filter(waits);
+    state.is_some_and(|state| state.extensions.base.as_deref().or(above.start_commit()) != Some(base))
 }
 
 fn contradiction(

@@ -46,9 +46,10 @@ fn derived_sources(
     let Some(derived) = DerivedExecution::of(&record) else { return lost() };
     let owner_key = derived.owner_key(&key.namespace);
     let named = (key, record.metadata.uid.as_str());
+    let base = record.execution().and_then(|status| status.extensions.base.as_deref());
     let mut execution = derived.clone().resource(&record.metadata);
     if matches!(derived.origin, Origin::Node(..)) {
-        match expected_of_owner(snapshot, named, &derived)? {
+        match expected_of_owner(snapshot, named, &derived, base)? {
             Ok(spec) => execution.spec = Spec::Execution(spec),
             Err(PinCheck::Unknown(why) | PinCheck::Lost(why)) => {
                 return Ok(Err(("OwnerUnknown", why, vec![owner_key])));

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::object_cache::{ObjectCache, shown};
-use super::quarantine::{NewCommit, parse_id};
+use super::quarantine::{NewCommit, parse_changes, parse_id};
 use crate::git::{GitError, ObjectId, Repo, Signature};
 
 /// Who merges: nobody in particular, so that the same results always give the same commit.
@@ -38,7 +38,22 @@ impl ObjectCache {
         self.merge_as([ours, theirs], None, pinned, &commit)
     }
 
-    /// The same in somebody's name, as for a branch that people see: both are in the cache, and `attributes` is the commit
+    /// How many files differ between two commits of the cache, and how many lines are new and gone.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn count_changes(&self, base: ObjectId, commit: ObjectId) -> Result<(u64, u64, u64), GitError> {
+        let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--full-index"];
+        let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv"]);
+        let output = program.args([&base.to_string(), &commit.to_string()]).run()?;
+        if !output.success {
+            return Err(GitError::Program { doing: "compare a result with its base", detail: output.stderr });
+        }
+        let (changes, insertions, deletions) = parse_changes(&output.stdout)?;
+        Ok((u64::try_from(changes.len()).unwrap_or(u64::MAX), insertions, deletions))
+    }
+
+    /// Merges in somebody's name, as for a branch that people see: both are in the cache, and `attributes` is the commit
     /// whose attributes count. `base` is where the two parted, for a clone that is too shallow to find that out.
     ///
     /// # Errors

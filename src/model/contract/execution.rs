@@ -132,6 +132,13 @@ pub struct ExecutionStatus {
 }
 
 impl ExecutionStatus {
+    /// The commit on which its work begins, once it is pinned: that of the node it works for, or else the pinned one.
+    #[must_use]
+    pub fn start_commit(&self) -> Option<&str> {
+        let pinned = self.extensions.pinned.as_ref()?;
+        Some(self.extensions.base.as_deref().unwrap_or(&pinned.commit))
+    }
+
     /// How much its nodes changed and keep, and what they used up for it, in words; none where that is nothing.
     #[must_use]
     pub fn work_summary(&self) -> Option<String> {
@@ -209,6 +216,11 @@ pub struct ExecutionExtensions {
     /// The graph that is run, once the plan was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<PinnedGraph>,
+    // Of its own and not from the pin: what it runs is read on the desired branch, and what it works on is the work of its owner
+    // so far, which is on no branch yet.
+    /// The commit that its first nodes work on, where it works for a node of another Execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Who drives it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,

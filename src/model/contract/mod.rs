@@ -47,4 +47,4 @@ pub use node_work::{
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,
 };
-pub use schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};
+pub use schedule::{ConcurrencyPolicy, ScheduleExtensions, ScheduleSpec, ScheduleStatus};

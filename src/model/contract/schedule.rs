@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::PersonRequest;
 use crate::model::{Condition, ConditionStatus, Duration, JsonMap, Reference};
 
 /// The spec of a Schedule.
@@ -77,6 +78,23 @@ pub struct ScheduleStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<u64>,
+    /// What the contract leaves to the controller.
+    #[serde(default, skip_serializing_if = "ScheduleExtensions::is_empty")]
+    pub extensions: ScheduleExtensions,
+}
+
+/// What this reconciler records on a Schedule beyond the contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleExtensions {
+    /// Somebody asked that nothing is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<PersonRequest>,
+}
+
+impl ScheduleExtensions {
+    fn is_empty(&self) -> bool {
+        self.suspend.is_none()
+    }
 }
 
 impl ScheduleStatus {

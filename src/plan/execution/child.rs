@@ -1,5 +1,7 @@
 //! Planning a task that a plan does: an Execution of its own, which is recorded in the commit that starts the node.
 
+use std::time::Duration;
+
 use super::approval;
 use super::context::PlanContext;
 use super::draft::{ChildRequest, Dependency};
@@ -9,12 +11,15 @@ use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Name, Node, NodeId, NodePhase,
-    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey,
+    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey, after,
 };
-use crate::run::{AttemptOutcome, CompiledPlan, NodeChange};
+use crate::run::{AttemptOutcome, CompiledPlan, Evidence, NodeChange};
 
 /// The scheme of the provider whose work is an Execution of a plan.
 const PLAN: &str = "plan://";
+
+/// After how long results are brought together again that could not be here, such as without a network.
+const UNMERGED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The plan that a provider string names.
 #[must_use]
@@ -84,34 +89,36 @@ pub(super) fn plan(
         // What has begun goes on: only a start is compared with what was approved.
         ChildProgress::Missing if approval::lacks_required_gate(context, ix, node, &target.provider) => {}
         ChildProgress::Missing if approval::hold_back(context, ix, node) => {}
-        ChildProgress::Missing => start(context, ix, node, binding, (plan, attempt, &child)),
+        ChildProgress::Missing => ask(context, (ix, node), binding, (plan, attempt, child)),
         ChildProgress::Refused(why) => context.fail(&node.id, NodeReason::ProviderFailed, why),
         ChildProgress::Ongoing(phase) => {
             let message = format!("waits for execution/{}, which is {phase}", child.name);
             context.draft.on.push(Dependency::Resource(child));
             context.block(&node.id, NodeReason::AwaitingEvent, message);
         }
-        ChildProgress::Succeeded(Ok(outputs)) => {
+        ChildProgress::Succeeded { outputs, result } => {
             let message = format!("execution/{} succeeded", child.name);
-            let evidence = crate::run::Evidence::default();
+            let result = result.map(|result| *result);
+            let evidence = Evidence { result, ..Evidence::default() };
             context.change(&node.id, NodeChange::Succeed { reason: None, message, outputs, evidence });
         }
-        ChildProgress::Succeeded(Err(why)) => {
+        ChildProgress::Unusable(why) => {
             failed(context, node, format!("execution/{}: {why}", child.name), false);
         }
+        // This machine's fault and not the work's: another pass, or another runner, comes to the same result.
+        ChildProgress::Unmerged => context.draft.wake_at(after(context.now, UNMERGED_PAUSE)),
         ChildProgress::Failed { message, retryable } => {
             failed(context, node, format!("execution/{} {message}", child.name), retryable);
         }
     }
 }
 
-/// Starts the node: the Execution is made in the same commit, so that there never is one without the other (Invariant 4).
-fn start(
+/// Asks for the Execution of the node. The node starts when its base is known, which takes merging.
+fn ask(
     context: &mut PlanContext<'_>,
-    ix: NodeIx,
-    node: &Node,
+    (ix, node): (NodeIx, &Node),
     binding: ResolvedBinding,
-    (plan, attempt, child): (Name, u32, &ResourceKey),
+    (plan, attempt, child): (Name, u32, ResourceKey),
 ) {
     // A suspended Execution goes on with what runs and starts nothing.
     if context.draft.status.extensions.suspend.is_some() {
@@ -121,16 +128,8 @@ fn start(
         Ok(spec) => spec,
         Err(why) => return context.fail(&node.id, NodeReason::ExpressionError, why),
     };
-    let lease = context.draft.status.extensions.lease.clone();
-    let runner = lease.as_ref().map(|lease| lease.holder.clone()).unwrap_or_default();
-    let token = lease.map(|lease| lease.token);
-    let binding = Some(std::sync::Arc::new(binding));
-    context.change(&node.id, NodeChange::Start { binding, basis: None, base: None, runner, token });
-    // At once, in the same step: nothing of it runs here, so neither a slot nor the lease is kept for it.
-    let message = format!("waits for execution/{}, which is Pending", child.name);
-    context.block(&node.id, NodeReason::AwaitingEvent, message);
-    context.draft.on.push(Dependency::Resource(child.clone()));
-    context.draft.children.push(ChildRequest { node: node.id.clone(), attempt, spec });
+    let node = node.id.clone();
+    context.draft.children.push(ChildRequest { ix, node, attempt, spec, binding, child, base: None });
 }
 
 fn failed(context: &mut PlanContext<'_>, node: &Node, message: String, retryable: bool) {

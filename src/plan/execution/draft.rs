@@ -127,12 +127,20 @@ pub(crate) struct GateRequest {
 /// An Execution that works for a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ChildRequest {
+    /// The index of the node.
+    pub ix: NodeIx,
     /// The node.
     pub node: NodeId,
     /// Its attempt.
     pub attempt: u32,
     /// What the Execution runs.
     pub spec: ExecutionSpec,
+    /// What was resolved for the node.
+    pub binding: ResolvedBinding,
+    /// The Execution.
+    pub child: ResourceKey,
+    /// The commit that it starts from; known when the node starts.
+    pub base: Option<String>,
 }
 
 /// Something whose change makes it worth planning an execution again.
@@ -169,6 +177,8 @@ impl Draft {
     pub(crate) fn replan(&mut self) {
         self.ready.clear();
         self.gates.clear();
+        // Asked for again: nothing of them has begun.
+        self.children.clear();
         self.on.clear();
         self.polls.clear();
         self.remote_cancels.clear();
@@ -265,5 +275,23 @@ impl Draft {
         // Also when the start was refused: what does not fit the record is not ready, and must not keep the lease.
         self.ready.retain(|other| other.node != ready.node);
         started
+    }
+
+    /// Starts a node whose work is an Execution of its own, on the node's `base`, or where there is none on what its own
+    /// Execution began on.
+    pub(crate) fn start_child(&mut self, mut request: ChildRequest, base: Option<String>, now: Timestamp) {
+        let lease = self.status.extensions.lease.as_ref();
+        let runner = lease.map(|lease| lease.holder.clone()).unwrap_or_default();
+        let token = lease.map(|lease| lease.token);
+        let binding = Some(Arc::new(request.binding.clone()));
+        request.base = base.clone().or_else(|| self.status.start_commit().map(ToOwned::to_owned));
+        if !self.node(&request.node, NodeChange::Start { binding, basis: None, base, runner, token }, now) {
+            return;
+        }
+        // At once, in the same step: nothing of it runs here, so neither a slot nor the lease is kept for it.
+        let message = format!("waits for execution/{}, which is Pending", request.child.name);
+        self.block(&request.node, NodeReason::AwaitingEvent, message, now);
+        self.on.push(Dependency::Resource(request.child.clone()));
+        self.children.push(request);
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
-    ApprovedTarget, BindingTarget, Budget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason,
+    ApprovedTarget, BindingTarget, Budget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
     ResolvedBinding, ResourceKey, ReviewBinding,
 };
 use crate::plan::binding::Resolution;
@@ -143,8 +143,12 @@ pub(crate) enum ChildProgress {
     Refused(String),
     /// It is on its way; says its phase, and what it waits for.
     Ongoing(String),
-    /// It succeeded, and gives these outputs.
-    Succeeded(Result<JsonMap, String>),
+    /// It succeeded, and gives this to its node: outputs, and what all its nodes changed together.
+    Succeeded { outputs: JsonMap, result: Option<Box<NodeResult>> },
+    /// It succeeded, and what it gives cannot be used; says why.
+    Unusable(String),
+    /// It succeeded, and this runner cannot bring its results together now.
+    Unmerged,
     /// It ended otherwise; says how, and whether another attempt may help.
     Failed { message: String, retryable: bool },
 }

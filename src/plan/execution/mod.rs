@@ -60,9 +60,10 @@ pub(crate) fn plan_execution(
             }
         }
     } else {
-        // Decided in the one pass that finds no decision recorded. Later passes see `None`, so that a node that failed
-        // here is never replaced by an earlier result (Invariant 10).
-        let mut reuse = view.reuse.map(ReuseDecision::new);
+        // Decided in the one pass that finds no decision recorded, and for new instances in the one that finds their list. Other
+        // passes see `None`, so that a node that failed here is never replaced by an earlier result (Invariant 10).
+        let decided = context.draft.status.extensions.reuse.clone();
+        let mut reuse = view.reuse.map(|past| ReuseDecision::new(past, decided.as_ref()));
         repeat::begin(&mut context);
         for &ix in compiled.topology.order() {
             // Before the node is planned: what is reused must never have been offered to the scheduler.

@@ -22,11 +22,15 @@ use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
 pub(super) struct ReuseDecision<'a> {
     past: ReuseSource<'a>,
     verdicts: BTreeMap<NodeId, String>,
+    /// Whether it was decided before, and a list became known since.
+    again: bool,
 }
 
 impl<'a> ReuseDecision<'a> {
-    pub(super) fn new(past: ReuseSource<'a>) -> Self {
-        Self { past, verdicts: BTreeMap::new() }
+    /// `decided` is what was decided before a list became known: its instances are new, and what comes after them may follow them.
+    pub(super) fn new(past: ReuseSource<'a>, decided: Option<&Reuse>) -> Self {
+        let verdicts = decided.map(|decided| decided.nodes.clone()).unwrap_or_default();
+        Self { past, verdicts, again: decided.is_some() }
     }
 
     /// Takes a node over if that may be, and keeps why not. What comes before it has been planned.
@@ -34,6 +38,13 @@ impl<'a> ReuseDecision<'a> {
         let Some(node) = context.node(ix).filter(|node| node.kind != NodeKind::Group) else { return };
         // An earlier Execution that is gone is no error: everything runs anew, and `close` records why.
         let Ok(status) = self.past.status else { return };
+        // Only what nobody has touched: a node that ran here, or is to run again, is never replaced (Invariant 10).
+        let untouched = context.state(&node.id).is_some_and(|state| {
+            state.phase == NodePhase::Pending && state.attempt == 0 && state.extensions.reset_at.is_none()
+        });
+        if self.again && !untouched {
+            return;
+        }
         let verdict = match reusable_state(context, ix, node, self.past.from, status) {
             Ok(state) => {
                 let attempt =
@@ -126,8 +137,7 @@ fn reusable_state(
         return Err(format!("its output `{name}` is no longer kept in {from}"));
     }
     // The capability may ask for more of its outputs today than it did then.
-    let commit =
-        |status: &ExecutionStatus| status.extensions.pinned.as_ref().map(|pinned| pinned.commit.clone());
+    let commit = |status: &ExecutionStatus| status.start_commit().map(ToOwned::to_owned);
     if state.extensions.result.is_some() && commit(past) != commit(status) {
         // Its files would bring those of the older commit back without any conflict.
         return Err("its files were made on another commit".to_owned());

@@ -114,7 +114,11 @@ fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
         let decided = decided.map(|result| result.commit.as_str());
         result.into_iter().chain(node.base.as_deref()).chain(decided)
     });
-    commits.collect()
+    // What it starts from, once it can start: until then the owner's reference keeps it, and where it is the pinned commit the
+    // desired branch does.
+    let extensions = &status.extensions;
+    let start = extensions.base.as_deref().filter(|_| extensions.pinned.is_some());
+    commits.chain(start).collect()
 }
 
 #[cfg(test)]

@@ -132,7 +132,9 @@ impl<'a> LocalRun<'a> {
         report.evidence.exit_code = status.code();
         self.heed(folder, status, report)?;
         if !status.success() {
-            return Err(failed_on(folder.path(), log, how_it_ended(status)));
+            let why = line.why_not_run(status.code(), &place.directory);
+            let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+            return Err(failed_on(folder.path(), log, format!("{}{why}", how_it_ended(status))));
         }
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,

@@ -42,6 +42,8 @@ pub(in crate::provider) enum OutputError {
     OpenBlock { line: usize },
     #[error("output file, line {line}: not a JSON object: {problem}")]
     BadJson { line: usize, problem: String },
+    #[error("output file, line {line}: what follows `:=` is not JSON: {problem}")]
+    NotJson { line: usize, problem: String },
     #[error(
         "`{name}` is not an output name: it must start with a letter or `_` and contain only letters, digits, `_` and `-`"
     )]
@@ -140,6 +142,9 @@ fn parse_lines(text: &str) -> Result<JsonMap, OutputError> {
         let separator = if is_block { "<<" } else { "=" };
         let (name, rest) = content.split_once(separator).ok_or(OutputError::NotAPair { line })?;
         let name = name.trim();
+        // As with `-p` and `complete`: `NAME=TEXT` stays what was written, and a list is asked for.
+        let typed = if is_block { None } else { name.strip_suffix(':') };
+        let name = typed.map_or(name, str::trim_end);
         if !is_name(name) {
             return Err(OutputError::BadName { line, separator });
         }
@@ -157,12 +162,26 @@ fn parse_lines(text: &str) -> Result<JsonMap, OutputError> {
                     None => return Err(OutputError::OpenBlock { line }),
                 }
             }
+        } else if typed.is_some() {
+            outputs.insert(name.to_owned(), json_value(rest, line)?);
+            continue;
         } else {
             rest.to_owned()
         };
         outputs.insert(name.to_owned(), Value::String(value));
     }
     Ok(outputs)
+}
+
+/// The value of `NAME:=JSON`, checked like a file of JSON: one that is ambiguous would be another value elsewhere.
+fn json_value(text: &str, line: usize) -> Result<Value, OutputError> {
+    let bad = |problem: String| OutputError::NotJson { line, problem };
+    let json::CheckedJson { value, faults } = json::check(text, json::DEPTH)
+        .map_err(|error| bad(format!("syntax error at column {}", error.column())))?;
+    match faults.first() {
+        Some((fault, _)) => Err(bad(fault.to_string())),
+        None => Ok(value),
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -221,6 +240,13 @@ mod tests {
 
     fn check_err(bytes: &[u8], expected: &str) {
         assert_eq!(parse(bytes).unwrap_err().to_string(), format!("output file, {expected}"));
+    }
+
+    #[test]
+    fn json_is_asked_for() {
+        check_ok("names:=[\"a\", 2]\nn := 7\nt=7\n", &json!({"names": ["a", 2], "n": 7, "t": "7"}));
+        check_err(b"a=1\nb:=[1,\n", "line 2: what follows `:=` is not JSON: syntax error at column 3");
+        assert!(parse(b"a:={\"x\": 1, \"x\": 2}").unwrap_err().to_string().contains("line 1"));
     }
 
     #[test]

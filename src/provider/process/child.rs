@@ -405,6 +405,8 @@ pub(super) fn name_interpreter(path: &Path, error: io::Error) -> io::Error {
             "its first line ends as on Windows, so the system looks for an interpreter `{name}\\r`; save the file with LF \
              line ends"
         ),
+        // It is there, so that something else is not.
+        None if Path::new(name).exists() => return error,
         None => format!("its interpreter `{name}`, which its first line names, is not there"),
     };
     io::Error::new(io::ErrorKind::NotFound, why)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::child::{ChildCommand, ProcessInput, RunError};
+use super::child::{ChildCommand, ProcessInput, RunError, name_interpreter};
 use crate::run::AttemptOutcome;
 
 /// Where programs are searched for when there is no `PATH`.
@@ -74,6 +74,26 @@ impl<'a> CommandLine<'a> {
         })
     }
 
+    /// Why a shell line may have ended with the code by which shells say that they did not find or could not start a program:
+    /// what is the matter with the file that it begins with. The shell's own words name the file alone, and where its
+    /// interpreter is what is missing they are plainly wrong.
+    pub(in crate::provider) fn why_not_run(&self, code: Option<i32>, directory: &Path) -> Option<String> {
+        let first = self.command.split_whitespace().next().filter(|word| self.shell && word.contains('/'))?;
+        let path = directory.join(first);
+        let said = |error: io::Error| Some(format!("`{first}`: {}", explain(first, &error)));
+        match (code, path.metadata()) {
+            (Some(126 | 127), Err(error)) if error.kind() == io::ErrorKind::NotFound => said(error),
+            (Some(126), Ok(metadata)) if !is_executable(&metadata) => {
+                said(io::ErrorKind::PermissionDenied.into())
+            }
+            (Some(126 | 127), Ok(_)) => {
+                let error = name_interpreter(&path, io::ErrorKind::NotFound.into());
+                error.get_ref().is_some().then(|| format!("`{first}`: {error}"))
+            }
+            _ => None,
+        }
+    }
+
     /// Says which command could not be started.
     pub(in crate::provider) fn start_error(&self, error: RunError) -> StartError {
         let (is_machine_fault, begun) = match &error {
@@ -131,7 +151,11 @@ fn explain(command: &str, source: &io::Error) -> String {
         return why.to_string();
     }
     match source.kind() {
-        io::ErrorKind::NotFound if command.contains('/') => "there is no such file".to_owned(),
+        io::ErrorKind::NotFound if command.starts_with('/') => "there is no such file".to_owned(),
+        // The author sees it in the working tree, and the task works on a commit.
+        io::ErrorKind::NotFound if command.contains('/') => {
+            "there is no such file; a task sees only files that are committed".to_owned()
+        }
         io::ErrorKind::NotFound => "there is no such program on the PATH".to_owned(),
         io::ErrorKind::PermissionDenied => "the file is not executable".to_owned(),
         _ => source.to_string(),
@@ -184,7 +208,11 @@ mod tests {
             message("no-such-thing", "/usr/bin", folder),
             "cannot start `no-such-thing`: there is no such program on the PATH"
         );
-        assert_eq!(message("./nothing", "", folder), "cannot start `./nothing`: there is no such file");
+        assert_eq!(
+            message("./nothing", "", folder),
+            "cannot start `./nothing`: there is no such file; a task sees only files that are committed"
+        );
+        assert_eq!(message("/nothing", "", folder), "cannot start `/nothing`: there is no such file");
         assert_eq!(message("./plain", "", folder), "cannot start `./plain`: the file is not executable");
     }
 
@@ -212,7 +240,7 @@ mod tests {
             let path = folder.path().join("script");
             std::fs::write(&path, first).unwrap();
             let line = CommandLine { command: "./script", args: &[], shell: false };
-            let error = super::super::child::name_interpreter(&path, io::ErrorKind::NotFound.into());
+            let error = name_interpreter(&path, io::ErrorKind::NotFound.into());
             line.start_error(RunError::Program(error)).to_string()
         };
         assert_eq!(
@@ -224,7 +252,32 @@ mod tests {
             said("#! /opt/none/python3 -u\n"),
             "cannot start `./script`: its interpreter `/opt/none/python3`, which its first line names, is not there"
         );
-        assert_eq!(said("\u{7f}ELF"), "cannot start `./script`: there is no such file");
+        assert!(said("\u{7f}ELF").starts_with("cannot start `./script`: there is no such file"));
+    }
+
+    #[test]
+    fn a_shell_line_that_cannot_run_its_file_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = |command: &str, code| {
+            let line = CommandLine { command, args: &[], shell: true };
+            line.why_not_run(Some(code), folder.path())
+        };
+        let script = |name: &str, text: &str, mode: u32| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let missing = "`./gone.sh`: there is no such file; a task sees only files that are committed";
+        assert_eq!(why("./gone.sh --fast", 127).as_deref(), Some(missing));
+        script("windows.sh", "#!/bin/sh\r\ntrue\r\n", 0o755);
+        assert!(why("./windows.sh", 127).unwrap().contains("line ends"));
+        script("plain.sh", "true\n", 0o644);
+        assert_eq!(why("./plain.sh", 126).as_deref(), Some("`./plain.sh`: the file is not executable"));
+        // What ran and failed, and what no file of the task is about.
+        script("whole.sh", "#!/bin/sh\nexit 127\n", 0o755);
+        for (command, code) in [("./gone.sh", 1), ("./plain.sh", 1), ("nothing-there", 127)] {
+            assert_eq!(why(command, code), None, "{command}");
+        }
     }
 
     #[test]

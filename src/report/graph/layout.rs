@@ -1,6 +1,8 @@
 //! Where nodes and edges of a picture go: layers from left to right by the longest way from a start, and an
 //! order within each layer that has few crossings (barycentre sweeps). Knows nothing of colours and shapes.
 
+use std::collections::BTreeMap;
+
 use super::{EdgeType, GraphView, NodeIx};
 
 /// How often the layers are ordered by their neighbours, forth and back.
@@ -35,6 +37,10 @@ pub(super) struct EdgePath {
     pub(super) through: Vec<GridCell>,
     /// What kind of edge it is.
     pub(super) kind: EdgeStyle,
+    /// Where it begins.
+    pub(super) from: NodeIx,
+    /// The group, where it leads to that from one of its children.
+    pub(super) group: Option<NodeIx>,
 }
 
 /// What an edge in a picture means.
@@ -59,19 +65,29 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
     }
     // Before the layers are ordered, because the bends of long edges take part in that.
     let chains: Vec<Vec<usize>> = links.iter().map(|&(from, to, _)| grid.chain(from, to, &layer)).collect();
-    grid.order();
+    grid.order(&units(view));
     let rows = grid.layers.iter().map(Vec::len).max().unwrap_or(0);
     let cells = grid.cells(rows);
     let cell = |vertex: usize| cells.get(vertex).copied().unwrap_or_default();
     let ways = chains
         .iter()
         .zip(&links)
-        .map(|(chain, &(_, _, kind))| EdgePath {
+        .map(|(chain, &(from, to, kind))| EdgePath {
+            from,
             through: chain.iter().map(|&vertex| cell(vertex)).collect(),
             kind,
+            group: (kind == EdgeStyle::Member).then_some(to),
         })
         .collect();
     Layout { cells: (0..view.nodes.len()).map(cell).collect(), ways, columns, rows }
+}
+
+/// For each node the outermost group that it belongs to, itself included: its members stay together in each layer, so that a frame
+/// fits around them.
+fn units(view: &GraphView) -> Vec<Option<usize>> {
+    let holders = view.outermost();
+    let own = |node: NodeIx| view.node(node).filter(|shown| !shown.children.is_empty()).map(|_| node);
+    holders.into_iter().enumerate().map(|(node, holder)| holder.or_else(|| own(node))).collect()
 }
 
 fn links(view: &GraphView) -> Vec<(NodeIx, NodeIx, EdgeStyle)> {
@@ -137,8 +153,13 @@ impl Grid {
         chain
     }
 
-    fn order(&mut self) {
+    fn order(&mut self, units: &[Option<usize>]) {
         let mut place = vec![0.0f64; self.before.len()];
+        // Also the first layer, and the only one of a plan without edges, which no sweep orders.
+        for layer in &mut self.layers {
+            let keyed = layer.iter().enumerate().map(|(i, &vertex)| (number(i), vertex)).collect();
+            *layer = together(keyed, units);
+        }
         settle(&self.layers, &mut place);
         // In both directions by turns: ordering by sources alone leaves the targets crossed.
         for sweep in 0..SWEEPS {
@@ -150,11 +171,8 @@ impl Grid {
                 let at = if forth { step } else { count - 1 - step };
                 let Some(layer) = self.layers.get_mut(at) else { continue };
                 let centre = |vertex: usize| centre(neighbours, &place, vertex);
-                let mut keyed: Vec<(f64, usize)> =
-                    layer.iter().map(|&vertex| (centre(vertex), vertex)).collect();
-                // A stable sort: among equals the order of the plan stays.
-                keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-                *layer = keyed.into_iter().map(|(_, vertex)| vertex).collect();
+                let keyed = layer.iter().map(|&vertex| (centre(vertex), vertex)).collect();
+                *layer = together(keyed, units);
                 settle(std::slice::from_ref(layer), &mut place);
             }
         }
@@ -172,6 +190,28 @@ impl Grid {
         }
         cells
     }
+}
+
+/// Vertices by their keys, those of one unit side by side, where their middle would be.
+fn together(mut keyed: Vec<(f64, usize)>, units: &[Option<usize>]) -> Vec<usize> {
+    let unit = |vertex: usize| units.get(vertex).copied().flatten();
+    let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for &(key, vertex) in &keyed {
+        if let Some(unit) = unit(vertex) {
+            let sum = sums.entry(unit).or_default();
+            *sum = (sum.0 + key, sum.1 + 1.0);
+        }
+    }
+    let middle = |(key, vertex): (f64, usize)| match unit(vertex) {
+        Some(unit) => (sums.get(&unit).map_or(key, |(sum, count)| sum / count), unit),
+        None => (key, usize::MAX),
+    };
+    // A stable sort: among equals the order of the plan stays.
+    keyed.sort_by(|a, b| {
+        let (one, two) = (middle(*a), middle(*b));
+        one.0.total_cmp(&two.0).then_with(|| one.1.cmp(&two.1)).then_with(|| a.0.total_cmp(&b.0))
+    });
+    keyed.into_iter().map(|(_, vertex)| vertex).collect()
 }
 
 /// Writes down the places of the vertices, measured from the middle of their layer.

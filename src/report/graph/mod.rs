@@ -3,6 +3,7 @@
 
 mod dot;
 pub(crate) mod failures;
+mod frames;
 mod layout;
 mod mermaid;
 mod rails;

@@ -1,7 +1,10 @@
 //! The graph as an SVG picture that needs no script, no font and no network.
 
+use strum::IntoEnumIterator as _;
+
+use super::frames::{Frame, folded, frames};
 use super::layout::{EdgeStyle, GridCell, Layout, arrange};
-use super::{GraphNodeView, GraphView, NodeKind, colours};
+use super::{GraphNodeView, GraphView, NodeIx, NodeKind, NodePhase, colours};
 use crate::report::text;
 
 const NODE_WIDTH: f64 = 180.0;
@@ -11,15 +14,37 @@ const ROW: f64 = 72.0;
 const MARGIN: f64 = 24.0;
 const TITLE: f64 = 36.0;
 const LABEL_CHARACTERS: usize = 24;
+/// The room between a frame and what is in it.
+const FRAME: f64 = 6.0;
+/// The line of the legend.
+const LEGEND: f64 = 26.0;
+const LEGEND_WIDTH: f64 = 480.0;
 
 // Only page and title change: nodes keep their light fill, on which their text is readable wherever they lie. Rules of a
 // style sheet go before attributes, which programs without media queries read.
 const DARK: &str = "@media (prefers-color-scheme: dark) {.page {fill: #0d1117} .title {fill: #e6edf3}}";
 
 pub(super) fn render(view: &GraphView) -> String {
+    let smaller = folded(view);
+    let view = smaller.as_ref().unwrap_or(view);
     let layout = arrange(view);
+    let frames = frames(view, &layout);
     let mut out = head(view, &layout);
+    // Below everything else, the outer ones first.
+    for frame in &frames {
+        let is_inner = frames.iter().any(|outer| outer.group != frame.group && outer.holds(frame));
+        out.push_str(&draw_frame(view, frame, is_inner));
+    }
+    let framed = |group: NodeIx| frames.iter().find(|frame| frame.group == group);
     for way in &layout.ways {
+        // What a frame shows needs no line.
+        if way.group.and_then(framed).is_some() {
+            continue;
+        }
+        let mut through = way.through.clone();
+        if let (Some(frame), Some(start)) = (framed(way.from), through.first_mut()) {
+            *start = frame.exit();
+        }
         let dashes = match way.kind {
             EdgeStyle::Hard => "",
             EdgeStyle::Soft => " stroke-dasharray=\"6 4\"",
@@ -28,21 +53,117 @@ pub(super) fn render(view: &GraphView) -> String {
         let arrow = if way.kind == EdgeStyle::Member { "" } else { " marker-end=\"url(#arrow)\"" };
         out.push_str(&format!(
             "  <path d=\"{}\" fill=\"none\" stroke=\"#64748b\" stroke-width=\"1.5\"{dashes}{arrow}/>\n",
-            path(&way.through)
+            path(&through)
         ));
     }
     // After the edges, so that nodes lie on top of them.
-    for (node, cell) in view.nodes.iter().zip(&layout.cells) {
-        out.push_str(&draw(node, *cell));
+    for (ix, (node, cell)) in view.nodes.iter().zip(&layout.cells).enumerate() {
+        if framed(ix).is_none() {
+            out.push_str(&draw(node, *cell));
+        }
     }
+    out.push_str(&legend(view, &layout, !frames.is_empty()));
     out.push_str("</svg>\n");
     out
 }
 
+/// The frame of a group, with its name above it.
+fn draw_frame(view: &GraphView, frame: &Frame, is_inner: bool) -> String {
+    let Some(group) = view.node(frame.group) else { return String::new() };
+    let (left, top) = corner(GridCell { column: frame.columns.0, row: frame.rows.0 });
+    let (right, bottom) = corner(GridCell { column: frame.columns.1, row: frame.rows.1 });
+    // Wider around wider frames, and never as wide as half of what lies between two rows.
+    let room = (FRAME + 3.0 * count(frame.inner)).min((ROW - NODE_HEIGHT) / 2.0 - 1.0);
+    let (x, y) = (left - room, top - room);
+    let (width, height) = (right - left + NODE_WIDTH + 2.0 * room, bottom - top + NODE_HEIGHT + 2.0 * room);
+    let (_, stroke) = colours(group.phase);
+    let name = match &group.name {
+        Some(name) => format!("{name} · {} · {}", group.id, group.caption()),
+        None => format!("{} · {}", group.id, group.caption()),
+    };
+    // An inner one stands to the right, as frames may begin in the same corner.
+    let (at, anchor) = if is_inner { (x + width - 8.0, "end") } else { (x + 8.0, "start") };
+    let label = escaped(&fitted(&name, 2 * LABEL_CHARACTERS));
+    format!(
+        "  <g><title>{}</title><rect class=\"frame\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"10\" \
+         fill=\"#94a3b8\" fill-opacity=\"0.12\" stroke=\"{stroke}\" stroke-dasharray=\"4 3\"/><text class=\"title\" \
+         x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\" font-size=\"11\" fill=\"#111827\">{label}</text></g>\n",
+        escaped(&group.id),
+        y - 3.0
+    )
+}
+
+/// What colours, shapes and lines mean, as far as the picture has them.
+fn legend(view: &GraphView, layout: &Layout, framed: bool) -> String {
+    let mut out = String::new();
+    let y = MARGIN + TITLE + count(layout.rows.saturating_sub(1)) * ROW + NODE_HEIGHT + MARGIN;
+    let mut x = MARGIN;
+    let mut entry = |mark: &dyn Fn(f64) -> String, word: &str| {
+        out.push_str(&format!(
+            "  {}<text class=\"title\" x=\"{}\" y=\"{}\" font-size=\"11\" fill=\"#111827\">{word}</text>\n",
+            mark(x),
+            x + 24.0,
+            y + 10.0
+        ));
+        // No font is measured here: seven units a letter are enough for all that browsers take.
+        x += 36.0 + 7.0 * count(word.chars().count());
+    };
+    let swatch = |phase: Option<NodePhase>, dashes: &'static str| {
+        let (fill, stroke) = colours(phase);
+        move |x: f64| {
+            format!(
+                "<rect x=\"{x}\" y=\"{y}\" width=\"18\" height=\"12\" rx=\"3\" fill=\"{fill}\" stroke=\"{stroke}\"{dashes}/>"
+            )
+        }
+    };
+    for phase in NodePhase::iter() {
+        if view.nodes.iter().any(|node| node.phase == Some(phase)) {
+            entry(&swatch(Some(phase), ""), phase.into());
+        }
+    }
+    let gate = |x: f64| {
+        let (right, middle) = (x + 18.0, y + 6.0);
+        format!(
+            "<polygon points=\"{},{y} {},{y} {right},{middle} {},{} {},{} {x},{middle}\" fill=\"none\" stroke=\"#64748b\"/>",
+            x + 5.0,
+            x + 13.0,
+            x + 13.0,
+            y + 12.0,
+            x + 5.0,
+            y + 12.0
+        )
+    };
+    if view.nodes.iter().any(|node| node.kind == NodeKind::Gate) {
+        entry(&gate, "Gate");
+    }
+    let outside = |x: f64| {
+        format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"18\" height=\"12\" rx=\"6\" fill=\"none\" stroke=\"#64748b\"/>"
+        )
+    };
+    if view.nodes.iter().any(|node| node.kind == NodeKind::External) {
+        entry(&outside, "External");
+    }
+    if framed || view.nodes.iter().any(|node| node.kind == NodeKind::Group) {
+        entry(&swatch(None, " stroke-dasharray=\"4 3\""), "Group");
+    }
+    let soft =
+        |x: f64| format!("<path d=\"M{x} {0} h18\" stroke=\"#64748b\" stroke-dasharray=\"6 4\"/>", y + 6.0);
+    if layout.ways.iter().any(|way| way.kind == EdgeStyle::Soft) {
+        entry(&soft, "waits for the end, not for success");
+    }
+    out
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
 fn head(view: &GraphView, layout: &Layout) -> String {
-    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     let width = 2.0 * MARGIN + (count(layout.columns) - 1.0).max(0.0) * COLUMN + NODE_WIDTH;
-    let height = 2.0 * MARGIN + TITLE + (count(layout.rows) - 1.0).max(0.0) * ROW + NODE_HEIGHT;
+    // As wide as a legend of a few words, also where the graph is narrow.
+    let width = width.max(LEGEND_WIDTH);
+    let height = 2.0 * MARGIN + TITLE + (count(layout.rows) - 1.0).max(0.0) * ROW + NODE_HEIGHT + LEGEND;
     // As an element of its own too, which screen readers read.
     let title = escaped(&view.title);
     format!(
@@ -172,6 +293,24 @@ mod tests {
         assert_eq!(picture.matches("<g>").count(), 6);
         assert_eq!(picture.matches("marker-end").count(), 5);
         assert!(picture.contains("Failed 3s") && picture.contains("Succeeded 12s, attempt 2"), "{picture}");
+    }
+
+    #[test]
+    fn a_legend_explains_what_the_picture_has_and_nothing_else() {
+        let picture = render(&samples::running());
+        for word in ["Succeeded", "Running", "Failed", "Gate", "Group", "waits for the end"] {
+            assert!(picture.contains(&format!(">{word}")), "{word}\n{picture}");
+        }
+        assert!(!picture.contains(">Skipped") && !picture.contains(">External"), "{picture}");
+        let plain = render(&samples::plain());
+        assert!(!plain.contains(">Succeeded") && plain.contains(">Gate"), "{plain}");
+    }
+
+    #[test]
+    fn a_frame_takes_the_place_of_the_lines_to_a_group() {
+        let picture = render(&samples::plain());
+        assert_eq!(picture.matches("class=\"frame\"").count(), 1);
+        assert!(!picture.contains("stroke-dasharray=\"2 4\""), "{picture}");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::report::text;
 /// How much of a node's last output is shown.
 const OUTPUT_WIDTH: usize = 60;
 
+/// From how many instances in one phase on they share a line.
+const FOLDED: usize = 4;
+
 /// What is under way.
 #[derive(Debug, Default)]
 pub(super) struct ProgressTree {
@@ -92,9 +95,10 @@ impl ProgressTree {
         let mut lines = Vec::new();
         for (key, branch) in &self.executions {
             lines.push(branch.head(key, now));
-            let last = branch.leaves.len().saturating_sub(1);
-            for (i, (node, leaf)) in branch.leaves.iter().enumerate() {
-                lines.push(leaf.line(node, i == last, now));
+            let shown = branch.shown();
+            let last = shown.len().saturating_sub(1);
+            for (i, (node, leaf)) in shown.into_iter().enumerate() {
+                lines.push(leaf.line(&node, i == last, now));
             }
         }
         let more = lines.len().saturating_sub(limit);
@@ -108,6 +112,36 @@ impl ProgressTree {
 }
 
 impl ExecutionBranch {
+    /// The lines to come: instances in one phase are one, which shows the oldest of them. Otherwise those of one repeated node
+    /// would push every other node off the screen.
+    fn shown(&self) -> Vec<(String, &NodeLeaf)> {
+        let unit = |node: &NodeId, leaf: &NodeLeaf| {
+            text::numbered(node.as_str()).map(|(name, _)| (name.to_owned(), leaf.phase.as_str()))
+        };
+        let mut units: BTreeMap<_, usize> = BTreeMap::new();
+        for unit in self.leaves.iter().filter_map(|(node, leaf)| unit(node, leaf)) {
+            *units.entry(unit).or_default() += 1;
+        }
+        let mut shown: Vec<(String, &NodeLeaf)> = Vec::new();
+        for (node, leaf) in &self.leaves {
+            let Some((unit, count)) = unit(node, leaf).and_then(|unit| units.get_key_value(&unit)) else {
+                shown.push((node.to_string(), leaf));
+                continue;
+            };
+            let name = format!("{} ×{count}", unit.0);
+            if *count < FOLDED {
+                shown.push((node.to_string(), leaf));
+            } else if let Some((_, known)) =
+                shown.iter_mut().find(|(shown, known)| *shown == name && known.phase == leaf.phase)
+            {
+                *known = if leaf.since < known.since { leaf } else { *known };
+            } else {
+                shown.push((name, leaf));
+            }
+        }
+        shown
+    }
+
     fn head(&self, key: &ResourceKey, now: Instant) -> String {
         let tone = Tone::of_phase(self.phase.as_str());
         let progress =
@@ -123,7 +157,7 @@ impl ExecutionBranch {
 }
 
 impl NodeLeaf {
-    fn line(&self, node: &NodeId, last: bool, now: Instant) -> String {
+    fn line(&self, node: &str, last: bool, now: Instant) -> String {
         let knee = if last { "└─" } else { "├─" };
         let tone = Tone::of_phase(self.phase.as_str());
         let attempt = if self.attempt > 1 { format!(" (attempt {})", self.attempt) } else { String::new() };
@@ -189,6 +223,23 @@ mod tests {
             ["● team/run  1/3  1m12s", "  ├─ ◍ b  Blocked 1m12s", "  └─ ● c  Running 1m12s  hi"]
         );
         assert_eq!(shown(&tree, start, 2), ["● team/run  1/3  0s", "… and 2 more"]);
+    }
+
+    #[test]
+    fn instances_in_one_phase_share_a_line() {
+        let start = Instant::now();
+        let mut tree = ProgressTree::default();
+        tree.note(&execution(ExecutionPhase::Running), start);
+        for index in 0..9 {
+            let began = start + Duration::from_secs(index);
+            tree.note(&node(&format!("load-{index}"), NodePhase::Pending, NodePhase::Running), began);
+        }
+        tree.note(&node("load-9", NodePhase::Pending, NodePhase::Blocked), start);
+        tree.note(&node("step-1", NodePhase::Pending, NodePhase::Running), start);
+        assert_eq!(
+            shown(&tree, start + Duration::from_secs(10), 10)[1..],
+            ["  ├─ ● load ×9  Running 10s", "  ├─ ◍ load-9  Blocked 10s", "  └─ ● step-1  Running 10s"]
+        );
     }
 
     #[test]

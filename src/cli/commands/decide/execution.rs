@@ -7,7 +7,7 @@ use crate::cli::decisions::{execution_of, key_of, record};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::selector;
 use crate::engine::Decision;
-use crate::model::{Kind, NodeId};
+use crate::model::{Kind, NodeId, ResourceKey};
 
 /// Cancel an execution, or every execution of a goal
 #[derive(Debug, Args)]
@@ -97,29 +97,56 @@ pub(crate) fn accept_pin(arguments: &AcceptPinArguments, context: &mut Context) 
     record(&Decision::AcceptPin { execution, comment: arguments.message.clone() }, context)
 }
 
-/// Start no further nodes of an execution; running ones continue
+/// Start no further nodes of an execution, or no further runs of a schedule; what runs continues
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec suspend sso-exec-001
+  planspec suspend schedule/nightly -m 'the warehouse is moved tonight'")]
 pub(crate) struct SuspendArguments {
-    /// The execution, as NAME or execution/NAME
-    execution: String,
+    /// The execution, as NAME or execution/NAME; or schedule/NAME
+    target: String,
     /// The reason, which is recorded
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
 }
 
-/// Resume a suspended execution
+/// Resume a suspended execution or schedule
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  planspec resume sso-exec-001
+  planspec resume schedule/nightly")]
 pub(crate) struct ResumeArguments {
-    /// The execution, as NAME or execution/NAME
-    execution: String,
+    /// The execution, as NAME or execution/NAME; or schedule/NAME
+    target: String,
 }
 
 pub(crate) fn suspend(arguments: &SuspendArguments, context: &mut Context) -> Result<Exit, CliError> {
-    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
-    record(&Decision::Suspend { execution, comment: arguments.message.clone() }, context)
+    let target = pausable(&arguments.target, context)?;
+    let comment = arguments.message.clone();
+    let decision = match target.kind {
+        Kind::Schedule => Decision::SuspendSchedule { schedule: target, comment },
+        _ => Decision::Suspend { execution: target, comment },
+    };
+    record(&decision, context)
 }
 
 pub(crate) fn resume(arguments: &ResumeArguments, context: &mut Context) -> Result<Exit, CliError> {
-    let execution = execution_of(&selector::execution(&arguments.execution)?, context)?;
-    record(&Decision::Resume { execution }, context)
+    let target = pausable(&arguments.target, context)?;
+    let decision = match target.kind {
+        Kind::Schedule => Decision::ResumeSchedule { schedule: target },
+        _ => Decision::Resume { execution: target },
+    };
+    record(&decision, context)
+}
+
+/// What can be suspended: an execution, which a name alone means, or a schedule.
+fn pausable(target: &str, context: &mut Context) -> Result<ResourceKey, CliError> {
+    let wanted = selector::one(target, Some(Kind::Execution))?;
+    if let Some(kind) = wanted.kind.filter(|kind| !matches!(kind, Kind::Execution | Kind::Schedule)) {
+        let error = CliError::usage(format!("a {} cannot be suspended", kind.singular()));
+        return Err(error.hint("name an execution, or schedule/NAME"));
+    }
+    key_of(&wanted, context)
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::nested_plan;
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
@@ -20,6 +21,7 @@ Examples:
   planspec graph sso-implementation-v2
   planspec graph execution/sso-exec-001
   planspec graph execution/sso-exec-001 --failed
+  planspec graph execution/parts-1 --open size
   planspec graph plan/sso-implementation-v2 --format svg > plan.svg")]
 pub(crate) struct GraphArguments {
     /// PLAN, EXECUTION, plan/NAME or execution/NAME
@@ -28,6 +30,9 @@ pub(crate) struct GraphArguments {
     /// Output format of the graph
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     format: GraphFormatArgument,
+    /// Draw the plan that does this node (`plan://`) instead; given again, a node of that one
+    #[arg(long, value_name = "NODE")]
+    open: Vec<String>,
     /// Of an execution, only what failed: why, the end of its log, and what did not run because of it
     #[arg(long, conflicts_with = "format")]
     failed: bool,
@@ -51,15 +56,14 @@ pub(crate) fn run(arguments: &GraphArguments, context: &mut Context) -> Result<E
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
-    let object = find(&inventory, &arguments.target, context)?;
-    let (plan, status) = match object.key.kind {
-        Kind::Plan => (plan_of(object.resource.as_ref(), &object.key, None)?.plan, None),
-        Kind::Execution => {
-            let graph = execution_graph(&workspace, &tips, &inventory, &object)?;
-            (graph.plan, graph.status)
-        }
-        other => return Err(CliError::usage(format!("a {} has no graph", other.singular()))),
-    };
+    let mut object = find(&inventory, &arguments.target, context)?;
+    let mut graph = graph_of(&workspace, &tips, &inventory, &object)?;
+    // Downwards, as often as somebody asks: a plan in a plan in a plan.
+    for node in &arguments.open {
+        object = nested_plan::open(&inventory, &object, &graph, node)?;
+        graph = graph_of(&workspace, &tips, &inventory, &object)?;
+    }
+    let ExecutionGraph { plan, status, .. } = graph;
     let title = format!("{}/{}", object.key.namespace, object.key.name);
     let view = GraphView::new(&title, &plan.graph, status.as_ref(), context.now()).map_err(|errors| {
         let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -80,6 +84,19 @@ pub(crate) fn run(arguments: &GraphArguments, context: &mut Context) -> Result<E
     };
     context.out.text(&view.render(format))?;
     Ok(Exit::Done)
+}
+
+fn graph_of(
+    workspace: &RepoContext,
+    tips: &SelectedCommits,
+    inventory: &Inventory<'_>,
+    object: &LiveObject,
+) -> Result<ExecutionGraph, CliError> {
+    match object.key.kind {
+        Kind::Plan => plan_of(object.resource.as_ref(), &object.key, None),
+        Kind::Execution => execution_graph(workspace, tips, inventory, object),
+        other => Err(CliError::usage(format!("a {} has no graph", other.singular()))),
+    }
 }
 
 /// A bare name is a plan or an execution, whichever there is.

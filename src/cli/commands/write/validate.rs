@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::cli::Context;
 use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::input::{self, InputFile};
+use crate::cli::desired::nested_plans::any_nested;
 use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::drive::registry_to_check;
 use crate::cli::error::{CliError, Exit};
@@ -124,7 +125,7 @@ fn check_files(
         references.retain(|found| texts.contains_key(&found.location.path));
     }
     diagnostics.extend(references);
-    let mut ungated = desired::required_gates::check(&resources, &config, read);
+    let mut ungated = desired::check_plans(&resources, &config, read);
     ungated.retain(|found| texts.contains_key(&found.location.path));
     diagnostics.extend(ungated);
     Ok(ValidationInput { diagnostics, resources: count, texts: CheckedTexts::Read(texts), config })
@@ -159,16 +160,18 @@ fn check_work_tree(
     let config = checked_config(manifest::read_config(read)?)?;
     let registry = registry_to_check(&config);
     let (survey, resources) = input::survey_work_tree(workspace, &root, &config, &registry, now)?;
-    let mut diagnostics = survey.unwrap_or_default().diagnostics;
+    let survey = survey.unwrap_or_default();
+    let nested = any_nested(survey.facts.iter().map(|(facts, _)| facts));
+    let mut diagnostics = survey.diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
     diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
     // Only for these is the whole of every resource needed, which a survey does not keep.
-    if arguments.base.is_some() || !config.gates.require.is_empty() {
+    if nested || arguments.base.is_some() || !config.gates.require.is_empty() {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
         let all = input::parse_all(&files, &config.limits).resources;
         let texts = texts_of(files);
         let read = |path: &str| texts.get(path).cloned();
-        diagnostics.extend(desired::required_gates::check(&all, &config, read));
+        diagnostics.extend(desired::check_plans(&all, &config, read));
         if let Some(base) = &arguments.base {
             diagnostics.extend(moves_since(base, workspace, &all, &config, read)?);
         }
@@ -190,9 +193,10 @@ fn check_commit(
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
     diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
-    if arguments.base.is_some() || !config.gates.require.is_empty() {
+    let nested = any_nested(facts.iter().map(|(facts, _)| facts));
+    if nested || arguments.base.is_some() || !config.gates.require.is_empty() {
         let all = desired::load(&workspace.repo, commit, &config)?.resources;
-        diagnostics.extend(desired::required_gates::check(&all, &config, read));
+        diagnostics.extend(desired::check_plans(&all, &config, read));
         if let Some(base) = &arguments.base {
             diagnostics.extend(moves_since(base, &workspace, &all, &config, read)?);
         }

@@ -1,0 +1,250 @@
+//! Groups in a picture: which of them get a frame around their children, and which are folded into one node because the whole
+//! would be too large to read.
+
+use std::collections::BTreeMap;
+
+use super::layout::{GridCell, Layout};
+use super::{GraphEdgeView, GraphNodeView, GraphView, NodeIx, NodeKind, NodePhase};
+
+/// The most nodes that a picture shows one by one. A hundred fill a screen at a size at which labels can be read.
+const MOST_DRAWN: usize = 100;
+
+/// The frame around a group and all that is in it, in cells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Frame {
+    /// The group.
+    pub(super) group: NodeIx,
+    /// The first and the last column.
+    pub(super) columns: (usize, usize),
+    /// The first and the last row.
+    pub(super) rows: (f64, f64),
+    /// How many frames lie within, one in the other.
+    pub(super) inner: usize,
+}
+
+/// The frames of a layout, outer ones first. A group gets one where nothing else lies between its children: a frame around
+/// somebody else's node would say what is not so, and dotted lines to the group say the same without it.
+pub(super) fn frames(view: &GraphView, layout: &Layout) -> Vec<Frame> {
+    // Inner groups first, since the room around a group depends on the frames within.
+    let groups: Vec<NodeIx> = view.order.iter().copied().filter(|group| view.is_group(*group)).collect();
+    let mut found: Vec<Frame> = groups.iter().filter_map(|&group| around(view, layout, group)).collect();
+    loop {
+        // A group with a frame has no place of its own; one that lost it is drawn, and may stand in the way of others.
+        let framed: Vec<NodeIx> = found.iter().map(|frame| frame.group).collect();
+        let is_clear = |frame: &Frame| {
+            let members = view.within(frame.group);
+            layout.cells.iter().enumerate().all(|(node, cell)| {
+                members.contains(&node) || framed.contains(&node) || !frame.touches(*cell)
+            })
+        };
+        let before = found.len();
+        found.retain(is_clear);
+        if found.len() == before {
+            break;
+        }
+    }
+    for at in 0..found.len() {
+        let Some(frame) = found.get(at) else { continue };
+        let members = view.within(frame.group);
+        let within = found.iter().filter(|inner| members.contains(&inner.group));
+        let inner = within.map(|inner| inner.inner + 1).max().unwrap_or(0);
+        if let Some(frame) = found.get_mut(at) {
+            frame.inner = inner;
+        }
+    }
+    found.reverse();
+    found
+}
+
+/// What holds everything in a group; none for one that holds nothing but groups without content.
+fn around(view: &GraphView, layout: &Layout, group: NodeIx) -> Option<Frame> {
+    let nodes = view.within(group).into_iter().filter(|node| !view.is_group(*node));
+    let cells: Vec<GridCell> = nodes.filter_map(|node| layout.cells.get(node).copied()).collect();
+    let first = cells.first()?;
+    let whole =
+        Frame { group, columns: (first.column, first.column), rows: (first.row, first.row), inner: 0 };
+    Some(cells.iter().fold(whole, |frame, cell| Frame {
+        columns: (frame.columns.0.min(cell.column), frame.columns.1.max(cell.column)),
+        rows: (frame.rows.0.min(cell.row), frame.rows.1.max(cell.row)),
+        ..frame
+    }))
+}
+
+impl Frame {
+    /// Whether a node there would lie on the frame or within it.
+    fn touches(&self, cell: GridCell) -> bool {
+        (self.columns.0..=self.columns.1).contains(&cell.column)
+            && cell.row > self.rows.0 - 1.0
+            && cell.row < self.rows.1 + 1.0
+    }
+
+    /// Whether another frame lies within this one.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        self.inner > other.inner
+            && self.columns.0 <= other.columns.0
+            && self.columns.1 >= other.columns.1
+            && self.rows.0 <= other.rows.0
+            && self.rows.1 >= other.rows.1
+    }
+
+    /// Where an edge from the group begins: at the middle of its right side.
+    pub(super) fn exit(&self) -> GridCell {
+        GridCell { column: self.columns.1, row: f64::midpoint(self.rows.0, self.rows.1) }
+    }
+}
+
+/// The picture with every outermost group as one node, where it would have too many nodes otherwise; what it counted is its
+/// caption. None where that saves nothing.
+pub(super) fn folded(view: &GraphView) -> Option<GraphView> {
+    if view.nodes.len() <= MOST_DRAWN {
+        return None;
+    }
+    let outer = view.outermost();
+    if outer.iter().all(Option::is_none) {
+        return None;
+    }
+    let shown_as = |node: NodeIx| outer.get(node).copied().flatten().unwrap_or(node);
+    let mut kept: BTreeMap<NodeIx, NodeIx> = BTreeMap::new();
+    let mut nodes = Vec::new();
+    for (ix, node) in view.nodes.iter().enumerate().filter(|(ix, _)| shown_as(*ix) == *ix) {
+        kept.insert(ix, nodes.len());
+        let mut node = node.clone();
+        if node.kind == NodeKind::Group {
+            node.detail =
+                summary(&view.within(ix).iter().filter_map(|&ix| view.node(ix)).collect::<Vec<_>>());
+            node.children.clear();
+        }
+        nodes.push(node);
+    }
+    let place = |node: NodeIx| kept.get(&shown_as(node)).copied();
+    let mut edges: Vec<GraphEdgeView> = Vec::new();
+    for edge in &view.edges {
+        let (Some(from), Some(to)) = (place(edge.from), place(edge.to)) else { continue };
+        // One line for all that lead from one group to the other.
+        if from != to && !edges.iter().any(|known| (known.from, known.to) == (from, to)) {
+            edges.push(GraphEdgeView { from, to, kind: edge.kind });
+        }
+    }
+    let mut order: Vec<NodeIx> = Vec::new();
+    // A group stands where the first of its children stood: what comes after one of those comes after it.
+    for ix in view.order.iter().filter_map(|&node| place(node)) {
+        if !order.contains(&ix) {
+            order.push(ix);
+        }
+    }
+    Some(GraphView { title: view.title.clone(), nodes, edges, order })
+}
+
+/// How many nodes there are, and how they ended: `12 nodes: 11 ✓ 1 ✘`.
+fn summary(nodes: &[&GraphNodeView]) -> String {
+    let leaves: Vec<&&GraphNodeView> = nodes.iter().filter(|node| node.kind != NodeKind::Group).collect();
+    let count = |phase| leaves.iter().filter(|node| node.phase == Some(phase)).count();
+    let words = [(NodePhase::Succeeded, "✓"), (NodePhase::Failed, "✘"), (NodePhase::Running, "running")];
+    let parts: Vec<String> = words
+        .iter()
+        .map(|(phase, sign)| (count(*phase), sign))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, sign)| format!("{count} {sign}"))
+        .collect();
+    let all = if leaves.len() == 1 { "1 node".to_owned() } else { format!("{} nodes", leaves.len()) };
+    if parts.is_empty() { all } else { format!("{all}: {}", parts.join(" ")) }
+}
+
+impl GraphView {
+    fn is_group(&self, node: NodeIx) -> bool {
+        self.node(node).is_some_and(|node| node.kind == NodeKind::Group)
+    }
+
+    /// Everything in a group, at any depth.
+    fn within(&self, group: NodeIx) -> Vec<NodeIx> {
+        let mut found: Vec<NodeIx> = Vec::new();
+        let mut next = vec![group];
+        while let Some(node) = next.pop() {
+            let children = self.node(node).map_or(&[][..], |node| node.children.as_slice());
+            // Once each, so that groups which hold each other end here too.
+            let new: Vec<NodeIx> =
+                children.iter().copied().filter(|child| *child != group && !found.contains(child)).collect();
+            found.extend(&new);
+            next.extend(new);
+        }
+        found
+    }
+
+    /// For each node the outermost group that holds it.
+    pub(super) fn outermost(&self) -> Vec<Option<NodeIx>> {
+        let mut outer: Vec<Option<NodeIx>> = vec![None; self.nodes.len()];
+        for group in (0..self.nodes.len()).filter(|node| self.is_group(*node)) {
+            let held = (0..self.nodes.len())
+                .any(|other| self.nodes.get(other).is_some_and(|node| node.children.contains(&group)));
+            if held {
+                continue;
+            }
+            for node in self.within(group) {
+                if let Some(slot) = outer.get_mut(node) {
+                    slot.get_or_insert(group);
+                }
+            }
+        }
+        outer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::layout::arrange;
+    use super::super::samples;
+    use super::*;
+
+    fn view(nodes: &[Value]) -> GraphView {
+        let graph = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+        GraphView::new("t", &graph, None, samples::now()).unwrap()
+    }
+
+    #[test]
+    fn a_group_has_a_frame_around_its_children_and_nothing_else() {
+        let view = samples::plain();
+        let found = frames(&view, &arrange(&view));
+        let ids: Vec<&str> = found.iter().map(|frame| view.nodes[frame.group].id.as_str()).collect();
+        assert_eq!(ids, ["all"]);
+        for (node, cell) in arrange(&view).cells.iter().enumerate() {
+            let frame = found[0];
+            let inside = (frame.columns.0..=frame.columns.1).contains(&cell.column)
+                && (frame.rows.0..=frame.rows.1).contains(&cell.row);
+            assert_eq!(inside, ["backend", "frontend"].contains(&view.nodes[node].id.as_str()));
+        }
+    }
+
+    #[test]
+    fn groups_in_groups_have_frames_in_frames() {
+        let view = view(&[
+            json!({ "id": "a", "kind": "Task" }),
+            json!({ "id": "b", "kind": "Task" }),
+            json!({ "id": "inner", "kind": "Group", "children": ["a"] }),
+            json!({ "id": "outer", "kind": "Group", "children": ["inner", "b"] }),
+        ]);
+        let found = frames(&view, &arrange(&view));
+        let shown: Vec<(&str, usize)> =
+            found.iter().map(|frame| (view.nodes[frame.group].id.as_str(), frame.inner)).collect();
+        assert_eq!(shown, [("outer", 1), ("inner", 0)]);
+    }
+
+    #[test]
+    fn a_large_plan_is_folded_by_its_groups_and_a_small_one_is_not() {
+        assert!(folded(&samples::plain()).is_none());
+        let mut nodes: Vec<Value> =
+            (0..120).map(|ix| json!({ "id": format!("n{ix}"), "kind": "Task" })).collect();
+        for (group, range) in [("first", 0..60), ("second", 60..120)] {
+            let children: Vec<String> = range.map(|ix| format!("n{ix}")).collect();
+            nodes.push(json!({ "id": group, "kind": "Group", "children": children }));
+        }
+        nodes[60]["dependsOn"] = json!(["n0"]);
+        let folded = folded(&view(&nodes)).unwrap();
+        let shown: Vec<(&str, &str)> =
+            folded.nodes.iter().map(|node| (node.id.as_str(), node.detail.as_str())).collect();
+        assert_eq!(shown, [("first", "60 nodes"), ("second", "60 nodes")]);
+        assert_eq!(folded.edges.len(), 1);
+        assert_eq!((folded.edges[0].from, folded.edges[0].to), (0, 1));
+    }
+}
