@@ -62,7 +62,7 @@ impl Workspaces {
         let reference = results_ref(&compiled.key);
         let commit = match self.combine(&compiled.key, start, &results, &reference)? {
             NodeBase::Pinned => return Ok(Ok(None)),
-            NodeBase::Conflict(why) => return Ok(Err(why)),
+            NodeBase::Conflict(conflict) => return Ok(Err(conflict.message)),
             NodeBase::Commit(commit) => parse_commit(&commit)?,
         };
         let base = parse_commit(start)?;
