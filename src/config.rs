@@ -14,7 +14,7 @@ pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Budget, Duration, JsonMap};
+use crate::model::{Duration, JsonMap, WorkBudget};
 
 /// The name of the configuration file, at the root of the desired tree.
 pub const CONFIG_FILE: &str = ".planspec.yaml";
@@ -48,7 +48,7 @@ pub struct Config {
     pub artifacts: ArtifactConfig,
     /// What all nodes of an Execution may use up that has no budget of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Budget>,
+    pub budget: Option<WorkBudget>,
     /// Gates.
     pub gates: GateConfig,
     /// People: a name with a login, email addresses and teams.

@@ -19,8 +19,8 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovedTarget, BindingTarget, Budget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
-    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec,
+    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
+    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::{Capability, check_outputs};
@@ -189,7 +189,7 @@ impl PlanLookup for SnapshotLookup<'_> {
         }
     }
 
-    fn budget(&self) -> Option<Budget> {
+    fn budget(&self) -> Option<WorkBudget> {
         self.snapshot.config.budget.clone()
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
 use super::NodeStatuses;
-use super::node_work::{Budget, Usage};
+use super::node_work::{Usage, WorkBudget};
 use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, Reference, ResourceKey};
 
 /// The spec of an Execution.
@@ -36,7 +36,7 @@ pub struct ExecutionSpec {
     pub context: Vec<ContextItem>,
     /// What all of its nodes may use up before a person is asked; that of the configuration when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Budget>,
+    pub budget: Option<WorkBudget>,
 }
 
 /// The phase of an Execution.

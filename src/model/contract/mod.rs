@@ -41,8 +41,13 @@ pub use node::{
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub use node_work::{
+<<<<<<< ours
     Budget, BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision,
     NodeResult, QuestionAnswer, StoredFiles, Usage, WorkProposal,
+=======
+    BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision, NodeResult,
+    QuestionAnswer, StoredFiles, Usage, WorkBudget,
+>>>>>>> theirs
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -118,7 +118,7 @@ impl Usage {
 /// How much work may use up before a person is asked whether it may go on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Budget {
+pub struct WorkBudget {
     /// How many tokens of a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
@@ -130,7 +130,7 @@ pub struct Budget {
     pub turns: Option<u64>,
 }
 
-impl Budget {
+impl WorkBudget {
     /// What is used up of it, in words; none while there is something left. It counts from what was used up when somebody last
     /// let the work go on.
     #[must_use]
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_when_all_of_it_is_used_and_counts_on_from_a_grant() {
-        let budget: Budget = serde_json::from_str(r#"{"tokens": 1000, "cost": 0.5}"#).unwrap();
+        let budget: WorkBudget = serde_json::from_str(r#"{"tokens": 1000, "cost": 0.5}"#).unwrap();
         let used = |tokens, cost| Usage { tokens: Some(tokens), cost: Some(cost), turns: Some(99) };
         let none = Usage::default();
         assert_eq!(budget.spent(used(999, 0.49), none), None);

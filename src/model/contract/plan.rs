@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    AcceptanceCriterion, BindingTarget, Budget, CapabilityParameter, Condition, ContextItem, Digest,
-    Duration, ExternalRef, ForEach, JsonMap, Kind, Matrix, Name, NodeId, NodeReason, Reference, ResourceKey,
-    StringMap,
+    AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
+    ExternalRef, ForEach, JsonMap, Kind, Matrix, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
+    WorkBudget,
 };
 
 /// The spec of a Plan.
@@ -140,7 +140,7 @@ pub struct Node {
     pub timeout: Option<Duration>,
     /// Task: what all of its attempts may use up before a person is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Budget>,
+    pub budget: Option<WorkBudget>,
     /// A CEL condition; the node is skipped when it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,

@@ -7,8 +7,13 @@ use jiff::Timestamp;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
+<<<<<<< ours
     ApprovedTarget, BindingTarget, Budget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
     ResolvedBinding, ResourceKey, ReviewBinding,
+=======
+    ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, ResolvedBinding,
+    ResourceKey, ReviewBinding, WorkBudget,
+>>>>>>> theirs
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -60,7 +65,7 @@ pub(crate) trait PlanLookup {
         Vec::new()
     }
     /// What the configuration lets an Execution use up that has no budget of its own.
-    fn budget(&self) -> Option<Budget> {
+    fn budget(&self) -> Option<WorkBudget> {
         None
     }
     /// The declared capabilities of a task.
