@@ -12,7 +12,7 @@ pub use environment::{Ci, Environment, GitIdentity};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Duration, JsonMap};
+use crate::model::{Duration, JsonMap, WorkBudget};
 
 /// The name of the configuration file, at the root of the desired tree.
 pub const CONFIG_FILE: &str = ".planspec.yaml";
@@ -44,6 +44,9 @@ pub struct Config {
     pub limits: Limits,
     /// Where artifacts and logs are kept.
     pub artifacts: ArtifactConfig,
+    /// What all nodes of an Execution may use up that has no budget of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<WorkBudget>,
     /// Gates.
     pub gates: GateConfig,
     /// People: a name with a login, email addresses and teams.
@@ -67,6 +70,7 @@ impl Default for Config {
             retention: Duration::from_secs(30 * 24 * 3600),
             limits: Limits::default(),
             artifacts: ArtifactConfig::default(),
+            budget: None,
             gates: GateConfig::default(),
             identities: BTreeMap::new(),
             trust: TrustConfig::default(),

@@ -30,5 +30,6 @@ pub use repository::{Repo, Signature, SigningKey};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{
-    ChangedPaths, FileChange, JudgedCommit, NewCommit, ObjectCache, Quarantine, ResultMerge, WorkingCopy,
+    ChangedPaths, CommittedWork, FileChange, JudgedCommit, NewCommit, ObjectCache, Quarantine, ResultMerge,
+    WorkingCopy,
 };

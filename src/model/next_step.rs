@@ -57,7 +57,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
                 None => vec![Do::Explain],
             },
             // The answer first, as it lets the attempt continue; the others end it.
-            NodeReason::InputRequired => vec![Do::Answer, Do::Complete, Do::Fail],
+            NodeReason::InputRequired | NodeReason::BudgetSpent => vec![Do::Answer, Do::Complete, Do::Fail],
             // Both ask whether the work was done, which only a person can find out.
             reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.

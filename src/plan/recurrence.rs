@@ -59,6 +59,7 @@ pub(crate) fn scheduled_spec(schedule: &ScheduleSpec, plan: Reference) -> Execut
         runtime_ref: None,
         parameters: schedule.parameters.clone(),
         context: Vec::new(),
+        budget: None,
     }
 }
 

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::Evidence;
 use crate::model::{
-    Artifact, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId, NodePhase,
-    NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse, Usage,
+    Artifact, BudgetGrant, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId,
+    NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse,
+    Usage,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -178,6 +179,8 @@ pub(crate) enum NodeChange {
     Decide(Box<NodeDecision>),
     /// Somebody answers what its provider asks.
     Answer(QuestionAnswer),
+    /// Somebody lets it go on although its budget is spent.
+    Grant(Box<BudgetGrant>),
     /// It is not needed, or cannot be.
     Skip {
         /// Why, for programs.
@@ -219,6 +222,7 @@ impl NodeChange {
             Self::Block { .. } => "block",
             Self::Decide(_) => "decide about",
             Self::Answer(_) => "answer",
+            Self::Grant(_) => "grant more to",
             Self::Skip { .. } => "skip",
             Self::Cancel { .. } => "cancel",
             Self::Sum { .. } => "sum",

@@ -176,7 +176,9 @@ fn decision(by: &str, old: &NodeStatus, new: &NodeStatus) -> Option<(NodeChange,
     let ended = new.completion_time;
     match (new.phase, extensions.reason) {
         (NodePhase::Succeeded, reason @ Some(NodeReason::CompletedByPerson)) if says("completed") => {
-            let (outputs, evidence) = (new.outputs.clone(), Evidence::default());
+            // With the commits that a person handed in.
+            let result = new.extensions.result.as_deref().cloned();
+            let (outputs, evidence) = (new.outputs.clone(), Evidence { result, ..Evidence::default() });
             Some((NodeChange::Succeed { reason, message, outputs, evidence }, ended?))
         }
         (NodePhase::Failed, Some(reason @ NodeReason::CompletedByPerson)) if says("failed") => {
@@ -187,6 +189,11 @@ fn decision(by: &str, old: &NodeStatus, new: &NodeStatus) -> Option<(NodeChange,
         }
         (NodePhase::Pending, _) if says("retried") => {
             Some((NodeChange::Reset { message }, extensions.reset_at?))
+        }
+        (NodePhase::Blocked, Some(NodeReason::BudgetSpent)) => {
+            let granted = extensions.granted.as_ref().filter(|granted| granted.by == by)?;
+            let is_new = old.extensions.granted.as_ref() != Some(granted);
+            is_new.then(|| (NodeChange::Grant(granted.clone()), granted.at))
         }
         (NodePhase::Blocked, _) => match (&extensions.decided, &extensions.answer) {
             (Some(decided), _) if old.extensions.decided.is_none() => {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
-    ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase, NodeReason,
-    NodeStatus, PIN_MISMATCH, Reuse, Usage,
+    BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
+    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Usage,
 };
 
 /// A change that does not fit the status.
@@ -263,11 +263,10 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     match change {
         NodeChange::Start { binding, basis, base, runner, token } => {
             start(node, at);
-            let begun = &mut node.extensions;
-            begun.binding.clone_from(binding);
-            begun.basis.clone_from(basis);
-            begun.base.clone_from(base);
-            (begun.runner, begun.token) = (Some(runner.clone()), *token);
+            let (binding, basis, base) = (binding.clone(), basis.clone(), base.clone());
+            let (begun, runner) = (&mut node.extensions, Some(runner.clone()));
+            (begun.binding, begun.basis, begun.base) = (binding, basis, base);
+            (begun.runner, begun.token) = (runner, *token);
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
@@ -311,6 +310,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, node.extensions.reason, &message);
             node.extensions.answer = Some(answer.clone());
         }
+        NodeChange::Grant(granted) => grant(node, granted),
         NodeChange::Skip { reason, message } | NodeChange::Cancel { reason, message } => {
             say(node, Some(*reason), message);
             node.extensions.retry_at = None;
@@ -337,6 +337,12 @@ fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
     node.extensions.discarded = there.discarded;
 }
 
+/// What was used up counts anew from here.
+fn grant(node: &mut NodeStatus, granted: &BudgetGrant) {
+    node.message = format!("granted by {}; the next reconcile continues", granted.by);
+    node.extensions.granted = Some(Box::new(granted.clone()));
+}
+
 /// Keeps what a person decided until the remote work is cancelled.
 fn decide(node: &mut NodeStatus, decided: &NodeDecision) {
     node.message = format!("{}; its remote work is cancelled first", decided.message);
@@ -351,6 +357,7 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
         reset_at: Some(at),
         instance_attempts: node.extensions.instance_attempts,
         usage: node.extensions.usage,
+        granted: node.extensions.granted.take(),
         ..NodeExtensions::default()
     };
     let attempt = node.attempt;
@@ -371,6 +378,7 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
         usage: node.extensions.usage,
+        granted: node.extensions.granted.take(),
         onto: std::mem::take(&mut node.extensions.onto),
         reruns: node.extensions.reruns,
         ..NodeExtensions::default()

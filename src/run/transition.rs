@@ -32,7 +32,7 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
         (Running | Blocked, NodeChange::Retry { .. }) => Pending,
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
         (Blocked, NodeChange::Decide(_)) => Blocked,
-        (Blocked, NodeChange::Answer(_)) => Blocked,
+        (Blocked, NodeChange::Answer(_) | NodeChange::Grant(_)) => Blocked,
         (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
         (Pending | Running | Blocked, NodeChange::Cancel { .. }) => Cancelled,
         _ => return Err(IllegalTransition { from, change: change.name() }),
@@ -43,7 +43,7 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeDecision, NodeReason, QuestionAnswer};
+    use crate::model::{BudgetGrant, NodeDecision, NodeReason, QuestionAnswer, Usage};
     use crate::run::Evidence;
 
     fn changes() -> Vec<NodeChange> {
@@ -78,6 +78,13 @@ mod tests {
                 at: jiff::Timestamp::UNIX_EPOCH,
                 text: "t".into(),
             }),
+            NodeChange::Grant(Box::new(BudgetGrant {
+                by: "r".into(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                text: "t".into(),
+                node: Usage::default(),
+                execution: Usage::default(),
+            })),
             NodeChange::Skip { reason, message: message.clone() },
             NodeChange::Cancel { reason, message },
         ]
@@ -106,6 +113,7 @@ mod tests {
                     | NodeChange::Skip { .. }
                     | NodeChange::Decide(_)
                     | NodeChange::Answer(_)
+                    | NodeChange::Grant(_)
             );
             assert_eq!(next_phase(NodePhase::Running, &change).is_err(), refused, "{}", change.name());
         }

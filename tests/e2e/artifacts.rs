@@ -76,6 +76,20 @@ fn artifacts_and_long_logs_reach_the_next_task_and_every_clone() {
 }
 
 #[test]
+fn the_logs_of_earlier_attempts_travel_as_well() {
+    let script = "seq 1000 3000; echo attempt $PLANSPEC_ATTEMPT; test $PLANSPEC_ATTEMPT = 2";
+    let graph = Graph::new("files").task_with("build", &[], script, &json!({ "retries": 1 }));
+    let (stage, bare, clone) = with_remote(FAST, &graph);
+    stage.reconcile_in(&clone, &[]).succeeds();
+    let other = another_machine(&stage, &bare, "other");
+    for attempt in ["1", "2"] {
+        let arguments = ["logs", "files/build", "-n", "team", "--attempt", attempt];
+        let log = said(&stage, &other, &arguments);
+        assert!(log.starts_with("1000\n") && log.ends_with(&format!("attempt {attempt}\n")), "{}", log.len());
+    }
+}
+
+#[test]
 fn what_does_not_fit_or_holds_a_secret_stays_and_is_named() {
     let leaves = "cd $PLANSPEC_ARTIFACTS && echo fine > a && seq 1000 > big && printf 'ghp_%036d\\n' 7 > token \
                   && for n in 1 2 3; do seq 180 > part$n; done && ln -s /etc/passwd link";

@@ -334,6 +334,9 @@ fn two_agents_work_side_by_side_a_third_reconciles_them_and_a_person_lets_it_lan
     assert_eq!(environment.git_output(&["rev-list", "--count", &format!("{work}^^@"), "^main"]), "2");
     assert_eq!(environment.git_output(&["ls-tree", "main", "shop/discount.sh"]), "", "nobody has agreed yet");
 
+    let dashboard = environment.git_output(&["show", "planspec/status:README.md"]);
+    assert!(dashboard.contains("; used 9200 tokens, 8 turns, cost 0.14"), "{dashboard}");
+
     environment.planspec(&["approve", "discount-review", "-n", "shop"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
     let done = execution_in(&environment, "discount-1", "shop");

@@ -75,3 +75,52 @@ fn the_examples_of_a_result_file_in_the_documentation_are_what_is_read() {
     assert_eq!(node.extensions.reason, Some(NodeReason::InputRequired), "{node:#?}");
     assert_eq!(node.extensions.usage, serde_json::from_value(example["usage"].clone()).unwrap());
 }
+
+#[test]
+fn a_node_whose_budget_is_spent_asks_before_it_goes_on_and_counts_on_from_the_answer() {
+    let script = r#"test $PLANSPEC_ATTEMPT = 4 && exit 0
+        echo '{"retryAfter": 1, "usage": {"tokens": 600}}' > "$PLANSPEC_RESULT"; exit 1"#;
+    let graph = Graph::new("one").editor("work", &[], script).field("budget", json!({ "tokens": 1000 }));
+    let stage = Stage::new(QUICK, &[("work.yaml", &manifests(&[&graph]))]);
+    stage.reconcile(&[]);
+    let node = stage.node("one", "work");
+    let asks = (node.phase, node.attempt, node.extensions.reason);
+    assert_eq!(asks, (NodePhase::Blocked, 2, Some(NodeReason::BudgetSpent)), "{node:#?}");
+    let asked = "it has used 1200 of 1000 tokens of its budget; may it go on for as much again? \
+                 (`planspec answer one/work -n team TEXT`)";
+    assert_eq!(node.message, asked);
+    let tip = stage.status_tip();
+    stage.reconcile(&[]);
+    assert_eq!(stage.status_tip(), tip, "it waits, and asks once");
+    stage.environment.planspec(&["answer", "one/work", "-n", "team", "yes"]).succeeds();
+    stage.environment.planspec(&["answer", "one/work", "-n", "team", "yes"]).exits(1);
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node("one", "work");
+    assert_eq!((node.phase, node.attempt), (NodePhase::Succeeded, 4), "{node:#?}");
+    assert_eq!(node.extensions.usage, used(1800, None));
+}
+
+#[test]
+fn the_budget_of_an_execution_holds_agents_back_and_nobody_else() {
+    let spends = r#"echo '{"usage": {"tokens": 70, "cost": 1.5}}' > "$PLANSPEC_RESULT""#;
+    let agent = |script: &str| json!({ "command": script, "shell": true, "stdin": "none" });
+    let graph = Graph::new("one")
+        .provided("first", &[], "agent://any", &agent(spends))
+        .provided("second", &["first"], "agent://any", &agent(spends))
+        .task("test", &["first"], "true");
+    let config = format!("{QUICK}budget: {{ cost: 1.0 }}\n");
+    let stage = Stage::new(&config, &[("work.yaml", &manifests(&[&graph]))]);
+    stage.reconcile(&[]);
+    let second = stage.node("one", "second");
+    let asks = (second.phase, second.attempt, second.extensions.reason);
+    assert_eq!(asks, (NodePhase::Blocked, 0, Some(NodeReason::BudgetSpent)), "{second:#?}");
+    assert!(second.message.starts_with("the execution has used 1.50 of 1.00 in cost"), "{}", second.message);
+    assert_eq!(stage.node("one", "test").phase, NodePhase::Succeeded);
+    stage.environment.planspec(&["answer", "one/second", "-n", "team", "go on"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("one", "second").phase, NodePhase::Succeeded);
+    let described =
+        stage.environment.planspec(&["describe", "execution/one", "-n", "team"]).succeeds().stdout;
+    let all = described.lines().find(|line| line.starts_with("  all"));
+    assert!(all.is_some_and(|all| all.contains("140") && all.contains("3.00")), "{described}");
+}

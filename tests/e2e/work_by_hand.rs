@@ -51,7 +51,7 @@ fn a_person_resolves_a_conflict_and_hands_the_merge_in() {
     std::fs::write(hand.join("numbers"), "left and right\n").unwrap();
     let one_side = commit(&stage, &hand, "Take both");
     refused(&one_side, "does not contain the work of `right`");
-    refused("no-such-branch", "no-such-branch");
+    complete("no-such-branch").exits(3);
     // The merge, with a file that no task may change either.
     let right = stage.node("diamond", "right").extensions.result.unwrap().commit.clone();
     stage.environment.git_in(&hand, &["reset", "--quiet", "--hard", &left]).succeeds();

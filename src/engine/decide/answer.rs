@@ -4,7 +4,7 @@ use super::target::DecisionTarget;
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::model::{NodeId, NodeReason, QuestionAnswer, ResourceKey};
+use crate::model::{BudgetGrant, NodeId, NodePhase, NodeReason, QuestionAnswer, ResourceKey};
 use crate::run::NodeChange;
 
 /// The longest answer, in bytes.
@@ -23,6 +23,9 @@ pub(super) fn answer(
         return refuse(format!("{key} has no node `{id}`"));
     };
     let extensions = &state.extensions;
+    if state.phase == NodePhase::Blocked && extensions.reason == Some(NodeReason::BudgetSpent) {
+        return grant(case, actor, id, text);
+    }
     if !(state.is_remote() && extensions.reason == Some(NodeReason::InputRequired)) {
         return refuse(format!("node `{id}` has no open question; it is {}", state.phase));
     }
@@ -35,12 +38,45 @@ pub(super) fn answer(
     if let Some(given) = &extensions.answer {
         return refuse(format!("{} already answered; the next `planspec reconcile` passes it on", given.by));
     }
-    if text.trim().is_empty() || text.len() > LONGEST_ANSWER || text.contains('\0') {
-        return refuse(format!("an answer must not be empty, and may have at most {LONGEST_ANSWER} bytes"));
-    }
+    check(text)?;
     let given = QuestionAnswer { by: actor.name.clone(), at: actor.at, text: text.to_owned() };
     case.draft.node(id, NodeChange::Answer(given), actor.at);
     let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Answered", &format!("node {id} answered"));
+    Ok(verdict)
+}
+
+fn check(text: &str) -> Result<(), EngineError> {
+    if text.trim().is_empty() || text.len() > LONGEST_ANSWER || text.contains('\0') {
+        return refuse(format!("an answer must not be empty, and may have at most {LONGEST_ANSWER} bytes"));
+    }
+    Ok(())
+}
+
+/// A person lets work go on whose budget is spent. Whatever they say: whoever does not want it to go on says so with `fail`, or
+/// not at all.
+fn grant(
+    mut case: DecisionTarget,
+    actor: &Actor<'_>,
+    id: &NodeId,
+    text: &str,
+) -> Result<DecisionEffect, EngineError> {
+    let Some(state) = case.status().node_statuses.get(id) else {
+        return refuse(format!("{} has no node `{id}`", case.key));
+    };
+    actor.answers(state.extensions.blocked_since, "the question")?;
+    check(text)?;
+    let node = state.extensions.usage.unwrap_or_default();
+    let execution = case.status().usage().unwrap_or_default();
+    let (by, text) = (actor.name.clone(), text.to_owned());
+    let granted = BudgetGrant { by, at: actor.at, text, node, execution };
+    // Once is enough: a second answer to the same question would change nothing but its words.
+    let same = |known: &BudgetGrant| (known.node, known.execution) == (node, execution);
+    if let Some(known) = state.extensions.granted.as_deref().filter(|known| same(known)) {
+        return refuse(format!("{} already answered; the next `planspec reconcile` continues", known.by));
+    }
+    case.draft.node(id, NodeChange::Grant(Box::new(granted)), actor.at);
+    let mut verdict = DecisionEffect::default();
+    case.close(&mut verdict, actor, "Answered", &format!("node {id} may go on"));
     Ok(verdict)
 }

@@ -10,7 +10,7 @@ use crate::engine::attempt::collect::{changed_file, shown};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::{bound_target, effective_settings};
 use crate::git::{FileChange, ObjectId, Repo};
-use crate::model::{Node, NodeResult};
+use crate::model::{Node, NodeId, NodeResult};
 use crate::plan::{ChangedFile, PathRules, refusals, results_before};
 use crate::provider::holds_token;
 use crate::run::CompiledPlan;
@@ -23,9 +23,6 @@ pub(super) fn handed_in(
     commit: &str,
 ) -> Result<NodeResult, EngineError> {
     let repo = &snapshot.repo;
-    let parse = |commit: &str| -> Result<ObjectId, EngineError> {
-        commit.parse().or_else(|_| refuse(format!("`{commit}` is no commit")))
-    };
     let commit = parse(commit)?;
     let status = case.status();
     let Some(pinned) = &status.extensions.pinned else { return refuse("nothing is pinned yet") };
@@ -37,18 +34,7 @@ pub(super) fn handed_in(
         (None, [(_, only)]) => parse(&only.commit)?,
         (None, _) => parse(&pinned.commit)?,
     };
-    let mut accepted = Vec::new();
-    for (id, result) in &before {
-        let earlier = parse(&result.commit)?;
-        if repo.is_ancestor(earlier, commit)? != Some(true) {
-            let short = earlier.short();
-            return refuse(format!(
-                "commit {} does not contain the work of `{id}`, which comes before: merge {short} into it",
-                commit.short()
-            ));
-        }
-        accepted.push(repo.commit(earlier)?.tree);
-    }
+    let accepted = accepted(repo, &before, commit)?;
     // Without its history nobody sees what was done, and what was merged.
     if repo.is_ancestor(base, commit)? != Some(true) {
         let (commit, base) = (commit.short(), base.short());
@@ -78,6 +64,31 @@ pub(super) fn handed_in(
     }
     let (insertions, deletions) = (work.insertions, work.deletions);
     Ok(NodeResult { commit: commit.to_string(), base: base.to_string(), files, insertions, deletions })
+}
+
+/// The trees of the results before, all of which the commit has to contain.
+fn accepted(
+    repo: &Repo,
+    before: &[(&NodeId, &NodeResult)],
+    commit: ObjectId,
+) -> Result<Vec<ObjectId>, EngineError> {
+    let mut accepted = Vec::new();
+    for (id, result) in before {
+        let earlier = parse(&result.commit)?;
+        if repo.is_ancestor(earlier, commit)? != Some(true) {
+            let short = earlier.short();
+            return refuse(format!(
+                "commit {} does not contain the work of `{id}`, which comes before: merge {short} into it",
+                commit.short()
+            ));
+        }
+        accepted.push(repo.commit(earlier)?.tree);
+    }
+    Ok(accepted)
+}
+
+fn parse(commit: &str) -> Result<ObjectId, EngineError> {
+    commit.parse().or_else(|_| refuse(format!("`{commit}` is no commit")))
 }
 
 /// What matters of changed files.

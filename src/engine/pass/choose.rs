@@ -2,14 +2,13 @@
 //! namespaces, and the claims that follow from it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::iter::repeat;
 
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::driver::Driver;
 use crate::engine::EngineError;
-use crate::engine::attempt::base::NodeBase;
+use crate::engine::attempt::base::{NodeBase, ResultConflict};
 use crate::engine::attempt::factory::AttemptFactory;
 use crate::engine::execution::conflict::{ConflictStep, rerun_later};
 use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
@@ -134,11 +133,31 @@ pub(super) fn show_work(factory: &AttemptFactory, step: &mut PreparedStep) {
     }
 }
 
-/// Leaves results that conflict to a person.
-fn block_on_conflict(step: &mut PreparedStep, id: &NodeId, message: String, now: Timestamp) {
-    let reason = NodeReason::MergeConflict;
-    let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
-    step.draft.node(id, block, now);
+/// What becomes of a node whose results before it conflict. Whether it stays ready: then something runs again first, which is
+/// marked in `again`, or has to end first.
+fn on_conflict(
+    snapshot: &Snapshot,
+    step: &mut PreparedStep,
+    (id, conflict): (&NodeId, ResultConflict),
+    again: &mut [bool],
+    now: Timestamp,
+) -> Result<bool, EngineError> {
+    match rerun_later(snapshot, step, (&conflict.earlier, &conflict.later), now)? {
+        ConflictStep::Rerun(nodes) => {
+            for (flag, node) in again.iter_mut().zip(nodes) {
+                *flag |= node;
+            }
+        }
+        ConflictStep::Wait => {}
+        ConflictStep::Person => {
+            let (reason, message) = (NodeReason::MergeConflict, conflict.message);
+            let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
+            step.draft.node(id, block, now);
+            return Ok(false);
+        }
+    }
+    // So that it, and what runs again, is planned at once.
+    Ok(true)
 }
 
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.
@@ -156,7 +175,7 @@ fn start_picked(
     let (mut chosen, mut left): (Vec<_>, Vec<_>) =
         ready.into_iter().partition(|ready| place.contains_key(&ready.node));
     chosen.sort_by_key(|ready| place.get(&ready.node).copied());
-    let mut again: Vec<bool> = Vec::new();
+    let mut again = vec![false; step.compiled.as_ref().map_or(0, |compiled| compiled.ids.len())];
     for ready in chosen {
         // It stands on what runs again first.
         if again.get(ready.node).copied().unwrap_or_default() {
@@ -177,18 +196,8 @@ fn start_picked(
             Ok(NodeBase::Pinned) => None,
             Ok(NodeBase::Commit(commit)) => Some(commit),
             Ok(NodeBase::Conflict(conflict)) => {
-                match rerun_later(snapshot, step, (&conflict.earlier, &conflict.later), now)? {
-                    ConflictStep::Rerun(nodes) => {
-                        again = nodes
-                            .iter()
-                            .zip(again.iter().chain(repeat(&false)))
-                            .map(|(a, b)| *a || *b)
-                            .collect();
-                        // So that what runs again is planned at once.
-                        left.push(ready);
-                    }
-                    ConflictStep::Wait => left.push(ready),
-                    ConflictStep::Person => block_on_conflict(step, &ready.id, conflict.message, now),
+                if on_conflict(snapshot, step, (&ready.id, conflict), &mut again, now)? {
+                    left.push(ready);
                 }
                 continue;
             }

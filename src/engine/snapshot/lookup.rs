@@ -20,7 +20,7 @@ use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
     ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
-    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec,
+    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::{Capability, check_outputs};
@@ -186,6 +186,10 @@ impl PlanLookup for SnapshotLookup<'_> {
                 ))
             }
         }
+    }
+
+    fn budget(&self) -> Option<WorkBudget> {
+        self.snapshot.config.budget.clone()
     }
 
     fn required_gates(&self, provider: &str) -> Vec<String> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
 use super::NodeStatuses;
+use super::node_work::{Usage, WorkBudget};
 use crate::model::{Condition, ContextItem, Digest, JsonMap, NodeId, Reference, ResourceKey};
 
 /// The spec of an Execution.
@@ -33,6 +34,9 @@ pub struct ExecutionSpec {
     /// Material for whoever does the work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<ContextItem>,
+    /// What all of its nodes may use up before a person is asked; that of the configuration when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<WorkBudget>,
 }
 
 /// The phase of an Execution.
@@ -128,9 +132,21 @@ pub struct ExecutionStatus {
 }
 
 impl ExecutionStatus {
-    /// How much its nodes changed and keep, in words; none where that is nothing.
+    /// How much its nodes changed and keep, and what they used up for it, in words; none where that is nothing.
     #[must_use]
     pub fn work_summary(&self) -> Option<String> {
+        let used = self.usage().and_then(Usage::summary).map(|used| format!("used {used}"));
+        let parts: Vec<String> = self.changes_summary().into_iter().chain(used).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    /// What all of its nodes used up; none where none of them says so.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.node_statuses.values().filter_map(|node| node.extensions.usage).reduce(Usage::plus)
+    }
+
+    fn changes_summary(&self) -> Option<String> {
         let results = self.node_statuses.values().filter_map(|node| node.extensions.result.as_deref());
         let mut files = 0_u64;
         let mut insertions = 0_u64;

@@ -35,13 +35,14 @@ pub use gate::{
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
-    InputFingerprint, LogSummary, NodeDecision, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
-    QuestionAnswer, ResolvedBinding, ResolvedCapability,
+    InputFingerprint, LogSummary, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED,
+    ResolvedBinding, ResolvedCapability,
 };
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub use node_work::{
-    CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeResult, StoredFiles, Usage,
+    BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision, NodeResult,
+    QuestionAnswer, StoredFiles, Usage, WorkBudget,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::node_work::{CriterionResult, DiscardedChanges, NodeResult, StoredFiles, Usage};
+use super::node_work::{
+    BudgetGrant, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer, StoredFiles,
+    Usage,
+};
 use crate::model::{Digest, JsonMap, NodeId};
 
 /// The phase of a node.
@@ -97,6 +100,8 @@ pub enum NodeReason {
     WorkBranchMoved,
     /// Blocked: the checks that the pull request needs were never started; it is polled.
     ChecksCannotStart,
+    /// Blocked: what it may use up is spent; a person says whether it goes on.
+    BudgetSpent,
     /// Blocked: the provider asks something back.
     InputRequired,
     /// Skipped: a hard source did not succeed.
@@ -301,6 +306,9 @@ pub struct NodeExtensions {
     /// What all attempts together used up, as far as they said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Somebody let it go on although its budget was spent; the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Box<BudgetGrant>>,
     /// The exit code of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -321,37 +329,10 @@ pub struct NodeExtensions {
     pub answer: Option<QuestionAnswer>,
 }
 
-/// What somebody answered to a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuestionAnswer {
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-    /// What they say.
-    pub text: String,
-}
-
 impl NodeExtensions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// What a person decided about a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeDecision {
-    /// Whether it failed.
-    #[serde(default)]
-    pub failed: bool,
-    /// What it gave.
-    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
-    pub outputs: JsonMap,
-    /// What a person handed in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<NodeResult>,
-    /// Who said so, and why.
-    pub message: String,
 }
 
 /// Which rule of which binding was chosen for an attempt.

@@ -1,8 +1,9 @@
-//! What came of the work of a node: what its attempts changed, and how that was judged.
+//! What came of the work of a node: what its attempts changed, left and used up, how that was judged, and what people say of it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Digest;
+use crate::model::{Digest, JsonMap};
 
 /// What an attempt changed, as a commit on top of what it worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,107 @@ impl Usage {
         };
         Self { tokens: both(self.tokens, other.tokens), cost, turns: both(self.turns, other.turns) }
     }
+
+    /// The larger of both in each respect.
+    #[must_use]
+    pub fn larger(self, other: Self) -> Self {
+        let cost = match (self.cost, other.cost) {
+            (Some(one), Some(two)) => Some(one.max(two)),
+            (one, two) => one.or(two),
+        };
+        Self { tokens: self.tokens.max(other.tokens), cost, turns: self.turns.max(other.turns) }
+    }
+
+    /// It in words, without what is not known; none where nothing is.
+    #[must_use]
+    pub fn summary(self) -> Option<String> {
+        let count = |number: Option<u64>, one: &str| {
+            number.map(|number| format!("{number} {one}{}", if number == 1 { "" } else { "s" }))
+        };
+        // No sign of a currency: the agent counts in one, and does not say in which.
+        let cost = self.cost.map(|cost| format!("cost {cost:.2}"));
+        let parts: Vec<String> =
+            [count(self.tokens, "token"), count(self.turns, "turn"), cost].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// How much work may use up before a person is asked whether it may go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkBudget {
+    /// How many tokens of a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// What it may cost, in the currency that the agent counts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<serde_json::Number>,
+    /// How many turns of a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u64>,
+}
+
+impl WorkBudget {
+    /// What is used up of it, in words; none while there is something left. It counts from what was used up when somebody last
+    /// let the work go on.
+    #[must_use]
+    pub fn spent(&self, used: Usage, granted: Usage) -> Option<String> {
+        let count = |used: Option<u64>, granted: Option<u64>, budget: Option<u64>, what: &str| {
+            let used = used?.saturating_sub(granted.unwrap_or_default());
+            budget.filter(|budget| used >= *budget).map(|budget| format!("{used} of {budget} {what}"))
+        };
+        let cost = || {
+            let used = used.cost? - granted.cost.unwrap_or_default();
+            let budget = self.cost.as_ref()?.as_f64()?;
+            (used >= budget).then(|| format!("{used:.2} of {budget:.2} in cost"))
+        };
+        count(used.tokens, granted.tokens, self.tokens, "tokens")
+            .or_else(cost)
+            .or_else(|| count(used.turns, granted.turns, self.turns, "turns"))
+    }
+}
+
+/// Somebody let work go on whose budget was spent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetGrant {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// In their words.
+    pub text: String,
+    /// What the node had used up by then.
+    pub node: Usage,
+    /// What its Execution had used up by then.
+    pub execution: Usage,
+}
+
+/// What somebody answered to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionAnswer {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What they say.
+    pub text: String,
+}
+
+/// What a person decided about a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeDecision {
+    /// Whether it failed.
+    #[serde(default)]
+    pub failed: bool,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
+    pub outputs: JsonMap,
+    /// What a person handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<NodeResult>,
+    /// Who said so, and why.
+    pub message: String,
 }
 
 /// How one acceptance criterion came out.
@@ -126,4 +228,31 @@ pub struct CheckedFiles {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_none_of(count: &u64) -> bool {
     *count == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_when_all_of_it_is_used_and_counts_on_from_a_grant() {
+        let budget: WorkBudget = serde_json::from_str(r#"{"tokens": 1000, "cost": 0.5}"#).unwrap();
+        let used = |tokens, cost| Usage { tokens: Some(tokens), cost: Some(cost), turns: Some(99) };
+        let none = Usage::default();
+        assert_eq!(budget.spent(used(999, 0.49), none), None);
+        assert_eq!(budget.spent(used(1000, 0.1), none).unwrap(), "1000 of 1000 tokens");
+        assert_eq!(budget.spent(used(10, 0.75), none).unwrap(), "0.75 of 0.50 in cost");
+        assert_eq!(budget.spent(used(1500, 0.1), used(1000, 0.1)), None);
+        assert_eq!(budget.spent(used(2000, 0.1), used(1000, 0.1)).unwrap(), "1000 of 1000 tokens");
+        assert_eq!(budget.spent(none, none), None, "what nobody says is not spent");
+    }
+
+    #[test]
+    fn usage_is_said_in_words_without_what_nobody_knows() {
+        let usage = |tokens, cost, turns| Usage { tokens, cost, turns };
+        assert_eq!(usage(None, None, None).summary(), None);
+        assert_eq!(usage(Some(1), None, Some(2)).summary().unwrap(), "1 token, 2 turns");
+        let all = usage(Some(5200), Some(0.08), None).plus(usage(Some(900), Some(0.01), Some(1)));
+        assert_eq!(all.summary().unwrap(), "6100 tokens, 1 turn, cost 0.09");
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::model::{
     AcceptanceCriterion, BindingTarget, CapabilityParameter, Condition, ContextItem, Digest, Duration,
     ExternalRef, ForEach, JsonMap, Kind, Matrix, Name, NodeId, NodeReason, Reference, ResourceKey, StringMap,
+    WorkBudget,
 };
 
 /// The spec of a Plan.
@@ -137,6 +138,9 @@ pub struct Node {
     /// How long one attempt may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// Task: what all of its attempts may use up before a person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<WorkBudget>,
     /// A CEL condition; the node is skipped when it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,

@@ -42,6 +42,8 @@ pub(crate) fn child_spec(
         runtime_ref: None,
         parameters: inputs(compiled, status, ix)?,
         context: Vec::new(),
+        // For itself: what it uses up is in its own record.
+        budget: compiled.spec.budget.clone(),
     })
 }
 

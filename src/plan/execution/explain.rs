@@ -173,6 +173,7 @@ fn on(reason: NodeReason) -> &'static str {
         NodeReason::AwaitingApproval | NodeReason::ApprovalVoid => "approval",
         NodeReason::AwaitingPerson
         | NodeReason::InputRequired
+        | NodeReason::BudgetSpent
         | NodeReason::RunnerLost
         | NodeReason::ContentRefused
         | NodeReason::ResultRefused

@@ -8,7 +8,7 @@ use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
     ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, ResolvedBinding,
-    ResourceKey, ReviewBinding,
+    ResourceKey, ReviewBinding, WorkBudget,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -58,6 +58,10 @@ pub(crate) trait PlanLookup {
     /// The gates that the configuration requires before a task of this provider.
     fn required_gates(&self, _: &str) -> Vec<String> {
         Vec::new()
+    }
+    /// What the configuration lets an Execution use up that has no budget of its own.
+    fn budget(&self) -> Option<WorkBudget> {
+        None
     }
     /// The declared capabilities of a task.
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability>;

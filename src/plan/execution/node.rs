@@ -7,7 +7,7 @@ use super::child::{self, plan_named};
 use super::context::PlanContext;
 use super::draft::{Dependency, Draft};
 use super::lookup::{GateVerdict, ProviderResolution};
-use super::readiness::{EdgeState, condition, edge_state};
+use super::readiness::{EdgeState, condition, edge_state, is_over_budget};
 use super::{external, remote_work, repeat};
 use crate::graph::NodeIx;
 use crate::model::{Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
@@ -198,6 +198,7 @@ fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             Some(named) => child::plan(context, ix, node, (binding, &target), named),
             None if approval::lacks_required_gate(context, ix, node, &target.provider) => {}
             None if approval::hold_back(context, ix, node) => {}
+            None if is_over_budget(context, node, &target.provider) => {}
             None => context.offer(ix, node, binding, target),
         },
         ProviderResolution::Not(reason, message) => {

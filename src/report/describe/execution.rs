@@ -214,6 +214,7 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::WorkBranchMoved) => "waits, because somebody pushed to its branch",
         Some(NodeReason::ChecksCannotStart) => "waits for checks that were never started",
         Some(NodeReason::InputRequired) => "waits for an answer",
+        Some(NodeReason::BudgetSpent) => "waits for an answer, because its budget is spent",
         // A group waits for its children.
         _ => "waits",
     }
@@ -289,7 +290,6 @@ fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
 /// What the nodes say they used up, and all of it together.
 fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
     let mut table = Table::new(["node", "tokens", "cost", "turns"]);
-    let mut total = Usage::default();
     let mut row = |name: &str, usage: Usage| {
         let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
         let cost = usage.cost.map_or("-".to_owned(), |cost| format!("{cost:.2}"));
@@ -300,11 +300,10 @@ fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
     for (id, node) in &status.node_statuses {
         let Some(usage) = node.extensions.usage else { continue };
         row(id.as_str(), usage);
-        total = total.plus(usage);
         count += 1;
     }
     // With one node the sum would say the same twice.
-    if count > 1 {
+    if let Some(total) = status.usage().filter(|_| count > 1) {
         row("all", total);
     }
     if !table.is_empty() {
