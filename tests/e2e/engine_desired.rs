@@ -411,7 +411,7 @@ fn check_ended(stage: &Stage, uid: &str) {
     let status = stage.status("run");
     assert_eq!(status.phase, ExecutionPhase::Succeeded);
     assert_eq!(stage.node("run", "a").phase, NodePhase::Succeeded);
-    let said = stage.environment.planspec(&["describe", "run", "-n", "team"]).succeeds().stdout;
+    let said = stage.environment.planspec(&["describe", "execution/run", "-n", "team"]).succeeds().stdout;
     assert!(said.contains("came back with the uid of an Execution that has ended"), "{said}");
     check_quiet(stage);
 }
