@@ -157,7 +157,9 @@ fn tell(
     {
         // The marker names the command, so that a job that runs twice answers once.
         let marker = format!("<!-- planspec:answer {} -->", place.id);
-        if let Err(error) = host.keep_comment(place.number, (marker.as_str(), None), &format!("{marker}\n{text}\n")) {
+        if let Err(error) =
+            host.keep_comment(place.number, (marker.as_str(), None), &format!("{marker}\n{text}\n"))
+        {
             untold(&error, context)?;
         }
     }
