@@ -111,6 +111,8 @@ pub struct PublishConfig {
     pub per_minute: u32,
     /// The shortest interval at which a running pass updates its comments on pull requests; 5 min.
     pub progress_interval: Duration,
+    /// Whether the reviewers of a gate are mentioned in a new comment when it begins to wait for them.
+    pub mention_reviewers: bool,
 }
 
 impl Default for PublishConfig {
@@ -120,6 +122,8 @@ impl Default for PublishConfig {
             burst: 30,
             per_minute: 6,
             progress_interval: Duration::from_secs(5 * 60),
+            // Mail that nobody asked for is mail that people learn to ignore.
+            mention_reviewers: false,
         }
     }
 }

@@ -134,3 +134,25 @@ fn the_preview_is_hidden_when_the_progress_is_told_and_reviews_are_shown_with_th
     world.finish(command.env("GITHUB_RUN_ID", "78")).succeeds();
     assert_eq!(world.host.changes(), before);
 }
+
+#[test]
+fn reviewers_are_mentioned_once_when_a_gate_begins_to_wait_where_that_is_wanted() {
+    let mentions = |world: &World| {
+        let own = world.host.own_comments();
+        own.into_iter().filter(|text| text.contains("planspec:mention")).collect::<Vec<_>>()
+    };
+    let quiet = World::new(CONFIG, GATE);
+    quiet.pass().succeeds();
+    assert_eq!(mentions(&quiet), Vec::<String>::new());
+    let world = World::new(&format!("{CONFIG}publish: {{mentionReviewers: true}}\n"), GATE);
+    // Somebody copies the mark of ours, or what they take for it: nobody is kept from being told by that.
+    world.host.comment(7, "eve", "<!-- planspec:mention sha256:0 -->");
+    world.pass().succeeds();
+    let told = mentions(&world);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let text = "@acme/security, @rosa: `e/look` waits for your approval.\n\n```text\n/planspec approve e/look\n```\n";
+    assert!(told[0].ends_with(text), "{told:?}");
+    world.pass().succeeds();
+    scheduled(&world).succeeds();
+    assert_eq!(mentions(&world).len(), 1);
+}

@@ -14,7 +14,7 @@ fn settled(text: &str) -> String {
     let times = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC").unwrap();
     // Links name the commit in full, and how long a node took depends on the machine.
     let links = Regex::new("/blob/[0-9a-f]{40}/").unwrap();
-    let spans = Regex::new(r"\b(after|ran for) [0-9dhms]+\b").unwrap();
+    let spans = Regex::new(r"\b(after) [0-9dhms]+\b").unwrap();
     let text = links.replace_all(text, "/blob/COMMIT/");
     let text = spans.replace_all(&text, "after SPAN");
     times.replace_all(&ids.replace_all(&text, "`ID`"), "TIME").into_owned()

@@ -125,6 +125,9 @@ class PullRequests(unittest.TestCase):
         self.asked("its merge, with the pass")
         self.assertIn("phase: Blocked", self.status())
         self.assertEqual(world.git("--git-dir", world.bare, "rev-parse", "main"), merged)
+        # What merging would do is hidden now that it has happened.
+        preview = self.all_comments(1)[0]
+        self.assertEqual(world.ask("GET", "/_ctl/hidden"), [preview["id"]])
         # The wrong person, then the right one.
         before = self.status()
         self.assertEqual(len(self.comments(1)), 2, text)

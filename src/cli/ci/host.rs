@@ -85,7 +85,7 @@ impl Host {
     }
 
     /// Anybody may write our marker; only a comment of our own account is ours.
-    fn is_mine(&self, comment: &Comment) -> bool {
+    pub(crate) fn is_mine(&self, comment: &Comment) -> bool {
         comment.user.as_ref().is_some_and(|user| self.is_own(user))
     }
 

@@ -20,7 +20,7 @@ use crate::manifest;
 use crate::model::{ExecutionPhase, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord};
 use crate::record::{StatusTree, parse_message};
 use crate::report::markdown::{COMMENT_LIMIT, PageLinks, RenderedComment};
-use crate::report::progress_comment::render;
+use crate::report::progress_comment::{ExecutionProgress, render};
 
 /// How many commits a pull request brings at most, where it is merged without a merge commit.
 const NEAR: usize = 250;
@@ -130,6 +130,11 @@ impl PassView {
         keys: &BTreeSet<ResourceKey>,
         full: Option<&str>,
     ) -> Result<RenderedComment, CliError> {
+        Ok(self.render(&self.progress(keys)?, full))
+    }
+
+    /// The progress of these Executions.
+    pub(crate) fn progress(&self, keys: &BTreeSet<ResourceKey>) -> Result<Vec<ExecutionProgress>, CliError> {
         let keys: Vec<ResourceKey> = keys.iter().filter(|key| key.kind == Kind::Execution).cloned().collect();
         let mut found = execution_progress::of(&self.workspace, &self.tips.config, &self.status, &keys)?;
         for one in &mut found {
@@ -140,10 +145,14 @@ impl PassView {
                 }
             }
         }
+        Ok(found)
+    }
+
+    /// Progress as a comment and as a part of the summary.
+    pub(crate) fn render(&self, found: &[ExecutionProgress], full: Option<&str>) -> RenderedComment {
         let commit = self.tips.status.map(|commit| commit.to_string());
         let foot = step::foot(full, commit.as_deref());
-        let links = PageLinks { full, repository: self.home.as_deref(), foot: &foot };
-        Ok(render(&found, COMMENT_LIMIT, links))
+        render(found, COMMENT_LIMIT, PageLinks { full, repository: self.home.as_deref(), foot: &foot })
     }
 
     /// Where the host shows the record of a resource.

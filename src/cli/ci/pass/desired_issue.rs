@@ -37,11 +37,9 @@ pub(super) fn report(
     context: &mut Context,
 ) -> Result<IssueState, CliError> {
     let unapplied = Unapplied { found: passed.errors.clone(), held_back: passed.summary.held_back };
-    // What repairs a branch is a push; a scheduled pass sees one only where the job of the push was lost, and then it
-    // records something. Every other pass would ask for nothing, and the host counts requests.
+    // What repairs a branch is a push. Every other pass would ask for nothing, and the host counts requests.
     let repaired = match actions.event_name.as_deref() {
         Some("push" | "workflow_dispatch" | "repository_dispatch") => true,
-        Some("schedule") => passed.summary.commits > 0,
         _ => allowed,
     };
     if unapplied.is_empty() && !repaired {

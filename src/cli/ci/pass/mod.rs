@@ -2,6 +2,7 @@
 
 mod desired_issue;
 mod live_updates;
+mod mentions;
 mod pass_report;
 mod progress;
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::Context;
 use crate::cli::ci::host::Host;
+use crate::cli::ci::pass::mentions::Mentions;
 use crate::cli::ci::pass::pass_report::PassReport;
 use crate::cli::ci::pass_view::{PassView, merged_pull};
 use crate::cli::error::CliError;
@@ -34,6 +35,8 @@ pub(crate) struct ReportedState {
     pulls: BTreeMap<ObjectId, Option<PullRequest>>,
     /// Our comment on a pull request, and what it says.
     comments: BTreeMap<u64, (u64, String)>,
+    /// Who was mentioned already.
+    mentions: Mentions,
     /// For how many commits the host was asked, since the count began again.
     asked: usize,
 }
@@ -142,7 +145,13 @@ pub(crate) fn comment(
         if written == MOST_WRITTEN {
             break;
         }
-        written += usize::from(reported.write(host, number, &view.page(&keys, full)?.comment)?);
+        let found = view.progress(&keys)?;
+        written += usize::from(reported.write(host, number, &view.render(&found, full).comment)?);
+        // After the comment that shows what waits: whoever is called finds it up to date.
+        if view.tips().config.publish.mention_reviewers {
+            let config = &view.tips().config;
+            written += usize::from(reported.mentions.tell(host, number, &found, config)?);
+        }
     }
     Ok(())
 }

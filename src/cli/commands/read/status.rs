@@ -48,10 +48,13 @@ struct Overview {
     uncommitted: Vec<String>,
     /// Whether the branch here holds commits that the remote does not have.
     unpushed: bool,
-    sections: Vec<(&'static str, Vec<NodeReport>)>,
+    sections: Sections,
     /// How many failed Executions are not shown.
     more_failed: usize,
 }
+
+/// The parts of the page, each with its heading.
+type Sections = Vec<(&'static str, Vec<NodeReport>)>;
 
 /// A node worth a look.
 struct NodeReport {
@@ -122,7 +125,7 @@ fn sections(
     config: &Config,
     inventory: &Inventory<'_>,
     context: &mut Context,
-) -> Result<(Vec<(&'static str, Vec<NodeReport>)>, usize), CliError> {
+) -> Result<(Sections, usize), CliError> {
     let me = Myself::of(workspace, config);
     let [mut running, mut failed, mut mine, mut waiting] = [const { Vec::new() }; 4];
     let every = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Args;
 
 use crate::cli::Context;
-use crate::cli::commands::setup::workflows;
+use crate::cli::commands::setup::workflows::{self, WorkflowVariant};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::here;
 use crate::config::CONFIG_FILE;
@@ -47,6 +47,9 @@ pub(crate) struct InitArguments {
     /// Drive what was merged with the token of a GitHub App, which may read teams and whose pull requests start checks
     #[arg(long, requires = "github")]
     app: bool,
+    /// When a pass starts by itself, as a cron expression in UTC (default: every half hour)
+    #[arg(long, value_name = "CRON", requires = "github")]
+    schedule: Option<String>,
     /// Overwrite existing workflows
     #[arg(long, requires = "github")]
     force: bool,
@@ -98,7 +101,11 @@ fn workflows(arguments: &InitArguments, repo: &Repo) -> Result<Vec<(&'static str
         Some(branch) => branch.clone(),
         None => repo.head_branch()?.unwrap_or_else(|| "main".to_owned()),
     };
-    workflows::files(&branch, arguments.action.as_deref(), arguments.app)
+    workflows::files(
+        &branch,
+        arguments.action.as_deref(),
+        &WorkflowVariant { app: arguments.app, schedule: arguments.schedule.as_deref() },
+    )
 }
 
 /// Writes a file, and says so; one that is there is kept, unless it is to be replaced and is another.

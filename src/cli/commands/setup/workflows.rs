@@ -19,8 +19,8 @@ const TEMPLATES: [(&str, &str); 3] = [
 const APP_TOKEN: &str = include_str!("../../scaffold/github/app-token.yml");
 
 /// What an App adds to that.
-pub(crate) const APP: &str = "\
-  5. register a GitHub App and install it on this repository: docs/github.md has its manifest
+pub(crate) const APP: &str =
+    "  5. register a GitHub App and install it on this repository: docs/github.md has its manifest
   6. Settings, Environments: an environment `planspec` for the default branch alone, with the secret
      PLANSPEC_APP_PRIVATE_KEY and the variable PLANSPEC_APP_CLIENT_ID of the App";
 
@@ -33,11 +33,23 @@ next, on GitHub:
   3. Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check \"planspec / validate\"
   4. Settings, Actions, General: require approval for workflows of outside collaborators";
 
-/// The files for a default branch, with the action to use; with `app`, what was merged is driven with the token of an App.
+/// What a person may choose about the workflows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct WorkflowVariant<'a> {
+    /// Whether what was merged is driven with the token of an App.
+    pub(crate) app: bool,
+    /// When a pass starts by itself.
+    pub(crate) schedule: Option<&'a str>,
+}
+
+/// How often a pass starts by itself, unless it is chosen. Not at the full hour, when the host is busiest and drops some.
+const HALF_HOURLY: &str = "13,43 * * * *";
+
+/// The files for a default branch, with the action to use.
 pub(crate) fn files(
     branch: &str,
     action: Option<&str>,
-    app: bool,
+    variant: &WorkflowVariant<'_>,
 ) -> Result<Vec<(&'static str, String)>, CliError> {
     let used = used(action)?;
     // The name becomes a part of YAML and of expressions in a workflow that may write.
@@ -45,11 +57,18 @@ pub(crate) fn files(
         return Err(CliError::usage("this branch name cannot be used in a workflow")
             .hint("name one that has only letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
     }
+    let schedule = variant.schedule.map_or(HALF_HOURLY, str::trim);
+    // The host takes five fields of numbers; the names of days and months would do, but are not needed here.
+    if !matches(r"^[0-9*,/-]+( [0-9*,/-]+){4}$", schedule) {
+        return Err(CliError::usage("`--schedule` is a cron expression of five fields")
+            .hint("once a day: `--schedule '13 5 * * *'`"));
+    }
     let filled = |template: &str| {
-        let template = if app { with_app(template) } else { template.to_owned() };
+        let template = if variant.app { with_app(template) } else { template.to_owned() };
         template
             .replace("- uses: PLANSPEC_ACTION", &format!("- uses: {used}"))
             .replace("DEFAULT_BRANCH", branch)
+            .replace(HALF_HOURLY, schedule)
     };
     Ok(TEMPLATES.iter().map(|(path, template)| (*path, filled(template))).collect())
 }
@@ -105,34 +124,54 @@ mod tests {
 
     #[test]
     fn nothing_of_a_template_is_left_to_fill_in() {
-        for (path, text) in files("trunk", Some(PINNED), false).unwrap() {
+        for (path, text) in files("trunk", Some(PINNED), &WorkflowVariant::default()).unwrap() {
             assert!(text.contains(&format!("- uses: {PINNED}\n")), "{path}:\n{text}");
             assert!(!text.contains("PLANSPEC_ACTION") && !text.contains("DEFAULT_BRANCH"), "{path}");
         }
-        assert!(files("trunk", Some(PINNED), false).unwrap()[2].1.contains("branches: [trunk]"));
+        assert!(
+            files("trunk", Some(PINNED), &WorkflowVariant::default()).unwrap()[2]
+                .1
+                .contains("branches: [trunk]")
+        );
     }
 
     #[test]
     fn names_that_would_change_a_workflow_are_refused() {
         for branch in ["", "*", "a]", "a\nb", "-a", "a b", "a'", "${{ x }}"] {
-            assert!(files(branch, Some(PINNED), false).is_err(), "{branch:?}");
+            assert!(files(branch, Some(PINNED), &WorkflowVariant::default()).is_err(), "{branch:?}");
         }
         for action in ["", "planspec", "a/b", "a/b@c # d", "a/b@c\n", "../a", "${{ x }}/b@c", "./a b"] {
-            assert!(files("main", Some(action), false).is_err(), "{action:?}");
+            assert!(files("main", Some(action), &WorkflowVariant::default()).is_err(), "{action:?}");
         }
     }
 
     /// Whoever may push a branch can change what runs for its pull request, and must not get the App's key that way.
     #[test]
     fn the_key_of_an_app_is_in_no_job_of_a_pull_request() {
-        let plain = files("main", Some(PINNED), false).unwrap();
-        let app = files("main", Some(PINNED), true).unwrap();
+        let plain = files("main", Some(PINNED), &WorkflowVariant::default()).unwrap();
+        let variant = WorkflowVariant { app: true, schedule: None };
+        let app = files("main", Some(PINNED), &variant).unwrap();
         assert_eq!((&app[0], &app[1]), (&plain[0], &plain[1]));
         let apply = &app[2].1;
         for part in ["    environment: ${{", APP_TOKEN, "          token: ${{ steps.app.outputs.token"] {
             assert!(apply.contains(part) && !plain[2].1.contains(part), "{part}");
         }
         assert!(!apply.contains("- uses: PLANSPEC_ACTION"), "{apply}");
+    }
+
+    #[test]
+    fn the_schedule_is_chosen_and_is_nothing_but_a_schedule() {
+        let with = |schedule| WorkflowVariant { app: false, schedule: Some(schedule) };
+        let written = files("main", Some(PINNED), &with("13 5 * * 1-5")).unwrap();
+        assert!(written[2].1.contains("    - cron: \"13 5 * * 1-5\" #"), "{}", written[2].1);
+        for wrong in ["", "* * * *", "@daily", "1 2 3 4 5\"", "1 2 3 4 5\n", "1  2 3 4 5", "1 2 3 4 ${{x}}"] {
+            // A line end is cut off, and what is left is a schedule.
+            assert_eq!(
+                files("main", Some(PINNED), &with(wrong)).is_err(),
+                wrong.trim() != "1 2 3 4 5",
+                "{wrong:?}"
+            );
+        }
     }
 
     #[test]
