@@ -74,10 +74,10 @@ fn a_fresh_clone_goes_on_within_a_plan_and_after_it() {
     let approve = ["approve", "gate/look", "-n", "team"];
     stage.environment.planspec_in(&second, &approve).succeeds();
     stage.reconcile_to_the_end(&second);
-    let status = crate::engine_rig::status_in(&second, "run");
+    let status = crate::engine_rig::status_in(&remote, "run");
     assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
     let last = status.node_statuses.get("last").and_then(|node| node.extensions.result.clone()).unwrap();
-    let all = stage.environment.git_in(&second, &["show", &format!("{}:all", last.commit)]).succeeds().stdout;
+    let all = stage.environment.git_in(&remote, &["show", &format!("{}:all", last.commit)]).succeeds().stdout;
     assert_eq!(all, "l\nr\nl\nr\nl\nr\n");
 }
 

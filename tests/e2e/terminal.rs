@@ -76,14 +76,15 @@ fn a_run_asks_for_the_parameters_that_are_missing_until_they_fit() {
         ("count (", "many\n"),
         ("count (", "3\n"),
     ];
-    let (code, seen) = on_terminal(&environment, &["run", "ship", "--name", "now", "-n", "team"], &answers);
+    let (code, seen) =
+        on_terminal(&environment, &["run", "plan/ship", "--name", "now", "-n", "team"], &answers);
     assert_eq!(code, Some(0), "{seen}");
     // With what the plan says of it, and nothing that has a default.
     assert!(seen.contains("what is shipped") && !seen.contains("where ("), "{seen}");
     let written = environment.read("planspec/team/executions/now.yaml");
     assert!(written.contains("version: v7") && written.contains("count: 3"), "{written}");
     // Given on the command line, it is not asked for.
-    let given = ["run", "ship", "--name", "two", "-n", "team", "-p", "version=v8", "-p", "count=1"];
+    let given = ["run", "plan/ship", "--name", "two", "-n", "team", "-p", "version=v8", "-p", "count=1"];
     let (code, seen) = on_terminal(&environment, &given, &[]);
     assert!(code == Some(0) && !seen.contains("version ("), "{seen}");
 }
@@ -93,11 +94,11 @@ fn a_parameter_that_nobody_answers_is_the_error_that_a_script_gets() {
     let environment = TestEnvironment::with_files(&[("plan.yaml", PLAN)]);
     let (code, seen) = on_terminal(
         &environment,
-        &["run", "ship", "-n", "team"],
+        &["run", "plan/ship", "-n", "team"],
         &[("version (", "\u{4}"), ("count (", "\u{4}")],
     );
     assert!(code != Some(0) && seen.contains("version"), "{seen}");
-    let script = environment.planspec(&["run", "ship", "-n", "team"]);
+    let script = environment.planspec(&["run", "plan/ship", "-n", "team"]);
     assert!(script.code != 0 && !script.stderr.contains("version ("), "{script:?}");
     assert_eq!(environment.git_output(&["log", "--oneline"]).lines().count(), 1, "nothing was committed");
 }

@@ -26,7 +26,11 @@ pub(super) struct Frame {
 /// somebody else's node would say what is not so, and dotted lines to the group say the same without it.
 pub(super) fn frames(view: &GraphView, layout: &Layout) -> Vec<Frame> {
     // Inner groups first, since the room around a group depends on the frames within.
-    let groups: Vec<NodeIx> = view.order.iter().copied().filter(|group| view.is_group(*group)).collect();
+    // What waits for something itself stays a node: its children may stand before that, and an edge to their frame would run
+    // backwards.
+    let waits = |group: NodeIx| view.edges.iter().any(|edge| edge.to == group);
+    let groups = view.order.iter().copied().filter(|group| view.is_group(*group) && !waits(*group));
+    let groups: Vec<NodeIx> = groups.collect();
     let mut found: Vec<Frame> = groups.iter().filter_map(|&group| around(view, layout, group)).collect();
     loop {
         // A group with a frame has no place of its own; one that lost it is drawn, and may stand in the way of others.
