@@ -41,13 +41,8 @@ pub use node::{
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub use node_work::{
-<<<<<<< ours
-    Budget, BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision,
-    NodeResult, QuestionAnswer, StoredFiles, Usage, WorkProposal,
-=======
     BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision, NodeResult,
-    QuestionAnswer, StoredFiles, Usage, WorkBudget,
->>>>>>> theirs
+    QuestionAnswer, StoredFiles, Usage, WorkBudget, WorkProposal,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -7,13 +7,8 @@ use jiff::Timestamp;
 use super::draft::{CancelResult, GateRequest};
 use crate::graph::NodeIx;
 use crate::model::{
-<<<<<<< ours
-    ApprovedTarget, BindingTarget, Budget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
-    ResolvedBinding, ResourceKey, ReviewBinding,
-=======
-    ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, ResolvedBinding,
-    ResourceKey, ReviewBinding, WorkBudget,
->>>>>>> theirs
+    ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
+    ResolvedBinding, ResourceKey, ReviewBinding, WorkBudget,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
