@@ -18,7 +18,7 @@ pub const PARSERS: [ForeignParser; 12] = [
     ("answer", |bytes| provider::read_answer(bytes)),
     ("comment", |bytes| drop(comment::parse(&text(bytes)))),
     ("configuration", |bytes| drop(manifest::load_config(bytes))),
-    ("event", event::read_any),
+    ("event", |bytes| event::HANDLED.iter().for_each(|name| drop(event::understand(name, bytes)))),
     ("manifest", manifest),
     ("message", message),
     ("outputs", |bytes| provider::read_task_outputs(bytes)),

@@ -55,7 +55,14 @@ pub(crate) fn note_immutable(status: &mut ExecutionStatus, declared: &Declaratio
     Condition::set(&mut status.conditions, condition)
 }
 
-/// How an Execution stood when its record was removed, with what was pinned: its manifest is back with the same uid, as after a
+/// How an Execution stood when its record was removed.
+pub(crate) struct EndedExecution {
+    pub(crate) status: ExecutionStatus,
+    /// What was pinned, for a later `retry`.
+    pub(crate) pins: Vec<(PinKind, ObjectId)>,
+}
+
+/// How an Execution stood when its record was removed: its manifest is back with the same uid, as after a
 /// branch was reset and pushed again. It is the same one, and has ended (Invariant 10).
 pub(crate) fn ended_before(
     snapshot: &Snapshot,
@@ -63,7 +70,7 @@ pub(crate) fn ended_before(
     declared: &Declaration,
     metadata: &StatusMetadata,
     now: Timestamp,
-) -> Result<Option<(ExecutionStatus, Vec<(PinKind, ObjectId)>)>, EngineError> {
+) -> Result<Option<EndedExecution>, EngineError> {
     if declared.derived {
         return Ok(None);
     }
@@ -93,5 +100,5 @@ pub(crate) fn ended_before(
     };
     Condition::set(&mut status.conditions, condition);
     tracing::info!(execution = %key, uid = metadata.uid, phase = %status.phase, "a removed Execution is back");
-    Ok(Some((status, removed.pins)))
+    Ok(Some(EndedExecution { status, pins: removed.pins }))
 }

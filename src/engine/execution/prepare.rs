@@ -109,7 +109,7 @@ impl ActiveExecution {
             (None, Some(declared)) => {
                 let metadata = observe(&self.key, declared, &snapshot.desired, None);
                 ended = ended_before(snapshot, &self.key, declared, &metadata, planner.now)?;
-                let status = ended.as_ref().map(|(status, _)| status.clone());
+                let status = ended.as_ref().map(|ended| ended.status.clone());
                 (metadata, Draft::new(status.unwrap_or_default()), ended.is_none())
             }
             (None, None) => return Ok(None),
@@ -141,7 +141,7 @@ impl ActiveExecution {
         {
             pins = pins_for(declared, old);
         }
-        pins = ended.map(|(_, pins)| pins).or(pins);
+        pins = ended.map(|ended| ended.pins).or(pins);
         let (compiled, targets) = (None, BTreeMap::new());
         let (acquired, held) = (false, false);
         let (finished, polled) = (0, 0);
