@@ -11,7 +11,7 @@ const MOST_DRAWN: usize = 100;
 
 /// The frame around a group and all that is in it, in cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Frame {
+pub(super) struct GroupFrame {
     /// The group.
     pub(super) group: NodeIx,
     /// The first and the last column.
@@ -24,18 +24,18 @@ pub(super) struct Frame {
 
 /// The frames of a layout, outer ones first. A group gets one where nothing else lies between its children: a frame around
 /// somebody else's node would say what is not so, and dotted lines to the group say the same without it.
-pub(super) fn frames(view: &GraphView, layout: &Layout) -> Vec<Frame> {
+pub(super) fn frames(view: &GraphView, layout: &Layout) -> Vec<GroupFrame> {
     // Inner groups first, since the room around a group depends on the frames within.
     // What waits for something itself stays a node: its children may stand before that, and an edge to their frame would run
     // backwards.
     let waits = |group: NodeIx| view.edges.iter().any(|edge| edge.to == group);
     let groups = view.order.iter().copied().filter(|group| view.is_group(*group) && !waits(*group));
     let groups: Vec<NodeIx> = groups.collect();
-    let mut found: Vec<Frame> = groups.iter().filter_map(|&group| around(view, layout, group)).collect();
+    let mut found: Vec<GroupFrame> = groups.iter().filter_map(|&group| around(view, layout, group)).collect();
     loop {
         // A group with a frame has no place of its own; one that lost it is drawn, and may stand in the way of others.
         let framed: Vec<NodeIx> = found.iter().map(|frame| frame.group).collect();
-        let is_clear = |frame: &Frame| {
+        let is_clear = |frame: &GroupFrame| {
             let members = view.within(frame.group);
             layout.cells.iter().enumerate().all(|(node, cell)| {
                 members.contains(&node) || framed.contains(&node) || !frame.touches(*cell)
@@ -61,20 +61,20 @@ pub(super) fn frames(view: &GraphView, layout: &Layout) -> Vec<Frame> {
 }
 
 /// What holds everything in a group; none for one that holds nothing but groups without content.
-fn around(view: &GraphView, layout: &Layout, group: NodeIx) -> Option<Frame> {
+fn around(view: &GraphView, layout: &Layout, group: NodeIx) -> Option<GroupFrame> {
     let nodes = view.within(group).into_iter().filter(|node| !view.is_group(*node));
     let cells: Vec<GridCell> = nodes.filter_map(|node| layout.cells.get(node).copied()).collect();
     let first = cells.first()?;
     let whole =
-        Frame { group, columns: (first.column, first.column), rows: (first.row, first.row), inner: 0 };
-    Some(cells.iter().fold(whole, |frame, cell| Frame {
+        GroupFrame { group, columns: (first.column, first.column), rows: (first.row, first.row), inner: 0 };
+    Some(cells.iter().fold(whole, |frame, cell| GroupFrame {
         columns: (frame.columns.0.min(cell.column), frame.columns.1.max(cell.column)),
         rows: (frame.rows.0.min(cell.row), frame.rows.1.max(cell.row)),
         ..frame
     }))
 }
 
-impl Frame {
+impl GroupFrame {
     /// Whether a node there would lie on the frame or within it.
     fn touches(&self, cell: GridCell) -> bool {
         (self.columns.0..=self.columns.1).contains(&cell.column)

@@ -2,7 +2,7 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::frames::{Frame, folded, frames};
+use super::frames::{GroupFrame, folded, frames};
 use super::layout::{EdgeStyle, GridCell, Layout, arrange};
 use super::{GraphNodeView, GraphView, NodeIx, NodeKind, NodePhase, colours};
 use crate::report::text;
@@ -68,7 +68,7 @@ pub(super) fn render(view: &GraphView) -> String {
 }
 
 /// The frame of a group, with its name above it.
-fn draw_frame(view: &GraphView, frame: &Frame, is_inner: bool) -> String {
+fn draw_frame(view: &GraphView, frame: &GroupFrame, is_inner: bool) -> String {
     let Some(group) = view.node(frame.group) else { return String::new() };
     let (left, top) = corner(GridCell { column: frame.columns.0, row: frame.rows.0 });
     let (right, bottom) = corner(GridCell { column: frame.columns.1, row: frame.rows.1 });

@@ -8,7 +8,6 @@ pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod logs;
-mod nested_plan;
 pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod wait;
