@@ -23,6 +23,8 @@ function find(method, path) {
 
 // Every mistake, as a line. What GitHub does not describe is taken out of the answer.
 export function mistakes({ method, path, query, body, status, answer }) {
+  // GitHub's other API has a description of another kind; the emulator judges the requests that it takes there itself.
+  if (method === 'POST' && path === '/graphql') return [];
   const it = find(method, path), found = [];
   if (!it) return [`${method} ${path}: GitHub has no such operation`];
   for (const [name, value] of query) {
