@@ -61,7 +61,7 @@ fn address(found: &PreviewFinding, repository: Option<&str>, commit: Option<&str
     for byte in found.file.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => {
-                path.push(char::from(byte))
+                path.push(char::from(byte));
             }
             _ => path.push_str(&format!("%{byte:02X}")),
         }
