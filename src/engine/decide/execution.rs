@@ -249,7 +249,7 @@ fn cancel_one(
             let ids: Vec<NodeId> = case.status().node_statuses.keys().cloned().collect();
             let mut elsewhere = Vec::new();
             for id in ids.into_iter().filter(|id| !kept.contains(id)) {
-                if case.status().node_statuses.get(&id).is_some_and(NodeStatus::is_remote) {
+                if case.status().node_statuses.get(&id).is_some_and(goes_on_elsewhere) {
                     elsewhere.push(id);
                     continue;
                 }
@@ -268,6 +268,12 @@ fn cancel_one(
         }
     };
     case.close(verdict, actor, "CancelRequested", &said);
+}
+
+/// Whether something of a node goes on, or is shown, at its provider, which only a reconcile can end.
+fn goes_on_elsewhere(state: &NodeStatus) -> bool {
+    let shown = state.extensions.proposal.as_ref().is_some_and(|proposal| proposal.handle.is_some());
+    state.is_remote() || (shown && !state.phase.is_terminal())
 }
 
 /// The lease is nobody's any more. Its token stays used up, so what its runner still writes cannot count as the work of the
