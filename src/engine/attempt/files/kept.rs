@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use crate::run::{CompiledPlan, RunnerFault};
 
 /// Why a file is left out that holds a secret.
 const SECRET: &str = "it holds a secret";
+
+/// Why a file is left out that is not what the attempt left.
+const CHANGED: &str = "it was changed after the end of the attempt";
 
 /// The files of one attempt, and of those before it.
 pub(crate) struct KeptFiles {
@@ -100,21 +103,25 @@ impl KeptFiles {
 
     /// The end of the log that fits, and what is missing of it.
     fn end_of_log(&self, left: &LeftFiles<'_>) -> Result<(Vec<u8>, Option<String>), String> {
-        let mut log = Vec::new();
-        let file = beneath::open(left.run_dir, "log").map_err(|error| error.to_string())?;
+        let text = |error: io::Error| error.to_string();
+        let file = beneath::open(left.run_dir, "log").map_err(text)?;
         let mut file = file.ok_or_else(|| "it is gone".to_owned())?;
-        beneath::copy(&mut file, &mut log, &|| true).map_err(|error| error.to_string())?;
+        let limit = self.terms.limits.file_bytes;
+        let size = file.metadata().map_err(text)?.len();
+        // No more of it is read: a whole log may be larger than a runner has memory for.
+        let cut = size.saturating_sub(limit);
+        file.seek(SeekFrom::Start(cut)).map_err(text)?;
+        let mut log = Vec::new();
+        file.take(limit).read_to_end(&mut log).map_err(text)?;
         // It was redacted when it was written; what is found all the same stays here.
         if (left.is_secret)(&log) {
             return Err(SECRET.to_owned());
         }
-        let limit = usize::try_from(self.terms.limits.file_bytes).unwrap_or(usize::MAX);
         let mut why = None;
-        if log.len() > limit {
-            let end = log.get(log.len() - limit..).unwrap_or_default();
+        if cut > 0 {
             // From the beginning of a line, as people read it.
-            let line = end.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            log = end.get(line..).unwrap_or_default().to_vec();
+            let line = log.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            log.drain(..line);
             why = Some(format!("only its last {} bytes are kept", log.len()));
         }
         self.reserve(log.len() as u64)?;
@@ -196,7 +203,8 @@ impl AttemptFiles for KeptFiles {
 
 /// Whether there is more of the log than the record says anyway.
 fn is_longer_than_recorded(left: &LeftFiles<'_>) -> bool {
-    left.log.is_some_and(|log| log.size > log.tail.len() as u64)
+    // The record has no end of its last line: without that byte, every short log would need a reference of its own.
+    left.log.is_some_and(|log| log.size > log.tail.len() as u64 + 1)
 }
 
 /// Writes files as one tree. Names that Git does not take are named.
@@ -246,6 +254,10 @@ fn copy_checked(
     }
     let text = |error: io::Error| error.to_string();
     let mut file = beneath::open(left.run_dir, path).map_err(text)?.ok_or_else(|| "it is gone".to_owned())?;
+    // Before anything is read into memory: a process that was left may go on writing.
+    if artifact.size.is_some_and(|size| file.metadata().is_ok_and(|now| now.len() != size)) {
+        return Err(CHANGED.to_owned());
+    }
     let mut scan = SecretScan { is_secret: left.is_secret.as_ref(), end: Vec::new(), found: false, into };
     let digest = beneath::copy(&mut file, &mut scan, goes_on).map_err(text)?;
     if scan.found {
@@ -254,7 +266,7 @@ fn copy_checked(
     match digest {
         None => Err("the runner was asked to stop".to_owned()),
         Some(digest) if artifact.checksum.as_ref() == Some(&digest) => Ok(()),
-        Some(_) => Err("it was changed after the end of the attempt".to_owned()),
+        Some(_) => Err(CHANGED.to_owned()),
     }
 }
 
