@@ -38,6 +38,8 @@ pub struct BranchTips {
     pub desired: Commit,
     /// The status commit, if there is a status branch.
     pub status: Option<ObjectId>,
+    /// The desired commit that was in force before, where signatures are asked for and it is another one.
+    pub replaces: Option<ObjectId>,
     /// The configuration.
     pub config: Config,
     /// The blob that holds it, if there is one.
@@ -297,12 +299,19 @@ impl Branches {
             let message = format!("{place}{}{hint}", error.message);
             return Err(EngineError::Config { commit: desired.id.short(), message });
         }
-        for key in config.trust.openpgp_keys() {
-            key.armored = self.armored(&desired, &key.file)?;
-        }
+        self.read_keys(&desired, &mut config)?;
         let remote = self.remote.is_some();
         let branch = branch.to_owned();
-        Ok(BranchTips { branch, desired, status: None, config, config_blob, remote, warnings })
+        Ok(BranchTips {
+            branch,
+            desired,
+            status: None,
+            replaces: None,
+            config,
+            config_blob,
+            remote,
+            warnings,
+        })
     }
 
     /// The tip of the status branch now. On a remote this costs a request.

@@ -7,25 +7,27 @@ use super::EngineError;
 use super::branches::{BranchTips, Branches};
 use super::clock::{Clock as _, SystemClock};
 use super::desired_branch::MAX_CONFIG_BYTES;
-use super::signed::{SignedBy, VerifiedCommit, keys_of, named_by, signer_of};
-use crate::config::{DesiredTrust, SignedCommits};
-use crate::git::{Commit, CommitSignature, GitError, ObjectId};
+use super::signed::{SignedBy, VerifiedCommit, cannot_sign, keys_of, named_by, signer_of};
+use crate::config::{Config, DesiredTrust, SignedCommits};
+use crate::git::{Commit, ObjectId};
 use crate::record::{DESIRED_COMMIT, RUNNER};
 
 /// How many status commits are read for the desired commit that was in force before. Each commit of a runner names one; those
 /// of people between two passes may not.
 const SEARCHED: usize = 1_000;
 
-/// How many signatures are checked at once: mostly the first is the one that is looked for, and each takes milliseconds.
+/// The most signatures that are checked at once. The first is mostly the one that is looked for, and each takes milliseconds, so
+/// the search begins with that one alone.
 const BATCH: usize = 32;
 
 impl Branches {
     /// Refuses a desired commit that is not signed as the one in force before it asks. The list of the commit itself counts
-    /// only where nothing was in force before: whoever pushes could else bring a list along.
+    /// only where nothing was in force before: whoever pushes could else bring a list along. Gives the commit that was in force
+    /// before, where one of the two asks for signatures and it is another one.
     ///
     /// # Errors
     /// [`EngineError::DesiredNotSigned`]; Git.
-    pub(super) fn check_desired(&self, tips: &BranchTips) -> Result<(), EngineError> {
+    pub(super) fn check_desired(&self, tips: &BranchTips) -> Result<Option<ObjectId>, EngineError> {
         let unsigned = |commit: &Commit, why: String| EngineError::DesiredNotSigned {
             branch: tips.branch.clone(),
             commit: commit.id.short(),
@@ -34,35 +36,32 @@ impl Branches {
         };
         let before = self.in_force(tips.status)?;
         if before == Some(tips.desired.id) {
-            return Ok(());
+            return Ok(None);
         }
-        let before = match before {
-            None => None,
-            Some(id) => match self.read(&tips.branch, id) {
-                Ok(before) => Some(before),
-                // Nothing asks for signatures as far as can be known here, and a clone that is too shallow to know is nothing
-                // that a pusher decides. What does ask says so below.
-                Err(error) if tips.config.trust.desired.is_none() => {
-                    debug!(%error, %id, "the desired commit that was in force before cannot be read");
-                    None
-                }
-                Err(error) => {
-                    let why =
-                        format!("{}, which was in force before it, cannot be read here: {error}", id.short());
-                    return Err(unsigned(&tips.desired, why));
-                }
-            },
+        let read = match before.map(|id| self.read(&tips.branch, id)).transpose() {
+            Ok(read) => read,
+            // Nothing asks for signatures as far as can be known here, and a clone that is too shallow to know is nothing
+            // that a pusher decides. What does ask says so below.
+            Err(error) if tips.config.trust.desired.is_none() => {
+                debug!(%error, ?before, "the desired commit that was in force before cannot be read");
+                None
+            }
+            Err(error) => {
+                let id = before.map(|id| id.short()).unwrap_or_default();
+                let why = format!("{id}, which was in force before it, cannot be read here: {error}");
+                return Err(unsigned(&tips.desired, why));
+            }
         };
-        let config = before.as_ref().map_or(&tips.config, |before| &before.config);
-        let Some(trust) = &config.trust.desired else { return Ok(()) };
-        let before = before.as_ref().map(|before| before.desired.id);
-        for (commit, by) in self.signed_since(trust, &tips.desired, before)? {
-            match by {
-                Ok(by) => debug!(commit = %commit.id, by = by.name, "desired commit is signed"),
-                Err(why) => return Err(unsigned(&commit, why)),
+        let asked = &read.as_ref().map_or(&tips.config, |read| &read.config).trust.desired;
+        if let Some(trust) = asked {
+            for (commit, by) in self.signed_since(trust, &tips.desired, before)? {
+                match by {
+                    Ok(by) => debug!(commit = %commit.id, by = by.name, "desired commit is signed"),
+                    Err(why) => return Err(unsigned(&commit, why)),
+                }
             }
         }
-        Ok(())
+        Ok(before.filter(|_| asked.is_some() || tips.config.trust.desired.is_some()))
     }
 
     /// The newest commits, for a pass. Where signatures are asked for, the status branch names each desired commit as it comes into
@@ -72,13 +71,10 @@ impl Branches {
     /// As [`Self::tips`]; Git.
     pub(super) fn tips_in_force(&self) -> Result<BranchTips, EngineError> {
         let tips = self.tips()?;
-        let (Some(_), Some(tip)) = (self.repo().signing_key(), tips.status) else { return Ok(tips) };
-        let before = self.in_force(Some(tip))?.filter(|before| *before != tips.desired.id);
-        let Some(before) = before else { return Ok(tips) };
-        let asked = self.read(&tips.branch, before).is_ok_and(|before| before.config.trust.desired.is_some());
-        if !asked && tips.config.trust.desired.is_none() {
+        let (Some(_), Some(tip), Some(before)) = (self.repo().signing_key(), tips.status, tips.replaces)
+        else {
             return Ok(tips);
-        }
+        };
         let by = self.repo().runner_identity();
         let desired = tips.desired.id;
         let message = format!(
@@ -123,15 +119,21 @@ impl Branches {
     /// both branches writes any other. Whoever has no key of a runner starts nothing, and takes the status branch's word.
     fn in_force(&self, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
         let Some(tip) = status else { return Ok(None) };
-        if let Some(own) = self.own_key(tip)? {
-            let commits: Vec<Commit> = self.repo().log(tip).take(SEARCHED).collect::<Result<_, _>>()?;
-            for batch in commits.chunks(BATCH) {
+        if let Some(own) = self.repo().own_signature(tip).map_err(cannot_sign)? {
+            let mut commits = self.repo().log(tip).take(SEARCHED);
+            let mut size = 1;
+            loop {
+                let batch: Vec<Commit> = commits.by_ref().take(size).collect::<Result<_, _>>()?;
+                if batch.is_empty() {
+                    break;
+                }
                 let ids: Vec<ObjectId> = batch.iter().map(|commit| commit.id).collect();
                 let signatures = self.repo().signatures(&ids, &[])?;
-                let mine = signatures.iter().position(|signature| *signature == own);
-                if let Some(named) = mine.and_then(|index| batch.get(index)).and_then(named_by) {
+                let mine = batch.iter().zip(&signatures).filter(|(_, signature)| **signature == own);
+                if let Some(named) = mine.filter_map(|(commit, _)| named_by(commit)).next() {
                     return Ok(Some(named));
                 }
+                size = (size * 2).min(BATCH);
             }
             // A new key: as for a new runner, there is nothing that it has vouched for.
             debug!("no status commit is signed with this runner's key yet");
@@ -144,34 +146,22 @@ impl Branches {
         Ok(None)
     }
 
-    /// The signature of this runner's own key, as it shows where no key is listed; tried on a commit that goes nowhere.
-    fn own_key(&self, like: ObjectId) -> Result<Option<CommitSignature>, EngineError> {
-        let repo = self.repo();
-        if repo.signing_key().is_none() {
-            return Ok(None);
+    /// Reads the public keys that the configuration of a commit names by their files.
+    pub(super) fn read_keys(&self, desired: &Commit, config: &mut Config) -> Result<(), EngineError> {
+        for key in config.trust.openpgp_keys() {
+            let blob = self.repo().file(desired.tree, &key.file)?;
+            let bytes = blob.map(|blob| self.repo().blob(blob, MAX_CONFIG_BYTES)).transpose()?;
+            let armored = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            // Not left out: a list that lost a signer in silence would refuse that signer's work with the wrong reason.
+            key.armored = armored.ok_or_else(|| EngineError::Config {
+                commit: desired.id.short(),
+                message: format!(
+                    "`trust` names the OpenPGP key `{}`, which is not a text file of that commit",
+                    key.file
+                ),
+            })?;
         }
-        let like = repo.commit(like)?;
-        let by = repo.runner_identity();
-        let trial = repo.write_commit(like.tree, &[like.id], "trial", &by, like.committer_time)?;
-        let signed = match repo.signed(trial) {
-            Ok(signed) => signed,
-            Err(GitError::Signing { detail }) => return Err(EngineError::CannotSign { detail }),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(repo.signatures(&[signed], &[])?.into_iter().next())
-    }
-
-    /// A public key that the configuration of a commit names by its file.
-    pub(super) fn armored(&self, desired: &Commit, file: &str) -> Result<String, EngineError> {
-        let blob = self.repo().file(desired.tree, file)?;
-        let bytes = blob.map(|blob| self.repo().blob(blob, MAX_CONFIG_BYTES)).transpose()?;
-        // Not left out: a list that lost a signer in silence would refuse that signer's work with the wrong reason.
-        bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).ok_or_else(|| EngineError::Config {
-            commit: desired.id.short(),
-            message: format!(
-                "`trust` names the OpenPGP key `{file}`, which is not a text file of that commit"
-            ),
-        })
+        Ok(())
     }
 
     /// The commits whose signatures are asked for, newest first, with who signed each or why it does not hold.

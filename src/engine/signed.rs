@@ -98,11 +98,7 @@ impl Branches {
         if config.trust.status.is_none() {
             return Ok((commit, None));
         }
-        let signed = match self.repo().signed(commit) {
-            Ok(signed) => signed,
-            Err(GitError::Signing { detail }) => return Err(EngineError::CannotSign { detail }),
-            Err(error) => return Err(error.into()),
-        };
+        let signed = self.repo().signed(commit).map_err(cannot_sign)?;
         // Before anybody else sees it: a commit that everybody refuses would stop the branch.
         let made = self.repo().commit(signed)?;
         match self.judged(config, &made)? {
@@ -126,10 +122,7 @@ impl Branches {
 
     /// Refuses the key of this process where it is no runner's; tried on a commit that goes nowhere.
     pub(super) fn check_runner(&self, config: &Config, like: ObjectId) -> Result<(), EngineError> {
-        let like = self.repo().commit(like)?;
-        let by = self.repo().runner_identity();
-        let trial = self.repo().write_commit(like.tree, &[like.id], "trial", &by, like.committer_time)?;
-        self.sign_as_runner(config, trial).map(drop)
+        self.sign_as_runner(config, self.repo().trial_commit(like)?).map(drop)
     }
 
     /// Refuses a tip of the status branch that does not hold.
@@ -252,6 +245,13 @@ impl Branches {
         let beyond = |by: &str| beyond(self.repo(), config, commit, by);
         let facts = SignedCommit { signature, parents: commit.parents.len(), beyond: &beyond };
         judge(&facts, &signers)
+    }
+}
+
+pub(super) fn cannot_sign(error: GitError) -> EngineError {
+    match error {
+        GitError::Signing { detail } => EngineError::CannotSign { detail },
+        error => error.into(),
     }
 }
 

@@ -50,7 +50,7 @@ impl Branches {
             tips = self.newest_tips()?;
             lost = memory.lost(self.repo(), last, &tips.desired, tips.status)?;
         }
-        self.check_desired(&tips)?;
+        tips.replaces = self.check_desired(&tips)?;
         let Some(lost) = lost else {
             let taken = self.take_over(&tips)?;
             if let Some(tip) = tips.status {
@@ -76,7 +76,7 @@ impl Branches {
     /// Puts a commit on the branch that changes no record.
     pub(super) fn accepted(&self, tips: BranchTips, commit: ObjectId) -> Result<BranchTips, EngineError> {
         match self.publish(&tips.config, tips.status, commit, "planspec: status history")? {
-            SwapResult::Done => Ok(BranchTips { status: Some(commit), ..tips }),
+            SwapResult::Done => Ok(BranchTips { status: Some(commit), replaces: None, ..tips }),
             // Somebody was faster; what is there now is looked at anew.
             SwapResult::Moved(_) => self.tips(),
         }

@@ -24,11 +24,11 @@ pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{
     Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, PublicKey,
-    TreeChange,
+    SigningKey, TreeChange,
 };
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
 pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
-pub use repository::{Repo, Signature, SigningKey};
+pub use repository::{Repo, Signature};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{

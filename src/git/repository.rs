@@ -1,13 +1,12 @@
 //! Opening and initialising repositories: paths, the checked-out branch, configured remotes, the identity that commits.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::command::GitCommand;
 use super::error::printable;
-use super::{GitError, ObjectId};
+use super::{GitError, ObjectId, SigningKey};
 
 /// A person or a program, as commits name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,33 +22,6 @@ impl Signature {
     pub(super) fn of(signature: &git2::Signature<'_>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { name: text(signature.name_bytes()), email: text(signature.email_bytes()) }
-    }
-}
-
-/// A private SSH key to sign with.
-#[derive(Clone, PartialEq, Eq)]
-pub enum SigningKey {
-    /// The key itself.
-    Text(String),
-    /// A file that holds it.
-    File(PathBuf),
-}
-
-impl SigningKey {
-    /// Reads what an environment gives: the text of a key, or the path of its file.
-    #[must_use]
-    pub fn parse(value: &str) -> Self {
-        // Every private key of OpenSSH begins so, and no path does.
-        if value.trim_start().starts_with("-----BEGIN ") {
-            return Self::Text(value.to_owned());
-        }
-        Self::File(PathBuf::from(value))
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(..)")
     }
 }
 

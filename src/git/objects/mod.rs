@@ -17,4 +17,4 @@ pub use compare::TreeChange;
 pub use first_parents::{FirstParentLine, LinePlace, LineSource};
 pub use history::CommitLog;
 pub use merge::MergeResult;
-pub use signature::{CommitSignature, PublicKey};
+pub use signature::{CommitSignature, PublicKey, SigningKey};

@@ -2,15 +2,52 @@
 //! are handed to it, so that no configuration of a machine decides whom to believe.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::git::command::GitCommand;
-use crate::git::{GitError, ObjectId, Repo, SigningKey};
+use crate::git::{GitError, ObjectId, Repo};
+
+/// A private SSH key to sign with.
+#[derive(Clone)]
+pub struct SigningKey {
+    source: KeySource,
+    /// How a signature by it shows where no key is listed, once that was asked for.
+    shown: Arc<OnceLock<CommitSignature>>,
+}
+
+#[derive(Clone)]
+enum KeySource {
+    /// The key itself.
+    Text(String),
+    /// A file that holds it.
+    File(PathBuf),
+}
+
+impl SigningKey {
+    /// Reads what an environment gives: the text of a key, or the path of its file.
+    #[must_use]
+    pub fn parse(value: &str) -> Self {
+        // Every private key of OpenSSH begins so, and no path does.
+        let source = match value.trim_start().starts_with("-----BEGIN ") {
+            true => KeySource::Text(value.to_owned()),
+            false => KeySource::File(PathBuf::from(value)),
+        };
+        Self { source, shown: Arc::default() }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(..)")
+    }
+}
 
 /// A public key that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +89,9 @@ impl Repo {
         let settings: Vec<OsString> = match self.signing_key() {
             None => Vec::new(),
             Some(key) => {
-                let path = match key {
-                    SigningKey::File(path) => path.clone(),
-                    SigningKey::Text(text) => {
+                let path = match &key.source {
+                    KeySource::File(path) => path.clone(),
+                    KeySource::Text(text) => {
                         // Secrets that went through a web form have other line ends, or lack the last one; `ssh-keygen` takes
                         // neither.
                         let text = text.trim().replace('\r', "");
@@ -87,6 +124,31 @@ impl Repo {
             Ok(signed) if output.success => Ok(signed),
             _ => Err(GitError::Signing { detail: output.stderr }),
         }
+    }
+
+    /// A commit like this one that goes nowhere, to try a key on.
+    ///
+    /// # Errors
+    /// When the commit cannot be read or written.
+    pub fn trial_commit(&self, like: ObjectId) -> Result<ObjectId, GitError> {
+        let like = self.commit(like)?;
+        let by = self.runner_identity();
+        self.write_commit(like.tree, &[like.id], "trial", &by, like.committer_time)
+    }
+
+    /// How a signature by the key of this process shows where no key is listed; nothing without such a key. Tried on a commit
+    /// like the given one, and only once, since only the program reads keys.
+    ///
+    /// # Errors
+    /// When Git cannot sign; when the commit cannot be read.
+    pub fn own_signature(&self, like: ObjectId) -> Result<Option<CommitSignature>, GitError> {
+        let Some(key) = self.signing_key() else { return Ok(None) };
+        if let Some(shown) = key.shown.get() {
+            return Ok(Some(shown.clone()));
+        }
+        let signed = self.signed(self.trial_commit(like)?)?;
+        let shown = self.signatures(&[signed], &[])?.into_iter().next();
+        Ok(shown.map(|shown| key.shown.get_or_init(|| shown).clone()))
     }
 
     /// The signatures of commits, in their order; `keys` are the public keys that count.
