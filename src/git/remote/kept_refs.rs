@@ -1,7 +1,7 @@
 //! References of a remote that are listed and removed as a whole, such as those that keep work.
 
-use super::Remote;
 use super::outage::RemoteAccess;
+use super::{PUSH, Remote};
 use crate::git::refs::check_name;
 use crate::git::{GitError, ObjectId, Repo};
 
@@ -34,14 +34,7 @@ impl Remote {
     /// # Errors
     /// When the remote cannot be reached, or takes none of it.
     pub fn remove_refs(&self, repo: &Repo, refs: &[(String, ObjectId)]) -> Result<Vec<String>, GitError> {
-        let mut program = self.program().args([
-            "push",
-            "--quiet",
-            "--porcelain",
-            "--no-verify",
-            "--no-signed",
-            "--recurse-submodules=no",
-        ]);
+        let mut program = self.program().args(PUSH);
         for (name, tip) in refs {
             check_name(name)?;
             // A runner that goes on with the Execution just now moves it, and then it stays (Invariant 3).

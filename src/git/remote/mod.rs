@@ -46,6 +46,18 @@ const FETCH: [&str; 8] = [
     "--no-prune",
 ];
 
+/// `git push` of exactly what is named, whatever the user's configuration says.
+const PUSH: [&str; 7] = [
+    "push",
+    "--quiet",
+    "--porcelain",
+    // A `pre-push` hook is a program of the user's checkout; it is off by `core.hooksPath` too.
+    "--no-verify",
+    "--no-signed",
+    "--no-follow-tags",
+    "--recurse-submodules=no",
+];
+
 /// How to talk to a remote.
 #[derive(Clone)]
 pub struct RemoteOptions {

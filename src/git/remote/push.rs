@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::slice;
 
-use super::Remote;
 use super::failure::{explain, is_contention, is_final};
 use super::outage::{OutageWait, RemoteAccess};
+use super::{PUSH, Remote};
 use crate::git::refs::check_name;
 use crate::git::{GitError, ObjectId, RefUpdate, Repo, SwapResult};
 
@@ -149,16 +149,7 @@ impl Remote {
     }
 
     fn push_once(&self, updates: &[RefUpdate]) -> Result<(), PushFailure> {
-        let mut program = self.program().args([
-            "push",
-            "--quiet",
-            "--porcelain",
-            // A `pre-push` hook is a program of the user's checkout; it is off by `core.hooksPath` too.
-            "--no-verify",
-            "--no-signed",
-            "--no-follow-tags",
-            "--recurse-submodules=no",
-        ]);
+        let mut program = self.program().args(PUSH);
         // Alone, a reference is atomic anyway, and old servers refuse the option.
         if updates.len() > 1 {
             program = program.args(["--atomic"]);

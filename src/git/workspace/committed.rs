@@ -1,6 +1,6 @@
 //! What commits of a person changed, as it is read from objects alone.
 
-use super::quarantine::{FileChange, parse_changes};
+use super::quarantine::{FileChange, LIST_CHANGES, parse_changes};
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo};
 
@@ -33,24 +33,8 @@ impl Repo {
                 Err(GitError::Program { doing, detail: output.stderr })
             }
         };
-        // No program that attributes of the repository name, and no renames: a moved file is one that is gone and a new one.
-        let listed = run(
-            &[
-                "diff-tree",
-                "-r",
-                "-z",
-                "--raw",
-                "--numstat",
-                "--no-renames",
-                "--full-index",
-                "--no-ext-diff",
-                "--no-textconv",
-                "--end-of-options",
-                &base,
-                &commit,
-            ],
-            "compare commits",
-        )?;
+        let listed =
+            run(&[&LIST_CHANGES[..], &["--end-of-options", &base, &commit]].concat(), "compare commits")?;
         let (changes, insertions, deletions) = parse_changes(&listed)?;
         let listed = run(
             &["ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", &commit],

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::object_cache::{ObjectCache, shown};
-use super::quarantine::{NewCommit, parse_changes, parse_id};
+use super::quarantine::{LIST_CHANGES, NewCommit, parse_changes, parse_id};
 use crate::git::{GitError, ObjectId, Repo, Signature};
 
 /// Who merges: nobody in particular, so that the same results always give the same commit.
@@ -43,8 +43,7 @@ impl ObjectCache {
     /// # Errors
     /// When an object is missing.
     pub fn count_changes(&self, base: ObjectId, commit: ObjectId) -> Result<(u64, u64, u64), GitError> {
-        let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--full-index"];
-        let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv"]);
+        let program = self.git().args(LIST_CHANGES);
         let output = program.args([&base.to_string(), &commit.to_string()]).run()?;
         if !output.success {
             return Err(GitError::Program { doing: "compare a result with its base", detail: output.stderr });

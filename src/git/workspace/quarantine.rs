@@ -10,6 +10,21 @@ use super::working_copy::{ChangedPaths, WorkingCopy};
 use crate::git::command::GitCommand;
 use crate::git::{EntryMode, GitError, ObjectId, Repo, Signature};
 
+/// What lists the differences of two trees as [`parse_changes`] reads them.
+pub(super) const LIST_CHANGES: [&str; 9] = [
+    "diff-tree",
+    "-r",
+    "-z",
+    "--raw",
+    "--numstat",
+    // A moved file is one that is gone and a new one.
+    "--no-renames",
+    "--full-index",
+    // External programs of attributes would need a configuration, and there is none; said all the same.
+    "--no-ext-diff",
+    "--no-textconv",
+];
+
 /// A file that differs between a base and a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
@@ -113,9 +128,7 @@ impl<'w> Quarantine<'w> {
     fn compare(&mut self) -> Result<(), GitError> {
         let base = self.base.to_string();
         let tree = self.tree.to_string();
-        let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--full-index"];
-        // External programs of attributes would need a configuration, and there is none; said all the same.
-        let program = self.git().args(args).args(["--no-ext-diff", "--no-textconv", &base, &tree]);
+        let program = self.git().args(LIST_CHANGES).args([&base, &tree]);
         let listed = self.run(program, "compare a result with its base")?;
         (self.changes, self.insertions, self.deletions) = parse_changes(&listed)?;
         Ok(())
