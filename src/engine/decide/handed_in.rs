@@ -112,7 +112,7 @@ fn facts(repo: &Repo, changes: &[FileChange], accepted: &[ObjectId]) -> Result<W
         }
         if let Some((mode, id)) = change.after.filter(|(mode, _)| mode.is_file()) {
             tracing::trace!(path, ?mode, "look at a file that was handed in");
-            facts.bytes = facts.bytes.saturating_add(repo.blob(id, LARGEST)?.len() as u64);
+            facts.bytes = facts.bytes.saturating_add(repo.blob_size(id)?);
         }
         facts.files.push(changed_file(change, &|id| repo.blob(id, LARGEST), &holds_token)?);
     }

@@ -1,5 +1,7 @@
 //! Blobs and single trees, read by id and by path and written, straight from and to the object database.
 
+use git2::Odb;
+
 use super::raw_tree::{RawEntries, RawEntry};
 use crate::git::error::printable;
 use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
@@ -46,6 +48,25 @@ impl Repo {
         })
     }
 
+    /// The size of a blob, from its header: nothing is inflated.
+    ///
+    /// # Errors
+    /// When the blob is missing.
+    pub fn blob_size(&self, id: ObjectId) -> Result<u64, GitError> {
+        self.size_in(&self.odb()?, id)
+    }
+
+    fn size_in(&self, odb: &Odb<'_>, id: ObjectId) -> Result<u64, GitError> {
+        let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+        let header = odb.read_header(oid).or_else(|error| self.promised(id, error, || odb.read_header(oid)));
+        let (size, kind) = header.map_err(|error| self.missing("blob", id, error))?;
+        // A tree under the name of a file would be parsed as a manifest.
+        if kind != git2::ObjectType::Blob {
+            return Err(GitError::BadPath { path: id.to_string(), problem: "is not a blob" });
+        }
+        Ok(u64::try_from(size).unwrap_or(u64::MAX))
+    }
+
     /// The content of a blob. Its size is looked up before anything is inflated.
     ///
     /// # Errors
@@ -54,13 +75,7 @@ impl Repo {
         let oid = id.oid().map_err(GitError::doing("bad object id"))?;
         let odb = self.odb()?;
         // The header first: a blob of some gigabytes, or a small one that inflates to as many, is never in memory.
-        let header = odb.read_header(oid).or_else(|error| self.promised(id, error, || odb.read_header(oid)));
-        let (size, kind) = header.map_err(|error| self.missing("blob", id, error))?;
-        // A tree under the name of a file would be parsed as a manifest.
-        if kind != git2::ObjectType::Blob {
-            return Err(GitError::BadPath { path: id.to_string(), problem: "is not a blob" });
-        }
-        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        let size = self.size_in(&odb, id)?;
         if size > limit {
             tracing::debug!(blob = %id, size, limit, "blob is over the limit and was not read");
             return Err(GitError::TooLarge { size, limit });
