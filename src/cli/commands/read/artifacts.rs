@@ -1,6 +1,6 @@
 //! `planspec artifacts`: the files that nodes left, as a list, and as files.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,6 +12,7 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::execution_files::{ExecutionFiles, ListedArtifact};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ExecutionTarget, nearest};
+use crate::engine::is_plain;
 use crate::model::{NodeId, StatusRecord};
 use crate::report::table::Table;
 use crate::report::text;
@@ -160,8 +161,7 @@ fn get(arguments: &FetchArguments, context: &mut Context) -> Result<Exit, CliErr
 /// Writes one artifact, not over another file. Whether it was to be had.
 fn write(files: &ExecutionFiles<'_>, found: &ListedArtifact<'_>, into: &Path) -> Result<bool, CliError> {
     // The name comes from a record that anybody may have written.
-    let name = Path::new(&found.artifact.name);
-    if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+    if !is_plain(&found.artifact.name) {
         return Err(CliError::no(format!("`{}` is no name of a file", found.artifact.name)));
     }
     if into.symlink_metadata().is_ok() {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::Digest;
 
 /// Whether a relative path, which may come from a record that anybody wrote, stays below the folder that it is joined to.
-pub(super) fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let mut parts = Path::new(path).components();
     !path.is_empty() && !path.contains('\0') && parts.all(|part| matches!(part, Component::Normal(_)))
 }

@@ -1,7 +1,7 @@
 //! Keeping what one attempt left, and bringing it what the attempts before it left.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -104,8 +104,7 @@ impl KeptFiles {
     /// The end of the log that fits, and what is missing of it.
     fn end_of_log(&self, left: &LeftFiles<'_>) -> Result<(Vec<u8>, Option<String>), String> {
         let text = |error: io::Error| error.to_string();
-        let file = beneath::open(left.run_dir, "log").map_err(text)?;
-        let mut file = file.ok_or_else(|| "it is gone".to_owned())?;
+        let mut file = opened(left, "log")?;
         let limit = self.terms.limits.file_bytes;
         let size = file.metadata().map_err(text)?.len();
         // No more of it is read: a whole log may be larger than a runner has memory for.
@@ -142,8 +141,7 @@ impl KeptFiles {
         }
         if is_longer_than_recorded(left) {
             let copied = into_folder(&folder, "log", |into| {
-                let file = beneath::open(left.run_dir, "log").map_err(|error| error.to_string())?;
-                let mut file = file.ok_or_else(|| "it is gone".to_owned())?;
+                let mut file = opened(left, "log")?;
                 beneath::copy(&mut file, into, left.goes_on).map(drop).map_err(|error| error.to_string())
             });
             if let Err(why) = copied {
@@ -240,6 +238,12 @@ fn write_tree(
     Ok(())
 }
 
+/// A file that the attempt left.
+fn opened(left: &LeftFiles<'_>, path: &str) -> Result<File, String> {
+    let file = beneath::open(left.run_dir, path).map_err(|error| error.to_string())?;
+    file.ok_or_else(|| "it is gone".to_owned())
+}
+
 /// Copies an artifact, and makes sure that it is what is recorded and holds no secret: a process that was left may have
 /// changed it since.
 fn copy_checked(
@@ -253,7 +257,7 @@ fn copy_checked(
         return Err("its name holds a secret".to_owned());
     }
     let text = |error: io::Error| error.to_string();
-    let mut file = beneath::open(left.run_dir, path).map_err(text)?.ok_or_else(|| "it is gone".to_owned())?;
+    let mut file = opened(left, path)?;
     // Before anything is read into memory: a process that was left may go on writing.
     if artifact.size.is_some_and(|size| file.metadata().is_ok_and(|now| now.len() != size)) {
         return Err(CHANGED.to_owned());

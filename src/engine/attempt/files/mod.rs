@@ -1,6 +1,6 @@
 //! Artifacts and logs of attempts: kept where other machines find them, and brought to the nodes that come after.
 
-mod beneath;
+pub(crate) mod beneath;
 pub(crate) mod kept;
 pub(crate) mod sources;
 pub(crate) mod terms;

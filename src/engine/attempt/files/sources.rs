@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,9 @@ impl<'s> ArtifactSources<'s> {
             debug!(path, "an artifact in Git is not what the record says");
             return Ok(false);
         }
-        std::fs::write(into, bytes).map_err(written)?;
+        let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(written)?;
+        whole.write_all(&bytes).map_err(written)?;
+        whole.persist(into).map_err(|error| written(error.error))?;
         Ok(true)
     }
 
