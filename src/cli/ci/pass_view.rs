@@ -107,8 +107,21 @@ impl PassView {
         pinned_graph(&self.workspace.repo, &self.tips.config, &self.status, key, execution)
     }
 
+    /// The spec of a gate that decides, given its one declaration, if it has one: of several none is in force (Invariant 11), and
+    /// then its last valid version decides, as where its manifest is gone.
+    pub(crate) fn gate_in_force(
+        &self,
+        gate: &ResourceKey,
+        declared: Option<&Spec>,
+    ) -> Result<Option<GateSpec>, CliError> {
+        match declared {
+            Some(Spec::Gate(spec)) => Ok(Some(spec.clone())),
+            _ => self.kept_gate(gate),
+        }
+    }
+
     /// The last valid version of a gate, which is pinned beside its record.
-    pub(crate) fn kept_gate(&self, gate: &ResourceKey) -> Result<Option<GateSpec>, CliError> {
+    fn kept_gate(&self, gate: &ResourceKey) -> Result<Option<GateSpec>, CliError> {
         // A Gate whose manifest is gone, broken or declared twice is decided by the reviewers that it last
         // had (Invariant 11).
         let Some(blob) = self.status.pinned(&self.workspace.repo, gate)?.manifest else { return Ok(None) };

@@ -10,7 +10,7 @@ use crate::cli::desired::Desired;
 use crate::cli::error::CliError;
 use crate::github::PullRequest;
 use crate::model::{
-    ExecutionStatus, GateSpec, GateStatus, NodeId, NodePhase, NodeReason, ResourceKey, ResourceStatus, Spec,
+    ExecutionStatus, GateSpec, GateStatus, NodeId, NodePhase, NodeReason, ResourceKey, ResourceStatus,
 };
 use crate::provider::PullHandle;
 use crate::report::text;
@@ -126,10 +126,8 @@ fn spec_in_force(
     gate: &ResourceKey,
 ) -> Result<Option<GateSpec>, CliError> {
     let mut declared = desired.resources.iter().filter(|resource| resource.key() == *gate);
-    match (declared.next().map(|resource| &resource.spec), declared.next()) {
-        (Some(Spec::Gate(spec)), None) => Ok(Some(spec.clone())),
-        _ => view.kept_gate(gate),
-    }
+    let only = declared.next().filter(|_| declared.next().is_none());
+    view.gate_in_force(gate, only.map(|resource| &resource.spec))
 }
 
 /// The digest of what a gate asks about at a node, from the commit of the status branch that the wait was read from.

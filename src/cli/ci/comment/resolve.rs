@@ -7,7 +7,7 @@ use crate::cli::error::CliError;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
 use crate::markup::code;
-use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, PlanGraph, ResourceKey, Spec};
+use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, PlanGraph, ResourceKey};
 
 /// How many choices are listed.
 const MOST: usize = 10;
@@ -49,15 +49,8 @@ pub(crate) fn gate_in_force(
 ) -> Result<ResolvedGate, CliError> {
     // Of several declarations none is in force (Invariant 11): the engine refuses the reviewers of both, and so does this.
     let object = if inventory.is_duplicate(gate) { None } else { inventory.object(gate)? };
-    let spec = object.and_then(|object| object.resource).and_then(|resource| match resource.spec {
-        Spec::Gate(spec) => Some(spec),
-        _ => None,
-    });
-    // Without a manifest, the reviewers of its last valid version may still decide.
-    let spec = match spec {
-        Some(spec) => Some(spec),
-        None => view.kept_gate(gate)?,
-    };
+    let declared = object.and_then(|object| object.resource).map(|resource| resource.spec);
+    let spec = view.gate_in_force(gate, declared.as_ref())?;
     Ok(ResolvedGate { gate: gate.clone(), spec, execution })
 }
 
